@@ -1,0 +1,1 @@
+"""The trainer: it fits and evaluates the checkpoints that the daemon serves."""
