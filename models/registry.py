@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: The backbone whose weights install with the package.
 EMBEDDED = "efficientnet_lite0"
 
+#: The classifier a backbone was pretrained with, over its raw features: weight (k, width), bias (k,).
+PretrainedHead = Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
 TextEncoder = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 
 
@@ -35,6 +37,7 @@ class Backbone:
     """A backbone whose weights are here.
 
     ``module()`` builds it in torch: normalised float32 images (n, 3, side, side) in, raw features (n, width) out.
+    ``imagenet_head`` gives its own classifier of the 1,000 ImageNet classes, where it is known.
     ``text`` maps k prompts to embeddings (k, width) in the same space, for backbones that read text.
     ``tuned`` names fine-tuned weights that replace the original ones; ``digest`` is then theirs.
     """
@@ -45,6 +48,7 @@ class Backbone:
     transform: Transform
     width: int
     module: Callable[[], torch.nn.Module]
+    imagenet_head: PretrainedHead | None = None
     text: TextEncoder | None = None
     tuned: Path | None = None
 

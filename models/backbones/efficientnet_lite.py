@@ -45,11 +45,11 @@ def efficientnet_lite0(weights: Weights) -> Backbone:
         transform=TRANSFORM,
         width=WIDTH,
         module=lambda: _module(weights),
+        imagenet_head=lambda: _imagenet_head(weights),
     )
 
 
-def imagenet_head(weights: Weights) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """The classifier of the 1,000 ImageNet classes over the raw features: weight (1000, 1280) and bias (1000,)."""
+def _imagenet_head(weights: Weights) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     from safetensors import safe_open
 
     with safe_open(weights.path, framework="numpy") as file:

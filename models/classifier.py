@@ -1,0 +1,169 @@
+"""From crops to predictions: features, head, calibrated probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from . import checkpoint as checkpoints
+from . import registry
+from .checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
+from .errors import CheckpointError
+from .images import Transform
+from .registry import Backbone
+from .runtime import Crops, FeatureExtractor, Features, graph_path, open_extractor, tuned_backbone
+from .samples import enlarge, sample_pictures
+from .weights import WeightsStore
+
+Probabilities = npt.NDArray[np.float32]
+
+#: Golden features must come out again to this cosine, and probabilities to this distance. Measured between torch and
+#: ONNX Runtime on one machine: 1e-6; between processor generations more may be lost, a wrong model loses far more.
+GOLDEN_COSINE = 0.999
+GOLDEN_DISTANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable class of one image, and its probability in 0..1."""
+
+    label: str
+    confidence: float
+
+
+class Classifier:
+    """A checkpoint ready to predict: `predict` is all the daemon, ``sort`` and ``evaluate`` call."""
+
+    def __init__(self, checkpoint: Checkpoint, extractor: FeatureExtractor) -> None:
+        self.metadata = checkpoint.metadata
+        self.digest = checkpoint.digest
+        self.extractor = extractor
+        self._head = checkpoint.head
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the probabilities."""
+        return self.metadata.classes
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        """What to decode an image to: one crop for each."""
+        return self.extractor.transforms
+
+    def probabilities(self, crops: Sequence[Crops]) -> Probabilities:
+        """Calibrated probabilities (n, classes) of n images, given as one (n, side, side, 3) array for each part."""
+        return head_probabilities(self.metadata, self._head, self.extractor.features(crops))
+
+    def predict(self, crops: Sequence[Crops]) -> list[Prediction]:
+        """One `Prediction` for each image."""
+        return [
+            Prediction(self.classes[best], float(row[best]))
+            for row in self.probabilities(crops)
+            for best in [int(np.argmax(row))]
+        ]
+
+
+def normalise(features: Features, metadata: Metadata) -> Features:
+    """Raw features (n, width) as the head wants them: each part's to unit length, or as they are."""
+    if metadata.normalisation == "none":
+        return features
+    parts = np.split(features, np.cumsum([part.width for part in metadata.parts])[:-1], axis=1)
+    return np.concatenate(
+        [part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12) for part in parts], axis=1
+    )
+
+
+def head_probabilities(metadata: Metadata, head: Head, features: Features) -> Probabilities:
+    """Calibrated probabilities (n, classes) of raw features (n, width)."""
+    inputs = (normalise(features, metadata) - head.mean) * head.scale
+    logits = (inputs @ head.weight.T + head.bias) / np.float32(metadata.temperature)
+    logits -= logits.max(axis=1, keepdims=True)
+    outputs = np.exp(logits)
+    outputs /= outputs.sum(axis=1, keepdims=True)
+    if head.groups is None:
+        return outputs
+    grouped = np.zeros((len(outputs), len(metadata.classes)), np.float32)
+    np.add.at(grouped.T, head.groups, outputs.T)
+    return grouped
+
+
+def seal(
+    metadata: Metadata,
+    head: Head,
+    extractor: FeatureExtractor,
+    backbones: Mapping[str, Mapping[str, Array]] | None = None,
+) -> Checkpoint:
+    """A checkpoint with the golden samples that prove, wherever it is loaded, that it computes what it did here."""
+    pictures = sample_pictures()
+    features = _golden_features(pictures, extractor)
+    golden = Golden(pictures, features, head_probabilities(metadata, head, features))
+    return Checkpoint(metadata, head, golden, backbones or {})
+
+
+def _golden_features(pictures: npt.NDArray[np.uint8], extractor: FeatureExtractor) -> Features:
+    return extractor.features([enlarge(pictures, transform.crop) for transform in extractor.transforms])
+
+
+def open_classifier(path: Path, store: WeightsStore, *, threads: int = 0) -> Classifier:
+    """Load the checkpoint at ``path`` (a file, a run folder or a ``checkpoints/`` folder), and prove it.
+
+    Raises `CheckpointError` when it is damaged, unsafe or does not compute what it did when it was made, and
+    `WeightsUnavailable` when the weights of a backbone are not to be had.
+    """
+    checkpoint = checkpoints.read(checkpoints.resolve(path))
+    parts = [_backbone(record, checkpoint, store) for record in checkpoint.metadata.parts]
+    classifier = Classifier(checkpoint, open_extractor(parts, store, threads=threads))
+    _prove(classifier, checkpoint, path)
+    return classifier
+
+
+def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -> Backbone:
+    """The backbone of a record: from its cached graph alone where there is one, else from its located weights."""
+    transform = record.as_transform()
+    if transform.fingerprint != record.fingerprint:
+        raise CheckpointError(
+            f"the checkpoint was made by a version that decodes images otherwise for {record.name}: fit again"
+        )
+    described = Backbone(
+        name=record.name,
+        source=record.source,
+        digest=record.digest,
+        transform=transform,
+        width=record.width,
+        module=lambda: registry.locate(record.name, record.source, store).module(),
+    )
+    if record.fine_tuned:
+        tuned = tuned_backbone(described, checkpoint.backbones[record.name], store)
+        if tuned.digest != record.digest:
+            raise CheckpointError(f"the fine-tuned weights of {record.name} are damaged: their digest is another")
+        return tuned
+    if graph_path(described, store).is_file():
+        return described
+    located = registry.locate(record.name, record.source, store)
+    if located.digest != record.digest:
+        raise CheckpointError(
+            f"the weights of {record.name} from {record.source} are not those the checkpoint was made with "
+            f"(sha256 {located.digest[:12]}, expected {record.digest[:12]}): fit again, or bring the old ones back"
+        )
+    return located
+
+
+def _prove(classifier: Classifier, checkpoint: Checkpoint, path: Path) -> None:
+    """Compute the golden samples again and compare."""
+    golden = checkpoint.golden
+    features = _golden_features(golden.pictures, classifier.extractor)
+    if features.shape != golden.features.shape:
+        raise CheckpointError(f"the checkpoint {path} is not used: its backbones give {features.shape[1]} features")
+    product = np.sum(features * golden.features, axis=1)
+    norms = np.linalg.norm(features, axis=1) * np.linalg.norm(golden.features, axis=1)
+    probabilities = head_probabilities(checkpoint.metadata, checkpoint.head, features)
+    distance = float(np.abs(probabilities - golden.probabilities).max(initial=0.0))
+    if np.any(product < GOLDEN_COSINE * norms) or not distance <= GOLDEN_DISTANCE:
+        raise CheckpointError(
+            f"the checkpoint {path} is not used: its golden samples come out otherwise than when it was made "
+            f"(probabilities differ by {distance:.3f})"
+        )

@@ -1,0 +1,57 @@
+"""The starter model: what sorts an inbox before anything was trained.
+
+It is the embedded backbone with its own ImageNet classifier, whose 1,000 classes are grouped into everyday folders.
+As a checkpoint like any other it lies in the cache, made at the first start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from . import checkpoint, registry
+from .checkpoint import Head, Metadata, PartRecord
+from .classifier import seal
+from .groups import starter_groups
+from .runtime import GRAPH_VERSION, open_extractor
+from .weights import WeightsStore
+
+Language = Literal["en", "ko"]
+
+#: Chosen by ``python -m tests.benchmarks.starter``.
+TEMPERATURE = 1.0
+THRESHOLD = 0.5
+
+
+def starter_path(store: WeightsStore, language: Language, *, threads: int = 0) -> Path:
+    """The starter checkpoint's file, made now if it is not in the cache yet."""
+    names, groups = starter_groups(language)
+    backbone = registry.locate(registry.EMBEDDED, None, store)
+    record = PartRecord.of(backbone)
+    metadata = Metadata(
+        mode=backbone.name,
+        parts=[record],
+        classes=names,
+        normalisation="none",
+        temperature=TEMPERATURE,
+        threshold=THRESHOLD,
+        settings={"starter": True, "language": language},
+    )
+    key = hashlib.sha256(f"{GRAPH_VERSION}{metadata.model_dump_json()}{groups.tolist()}".encode()).hexdigest()
+    path = store.folder("starter") / f"starter-{language}-{key[:16]}.safetensors"
+    if not path.is_file():
+        assert backbone.imagenet_head is not None
+        weight, bias = backbone.imagenet_head()
+        head = Head(
+            weight=weight,
+            bias=bias,
+            mean=np.zeros(backbone.width, np.float32),
+            scale=np.ones(backbone.width, np.float32),
+            groups=groups,
+        )
+        sealed = seal(metadata, head, open_extractor([backbone], store, threads=threads))
+        checkpoint.write(sealed, path)
+    return path
