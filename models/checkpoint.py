@@ -408,6 +408,20 @@ def resolve(path: Path) -> Path:
     return target
 
 
+def load(path: Path) -> Checkpoint:
+    """Read the checkpoint that `resolve` finds; a published one must be the very file that was published."""
+    pointer = None if (path / FILE_NAME).is_file() else read_pointer(path)
+    if pointer is None:
+        return read(resolve(path))
+    checkpoint = read(path / pointer.run / FILE_NAME)
+    if pointer.sha256 != checkpoint.digest:
+        raise CheckpointError(
+            f"the checkpoint of run {pointer.run} is not the file that was published (its sha256 begins "
+            f"{checkpoint.digest[:12]}, not {pointer.sha256[:12]}): publish again with python -m trainer publish"
+        )
+    return checkpoint
+
+
 def publish(run: Path, sha256: str, published: str) -> None:
     """Point ``current.json`` beside the run folder at it, atomically. ``published``: the time, ISO 8601."""
     pointer = Pointer(run=run.name, sha256=sha256, published=published)

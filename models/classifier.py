@@ -114,7 +114,7 @@ def open_classifier(path: Path, store: WeightsStore, *, threads: int = 0) -> Cla
     Raises `CheckpointError` when it is damaged, unsafe or does not compute what it did when it was made, and
     `WeightsUnavailable` when the weights of a backbone are not to be had.
     """
-    checkpoint = checkpoints.read(checkpoints.resolve(path))
+    checkpoint = checkpoints.load(path)
     parts = [_backbone(record, checkpoint, store) for record in checkpoint.metadata.parts]
     classifier = Classifier(checkpoint, open_extractor(parts, store, threads=threads))
     _prove(classifier, checkpoint, path)

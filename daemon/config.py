@@ -1,0 +1,164 @@
+"""Settings: command line over environment over config.toml over defaults; a mistake names its key and its place."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from models.checkpoint import check_class_name
+from models.errors import CheckpointError, UserError
+
+from .marker import marked_folder
+
+PREFIX = "IMAGESORTD_"
+DEFAULT_FILE = Path("config.toml")
+
+
+class Settings(BaseSettings):
+    """Every setting of the daemon; config.toml explains each."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    watch: Annotated[list[Path], NoDecode] = Field(default=[Path("./inbox")], min_length=1)
+    output: Path = Path("./sorted")
+    checkpoint: Path = Path("checkpoints")
+    threshold: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = "auto"
+    others_dir: str = "others"
+    quarantine_dir: str = "quarantine"
+    action: Literal["move", "copy", "link"] = "move"
+    language: Literal["en", "ko"] = "en"
+    recursive: bool = True
+    poll: bool = False
+    settle_seconds: float = Field(default=2.0, gt=0, le=3600, allow_inf_nan=False)
+    rescan_seconds: float = Field(default=60.0, gt=0, le=86400, allow_inf_nan=False)
+    batch_size: int = Field(default=8, ge=1, le=256)
+    threads: int = Field(default=0, ge=0, le=1024)
+    max_megapixels: int = Field(default=200, ge=1)
+    max_file_mb: int = Field(default=512, ge=1)
+    cache_dir: Path | None = None
+    state_dir: Path | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_json: bool = False
+
+    @field_validator("watch", mode="before")
+    @classmethod
+    def _several(cls, value: object) -> object:
+        return value.split(os.pathsep) if isinstance(value, str) else value
+
+    @field_validator("watch", "output", "checkpoint")
+    @classmethod
+    def _absolute(cls, value: Path | list[Path]) -> Path | list[Path]:
+        if isinstance(value, list):
+            return list(dict.fromkeys(path.expanduser().absolute() for path in value))
+        return value.expanduser().absolute()
+
+    @field_validator("cache_dir", "state_dir", mode="before")
+    @classmethod
+    def _empty_is_usual(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("others_dir", "quarantine_dir")
+    @classmethod
+    def _folder_name(cls, name: str) -> str:
+        try:
+            return check_class_name(name)
+        except CheckpointError as error:
+            raise ValueError("it must be the name of one folder") from error
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line and the file come merged in ``init_settings``; see `load`."""
+        return init_settings, env_settings
+
+
+def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
+    """The settings from ``flags`` (those given), the environment, and ``file`` (or ./config.toml if there is one).
+
+    Raises `UserError` naming the key, and whether the flag, the variable or the file is wrong.
+    """
+    named = file is not None
+    file = file or DEFAULT_FILE
+    from_file = _read_file(file) if named or file.is_file() else {}
+    environment = _environment()
+    merged = {key: value for key, value in from_file.items() if key not in environment} | dict(flags)
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        raise UserError(_sentence(error, flags, environment, file)) from error
+    _check_folders(settings)
+    return settings
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"there is no configuration file {file}: create it or leave --config out") from error
+    except OSError as error:
+        raise UserError(f"the configuration file {file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"the configuration file {file} is not valid TOML: {error}") from error
+    return content
+
+
+def _environment() -> dict[str, str]:
+    """Our variables by key. An unknown one is most likely misspelled, so it is an error."""
+    ours = {name.removeprefix(PREFIX).lower(): name for name in os.environ if name.upper().startswith(PREFIX)}
+    for key, name in ours.items():
+        if key not in Settings.model_fields:
+            raise UserError(f"the environment variable {name} is no setting: see config.toml for their names")
+    return ours
+
+
+def _sentence(error: ValidationError, flags: Mapping[str, object], environment: Mapping[str, str], file: Path) -> str:
+    first = error.errors()[0]
+    key = str(first["loc"][0]) if first["loc"] else ""
+    if key in flags:
+        place = f"--{key.replace('_', '-')}"
+    elif key in environment:
+        place = f"the environment variable {environment[key]}"
+    else:
+        place = f"{key} in {file}"
+    if first["type"] == "extra_forbidden":
+        return f"{place} is no setting: see config.toml for their names"
+    return f"{place} is {first['input']!r}, which cannot be: {_requirement(key, first['msg'])}"
+
+
+def _requirement(key: str, message: str) -> str:
+    """What the value should have been, in the place of pydantic's one complaint per alternative."""
+    if key == "threshold":
+        return 'give a number from 0 to 1, or "auto"'
+    return message.removeprefix("Value error, ").removeprefix("Input ")
+
+
+def _check_folders(settings: Settings) -> None:
+    """Refuse what would file images for ever: an inbox inside the output, an output inside a class folder."""
+    if settings.others_dir == settings.quarantine_dir:
+        raise UserError("others_dir and quarantine_dir are the same folder: give them different names")
+    output = settings.output.resolve()
+    for inbox in settings.watch:
+        resolved = inbox.resolve()
+        if resolved.exists() and not resolved.is_dir():
+            raise UserError(f"watch: {inbox} is not a folder: give one")
+        if output in resolved.parents:
+            raise UserError(
+                f"watch: the inbox {inbox} lies inside the output {settings.output}, so what is filed would come in "
+                "again: move one of them elsewhere"
+            )
+    if output.exists() and not output.is_dir():
+        raise UserError(f"output: {settings.output} is not a folder: give one")
+    if (folder := marked_folder(output)) is not None:
+        raise UserError(f"output: {settings.output} lies inside the class folder {folder}: give a folder outside it")

@@ -1,0 +1,112 @@
+"""Hot reload: a published checkpoint is loaded aside, proved, and handed over; else the one in use stays."""
+
+from __future__ import annotations
+
+import stat
+import threading
+from pathlib import Path
+
+from loguru import logger
+
+from models import checkpoint as checkpoints
+from models.classifier import Classifier, open_classifier
+from models.errors import UserError
+from models.starter import Language, starter_path
+from models.weights import WeightsStore
+
+_Signature = tuple[int, int, int] | None
+
+
+class Reloader:
+    """Owns the question which checkpoint is in use.
+
+    `first` gives the classifier to begin with; `poll`, called between two batches, gives a newer one once it is
+    loaded. Loading happens in a thread of its own, so no image waits for it.
+    """
+
+    def __init__(self, location: Path, store: WeightsStore, *, language: Language, threads: int = 0) -> None:
+        self._location = location
+        self._store = store
+        self._language: Language = language
+        self._threads = threads
+        self._seen: _Signature = None
+        self._loading: threading.Thread | None = None
+        self._loaded: Classifier | None = None
+        self._digest = ""
+
+    def first(self) -> Classifier:
+        """The published checkpoint's classifier, or the starter model's while nothing is published.
+
+        Raises `UserError` when what is published cannot be used.
+        """
+        self._seen = self._signature()
+        location = self._location if self._is_published() else self._starter()
+        classifier = open_classifier(location, self._store, threads=self._threads)
+        self._digest = classifier.digest
+        return classifier
+
+    def _is_published(self) -> bool:
+        if self._location.suffix == ".safetensors":
+            return True  # a file that was named must be there: `open_classifier` says so where it is not
+        holds_run = (self._location / checkpoints.FILE_NAME).is_file()
+        return holds_run or checkpoints.read_pointer(self._location) is not None
+
+    def _starter(self) -> Path:
+        return starter_path(self._store, self._language, threads=self._threads)
+
+    def poll(self) -> Classifier | None:
+        """A newly published classifier, once, when it is ready; never waits. What fails is said once and left."""
+        if self._loading is None:
+            signature = self._signature()
+            if signature is not None and signature != self._seen:
+                self._seen = signature
+                self._loading = threading.Thread(target=self._load, name="reload", daemon=True)
+                self._loading.start()
+            return None
+        if self._loading.is_alive():
+            return None
+        self._loading = None
+        loaded, self._loaded = self._loaded, None
+        if loaded is None or loaded.digest == self._digest:
+            return None
+        self._digest = loaded.digest
+        return loaded
+
+    def _load(self) -> None:
+        try:
+            self._loaded = open_classifier(self._location, self._store, threads=self._threads)
+        except UserError as error:
+            logger.error("the model in use stays: {}", error)
+        except Exception as error:  # whatever a published file provokes, the service goes on with what it has
+            logger.opt(exception=error).error("the model in use stays: loading the new one failed")
+
+    def _signature(self) -> _Signature:
+        """What changes when something else is published; the content is only read when this has changed."""
+        location = self._location
+        for path in (location / checkpoints.FILE_NAME, location / checkpoints.POINTER, location):
+            try:
+                found = path.stat()
+            except OSError:
+                continue
+            if stat.S_ISREG(found.st_mode):
+                return found.st_ino, found.st_size, found.st_mtime_ns
+        return None
+
+
+def describe_change(old: Classifier, new: Classifier) -> str:
+    """What a swap means to people: the new model and which classes came and went, by name."""
+    added = [name for name in new.classes if name not in set(old.classes)]
+    removed = [name for name in old.classes if name not in set(new.classes)]
+    parts = [f"{new.metadata.mode}, {len(new.classes)} classes"]
+    if added:
+        parts.append(f"new: {_some(added)}")
+    if removed:
+        parts.append(f"gone: {_some(removed)}")
+    if not added and not removed:
+        parts.append("the same classes")
+    return "; ".join(parts)
+
+
+def _some(names: list[str], limit: int = 12) -> str:
+    shown = ", ".join(names[:limit])
+    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
