@@ -1,0 +1,303 @@
+"""One inbox: whether it is there, how it is watched, and the walks that find what no event named."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat as modes
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.hints import HintSource, Identity
+from daemon.mounts import remote_kind
+from daemon.settle import Signature
+from daemon.walk import is_marked, walk
+
+_SHARE = 20  # a walk that took a second of the work loop's time is not repeated for at least this many
+_MOST_COMPLAINTS = 1_000  # troubles remembered, so as not to repeat them
+_MOST_ARRIVALS = 10_000  # new folders remembered before the whole inbox is walked instead
+
+_Names = Iterator[os.DirEntry[str] | None]
+
+
+class Handled:
+    """Which files were dealt with and stay in the inbox as they are: one number each, forgotten with the file."""
+
+    def __init__(self) -> None:
+        self._before: set[int] = set()
+        self._since: set[int] = set()
+
+    def add(self, path: str, signature: Signature) -> None:
+        """Remember a file in this state."""
+        self._since.add(hash((path, signature)))
+
+    def meet(self, path: str, signature: Signature) -> bool:
+        """Whether the file was dealt with in this state; if so it is remembered for one more walk."""
+        key = hash((path, signature))
+        if key in self._before:
+            self._since.add(key)
+        return key in self._since
+
+    def turn(self) -> None:
+        """A walk has met all there is: forget what was not met since the walk before."""
+        self._before, self._since = self._since, set()
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often an inbox is walked: with events, and when it is polled. Seconds."""
+
+    rescan: float
+    poll: float
+
+
+class Inbox:
+    """A folder to watch, by its absolute path. The ``pruned`` folders below it are not part of it."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        pruned: Sequence[str],
+        recursive: bool,
+        poll: bool,
+        pace: Pace,
+        clock: Callable[[], float],
+    ) -> None:
+        self.path = path
+        self.prefix = path.rstrip("/") + "/"
+        self.missing: str | None = None  # why it is not there
+        self.polled: str | None = None  # why it is polled; None with events
+        self.handled = Handled()
+        self.next_walk = 0.0
+        self._root = Path(path)
+        self._force_poll = poll
+        self._pruned = frozenset(p for p in pruned if p.startswith(self.prefix))
+        self._pruned_identities: frozenset[Identity] = frozenset()
+        self._recursive = recursive
+        self._pace = pace
+        self._clock = clock
+        self._identity: Identity | None = None
+        self._source: HintSource | None = None
+        self._walk: _Names | None = None
+        self._walk_again = False
+        self._walk_cost = 0.0
+        self._arrivals: dict[str, None] = {}
+        self._arrivals_walk: _Names | None = None
+        self._turn = 0
+        self._complaints: set[tuple[str, int | None]] = set()
+
+    @property
+    def walking(self) -> bool:
+        """Whether there are names to read now."""
+        return bool(self._walk or self._arrivals_walk or self._arrivals)
+
+    def check(self, source: HintSource | None) -> None:
+        """See whether the folder is there and still the same; arm it and begin a walk when it is new."""
+        try:
+            stat = self._root.stat()
+            if not modes.S_ISDIR(stat.st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        except OSError as error:
+            self._lost(error.strerror or str(error))
+            return
+        identity = (stat.st_dev, stat.st_ino)
+        if identity == self._identity and source is self._source:
+            return
+        if self.missing is not None:
+            logger.info("inbox {!r} is back", self.path)
+        elif self._identity not in (None, identity):
+            logger.warning("inbox {!r} is another folder now", self.path)
+        self._found(identity, source)
+
+    def close(self) -> None:
+        """Let go of the folders that a walk holds open."""
+        self._walk = self._arrivals_walk = None
+        self._arrivals.clear()
+
+    def arrived(self, folder: str) -> None:
+        """A folder was made in the inbox, or moved there: arm and walk it soon."""
+        if not self._recursive:
+            return
+        if len(self._arrivals) < _MOST_ARRIVALS:
+            self._arrivals[folder] = None
+        else:
+            self.rescan()
+
+    def rescan(self) -> None:
+        """Walk the inbox at once, or once more when the present walk ends."""
+        if self._walk is not None:
+            self._walk_again = True
+        else:
+            self.next_walk = min(self.next_walk, self._clock())
+
+    def step(self, names: int, room: int) -> list[tuple[str, Signature]]:
+        """Go on with the walks for ``names`` names: at most ``room`` candidates that were not dealt with yet."""
+        begun = self._clock()
+        if self.missing is None and self._walk is None and begun >= self.next_walk:
+            self._begin()
+        found: list[tuple[str, Signature]] = []
+        while names > 0 and len(found) < room and self.walking:
+            names -= 1
+            entry = self._next_name()
+            if entry is None:
+                continue
+            signature = self._signature_of(entry)
+            if signature is not None and not self.handled.meet(entry.path, signature):
+                found.append((entry.path, signature))
+        self._walk_cost += self._clock() - begun
+        return found
+
+    def signature(self, path: str) -> Signature | None:
+        """What a file of this inbox is now; None when it is gone, no plain file, or in a folder we file into."""
+        try:
+            signature = self._judge(os.lstat(path))
+        except OSError:
+            return None
+        folder = path.rpartition("/")[0]
+        while len(folder) > len(self.path):
+            if is_marked(folder):
+                return None
+            folder = folder.rpartition("/")[0]
+        return signature
+
+    def _lost(self, why: str) -> None:
+        if self.missing is None:
+            logger.warning("inbox {!r} is not there ({}): waiting for it to come back", self.path, why)
+        self.missing = why
+        self.close()
+        if self._source is not None and self._identity is not None:
+            self._source.sweep(self.path)
+        self._identity = None
+
+    def _found(self, identity: Identity, source: HintSource | None) -> None:
+        if source is not None and source is self._source:
+            source.sweep(self.path)
+        self.close()
+        self.missing, self._identity, self._source = None, identity, source
+        self._choose_mode()
+        if self.polled is None:
+            self._arm(self.path, identity)
+        self._walk_again = False
+        self.next_walk = self._clock()
+
+    def _choose_mode(self) -> None:
+        before, kind = self.polled, remote_kind(self.path)
+        if self._force_poll:
+            self.polled = "asked for"
+        elif self._source is None:
+            self.polled = "no inotify instance"
+        elif kind is not None:
+            self.polled = f"{kind} brings no events from other hosts"
+        else:
+            self.polled = None
+        if self.polled not in (None, before):
+            logger.info("inbox {!r} is polled every {:g} s: {}", self.path, self._pace.poll, self.polled)
+
+    def _begin(self) -> None:
+        self._refresh_pruned()
+        self._turn += 1
+        self._walk_cost = 0.0
+        self._walk_again = False
+        self._walk = self._names([self.path])
+
+    def _end(self) -> None:
+        now = self._clock()
+        self._walk = None
+        self.handled.turn()
+        if self._source is not None and self.polled is None:
+            self._source.sweep(self.path, self._turn)
+        pause = self._pace.rescan if self.polled is None else self._pace.poll
+        pause = self._walk_cost if self._walk_again else max(pause, _SHARE * self._walk_cost)
+        self.next_walk = now + pause
+
+    def _next_name(self) -> os.DirEntry[str] | None:
+        """One name further; folders that have just arrived come before the great walk."""
+        if self._arrivals_walk is None and self._arrivals:
+            folders, self._arrivals = list(self._arrivals), {}
+            self._refresh_pruned()
+            self._arrivals_walk = self._names(folders)
+        try:
+            if self._arrivals_walk is not None:
+                return next(self._arrivals_walk)
+            if self._walk is not None:
+                return next(self._walk)
+        except StopIteration:
+            if self._arrivals_walk is not None:
+                self._arrivals_walk = None
+            else:
+                self._end()
+        return None
+
+    def _names(self, folders: list[str]) -> _Names:
+        return walk(folders, recursive=self._recursive, enter=self._enter, failed=self._complain)
+
+    def _enter(self, folder: str) -> bool:
+        if folder == self.path:
+            stat = self._root.stat()
+            identity = (stat.st_dev, stat.st_ino)
+            if identity != self._identity:
+                return False  # check() will find out
+        else:
+            stat = os.lstat(folder)
+            identity = (stat.st_dev, stat.st_ino)
+            if not modes.S_ISDIR(stat.st_mode) or self._identity is None or stat.st_dev != self._identity[0]:
+                return False
+            if folder in self._pruned or identity in self._pruned_identities or is_marked(folder):
+                return False
+        if self.polled is None:
+            self._arm(folder, identity)
+        return True
+
+    def _arm(self, folder: str, identity: Identity) -> None:
+        if self._source is None:
+            return
+        try:
+            self._source.arm(folder, identity, owner=self.path, turn=self._turn, follow=folder == self.path)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                self._poll_for_want_of_watches(len(self._source))
+            elif error.errno not in (errno.ENOENT, errno.ENOTDIR):
+                self._complain(folder, error)
+
+    def _poll_for_want_of_watches(self, watched: int) -> None:
+        logger.warning(
+            "the kernel's limit of watched folders is reached ({} here): inbox {!r} is polled every {:g} s; "
+            "raise it with `sysctl fs.inotify.max_user_watches=1048576` and start again",
+            watched,
+            self.path,
+            self._pace.poll,
+        )
+        self.polled = "limit of watched folders reached"
+        if self._source is not None:
+            self._source.sweep(self.path)
+
+    def _signature_of(self, entry: os.DirEntry[str]) -> Signature | None:
+        try:
+            return self._judge(entry.stat(follow_symlinks=False))
+        except OSError:
+            return None
+
+    def _judge(self, stat: os.stat_result) -> Signature | None:
+        if not modes.S_ISREG(stat.st_mode):
+            return None
+        return Signature(stat.st_size, stat.st_mtime_ns, 0 if self.polled else stat.st_ino)
+
+    def _refresh_pruned(self) -> None:
+        identities = set()
+        for folder in self._pruned:
+            try:
+                stat = Path(folder).stat()
+            except OSError:
+                continue
+            identities.add((stat.st_dev, stat.st_ino))
+        self._pruned_identities = frozenset(identities)
+
+    def _complain(self, folder: str, error: OSError) -> None:
+        complaint = (folder, error.errno)
+        if complaint not in self._complaints and len(self._complaints) < _MOST_COMPLAINTS:
+            self._complaints.add(complaint)
+            logger.warning("cannot look into {!r}: {}", folder, error.strerror or error)

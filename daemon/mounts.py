@@ -1,0 +1,53 @@
+"""Which file systems bring no events from their other side, and must be polled."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+MOUNTINFO = Path("/proc/self/mountinfo")
+
+#: Kinds whose files change without this kernel hearing of it, beside all of ``fuse.*``; ``fuseblk`` is a local disk.
+_REMOTE = frozenset(
+    "nfs nfs4 cifs smb smb3 smbfs ncpfs fuse 9p vboxsf prl_fs vmhgfs virtiofs ceph afs coda lustre".split()  # noqa: SIM905
+)
+
+
+def is_remote(kind: str) -> bool:
+    """Whether a file system of this kind (mountinfo's word for it) has to be polled."""
+    return kind in _REMOTE or kind.startswith("fuse.")
+
+
+def kind_of(path: str, mountinfo: bytes) -> str | None:
+    """The kind of file system that the absolute ``path``, free of symlinks, lies on; None when the table has no place.
+
+    ``mountinfo`` is the table of proc_pid_mountinfo(5). The deepest mount point wins, the later line among equals.
+    """
+    wanted = os.fsencode(path)
+    best, kind = -1, None
+    for line in mountinfo.splitlines():
+        place, _, filesystem = line.partition(b" - ")
+        fields = place.split(b" ")
+        if len(fields) < 6 or not filesystem:
+            continue
+        mount_point = _unescape(fields[4])
+        inside = wanted == mount_point or wanted.startswith(mount_point.rstrip(b"/") + b"/")
+        if inside and len(mount_point) >= best:
+            best, kind = len(mount_point), filesystem.split(b" ", 1)[0].decode("ascii", "replace")
+    return kind
+
+
+def remote_kind(path: str) -> str | None:
+    """The kind of network file system that ``path`` lies on; None on a local one, or where there is no table."""
+    try:
+        table = MOUNTINFO.read_bytes()
+    except OSError:
+        return None
+    kind = kind_of(os.path.realpath(path), table)
+    return kind if kind is not None and is_remote(kind) else None
+
+
+def _unescape(field: bytes) -> bytes:
+    """Undo the kernel's octal escapes of space, tab, newline and backslash."""
+    return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), field)

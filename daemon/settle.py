@@ -1,0 +1,173 @@
+"""Which candidates are stable now: pure decisions, the time and what ``lstat`` said are passed in.
+
+A *candidate* is a path that may become an image to file. It waits until it is *stable*, is then handed out (*in
+flight*) and comes back by one of three answers: :meth:`Settler.done`, :meth:`Settler.again`,
+:meth:`Settler.incomplete`. Times are seconds of one monotonic clock; a file's own time stamps are compared for equality
+only, so a clock that jumps, or a camera that lives in 1980, changes nothing.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from models.images import is_image_name
+
+_UNFINISHED_STARTS = (".", "~$")  # dotfiles, LibreOffice's .~lock, rsync's .name.XXXXXX, Office's owner files
+_UNFINISHED_ENDS = (".part", ".partial", ".crdownload", ".download", ".tmp", ".filepart", ".!ut")
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file or folder of this name is something its writer has not finished."""
+    return name.startswith(_UNFINISHED_STARTS) or name.lower().endswith(_UNFINISHED_ENDS)
+
+
+def is_candidate(name: str) -> bool:
+    """Whether a file of this name (no folder) may be an image to file."""
+    return is_image_name(name) and not is_unfinished(name)
+
+
+class Signature(NamedTuple):
+    """What tells one state of a file from another: bytes, modification time, and which file it is."""
+
+    size: int
+    mtime_ns: int
+    inode: int = 0  # 0 where inode numbers mean nothing (network file systems make them up)
+
+
+@dataclass(slots=True)
+class _Candidate:
+    seen: float  # first offered
+    due: float  # when to look at it
+    signature: Signature | None = None
+    since: float = 0.0  # the signature has not changed since
+    hold: float = 0.0  # not handed out before, unless it changes
+    complete: bool = False  # its writer closed it, or it was renamed into place
+    tries: int = 0  # how often it was found incomplete in this state
+
+
+class Settler:
+    """The candidates of the inboxes: waiting, or in flight. At most ``limit`` wait."""
+
+    def __init__(self, settle_seconds: float, *, patience_seconds: float = 30.0, limit: int = 10_000) -> None:
+        if settle_seconds <= 0:
+            raise ValueError("settle_seconds must be more than 0")
+        self._settle = settle_seconds
+        self._patience = patience_seconds
+        self._limit = limit
+        self._waiting: dict[str, _Candidate] = {}
+        self._in_flight: dict[str, _Candidate] = {}
+        self._queue: list[tuple[float, str]] = []  # (due, path); entries that no longer match are passed over
+
+    @property
+    def waiting(self) -> int:
+        """How many candidates wait, not counting those in flight."""
+        return len(self._waiting)
+
+    @property
+    def in_flight(self) -> int:
+        """How many candidates are handed out and unanswered."""
+        return len(self._in_flight)
+
+    def offer(self, path: str, now: float, signature: Signature | None = None, *, complete: bool = False) -> bool:
+        """Take a candidate in, or take note that it changed; False when there is no room for it.
+
+        ``signature`` is what the file is now, where that is known; without it the candidate is due a look at once.
+        ``complete`` says that its writer closed it or renamed it into place: it is stable without waiting.
+        """
+        if path in self._in_flight:
+            return True  # done() compares signatures: nothing is missed
+        candidate = self._waiting.get(path)
+        if candidate is None:
+            if len(self._waiting) >= self._limit:
+                return False
+            candidate = self._waiting[path] = _Candidate(seen=now, due=now)
+        if signature is not None and signature != candidate.signature:
+            self._changed(candidate, signature, now)
+            candidate.due = now + self._settle
+        elif signature is not None and not complete:
+            return True  # seen again as it was: the wait goes on
+        if complete or signature is None:
+            candidate.complete = candidate.complete or complete
+            candidate.due = now
+        self._push(path, candidate)
+        return True
+
+    def next_due(self) -> float | None:
+        """When the next candidate wants to be looked at; None when none waits."""
+        while self._queue:
+            due, path = self._queue[0]
+            candidate = self._waiting.get(path)
+            if candidate is not None and candidate.due == due:
+                return due
+            heapq.heappop(self._queue)
+        return None
+
+    def take_due(self, now: float) -> str | None:
+        """The next candidate that is due: ``lstat`` it and tell :meth:`look`. None when nothing is due."""
+        due = self.next_due()
+        return self._queue[0][1] if due is not None and due <= now else None
+
+    def look(self, path: str, signature: Signature | None, now: float) -> bool:
+        """Judge a waiting candidate by what it is now (None: gone, or none of ours). True: stable, now in flight."""
+        candidate = self._waiting[path]
+        if signature is None:
+            del self._waiting[path]
+            return False
+        if signature != candidate.signature:
+            self._changed(candidate, signature, now)
+        # An empty file that was closed is a writer that has not begun (SMB clients create, close, open again).
+        complete = candidate.complete and signature.size > 0
+        candidate.complete = False
+        if now >= candidate.hold and (complete or now - candidate.since >= self._settle):
+            self._in_flight[path] = self._waiting.pop(path)
+            return True
+        candidate.due = max(candidate.hold, candidate.since + self._settle)
+        self._push(path, candidate)
+        return False
+
+    def done(self, path: str) -> Signature | None:
+        """Forget a candidate in flight; what it was when it was handed out."""
+        candidate = self._in_flight.pop(path, None)
+        return candidate.signature if candidate is not None else None
+
+    def again(self, path: str, delay: float, now: float) -> None:
+        """Hand a candidate in flight out again after ``delay`` seconds, or as soon as it has changed and settled."""
+        candidate = self._in_flight.pop(path, None)
+        if candidate is not None:
+            self._put_back(path, candidate, now + delay)
+
+    def incomplete(self, path: str, now: float) -> bool:
+        """A candidate in flight ends too early: settle again, each time for longer.
+
+        False when it has been quiet for ``patience_seconds``: nobody writes it any more, it is broken. It then stays in
+        flight until :meth:`done`.
+        """
+        candidate = self._in_flight.get(path)
+        if candidate is None:
+            return True
+        broken_at = candidate.since + self._patience
+        if now >= broken_at:
+            return False
+        pause = self._settle * 2.0**candidate.tries
+        candidate.tries += 1
+        self._put_back(path, self._in_flight.pop(path), min(now + pause, broken_at))
+        return True
+
+    def oldest(self, now: float) -> float:
+        """Seconds since the oldest candidate, waiting or in flight, was first seen; 0 when there is none."""
+        first = min((c.seen for store in (self._waiting, self._in_flight) for c in store.values()), default=now)
+        return now - first
+
+    @staticmethod
+    def _changed(candidate: _Candidate, signature: Signature, now: float) -> None:
+        candidate.signature, candidate.since, candidate.hold, candidate.tries = signature, now, 0.0, 0
+
+    def _put_back(self, path: str, candidate: _Candidate, hold: float) -> None:
+        candidate.hold = candidate.due = hold
+        self._waiting[path] = candidate
+        self._push(path, candidate)
+
+    def _push(self, path: str, candidate: _Candidate) -> None:
+        heapq.heappush(self._queue, (candidate.due, path))

@@ -1,0 +1,49 @@
+"""A folder tree as a stream: one folder open at a time, one name a step, whatever the size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+
+from daemon.marker import MARKER
+from daemon.settle import is_candidate, is_unfinished
+
+
+def is_marked(folder: str) -> bool:
+    """Whether a folder is one that this program files into."""
+    return os.path.lexists(f"{folder}/{MARKER}")
+
+
+def walk(
+    folders: Iterable[str],
+    *,
+    recursive: bool,
+    enter: Callable[[str], bool],
+    failed: Callable[[str, OSError], None],
+) -> Iterator[os.DirEntry[str] | None]:
+    """Yield each candidate file (by its name and kind) below ``folders``, and None for every other name.
+
+    ``enter`` is called before a folder is read, and leaves it out by False. Memory goes with the number of folders,
+    never of files. Symbolic links are not followed. ``failed`` is told of a folder that could not be read to its end;
+    the walk goes on with the next one. Close the iterator when it is not read to its end.
+    """
+    pending = list(folders)
+    while pending:
+        folder = pending.pop()
+        try:
+            if not enter(folder):
+                continue
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        if recursive and not is_unfinished(entry.name):
+                            pending.append(entry.path)
+                        yield None
+                    elif is_candidate(entry.name) and entry.is_file(follow_symlinks=False):
+                        yield entry
+                    else:
+                        yield None
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # taken away while we looked
+        except OSError as error:
+            failed(folder, error)

@@ -1,0 +1,255 @@
+"""Watch the inboxes: events are hints, the folder is the truth.
+
+The work loop asks :meth:`InboxWatcher.ready` for stable files, deals with each and answers by ``done``, ``again`` or
+``incomplete``. Everything but ``wake`` belongs to the one thread of that loop. What an event names and what a walk
+meets take the same way: into the :class:`~daemon.settle.Settler`, out of it when stable. Losing events costs time, at
+most until the next walk, never a file.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.hints import HintSource, Kind
+from daemon.inbox import Inbox, Pace
+from daemon.settle import Settler
+from daemon.wakeup import Wakeup
+
+_SLICE = 256  # names that a walk reads before the stable files are looked at again
+_CHECK_SECONDS = 1.0  # between two looks at whether the inboxes and the reader of events are alive
+_MOST_WAITING = 10_000  # candidates that events may name; beyond it a walk finds them
+
+
+@dataclass(frozen=True)
+class InboxStatus:
+    """One inbox as it is now."""
+
+    path: Path
+    mode: str  # "inotify" or "polling"
+    polled: str | None  # why it is polled
+    missing: str | None  # why it is not there
+    walking: bool
+
+
+@dataclass(frozen=True)
+class WatcherStatus:
+    """What the health check and the metrics show. Ages in seconds."""
+
+    inboxes: tuple[InboxStatus, ...]
+    waiting: int
+    in_flight: int
+    oldest_seconds: float  # age of the oldest file seen and not answered
+    watched_folders: int
+    overflows: int  # times that hints were lost, each made good by a walk
+    restarts: int  # times that the reader of events had died
+
+    @property
+    def missing(self) -> tuple[Path, ...]:
+        """The inboxes that are not there."""
+        return tuple(inbox.path for inbox in self.inboxes if inbox.missing is not None)
+
+
+class InboxWatcher:
+    """Hands out the stable image files of some folders, each once until it is answered.
+
+    ``exclude`` are folders inside an inbox that are not part of it (where images are filed to), as are those that carry
+    :data:`~daemon.marker.MARKER`. A root itself is never excluded. ``backlog`` bounds the candidates that walks hold
+    ready, ``most_hints`` the events kept while nobody asks. Roots may be missing, now or later.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        *,
+        exclude: Sequence[Path] = (),
+        settle_seconds: float = 2.0,
+        patience_seconds: float = 30.0,
+        rescan_seconds: float = 60.0,
+        poll: bool = False,
+        poll_seconds: float = 1.0,
+        recursive: bool = True,
+        backlog: int = 1_000,
+        most_hints: int = 10_000,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._poll = poll
+        self._backlog = backlog
+        self._most_hints = most_hints
+        self._settler = Settler(settle_seconds, patience_seconds=patience_seconds, limit=max(_MOST_WAITING, backlog))
+        paths = list(dict.fromkeys(os.path.abspath(root) for root in roots))  # noqa: PTH100 - links in it are the owner's choice
+        pruned = [os.path.abspath(path) for path in exclude]  # noqa: PTH100
+        pace = Pace(rescan=rescan_seconds, poll=poll_seconds)
+        self._inboxes = [
+            Inbox(path, pruned=[*pruned, *paths], recursive=recursive, poll=poll, pace=pace, clock=clock)
+            for path in sorted(paths, key=len, reverse=True)  # the innermost first: a path belongs to it
+        ]
+        self._source: HintSource | None = None
+        self._wakeup = Wakeup()
+        self._woken = False
+        self._next_check = 0.0
+        self._overflows = 0
+        self._restarts = 0
+
+    def start(self) -> None:
+        """Arm the inboxes that are there; events from now on are not lost."""
+        self._check()
+
+    def stop(self) -> None:
+        """Stop watching. Files in flight may still be answered."""
+        for inbox in self._inboxes:
+            inbox.close()
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+        self._wakeup.close()
+
+    def wake(self) -> None:
+        """Let the present call of :meth:`ready`, or the next one, return at once. Safe in a signal handler."""
+        self._woken = True
+        self._wakeup.set()
+
+    def ready(self, timeout: float, limit: int) -> list[Path]:
+        """At most ``limit`` stable files, as soon as there is one; none after ``timeout`` seconds, or when woken."""
+        deadline = self._clock() + timeout
+        while True:
+            self._observe()
+            stable = self._stable(limit)
+            now = self._clock()
+            if stable or self._woken or now >= deadline:
+                self._woken = False
+                return stable
+            self._wakeup.wait(max(0.0, min(deadline, self._next_event()) - now))
+
+    def done(self, path: Path) -> None:
+        """The file was dealt with: where it still is, it is handed out again only after it has changed."""
+        name = str(path)
+        handed_out = self._settler.done(name)
+        inbox = self._inbox_of(name)
+        if handed_out is None or inbox is None:
+            return
+        signature = inbox.signature(name)
+        if signature == handed_out:
+            inbox.handled.add(name, handed_out)
+        elif signature is not None and not self._settler.offer(name, self._clock(), signature):
+            inbox.rescan()
+
+    def again(self, path: Path, delay: float) -> None:
+        """The file could not be dealt with now: hand it out again after ``delay`` seconds if it is still there."""
+        self._settler.again(str(path), delay, self._clock())
+
+    def incomplete(self, path: Path) -> bool:
+        """The file ends too early; True: it waits for the rest and is handed out again.
+
+        False: it has been quiet for ``patience_seconds``, so it is broken; it stays in flight until ``done``.
+        """
+        return self._settler.incomplete(str(path), self._clock())
+
+    def status(self) -> WatcherStatus:
+        """How things stand."""
+        inboxes = tuple(
+            InboxStatus(
+                path=Path(inbox.path),
+                mode="inotify" if inbox.polled is None else "polling",
+                polled=inbox.polled,
+                missing=inbox.missing,
+                walking=inbox.walking,
+            )
+            for inbox in self._inboxes
+        )
+        return WatcherStatus(
+            inboxes=inboxes,
+            waiting=self._settler.waiting,
+            in_flight=self._settler.in_flight,
+            oldest_seconds=self._settler.oldest(self._clock()),
+            watched_folders=len(self._source) if self._source is not None else 0,
+            overflows=self._overflows,
+            restarts=self._restarts,
+        )
+
+    def _observe(self) -> None:
+        """Take in what events named, and go a slice further with the walks."""
+        if self._clock() >= self._next_check:
+            self._check()
+        if self._source is not None:
+            hints = self._source.take()
+            if hints.moved:
+                self._check()
+            for path, kind in hints.paths.items():
+                self._hinted(path, kind)
+            if hints.lost:
+                self._overflows += 1
+                logger.warning("events were lost: the inboxes are walked at once")
+                for inbox in self._inboxes:
+                    inbox.rescan()
+        for inbox in self._inboxes:
+            for path, signature in inbox.step(_SLICE, self._backlog - self._settler.waiting):
+                self._settler.offer(path, self._clock(), signature)
+
+    def _check(self) -> None:
+        if not self._poll and (self._source is None or not self._source.is_alive()):
+            self._open_source()
+        for inbox in self._inboxes:
+            inbox.check(self._source)
+        self._next_check = self._clock() + _CHECK_SECONDS
+
+    def _open_source(self) -> None:
+        if self._source is not None:
+            logger.error("the reader of events has died: starting another and walking the inboxes")
+            self._restarts += 1
+            self._source.close()
+            self._source = None
+        try:
+            self._source = HintSource(self._wakeup.set, limit=self._most_hints)
+        except OSError as error:
+            self._poll = True
+            logger.warning(
+                "no inotify instance is to be had ({}): polling; raise the limit with "
+                "`sysctl fs.inotify.max_user_instances=1024` and start again",
+                error.strerror,
+            )
+
+    def _hinted(self, path: str, kind: Kind) -> None:
+        inbox = self._inbox_of(path)
+        if inbox is None:
+            return
+        if kind is Kind.FOLDER:
+            inbox.arrived(path)
+        elif not self._settler.offer(path, self._clock(), complete=kind is Kind.COMPLETE):
+            inbox.rescan()
+
+    def _stable(self, limit: int) -> list[Path]:
+        stable: list[Path] = []
+        while len(stable) < limit:
+            now = self._clock()
+            path = self._settler.take_due(now)
+            if path is None:
+                break
+            inbox = self._inbox_of(path)
+            signature = inbox.signature(path) if inbox is not None else None
+            if inbox is not None and signature is not None and inbox.handled.meet(path, signature):
+                signature = None
+            if self._settler.look(path, signature, now):
+                stable.append(Path(path))
+        return stable
+
+    def _next_event(self) -> float:
+        """When there is something to do without being woken."""
+        times = [self._next_check]
+        due = self._settler.next_due()
+        if due is not None:
+            times.append(due)
+        room = self._settler.waiting < self._backlog
+        for inbox in self._inboxes:
+            if inbox.missing is None and room:
+                times.append(0.0 if inbox.walking else inbox.next_walk)
+        return min(times)
+
+    def _inbox_of(self, path: str) -> Inbox | None:
+        return next((inbox for inbox in self._inboxes if path.startswith(inbox.prefix)), None)
