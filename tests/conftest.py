@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from loguru import logger
+
+from models.weights import WeightsStore
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -15,3 +22,81 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the shared pictures are not on this machine")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Caches and state in a folder of the test run's own, and no hub: nothing depends on what this machine holds."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("IMAGESORTD_")]:
+            patch.delenv(name)
+        patch.delenv("CACHE_DIRECTORY", raising=False)
+        patch.delenv("STATE_DIRECTORY", raising=False)
+        patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+        patch.setenv("XDG_STATE_HOME", str(home / "state"))
+        patch.setenv("HF_HOME", str(home / "hub"))
+        patch.setenv("TORCH_HOME", str(home / "torch"))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield home
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """The messages logged while the test runs."""
+    lines: list[str] = []
+    sink = logger.add(lambda message: lines.append(message.record["message"]), level="DEBUG")
+    yield lines
+    logger.remove(sink)
+
+
+@pytest.fixture(scope="session")
+def store(own_folders: Path) -> WeightsStore:
+    """The cache the whole test run shares: the embedded weights are converted and exported once."""
+    return WeightsStore()
+
+
+@pytest.fixture(scope="session")
+def tiny_mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights file of a real MobileNetV3-Large with random weights, as safetensors."""
+    from models.compat import import_torchvision
+
+    torchvision = import_torchvision()
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("mobilenet") / "mobilenet.safetensors"
+    save_file(torchvision.models.mobilenet_v3_large(weights=None).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small real CLIP model with its tokenizer and processor, in a folder of the hub's layout."""
+    from models.compat import import_torchvision
+
+    import_torchvision()
+    import torch
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("clip")
+    vocabulary = ["<|startoftext|>", "<|endoftext|>", *"abcdefghijklmnopqrstuvwxyz"]
+    vocabulary += [f"{letter}</w>" for letter in "abcdefghijklmnopqrstuvwxyz"]
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {**tower, "vocab_size": len(vocabulary), "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    config = CLIPConfig(
+        text_config=text, vision_config={**tower, "image_size": 64, "patch_size": 16}, projection_dim=24
+    )
+    CLIPModel(config).save_pretrained(folder)
+    (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(vocabulary)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    CLIPTokenizer.from_pretrained(folder).save_pretrained(folder)
+    CLIPImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}).save_pretrained(folder)
+    return folder
+
+
+def crops(count: int, side: int, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """``count`` random crops of that side."""
+    return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)

@@ -1,0 +1,207 @@
+"""The registry, and the contract that every registered backbone keeps."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import registry
+from models.errors import BackboneError, UserError, WeightsUnavailable
+from models.images import Transform
+from models.registry import Backbone
+from models.runtime import FeatureExtractor, open_extractor, select
+from models.weights import WeightsStore
+from tests.conftest import crops
+
+
+@pytest.fixture(params=["efficientnet_lite0", "mobilenet", "clip", "hybrid"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """Every mode the program ships, each with real weights that are small or installed."""
+    return str(request.param)
+
+
+@pytest.fixture
+def sources(mode: str, request: pytest.FixtureRequest) -> dict[str, str]:
+    given = {"mobilenet": "tiny_mobilenet", "clip": "tiny_clip"}
+    return {part: str(request.getfixturevalue(given[part])) for part in registry.parts_of(mode) if part in given}
+
+
+@pytest.fixture
+def extractor(mode: str, sources: dict[str, str], store: WeightsStore) -> FeatureExtractor:
+    return open_extractor(select(mode, sources, store), store)
+
+
+def test_hybrid_is_mobilenet_and_clip() -> None:
+    assert registry.parts_of("hybrid") == ("mobilenet", "clip")
+    assert registry.parts_of("clip+efficientnet_lite0") == ("clip", "efficientnet_lite0")
+
+
+@pytest.mark.parametrize("mode", ["resnet", "", "clip+", "+", "hybrid+nothing"])
+def test_an_unknown_mode_is_named_with_those_that_exist(mode: str) -> None:
+    with pytest.raises(BackboneError, match="there is no backbone .* choose one of clip, efficientnet_lite0, hybrid"):
+        registry.parts_of(mode)
+
+
+def test_a_backbone_is_used_once_in_a_mode() -> None:
+    with pytest.raises(BackboneError, match="twice"):
+        registry.parts_of("hybrid+clip")
+
+
+@pytest.fixture
+def clean_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry.entries()
+    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+
+
+def test_a_name_is_registered_once(clean_registry: None) -> None:
+    entry = registry.entries()["clip"]
+    with pytest.raises(BackboneError, match="two backbones are registered as 'clip'"):
+        registry.register_backbone(
+            "clip",
+            description="another",
+            transform=entry.transform,
+            width=1,
+            weights=entry.weights,
+            licence="",
+        )(entry.build)
+
+
+def test_features_have_the_width_the_registry_says(mode: str, extractor: FeatureExtractor) -> None:
+    batch = [crops(3, transform.crop) for transform in extractor.transforms]
+    features = extractor.features(batch)
+    assert features.shape == (3, extractor.width)
+    assert features.dtype == np.float32
+    assert np.isfinite(features).all()
+    assert extractor.engine == "onnxruntime"
+
+
+def test_features_do_not_depend_on_neighbours_or_on_the_run(extractor: FeatureExtractor) -> None:
+    batch = [crops(5, transform.crop) for transform in extractor.transforms]
+    together = extractor.features(batch)
+    alone = np.concatenate([extractor.features([each[i : i + 1] for each in batch]) for i in range(5)])
+    np.testing.assert_allclose(alone, together, rtol=1e-3, atol=1e-4 * float(np.abs(together).max()))
+    np.testing.assert_array_equal(extractor.features(batch), together)
+
+
+def test_torch_and_the_graph_agree(extractor: FeatureExtractor) -> None:
+    import torch
+
+    from models.export import uint8_module
+
+    batch = [crops(4, transform.crop, seed=1) for transform in extractor.transforms]
+    with torch.inference_mode():
+        expected = np.concatenate(
+            [
+                uint8_module(part)(torch.from_numpy(each)).numpy()
+                for part, each in zip(extractor.parts, batch, strict=True)
+            ],
+            axis=1,
+        )
+    got = extractor.features(batch)
+    cosine = (got * expected).sum(1) / np.linalg.norm(got, axis=1) / np.linalg.norm(expected, axis=1)
+    assert cosine.min() >= 0.9999
+
+
+def test_modules_are_in_evaluation_mode(extractor: FeatureExtractor) -> None:
+    for part in extractor.parts:
+        assert not any(module.training for module in part.module().modules())
+
+
+def test_the_fingerprint_is_the_same_in_another_process(mode: str) -> None:
+    here = {name: entry.transform.fingerprint for name, entry in registry.entries().items()}
+    code = (
+        "import json; from models import registry; "
+        "print(json.dumps({name: entry.transform.fingerprint for name, entry in registry.entries().items()}))"
+    )
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert json.loads(there) == here
+
+
+def test_the_fingerprint_follows_every_number_of_the_transform() -> None:
+    mean, std = (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)
+    variants = [
+        Transform(resize=256, crop=224, interpolation="bicubic", mean=mean, std=std),
+        Transform(resize=232, crop=224, interpolation="bicubic", mean=mean, std=std),
+        Transform(resize=256, crop=192, interpolation="bicubic", mean=mean, std=std),
+        Transform(resize=256, crop=224, interpolation="bilinear", mean=mean, std=std),
+        Transform(resize=256, crop=224, interpolation="bicubic", mean=std, std=std),
+        Transform(resize=256, crop=224, interpolation="bicubic", mean=mean, std=mean),
+    ]
+    assert len({transform.fingerprint for transform in variants}) == len(variants)
+
+
+@pytest.mark.parametrize("explicit", ["mobilenet", "clip", "hybrid"])
+def test_an_explicit_mode_without_weights_says_what_is_missing_and_how_to_get_it(
+    explicit: str, store: WeightsStore
+) -> None:
+    with pytest.raises(WeightsUnavailable, match="are not on this machine") as raised:
+        select(explicit, {}, store)
+    assert "--weights" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_auto_says_loudly_that_it_continues_with_the_embedded_backbone(store: WeightsStore, logged: list[str]) -> None:
+    parts = select("auto", {}, store)
+    assert [part.name for part in parts] == ["efficientnet_lite0"]
+    assert any("auto continues with the embedded backbone" in line and "mobilenet" in line for line in logged)
+
+
+def test_auto_is_hybrid_where_its_weights_are_here(store: WeightsStore, tiny_mobilenet: Path, tiny_clip: Path) -> None:
+    parts = select("auto", {"mobilenet": str(tiny_mobilenet), "clip": str(tiny_clip)}, store)
+    assert [part.name for part in parts] == ["mobilenet", "clip"]
+
+
+def test_auto_does_not_pass_over_weights_that_were_named(store: WeightsStore, tiny_clip: Path) -> None:
+    with pytest.raises(WeightsUnavailable):
+        select("auto", {"mobilenet": "missing.safetensors", "clip": str(tiny_clip)}, store)
+
+
+def test_weights_for_a_part_that_the_mode_lacks_are_a_mistake(store: WeightsStore, tiny_clip: Path) -> None:
+    with pytest.raises(UserError, match="given for clip, which mode efficientnet_lite0 does not use"):
+        select("efficientnet_lite0", {"clip": str(tiny_clip)}, store)
+
+
+def test_clip_reads_text_in_the_space_of_its_images(store: WeightsStore, tiny_clip: Path) -> None:
+    backbone = registry.locate("clip", str(tiny_clip), store)
+    assert backbone.text is not None
+    embeddings = backbone.text(["a dog", "a cat", "a dog"])
+    assert embeddings.shape == (3, backbone.width)
+    np.testing.assert_allclose(embeddings[0], embeddings[2], rtol=1e-5)
+    assert not np.allclose(embeddings[0], embeddings[1])
+
+
+def test_listing_names_every_backbone_without_torch() -> None:
+    code = (
+        "import sys\nfrom models.__main__ import main\nmain(['list', '--json'])\n"
+        "assert not {'torch', 'transformers', 'timm'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    assert {"mobilenet", "clip", "hybrid", "efficientnet_lite0"} <= set(rows)
+    assert rows["efficientnet_lite0"]["here"] is True
+    assert rows["clip"]["here"] is False
+    assert rows["hybrid"]["parts"] == ["mobilenet", "clip"]
+
+
+def test_a_backbone_that_does_not_export_runs_in_torch(
+    store: WeightsStore, clean_registry: None, logged: list[str]
+) -> None:
+    import torch
+
+    class Means(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.mean(dim=(2, 3))
+
+    transform = Transform(resize=8, crop=8, interpolation="bilinear", mean=(0.0,) * 3, std=(1.0,) * 3)
+    backbone = Backbone(name="only_here", source="", digest="d", transform=transform, width=3, module=Means)
+    extractor = open_extractor([backbone], store)
+    assert extractor.engine == "torch"
+    batch = crops(2, 8)
+    np.testing.assert_allclose(extractor.features([batch]), batch.mean(axis=(1, 2)) / 255, rtol=1e-5)
+    assert any("only_here runs in torch" in line for line in logged)
