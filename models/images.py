@@ -4,17 +4,77 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import os
+import re
+import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import BinaryIO, Literal
+from importlib import import_module
+from io import BytesIO
+from pathlib import PurePath
+from typing import BinaryIO, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
+from PIL.ImageFile import ImageFile
+
+from models.errors import ImageError
 
 #: Raised whenever the same file would decode to other pixels, so that cached features and graphs are not mixed up.
 DECODE_VERSION = 1
 
+#: How the names of image files end, in lower case and with the dot. Decoding goes by the content alone.
+IMAGE_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in "jpg jpeg jpe jfif png webp gif bmp dib tif tiff avif heic heif hif".split()  # noqa: SIM905
+)
+
 Crop = npt.NDArray[np.uint8]
+
+# A reduced-size JPEG keeps at least this many pixels for each one of the resized image.
+_REDUCING_GAP = 2.0
+
+# Every format that is read, and the class that reads it; each is imported when the first file of its kind comes along.
+_PLUGINS = {
+    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "WebP": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
+    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
+    "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
+    "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
+    "HEIC": ("pillow_heif", "HeifImageFile"),
+}
+_TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+
+# Tags of TIFF and EXIF.
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
+
+# What makes the stored picture upright, by the EXIF orientation.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+_Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+_QUIET = ("ignore", None, Warning, re.compile(r"(PIL|pillow_heif)\."), 0)
+_lock = threading.Lock()
+
+# What Pillow has to say about bad files is said by us, in an ImageError.
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +97,242 @@ class Transform:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name is meant as an image; upper and lower case are one."""
+    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
 def decode(
     file: BinaryIO, transforms: Sequence[Transform], *, max_pixels: int = 200_000_000, reduce: bool = True
 ) -> list[Crop]:
-    raise NotImplementedError
+    """Decode the first frame once and cut one (crop, crop, 3) RGB crop out of it for each transform, in their order.
+
+    The picture is turned upright by its EXIF orientation, and laid on white where it is transparent. The crop is what
+    torchvision's ``Resize`` and ``CenterCrop`` give; transformers rounds the middle down where torchvision rounds to
+    even, which moves some crops by one pixel. ``file`` is seekable, and read from its beginning. With ``reduce`` a
+    large JPEG is decoded at 1/2, 1/4 or 1/8 of its size: several times faster, the features hardly change. Safe to
+    call from several threads at once.
+
+    Raises ImageError for a file that is no usable image, whatever is wrong with it, and OSError only where reading
+    ``file`` itself fails, which says nothing about the image.
+    """
+    data, kind = _read(file, max_pixels)
+    try:
+        return _decode(data, kind, transforms, max_pixels, reduce)
+    except ImageError:
+        raise
+    except Exception as error:  # a hostile file can make the plug-ins raise anything
+        raise _explain(error, data, kind) from error
+
+
+def _read(file: BinaryIO, max_pixels: int) -> tuple[bytes, str]:
+    """The whole file and its format. In memory, so that nothing changes under the decoder's feet."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(64)
+    if not head:
+        raise ImageError("empty", "The file is empty.")
+    kind = _kind(head)
+    if kind is None:
+        raise ImageError("not-an-image", f"The file is none of {', '.join(_PLUGINS)}, whatever its name says.")
+    if size > 8 * max_pixels + (64 << 20):  # the widest layout, and room for metadata
+        raise ImageError("too-large", f"The file has {size} bytes, more than an image of the allowed size can need.")
+    return head + file.read(), kind
+
+
+def _kind(head: bytes) -> str | None:
+    """The format of a file by its first 64 bytes."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WebP"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADER_SIZES:
+        return "BMP"
+    if head.startswith(_TIFF_HEADERS):
+        return "TIFF"
+    if head[4:8] == b"ftyp":
+        end = min(int.from_bytes(head[:4], "big"), len(head))
+        brands = {head[start : start + 4] for start in range(8, end, 4)}
+        if brands & _AVIF_BRANDS:
+            return "AVIF"
+        if brands & _HEIF_BRANDS:
+            return "HEIC"
+    return None
+
+
+def _decode(data: bytes, kind: str, transforms: Sequence[Transform], max_pixels: int, reduce: bool) -> list[Crop]:
+    image = _open(data, kind, max_pixels)
+    width, height = image.size
+    if width * height > max_pixels:
+        message = f"The {kind} image has {width} x {height} pixels, more than the {max_pixels} that are allowed."
+        raise ImageError("too-large", message)
+    scale = 1.0
+    if reduce and transforms and kind == "JPEG":
+        least = int(_REDUCING_GAP * max(transform.resize for transform in transforms))
+        drafted = image.draft(None, (least, least))
+        if drafted:
+            scale = drafted[1][2] / width
+    image.load()
+    if scale == 1.0:
+        width, height = image.size  # TIFF turns itself upright, HEIC may find another size
+    orientation = _orientation(image)
+    plain = _plain(image)
+    return [_crop(plain, (width, height), scale, orientation, transform) for transform in transforms]
+
+
+def _open(data: bytes, kind: str, max_pixels: int) -> ImageFile:
+    """The image with its header read and no pixel decoded."""
+    module, name = _PLUGINS[kind]
+    plugin = getattr(import_module(module), name)
+    with _lock:
+        # `catch_warnings` is not for threads: our filter stays, and is put in front again where it was overtaken.
+        if not warnings.filters or warnings.filters[0] != _QUIET:
+            warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\.")
+        # Pillow refuses images of more than twice this, some before we can. Never lowered: it is everybody's.
+        if Image.MAX_IMAGE_PIXELS is not None:
+            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, (max_pixels + 1) // 2)
+    return cast(ImageFile, plugin(BytesIO(data)))
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 (upright) to 8. A broken EXIF block does not spoil the picture."""
+    try:
+        value = image.getexif().get(_ORIENTATION)
+        return value if value in _TURNS else 1
+    except Exception:
+        return 1
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The same picture in a mode that may be resampled: L, RGB, or RGBa (colours multiplied by alpha)."""
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bits(image)
+    if image.has_transparency_data:
+        transparency = image.info.get("transparency")
+        if isinstance(transparency, tuple) and max(transparency) > 255:  # of 16-bit colours, whose high bytes we have
+            image.info["transparency"] = tuple(value >> 8 for value in transparency)
+        return image.convert("RGBA").convert("RGBa")
+    if image.mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits, or floating point, as L (as LA where one value of it stands for transparent).
+
+    16 bits are scaled from their whole range. The others tell no range, so floating point within 0..1, and
+    anything within 0..255, is taken as that, and what goes beyond is stretched from its lowest to its highest value.
+    """
+    values = np.asarray(image)
+    tags = getattr(image, "tag_v2", {})
+    if image.mode.startswith("I;16"):
+        bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
+        grey = (values >> (bits - 8)).astype(np.uint8)
+    else:
+        grey = _stretched(values)
+    if tags.get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds for 8 bits only
+        grey = 255 - grey
+    result = Image.fromarray(grey)
+    if isinstance(transparent := image.info.get("transparency"), int):
+        result.putalpha(Image.fromarray(np.where(values == transparent, np.uint8(0), np.uint8(255))))
+    return result
+
+
+def _stretched(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+    real = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
+    low, high = float(real.min()), float(real.max())
+    if low >= 0 and high <= 255:
+        low, high = 0.0, (1.0 if values.dtype.kind == "f" and high <= 1 else 255.0)
+    slope = 255 / ((high - low) or 1.0)
+    with np.errstate(all="ignore"):
+        grey: npt.NDArray[np.uint8] = np.clip(np.rint(real * slope - low * slope), 0, 255).astype(np.uint8)
+    return grey
+
+
+def _crop(plain: Image.Image, size: tuple[int, int], scale: float, orientation: int, transform: Transform) -> Crop:
+    """Resize, centre-crop and turn in one go: only pixels that the crop is made of are resampled.
+
+    ``size`` is of the picture as stored at full size; ``plain`` is ``scale`` times as large.
+    """
+    left, top, right, bottom = _stored_box(size, orientation, transform)
+    small = plain.resize(
+        (transform.crop, transform.crop),
+        _RESAMPLING[transform.interpolation],
+        box=(scale * left, scale * top, scale * right, scale * bottom),
+    )
+    if orientation in _TURNS:
+        small = small.transpose(_TURNS[orientation])
+    if small.mode == "RGBa":
+        pixels = np.asarray(small)
+        # On white, what is not covered is white; 8 bits cannot hold the overshoot of a sharp edge.
+        return 255 - np.where(pixels[..., 3:] > pixels[..., :3], pixels[..., 3:] - pixels[..., :3], np.uint8(0))
+    return np.array(small.convert("RGB"))
+
+
+def _stored_box(size: tuple[int, int], orientation: int, transform: Transform) -> _Box:
+    """Where the crop lies in the stored picture. Rounded as torchvision rounds ``Resize`` and ``CenterCrop``."""
+    width, height = size if orientation < 5 else size[::-1]
+    shorter, crop = min(width, height), transform.crop
+    resized_width = transform.resize * width // shorter
+    resized_height = transform.resize * height // shorter
+    x, y = round((resized_width - crop) / 2), round((resized_height - crop) / 2)
+    left, right = x * width / resized_width, (x + crop) * width / resized_width
+    top, bottom = y * height / resized_height, (y + crop) * height / resized_height
+    if orientation in (2, 3, 6, 7):
+        left, right = width - right, width - left
+    if orientation in (3, 4, 7, 8):
+        top, bottom = height - bottom, height - top
+    if orientation >= 5:
+        left, top, right, bottom = top, left, bottom, right
+    return left, top, right, bottom
+
+
+def _explain(error: Exception, data: bytes, kind: str) -> ImageError:
+    """What went wrong, in words of ours."""
+    text = str(error).lower()
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageError("too-large", f"The {kind} image has more pixels than are allowed.")
+    if isinstance(error, MemoryError) or "out of memory" in text:
+        return ImageError("too-large", f"The {kind} image needs more memory than there is.")
+    if "max_text" in text:
+        return ImageError("too-large", f"The {kind} image carries text or a colour profile that unpacks to too much.")
+    if "limit exceeded" in text:
+        return ImageError("too-large", f"The {kind} image goes beyond the limits of its decoder.")
+    if "truncated" in text or _ends_early(data, kind):
+        return ImageError("truncated", f"The {kind} image is cut short.")
+    return ImageError("corrupt", f"The {kind} image is damaged, or of a variety that cannot be decoded.")
+
+
+def _ends_early(data: bytes, kind: str) -> bool:
+    """Whether the file ends before its own structure says that it does."""
+    match kind:
+        case "JPEG":
+            return b"\xff\xd9" not in data
+        case "PNG":
+            return b"IEND" not in data
+        case "GIF":
+            return not data.rstrip(b"\0").endswith(b";")
+        case "WebP":
+            return 8 + int.from_bytes(data[4:8], "little") > len(data)
+        case "TIFF":
+            return int.from_bytes(data[4:8], "little" if data[:1] == b"I" else "big") + 2 > len(data)
+        case "AVIF" | "HEIC":
+            return _boxes_end(data) > len(data)
+    return False
+
+
+def _boxes_end(data: bytes) -> int:
+    """Where the last of the boxes of an ISO media file ends, if it is all there."""
+    position = 0
+    while position + 8 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        if length == 1:
+            length = int.from_bytes(data[position + 8 : position + 16], "big")
+        if length < 8:  # 0: until the end of the file; else damaged
+            return len(data)
+        position += length
+    return position
