@@ -1,0 +1,92 @@
+"""A copy that deserves to replace its original: verified, flushed, with times, mode and attributes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from loguru import logger
+
+from daemon.moves import Entry
+from daemon.source import OPEN_FLAGS, Identity, SourceChanged
+
+_CHUNK = 1 << 20
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_ATTRIBUTES_LOST = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODATA,
+                              errno.ENOSPC, errno.EDQUOT, errno.E2BIG, errno.ERANGE})  # fmt: skip
+
+
+def create(entry: Entry, mode: int = 0o600) -> int:
+    """A descriptor of a new, empty file. Raises FileExistsError when the name is taken, else OSError."""
+    return os.open(entry.name, _NEW_FILE, mode, dir_fd=entry.folder)
+
+
+def copy_into(target: int, source: Entry, identity: Identity, sha256: str | None) -> str:
+    """Copy an image into an open new file and flush it there; returns the hex digest of what was copied.
+
+    Raises SourceChanged when the source is not the file of ``identity`` and ``sha256`` from beginning to end, and
+    OSError. Whatever it raises, the target is worth nothing then: a failed flush may not be repeated.
+    """
+    descriptor = os.open(source.name, OPEN_FLAGS, dir_fd=source.folder)
+    try:
+        before = os.fstat(descriptor)
+        digest = _copy_bytes(descriptor, target)
+        after = os.fstat(descriptor)
+        if not Identity.of(before) == Identity.of(after) == identity or sha256 not in (None, digest):
+            raise SourceChanged(f"{source.name!r} changed while it was copied")
+        _copy_attributes(descriptor, target, before)
+        os.fsync(target)
+        return digest
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(entry: Entry) -> str:
+    """Hex digest of a regular file's bytes. Raises OSError."""
+    descriptor = os.open(entry.name, OPEN_FLAGS, dir_fd=entry.folder)
+    try:
+        return _copy_bytes(descriptor, None)
+    finally:
+        os.close(descriptor)
+
+
+def _copy_bytes(source: int, target: int | None) -> str:
+    digest = hashlib.sha256()
+    while chunk := os.read(source, _CHUNK):
+        digest.update(chunk)
+        rest = memoryview(chunk)
+        while target is not None and rest:
+            rest = rest[os.write(target, rest) :]
+    return digest.hexdigest()
+
+
+def _copy_attributes(source: int, target: int, status: os.stat_result) -> None:
+    """Owner, extended attributes, mode and times, in the order in which none of them undoes another.
+
+    An image is worth more than its attributes: what the destination cannot hold, or may not be given, is left out.
+    """
+    with _losing("owner"):
+        if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+            os.fchown(target, status.st_uid, status.st_gid)
+    names: list[str] = []
+    with _losing("extended attributes"):
+        names = os.listxattr(source)
+    for name in names:
+        with _losing(name):
+            os.setxattr(target, name, os.getxattr(source, name))
+    with _losing("mode"):
+        os.fchmod(target, status.st_mode & 0o777)
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@contextmanager
+def _losing(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _ATTRIBUTES_LOST:
+            raise
+        logger.debug("A copy goes without its {}: {}", what, error)

@@ -1,0 +1,127 @@
+"""The folders of one batch, held open: a class folder cannot become a link to elsewhere between look and move."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import ExitStack, suppress
+from pathlib import Path, PurePath
+from types import TracebackType
+
+from daemon.moves import Entry, sync_folder
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Output:
+    """The folder that holds the class folders, on the file system on which it was first seen.
+
+    When that file system is gone (a drive unplugged, a mount lost), nothing is filed into the empty place it leaves.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(os.path.abspath(path))  # noqa: PTH100 - links in it are the owner's choice
+        self._dev: int | None = None
+
+    def open(self) -> int:
+        """A descriptor of the folder, which is made when it is missing. Raises OSError."""
+        missing = []
+        path = self.path
+        while (folder := _open_if_there(path)) is None:
+            missing.append(path.name)
+            path = path.parent
+        try:
+            device = os.fstat(folder).st_dev
+            if self._dev not in (None, device):
+                raise OSError(errno.ENODEV, "the file system of the output folder is not mounted", str(self.path))
+            for name in reversed(missing):
+                folder = _step_into(folder, name, make=True)
+        except BaseException:
+            os.close(folder)
+            raise
+        self._dev = device
+        return folder
+
+
+class Folders:
+    """Descriptors of the folders that one batch uses; closed together at its end."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._stack = ExitStack()
+        self._open: dict[tuple[str, str], int] = {}
+
+    def __enter__(self) -> Folders:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def entry(self, path: Path) -> Entry:
+        """The place of an image in an inbox. Raises OSError."""
+        key = "inbox", str(path.parent)
+        if key not in self._open:
+            self._keep(key, os.open(path.parent, _FOLDER))
+        return Entry(self._open[key], path.name)
+
+    def class_folder(self, folder: PurePath, *, make: bool) -> int | None:
+        """A folder under the output; None when it is missing and not to be made. Raises OSError."""
+        if folder.is_absolute() or ".." in folder.parts or not folder.parts:
+            raise ValueError(f"{str(folder)!r} is not a folder under the output")
+        key = "output", str(folder)
+        if key not in self._open:
+            try:
+                self._keep(key, self._walk(folder, make=make))
+            except FileNotFoundError:
+                if make:
+                    raise
+                return None
+        return self._open[key]
+
+    def _walk(self, folder: PurePath, *, make: bool) -> int:
+        descriptor = self._output.open() if make else os.open(self._output.path, _FOLDER)
+        try:
+            for name in folder.parts:
+                descriptor = _step_into(descriptor, name, make=make)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _keep(self, key: tuple[str, str], descriptor: int) -> None:
+        self._stack.callback(os.close, descriptor)
+        self._open[key] = descriptor
+
+
+def _open_if_there(path: Path) -> int | None:
+    try:
+        return os.open(path, _FOLDER)
+    except FileNotFoundError:
+        return None
+
+
+def _step_into(folder: int, name: str, *, make: bool) -> int:
+    """Open a folder inside another, never through a link, and close the outer one."""
+    try:
+        inner = _open_folder(folder, name)
+    except FileNotFoundError:
+        if not make:
+            raise
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=folder)
+        # The new name must outlast a power cut before an original is dropped for a copy inside.
+        sync_folder(folder)
+        inner = _open_folder(folder, name)
+    os.close(folder)
+    return inner
+
+
+def _open_folder(folder: int, name: str) -> int:
+    try:
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError as error:
+        if error.errno in (errno.ENOTDIR, errno.ELOOP):
+            raise OSError(errno.ENOTDIR, "in the way of a folder lies a file or a symbolic link", name) from error
+        raise

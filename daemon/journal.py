@@ -1,0 +1,215 @@
+"""The journal: what is being filed and what was, in SQLite, durable before a file moves.
+
+One thread of one process writes; other processes may read meanwhile (write-ahead log). A journal that is damaged or
+cannot be written is set aside and a new one begun: filing goes on without its history, never without its images.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from loguru import logger
+
+from daemon import rows
+from daemon.rows import Filing
+from daemon.source import Identity
+from models.errors import UserError
+
+_Answer = TypeVar("_Answer")
+
+#: Troubles that pass: another program holds the journal, or its disk is full.
+_PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
+#: Mistakes of this program; setting the journal aside would not mend them.
+_OURS = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError)
+#: So many I/O errors in a row are a damaged journal; fewer are a disk with the hiccups.
+_PATIENCE = 5
+
+
+class JournalBusy(Exception):
+    """The journal cannot be used now, because another program holds it or its disk is full: try again later."""
+
+
+class Journal:
+    """The journal in one file; ``path`` None keeps it in memory, for a program that files once and ends.
+
+    Opened at the first use. ``run`` names this journal object and goes into every row it writes.
+    """
+
+    def __init__(self, path: Path | None, *, timeout: float = 10.0) -> None:
+        """``timeout``: seconds to wait for another program that holds the journal."""
+        self.run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        self._path = path
+        self._timeout = timeout
+        self._db: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._io_errors = 0
+        self._owed: list[Filing] = []
+
+    def close(self) -> None:
+        """Write what is owed and close the file; the next use opens it again."""
+        self.write_later([])
+        self._close()
+
+    def write(self, filings: Sequence[Filing]) -> None:
+        """Insert, update or (VOID) delete rows, durably, in one transaction; new ones get their ``id``.
+
+        Raises JournalBusy.
+        """
+        changes = [*self._owed, *filings]
+        if not changes:
+            return
+        for filing in changes:
+            filing.run = filing.run or self.run
+        self._follow_the_file()
+        ids = self._use(lambda db: _in_transaction(db, lambda: rows.write(db, changes)))
+        for filing, number in zip(changes, ids, strict=True):
+            filing.id = number
+        self._owed.clear()
+
+    def write_later(self, filings: Sequence[Filing]) -> None:
+        """Like ``write``, for what has happened already: while the journal is busy the rows wait for the next one."""
+        try:
+            self.write(filings)
+        except JournalBusy as error:
+            self._owed.extend(filings)
+            logger.warning("The journal is behind by {} filings: {}", len(self._owed), error)
+
+    def unfinished(self) -> list[Filing]:
+        """The rows that a crash may have interrupted, oldest first. Raises JournalBusy."""
+        return self._use(rows.unfinished)
+
+    def filed_before(self, identity: Identity, source: Path) -> bool:
+        """Whether the file was copied, linked or refused in this state, also by an earlier run. Raises JournalBusy."""
+        return self._use(lambda db: rows.filed_before(db, identity, source))
+
+    def note(self, key: str, value: str | None) -> None:
+        """Remember a fact across restarts; None forgets it. Raises JournalBusy."""
+        self._follow_the_file()
+        self._use(lambda db: _in_transaction(db, lambda: rows.note(db, key, value)))
+
+    def noted(self, key: str) -> str | None:
+        """What is remembered under a key, or None. Raises JournalBusy."""
+        return self._use(lambda db: rows.noted(db, key))
+
+    def _use(self, work: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
+        """Do some work on the open journal; when it fails on a new one, and at last on one in memory."""
+        for replace in (self._set_aside, self._give_up, None):
+            try:
+                answer = work(self._opened())
+            except _OURS:
+                raise
+            except sqlite3.Error as error:
+                if self._path is None or replace is None:
+                    raise
+                self._close()
+                self._wait_for_better(error)
+                replace(self._path, error)
+            else:
+                self._io_errors = 0
+                return answer
+        raise AssertionError("the last try returns or raises")
+
+    def _wait_for_better(self, error: sqlite3.Error) -> None:
+        code = error.sqlite_errorcode & 0xFF
+        if code == sqlite3.SQLITE_IOERR:
+            self._io_errors += 1
+        if code in _PASSING or (code == sqlite3.SQLITE_IOERR and self._io_errors < _PATIENCE):
+            raise JournalBusy(str(error)) from error
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._db is None:
+            if self._path is not None:
+                with suppress(OSError):
+                    self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = _connect(self._path, self._timeout)
+            self._file = _which_file(self._path)
+        return self._db
+
+    def _close(self) -> None:
+        if self._db is not None:
+            with suppress(sqlite3.Error):
+                self._db.close()
+        self._db = None
+
+    def _follow_the_file(self) -> None:
+        """Notice a journal that was deleted or replaced under us: SQLite would go on writing into the void."""
+        if self._db is not None and self._path is not None and _which_file(self._path) != self._file:
+            logger.error("The journal {} was taken away; a new one begins", str(self._path))
+            self._close()
+
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        aside = f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+        logger.error("The journal {} cannot be used ({}); it becomes {} and a new one begins", str(path), error, aside)
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(OSError):
+                path.with_name(path.name + suffix).rename(path.with_name(aside + suffix))
+
+    def _give_up(self, path: Path, error: Exception) -> None:
+        logger.error("No journal can be kept in {} ({}); until a restart it is kept in memory", str(path), error)
+        self._path = None
+
+
+def read_history(path: Path, **filters: Any) -> Iterator[Filing]:
+    """What ``rows.history`` yields for these filters, read beside the process that writes the journal.
+
+    Raises UserError when there is no journal or it cannot be read.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            yield from rows.history(db, **filters)
+    except sqlite3.Error as error:
+        raise UserError(f"The journal {str(path)!r} cannot be read: {error}.") from error
+
+
+def _connect(path: Path | None, timeout: float) -> sqlite3.Connection:
+    where = ":memory:" if path is None else path
+    db = sqlite3.connect(where, timeout=timeout, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        _in_transaction(db, lambda: _prepare(db))
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if version == 0 and tables == 0:
+        for statement in rows.SCHEMA.split(";"):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {rows.VERSION}")
+    elif version != rows.VERSION:
+        error = sqlite3.DatabaseError(f"its tables are of version {version}, this program knows {rows.VERSION}")
+        error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
+        raise error
+
+
+def _in_transaction(db: sqlite3.Connection, work: Callable[[], _Answer]) -> _Answer:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        answer = work()
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+    return answer
+
+
+def _which_file(path: Path | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

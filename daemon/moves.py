@@ -1,0 +1,160 @@
+"""The system calls of a move that never overwrites: the kernel decides whether a name is free, not a check before."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from daemon.names import free_number, numbered
+
+_RENAME_NOREPLACE = 1
+#: None where the C library has no such call; then every move goes through a hard link.
+_renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+
+#: The kernel or the file system has no rename that refuses to replace.
+_NO_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+#: The file system has no hard links, or grants none for this file.
+_NO_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV})
+#: Some network file systems cannot flush a folder; they have flushed it already or never will.
+_NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
+
+
+class CannotMove(Exception):
+    """These two places can only be joined by a copy: another file system, or one without rename and link."""
+
+
+class Entry(NamedTuple):
+    """A name in an open folder: the folder cannot be swapped for another between two calls."""
+
+    folder: int
+    name: str
+
+    def status(self) -> os.stat_result:
+        """What the name stands for, without following a link."""
+        return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
+
+    def exists(self) -> bool:
+        """Whether the name is taken, by whatever it may be."""
+        try:
+            self.status()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def unlink(self) -> None:
+        """Take the name away."""
+        os.unlink(self.name, dir_fd=self.folder)
+
+
+#: Stands for an entry that is not known yet; every use of it fails.
+NOWHERE = Entry(-1, "")
+
+
+def rename_noreplace(old: Entry, new: Entry) -> None:
+    """``renameat2(RENAME_NOREPLACE)``, for which Python 3.11 has no function. Raises OSError."""
+    code = errno.ENOSYS
+    if _renameat2 is not None:
+        names = os.fsencode(old.name), os.fsencode(new.name)
+        if _renameat2(old.folder, names[0], new.folder, names[1], _RENAME_NOREPLACE) == 0:
+            return
+        code = ctypes.get_errno()
+    raise OSError(code, os.strerror(code), old.name, None, new.name)
+
+
+def link(old: Entry, new: Entry) -> None:
+    """A second name for the same file; it never replaces one either. Raises OSError."""
+    os.link(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder, follow_symlinks=False)
+
+
+def move_noreplace(old: Entry, new: Entry, *, claim: str) -> None:
+    """Move a file on one file system; ``claim`` is a private name in the old folder.
+
+    Raises FileExistsError when the new name is taken, CannotMove when only a copy can do it, else OSError.
+    """
+    try:
+        rename_noreplace(old, new)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise CannotMove from error
+        if error.errno not in _NO_RENAME:
+            raise
+        _link_and_unlink(old, new, claim)
+
+
+def _link_and_unlink(old: Entry, new: Entry, claim: str) -> None:
+    link_or_cannot(old, new)
+    moved = new.status()
+    try:
+        drop(old, claim, lambda status: os.path.samestat(status, moved))
+    except OSError:
+        new.unlink()
+        raise
+
+
+def link_or_cannot(old: Entry, new: Entry) -> None:
+    """``link``, with CannotMove where the file system has no hard links for these two places."""
+    try:
+        link(old, new)
+    except FileExistsError:
+        # A network file system may have made the link and lost the answer.
+        if not os.path.samestat(old.status(), new.status()):
+            raise
+    except OSError as error:
+        if error.errno in _NO_LINK:
+            raise CannotMove from error
+        raise
+
+
+def drop(entry: Entry, claim: str, meant: Callable[[os.stat_result], bool]) -> bool:
+    """Remove a name while it stands for the file that is meant, which lies safely elsewhere.
+
+    The name is first moved to ``claim``, where nobody else puts a file in its place between the look and the removal.
+    Returns False, with everything as it was, when the name stands for something else or for nothing.
+    """
+    private = Entry(entry.folder, claim)
+    try:
+        os.rename(entry.name, claim, src_dir_fd=entry.folder, dst_dir_fd=entry.folder)
+    except FileNotFoundError:
+        return False
+    try:
+        ours = meant(private.status())
+        if ours:
+            private.unlink()
+    except OSError:
+        put_back(private, entry)
+        raise
+    if not ours:
+        put_back(private, entry)
+    return ours
+
+
+def put_back(private: Entry, entry: Entry) -> None:
+    """Return a claimed file to its name, or to one beside it when the name is taken again."""
+    while True:
+        number = free_number(lambda n: Entry(entry.folder, numbered(entry.name, n)).exists())
+        free = Entry(entry.folder, numbered(entry.name, number))
+        try:
+            rename_noreplace(private, free)
+            return
+        except FileExistsError:
+            continue
+        except OSError as error:
+            if error.errno not in _NO_RENAME:
+                raise
+        with suppress(FileExistsError):
+            link(private, free)
+            private.unlink()
+            return
+
+
+def sync_folder(folder: int) -> None:
+    """Flush a folder, so that the names in it outlast a power cut. Raises OSError."""
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise

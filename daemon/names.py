@@ -1,0 +1,58 @@
+"""Names for files that may not overwrite each other: cat.jpg, cat_2.jpg, cat_3.jpg, …"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Callable
+
+#: An extension longer than this (bytes, with its dot) is taken for a part of the name.
+_LONGEST_EXTENSION = 32
+
+
+def numbered(name: str, number: int, limit: int = 255) -> str:
+    """The ``number``-th choice for ``name``; the first is the name itself.
+
+    ``limit`` is the longest name of the file system in bytes: the stem is shortened to fit, at a character, and the
+    extension is kept. Any name a file can have is allowed, also one that is not valid UTF-8.
+    """
+    suffix = "" if number == 1 else f"_{number}"
+    stem, extension = os.path.splitext(name)  # noqa: PTH122 - a Path would read "." and ".." into the name
+    if len(os.fsencode(extension)) > _LONGEST_EXTENSION:
+        stem, extension = name, ""
+    room = limit - len(os.fsencode(suffix + extension))
+    return _shortened(stem, room) + suffix + extension
+
+
+def free_number(taken: Callable[[int], bool]) -> int:
+    """A number that is not ``taken``, found in O(log n) tries among n taken ones without a gap.
+
+    With gaps it may be one of them or the end. Only a hint: whether the name is free, the kernel decides.
+    """
+    if not taken(1):
+        return 1
+    low, high = 1, 2
+    while taken(high):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        if taken(middle):
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _shortened(text: str, room: int) -> str:
+    """The beginning of ``text`` that has at most ``room`` bytes and does not end inside a character."""
+    end, used = 0, 0
+    while end < len(text) and (used := used + len(os.fsencode(text[end]))) <= room:
+        end += 1
+    while 0 < end < len(text) and _continues(text[end]):
+        end -= 1
+    return text[:end]
+
+
+def _continues(character: str) -> bool:
+    """Whether a character belongs to the one before it: an accent, or a later letter of a Hangul syllable."""
+    return bool(unicodedata.combining(character)) or "\u1160" <= character <= "\u11ff"

@@ -1,0 +1,217 @@
+"""The journal's tables: one row per filing, a few notes, and the questions asked of them."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from daemon.source import Identity
+
+#: Kept in ``PRAGMA user_version``; raised with every change of the tables.
+VERSION = 1
+
+SCHEMA = """
+CREATE TABLE filings (
+    id INTEGER PRIMARY KEY,
+    run TEXT NOT NULL,
+    time TEXT NOT NULL,
+    state TEXT NOT NULL,
+    action TEXT NOT NULL,
+    source NOT NULL,
+    name NOT NULL,
+    dev INTEGER NOT NULL,
+    ino INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    sha256 TEXT,
+    destination,
+    copy_ino INTEGER,
+    label TEXT,
+    confidence REAL,
+    model_digest TEXT,
+    reason TEXT,
+    detail TEXT
+);
+CREATE INDEX filings_unfinished ON filings (id) WHERE state IN ('intent', 'copied');
+CREATE INDEX filings_identity ON filings (ino, mtime_ns);
+CREATE INDEX filings_time ON filings (time);
+CREATE INDEX filings_run ON filings (run, time);
+CREATE INDEX filings_name ON filings (name, time);
+CREATE INDEX filings_label ON filings (label, time);
+CREATE INDEX filings_model ON filings (model_digest, time);
+CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+_COLUMNS = ("run", "time", "state", "action", "source", "name", "dev", "ino", "size", "mtime_ns", "sha256",
+            "destination", "copy_ino", "label", "confidence", "model_digest", "reason", "detail")  # fmt: skip
+_INSERT = f"INSERT INTO filings (id, {', '.join(_COLUMNS)}) VALUES (?{', ?' * len(_COLUMNS)})"
+_UPDATE = f"UPDATE filings SET {', '.join(f'{column} = ?' for column in _COLUMNS)} WHERE id = ?"
+_SELECT = f"SELECT id, {', '.join(_COLUMNS)} FROM filings"
+_FILED_BEFORE = """
+SELECT 1 FROM filings WHERE ino = ? AND mtime_ns = ? AND size = ? AND (dev = ? OR source = ?)
+    AND (state = 'refused' OR (state = 'done' AND action IN ('copy', 'link'))) LIMIT 1
+"""
+
+
+class State(StrEnum):
+    """How far a filing has come."""
+
+    INTENT = "intent"  # about to be done; the image is in the inbox
+    COPIED = "copied"  # the copy is complete and durable; the original is about to go
+    DONE = "done"
+    UNDONE = "undone"  # moved back to where it came from
+    REFUSED = "refused"  # unreadable, and left where it is because images are not to be moved
+    ORPHAN = "orphan"  # after a crash, found neither at its source nor at its destination
+    VOID = "void"  # came to nothing: writing it takes the row away
+
+
+@dataclass(slots=True, kw_only=True)
+class Filing:
+    """One image, filed or being filed; ``id`` is None until it is written.
+
+    ``copy_ino`` is the inode of the copy, where one was made. ``reason`` is None except for unreadable images.
+    """
+
+    state: State
+    action: str
+    source: Path
+    identity: Identity
+    sha256: str | None = None
+    destination: Path | None = None
+    copy_ino: int | None = None
+    label: str | None = None
+    confidence: float | None = None
+    model_digest: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+    run: str = ""
+    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+    id: int | None = None
+
+
+def write(db: sqlite3.Connection, filings: Sequence[Filing]) -> list[int | None]:
+    """Insert, update or (VOID) delete rows in the transaction that is open; returns their ids."""
+    return [_write_one(db, filing) for filing in filings]
+
+
+def _write_one(db: sqlite3.Connection, filing: Filing) -> int | None:
+    if filing.state is State.VOID:
+        db.execute("DELETE FROM filings WHERE id = ?", (filing.id,))
+        return None
+    values = _encode(filing)
+    if filing.id is not None and db.execute(_UPDATE, (*values, filing.id)).rowcount:
+        return filing.id
+    # A row that has an id but is not there was written to a journal that has been set aside since.
+    return db.execute(_INSERT, (filing.id, *values)).lastrowid
+
+
+def unfinished(db: sqlite3.Connection) -> list[Filing]:
+    """The rows that a crash may have interrupted, oldest first."""
+    rows = db.execute(f"{_SELECT} WHERE state IN ('intent', 'copied') ORDER BY id")
+    return [_decode(row) for row in rows]
+
+
+def filed_before(db: sqlite3.Connection, identity: Identity, source: Path) -> bool:
+    """Whether the file was copied, linked or refused in this state.
+
+    Device numbers may change when the machine starts anew: the same path counts as much as the same device.
+    """
+    values = (_signed(identity.ino), identity.mtime_ns, identity.size, _signed(identity.dev), _text(str(source)))
+    return db.execute(_FILED_BEFORE, values).fetchone() is not None
+
+
+def history(
+    db: sqlite3.Connection,
+    *,
+    label: str | None = None,
+    name: str | None = None,
+    run: str | None = None,
+    model_digest: str | None = None,
+    since: datetime | None = None,
+    states: Sequence[State] = (State.COPIED, State.DONE, State.UNDONE, State.REFUSED, State.ORPHAN),
+    limit: int | None = None,
+) -> Iterator[Filing]:
+    """Rows, newest first, that meet every filter given; ``name`` is the image's name in the inbox."""
+    wanted = {"label": label, "name": None if name is None else _text(name), "run": run, "model_digest": model_digest}
+    wanted = {column: value for column, value in wanted.items() if value is not None}
+    conditions = [f"{column} = ?" for column in wanted] + [f"state IN ({', '.join('?' * len(states))})"]
+    values: list[Any] = [*wanted.values(), *states]
+    if since is not None:
+        conditions.append("time >= ?")
+        values.append(_instant(since))
+    query = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY time DESC, id DESC LIMIT ?"
+    for row in db.execute(query, (*values, -1 if limit is None else limit)):
+        yield _decode(row)
+
+
+def note(db: sqlite3.Connection, key: str, value: str | None) -> None:
+    """Set a note, or with None take it away."""
+    if value is None:
+        db.execute("DELETE FROM notes WHERE key = ?", (key,))
+    else:
+        db.execute("INSERT OR REPLACE INTO notes (key, value) VALUES (?, ?)", (key, value))
+
+
+def noted(db: sqlite3.Connection, key: str) -> str | None:
+    """The value of a note, or None."""
+    row = db.execute("SELECT value FROM notes WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _encode(filing: Filing) -> tuple[Any, ...]:
+    destination = None if filing.destination is None else _text(str(filing.destination))
+    identity = filing.identity
+    return (
+        *(filing.run, _instant(filing.time), filing.state, filing.action),
+        *(_text(str(filing.source)), _text(filing.source.name)),
+        *(_signed(identity.dev), _signed(identity.ino), identity.size, identity.mtime_ns, filing.sha256),
+        *(destination, None if filing.copy_ino is None else _signed(filing.copy_ino)),
+        *(filing.label, filing.confidence, filing.model_digest, filing.reason, filing.detail),
+    )
+
+
+def _decode(row: tuple[Any, ...]) -> Filing:
+    values = dict(zip(("id", *_COLUMNS), row, strict=True))
+    del values["name"]
+    identity = Identity(
+        _unsigned(values.pop("dev")), _unsigned(values.pop("ino")), values.pop("size"), values.pop("mtime_ns")
+    )
+    destination, copy_ino = values.pop("destination"), values.pop("copy_ino")
+    return Filing(
+        state=State(values.pop("state")),
+        source=Path(os.fsdecode(values.pop("source"))),
+        identity=identity,
+        destination=None if destination is None else Path(os.fsdecode(destination)),
+        copy_ino=None if copy_ino is None else _unsigned(copy_ino),
+        time=datetime.fromisoformat(values.pop("time")),
+        **values,
+    )
+
+
+def _text(path: str) -> str | bytes:
+    """A path as text where it is text, else as its bytes; the same path always the same way."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path
+
+
+def _instant(time: datetime) -> str:
+    """UTC with microseconds, so that the order of the text is the order of the times."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _signed(number: int) -> int:
+    """SQLite's integers have a sign, inode and device numbers use all 64 bits."""
+    return number - (1 << 64) if number >> 63 else number
+
+
+def _unsigned(number: int) -> int:
+    return number % (1 << 64)

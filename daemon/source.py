@@ -1,0 +1,111 @@
+"""An image as it lies in the inbox: opened once, read once, and known by its identity from then on."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from models.errors import ImageError
+
+#: Never follow a link in place of the image, never block on a FIFO, never leak the descriptor to a child.
+OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+_CHUNK = 1 << 20
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
+_NOT_A_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV})
+
+
+class SourceError(Exception):
+    """An image that cannot be taken as it was offered; which kind says what becomes of it."""
+
+
+class SourceGone(SourceError):
+    """Nothing has this name any more: somebody else took it, and there is nothing to do."""
+
+
+class SourceChanged(SourceError):
+    """The file was written to, or replaced, after it was called stable: back to settling."""
+
+
+class NotAFile(SourceError):
+    """A folder, symbolic link, FIFO, socket or device: not ours to move, it stays where it is."""
+
+
+class SourceUnreadable(SourceError):
+    """It cannot be read now (permission, I/O error, no descriptors left): try again later, the image stays."""
+
+
+class Identity(NamedTuple):
+    """Which file, and which state of it: device, inode, size in bytes, modification time in ns."""
+
+    dev: int
+    ino: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Identity:
+        """The identity in the answer of a ``stat`` call."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One image, read. ``content`` is None where the file is longer than the limit and was not read."""
+
+    path: Path
+    identity: Identity
+    content: bytes | None
+
+    @property
+    def data(self) -> bytes:
+        """The bytes to decode; raises ImageError("too-large") for a file over the limit."""
+        if self.content is None:
+            raise ImageError("too-large", f"The file has {self.identity.size} bytes, more than the limit allows.")
+        return self.content
+
+    @cached_property
+    def sha256(self) -> str | None:
+        """Hex digest of the bytes, or None where they were not read."""
+        return None if self.content is None else hashlib.sha256(self.content).hexdigest()
+
+
+def open_source(path: Path, *, max_bytes: int) -> Source:
+    """Read a stable image once, through a descriptor that cannot be anything but a regular file.
+
+    A file of more than ``max_bytes`` bytes is not read (its ``data`` raises ImageError). Raises SourceGone,
+    SourceChanged, NotAFile or SourceUnreadable.
+    """
+    try:
+        descriptor = os.open(path, OPEN_FLAGS)
+        try:
+            return _read(path, descriptor, max_bytes)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in _GONE:
+            raise SourceGone(str(error)) from error
+        if error.errno in _NOT_A_FILE:
+            raise NotAFile(str(error)) from error
+        raise SourceUnreadable(str(error)) from error
+
+
+def _read(path: Path, descriptor: int, max_bytes: int) -> Source:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise NotAFile(f"{str(path)!r} is not a regular file")
+    identity = Identity.of(status)
+    if identity.size > max_bytes:
+        return Source(path, identity, None)
+    content = bytearray()
+    while len(content) <= identity.size and (chunk := os.read(descriptor, _CHUNK)):
+        content += chunk
+    if len(content) != identity.size or Identity.of(os.fstat(descriptor)) != identity:
+        raise SourceChanged(f"{str(path)!r} changed while it was read")
+    return Source(path, identity, bytes(content))
