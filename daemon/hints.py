@@ -74,7 +74,6 @@ class HintSource:
     """
 
     def __init__(self, wake: Callable[[], None], *, limit: int) -> None:
-        self.overflows = 0
         self._wake = wake
         self._limit = limit
         self._lock = threading.Lock()  # guards the next three, which the reader's thread writes
@@ -125,6 +124,10 @@ class HintSource:
         self._watches[descriptor] = _Watch(folder, identity, callback, owner, turn)
         self._by_identity[identity] = descriptor
 
+    def is_armed(self, identity: Identity) -> bool:
+        """Whether the folder is watched, as far as the events taken so far tell."""
+        return identity in self._by_identity
+
     def sweep(self, owner: str, turn: int | None = None) -> None:
         """Stop watching the owner's folders that its walks since ``turn`` did not enter; all of them without it."""
         for descriptor, watch in list(self._watches.items()):
@@ -163,6 +166,8 @@ class HintSource:
         """The kernel ended a watch: its folder was deleted or unmounted."""
         with self._lock:
             self._ended.append(wd)
+            self._hints.moved = True
+        self._wake()
 
     def _note(self, event: InotifyEvent) -> None:
         if event.mask & _GONE:
@@ -199,7 +204,6 @@ class HintSource:
 
     def _lose(self) -> None:
         with self._lock:
-            self.overflows += not self._hints.lost
             self._hints.lost = True
         self._wake()
 

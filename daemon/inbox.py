@@ -11,39 +11,18 @@ from pathlib import Path
 
 from loguru import logger
 
+from daemon.handled import Handled
 from daemon.hints import HintSource, Identity
 from daemon.mounts import remote_kind
 from daemon.settle import Signature
 from daemon.walk import is_marked, walk
 
+_RAISE_WATCHES = "sysctl fs.inotify.max_user_watches=1048576"
 _SHARE = 20  # a walk that took a second of the work loop's time is not repeated for at least this many
 _MOST_COMPLAINTS = 1_000  # troubles remembered, so as not to repeat them
 _MOST_ARRIVALS = 10_000  # new folders remembered before the whole inbox is walked instead
 
 _Names = Iterator[os.DirEntry[str] | None]
-
-
-class Handled:
-    """Which files were dealt with and stay in the inbox as they are: one number each, forgotten with the file."""
-
-    def __init__(self) -> None:
-        self._before: set[int] = set()
-        self._since: set[int] = set()
-
-    def add(self, path: str, signature: Signature) -> None:
-        """Remember a file in this state."""
-        self._since.add(hash((path, signature)))
-
-    def meet(self, path: str, signature: Signature) -> bool:
-        """Whether the file was dealt with in this state; if so it is remembered for one more walk."""
-        key = hash((path, signature))
-        if key in self._before:
-            self._since.add(key)
-        return key in self._since
-
-    def turn(self) -> None:
-        """A walk has met all there is: forget what was not met since the walk before."""
-        self._before, self._since = self._since, set()
 
 
 @dataclass(frozen=True)
@@ -98,19 +77,18 @@ class Inbox:
     def check(self, source: HintSource | None) -> None:
         """See whether the folder is there and still the same; arm it and begin a walk when it is new."""
         try:
-            stat = self._root.stat()
-            if not modes.S_ISDIR(stat.st_mode):
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            identity = self._look()
         except OSError as error:
             self._lost(error.strerror or str(error))
             return
-        identity = (stat.st_dev, stat.st_ino)
-        if identity == self._identity and source is self._source:
+        same = identity == self._identity and source is self._source
+        # A folder deleted and made again is often given the same inode: its identity is old, its watch is gone.
+        if same and (self.polled is not None or source is None or source.is_armed(identity)):
             return
         if self.missing is not None:
             logger.info("inbox {!r} is back", self.path)
-        elif self._identity not in (None, identity):
-            logger.warning("inbox {!r} is another folder now", self.path)
+        elif self._identity is not None and source is self._source:
+            logger.warning("inbox {!r} was replaced: watching the folder that is there now", self.path)
         self._found(identity, source)
 
     def close(self) -> None:
@@ -164,6 +142,14 @@ class Inbox:
             folder = folder.rpartition("/")[0]
         return signature
 
+    def _look(self) -> Identity:
+        stat = self._root.stat()
+        if not modes.S_ISDIR(stat.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(self.path, os.R_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return stat.st_dev, stat.st_ino
+
     def _lost(self, why: str) -> None:
         if self.missing is None:
             logger.warning("inbox {!r} is not there ({}): waiting for it to come back", self.path, why)
@@ -185,7 +171,8 @@ class Inbox:
         self.next_walk = self._clock()
 
     def _choose_mode(self) -> None:
-        before, kind = self.polled, remote_kind(self.path)
+        before = self.polled
+        kind = remote_kind(self.path)
         if self._force_poll:
             self.polled = "asked for"
         elif self._source is None:
@@ -237,8 +224,7 @@ class Inbox:
 
     def _enter(self, folder: str) -> bool:
         if folder == self.path:
-            stat = self._root.stat()
-            identity = (stat.st_dev, stat.st_ino)
+            identity = self._look()
             if identity != self._identity:
                 return False  # check() will find out
         else:
@@ -257,23 +243,19 @@ class Inbox:
             return
         try:
             self._source.arm(folder, identity, owner=self.path, turn=self._turn, follow=folder == self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # taken away while we looked; of the inbox itself, check() will find out
         except OSError as error:
-            if error.errno == errno.ENOSPC:
-                self._poll_for_want_of_watches(len(self._source))
-            elif error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                self._complain(folder, error)
-
-    def _poll_for_want_of_watches(self, watched: int) -> None:
-        logger.warning(
-            "the kernel's limit of watched folders is reached ({} here): inbox {!r} is polled every {:g} s; "
-            "raise it with `sysctl fs.inotify.max_user_watches=1048576` and start again",
-            watched,
-            self.path,
-            self._pace.poll,
-        )
-        self.polled = "limit of watched folders reached"
-        if self._source is not None:
+            self._poll_instead(error, len(self._source))
             self._source.sweep(self.path)
+
+    def _poll_instead(self, error: OSError, watched: int) -> None:
+        self.polled = error.strerror or str(error)
+        if error.errno == errno.ENOSPC:
+            advice = f"after {watched} folders; raise it with `{_RAISE_WATCHES}` and start again"
+        else:
+            advice = "so it brings no events"
+        logger.warning("inbox {!r} is polled every {:g} s: {}, {}", self.path, self._pace.poll, self.polled, advice)
 
     def _signature_of(self, entry: os.DirEntry[str]) -> Signature | None:
         try:

@@ -120,7 +120,8 @@ class Settler:
         # An empty file that was closed is a writer that has not begun (SMB clients create, close, open again).
         complete = candidate.complete and signature.size > 0
         candidate.complete = False
-        if now >= candidate.hold and (complete or now - candidate.since >= self._settle):
+        settled = now if complete else candidate.since + self._settle
+        if now >= max(candidate.hold, settled):
             self._in_flight[path] = self._waiting.pop(path)
             return True
         candidate.due = max(candidate.hold, candidate.since + self._settle)

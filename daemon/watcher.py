@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,7 @@ class InboxWatcher:
             Inbox(path, pruned=[*pruned, *paths], recursive=recursive, poll=poll, pace=pace, clock=clock)
             for path in sorted(paths, key=len, reverse=True)  # the innermost first: a path belongs to it
         ]
+        self._turns = deque(self._inboxes)
         self._source: HintSource | None = None
         self._wakeup = Wakeup()
         self._woken = False
@@ -175,12 +177,10 @@ class InboxWatcher:
 
     def _observe(self) -> None:
         """Take in what events named, and go a slice further with the walks."""
-        if self._clock() >= self._next_check:
+        hints = self._source.take() if self._source is not None else None
+        if self._clock() >= self._next_check or (hints is not None and hints.moved):
             self._check()
-        if self._source is not None:
-            hints = self._source.take()
-            if hints.moved:
-                self._check()
+        if hints is not None:
             for path, kind in hints.paths.items():
                 self._hinted(path, kind)
             if hints.lost:
@@ -188,7 +188,8 @@ class InboxWatcher:
                 logger.warning("events were lost: the inboxes are walked at once")
                 for inbox in self._inboxes:
                     inbox.rescan()
-        for inbox in self._inboxes:
+        self._turns.rotate(1)  # a backlog in one inbox must not keep the others out
+        for inbox in self._turns:
             for path, signature in inbox.step(_SLICE, self._backlog - self._settler.waiting):
                 self._settler.offer(path, self._clock(), signature)
 
