@@ -8,6 +8,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path, PurePath
 from types import TracebackType
 
+from daemon.copying import create
+from daemon.marker import MARKER
 from daemon.moves import Entry, sync_folder
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -83,8 +85,10 @@ class Folders:
     def _walk(self, folder: PurePath, *, make: bool) -> int:
         descriptor = self._output.open() if make else os.open(self._output.path, _FOLDER)
         try:
-            for name in folder.parts:
+            for depth, name in enumerate(folder.parts):
                 descriptor = _step_into(descriptor, name, make=make)
+                if depth == 0 and make:
+                    _mark(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
@@ -100,6 +104,12 @@ def _open_if_there(path: Path) -> int | None:
         return os.open(path, _FOLDER)
     except FileNotFoundError:
         return None
+
+
+def _mark(folder: int) -> None:
+    """Leave the file that tells a watcher not to take images out of this folder again."""
+    if not Entry(folder, MARKER).exists():
+        os.close(create(Entry(folder, MARKER), 0o666))
 
 
 def _step_into(folder: int, name: str, *, make: bool) -> int:

@@ -1,0 +1,36 @@
+"""The note beside a quarantined image that says why it is there."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from loguru import logger
+
+from daemon.copying import create
+from daemon.moves import Entry
+from daemon.rows import Filing
+from daemon.transfer import free_name
+
+
+def reason_name(image: Entry) -> str:
+    """The name that the note beside an image wants: the image's name and ``.json``."""
+    return f"{image.name}.json"
+
+
+def write_reason(image: Entry, row: Filing) -> None:
+    """Write the note, under a name that is free. Its own trouble is only logged: the image is filed."""
+    note = {
+        "reason": row.reason,
+        "detail": row.detail,
+        "source": str(row.source),
+        "sha256": row.sha256,
+        "size": row.identity.size,
+        "time": row.time.isoformat(timespec="seconds"),
+    }
+    try:
+        entry = Entry(image.folder, free_name(image.folder, reason_name(image)))
+        with os.fdopen(create(entry, 0o666), "w", encoding="utf-8") as file:
+            json.dump(note, file, indent=2)
+    except OSError as error:
+        logger.warning("No reason could be written beside {!r}: {}", str(row.destination), error)

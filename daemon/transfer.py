@@ -1,0 +1,279 @@
+"""A batch of transfers, each so that at every instant its image is whole at one end or the other.
+
+The batch goes through stages, each stage over all its images, so that one flush of the journal covers them all:
+intents; renames, or complete and durable copies under a private name; the copies' inodes; the copies' final names; then
+the originals of the copies. An image that fails in one stage is put back to where it was, and its neighbours go on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+
+from loguru import logger
+
+from daemon import copying, moves
+from daemon.journal import Journal, JournalBusy
+from daemon.moves import NOWHERE, CannotMove, Entry
+from daemon.names import free_number, numbered
+from daemon.rows import Filing, State
+from daemon.source import Identity, SourceChanged, SourceGone
+
+#: How often another one may be quicker to take the name that was free a moment ago.
+_ATTEMPTS = 100
+
+
+class Status(StrEnum):
+    """What became of an image."""
+
+    FILED = "filed"
+    PLANNED = "planned"  # a dry run: it would have been filed there
+    CHANGED = "changed"  # written to or replaced meanwhile: back to settling
+    GONE = "gone"  # somebody took it away
+    ALREADY = "already"  # copied, linked or refused before, in this very state
+    REFUSED = "refused"  # unreadable and left where it is, because images are not to be moved
+    RETRY = "retry"  # failed for now; the image is still where it was
+
+
+@dataclass(eq=False)
+class Transfer:
+    """One image on its way from ``source`` to ``target``; ``status`` is None until that is settled.
+
+    ``wanted`` is the name it would have if nothing were in the way. ``row`` says what is to be done (``action``,
+    ``identity``) and is kept up to date, also with the final ``destination``. ``error`` is a sentence, for RETRY.
+    ``part`` is the copy while it has a private name; ``placed`` says whether a copy or link made here has its final one.
+    """
+
+    wanted: str
+    row: Filing
+    source: Entry = NOWHERE
+    target: Entry = NOWHERE
+    status: Status | None = None
+    error: str | None = None
+    part: Entry | None = None
+    placed: bool = False
+
+    def settle(self, status: Status, error: str | None = None) -> None:
+        """Nothing more is to be done."""
+        self.status, self.error = status, error
+
+    def private(self, purpose: str) -> str:
+        """See ``private_name``."""
+        return private_name(purpose, self.row)
+
+
+def private_name(purpose: str, row: Filing) -> str:
+    """A hidden name that is nobody else's, for a moment of a transfer; a later run can tell it from the journal.
+
+    In the folder of the destination: ``part``, a copy being made; ``place``, one on its way to its final name; ``drop``,
+    one being taken back. In the folder of the source: ``claim``, an original that is about to go.
+    """
+    return f".{purpose}.{row.run}-{row.id}"
+
+
+def check_source(source: Entry, identity: Identity) -> None:
+    """Raise SourceGone or SourceChanged unless the name stands for that very file in that very state."""
+    try:
+        now = Identity.of(source.status())
+    except FileNotFoundError as error:
+        raise SourceGone(str(error)) from error
+    if now != identity:
+        raise SourceChanged(f"{source.name!r} is not the file that was looked at")
+
+
+def free_name(folder: int | None, name: str, taken: Callable[[str], bool] = lambda _: False) -> str:
+    """A name that seems free in an open folder (None: one that is not there yet), and is not ``taken`` otherwise."""
+    limit = 255 if folder is None else os.fpathconf(folder, "PC_NAME_MAX")
+
+    def occupied(number: int) -> bool:
+        choice = numbered(name, number, limit)
+        return taken(choice) or (folder is not None and Entry(folder, choice).exists())
+
+    return numbered(name, free_number(occupied), limit)
+
+
+def sentence(row: Filing, error: Exception) -> str:
+    """What keeps an image from its destination, for the log."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"{str(row.source)!r} cannot be filed now: {reason}."
+
+
+def run(transfers: Sequence[Transfer], journal: Journal) -> None:
+    """Carry out all that are not settled; afterwards they are. An image's trouble is its status, never raised."""
+    _Batch(transfers, journal).run()
+
+
+class _Batch:
+    def __init__(self, transfers: Sequence[Transfer], journal: Journal) -> None:
+        self._all = transfers
+        self._journal = journal
+
+    def run(self) -> None:
+        self._record(self._all)
+        self._each(self._all, self._start)
+        copies = [transfer for transfer in _unsettled(self._all) if transfer.part]
+        self._record(copies)
+        self._each(copies, self._place)
+        self._flush_targets([transfer for transfer in _unsettled(self._all) if transfer.placed])
+        originals = [transfer for transfer in _unsettled(copies) if transfer.row.action == "move"]
+        for transfer in originals:
+            transfer.row.state = State.COPIED
+        self._record(originals)
+        self._each(originals, self._drop_original)
+        self._finish()
+
+    def _each(self, transfers: Iterable[Transfer], step: Callable[[Transfer], None]) -> None:
+        for transfer in _unsettled(transfers):
+            try:
+                step(transfer)
+            except SourceGone:
+                self._back_out(transfer, Status.GONE)
+            except SourceChanged:
+                self._back_out(transfer, Status.CHANGED)
+            except (OSError, JournalBusy) as error:
+                self._back_out(transfer, Status.RETRY, sentence(transfer.row, error))
+
+    def _record(self, transfers: Iterable[Transfer]) -> None:
+        waiting = list(_unsettled(transfers))
+        try:
+            self._journal.write([transfer.row for transfer in waiting])
+        except JournalBusy as error:
+            for transfer in waiting:
+                self._back_out(transfer, Status.RETRY, f"The journal cannot be written now: {error}.")
+
+    def _start(self, transfer: Transfer) -> None:
+        """Rename or link the image to its destination, or make a copy under a private name beside it."""
+        row = transfer.row
+        if row.state is State.REFUSED:
+            return transfer.settle(Status.REFUSED)
+        check_source(transfer.source, row.identity)
+        if row.action == "copy":
+            return self._copy(transfer)
+        try:
+            if row.action == "link":
+                self._put(transfer, lambda new: moves.link_or_cannot(transfer.source, new))
+                transfer.placed = True
+            else:
+                claim = transfer.private("claim")
+                self._put(transfer, lambda new: moves.move_noreplace(transfer.source, new, claim=claim))
+        except CannotMove:
+            row.action = "copy" if row.action == "link" else row.action
+            return self._copy(transfer)
+        return self._verify(transfer)
+
+    def _verify(self, transfer: Transfer) -> None:
+        """Take back a file that took the place of the one meant between the last look and the move."""
+        with suppress(FileNotFoundError):  # who waits for images to be filed may have taken it by now
+            moved = transfer.target.status()
+            if Identity.of(moved) == transfer.row.identity:
+                return
+            linked, transfer.placed = transfer.placed, False
+            if linked and os.path.samestat(moved, transfer.source.status()):
+                transfer.target.unlink()
+            else:
+                moves.put_back(transfer.target, transfer.source)
+            raise SourceChanged(f"{transfer.source.name!r} changed while it was filed")
+
+    def _copy(self, transfer: Transfer) -> None:
+        row = transfer.row
+        if row.action == "move" and not os.access(".", os.W_OK | os.X_OK, dir_fd=transfer.source.folder):
+            raise PermissionError(f"nothing can be taken away from {str(row.source.parent)!r}")
+        part = Entry(transfer.target.folder, transfer.private("part"))
+        descriptor = copying.create(part)
+        try:
+            transfer.part = part
+            row.sha256 = copying.copy_into(descriptor, transfer.source, row.identity, row.sha256)
+            row.copy_ino = os.fstat(descriptor).st_ino
+        finally:
+            os.close(descriptor)
+
+    def _place(self, transfer: Transfer) -> None:
+        """Give a copy its final name."""
+        part, claim = transfer.part, transfer.private("place")
+        assert part is not None
+        try:
+            self._put(transfer, lambda new: moves.move_noreplace(part, new, claim=claim))
+            transfer.placed = True
+        except CannotMove:
+            self._place_directly(transfer, part)
+        transfer.part = None
+
+    def _place_directly(self, transfer: Transfer, part: Entry) -> None:
+        """Write the copy once more, under its final name: this file system can neither rename nor link with care."""
+        opened: list[int] = []
+        self._put(transfer, lambda new: opened.append(copying.create(new)))
+        try:
+            transfer.placed = True
+            transfer.row.copy_ino = os.fstat(opened[0]).st_ino
+            self._journal.write([transfer.row])
+            copying.copy_into(opened[0], part, Identity.of(part.status()), transfer.row.sha256)
+        finally:
+            os.close(opened[0])
+        part.unlink()
+
+    def _put(self, transfer: Transfer, put: Callable[[Entry], None]) -> None:
+        """Do ``put`` to the target, under other names while somebody else is quicker to take the one chosen."""
+        for _ in range(_ATTEMPTS):
+            try:
+                return put(transfer.target)
+            except FileExistsError:
+                name = free_name(transfer.target.folder, transfer.wanted)
+                transfer.target = transfer.target._replace(name=name)
+                assert transfer.row.destination is not None
+                transfer.row.destination = transfer.row.destination.with_name(name)
+                self._journal.write([transfer.row])
+        raise FileExistsError(f"every name like {transfer.wanted!r} is taken at once")
+
+    def _flush_targets(self, transfers: Sequence[Transfer]) -> None:
+        for folder in {transfer.target.folder for transfer in transfers}:
+            try:
+                moves.sync_folder(folder)
+            except OSError as error:
+                for transfer in transfers:
+                    if transfer.target.folder == folder:
+                        self._back_out(transfer, Status.RETRY, sentence(transfer.row, error))
+
+    def _drop_original(self, transfer: Transfer) -> None:
+        identity = transfer.row.identity
+        moves.drop(transfer.source, transfer.private("claim"), lambda status: Identity.of(status) == identity)
+
+    def _finish(self) -> None:
+        done = list(_unsettled(self._all))
+        unsure: set[int] = set()
+        for folder in {transfer.source.folder for transfer in done if transfer.row.state is State.COPIED}:
+            try:
+                moves.sync_folder(folder)
+            except OSError as error:
+                # After a power cut the original may be back; the row stays COPIED, and the next start drops it again.
+                logger.warning("A folder of originals cannot be flushed: {}", error)
+                unsure.add(folder)
+        for transfer in done:
+            if transfer.row.state is not State.COPIED or transfer.source.folder not in unsure:
+                transfer.row.state = State.DONE
+            transfer.settle(Status.FILED)
+        self._journal.write_later([transfer.row for transfer in self._all])
+
+    def _back_out(self, transfer: Transfer, status: Status, error: str | None = None) -> None:
+        """Leave the image where it was; what cannot be cleaned up now, the next start's replay does."""
+        transfer.settle(status, error)
+        try:
+            if transfer.part is not None:
+                transfer.part.unlink()
+            if transfer.placed:
+                self._take_back(transfer)
+            transfer.row.state = State.VOID
+        except (OSError, SourceGone, SourceChanged) as trouble:
+            logger.warning("A copy of {!r} is left behind: {}", str(transfer.row.source), trouble)
+
+    def _take_back(self, transfer: Transfer) -> None:
+        row = transfer.row
+        check_source(transfer.source, row.identity)
+        inode = row.identity.ino if row.copy_ino is None else row.copy_ino
+        moves.drop(transfer.target, transfer.private("drop"), lambda status: status.st_ino == inode)
+
+
+def _unsettled(transfers: Iterable[Transfer]) -> Iterable[Transfer]:
+    return (transfer for transfer in transfers if transfer.status is None)
