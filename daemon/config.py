@@ -11,10 +11,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from daemon.marker import marked_folder
 from models.checkpoint import check_class_name
 from models.errors import CheckpointError, UserError
-
-from .marker import marked_folder
 
 PREFIX = "IMAGESORTD_"
 DEFAULT_FILE = Path("config.toml")
@@ -98,7 +97,6 @@ def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
         settings = Settings(**merged)
     except ValidationError as error:
         raise UserError(_sentence(error, flags, environment, file)) from error
-    _check_folders(settings)
     return settings
 
 
@@ -144,8 +142,9 @@ def _requirement(key: str, message: str) -> str:
     return message.removeprefix("Value error, ").removeprefix("Input ")
 
 
-def _check_folders(settings: Settings) -> None:
-    """Refuse what would file images for ever: an inbox inside the output, an output inside a class folder."""
+def check_folders(settings: Settings) -> None:
+    """Refuse what would file images for ever: an inbox inside the output. Raises `UserError`."""
+    check_output(settings)
     if settings.others_dir == settings.quarantine_dir:
         raise UserError("others_dir and quarantine_dir are the same folder: give them different names")
     output = settings.output.resolve()
@@ -158,6 +157,11 @@ def _check_folders(settings: Settings) -> None:
                 f"watch: the inbox {inbox} lies inside the output {settings.output}, so what is filed would come in "
                 "again: move one of them elsewhere"
             )
+
+
+def check_output(settings: Settings) -> None:
+    """Refuse an output that is a file, or that lies inside a class folder. Raises `UserError`."""
+    output = settings.output.resolve()
     if output.exists() and not output.is_dir():
         raise UserError(f"output: {settings.output} is not a folder: give one")
     if (folder := marked_folder(output)) is not None:

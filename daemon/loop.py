@@ -1,0 +1,124 @@
+"""The work loop: stable images in, outcomes answered, a new model taken over between two batches."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.filing import Status
+from daemon.pipeline import Outcome, Pipeline
+from daemon.reload import Reloader, describe_change
+from daemon.report import line, shown
+from daemon.watcher import InboxWatcher
+
+#: Images taken from the watcher at a time; the model is looked after between two such handfuls.
+_HANDFUL = 64
+#: Seconds to wait for images before looking whether something was published.
+_TICK = 1.0
+_ONCE_TICK = 0.25
+#: Seconds until an image that could not be filed is tried again: doubled from the first to the last.
+_FIRST_DELAY, _LAST_DELAY = 5.0, 300.0
+
+_LEFT = frozenset({Status.RETRY, Status.CHANGED})
+
+
+class WorkLoop:
+    """One step at a time, on one thread: `run` until told to stop, or `run_once` until the inboxes are empty."""
+
+    def __init__(self, watcher: InboxWatcher, pipeline: Pipeline, reloader: Reloader) -> None:
+        self._watcher = watcher
+        self._pipeline = pipeline
+        self._reloader = reloader
+        self._stopping = threading.Event()
+        self._delays: dict[Path, float] = {}
+        self._complaints: set[str] = set()
+        self.counts: Counter[Status] = Counter()
+
+    def stop(self) -> None:
+        """End after the batch at hand. Safe in a signal handler."""
+        self._stopping.set()
+        self._watcher.wake()
+
+    def run(self) -> None:
+        """File what arrives until `stop` is called."""
+        while not self._stopping.is_set():
+            self.step(_TICK)
+
+    def run_once(self) -> int:
+        """File what is there now; returns how many images were left behind."""
+        left = 0
+        while not self._stopping.is_set():
+            paths = self._watcher.ready(_ONCE_TICK, _HANDFUL)
+            if not paths and self._is_idle():
+                break
+            unanswered = set(paths)
+            for outcome in self._outcomes(paths, patient=False):
+                self._watcher.done(outcome.path)
+                unanswered.discard(outcome.path)
+                left += outcome.status in _LEFT
+            left += len(unanswered)
+        return left
+
+    def _is_idle(self) -> bool:
+        status = self._watcher.status()
+        return not status.waiting and not status.in_flight and not any(inbox.walking for inbox in status.inboxes)
+
+    def step(self, timeout: float) -> int:
+        """Wait up to ``timeout`` seconds for images and file them; returns how many there were."""
+        self._take_over()
+        paths = self._watcher.ready(timeout, _HANDFUL)
+        for outcome in self._outcomes(paths, patient=True):
+            self._answer(outcome)
+        return len(paths)
+
+    def _outcomes(self, paths: list[Path], *, patient: bool) -> Iterable[Outcome]:
+        waits = self._watcher.incomplete if patient else lambda _: False
+        for outcome in self._pipeline.process(paths, waits):
+            self.counts[outcome.status] += 1
+            self._report(outcome)
+            yield outcome
+            if self._stopping.is_set():
+                return
+
+    def _take_over(self) -> None:
+        newer = self._reloader.poll()
+        if newer is not None:
+            change = describe_change(self._pipeline.classifier, newer)
+            self._pipeline.classifier = newer
+            logger.info("took over checkpoint {}: {}", newer.digest[:12], change)
+
+    def _answer(self, outcome: Outcome) -> None:
+        path = outcome.path
+        if outcome.status is Status.RETRY:
+            delay = min(self._delays.get(path, _FIRST_DELAY / 2) * 2, _LAST_DELAY)
+            self._delays[path] = delay
+            self._watcher.again(path, delay)
+            return
+        self._delays.pop(path, None)
+        if outcome.status is Status.CHANGED:
+            self._watcher.again(path, 0.0)
+        else:
+            self._watcher.done(path)
+
+    def _report(self, outcome: Outcome) -> None:
+        """One line for each image; a trouble that lasts is said once, and again after it has passed."""
+        match outcome.status:
+            case Status.FILED | Status.PLANNED:
+                level = "INFO" if outcome.reason is None else "WARNING"
+                logger.log(level, "{}", line(outcome))
+                if self._complaints and outcome.status is Status.FILED:
+                    self._complaints.clear()
+                    logger.info("filing works again")
+            case Status.REFUSED:
+                logger.warning("{} stays where it is: {}", shown(outcome.path.name), outcome.detail)
+            case Status.RETRY:
+                detail = outcome.detail or "The image cannot be filed now."
+                if detail not in self._complaints:
+                    self._complaints.add(detail)
+                    logger.error("{} It stays in the inbox and is tried again.", shown(detail))
+            case _:
+                logger.debug("{}: {}", shown(outcome.path.name), outcome.status.value)

@@ -1,0 +1,214 @@
+"""The way of an image on one screen: open, decode, predict, file; in batches, decoding ahead of the model."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from daemon.config import Settings
+from daemon.filing import Decision, Filed, Filer, Status
+from daemon.journal import JournalBusy
+from daemon.source import (
+    Identity,
+    NotAFile,
+    Source,
+    SourceChanged,
+    SourceError,
+    SourceGone,
+    SourceUnreadable,
+    open_source,
+)
+from models.classifier import Classifier, Prediction
+from models.errors import ImageError
+from models.images import Crop, Transform, decode
+
+#: Where neither the user nor the checkpoint names a threshold: the class outweighs all the others together.
+DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What the settings say about deciding. ``threshold`` None means the checkpoint's own."""
+
+    threshold: float | None
+    others_dir: str
+    quarantine_dir: str
+    batch_size: int
+    max_pixels: int
+    max_bytes: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Policy:
+        """The part of the settings that decides."""
+        return cls(
+            threshold=None if settings.threshold == "auto" else settings.threshold,
+            others_dir=settings.others_dir,
+            quarantine_dir=settings.quarantine_dir,
+            batch_size=settings.batch_size,
+            max_pixels=settings.max_megapixels * 1_000_000,
+            max_bytes=settings.max_file_mb << 20,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one image; ``detail`` is a sentence where it was not simply filed."""
+
+    path: Path
+    status: Status
+    prediction: Prediction | None = None
+    destination: Path | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    path: Path
+    source: Source | None = None
+    crops: list[Crop] | None = None
+    error: ImageError | SourceError | None = None
+
+
+class Pipeline:
+    """Takes stable images from their inbox to their folder. ``classifier`` may be replaced between two calls."""
+
+    def __init__(self, classifier: Classifier, filer: Filer, policy: Policy, *, threads: int) -> None:
+        self.classifier = classifier
+        self._filer = filer
+        self._policy = policy
+        self._ahead = policy.batch_size + threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+
+    def close(self) -> None:
+        """End the decoding threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def threshold(self) -> float:
+        """The probability below which an image goes to the others."""
+        shipped = self.classifier.metadata.threshold
+        chosen = self._policy.threshold if self._policy.threshold is not None else shipped
+        return DEFAULT_THRESHOLD if chosen is None else chosen
+
+    def process(self, paths: Iterable[Path], waits: Callable[[Path], bool] = lambda _: False) -> Iterator[Outcome]:
+        """File the images, and yield what became of each, batch by batch.
+
+        ``waits`` is asked about an image that ends too early: True means that it is still being written, and then
+        there is no outcome. A caller that stops iterating leaves the images after that batch untouched.
+        """
+        batch: list[_Decoded] = []
+        for decoded in self._decode_ahead(paths):
+            match decoded:
+                case Path() as path:
+                    yield Outcome(path=path, status=Status.ALREADY)
+                    continue
+                case _Decoded(error=SourceError() as error):
+                    yield _not_taken(decoded.path, error)
+                    continue
+                case _Decoded(error=ImageError(reason="truncated")) if waits(decoded.path):
+                    continue
+            batch.append(decoded)
+            if len(batch) == self._policy.batch_size:
+                yield from self._file(batch)
+                batch = []
+        if batch:
+            yield from self._file(batch)
+
+    def _decode_ahead(self, paths: Iterable[Path]) -> Iterator[_Decoded | Path]:
+        """The images decoded, in order, a few ahead of what is asked for; a path alone was filed before."""
+        transforms = self.classifier.transforms
+        pending: deque[Future[_Decoded]] = deque()
+        try:
+            for path in paths:
+                if self._filed_before(path):
+                    yield path
+                    continue
+                pending.append(self._pool.submit(self._decode, path, transforms))
+                if len(pending) > self._ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def _filed_before(self, path: Path) -> bool:
+        try:
+            return self._filer.filed_before(path, Identity.of(path.lstat()))
+        except (OSError, JournalBusy):
+            return False  # the ordinary way says what is wrong
+
+    def _decode(self, path: Path, transforms: tuple[Transform, ...]) -> _Decoded:
+        source = None
+        try:
+            source = open_source(path, max_bytes=self._policy.max_bytes)
+            crops = decode(BytesIO(source.data), transforms, max_pixels=self._policy.max_pixels)
+            return _Decoded(path, source, crops)
+        except ImageError as error:
+            return _Decoded(path, source, error=error)
+        except SourceError as error:
+            return _Decoded(path, error=error)
+
+    def _file(self, batch: list[_Decoded]) -> Iterator[Outcome]:
+        predictions = iter(self._predict([decoded.crops for decoded in batch if decoded.crops is not None]))
+        decided = [(decoded, next(predictions) if decoded.crops is not None else None) for decoded in batch]
+        filed = self._filer.file([self._decide(decoded, prediction) for decoded, prediction in decided])
+        for (decoded, prediction), result in zip(decided, filed, strict=True):
+            yield _outcome(decoded, prediction, result)
+
+    def _predict(self, crops: list[list[Crop]]) -> list[Prediction]:
+        if not crops:
+            return []
+        return self.classifier.predict([np.stack(part) for part in zip(*crops, strict=True)])
+
+    def _decide(self, decoded: _Decoded, prediction: Prediction | None) -> Decision:
+        assert decoded.source is not None
+        if prediction is None:
+            assert isinstance(decoded.error, ImageError)
+            return Decision(
+                source=decoded.source,
+                folder=PurePath(self._policy.quarantine_dir, decoded.error.reason),
+                reason=decoded.error.reason,
+                detail=str(decoded.error),
+            )
+        sure = prediction.confidence >= self.threshold
+        return Decision(
+            source=decoded.source,
+            folder=PurePath(prediction.label if sure else self._policy.others_dir),
+            label=prediction.label,
+            confidence=prediction.confidence,
+            model_digest=self.classifier.digest,
+        )
+
+
+def _outcome(decoded: _Decoded, prediction: Prediction | None, result: Filed) -> Outcome:
+    unreadable = decoded.error if isinstance(decoded.error, ImageError) else None
+    return Outcome(
+        path=decoded.path,
+        status=result.status,
+        prediction=prediction,
+        destination=result.destination,
+        reason=unreadable.reason if unreadable else None,
+        detail=result.error or (str(unreadable) if unreadable else None),
+    )
+
+
+def _not_taken(path: Path, error: SourceError) -> Outcome:
+    """An image that could not even be read."""
+    match error:
+        case SourceGone():
+            return Outcome(path=path, status=Status.GONE)
+        case SourceChanged():
+            return Outcome(path=path, status=Status.CHANGED)
+        case NotAFile():
+            return Outcome(path=path, status=Status.REFUSED, reason="not-a-file", detail="It is not a regular file.")
+        case SourceUnreadable():
+            return Outcome(path=path, status=Status.RETRY, detail=str(error))
+    raise AssertionError(f"an unknown kind of {SourceError.__name__}") from error

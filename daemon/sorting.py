@@ -1,0 +1,122 @@
+"""``python -m daemon sort``: copy the images of a folder into class folders, once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from loguru import logger
+
+from daemon import config
+from daemon.config import Settings
+from daemon.filing import Filer, Status
+from daemon.logs import start_logging
+from daemon.pipeline import Outcome, Pipeline, Policy
+from daemon.reload import Reloader
+from daemon.report import line, shown
+from daemon.walk import is_marked, walk
+from models.commandline import Parser
+from models.errors import UserError
+from models.runtime import cores
+from models.weights import WeightsStore
+
+EXIT_LEFT_BEHIND = 3
+
+#: Options that are settings of the daemon too, under these names.
+_SHARED = ("checkpoint", "others_dir", "language", "batch_size", "threads", "cache_dir", "log_level")
+
+
+def main(arguments: list[str]) -> int:
+    """Sort one folder; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    flags = {key: value for key in _SHARED if (value := getattr(options, key, None)) is not None}
+    settings = config.load(flags | {"output": options.output_dir, "threshold": options.threshold}, options.config)
+    config.check_output(settings)
+    if not options.input_dir.is_dir():
+        raise UserError(f"--input-dir {options.input_dir} is no folder: give the folder whose images are to be sorted")
+    start_logging(settings.log_level, as_json=settings.log_json)
+    outcomes = sort(options.input_dir.absolute(), settings)
+    _print_summary(outcomes, settings.output, as_json=options.json)
+    return 0 if all(outcome.status is Status.FILED for outcome in outcomes) else EXIT_LEFT_BEHIND
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m daemon sort",
+        description="Copy the images of a folder, and of the folders in it, into class folders, once.",
+    )
+    add = parser.add_argument
+    add("--input-dir", type=Path, required=True, metavar="DIR", help="the images")
+    add("--output-dir", type=Path, required=True, metavar="DIR", help="where class folders are made")
+    add("--checkpoint", metavar="PATH", help="checkpoint file, run folder, or folder the trainer publishes to")
+    add("--threshold", default=0.0, metavar="P", help='less probable images go to the others: 0 to 1, or "auto" (0.0)')
+    add("--others-dir", metavar="NAME", help="folder for unsure images (others)")
+    add("--language", metavar="en|ko", help="of the starter model's folders (en)")
+    add("--batch-size", metavar="N", help="images per step of the model (8)")
+    add("--threads", metavar="N", help="threads that decode and compute; 0 is one per core")
+    add("--cache-dir", metavar="DIR", help="for weights and graphs (~/.cache/imagesortd)")
+    add("--log-level", metavar="LEVEL", help="DEBUG, INFO (a line per image), WARNING or ERROR")
+    add("--config", type=Path, metavar="FILE", help="settings file (./config.toml where there is one)")
+    add("--json", action=argparse.BooleanOptionalAction, default=False, help="print the result as JSON")
+    return parser
+
+
+def sort(folder: Path, settings: Settings) -> list[Outcome]:
+    """Copy every image below ``folder``; one outcome for each. Unreadable ones are left alone."""
+    threads = settings.threads or cores()
+    store = WeightsStore(settings.cache_dir)
+    classifier = Reloader(settings.checkpoint, store, language=settings.language, threads=threads).first()
+    pipeline = Pipeline(classifier, Filer(settings.output, action="copy"), Policy.of(settings), threads=threads)
+    outcomes = []
+    try:
+        for outcome in pipeline.process(sorted(_images(folder, settings.output))):
+            if outcome.status is Status.FILED:
+                logger.info("{}", line(outcome))
+            else:
+                logger.warning("{} is left behind: {}", shown(str(outcome.path)), outcome.detail or outcome.status)
+            outcomes.append(outcome)
+    finally:
+        pipeline.close()
+    return outcomes
+
+
+def _images(folder: Path, output: Path) -> Iterator[Path]:
+    """The image files below a folder, without what was sorted before."""
+    root, filed = str(folder), str(output)
+    entries = walk(
+        [root],
+        recursive=True,
+        enter=lambda inside: inside == root or not (inside == filed or is_marked(inside)),
+        failed=lambda inside, error: logger.warning("{} cannot be read: {}", shown(inside), error.strerror),
+    )
+    return (Path(os.fsdecode(entry.path)) for entry in entries if entry is not None)
+
+
+def _print_summary(outcomes: list[Outcome], output: Path, *, as_json: bool) -> None:
+    filed = [outcome for outcome in outcomes if outcome.status is Status.FILED and outcome.destination]
+    folders = Counter(outcome.destination.parent.name for outcome in filed if outcome.destination)
+    left = [outcome for outcome in outcomes if outcome.status is not Status.FILED]
+    if as_json:
+        print(json.dumps({"output": str(output), "folders": folders, "images": [_row(o) for o in outcomes]}, indent=1))
+        return
+    print(f"{len(filed)} of {len(outcomes)} images copied to {output}")
+    for name, count in folders.most_common():
+        print(f"{count:7}  {name}")
+    if left:
+        print(f"{len(left):7}  left behind (see the lines above)")
+
+
+def _row(outcome: Outcome) -> dict[str, object]:
+    prediction = outcome.prediction
+    return {
+        "file": str(outcome.path),
+        "status": outcome.status.value,
+        "class": prediction.label if prediction else None,
+        "confidence": round(prediction.confidence, 6) if prediction else None,
+        "destination": str(outcome.destination) if outcome.destination else None,
+        "detail": outcome.detail,
+    }
