@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from loguru import logger
@@ -18,6 +19,7 @@ from daemon.logs import start_logging
 from daemon.loop import WorkLoop
 from daemon.pipeline import Pipeline, Policy
 from daemon.reload import Reloader
+from daemon.replay import replay
 from daemon.state import journal_path, lock, state_folder
 from daemon.watcher import InboxWatcher
 from models.classifier import Classifier
@@ -94,33 +96,48 @@ def watch(settings: Settings, *, once: bool, dry_run: bool) -> int:
         _make(inbox, "watch", dry_run=dry_run)
     _make(settings.output, "output", dry_run=dry_run)
     state = state_folder(settings.state_dir)
-    with lock(state, settings.watch):
-        reloader = Reloader(
-            settings.checkpoint, WeightsStore(settings.cache_dir), language=settings.language, threads=threads
-        )
-        watcher = InboxWatcher(
-            settings.watch,
-            exclude=_not_inbox(settings),
-            settle_seconds=settings.settle_seconds,
-            rescan_seconds=settings.rescan_seconds,
-            poll=settings.poll,
-            recursive=settings.recursive,
-        )
+    with ExitStack() as closing:
+        if not dry_run:
+            closing.enter_context(lock(state, dict.fromkeys([*settings.watch, settings.output])))
+        store = WeightsStore(settings.cache_dir)
+        reloader = Reloader(settings.checkpoint, store, language=settings.language, threads=threads)
+        classifier = reloader.first()
+        journal = _journal(journal_path(state, settings.output), dry_run=dry_run)
+        closing.callback(journal.close)
+        filer = Filer(settings.output, action=settings.action, journal=journal, dry_run=dry_run)
+        pipeline = Pipeline(classifier, filer, Policy.of(settings), threads=threads)
+        closing.callback(pipeline.close)
+        watcher = _watcher(settings, classifier)
+        closing.callback(watcher.stop)
+        loop = WorkLoop(watcher, pipeline, reloader)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: loop.stop())
         watcher.start()
-        journal = Journal(journal_path(state, settings.output))
-        try:
-            filer = Filer(settings.output, action=settings.action, journal=journal, dry_run=dry_run)
-            classifier = reloader.first()
-            pipeline = Pipeline(classifier, filer, Policy.of(settings), threads=threads)
-            try:
-                loop = WorkLoop(watcher, pipeline, reloader)
-                _announce(settings, classifier, pipeline.threshold, dry_run=dry_run)
-                return _run(loop, once=once)
-            finally:
-                pipeline.close()
-        finally:
-            watcher.stop()
-            journal.close()
+        _announce(settings, classifier, pipeline.threshold, dry_run=dry_run)
+        return _run(loop, once=once)
+
+
+def _journal(path: Path, *, dry_run: bool) -> Journal:
+    """The journal, with what a crash left half done put right; a dry run only looks at one that is there."""
+    if dry_run:
+        return Journal(path if path.exists() else None)
+    journal = Journal(path)
+    found = replay(journal)
+    if found:
+        outcome = ", ".join(f"{count} {state.value}" for state, count in found.items())
+        logger.warning("the last run was cut off; its unfinished filings: {}", outcome)
+    return journal
+
+
+def _watcher(settings: Settings, classifier: Classifier) -> InboxWatcher:
+    return InboxWatcher(
+        settings.watch,
+        exclude=_not_inbox(settings, classifier),
+        settle_seconds=settings.settle_seconds,
+        rescan_seconds=settings.rescan_seconds,
+        poll=settings.poll,
+        recursive=settings.recursive,
+    )
 
 
 def _make(folder: Path, key: str, *, dry_run: bool) -> None:
@@ -132,16 +149,14 @@ def _make(folder: Path, key: str, *, dry_run: bool) -> None:
         raise UserError(f"{key}: the folder {folder} cannot be made: {error.strerror}") from error
 
 
-def _not_inbox(settings: Settings) -> list[Path]:
-    """What lies in an inbox but is not of it: the output, or where they are the same folder, what is filed there."""
+def _not_inbox(settings: Settings, classifier: Classifier) -> list[Path]:
+    """What lies in an inbox but is not of it: the output, or where they are one folder, the folders filed into."""
     if settings.output not in settings.watch:
         return [settings.output]
-    return [settings.output / settings.others_dir, settings.output / settings.quarantine_dir]
+    return [settings.output / name for name in (*classifier.classes, settings.others_dir, settings.quarantine_dir)]
 
 
 def _run(loop: WorkLoop, *, once: bool) -> int:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: loop.stop())
     if once:
         left = loop.run_once()
         logger.info("done: {}", summary(loop))

@@ -90,7 +90,7 @@ def _images(folder: Path, output: Path) -> Iterator[Path]:
     entries = walk(
         [root],
         recursive=True,
-        enter=lambda inside: inside == root or not (inside == filed or is_marked(inside)),
+        enter=lambda inside: inside == root or not (is_marked(inside) if filed == root else inside == filed),
         failed=lambda inside, error: logger.warning("{} cannot be read: {}", shown(inside), error.strerror),
     )
     return (Path(os.fsdecode(entry.path)) for entry in entries if entry is not None)

@@ -35,7 +35,7 @@ def normalise(arguments: Sequence[str]) -> list[str]:
 
 def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> int:
     """Run a command line; a `UserError` becomes its sentence and its exit code, an interruption 130."""
-    program = main.__module__.split(".")[0]
+    program = sys.modules[main.__module__].__package__ or main.__module__
     try:
         return main(normalise(sys.argv[1:] if arguments is None else arguments))
     except UserError as error:
