@@ -44,7 +44,7 @@ class Transfer:
 
     ``wanted`` is the name it would have if nothing were in the way. ``row`` says what is to be done (``action``,
     ``identity``) and is kept up to date, also with the final ``destination``. ``error`` is a sentence, for RETRY.
-    ``part`` is the copy while it has a private name; ``placed`` says whether a copy or link made here has its final one.
+    ``part`` is the copy while it has a private name; ``placed``: a copy or link made here has its final one.
     """
 
     wanted: str
@@ -68,8 +68,8 @@ class Transfer:
 def private_name(purpose: str, row: Filing) -> str:
     """A hidden name that is nobody else's, for a moment of a transfer; a later run can tell it from the journal.
 
-    In the folder of the destination: ``part``, a copy being made; ``place``, one on its way to its final name; ``drop``,
-    one being taken back. In the folder of the source: ``claim``, an original that is about to go.
+    In the folder of the destination: ``part``, a copy being made; ``place``, one on its way to its final name;
+    ``drop``, one being taken back. In the folder of the source: ``claim``, an original that is about to go.
     """
     return f".{purpose}.{row.run}-{row.id}"
 
@@ -108,7 +108,7 @@ def run(transfers: Sequence[Transfer], journal: Journal) -> None:
 
 class _Batch:
     def __init__(self, transfers: Sequence[Transfer], journal: Journal) -> None:
-        self._all = transfers
+        self._all = list(_unsettled(transfers))
         self._journal = journal
 
     def run(self) -> None:
