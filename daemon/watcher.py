@@ -35,7 +35,7 @@ class InboxStatus:
     mode: str  # "inotify" or "polling"
     polled: str | None  # why it is polled
     missing: str | None  # why it is not there
-    walking: bool
+    walking: bool  # it is being walked, or about to be
 
 
 @dataclass(frozen=True)
@@ -155,13 +155,14 @@ class InboxWatcher:
 
     def status(self) -> WatcherStatus:
         """How things stand."""
+        now = self._clock()
         inboxes = tuple(
             InboxStatus(
                 path=Path(inbox.path),
                 mode="inotify" if inbox.polled is None else "polling",
                 polled=inbox.polled,
                 missing=inbox.missing,
-                walking=inbox.walking,
+                walking=inbox.missing is None and (inbox.walking or inbox.next_walk <= now),
             )
             for inbox in self._inboxes
         )
@@ -169,7 +170,7 @@ class InboxWatcher:
             inboxes=inboxes,
             waiting=self._settler.waiting,
             in_flight=self._settler.in_flight,
-            oldest_seconds=self._settler.oldest(self._clock()),
+            oldest_seconds=self._settler.oldest(now),
             watched_folders=len(self._source) if self._source is not None else 0,
             overflows=self._overflows,
             restarts=self._restarts,

@@ -62,7 +62,7 @@ Step = tuple[float, str] | tuple[float, str, Signature] | tuple[float, str, Sign
             id="a slow writer starts the wait anew",
         ),
         pytest.param([(0, "closed"), (0, "look", S1, True)], id="closed needs no wait"),
-        pytest.param([(0, "hint", None), (0, "look", S1, False), (2, "look", S1, True)], id="created alone waits"),
+        pytest.param([(0, "hint"), (0, "look", S1, False), (2, "look", S1, True)], id="created alone waits"),
         pytest.param(
             [(0, "hint"), (0, "look", S1, False), (0.5, "closed"), (0.5, "look", S2, True)],
             id="closed cuts the wait short",
