@@ -211,10 +211,12 @@ def _plain(image: Image.Image) -> Image.Image:
     """The same picture in a mode that may be resampled: L, RGB, or RGBa (colours multiplied by alpha)."""
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
+    transparency = image.info.get("transparency")
+    if isinstance(transparency, str):  # a comment of this name
+        del image.info["transparency"]
+    elif isinstance(transparency, tuple) and max(transparency) > 255:  # of 16-bit colours, whose high bytes we have
+        image.info["transparency"] = tuple(value >> 8 for value in transparency)
     if image.has_transparency_data:
-        transparency = image.info.get("transparency")
-        if isinstance(transparency, tuple) and max(transparency) > 255:  # of 16-bit colours, whose high bytes we have
-            image.info["transparency"] = tuple(value >> 8 for value in transparency)
         return image.convert("RGBA").convert("RGBa")
     if image.mode in ("L", "RGB"):
         return image
