@@ -260,7 +260,10 @@ class Inbox:
     def _signature_of(self, entry: os.DirEntry[str]) -> Signature | None:
         try:
             return self._judge(entry.stat(follow_symlinks=False))
-        except OSError:
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._complain(entry.path.rpartition("/")[0], error)
             return None
 
     def _judge(self, stat: os.stat_result) -> Signature | None:

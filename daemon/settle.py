@@ -48,7 +48,11 @@ class _Candidate:
 
 
 class Settler:
-    """The candidates of the inboxes: waiting, or in flight. At most ``limit`` wait."""
+    """The candidates of the inboxes: waiting, or in flight.
+
+    At most ``limit`` wait for a look, and as many are held back by :meth:`again`, so that files which can never be
+    dealt with do not take the place of the others.
+    """
 
     def __init__(self, settle_seconds: float, *, patience_seconds: float = 30.0, limit: int = 10_000) -> None:
         if settle_seconds <= 0:
@@ -57,6 +61,7 @@ class Settler:
         self._patience = patience_seconds
         self._limit = limit
         self._waiting: dict[str, _Candidate] = {}
+        self._held: set[str] = set()  # those waiting that were put back and have not changed since
         self._in_flight: dict[str, _Candidate] = {}
         self._queue: list[tuple[float, str]] = []  # (due, path); entries that no longer match are passed over
 
@@ -64,6 +69,11 @@ class Settler:
     def waiting(self) -> int:
         """How many candidates wait, not counting those in flight."""
         return len(self._waiting)
+
+    @property
+    def pressing(self) -> int:
+        """How many of those waiting are not held back."""
+        return len(self._waiting) - len(self._held)
 
     @property
     def in_flight(self) -> int:
@@ -80,11 +90,11 @@ class Settler:
             return True  # done() compares signatures: nothing is missed
         candidate = self._waiting.get(path)
         if candidate is None:
-            if len(self._waiting) >= self._limit:
+            if self.pressing >= self._limit:
                 return False
             candidate = self._waiting[path] = _Candidate(seen=now, due=now)
         if signature is not None and signature != candidate.signature:
-            self._changed(candidate, signature, now)
+            self._changed(path, candidate, signature, now)
             candidate.due = now + self._settle
         elif signature is not None and not complete:
             return True  # seen again as it was: the wait goes on
@@ -114,15 +124,17 @@ class Settler:
         candidate = self._waiting[path]
         if signature is None:
             del self._waiting[path]
+            self._held.discard(path)
             return False
         if signature != candidate.signature:
-            self._changed(candidate, signature, now)
+            self._changed(path, candidate, signature, now)
         # An empty file that was closed is a writer that has not begun (SMB clients create, close, open again).
         complete = candidate.complete and signature.size > 0
         candidate.complete = False
         settled = now if complete else candidate.since + self._settle
         if now >= max(candidate.hold, settled):
             self._in_flight[path] = self._waiting.pop(path)
+            self._held.discard(path)
             return True
         candidate.due = max(candidate.hold, candidate.since + self._settle)
         self._push(path, candidate)
@@ -134,9 +146,12 @@ class Settler:
         return candidate.signature if candidate is not None else None
 
     def again(self, path: str, delay: float, now: float) -> None:
-        """Hand a candidate in flight out again after ``delay`` seconds, or as soon as it has changed and settled."""
+        """Hand a candidate in flight out again after ``delay`` seconds, or as soon as it has changed and settled.
+
+        When too many are held back already it is forgotten instead; the next walk meets it again.
+        """
         candidate = self._in_flight.pop(path, None)
-        if candidate is not None:
+        if candidate is not None and len(self._held) < self._limit:
             self._put_back(path, candidate, now + delay)
 
     def incomplete(self, path: str, now: float) -> bool:
@@ -161,13 +176,14 @@ class Settler:
         first = min((c.seen for store in (self._waiting, self._in_flight) for c in store.values()), default=now)
         return now - first
 
-    @staticmethod
-    def _changed(candidate: _Candidate, signature: Signature, now: float) -> None:
+    def _changed(self, path: str, candidate: _Candidate, signature: Signature, now: float) -> None:
+        self._held.discard(path)
         candidate.signature, candidate.since, candidate.hold, candidate.tries = signature, now, 0.0, 0
 
     def _put_back(self, path: str, candidate: _Candidate, hold: float) -> None:
         candidate.hold = candidate.due = hold
         self._waiting[path] = candidate
+        self._held.add(path)
         self._push(path, candidate)
 
     def _push(self, path: str, candidate: _Candidate) -> None:

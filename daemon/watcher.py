@@ -185,14 +185,18 @@ class InboxWatcher:
             for path, kind in hints.paths.items():
                 self._hinted(path, kind)
             if hints.lost:
-                self._overflows += 1
-                logger.warning("events were lost: the inboxes are walked at once")
-                for inbox in self._inboxes:
-                    inbox.rescan()
+                self._make_good()
         self._turns.rotate(1)  # a backlog in one inbox must not keep the others out
         for inbox in self._turns:
-            for path, signature in inbox.step(_SLICE, self._backlog - self._settler.waiting):
+            for path, signature in inbox.step(_SLICE, self._backlog - self._settler.pressing):
                 self._settler.offer(path, self._clock(), signature)
+
+    def _make_good(self) -> None:
+        self._overflows += 1
+        if self._overflows.bit_count() == 1:  # the 1st, 2nd, 4th, 8th time
+            logger.warning("events were lost ({} times so far): the inboxes are walked at once", self._overflows)
+        for inbox in self._inboxes:
+            inbox.rescan()
 
     def _check(self) -> None:
         if not self._poll and (self._source is None or not self._source.is_alive()):
@@ -247,7 +251,7 @@ class InboxWatcher:
         due = self._settler.next_due()
         if due is not None:
             times.append(due)
-        room = self._settler.waiting < self._backlog
+        room = self._settler.pressing < self._backlog
         for inbox in self._inboxes:
             if inbox.missing is None and room:
                 times.append(0.0 if inbox.walking else inbox.next_walk)

@@ -188,6 +188,21 @@ def test_room_is_limited_and_comes_back(settler: Settler) -> None:
     assert settler.waiting == 3
 
 
+def test_files_put_back_take_no_room_from_others(settler: Settler) -> None:
+    for number in range(4):
+        path = f"/{number}.jpg"
+        assert settler.offer(path, 0, complete=True)
+        assert settler.look(path, S1, 0)
+        settler.again(path, 100, 0)
+    assert (settler.waiting, settler.pressing) == (3, 0), "the fourth is left to the next walk"
+    assert [settler.offer(f"/new {n}.jpg", 1, S1) for n in range(4)] == [True, True, True, False]
+    assert not settler.look("/0.jpg", S2, 1)
+    assert (settler.waiting, settler.pressing) == (6, 4)
+    assert settler.look("/0.jpg", S2, 3)
+    settler.look("/1.jpg", None, 1)
+    assert (settler.waiting, settler.pressing) == (4, 3)
+
+
 def test_the_oldest_counts_from_first_sight(settler: Settler) -> None:
     assert settler.oldest(5) == 0
     settler.offer(P, 1, S1)
@@ -279,7 +294,8 @@ class World(RuleBasedStateMachine):
     @invariant()
     def counts_agree(self) -> None:
         assert self.settler.in_flight == len(self.out)
-        assert self.settler.waiting <= 3 + len(self.paths)
+        assert 0 <= self.settler.pressing <= self.settler.waiting
+        assert self.settler.pressing <= 3 + len(self.paths)  # a file that changes while held is pressing at once
         assert (self.settler.next_due() is None) == (self.settler.waiting == 0)
 
     def teardown(self) -> None:

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -92,6 +93,14 @@ def root(tmp_path: Path) -> Path:
     root = tmp_path / "inbox"
     root.mkdir()
     return root
+
+
+@pytest.fixture
+def quick_root() -> Iterator[Path]:
+    """A folder in memory, where there is such a place: thousands of files are made in no time."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+        yield Path(folder)
 
 
 def put(path: Path, content: bytes = b"x") -> Path:
@@ -350,7 +359,8 @@ def test_other_devices_are_left_out(desks: Callable[..., Desk]) -> None:
 # --- losses ----------------------------------------------------------------------------------------------------------
 
 
-def test_lost_events_are_made_good_by_a_walk(root: Path, desks: Callable[..., Desk], log: list[str]) -> None:
+def test_lost_events_are_made_good_by_a_walk(quick_root: Path, desks: Callable[..., Desk], log: list[str]) -> None:
+    root = quick_root
     for number in range(7):
         (root / f"{number}").mkdir()
     desk = desks(root, most_hints=10)
@@ -506,7 +516,8 @@ def test_no_inotify_instance_is_explained_and_the_inbox_polled(
 # --- many ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_backlog_is_walked_as_a_stream(root: Path, desks: Callable[..., Desk]) -> None:
+def test_a_backlog_is_walked_as_a_stream(quick_root: Path, desks: Callable[..., Desk]) -> None:
+    root = quick_root
     for number in range(20_000):
         os.close(os.open(root / f"{number}.jpg", os.O_WRONLY | os.O_CREAT))
     desk = desks(root, settle_seconds=0.01, backlog=500)
@@ -536,6 +547,17 @@ def test_a_backlog_in_one_inbox_does_not_keep_the_others_out(tmp_path: Path, des
             seen.append(done)
             desk.watcher.done(done)
     assert len(seen) < 50
+
+
+def test_files_that_fail_for_ever_do_not_keep_the_others_out(root: Path, desks: Callable[..., Desk]) -> None:
+    for number in range(50):
+        put(root / f"{number}.jpg")
+    desk = desks(root, backlog=10, poll=True, poll_seconds=0.02)
+    for _ in range(10):
+        for path in desk.collect(5, limit=5):
+            desk.watcher.again(path, NEVER)
+    path = put(root / "new.jpg")
+    assert desk.collect(1) == [path]
 
 
 # --- waiting ---------------------------------------------------------------------------------------------------------
