@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
@@ -12,6 +13,7 @@ from daemon.folders import Folders, Output
 from daemon.journal import Journal, JournalBusy
 from daemon.moves import Entry
 from daemon.reasons import write_reason
+from daemon.replay import replay
 from daemon.rows import Filing, State
 from daemon.source import Identity, Source, SourceChanged, SourceGone
 from daemon.transfer import Status, Transfer
@@ -63,6 +65,7 @@ class Filer:
         self._journal = Journal(None) if journal is None else journal
         self._dry_run = dry_run
         self._planned: set[tuple[PurePath, str]] = set()
+        self._unfinished: set[Identity] = set()
 
     def filed_before(self, path: Path, identity: Identity) -> bool:
         """Whether ``file`` would answer ALREADY: nothing need be read or decoded then. Raises JournalBusy."""
@@ -70,6 +73,7 @@ class Filer:
 
     def file(self, decisions: Sequence[Decision]) -> list[Filed]:
         """File a batch; one outcome per decision, in order. An image's trouble is in its outcome, never raised."""
+        self._finish_earlier()
         transfers = [Transfer(decision.source.path.name, self._row(decision)) for decision in decisions]
         with Folders(self._output) as folders:
             plan = _Plan(folders, self._planned if self._dry_run else set(), set())
@@ -79,7 +83,16 @@ class Filer:
             for each in transfers:
                 if each.status is Status.FILED and each.row.reason is not None:
                     write_reason(each.target, each.row)
+                if each.row.id is not None and each.row.state in (State.INTENT, State.COPIED):
+                    self._unfinished.add(each.row.identity)
         return [_filed(*pair) for pair in zip(decisions, transfers, strict=True)]
+
+    def _finish_earlier(self) -> None:
+        """Try again what an earlier batch could neither finish nor take back, before more copies of it are made."""
+        if self._unfinished:
+            with suppress(JournalBusy):
+                replay(self._journal)
+                self._unfinished = {row.identity for row in self._journal.unfinished()}
 
     def _row(self, decision: Decision) -> Filing:
         return Filing(
@@ -110,6 +123,8 @@ class Filer:
         row = each.row
         each.source = plan.folders.entry(row.source)
         transfer.check_source(each.source, row.identity)
+        if row.identity in self._unfinished:
+            return each.settle(Status.RETRY, f"A copy of {str(row.source)!r} can neither be finished nor taken back.")
         if self._action != "move":
             if row.identity in plan.identities or self._journal.filed_before(row.identity, row.source):
                 return each.settle(Status.ALREADY)

@@ -1,0 +1,318 @@
+"""Filing across file systems, and on file systems that lack a call."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon import copying, moves
+from daemon.filing import Action, Filer, Status
+from daemon.journal import read_history
+from daemon.moves import Entry
+from daemon.rows import State
+from tests.filing_desk import Desk, bound_by_modes, far_folder, images, make_desk, tree
+
+Seam = Callable[..., Any]
+
+
+def failing(code: int, *, after: int = 0, real: Seam | None = None) -> Seam:
+    """A call that fails with an error number once it was made ``after`` times."""
+    left = [after]
+
+    def fail(*args: Any, **more: Any) -> Any:
+        if left[0] and real is not None:
+            left[0] -= 1
+            return real(*args, **more)
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+@pytest.fixture
+def near(tmp_path: Path) -> Desk:
+    return make_desk(tmp_path)
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Iterator[Desk]:
+    """A desk whose output is on another file system."""
+    with far_folder() as folder:
+        yield make_desk(tmp_path, folder)
+
+
+@pytest.fixture(params=["another file system", "no rename", "neither rename nor link", "bind mount"])
+def needs_care(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Desk, str]]:
+    """Every case in which a plain rename cannot do it."""
+    kind = str(request.param)
+    if kind == "another file system":
+        with far_folder() as folder:
+            yield make_desk(tmp_path, folder), kind
+        return
+    if kind == "bind mount":
+        # Every call between two mounts of one file system says EXDEV, though the device numbers are equal.
+        folders = str((tmp_path / "inbox").resolve())
+        monkeypatch.setattr(moves, "rename_noreplace", _refusing_between(folders, moves.rename_noreplace))
+        monkeypatch.setattr(moves, "link", _refusing_between(folders, moves.link))
+    else:
+        monkeypatch.setattr(moves, "rename_noreplace", failing(errno.EINVAL))
+        if kind == "neither rename nor link":
+            monkeypatch.setattr(moves, "link", failing(errno.EPERM))
+    yield make_desk(tmp_path), kind
+
+
+def _refusing_between(inbox: str, real: Seam) -> Seam:
+    def call(old: Entry, new: Entry) -> None:
+        places = {str(Path(f"/proc/self/fd/{entry.folder}").readlink()).startswith(inbox) for entry in (old, new)}
+        if len(places) == 2:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        real(old, new)
+
+    return call
+
+
+@pytest.mark.parametrize("action", ["move", "copy", "link"])
+def test_images_arrive_whole_whatever_the_file_system_lacks(needs_care: tuple[Desk, str], action: Action) -> None:
+    desk, _ = needs_care
+    contents = [b"", b"a", os.urandom(3_000_000), b"b"]
+    paths = [desk.put(f"{number}.jpg", content) for number, content in enumerate(contents)]
+    outcomes = desk.file([desk.decide(path) for path in paths], action=action)
+    assert [outcome.status for outcome in outcomes] == [Status.FILED] * 4
+    assert desk.filed() == {f"cat/{number}.jpg": content for number, content in enumerate(contents)}
+    assert [path.name for path in images(desk.inbox)] == ([] if action == "move" else [path.name for path in paths])
+    assert {row.state for row in read_history(desk.journal_path)} == {State.DONE}
+
+
+def test_names_that_are_taken_are_not_replaced_either(needs_care: tuple[Desk, str]) -> None:
+    desk, _ = needs_care
+    for content in (b"first", b"second", b"third"):
+        desk.file_one(desk.put("cat.jpg", content))
+    assert desk.filed() == {"cat/cat.jpg": b"first", "cat/cat_2.jpg": b"second", "cat/cat_3.jpg": b"third"}
+
+
+def test_whoever_is_quicker_keeps_the_name(needs_care: tuple[Desk, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, _ = needs_care
+    theirs: list[str] = []
+
+    def quicker(real: Seam) -> Seam:
+        def call(old: Entry, new: Entry) -> None:
+            if not new.name.startswith(".") and not new.exists() and len(theirs) < 3:
+                os.close(os.open(new.name, os.O_CREAT | os.O_EXCL, dir_fd=new.folder))
+                theirs.append(new.name)
+            real(old, new)
+
+        return call
+
+    monkeypatch.setattr(moves, "rename_noreplace", quicker(moves.rename_noreplace))
+    filed = desk.file_one(desk.put(content=b"ours"))
+    assert filed.destination is not None
+    assert filed.destination.read_bytes() == b"ours"
+    assert theirs[0] == "cat.jpg"
+    assert desk.contents() == Counter([b""] * len(theirs) + [b"ours"])
+
+
+def test_a_copy_has_the_times_the_mode_and_the_attributes(far: Desk) -> None:
+    path = far.put()
+    path.chmod(0o640)
+    try:
+        os.setxattr(path, "user.rating", b"5")
+    except OSError as error:
+        pytest.skip(f"no extended attributes here: {error}")
+    os.utime(path, ns=(0, 1_234_567_890_123_456_789))
+    before = path.stat()
+    filed = far.file_one(path)
+    assert filed.destination is not None
+    after = filed.destination.stat()
+    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+    assert os.getxattr(filed.destination, "user.rating") == b"5"
+
+
+def test_a_copy_survives_the_loss_of_its_attributes(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = far.put()
+    os.setxattr(path, "user.rating", b"5")
+    if os.geteuid() == 0:
+        os.chown(path, 12345, 12345)
+    for name, code in (("setxattr", errno.ENOTSUP), ("fchown", errno.EPERM), ("fchmod", errno.EPERM)):
+        monkeypatch.setattr(os, name, failing(code))
+    assert far.file_one(path).status is Status.FILED
+    assert far.contents() == Counter([b"an image"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_a_copy_keeps_its_owner_where_that_is_allowed(far: Desk) -> None:
+    path = far.put()
+    os.chown(path, 12345, 12346)
+    filed = far.file_one(path)
+    assert filed.destination is not None
+    assert (filed.destination.stat().st_uid, filed.destination.stat().st_gid) == (12345, 12346)
+
+
+@pytest.mark.parametrize("action", ["move", "copy"])
+def test_a_file_written_to_while_it_is_copied_stays(far: Desk, monkeypatch: pytest.MonkeyPatch, action: Action) -> None:
+    path = far.put(content=b"decided on")
+    decision = far.decide(path)
+    copy = copying._copy_bytes
+
+    def while_written(source: int, target: int | None) -> str:
+        status = path.stat()
+        path.write_bytes(b"written to")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        return copy(source, target)
+
+    monkeypatch.setattr(copying, "_copy_bytes", while_written)
+    (filed,) = far.file([decision], action=action)
+    assert filed.status is Status.CHANGED
+    assert path.read_bytes() == b"written to"
+    assert images(far.output) == []
+
+
+def test_a_new_image_of_the_same_name_is_not_dropped_for_the_old_one(
+    far: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = far.put(content=b"old")
+    drop = moves.drop
+
+    def replaced(entry: Entry, *more: Any) -> bool:
+        path.with_name(".new").write_bytes(b"new")
+        path.with_name(".new").rename(path)
+        return drop(entry, *more)
+
+    monkeypatch.setattr(moves, "drop", replaced)
+    assert far.file_one(path).status is Status.FILED
+    assert far.contents() == Counter([b"old", b"new"])
+    assert path.read_bytes() == b"new"
+
+
+def test_an_inbox_from_which_nothing_can_be_taken_gets_no_copies_made(far: Desk) -> None:
+    path = far.put()
+    decision = far.decide(path)
+    far.inbox.chmod(0o555)
+    with bound_by_modes():
+        outcomes = [far.file([decision])[0] for _ in range(3)]
+    far.inbox.chmod(0o755)
+    assert {outcome.status for outcome in outcomes} == {Status.RETRY}
+    assert images(far.output) == []
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize("seam", ["os.write", "os.fsync", "os.utime", "moves.rename_noreplace", "copying.create"])
+def test_an_error_on_the_way_leaves_the_image_for_later_and_nothing_else(
+    far: Desk, monkeypatch: pytest.MonkeyPatch, seam: str, code: int
+) -> None:
+    target = {"os": os, "moves": moves, "copying": copying}[seam.split(".")[0]]
+    paths = [far.put("first.jpg", b"first"), far.put("second.jpg", b"second")]
+    decisions = [far.decide(path) for path in paths]
+    far.file_one(far.put("zeroth.jpg", b"zeroth"))
+    name = seam.split(".")[1]
+    real = getattr(target, name)
+    before = tree(far.inbox)
+    with monkeypatch.context() as patch:
+        patch.setattr(target, name, failing(code))
+        outcomes = far.file(decisions)
+    assert {outcome.status for outcome in outcomes} == {Status.RETRY}
+    assert tree(far.inbox) == before
+    assert far.filed() == {"cat/zeroth.jpg": b"zeroth"}
+    assert far.journal().unfinished() == []
+    with monkeypatch.context() as patch:
+        patch.setattr(target, name, failing(code, after=1, real=real))
+        far.file(decisions)
+    assert far.contents() == Counter([b"zeroth", b"first", b"second"]), "in exactly one place each"
+    retried = far.file([far.decide(path) for path in paths if path.exists()])
+    assert {outcome.status for outcome in retried} <= {Status.FILED}
+    assert images(far.inbox) == []
+
+
+def test_what_can_neither_be_finished_nor_taken_back_is_not_copied_again_and_again(
+    far: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filer = Filer(far.output, journal=far.journal())
+    decisions = [far.decide(far.put("first.jpg", b"first")), far.decide(far.put("second.jpg", b"second"))]
+    with monkeypatch.context() as patch:
+        patch.setattr(moves, "drop", failing(errno.EIO))
+        for _ in range(3):
+            assert {outcome.status for outcome in filer.file(decisions)} == {Status.RETRY}
+            assert far.contents() == Counter([b"first", b"second"] * 2)
+    assert {outcome.status for outcome in filer.file(decisions)} == {Status.GONE}
+    assert far.filed() == {"cat/first.jpg": b"first", "cat/second.jpg": b"second"}
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
+def test_an_original_that_cannot_be_dropped_costs_its_copy(
+    far: Desk, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    path = far.put()
+    real, inbox = moves.drop, far.inbox.stat().st_ino
+
+    def failing_in_the_inbox(entry: Entry, *more: Any) -> bool:
+        if os.fstat(entry.folder).st_ino == inbox:
+            raise OSError(code, os.strerror(code))
+        return real(entry, *more)
+
+    monkeypatch.setattr(moves, "drop", failing_in_the_inbox)
+    assert far.file_one(path).status is Status.RETRY
+    assert path.exists()
+    assert far.filed() == {}
+    assert far.journal().unfinished() == []
+
+
+def test_an_original_that_may_come_back_keeps_its_row_open(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync = moves.sync_folder
+    inbox = far.inbox.stat().st_ino
+
+    def failing_in_the_inbox(folder: int) -> None:
+        if os.fstat(folder).st_ino == inbox:
+            raise OSError(errno.EIO, "Input/output error")
+        sync(folder)
+
+    monkeypatch.setattr(moves, "sync_folder", failing_in_the_inbox)
+    assert far.file_one(far.put()).status is Status.FILED
+    assert [row.state for row in far.journal().unfinished()] == [State.COPIED]
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of one MiB."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", str(folder)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no small file system can be mounted here: {error}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small") as disk:
+        desk = make_desk(tmp_path, disk)
+        (disk / "ballast").write_bytes(b"x" * 600_000)
+        large, small = desk.put("large.jpg", b"l" * 600_000), desk.put("small.jpg", b"s")
+        first, second = desk.file([desk.decide(large), desk.decide(small)])
+        assert first.status is Status.RETRY
+        assert first.error == f"{str(large)!r} cannot be filed now: No space left on device."
+        assert second.status is Status.FILED
+        assert desk.filed() == {"cat/small.jpg": b"s"}
+        (disk / "ballast").unlink()
+        assert desk.file_one(large).status is Status.FILED
+        assert desk.contents() == Counter([b"s", b"l" * 600_000])
+
+
+def test_a_file_over_the_limit_goes_to_quarantine_across_file_systems(far: Desk) -> None:
+    path = far.put(content=b"x" * 100)
+    bad = far.decide(path, "quarantine/too-large", max_bytes=10, label=None, reason="too-large")
+    (filed,) = far.file([bad])
+    assert filed.status is Status.FILED
+    assert far.contents() == Counter([b"x" * 100])
+    (row,) = read_history(far.journal_path)
+    assert row.sha256 is not None, "what is copied is hashed at last"
