@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from loguru import logger
@@ -22,6 +23,9 @@ _TICK = 1.0
 _ONCE_TICK = 0.25
 #: Seconds until an image that could not be filed is tried again: doubled from the first to the last.
 _FIRST_DELAY, _LAST_DELAY = 5.0, 300.0
+
+#: With ``--once`` nobody waits for the rest of an image: if it changed in these seconds, the next run looks again.
+_FRESH_SECONDS = 30.0
 
 _LEFT = frozenset({Status.RETRY, Status.CHANGED})
 
@@ -56,10 +60,13 @@ class WorkLoop:
             if not paths and self._is_idle():
                 break
             unanswered = set(paths)
-            for outcome in self._outcomes(paths, patient=False):
+            for outcome in self._outcomes(paths, waits=_is_fresh):
                 self._watcher.done(outcome.path)
                 unanswered.discard(outcome.path)
                 left += outcome.status in _LEFT
+            for path in unanswered:
+                self._watcher.done(path)
+                logger.warning("{} is left behind: it is still being written", shown(path.name))
             left += len(unanswered)
         return left
 
@@ -71,12 +78,11 @@ class WorkLoop:
         """Wait up to ``timeout`` seconds for images and file them; returns how many there were."""
         self._take_over()
         paths = self._watcher.ready(timeout, _HANDFUL)
-        for outcome in self._outcomes(paths, patient=True):
+        for outcome in self._outcomes(paths, waits=self._watcher.incomplete):
             self._answer(outcome)
         return len(paths)
 
-    def _outcomes(self, paths: list[Path], *, patient: bool) -> Iterable[Outcome]:
-        waits = self._watcher.incomplete if patient else lambda _: False
+    def _outcomes(self, paths: list[Path], *, waits: Callable[[Path], bool]) -> Iterable[Outcome]:
         for outcome in self._pipeline.process(paths, waits):
             self.counts[outcome.status] += 1
             self._report(outcome)
@@ -122,3 +128,11 @@ class WorkLoop:
                     logger.error("{} It stays in the inbox and is tried again.", shown(detail))
             case _:
                 logger.debug("{}: {}", shown(outcome.path.name), outcome.status.value)
+
+
+def _is_fresh(path: Path) -> bool:
+    """Whether a file that ends too early may still be in the making."""
+    try:
+        return abs(time.time() - path.stat().st_mtime) < _FRESH_SECONDS
+    except OSError:
+        return False

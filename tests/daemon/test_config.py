@@ -1,0 +1,150 @@
+"""Settings: what wins, and the sentence for each mistake."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from daemon import config
+from daemon.__main__ import main
+from daemon.config import Settings
+from daemon.marker import MARKER
+from models.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own to start in, so that no config.toml is found by chance."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(text: str, name: str = "config.toml") -> Path:
+    path = Path(name)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_flags_win_over_environment_over_file_over_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config.load({}).others_dir == "others"
+    write('others_dir = "from-file"\nbatch_size = 4')
+    assert config.load({}).others_dir == "from-file"
+    monkeypatch.setenv("IMAGESORTD_OTHERS_DIR", "from-environment")
+    assert config.load({}).others_dir == "from-environment"
+    settings = config.load({"others_dir": "from-flag"})
+    assert (settings.others_dir, settings.batch_size) == ("from-flag", 4)
+
+
+def test_the_shipped_file_holds_every_setting_with_its_default() -> None:
+    text = (ROOT / "config.toml").read_text(encoding="utf-8")
+    assert set(tomllib.loads(text)) == set(Settings.model_fields)
+    assert config.load({}, ROOT / "config.toml") == config.load({})
+
+
+def test_every_setting_in_the_shipped_file_is_commented() -> None:
+    lines = (ROOT / "config.toml").read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
+        if re.match(r"\w+ = ", line):
+            above = lines[number - 1]
+            assert above.startswith("#") or re.match(r"\w+ = ", above), line
+
+
+def test_several_inboxes_come_from_flags_file_and_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert config.load({"watch": ["a", "b", "a"]}).watch == [tmp_path / "a", tmp_path / "b"]
+    write('watch = ["c", "/d"]')
+    assert config.load({}).watch == [tmp_path / "c", Path("/d")]
+    monkeypatch.setenv("IMAGESORTD_WATCH", "e:f")
+    assert config.load({}).watch == [tmp_path / "e", tmp_path / "f"]
+
+
+def test_an_empty_folder_setting_means_the_usual_place() -> None:
+    write('cache_dir = ""\nstate_dir = ""')
+    settings = config.load({})
+    assert settings.cache_dir is None
+    assert settings.state_dir is None
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("threshhold = 0.5", "threshhold in config.toml is no setting"),
+        ('batch_size = "many"', "batch_size in config.toml is 'many', which cannot be"),
+        ("batch_size = 0", "batch_size in config.toml is 0, which cannot be: should be greater than or equal to 1"),
+        ("threshold = 1.5", "threshold in config.toml is 1.5, which cannot be: give a number from 0 to 1"),
+        ('threshold = "often"', "threshold in config.toml is 'often', which cannot be: give a number from 0 to 1"),
+        ("settle_seconds = -1", "settle_seconds in config.toml is -1, which cannot be"),
+        ("settle_seconds = inf", "settle_seconds in config.toml is inf, which cannot be"),
+        ('action = "shred"', "action in config.toml is 'shred', which cannot be"),
+        (
+            'others_dir = "a/b"',
+            "others_dir in config.toml is 'a/b', which cannot be: it must be the name of one folder",
+        ),
+        ("watch = []", "watch in config.toml is [], which cannot be"),
+        ("watch = 3", "watch in config.toml is 3, which cannot be"),
+        ("= 1", "the configuration file config.toml is not valid TOML"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_key_and_place(text: str, sentence: str) -> None:
+    write(text)
+    with pytest.raises(UserError) as raised:
+        config.load({})
+    assert str(raised.value).startswith(sentence)
+    assert "\n" not in str(raised.value).removesuffix("\n") or "TOML" in sentence
+
+
+def test_a_mistake_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGESORTD_THREADS", "all")
+    with pytest.raises(UserError, match="the environment variable IMAGESORTD_THREADS is 'all'"):
+        config.load({})
+
+
+def test_an_unknown_variable_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGESORTD_TRESHOLD", "0.5")
+    with pytest.raises(UserError, match="the environment variable IMAGESORTD_TRESHOLD is no setting"):
+        config.load({})
+
+
+def test_a_mistake_on_the_command_line_names_the_flag() -> None:
+    with pytest.raises(UserError, match=r"--threshold is '1\.5'"):
+        main(["--threshold", "1.5"])
+
+
+def test_a_file_that_was_named_must_be_there() -> None:
+    with pytest.raises(UserError, match=r"there is no configuration file missing\.toml"):
+        main(["--config", "missing.toml"])
+
+
+def test_an_inbox_inside_the_output_would_loop(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="lies inside the output"):
+        main(["--watch", "sorted/dog", "--output", "sorted"])
+
+
+def test_an_output_inside_a_class_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "sorted" / "dog").mkdir(parents=True)
+    (tmp_path / "sorted" / "dog" / MARKER).touch()
+    with pytest.raises(UserError, match="lies inside the class folder .*dog"):
+        main(["--output", "sorted/dog/more"])
+
+
+@pytest.mark.parametrize("option", ["--watch", "--output"])
+def test_a_file_in_the_place_of_a_folder_is_refused(option: str) -> None:
+    Path("file").touch()
+    with pytest.raises(UserError, match="is not a folder"):
+        main([option, "file"])
+
+
+def test_others_and_quarantine_are_two_folders() -> None:
+    with pytest.raises(UserError, match="the same folder"):
+        main(["--others-dir", "odd", "--quarantine-dir", "odd"])
+
+
+def test_an_unknown_command_or_option_is_named() -> None:
+    with pytest.raises(UserError, match="there is no command 'wach'"):
+        main(["wach"])
+    with pytest.raises(UserError, match="unrecognized arguments: --wach"):
+        main(["--wach", "x"])

@@ -1,0 +1,184 @@
+"""The way of an image, with a real classifier and real files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daemon.filing import Filer, Status
+from daemon.journal import Journal
+from daemon.pipeline import DEFAULT_THRESHOLD, Outcome, Pipeline, Policy
+from models.classifier import Classifier, open_classifier
+from models.weights import WeightsStore
+from tests.daemon.conftest import Publish
+from tests.pictures import KINDS, files_below, save
+
+POLICY = Policy(
+    threshold=0.0, others_dir="others", quarantine_dir="quarantine", batch_size=4, max_pixels=10**7, max_bytes=1 << 20
+)
+
+
+@pytest.fixture(scope="module")
+def classifier(publish: Publish, store: WeightsStore, tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    checkpoints = tmp_path_factory.mktemp("checkpoints")
+    publish(checkpoints / "run")
+    return open_classifier(checkpoints, store)
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def pipeline(classifier: Classifier, tmp_path: Path) -> Iterator[Pipeline]:
+    made = Pipeline(classifier, Filer(tmp_path / "sorted"), POLICY, threads=2)
+    yield made
+    made.close()
+
+
+def by_name(outcomes: list[Outcome]) -> dict[str, Outcome]:
+    return {outcome.path.name: outcome for outcome in outcomes}
+
+
+def test_each_kind_goes_to_its_folder(pipeline: Pipeline, inbox: Path, tmp_path: Path) -> None:
+    paths = [save(kind, seed, inbox / f"{kind}{seed}.png") for kind in KINDS for seed in range(3)]
+    outcomes = list(pipeline.process(paths))
+    assert [outcome.path for outcome in outcomes] == paths
+    assert {outcome.status for outcome in outcomes} == {Status.FILED}
+    assert files_below(tmp_path / "sorted") == {
+        kind: [f"{kind}{seed}.png" for seed in range(3)] for kind in sorted(KINDS)
+    }
+    assert list(inbox.iterdir()) == []
+
+
+def test_under_the_threshold_an_image_goes_to_the_others(classifier: Classifier, inbox: Path, tmp_path: Path) -> None:
+    policy = Policy(**{**vars(POLICY), "threshold": 1.0, "others_dir": "unsure"})
+    pipeline = Pipeline(classifier, Filer(tmp_path / "sorted"), policy, threads=1)
+    (outcome,) = pipeline.process([save("fog", 1, inbox / "a.png")])
+    pipeline.close()
+    assert outcome.prediction is not None
+    assert outcome.prediction.label == "fog"
+    assert outcome.destination == tmp_path / "sorted" / "unsure" / "a.png"
+
+
+def test_the_threshold_is_the_users_else_the_checkpoints_else_a_half(
+    publish: Publish, store: WeightsStore, classifier: Classifier, tmp_path: Path
+) -> None:
+    publish(tmp_path / "checkpoints" / "run", threshold=0.7)
+    careful = open_classifier(tmp_path / "checkpoints", store)
+    automatic = Policy(**{**vars(POLICY), "threshold": None})
+    for policy, model, expected in [
+        (POLICY, careful, 0.0),
+        (automatic, careful, 0.7),
+        (automatic, classifier, DEFAULT_THRESHOLD),
+    ]:
+        pipeline = Pipeline(model, Filer(tmp_path / "sorted"), policy, threads=1)
+        assert pipeline.threshold == expected
+        pipeline.close()
+
+
+def test_one_bad_file_leaves_its_neighbours_alone(pipeline: Pipeline, inbox: Path, tmp_path: Path) -> None:
+    good = [save(kind, 1, inbox / f"{kind}.png") for kind in KINDS]
+    text, cut, large, folder = inbox / "text.jpg", inbox / "cut.png", inbox / "large.png", inbox / "folder.jpg"
+    text.write_text("no picture")
+    cut.write_bytes(good[3].read_bytes()[:-2000])
+    large.write_bytes(bytes(POLICY.max_bytes + 1))
+    folder.mkdir()
+    link = inbox / "link.png"
+    link.symlink_to(good[0])
+    paths = [text, good[0], cut, good[1], large, inbox / "gone.png", good[2], folder, link, good[3]]
+    outcomes = by_name(list(pipeline.process(paths)))
+    assert {name: outcomes[name].status for name in outcomes} == {
+        "text.jpg": Status.FILED,
+        "cut.png": Status.FILED,
+        "large.png": Status.FILED,
+        "gone.png": Status.GONE,
+        "folder.jpg": Status.REFUSED,
+        "link.png": Status.REFUSED,
+        **{path.name: Status.FILED for path in good},
+    }
+    quarantine = tmp_path / "sorted" / "quarantine"
+    assert files_below(quarantine) == {
+        "not-an-image": ["text.jpg", "text.jpg.json"],
+        "too-large": ["large.png", "large.png.json"],
+        "truncated": ["cut.png", "cut.png.json"],
+    }
+    assert files_below(tmp_path / "sorted").keys() == {*KINDS, "quarantine"}
+
+
+def test_an_image_that_is_still_written_has_no_outcome(pipeline: Pipeline, inbox: Path) -> None:
+    whole = save("fog", 1, inbox / "whole.png")
+    half = inbox / "half.png"
+    half.write_bytes(whole.read_bytes()[:-2000])
+    asked: list[Path] = []
+
+    def waits(path: Path) -> bool:
+        asked.append(path)
+        return True
+
+    outcomes = list(pipeline.process([half, whole], waits))
+    assert asked == [half]
+    assert [outcome.path for outcome in outcomes] == [whole]
+    assert half.is_file()
+
+
+def test_stopping_between_batches_leaves_the_rest_in_the_inbox(pipeline: Pipeline, inbox: Path) -> None:
+    paths = [save("fog", seed, inbox / f"{seed:02}.png") for seed in range(20)]
+    stream = pipeline.process(paths)
+    first = [next(stream) for _ in range(POLICY.batch_size)]
+    stream.close()  # type: ignore[attr-defined]
+    assert sorted(inbox.iterdir()) == paths[POLICY.batch_size :]
+    assert [outcome.path for outcome in first] == paths[: POLICY.batch_size]
+
+
+def test_what_was_copied_before_is_not_decoded_again(
+    classifier: Classifier, inbox: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save("fog", 1, inbox / "a.png")
+    for expected in (Status.FILED, Status.ALREADY):
+        journal = Journal(tmp_path / "journal.sqlite")
+        filer = Filer(tmp_path / "sorted", action="copy", journal=journal)
+        pipeline = Pipeline(classifier, filer, POLICY, threads=1)
+        assert [outcome.status for outcome in pipeline.process([path])] == [expected]
+        pipeline.close()
+        journal.close()
+        monkeypatch.setattr("daemon.pipeline.decode", lambda *_, **__: pytest.fail("it was decoded again"))
+    assert files_below(tmp_path / "sorted") == {"fog": ["a.png"]}
+
+
+def test_every_decision_is_journaled_with_the_model_that_made_it(
+    classifier: Classifier, inbox: Path, tmp_path: Path
+) -> None:
+    from daemon.journal import read_history
+
+    with_journal = Journal(tmp_path / "journal.sqlite")
+    pipeline = Pipeline(classifier, Filer(tmp_path / "sorted", journal=with_journal), POLICY, threads=1)
+    list(pipeline.process([save("checks", 7, inbox / "a.png")]))
+    pipeline.close()
+    with_journal.close()
+    (row,) = read_history(tmp_path / "journal.sqlite")
+    assert (row.label, row.model_digest) == ("checks", classifier.digest)
+    assert row.confidence is not None
+    assert 0.25 < row.confidence <= 1
+
+
+def test_names_are_kept_whatever_they_are(pipeline: Pipeline, inbox: Path, tmp_path: Path) -> None:
+    source = save("fog", 1, tmp_path / "source.png")
+    names = [
+        "-rf.png",
+        "new\nline.png",
+        "한글.png",
+        b"\xff\xfe.png".decode("utf-8", "surrogateescape"),
+        "a" * 251 + ".png",
+    ]
+    for name in names:
+        shutil.copy(source, inbox / name)
+    outcomes = list(pipeline.process([inbox / name for name in names]))
+    assert [outcome.status for outcome in outcomes] == [Status.FILED] * len(names)
+    assert files_below(tmp_path / "sorted")["fog"] == sorted(names)

@@ -1,0 +1,132 @@
+"""Hot reload: what is published is taken over, what is broken is not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from daemon.reload import Reloader, describe_change
+from models.checkpoint import FILE_NAME, POINTER
+from models.classifier import Classifier
+from models.errors import CheckpointError
+from models.weights import WeightsStore
+from tests.daemon.conftest import Publish
+from tests.processes import wait_for
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints"
+
+
+def reloader(checkpoints: Path, store: WeightsStore) -> Reloader:
+    return Reloader(checkpoints, store, language="en")
+
+
+def next_one(reloading: Reloader) -> Classifier:
+    found: list[Classifier] = []
+
+    def look() -> bool:
+        newer = reloading.poll()
+        found.extend([newer] if newer else [])
+        return bool(found)
+
+    wait_for(look, "a newly published classifier")
+    return found[0]
+
+
+def settle(reloading: Reloader) -> None:
+    """Poll until nothing is being loaded; nothing may come of it."""
+    assert reloading.poll() is None
+    if reloading._loading is not None:
+        reloading._loading.join(60)
+    assert reloading.poll() is None
+
+
+def test_the_starter_serves_until_something_is_published(
+    checkpoints: Path, store: WeightsStore, publish: Publish
+) -> None:
+    reloading = reloader(checkpoints, store)
+    starter = reloading.first()
+    assert starter.metadata.settings["starter"] is True
+    assert reloading.poll() is None
+    digest = publish(checkpoints / "run-1", ["a", "b"])
+    newer = next_one(reloading)
+    assert (newer.digest, newer.classes) == (digest, ["a", "b"])
+    assert reloading.poll() is None
+
+
+def test_each_published_run_is_taken_over_once(checkpoints: Path, store: WeightsStore, publish: Publish) -> None:
+    publish(checkpoints / "run-1", ["a", "b"])
+    reloading = reloader(checkpoints, store)
+    assert reloading.first().classes == ["a", "b"]
+    publish(checkpoints / "run-2", ["b", "c", "d"])
+    assert next_one(reloading).classes == ["b", "c", "d"]
+    settle(reloading)
+
+
+def damaged(run: Path) -> None:
+    file = run / FILE_NAME
+    data = bytearray(file.read_bytes())
+    data[-100] ^= 0xFF
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda folder: damaged(folder / "run-2"), "is not the file that was published"),
+        (lambda folder: (folder / POINTER).write_text("{"), "is damaged"),
+        (lambda folder: (folder / POINTER).write_text(""), "is damaged"),
+        (lambda folder: (folder / POINTER).write_text(json.dumps({"run": "../x", "sha256": "0"})), "is damaged"),
+        (lambda folder: shutil.rmtree(folder / "run-2"), "there is no checkpoint"),
+        (lambda folder: (folder / "run-2" / FILE_NAME).write_bytes(b"PK\x03\x04"), "not a safetensors file"),
+    ],
+    ids=["wrong digest", "garbage pointer", "empty pointer", "pointer outside", "run deleted", "not safetensors"],
+)
+def test_a_broken_publication_is_said_once_and_the_old_model_stays(
+    checkpoints: Path, store: WeightsStore, publish: Publish, spoil: object, sentence: str, logged: list[str]
+) -> None:
+    publish(checkpoints / "run-1", ["a", "b"])
+    reloading = reloader(checkpoints, store)
+    reloading.first()
+    publish(checkpoints / "run-2", ["a", "b", "c"])
+    spoil(checkpoints)  # type: ignore[operator]
+    settle(reloading)
+    settle(reloading)
+    complaints = [line for line in logged if line.startswith("the model in use stays")]
+    assert len(complaints) == 1
+    assert sentence in complaints[0]
+    publish(checkpoints / "run-3", ["a", "b", "d"])
+    assert next_one(reloading).classes == ["a", "b", "d"]
+
+
+def test_a_pointer_that_goes_away_changes_nothing(checkpoints: Path, store: WeightsStore, publish: Publish) -> None:
+    publish(checkpoints / "run-1", ["a", "b"])
+    reloading = reloader(checkpoints, store)
+    reloading.first()
+    (checkpoints / POINTER).unlink()
+    settle(reloading)
+
+
+def test_a_checkpoint_may_be_one_file(checkpoints: Path, store: WeightsStore, publish: Publish) -> None:
+    publish(checkpoints / "run-1", ["a", "b"])
+    assert reloader(checkpoints / "run-1" / FILE_NAME, store).first().classes == ["a", "b"]
+    assert reloader(checkpoints / "run-1", store).first().classes == ["a", "b"]
+
+
+def test_a_file_that_was_named_must_be_there(checkpoints: Path, store: WeightsStore) -> None:
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        reloader(checkpoints / "lost.safetensors", store).first()
+
+
+def test_a_change_of_classes_is_told_by_name(checkpoints: Path, store: WeightsStore, publish: Publish) -> None:
+    publish(checkpoints / "run-1", ["a", "b"])
+    old = reloader(checkpoints, store).first()
+    publish(checkpoints / "run-2", ["b", "c"])
+    new = reloader(checkpoints, store).first()
+    assert describe_change(old, new) == "efficientnet_lite0, 2 classes; new: c; gone: a"
+    assert describe_change(new, new) == "efficientnet_lite0, 2 classes; the same classes"

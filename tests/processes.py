@@ -1,0 +1,72 @@
+"""The daemon as a real process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: Seconds that anything may take on a busy machine.
+PATIENCE = 60.0
+
+
+def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
+    """Return once the condition holds; fail with ``what`` when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not in {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, with the project importable from anywhere."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+class Daemon:
+    """A running daemon; ``log()`` is what it has said so far."""
+
+    def __init__(self, folder: Path, arguments: tuple[str, ...]) -> None:
+        self._file = folder / "daemon.log"
+        with self._file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "daemon", *arguments], cwd=folder, env=environment(), stdout=log, stderr=log
+            )
+
+    def log(self) -> str:
+        return self._file.read_text(encoding="utf-8", errors="replace")
+
+    def wait_until_said(self, text: str) -> None:
+        wait_for(lambda: text in self.log() or self.process.poll() is not None, f"{text!r} in:\n{self.log()}")
+        assert text in self.log(), self.log()
+
+    def terminate(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+
+@contextmanager
+def daemon(folder: Path, *arguments: str) -> Iterator[Daemon]:
+    """A daemon started in ``folder``, ready; killed at the end if it still runs."""
+    running = Daemon(folder, arguments)
+    try:
+        running.wait_until_said("ready;")
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.kill()
+            running.process.wait()
+
+
+def run(module: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """``python -m module arguments``, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments], cwd=cwd, env=environment(), capture_output=True, text=True
+    )

@@ -1,0 +1,54 @@
+"""The arrows of the architecture: daemon -> models <- trainer, and no backbone by name."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("daemon", "models", "trainer")
+
+#: Whom each package may import from among ours.
+ALLOWED = {"daemon": {"daemon", "models"}, "trainer": {"trainer", "models"}, "models": {"models"}}
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Every module a file imports, absolute, also inside functions."""
+    package = list(file.relative_to(ROOT).parent.parts)
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield module
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+SOURCES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_packages_import_only_whom_they_may(file: Path) -> None:
+    ours = {module.split(".")[0] for module in imports(file)} & set(PACKAGES)
+    assert ours <= ALLOWED[file.relative_to(ROOT).parts[0]]
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_nobody_imports_a_backbone_by_name(file: Path) -> None:
+    assert not [module for module in imports(file) if module.startswith("models.backbones.")]
+
+
+@pytest.mark.parametrize(
+    "module", ["daemon.__main__", "daemon.sorting", "models.__main__", "models.classifier", "trainer.__main__"]
+)
+def test_starting_imports_no_heavy_library(module: str) -> None:
+    heavy = ["torch", "torchvision", "timm", "transformers", "sklearn", "matplotlib", "scipy"]
+    code = f"import sys, {module}; print(*sorted(set({heavy}) & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
