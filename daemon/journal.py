@@ -107,18 +107,19 @@ class Journal:
             except sqlite3.Error as error:
                 if self._path is None or replace is None:
                     raise
+                self._raise_if_it_passes(error)
                 self._close()
-                self._wait_for_better(error)
                 replace(self._path, error)
             else:
                 self._io_errors = 0
                 return answer
         raise AssertionError("the last try returns or raises")
 
-    def _wait_for_better(self, error: sqlite3.Error) -> None:
+    def _raise_if_it_passes(self, error: sqlite3.Error) -> None:
         code = error.sqlite_errorcode & 0xFF
         if code == sqlite3.SQLITE_IOERR:
             self._io_errors += 1
+            self._close()
         if code in _PASSING or (code == sqlite3.SQLITE_IOERR and self._io_errors < _PATIENCE):
             raise JournalBusy(str(error)) from error
 
@@ -171,26 +172,32 @@ def _connect(path: Path | None, timeout: float) -> sqlite3.Connection:
     where = ":memory:" if path is None else path
     db = sqlite3.connect(where, timeout=timeout, isolation_level=None, check_same_thread=False)
     try:
-        db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        _in_transaction(db, lambda: _prepare(db))
+        if _is_new(db):
+            db.execute("PRAGMA journal_mode = WAL")
+            _in_transaction(db, lambda: _make_tables(db))
     except BaseException:
         db.close()
         raise
     return db
 
 
-def _prepare(db: sqlite3.Connection) -> None:
+def _is_new(db: sqlite3.Connection) -> bool:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if version == 0 and tables == 0:
-        for statement in rows.SCHEMA.split(";"):
-            db.execute(statement)
-        db.execute(f"PRAGMA user_version = {rows.VERSION}")
-    elif version != rows.VERSION:
+    if version != rows.VERSION and (version, tables) != (0, 0):
         error = sqlite3.DatabaseError(f"its tables are of version {version}, this program knows {rows.VERSION}")
         error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
         raise error
+    return bool(tables == 0)
+
+
+def _make_tables(db: sqlite3.Connection) -> None:
+    if not _is_new(db):
+        return  # another program was quicker
+    for statement in rows.SCHEMA.split(";"):
+        db.execute(statement)
+    db.execute(f"PRAGMA user_version = {rows.VERSION}")
 
 
 def _in_transaction(db: sqlite3.Connection, work: Callable[[], _Answer]) -> _Answer:
