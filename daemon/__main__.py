@@ -22,6 +22,7 @@ from daemon.reload import Reloader
 from daemon.replay import replay
 from daemon.state import journal_path, lock, state_folder
 from daemon.watcher import InboxWatcher
+from models import registry
 from models.classifier import Classifier
 from models.commandline import Parser, run
 from models.errors import UserError
@@ -79,6 +80,7 @@ def _parser() -> Parser:
     add("--threads", metavar="N", help="threads that decode and compute; 0 is one per core")
     add("--max-megapixels", metavar="N", help="larger images go to the quarantine (200)")
     add("--max-file-mb", metavar="N", help="larger files go to the quarantine (512)")
+    add("--plugins", metavar="NAMES", help="packages that may bring backbones, joined with commas")
     add("--cache-dir", metavar="DIR", help="for weights and graphs (~/.cache/imagesortd)")
     add("--state-dir", metavar="DIR", help="for the journal (~/.local/state/imagesortd)")
     add("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR")
@@ -91,6 +93,7 @@ def _parser() -> Parser:
 
 def watch(settings: Settings, *, once: bool, dry_run: bool) -> int:
     """File what arrives in the inboxes until SIGTERM or SIGINT, or with ``once`` what is there; the exit code."""
+    registry.allow(settings.plugins)
     threads = settings.threads or cores()
     for inbox in settings.watch:
         _make(inbox, "watch", dry_run=dry_run)

@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     threads: int = Field(default=0, ge=0, le=1024)
     max_megapixels: int = Field(default=200, ge=1)
     max_file_mb: int = Field(default=512, ge=1)
+    plugins: Annotated[list[str], NoDecode] = []
     cache_dir: Path | None = None
     state_dir: Path | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -49,6 +50,11 @@ class Settings(BaseSettings):
     @classmethod
     def _several(cls, value: object) -> object:
         return value.split(os.pathsep) if isinstance(value, str) else value
+
+    @field_validator("plugins", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        return [name for name in value.split(",") if name] if isinstance(value, str) else value
 
     @field_validator("watch", "output", "checkpoint")
     @classmethod

@@ -19,6 +19,7 @@ from daemon.pipeline import Outcome, Pipeline, Policy
 from daemon.reload import Reloader
 from daemon.report import line, shown
 from daemon.walk import is_marked, walk
+from models import registry
 from models.commandline import Parser
 from models.errors import UserError
 from models.runtime import cores
@@ -27,7 +28,7 @@ from models.weights import WeightsStore
 EXIT_LEFT_BEHIND = 3
 
 #: Options that are settings of the daemon too, under these names.
-_SHARED = ("checkpoint", "others_dir", "language", "batch_size", "threads", "cache_dir", "log_level")
+_SHARED = ("checkpoint", "others_dir", "language", "batch_size", "threads", "plugins", "cache_dir", "log_level")
 
 
 def main(arguments: list[str]) -> int:
@@ -58,6 +59,7 @@ def _parser() -> Parser:
     add("--language", metavar="en|ko", help="of the starter model's folders (en)")
     add("--batch-size", metavar="N", help="images per step of the model (8)")
     add("--threads", metavar="N", help="threads that decode and compute; 0 is one per core")
+    add("--plugins", metavar="NAMES", help="packages that may bring backbones, joined with commas")
     add("--cache-dir", metavar="DIR", help="for weights and graphs (~/.cache/imagesortd)")
     add("--log-level", metavar="LEVEL", help="DEBUG, INFO (a line per image), WARNING or ERROR")
     add("--config", type=Path, metavar="FILE", help="settings file (./config.toml where there is one)")
@@ -67,6 +69,7 @@ def _parser() -> Parser:
 
 def sort(folder: Path, settings: Settings) -> list[Outcome]:
     """Copy every image below ``folder``; one outcome for each. Unreadable ones are left alone."""
+    registry.allow(settings.plugins)
     threads = settings.threads or cores()
     store = WeightsStore(settings.cache_dir)
     classifier = Reloader(settings.checkpoint, store, language=settings.language, threads=threads).first()

@@ -1,16 +1,19 @@
 """The registry of backbones: a name stands for an architecture, its transform and where its weights come from.
 
-A backbone is added by adding a file to ``models/backbones/`` whose builder is decorated with `register_backbone`.
+A backbone is added by adding a file to ``models/backbones/`` whose builder is decorated with `register_backbone`, or
+by installing a package with an entry point in the group `ENTRY_POINTS` that names such a module, once `allow` lets it.
 Nothing in here imports torch, so that listing the registry is quick and the service stays small.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +29,11 @@ if TYPE_CHECKING:
 
 #: The backbone whose weights install with the package.
 EMBEDDED = "efficientnet_lite0"
+
+#: Where other packages announce backbones: the entry point's name is the plug-in's, its value a module.
+ENTRY_POINTS = "imagesortd.backbones"
+#: The plug-ins that may be imported, joined by commas: how `allow` reaches child processes.
+PLUGINS_VARIABLE = "IMAGESORTD_PLUGINS"
 
 #: The classifier a backbone was pretrained with, over its raw features: weight (k, width), bias (k,).
 PretrainedHead = Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
@@ -80,6 +88,7 @@ class Composition:
 
 _entries: dict[str, Entry] = {}
 _compositions: dict[str, Composition] = {}
+_plugins: dict[str, str] = {}
 
 
 def register_backbone(
@@ -114,12 +123,58 @@ def _claim(name: str) -> None:
         raise BackboneError(f"two backbones are registered as {name!r}: remove one of them")
 
 
-@cache
+def allow(plugins: Sequence[str]) -> None:
+    """Let these installed plug-ins register their backbones, in this process and in its children.
+
+    An installed package is not imported for being there: whoever runs the program names the ones to trust.
+    """
+    os.environ[PLUGINS_VARIABLE] = ",".join(plugins)
+
+
+def plugins() -> dict[str, str]:
+    """Every installed or allowed plug-in, and what is the matter with it: nothing (""), or a sentence."""
+    _scan()
+    for name in _installed_plugins():
+        if name not in _plugins:
+            _plugins[name] = f"it is installed but not allowed: name it with --plugin {name} or in {PLUGINS_VARIABLE}"
+    return dict(sorted(_plugins.items()))
+
+
 def _scan() -> None:
+    _scan_built_in()
+    allowed = [name for name in os.environ.get(PLUGINS_VARIABLE, "").split(",") if name]
+    for name in allowed:
+        if _plugins.get(name) is None:
+            _plugins[name] = _load_plugin(name)
+
+
+@cache
+def _scan_built_in() -> None:
     from . import backbones
 
     for module in sorted(found.name for found in pkgutil.iter_modules(backbones.__path__)):
         importlib.import_module(f"{backbones.__name__}.{module}")
+
+
+def _installed_plugins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _load_plugin(name: str) -> str:
+    """Import a plug-in; whatever it does wrong is a sentence, and takes nothing else down."""
+    point = _installed_plugins().get(name)
+    if point is None:
+        return "it is allowed but not installed: install its package, or take its name out"
+    entries_before, compositions_before = dict(_entries), dict(_compositions)
+    try:
+        point.load()
+    except Exception as error:  # a plug-in is somebody else's code: it may fail in any way
+        _entries.clear()
+        _entries.update(entries_before)
+        _compositions.clear()
+        _compositions.update(compositions_before)
+        return f"it cannot be used: {type(error).__name__}: {error}"
+    return ""
 
 
 def entries() -> dict[str, Entry]:
@@ -144,8 +199,7 @@ def parts_of(mode: str) -> tuple[str, ...]:
         elif name in _entries:
             parts.append(name)
         else:
-            known = ", ".join(sorted([*_entries, *_compositions]))
-            raise BackboneError(f"there is no backbone {name!r}: choose one of {known}, or join several with +")
+            raise _unknown(name, [*_entries, *_compositions])
     if len(set(parts)) < len(parts):
         raise BackboneError(f"mode {mode!r} names the same backbone twice: name each once")
     return tuple(parts)
@@ -158,5 +212,11 @@ def locate(name: str, weights: str | None, store: WeightsStore) -> Backbone:
     """
     found = entries().get(name)
     if found is None:
-        raise BackboneError(f"there is no backbone {name!r}: choose one of {', '.join(entries())}")
+        raise _unknown(name, entries())
     return found.build(found.weights.locate(weights, store))
+
+
+def _unknown(name: str, known: Iterable[str]) -> BackboneError:
+    sentence = f"there is no backbone {name!r}: choose one of {', '.join(sorted(known))}, or join several with +"
+    troubled = [f"the plug-in {plugin}: {trouble}" for plugin, trouble in plugins().items() if trouble]
+    return BackboneError("; ".join([sentence, *troubled]))

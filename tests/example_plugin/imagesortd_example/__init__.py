@@ -1,0 +1,1 @@
+"""An example package of backbones for imagesortd: one that works, and two that do not."""
