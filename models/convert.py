@@ -10,40 +10,50 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import sys
 from pathlib import Path
+
+from .atomic import atomic_file
+from .errors import UserError, WeightsUnavailable
 
 
 def convert(pickle: Path, sha256_prefix: str, target: Path) -> None:
     """Write the tensors of ``pickle`` to ``target``, keeping their order and the original digest in the metadata.
 
-    Raises `ValueError` when the file is not the one expected.
+    Raises `WeightsUnavailable` when the file is not the one expected, or holds anything but tensors.
     """
     data = pickle.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if not digest.startswith(sha256_prefix):
-        raise ValueError(f"{pickle} is damaged: its sha256 begins {digest[:16]}, not {sha256_prefix[:16]}")
+        raise WeightsUnavailable(
+            f"{pickle} is not opened: it was cut off, or is another file than was published (its sha256 begins "
+            f"{digest[:8]}, not {sha256_prefix[:8]}); delete it, and it is fetched or installed again"
+        )
 
     import torch
     from safetensors.torch import save
 
-    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    tensors = {name: tensor.contiguous() for name, tensor in state.items()}
-    metadata = {"sha256": digest, "order": json.dumps(list(tensors))}
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        with partial.open("xb") as file:
-            file.write(save(tensors, metadata))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(target)
-    finally:
-        partial.unlink(missing_ok=True)
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        tensors = {str(name): tensor.contiguous() for name, tensor in state.items()}
+        converted = save(tensors, {"sha256": digest, "order": json.dumps(list(tensors))})
+    except Exception as error:  # an unpickler has no common kind of error
+        raise WeightsUnavailable(f"{pickle} holds more than tensors and is not used: give another file") from error
+    with atomic_file(target) as file:
+        file.write(converted)
+
+
+def _main(pickle: str, sha256_prefix: str, target: str) -> int:
+    try:
+        convert(Path(pickle), sha256_prefix, Path(target))
+    except OSError as error:
+        print(f"{pickle} cannot be converted to {target}: {error.strerror}", file=sys.stderr)
+    except UserError as error:
+        print(error, file=sys.stderr)
+    else:
+        return 0
+    return UserError.exit_code
 
 
 if __name__ == "__main__":
-    try:
-        convert(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
-    except (ValueError, OSError) as error:
-        sys.exit(str(error))
+    sys.exit(_main(*sys.argv[1:]))

@@ -136,4 +136,5 @@ if __name__ == "__main__":
     try:
         _main(*sys.argv[1:])
     except UserError as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr)
+        sys.exit(UserError.exit_code)

