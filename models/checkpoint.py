@@ -11,22 +11,40 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
-import unicodedata
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 
+from .atomic import atomic_file
 from .errors import CheckpointError
-from .images import Transform
-from .registry import Backbone
+from .metadata import SCHEMA_VERSION, Metadata, PartRecord, Strict, check_class_name
+from .samples import SAMPLE_SIDE
 
-SCHEMA_VERSION: Literal[1] = 1
+__all__ = [
+    "FILE_NAME",
+    "POINTER",
+    "Array",
+    "Checkpoint",
+    "Golden",
+    "Head",
+    "Metadata",
+    "PartRecord",
+    "Pointer",
+    "check_class_name",
+    "load",
+    "publish",
+    "read",
+    "read_pointer",
+    "resolve",
+    "write",
+]
+
 FILE_NAME = "checkpoint.safetensors"
 POINTER = "current.json"
 
@@ -34,89 +52,17 @@ POINTER = "current.json"
 MAX_HEADER_BYTES = 4 << 20
 #: Everything in one file; a fine-tuned ViT-L has 1.2 GB.
 MAX_FILE_BYTES = 2 << 30
+MAX_POINTER_BYTES = 1 << 16
+#: Each golden sample becomes a crop for each part when a checkpoint is opened.
+MAX_GOLDEN = 16
+#: The types a tensor may have, by their names in the file.
+_DTYPES = ("F32", "F16", "I64", "U8")
 
 _METADATA_KEY = "imagesortd"
 _BACKBONE_PREFIX = "backbone."
-_RESERVED_NAMES = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
+
 
 Array = npt.NDArray[Any]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TransformRecord(_Strict):
-    """A `Transform` as the metadata holds it."""
-
-    resize: int = Field(gt=0, le=4096)
-    crop: int = Field(gt=0, le=4096)
-    interpolation: Literal["bilinear", "bicubic"]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-class PartRecord(_Strict):
-    """One backbone of the mode: which weights made these features, seen through which transform."""
-
-    name: str
-    source: str
-    digest: str
-    transform: TransformRecord
-    fingerprint: str
-    width: int = Field(gt=0, le=65536)
-    fine_tuned: bool = False
-
-    @classmethod
-    def of(cls, backbone: Backbone) -> PartRecord:
-        """The record of a located backbone."""
-        shape = backbone.transform
-        return cls(
-            name=backbone.name,
-            source=backbone.source,
-            digest=backbone.digest,
-            transform=TransformRecord(
-                resize=shape.resize, crop=shape.crop, interpolation=shape.interpolation, mean=shape.mean, std=shape.std
-            ),
-            fingerprint=shape.fingerprint,
-            width=backbone.width,
-            fine_tuned=backbone.tuned is not None,
-        )
-
-    def as_transform(self) -> Transform:
-        """The transform to decode with."""
-        return Transform(**self.transform.model_dump())
-
-
-class Metadata(_Strict):
-    """Everything about a checkpoint that is not a tensor."""
-
-    schema_version: Literal[1] = 1
-    mode: str
-    parts: list[PartRecord] = Field(min_length=1)
-    classes: list[str] = Field(min_length=1, max_length=100_000)
-    normalisation: Literal["l2", "none"]
-    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
-    threshold: float | None = Field(default=None, ge=0, le=1)
-    metrics: dict[str, float] = {}
-    settings: dict[str, str | int | float | bool | None] = {}
-    data_digest: str = ""
-    versions: dict[str, str] = {}
-    created: str = ""
-
-    @field_validator("classes")
-    @classmethod
-    def _safe_names(cls, names: list[str]) -> list[str]:
-        checked = [check_class_name(name) for name in names]
-        if checked != names:
-            raise ValueError("class names are not in Unicode NFC")
-        check_distinct(names)
-        return names
-
-    @property
-    def width(self) -> int:
-        """Features per image, all parts together."""
-        return sum(part.width for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -155,65 +101,46 @@ class Checkpoint:
     digest: str = ""
 
 
-def check_class_name(name: str) -> str:
-    """A class name in NFC, fit to be a folder anywhere. Raises `CheckpointError` where it cannot be one."""
-    name = unicodedata.normalize("NFC", name)
-    problem = None
-    if not name or name in {".", ".."} or name != name.strip() or name.endswith("."):
-        problem = "is empty, a dot, or begins or ends with a space or ends with a dot"
-    elif any(character in '/\\<>:"|?*' or unicodedata.category(character) in {"Cc", "Cs"} for character in name):
-        problem = 'holds a control character or one of / \\ < > : " | ? *'
-    elif name.startswith("."):
-        problem = "begins with a dot"
-    elif name.split(".")[0].casefold() in _RESERVED_NAMES:
-        problem = "is a reserved device name"
-    elif len(name.encode()) > 255:
-        problem = "is longer than 255 bytes"
-    if problem is not None:
-        raise CheckpointError(f"the class name {name!r} cannot be a folder's name: it {problem}")
-    return name
-
-
-def check_distinct(names: list[str]) -> None:
-    """Raise `CheckpointError` when two class names are equal but for upper and lower case."""
-    seen: dict[str, str] = {}
-    for name in names:
-        if (other := seen.setdefault(name.casefold(), name)) is not name:
-            raise CheckpointError(f"the class names {other!r} and {name!r} are one folder on some file systems")
-
-
 def read(path: Path) -> Checkpoint:
     """Read and check one checkpoint file into private memory. Raises `CheckpointError`."""
+    with _blamed_on(path):
+        return _parse(_read_bytes(path, MAX_FILE_BYTES))
+
+
+def _read_bytes(path: Path, limit: int) -> bytes:
+    """A regular file's content, if it is no larger than allowed."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a named pipe would be waited for
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise CheckpointError("it is not a file")
+        if found.st_size > limit:
+            raise CheckpointError(f"it has {found.st_size} bytes, more than any real one")
+        return file.read(found.st_size)
+
+
+def _parse(data: bytes) -> Checkpoint:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    data = _read_bytes(path)
-    with _blamed_on(path):
-        metadata = _metadata(_header(data))
-        try:
-            tensors = load(data)
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"it is damaged: {error}") from error
-        head, golden, backbones = _take_tensors(tensors, metadata)
-    return Checkpoint(metadata, head, golden, backbones, hashlib.sha256(data).hexdigest())
-
-
-def _read_bytes(path: Path) -> bytes:
+    header = _header(data)
+    metadata = _metadata(header)
     try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
-                raise CheckpointError(f"{path} is not used: it has more than {MAX_FILE_BYTES >> 20} MiB")
-            return file.read()
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no checkpoint {path}: give an existing file or run folder") from error
-    except OSError as error:
-        raise CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror}") from error
+        tensors = load(data)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"it is damaged: {error}") from error
+    head, golden, backbones = _take_tensors(tensors, metadata)
+    return Checkpoint(metadata, head, golden, backbones, hashlib.sha256(data).hexdigest())
 
 
 @contextlib.contextmanager
 def _blamed_on(path: Path) -> Iterator[None]:
     try:
         yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointError(f"there is no checkpoint {path}: give an existing file or run folder") from error
+    except OSError as error:
+        raise CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror}") from error
     except CheckpointError as error:
         raise CheckpointError(f"the checkpoint {path} is not used: {error}") from error
 
@@ -231,6 +158,10 @@ def _header(data: bytes) -> dict[str, Any]:
         raise CheckpointError("it is not a safetensors file") from error
     if not isinstance(header, dict):
         raise CheckpointError("it is not a safetensors file")
+    for name, tensor in header.items():
+        dtype = tensor.get("dtype") if isinstance(tensor, dict) else None
+        if name != "__metadata__" and not (isinstance(dtype, str) and dtype in _DTYPES):
+            raise CheckpointError(f"the tensor {name} is of type {dtype}; it may be one of {', '.join(_DTYPES)}")
     return header
 
 
@@ -247,7 +178,8 @@ def _metadata(header: dict[str, Any]) -> Metadata:
         raise CheckpointError("its metadata is damaged") from error
     if version != SCHEMA_VERSION:
         raise CheckpointError(
-            f"its format has version {version} and this program reads {SCHEMA_VERSION}: update the older of the two"
+            f"its format has version {str(version)[:40]} and this program reads {SCHEMA_VERSION}: "
+            "update the program, or fit again with this one"
         )
     try:
         return Metadata.model_validate_json(text)
@@ -272,14 +204,15 @@ def _take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, 
             raise CheckpointError(
                 f"the tensor {name} is {tensor.dtype}{list(tensor.shape)}, expected {np.dtype(dtype)}{list(shape)}"
             )
-        if np.issubdtype(dtype, np.floating) and not np.isfinite(tensor).all():
-            raise CheckpointError(f"the tensor {name} holds values that are not numbers")
+        _check_finite(name, tensor)
         return tensor
 
     width, classes = metadata.width, len(metadata.classes)
     grouped = "head.groups" in left
     weight = take("head.weight", np.float32, None if grouped else classes, width)
     outputs = weight.shape[0]
+    if outputs == 0:
+        raise CheckpointError("the tensor head.weight has no outputs")
     groups = take("head.groups", np.int64, outputs) if grouped else None
     if groups is not None and (groups.min() < 0 or groups.max() >= classes):
         raise CheckpointError("the tensor head.groups names a class that does not exist")
@@ -290,7 +223,9 @@ def _take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, 
         scale=take("head.scale", np.float32, width),
         groups=groups,
     )
-    pictures = take("golden.pictures", np.uint8, None, None, None, 3)
+    pictures = take("golden.pictures", np.uint8, None, SAMPLE_SIDE, SAMPLE_SIDE, 3)
+    if not 1 <= len(pictures) <= MAX_GOLDEN:
+        raise CheckpointError(f"it holds {len(pictures)} golden samples, not 1 to {MAX_GOLDEN}")
     golden = Golden(
         pictures=pictures,
         features=take("golden.features", np.float32, len(pictures), width),
@@ -302,6 +237,8 @@ def _take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, 
         held = {name.removeprefix(prefix): left.pop(name) for name in list(left) if name.startswith(prefix)}
         if bool(held) != part.fine_tuned:
             raise CheckpointError(f"the fine-tuned weights of {part.name} are {'unannounced' if held else 'missing'}")
+        for name, tensor in held.items():
+            _check_finite(prefix + name, tensor)
         if held:
             backbones[part.name] = held
     if left:
@@ -309,8 +246,16 @@ def _take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, 
     return head, golden, backbones
 
 
+def _check_finite(name: str, tensor: Array) -> None:
+    if np.issubdtype(tensor.dtype, np.floating) and not np.isfinite(tensor).all():
+        raise CheckpointError(f"the tensor {name} holds values that are not numbers")
+
+
 def write(checkpoint: Checkpoint, path: Path) -> str:
-    """Write a checkpoint atomically and durably; returns the sha256 of the file. Never overwrites."""
+    """Write a checkpoint atomically and durably; returns the sha256 of the file.
+
+    Raises `CheckpointError` when a file of that name exists, and when the checkpoint could not be read again.
+    """
     from safetensors.numpy import save
 
     head, golden = checkpoint.head, checkpoint.golden
@@ -327,67 +272,44 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
         tensors["head.groups"] = head.groups
     for part, state in checkpoint.backbones.items():
         tensors |= {f"{_BACKBONE_PREFIX}{part}.{name}": tensor for name, tensor in state.items()}
-    _take_tensors(dict(tensors), checkpoint.metadata)  # what could not be read is not written
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     data = save(contiguous, {_METADATA_KEY: checkpoint.metadata.model_dump_json()})
-    with atomic_file(path) as file:
-        file.write(data)
-    return hashlib.sha256(data).hexdigest()
-
-
-@contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Any]:
-    """A binary file that appears under its name complete and durable, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    partial = Path(name)
+    digest = _parse(data).digest
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        partial.rename(path)
-        sync_folder(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
+        with atomic_file(path, replace=False) as file:
+            file.write(data)
+    except FileExistsError as error:
+        raise CheckpointError(f"{path} exists, and a checkpoint is never replaced: give another run folder") from error
+    return digest
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` durable, fsync(2)."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-class Pointer(_Strict):
+class Pointer(Strict):
     """``current.json``: which run is in use, and the sha256 its checkpoint must have."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     run: str
-    sha256: str
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
     published: str = ""
 
-    @model_validator(mode="after")
-    def _inside(self) -> Pointer:
-        if Path(self.run).name != self.run or self.run in {"", ".", ".."}:
+    @field_validator("run")
+    @classmethod
+    def _inside(cls, run: str) -> str:
+        if run in {"", ".", ".."} or "/" in run or "\0" in run or len(run.encode()) > 255:
             raise ValueError("run is not the name of a folder")
-        return self
+        return run
 
 
 def read_pointer(checkpoints: Path) -> Pointer | None:
     """The pointer of a ``checkpoints/`` folder; None when nothing is published. Raises `CheckpointError`."""
     path = checkpoints / POINTER
     try:
-        return Pointer.model_validate_json(path.read_bytes())
+        return Pointer.model_validate_json(_read_bytes(path, MAX_POINTER_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
+    except (ValidationError, CheckpointError) as error:
         raise CheckpointError(f"{path} is damaged: publish again with python -m trainer publish") from error
 
 

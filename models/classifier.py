@@ -71,10 +71,15 @@ def normalise(features: Features, metadata: Metadata) -> Features:
     """Raw features (n, width) as the head wants them: each part's to unit length, or as they are."""
     if metadata.normalisation == "none":
         return features
-    parts = np.split(features, np.cumsum([part.width for part in metadata.parts])[:-1], axis=1)
     return np.concatenate(
-        [part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12) for part in parts], axis=1
+        [part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12) for part in by_part(features, metadata)],
+        axis=1,
     )
+
+
+def by_part(features: Features, metadata: Metadata) -> list[Features]:
+    """Features (n, width) of all parts as one array (n, its width) for each part."""
+    return np.split(features, np.cumsum([part.width for part in metadata.parts])[:-1], axis=1)
 
 
 def head_probabilities(metadata: Metadata, head: Head, features: Features) -> Probabilities:
@@ -149,20 +154,32 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
             f"the weights of {record.name} from {record.source} are not those the checkpoint was made with "
             f"(sha256 {located.digest[:12]}, expected {record.digest[:12]}): fit again, or bring the old ones back"
         )
+    if located.transform != transform:
+        raise CheckpointError(
+            f"the checkpoint was made with another preprocessing of images for {record.name} "
+            f"({transform}) than this program's ({located.transform}): fit again"
+        )
     return located
 
 
 def _prove(classifier: Classifier, checkpoint: Checkpoint, path: Path) -> None:
-    """Compute the golden samples again and compare."""
-    golden = checkpoint.golden
+    """Compute the golden samples again and compare, each part for itself."""
+    golden, metadata = checkpoint.golden, checkpoint.metadata
     features = _golden_features(golden.pictures, classifier.extractor)
     if features.shape != golden.features.shape:
         raise CheckpointError(f"the checkpoint {path} is not used: its backbones give {features.shape[1]} features")
-    product = np.sum(features * golden.features, axis=1)
-    norms = np.linalg.norm(features, axis=1) * np.linalg.norm(golden.features, axis=1)
-    probabilities = head_probabilities(checkpoint.metadata, checkpoint.head, features)
-    distance = float(np.abs(probabilities - golden.probabilities).max(initial=0.0))
-    if np.any(product < GOLDEN_COSINE * norms) or not distance <= GOLDEN_DISTANCE:
+    for record, got, expected in zip(
+        metadata.parts, by_part(features, metadata), by_part(golden.features, metadata), strict=True
+    ):
+        norms = np.linalg.norm(got, axis=1) * np.linalg.norm(expected, axis=1)
+        if not np.all(np.sum(got * expected, axis=1) >= GOLDEN_COSINE * norms):
+            raise CheckpointError(
+                f"the checkpoint {path} is not used: {record.name} computes other features here "
+                "than when the checkpoint was made"
+            )
+    probabilities = head_probabilities(metadata, checkpoint.head, features)
+    distance = float(np.abs(probabilities - golden.probabilities).max())
+    if not distance <= GOLDEN_DISTANCE:
         raise CheckpointError(
             f"the checkpoint {path} is not used: its golden samples come out otherwise than when it was made "
             f"(probabilities differ by {distance:.3f})"

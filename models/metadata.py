@@ -1,0 +1,138 @@
+"""What a checkpoint says about itself, besides its tensors: a versioned schema; and which class names are safe."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from .errors import CheckpointError
+from .images import Transform
+from .registry import Backbone
+
+SCHEMA_VERSION: Literal[1] = 1
+
+_RESERVED_NAMES = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
+
+
+class Strict(BaseModel):
+    """A record without unknown keys, that does not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TransformRecord(Strict):
+    """A `Transform` as the metadata holds it."""
+
+    resize: int = Field(gt=0, le=4096)
+    crop: int = Field(gt=0, le=1024)
+    interpolation: Literal["bilinear", "bicubic"]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class PartRecord(Strict):
+    """One backbone of the mode: which weights made these features, seen through which transform."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")  # it becomes part of file names and of tensor names
+    source: str
+    digest: str
+    transform: TransformRecord
+    fingerprint: str
+    width: int = Field(gt=0, le=65536)
+    fine_tuned: bool = False
+
+    @classmethod
+    def of(cls, backbone: Backbone) -> PartRecord:
+        """The record of a located backbone."""
+        shape = backbone.transform
+        return cls(
+            name=backbone.name,
+            source=backbone.source,
+            digest=backbone.digest,
+            transform=TransformRecord(
+                resize=shape.resize, crop=shape.crop, interpolation=shape.interpolation, mean=shape.mean, std=shape.std
+            ),
+            fingerprint=shape.fingerprint,
+            width=backbone.width,
+            fine_tuned=backbone.tuned is not None,
+        )
+
+    def as_transform(self) -> Transform:
+        """The transform to decode with."""
+        return Transform(**self.transform.model_dump())
+
+
+class Metadata(Strict):
+    """Everything about a checkpoint that is not a tensor."""
+
+    # A measure that is not a number (a mean over nothing) stays one, where JSON would make it null.
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+    schema_version: Literal[1] = 1
+    mode: str
+    parts: list[PartRecord] = Field(min_length=1)
+    classes: list[str] = Field(min_length=1, max_length=100_000)
+    normalisation: Literal["l2", "none"]
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    metrics: dict[str, float] = {}
+    settings: dict[str, str | int | float | bool | None] = {}
+    data_digest: str = ""
+    versions: dict[str, str] = {}
+    created: str = ""
+
+    @field_validator("classes")
+    @classmethod
+    def _safe_names(cls, names: list[str]) -> list[str]:
+        checked = [check_class_name(name) for name in names]
+        if checked != names:
+            raise ValueError("class names are not in Unicode NFC")
+        check_distinct(names)
+        return names
+
+    @field_validator("parts")
+    @classmethod
+    def _distinct(cls, parts: list[PartRecord]) -> list[PartRecord]:
+        if len({part.name for part in parts}) < len(parts):
+            raise ValueError("a part is named twice")
+        return parts
+
+    @property
+    def width(self) -> int:
+        """Features per image, all parts together."""
+        return sum(part.width for part in self.parts)
+
+
+def check_class_name(name: str) -> str:
+    """A class name in NFC, fit to be a folder anywhere. Raises `CheckpointError` where it cannot be one."""
+    name = unicodedata.normalize("NFC", name)
+    problem = None
+    if not name or name in {".", ".."} or name != name.strip() or name.endswith("."):
+        problem = "is empty, a dot, or begins or ends with a space or ends with a dot"
+    elif any(
+        character in '/\\<>:"|?*' or unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in name
+    ):
+        problem = 'holds a control character or one of / \\ < > : " | ? *'
+    elif name.startswith("."):
+        problem = "begins with a dot"
+    elif name.split(".")[0].rstrip().casefold() in _RESERVED_NAMES:
+        problem = "is a reserved device name"
+    elif len(name.encode()) > 255:
+        problem = "is longer than 255 bytes"
+    if problem is not None:
+        raise CheckpointError(f"the class name {name!r} cannot be a folder's name: it {problem}")
+    return name
+
+
+def check_distinct(names: list[str]) -> None:
+    """Raise `CheckpointError` when two class names are equal but for upper and lower case."""
+    seen: dict[str, str] = {}
+    for name in names:
+        folded = unicodedata.normalize("NFC", name.casefold())
+        if folded in seen:
+            raise CheckpointError(
+                f"the class names {seen[folded]!r} and {name!r} are one folder where upper and lower case are the same"
+            )
+        seen[folded] = name
