@@ -20,6 +20,7 @@ import numpy.typing as npt
 from loguru import logger
 
 from . import registry
+from .atomic import atomic_file
 from .errors import WeightsUnavailable
 from .images import Transform
 from .registry import Backbone
@@ -118,18 +119,33 @@ def open_extractor(parts: Sequence[Backbone], store: WeightsStore, *, threads: i
 
 def _engine(backbone: Backbone, store: WeightsStore, threads: int) -> _Engine:
     graph = graph_path(backbone, store)
+    if (engine := _cached(graph, threads)) is not None:
+        return engine
+    with store.locked(f"{graph.stem}.export"):
+        if (engine := _cached(graph, threads)) is not None:
+            return engine  # another process made it while this one waited
+        if graph.is_file():
+            logger.warning("the graph of {} in the cache is damaged and is made again: {}", backbone.name, graph)
+            graph.unlink()
+        failure = _export(backbone, graph)
+        if failure is None and (engine := _cached(graph, threads)) is not None:
+            return engine
+    logger.warning(
+        "{} runs in torch, slower and larger: its ONNX graph could not be made ({})",
+        backbone.name,
+        failure or "it does not open",
+    )
+    return _TorchEngine(backbone, threads)
+
+
+def _cached(graph: Path, threads: int) -> OnnxEngine | None:
+    """The engine of a graph in the cache; None where it is missing, or what a failing disk has left of it."""
     if not graph.is_file():
-        with store.locked(f"{graph.stem}.export"):
-            if not graph.is_file():
-                failure = _export(backbone, graph)
-                if failure is not None:
-                    logger.warning(
-                        "{} runs in torch, slower and larger: its ONNX graph could not be made ({})",
-                        backbone.name,
-                        failure,
-                    )
-                    return _TorchEngine(backbone, threads)
-    return OnnxEngine(graph, threads)
+        return None
+    try:
+        return OnnxEngine(graph, threads)
+    except Exception:  # onnxruntime's errors have no common base
+        return None
 
 
 def graph_path(backbone: Backbone, store: WeightsStore) -> Path:
@@ -179,11 +195,10 @@ def tuned_backbone(backbone: Backbone, tensors: Mapping[str, npt.NDArray[Any]], 
     """The same backbone with fine-tuned weights: ``tensors`` is its module's whole state, by name."""
     from safetensors.numpy import save
 
-    data = save({name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)})
+    data = save({name: np.asarray(tensors[name], order="C") for name in sorted(tensors)})
     digest = hashlib.sha256(data).hexdigest()
     path = store.folder("tuned") / f"{backbone.name}-{digest[:24]}.safetensors"
     if not path.is_file():
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_bytes(data)
-        partial.rename(path)
+        with store.locked(f"{path.stem}.write"), atomic_file(path) as file:
+            file.write(data)
     return replace(backbone, digest=digest, tuned=path)
