@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from loguru import logger
+
 from .errors import UserError
 
 
@@ -34,17 +36,34 @@ def normalise(arguments: Sequence[str]) -> list[str]:
 
 
 def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; a `UserError` becomes its sentence and its exit code, an interruption 130."""
-    program = sys.modules[main.__module__].__package__ or main.__module__
+    """Run a command line; returns its exit code.
+
+    A `UserError` becomes its sentence and its exit code, a failing system call a sentence and 1, an interruption 130.
+    Anything else is a fault of this program: it is logged with its traceback, and 1.
+    """
+    program = sys.modules[main.__module__].__package__ or "imagesortd"  # of python -m, the module is just "__main__"
     try:
-        return main(normalise(sys.argv[1:] if arguments is None else arguments))
+        code = main(normalise(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
     except UserError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return error.exit_code
+        return _complain(f"{program}: {error}", error.exit_code)
     except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
-        return 130
+        return _complain(f"{program}: interrupted", 130)
     except BrokenPipeError:
         # Whoever read our output has gone; leave without the complaint the interpreter would make at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+        return _complain(f"{program}: {place}{error.strerror or error}", 1)
+    except Exception as error:
+        logger.opt(exception=error).critical("{} has failed by a fault of its own", program)
+        return 1
+    return code
+
+
+def _complain(sentence: str, code: int) -> int:
+    """Print one line: what names of files and checkpoints may hold for a terminal to act on is escaped."""
+    shown = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in sentence)
+    print("".join(shown), file=sys.stderr)
+    return code
