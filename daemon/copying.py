@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from loguru import logger
 
-from daemon.moves import Entry
+from daemon.moves import Entry, close
 from daemon.source import OPEN_FLAGS, Identity, SourceChanged
 
 _CHUNK = 1 << 20
@@ -41,7 +41,7 @@ def copy_into(target: int, source: Entry, identity: Identity, sha256: str | None
         os.fsync(target)
         return digest
     finally:
-        os.close(descriptor)
+        close(descriptor)
 
 
 def sha256_of(entry: Entry) -> str:
@@ -50,7 +50,7 @@ def sha256_of(entry: Entry) -> str:
     try:
         return _copy_bytes(descriptor, None)
     finally:
-        os.close(descriptor)
+        close(descriptor)
 
 
 def _copy_bytes(source: int, target: int | None) -> str:

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from daemon.copying import create
 from daemon.marker import MARKER
-from daemon.moves import Entry, sync_folder
+from daemon.moves import Entry, close, sync_folder
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -39,7 +39,7 @@ class Output:
             for name in reversed(missing):
                 folder = _step_into(folder, name, make=True)
         except BaseException:
-            os.close(folder)
+            close(folder)
             raise
         self._dev = device
         return folder
@@ -90,12 +90,12 @@ class Folders:
                 if depth == 0 and make:
                     _mark(descriptor)
         except BaseException:
-            os.close(descriptor)
+            close(descriptor)
             raise
         return descriptor
 
     def _keep(self, key: tuple[str, str], descriptor: int) -> None:
-        self._stack.callback(os.close, descriptor)
+        self._stack.callback(close, descriptor)
         self._open[key] = descriptor
 
 
@@ -109,7 +109,7 @@ def _open_if_there(path: Path) -> int | None:
 def _mark(folder: int) -> None:
     """Leave the file that tells a watcher not to take images out of this folder again."""
     if not Entry(folder, MARKER).exists():
-        os.close(create(Entry(folder, MARKER), 0o666))
+        close(create(Entry(folder, MARKER), 0o666))
 
 
 def _step_into(folder: int, name: str, *, make: bool) -> int:
@@ -124,7 +124,7 @@ def _step_into(folder: int, name: str, *, make: bool) -> int:
         # The new name must outlast a power cut before an original is dropped for a copy inside.
         sync_folder(folder)
         inner = _open_folder(folder, name)
-    os.close(folder)
+    close(folder)
     return inner
 
 

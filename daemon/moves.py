@@ -151,6 +151,12 @@ def put_back(private: Entry, entry: Entry) -> None:
             return
 
 
+def close(descriptor: int) -> None:
+    """Close a descriptor, for good: what has to be durable was flushed before, and Linux frees it also on an error."""
+    with suppress(OSError):
+        os.close(descriptor)
+
+
 def sync_folder(folder: int) -> None:
     """Flush a folder, so that the names in it outlast a power cut. Raises OSError."""
     try:

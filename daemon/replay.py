@@ -18,7 +18,7 @@ from loguru import logger
 from daemon import moves
 from daemon.copying import sha256_of
 from daemon.journal import Journal
-from daemon.moves import Entry
+from daemon.moves import Entry, close
 from daemon.reasons import reason_name, write_reason
 from daemon.rows import Filing, State
 from daemon.source import OPEN_FLAGS
@@ -176,7 +176,7 @@ def _opened(entry: Entry) -> Iterator[int]:
     try:
         yield descriptor
     finally:
-        os.close(descriptor)
+        close(descriptor)
 
 
 def _open(path: Path, folders: ExitStack) -> int | None:
@@ -184,5 +184,5 @@ def _open(path: Path, folders: ExitStack) -> int | None:
         folder = os.open(path, _FOLDER)
     except FileNotFoundError:
         return None
-    folders.callback(os.close, folder)
+    folders.callback(close, folder)
     return folder

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from daemon.moves import close
 from models.errors import ImageError
 
 #: Never follow a link in place of the image, never block on a FIFO, never leak the descriptor to a child.
@@ -87,7 +88,7 @@ def open_source(path: Path, *, max_bytes: int) -> Source:
         try:
             return _read(path, descriptor, max_bytes)
         finally:
-            os.close(descriptor)
+            close(descriptor)
     except OSError as error:
         if error.errno in _GONE:
             raise SourceGone(str(error)) from error

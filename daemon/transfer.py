@@ -17,7 +17,7 @@ from loguru import logger
 
 from daemon import copying, moves
 from daemon.journal import Journal, JournalBusy
-from daemon.moves import NOWHERE, CannotMove, Entry
+from daemon.moves import NOWHERE, CannotMove, Entry, close
 from daemon.names import free_number, numbered
 from daemon.rows import Filing, State
 from daemon.source import Identity, SourceChanged, SourceGone
@@ -188,7 +188,7 @@ class _Batch:
             row.sha256 = copying.copy_into(descriptor, transfer.source, row.identity, row.sha256)
             row.copy_ino = os.fstat(descriptor).st_ino
         finally:
-            os.close(descriptor)
+            close(descriptor)
 
     def _place(self, transfer: Transfer) -> None:
         """Give a copy its final name."""
@@ -211,7 +211,7 @@ class _Batch:
             self._journal.write([transfer.row])
             copying.copy_into(opened[0], part, Identity.of(part.status()), transfer.row.sha256)
         finally:
-            os.close(opened[0])
+            close(opened[0])
         part.unlink()
 
     def _put(self, transfer: Transfer, put: Callable[[Entry], None]) -> None:

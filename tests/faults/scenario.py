@@ -1,0 +1,87 @@
+"""The batch that is disturbed at every point, and what must be true of it afterwards."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from daemon.filing import Action
+from daemon.replay import replay
+from daemon.source import SourceUnreadable
+from tests.filing_desk import Desk, images, make_desk
+
+#: A name that is taken, one that is no text, one for quarantine, and one of more than a block.
+_NAMES = ("cat.jpg", os.fsdecode(b"\xff\n.jpg"), "torn.jpg", "large.jpg")
+
+
+@dataclass
+class Scenario:
+    """Images on their way from an inbox to an output, on one file system or on two; each run works at a new desk."""
+
+    near: Path
+    far: Path | None
+    action: Action = "move"
+    desk: Desk = field(init=False)
+
+    def prepare(self) -> None:
+        """A new desk, with one image filed and four waiting."""
+        near = Path(tempfile.mkdtemp(dir=self.near))
+        self.desk = make_desk(near, None if self.far is None else Path(tempfile.mkdtemp(dir=self.far)))
+        self.desk.file_one(self.desk.put("cat.jpg", b"filed before"), action="move")
+        for name in _NAMES:
+            self.desk.put(name, _content(name))
+
+    def work(self) -> None:
+        """What the program does with a batch."""
+        decisions = []
+        for path in images(self.desk.inbox):
+            torn = path.name == "torn.jpg"
+            folder = "quarantine/truncated" if torn and self.action == "move" else "cat"
+            with suppress(SourceUnreadable):
+                decisions.append(self.desk.decide(path, folder, reason="truncated" if folder != "cat" else None))
+        self.desk.file(decisions, action=self.action)
+
+    def recover(self) -> None:
+        """What the program does when it starts again."""
+        journal = self.desk.journal()
+        replay(journal)
+        journal.close()
+
+    def check_nothing_lost(self) -> None:
+        """True at every instant, also right after a kill."""
+        missing = self._expected() - self.desk.contents()
+        assert not missing, f"lost: {missing}"
+
+    def check_after_recovery(self) -> None:
+        """Every image in exactly one place, under a name that people see, and no question left open."""
+        contents = self.desk.contents()
+        if self.action == "move":
+            assert contents == self._expected()
+        else:
+            originals = Counter(path.read_bytes() for path in images(self.desk.inbox))
+            assert originals == Counter(_content(name) for name in _NAMES)
+            assert contents - originals <= originals + Counter([b"filed before"])
+        hidden = [path for root in (self.desk.inbox, self.desk.output) for path in images(root) if path.name[0] == "."]
+        assert hidden == []
+        journal = self.desk.journal()
+        assert journal.unfinished() == []
+        journal.close()
+
+    def check_to_the_end(self) -> None:
+        """What is left in the inbox can be filed, and then all is."""
+        self.work()
+        self.check_after_recovery()
+        filed = Counter(self.desk.filed().values())
+        assert filed == Counter([b"filed before", *(_content(name) for name in _NAMES)])
+        assert self.desk.filed()["cat/cat.jpg"] == b"filed before"
+
+    def _expected(self) -> Counter[bytes]:
+        return Counter([b"filed before", *(_content(name) for name in _NAMES)])
+
+
+def _content(name: str) -> bytes:
+    return os.fsencode(name) * (5000 if name == "large.jpg" else 1)

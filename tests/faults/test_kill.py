@@ -1,0 +1,91 @@
+"""Kill the program at every system call it makes while it files a batch, and again while it recovers from that."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daemon.filing import Action
+from tests.faults.scenario import Scenario
+from tests.faults.tracer import Point, kill_at, need_strace, points, trace
+from tests.filing_desk import far_folder
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+@pytest.fixture(params=["one file system", "two file systems"])
+def places(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, Path | None]]:
+    need_strace()
+    with far_folder() as quick:  # in memory: thousands of flushes are made here
+        yield quick, None if request.param == "one file system" else tmp_path
+
+
+def all_points(scenario: Scenario, log: Path) -> list[Point]:
+    scenario.prepare()
+    return points(trace(scenario.work, log))
+
+
+def kill_and_check(scenario: Scenario, point: Point) -> None:
+    scenario.prepare()
+    assert kill_at(point, scenario.work), f"{point} was not reached"
+    scenario.check_nothing_lost()
+    scenario.recover()
+    scenario.check_after_recovery()
+    scenario.check_to_the_end()
+
+
+def sample(population: list[Point], size: int) -> list[Point]:
+    return random.Random(1).sample(population, min(size, len(population)))
+
+
+@pytest.mark.parametrize("action", ["move", "copy", "link"])
+def test_a_kill_loses_nothing(places: tuple[Path, Path | None], tmp_path: Path, action: Action) -> None:
+    scenario = Scenario(*places, action)
+    population = all_points(scenario, tmp_path / "trace")
+    assert len(population) > 50
+    for point in sample(population, 12):
+        kill_and_check(scenario, point)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("action", ["move", "copy", "link"])
+def test_a_kill_at_every_call_loses_nothing(places: tuple[Path, Path | None], tmp_path: Path, action: Action) -> None:
+    scenario = Scenario(*places, action)
+    population = all_points(scenario, tmp_path / "trace")
+    for point in population:
+        kill_and_check(scenario, point)
+    print(f"{len(population)} kill points")
+
+
+def kill_twice(scenario: Scenario, first: Point, log: Path, most: int) -> int:
+    """Kill the work once, and the recovery from that at its points; returns at how many."""
+    scenario.prepare()
+    kill_at(first, scenario.work)
+    population = points(trace(scenario.recover, log))
+    seconds = sample(population, most)
+    for second in seconds:
+        scenario.prepare()
+        kill_at(first, scenario.work)
+        assert kill_at(second, scenario.recover), f"{second} was not reached"
+        scenario.check_nothing_lost()
+        scenario.recover()
+        scenario.check_after_recovery()
+        scenario.check_to_the_end()
+    return len(seconds)
+
+
+def test_a_kill_during_the_recovery_loses_nothing(places: tuple[Path, Path | None], tmp_path: Path) -> None:
+    scenario = Scenario(*places)
+    for first in sample(all_points(scenario, tmp_path / "trace"), 5):
+        assert kill_twice(scenario, first, tmp_path / "trace", 3) > 0
+
+
+@pytest.mark.slow
+def test_a_kill_at_every_call_of_the_recovery_loses_nothing(places: tuple[Path, Path | None], tmp_path: Path) -> None:
+    scenario = Scenario(*places)
+    firsts = sample(all_points(scenario, tmp_path / "trace"), 40)
+    count = sum(kill_twice(scenario, first, tmp_path / "trace", 1000) for first in firsts)
+    print(f"{count} double crashes")
