@@ -50,8 +50,10 @@ CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 _COLUMNS = ("run", "time", "state", "action", "source", "name", "dev", "ino", "size", "mtime_ns", "sha256",
             "destination", "copy_ino", "label", "confidence", "model_digest", "reason", "detail")  # fmt: skip
-_INSERT = f"INSERT INTO filings (id, {', '.join(_COLUMNS)}) VALUES (?{', ?' * len(_COLUMNS)})"
-_UPDATE = f"UPDATE filings SET {', '.join(f'{column} = ?' for column in _COLUMNS)} WHERE id = ?"
+_INSERT = f"INSERT INTO filings (id, {', '.join(_COLUMNS)}) VALUES (:id, :{', :'.join(_COLUMNS)})"
+#: All that changes on the way; the indexes of the rest need not be written again.
+_CHANGING = ("state", "action", "sha256", "destination", "copy_ino")
+_UPDATE = f"UPDATE filings SET {', '.join(f'{column} = :{column}' for column in _CHANGING)} WHERE id = :id"
 _SELECT = f"SELECT id, {', '.join(_COLUMNS)} FROM filings"
 _FILED_BEFORE = """
 SELECT 1 FROM filings WHERE ino = ? AND mtime_ns = ? AND size = ? AND (dev = ? OR source = ?)
@@ -105,10 +107,10 @@ def _write_one(db: sqlite3.Connection, filing: Filing) -> int | None:
         db.execute("DELETE FROM filings WHERE id = ?", (filing.id,))
         return None
     values = _encode(filing)
-    if filing.id is not None and db.execute(_UPDATE, (*values, filing.id)).rowcount:
+    if filing.id is not None and db.execute(_UPDATE, values).rowcount:
         return filing.id
     # A row that has an id but is not there was written to a journal that has been set aside since.
-    return db.execute(_INSERT, (filing.id, *values)).lastrowid
+    return db.execute(_INSERT, values).lastrowid
 
 
 def unfinished(db: sqlite3.Connection) -> list[Filing]:
@@ -164,16 +166,29 @@ def noted(db: sqlite3.Connection, key: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _encode(filing: Filing) -> tuple[Any, ...]:
-    destination = None if filing.destination is None else _text(str(filing.destination))
+def _encode(filing: Filing) -> dict[str, Any]:
     identity = filing.identity
-    return (
-        *(filing.run, _instant(filing.time), filing.state, filing.action),
-        *(_text(str(filing.source)), _text(filing.source.name)),
-        *(_signed(identity.dev), _signed(identity.ino), identity.size, identity.mtime_ns, filing.sha256),
-        *(destination, None if filing.copy_ino is None else _signed(filing.copy_ino)),
-        *(filing.label, filing.confidence, filing.model_digest, filing.reason, filing.detail),
-    )
+    return {
+        "id": filing.id,
+        "run": filing.run,
+        "time": _instant(filing.time),
+        "state": filing.state,
+        "action": filing.action,
+        "source": _text(str(filing.source)),
+        "name": _text(filing.source.name),
+        "dev": _signed(identity.dev),
+        "ino": _signed(identity.ino),
+        "size": identity.size,
+        "mtime_ns": identity.mtime_ns,
+        "sha256": filing.sha256,
+        "destination": None if filing.destination is None else _text(str(filing.destination)),
+        "copy_ino": None if filing.copy_ino is None else _signed(filing.copy_ino),
+        "label": filing.label,
+        "confidence": filing.confidence,
+        "model_digest": filing.model_digest,
+        "reason": filing.reason,
+        "detail": filing.detail,
+    }
 
 
 def _decode(row: tuple[Any, ...]) -> Filing:

@@ -1,0 +1,186 @@
+"""The program made wrong on purpose, in each of the ways it must not be: some test has to notice, or it is blind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon import copying, moves, replay, rows, transfer
+from daemon import journal as journals
+from daemon.copying import sha256_of
+from daemon.journal import Journal
+from daemon.moves import Entry
+from daemon.rows import Filing
+from tests.daemon import test_filing, test_replay, test_transfer
+from tests.faults.order import MOVE_BY_COPY, RENAME, _every_step
+from tests.faults.scenario import Scenario
+from tests.faults.test_kill import kill_and_check
+from tests.faults.test_order import steps_of
+from tests.faults.tracer import need_strace, points, trace
+from tests.filing_desk import Desk, far_folder, make_desk
+
+
+@pytest.fixture
+def near(tmp_path: Path) -> Desk:
+    return make_desk(tmp_path)
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Iterator[Desk]:
+    with far_folder() as folder:
+        yield make_desk(tmp_path, folder)
+
+
+def caught(check: Callable[[], object]) -> None:
+    with pytest.raises(AssertionError):
+        check()
+
+
+def no_flush_of(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if not re.search(pattern, str(Path(f"/proc/self/fd/{descriptor}").readlink())):
+            real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+@pytest.mark.parametrize("what", [r"/\.part\.", "/sorted/cat$", "/inbox$"])
+def test_something_is_not_flushed(far: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    need_strace()
+    assert steps_of(far, tmp_path / "trace", "move") == MOVE_BY_COPY
+    (far.output / "cat" / "cat.jpg").unlink()
+    no_flush_of(what, monkeypatch)
+    mutated = steps_of(far, tmp_path / "trace", "move")
+    assert len(mutated) == len(MOVE_BY_COPY) - 1, "the mutant did nothing"
+    caught(lambda: _equal(mutated, MOVE_BY_COPY))
+
+
+def _equal(steps: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    assert steps == expected
+
+
+def test_the_journal_is_not_flushed(near: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_strace()
+    connect = journals._connect
+
+    def careless(path: Path | None, timeout: float) -> sqlite3.Connection:
+        db = connect(path, timeout)
+        db.execute("PRAGMA synchronous = OFF")
+        return db
+
+    monkeypatch.setattr(journals, "_connect", careless)
+    caught(lambda: _equal(steps_of(near, tmp_path / "trace", "move"), RENAME))
+
+
+def test_the_intent_is_written_after_the_deed(near: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_strace()
+    monkeypatch.setattr(transfer._Batch, "_record", lambda self, transfers: None)
+    caught(lambda: _equal(steps_of(near, tmp_path / "trace", "move"), RENAME))
+
+
+def test_the_copys_inode_is_not_journaled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_strace()
+    with far_folder() as folder:
+        scenario = Scenario(tmp_path, folder)
+        scenario.prepare()
+        lines = trace(scenario.work, tmp_path / "trace")
+        claims = [index for index, line in enumerate(lines) if "claim the original" in _every_step([line])]
+        claim = points(lines[: claims[0] + 1])[-1]
+        kill_and_check(scenario, claim)
+        write = rows._write_one
+
+        def forgetful(db: sqlite3.Connection, filing: Filing) -> int | None:
+            inode, filing.copy_ino = filing.copy_ino, None
+            number = write(db, filing)
+            filing.copy_ino = inode
+            return number
+
+        monkeypatch.setattr(rows, "_write_one", forgetful)
+        caught(lambda: kill_and_check(scenario, claim))
+
+
+def test_equal_content_is_taken_for_our_copy(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_content(self: replay._Leftover, entry: Entry | None) -> bool:
+        if entry is None or replay._status(entry) is None:
+            return False
+        return self._row.sha256 == sha256_of(entry)
+
+    monkeypatch.setattr(replay._Leftover, "_is_copy", by_content)
+    caught(lambda: test_replay.test_a_stranger_in_the_place_of_a_copy_is_a_stranger(near))
+
+
+def test_a_name_is_replaced(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def replacing(old: Entry, new: Entry) -> None:
+        os.rename(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder)
+
+    monkeypatch.setattr(moves, "rename_noreplace", replacing)
+    caught(lambda: test_filing.test_the_kernel_decides_who_gets_a_name(near, monkeypatch, "move"))
+
+
+def test_a_name_is_replaced_after_a_look(near: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_strace()
+
+    def looking(old: Entry, new: Entry) -> None:
+        if new.exists():
+            raise FileExistsError(errno.EEXIST, "File exists")
+        os.rename(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder)
+
+    monkeypatch.setattr(moves, "rename_noreplace", looking)
+    caught(lambda: _equal(steps_of(near, tmp_path / "trace", "move"), RENAME))
+
+
+def test_the_original_goes_by_its_name(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_name(entry: Entry, claim: str, meant: Callable[[os.stat_result], bool]) -> bool:
+        entry.unlink()
+        return True
+
+    monkeypatch.setattr(moves, "drop", by_name)
+    caught(lambda: test_transfer.test_a_new_image_of_the_same_name_is_not_dropped_for_the_old_one(far, monkeypatch))
+
+
+def test_nobody_looks_again_before_the_move(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "check_source", lambda *_: None)
+    monkeypatch.setattr(transfer._Batch, "_verify", lambda *_: None)
+    caught(lambda: test_filing.test_a_file_that_changed_after_the_decision_stays(near, "move"))
+
+
+def test_nobody_looks_after_the_move(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer._Batch, "_verify", lambda *_: None)
+    caught(
+        lambda: test_filing.test_a_file_replaced_at_the_very_moment_of_the_move_is_put_back(near, monkeypatch, "move")
+    )
+
+
+def test_copies_are_forgotten(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Journal, "filed_before", lambda *_: False)
+    caught(lambda: test_filing.test_copies_and_links_are_made_once(near, "copy"))
+
+
+def test_a_copy_is_not_verified(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = copying.copy_into
+
+    def trusting(target: int, source: Entry, identity: Any, sha256: str | None) -> str:
+        return real(target, source, identity, None)
+
+    monkeypatch.setattr(copying, "copy_into", trusting)
+    caught(lambda: test_transfer.test_a_file_written_to_while_it_is_copied_stays(far, monkeypatch, "move"))
+
+
+def test_a_destination_is_followed_out_of_the_output(
+    near: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "O_NOFOLLOW", 0)
+    caught(
+        lambda: test_filing.test_a_class_folder_is_a_folder_of_the_output_or_nothing_is_filed(
+            near, tmp_path, "link outside"
+        )
+    )
