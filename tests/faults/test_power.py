@@ -1,0 +1,90 @@
+"""Cut the power while images are filed: what the disks hold afterwards is still every image, once and whole."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.disks import Disk, disks
+from tests.faults.scenario import Scenario
+from tests.faults.tracer import Point, kill_at, need_strace, points, trace
+from tests.filing_desk import far_folder
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+@pytest.fixture(params=[1, 2], ids=["one disk", "two disks"])
+def machine(request: pytest.FixtureRequest) -> Iterator[list[Disk]]:
+    need_strace()
+    with far_folder() as memory, disks(memory, request.param) as made:
+        yield made
+
+
+def scenario_on(machine: list[Disk]) -> Scenario:
+    return Scenario(machine[0].folder, machine[1].folder if len(machine) > 1 else None)
+
+
+def cut_and_check(machine: list[Disk], scenario: Scenario, point: Point | None) -> None:
+    """Stop at a point (None: at the end), with the power gone in the same instant."""
+    scenario.prepare()
+    for disk in machine:
+        disk.sync()
+    kill_at(point or Point("close", 10_000), scenario.work)
+    restart(machine)
+    scenario.check_nothing_lost()
+    scenario.recover()
+    scenario.check_after_recovery()
+    scenario.check_to_the_end()
+
+
+def restart(machine: list[Disk]) -> None:
+    for disk in machine:
+        disk.cut()
+        disk.unmount()
+        disk.mount()
+
+
+def population(machine: list[Disk], log: Path) -> list[Point | None]:
+    scenario = scenario_on(machine)
+    scenario.prepare()
+    return [*points(trace(scenario.work, log)), None]
+
+
+def test_a_power_cut_loses_nothing(machine: list[Disk], tmp_path: Path) -> None:
+    for point in [None, *random.Random(1).sample(population(machine, tmp_path / "trace"), 4)]:
+        cut_and_check(machine, scenario_on(machine), point)
+
+
+@pytest.mark.slow
+def test_a_power_cut_at_every_call_loses_nothing(machine: list[Disk], tmp_path: Path) -> None:
+    all_points = population(machine, tmp_path / "trace")
+    for point in all_points:
+        cut_and_check(machine, scenario_on(machine), point)
+    print(f"{len(all_points)} power cuts")
+
+
+@pytest.mark.slow
+def test_a_copy_that_is_not_flushed_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mutant that no kill can find."""
+    need_strace()
+    real = os.fsync
+
+    def no_flush_of_files(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").is_dir():
+            real(descriptor)
+
+    with far_folder() as memory, disks(memory, 2) as machine:
+        all_points = population(machine, tmp_path / "trace")
+        monkeypatch.setattr(os, "fsync", no_flush_of_files)
+        lost = 0
+        for point in all_points:
+            try:
+                cut_and_check(machine, scenario_on(machine), point)
+            except AssertionError:
+                lost += 1
+    print(f"{lost} of {len(all_points)} power cuts lose an image when copies are not flushed")
+    assert lost > 0
