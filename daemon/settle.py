@@ -154,15 +154,21 @@ class Settler:
         if candidate is not None and len(self._held) < self._limit:
             self._put_back(path, candidate, now + delay)
 
-    def incomplete(self, path: str, now: float) -> bool:
+    def incomplete(self, path: str, signature: Signature | None, now: float) -> bool:
         """A candidate in flight ends too early: settle again, each time for longer.
 
+        ``signature`` is what the file is now; None when it is gone, then it is forgotten.
         False when it has been quiet for ``patience_seconds``: nobody writes it any more, it is broken. It then stays in
         flight until :meth:`done`.
         """
         candidate = self._in_flight.get(path)
         if candidate is None:
             return True
+        if signature is None:
+            del self._in_flight[path]
+            return True
+        if signature != candidate.signature:
+            self._changed(path, candidate, signature, now)
         broken_at = candidate.since + self._patience
         if now >= broken_at:
             return False

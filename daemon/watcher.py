@@ -151,7 +151,10 @@ class InboxWatcher:
 
         False: it has been quiet for ``patience_seconds``, so it is broken; it stays in flight until ``done``.
         """
-        return self._settler.incomplete(str(path), self._clock())
+        name = str(path)
+        inbox = self._inbox_of(name)
+        signature = inbox.signature(name) if inbox is not None else None
+        return self._settler.incomplete(name, signature, self._clock())
 
     def status(self) -> WatcherStatus:
         """How things stand."""

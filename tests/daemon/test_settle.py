@@ -151,7 +151,7 @@ def test_patience_with_an_incomplete_file_grows_and_ends(settler: Settler) -> No
     hand_out(settler, 0)
     looks = []
     now = 0.0
-    while settler.incomplete(P, now):
+    while settler.incomplete(P, S1, now):
         due = settler.next_due()
         assert due is not None
         now = due
@@ -165,17 +165,22 @@ def test_patience_with_an_incomplete_file_grows_and_ends(settler: Settler) -> No
 
 def test_patience_begins_anew_when_the_file_grows(settler: Settler) -> None:
     hand_out(settler, 0)
-    assert settler.incomplete(P, 29)
+    assert settler.incomplete(P, S1, 29)
     assert not settler.look(P, S2, 30)
     assert settler.look(P, S2, 32)
-    assert settler.incomplete(P, 59)
+    assert settler.incomplete(P, S2, 59)
     assert settler.look(P, S2, 60)
-    assert not settler.incomplete(P, 60)
+    assert not settler.incomplete(P, S2, 60)
+    assert settler.incomplete(P, S1, 60), "it has just changed"
+    assert settler.take_due(61.9) is None
+    assert settler.look(P, S1, 62)
+    assert settler.incomplete(P, None, 99)
+    assert (settler.waiting, settler.in_flight) == (0, 0), "gone is forgotten"
 
 
 def test_answers_for_a_path_that_is_not_in_flight_change_nothing(settler: Settler) -> None:
     settler.again(P, 1, now=0)
-    assert settler.incomplete(P, 0)
+    assert settler.incomplete(P, S1, 0)
     assert settler.done(P) is None
     assert (settler.waiting, settler.in_flight, settler.next_due()) == (0, 0, None)
 
@@ -236,6 +241,7 @@ class World(RuleBasedStateMachine):
     def begin(self) -> None:
         self.settler = Settler(SETTLE, patience_seconds=PATIENCE, limit=3)
         self.now = 0.0
+        self.states = 0
         self.files: dict[str, Signature] = {}
         self.changed: dict[str, float] = {}
         self.closed: set[str] = set()  # named by a closed event since it was looked at
@@ -247,9 +253,8 @@ class World(RuleBasedStateMachine):
 
     @rule(path=st.sampled_from(paths), size=st.integers(0, 3), mtime=st.integers(-5, 5))
     def write(self, path: str, size: int, mtime: int) -> None:
-        before = self.files.get(path)
-        inode = before.inode + 1 if before is not None else 0  # no two states are alike
-        self.files[path] = Signature(size, mtime, inode)
+        self.states += 1
+        self.files[path] = Signature(size, mtime, inode=self.states)  # no two states are alike
         self.changed[path] = self.now
 
     @rule(path=st.sampled_from(paths))
@@ -286,8 +291,8 @@ class World(RuleBasedStateMachine):
             self.settler.done(path)
         elif answer == "again":
             self.settler.again(path, delay, self.now)
-        elif not self.settler.incomplete(path, self.now):
-            assert self.now - self.changed[path] >= PATIENCE - SETTLE - 1e-6 or path not in self.files
+        elif not self.settler.incomplete(path, self.files.get(path), self.now):
+            assert self.now - self.changed[path] >= PATIENCE - 1e-6
             return
         self.out.discard(path)
 
@@ -316,5 +321,5 @@ class World(RuleBasedStateMachine):
         assert not left
 
 
-World.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+World.TestCase.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
 TestWorld = World.TestCase
