@@ -81,7 +81,8 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 class Transform:
     """How a backbone wants to see an image: shorter side to ``resize`` px, centre ``crop`` px square, normalised.
 
-    ``mean`` and ``std`` are of RGB channels in 0..1; normalisation itself happens inside the model's graph.
+    With ``stretch`` the whole image is squeezed into the square instead, as the SigLIP models want it. ``mean`` and
+    ``std`` are of RGB channels in 0..1; normalisation itself happens inside the model's graph.
     """
 
     resize: int
@@ -89,6 +90,7 @@ class Transform:
     interpolation: Literal["bilinear", "bicubic"]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    stretch: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -277,6 +279,8 @@ def _crop(plain: Image.Image, size: tuple[int, int], scale: float, orientation: 
 
 def _stored_box(size: tuple[int, int], orientation: int, transform: Transform) -> _Box:
     """Where the crop lies in the stored picture. Rounded as torchvision rounds ``Resize`` and ``CenterCrop``."""
+    if transform.stretch:
+        return 0, 0, size[0], size[1]
     width, height = size if orientation < 5 else size[::-1]
     shorter, crop = min(width, height), transform.crop
     resized_width = transform.resize * width // shorter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import asdict
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -30,6 +31,7 @@ class TransformRecord(Strict):
     interpolation: Literal["bilinear", "bicubic"]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    stretch: bool = False
 
 
 class PartRecord(Strict):
@@ -46,15 +48,12 @@ class PartRecord(Strict):
     @classmethod
     def of(cls, backbone: Backbone) -> PartRecord:
         """The record of a located backbone."""
-        shape = backbone.transform
         return cls(
             name=backbone.name,
             source=backbone.source,
             digest=backbone.digest,
-            transform=TransformRecord(
-                resize=shape.resize, crop=shape.crop, interpolation=shape.interpolation, mean=shape.mean, std=shape.std
-            ),
-            fingerprint=shape.fingerprint,
+            transform=TransformRecord(**asdict(backbone.transform)),
+            fingerprint=backbone.transform.fingerprint,
             width=backbone.width,
             fine_tuned=backbone.tuned is not None,
         )

@@ -97,6 +97,34 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_siglip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small real SigLIP model that reads a few words, one of them Korean, in a folder of the hub's layout."""
+    from models.compat import import_torchvision
+
+    import_torchvision()
+    import torch
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipImageProcessor, SiglipModel
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("siglip")
+    words = Tokenizer(WordLevel({"<pad>": 0, "<unk>": 1, "</s>": 2, "개": 3, "dog": 4, "cat": 5}, unk_token="<unk>"))
+    words.pre_tokenizer = Whitespace()
+    tower = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    special = {"bos_token_id": 2, "eos_token_id": 2, "pad_token_id": 0}
+    text = {**tower, **special, "vocab_size": 6, "max_position_embeddings": 16, "projection_size": 32}
+    config = SiglipConfig(text_config=text, vision_config={**tower, "image_size": 64, "patch_size": 16})
+    SiglipModel(config).save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="<pad>", unk_token="<unk>", model_input_names=["input_ids"]
+    ).save_pretrained(folder)
+    SiglipImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+    return folder
+
+
 def crops(count: int, side: int, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """``count`` random crops of that side."""
     return np.random.default_rng(seed).integers(0, 256, (count, side, side, 3), dtype=np.uint8)

@@ -1,11 +1,14 @@
-"""CLIP: what an image means. Radford et al. 2021, https://arxiv.org/abs/2103.00020; loaded by transformers."""
+"""CLIP: what an image means. Radford et al. 2021, https://arxiv.org/abs/2103.00020; loaded by transformers.
+
+Any CLIP or SigLIP (Zhai et al. 2023, https://arxiv.org/abs/2303.15343; SigLIP 2 is the same architecture) may be given.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +29,9 @@ TRANSFORM = Transform(
     std=(0.26862954, 0.26130258, 0.27577711),
 )
 #: Pillow's numbers for resampling filters, as a processor's configuration gives them.
-_RESAMPLE = {2: "bilinear", 3: "bicubic"}
+_RESAMPLE: dict[int, Literal["bilinear", "bicubic"]] = {2: "bilinear", 3: "bicubic"}
+#: What transformers' SigLIP means where its configuration does not say.
+_SIGLIP_WIDTH = 768
 
 
 @register_backbone(
@@ -43,17 +48,14 @@ _RESAMPLE = {2: "bilinear", 3: "bicubic"}
     licence="MIT",
 )
 def clip(weights: Weights) -> Backbone:
-    """Describe the CLIP model in a folder of the hub's layout; features are its projected image embedding."""
+    """Describe the model in a folder of the hub's layout; features are its image embedding, beside that of texts."""
     config = _read_json(weights.path / "config.json")
-    width = config.get("projection_dim")
-    if not isinstance(width, int) or "vision_config" not in config:
-        raise WeightsUnavailable(f"{weights.path} does not hold a CLIP model: its config.json has no projection_dim")
     return Backbone(
         name="clip",
         source=weights.source,
         digest=weights.digest,
         transform=_transform(weights.path / "preprocessor_config.json"),
-        width=width,
+        width=_width(config, weights.path),
         module=lambda: _module(weights.path),
         text=lambda prompts: _text(weights.path, prompts),
     )
@@ -69,21 +71,43 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def _width(config: dict[str, Any], folder: Path) -> int:
+    """The length of an embedding: CLIP projects images and texts to it, SigLIP takes the image tower's own."""
+    match config:
+        case {"model_type": "clip", "projection_dim": int(width)}:
+            return width
+        case {"model_type": "siglip", "vision_config": {"hidden_size": int(width)}}:
+            return width
+        case {"model_type": "siglip", "vision_config": dict()}:
+            return _SIGLIP_WIDTH
+    raise WeightsUnavailable(
+        f"{folder} holds a model of type {config.get('model_type')}: give one of type clip or siglip"
+    )
+
+
 def _transform(path: Path) -> Transform:
-    """The processor's geometry: shortest side, centre crop, normalisation."""
+    """The processor's geometry: shortest side and centre crop (CLIP), or the whole image in a square (SigLIP)."""
     config = _read_json(path)
     try:
-        size, crop = config["size"], config["crop_size"]
+        filters: Literal["bilinear", "bicubic"] = _RESAMPLE[config.get("resample", 3)]
+        mean, std = tuple(config["image_mean"]), tuple(config["image_std"])
+        size = config["size"]
+        if isinstance(size, dict) and "height" in size and not config.get("do_center_crop"):
+            side = int(size["height"])
+            if side != int(size["width"]):
+                raise ValueError("not a square")
+            return Transform(resize=side, crop=side, interpolation=filters, mean=mean, std=std, stretch=True)
+        crop = config["crop_size"]
         return Transform(
             resize=int(size["shortest_edge"] if isinstance(size, dict) else size),
             crop=int(crop["height"] if isinstance(crop, dict) else crop),
-            interpolation=_RESAMPLE[config.get("resample", 3)],  # type: ignore[arg-type]
-            mean=tuple(config["image_mean"]),
-            std=tuple(config["image_std"]),
+            interpolation=filters,
+            mean=mean,
+            std=std,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsUnavailable(
-            f"{path} describes a preprocessing that is not a CLIP model's (shortest side, centre crop, mean, std)"
+            f"{path} is neither a CLIP model's preprocessing (shortest edge, centre crop) nor a SigLIP model's (square)"
         ) from error
 
 
@@ -91,14 +115,15 @@ def _load(folder: Path) -> Any:
     from ..compat import import_torchvision
 
     import_torchvision()
-    from transformers import CLIPModel
+    from safetensors import SafetensorError
+    from transformers import AutoModel
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        return CLIPModel.from_pretrained(folder, use_safetensors=True, local_files_only=True).eval()
-    except (OSError, ValueError, RuntimeError) as error:
+        return AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True).eval()
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise WeightsUnavailable(f"the CLIP model in {folder} cannot be loaded: {error}") from error
 
 
@@ -111,7 +136,7 @@ def _module(folder: Path) -> torch.nn.Module:
         def __init__(self) -> None:
             super().__init__()
             self.vision = model.vision_model
-            self.projection = model.visual_projection
+            self.projection = getattr(model, "visual_projection", torch.nn.Identity())
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             features: torch.Tensor = self.projection(self.vision(pixel_values=images).pooler_output)
@@ -127,8 +152,12 @@ def _text(folder: Path, prompts: Sequence[str]) -> npt.NDArray[np.float32]:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    tokens = tokenizer(list(prompts), padding=True, truncation=True, return_tensors="pt")
+    length = model.config.text_config.max_position_embeddings
+    # SigLIP was trained on texts padded to their full length, and reads the last place; CLIP reads its end token.
+    padding = "max_length" if model.config.model_type == "siglip" else True
+    tokens = tokenizer(list(prompts), padding=padding, truncation=True, max_length=length, return_tensors="pt")
     with torch.inference_mode():
         pooled = model.text_model(**tokens).pooler_output
-        features: npt.NDArray[np.float32] = model.text_projection(pooled).numpy()
+        projection = getattr(model, "text_projection", torch.nn.Identity())
+        features: npt.NDArray[np.float32] = projection(pooled).numpy()
     return features

@@ -19,15 +19,20 @@ from models.weights import WeightsStore
 from tests.conftest import crops
 
 
-@pytest.fixture(params=["efficientnet_lite0", "mobilenet", "clip", "hybrid"])
-def mode(request: pytest.FixtureRequest) -> str:
-    """Every mode the program ships, each with real weights that are small or installed."""
+@pytest.fixture(params=["efficientnet_lite0", "mobilenet", "clip", "siglip", "hybrid"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The modes the program ships, and SigLIP in CLIP's place; each with real weights that are small or installed."""
     return str(request.param)
 
 
 @pytest.fixture
-def sources(mode: str, request: pytest.FixtureRequest) -> dict[str, str]:
-    given = {"mobilenet": "tiny_mobilenet", "clip": "tiny_clip"}
+def mode(kind: str) -> str:
+    return "clip" if kind == "siglip" else kind
+
+
+@pytest.fixture
+def sources(kind: str, mode: str, request: pytest.FixtureRequest) -> dict[str, str]:
+    given = {"mobilenet": "tiny_mobilenet", "clip": "tiny_siglip" if kind == "siglip" else "tiny_clip"}
     return {part: str(request.getfixturevalue(given[part])) for part in registry.parts_of(mode) if part in given}
 
 
@@ -166,8 +171,11 @@ def test_weights_for_a_part_that_the_mode_lacks_are_a_mistake(store: WeightsStor
         select("efficientnet_lite0", {"clip": str(tiny_clip)}, store)
 
 
-def test_clip_reads_text_in_the_space_of_its_images(store: WeightsStore, tiny_clip: Path) -> None:
-    backbone = registry.locate("clip", str(tiny_clip), store)
+@pytest.mark.parametrize("family", ["tiny_clip", "tiny_siglip"])
+def test_clip_reads_text_in_the_space_of_its_images(
+    store: WeightsStore, family: str, request: pytest.FixtureRequest
+) -> None:
+    backbone = registry.locate("clip", str(request.getfixturevalue(family)), store)
     assert backbone.text is not None
     embeddings = backbone.text(["a dog", "a cat", "a dog"])
     assert embeddings.shape == (3, backbone.width)
