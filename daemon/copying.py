@@ -35,7 +35,8 @@ def copy_into(target: int, source: Entry, identity: Identity, sha256: str | None
         before = os.fstat(descriptor)
         digest = _copy_bytes(descriptor, target)
         after = os.fstat(descriptor)
-        if not Identity.of(before) == Identity.of(after) == identity or sha256 not in (None, digest):
+        same = Identity.of(before) == Identity.of(after) and before.st_mtime_ns == identity.mtime_ns
+        if not same or (digest != sha256 and (sha256 is not None or before.st_ino != identity.ino)):
             raise SourceChanged(f"{source.name!r} changed while it was copied")
         _copy_attributes(descriptor, target, before)
         os.fsync(target)

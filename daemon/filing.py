@@ -68,8 +68,8 @@ class Filer:
         self._unfinished: set[Identity] = set()
 
     def filed_before(self, path: Path, identity: Identity) -> bool:
-        """Whether ``file`` would answer ALREADY: nothing need be read or decoded then. Raises JournalBusy."""
-        return self._action != "move" and self._journal.filed_before(identity, path)
+        """Whether ``file`` is sure to answer ALREADY: nothing need be read or decoded then. Raises JournalBusy."""
+        return self._action != "move" and self._journal.filed_before(identity, path, None)
 
     def file(self, decisions: Sequence[Decision]) -> list[Filed]:
         """File a batch; one outcome per decision, in order. An image's trouble is in its outcome, never raised."""
@@ -122,11 +122,11 @@ class Filer:
     def _choose(self, decision: Decision, each: Transfer, plan: _Plan) -> None:
         row = each.row
         each.source = plan.folders.entry(row.source)
-        transfer.check_source(each.source, row.identity)
+        transfer.check_source(each.source, row)
         if row.identity in self._unfinished:
             return each.settle(Status.RETRY, f"A copy of {str(row.source)!r} can neither be finished nor taken back.")
         if self._action != "move":
-            if row.identity in plan.identities or self._journal.filed_before(row.identity, row.source):
+            if row.identity in plan.identities or self._journal.filed_before(row.identity, row.source, row.sha256):
                 return each.settle(Status.ALREADY)
             plan.identities.add(row.identity)
             if row.reason is not None:

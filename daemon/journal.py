@@ -84,9 +84,9 @@ class Journal:
         """The rows that a crash may have interrupted, oldest first. Raises JournalBusy."""
         return self._use(rows.unfinished)
 
-    def filed_before(self, identity: Identity, source: Path) -> bool:
-        """Whether the file was copied, linked or refused in this state, also by an earlier run. Raises JournalBusy."""
-        return self._use(lambda db: rows.filed_before(db, identity, source))
+    def filed_before(self, identity: Identity, source: Path, sha256: str | None) -> bool:
+        """See ``rows.filed_before``; earlier runs count. Raises JournalBusy."""
+        return self._use(lambda db: rows.filed_before(db, identity, source, sha256))
 
     def note(self, key: str, value: str | None) -> None:
         """Remember a fact across restarts; None forgets it. Raises JournalBusy."""

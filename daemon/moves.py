@@ -89,7 +89,7 @@ def _link_and_unlink(old: Entry, new: Entry, claim: str) -> None:
     link_or_cannot(old, new)
     moved = new.status()
     try:
-        drop(old, claim, lambda status: os.path.samestat(status, moved))
+        drop(old, claim, lambda entry: os.path.samestat(entry.status(), moved))
     except OSError:
         new.unlink()
         raise
@@ -109,7 +109,7 @@ def link_or_cannot(old: Entry, new: Entry) -> None:
         raise
 
 
-def drop(entry: Entry, claim: str, meant: Callable[[os.stat_result], bool]) -> bool:
+def drop(entry: Entry, claim: str, meant: Callable[[Entry], bool]) -> bool:
     """Remove a name while it stands for the file that is meant, which lies safely elsewhere.
 
     The name is first moved to ``claim``, where nobody else puts a file in its place between the look and the removal.
@@ -121,7 +121,7 @@ def drop(entry: Entry, claim: str, meant: Callable[[os.stat_result], bool]) -> b
     except FileNotFoundError:
         return False
     try:
-        ours = meant(private.status())
+        ours = meant(private)
         if ours:
             private.unlink()
     except OSError:

@@ -22,7 +22,7 @@ from daemon.moves import Entry, close
 from daemon.reasons import reason_name, write_reason
 from daemon.rows import Filing, State
 from daemon.source import OPEN_FLAGS
-from daemon.transfer import private_name
+from daemon.transfer import is_meant, private_name
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -112,7 +112,7 @@ class _Leftover:
             original.unlink()
         else:
             assert self._claim is not None
-            moves.drop(original, self._claim.name, self._has_identity)
+            moves.drop(original, self._claim.name, self._is_original)
         moves.sync_folder(original.folder)
 
     def _done(self) -> None:
@@ -124,12 +124,7 @@ class _Leftover:
             write_reason(self._target, self._row)
 
     def _is_original(self, entry: Entry | None) -> bool:
-        status = _status(entry)
-        return status is not None and self._has_identity(status)
-
-    def _has_identity(self, status: os.stat_result) -> bool:
-        """The same inode in the same state. Its device may have another number since the machine was started anew."""
-        return (status.st_ino, status.st_size, status.st_mtime_ns) == self._row.identity[1:]
+        return entry is not None and entry.exists() and is_meant(entry, self._row)
 
     def _is_copy(self, entry: Entry | None) -> bool:
         """Whether a name stands for what this filing put there: its inode and its content."""
@@ -140,7 +135,8 @@ class _Leftover:
         if row.copy_ino is not None:
             same = (status.st_ino, status.st_size) == (row.copy_ino, row.identity.size)
         else:
-            same = self._has_identity(status) and self._is_beside_source(status)
+            same = (status.st_ino, status.st_size, status.st_mtime_ns) == row.identity[1:]
+            same = same and self._is_beside_source(status)
         return same and row.sha256 in (None, sha256_of(entry))
 
     def _is_beside_source(self, status: os.stat_result) -> bool:

@@ -39,7 +39,7 @@ CREATE TABLE filings (
     detail TEXT
 );
 CREATE INDEX filings_unfinished ON filings (id) WHERE state IN ('intent', 'copied');
-CREATE INDEX filings_identity ON filings (ino, mtime_ns);
+CREATE INDEX filings_identity ON filings (mtime_ns, size);
 CREATE INDEX filings_time ON filings (time);
 CREATE INDEX filings_run ON filings (run, time);
 CREATE INDEX filings_name ON filings (name, time);
@@ -56,7 +56,8 @@ _CHANGING = ("state", "action", "sha256", "destination", "copy_ino")
 _UPDATE = f"UPDATE filings SET {', '.join(f'{column} = :{column}' for column in _CHANGING)} WHERE id = :id"
 _SELECT = f"SELECT id, {', '.join(_COLUMNS)} FROM filings"
 _FILED_BEFORE = """
-SELECT 1 FROM filings WHERE ino = ? AND mtime_ns = ? AND size = ? AND (dev = ? OR source = ?)
+SELECT 1 FROM filings WHERE mtime_ns = :mtime_ns AND size = :size
+    AND ((ino = :ino AND (dev = :dev OR source = :source)) OR (source = :source AND sha256 = :sha256))
     AND (state = 'refused' OR (state = 'done' AND action IN ('copy', 'link'))) LIMIT 1
 """
 
@@ -119,12 +120,20 @@ def unfinished(db: sqlite3.Connection) -> list[Filing]:
     return [_decode(row) for row in rows]
 
 
-def filed_before(db: sqlite3.Connection, identity: Identity, source: Path) -> bool:
+def filed_before(db: sqlite3.Connection, identity: Identity, source: Path, sha256: str | None) -> bool:
     """Whether the file was copied, linked or refused in this state.
 
-    Device numbers may change when the machine starts anew: the same path counts as much as the same device.
+    Device numbers may change when the machine starts anew: the same path counts as much as the same device. On some
+    network file systems inode numbers do so too: the content (if given) under the same path counts as much as they.
     """
-    values = (_signed(identity.ino), identity.mtime_ns, identity.size, _signed(identity.dev), _text(str(source)))
+    values = {
+        "mtime_ns": identity.mtime_ns,
+        "size": identity.size,
+        "ino": _signed(identity.ino),
+        "dev": _signed(identity.dev),
+        "source": _text(str(source)),
+        "sha256": sha256,
+    }
     return db.execute(_FILED_BEFORE, values).fetchone() is not None
 
 
@@ -184,10 +193,10 @@ def _encode(filing: Filing) -> dict[str, Any]:
         "destination": None if filing.destination is None else _text(str(filing.destination)),
         "copy_ino": None if filing.copy_ino is None else _signed(filing.copy_ino),
         "label": filing.label,
-        "confidence": filing.confidence,
+        "confidence": None if filing.confidence is None else float(filing.confidence),
         "model_digest": filing.model_digest,
         "reason": filing.reason,
-        "detail": filing.detail,
+        "detail": None if filing.detail is None else filing.detail.encode(errors="backslashreplace").decode(),
     }
 
 

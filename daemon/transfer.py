@@ -8,6 +8,7 @@ the originals of the copies. An image that fails in one stage is put back to whe
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -74,13 +75,26 @@ def private_name(purpose: str, row: Filing) -> str:
     return f".{purpose}.{row.run}-{row.id}"
 
 
-def check_source(source: Entry, identity: Identity) -> None:
-    """Raise SourceGone or SourceChanged unless the name stands for that very file in that very state."""
+def is_meant(entry: Entry, row: Filing) -> bool:
+    """Whether a name stands for the file that a row is about, in the state of which it speaks. Raises OSError.
+
+    Where inode numbers mean nothing (some network file systems make them up anew at every look), the content decides.
+    Device numbers change when the machine starts anew, so that they are not compared.
+    """
+    status = entry.status()
+    identity = row.identity
+    if not stat.S_ISREG(status.st_mode) or (status.st_size, status.st_mtime_ns) != (identity.size, identity.mtime_ns):
+        return False
+    return status.st_ino == identity.ino or (row.sha256 is not None and copying.sha256_of(entry) == row.sha256)
+
+
+def check_source(source: Entry, row: Filing) -> None:
+    """Raise SourceGone or SourceChanged unless the name stands for the file that was decided on."""
     try:
-        now = Identity.of(source.status())
+        meant = is_meant(source, row)
     except FileNotFoundError as error:
         raise SourceGone(str(error)) from error
-    if now != identity:
+    if not meant:
         raise SourceChanged(f"{source.name!r} is not the file that was looked at")
 
 
@@ -149,7 +163,7 @@ class _Batch:
         row = transfer.row
         if row.state is State.REFUSED:
             return transfer.settle(Status.REFUSED)
-        check_source(transfer.source, row.identity)
+        check_source(transfer.source, row)
         if row.action == "copy":
             return self._copy(transfer)
         try:
@@ -167,11 +181,10 @@ class _Batch:
     def _verify(self, transfer: Transfer) -> None:
         """Take back a file that took the place of the one meant between the last look and the move."""
         with suppress(FileNotFoundError):  # who waits for images to be filed may have taken it by now
-            moved = transfer.target.status()
-            if Identity.of(moved) == transfer.row.identity:
+            if is_meant(transfer.target, transfer.row):
                 return
             linked, transfer.placed = transfer.placed, False
-            if linked and os.path.samestat(moved, transfer.source.status()):
+            if linked and os.path.samestat(transfer.target.status(), transfer.source.status()):
                 transfer.target.unlink()
             else:
                 moves.put_back(transfer.target, transfer.source)
@@ -237,8 +250,7 @@ class _Batch:
                         self._back_out(transfer, Status.RETRY, sentence(transfer.row, error))
 
     def _drop_original(self, transfer: Transfer) -> None:
-        identity = transfer.row.identity
-        moves.drop(transfer.source, transfer.private("claim"), lambda status: Identity.of(status) == identity)
+        moves.drop(transfer.source, transfer.private("claim"), lambda entry: is_meant(entry, transfer.row))
 
     def _finish(self) -> None:
         done = list(_unsettled(self._all))
@@ -270,9 +282,9 @@ class _Batch:
 
     def _take_back(self, transfer: Transfer) -> None:
         row = transfer.row
-        check_source(transfer.source, row.identity)
+        check_source(transfer.source, row)
         inode = row.identity.ino if row.copy_ino is None else row.copy_ino
-        moves.drop(transfer.target, transfer.private("drop"), lambda status: status.st_ino == inode)
+        moves.drop(transfer.target, transfer.private("drop"), lambda entry: entry.status().st_ino == inode)
 
 
 def _unsettled(transfers: Iterable[Transfer]) -> Iterable[Transfer]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from loguru import logger
 
@@ -76,6 +77,13 @@ def test_a_row_comes_back_as_it_was_written(path: Path) -> None:
     assert history(path) == [row]
 
 
+def test_numbers_and_texts_of_other_kinds_are_written_too(path: Path) -> None:
+    Journal(path).write([filing(confidence=np.float32(0.5), detail="\udcff is no text")])
+    (row,) = history(path)
+    assert row.confidence == 0.5
+    assert row.detail == "\\udcff is no text"
+
+
 def test_writing_again_changes_the_row_and_void_takes_it_away(path: Path) -> None:
     journal = Journal(path)
     first, second = filing(1, state=State.INTENT), filing(2, state=State.INTENT)
@@ -133,7 +141,7 @@ def test_every_question_has_an_index(path: Path, filters: dict[str, Any]) -> Non
         asked: list[str] = []
         db.set_trace_callback(asked.append)
         list(rows.history(db, limit=10, **filters))
-        rows.filed_before(db, Identity(1, 2, 3, 4), Path("x"))
+        rows.filed_before(db, Identity(1, 2, 3, 4), Path("x"), "ab")
         rows.unfinished(db)
         db.set_trace_callback(None)
         plans = [str(line) for query in asked for line in db.execute(f"EXPLAIN QUERY PLAN {query}")]

@@ -149,10 +149,10 @@ def test_a_file_is_dropped_only_while_it_is_the_one_meant(tmp_path: Path, folder
     path.write_bytes(b"ours")
     meant = path.stat().st_ino
     entry = Entry(folders[0], "old")
-    assert moves.drop(entry, ".claim", lambda status: status.st_ino == meant)
-    assert not moves.drop(entry, ".claim", lambda status: status.st_ino == meant)
+    assert moves.drop(entry, ".claim", lambda entry: entry.status().st_ino == meant)
+    assert not moves.drop(entry, ".claim", lambda entry: entry.status().st_ino == meant)
     path.write_bytes(b"a new one of the same name")
-    assert not moves.drop(entry, ".claim", lambda status: False)
+    assert not moves.drop(entry, ".claim", lambda _: False)
     assert names(tmp_path / "a") == ["old"]
     assert path.read_bytes() == b"a new one of the same name"
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -316,3 +318,39 @@ def test_a_file_over_the_limit_goes_to_quarantine_across_file_systems(far: Desk)
     assert far.contents() == Counter([b"x" * 100])
     (row,) = read_history(far.journal_path)
     assert row.sha256 is not None, "what is copied is hashed at last"
+
+
+@pytest.mark.parametrize("action", ["move", "copy", "link"])
+@pytest.mark.parametrize("two", [False, True])
+def test_where_inode_numbers_mean_nothing_the_content_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: Action, two: bool
+) -> None:
+    """As on a CIFS mount with noserverino: every look gives another number."""
+    numbers = count(1 << 40)
+    real = os.stat
+
+    def renumbered(*arguments: Any, **more: Any) -> os.stat_result:
+        status = real(*arguments, **more)
+        if not stat.S_ISREG(status.st_mode):
+            return status
+        times = {name: getattr(status, name) for name in ("st_mtime_ns", "st_atime_ns")}
+        return os.stat_result([status.st_mode, next(numbers), *status[2:]], times)
+
+    with far_folder() as far:
+        desk = make_desk(tmp_path, far if two else None)
+        path = desk.put(content=b"first")
+        monkeypatch.setattr(os, "stat", renumbered)
+        assert desk.file_one(path, action=action).status is Status.FILED
+        if action != "move":
+            assert desk.file_one(path, action=action).status is Status.ALREADY
+        path.unlink(missing_ok=True)
+        decision = desk.decide(desk.put(content=b"other"))
+        os.utime(path, ns=(0, decision.source.identity.mtime_ns + 1))
+        (filed,) = desk.file([decision], action=action)
+        assert filed.status is Status.CHANGED
+        path.write_bytes(b"OTHER")
+        os.utime(path, ns=(0, decision.source.identity.mtime_ns))
+        (filed,) = desk.file([decision], action=action)
+        assert filed.status is Status.CHANGED
+        assert list(desk.filed().values()) == [b"first"]
+        monkeypatch.undo()

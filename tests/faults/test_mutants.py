@@ -139,7 +139,7 @@ def test_a_name_is_replaced_after_a_look(near: Desk, tmp_path: Path, monkeypatch
 
 
 def test_the_original_goes_by_its_name(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def by_name(entry: Entry, claim: str, meant: Callable[[os.stat_result], bool]) -> bool:
+    def by_name(entry: Entry, claim: str, meant: Callable[[Entry], bool]) -> bool:
         entry.unlink()
         return True
 
