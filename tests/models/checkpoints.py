@@ -1,0 +1,89 @@
+"""Small checkpoints to read, write, damage and forge; no backbone stands behind them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.checkpoint import Array, Checkpoint, Golden, Head, read
+from models.errors import CheckpointError
+from models.images import Transform
+from models.metadata import Metadata, PartRecord
+from models.registry import Backbone
+from models.samples import sample_pictures
+
+TRANSFORM = Transform(resize=8, crop=8, interpolation="bilinear", mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
+
+
+def record(name: str, width: int, *, fine_tuned: bool = False) -> PartRecord:
+    """The record of a part that nothing is registered for."""
+
+    def module() -> Any:
+        raise AssertionError("no backbone is built here")
+
+    backbone = Backbone(name=name, source="here", digest="d" * 64, transform=TRANSFORM, width=width, module=module)
+    return PartRecord.of(backbone).model_copy(update={"fine_tuned": fine_tuned})
+
+
+def small_checkpoint(**metadata: Any) -> Checkpoint:
+    """Two parts (widths 4 and 2, the second fine-tuned), five outputs grouped into three classes, all of it random."""
+    random = np.random.default_rng(0)
+
+    def values(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+        return random.normal(size=shape).astype(np.float32)
+
+    given: dict[str, Any] = {
+        "mode": "one+two",
+        "parts": [record("one", 4), record("two", 2, fine_tuned=True)],
+        "classes": ["cat", "개", "sea life"],
+        "normalisation": "l2",
+        "temperature": 1.5,
+        "threshold": 0.25,
+        "metrics": {"accuracy": 0.875, "loss": 1e-9},
+        "settings": {"epochs": 3, "rate": 0.1, "augment": True, "note": "β", "seed": None},
+        "data_digest": "e" * 64,
+        "versions": {"torch": "2.13.0"},
+        "created": "2026-01-02T03:04:05+00:00",
+    }
+    head = Head(values(5, 6), values(5), values(6), values(6), np.array([0, 1, 2, 1, 0]))
+    golden = Golden(sample_pictures(2), values(2, 6), values(2, 3))
+    tuned: dict[str, dict[str, Array]] = {
+        "two": {"layer.weight": values(3, 2), "half": values(2).astype(np.float16), "batches": np.array(7)}
+    }
+    return Checkpoint(Metadata(**given | metadata), head, golden, tuned)
+
+
+def split(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """The header and the tensors' bytes of a safetensors file."""
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def join(header: Mapping[str, Any] | bytes, body: bytes) -> bytes:
+    """A safetensors file of that header and body, whether they fit or not."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + body
+
+
+def with_metadata(data: bytes, **changes: object) -> bytes:
+    """The same checkpoint with other metadata."""
+    header, body = split(data)
+    text = header["__metadata__"]
+    text["imagesortd"] = json.dumps(json.loads(text["imagesortd"]) | changes)
+    return join(header, body)
+
+
+def refusal(path: Path, data: bytes) -> str:
+    """The one sentence with which a file of these bytes is refused."""
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError) as raised:
+        read(path)
+    sentence = str(raised.value)
+    assert sentence.startswith(f"the checkpoint {path} is not used: ")
+    assert "\n" not in sentence
+    return sentence.removeprefix(f"the checkpoint {path} is not used: ")

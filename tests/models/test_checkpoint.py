@@ -1,0 +1,342 @@
+"""Checkpoints: what is written comes back, nothing is replaced or half-written, and nothing doubtful is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models import checkpoint as checkpoints
+from models.checkpoint import FILE_NAME, Checkpoint, publish, read, write
+from models.errors import CheckpointError
+from tests.models.checkpoints import join, record, refusal, small_checkpoint, split
+
+
+def arrays(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Every tensor of a checkpoint by some name."""
+    named = {**vars(checkpoint.head), **vars(checkpoint.golden)}
+    for part, state in checkpoint.backbones.items():
+        named |= {f"{part}/{name}": tensor for name, tensor in state.items()}
+    return named
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run" / FILE_NAME
+
+
+@pytest.fixture
+def good(path: Path) -> bytes:
+    """The bytes of a checkpoint that is right in every way, for the tests to spoil."""
+    write(small_checkpoint(), path)
+    return path.read_bytes()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+# --- writing
+
+
+def test_everything_written_comes_back(path: Path) -> None:
+    original = small_checkpoint()
+    digest = write(original, path)
+    back = read(path)
+    assert back.metadata == original.metadata
+    assert back.digest == digest
+    wanted, got = arrays(original), arrays(back)
+    assert set(got) == set(wanted)
+    for name, tensor in wanted.items():
+        assert got[name].dtype == tensor.dtype, name
+        assert got[name].shape == tensor.shape, name
+        np.testing.assert_array_equal(got[name], tensor)
+
+
+def test_the_digest_is_the_files_sha256(path: Path) -> None:
+    digest = write(small_checkpoint(), path)
+    assert subprocess.check_output(["sha256sum", path], text=True).split()[0] == digest
+
+
+def test_a_head_without_groups_and_a_threshold_of_none_come_back(path: Path) -> None:
+    ungrouped = small_checkpoint(classes=list("abcde"), threshold=None)
+    head = dataclasses.replace(ungrouped.head, groups=None)
+    golden = dataclasses.replace(ungrouped.golden, probabilities=np.full((2, 5), 0.2, np.float32))
+    write(dataclasses.replace(ungrouped, head=head, golden=golden), path)
+    back = read(path)
+    assert back.head.groups is None
+    assert back.metadata.threshold is None
+
+
+def test_a_measure_that_is_not_a_number_stays_one(path: Path) -> None:
+    write(small_checkpoint(metrics={"recall of an empty class": math.nan, "worst": math.inf}), path)
+    metrics = read(path).metadata.metrics
+    assert math.isnan(metrics["recall of an empty class"])
+    assert metrics["worst"] == math.inf
+
+
+def test_arrays_that_lie_otherwise_in_memory_are_written_the_same(path: Path) -> None:
+    original = small_checkpoint()
+    transposed = np.asfortranarray(original.head.weight)
+    write(dataclasses.replace(original, head=dataclasses.replace(original.head, weight=transposed)), path)
+    np.testing.assert_array_equal(read(path).head.weight, original.head.weight)
+
+
+def test_the_file_is_for_everybody_to_read_and_nothing_lies_beside_it(path: Path) -> None:
+    write(small_checkpoint(), path)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert names(path.parent) == [FILE_NAME]
+
+
+def test_a_checkpoint_is_never_replaced(path: Path, good: bytes) -> None:
+    with pytest.raises(CheckpointError, match="never replaced"):
+        write(small_checkpoint(temperature=9.0), path)
+    assert path.read_bytes() == good
+    assert names(path.parent) == [FILE_NAME]
+
+
+def test_nor_is_it_replaced_where_there_are_no_hard_links(
+    path: Path, good: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    with pytest.raises(CheckpointError, match="never replaced"):
+        write(small_checkpoint(temperature=9.0), path)
+    assert path.read_bytes() == good
+    other = path.parent.parent / "other" / FILE_NAME
+    write(small_checkpoint(), other)
+    assert names(other.parent) == [FILE_NAME]
+    assert other.read_bytes() == good
+
+
+def test_what_could_not_be_read_is_not_written(path: Path) -> None:
+    fine = small_checkpoint()
+    spoilt = fine.head.weight.copy()
+    spoilt[1, 1] = np.nan
+    for wrong in (
+        dataclasses.replace(fine, head=dataclasses.replace(fine.head, weight=spoilt)),
+        dataclasses.replace(fine, head=dataclasses.replace(fine.head, bias=fine.head.bias.astype(np.float64))),
+        dataclasses.replace(fine, backbones={}),
+        small_checkpoint(settings={"note": "x" * (checkpoints.MAX_HEADER_BYTES)}),
+    ):
+        with pytest.raises(CheckpointError):
+            write(wrong, path)
+        assert not path.parent.exists()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.models.checkpoints import small_checkpoint
+from models import atomic, checkpoint
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if sys.argv[2] == "before the sync":
+    os.fsync = die
+else:
+    atomic._rename_new = die
+checkpoint.write(small_checkpoint(), Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("moment", ["before the sync", "before the rename"])
+def test_a_writer_that_is_killed_leaves_nothing_under_the_name(path: Path, moment: str) -> None:
+    assert subprocess.run([sys.executable, "-c", KILLED, str(path), moment]).returncode == -9
+    assert not path.exists()
+    assert all(name.startswith(f".{FILE_NAME}.") for name in names(path.parent))
+    write(small_checkpoint(), path)
+    read(path)
+
+
+def test_a_file_is_durable_before_it_has_its_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+
+    def noting(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            steps.append(name)
+            return call(*arguments, **options)
+
+        return wrapped
+
+    monkeypatch.setattr(os, "fsync", noting("sync", os.fsync))
+    monkeypatch.setattr(Path, "hardlink_to", noting("name", Path.hardlink_to))
+    monkeypatch.setattr(Path, "rename", noting("name", Path.rename))
+    digest = write(small_checkpoint(), path)
+    assert steps == ["sync", "name", "sync"]
+    publish(path.parent, digest, "")
+    assert steps == ["sync", "name", "sync"] * 2
+
+
+# --- reading what is damaged or hostile
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    for missing in (tmp_path / "no.safetensors", tmp_path / "no" / FILE_NAME):
+        with pytest.raises(CheckpointError, match="there is no checkpoint .*: give an existing file or run folder"):
+            read(missing)
+
+
+def test_a_folder_and_a_pipe_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for each in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(CheckpointError):
+            read(each)
+
+
+@pytest.mark.parametrize("data", [b"", b"1234567", b"\xff" * 8, b"\xff" * 100, b"\x89PNG\r\n\x1a\n" + bytes(64)])
+def test_what_is_no_safetensors_file_is_refused(path: Path, good: bytes, data: bytes) -> None:
+    assert "it is not a safetensors file" in refusal(path, data)
+
+
+def test_a_file_that_was_cut_off_is_refused_wherever_it_was_cut(path: Path, good: bytes) -> None:
+    for length in [*range(0, len(good), 997), len(good) - 1]:
+        refusal(path, good[:length])
+
+
+def test_other_weights_are_no_checkpoint(path: Path, good: bytes) -> None:
+    header, body = split(good)
+    del header["__metadata__"]
+    assert "no checkpoint of this program: make one with python -m trainer fit" in refusal(path, join(header, body))
+
+
+class Evil:
+    """Creates a file when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.target),)
+
+
+def test_a_pickle_under_a_checkpoints_name_is_not_opened(path: Path, good: bytes, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    data = pickle.dumps(Evil(made))
+    refusal(path, data)
+    assert not made.exists()
+    pickle.loads(data)
+    assert made.exists()
+
+
+def test_a_huge_file_is_not_read(path: Path, good: bytes) -> None:
+    with path.open("r+b") as file:
+        file.truncate(checkpoints.MAX_FILE_BYTES + 1)
+    with pytest.raises(CheckpointError, match="2147483649 bytes, more than any real one"):
+        read(path)
+
+
+def test_a_huge_header_is_not_parsed(path: Path, good: bytes) -> None:
+    header, body = split(good)
+    header["__metadata__"]["padding"] = "x" * checkpoints.MAX_HEADER_BYTES
+    assert "larger than any real one" in refusal(path, join(header, body))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[]",
+        b"{}",
+        b'{"a": 1}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"\xff\xfe{}",
+        b"1" * 5000,
+        b'{"a": {"dtype": []}}',
+    ],
+)
+def test_a_strange_header_is_refused(path: Path, good: bytes, header: bytes) -> None:
+    refusal(path, join(header, b""))
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F64", "F8_E4M3", "C64", "BOOL", "nonsense"])
+def test_types_that_no_checkpoint_holds_are_refused(path: Path, good: bytes, dtype: str) -> None:
+    header, body = split(good)
+    header["head.bias"]["dtype"] = dtype
+    assert f"the tensor head.bias is of type {dtype}" in refusal(path, join(header, body))
+
+
+def test_a_declared_size_allocates_nothing(path: Path, good: bytes) -> None:
+    header, body = split(good)
+    header["head.bias"]["shape"] = [1 << 40]
+    header["head.bias"]["data_offsets"] = [0, 1 << 42]
+    refusal(path, join(header, body))
+
+
+def spoil(**changes: Any) -> Checkpoint:
+    """The small checkpoint with other arrays in its head or its golden samples."""
+    fine = small_checkpoint()
+    head = {name: changes.pop(name) for name in list(changes) if hasattr(fine.head, name)}
+    return dataclasses.replace(
+        fine, head=dataclasses.replace(fine.head, **head), golden=dataclasses.replace(fine.golden, **changes)
+    )
+
+
+def f32(*shape: int, fill: float = 0.0) -> Any:
+    return np.full(shape, fill, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (lambda: spoil(weight=f32(5, 7)), r"head.weight is float32\[5, 7\], expected float32\[None, 6\]"),
+        (lambda: spoil(weight=f32(6)), r"head.weight is float32\[6\]"),
+        (lambda: spoil(weight=f32(0, 6), bias=f32(0), groups=np.zeros(0, np.int64)), "head.weight has no outputs"),
+        (lambda: spoil(groups=None), r"head.weight is float32\[5, 6\], expected float32\[3, 6\]"),
+        (lambda: spoil(groups=np.array([0, 1, 2, 3, 0])), "names a class that does not exist"),
+        (lambda: spoil(groups=np.array([0, 1, 2, -1, 0])), "names a class that does not exist"),
+        (lambda: spoil(groups=np.array([0, 1, 2, 0])), r"head.groups is int64\[4\], expected int64\[5\]"),
+        (lambda: spoil(groups=f32(5)), "head.groups is float32"),
+        (lambda: spoil(bias=f32(5).astype(np.float16)), "head.bias is float16"),
+        (lambda: spoil(mean=f32(6, fill=np.nan)), "head.mean holds values that are not numbers"),
+        (lambda: spoil(scale=f32(6, fill=np.inf)), "head.scale holds values that are not numbers"),
+        (lambda: spoil(features=f32(3, 6)), "golden.features"),
+        (lambda: spoil(probabilities=f32(2, 5)), "golden.probabilities"),
+        (lambda: spoil(pictures=np.zeros((2, 64, 64, 3), np.uint8)), "golden.pictures"),
+        (
+            lambda: spoil(pictures=np.zeros((0, 32, 32, 3), np.uint8), features=f32(0, 6), probabilities=f32(0, 3)),
+            "0 golden samples",
+        ),
+        (
+            lambda: spoil(pictures=np.zeros((17, 32, 32, 3), np.uint8), features=f32(17, 6), probabilities=f32(17, 3)),
+            "17 golden samples",
+        ),
+        (lambda: dataclasses.replace(small_checkpoint(), backbones={}), "weights of two are missing"),
+        (lambda: small_checkpoint(parts=[record("one", 4), record("two", 2)]), "weights of two are unannounced"),
+        (
+            lambda: dataclasses.replace(small_checkpoint(), backbones={"two": {"w": f32(2, fill=-np.inf)}}),
+            r"backbone.two.w holds values that are not numbers",
+        ),
+        (
+            lambda: dataclasses.replace(
+                small_checkpoint(), backbones={**small_checkpoint().backbones, "three": {"w": f32(2)}}
+            ),
+            "do not belong there: backbone.three.w",
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused_with_both_sides(
+    path: Path, wrong: Callable[[], Checkpoint], sentence: str
+) -> None:
+    with pytest.raises(CheckpointError, match=sentence):
+        write(wrong(), path)
+
+
+def test_a_missing_and_an_extra_tensor_are_named(path: Path, good: bytes) -> None:
+    header, body = split(good)
+    renamed = {("head.offset" if name == "head.bias" else name): tensor for name, tensor in header.items()}
+    sentence = refusal(path, join(renamed, body))
+    assert "the tensor head.bias is missing; it holds " in sentence
+    assert "head.offset" in sentence

@@ -1,0 +1,161 @@
+"""The metadata of checkpoints: versioned, strict, and with class names that are safe as folders anywhere."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from models.checkpoint import write
+from models.errors import CheckpointError
+from models.metadata import Metadata, PartRecord, check_class_name
+from tests.models.checkpoints import join, record, refusal, small_checkpoint, split, with_metadata
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "some.safetensors"
+
+
+@pytest.fixture
+def good(path: Path) -> bytes:
+    """The bytes of a checkpoint that is right in every way, for the tests to spoil."""
+    write(small_checkpoint(), path)
+    return path.read_bytes()
+
+
+def test_metadata_is_the_same_after_json() -> None:
+    metadata = small_checkpoint().metadata
+    assert Metadata.model_validate_json(metadata.model_dump_json()) == metadata
+
+
+@pytest.mark.parametrize("version", [0, 2, 99, "one", None])
+def test_another_version_says_which_and_what_to_do(path: Path, good: bytes, version: object) -> None:
+    sentence = refusal(path, with_metadata(good, schema_version=version))
+    assert f"its format has version {version} and this program reads 1" in sentence
+    assert "update the program, or fit again" in sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"temperature": 0}, "temperature"),
+        ({"temperature": math.nan}, "temperature"),
+        ({"threshold": 1.5}, "threshold"),
+        ({"threshold": math.nan}, "threshold"),
+        ({"normalisation": "l3"}, "normalisation"),
+        ({"classes": []}, "classes"),
+        ({"classes": "abc"}, "classes"),
+        ({"parts": []}, "parts"),
+        ({"parts": [1]}, "parts.0"),
+        ({"metrics": {"accuracy": "high"}}, "metrics.accuracy"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_wrong_metadata_is_refused_with_its_place(
+    path: Path, good: bytes, changes: dict[str, object], place: str
+) -> None:
+    assert f"its metadata is wrong at {place}: " in refusal(path, with_metadata(good, **changes))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "null", '"schema_version"', "[" * 10_000])
+def test_metadata_that_is_no_object_is_refused(path: Path, good: bytes, text: str) -> None:
+    header, body = split(good)
+    header["__metadata__"]["imagesortd"] = text
+    assert "its metadata is damaged" in refusal(path, join(header, body))
+
+
+@pytest.mark.parametrize("name", ["../../escape", "a/b", "", ".", "a.b", "x" * 65, "a\n"])
+def test_a_parts_name_cannot_lead_anywhere(name: str) -> None:
+    with pytest.raises(ValidationError, match="name"):
+        PartRecord.model_validate(record("one", 4).model_dump() | {"name": name})
+
+
+def test_a_part_is_there_once() -> None:
+    with pytest.raises(ValidationError, match="a part is named twice"):
+        small_checkpoint(parts=[record("one", 4), record("one", 2)])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        ".",
+        "..",
+        "../up",
+        "a/b",
+        "/a",
+        "a\\b",
+        "nul",
+        "con",
+        "CON",
+        "Con.txt",
+        "con .txt",
+        "com1",
+        "LPT9",
+        "a\0b",
+        "a\nb",
+        "\x1b[2J",
+        "a\x7f",
+        "a\x85b",
+        "a\u2028b",
+        " a",
+        "a ",
+        "\u3000a",
+        "a.",
+        ".a",
+        "a:b",
+        "what?",
+        "*",
+        "<a>",
+        'a"b',
+        "a|b",
+        "\ud800",
+        "é" * 128,
+        "x" * 256,
+    ],
+)
+def test_unsafe_class_names_are_refused(name: str) -> None:
+    with pytest.raises(CheckpointError, match="cannot be a folder's name"):
+        check_class_name(name)
+    with pytest.raises(CheckpointError, match="cannot be a folder's name"):
+        small_checkpoint(classes=["cat", "dog", name])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cat",
+        "고양이",
+        "sea life",
+        "café",
+        "a.b",
+        "-x",
+        "x" * 255,
+        "가" * 85,
+        "console",
+        "com10",
+        "👨\u200d👩\u200d👧",
+        "~",
+    ],
+)
+def test_safe_class_names_are_kept(name: str) -> None:
+    assert check_class_name(name) == name
+
+
+def test_class_names_are_composed(path: Path, good: bytes) -> None:
+    apart = unicodedata.normalize("NFD", "고양이")
+    assert apart != "고양이"
+    assert check_class_name(apart) == "고양이"
+    sentence = refusal(path, with_metadata(good, classes=["cat", "dog", apart]))
+    assert "its metadata is wrong at classes: " in sentence
+    assert "NFC" in sentence
+
+
+@pytest.mark.parametrize(("one", "other"), [("cat", "cat"), ("Cat", "cAT"), ("Straße", "STRASSE"), ("Ä", "ä")])
+def test_names_that_differ_in_case_only_are_one_folder(path: Path, good: bytes, one: str, other: str) -> None:
+    assert "are one folder" in refusal(path, with_metadata(good, classes=[one, "dog", other]))
