@@ -18,6 +18,7 @@ import pytest
 
 from models import download, registry
 from models.download import ask
+from models.errors import WeightsUnavailable
 from models.weights import HubFolder, WeightsStore
 
 NOWHERE = "http://127.0.0.1:9"
@@ -94,6 +95,7 @@ HUB = registry.entries()["clip"].weights
 def hub_cache(home: Path, folder: Path) -> Path:
     """A cache of the hub's layout that holds the files of ``folder`` as the model and revision the registry pins."""
     assert isinstance(HUB, HubFolder)
+    assert HUB.revision
     model = home / "hub" / f"models--{HUB.repository.replace('/', '--')}"
     snapshot = model / "snapshots" / HUB.revision
     snapshot.mkdir(parents=True)

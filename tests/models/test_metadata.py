@@ -68,8 +68,8 @@ def test_metadata_that_is_no_object_is_refused(path: Path, good: bytes, text: st
     assert "its metadata is damaged" in refusal(path, join(header, body))
 
 
-@pytest.mark.parametrize("name", ["../../escape", "a/b", "", ".", "a.b", "x" * 65, "a\n"])
-def test_a_parts_name_cannot_lead_anywhere(name: str) -> None:
+@pytest.mark.parametrize("name", ["", "a:b", "a b", "x" * 129, "a\n", "a\0", "\x1b[2J", "..\\a"])
+def test_a_parts_name_is_plain(name: str) -> None:
     with pytest.raises(ValidationError, match="name"):
         PartRecord.model_validate(record("one", 4).model_dump() | {"name": name})
 
