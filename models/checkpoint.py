@@ -59,7 +59,7 @@ MAX_GOLDEN = 16
 _DTYPES = ("F32", "F16", "I64", "U8")
 
 _METADATA_KEY = "imagesortd"
-_BACKBONE_PREFIX = "backbone."
+_BACKBONE_PREFIX = "backbone:"
 
 
 Array = npt.NDArray[Any]
@@ -233,7 +233,7 @@ def _take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, 
     )
     backbones: dict[str, dict[str, Array]] = {}
     for part in metadata.parts:
-        prefix = f"{_BACKBONE_PREFIX}{part.name}."
+        prefix = f"{_BACKBONE_PREFIX}{part.name}:"
         held = {name.removeprefix(prefix): left.pop(name) for name in list(left) if name.startswith(prefix)}
         if bool(held) != part.fine_tuned:
             raise CheckpointError(f"the fine-tuned weights of {part.name} are {'unannounced' if held else 'missing'}")
@@ -271,7 +271,7 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
     if head.groups is not None:
         tensors["head.groups"] = head.groups
     for part, state in checkpoint.backbones.items():
-        tensors |= {f"{_BACKBONE_PREFIX}{part}.{name}": tensor for name, tensor in state.items()}
+        tensors |= {f"{_BACKBONE_PREFIX}{part}:{name}": tensor for name, tensor in state.items()}
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     data = save(contiguous, {_METADATA_KEY: checkpoint.metadata.model_dump_json()})
     digest = _parse(data).digest

@@ -37,7 +37,7 @@ class TransformRecord(Strict):
 class PartRecord(Strict):
     """One backbone of the mode: which weights made these features, seen through which transform."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")  # it becomes part of file names and of tensor names
+    name: str = Field(pattern=r"^[A-Za-z0-9_./-]{1,128}$")  # it becomes part of tensor names
     source: str
     digest: str
     transform: TransformRecord

@@ -86,7 +86,17 @@ class Composition:
     parts: tuple[str, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Backbones without number, whose names begin alike; ``entry`` makes the entry of one when it is asked for."""
+
+    prefix: str
+    description: str
+    entry: Callable[[str], Entry]
+
+
 _entries: dict[str, Entry] = {}
+_families: dict[str, Family] = {}
 _compositions: dict[str, Composition] = {}
 _plugins: dict[str, str] = {}
 
@@ -112,6 +122,17 @@ def register_backbone(
     return register
 
 
+def register_family(prefix: str, *, description: str) -> Callable[[Callable[[str], Entry]], Callable[[str], Entry]]:
+    """Register the decorated function, which makes the `Entry` of any name that begins with ``prefix``."""
+
+    def register(entry: Callable[[str], Entry]) -> Callable[[str], Entry]:
+        _claim(prefix)
+        _families[prefix] = Family(prefix=prefix, description=description, entry=entry)
+        return entry
+
+    return register
+
+
 def register_composition(name: str, parts: Sequence[str], *, description: str) -> None:
     """Give a combination of registered backbones a name of its own."""
     _claim(name)
@@ -119,7 +140,7 @@ def register_composition(name: str, parts: Sequence[str], *, description: str) -
 
 
 def _claim(name: str) -> None:
-    if name in _entries or name in _compositions:
+    if name in _entries or name in _compositions or name in _families:
         raise BackboneError(f"two backbones are registered as {name!r}: remove one of them")
 
 
@@ -165,7 +186,7 @@ def _load_plugin(name: str) -> str:
     point = _installed_plugins().get(name)
     if point is None:
         return "it is allowed but not installed: install its package, or take its name out"
-    entries_before, compositions_before = dict(_entries), dict(_compositions)
+    entries_before, compositions_before, families_before = dict(_entries), dict(_compositions), dict(_families)
     try:
         point.load()
     except Exception as error:  # a plug-in is somebody else's code: it may fail in any way
@@ -173,6 +194,8 @@ def _load_plugin(name: str) -> str:
         _entries.update(entries_before)
         _compositions.clear()
         _compositions.update(compositions_before)
+        _families.clear()
+        _families.update(families_before)
         return f"it cannot be used: {type(error).__name__}: {error}"
     return ""
 
@@ -189,6 +212,26 @@ def compositions() -> dict[str, Composition]:
     return dict(sorted(_compositions.items()))
 
 
+def families() -> dict[str, Family]:
+    """Every family of backbones by the beginning of its names."""
+    _scan()
+    return dict(sorted(_families.items()))
+
+
+def entry(name: str) -> Entry:
+    """What the registry knows of one backbone. Raises `BackboneError` for an unknown name."""
+    _scan()
+    if name in _entries:
+        return _entries[name]
+    if (family := _family_of(name)) is not None:
+        return family.entry(name)
+    raise _unknown(name, _entries)
+
+
+def _family_of(name: str) -> Family | None:
+    return next((family for prefix, family in _families.items() if name.startswith(prefix)), None)
+
+
 def parts_of(mode: str) -> tuple[str, ...]:
     """The backbones a mode stands for: ``hybrid`` and any ``a+b`` are several. Raises `BackboneError`."""
     _scan()
@@ -196,7 +239,7 @@ def parts_of(mode: str) -> tuple[str, ...]:
     for name in mode.split("+"):
         if name in _compositions:
             parts += _compositions[name].parts
-        elif name in _entries:
+        elif name in _entries or _family_of(name) is not None:
             parts.append(name)
         else:
             raise _unknown(name, [*_entries, *_compositions])
@@ -210,9 +253,7 @@ def locate(name: str, weights: str | None, store: WeightsStore) -> Backbone:
 
     Raises `BackboneError` for an unknown name and `WeightsUnavailable` when the weights are not to be had.
     """
-    found = entries().get(name)
-    if found is None:
-        raise _unknown(name, entries())
+    found = entry(name)
     return found.build(found.weights.locate(weights, store))
 
 

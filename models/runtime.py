@@ -151,7 +151,10 @@ def _cached(graph: Path, threads: int) -> OnnxEngine | None:
 def graph_path(backbone: Backbone, store: WeightsStore) -> Path:
     """Where the graph of these weights, seen through this transform, is cached."""
     key = json.dumps([GRAPH_VERSION, backbone.name, backbone.digest, backbone.transform.fingerprint])
-    return store.folder("graphs") / f"{backbone.name}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.onnx"
+    return (
+        store.folder("graphs")
+        / f"{backbone.name.replace('/', '-')}-{hashlib.sha256(key.encode()).hexdigest()[:24]}.onnx"
+    )
 
 
 def _export(backbone: Backbone, graph: Path) -> str | None:
@@ -197,7 +200,7 @@ def tuned_backbone(backbone: Backbone, tensors: Mapping[str, npt.NDArray[Any]], 
 
     data = save({name: np.asarray(tensors[name], order="C") for name in sorted(tensors)})
     digest = hashlib.sha256(data).hexdigest()
-    path = store.folder("tuned") / f"{backbone.name}-{digest[:24]}.safetensors"
+    path = store.folder("tuned") / f"{backbone.name.replace('/', '-')}-{digest[:24]}.safetensors"
     if not path.is_file():
         with store.locked(f"{path.stem}.write"), atomic_file(path) as file:
             file.write(data)

@@ -21,6 +21,8 @@ from typing import Protocol
 from .download import TIMEOUT_S, ask, download
 from .errors import UserError, WeightsUnavailable
 
+#: No sha256 begins like this.
+_NO_PICKLE = "no pickle"
 _HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
@@ -202,23 +204,27 @@ class HubFolder:
 
     name: str
     repository: str
-    revision: str
+    revision: str | None
+    required: tuple[str, ...] = ("config.json", "preprocessor_config.json")
+    file_alone: bool = False  # a weights file without its folder is enough, too
 
     @property
     def label(self) -> str:
-        return f"hub {self.repository}@{self.revision[:8]}"
+        return f"hub {self.repository}" + (f"@{self.revision[:8]}" if self.revision else "")
 
     def here(self, store: WeightsStore) -> bool:  # noqa: ARG002 - the hub's library keeps a cache of its own
         return self._cached(self.repository, self.revision) is not None
 
     def locate(self, given: str | None, store: WeightsStore) -> Weights:
         if given is not None and (folder := Path(given).expanduser()).is_dir():
-            return _local_folder(folder)
-        repository, _, revision = (given or f"{self.repository}@{self.revision}").partition("@")
+            return _local_folder(folder, self.required)
+        if given is not None and self.file_alone and folder.is_file():
+            return _local_file(given, store, _NO_PICKLE)
+        repository, _, revision = (given or f"{self.repository}@{self.revision or ''}").partition("@")
         if repository.startswith((".", "/", "~")) or repository.count("/") != 1:
             raise WeightsUnavailable(f"there is no folder {given} with weights for {self.name}: give an existing one")
         folder = self._cached(repository, revision or None) or self._fetch(repository, revision or None, store)
-        found = _local_folder(folder)
+        found = _local_folder(folder, self.required)
         return Weights(found.path, found.digest, f"{repository}@{folder.name}")
 
     def _cached(self, repository: str, revision: str | None) -> Path | None:
@@ -281,14 +287,14 @@ def _local_file(given: str, store: WeightsStore, sha256_prefix: str) -> Weights:
     return Weights(done.path, digest, str(path))
 
 
-def _local_folder(folder: Path) -> Weights:
+def _local_folder(folder: Path, required: tuple[str, ...]) -> Weights:
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise WeightsUnavailable(f"{folder} has no .safetensors file: weights in other formats are not opened")
     for file in files:
         _check_safetensors(file)
     digest = hashlib.sha256()
-    for file in [*files, folder / "config.json", folder / "preprocessor_config.json"]:
+    for file in [*files, *(folder / name for name in required)]:
         if not file.is_file():
             raise WeightsUnavailable(f"{folder} has no {file.name}: it must be a model folder in the hub's layout")
         digest.update(file_digest(file).encode())
@@ -339,8 +345,8 @@ def _convert(pickle: Path, sha256_prefix: str, stem: str, store: WeightsStore) -
     return done
 
 
-def run_child(module: str, *arguments: str) -> None:
-    """Run one of our modules in a child process; what it has to say when it fails becomes a `WeightsUnavailable`."""
+def run_child(module: str, *arguments: str) -> str:
+    """What one of our modules prints, run in a child process; its complaint becomes a `WeightsUnavailable`."""
     root = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
@@ -355,6 +361,7 @@ def run_child(module: str, *arguments: str) -> None:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         said = done.returncode == UserError.exit_code
         raise WeightsUnavailable(lines[-1] if said else f"{module} failed: {lines[-1]}")
+    return done.stdout
 
 
 def _reason(error: BaseException) -> str:

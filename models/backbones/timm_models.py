@@ -1,0 +1,66 @@
+"""Any model of timm as a backbone: ``timm/<name>``, with weights from a local file, a folder or the hub.
+
+timm: Wightman, https://github.com/huggingface/pytorch-image-models.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ..errors import WeightsUnavailable
+from ..images import Transform
+from ..registry import Backbone, Entry, register_family
+from ..weights import HubFolder, Weights, run_child
+
+if TYPE_CHECKING:
+    import torch
+
+PREFIX = "timm/"
+
+
+@register_family(PREFIX, description="any timm model by its name, such as timm/mobilenetv4_conv_small.e2400_r224_in1k")
+@cache
+def timm_model(name: str) -> Entry:
+    """The entry of one timm model. A child process asks timm for its width and transform, since timm means torch."""
+    card = json.loads(run_child("models.timm_card", name.removeprefix(PREFIX)))
+    shape = card["transform"]
+    transform = Transform(**shape | {"mean": tuple(shape["mean"]), "std": tuple(shape["std"])})
+
+    def build(weights: Weights) -> Backbone:
+        return Backbone(
+            name=name,
+            source=weights.source,
+            digest=weights.digest,
+            transform=transform,
+            width=card["width"],
+            module=lambda: _module(name.removeprefix(PREFIX), weights),
+        )
+
+    return Entry(
+        name=name,
+        description=card["description"],
+        transform=transform,
+        width=card["width"],
+        weights=HubFolder(name=name, repository=name, revision=None, required=("config.json",), file_alone=True),
+        licence=card["licence"],
+        build=build,
+    )
+
+
+def _module(name: str, weights: Weights) -> torch.nn.Module:
+    from ..compat import import_torchvision
+
+    import_torchvision()
+    import timm
+    from safetensors.torch import load_file
+
+    model: torch.nn.Module = timm.create_model(name, pretrained=False)
+    file = weights.path / "model.safetensors" if weights.path.is_dir() else weights.path
+    try:
+        model.load_state_dict(load_file(file))
+    except (OSError, RuntimeError) as error:
+        raise WeightsUnavailable(f"{file} does not hold timm's {name}: give another file") from error
+    model.reset_classifier(0)  # type: ignore[operator]
+    return model.eval()
