@@ -1,68 +1,99 @@
-"""``python -m models list``: the backbones of the registry."""
+"""``python -m models list | info NAME | pull NAME``: the backbones of the registry and their weights."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from . import registry
 from .commandline import Parser, run
+from .errors import UserError
+from .registry import Entry
 from .weights import WeightsStore
 
 
 def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
-    parser = Parser(prog="python -m models", description="The backbones that images can be looked at with.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    listing = commands.add_parser(
-        "list", help="every backbone: what it is, where its weights come from, if they are here"
-    )
-    listing.add_argument("--json", action="store_true", help="print JSON")
-    listing.add_argument("--cache-dir", type=Path, help="where weights are kept (default: ~/.cache/imagesortd)")
-    options = parser.parse_args(arguments)
-    rows = _rows(WeightsStore(options.cache_dir))
-    if options.json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
-    else:
-        _print_table(rows)
+    options = _parser().parse_args(arguments)
+    if options.plugin:
+        registry.allow(options.plugin)
+    store = WeightsStore(getattr(options, "to", None) or options.cache_dir)
+    command = {"list": _list, "info": _info, "pull": _pull}[options.command]
+    command(options, store)
     return 0
 
 
-def _rows(store: WeightsStore) -> list[dict[str, object]]:
+def _parser() -> Parser:
+    parser = Parser(prog="python -m models", description="The backbones that images can be looked at with.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    listing = commands.add_parser("list", help="every backbone, and whether its weights are here")
+    info = commands.add_parser("info", help="everything about one backbone or mode")
+    pull = commands.add_parser("pull", help="fetch the weights of a backbone or mode ahead of their use")
+    for command in (info, pull):
+        command.add_argument("name", metavar="NAME", help="such as clip, hybrid, mobilenet+clip, timm/<model>")
+    for command in (listing, info):
+        command.add_argument("--json", action="store_true", help="print JSON")
+    pull.add_argument(
+        "--to", type=Path, metavar="DIR", help="fetch into this folder: the --cache-dir of a machine without a network"
+    )
+    pull.add_argument("--clip-model", metavar="ID", help="another CLIP or SigLIP model of the hub")
+    for command in (listing, info, pull):
+        command.add_argument("--plugin", action="append", metavar="NAME", help="an installed plug-in to allow")
+        command.add_argument("--cache-dir", type=Path, metavar="DIR", help="where weights are kept")
+    return parser
+
+
+def _list(options: argparse.Namespace, store: WeightsStore) -> None:
     entries = registry.entries()
-    here = {name: entry.weights.here(store) for name, entry in entries.items()}
-    rows: list[dict[str, object]] = [
-        {
-            "name": name,
-            "parts": [name],
-            "features": entry.width,
-            "input": entry.transform.crop,
-            "weights": entry.weights.label,
-            "licence": entry.licence,
-            "here": here[name],
-            "description": entry.description,
-        }
-        for name, entry in entries.items()
+    rows = [_row(entry, store) for entry in entries.values()]
+    here = {row["name"]: row["here"] for row in rows}
+    rows += [
+        _composed(name, [entries[part] for part in composition.parts], composition.description, here)
+        for name, composition in registry.compositions().items()
     ]
-    for name, composition in registry.compositions().items():
-        parts = [entries[part] for part in composition.parts]
-        rows.append(
-            {
-                "name": name,
-                "parts": list(composition.parts),
-                "features": sum(part.width for part in parts),
-                "input": max(part.transform.crop for part in parts),
-                "weights": " and ".join(f"those of {part.name}" for part in parts),
-                "licence": ", ".join(dict.fromkeys(part.licence for part in parts)),
-                "here": all(here[part.name] for part in parts),
-                "description": composition.description,
-            }
-        )
-    return sorted(rows, key=lambda row: str(row["name"]))
+    rows.sort(key=lambda row: str(row["name"]))
+    families = {f"{prefix}<name>": family.description for prefix, family in registry.families().items()}
+    if options.json:
+        _print_json({"backbones": rows, "families": families, "plugins": registry.plugins()})
+        return
+    _print_table(rows)
+    for name, description in families.items():
+        print(f"{name}: {description}")
+    for name, trouble in registry.plugins().items():
+        print(f"plug-in {name}: {trouble or 'in use'}")
 
 
-def _print_table(rows: list[dict[str, object]]) -> None:
+def _row(entry: Entry, store: WeightsStore) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "parts": [entry.name],
+        "features": entry.width,
+        "input": entry.transform.crop,
+        "weights": entry.weights.label,
+        "licence": entry.licence,
+        "here": entry.weights.here(store),
+        "description": entry.description,
+    }
+
+
+def _composed(name: str, parts: Sequence[Entry], description: str, here: dict[str, bool]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "parts": [part.name for part in parts],
+        "features": sum(part.width for part in parts),
+        "input": max(part.transform.crop for part in parts),
+        "weights": " and ".join(f"those of {part.name}" for part in parts),
+        "licence": ", ".join(dict.fromkeys(part.licence for part in parts)),
+        "here": all(here[part.name] for part in parts),
+        "description": description,
+    }
+
+
+def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     header = ["name", "features", "input", "weights", "licence", "here", "description"]
     cells = [
         [("yes" if row[key] else "to fetch") if key == "here" else str(row[key]) for key in header] for row in rows
@@ -70,6 +101,43 @@ def _print_table(rows: list[dict[str, object]]) -> None:
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
     for line in [header, *cells]:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _info(options: argparse.Namespace, store: WeightsStore) -> None:
+    found = []
+    for name in registry.parts_of(options.name):
+        entry = registry.entry(name)
+        shape = entry.transform
+        how = f"squeezed to {shape.crop} x {shape.crop}"
+        if not shape.stretch:
+            how = f"shorter side to {shape.resize}, centre {shape.crop} x {shape.crop}"
+        found.append(
+            _row(entry, store)
+            | {"transform": f"{how}, {shape.interpolation}", "mean": shape.mean, "std": shape.std}
+            | {"fingerprint": shape.fingerprint}
+        )
+    if options.json:
+        _print_json(found)
+        return
+    for row in found:
+        for key, value in row.items():
+            print(f"{key:12} {', '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}")
+        print()
+
+
+def _pull(options: argparse.Namespace, store: WeightsStore) -> None:
+    names = registry.parts_of(options.name)
+    if options.clip_model and "clip" not in names:
+        raise UserError(f"--clip-model is given, but {options.name} does not use clip: leave it out")
+    for name in names:
+        entry = registry.entry(name)
+        print(f"{name}: {entry.weights.label}, licence {entry.licence}", file=sys.stderr)
+        weights = entry.weights.locate(options.clip_model if name == "clip" else None, store)
+        print(f"{name}: {weights.path} (sha256 {weights.digest})")
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -179,10 +179,7 @@ class TorchvisionPickle:
         return Weights(done.path, done.digest, self.label)
 
     def _download(self, store: WeightsStore) -> Path:
-        how = (
-            f"put {self._file} into {store.root / 'downloads'}, "
-            f"or name a local file with --weights {self.name}=FILE.safetensors"
-        )
+        how = _how_to_get(self.name, f"put {self._file} into {store.root / 'downloads'}", "FILE.safetensors")
         if store.offline:
             raise WeightsUnavailable(
                 f"the weights of {self.name} ({self._file}) are not on this machine and it is set to offline: {how}"
@@ -212,8 +209,8 @@ class HubFolder:
     def label(self) -> str:
         return f"hub {self.repository}" + (f"@{self.revision[:8]}" if self.revision else "")
 
-    def here(self, store: WeightsStore) -> bool:  # noqa: ARG002 - the hub's library keeps a cache of its own
-        return self._cached(self.repository, self.revision) is not None
+    def here(self, store: WeightsStore) -> bool:
+        return self._cached(self.repository, self.revision, store) is not None
 
     def locate(self, given: str | None, store: WeightsStore) -> Weights:
         if given is not None and (folder := Path(given).expanduser()).is_dir():
@@ -223,22 +220,23 @@ class HubFolder:
         repository, _, revision = (given or f"{self.repository}@{self.revision or ''}").partition("@")
         if repository.startswith((".", "/", "~")) or repository.count("/") != 1:
             raise WeightsUnavailable(f"there is no folder {given} with weights for {self.name}: give an existing one")
-        folder = self._cached(repository, revision or None) or self._fetch(repository, revision or None, store)
+        folder = self._cached(repository, revision or None, store) or self._fetch(repository, revision or None, store)
         found = _local_folder(folder, self.required)
         return Weights(found.path, found.digest, f"{repository}@{folder.name}")
 
-    def _cached(self, repository: str, revision: str | None) -> Path | None:
-        try:
-            folder = self._snapshot(repository, revision, local_only=True)
-        except Exception:  # whatever the hub's library raises here means: not cached
-            return None
-        return folder if any(folder.glob("*.safetensors")) else None
+    def _cached(self, repository: str, revision: str | None, store: WeightsStore) -> Path | None:
+        """The repository in our cache, or in the one that all programs of this user share."""
+        for cache in (store.root / "hub", None):
+            try:
+                folder = self._snapshot(repository, revision, cache, local_only=True)
+            except Exception:  # whatever the hub's library raises here means: not cached
+                continue
+            if any(folder.glob("*.safetensors")):
+                return folder
+        return None
 
     def _fetch(self, repository: str, revision: str | None, store: WeightsStore) -> Path:
-        how = (
-            f"fetch it on a machine with a network and copy its folder here (--weights {self.name}=FOLDER), "
-            "or point HF_HOME at a cache that has it"
-        )
+        how = _how_to_get(self.name, "point HF_HOME at a cache that has it", "FOLDER")
         if store.offline:
             raise WeightsUnavailable(
                 f"the weights of {self.name} ({repository}) are not on this machine and it is set to offline: {how}"
@@ -247,7 +245,7 @@ class HubFolder:
 
         try:
             ask(constants.ENDPOINT)  # the hub's library would try six times, each without a time limit
-            return self._snapshot(repository, revision, local_only=False)
+            return self._snapshot(repository, revision, store.folder("hub"), local_only=False)
         except Exception as error:  # the hub's library raises many kinds; each means that it was not fetched
             raise WeightsUnavailable(
                 f"the weights of {self.name} ({repository}) are not on this machine "
@@ -255,18 +253,26 @@ class HubFolder:
             ) from error
 
     @staticmethod
-    def _snapshot(repository: str, revision: str | None, *, local_only: bool) -> Path:
+    def _snapshot(repository: str, revision: str | None, cache: Path | None, *, local_only: bool) -> Path:
         from huggingface_hub import snapshot_download
 
         return Path(
             snapshot_download(
                 repository,
                 revision=revision,
+                cache_dir=cache,
                 allow_patterns=_HUB_FILES,
                 etag_timeout=TIMEOUT_S,
                 local_files_only=local_only,
             )
         )
+
+
+def _how_to_get(name: str, place: str, kind: str) -> str:
+    return (
+        f"run python -m models pull {name} --to DIR where there is a network and use --cache-dir DIR here, "
+        f"or {place}, or name local weights with --weights {name}={kind}"
+    )
 
 
 def _local_file(given: str, store: WeightsStore, sha256_prefix: str) -> Weights:

@@ -190,7 +190,7 @@ def test_listing_names_every_backbone_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    rows = {row["name"]: row for row in json.loads(done.stdout)}
+    rows = {row["name"]: row for row in json.loads(done.stdout)["backbones"]}
     assert {"mobilenet", "clip", "hybrid", "efficientnet_lite0"} <= set(rows)
     assert rows["efficientnet_lite0"]["here"] is True
     assert rows["clip"]["here"] is False
