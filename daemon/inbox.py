@@ -64,6 +64,7 @@ class Inbox:
         self._walk: _Names | None = None
         self._walk_again = False
         self._walk_cost = 0.0
+        self._step_begun = 0.0
         self._arrivals: dict[str, None] = {}
         self._arrivals_walk: _Names | None = None
         self._turn = 0
@@ -114,8 +115,8 @@ class Inbox:
 
     def step(self, names: int, room: int) -> list[tuple[str, Signature]]:
         """Go on with the walks for ``names`` names: at most ``room`` candidates that were not dealt with yet."""
-        begun = self._clock()
-        if self.missing is None and self._walk is None and begun >= self.next_walk:
+        self._step_begun = self._clock()
+        if self.missing is None and self._walk is None and self._step_begun >= self.next_walk:
             self._begin()
         found: list[tuple[str, Signature]] = []
         while names > 0 and len(found) < room and self.walking:
@@ -126,7 +127,7 @@ class Inbox:
             signature = self._signature_of(entry)
             if signature is not None and not self.handled.meet(entry.path, signature):
                 found.append((entry.path, signature))
-        self._walk_cost += self._clock() - begun
+        self._walk_cost += self._clock() - self._step_begun
         return found
 
     def signature(self, path: str) -> Signature | None:
@@ -198,8 +199,8 @@ class Inbox:
         if self._source is not None and self.polled is None:
             self._source.sweep(self.path, self._turn)
         pause = self._pace.rescan if self.polled is None else self._pace.poll
-        pause = self._walk_cost if self._walk_again else max(pause, _SHARE * self._walk_cost)
-        self.next_walk = now + pause
+        cost = self._walk_cost + now - self._step_begun
+        self.next_walk = now + (cost if self._walk_again else max(pause, _SHARE * cost))
 
     def _next_name(self) -> os.DirEntry[str] | None:
         """One name further; folders that have just arrived come before the great walk."""

@@ -92,7 +92,8 @@ def test_other_names_and_leaving_files_give_no_hint(inbox: Path, source: Source)
     for name in ("notes.txt", ".hidden.jpg", "a.jpg.part", ".imagesortd"):
         (inbox / name).touch()
     (inbox / ".rsync-partial").mkdir()
-    (inbox / "a.jpg").touch()
+    (inbox.parent / "a.jpg").touch()
+    (inbox.parent / "a.jpg").rename(inbox / "a.jpg")
     source.gather(inbox / "a.jpg")
     (inbox / "a.jpg").read_bytes()
     (inbox / "a.jpg").rename(inbox.parent / "filed.jpg")
@@ -178,6 +179,16 @@ def test_a_folder_watched_twice_hints_once_and_by_its_newer_place(inbox: Path, s
     hints = source.gather(inbox / "new" / "a.jpg")
     assert str(inbox / "old" / "a.jpg") not in hints.paths
     assert len(source) == 2
+
+
+def test_a_folder_whose_identity_changed_is_known_by_the_newer_one(inbox: Path, source: Source) -> None:
+    """Some stacked file systems change the numbers of a folder under the same watch."""
+    stat = inbox.stat()
+    source.arm(str(inbox), (stat.st_dev + 1, stat.st_ino), owner=OWNER, turn=1)
+    assert len(source) == 1
+    assert not source.watches(inbox)
+    (inbox / "made").mkdir()
+    assert finish(inbox, source) == {"made": Kind.FOLDER}
 
 
 def test_a_deleted_folder_is_watched_no_more(inbox: Path, source: Source) -> None:

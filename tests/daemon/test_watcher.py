@@ -238,6 +238,8 @@ def test_a_file_that_stays_is_offered_again_only_when_it_has_changed(root: Path,
     assert desk.collect(1) == [path]
     desk.watcher.done(path)
     desk.nothing()
+    path.open("ab").close()  # an event, but no change
+    desk.nothing()
     path.write_bytes(b"xx")
     assert desk.collect(1) == [path]
     desk.watcher.done(path)
@@ -571,6 +573,10 @@ def test_wake_ends_the_wait(root: Path, desks: Callable[..., Desk]) -> None:
     timer.start()
     assert desk.watcher.ready(NEVER, 1) == []
     timer.join()
+    timer = threading.Timer(0.02, put, [root / "a.jpg"])
+    timer.start()
+    assert desk.watcher.ready(NEVER, 1) == [root / "a.jpg"]
+    timer.join()
 
 
 def test_wake_is_safe_in_a_signal_handler(root: Path, desks: Callable[..., Desk]) -> None:
@@ -587,6 +593,21 @@ def test_wake_is_safe_in_a_signal_handler(root: Path, desks: Callable[..., Desk]
         timer.join()
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_full_store_is_waited_out_at_rest(root: Path, desks: Callable[..., Desk]) -> None:
+    reads = 0
+
+    def clock() -> float:
+        nonlocal reads
+        reads += 1
+        return time.monotonic()
+
+    for number in range(5):
+        put(root / f"{number}.jpg")
+    desk = desks(root, backlog=2, settle_seconds=NEVER, clock=clock)
+    desk.nothing(0.2)
+    assert reads < 1000
 
 
 def test_an_event_ends_the_wait(root: Path, desks: Callable[..., Desk]) -> None:
