@@ -1,0 +1,212 @@
+"""Writers, renamers, deleters, faults, crashes and restarts in any order: no image is lost, doubled or changed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from daemon import moves, rows
+from daemon.filing import Status
+from daemon.replay import replay
+from tests.filing_desk import far_folder, images, make_desk
+
+NAMES = st.sampled_from(["cat.jpg", "dog.jpg", "cat_2.jpg", os.fsdecode(b"\xff.jpg"), "x" * 251 + ".jpg"])
+FOLDERS = st.sampled_from(["cat", "dog", "quarantine/corrupt"])
+#: Every call through which filing changes something.
+SEAMS = [
+    *((os, name) for name in ("open", "write", "fsync", "rename", "unlink", "utime")),
+    *((moves, name) for name in ("rename_noreplace", "link")),
+]
+JOURNAL = (rows, "_write_one")
+CODES = st.sampled_from([errno.EIO, errno.ENOSPC, errno.EMFILE, errno.EINVAL])
+
+
+class Crash(BaseException):
+    """The program is gone, without a chance to clean up."""
+
+
+class Faults:
+    """Makes the ``at``-th call through a seam raise."""
+
+    def __init__(self, at: int, error: Callable[[], BaseException]) -> None:
+        self._left = at
+        self._error = error
+        self._seams = [*SEAMS, JOURNAL] if error is Crash else SEAMS
+        self._stack = ExitStack()
+
+    def __enter__(self) -> None:
+        patch = self._stack.enter_context(pytest.MonkeyPatch.context())
+        for module, name in self._seams:
+            patch.setattr(module, name, self._wrapped(getattr(module, name)))
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _wrapped(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **more: Any) -> Any:
+            self._left -= 1
+            if self._left == 0:
+                raise self._error()
+            return real(*arguments, **more)
+
+        return call
+
+
+class Machine(RuleBasedStateMachine):
+    """``expected`` holds the bytes of every image that people have put in and not taken out again."""
+
+    @initialize(two=st.booleans())
+    def begin(self, two: bool) -> None:
+        self._stack = ExitStack()
+        near = self._stack.enter_context(far_folder())
+        far = Path(tempfile.mkdtemp()) if two else None
+        if far is not None:
+            self._stack.callback(shutil.rmtree, far)
+        self.desk = make_desk(near, far)
+        self.expected: Counter[bytes] = Counter()
+        self.crashed = False
+        self._contents = (b"image %d" % number for number in count())
+
+    def teardown(self) -> None:
+        if hasattr(self, "_stack"):
+            self._stack.close()
+
+    @rule(names=st.lists(NAMES, min_size=1))
+    def write(self, names: list[str]) -> None:
+        for name in names:
+            path = self.desk.inbox / name
+            if path.exists():
+                if self.crashed:
+                    continue  # its copy may be filed already: then both the old and the new state are kept
+                self.expected[path.read_bytes()] -= 1
+            content = next(self._contents)
+            self.desk.put(name, content)
+            self.expected[content] += 1
+
+    @rule(name=NAMES)
+    def write_the_same_again(self, name: str) -> None:
+        path = self.desk.inbox / name
+        if not path.exists():
+            self.desk.put(name, b"always the same")
+            self.expected[b"always the same"] += 1
+
+    @rule(old=NAMES, new=NAMES)
+    def rename(self, old: str, new: str) -> None:
+        old_path, new_path = self.desk.inbox / old, self.desk.inbox / new
+        if old_path.exists() and not new_path.exists():
+            old_path.rename(new_path)
+
+    @precondition(lambda self: not self.crashed)
+    @rule(name=NAMES)
+    def delete(self, name: str) -> None:
+        path = self.desk.inbox / name
+        if path.exists():
+            self.expected[path.read_bytes()] -= 1
+            path.unlink()
+
+    @rule(name=NAMES, folder=FOLDERS)
+    def somebody_puts_a_file_into_a_class_folder(self, name: str, folder: str) -> None:
+        path = self.desk.output / folder / name
+        if path.parent.is_dir() and not path.exists():
+            path.write_bytes(b"always the same")
+            self.expected[b"always the same"] += 1
+
+    @precondition(lambda self: not self.crashed)
+    @rule(folder=FOLDERS)
+    def file(self, folder: str) -> None:
+        assert self._file(folder) <= {Status.FILED}
+
+    @precondition(lambda self: not self.crashed)
+    @rule(
+        folder=FOLDERS,
+        at=st.integers(1, 60),
+        code=st.sampled_from([errno.EIO, errno.ENOSPC, errno.EMFILE, errno.EINVAL]),
+    )
+    def file_with_an_error(self, folder: str, at: int, code: int) -> None:
+        self._file(folder, Faults(at, lambda: OSError(code, os.strerror(code))))
+        self.restart()
+
+    @precondition(lambda self: not self.crashed)
+    @rule(folder=FOLDERS, at=st.integers(1, 60))
+    def crash_while_filing(self, folder: str, at: int) -> None:
+        try:
+            self._file(folder, Faults(at, Crash))
+        except Crash:
+            self.crashed = True
+
+    @precondition(lambda self: self.crashed)
+    @rule(at=st.integers(1, 30))
+    def crash_while_recovering(self, at: int) -> None:
+        try:
+            with Faults(at, Crash):
+                self.restart()
+        except Crash:
+            self.crashed = True
+
+    @rule()
+    def restart(self) -> None:
+        journal = self.desk.journal()
+        replay(journal)
+        journal.close()
+        self.crashed = False
+
+    @invariant()
+    def every_image_is_in_one_place(self) -> None:
+        if not hasattr(self, "desk"):
+            return
+        contents = self.desk.contents()
+        expected = +self.expected
+        assert not expected - contents, "lost"
+        if not self.crashed:
+            assert contents == expected
+            assert [path for path in images(self.desk.output) if path.name[0] == "."] == []
+            assert [path for path in images(self.desk.inbox) if path.name[0] == "."] == []
+
+    def _file(self, folder: str, faults: Faults | None = None) -> set[Status]:
+        reason = "corrupt" if "/" in folder else None
+        paths = [path for path in images(self.desk.inbox) if path.name[0] != "."]
+        decisions = [self.desk.decide(path, folder, reason=reason) for path in paths]
+        with faults or nullcontext():
+            return {outcome.status for outcome in self.desk.file(decisions)}
+
+
+def run(examples: int, steps: int) -> None:
+    quiet = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=examples < 100,
+        database=None,
+    )
+    run_state_machine_as_test(Machine, settings=quiet)
+
+
+def test_nothing_is_lost_whatever_happens() -> None:
+    run(80, 30)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_nothing_is_lost_whatever_happens_for_long() -> None:
+    run(2000, 50)
