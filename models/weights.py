@@ -186,7 +186,9 @@ class TorchvisionPickle:
             )
         target = store.folder("downloads") / self._file
         try:
-            download(self.url, target, self._sha256_prefix)
+            with store.locked(f"{self._file}.download"):
+                if not target.is_file():
+                    download(self.url, target, self._sha256_prefix)
         except Exception as error:  # what a network can do has no common base; each means that it was not fetched
             raise WeightsUnavailable(
                 f"the weights of {self.name} ({self._file}) are not on this machine "
