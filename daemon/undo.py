@@ -1,0 +1,133 @@
+"""Undo: images go back to where they came from, by the same transfer that filed them, and replace nothing there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from daemon import moves, transfer
+from daemon.copying import sha256_of
+from daemon.journal import Journal
+from daemon.moves import Entry, close
+from daemon.reasons import reason_name
+from daemon.rows import Filing, State
+from daemon.source import OPEN_FLAGS, Identity
+from daemon.transfer import Status, Transfer
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undone:
+    """What became of one filing that was to be undone.
+
+    FILED: the image is back, at ``destination``, or its copy is gone. GONE: it is not where it was filed any more.
+    CHANGED: what lies there is another file, or the last of its kind, and stays. RETRY: failed for now (``error``).
+    ALREADY: there is nothing to undo.
+    """
+
+    filing: Filing
+    status: Status
+    destination: Path | None = None
+    error: str | None = None
+
+
+def undo(journal: Journal, filings: Iterable[Filing]) -> Iterator[Undone]:
+    """Undo filings one by one, in the order given (newest first, as a history yields them).
+
+    A moved image moves back; of a copy or link, the copy is removed while the original is still there; a refusal is
+    forgotten. Raises JournalBusy.
+    """
+    for filing in filings:
+        yield _undo(journal, filing)
+
+
+def _undo(journal: Journal, filing: Filing) -> Undone:
+    if filing.state is State.REFUSED:
+        return _succeeded(journal, filing)
+    if filing.state is not State.DONE or filing.destination is None:
+        return Undone(filing=filing, status=Status.ALREADY)
+    try:
+        with ExitStack() as folders:
+            image = _entry(filing.destination, folders)
+            if not _is_ours(image, filing):
+                return Undone(filing=filing, status=Status.CHANGED)
+            if filing.action == "move":
+                return _move_back(journal, filing, image, folders)
+            return _remove_copy(journal, filing, image, folders)
+    except FileNotFoundError:
+        return Undone(filing=filing, status=Status.GONE)
+    except OSError as error:
+        return Undone(filing=filing, status=Status.RETRY, error=transfer.sentence(filing, error))
+
+
+def _move_back(journal: Journal, filing: Filing, image: Entry, folders: ExitStack) -> Undone:
+    assert filing.destination is not None
+    filing.source.parent.mkdir(parents=True, exist_ok=True)
+    inbox = _entry(filing.source, folders)
+    target = inbox._replace(name=transfer.free_name(inbox.folder, inbox.name))
+    row = replace(
+        filing,
+        state=State.INTENT,
+        source=filing.destination,
+        identity=Identity.of(image.status()),
+        sha256=sha256_of(image),
+        destination=filing.source.with_name(target.name),
+        copy_ino=None,
+        reason=None,
+        run=journal.run,
+        id=None,
+    )
+    back = Transfer(filing.source.name, row, source=image, target=target)
+    transfer.run([back], journal)
+    assert back.status is not None
+    if back.status is not Status.FILED:
+        return Undone(filing=filing, status=back.status, error=back.error)
+    if filing.reason is not None:
+        _remove_note(image, filing)
+    return _succeeded(journal, filing, row)
+
+
+def _remove_copy(journal: Journal, filing: Filing, image: Entry, folders: ExitStack) -> Undone:
+    """Only while the original is there, with the content that the copy has too."""
+    original = _entry(filing.source, folders)
+    if not original.exists() or sha256_of(original) != sha256_of(image):
+        return Undone(filing=filing, status=Status.CHANGED)
+    if moves.drop(image, transfer.private_name("drop", filing), lambda entry: _is_ours(entry, filing)):
+        return _succeeded(journal, filing)
+    return Undone(filing=filing, status=Status.CHANGED)
+
+
+def _succeeded(journal: Journal, filing: Filing, back: Filing | None = None) -> Undone:
+    """The filing is undone, and the row of the way ``back`` has served."""
+    filing.state = State.UNDONE
+    if back is not None:
+        back.state = State.VOID
+    journal.write_later([filing, *([back] if back else [])])
+    return Undone(filing=filing, status=Status.FILED, destination=back.destination if back else None)
+
+
+def _is_ours(image: Entry, filing: Filing) -> bool:
+    """Whether a file is the one that was filed: the same file, perhaps edited since, or one of the same content."""
+    inode = filing.identity.ino if filing.copy_ino is None else filing.copy_ino
+    return image.status().st_ino == inode or (filing.sha256 is not None and sha256_of(image) == filing.sha256)
+
+
+def _remove_note(image: Entry, filing: Filing) -> None:
+    """Take away the note that was written beside a quarantined image, if it is that note."""
+    note = Entry(image.folder, reason_name(image))
+    with suppress(OSError, ValueError):
+        with os.fdopen(os.open(note.name, OPEN_FLAGS, dir_fd=note.folder), encoding="utf-8") as file:
+            written = json.load(file)
+        if isinstance(written, dict) and written.get("source") == str(filing.source):
+            note.unlink()
+
+
+def _entry(path: Path, folders: ExitStack) -> Entry:
+    folder = os.open(path.parent, _FOLDER)
+    folders.callback(close, folder)
+    return Entry(folder, path.name)

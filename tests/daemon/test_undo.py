@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daemon import moves
+from daemon.filing import Action, Status
+from daemon.journal import read_history
+from daemon.rows import State
+from daemon.undo import Undone, undo
+from tests.filing_desk import Desk, far_folder, images, make_desk, tree
+
+
+@pytest.fixture(params=["one file system", "two"])
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    if request.param == "two":
+        with far_folder() as far:
+            yield make_desk(tmp_path, far)
+    else:
+        yield make_desk(tmp_path)
+
+
+@pytest.fixture
+def near(tmp_path: Path) -> Desk:
+    return make_desk(tmp_path)
+
+
+def undo_all(desk: Desk, **filters: str) -> list[Undone]:
+    journal = desk.journal()
+    try:
+        return list(undo(journal, list(read_history(desk.journal_path, **filters))))
+    finally:
+        journal.close()
+
+
+def test_images_go_back_newest_first_and_replace_nothing(desk: Desk) -> None:
+    for content in (b"first", b"second", b"third"):
+        desk.file_one(desk.put("cat.jpg", content))
+    desk.put("cat.jpg", b"new")
+    undone = undo_all(desk)
+    assert [each.status for each in undone] == [Status.FILED] * 3
+    assert {path.name: path.read_bytes() for path in images(desk.inbox)} == {
+        "cat.jpg": b"new", "cat_2.jpg": b"third", "cat_3.jpg": b"second", "cat_4.jpg": b"first",
+    }  # fmt: skip
+    assert [each.destination for each in undone] == [desk.inbox / f"cat_{number}.jpg" for number in (2, 3, 4)]
+    assert desk.filed() == {}
+
+
+def test_a_part_can_be_undone_and_once_only(desk: Desk) -> None:
+    desk.file_one(desk.put("cat.jpg", b"cat"), "cat")
+    desk.file_one(desk.put("dog.jpg", b"dog"), "dog")
+    (undone,) = undo_all(desk, label="dog")
+    assert undone.destination == desk.inbox / "dog.jpg"
+    assert desk.filed() == {"cat/cat.jpg": b"cat"}
+    assert (desk.inbox / "dog.jpg").read_bytes() == b"dog"
+    assert [row.state for row in read_history(desk.journal_path)] == [State.UNDONE, State.DONE]
+    (again,) = undo_all(desk, label="dog")
+    assert again.status is Status.ALREADY
+    assert desk.contents() == Counter([b"cat", b"dog"])
+
+
+def test_an_edited_image_goes_back_and_a_stranger_stays(desk: Desk) -> None:
+    for name in ("edited.jpg", "replaced.jpg", "taken.jpg"):
+        desk.file_one(desk.put(name, name.encode()))
+    (desk.output / "cat/edited.jpg").write_bytes(b"rotated")
+    (desk.output / "cat/new").write_bytes(b"a stranger")
+    (desk.output / "cat/new").rename(desk.output / "cat/replaced.jpg")
+    (desk.output / "cat/taken.jpg").unlink()
+    statuses = {each.filing.source.name: each.status for each in undo_all(desk)}
+    assert statuses == {"edited.jpg": Status.FILED, "replaced.jpg": Status.CHANGED, "taken.jpg": Status.GONE}
+    assert (desk.inbox / "edited.jpg").read_bytes() == b"rotated"
+    assert desk.filed() == {"cat/replaced.jpg": b"a stranger"}
+
+
+@pytest.mark.parametrize("action", ["copy", "link"])
+def test_of_a_copy_the_copy_goes_while_the_original_is_there(desk: Desk, action: Action) -> None:
+    kept, alone = desk.put("kept.jpg", b"kept"), desk.put("alone.jpg", b"alone")
+    desk.file([desk.decide(kept), desk.decide(alone)], action=action)
+    alone.unlink()
+    statuses = {each.filing.source.name: each.status for each in undo_all(desk)}
+    assert statuses == {"kept.jpg": Status.FILED, "alone.jpg": Status.CHANGED}
+    assert desk.filed() == {"cat/alone.jpg": b"alone"}, "the last there is"
+    assert kept.read_bytes() == b"kept"
+    assert desk.file_one(kept, action=action).status is Status.FILED, "it can be filed again"
+
+
+def test_quarantined_images_go_back_without_their_note(near: Desk) -> None:
+    near.file_one(near.put("torn.jpg", b"half"), "quarantine/truncated", reason="truncated", label=None)
+    (near.output / "quarantine/truncated/torn.jpg_2.json").write_text("{}")
+    undo_all(near)
+    assert near.contents() == Counter([b"half"])
+    assert [path.name for path in (near.output / "quarantine/truncated").iterdir()] == ["torn.jpg_2.json"]
+
+
+def test_a_refused_image_is_tried_again(near: Desk) -> None:
+    path = near.put("torn.jpg", b"half")
+    bad = near.decide(path, "quarantine/truncated", reason="truncated", label=None)
+    assert near.file([bad], action="copy")[0].status is Status.REFUSED
+    undo_all(near)
+    assert near.file([bad], action="copy")[0].status is Status.REFUSED
+
+
+def test_a_folder_of_the_inbox_that_is_gone_is_made_again(near: Desk) -> None:
+    (near.inbox / "camera").mkdir()
+    near.file_one(near.put("camera/cat.jpg"))
+    (near.inbox / "camera").rmdir()
+    undo_all(near)
+    assert (near.inbox / "camera" / "cat.jpg").read_bytes() == b"an image"
+
+
+def test_what_cannot_be_undone_now_stays_as_it_is(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    near.file_one(near.put())
+    before = tree(near.output)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(moves, "rename_noreplace", full)
+    (undone,) = undo_all(near)
+    assert undone.status is Status.RETRY
+    assert undone.error is not None
+    assert "No space left" in undone.error
+    assert tree(near.output) == before
+    assert near.journal().unfinished() == []
