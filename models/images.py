@@ -22,6 +22,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from models.errors import ImageError
+from models.formats import ends_early, kind_of
 
 #: Raised whenever the same file would decode to other pixels, so that cached features and graphs are not mixed up.
 DECODE_VERSION = 1
@@ -49,10 +50,6 @@ _PLUGINS = {
     "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
     "HEIC": ("pillow_heif", "HeifImageFile"),
 }
-_TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
-_AVIF_BRANDS = {b"avif", b"avis"}
-_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 
 # Tags of TIFF and EXIF.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
@@ -135,36 +132,12 @@ def _read(file: BinaryIO, max_pixels: int) -> tuple[bytes, str]:
     head = file.read(64)
     if not head:
         raise ImageError("empty", "The file is empty.")
-    kind = _kind(head)
+    kind = kind_of(head)
     if kind is None:
         raise ImageError("not-an-image", f"The file is none of {', '.join(_PLUGINS)}, whatever its name says.")
     if size > 8 * max_pixels + (64 << 20):  # the widest layout, and room for metadata
         raise ImageError("too-large", f"The file has {size} bytes, more than an image of the allowed size can need.")
     return head + file.read(), kind
-
-
-def _kind(head: bytes) -> str | None:
-    """The format of a file by its first 64 bytes."""
-    if head.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "WebP"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "GIF"
-    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADER_SIZES:
-        return "BMP"
-    if head.startswith(_TIFF_HEADERS):
-        return "TIFF"
-    if head[4:8] == b"ftyp":
-        end = min(int.from_bytes(head[:4], "big"), len(head))
-        brands = {head[start : start + 4] for start in range(8, end, 4)}
-        if brands & _AVIF_BRANDS:
-            return "AVIF"
-        if brands & _HEIF_BRANDS:
-            return "HEIC"
-    return None
 
 
 def _decode(data: bytes, kind: str, transforms: Sequence[Transform], max_pixels: int, reduce: bool) -> list[Crop]:
@@ -309,37 +282,6 @@ def _explain(error: Exception, data: bytes, kind: str) -> ImageError:
         return ImageError("too-large", f"The {kind} image carries text or a colour profile that unpacks to too much.")
     if "limit exceeded" in text:
         return ImageError("too-large", f"The {kind} image goes beyond the limits of its decoder.")
-    if "truncated" in text or _ends_early(data, kind):
+    if "truncated" in text or ends_early(data, kind):
         return ImageError("truncated", f"The {kind} image is cut short.")
     return ImageError("corrupt", f"The {kind} image is damaged, or of a variety that cannot be decoded.")
-
-
-def _ends_early(data: bytes, kind: str) -> bool:
-    """Whether the file ends before its own structure says that it does."""
-    match kind:
-        case "JPEG":
-            return b"\xff\xd9" not in data
-        case "PNG":
-            return b"IEND" not in data
-        case "GIF":
-            return not data.rstrip(b"\0").endswith(b";")
-        case "WebP":
-            return 8 + int.from_bytes(data[4:8], "little") > len(data)
-        case "TIFF":
-            return int.from_bytes(data[4:8], "little" if data[:1] == b"I" else "big") + 2 > len(data)
-        case "AVIF" | "HEIC":
-            return _boxes_end(data) > len(data)
-    return False
-
-
-def _boxes_end(data: bytes) -> int:
-    """Where the last of the boxes of an ISO media file ends, if it is all there."""
-    position = 0
-    while position + 8 <= len(data):
-        length = int.from_bytes(data[position : position + 4], "big")
-        if length == 1:
-            length = int.from_bytes(data[position + 8 : position + 16], "big")
-        if length < 8:  # 0: until the end of the file; else damaged
-            return len(data)
-        position += length
-    return position

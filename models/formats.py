@@ -1,0 +1,72 @@
+"""What an image file is by its first bytes, and whether its end is missing. No pixel is decoded here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+_TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+
+
+def kind_of(head: bytes) -> str | None:
+    """The format of a file by its first 64 bytes."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "WebP"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in _BMP_HEADER_SIZES:
+        return "BMP"
+    if head.startswith(_TIFF_HEADERS):
+        return "TIFF"
+    if head[4:8] == b"ftyp":
+        end = min(int.from_bytes(head[:4], "big"), len(head))
+        brands = {head[start : start + 4] for start in range(8, end, 4)}
+        if brands & _AVIF_BRANDS:
+            return "AVIF"
+        if brands & _HEIF_BRANDS:
+            return "HEIC"
+    return None
+
+
+def ends_early(data: bytes, kind: str) -> bool:
+    """Whether the file ends before its own structure says that it does."""
+    match kind:
+        case "JPEG":
+            return b"\xff\xd9" not in data
+        case "PNG":
+            return b"IEND" not in data
+        case "GIF":
+            return not data.rstrip(b"\0").endswith(b";")
+        case "WebP":
+            return 8 + int.from_bytes(data[4:8], "little") > len(data)
+        case "TIFF":
+            return _directory_end(data) > len(data)
+        case "AVIF" | "HEIC":
+            return _boxes_end(data) > len(data)
+    return False
+
+
+def _directory_end(data: bytes) -> int:
+    """Where the first list of tags of a TIFF ends; writers like to put it behind the pixels."""
+    order: Literal["little", "big"] = "little" if data.startswith(b"I") else "big"
+    start = int.from_bytes(data[4:8], order)
+    return start + 2 + 12 * int.from_bytes(data[start : start + 2], order)
+
+
+def _boxes_end(data: bytes) -> int:
+    """Where the last of the boxes of an ISO media file ends."""
+    position = 0
+    while position < len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        if length == 1:
+            length = int.from_bytes(data[position + 8 : position + 16], "big")
+        if length < 8 and position + 8 <= len(data):  # 0: until the end of the file; else damaged
+            return len(data)
+        position += max(length, 8)
+    return position
