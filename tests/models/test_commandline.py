@@ -1,0 +1,125 @@
+"""What the command lines share: spellings, one sentence for a mistake, exit codes, a quiet end."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.commandline import Parser, normalise, run
+from models.errors import CheckpointError, UserError
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["--data_dir", "a_b"], ["--data-dir", "a_b"]),
+        (["--data_dir=a_b=c_d"], ["--data-dir=a_b=c_d"]),
+        (["--weights", "mobilenet=/a_b/c.pth"], ["--weights", "mobilenet=/a_b/c.pth"]),
+        (["-x_y", "_", "a_b", "-"], ["-x_y", "_", "a_b", "-"]),
+        (["--a_b", "--", "--c_d", "--"], ["--a-b", "--", "--c_d", "--"]),
+        ([], []),
+    ],
+)
+def test_underscores_are_hyphens_in_the_names_of_options_only(given: list[str], meant: list[str]) -> None:
+    assert normalise(given) == meant
+    assert normalise(meant) == meant
+
+
+def parse(arguments: list[str]) -> int:
+    parser = Parser(prog="tool")
+    parser.add_argument("--data-dir", required=True)
+    parser.add_argument("--count", type=int)
+    parser.add_argument("rest", nargs="*")
+    options = parser.parse_args(arguments)
+    print(options.data_dir, options.count, options.rest)
+    return 7
+
+
+def test_a_program_gives_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(parse, ["--data_dir", "a_b", "--", "--c_d"]) == 7
+    assert capsys.readouterr() == ("a_b None ['--c_d']\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "the following arguments are required: --data-dir"),
+        (["--data-dir"], "argument --data-dir: expected one argument"),
+        (["--data-dir", "a", "--count", "many"], "argument --count: invalid int value: 'many'"),
+        (["--data", "a"], "the following arguments are required: --data-dir"),
+        (["--data-dir", "a", "--nothing"], "unrecognized arguments: --nothing"),
+    ],
+)
+def test_a_wrong_command_is_one_sentence(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(parse, arguments) == 2
+    assert capsys.readouterr() == ("", f"tests.models: {complaint} (see tool --help)\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (UserError("give another folder"), 2, "give another folder"),
+        (
+            CheckpointError("the checkpoint 개 is not used: it is damaged"),
+            2,
+            "the checkpoint 개 is not used: it is damaged",
+        ),
+        (UserError("no \x1b[2Jfolder\na\udcffb\u202e"), 2, r"no \x1b[2Jfolder\na\udcffb\u202e"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(errno.ENOSPC, "No space left on device", "/a/b"), 1, "/a/b: No space left on device"),
+        (OSError(errno.ENOSPC, "No space left on device", b"/a\xff"), 1, r"/a\udcff: No space left on device"),
+        (OSError(errno.EIO, "Input/output error", 3), 1, "Input/output error"),
+        (OSError("odd"), 1, "odd"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_an_exit_code(
+    error: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(_: list[str]) -> int:
+        raise error
+
+    assert run(main, []) == code
+    assert capsys.readouterr() == ("", f"tests.models: {said}\n")
+
+
+def test_a_fault_of_the_program_is_logged_with_its_cause(logged: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    def main(_: list[str]) -> int:
+        raise ZeroDivisionError("division by zero")
+
+    assert run(main, []) == 1
+    assert logged == ["tests.models has failed by a fault of its own"]
+    assert capsys.readouterr().out == ""
+
+
+def models(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "models", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def test_help_is_help() -> None:
+    done = models("list", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--cache-dir" in done.stdout
+
+
+def test_a_wrong_command_of_a_real_program_is_one_sentence() -> None:
+    done = models("lost")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("models: argument COMMAND: invalid choice: 'lost'")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "models", "list", "--cache_dir", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
