@@ -82,10 +82,9 @@ def test_walks_keep_their_distance(root: Path, make: Callable[..., Inbox], clock
 
 def test_a_walk_that_takes_long_is_repeated_less_often(make: Callable[..., Inbox], clock: Clock) -> None:
     inbox = make()
-    clock.tick = 1.0
+    clock.tick = 10.0  # also that of the last step, which may be the only one
     inbox.step(MANY, MANY)
-    clock.tick = 0.0
-    assert inbox.next_walk - clock.now >= 20
+    assert inbox.next_walk - clock.now > 100
 
 
 def test_a_walk_asked_for_comes_at_once(root: Path, make: Callable[..., Inbox]) -> None:

@@ -537,6 +537,23 @@ def test_a_backlog_is_walked_as_a_stream(quick_root: Path, desks: Callable[..., 
     assert desk.watcher.status().overflows == 0
 
 
+def test_events_for_more_files_than_may_wait(
+    root: Path, desks: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "_MOST_WAITING", 3)
+    desk = desks(root, backlog=2)
+    desk.first_walk()
+    expected = {put(root / f"{number}.jpg") for number in range(20)}
+    seen: set[Path] = set()
+    while seen < expected:
+        for path in desk.collect(1, limit=2):
+            seen.add(path)
+            path.unlink()
+            desk.watcher.done(path)
+        assert desk.watcher.status().waiting <= 3
+    assert desk.watcher.status().overflows == 0
+
+
 def test_a_backlog_in_one_inbox_does_not_keep_the_others_out(tmp_path: Path, desks: Callable[..., Desk]) -> None:
     full, other = tmp_path / "full", tmp_path / "b"
     for number in range(200):
