@@ -87,8 +87,8 @@ def move_noreplace(old: Entry, new: Entry, *, claim: str) -> None:
 
 def _link_and_unlink(old: Entry, new: Entry, claim: str) -> None:
     link_or_cannot(old, new)
-    moved = new.status()
     try:
+        moved = new.status()
         drop(old, claim, lambda entry: os.path.samestat(entry.status(), moved))
     except OSError:
         new.unlink()
@@ -133,22 +133,29 @@ def drop(entry: Entry, claim: str, meant: Callable[[Entry], bool]) -> bool:
 
 
 def put_back(private: Entry, entry: Entry) -> None:
-    """Return a claimed file to its name, or to one beside it when the name is taken again."""
+    """Return a claimed file to its name, or to one beside it when the name is taken again. Raises OSError."""
     while True:
         number = free_number(lambda n: Entry(entry.folder, numbered(entry.name, n)).exists())
-        free = Entry(entry.folder, numbered(entry.name, number))
-        try:
-            rename_noreplace(private, free)
-            return
-        except FileExistsError:
-            continue
-        except OSError as error:
-            if error.errno not in _NO_RENAME:
-                raise
         with suppress(FileExistsError):
-            link(private, free)
-            private.unlink()
+            _give_name(private, Entry(entry.folder, numbered(entry.name, number)))
             return
+
+
+def _give_name(private: Entry, free: Entry) -> None:
+    try:
+        rename_noreplace(private, free)
+        return
+    except OSError as error:
+        if error.errno not in _NO_RENAME:
+            raise
+    try:
+        link_or_cannot(private, free)
+    except CannotMove:
+        # What is replaced then is the empty file that reserves the name.
+        close(os.open(free.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=free.folder))
+        os.rename(private.name, free.name, src_dir_fd=private.folder, dst_dir_fd=free.folder)
+    else:
+        private.unlink()
 
 
 def close(descriptor: int) -> None:

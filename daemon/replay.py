@@ -22,7 +22,7 @@ from daemon.moves import Entry, close
 from daemon.reasons import reason_name, write_reason
 from daemon.rows import Filing, State
 from daemon.source import OPEN_FLAGS
-from daemon.transfer import is_meant, private_name
+from daemon.transfer import NOT_MADE_YET, is_meant, private_name
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -146,7 +146,10 @@ class _Leftover:
     def _is_unfinished_copy(self) -> bool:
         """Whether the destination is being written under its final name, from a complete copy beside it."""
         part, target = _status(self._part), _status(self._target)
-        return part is not None and target is not None and part.st_ino != target.st_ino == self._row.copy_ino
+        if part is None or target is None or part.st_ino == target.st_ino:
+            return False
+        inode = self._row.copy_ino
+        return target.st_ino == inode or (inode == NOT_MADE_YET and target.st_size == 0)
 
     def _remove(self, *entries: Entry | None) -> None:
         for entry in entries:

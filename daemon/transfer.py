@@ -23,6 +23,8 @@ from daemon.names import free_number, numbered
 from daemon.rows import Filing, State
 from daemon.source import Identity, SourceChanged, SourceGone
 
+#: In place of a copy's inode: the copy is about to be made under its final name, and may be there, empty.
+NOT_MADE_YET = 0
 #: How often another one may be quicker to take the name that was free a moment ago.
 _ATTEMPTS = 100
 
@@ -216,6 +218,8 @@ class _Batch:
 
     def _place_directly(self, transfer: Transfer, part: Entry) -> None:
         """Write the copy once more, under its final name: this file system can neither rename nor link with care."""
+        transfer.row.copy_ino = NOT_MADE_YET
+        self._journal.write([transfer.row])
         opened: list[int] = []
         self._put(transfer, lambda new: opened.append(copying.create(new)))
         try:

@@ -157,6 +157,18 @@ def test_a_file_is_dropped_only_while_it_is_the_one_meant(tmp_path: Path, folder
     assert path.read_bytes() == b"a new one of the same name"
 
 
+def test_a_file_put_back_where_there_is_neither_rename_nor_link(
+    tmp_path: Path, folders: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moves, "rename_noreplace", failing(errno.EINVAL))
+    monkeypatch.setattr(moves, "link", failing(errno.EPERM))
+    (tmp_path / "a/.claim").write_bytes(b"first")
+    (tmp_path / "a/cat.jpg").write_bytes(b"second")
+    moves.put_back(Entry(folders[0], ".claim"), Entry(folders[0], "cat.jpg"))
+    assert names(tmp_path / "a") == ["cat.jpg", "cat_2.jpg"]
+    assert (tmp_path / "a/cat_2.jpg").read_bytes() == b"first"
+
+
 @WITHOUT_RENAME
 def test_a_file_put_back_finds_its_name_taken_again(
     tmp_path: Path, folders: tuple[int, int], rename_fails: Callable[[int | None], None], code: int | None

@@ -18,7 +18,7 @@ from daemon.journal import read_history
 from daemon.replay import replay
 from daemon.rows import Filing, State
 from daemon.source import Identity
-from daemon.transfer import private_name
+from daemon.transfer import NOT_MADE_YET, private_name
 from tests.filing_desk import Desk, far_folder, images, make_desk
 
 CONTENT = b"an image"
@@ -236,6 +236,15 @@ def test_a_copy_written_directly_under_its_final_name(desk: Desk, written: bytes
     assert restart(desk) is (State.DONE if complete else State.VOID)
     assert desk.contents() == Counter([CONTENT])
     assert source.exists() is not complete
+
+
+def test_a_copy_that_was_about_to_be_written_under_its_final_name(desk: Desk) -> None:
+    row, source, target = crashed(desk, copy_ino=NOT_MADE_YET)
+    hidden(target.parent, "part", row).write_bytes(CONTENT)
+    target.touch()
+    assert restart(desk) is State.VOID
+    assert desk.contents() == Counter([CONTENT])
+    assert source.exists()
 
 
 @pytest.mark.parametrize("action", ["copy", "link"])

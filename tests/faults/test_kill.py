@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from daemon import moves
 from daemon.filing import Action
+from tests.daemon.test_transfer import failing
 from tests.faults.scenario import Scenario
 from tests.faults.tracer import Point, kill_at, need_strace, points, trace
 from tests.filing_desk import far_folder
@@ -57,6 +60,30 @@ def test_a_kill_at_every_call_loses_nothing(places: tuple[Path, Path | None], tm
     population = all_points(scenario, tmp_path / "trace")
     for point in population:
         kill_and_check(scenario, point)
+    print(f"{len(population)} kill points")
+
+
+@pytest.fixture(params=["no rename", "neither rename nor link"])
+def poor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenario]:
+    """One file system that lacks calls."""
+    need_strace()
+    monkeypatch.setattr(moves, "rename_noreplace", failing(errno.EINVAL))
+    if request.param != "no rename":
+        monkeypatch.setattr(moves, "link", failing(errno.EPERM))
+    with far_folder() as quick:
+        yield Scenario(quick, None)
+
+
+def test_a_kill_loses_nothing_where_calls_are_missing(poor: Scenario, tmp_path: Path) -> None:
+    for point in sample(all_points(poor, tmp_path / "trace"), 12):
+        kill_and_check(poor, point)
+
+
+@pytest.mark.slow
+def test_a_kill_at_every_call_loses_nothing_where_calls_are_missing(poor: Scenario, tmp_path: Path) -> None:
+    population = all_points(poor, tmp_path / "trace")
+    for point in population:
+        kill_and_check(poor, point)
     print(f"{len(population)} kill points")
 
 
