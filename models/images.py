@@ -153,8 +153,6 @@ def _decode(data: bytes, kind: str, transforms: Sequence[Transform], max_pixels:
         if drafted:
             scale = drafted[1][2] / width
     image.load()
-    if scale == 1.0:
-        width, height = image.size  # TIFF turns itself upright, HEIC may find another size
     orientation = _orientation(image)
     plain = _plain(image)
     return [_crop(plain, (width, height), scale, orientation, transform) for transform in transforms]

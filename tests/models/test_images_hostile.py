@@ -89,7 +89,8 @@ def test_cut_short_at_any_byte(format_: str) -> None:
     data = encode(noise(24, 16), format_).getvalue()
     reasons = [outcome(data[:length]) for length in range(32, len(data))]
     assert set(reasons) <= {"truncated", "corrupt", "decoded"}
-    assert reasons.count("corrupt") <= 10  # between two of its parts, nothing shows that there should be a third
+    unmarked = {"TIFF": 10, "AVIF": 1, "HEIF": 1}  # between two of their parts, nothing shows that a third should come
+    assert reasons.count("corrupt") <= unmarked.get(format_, 0)
     assert "corrupt" not in reasons[-100:]
     assert reasons.count("decoded") <= 20  # nothing but an end mark is missing
     assert "decoded" not in reasons[:-20]
