@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from loguru import logger
 
 from daemon import rows
-from daemon.rows import Filing
+from daemon.rows import Filing, State
 from daemon.source import Identity
 from models.errors import UserError
 
@@ -61,7 +61,7 @@ class Journal:
 
         Raises JournalBusy.
         """
-        changes = [*self._owed, *filings]
+        changes = [filing for filing in (*self._owed, *filings) if filing.id or filing.state is not State.VOID]
         if not changes:
             return
         for filing in changes:
