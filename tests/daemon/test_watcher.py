@@ -346,6 +346,16 @@ def test_an_inbox_inside_another_is_its_own(root: Path, desks: Callable[..., Des
     assert [status.path for status in desk.watcher.status().inboxes] == [inner, root]
 
 
+def test_an_inbox_inside_another_is_walked_by_itself_alone(root: Path, desks: Callable[..., Desk]) -> None:
+    (root / "inner").mkdir()
+    desk = desks(root / "inner", root, settle_seconds=NEVER, rescan_seconds=0.02)
+    path = put(root / "inner" / "a.jpg")
+    assert desk.collect(1) == [path]
+    desk.watcher.done(path)
+    desk.nothing()
+    assert desk.watcher.status().waiting == 0
+
+
 def test_other_devices_are_left_out(desks: Callable[..., Desk]) -> None:
     outer, inner = Path("/dev"), Path("/dev/shm")
     if not inner.is_dir() or outer.stat().st_dev == inner.stat().st_dev:
@@ -418,6 +428,16 @@ def test_an_inbox_deleted_and_made_again(root: Path, desks: Callable[..., Desk],
         "WARNING:",
         "INFO:",
     ] * 3
+
+
+def test_the_end_of_an_inbox_is_noticed_by_its_event(
+    root: Path, desks: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "_CHECK_SECONDS", NEVER)
+    desk = desks(root)
+    desk.first_walk()
+    root.rename(root.parent / "elsewhere")
+    desk.wait(lambda: desk.watcher.status().missing == (root,))
 
 
 def test_an_inbox_replaced_between_two_looks(root: Path, desks: Callable[..., Desk]) -> None:
