@@ -78,6 +78,7 @@ def _parser() -> Parser:
     add("--rescan-seconds", metavar="S", help="time between looks at the whole inbox (60)")
     add("--batch-size", metavar="N", help="images per step of the model (8)")
     add("--threads", metavar="N", help="threads that decode and compute; 0 is one per core")
+    add("--precision", metavar="float32|int8", help="of transformers such as CLIP (float32)")
     add("--max-megapixels", metavar="N", help="larger images go to the quarantine (200)")
     add("--max-file-mb", metavar="N", help="larger files go to the quarantine (512)")
     add("--plugins", metavar="NAMES", help="packages that may bring backbones, joined with commas")
@@ -103,7 +104,7 @@ def watch(settings: Settings, *, once: bool, dry_run: bool) -> int:
         if not dry_run:
             closing.enter_context(lock(state, dict.fromkeys([*settings.watch, settings.output])))
         store = WeightsStore(settings.cache_dir)
-        reloader = Reloader(settings.checkpoint, store, language=settings.language, threads=threads)
+        reloader = Reloader.of(settings, store)
         classifier = reloader.first()
         journal = _journal(journal_path(state, settings.output), dry_run=dry_run)
         closing.callback(journal.close)

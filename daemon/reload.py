@@ -8,9 +8,11 @@ from pathlib import Path
 
 from loguru import logger
 
+from daemon.config import Settings
 from models import checkpoint as checkpoints
 from models.classifier import Classifier, open_classifier
 from models.errors import UserError
+from models.runtime import Precision, cores
 from models.starter import Language, starter_path
 from models.weights import WeightsStore
 
@@ -24,15 +26,35 @@ class Reloader:
     loaded. Loading happens in a thread of its own, so no image waits for it.
     """
 
-    def __init__(self, location: Path, store: WeightsStore, *, language: Language, threads: int = 0) -> None:
+    def __init__(
+        self,
+        location: Path,
+        store: WeightsStore,
+        *,
+        language: Language,
+        threads: int = 0,
+        precision: Precision = "float32",
+    ) -> None:
         self._location = location
         self._store = store
         self._language: Language = language
         self._threads = threads
+        self._precision: Precision = precision
         self._seen: _Signature = None
         self._loading: threading.Thread | None = None
         self._loaded: Classifier | None = None
         self._digest = ""
+
+    @classmethod
+    def of(cls, settings: Settings, store: WeightsStore) -> Reloader:
+        """A reloader for the checkpoint that the settings name."""
+        return cls(
+            settings.checkpoint,
+            store,
+            language=settings.language,
+            threads=settings.threads or cores(),
+            precision=settings.precision,
+        )
 
     def first(self) -> Classifier:
         """The published checkpoint's classifier, or the starter model's while nothing is published.
@@ -41,9 +63,12 @@ class Reloader:
         """
         self._seen = self._signature()
         location = self._location if self._is_published() else self._starter()
-        classifier = open_classifier(location, self._store, threads=self._threads)
+        classifier = self._open(location)
         self._digest = classifier.digest
         return classifier
+
+    def _open(self, location: Path) -> Classifier:
+        return open_classifier(location, self._store, threads=self._threads, precision=self._precision)
 
     def _is_published(self) -> bool:
         if self._location.suffix == ".safetensors":
@@ -74,7 +99,7 @@ class Reloader:
 
     def _load(self) -> None:
         try:
-            self._loaded = open_classifier(self._location, self._store, threads=self._threads)
+            self._loaded = self._open(self._location)
         except UserError as error:
             logger.error("the model in use stays: {}", error)
         except Exception as error:  # whatever a published file provokes, the service goes on with what it has

@@ -28,13 +28,23 @@ from models.weights import WeightsStore
 EXIT_LEFT_BEHIND = 3
 
 #: Options that are settings of the daemon too, under these names.
-_SHARED = ("checkpoint", "others_dir", "language", "batch_size", "threads", "plugins", "cache_dir", "log_level")
+_SHARED = (
+    "checkpoint",
+    "others_dir",
+    "language",
+    "batch_size",
+    "threads",
+    "precision",
+    "plugins",
+    "cache_dir",
+    "log_level",
+)
 
 
 def main(arguments: list[str]) -> int:
     """Sort one folder; returns the exit code."""
     options = _parser().parse_args(arguments)
-    flags = {key: value for key in _SHARED if (value := getattr(options, key, None)) is not None}
+    flags = {key: value for key in (*_SHARED, "log_level") if (value := getattr(options, key, None)) is not None}
     settings = config.load(flags | {"output": options.output_dir, "threshold": options.threshold}, options.config)
     config.check_output(settings)
     if not options.input_dir.is_dir():
@@ -59,6 +69,7 @@ def _parser() -> Parser:
     add("--language", metavar="en|ko", help="of the starter model's folders (en)")
     add("--batch-size", metavar="N", help="images per step of the model (8)")
     add("--threads", metavar="N", help="threads that decode and compute; 0 is one per core")
+    add("--precision", metavar="float32|int8", help="of transformers such as CLIP (float32)")
     add("--plugins", metavar="NAMES", help="packages that may bring backbones, joined with commas")
     add("--cache-dir", metavar="DIR", help="for weights and graphs (~/.cache/imagesortd)")
     add("--log-level", metavar="LEVEL", help="DEBUG, INFO (a line per image), WARNING or ERROR")
@@ -72,7 +83,7 @@ def sort(folder: Path, settings: Settings) -> list[Outcome]:
     registry.allow(settings.plugins)
     threads = settings.threads or cores()
     store = WeightsStore(settings.cache_dir)
-    classifier = Reloader(settings.checkpoint, store, language=settings.language, threads=threads).first()
+    classifier = Reloader.of(settings, store).first()
     pipeline = Pipeline(classifier, Filer(settings.output, action="copy"), Policy.of(settings), threads=threads)
     outcomes = []
     try:

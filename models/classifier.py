@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from loguru import logger
 
 from . import checkpoint as checkpoints
 from . import registry
@@ -15,7 +16,7 @@ from .checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
 from .errors import CheckpointError
 from .images import Transform
 from .registry import Backbone
-from .runtime import Crops, FeatureExtractor, Features, graph_path, open_extractor, tuned_backbone
+from .runtime import Crops, FeatureExtractor, Features, Precision, graph_path, open_extractor, tuned_backbone
 from .samples import enlarge, sample_pictures
 from .weights import WeightsStore
 
@@ -25,6 +26,9 @@ Probabilities = npt.NDArray[np.float32]
 #: ONNX Runtime on one machine: 1e-6; between processor generations more may be lost, a wrong model loses far more.
 GOLDEN_COSINE = 0.999
 GOLDEN_DISTANCE = 0.02
+#: In int8 the golden samples may come out this far from float32: cosine of features, distance of probabilities.
+INT8_COSINE = 0.98
+INT8_DISTANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -113,16 +117,28 @@ def _golden_features(pictures: npt.NDArray[np.uint8], extractor: FeatureExtracto
     return extractor.features([enlarge(pictures, transform.crop) for transform in extractor.transforms])
 
 
-def open_classifier(path: Path, store: WeightsStore, *, threads: int = 0) -> Classifier:
+def open_classifier(
+    path: Path, store: WeightsStore, *, threads: int = 0, precision: Precision = "float32"
+) -> Classifier:
     """Load the checkpoint at ``path`` (a file, a run folder or a ``checkpoints/`` folder), and prove it.
+
+    With ``int8``, transformers run in int8 if the golden samples still come out within a bound; else the log says that
+    they stay in float32.
 
     Raises `CheckpointError` when it is damaged, unsafe or does not compute what it did when it was made, and
     `WeightsUnavailable` when the weights of a backbone are not to be had.
     """
     checkpoint = checkpoints.load(path)
     parts = [_backbone(record, checkpoint, store) for record in checkpoint.metadata.parts]
-    classifier = Classifier(checkpoint, open_extractor(parts, store, threads=threads))
-    _prove(classifier, checkpoint, path)
+    classifier = Classifier(checkpoint, open_extractor(parts, store, threads=threads, precision=precision))
+    if "int8" in classifier.extractor.engine:
+        try:
+            _prove(classifier, checkpoint, path, INT8_COSINE, INT8_DISTANCE)
+            return classifier
+        except CheckpointError as error:
+            logger.warning("precision int8 is not used, float32 is: {}", error)
+        classifier = Classifier(checkpoint, open_extractor(parts, store, threads=threads))
+    _prove(classifier, checkpoint, path, GOLDEN_COSINE, GOLDEN_DISTANCE)
     return classifier
 
 
@@ -162,7 +178,9 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
     return located
 
 
-def _prove(classifier: Classifier, checkpoint: Checkpoint, path: Path) -> None:
+def _prove(
+    classifier: Classifier, checkpoint: Checkpoint, path: Path, least_cosine: float, most_distance: float
+) -> None:
     """Compute the golden samples again and compare, each part for itself."""
     golden, metadata = checkpoint.golden, checkpoint.metadata
     features = _golden_features(golden.pictures, classifier.extractor)
@@ -172,14 +190,14 @@ def _prove(classifier: Classifier, checkpoint: Checkpoint, path: Path) -> None:
         metadata.parts, by_part(features, metadata), by_part(golden.features, metadata), strict=True
     ):
         norms = np.linalg.norm(got, axis=1) * np.linalg.norm(expected, axis=1)
-        if not np.all(np.sum(got * expected, axis=1) >= GOLDEN_COSINE * norms):
+        if not np.all(np.sum(got * expected, axis=1) >= least_cosine * norms):
             raise CheckpointError(
                 f"the checkpoint {path} is not used: {record.name} computes other features here "
                 "than when the checkpoint was made"
             )
     probabilities = head_probabilities(metadata, checkpoint.head, features)
     distance = float(np.abs(probabilities - golden.probabilities).max())
-    if not distance <= GOLDEN_DISTANCE:
+    if not distance <= most_distance:
         raise CheckpointError(
             f"the checkpoint {path} is not used: its golden samples come out otherwise than when it was made "
             f"(probabilities differ by {distance:.3f})"

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from .weights import WeightsStore, run_child
 #: Raised when the exporter writes graphs differently, so that old ones are not used.
 GRAPH_VERSION = 1
 
+Precision = Literal["float32", "int8"]
 Crops = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
 
@@ -42,9 +43,8 @@ class _Engine(Protocol):
 class OnnxEngine:
     """One exported graph in ONNX Runtime on the CPU."""
 
-    name = "onnxruntime"
-
-    def __init__(self, graph: Path, threads: int) -> None:
+    def __init__(self, graph: Path, threads: int, name: str = "onnxruntime") -> None:
+        self.name = name
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -98,7 +98,7 @@ class FeatureExtractor:
 
     @property
     def engine(self) -> str:
-        """What computes: ``onnxruntime``, ``torch``, or both names where parts differ."""
+        """What computes: ``onnxruntime``, ``onnxruntime int8``, ``torch``, or several where parts differ."""
         return "+".join(sorted({engine.name for engine in self._engines}))
 
     def features(self, crops: Sequence[Crops]) -> Features:
@@ -112,9 +112,33 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def open_extractor(parts: Sequence[Backbone], store: WeightsStore, *, threads: int = 0) -> FeatureExtractor:
-    """Make the parts ready to run, exporting graphs that are not cached yet. ``threads`` 0 means one per core."""
-    return FeatureExtractor(parts, [_engine(part, store, threads or cores()) for part in parts])
+def open_extractor(
+    parts: Sequence[Backbone], store: WeightsStore, *, threads: int = 0, precision: Precision = "float32"
+) -> FeatureExtractor:
+    """Make the parts ready to run, exporting graphs that are not cached yet. ``threads`` 0 means one per core.
+
+    With ``int8`` the parts that are made of matrix products (transformers) run in int8, which changes their features
+    a little: it is for the caller to judge whether that may be.
+    """
+    make = _int8_engine if precision == "int8" else _engine
+    return FeatureExtractor(parts, [make(part, store, threads or cores()) for part in parts])
+
+
+def _int8_engine(backbone: Backbone, store: WeightsStore, threads: int) -> _Engine:
+    """The part in int8, or in float32 where there is nothing to gain."""
+    engine = _engine(backbone, store, threads)
+    graph = graph_path(backbone, store)
+    if not graph.is_file():
+        return engine
+    target = graph.with_name(f"{graph.stem}-int8.onnx")
+    with store.locked(f"{graph.stem}.int8"):
+        if not target.is_file():
+            try:
+                run_child("models.quantize", str(graph), str(target))
+            except WeightsUnavailable as error:
+                logger.debug("{} stays in float32: {}", backbone.name, error)
+                return engine
+    return _cached(target, threads, "onnxruntime int8") or engine
 
 
 def _engine(backbone: Backbone, store: WeightsStore, threads: int) -> _Engine:
@@ -138,12 +162,12 @@ def _engine(backbone: Backbone, store: WeightsStore, threads: int) -> _Engine:
     return _TorchEngine(backbone, threads)
 
 
-def _cached(graph: Path, threads: int) -> OnnxEngine | None:
+def _cached(graph: Path, threads: int, name: str = "onnxruntime") -> OnnxEngine | None:
     """The engine of a graph in the cache; None where it is missing, or what a failing disk has left of it."""
     if not graph.is_file():
         return None
     try:
-        return OnnxEngine(graph, threads)
+        return OnnxEngine(graph, threads, name)
     except Exception:  # onnxruntime's errors have no common base
         return None
 
