@@ -80,27 +80,32 @@ class Settler:
         """How many candidates are handed out and unanswered."""
         return len(self._in_flight)
 
-    def offer(self, path: str, now: float, signature: Signature | None = None, *, complete: bool = False) -> bool:
-        """Take a candidate in, or take note that it changed; False when there is no room for it.
+    def offer(self, path: str, signature: Signature, now: float) -> bool:
+        """A walk met this file and saw what it is; False when there is no room for it."""
+        if path in self._in_flight:
+            return True  # done() compares signatures: nothing is missed
+        candidate = self._admit(path, now)
+        if candidate is None:
+            return False
+        if signature != candidate.signature:
+            self._changed(path, candidate, signature, now)
+            if not candidate.complete:
+                candidate.due = now + self._settle
+                self._push(path, candidate)
+        return True
 
-        ``signature`` is what the file is now, where that is known; without it the candidate is due a look at once.
+    def hint(self, path: str, now: float, *, complete: bool) -> bool:
+        """An event named this file, so it is due a look at once; False when there is no room for it.
+
         ``complete`` says that its writer closed it or renamed it into place: it is stable without waiting.
         """
         if path in self._in_flight:
-            return True  # done() compares signatures: nothing is missed
-        candidate = self._waiting.get(path)
+            return True
+        candidate = self._admit(path, now)
         if candidate is None:
-            if self.pressing >= self._limit:
-                return False
-            candidate = self._waiting[path] = _Candidate(seen=now, due=now)
-        if signature is not None and signature != candidate.signature:
-            self._changed(path, candidate, signature, now)
-            candidate.due = now + self._settle
-        elif signature is not None and not complete:
-            return True  # seen again as it was: the wait goes on
-        if complete or signature is None:
-            candidate.complete = candidate.complete or complete
-            candidate.due = now
+            return False
+        candidate.complete = candidate.complete or complete
+        candidate.due = now
         self._push(path, candidate)
         return True
 
@@ -181,6 +186,12 @@ class Settler:
         """Seconds since the oldest candidate, waiting or in flight, was first seen; 0 when there is none."""
         first = min((c.seen for store in (self._waiting, self._in_flight) for c in store.values()), default=now)
         return now - first
+
+    def _admit(self, path: str, now: float) -> _Candidate | None:
+        candidate = self._waiting.get(path)
+        if candidate is None and self.pressing < self._limit:
+            candidate = self._waiting[path] = _Candidate(seen=now, due=now)
+        return candidate
 
     def _changed(self, path: str, candidate: _Candidate, signature: Signature, now: float) -> None:
         self._held.discard(path)

@@ -139,7 +139,7 @@ class InboxWatcher:
         signature = inbox.signature(name)
         if signature == handed_out:
             inbox.handled.add(name, handed_out)
-        elif signature is not None and not self._settler.offer(name, self._clock(), signature):
+        elif signature is not None and not self._settler.offer(name, signature, self._clock()):
             inbox.rescan()
 
     def again(self, path: Path, delay: float) -> None:
@@ -192,7 +192,7 @@ class InboxWatcher:
         self._turns.rotate(1)  # a backlog in one inbox must not keep the others out
         for inbox in self._turns:
             for path, signature in inbox.step(_SLICE, self._backlog - self._settler.pressing):
-                self._settler.offer(path, self._clock(), signature)
+                self._settler.offer(path, signature, self._clock())
 
     def _make_good(self) -> None:
         self._overflows += 1
@@ -230,7 +230,7 @@ class InboxWatcher:
             return
         if kind is Kind.FOLDER:
             inbox.arrived(path)
-        elif not self._settler.offer(path, self._clock(), complete=kind is Kind.COMPLETE):
+        elif not self._settler.hint(path, self._clock(), complete=kind is Kind.COMPLETE):
             inbox.rescan()
 
     def _stable(self, limit: int) -> list[Path]:

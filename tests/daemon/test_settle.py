@@ -62,6 +62,7 @@ Step = tuple[float, str] | tuple[float, str, Signature] | tuple[float, str, Sign
             id="a slow writer starts the wait anew",
         ),
         pytest.param([(0, "closed"), (0, "look", S1, True)], id="closed needs no wait"),
+        pytest.param([(0, "closed"), (0, "met", S1), (0, "look", S1, True)], id="nor when a walk meets it as well"),
         pytest.param([(0, "hint"), (0, "look", S1, False), (2, "look", S1, True)], id="created alone waits"),
         pytest.param(
             [(0, "hint"), (0, "look", S1, False), (0.5, "closed"), (0.5, "look", S2, True)],
@@ -95,9 +96,10 @@ def test_decisions(settler: Settler, steps: list[Step]) -> None:
         signature = rest[0] if rest else None
         assert signature is None or isinstance(signature, Signature)
         if what == "met":
-            assert settler.offer(P, now, signature)
+            assert signature is not None
+            assert settler.offer(P, signature, now)
         elif what in ("hint", "closed"):
-            assert settler.offer(P, now, complete=what == "closed")
+            assert settler.hint(P, now, complete=what == "closed")
         elif what == "idle":
             assert settler.take_due(now) is None
         else:
@@ -108,15 +110,15 @@ def test_decisions(settler: Settler, steps: list[Step]) -> None:
 
 
 def hand_out(settler: Settler, now: float, signature: Signature = S1) -> None:
-    settler.offer(P, now, complete=True)
+    settler.hint(P, now, complete=True)
     assert settler.take_due(now) == P
     assert settler.look(P, signature, now)
 
 
 def test_a_file_is_handed_out_once_however_many_events_name_it(settler: Settler) -> None:
     hand_out(settler, 0)
-    assert settler.offer(P, 1, S2)
-    assert settler.offer(P, 1, complete=True)
+    assert settler.offer(P, S2, 1)
+    assert settler.hint(P, 1, complete=True)
     assert settler.take_due(100) is None
     assert (settler.waiting, settler.in_flight) == (0, 1)
 
@@ -140,10 +142,10 @@ def test_again_comes_after_its_delay(settler: Settler) -> None:
 def test_an_event_does_not_shorten_again_unless_the_file_changed(settler: Settler) -> None:
     hand_out(settler, 0)
     settler.again(P, 10, now=0)
-    settler.offer(P, 1, complete=True)
+    settler.hint(P, 1, complete=True)
     assert not settler.look(P, S1, 1)
     assert settler.take_due(9.9) is None
-    settler.offer(P, 9.9, complete=True)
+    settler.hint(P, 9.9, complete=True)
     assert settler.look(P, S2, 9.9)
 
 
@@ -186,21 +188,21 @@ def test_answers_for_a_path_that_is_not_in_flight_change_nothing(settler: Settle
 
 
 def test_room_is_limited_and_comes_back(settler: Settler) -> None:
-    assert [settler.offer(f"/{n}.jpg", 0, S1) for n in range(4)] == [True, True, True, False]
-    assert settler.offer("/0.jpg", 1, S2), "a known one needs no room"
+    assert [settler.offer(f"/{n}.jpg", S1, 0) for n in range(4)] == [True, True, True, False]
+    assert settler.offer("/0.jpg", S2, 1), "a known one needs no room"
     settler.look("/1.jpg", None, 1)
-    assert settler.offer("/4.jpg", 1, S1)
+    assert settler.offer("/4.jpg", S1, 1)
     assert settler.waiting == 3
 
 
 def test_files_put_back_take_no_room_from_others(settler: Settler) -> None:
     for number in range(4):
         path = f"/{number}.jpg"
-        assert settler.offer(path, 0, complete=True)
+        assert settler.hint(path, 0, complete=True)
         assert settler.look(path, S1, 0)
         settler.again(path, 100, 0)
     assert (settler.waiting, settler.pressing) == (3, 0), "the fourth is left to the next walk"
-    assert [settler.offer(f"/new {n}.jpg", 1, S1) for n in range(4)] == [True, True, True, False]
+    assert [settler.offer(f"/new {n}.jpg", S1, 1) for n in range(4)] == [True, True, True, False]
     assert not settler.look("/0.jpg", S2, 1)
     assert (settler.waiting, settler.pressing) == (6, 4)
     assert settler.look("/0.jpg", S2, 3)
@@ -210,7 +212,7 @@ def test_files_put_back_take_no_room_from_others(settler: Settler) -> None:
 
 def test_the_oldest_counts_from_first_sight(settler: Settler) -> None:
     assert settler.oldest(5) == 0
-    settler.offer(P, 1, S1)
+    settler.offer(P, S1, 1)
     settler.look(P, S2, 3)
     assert settler.oldest(5) == 4
     settler.look(P, S2, 5)
@@ -219,10 +221,10 @@ def test_the_oldest_counts_from_first_sight(settler: Settler) -> None:
 
 
 def test_those_due_first_come_first(settler: Settler) -> None:
-    settler.offer("/late.jpg", 1, S1)
-    settler.offer("/early.jpg", 0.5, S1)
+    settler.offer("/late.jpg", S1, 1)
+    settler.offer("/early.jpg", S1, 0.5)
     assert settler.take_due(9) == "/early.jpg"
-    settler.offer("/late.jpg", 1, complete=True)
+    settler.hint("/late.jpg", 1, complete=True)
     assert settler.take_due(1) == "/late.jpg"
 
 
@@ -263,13 +265,13 @@ class World(RuleBasedStateMachine):
 
     @rule(path=st.sampled_from(paths), complete=st.booleans())
     def event(self, path: str, complete: bool) -> None:
-        if self.settler.offer(path, self.now, complete=complete) and complete and path not in self.out:
+        if self.settler.hint(path, self.now, complete=complete) and complete and path not in self.out:
             self.closed.add(path)
 
     @rule()
     def walk(self) -> None:
         for path, signature in self.files.items():
-            self.settler.offer(path, self.now, signature)
+            self.settler.offer(path, signature, self.now)
 
     @rule()
     def hand_out(self) -> None:
@@ -311,7 +313,7 @@ class World(RuleBasedStateMachine):
         for _ in range(10):
             self.out.clear()
             for path in left:
-                self.settler.offer(path, self.now, self.files[path])
+                self.settler.offer(path, self.files[path], self.now)
             self.hand_out()
             self.now += 40
             self.hand_out()
@@ -321,5 +323,5 @@ class World(RuleBasedStateMachine):
         assert not left
 
 
-World.TestCase.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
+World.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestWorld = World.TestCase
