@@ -29,5 +29,9 @@ class ImageError(Exception):
     """
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(reason, message)  # both, so that it survives the way between two processes
         self.reason = reason
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message

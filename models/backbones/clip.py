@@ -122,9 +122,18 @@ def _load(folder: Path) -> Any:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        return AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True).eval()
+        model, found = AutoModel.from_pretrained(
+            folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, output_loading_info=True
+        )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise WeightsUnavailable(f"the CLIP model in {folder} cannot be loaded: {error}") from error
+    # transformers fills what is missing with random numbers and only mentions it.
+    if lacking := sorted({*found["missing_keys"], *map(str, found["mismatched_keys"])}):
+        raise WeightsUnavailable(
+            f"the weights in {folder} lack {lacking[0]} and {len(lacking) - 1} more of what its config.json describes: "
+            "fetch the folder again, or give another"
+        )
+    return model.eval()
 
 
 def _module(folder: Path) -> torch.nn.Module:
@@ -151,7 +160,7 @@ def _text(folder: Path, prompts: Sequence[str]) -> npt.NDArray[np.float32]:
     model = _load(folder)
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     length = model.config.text_config.max_position_embeddings
     # SigLIP was trained on texts padded to their full length, and reads the last place; CLIP reads its end token.
     padding = "max_length" if model.config.model_type == "siglip" else True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -213,3 +214,15 @@ def test_a_backbone_that_does_not_export_runs_in_torch(
     batch = crops(2, 8)
     np.testing.assert_allclose(extractor.features([batch]), batch.mean(axis=(1, 2)) / 255, rtol=1e-5)
     assert any("only_here runs in torch" in line for line in logged)
+
+
+def test_a_clip_model_that_lacks_weights_is_refused(tiny_clip: Path, tmp_path: Path, store: WeightsStore) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder = Path(shutil.copytree(tiny_clip, tmp_path / "clip"))
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["visual_projection.weight"]
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    backbone = registry.locate("clip", str(folder), store)
+    with pytest.raises(WeightsUnavailable, match=r"lack visual_projection\.weight"):
+        backbone.module()
