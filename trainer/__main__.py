@@ -1,0 +1,219 @@
+"""``python -m trainer``: fit and evaluate checkpoints, list, publish and roll back runs."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+
+from models.commandline import Parser, run
+from models.errors import UserError
+
+# Nothing heavy is imported up here: a mistyped option is answered at once.
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], dict[str, Any] | list[dict[str, Any]]] = options.run
+    if not options.json:
+        command(options)
+        return 0
+    with contextlib.redirect_stdout(sys.stderr):  # only the result goes to standard output
+        result = command(options)
+    print(json.dumps(result, indent=1, ensure_ascii=False))
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m trainer", description="Make and evaluate the checkpoints that the daemon serves.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    _add_fit(commands.add_parser("fit", help="fit a checkpoint on a folder of class folders, and publish it"))
+    _add_evaluate(commands.add_parser("evaluate", help="how right a checkpoint is on a folder of class folders"))
+    listing = commands.add_parser("list", help="the runs, and which of them the daemon serves")
+    publishing = commands.add_parser("publish", help="let the daemon serve a run")
+    publishing.add_argument("publish_run", metavar="RUN", help="a run folder, or its name inside --output-dir")
+    rolling = commands.add_parser("rollback", help="let the daemon serve what was published before")
+    for command, action in ((listing, _list), (publishing, _publish), (rolling, _rollback)):
+        _add_common(command, action)
+        command.add_argument("--output-dir", type=Path, default=Path("checkpoints"), help="where runs are: %(default)s")
+    return parser
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--data-dir", type=Path, required=True, metavar="DIR", help="one folder of images per class")
+    add("--mode", default="auto", help="auto, hybrid, or any backbone; a+b joins several (see python -m models list)")
+    add("--epochs", type=_count, default=10, metavar="N", help="passes over the features (default %(default)s)")
+    add("--batch-size", type=_count, default=32, metavar="N", help="images per step (default %(default)s)")
+    add("--lr", type=_rate, default=1e-3, metavar="RATE", help="learning rate of the head (default %(default)s)")
+    add("--patience", type=_natural, default=5, metavar="N", help="epochs without gain; 0: never (default %(default)s)")
+    add("--max-samples", type=_count, metavar="N", help="at most so many images per class, drawn by --seed")
+    add(
+        "--val-fraction",
+        type=_fraction,
+        default=0.2,
+        metavar="SHARE",
+        help="held out to judge by (default %(default)s)",
+    )
+    add("--seed", type=_natural, default=0, metavar="N", help="decides every draw (default %(default)s)")
+    add("--fine-tune", action="store_true", help="train the backbones too, and keep that if it is better")
+    add("--ft-lr", type=_rate, default=1e-4, metavar="RATE", help="learning rate of fine-tuning (default %(default)s)")
+    add("--ft-epochs", type=_count, default=5, metavar="N", help="passes of fine-tuning (default %(default)s)")
+    add("--weights", type=_weights, action="append", default=[], metavar="NAME=PATH_OR_ID", help="a backbone's weights")
+    add("--clip-model", metavar="ID_OR_DIR", help="short for --weights clip=ID_OR_DIR")
+    add(
+        "--output-dir",
+        type=Path,
+        default=Path("checkpoints"),
+        metavar="DIR",
+        help="where runs go (default %(default)s)",
+    )
+    add(
+        "--publish",
+        choices=("always", "never", "if-better"),
+        default="if-better",
+        help="whether the daemon shall serve the result (default %(default)s)",
+    )
+    add("--cache-dir", type=Path, metavar="DIR", help="weights, graphs and features (default: ~/.cache/imagesortd)")
+    _add_common(parser, _fit)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--data-dir", type=Path, required=True, metavar="DIR", help="one folder of images per class")
+    add(
+        "--checkpoint", type=Path, required=True, metavar="PATH", help="a checkpoint file, a run, or the folder of runs"
+    )
+    add("--batch-size", type=_count, default=32, metavar="N", help="images at once, at most (default %(default)s)")
+    add("--output-dir", type=Path, metavar="DIR", help="where the report goes (default: reports/RUN-DATA)")
+    add("--cache-dir", type=Path, metavar="DIR", help="weights and graphs (default: ~/.cache/imagesortd)")
+    _add_common(parser, _evaluate)
+
+
+def _add_common(parser: argparse.ArgumentParser, action: Callable[[argparse.Namespace], Any]) -> None:
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=action)
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+    return number
+
+
+def _whole(text: str, least: int) -> int:
+    number = _number(text)
+    if number != int(number) or number < least:
+        raise argparse.ArgumentTypeError(f"it must be a whole number of at least {least}, not {text}")
+    return int(number)
+
+
+def _count(text: str) -> int:
+    return _whole(text, 1)
+
+
+def _natural(text: str) -> int:
+    return _whole(text, 0)
+
+
+def _rate(text: str) -> float:
+    if not 0 < (number := _number(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"it must be above 0 and at most 1, not {text}")
+    return number
+
+
+def _fraction(text: str) -> float:
+    if not 0 < (number := _number(text)) < 1:
+        raise argparse.ArgumentTypeError(f"it must be between 0 and 1, not {text}")
+    return number
+
+
+def _weights(text: str) -> tuple[str, str]:
+    name, equals, source = text.partition("=")
+    if not (name and equals and source):
+        raise argparse.ArgumentTypeError(f"it must be NAME=PATH_OR_ID, not {text}")
+    return name, source
+
+
+def _fit(options: argparse.Namespace) -> dict[str, Any]:
+    from trainer.data import shown
+    from trainer.fit import FitOptions, fit
+
+    plain = {
+        name: value for name, value in vars(options).items() if name not in {"command", "run", "json", "clip_model"}
+    }
+    plain["weights"] = dict(options.weights)
+    if options.clip_model is not None:
+        plain["weights"]["clip"] = options.clip_model
+    outcome = fit(FitOptions(**plain))
+    return {
+        "run": shown(outcome.run),
+        "published": outcome.published,
+        "why": outcome.why,
+        "classes": list(outcome.measured.classes),
+        "held_out": outcome.measured.figures(),
+    }
+
+
+def _evaluate(options: argparse.Namespace) -> dict[str, Any]:
+    from trainer.evaluate import EvaluateOptions, evaluate
+
+    return evaluate(
+        EvaluateOptions(
+            data_dir=options.data_dir,
+            checkpoint=options.checkpoint,
+            batch_size=options.batch_size,
+            output_dir=options.output_dir,
+            cache_dir=options.cache_dir,
+        )
+    )
+
+
+def _list(options: argparse.Namespace) -> list[dict[str, Any]]:
+    from trainer.publish import as_rows, list_runs, print_rows
+
+    rows = as_rows(list_runs(options.output_dir))
+    print_rows(rows)
+    return rows
+
+
+def _publish(options: argparse.Namespace) -> dict[str, Any]:
+    from trainer.publish import publish
+
+    run = next(
+        (path for path in (options.output_dir / options.publish_run, Path(options.publish_run)) if path.is_dir()), None
+    )
+    if run is None:
+        raise UserError(f"there is no run {options.publish_run}, neither in {options.output_dir} nor as a folder")
+    run = run.resolve()
+    checkpoint = publish(run)
+    print(f"published {run}: {len(checkpoint.metadata.classes)} classes; a running daemon goes over to it by itself")
+    return {"published": str(run), "sha256": checkpoint.digest}
+
+
+def _rollback(options: argparse.Namespace) -> dict[str, Any]:
+    from trainer.publish import rollback
+
+    now, before = rollback(options.output_dir)
+    print(f"rolled back from {before} to {now}; a running daemon goes over to it by itself")
+    return {"published": now, "before": before}
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")  # what libraries have to say to their developers
+    logger.remove()
+    logger.add(sys.stderr, format="<level>{level.name}: {message}</level>", level="WARNING")
+    sys.exit(run(main))

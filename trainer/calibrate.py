@@ -1,0 +1,58 @@
+"""Confidence that means something: the temperature that logits are divided by, and how well probabilities hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+
+Logits = npt.NDArray[np.float64]
+Losses = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
+
+#: How strongly a temperature is held near 1, in images: with few held out, chance would set it.
+_PRIOR = 5.0
+
+
+def log_probabilities(logits: Logits, temperature: float = 1.0) -> Logits:
+    """Logarithms of the probabilities (n, classes) of logits (n, classes)."""
+    scaled = logits / temperature
+    scaled = scaled - scaled.max(axis=1, keepdims=True)
+    result: Logits = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+    return result
+
+
+def losses(logits: Logits, labels: Labels, temperature: float = 1.0) -> Losses:
+    """The negative log-probability (n,) of each image's right class, in nats."""
+    return -log_probabilities(logits, temperature)[np.arange(len(labels)), labels]
+
+
+def log_loss(logits: Logits, labels: Labels, temperature: float = 1.0) -> float:
+    """The mean of `losses`."""
+    return float(losses(logits, labels, temperature).mean())
+
+
+def accuracy(logits: Logits, labels: Labels) -> float:
+    """The share of images whose most probable class is the right one."""
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def fit_temperature(logits: Logits, labels: Labels) -> float:
+    """The temperature in 1/20..20 that makes held-out logits (n, classes) most probable (Guo et al. 2017)."""
+
+    def cost(logarithm: float) -> float:
+        return len(labels) * log_loss(logits, labels, float(np.exp(logarithm))) + _PRIOR * logarithm**2
+
+    return float(np.exp(minimize_scalar(cost, bounds=(-3.0, 3.0), method="bounded").x))
+
+
+def calibration_error(probabilities: npt.NDArray[np.float64], labels: Labels, bins: int = 10) -> float:
+    """The expected calibration error: how far confidence lies from accuracy, averaged over bins of equal count."""
+    confidence = probabilities.max(axis=1)
+    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    order = np.argsort(confidence)
+    gaps = [
+        abs(float(confidence[part].mean() - right[part].mean())) * len(part)
+        for part in np.array_split(order, min(bins, len(order)))
+    ]
+    return sum(gaps) / len(labels)

@@ -1,0 +1,129 @@
+"""Whether a new checkpoint is worse than the published one, on images that neither was fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models import checkpoint as checkpoints
+from models.checkpoint import Checkpoint
+from models.classifier import open_classifier
+from models.errors import CheckpointError, UserError
+from models.weights import WeightsStore
+from trainer.data import File, Sample
+from trainer.features import BATCH, Read, read_all, stacked
+from trainer.measure import Measured
+from trainer.runs import read_split
+
+#: With equally many right, a new checkpoint whose log-loss is higher by this much counts as worse.
+_LOSS_MARGIN = 0.01
+
+#: Whether a prediction was right, and the probability of the right class.
+_Outcome = tuple[bool, float]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether to publish, and why in one sentence."""
+
+    publish: bool
+    why: str
+
+
+def compare(folder: Path, samples: Sequence[Sample], measured: Measured, store: WeightsStore) -> Verdict:
+    """Judge a new head by its ``measured`` predictions on held-out ``samples`` against the run published in ``folder``.
+
+    Both heads were at last fitted on all of their images, so what counts is what each made of an image before that,
+    while it was held out: the current run's is in its ``split.csv``. Images that only the current run never had are
+    put to it now; images it was fitted on are left out.
+    """
+    try:
+        pointer = checkpoints.read_pointer(folder)
+        if pointer is None:
+            return Verdict(True, "nothing was published before")
+        current = checkpoints.load(folder)
+    except CheckpointError as error:
+        return Verdict(True, f"the one published before cannot be used: {error}")
+    if list(current.metadata.classes) != list(measured.classes):
+        return Verdict(True, _other_classes(current.metadata.classes, measured.classes, pointer.run))
+    outcomes = _outcomes(folder / pointer.run, current, samples, store)
+    common = [at for at, outcome in enumerate(outcomes) if outcome is not None]
+    if not common:
+        return _by_record(current, measured, pointer.run)
+    right = measured.predicted == measured.labels
+    new = [(bool(right[at]), float(measured.true_probability[at])) for at in common]
+    old = [outcome for outcome in outcomes if outcome is not None]
+    return _judge(new, old, pointer.run)
+
+
+def _other_classes(old: Sequence[str], new: Sequence[str], run: str) -> str:
+    added, gone = sorted(set(new) - set(old)), sorted(set(old) - set(new))
+    changes = [f"{words} {', '.join(names)}" for words, names in (("new:", added), ("gone:", gone)) if names]
+    return f"its classes are not those of {run} ({'; '.join(changes) or 'another order'}), so the two do not compare"
+
+
+def _outcomes(run: Path, current: Checkpoint, samples: Sequence[Sample], store: WeightsStore) -> list[_Outcome | None]:
+    """What the current run made of each sample while it had not been fitted on it; None where it was, or is unknown."""
+    split = read_split(run)
+    known = {} if split is None else split.held_out
+    fitted = frozenset() if split is None else split.train | {sha256 for sha256, _ in split.held_out}
+    outcomes: list[_Outcome | None] = [known.get((sample.sha256, sample.label)) for sample in samples]
+    unseen = [at for at, sample in enumerate(samples) if sample.sha256 not in fitted]
+    try:
+        for at, outcome in zip(unseen, _classify(run, current, [samples[at] for at in unseen], store), strict=True):
+            outcomes[at] = outcome
+    except UserError:  # it cannot be run here any more: its record has to do
+        pass
+    return outcomes
+
+
+def _classify(run: Path, current: Checkpoint, samples: Sequence[Sample], store: WeightsStore) -> list[_Outcome | None]:
+    if not samples:
+        return []
+    classifier = open_classifier(run / checkpoints.FILE_NAME, store)
+    outcomes: list[_Outcome | None] = [None] * len(samples)
+    files = [File(sample.path, sample.name, sample.label) for sample in samples]
+    waiting: list[tuple[int, Read]] = []
+
+    def predict() -> None:
+        probabilities = classifier.probabilities(stacked([read for _, read in waiting]))
+        for (at, read), row in zip(waiting, probabilities, strict=True):
+            true = current.metadata.classes.index(read.file.label)
+            outcomes[at] = (int(row.argmax()) == true, float(row[true]))
+        waiting.clear()
+
+    for at, read in enumerate(read_all(files, classifier.transforms)):
+        if read.error is None:
+            waiting.append((at, read))
+        if len(waiting) == BATCH:
+            predict()
+    if waiting:
+        predict()
+    return outcomes
+
+
+def _judge(new: Sequence[_Outcome], old: Sequence[_Outcome], run: str) -> Verdict:
+    new_right, old_right = (sum(right for right, _ in outcomes) for outcomes in (new, old))
+    new_loss, old_loss = (
+        float(np.mean([-np.log(max(probability, 1e-12)) for _, probability in outcomes])) for outcomes in (new, old)
+    )
+    figures = (
+        f"of {len(new)} images that neither was fitted on, it has {new_right} right (log-loss {new_loss:.3f}), "
+        f"{run} {old_right} ({old_loss:.3f})"
+    )
+    worse = new_right < old_right or (new_right == old_right and new_loss > old_loss + _LOSS_MARGIN)
+    return Verdict(not worse, figures)
+
+
+def _by_record(current: Checkpoint, measured: Measured, run: str) -> Verdict:
+    """No image is common to both, so each one's own held-out accuracy is all there is."""
+    recorded, own = current.metadata.metrics.get("accuracy"), measured.figures().get("accuracy")
+    if recorded is None or own is None:
+        return Verdict(True, f"there is no image to compare it with {run} on")
+    return Verdict(
+        own >= recorded,
+        f"its accuracy on its own held-out images is {own:.3f}, that of {run} on other ones {recorded:.3f}",
+    )

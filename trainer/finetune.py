@@ -1,0 +1,232 @@
+"""Fine-tuning: the top half of each backbone's weights learns on augmented images, beginning from a fitted head.
+
+Batch normalisation keeps its statistics and the lower half stays as it is, so that a small set cannot undo what was
+learned from a large one. On a GPU in mixed precision over float32 weights, else on the CPU.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+
+from models.checkpoint import Array
+from models.errors import UserError
+from models.export import uint8_module
+from models.registry import Backbone
+from models.runtime import cores
+from trainer.augment import Batch, batches
+from trainer.calibrate import Labels, Logits, accuracy, fit_temperature, log_loss
+from trainer.data import Sample, shown
+from trainer.heads import MIN_DELTA, Epoch, Linear, OnEpoch, Scaling
+
+#: The share of a backbone's weights, from the top, that is trained.
+TRAINED_SHARE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuneOptions:
+    """How the backbones are fine-tuned. ``patience`` 0 never stops early."""
+
+    epochs: int = 5
+    lr: float = 1e-4
+    batch_size: int = 32
+    patience: int = 5
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Side:
+    """Samples with their labels (n,)."""
+
+    samples: Sequence[Sample]
+    labels: Labels
+
+
+def fine_tune(
+    parts: Sequence[Backbone],
+    head: Linear,
+    scaling: Scaling,
+    train: Side,
+    held_out: Side,
+    options: FineTuneOptions,
+    on_start: Callable[[str], None],
+    on_epoch: OnEpoch,
+) -> dict[str, dict[str, Array]] | None:
+    """The whole state of each part's module after fine-tuning, by part and tensor name; None if no epoch was better.
+
+    ``head`` and ``scaling`` were fitted on ``train``'s features. ``on_start`` is told how long it will take. Raises
+    `UserError` when it diverges, naming the images.
+    """
+    torch.set_num_threads(cores())
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run = _Run(_Net(parts, head, scaling), device, parts, options)
+    on_start(run.estimate(train, held_out))
+    best_loss, _ = run.check(held_out)
+    best: dict[str, torch.Tensor] | None = None
+    best_epoch, hoped_loss = 0, best_loss
+    for number in range(1, options.epochs + 1):
+        started = time.monotonic()
+        train_loss = run.train(train, number)
+        loss, right = run.check(held_out)
+        on_epoch(Epoch(number, train_loss, loss, right, time.monotonic() - started))
+        if loss < best_loss:
+            best, best_loss = copy.deepcopy(run.net.state_dict()), loss
+        if best_loss < hoped_loss - MIN_DELTA:
+            best_epoch, hoped_loss = number, best_loss
+        elif options.patience and number - best_epoch >= options.patience:
+            break
+    if best is None:
+        return None
+    run.net.load_state_dict(best)
+    return run.net.tuned()
+
+
+class _Net(torch.nn.Module):
+    """Backbones and head as one: a list of uint8 crops (n, side, side, 3) in, logits (n, classes) out."""
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, parts: Sequence[Backbone], head: Linear, scaling: Scaling) -> None:
+        super().__init__()
+        self._names = [part.name for part in parts]
+        self.parts = torch.nn.ModuleList(uint8_module(part) for part in parts)
+        self.register_buffer("mean", torch.from_numpy(scaling.mean))
+        self.register_buffer("scale", torch.from_numpy(scaling.scale))
+        self.weight = torch.nn.Parameter(torch.from_numpy(head.weight.copy()))
+        self.bias = torch.nn.Parameter(torch.from_numpy(head.bias.copy()))
+        for part in self.parts:
+            _unfreeze_top(part)
+
+    def forward(self, crops: Sequence[torch.Tensor]) -> torch.Tensor:
+        features = [
+            functional.normalize(part(each).float(), dim=1) for part, each in zip(self.parts, crops, strict=True)
+        ]
+        return (torch.cat(features, dim=1) - self.mean) * self.scale @ self.weight.T + self.bias
+
+    def tuned(self) -> dict[str, dict[str, Array]]:
+        """Each backbone's whole state, by its name."""
+        return {
+            name: {
+                key: tensor.cpu().contiguous().numpy()
+                for key, tensor in part.get_submodule("module").state_dict().items()
+            }
+            for name, part in zip(self._names, self.parts, strict=True)
+        }
+
+
+def _unfreeze_top(module: torch.nn.Module) -> None:
+    """Let only the last stages learn: whole stages from the top until they hold `TRAINED_SHARE` of the weights."""
+    stages: dict[str, list[torch.nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(False)
+        stages.setdefault(_stage(name), []).append(parameter)
+    total = sum(parameter.numel() for parameter in module.parameters())
+    held = 0
+    for stage in reversed(list(stages.values())):
+        for parameter in stage:
+            parameter.requires_grad_(True)
+            held += parameter.numel()
+        if held >= TRAINED_SHARE * total:
+            return
+
+
+def _stage(name: str) -> str:
+    """The stage a parameter belongs to: ``blocks.5`` of ``blocks.5.2.conv_pw.weight``."""
+    steps = name.split(".")
+    numbered = next((index for index, step in enumerate(steps) if step.isdigit()), len(steps) - 2)
+    return ".".join(steps[: numbered + 1])
+
+
+class _Run:
+    def __init__(self, net: _Net, device: torch.device, parts: Sequence[Backbone], options: FineTuneOptions) -> None:
+        self.net: _Net = net.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._device = device
+        self._transforms = [part.transform for part in parts]
+        self._options = options
+        self._trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+        self._optimizer = torch.optim.AdamW(self._trained, lr=options.lr)
+        self._step = 0
+
+    def estimate(self, train: Side, held_out: Side) -> str:
+        """How long all epochs will take, from two batches of each kind that change nothing."""
+        size, epochs = self._options.batch_size, self._options.epochs
+        batch = next(iter(batches(train.samples[:size], self._transforms, size, shuffle=(0, 0))))
+        labels = train.labels[batch.rows]
+        seconds = []
+        for learn in (True, True, False):
+            started = time.monotonic()
+            if learn:
+                self._loss(batch, labels).backward()  # type: ignore[no-untyped-call]
+                self.net.zero_grad()
+            else:
+                with torch.inference_mode():
+                    self._logits(batch)
+            seconds.append((time.monotonic() - started) / len(labels))
+        total = epochs * (seconds[1] * len(train.samples) + seconds[2] * len(held_out.samples))
+        return (
+            f"{epochs} epochs of {len(train.samples)} images, at most about {max(1, round(total / 60))} minutes "
+            f"on the {'GPU' if self._device.type == 'cuda' else 'CPU'}"
+        )
+
+    def train(self, side: Side, epoch: int) -> float:
+        """One epoch; returns its mean loss."""
+        total, seen = 0.0, 0
+        steps = math.ceil(len(side.samples) / self._options.batch_size)
+        stream = batches(side.samples, self._transforms, self._options.batch_size, shuffle=(self._options.seed, epoch))
+        batch: Batch
+        for batch in tqdm(stream, f"fine-tune {epoch}", steps, unit=" batches", disable=None, leave=False):
+            loss = self._loss(batch, side.labels[batch.rows])
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                names = ", ".join(shown(side.samples[row].name) for row in batch.rows[:8])
+                raise UserError(
+                    f"fine-tuning diverged in epoch {epoch} on a batch with {names}: lower --ft-lr, "
+                    "or look at these images"
+                )
+            self._set_lr(steps)
+            self._optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(self._trained, 1.0)
+            self._optimizer.step()
+            total, seen = total + value * len(batch.rows), seen + len(batch.rows)
+        return total / max(seen, 1)
+
+    def _set_lr(self, steps: int) -> None:
+        """A cosine to zero over all epochs, after a short linear rise."""
+        self._step += 1
+        part = self._step / (steps * self._options.epochs)
+        rise = min(1.0, part / 0.05)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._options.lr * rise * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
+
+    def check(self, side: Side) -> tuple[float, float]:
+        """Calibrated log-loss and accuracy on images as they are served."""
+        logits: list[npt.NDArray[np.float64]] = []
+        rows: list[npt.NDArray[np.int64]] = []
+        with torch.inference_mode():
+            for batch in batches(side.samples, self._transforms, self._options.batch_size):
+                logits.append(self._logits(batch).double().cpu().numpy())
+                rows.append(batch.rows)
+        scores: Logits = np.concatenate(logits)
+        labels = side.labels[np.concatenate(rows)]
+        return log_loss(scores, labels, fit_temperature(scores, labels)), accuracy(scores, labels)
+
+    def _logits(self, batch: Batch) -> torch.Tensor:
+        crops = [torch.from_numpy(each).to(self._device, non_blocking=True) for each in batch.crops]
+        mixed = self._device.type == "cuda"
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
+            result: torch.Tensor = self.net(crops)
+        return result.float()
+
+    def _loss(self, batch: Batch, labels: Labels) -> torch.Tensor:
+        return functional.cross_entropy(self._logits(batch), torch.from_numpy(labels).to(self._device))

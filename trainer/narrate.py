@@ -1,0 +1,117 @@
+"""What a fit says while it runs: plain sentences and small tables on standard output."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from models.runtime import FeatureExtractor
+from trainer.choose import Choice
+from trainer.compare import Verdict
+from trainer.data import DataSet, Folders, contradictions, duplicates, shown
+from trainer.heads import Epoch
+from trainer.measure import Measured
+
+#: Longer lists are cut: the run folder has all of it.
+_LISTED = 10
+_TABLE = 30
+
+
+def say(topic: str, text: str) -> None:
+    """One line of the story; an empty topic goes on with the one before."""
+    print(f"{topic:<11}{text}", flush=True)
+
+
+def begin(folders: Folders, extractor: FeatureExtractor) -> None:
+    """What there is to work on, and with."""
+    sizes = Counter(file.label for file in folders.files)
+    shown_sizes = [f"{label} {size}" for label, size in sorted(sizes.items())]
+    say("images", f"{len(folders.files)} in {len(sizes)} classes of {shown(folders.root)}: {_list(shown_sizes, ', ')}")
+    if folders.empty:
+        say("", f"warning: no images in {_list(list(folders.empty), ', ')}: left out")
+    names = [f"{part.name} ({part.source})" for part in extractor.parts]
+    say("backbone", f"{' + '.join(names)}, {extractor.width} features, by {extractor.engine}")
+
+
+def _list(items: list[str], separator: str) -> str:
+    more = f"{separator}and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
+    return separator.join(items[:_LISTED]) + more
+
+
+def images(found: DataSet, cached: int) -> None:
+    """What could be read, what is odd about it, and how it is divided."""
+    say("features", f"of {len(found.samples)} images, {cached} of them computed before")
+    if found.unreadable:
+        say("", f"warning: {len(found.unreadable)} images cannot be read and are left out:")
+        lines = [f"  {shown(lost.name)}: {lost.reason}, {lost.message}" for lost in found.unreadable]
+        print(_list(lines, "\n"), flush=True)
+    if copies := duplicates(found.samples):
+        say("", f"{copies} images are copies of another, byte for byte; copies stay on one side")
+    for same in contradictions(found.samples)[:_LISTED]:
+        say("", f"warning: one picture under several labels: {', '.join(shown(sample.name) for sample in same)}")
+    held = int(found.held.sum())
+    say("split", f"{len(found.samples) - held} images to fit on, {held} held out to judge by")
+    alone = [label for label, count in Counter(s.label for s in found.samples).items() if count < 2]
+    if alone:
+        say("", f"warning: {_list(alone, ', ')}: one image only, so nothing tells how well this class is recognised")
+
+
+def epoch(done: Epoch, total: int) -> None:
+    """One line for each epoch."""
+    say(
+        "",
+        f"epoch {done.number:>{len(str(total))}}/{total}  loss {done.train_loss:.3f}  "
+        f"held out: loss {done.held_out_loss:.3f}, accuracy {done.held_out_accuracy:.3f}  ({done.seconds:.1f} s)",
+    )
+
+
+def choice(made: Choice, count: int) -> None:
+    """The table of candidates and the choice."""
+    if made.candidates:
+        width = max(len(candidate.name) for candidate in made.candidates)
+        say("head", f"{'':{width}}  held-out loss  accuracy  temperature")
+        for candidate in made.candidates:
+            mark = "  <- taken" if candidate.name == made.winner else ""
+            say(
+                "",
+                f"{candidate.name:{width}}  {candidate.loss:13.4f}  {candidate.accuracy:8.3f}"
+                f"  {candidate.temperature:11.2f}{mark}",
+            )
+    say("" if made.candidates else "head", f"{made.winner} is taken: {made.reason}; fitted again on all {count} images")
+
+
+def fine_tuning(kept: bool, before: Measured, after: Measured) -> None:
+    """Whether fine-tuning was worth it."""
+    figures = [
+        f"accuracy {measured.figures()['accuracy']:.3f}, loss {measured.losses.mean():.3f}"
+        for measured in (before, after)
+    ]
+    verdict = "kept: clearly better" if kept else "not kept: not better by more than chance"
+    say("fine-tune", f"{verdict} on the held-out images ({figures[0]} before, {figures[1]} after)")
+
+
+def result(measured: Measured, run: Path) -> None:
+    """The closing table, and where everything is."""
+    figures = measured.figures()
+    if figures:
+        if len(measured.concerned) <= _TABLE:
+            print(measured.report_text())
+        say(
+            "held out",
+            f"accuracy {figures['accuracy']:.3f}, log-loss {figures['log_loss']:.3f}, "
+            f"calibration error {figures['calibration_error']:.3f} on {int(figures['images'])} images",
+        )
+    else:
+        say("held out", "nothing, so how right this checkpoint is nobody knows: give more images")
+    names = sorted(path.name for path in run.iterdir())
+    say("written", f"{shown(run)}: {', '.join(names)}")
+
+
+def verdict(given: Verdict, run: Path) -> None:
+    """What happens next."""
+    if given.publish:
+        say("published", given.why)
+        say("", f"a daemon that serves {shown(run.parent)} goes over to it by itself, without a restart")
+    else:
+        say("kept back", f"not published: {given.why}")
+        say("", f"the daemon goes on as before; to use it all the same: python -m trainer publish {shown(run)}")

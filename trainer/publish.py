@@ -1,0 +1,147 @@
+"""Publishing: which run the daemon serves, what it served before, and the way back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from models import checkpoint as checkpoints
+from models.checkpoint import Checkpoint
+from models.errors import CheckpointError, UserError
+
+#: Beside the runs: every publication and every step back, one JSON object a line.
+HISTORY = "published.jsonl"
+
+
+class Entry(BaseModel):
+    """One line of the history."""
+
+    run: str
+    sha256: str
+    published: str
+    rollback: bool = False
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One run folder; ``checkpoint`` is None where it cannot be used, and ``problem`` says why."""
+
+    run: Path
+    current: bool
+    checkpoint: Checkpoint | None
+    problem: str = ""
+
+
+def publish(run: Path) -> Checkpoint:
+    """Check a run's checkpoint and point the daemon at it. Raises `CheckpointError`."""
+    found = checkpoints.read(run / checkpoints.FILE_NAME)
+    _point(run, found.digest, rollback=False)
+    return found
+
+
+def rollback(folder: Path) -> tuple[str, str]:
+    """Point back at what was published before the current run; returns the names of both runs (now, before).
+
+    Raises `UserError` when there is nothing to go back to.
+    """
+    pointer = checkpoints.read_pointer(folder)
+    if pointer is None:
+        raise UserError(f"nothing is published in {folder}: there is nothing to roll back")
+    before = [entry for entry in _stack(folder) if entry.run != pointer.run]
+    if not before:
+        raise UserError(f"{pointer.run} is the only run that was published in {folder}: there is nothing to go back to")
+    target = before[-1]
+    found = checkpoints.read(folder / target.run / checkpoints.FILE_NAME)
+    if found.digest != target.sha256:
+        raise CheckpointError(f"the checkpoint of run {target.run} is not the file that was published: publish another")
+    _point(folder / target.run, found.digest, rollback=True)
+    return target.run, pointer.run
+
+
+def _point(run: Path, sha256: str, *, rollback: bool) -> None:
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    entry = Entry(run=run.name, sha256=sha256, published=now, rollback=rollback)
+    with (run.parent / HISTORY).open("a", encoding="utf-8") as file:
+        file.write(entry.model_dump_json() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    checkpoints.publish(run, sha256, now)
+
+
+def _stack(folder: Path) -> list[Entry]:
+    """What was published and not rolled back since, oldest first. Lines that were cut off are passed over."""
+    stack: list[Entry] = []
+    try:
+        lines = (folder / HISTORY).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return stack
+    for line in lines:
+        try:
+            entry = Entry.model_validate_json(line)
+        except ValidationError:
+            continue
+        if entry.rollback:
+            while stack and stack[-1].run != entry.run:
+                stack.pop()
+        else:
+            stack = [kept for kept in stack if kept.run != entry.run] + [entry]
+    return stack
+
+
+def list_runs(folder: Path) -> list[Listed]:
+    """Every run folder with a checkpoint, oldest first. Raises `UserError` when there is no such folder."""
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}: make a checkpoint with python -m trainer fit")
+    pointer = checkpoints.read_pointer(folder)
+    listed = []
+    for run in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+        if not (run / checkpoints.FILE_NAME).is_file():
+            continue
+        current = pointer is not None and pointer.run == run.name
+        try:
+            listed.append(Listed(run, current, checkpoints.read(run / checkpoints.FILE_NAME)))
+        except CheckpointError as error:
+            listed.append(Listed(run, current, None, str(error)))
+    return listed
+
+
+def as_rows(listed: list[Listed]) -> list[dict[str, object]]:
+    """What ``list`` prints about each run."""
+    rows = []
+    for each in listed:
+        row: dict[str, object] = {"run": each.run.name, "current": each.current, "problem": each.problem}
+        if each.checkpoint is not None:
+            metadata = each.checkpoint.metadata
+            row |= {
+                "mode": metadata.mode,
+                "classes": len(metadata.classes),
+                "images": int(metadata.metrics.get("all_images", 0)),
+                "accuracy": metadata.metrics.get("accuracy"),
+                "fine_tuned": bool(each.checkpoint.backbones),
+                "created": metadata.created,
+            }
+        rows.append(row)
+    return rows
+
+
+def print_rows(rows: list[dict[str, object]]) -> None:
+    """The runs as a table; the current one is marked with an asterisk."""
+    if not rows:
+        print("no run has a checkpoint yet: make one with python -m trainer fit")
+        return
+    width = max(len(str(row["run"])) for row in rows)
+    for row in rows:
+        mark = "*" if row["current"] else " "
+        if row["problem"]:
+            print(f"{mark} {row['run']:{width}}  {row['problem']}")
+            continue
+        accuracy = "unknown" if row["accuracy"] is None else f"{row['accuracy']:.3f}"
+        tuned = ", fine-tuned" if row["fine_tuned"] else ""
+        print(
+            f"{mark} {row['run']:{width}}  {row['classes']} classes, {row['images']} images, "
+            f"held-out accuracy {accuracy}{tuned}"
+        )

@@ -1,0 +1,134 @@
+"""Run folders: one folder per fit, which appears complete or not at all and never changes afterwards."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from models.atomic import sync_folder
+from models.errors import UserError
+from trainer.data import DataSet, shown
+from trainer.heads import Epoch
+from trainer.measure import Measured
+
+TRAIN, HELD_OUT, UNREADABLE = "train", "held-out", "unreadable"
+
+Setting = str | int | float | bool | None
+
+
+def create(checkpoints: Path, mode: str, now: datetime, fill: Callable[[Path], None]) -> Path:
+    """Make ``checkpoints/<YYYYmmdd-HHMMSS-mode>``: ``fill`` writes into a hidden folder that then takes this name."""
+    try:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        hidden = Path(tempfile.mkdtemp(dir=checkpoints, prefix=".run."))
+    except OSError as error:
+        raise UserError(f"{checkpoints} cannot be written to ({error.strerror}): give another --output-dir") from error
+    try:
+        hidden.chmod(0o755)
+        fill(hidden)
+        sync_folder(hidden)
+        return _take_name(hidden, checkpoints / f"{now:%Y%m%d-%H%M%S}-{mode}")
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _take_name(hidden: Path, name: Path) -> Path:
+    """Rename to ``name``, or to it with a number where that is taken: a rename never replaces a filled folder."""
+    run, number = name, 2
+    while True:
+        try:
+            hidden.rename(run)
+        except FileExistsError:
+            pass
+        except OSError as error:
+            if not run.exists():
+                raise UserError(f"the run folder {run} cannot be made ({error.strerror})") from error
+        else:
+            sync_folder(run.parent)
+            return run
+        run, number = name.with_name(f"{name.name}-{number}"), number + 1
+
+
+def write_history(path: Path, stages: Mapping[str, Sequence[Epoch]]) -> None:
+    """One row for each epoch of each stage."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["stage", "epoch", "train_loss", "held_out_loss", "held_out_accuracy", "seconds"])
+        for stage, epochs in stages.items():
+            for epoch in epochs:
+                losses = (epoch.train_loss, epoch.held_out_loss, epoch.held_out_accuracy)
+                rows.writerow([stage, epoch.number, *(f"{value:.6f}" for value in losses), f"{epoch.seconds:.2f}"])
+
+
+def write_settings(path: Path, settings: Mapping[str, Setting]) -> None:
+    """The settings as TOML; what has no value is left out."""
+    lines = [f"{name} = {_toml(value)}\n" for name, value in settings.items() if value is not None]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def _toml(value: str | int | float | bool) -> str:
+    if isinstance(value, str):  # TOML's basic strings are JSON's, but for one control character
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+    return json.dumps(value)
+
+
+def write_json(path: Path, content: object) -> None:
+    """A JSON file for people and programs."""
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+_SPLIT = ["file", "label", "sha256", "side", "predicted", "confidence", "true_probability", "reason"]
+
+
+def write_split(path: Path, images: DataSet, measured: Measured) -> None:
+    """Which side every image was on; for the held-out ones, what a head that never saw them made of them."""
+    numbers = iter(range(len(measured.labels)))
+    predicted, confidence, true = measured.predicted, measured.confidence, measured.true_probability
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(_SPLIT)
+        for sample, out in zip(images.samples, images.held.tolist(), strict=True):
+            row: list[Any] = [shown(sample.name), sample.label, sample.sha256]
+            if out:
+                at = next(numbers)
+                row += [HELD_OUT, measured.classes[predicted[at]], f"{confidence[at]:.6f}", f"{true[at]:.6f}", ""]
+            else:
+                row += [TRAIN, "", "", "", ""]
+            rows.writerow(row)
+        for lost in images.unreadable:
+            rows.writerow([shown(lost.name), lost.label, "", UNREADABLE, "", "", "", f"{lost.reason}: {lost.message}"])
+
+
+@dataclass(frozen=True)
+class Split:
+    """What a run's ``split.csv`` tells: pictures (sha256) it was fitted on, and what it made of those held out.
+
+    ``held_out`` gives, for each picture and label, whether the prediction was right and the label's probability.
+    """
+
+    train: frozenset[str]
+    held_out: Mapping[tuple[str, str], tuple[bool, float]]
+
+
+def read_split(run: Path) -> Split | None:
+    """Read it back; None where it is missing or not to be understood (a checkpoint that came from elsewhere)."""
+    try:
+        with (run / "split.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return Split(
+            frozenset(row["sha256"] for row in rows if row["side"] == TRAIN),
+            {
+                (row["sha256"], row["label"]): (row["predicted"] == row["label"], float(row["true_probability"]))
+                for row in rows
+                if row["side"] == HELD_OUT
+            },
+        )
+    except (OSError, ValueError, KeyError, csv.Error):
+        return None

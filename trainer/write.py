@@ -1,0 +1,108 @@
+"""What a fit leaves behind: the checkpoint and the files of its run folder."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models import checkpoint as checkpoints
+from models.checkpoint import Checkpoint, Head
+from models.classifier import seal
+from models.metadata import Metadata, PartRecord
+from trainer import runs
+from trainer.data import DataSet, digest
+from trainer.heads import Epoch
+from trainer.measure import Measured
+from trainer.plots import confusion_matrix
+
+if TYPE_CHECKING:
+    from trainer.fit import FitOptions, Fitted
+
+_PACKAGES = ("imagesortd", "numpy", "onnxruntime", "pillow", "scikit-learn", "torch")
+
+
+def write(
+    options: FitOptions, fitted: Fitted, images: DataSet, measured: Measured, stages: Mapping[str, Sequence[Epoch]]
+) -> Path:
+    """Write the run folder; returns where it is. Raises `UserError` when the output folder cannot be written to."""
+    now = datetime.now().astimezone()
+    checkpoint = _seal(options, fitted, images, measured, now)
+
+    def fill(run: Path) -> None:
+        checkpoints.write(checkpoint, run / checkpoints.FILE_NAME)
+        runs.write_json(run / "metrics.json", _metrics(fitted, images, measured))
+        runs.write_history(run / "history.csv", stages)
+        runs.write_settings(run / "settings.toml", options.settings())
+        runs.write_split(run / "split.csv", images, measured)
+        (run / "report.txt").write_text(_report(images, measured), encoding="utf-8")
+        if len(measured.labels):
+            names = [images.classes[index] for index in measured.concerned]
+            confusion_matrix(measured.confusion(), names, run / "confusion_matrix.png")
+
+    return runs.create(options.output_dir, checkpoint.metadata.mode, now, fill)
+
+
+def _seal(options: FitOptions, fitted: Fitted, images: DataSet, measured: Measured, now: datetime) -> Checkpoint:
+    choice, parts = fitted.choice, fitted.extractor.parts
+    mode = "+".join(part.name for part in parts) if options.mode == "auto" else options.mode
+    metadata = Metadata(
+        mode=mode,
+        parts=[PartRecord.of(part) for part in parts],
+        classes=images.classes,
+        normalisation="l2",
+        temperature=choice.temperature,
+        metrics={**measured.figures(), "all_images": float(len(images.samples))},
+        settings=options.settings(),
+        data_digest=digest(images.samples),
+        versions=_versions(),
+        created=now.isoformat(timespec="seconds"),
+    )
+    head = Head(choice.head.weight, choice.head.bias, choice.scaling.mean, choice.scaling.scale)
+    return seal(metadata, head, fitted.extractor, fitted.tuned)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # run from a clone that was not installed
+            continue
+    return found
+
+
+def _metrics(fitted: Fitted, images: DataSet, measured: Measured) -> dict[str, Any]:
+    choice = fitted.choice
+    return {
+        "held_out": measured.figures(),
+        "classes": measured.report() if len(measured.labels) else {},
+        "head": {"taken": choice.winner, "why": choice.reason, "temperature": choice.temperature},
+        "candidates": [
+            {
+                "name": candidate.name,
+                "held_out_loss": candidate.loss,
+                "held_out_accuracy": candidate.accuracy,
+                "temperature": candidate.temperature,
+            }
+            for candidate in choice.candidates
+        ],
+        "fine_tuned": bool(fitted.tuned),
+        "images": {
+            "all": len(images.samples),
+            "held_out": len(images.held_out),
+            "unreadable": len(images.unreadable),
+        },
+    }
+
+
+def _report(images: DataSet, measured: Measured) -> str:
+    if not len(measured.labels):
+        return "No image was held out, so how right this checkpoint is nobody knows.\n"
+    return (
+        f"{len(measured.labels)} of {len(images.samples)} images were held out; this is how they were classified\n"
+        f"before the head was fitted again on all of them.\n\n{measured.report_text()}"
+    )
