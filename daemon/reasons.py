@@ -9,13 +9,14 @@ from loguru import logger
 
 from daemon.copying import create
 from daemon.moves import Entry
+from daemon.names import numbered
 from daemon.rows import Filing
 from daemon.transfer import free_name
 
 
 def reason_name(image: Entry) -> str:
-    """The name that the note beside an image wants: the image's name and ``.json``."""
-    return f"{image.name}.json"
+    """The name that the note beside an image wants: the image's name, shortened where it must be, and ``.json``."""
+    return numbered(f"{image.name}.json", 1, os.fpathconf(image.folder, "PC_NAME_MAX"))
 
 
 def write_reason(image: Entry, row: Filing) -> None:

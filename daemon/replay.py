@@ -36,11 +36,6 @@ def replay(journal: Journal) -> Counter[State]:
                 _Leftover(row, folders).settle()
         except OSError as error:
             logger.warning("What became of {!r} cannot be seen now: {}", str(row.source), error)
-        if row.state is State.ORPHAN:
-            logger.error(
-                "{!r} is neither in the inbox nor at {!r}: somebody moved it while the program was stopped",
-                str(row.source), str(row.destination),
-            )  # fmt: skip
     journal.write(rows)
     return Counter(row.state for row in rows)
 
@@ -78,7 +73,7 @@ class _Leftover:
         elif self._source is None or self._target is None:
             raise FileNotFoundError("its folder is not there")
         else:
-            self._row.state = State.ORPHAN
+            self._give_up()
 
     def _settle_with_original(self, original: Entry, copied: bool) -> None:
         if copied and self._flush_copy():
@@ -92,6 +87,21 @@ class _Leftover:
         if original == self._claim and self._source is not None:
             moves.put_back(original, self._source)
         self._row.state = State.VOID
+
+    def _give_up(self) -> None:
+        """Nothing is where it should be. A whole copy may be all there is now; a torn one is of no use to anybody."""
+        row = self._row
+        row.state = State.ORPHAN
+        row.detail = "somebody moved it while the program was stopped"
+        for entry in (self._part, self._place):
+            if entry is None or not entry.exists():
+                continue
+            if row.sha256 in (None, sha256_of(entry)):
+                row.detail += f"; a copy is kept as {entry.name}"
+            else:
+                entry.unlink()
+        source, destination = str(row.source), str(row.destination)
+        logger.error("{!r} is neither in the inbox nor at {!r}: {}", source, destination, row.detail)
 
     def _flush_copy(self) -> bool:
         """Make the copy durable; False when it cannot be trusted to be, and must be made anew."""

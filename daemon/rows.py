@@ -52,7 +52,7 @@ _COLUMNS = ("run", "time", "state", "action", "source", "name", "dev", "ino", "s
             "destination", "copy_ino", "label", "confidence", "model_digest", "reason", "detail")  # fmt: skip
 _INSERT = f"INSERT INTO filings (id, {', '.join(_COLUMNS)}) VALUES (:id, :{', :'.join(_COLUMNS)})"
 #: All that changes on the way; the indexes of the rest need not be written again.
-_CHANGING = ("state", "action", "sha256", "destination", "copy_ino")
+_CHANGING = ("state", "action", "sha256", "destination", "copy_ino", "detail")
 _UPDATE = f"UPDATE filings SET {', '.join(f'{column} = :{column}' for column in _CHANGING)} WHERE id = :id"
 _SELECT = f"SELECT id, {', '.join(_COLUMNS)} FROM filings"
 _FILED_BEFORE = """

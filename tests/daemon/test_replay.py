@@ -272,6 +272,19 @@ def test_neither_here_nor_there_is_said_loudly_and_nothing_is_guessed(desk: Desk
     assert repr(str(source)) in log[0]
     assert repr(str(target)) in log[0]
     assert desk.contents() == Counter([CONTENT]), "the last bytes there are, though under a hidden name"
+    (orphan,) = read_history(desk.journal_path)
+    assert orphan.detail is not None
+    assert orphan.detail.endswith(f"a copy is kept as {hidden(target.parent, 'part', row).name}")
+    assert log[0].endswith(orphan.detail)
+
+
+def test_of_an_orphan_no_torn_copy_is_kept(desk: Desk, log: list[str]) -> None:
+    row, source, target = crashed(desk)
+    hidden(target.parent, "part", row).write_bytes(CONTENT[:3])
+    source.rename(desk.inbox / "renamed.jpg")
+    assert restart(desk) is State.ORPHAN
+    assert len(log) == 1
+    assert desk.contents() == Counter([CONTENT])
 
 
 def test_what_cannot_be_seen_waits_for_the_next_start(desk: Desk, log: list[str]) -> None:
@@ -340,6 +353,22 @@ def test_a_quarantined_image_gets_its_note_after_all(desk: Desk) -> None:
     assert restart(desk) is State.DONE
     assert json.loads(target.with_name("cat.jpg.json").read_text())["detail"] == "It ends early."
     assert len(list(target.parent.iterdir())) == 2
+
+
+def test_a_quarantined_image_with_the_longest_name_gets_its_note_too(desk: Desk) -> None:
+    row, source, target = crashed(desk, reason="truncated", label=None)
+    longest = target.with_name("x" * 251 + ".jpg")
+    source.rename(longest)
+    row.destination = longest
+    rewrite(desk, row)
+    assert restart(desk) is State.DONE
+    assert restart_does_nothing(desk)
+    assert sorted(path.suffix for path in longest.parent.iterdir()) == [".jpg", ".json"]
+
+
+def restart_does_nothing(desk: Desk) -> bool:
+    journal = desk.journal()
+    return not replay(journal)
 
 
 def test_a_source_that_is_now_something_else_is_left_alone(desk: Desk) -> None:

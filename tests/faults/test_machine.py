@@ -110,6 +110,7 @@ class Machine(RuleBasedStateMachine):
             self.desk.put(name, b"always the same")
             self.expected[b"always the same"] += 1
 
+    @precondition(lambda self: not self.crashed)
     @rule(old=NAMES, new=NAMES)
     def rename(self, old: str, new: str) -> None:
         old_path, new_path = self.desk.inbox / old, self.desk.inbox / new
