@@ -90,16 +90,16 @@ class _Leftover:
 
     def _give_up(self) -> None:
         """Nothing is where it should be. A whole copy may be all there is now; a torn one is of no use to anybody."""
-        row = self._row
-        row.state = State.ORPHAN
-        row.detail = "somebody moved it while the program was stopped"
+        row, kept = self._row, ""
         for entry in (self._part, self._place):
             if entry is None or not entry.exists():
                 continue
             if row.sha256 in (None, sha256_of(entry)):
-                row.detail += f"; a copy is kept as {entry.name}"
+                kept = f"; a copy is kept as {entry.name}"
             else:
                 entry.unlink()
+        row.state = State.ORPHAN
+        row.detail = f"somebody moved it while the program was stopped{kept}"
         source, destination = str(row.source), str(row.destination)
         logger.error("{!r} is neither in the inbox nor at {!r}: {}", source, destination, row.detail)
 
@@ -126,8 +126,8 @@ class _Leftover:
         moves.sync_folder(original.folder)
 
     def _done(self) -> None:
-        self._row.state = State.DONE
         self._remove(self._part, self._place, self._drop)
+        self._row.state = State.DONE
         if self._row.reason is None or self._target is None:
             return
         if not Entry(self._target.folder, reason_name(self._target)).exists():
