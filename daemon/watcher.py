@@ -91,7 +91,7 @@ class InboxWatcher:
             Inbox(path, pruned=[*pruned, *paths], recursive=recursive, poll=poll, pace=pace, clock=clock)
             for path in sorted(paths, key=len, reverse=True)  # the innermost first: a path belongs to it
         ]
-        self._turns = deque(self._inboxes)
+        self._order = deque(self._inboxes)
         self._source: HintSource | None = None
         self._wakeup = Wakeup()
         self._woken = False
@@ -189,8 +189,8 @@ class InboxWatcher:
                 self._hinted(path, kind)
             if hints.lost:
                 self._make_good()
-        self._turns.rotate(1)  # a backlog in one inbox must not keep the others out
-        for inbox in self._turns:
+        self._order.rotate(1)  # a backlog in one inbox must not keep the others out
+        for inbox in self._order:
             for path, signature in inbox.step(_SLICE, self._backlog - self._settler.pressing):
                 self._settler.offer(path, signature, self._clock())
 

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.watcher.desk import NEVER, Desk, put
+
+
+@pytest.mark.parametrize("poll", [False, True])
+def test_the_output_inside_the_inbox_is_left_out(poll: bool, root: Path, desks: Callable[..., Desk]) -> None:
+    (root / "link").symlink_to(".")
+    put(root / "sorted" / "cat" / "a.jpg")
+    put(root / "dog" / ".imagesortd")
+    put(root / "dog" / "puppies" / "b.jpg")
+    desk = desks(root, exclude=[root / "link" / "sorted", root], poll=poll, poll_seconds=0.02)
+    mine = put(root / "mine.jpg")
+    assert desk.collect(1) == [mine]
+    put(root / "sorted" / "c.jpg")
+    put(root / "dog" / "d.jpg")
+    put(root / "cat" / ".imagesortd")
+    put(root / "cat" / "e.jpg")
+    desk.nothing()
+    assert desk.watcher.status().watched_folders == (0 if poll else 1)
+
+
+def test_a_folder_marked_after_it_was_armed_is_left_out(root: Path, desks: Callable[..., Desk]) -> None:
+    (root / "cat" / "deep").mkdir(parents=True)
+    desk = desks(root)
+    desk.first_walk()
+    assert desk.watcher.status().watched_folders == 3
+    put(root / "cat" / ".imagesortd")
+    put(root / "cat" / "deep" / "a.jpg")
+    desk.nothing()
+
+
+def test_an_inbox_inside_another_is_its_own(root: Path, desks: Callable[..., Desk]) -> None:
+    inner = put(root / "inner" / "a.jpg").parent
+    desk = desks(root, inner, root)
+    assert desk.collect(1) == [inner / "a.jpg"]
+    later = [put(root / "b.jpg"), put(inner / "c.jpg")]
+    assert desk.collect(2) == sorted(later)
+    desk.nothing()
+    assert [status.path for status in desk.watcher.status().inboxes] == [inner, root]
+
+
+def test_an_inbox_inside_another_is_walked_by_itself_alone(root: Path, desks: Callable[..., Desk]) -> None:
+    (root / "inner").mkdir()
+    desk = desks(root / "inner", root, settle_seconds=NEVER, rescan_seconds=0.02)
+    path = put(root / "inner" / "a.jpg")
+    assert desk.collect(1) == [path]
+    desk.watcher.done(path)
+    desk.nothing()
+    assert desk.watcher.status().waiting == 0
+
+
+def test_other_devices_are_left_out(desks: Callable[..., Desk]) -> None:
+    outer, inner = Path("/dev"), Path("/dev/shm")
+    if not inner.is_dir() or outer.stat().st_dev == inner.stat().st_dev:
+        pytest.skip("needs a file system mounted below another")
+    path = put(inner / f"imagesortd-{os.getpid()}.jpg")
+    try:
+        desk = desks(outer, poll=True, poll_seconds=0.02)
+        desk.nothing()
+    finally:
+        path.unlink()
