@@ -78,6 +78,7 @@ def _parser() -> Parser:
     add("--rescan-seconds", metavar="S", help="time between looks at the whole inbox (60)")
     add("--batch-size", metavar="N", help="images per step of the model (8)")
     add("--threads", metavar="N", help="threads that decode and compute; 0 is one per core")
+    add("--device", metavar="cpu|cuda", help="where the model computes (cpu)")
     add("--precision", metavar="float32|int8", help="of transformers such as CLIP (float32)")
     add("--max-megapixels", metavar="N", help="larger images go to the quarantine (200)")
     add("--max-file-mb", metavar="N", help="larger files go to the quarantine (512)")

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from daemon.marker import marked_folder
 from models.checkpoint import check_class_name
 from models.errors import CheckpointError, UserError
+from models.runtime import Device, Precision
 
 PREFIX = "IMAGESORTD_"
 DEFAULT_FILE = Path("config.toml")
@@ -38,7 +39,8 @@ class Settings(BaseSettings):
     rescan_seconds: float = Field(default=60.0, gt=0, le=86400, allow_inf_nan=False)
     batch_size: int = Field(default=8, ge=1, le=256)
     threads: int = Field(default=0, ge=0, le=1024)
-    precision: Literal["float32", "int8"] = "float32"
+    device: Device = "cpu"
+    precision: Precision = "float32"
     max_megapixels: int = Field(default=200, ge=1)
     max_file_mb: int = Field(default=512, ge=1)
     plugins: Annotated[list[str], NoDecode] = []

@@ -12,7 +12,7 @@ from daemon.config import Settings
 from models import checkpoint as checkpoints
 from models.classifier import Classifier, open_classifier
 from models.errors import UserError
-from models.runtime import Precision, cores
+from models.runtime import Device, Precision, cores
 from models.starter import Language, starter_path
 from models.weights import WeightsStore
 
@@ -34,12 +34,14 @@ class Reloader:
         language: Language,
         threads: int = 0,
         precision: Precision = "float32",
+        device: Device = "cpu",
     ) -> None:
         self._location = location
         self._store = store
         self._language: Language = language
         self._threads = threads
         self._precision: Precision = precision
+        self._device: Device = device
         self._seen: _Signature = None
         self._loading: threading.Thread | None = None
         self._loaded: Classifier | None = None
@@ -54,6 +56,7 @@ class Reloader:
             language=settings.language,
             threads=settings.threads or cores(),
             precision=settings.precision,
+            device=settings.device,
         )
 
     def first(self) -> Classifier:
@@ -68,7 +71,9 @@ class Reloader:
         return classifier
 
     def _open(self, location: Path) -> Classifier:
-        return open_classifier(location, self._store, threads=self._threads, precision=self._precision)
+        return open_classifier(
+            location, self._store, threads=self._threads, precision=self._precision, device=self._device
+        )
 
     def _is_published(self) -> bool:
         if self._location.suffix == ".safetensors":

@@ -34,6 +34,7 @@ _SHARED = (
     "language",
     "batch_size",
     "threads",
+    "device",
     "precision",
     "plugins",
     "cache_dir",
@@ -44,7 +45,7 @@ _SHARED = (
 def main(arguments: list[str]) -> int:
     """Sort one folder; returns the exit code."""
     options = _parser().parse_args(arguments)
-    flags = {key: value for key in (*_SHARED, "log_level") if (value := getattr(options, key, None)) is not None}
+    flags = {key: value for key in _SHARED if (value := getattr(options, key, None)) is not None}
     settings = config.load(flags | {"output": options.output_dir, "threshold": options.threshold}, options.config)
     config.check_output(settings)
     if not options.input_dir.is_dir():
@@ -69,6 +70,7 @@ def _parser() -> Parser:
     add("--language", metavar="en|ko", help="of the starter model's folders (en)")
     add("--batch-size", metavar="N", help="images per step of the model (8)")
     add("--threads", metavar="N", help="threads that decode and compute; 0 is one per core")
+    add("--device", metavar="cpu|cuda", help="where the model computes (cpu)")
     add("--precision", metavar="float32|int8", help="of transformers such as CLIP (float32)")
     add("--plugins", metavar="NAMES", help="packages that may bring backbones, joined with commas")
     add("--cache-dir", metavar="DIR", help="for weights and graphs (~/.cache/imagesortd)")

@@ -16,7 +16,7 @@ from .checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
 from .errors import CheckpointError
 from .images import Transform
 from .registry import Backbone
-from .runtime import Crops, FeatureExtractor, Features, Precision, graph_path, open_extractor, tuned_backbone
+from .runtime import Crops, Device, FeatureExtractor, Features, Precision, graph_path, open_extractor, tuned_backbone
 from .samples import enlarge, sample_pictures
 from .weights import WeightsStore
 
@@ -118,7 +118,12 @@ def _golden_features(pictures: npt.NDArray[np.uint8], extractor: FeatureExtracto
 
 
 def open_classifier(
-    path: Path, store: WeightsStore, *, threads: int = 0, precision: Precision = "float32"
+    path: Path,
+    store: WeightsStore,
+    *,
+    threads: int = 0,
+    precision: Precision = "float32",
+    device: Device = "cpu",
 ) -> Classifier:
     """Load the checkpoint at ``path`` (a file, a run folder or a ``checkpoints/`` folder), and prove it.
 
@@ -130,8 +135,9 @@ def open_classifier(
     """
     checkpoint = checkpoints.load(path)
     parts = [_backbone(record, checkpoint, store) for record in checkpoint.metadata.parts]
-    classifier = Classifier(checkpoint, open_extractor(parts, store, threads=threads, precision=precision))
-    if "int8" in classifier.extractor.engine:
+    extractor = open_extractor(parts, store, threads=threads, precision=precision, device=device)
+    classifier = Classifier(checkpoint, extractor)
+    if "int8" in extractor.engine:
         try:
             _prove(classifier, checkpoint, path, INT8_COSINE, INT8_DISTANCE)
             return classifier

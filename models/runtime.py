@@ -21,7 +21,7 @@ from loguru import logger
 
 from . import registry
 from .atomic import atomic_file
-from .errors import WeightsUnavailable
+from .errors import UserError, WeightsUnavailable
 from .images import Transform
 from .registry import Backbone
 from .weights import WeightsStore, run_child
@@ -30,6 +30,7 @@ from .weights import WeightsStore, run_child
 GRAPH_VERSION = 1
 
 Precision = Literal["float32", "int8"]
+Device = Literal["cpu", "cuda"]
 Crops = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
 
@@ -61,21 +62,26 @@ class OnnxEngine:
         return features
 
 
-class _TorchEngine:
-    name = "torch"
+class TorchEngine:
+    """One backbone in torch: on a GPU in half precision, or on the CPU where it does not export."""
 
-    def __init__(self, backbone: Backbone, threads: int) -> None:
+    def __init__(self, backbone: Backbone, threads: int, device: Device = "cpu") -> None:
         import torch
 
         from .export import uint8_module
 
         torch.set_num_threads(threads)
+        self.name = "torch" if device == "cpu" else f"torch {device}"
         self._torch = torch
-        self._module = uint8_module(backbone)
+        self._device = torch.device(device)
+        self._module = uint8_module(backbone).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, crops: Crops) -> Features:
-        with self._torch.inference_mode():
-            features: Features = self._module(self._torch.from_numpy(crops)).float().numpy()
+        """Features (n, width) of crops (n, side, side, 3)."""
+        torch = self._torch
+        half = self._device.type == "cuda"
+        with torch.inference_mode(), torch.autocast(self._device.type, torch.float16, enabled=half):
+            features: Features = self._module(torch.from_numpy(crops).to(self._device)).float().cpu().numpy()
         return features
 
 
@@ -113,15 +119,32 @@ def cores() -> int:
 
 
 def open_extractor(
-    parts: Sequence[Backbone], store: WeightsStore, *, threads: int = 0, precision: Precision = "float32"
+    parts: Sequence[Backbone],
+    store: WeightsStore,
+    *,
+    threads: int = 0,
+    precision: Precision = "float32",
+    device: Device = "cpu",
 ) -> FeatureExtractor:
     """Make the parts ready to run, exporting graphs that are not cached yet. ``threads`` 0 means one per core.
 
+    On ``cuda`` they run in torch, in half precision. Raises `UserError` where torch finds no such device.
     With ``int8`` the parts that are made of matrix products (transformers) run in int8, which changes their features
     a little: it is for the caller to judge whether that may be.
     """
+    if device != "cpu":
+        check_device(device)
+        return FeatureExtractor(parts, [TorchEngine(part, threads or cores(), device) for part in parts])
     make = _int8_engine if precision == "int8" else _engine
     return FeatureExtractor(parts, [make(part, store, threads or cores()) for part in parts])
+
+
+def check_device(device: Device) -> None:
+    """Raise `UserError` unless torch can use the device."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("the device cuda is not there, or this torch is a build without CUDA: use the device cpu")
 
 
 def _int8_engine(backbone: Backbone, store: WeightsStore, threads: int) -> _Engine:
@@ -151,6 +174,7 @@ def _engine(backbone: Backbone, store: WeightsStore, threads: int) -> _Engine:
         if graph.is_file():
             logger.warning("the graph of {} in the cache is damaged and is made again: {}", backbone.name, graph)
             graph.unlink()
+        logger.info("preparing the graph of {}, once; this takes some seconds", backbone.name)
         failure = _export(backbone, graph)
         if failure is None and (engine := _cached(graph, threads)) is not None:
             return engine
@@ -159,7 +183,7 @@ def _engine(backbone: Backbone, store: WeightsStore, threads: int) -> _Engine:
         backbone.name,
         failure or "it does not open",
     )
-    return _TorchEngine(backbone, threads)
+    return TorchEngine(backbone, threads)
 
 
 def _cached(graph: Path, threads: int, name: str = "onnxruntime") -> OnnxEngine | None:

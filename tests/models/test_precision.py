@@ -10,7 +10,8 @@ import pytest
 from models import checkpoint, registry
 from models.checkpoint import Head, Metadata, PartRecord
 from models.classifier import normalise, open_classifier, seal
-from models.runtime import open_extractor
+from models.errors import CheckpointError, UserError
+from models.runtime import TorchEngine, open_extractor
 from models.weights import WeightsStore
 from tests.conftest import crops
 
@@ -63,7 +64,6 @@ def test_int8_is_refused_where_predictions_would_change(
 def test_a_convolutional_checkpoint_is_proved_as_strictly_either_way(
     store: WeightsStore, tmp_path: Path, precision: str
 ) -> None:
-    from models.errors import CheckpointError
     from models.starter import starter_path
 
     made = checkpoint.read(starter_path(store, "en"))
@@ -74,3 +74,35 @@ def test_a_convolutional_checkpoint_is_proved_as_strictly_either_way(
     checkpoint.write(checkpoint.Checkpoint(made.metadata, made.head, golden), path)
     with pytest.raises(CheckpointError, match="computes other features"):
         open_classifier(path, store, precision=precision)  # type: ignore[arg-type]
+
+
+def test_torch_computes_what_the_graph_does(store: WeightsStore) -> None:
+    backbone = registry.locate(registry.EMBEDDED, None, store)
+    engine = TorchEngine(backbone, threads=1)
+    batch = crops(3, 224)
+    expected = open_extractor([backbone], store).features([batch])
+    np.testing.assert_allclose(engine.features(batch), expected, rtol=1e-3, atol=1e-3)
+    assert engine.name == "torch"
+
+
+def test_a_gpu_that_is_not_there_is_said(store: WeightsStore) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    backbone = registry.locate(registry.EMBEDDED, None, store)
+    with pytest.raises(UserError, match="use the device cpu"):
+        open_extractor([backbone], store, device="cuda")
+
+
+def test_on_a_gpu_features_are_nearly_those_of_the_cpu(store: WeightsStore) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("this machine has no GPU that torch can use")
+    backbone = registry.locate(registry.EMBEDDED, None, store)
+    batch = [crops(4, 224)]
+    expected = open_extractor([backbone], store).features(batch)
+    got = open_extractor([backbone], store, device="cuda").features(batch)
+    cosine = (expected * got).sum(1) / np.linalg.norm(expected, axis=1) / np.linalg.norm(got, axis=1)
+    assert cosine.min() >= 0.999
