@@ -14,7 +14,7 @@ import numpy as np
 from trainer.cache import Features
 from trainer.calibrate import Labels, Logits, Losses, accuracy, fit_temperature, losses
 from trainer.data import Mask
-from trainer.heads import GradientOptions, Linear, OnEpoch, Scaling, fit_gradient, fit_logistic, one_thread
+from trainer.heads import GradientOptions, Linear, OnEpoch, Scaling, fit_gradient, fit_logistic
 
 #: The strengths of logistic regression that are tried (scikit-learn's C), from strongly regularised to hardly.
 GRID = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
@@ -59,7 +59,6 @@ class Choice:
     held_out: Logits
 
 
-@one_thread()
 def choose(
     features: Features,
     labels: Labels,

@@ -60,19 +60,19 @@ def fine_tune(
     options: FineTuneOptions,
     on_start: Callable[[str], None],
     on_epoch: OnEpoch,
-) -> dict[str, dict[str, Array]] | None:
-    """The whole state of each part's module after fine-tuning, by part and tensor name; None if no epoch was better.
+) -> dict[str, dict[str, Array]]:
+    """The whole state of each part's module after its best epoch on the held-out images, by part and tensor name.
 
-    ``head`` and ``scaling`` were fitted on ``train``'s features. ``on_start`` is told how long it will take. Raises
-    `UserError` when it diverges, naming the images.
+    ``head`` and ``scaling`` were fitted on ``train``'s features; whether the backbones got better shows only once a
+    new head is fitted on them. ``on_start`` is told how long it will take. Raises `UserError` when it diverges, naming
+    the images.
     """
     torch.set_num_threads(cores())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run = _Run(_Net(parts, head, scaling), device, parts, options)
     on_start(run.estimate(train, held_out))
-    best_loss, _ = run.check(held_out)
-    best: dict[str, torch.Tensor] | None = None
-    best_epoch, hoped_loss = 0, best_loss
+    best, best_loss = run.net.state_dict(), math.inf
+    hoped, hoped_loss = 0, math.inf
     for number in range(1, options.epochs + 1):
         started = time.monotonic()
         train_loss = run.train(train, number)
@@ -81,11 +81,9 @@ def fine_tune(
         if loss < best_loss:
             best, best_loss = copy.deepcopy(run.net.state_dict()), loss
         if best_loss < hoped_loss - MIN_DELTA:
-            best_epoch, hoped_loss = number, best_loss
-        elif options.patience and number - best_epoch >= options.patience:
+            hoped, hoped_loss = number, best_loss
+        elif options.patience and number - hoped >= options.patience:
             break
-    if best is None:
-        return None
     run.net.load_state_dict(best)
     return run.net.tuned()
 

@@ -172,9 +172,6 @@ def _fine_tuned(
         lambda text: narrate.say("fine-tune", text),
         on_epoch,
     )
-    if tuned is None:
-        narrate.say("fine-tune", "not kept: no epoch was better on the held-out images")
-        return frozen
     extractor = open_extractor([tuned_backbone(part, tuned[part.name], store) for part in parts], store)
     again = extract([data.File(s.path, s.name, s.label) for s in images.samples], extractor, None)
     if again.unreadable:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import UserError
 from trainer.cache import Features
 from trainer.calibrate import Labels, Logits, accuracy, log_loss
 
@@ -124,6 +123,7 @@ class Epoch:
 OnEpoch = Callable[[Epoch], None]
 
 
+@one_thread()
 def fit_gradient(
     scaled: Features,
     labels: Labels,
@@ -137,7 +137,7 @@ def fit_gradient(
     """A softmax head by AdamW with a cosine schedule over ``options.epochs``, and the epoch it is from.
 
     With ``held_out`` it is the head of the epoch with the lowest held-out log-loss; otherwise of the last epoch, or
-    of ``stop_after``. Raises `UserError` when it diverges.
+    of ``stop_after``.
     """
     import torch
 
@@ -166,8 +166,6 @@ def fit_gradient(
             losses += float(loss.detach()) / MEMBERS * batch.shape[1]
         head = _numpy(weight, bias)
         epoch = _epoch(number, losses / len(labels), head, held_out, time.monotonic() - started)
-        if not math.isfinite(epoch.train_loss):
-            raise UserError(f"the head diverged in epoch {number}: --lr {options.lr:g} is too large")
         if on_epoch is not None:
             on_epoch(epoch)
         if held_out is None or epoch.held_out_loss < best_loss:
@@ -193,6 +191,7 @@ def _epoch(
     return Epoch(number, train_loss, log_loss(logits, held_out[1]), accuracy(logits, held_out[1]), seconds)
 
 
+@one_thread()
 def fit_logistic(scaled: Features, labels: Labels, classes: int, strength: float) -> Linear:
     """Logistic regression with an L2 penalty (scikit-learn's C: small is strong). Every class has an image."""
     from sklearn.linear_model import LogisticRegression

@@ -1,0 +1,50 @@
+"""How right a fit with the default options is on real pictures that it never saw."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from trainer.evaluate import EvaluateOptions, evaluate
+from trainer.fit import FitOptions, fit
+
+
+def linked(shared: Path, name: str, root: Path, per_class: int | None = None) -> Path:
+    """Links to the pictures of a set: fold 4 in ``test``, the others in ``train``."""
+    seen: dict[tuple[str, str], int] = {}
+    with (shared / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            side = "test" if row["fold"] == "4" else "train"
+            count = seen[side, row["cls"]] = seen.get((side, row["cls"]), 0) + 1
+            if per_class is None or count <= per_class:
+                target = root / side / row["file"]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to(shared / name / row["file"])
+    return root
+
+
+def accuracy(root: Path, seed: int = 0) -> float:
+    outcome = fit(FitOptions(data_dir=root / "train", mode="efficientnet_lite0", output_dir=root / "runs", seed=seed))
+    summary = evaluate(EvaluateOptions(data_dir=root / "test", checkpoint=outcome.run, output_dir=root / "report"))
+    assert summary["fitted_on"] == 0
+    return float(summary["figures"]["accuracy"])
+
+
+def test_scenes_from_few_images(shared_data: Path, tmp_path: Path) -> None:
+    """40 a class, judged on 25 a class: measured 0.87, and 16 a class reach 0.89 on all of fold 4."""
+    assert accuracy(linked(shared_data, "intel_scenes6", tmp_path, per_class=40)) > 0.82
+
+
+@pytest.mark.slow
+def test_scenes(shared_data: Path, tmp_path: Path) -> None:
+    root = linked(shared_data, "intel_scenes6", tmp_path)
+    figures = [accuracy(root, seed) for seed in range(3)]
+    assert sum(figures) / len(figures) >= 0.91
+
+
+@pytest.mark.slow
+def test_ants_and_bees(shared_data: Path, tmp_path: Path) -> None:
+    root = linked(shared_data, "hymenoptera2", tmp_path)
+    assert accuracy(root) >= 0.928

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from models.errors import UserError
+from trainer.data import Sample, contradictions, digest, divide, duplicates, hold_out, scan, shown
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    return root
+
+
+def sample(label: str, content: str) -> Sample:
+    return Sample(Path(f"{label}/{content}"), f"{label}/{content}", label, f"{content:0>64}")
+
+
+def test_a_folder_name_is_the_label_of_every_image_below_it(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/a.jpg", "cat/2024/may/b.PNG", "dog/c.webp")
+    found = scan(tmp_path)
+    assert [(file.name, file.label) for file in found.files] == [
+        ("cat/2024/may/b.PNG", "cat"),
+        ("cat/a.jpg", "cat"),
+        ("dog/c.webp", "dog"),
+    ]
+
+
+def test_hidden_things_and_other_files_are_passed_over(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/a.jpg", "dog/b.jpg", "cat/.hidden.jpg", "cat/.thumbs/c.jpg", ".git/d.jpg", "dog/notes.txt")
+    touch(tmp_path, "top.jpg")
+    assert [file.name for file in scan(tmp_path).files] == ["cat/a.jpg", "dog/b.jpg"]
+
+
+def test_class_folders_without_images_are_named(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/a.jpg", "dog/b.jpg", "bird/notes.txt")
+    found = scan(tmp_path)
+    assert (found.classes, found.empty) == (("cat", "dog"), ("bird",))
+
+
+def test_names_are_composed(tmp_path: Path) -> None:
+    touch(tmp_path, f"{unicodedata.normalize('NFD', '고양이')}/a.jpg", "강아지/b.jpg")
+    assert scan(tmp_path).classes == ("강아지", "고양이")
+
+
+def test_both_spellings_of_one_name_are_one_class(tmp_path: Path) -> None:
+    touch(tmp_path, f"{unicodedata.normalize('NFD', '고양이')}/a.jpg", "고양이/b.jpg", "강아지/c.jpg")
+    found = scan(tmp_path)
+    assert [file.label for file in found.files].count("고양이") == 2
+
+
+def test_links_are_followed_and_loops_are_not_walked_twice(tmp_path: Path) -> None:
+    touch(tmp_path, "data/cat/a.jpg", "data/dog/b.jpg", "elsewhere/c.jpg")
+    (tmp_path / "data/bird").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "data/cat/again").symlink_to(tmp_path / "data/cat")
+    os.mkfifo(tmp_path / "data/dog/pipe.jpg")
+    assert [file.name for file in scan(tmp_path / "data").files] == ["bird/c.jpg", "cat/a.jpg", "dog/b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ((), "is empty"),
+        (("a.jpg", "b.jpg"), "holds images but no class folders"),
+        (("cat/notes.txt", "dog/notes.txt"), "no images in the class folders"),
+        (("cat/a.jpg", "dog/notes.txt"), "only the class cat"),
+        (("cat/a.jpg", "Cat/b.jpg"), "are one folder"),
+        (("con/a.jpg", "cat/b.jpg"), "cannot be a folder's name"),
+    ],
+)
+def test_what_is_no_data_set_is_said_in_a_sentence(tmp_path: Path, names: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        scan(touch(tmp_path, *names))
+
+
+def test_a_missing_folder_and_a_file_are_said_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no folder"):
+        scan(tmp_path / "none")
+    with pytest.raises(UserError, match="is not a folder"):
+        scan(touch(tmp_path, "file") / "file")
+
+
+def test_max_samples_draws_per_class_by_seed(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{label}/{number:03}.jpg" for label in ("cat", "dog") for number in range(50)))
+    drawn = [[file.name for file in scan(tmp_path, max_samples=5, seed=seed).files] for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert [name.split("/")[0] for name in drawn[0]] == ["cat"] * 5 + ["dog"] * 5
+    assert drawn[0][:5] != [f"cat/{number:03}.jpg" for number in range(5)]
+
+
+def test_a_larger_draw_holds_the_smaller_one(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{label}/{number:03}.jpg" for label in ("cat", "dog") for number in range(50)))
+    few, many = ({file.name for file in scan(tmp_path, max_samples=limit).files} for limit in (5, 20))
+    assert few < many
+
+
+def test_adding_images_moves_no_old_one_across() -> None:
+    old = [sample(label, f"{label}{number}") for label in ("a", "b") for number in range(200)]
+    new = [sample(label, f"{label}{number}") for label in ("a", "b", "c") for number in range(150, 400)]
+    before = dict(zip([s.name for s in old], hold_out(old, 0.2, 0).tolist(), strict=True))
+    both = [*new, *(s for s in old if s.name not in {other.name for other in new})]
+    after = dict(zip([s.name for s in both], hold_out(both, 0.2, 0).tolist(), strict=True))
+    assert {name: after[name] for name in before} == before
+
+
+def test_about_the_asked_share_of_each_class_is_held_out_and_the_seed_decides_which() -> None:
+    samples = [sample(label, f"{label}{number}") for label in "abc" for number in range(1000)]
+    held = hold_out(samples, 0.2, 0)
+    assert all(0.16 < held[start : start + 1000].mean() < 0.24 for start in (0, 1000, 2000))
+    assert (held != hold_out(samples, 0.2, 1)).any()
+
+
+def test_copies_stay_on_one_side() -> None:
+    samples = [sample("a", str(number)) for number in range(100)] * 2
+    held = hold_out(samples, 0.3, 0)
+    assert held[:100].tolist() == held[100:].tolist()
+    assert duplicates(samples) == 100
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_class_of_few_keeps_something_on_both_sides(seed: int) -> None:
+    samples = [sample(label, f"{label}{number}") for label in "abcd" for number in range(2)]
+    held = hold_out(samples, 0.2, seed)
+    assert [held[start : start + 2].sum() for start in range(0, 8, 2)] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_class_of_one_is_fitted_on(seed: int) -> None:
+    held = hold_out([sample("a", "1"), sample("b", "2"), sample("b", "3")], 0.9, seed)
+    assert not held[0]
+
+
+def test_one_picture_under_two_labels_is_found() -> None:
+    samples = [sample("a", "1"), sample("b", "1"), sample("b", "2"), sample("b", "2")]
+    assert [[s.label for s in same] for same in contradictions(samples)] == [["a", "b"]]
+
+
+def test_the_digest_is_of_pictures_and_labels_alone() -> None:
+    samples = [sample("a", "1"), sample("b", "2")]
+    renamed = [Sample(Path("x"), "x", s.label, s.sha256) for s in reversed(samples)]
+    assert digest(samples) == digest(renamed)
+    assert digest(samples) != digest([sample("b", "1"), sample("b", "2")])
+
+
+def test_too_few_readable_classes_are_said_with_the_reason(tmp_path: Path) -> None:
+    from trainer.data import Unreadable
+
+    lost = Unreadable("b/x.jpg", "b", "empty", "The file is empty.")
+    with pytest.raises(UserError, match=r"fewer than two classes .* b/x.jpg: The file is empty"):
+        divide(tmp_path, [sample("a", "1")], [lost], held_out=0.2, seed=0)
+
+
+def test_any_name_can_be_shown() -> None:
+    assert shown(os.fsdecode(b"caf\xe9.jpg")) == "caf\\xe9.jpg"
+    assert shown("고양이.jpg") == "고양이.jpg"

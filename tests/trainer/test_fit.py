@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import checkpoint as checkpoints
+from models.classifier import open_classifier
+from models.errors import UserError
+from models.images import decode
+from models.weights import WeightsStore
+from tests.trainer.conftest import draw, make_shapes
+from trainer import features
+from trainer.fit import FitOptions, Outcome, fit
+
+
+def options(data: Path, folder: Path, **more: object) -> FitOptions:
+    plain: dict[str, object] = {"data_dir": data, "mode": "efficientnet_lite0", "output_dir": folder, "epochs": 4}
+    return FitOptions(**(plain | more))  # type: ignore[arg-type]
+
+
+def test_a_run_folder_holds_everything_and_is_published(fitted: Outcome) -> None:
+    assert sorted(path.name for path in fitted.run.iterdir()) == [
+        "checkpoint.safetensors",
+        "confusion_matrix.png",
+        "history.csv",
+        "metrics.json",
+        "report.txt",
+        "settings.toml",
+        "split.csv",
+    ]
+    assert fitted.published
+    assert checkpoints.resolve(fitted.run.parent).parent == fitted.run
+    assert fitted.run.name.endswith("-efficientnet_lite0")
+
+
+def test_the_files_agree_with_each_other(fitted: Outcome, shapes: Path) -> None:
+    metrics = json.loads((fitted.run / "metrics.json").read_text(encoding="utf-8"))
+    with (fitted.run / "split.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    held = [row for row in rows if row["side"] == "held-out"]
+    assert len(rows) == 72
+    assert metrics["images"] == {"all": 72, "held_out": len(held), "unreadable": 0}
+    right = [row["predicted"] == row["label"] for row in held]
+    assert metrics["held_out"]["accuracy"] == pytest.approx(np.mean(right))
+    assert f"{len(held)} of 72 images" in (fitted.run / "report.txt").read_text(encoding="utf-8")
+    settings = tomllib.loads((fitted.run / "settings.toml").read_text(encoding="utf-8"))
+    assert (settings["data_dir"], settings["epochs"], settings["mode"]) == (str(shapes), 10, "efficientnet_lite0")
+
+
+def test_the_checkpoint_says_what_it_is(fitted: Outcome) -> None:
+    found = checkpoints.read(fitted.run / checkpoints.FILE_NAME)
+    assert found.metadata.classes == ["circle", "cross", "square"]
+    assert found.metadata.metrics == {**fitted.measured.figures(), "all_images": 72.0}
+    assert found.metadata.settings["lr"] == 1e-3
+    assert found.metadata.versions["python"]
+    assert len(found.metadata.data_digest) == 64
+    assert (fitted.run / checkpoints.FILE_NAME).stat().st_size < 1 << 20
+
+
+def test_shapes_are_told_apart_also_new_ones(fitted: Outcome, store: WeightsStore, tmp_path: Path) -> None:
+    assert fitted.measured.figures()["accuracy"] > 0.6
+    classifier = open_classifier(fitted.run, store)
+    right = 0
+    for number in range(500, 510):
+        for shape in classifier.classes:
+            draw(shape, number).save(tmp_path / "new.png")
+            with (tmp_path / "new.png").open("rb") as file:
+                crops = decode(file, classifier.transforms)
+            right += classifier.predict([crop[None] for crop in crops])[0].label == shape
+    assert right > 20  # of 30
+
+
+def test_a_seed_gives_the_same_run_again_and_another_seed_another_split(shapes: Path, tmp_path: Path) -> None:
+    heads, splits = [], []
+    for number, seed in enumerate((3, 3, 4)):
+        outcome = fit(options(shapes, tmp_path / str(number), seed=seed))
+        heads.append(checkpoints.read(outcome.run / checkpoints.FILE_NAME).head.weight)
+        splits.append((outcome.run / "split.csv").read_text(encoding="utf-8"))
+    assert (heads[0] == heads[1]).all()
+    assert splits[0] == splits[1] != splits[2]
+
+
+def test_a_second_fit_decodes_nothing(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = tmp_path / "cache"
+    shutil.copytree(WeightsStore().root, cache)
+    fit(options(shapes, tmp_path / "runs", cache_dir=cache))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("an image was decoded again")
+
+    monkeypatch.setattr(features, "decode", refuse)
+    assert fit(options(shapes, tmp_path / "runs", cache_dir=cache)).published
+
+
+def relabelled(shapes: Path, outcome: Outcome, root: Path) -> Path:
+    """The same images, but those that were fitted on lie in the folder of the next class."""
+    with (outcome.run / "split.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            label = row["label"]
+            if row["side"] == "train":
+                label = {"circle": "cross", "cross": "square", "square": "circle"}[label]
+            (root / label).mkdir(parents=True, exist_ok=True)
+            shutil.copy(shapes / row["file"], root / label / row["file"].replace("/", "-"))
+    return root
+
+
+def test_a_worse_checkpoint_is_not_published_unless_it_must_be(
+    shapes: Path, fitted: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "runs"
+    shutil.copytree(fitted.run.parent, folder)
+    worse = relabelled(shapes, fitted, tmp_path / "data")
+    outcome = fit(options(worse, folder))
+    assert not outcome.published
+    assert checkpoints.resolve(folder).parent.name == fitted.run.name
+    assert "python -m trainer publish" in capsys.readouterr().out
+    assert fit(options(worse, folder, publish="always")).published
+    assert not fit(options(shapes, folder, publish="never")).published
+
+
+def test_fitting_the_same_again_is_not_worse(shapes: Path, fitted: Outcome, tmp_path: Path) -> None:
+    shutil.copytree(fitted.run.parent, tmp_path / "runs")
+    outcome = fit(options(shapes, tmp_path / "runs", epochs=10))
+    assert outcome.published
+    assert "that neither was fitted on" in outcome.why
+
+
+def test_other_classes_are_published_and_said(
+    fitted: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(fitted.run.parent, tmp_path / "runs")
+    data = make_shapes(tmp_path / "data", 6, labels=("동그라미", "십자가"))
+    outcome = fit(options(data, tmp_path / "runs"))
+    assert outcome.published
+    assert "new: 동그라미, 십자가; gone: circle, cross, square" in capsys.readouterr().out
+    assert checkpoints.load(tmp_path / "runs").metadata.classes == ["동그라미", "십자가"]
+    assert "동그라미" in (outcome.run / "report.txt").read_text(encoding="utf-8")
+
+
+def test_max_samples_limits_each_class(shapes: Path, tmp_path: Path) -> None:
+    outcome = fit(options(shapes, tmp_path, max_samples=5))
+    assert checkpoints.load(tmp_path).metadata.metrics["all_images"] == 15
+    assert outcome.run.parent == tmp_path
+
+
+def test_one_image_a_class_makes_a_checkpoint_of_unknown_accuracy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_shapes(tmp_path / "data", 1)
+    outcome = fit(options(data, tmp_path / "runs"))
+    assert outcome.published
+    assert "nobody knows" in capsys.readouterr().out
+    assert not (outcome.run / "confusion_matrix.png").exists()
+    assert checkpoints.load(tmp_path / "runs").metadata.temperature == 1.0
+
+
+def test_what_is_odd_about_the_images_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = make_shapes(tmp_path / "data", 6)
+    (data / "leer").mkdir()
+    (data / "circle" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    shutil.copy(data / "circle" / "000.png", data / "circle" / "copy.png")
+    shutil.copy(data / "circle" / "001.png", data / "cross" / "again.png")
+    fit(options(data, tmp_path / "runs"))
+    said = capsys.readouterr().out
+    assert "no images in leer" in said
+    assert "circle/broken.jpg: truncated" in said
+    assert "2 images are copies" in said
+    assert "one picture under several labels: circle/001.png, cross/again.png" in said
+
+
+def test_all_unreadable_is_said_with_a_reason(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "x.jpg").write_text("no image")
+    with pytest.raises(UserError, match="fewer than two classes"):
+        fit(options(tmp_path, tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("mode", ["clip", "efficientnet_lite0+clip"])
+def test_other_modes_fit_too(shapes: Path, tiny_clip: Path, tmp_path: Path, store: WeightsStore, mode: str) -> None:
+    outcome = fit(options(shapes, tmp_path, mode=mode, max_samples=8, weights={"clip": str(tiny_clip)}))
+    classifier = open_classifier(tmp_path, store)
+    assert [part.name for part in classifier.metadata.parts] == mode.split("+")
+    assert outcome.run.name.endswith(f"-{mode}")
+
+
+def test_an_interruption_leaves_no_run(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> Callable[[], None]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trainer.write.confusion_matrix", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fit(options(shapes, tmp_path / "runs"))
+    assert list((tmp_path / "runs").iterdir()) == []

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from models import checkpoint as checkpoints
+from models.commandline import run
+from trainer.__main__ import main
+from trainer.fit import Outcome
+
+ROOT = Path(__file__).parents[2]
+
+
+def trainer(*arguments: str | Path) -> int:
+    return run(main, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--epochs", "0"),
+        ("--epochs", "2.5"),
+        ("--epochs", "many"),
+        ("--batch-size", "0"),
+        ("--batch_size", "-4"),
+        ("--lr", "-1e-3"),
+        ("--lr", "0"),
+        ("--lr", "nan"),
+        ("--lr", "7"),
+        ("--patience", "-1"),
+        ("--max-samples", "0"),
+        ("--val-fraction", "1.5"),
+        ("--val-fraction", "0"),
+        ("--ft-lr", "inf"),
+        ("--ft-epochs", "0"),
+        ("--seed", "-1"),
+        ("--weights", "clip"),
+        ("--publish", "maybe"),
+    ],
+)
+def test_an_impossible_value_is_one_sentence_with_the_options_name(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert trainer("fit", "--data-dir", tmp_path, f"{option}={value}") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert option.replace("_", "-") in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "required: COMMAND"),
+        (("fit",), "required: --data-dir"),
+        (("fit", "--data-dir", "x", "--epoch", "3"), "unrecognized arguments: --epoch"),
+        (("train",), "invalid choice"),
+        (("evaluate", "--data-dir", "x"), "required: --checkpoint"),
+        (("fit", "--data-dir", "there/is/none"), "there is no folder there/is/none"),
+        (("list", "--output-dir", "there/is/none"), "there is no folder there/is/none"),
+        (("publish", "no-such-run"), "there is no run no-such-run"),
+        (("rollback", "--output-dir", "there/is/none"), "nothing is published"),
+    ],
+)
+def test_wrong_use_is_one_sentence(
+    arguments: tuple[str, ...], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert trainer(*arguments) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+def test_an_unknown_backbone_and_missing_weights_are_said(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common = ("fit", "--data-dir", shapes, "--output-dir", tmp_path)
+    assert trainer(*common, "--mode", "resnet51") == 2
+    assert "there is no backbone 'resnet51'" in capsys.readouterr().err
+    assert trainer(*common, "--mode", "clip", "--clip-model", "/no/such/folder") == 2
+    assert "/no/such/folder" in capsys.readouterr().err
+    assert trainer(*common, "--mode", "efficientnet_lite0", "--weights", "clip=/x") == 2
+    assert "does not use" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fit_evaluate_list_publish_and_roll_back(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    fit = ("fit", "--data_dir", shapes, "--mode", "efficientnet_lite0", "--epochs", "2", "--output_dir", runs, "--json")
+    made = []
+    for _ in range(2):
+        assert trainer(*fit) == 0
+        said = capsys.readouterr()
+        made.append(json.loads(said.out))
+        assert "held out" in said.err
+    assert made[0]["classes"] == ["circle", "cross", "square"]
+    assert made[0]["published"]
+    assert made[0]["held_out"]["images"] > 0
+
+    common = ("--output-dir", str(runs))
+    assert trainer("rollback", *common, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["published"] == Path(made[0]["run"]).name
+    assert trainer("publish", Path(made[1]["run"]).name, *common) == 0
+    assert checkpoints.resolve(runs).parent == Path(made[1]["run"])
+    assert trainer("publish", made[0]["run"], *common) == 0
+    assert checkpoints.resolve(runs).parent == Path(made[0]["run"])
+
+    capsys.readouterr()
+    assert trainer("list", *common) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line[0] for line in listed] == ["*", " "]
+    assert "3 classes, 72 images, held-out accuracy" in listed[0]
+    assert trainer("list", *common, "--json") == 0
+    assert [row["current"] for row in json.loads(capsys.readouterr().out)] == [True, False]
+
+    out = tmp_path / "report"
+    assert trainer("evaluate", "--data-dir", shapes, "--checkpoint", runs, "--output-dir", out, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["figures"]["images"] == 72
+
+
+def test_help_and_mistakes_are_answered_without_torch() -> None:
+    program = """
+import sys
+from models.commandline import run
+from trainer.__main__ import main
+try:
+    run(main, ["fit", "--help"])
+except SystemExit:
+    pass
+run(main, ["fit", "--data-dir", "x", "--epochs", "0"])
+run(main, ["fit", "--data-dir", "x"])
+heavy = {"torch", "sklearn", "onnxruntime", "transformers"} & set(sys.modules)
+print("heavy:", sorted(heavy))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert "heavy: []" in done.stdout
+    assert "--fine-tune" in done.stdout
+    assert "--epochs" in done.stderr
+
+
+def test_nothing_of_a_fit_without_a_terminal_is_a_progress_bar(shapes: Path, tmp_path: Path) -> None:
+    arguments = ["fit", "--data-dir", str(shapes), "--mode", "efficientnet_lite0", "--output-dir", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-m", "trainer", *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "\r" not in done.stdout
+    assert "goes over to it by itself" in done.stdout
+
+
+def test_ctrl_c_is_one_sentence_and_leaves_nothing(shapes: Path, tmp_path: Path) -> None:
+    many = tmp_path / "data"
+    for copy in range(40):
+        shutil.copytree(shapes, many / f"class{copy % 2}" / str(copy))
+    for number, path in enumerate(sorted(many.rglob("*.png"))):
+        with path.open("ab") as file:  # other bytes, the same picture: nothing of it is cached
+            file.write(number.to_bytes(4, "big"))
+    arguments = ["fit", "--data-dir", str(many), "--mode", "efficientnet_lite0", "--output-dir", str(tmp_path / "runs")]
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "trainer", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            if line.startswith("backbone"):
+                break
+        time.sleep(0.5)  # into the backbone pass, which takes tens of seconds
+        child.send_signal(signal.SIGINT)
+        _, error = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert error == "trainer: interrupted\n"
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_fitted_run_is_what_the_default_pointer_names(fitted: Outcome) -> None:
+    assert json.loads((fitted.run.parent / "current.json").read_text())["run"] == fitted.run.name
