@@ -7,7 +7,6 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,11 +57,15 @@ class Identity(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One image, read. ``content`` is None where the file is longer than the limit and was not read."""
+    """One image, read: ``sha256`` is the hex digest of its bytes, None where it is over the limit and was not read.
+
+    ``content``, the bytes themselves, is only there in the process that read them.
+    """
 
     path: Path
     identity: Identity
-    content: bytes | None
+    sha256: str | None
+    content: bytes | None = None
 
     @property
     def data(self) -> bytes:
@@ -70,11 +73,6 @@ class Source:
         if self.content is None:
             raise ImageError("too-large", f"The file has {self.identity.size} bytes, more than the limit allows.")
         return self.content
-
-    @cached_property
-    def sha256(self) -> str | None:
-        """Hex digest of the bytes, or None where they were not read."""
-        return None if self.content is None else hashlib.sha256(self.content).hexdigest()
 
 
 def open_source(path: Path, *, max_bytes: int) -> Source:
@@ -103,10 +101,10 @@ def _read(path: Path, descriptor: int, max_bytes: int) -> Source:
         raise NotAFile(f"{str(path)!r} is not a regular file")
     identity = Identity.of(status)
     if identity.size > max_bytes:
-        return Source(path, identity, None)
+        return Source(path, identity, sha256=None)
     content = bytearray()
     while len(content) <= identity.size and (chunk := os.read(descriptor, _CHUNK)):
         content += chunk
     if len(content) != identity.size or Identity.of(os.fstat(descriptor)) != identity:
         raise SourceChanged(f"{str(path)!r} changed while it was read")
-    return Source(path, identity, bytes(content))
+    return Source(path, identity, hashlib.sha256(content).hexdigest(), bytes(content))
