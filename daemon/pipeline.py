@@ -90,6 +90,11 @@ class Pipeline:
         """End the decoding threads."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def adopt(self, policy: Policy) -> None:
+        """Decide by another policy, from the next call of `process` on."""
+        self._ahead += policy.batch_size - self._policy.batch_size
+        self._policy = policy
+
     @property
     def threshold(self) -> float:
         """The probability below which an image goes to the others."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,17 @@ def test_the_threshold_is_the_users_else_the_checkpoints_else_a_half(
         pipeline = Pipeline(model, Filer(tmp_path / "sorted"), policy, threads=1)
         assert pipeline.threshold == expected
         pipeline.close()
+
+
+def test_another_policy_holds_from_the_next_call_on(pipeline: Pipeline, inbox: Path) -> None:
+    first, second = (save(KINDS[0], seed, inbox / f"{seed}.png") for seed in (1, 2))
+    (before,) = pipeline.process([first])
+    pipeline.adopt(replace(POLICY, threshold=1.0, others_dir="unsure", batch_size=1))
+    (after,) = pipeline.process([second])
+    assert before.destination is not None
+    assert before.destination.parent.name in KINDS
+    assert after.destination is not None
+    assert after.destination.parent.name == "unsure"
 
 
 def test_one_bad_file_leaves_its_neighbours_alone(pipeline: Pipeline, inbox: Path, tmp_path: Path) -> None:
