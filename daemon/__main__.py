@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from daemon import config, sorting
+from daemon import back, config, history, sorting
 from daemon.config import Settings
 from daemon.filing import Filer
 from daemon.journal import Journal
@@ -35,6 +35,9 @@ _EPILOG = """
 commands:
   python -m daemon --watch INBOX     watch and file until stopped (this page)
   python -m daemon sort --help       copy the images of a folder into class folders, once
+  python -m daemon history --help    what was filed, when, where and why
+  python -m daemon undo --help       move images back to where they came from
+  python -m daemon retry --help      bring quarantined images back, to be looked at again
 
 Every option but --config, --once and --dry-run may stand in config.toml or in the environment
 (IMAGESORTD_THRESHOLD=0.6); config.toml explains them and names their defaults.
@@ -45,8 +48,14 @@ def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
     if arguments[:1] == ["sort"]:
         return sorting.main(arguments[1:])
+    if arguments[:1] == ["history"]:
+        return history.main(arguments[1:])
+    if arguments[:1] == ["undo"]:
+        return back.undo_main(arguments[1:])
+    if arguments[:1] == ["retry"]:
+        return back.retry_main(arguments[1:])
     if arguments and not arguments[0].startswith("-"):
-        raise UserError(f"there is no command {arguments[0]!r}: give sort, or --watch INBOX")
+        raise UserError(f"there is no command {arguments[0]!r}: give sort, history, undo, retry, or --watch INBOX")
     options = vars(_parser().parse_args(arguments))
     file, once, dry_run = options.pop("config", None), options.pop("once", False), options.pop("dry_run", False)
     settings = config.load(options, file)

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from loguru import logger
 
 from daemon import rows
-from daemon.rows import Filing, State
+from daemon.rows import Filing, State, Wanted
 from daemon.source import Identity
 from models.errors import UserError
 
@@ -156,14 +156,14 @@ class Journal:
         self._path = None
 
 
-def read_history(path: Path, **filters: Any) -> Iterator[Filing]:
-    """What ``rows.history`` yields for these filters, read beside the process that writes the journal.
+def read_history(path: Path, wanted: Wanted | None = None, limit: int | None = None) -> Iterator[Filing]:
+    """What ``rows.history`` yields, read beside the process that writes the journal.
 
     Raises UserError when there is no journal or it cannot be read.
     """
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            yield from rows.history(db, **filters)
+            yield from rows.history(db, wanted or Wanted(), limit)
     except sqlite3.Error as error:
         raise UserError(f"The journal {str(path)!r} cannot be read: {error}.") from error
 

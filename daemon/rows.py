@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -137,28 +138,67 @@ def filed_before(db: sqlite3.Connection, identity: Identity, source: Path, sha25
     return db.execute(_FILED_BEFORE, values).fetchone() is not None
 
 
-def history(
-    db: sqlite3.Connection,
-    *,
-    label: str | None = None,
-    name: str | None = None,
-    run: str | None = None,
-    model_digest: str | None = None,
-    since: datetime | None = None,
-    states: Sequence[State] = (State.COPIED, State.DONE, State.UNDONE, State.REFUSED, State.ORPHAN),
-    limit: int | None = None,
-) -> Iterator[Filing]:
-    """Rows, newest first, that meet every filter given; ``name`` is the image's name in the inbox."""
-    wanted = {"label": label, "name": None if name is None else _text(name), "run": run, "model_digest": model_digest}
-    wanted = {column: value for column, value in wanted.items() if value is not None}
-    conditions = [f"{column} = ?" for column in wanted] + [f"state IN ({', '.join('?' * len(states))})"]
-    values: list[Any] = [*wanted.values(), *states]
-    if since is not None:
-        conditions.append("time >= ?")
-        values.append(_instant(since))
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which rows a history yields: those that meet everything given.
+
+    ``name`` is that of the image in the inbox or where it was filed, or with a slash its absolute path there.
+    ``model_digest`` may be its beginning. ``since`` is the first instant, ``until`` the first one no longer wanted.
+    ``reasons``: unreadable images of one of these kinds; an empty sequence means of any.
+    """
+
+    label: str | None = None
+    name: str | None = None
+    run: str | None = None
+    model_digest: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    min_confidence: float | None = None
+    max_confidence: float | None = None
+    reasons: Sequence[str] | None = None
+    states: Sequence[State] = (State.COPIED, State.DONE, State.UNDONE, State.REFUSED, State.ORPHAN)
+
+    def conditions(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """Conditions of SQL, each with its values."""
+        yield f"state IN ({_marks(self.states)})", tuple(self.states)
+        if self.name is not None:
+            yield _named(self.name)
+        if self.model_digest is not None:
+            # The plus keeps SQLite from the index: the rows are wanted in the order of another one.
+            yield "+model_digest >= ? AND +model_digest < ?", (self.model_digest, self.model_digest + "g")
+        if self.reasons is not None:
+            yield "reason IS NOT NULL", ()
+        if self.reasons:
+            yield f"reason IN ({_marks(self.reasons)})", tuple(self.reasons)
+        simple = {
+            "label = ?": self.label,
+            "run = ?": self.run,
+            "time >= ?": None if self.since is None else _instant(self.since),
+            "time < ?": None if self.until is None else _instant(self.until),
+            "confidence >= ?": self.min_confidence,
+            "confidence <= ?": self.max_confidence,
+        }
+        yield from ((condition, (value,)) for condition, value in simple.items() if value is not None)
+
+
+def history(db: sqlite3.Connection, wanted: Wanted, limit: int | None = None) -> Iterator[Filing]:
+    """Rows, newest first, that are wanted."""
+    conditions, values = zip(*wanted.conditions(), strict=True)
     query = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY time DESC, id DESC LIMIT ?"
-    for row in db.execute(query, (*values, -1 if limit is None else limit)):
+    for row in db.execute(query, (*chain(*values), -1 if limit is None else limit)):
         yield _decode(row)
+
+
+def _named(name: str) -> tuple[str, tuple[Any, ...]]:
+    text = _text(name)
+    if "/" in name:
+        return "(source = ? OR destination = ?)", (text, text)
+    ending = f"/{text}" if isinstance(text, str) else b"/" + text
+    return "(name = ? OR substr(destination, ?) = ?)", (text, -len(ending), ending)
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def note(db: sqlite3.Connection, key: str, value: str | None) -> None:

@@ -25,9 +25,9 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 class Undone:
     """What became of one filing that was to be undone.
 
-    FILED: the image is back, at ``destination``, or its copy is gone. GONE: it is not where it was filed any more.
-    CHANGED: what lies there is another file, or the last of its kind, and stays. RETRY: failed for now (``error``).
-    ALREADY: there is nothing to undo.
+    FILED: the image is back, at ``destination``, or its copy is gone. PLANNED: a dry run; it would be so. GONE: it is
+    not where it was filed any more. CHANGED: what lies there is another file, or the last of its kind, and stays.
+    RETRY: failed for now (``error``). ALREADY: there is nothing to undo.
     """
 
     filing: Filing
@@ -36,17 +36,21 @@ class Undone:
     error: str | None = None
 
 
-def undo(journal: Journal, filings: Iterable[Filing]) -> Iterator[Undone]:
+def undo(journal: Journal | None, filings: Iterable[Filing]) -> Iterator[Undone]:
     """Undo filings one by one, in the order given (newest first, as a history yields them).
 
     A moved image moves back; of a copy or link, the copy is removed while the original is still there; a refusal is
-    forgotten. Raises JournalBusy.
+    forgotten. Without a journal it is a dry run, which changes nothing. Raises JournalBusy.
     """
+    taken: set[Path] = set()
     for filing in filings:
-        yield _undo(journal, filing)
+        undone = _undo(journal, filing, taken)
+        if undone.destination is not None:
+            taken.add(undone.destination)
+        yield undone
 
 
-def _undo(journal: Journal, filing: Filing) -> Undone:
+def _undo(journal: Journal | None, filing: Filing, taken: set[Path]) -> Undone:
     if filing.state is State.REFUSED:
         return _succeeded(journal, filing)
     if filing.state is not State.DONE or filing.destination is None:
@@ -57,7 +61,7 @@ def _undo(journal: Journal, filing: Filing) -> Undone:
             if not _is_ours(image, filing):
                 return Undone(filing=filing, status=Status.CHANGED)
             if filing.action == "move":
-                return _move_back(journal, filing, image, folders)
+                return _move_back(journal, filing, image, folders, taken)
             return _remove_copy(journal, filing, image, folders)
     except FileNotFoundError:
         return Undone(filing=filing, status=Status.GONE)
@@ -65,8 +69,10 @@ def _undo(journal: Journal, filing: Filing) -> Undone:
         return Undone(filing=filing, status=Status.RETRY, error=transfer.sentence(filing, error))
 
 
-def _move_back(journal: Journal, filing: Filing, image: Entry, folders: ExitStack) -> Undone:
+def _move_back(journal: Journal | None, filing: Filing, image: Entry, folders: ExitStack, taken: set[Path]) -> Undone:
     assert filing.destination is not None
+    if journal is None:
+        return Undone(filing=filing, status=Status.PLANNED, destination=_free(filing.source, taken))
     filing.source.parent.mkdir(parents=True, exist_ok=True)
     inbox = _entry(filing.source, folders)
     target = inbox._replace(name=transfer.free_name(inbox.folder, inbox.name))
@@ -92,18 +98,29 @@ def _move_back(journal: Journal, filing: Filing, image: Entry, folders: ExitStac
     return _succeeded(journal, filing, row)
 
 
-def _remove_copy(journal: Journal, filing: Filing, image: Entry, folders: ExitStack) -> Undone:
+def _free(path: Path, taken: set[Path]) -> Path:
+    """Where an image would come to lie, if its folder is there or not."""
+    with ExitStack() as folders:
+        folder = _entry(path, folders).folder if path.parent.is_dir() else None
+        return path.with_name(transfer.free_name(folder, path.name, lambda name: path.with_name(name) in taken))
+
+
+def _remove_copy(journal: Journal | None, filing: Filing, image: Entry, folders: ExitStack) -> Undone:
     """Only while the original is there, with the content that the copy has too."""
     original = _entry(filing.source, folders)
     if not original.exists() or sha256_of(original) != sha256_of(image):
         return Undone(filing=filing, status=Status.CHANGED)
+    if journal is None:
+        return _succeeded(journal, filing)
     if moves.drop(image, transfer.private_name("drop", filing), lambda entry: _is_ours(entry, filing)):
         return _succeeded(journal, filing)
     return Undone(filing=filing, status=Status.CHANGED)
 
 
-def _succeeded(journal: Journal, filing: Filing, back: Filing | None = None) -> Undone:
+def _succeeded(journal: Journal | None, filing: Filing, back: Filing | None = None) -> Undone:
     """The filing is undone, and the row of the way ``back`` has served."""
+    if journal is None:
+        return Undone(filing=filing, status=Status.PLANNED)
     filing.state = State.UNDONE
     if back is not None:
         back.state = State.VOID

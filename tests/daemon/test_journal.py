@@ -16,7 +16,7 @@ from daemon import moves, rows
 from daemon.filing import Filer, Status
 from daemon.journal import Journal, JournalBusy, read_history
 from daemon.moves import Entry
-from daemon.rows import Filing, State
+from daemon.rows import Filing, State, Wanted
 from daemon.source import Identity
 from models.errors import UserError
 from tests.filing_desk import Desk, bound_by_modes, make_desk
@@ -49,8 +49,8 @@ def filing(number: int = 0, **more: Any) -> Filing:
     return Filing(**(values | more))
 
 
-def history(path: Path, **filters: Any) -> list[Filing]:
-    return list(read_history(path, **filters))
+def history(path: Path, *, limit: int | None = None, **filters: Any) -> list[Filing]:
+    return list(read_history(path, Wanted(**filters), limit))
 
 
 def set_aside(path: Path) -> list[Path]:
@@ -140,7 +140,7 @@ def test_every_question_has_an_index(path: Path, filters: dict[str, Any]) -> Non
     with sqlite3.connect(path) as db:
         asked: list[str] = []
         db.set_trace_callback(asked.append)
-        list(rows.history(db, limit=10, **filters))
+        list(rows.history(db, Wanted(**filters), 10))
         rows.filed_before(db, Identity(1, 2, 3, 4), Path("x"), "ab")
         rows.unfinished(db)
         db.set_trace_callback(None)

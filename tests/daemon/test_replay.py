@@ -16,7 +16,7 @@ from loguru import logger
 
 from daemon.journal import read_history
 from daemon.replay import replay
-from daemon.rows import Filing, State
+from daemon.rows import Filing, State, Wanted
 from daemon.source import Identity
 from daemon.transfer import NOT_MADE_YET, private_name
 from tests.filing_desk import Desk, far_folder, images, make_desk
@@ -92,7 +92,7 @@ def test_an_image_that_never_left_is_filed_anew(desk: Desk) -> None:
     _, source, _ = crashed(desk)
     assert restart(desk) is State.VOID
     assert source.read_bytes() == CONTENT
-    assert list(read_history(desk.journal_path, states=tuple(State))) == []
+    assert list(read_history(desk.journal_path, Wanted(states=tuple(State)))) == []
 
 
 def test_an_image_that_arrived_by_rename_is_done(desk: Desk) -> None:

@@ -10,7 +10,7 @@ import pytest
 from daemon import moves
 from daemon.filing import Action, Status
 from daemon.journal import read_history
-from daemon.rows import State
+from daemon.rows import State, Wanted
 from daemon.undo import Undone, undo
 from tests.filing_desk import Desk, far_folder, images, make_desk, tree
 
@@ -29,10 +29,10 @@ def near(tmp_path: Path) -> Desk:
     return make_desk(tmp_path)
 
 
-def undo_all(desk: Desk, **filters: str) -> list[Undone]:
+def undo_all(desk: Desk, *, label: str | None = None) -> list[Undone]:
     journal = desk.journal()
     try:
-        return list(undo(journal, list(read_history(desk.journal_path, **filters))))
+        return list(undo(journal, list(read_history(desk.journal_path, Wanted(label=label)))))
     finally:
         journal.close()
 

@@ -1,0 +1,153 @@
+"""``python -m daemon undo`` and ``retry``: images go back to where they came from."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+from daemon.corrections import Corrections
+from daemon.history import print_json, record
+from daemon.journal import Journal, JournalBusy
+from daemon.logs import start_logging
+from daemon.replay import replay
+from daemon.report import shown
+from daemon.rows import Filing, State, Wanted
+from daemon.selection import Place, add_place, add_which, count, wanted
+from daemon.state import lock
+from daemon.transfer import Status
+from daemon.undo import Undone, undo
+from models.commandline import Parser
+from models.errors import UserError
+
+EXIT_LEFT_BEHIND = 3
+
+_DONE = frozenset({Status.FILED, Status.PLANNED, Status.ALREADY})
+
+
+def undo_main(arguments: list[str]) -> int:
+    """Take back what was filed; returns the exit code."""
+    parser = _parser("undo", "Move filed images back to where they came from, newest first; replace nothing there.")
+    parser.add_argument("--last", type=count, metavar="N", help="the newest N of them")
+    add_which(parser)
+    options = parser.parse_args(arguments)
+    if all(getattr(options, name) is None for name in ("file", "since", "run", "checkpoint", "last")):
+        raise UserError(
+            "say what is to be undone: --last N, --file NAME, --since DAY, --run RUN or --checkpoint DIGEST"
+        )
+    place = Place(options)
+
+    def which() -> Iterator[Filing]:
+        return place.filings(wanted(options, place.journal, states=[State.DONE]), options.last)
+
+    return _bring_back(place, options, which)
+
+
+def retry_main(arguments: list[str]) -> int:
+    """Bring quarantined images back, to be looked at again; returns the exit code."""
+    parser = _parser(
+        "retry", "Move quarantined images back to where they came from, so that they are tried again at the next start."
+    )
+    parser.add_argument("--reason", action="append", metavar="REASON", help="only those of quarantine/REASON")
+    options = parser.parse_args(arguments)
+    place = Place(options)
+
+    def which() -> Iterator[Filing]:
+        return place.filings(Wanted(reasons=options.reason or (), states=[State.DONE, State.REFUSED]))
+
+    return _bring_back(place, options, which)
+
+
+def _parser(command: str, description: str) -> Parser:
+    parser = Parser(prog=f"python -m daemon {command}", description=description)
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and touch nothing")
+    parser.add_argument("--json", action="store_true", help="print a list of objects as JSON")
+    add_place(parser)
+    return parser
+
+
+def _bring_back(place: Place, options: argparse.Namespace, which: Callable[[], Iterator[Filing]]) -> int:
+    start_logging("WARNING", as_json=False)
+    with ExitStack() as closing:
+        journal = None if options.dry_run else _journal(place, closing)
+        corrections = Corrections(place.settings.output)
+        results = _results(undo(journal, list(which())), corrections)
+        left = 0
+        if options.json:
+            every = list(results)
+            left = sum(undone.status not in _DONE for undone, _ in every)
+            print_json(_record(undone, said) for undone, said in every)
+        else:
+            left = _print(results, dry_run=options.dry_run)
+    return EXIT_LEFT_BEHIND if left else 0
+
+
+def _journal(place: Place, closing: ExitStack) -> Journal:
+    """The journal, to be written: only while no daemon files into this output, or takes in what comes back."""
+    folders = dict.fromkeys([place.settings.output, *place.settings.watch])
+    try:
+        closing.enter_context(lock(place.state, folders))
+    except UserError as error:
+        raise UserError(
+            f"{error}; it would file again at once what goes back (--dry-run may be used meanwhile)"
+        ) from error
+    journal = Journal(place.journal)
+    closing.callback(journal.close)
+    try:
+        replay(journal)
+    except JournalBusy as error:
+        raise UserError(f"the journal cannot be written now ({error}): try again later") from error
+    return journal
+
+
+def _results(undone: Iterator[Undone], corrections: Corrections) -> Iterator[tuple[Undone, str]]:
+    """Each outcome with the sentence about it."""
+    for each in undone:
+        yield each, _sentence(each, corrections)
+
+
+def _sentence(undone: Undone, corrections: Corrections) -> str:
+    filing = undone.filing
+    if filing.state is State.REFUSED or (filing.destination is None):
+        return f"{filing.source} will be looked at again"
+    match undone.status:
+        case Status.FILED | Status.PLANNED if undone.destination is None:
+            return f"{filing.destination} is {_gone(undone)}; the original is {filing.source}"
+        case Status.FILED | Status.PLANNED:
+            return (
+                f"{filing.destination} {'->' if undone.status is Status.FILED else 'would go to'} {undone.destination}"
+            )
+        case Status.GONE:
+            corrected = corrections.of(filing)
+            if corrected is None:
+                return f"{filing.destination} is not there any more"
+            return f"{filing.destination} was corrected: somebody moved it to {corrected}, and there it stays"
+        case Status.CHANGED if filing.action == "move":
+            return f"{filing.destination} is another file now, and stays"
+        case Status.CHANGED:
+            return f"{filing.destination} stays: {filing.source} is not there any more with the same content"
+        case _:
+            return undone.error or f"{filing.destination} was undone before"
+
+
+def _gone(undone: Undone) -> str:
+    return "removed" if undone.status is Status.FILED else "to be removed"
+
+
+def _record(undone: Undone, said: str) -> dict[str, object]:
+    back = None if undone.destination is None else str(undone.destination)
+    return record(undone.filing) | {"outcome": undone.status.value, "back": back, "says": said}
+
+
+def _print(results: Iterator[tuple[Undone, str]], *, dry_run: bool) -> int:
+    """Print a line for each; returns how many were left."""
+    done = left = 0
+    for undone, said in results:
+        ok = undone.status in _DONE
+        done, left = done + ok, left + (not ok)
+        print(f"{'' if ok else 'left: '}{shown(said)}")
+    verb = "would go back" if dry_run else "went back"
+    print(f"{done} {verb}" + (f", {left} left" if left else ""))
+    if done and not dry_run:
+        print("A daemon that is started on their inbox now files them anew.")
+    return left

@@ -1,0 +1,108 @@
+"""``python -m daemon history``: what was filed, when, where and why."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+
+from daemon.report import shown
+from daemon.rows import Filing, State
+from daemon.selection import Place, add_place, add_which, count, end, probability, wanted
+from models.commandline import Parser
+
+#: What is said of a filing that did not simply happen.
+_WORDS = {
+    State.COPIED: "not finished: ",
+    State.UNDONE: "undone: ",
+    State.REFUSED: "left where it is: ",
+    State.ORPHAN: "lost sight of: ",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Print the history; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    place = Place(options)
+    which = wanted(
+        options,
+        place.journal,
+        label=options.label,
+        until=options.until,
+        min_confidence=options.min_confidence,
+        max_confidence=options.max_confidence,
+    )
+    filings = place.filings(which, options.limit)
+    if options.json:
+        print_json(record(filing) for filing in filings)
+    else:
+        _print(filings)
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m daemon history", description="Show what was filed, newest first.")
+    add_which(parser)
+    add = parser.add_argument
+    add("--until", type=end, metavar="DAY", help="up to the end of that day, or to a time")
+    add("--class", dest="label", metavar="NAME", help="that the model took for this class")
+    add("--min-confidence", type=probability, metavar="P", help="of at least this probability, 0 to 1")
+    add("--max-confidence", type=probability, metavar="P", help="of at most this probability, 0 to 1")
+    add("--limit", type=count, metavar="N", help="the newest N only")
+    add("--json", action="store_true", help="print a list of objects as JSON")
+    add_place(parser)
+    return parser
+
+
+def record(filing: Filing) -> dict[str, object]:
+    """A filing as JSON has it."""
+    return {
+        "time": filing.time.isoformat(timespec="milliseconds"),
+        "state": filing.state.value,
+        "action": filing.action,
+        "source": str(filing.source),
+        "destination": None if filing.destination is None else str(filing.destination),
+        "class": filing.label,
+        "confidence": None if filing.confidence is None else round(filing.confidence, 6),
+        "checkpoint": filing.model_digest,
+        "reason": filing.reason,
+        "detail": filing.detail,
+        "sha256": filing.sha256,
+        "run": filing.run,
+    }
+
+
+def print_json(records: Iterable[dict[str, object]]) -> None:
+    """Print a list, one object a line, as they come."""
+    separator = "[\n"
+    for each in records:
+        sys.stdout.write(separator + json.dumps(each))
+        separator = ",\n"
+    print("[]" if separator == "[\n" else "\n]")
+
+
+def _print(filings: Iterable[Filing]) -> None:
+    run = None
+    for filing in filings:
+        if filing.run != run:
+            run = filing.run
+            print(f"run {run}")
+        print(f"  {filing.time.astimezone():%Y-%m-%d %H:%M:%S}  {_WORDS.get(filing.state, '')}{sentence(filing)}")
+    if run is None:
+        print("nothing was filed that meets this")
+
+
+def sentence(filing: Filing) -> str:
+    """A filing for people: ``cat.jpg -> cat/cat.jpg (cat 0.93, 1a2b3c4d5e6f)``."""
+    name, why = shown(filing.source.name), filing.reason
+    if why is None and filing.confidence is not None:
+        model = f", {filing.model_digest[:12]}" if filing.model_digest else ""
+        why = f"{filing.label} {filing.confidence:.2f}{model}"
+    where = "" if filing.destination is None else f" -> {shown(_place(filing))}"
+    return f"{name}{where}" + (f" ({shown(why)})" if why else "")
+
+
+def _place(filing: Filing) -> str:
+    assert filing.destination is not None
+    folders = 3 if filing.reason is not None else 2
+    return "/".join(filing.destination.parts[-folders:])

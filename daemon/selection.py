@@ -1,0 +1,113 @@
+"""Which filings a command is about: the options that say so, and the journal they are looked up in."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from datetime import datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+from daemon import config
+from daemon.config import Settings
+from daemon.journal import read_history
+from daemon.rows import Filing, State, Wanted
+from daemon.state import journal_path, state_folder
+from models.commandline import Parser
+from models.errors import UserError
+
+#: In place of the name of a run: the one that filed last.
+LAST_RUN = "last"
+
+
+def add_place(parser: Parser) -> None:
+    """The options that say whose journal is meant."""
+    parser.add_argument("--output", metavar="DIR", help="the output folder of the daemon (./sorted)")
+    parser.add_argument("--state-dir", metavar="DIR", help="where its journal is (~/.local/state/imagesortd)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (./config.toml where there is one)")
+
+
+def add_which(parser: Parser) -> None:
+    """The options that say which filings, for all commands that choose some."""
+    add = parser.add_argument
+    add("--file", metavar="NAME", help="of that name, in the inbox or where it was filed; or a path")
+    add("--since", type=instant, metavar="DAY", help="from that day on (2026-11-23, or 2026-11-23T14:30)")
+    add("--run", metavar="RUN", help=f'by one run of the daemon, or "{LAST_RUN}"; history names them')
+    add("--checkpoint", type=digest, metavar="DIGEST", help="with that checkpoint; the first letters will do")
+
+
+def wanted(options: argparse.Namespace, journal: Path, **more: Any) -> Wanted:
+    """What the options ask for, and ``more``."""
+    run = options.run
+    if run == LAST_RUN:
+        newest = next(read_history(journal, Wanted(states=[State.DONE]), 1), None)
+        run = None if newest is None else newest.run
+    name = options.file
+    if name is not None and "/" in name:
+        name = str(Path(name).absolute())
+    return Wanted(name=name, since=options.since, run=run, model_digest=options.checkpoint, **more)
+
+
+class Place:
+    """The output of a daemon, and the journal of what was filed there."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        """Raises UserError for settings that are wrong, and where there is no journal."""
+        given = {key: value for key in ("output", "state_dir") if (value := getattr(options, key)) is not None}
+        self.settings: Settings = config.load(given, options.config)
+        self.state = state_folder(self.settings.state_dir)
+        self.journal = journal_path(self.state, self.settings.output)
+        if not self.journal.exists():
+            raise UserError(
+                f"there is no journal of filings into {self.settings.output} in {self.state}: "
+                "give the --output and the --state-dir of the daemon"
+            )
+
+    def filings(self, wanted: Wanted, limit: int | None = None) -> Iterator[Filing]:
+        """The filings that are wanted, newest first."""
+        return read_history(self.journal, wanted, limit)
+
+
+def instant(text: str) -> datetime:
+    """A day (its beginning) or a time, of this machine's zone where none is given."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day like 2026-11-23 and no time like {_EXAMPLE}") from error
+
+
+def end(text: str) -> datetime:
+    """Like `instant`, but of a day its end."""
+    moment = instant(text)
+    if re.fullmatch(r"[\d-]+", text) and moment.time() == time():
+        return (moment.replace(tzinfo=None) + timedelta(days=1)).astimezone()
+    return moment
+
+
+def digest(text: str) -> str:
+    """A checkpoint's digest or its beginning."""
+    if not re.fullmatch(r"[0-9a-fA-F]{4,64}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no beginning of a digest: give at least 4 of its letters")
+    return text.lower()
+
+
+def probability(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+    return number
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+_EXAMPLE = "2026-11-23T14:30"

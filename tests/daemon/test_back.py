@@ -1,0 +1,176 @@
+"""The commands undo and retry, on real folders."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from daemon.filing import Status
+from daemon.journal import Journal, JournalBusy, read_history
+from daemon.rows import State
+from daemon.state import lock
+from models.errors import UserError
+from tests.daemon.commands import Office, make_office
+from tests.filing_desk import images, tree
+
+
+@pytest.fixture
+def office(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Office:
+    monkeypatch.chdir(tmp_path)
+    return make_office(tmp_path, capsys)
+
+
+def file(office: Office, *names: str, **more: str) -> None:
+    desk = office.desk
+    desk.file([desk.decide(desk.put(name, name.encode()), **more) for name in names])
+
+
+def inbox(office: Office) -> list[str]:
+    return [path.name for path in images(office.desk.inbox)]
+
+
+def test_the_last_go_back(office: Office) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        file(office, name)
+    code, text = office.run("undo", "--last", "2")
+    assert code == 0
+    assert inbox(office) == ["b.jpg", "c.jpg"]
+    assert text.splitlines() == [
+        f"{office.desk.output}/cat/c.jpg -> {office.desk.inbox}/c.jpg",
+        f"{office.desk.output}/cat/b.jpg -> {office.desk.inbox}/b.jpg",
+        "2 went back",
+        "A daemon that is started on their inbox now files them anew.",
+    ]
+    assert office.run("undo", "--last", "2")[0] == 0
+    assert inbox(office) == ["a.jpg", "b.jpg", "c.jpg"], "what is undone does not count again"
+    assert {row["state"] for row in office.json("history")} == {"undone"}
+
+
+def test_chosen_by_file_run_checkpoint_and_time(office: Office) -> None:
+    file(office, "a.jpg", "b.jpg", model_digest="1" * 64)
+    file(office, "c.jpg", "d.jpg", model_digest="2" * 64)
+    (newest,) = {str(row["run"]) for row in office.json("history", "--checkpoint", "2222")}
+    assert office.run("undo", "--file", "sorted/cat/c.jpg")[0] == 0
+    assert inbox(office) == ["c.jpg"]
+    assert office.run("undo", "--run", newest)[0] == 0
+    assert inbox(office) == ["c.jpg", "d.jpg"]
+    assert office.run("undo", "--since", "2999-01-01") == (0, "0 went back\n")
+    assert office.run("undo", "--checkpoint", "1111", "--since", "2001-01-01")[0] == 0
+    assert inbox(office) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+
+
+def test_what_cannot_be_undone_is_said_and_left(office: Office) -> None:
+    file(office, "gone.jpg", "corrected.jpg", "replaced.jpg", "fine.jpg")
+    cat, dog = office.desk.output / "cat", office.desk.output / "dog"
+    dog.mkdir()
+    (cat / "gone.jpg").unlink()
+    (cat / "corrected.jpg").rename(dog / "renamed.jpg")
+    (cat / "other").write_bytes(b"a stranger")
+    (cat / "other").rename(cat / "replaced.jpg")
+    code, text = office.run("undo", "--run", "last")
+    assert code == 3
+    assert f"left: {cat}/gone.jpg is not there any more\n" in text
+    assert f"left: {cat}/corrected.jpg was corrected: somebody moved it to {dog}/renamed.jpg, and there it s" in text
+    assert f"left: {cat}/replaced.jpg is another file now, and stays\n" in text
+    assert "1 went back, 3 left\n" in text
+    assert office.desk.contents() == Counter([b"corrected.jpg", b"a stranger", b"fine.jpg"])
+    assert inbox(office) == ["fine.jpg"]
+
+
+def test_a_file_that_only_has_the_inode_is_no_correction(office: Office) -> None:
+    file(office, "a.jpg")
+    dog = office.desk.output / "dog"
+    dog.mkdir()
+    (office.desk.output / "cat/a.jpg").rename(dog / "a.jpg")
+    (dog / "a.jpg").write_bytes(b"another picture in the same inode")
+    assert "is not there any more" in office.run("undo", "--last", "1")[1]
+
+
+@pytest.mark.parametrize("action", ["move", "copy"])
+def test_a_dry_run_says_the_same_and_touches_nothing(office: Office, tmp_path: Path, action: str) -> None:
+    desk = office.desk
+    paths = [desk.put(name, name.encode()) for name in ("a.jpg", "b.jpg", "c.jpg")]
+    desk.file([desk.decide(path) for path in paths], action=action)  # type: ignore[arg-type]
+    (desk.output / "cat/c.jpg").unlink()
+    before = tree(desk.inbox) | tree(desk.output)
+    planned = office.json("undo", "--last", "3", "--dry-run")
+    assert tree(desk.inbox) | tree(desk.output) == before
+    done = office.json("undo", "--last", "3")
+    assert [row["back"] for row in planned] == [row["back"] for row in done]
+    assert [row["outcome"] for row in planned] == ["gone", "planned", "planned"]
+    assert [row["outcome"] for row in done] == ["gone", "filed", "filed"]
+
+
+def test_a_dry_run_gives_every_name_once(office: Office) -> None:
+    for _ in range(2):
+        file(office, "a.jpg")
+    office.desk.put("a.jpg")
+    backs = [Path(str(row["back"])).name for row in office.json("undo", "--last", "2", "--dry-run")]
+    assert backs == ["a_2.jpg", "a_3.jpg"]
+
+
+@pytest.mark.parametrize("command", [["undo", "--last", "1"], ["retry"]])
+def test_not_while_a_daemon_would_file_them_again(office: Office, command: list[str]) -> None:
+    file(office, "a.jpg")
+    with lock(office.state, [office.desk.output]):
+        with pytest.raises(UserError, match=r"another daemon is at work on .*sorted: stop it first.*--dry-run"):
+            office.run(*command)
+        assert office.run(*command, "--dry-run")[0] == 0
+    with lock(office.state, [office.desk.inbox]), pytest.raises(UserError, match="at work on .*inbox"):
+        office.run(*command)
+    assert inbox(office) == []
+    assert office.run(*command)[0] == 0
+
+
+def test_something_must_be_chosen(office: Office) -> None:
+    with pytest.raises(UserError, match="say what is to be undone: --last N"):
+        office.run("undo")
+
+
+def test_a_journal_that_is_held_is_a_sentence(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(self: Journal) -> None:
+        raise JournalBusy("database is locked")
+
+    file(office, "a.jpg")
+    monkeypatch.setattr(Journal, "unfinished", busy)
+    with pytest.raises(UserError, match="cannot be written now"):
+        office.run("undo", "--last", "1")
+
+
+def test_the_quarantine_is_tried_again(office: Office) -> None:
+    desk = office.desk
+    for name, reason in (("torn.jpg", "truncated"), ("text.jpg", "not-an-image"), ("fine.jpg", None)):
+        folder = f"quarantine/{reason}" if reason else "cat"
+        desk.file([desk.decide(desk.put(name, name.encode()), folder, reason=reason, label=None)])
+    (row,) = office.json("retry", "--reason", "truncated", "--dry-run")
+    assert (row["reason"], row["outcome"]) == ("truncated", "planned")
+    assert office.run("retry", "--reason", "truncated")[0] == 0
+    assert inbox(office) == ["torn.jpg"]
+    assert not list((desk.output / "quarantine/truncated").glob("*.json"))
+    assert office.run("retry")[0] == 0
+    assert inbox(office) == ["text.jpg", "torn.jpg"]
+    assert desk.filed() == {"cat/fine.jpg": b"fine.jpg"}
+
+
+def test_a_refused_image_is_looked_at_again(office: Office) -> None:
+    desk = office.desk
+    path = desk.put("torn.jpg")
+    refused = desk.decide(path, "quarantine/truncated", reason="truncated", label=None)
+    assert [each.status for each in desk.file([refused], action="copy")] == [Status.REFUSED]
+    assert [each.status for each in desk.file([refused], action="copy")] == [Status.ALREADY]
+    code, text = office.run("retry")
+    assert (code, text.splitlines()[0]) == (0, f"{path} will be looked at again")
+    assert [each.status for each in desk.file([refused], action="copy")] == [Status.REFUSED]
+
+
+def test_what_a_crash_left_half_done_is_put_right_first(office: Office) -> None:
+    file(office, "a.jpg")
+    journal = Journal(office.desk.journal_path)
+    (row,) = read_history(office.desk.journal_path)
+    row.state = State.INTENT
+    journal.write([row])
+    journal.close()
+    assert office.run("undo", "--last", "1")[0] == 0
+    assert inbox(office) == ["a.jpg"]

@@ -1,0 +1,122 @@
+"""The history command: every filter, for people and as JSON."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from daemon.journal import Journal
+from daemon.rows import Filing, State
+from daemon.selection import end, instant
+from daemon.source import Identity
+from models.errors import UserError
+from tests.daemon.commands import Office, make_office
+
+DAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def office(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Office:
+    monkeypatch.chdir(tmp_path)
+    return make_office(tmp_path, capsys)
+
+
+@pytest.fixture
+def full(office: Office) -> Office:
+    """Ten filings, one a day, by two runs of two checkpoints; the even ones are dogs."""
+    journal = Journal(office.desk.journal_path)
+    for number in range(10):
+        label = "dog" if number % 2 == 0 else "cat"
+        filing = Filing(
+            state=State.DONE,
+            action="move",
+            source=office.desk.inbox / f"{number}.jpg",
+            identity=Identity(1, number, 3, 4),
+            destination=office.desk.output / label / f"{number}_2.jpg",
+            label=label,
+            confidence=number / 10,
+            model_digest=("aaaa" if number < 5 else "abcd") + "0" * 60,
+            run="first" if number < 5 else "second",
+            time=DAY + timedelta(days=number),
+        )
+        journal.write([filing])
+    journal.close()
+    return office
+
+
+def numbers(office: Office, *options: str) -> list[int]:
+    return [int(Path(str(row["source"])).stem) for row in office.json("history", *options)]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]),
+        (["--limit", "2"], [9, 8]),
+        (["--class", "dog"], [8, 6, 4, 2, 0]),
+        (["--class", "horse"], []),
+        (["--since", "2026-03-09T12:00+00:00"], [9, 8]),
+        (["--until", "2026-03-02T12:00+00:00"], [0]),
+        (["--min-confidence", "0.8"], [9, 8]),
+        (["--max_confidence", "0.1"], [1, 0]),
+        (["--checkpoint", "AAAA"], [4, 3, 2, 1, 0]),
+        (["--checkpoint", "abcd" + "0" * 60], [9, 8, 7, 6, 5]),
+        (["--checkpoint", "abcdef"], []),
+        (["--run", "first", "--class", "cat"], [3, 1]),
+        (["--run", "last"], [9, 8, 7, 6, 5]),
+        (["--file", "3.jpg"], [3]),
+        (["--file", "3_2.jpg"], [3]),
+        (["--file", "sorted/cat/3_2.jpg"], [3]),
+        (["--file", "inbox/3.jpg"], [3]),
+        (["--file", "sorted/dog/3_2.jpg"], []),
+    ],
+)
+def test_filters(full: Office, options: list[str], expected: list[int]) -> None:
+    assert numbers(full, *options) == expected
+
+
+def test_a_day_is_a_whole_day_of_this_place(full: Office) -> None:
+    assert numbers(full, "--since", "2026-03-03", "--until", "2026-03-04") == [3, 2]
+    assert end("2026-03-04") - instant("2026-03-04") == timedelta(days=1)
+
+
+def test_for_people(full: Office) -> None:
+    code, text = full.run("history", "--limit", "1")
+    assert code == 0
+    when = (DAY + timedelta(days=9)).astimezone()
+    assert text == f"run second\n  {when:%Y-%m-%d %H:%M:%S}  9.jpg -> cat/9_2.jpg (cat 0.90, abcd00000000)\n"
+    assert full.run("history", "--class", "horse") == (0, "nothing was filed that meets this\n")
+    assert full.run("history", "--class", "horse", "--json") == (0, "[]\n")
+
+
+def test_unreadable_and_hostile_names(office: Office) -> None:
+    desk = office.desk
+    torn, hostile = desk.put("torn.jpg"), desk.put(os.fsdecode(b"\x1b[2J\xff\n.jpg"))
+    desk.file([desk.decide(torn, "quarantine/truncated", reason="truncated", label=None), desk.decide(hostile)])
+    _, text = office.run("history")
+    assert "torn.jpg -> quarantine/truncated/torn.jpg (truncated)" in text
+    assert r"\x1b[2J\udcff\n.jpg -> cat/" in text
+    assert [row["source"] for row in office.json("history", "--file", hostile.name)] == [str(hostile)]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--since", "yesterday"], "no day like"),
+        (["--until", "2026-13-01"], "no day like"),
+        (["--min-confidence", "2"], "from 0 to 1"),
+        (["--limit", "0"], "whole number from 1 on"),
+        (["--checkpoint", "xyz"], "no beginning of a digest"),
+    ],
+)
+def test_wrong_use_is_a_sentence(full: Office, options: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        full.run("history", *options)
+
+
+def test_no_journal_is_a_sentence(office: Office) -> None:
+    with pytest.raises(UserError, match="there is no journal of filings into .*sorted"):
+        office.run("history")
