@@ -223,5 +223,6 @@ def digest(samples: Sequence[Sample]) -> str:
 
 
 def shown(name: str | Path) -> str:
-    """A file's name as it can be printed and written as UTF-8, whatever bytes it is made of."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A file's name as it can be printed: bytes that are no text and characters a terminal would act on are escaped."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -47,6 +47,8 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     """Classify, print and write the report; returns what ``--json`` prints. Raises `UserError`."""
     path = checkpoints.resolve(options.checkpoint)
     folders = data.scan(options.data_dir)
+    output = options.output_dir or Path("reports") / f"{path.parent.name}-{options.data_dir.resolve().name}"
+    runs.require_writable(output, "--output-dir")
     classifier = open_classifier(options.checkpoint, WeightsStore(options.cache_dir))
     say("checkpoint", f"{shown(path)}: {len(classifier.classes)} classes, {classifier.metadata.mode}")
     strangers = _match(folders.classes, classifier, options.data_dir)
@@ -57,7 +59,6 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     labels = [classifier.classes.index(found.files[at].label) for at in known]
     measured = Measured(classifier.classes, np.array(labels, np.int64), found.probabilities[known])
 
-    output = options.output_dir or Path("reports") / f"{path.parent.name}-{options.data_dir.resolve().name}"
     summary = {
         "checkpoint": shown(path),
         "sha256": classifier.digest,
@@ -136,12 +137,12 @@ def _write(
         output.mkdir(parents=True, exist_ok=True)
         (output / "report.txt").write_text(measured.report_text(), encoding="utf-8")
         runs.write_json(output / "report.json", summary)
-        with (output / "predictions.csv").open("w", encoding="utf-8", newline="") as file:
+        with (output / "predictions.csv").open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["file", "true", "predicted", "confidence"])
             for image, probabilities in zip(found.files, found.probabilities, strict=True):
                 best = int(probabilities.argmax())
-                rows.writerow([shown(image.name), image.label, classifier.classes[best], f"{probabilities[best]:.6f}"])
+                rows.writerow([image.name, image.label, classifier.classes[best], f"{probabilities[best]:.6f}"])
         names = [classifier.classes[index] for index in measured.concerned]
         confusion_matrix(measured.confusion(), names, output / "confusion_matrix.png")
     except OSError as error:

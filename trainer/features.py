@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
@@ -36,13 +37,14 @@ class Read:
 class Extracted:
     """Features (n, width) of the n readable samples in the order of their files, and the files that are not.
 
-    ``cached``: how many of the n came from the cache.
+    ``cached``: how many of the n came from the cache. ``seconds``: how long it took.
     """
 
     samples: list[Sample]
     features: Features
     unreadable: list[Unreadable]
     cached: int
+    seconds: float
 
 
 def read_all(files: Iterable[File], transforms: Sequence[Transform], known: Set[str] = frozenset()) -> Iterator[Read]:
@@ -72,6 +74,7 @@ def extract(files: Sequence[File], extractor: FeatureExtractor, cache: FeatureCa
 
     Raises `UserError` when a backbone gives something else than numbers.
     """
+    started = time.monotonic()
     samples: list[Sample] = []
     unreadable: list[Unreadable] = []
     features = np.empty((len(files), extractor.width), np.float32)
@@ -107,4 +110,4 @@ def extract(files: Sequence[File], extractor: FeatureExtractor, cache: FeatureCa
         compute()
     if cache is not None:
         cache.commit()
-    return Extracted(samples, features[: len(samples)], unreadable, cached)
+    return Extracted(samples, features[: len(samples)], unreadable, cached, time.monotonic() - started)

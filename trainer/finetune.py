@@ -171,10 +171,9 @@ class _Run:
                     self._logits(batch)
             seconds.append((time.monotonic() - started) / len(labels))
         total = epochs * (seconds[1] * len(train.samples) + seconds[2] * len(held_out.samples))
-        return (
-            f"{epochs} epochs of {len(train.samples)} images, at most about {max(1, round(total / 60))} minutes "
-            f"on the {'GPU' if self._device.type == 'cuda' else 'CPU'}"
-        )
+        duration = f"{round(total / 60)} minutes" if total > 90 else f"{math.ceil(total)} seconds"
+        device = "GPU" if self._device.type == "cuda" else "CPU"
+        return f"{epochs} epochs of {len(train.samples)} images, at most about {duration} on the {device}"
 
     def train(self, side: Side, epoch: int) -> float:
         """One epoch; returns its mean loss."""

@@ -23,7 +23,7 @@ from trainer.features import extract
 from trainer.heads import Epoch, GradientOptions, unit_length
 from trainer.measure import Measured
 from trainer.publish import publish
-from trainer.runs import Setting
+from trainer.runs import Setting, require_writable
 from trainer.write import write
 
 Policy = Literal["always", "never", "if-better"]
@@ -92,6 +92,7 @@ class Outcome:
 def fit(options: FitOptions) -> Outcome:
     """Fit a checkpoint, write its run folder, publish it where that is wanted. Raises `UserError`."""
     store = WeightsStore(options.cache_dir)
+    require_writable(options.output_dir, "--output-dir")
     folders = data.scan(options.data_dir, max_samples=options.max_samples, seed=options.seed)
     parts = select(options.mode, options.weights, store)
     extractor = open_extractor(parts, store)
@@ -102,7 +103,7 @@ def fit(options: FitOptions) -> Outcome:
     images = data.divide(
         options.data_dir, found.samples, found.unreadable, held_out=options.val_fraction, seed=options.seed
     )
-    narrate.images(images, found.cached)
+    narrate.images(images, found)
 
     stages: dict[str, list[Epoch]] = {"head": []}
     fitted = Fitted(extractor, _choose(images, found.features, extractor, options, stages["head"]), {})

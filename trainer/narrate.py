@@ -9,6 +9,7 @@ from models.runtime import FeatureExtractor
 from trainer.choose import Choice
 from trainer.compare import Verdict
 from trainer.data import DataSet, Folders, contradictions, duplicates, shown
+from trainer.features import Extracted
 from trainer.heads import Epoch
 from trainer.measure import Measured
 
@@ -38,9 +39,10 @@ def _list(items: list[str], separator: str) -> str:
     return separator.join(items[:_LISTED]) + more
 
 
-def images(found: DataSet, cached: int) -> None:
+def images(found: DataSet, extracted: Extracted) -> None:
     """What could be read, what is odd about it, and how it is divided."""
-    say("features", f"of {len(found.samples)} images, {cached} of them computed before")
+    known, seconds = extracted.cached, extracted.seconds
+    say("features", f"of {len(found.samples)} images in {seconds:.1f} s, {known} of them known from before")
     if found.unreadable:
         say("", f"warning: {len(found.unreadable)} images cannot be read and are left out:")
         lines = [f"  {shown(lost.name)}: {lost.reason}, {lost.message}" for lost in found.unreadable]

@@ -64,12 +64,12 @@ def rollback(folder: Path) -> tuple[str, str]:
 
 def _point(run: Path, sha256: str, *, rollback: bool) -> None:
     now = datetime.now().astimezone().isoformat(timespec="seconds")
+    checkpoints.publish(run, sha256, now)
     entry = Entry(run=run.name, sha256=sha256, published=now, rollback=rollback)
     with (run.parent / HISTORY).open("a", encoding="utf-8") as file:
         file.write(entry.model_dump_json() + "\n")
         file.flush()
         os.fsync(file.fileno())
-    checkpoints.publish(run, sha256, now)
 
 
 def _stack(folder: Path) -> list[Entry]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +15,20 @@ from typing import Any
 
 from models.atomic import sync_folder
 from models.errors import UserError
-from trainer.data import DataSet, shown
+from trainer.data import DataSet
 from trainer.heads import Epoch
 from trainer.measure import Measured
 
 TRAIN, HELD_OUT, UNREADABLE = "train", "held-out", "unreadable"
 
 Setting = str | int | float | bool | None
+
+
+def require_writable(folder: Path, option: str) -> None:
+    """Raise `UserError` now, rather than after hours, if ``folder`` could not be made or written to."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        raise UserError(f"{folder} cannot be written to: give another {option}")
 
 
 def create(checkpoints: Path, mode: str, now: datetime, fill: Callable[[Path], None]) -> Path:
@@ -91,11 +99,11 @@ def write_split(path: Path, images: DataSet, measured: Measured) -> None:
     """Which side every image was on; for the held-out ones, what a head that never saw them made of them."""
     numbers = iter(range(len(measured.labels)))
     predicted, confidence, true = measured.predicted, measured.confidence, measured.true_probability
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(_SPLIT)
         for sample, out in zip(images.samples, images.held.tolist(), strict=True):
-            row: list[Any] = [shown(sample.name), sample.label, sample.sha256]
+            row: list[Any] = [sample.name, sample.label, sample.sha256]
             if out:
                 at = next(numbers)
                 row += [HELD_OUT, measured.classes[predicted[at]], f"{confidence[at]:.6f}", f"{true[at]:.6f}", ""]
@@ -103,7 +111,7 @@ def write_split(path: Path, images: DataSet, measured: Measured) -> None:
                 row += [TRAIN, "", "", "", ""]
             rows.writerow(row)
         for lost in images.unreadable:
-            rows.writerow([shown(lost.name), lost.label, "", UNREADABLE, "", "", "", f"{lost.reason}: {lost.message}"])
+            rows.writerow([lost.name, lost.label, "", UNREADABLE, "", "", "", f"{lost.reason}: {lost.message}"])
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,7 @@ class Split:
 def read_split(run: Path) -> Split | None:
     """Read it back; None where it is missing or not to be understood (a checkpoint that came from elsewhere)."""
     try:
-        with (run / "split.csv").open(encoding="utf-8", newline="") as file:
+        with (run / "split.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = list(csv.DictReader(file))
         return Split(
             frozenset(row["sha256"] for row in rows if row["side"] == TRAIN),

@@ -158,3 +158,4 @@ def test_too_few_readable_classes_are_said_with_the_reason(tmp_path: Path) -> No
 def test_any_name_can_be_shown() -> None:
     assert shown(os.fsdecode(b"caf\xe9.jpg")) == "caf\\xe9.jpg"
     assert shown("고양이.jpg") == "고양이.jpg"
+    assert shown("a\x1b[2Jb\n.jpg") == "a\\x1b[2Jb\\n.jpg"

@@ -11,7 +11,7 @@ from models.errors import UserError
 from trainer.data import DataSet, Sample, Unreadable
 from trainer.heads import Epoch
 from trainer.measure import Measured
-from trainer.runs import Setting, create, read_split, write_history, write_settings, write_split
+from trainer.runs import Setting, create, read_split, require_writable, write_history, write_settings, write_split
 
 NOW = datetime(2026, 5, 4, 13, 2, 1)
 
@@ -49,6 +49,14 @@ def test_an_output_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path:
         create(tmp_path / "file" / "runs", "clip", NOW, lambda folder: None)
 
 
+def test_a_folder_that_could_not_be_written_is_found_out_beforehand(tmp_path: Path) -> None:
+    require_writable(tmp_path / "not" / "yet" / "there", "--output-dir")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="give another --output-dir"):
+        require_writable(tmp_path / "file" / "runs", "--output-dir")
+
+
 def test_settings_come_back_from_toml(tmp_path: Path) -> None:
     settings: dict[str, Setting] = {
         "data_dir": 'C:\\"사진"\n\x7f 😀',
@@ -80,7 +88,7 @@ def test_the_split_comes_back(tmp_path: Path) -> None:
         samples,
         np.zeros(3, np.int64),
         np.array([False, True, True]),
-        [Unreadable("b/ü,\n.jpg", "b", "empty", "The file is empty.")],
+        [Unreadable("b/\udce9,\n.jpg", "b", "empty", "The file is empty.")],
     )
     measured = Measured(["a", "b"], np.zeros(2, np.int64), np.array([[0.9, 0.1], [0.25, 0.75]]))
     write_split(tmp_path / "split.csv", images, measured)
@@ -88,7 +96,7 @@ def test_the_split_comes_back(tmp_path: Path) -> None:
     assert split is not None
     assert split.train == {"1" * 64}
     assert split.held_out == {("2" * 64, "a"): (True, 0.9), ("3" * 64, "a"): (False, 0.25)}
-    assert "unreadable,,,,empty: The file is empty." in (tmp_path / "split.csv").read_text()
+    assert "unreadable,,,,empty: The file is empty." in (tmp_path / "split.csv").read_text(errors="replace")
 
 
 @pytest.mark.parametrize("content", ["", "file,side\nx,train\n", "\0\0", None])
