@@ -10,6 +10,7 @@ from pathlib import Path
 
 from loguru import logger
 
+from daemon.attendant import Attendant
 from daemon.filing import Status
 from daemon.pipeline import Outcome, Pipeline
 from daemon.reload import Reloader, describe_change
@@ -33,11 +34,15 @@ _LEFT = frozenset({Status.RETRY, Status.CHANGED})
 class WorkLoop:
     """One step at a time, on one thread: `run` until told to stop, or `run_once` until the inboxes are empty."""
 
-    def __init__(self, watcher: InboxWatcher, pipeline: Pipeline, reloader: Reloader) -> None:
+    def __init__(
+        self, watcher: InboxWatcher, pipeline: Pipeline, reloader: Reloader, attendant: Attendant | None = None
+    ) -> None:
         self._watcher = watcher
         self._pipeline = pipeline
         self._reloader = reloader
+        self._attendant = attendant or Attendant()
         self._stopping = threading.Event()
+        self._reconfiguring = threading.Event()
         self._delays: dict[Path, float] = {}
         self._complaints: set[str] = set()
         self.counts: Counter[Status] = Counter()
@@ -47,10 +52,15 @@ class WorkLoop:
         self._stopping.set()
         self._watcher.wake()
 
+    def reconfigure(self) -> None:
+        """Read the settings again before the next batch. Safe in a signal handler."""
+        self._reconfiguring.set()
+        self._watcher.wake()
+
     def run(self) -> None:
         """File what arrives until `stop` is called."""
         while not self._stopping.is_set():
-            self.step(_TICK)
+            self.step(min(_TICK, self._attendant.tick))
 
     def run_once(self) -> int:
         """File what is there now; returns how many images were left behind."""
@@ -76,10 +86,14 @@ class WorkLoop:
 
     def step(self, timeout: float) -> int:
         """Wait up to ``timeout`` seconds for images and file them; returns how many there were."""
+        if self._reconfiguring.is_set():
+            self._reconfiguring.clear()
+            self._reloader = self._attendant.reconfigure(self._pipeline) or self._reloader
         self._take_over()
         paths = self._watcher.ready(timeout, _HANDFUL)
         for outcome in self._outcomes(paths, waits=self._watcher.incomplete):
             self._answer(outcome)
+        self._attendant.progress()
         return len(paths)
 
     def _outcomes(self, paths: list[Path], *, waits: Callable[[Path], bool]) -> Iterable[Outcome]:
@@ -87,6 +101,7 @@ class WorkLoop:
             self.counts[outcome.status] += 1
             self._report(outcome)
             yield outcome
+            self._attendant.progress()
             if self._stopping.is_set():
                 return
 

@@ -1,0 +1,58 @@
+"""SIGHUP: the settings are read anew, and what can be is taken over; on a mistake those in use stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from loguru import logger
+
+from daemon.config import Settings
+from daemon.logs import start_logging
+from daemon.pipeline import Pipeline, Policy
+from daemon.reload import Reloader
+from models.errors import UserError
+from models.weights import WeightsStore
+
+_DECIDING = ("threshold", "others_dir", "quarantine_dir", "batch_size", "max_megapixels", "max_file_mb")
+_LOGGING = ("log_level", "log_json")
+_MODEL = ("checkpoint", "precision")
+
+#: What a running daemon takes over; every other setting needs a restart.
+TAKEN_OVER = frozenset({*_DECIDING, *_LOGGING, *_MODEL})
+
+
+class Configuration:
+    """The settings in use, and how to read them again."""
+
+    def __init__(self, settings: Settings, reread: Callable[[], Settings]) -> None:
+        self.settings = settings
+        self._reread = reread
+
+    def refresh(self) -> frozenset[str]:
+        """Read the settings again and take over what can be; returns the names of those settings."""
+        try:
+            new = self._reread()
+        except UserError as error:
+            logger.error("the settings in use stay: {}", error)
+            return frozenset()
+        changed = {key for key in Settings.model_fields if getattr(new, key) != getattr(self.settings, key)}
+        taken = changed & TAKEN_OVER
+        self.settings = self.settings.model_copy(update={key: getattr(new, key) for key in taken})
+        if taken:
+            logger.info("took over new settings: {}", ", ".join(sorted(taken)))
+        if waiting := sorted(changed - taken):
+            logger.warning("these new settings need a restart: {}", ", ".join(waiting))
+        if not changed:
+            logger.info("the settings were read again: nothing has changed")
+        return frozenset(taken)
+
+
+def apply(settings: Settings, taken: frozenset[str], pipeline: Pipeline) -> Reloader | None:
+    """Let the changed settings hold from now on; a `Reloader`, where another model is to be looked for."""
+    if taken.intersection(_LOGGING):
+        start_logging(settings.log_level, as_json=settings.log_json)
+    if taken.intersection(_DECIDING):
+        pipeline.adopt(Policy.of(settings))
+    if taken.intersection(_MODEL):
+        return Reloader.of(settings, WeightsStore(settings.cache_dir))
+    return None

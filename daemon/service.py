@@ -1,0 +1,173 @@
+"""The service put together: settings become an inbox watcher, a pipeline and a work loop, and the loop is run."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.attendant import Attendant
+from daemon.config import Settings
+from daemon.filing import Filer
+from daemon.journal import Journal
+from daemon.loop import WorkLoop
+from daemon.notify import Notifier
+from daemon.pipeline import Pipeline, Policy
+from daemon.reconfigure import Configuration
+from daemon.reload import Reloader
+from daemon.replay import replay
+from daemon.state import journal_path, lock, state_folder
+from daemon.watcher import InboxWatcher
+from models import registry
+from models.classifier import Classifier
+from models.errors import UserError
+from models.runtime import cores
+from models.weights import WeightsStore
+
+EXIT_LEFT_BEHIND = 3
+
+
+def watch(settings: Settings, *, once: bool, dry_run: bool, reread: Callable[[], Settings]) -> int:
+    """File what arrives in the inboxes until SIGTERM or SIGINT, or with ``once`` what is there; the exit code.
+
+    ``reread`` gives the settings anew when SIGHUP asks for it.
+    """
+    registry.allow(settings.plugins)
+    threads = settings.threads or cores()
+    for inbox in settings.watch:
+        _make(inbox, "watch", dry_run=dry_run)
+    _make(settings.output, "output", dry_run=dry_run)
+    state = state_folder(settings.state_dir)
+    with ExitStack() as closing:
+        notifier = Notifier.of()
+        closing.callback(notifier.close)
+        if not dry_run:
+            closing.enter_context(lock(state, dict.fromkeys([*settings.watch, settings.output])))
+        notifier.status("loading the model")
+        store = WeightsStore(settings.cache_dir)
+        reloader = Reloader.of(settings, store)
+        classifier = reloader.first()
+        journal = _journal(journal_path(state, settings.output), dry_run=dry_run)
+        closing.callback(journal.close)
+        filer = Filer(settings.output, action=settings.action, journal=journal, dry_run=dry_run)
+        pipeline = Pipeline(classifier, filer, Policy.of(settings), threads=threads)
+        closing.callback(pipeline.close)
+        watcher = _watcher(settings, classifier)
+        closing.callback(watcher.stop)
+        attendant = Attendant(notifier, Configuration(settings, reread))
+        loop = WorkLoop(watcher, pipeline, reloader, attendant)
+        _obey_signals(loop)
+        watcher.start()
+        _announce(settings, classifier, pipeline.threshold, dry_run=dry_run)
+        attendant.ready()
+        code = _run(loop, once=once)
+        attendant.stopping()
+        return code
+
+
+def _obey_signals(loop: WorkLoop) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: loop.stop())
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return  # of nohup
+    in_terminal = _has_terminal()
+
+    def hung_up(*_: object) -> None:
+        # A terminal that is closed sends SIGHUP, too: it is gone then.
+        if in_terminal and not _has_terminal():
+            loop.stop()
+        else:
+            loop.reconfigure()
+
+    signal.signal(signal.SIGHUP, hung_up)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
+
+
+def _journal(path: Path, *, dry_run: bool) -> Journal:
+    """The journal, with what a crash left half done put right; a dry run only looks at one that is there."""
+    if dry_run:
+        return Journal(path if path.exists() else None)
+    journal = Journal(path)
+    found = replay(journal)
+    if found:
+        outcome = ", ".join(f"{count} {state.value}" for state, count in found.items())
+        logger.warning("the last run was cut off; its unfinished filings: {}", outcome)
+    return journal
+
+
+def _watcher(settings: Settings, classifier: Classifier) -> InboxWatcher:
+    return InboxWatcher(
+        settings.watch,
+        exclude=_not_inbox(settings, classifier),
+        settle_seconds=settings.settle_seconds,
+        rescan_seconds=settings.rescan_seconds,
+        poll=settings.poll,
+        recursive=settings.recursive,
+    )
+
+
+def _make(folder: Path, key: str, *, dry_run: bool) -> None:
+    if dry_run:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{key}: the folder {folder} cannot be made: {error.strerror}") from error
+
+
+def _not_inbox(settings: Settings, classifier: Classifier) -> list[Path]:
+    """What lies in an inbox but is not of it: the output, or where they are one folder, the folders filed into."""
+    if settings.output not in settings.watch:
+        return [settings.output]
+    return [settings.output / name for name in (*classifier.classes, settings.others_dir, settings.quarantine_dir)]
+
+
+def _run(loop: WorkLoop, *, once: bool) -> int:
+    if once:
+        left = loop.run_once()
+        logger.info("done: {}", summary(loop))
+        return EXIT_LEFT_BEHIND if left else 0
+    loop.run()
+    logger.info("stopped: {}", summary(loop))
+    return 0
+
+
+def summary(loop: WorkLoop) -> str:
+    """How many images had which outcome."""
+    return ", ".join(f"{count} {status.value}" for status, count in loop.counts.items()) or "no image came"
+
+
+def _announce(settings: Settings, classifier: Classifier, threshold: float, *, dry_run: bool) -> None:
+    """Say in plain words what is watched, with which model, and where images go."""
+    metadata = classifier.metadata
+    names: Sequence[str] = metadata.classes
+    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    logger.info("watching {}", ", ".join(map(str, settings.watch)))
+    if metadata.settings.get("starter"):
+        logger.info(
+            "model: the starter model ({}), since nothing is published in {}", metadata.mode, settings.checkpoint
+        )
+    else:
+        logger.info("model: {}, checkpoint {} from {}", metadata.mode, classifier.digest[:12], settings.checkpoint)
+    logger.info("classes: {}", shown)
+    verb = {"move": "moving", "copy": "copying", "link": "linking"}[settings.action]
+    logger.info(
+        "{} images to {}/<class>/, those under {:.2f} to {}/, unreadable files to {}/",
+        f"a dry run, not {verb}" if dry_run else verb,
+        settings.output,
+        threshold,
+        settings.others_dir,
+        settings.quarantine_dir,
+    )
+    logger.info("ready; stop with Ctrl-C")

@@ -1,0 +1,154 @@
+"""SIGHUP: what is taken over, what needs a restart, what is refused; and what else SIGHUP may mean."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from daemon import config
+from daemon.config import Settings
+from daemon.filing import Filer
+from daemon.pipeline import Pipeline, Policy
+from daemon.reconfigure import TAKEN_OVER, Configuration, apply
+from models.classifier import Classifier, open_classifier
+from models.errors import UserError
+from models.weights import WeightsStore
+from tests.daemon.conftest import Publish
+from tests.pictures import KINDS, files_below, save
+from tests.processes import PATIENCE, daemon, environment, wait_for
+
+
+def configuration(old: dict[str, object], new: Callable[[], Settings]) -> Configuration:
+    return Configuration(config.load(old), new)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_changed_settings_are_taken_over_or_named(logged: list[str]) -> None:
+    new = config.load({"threshold": 0.25, "batch_size": 2, "output": "elsewhere", "settle_seconds": 9})
+    held = configuration({"threshold": 0.5}, lambda: new)
+    assert held.refresh() == {"threshold", "batch_size"}
+    assert (held.settings.threshold, held.settings.batch_size) == (0.25, 2)
+    assert held.settings.output != new.output
+    assert logged == [
+        "took over new settings: batch_size, threshold",
+        "these new settings need a restart: output, settle_seconds",
+    ]
+    assert held.refresh() == frozenset()  # what needs a restart is named each time
+    assert logged[2:] == ["these new settings need a restart: output, settle_seconds"]
+
+
+def test_unchanged_settings_are_said_to_be_so(logged: list[str]) -> None:
+    held = configuration({}, lambda: config.load({}))
+    assert held.refresh() == frozenset()
+    assert logged == ["the settings were read again: nothing has changed"]
+
+
+def test_a_mistake_leaves_every_setting_as_it_was(logged: list[str]) -> None:
+    def mistaken() -> Settings:
+        raise UserError("threshold in config.toml is 2.0, which cannot be")
+
+    held = configuration({"threshold": 0.5}, mistaken)
+    assert held.refresh() == frozenset()
+    assert held.settings == config.load({"threshold": 0.5})
+    assert logged == ["the settings in use stay: threshold in config.toml is 2.0, which cannot be"]
+
+
+def test_every_setting_that_is_taken_over_exists() -> None:
+    assert set(Settings.model_fields) >= TAKEN_OVER
+
+
+def test_another_checkpoint_is_loaded_and_a_policy_adopted(
+    publish: Publish, store: WeightsStore, tmp_path: Path
+) -> None:
+    publish(tmp_path / "one" / "run", ["a", "b"])
+    digest = publish(tmp_path / "two" / "run", ["b", "c"])
+    settings = config.load({"checkpoint": "two", "threshold": 1.0, "others_dir": "unsure", "cache_dir": store.root})
+    pipeline = Pipeline(
+        open_classifier(tmp_path / "one", store), Filer(Path("sorted")), Policy.of(config.load({})), threads=1
+    )
+    reloader = apply(settings, frozenset({"checkpoint", "threshold", "others_dir"}), pipeline)
+    assert reloader is not None
+    newer: list[Classifier] = []
+
+    def look() -> bool:
+        found = reloader.poll()
+        newer.extend([found] if found else [])
+        return bool(newer)
+
+    wait_for(look, "the other checkpoint")
+    assert newer[0].digest == digest
+    (outcome,) = pipeline.process([save(KINDS[0], 1, tmp_path / "image.png")])
+    pipeline.close()
+    assert outcome.destination is not None
+    assert outcome.destination.parent.name == "unsure"
+
+
+def test_a_running_daemon_files_by_its_new_settings(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('threshold = 0.0\nsettle_seconds = 0.1\nlog_level = "INFO"\n')
+    with daemon(tmp_path) as running:
+        file.write_text('threshold = 1.0\nothers_dir = "unsure"\nsettle_seconds = 0.1\n')
+        running.process.send_signal(signal.SIGHUP)
+        running.wait_until_said("took over new settings: others_dir, threshold")
+        save(KINDS[0], 1, tmp_path / "inbox" / "image.png")
+        running.wait_until_said("image.png -> unsure/image.png")
+        assert files_below(tmp_path / "sorted") == {"unsure": ["image.png"]}
+        assert running.terminate() == 0
+
+
+def test_a_closed_terminal_ends_the_daemon(tmp_path: Path) -> None:
+    """The SIGHUP of a terminal that went away is no wish for other settings."""
+    terminal, inner = os.openpty()
+    log = tmp_path / "daemon.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            ["setsid", "--ctty", sys.executable, "-m", "daemon"],
+            cwd=tmp_path,
+            env=environment(),
+            stdin=inner,
+            stdout=file,
+            stderr=file,
+        )
+    os.close(inner)
+    try:
+        wait_for(lambda: "ready;" in log.read_text(), "a daemon that is ready")
+        process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "the settings were read again" in log.read_text(), "settings read again")
+        os.close(terminal)
+        assert process.wait(PATIENCE) == 0
+        assert "stopped: " in log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_under_nohup_a_hang_up_is_ignored(tmp_path: Path) -> None:
+    log = tmp_path / "daemon.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            ["nohup", sys.executable, "-m", "daemon"],
+            cwd=tmp_path,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        wait_for(lambda: "ready;" in log.read_text(), "a daemon that is ready")
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+        assert "read again" not in log.read_text()
+    finally:
+        process.kill()
+        process.wait()
