@@ -72,6 +72,21 @@ def tiny_mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_mobilenet_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The weights file of a real MobileNetV3-Small with random weights, as safetensors."""
+    from models.compat import import_torchvision
+
+    torchvision = import_torchvision()
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("mobilenet") / "mobilenet_small.safetensors"
+    save_file(torchvision.models.mobilenet_v3_small(weights=None).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small real CLIP model with its tokenizer and processor, in a folder of the hub's layout."""
     from models.compat import import_torchvision

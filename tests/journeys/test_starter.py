@@ -40,6 +40,7 @@ def test_a_first_run_sorts_real_photographs(tmp_path: Path, photographs: list[Pa
         assert f"watching {inbox}" in running.log()
         shutil.copy(photographs[0], inbox)
         wait_for(lambda: not any(inbox.iterdir()), running.log())
+        assert "libtorch" not in Path(f"/proc/{running.process.pid}/maps").read_text()
         assert running.terminate() == 0
     assert files_below(output) == {"building": ["china.jpg"], "flower_plant": ["flower.jpg"]}
 
