@@ -13,8 +13,9 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from daemon.marker import marked_folder
 from models.checkpoint import check_class_name
+from models.engines import Device
 from models.errors import CheckpointError, UserError
-from models.runtime import Device, Precision
+from models.runtime import Precision
 
 PREFIX = "IMAGESORTD_"
 DEFAULT_FILE = Path("config.toml")
@@ -43,6 +44,8 @@ class Settings(BaseSettings):
     precision: Precision = "float32"
     max_megapixels: int = Field(default=200, ge=1)
     max_file_mb: int = Field(default=512, ge=1)
+    decode_memory_mb: int = Field(default=2048, ge=256)
+    decode_seconds: float = Field(default=60.0, gt=0, le=86400, allow_inf_nan=False)
     plugins: Annotated[list[str], NoDecode] = []
     cache_dir: Path | None = None
     state_dir: Path | None = None

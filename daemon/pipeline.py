@@ -4,29 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from io import BytesIO
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 import numpy as np
 
 from daemon.config import Settings
+from daemon.decoders import Decoded, Decoders, Limits, Task
 from daemon.filing import Decision, Filed, Filer, Status
 from daemon.journal import JournalBusy
-from daemon.source import (
-    Identity,
-    NotAFile,
-    Source,
-    SourceChanged,
-    SourceError,
-    SourceGone,
-    SourceUnreadable,
-    open_source,
-)
+from daemon.source import Identity, NotAFile, SourceChanged, SourceError, SourceGone, SourceUnreadable
 from models.classifier import Classifier, Prediction
 from models.errors import ImageError
-from models.images import Crop, Transform, decode
+from models.images import Crop
 
 #: Where neither the user nor the checkpoint names a threshold: the class outweighs all the others together.
 DEFAULT_THRESHOLD = 0.5
@@ -42,6 +33,7 @@ class Policy:
     batch_size: int
     max_pixels: int
     max_bytes: int
+    limits: Limits = field(default_factory=Limits)
 
     @classmethod
     def of(cls, settings: Settings) -> Policy:
@@ -53,6 +45,7 @@ class Policy:
             batch_size=settings.batch_size,
             max_pixels=settings.max_megapixels * 1_000_000,
             max_bytes=settings.max_file_mb << 20,
+            limits=Limits(memory=settings.decode_memory_mb << 20, seconds=settings.decode_seconds),
         )
 
 
@@ -68,14 +61,6 @@ class Outcome:
     detail: str | None = None
 
 
-@dataclass(frozen=True)
-class _Decoded:
-    path: Path
-    source: Source | None = None
-    crops: list[Crop] | None = None
-    error: ImageError | SourceError | None = None
-
-
 class Pipeline:
     """Takes stable images from their inbox to their folder. ``classifier`` may be replaced between two calls."""
 
@@ -84,11 +69,11 @@ class Pipeline:
         self._filer = filer
         self._policy = policy
         self._ahead = policy.batch_size + threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        self._decoders = Decoders(threads, policy.limits)
 
     def close(self) -> None:
-        """End the decoding threads."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """End the decoders."""
+        self._decoders.close()
 
     def adopt(self, policy: Policy) -> None:
         """Decide by another policy, from the next call of `process` on."""
@@ -108,16 +93,16 @@ class Pipeline:
         ``waits`` is asked about an image that ends too early: True means that it is still being written, and then
         there is no outcome. A caller that stops iterating leaves the images after that batch untouched.
         """
-        batch: list[_Decoded] = []
+        batch: list[Decoded] = []
         for decoded in self._decode_ahead(paths):
             match decoded:
                 case Path() as path:
                     yield Outcome(path=path, status=Status.ALREADY)
                     continue
-                case _Decoded(error=SourceError() as error):
+                case Decoded(error=SourceError() as error):
                     yield _not_taken(decoded.path, error)
                     continue
-                case _Decoded(error=ImageError(reason="truncated")) if waits(decoded.path):
+                case Decoded(error=ImageError(reason="truncated")) if waits(decoded.path):
                     continue
             batch.append(decoded)
             if len(batch) == self._policy.batch_size:
@@ -126,16 +111,22 @@ class Pipeline:
         if batch:
             yield from self._file(batch)
 
-    def _decode_ahead(self, paths: Iterable[Path]) -> Iterator[_Decoded | Path]:
+    def _decode_ahead(self, paths: Iterable[Path]) -> Iterator[Decoded | Path]:
         """The images decoded, in order, a few ahead of what is asked for; a path alone was filed before."""
         transforms = self.classifier.transforms
-        pending: deque[Future[_Decoded]] = deque()
+        pending: deque[Future[Decoded]] = deque()
         try:
             for path in paths:
                 if self._filed_before(path):
                     yield path
                     continue
-                pending.append(self._pool.submit(self._decode, path, transforms))
+                task = Task(
+                    path=path,
+                    transforms=transforms,
+                    max_bytes=self._policy.max_bytes,
+                    max_pixels=self._policy.max_pixels,
+                )
+                pending.append(self._decoders.submit(task))
                 if len(pending) > self._ahead:
                     yield pending.popleft().result()
             while pending:
@@ -150,18 +141,7 @@ class Pipeline:
         except (OSError, JournalBusy):
             return False  # the ordinary way says what is wrong
 
-    def _decode(self, path: Path, transforms: tuple[Transform, ...]) -> _Decoded:
-        source = None
-        try:
-            source = open_source(path, max_bytes=self._policy.max_bytes)
-            crops = decode(BytesIO(source.data), transforms, max_pixels=self._policy.max_pixels)
-            return _Decoded(path, source, crops)
-        except ImageError as error:
-            return _Decoded(path, source, error=error)
-        except SourceError as error:
-            return _Decoded(path, error=error)
-
-    def _file(self, batch: list[_Decoded]) -> Iterator[Outcome]:
+    def _file(self, batch: list[Decoded]) -> Iterator[Outcome]:
         predictions = iter(self._predict([decoded.crops for decoded in batch if decoded.crops is not None]))
         decided = [(decoded, next(predictions) if decoded.crops is not None else None) for decoded in batch]
         filed = self._filer.file([self._decide(decoded, prediction) for decoded, prediction in decided])
@@ -173,7 +153,7 @@ class Pipeline:
             return []
         return self.classifier.predict([np.stack(part) for part in zip(*crops, strict=True)])
 
-    def _decide(self, decoded: _Decoded, prediction: Prediction | None) -> Decision:
+    def _decide(self, decoded: Decoded, prediction: Prediction | None) -> Decision:
         assert decoded.source is not None
         if prediction is None:
             assert isinstance(decoded.error, ImageError)
@@ -193,7 +173,7 @@ class Pipeline:
         )
 
 
-def _outcome(decoded: _Decoded, prediction: Prediction | None, result: Filed) -> Outcome:
+def _outcome(decoded: Decoded, prediction: Prediction | None, result: Filed) -> Outcome:
     unreadable = decoded.error if isinstance(decoded.error, ImageError) else None
     return Outcome(
         path=decoded.path,

@@ -1,0 +1,203 @@
+"""The child processes that touch hostile bytes: ``python -m daemon.decoder``, started by `daemon.decoders` only.
+
+It is a nursery: a process with one thread that has imported what decoding needs, and nothing else, and forks a decoder
+whenever it is asked to. A decoder opens, reads, hashes and decodes one image after the other, within its limits.
+A fork takes 5 ms and shares the memory of the imports (27 MB), where a process of its own takes 200 ms and all of it;
+and it is safe, since no thread of ONNX Runtime was ever here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pillow_heif
+from PIL import (  # each format is imported once, before the fork
+    AvifImagePlugin,
+    BmpImagePlugin,  # noqa: F401
+    GifImagePlugin,  # noqa: F401
+    JpegImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    WebPImagePlugin,  # noqa: F401
+)
+
+from daemon.frames import Channel
+from daemon.source import Source, SourceError, open_source
+from models.errors import ImageError
+from models.images import Crop, Transform, decode
+
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
+
+# Descriptors: the standard three, the connection, the image, and some for a library that opens a file of its own.
+_DESCRIPTORS = 32
+# Where memory runs out altogether, the kernel is to choose a decoder, never the daemon.
+_OOM_SCORE = 800
+# Seconds that a killed decoder may take to vanish; one that reads from a dead network file system takes longer.
+_VANISHING = 1.0
+_PAGE = resource.getpagesize()
+
+
+class Nursery:
+    """Forks decoders and ends them, as the daemon asks, until the daemon is gone."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._children: set[int] = set()
+        self._ending: set[int] = set()
+
+    def run(self) -> None:
+        """Answer one request after the other.
+
+        ``{"memory": bytes}`` with a descriptor forks a decoder that talks through it: ``{"pid": number}``, or
+        ``{"error": why not}``. ``{"end": pid}`` kills one, unless it is dead: ``{"status": exit code or -signal}``,
+        null where it does not vanish.
+        """
+        while True:
+            message, descriptors, _, _ = socket.recv_fds(self._control, 1024, 1)
+            if not message:
+                return
+            request = json.loads(message)
+            answer = {"status": self._end(request["end"])} if "end" in request else self._begin(request, *descriptors)
+            self._control.send(json.dumps(answer).encode("ascii"))
+            self._ending = {pid for pid in self._ending if os.waitpid(pid, os.WNOHANG)[0] == 0}
+
+    def _begin(self, request: dict[str, int], connection: int) -> dict[str, object]:
+        parent = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            return {"error": error.strerror}
+        else:
+            if pid == 0:
+                self._control.close()
+                _become_decoder(parent, socket.socket(fileno=connection), request["memory"])
+            self._children.add(pid)
+            return {"pid": pid}
+        finally:
+            os.close(connection)
+
+    def _end(self, pid: int) -> int | None:
+        """Kill a child of ours: as long as it is not waited for, nobody else gets its number."""
+        if pid not in self._children:
+            return None
+        self._children.discard(pid)
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + _VANISHING
+        while time.monotonic() < deadline:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(0.001)
+        self._ending.add(pid)
+        return None
+
+
+def _become_decoder(nursery: int, connection: socket.socket, memory: int) -> NoReturn:
+    """The life of a decoder, from the fork to its end. It writes no file, not even what a library has to complain."""
+    status = 1
+    try:
+        prctl = ctypes.CDLL(None).prctl
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        if os.getppid() == nursery:  # else it was gone before the kernel knew that we end with it
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for standard in (0, 1, 2):
+                os.dup2(nothing, standard)
+            with suppress(OSError):
+                Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE))
+            _limit(memory)
+            _serve(Channel(connection))
+    except ConnectionError:
+        status = 0  # the daemon hung up
+    finally:
+        os._exit(status)
+
+
+def _limit(memory: int) -> None:
+    """Memory is limited as data: the address space also counts what is only reserved, or mapped from libraries.
+
+    Time is the daemon's to limit.
+    """
+    for kind, limit in (
+        (resource.RLIMIT_DATA, memory),
+        (resource.RLIMIT_NOFILE, _DESCRIPTORS),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(kind)
+        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (limit, limit))
+
+
+def _serve(channel: Channel) -> None:
+    """Decode one image for each request, until the daemon hangs up.
+
+    The first answer says which file it is, or why it cannot be read; the second brings the crops, or says why there
+    are none. So the daemon knows the file whatever its pixels do.
+    """
+    while True:
+        request = channel.receive()
+        try:
+            source = _read(Path(request["path"]), request["max_bytes"])
+        except SourceError as error:
+            channel.send({"trouble": type(error).__name__, "message": str(error)})
+            continue
+        channel.send({"identity": source.identity, "sha256": source.sha256})
+        crops: list[Crop] = []
+        try:
+            crops = _decode(source, request)
+            answer: dict[str, object] = {}
+        except ImageError as error:
+            answer = {"reason": error.reason, "message": error.message}
+        del source
+        channel.send(answer | {"resident": _resident()}, *(crop.reshape(-1).data for crop in crops))
+
+
+def _read(path: Path, max_bytes: int) -> Source:
+    try:
+        return open_source(path, max_bytes=max_bytes)
+    except MemoryError:
+        return open_source(path, max_bytes=-1)  # identified, not read
+
+
+def _decode(source: Source, request: dict[str, Any]) -> list[Crop]:
+    transforms = [Transform(**values) for values in request["transforms"]]
+    try:
+        return decode(BytesIO(source.data), transforms, max_pixels=request["max_pixels"])
+    except MemoryError as error:
+        raise ImageError("too-large", "The image needs more memory than there is.") from error
+
+
+def _resident() -> int:
+    """Bytes of physical memory that this process uses, shared ones included."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+
+
+def main() -> None:
+    """Serve the daemon whose socket is the standard input."""
+    for number in _IGNORED:  # they reach a whole group, and it is the daemon that decides what ends
+        signal.signal(number, signal.SIG_IGN)
+    control = socket.socket(fileno=os.dup(0))
+    # The cores are shared out among the decoders; threads of one of them would count against its memory.
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    pillow_heif.options.DECODE_THREADS = 1
+    sys.dont_write_bytecode = True
+    gc.freeze()
+    Nursery(control).run()
+
+
+if __name__ == "__main__":
+    main()

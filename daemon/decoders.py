@@ -1,0 +1,248 @@
+"""Decoding hostile images at arm's length: a few child processes under limits, each of which one file may cost.
+
+Separate processes, since a decoder written in C may crash, hang or eat the memory. They are not forked from the
+daemon, whose threads of ONNX Runtime may hold any lock, but from a small process that never had a thread
+(`daemon.decoder`); multiprocessing's forkserver is such a process too, but takes the answers out of a pickle, which
+would let a decoder that was taken over take over the daemon. One thread of ours waits for each decoder; it enforces
+the deadline, and crops come through the socket (150 kB each in 0.1 ms, next to 10 ms and more of decoding).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import signal
+import socket
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from loguru import logger
+
+from daemon.frames import Channel
+from daemon.nursery import Nursery
+from daemon.source import Identity, NotAFile, Source, SourceChanged, SourceError, SourceGone, SourceUnreadable
+from models.errors import ImageError
+from models.images import Crop, Transform
+
+# A decoder makes room for a new one after so many files, or when it has grown to so many bytes.
+_MOST_FILES = 10_000
+_MOST_RESIDENT = 128 << 20
+# Seconds in which a file must have been read; slow storage is no fault of the image's.
+_READING = 600.0
+
+_TROUBLES = {error.__name__: error for error in (SourceGone, SourceChanged, NotAFile, SourceUnreadable)}
+_REASON = re.compile(r"[a-z][a-z-]{0,40}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one image may cost a decoder: bytes of memory, and seconds once it is read."""
+
+    memory: int = 2 << 30
+    seconds: float = 60.0
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One image: which file it is and a crop for each transform, or the error that says why not.
+
+    With an `ImageError` the source is known all the same; with a `SourceError` it is not. The bytes are not here.
+    """
+
+    path: Path
+    source: Source | None = None
+    crops: list[Crop] | None = None
+    error: ImageError | SourceError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What to do with one image; larger files and larger pictures are not decoded."""
+
+    path: Path
+    transforms: Sequence[Transform]
+    max_bytes: int
+    max_pixels: int
+
+
+class DecoderLost(Exception):
+    """A decoder ended, or spoke nonsense, while it had an image; ``source`` says which, once it was read."""
+
+    def __init__(self, source: Source | None, how: str = "") -> None:
+        super().__init__(source, how)
+        self.source = source
+        self.how = how
+
+
+class Decoders:
+    """``count`` decoders, each decoding one image at a time. They start at once, and in the background."""
+
+    def __init__(self, count: int, limits: Limits) -> None:
+        self._limits = limits
+        self._nursery = Nursery()
+        self._lock = threading.Lock()
+        self._idle: list[Decoder] = []
+        self._busy: set[Decoder] = set()
+        self._closed = False
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="decode")
+        for _ in range(count):
+            self._threads.submit(self._warm)
+
+    def submit(self, task: Task) -> Future[Decoded]:
+        """Have an image decoded. What is wrong with the image is in the answer, never raised."""
+        return self._threads.submit(self._decode, task)
+
+    def close(self) -> None:
+        """End the decoders, whatever they are at. Images without an answer get none."""
+        with self._lock:
+            self._closed = True
+            for decoder in self._busy:
+                decoder.channel.shut()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for decoder in self._idle:
+            decoder.channel.close()
+        self._nursery.close()
+
+    def pids(self) -> list[int]:
+        """The processes at the moment; the first is the one that the decoders are forked from."""
+        with self._lock:
+            return [self._nursery.pid, *(decoder.pid for decoder in (*self._idle, *self._busy))]
+
+    def _warm(self) -> None:
+        try:
+            decoder = Decoder(*self._nursery.begin(self._limits.memory))
+        except SourceUnreadable as error:
+            logger.warning("{}", error)
+        else:
+            with self._lock:
+                self._idle.append(decoder)
+
+    def _decode(self, task: Task) -> Decoded:
+        """Try an image, and once more where its decoder is lost: somebody else may have killed that one."""
+        try:
+            return self._attempt(task)
+        except DecoderLost as lost:
+            if self._closed:
+                raise
+            logger.warning("the decoder of {!r} was lost ({}); another one tries", str(task.path), lost.how)
+        try:
+            return self._attempt(task)
+        except DecoderLost as lost:
+            return _given_up(task.path, lost)
+
+    def _attempt(self, task: Task) -> Decoded:
+        try:
+            decoder = self._take()
+        except SourceUnreadable as error:
+            return Decoded(task.path, error=error)
+        try:
+            return decoder.decode(task, self._limits.seconds)
+        except DecoderLost as lost:
+            status = self._nursery.end(decoder.pid)
+            lost.how = lost.how or _described(status)
+            raise
+        finally:
+            with self._lock:
+                self._busy.discard(decoder)
+                fit = decoder.is_fit()
+                if fit:
+                    self._idle.append(decoder)
+            if not fit:
+                self._nursery.end(decoder.pid)
+                decoder.channel.close()
+
+    def _take(self) -> Decoder:
+        """A decoder for one image, the one that was busy last; a new one where none is left."""
+        with self._lock:
+            decoder = self._idle.pop() if self._idle else None
+        if decoder is None:
+            decoder = Decoder(*self._nursery.begin(self._limits.memory))
+        with self._lock:
+            self._busy.add(decoder)
+            if self._closed:
+                decoder.channel.shut()
+        return decoder
+
+
+class Decoder:
+    """The daemon's side of one decoder."""
+
+    def __init__(self, pid: int, connection: socket.socket) -> None:
+        self.pid = pid
+        self.channel = Channel(connection)
+        self._files = 0
+        self._resident: float = 0
+
+    def is_fit(self) -> bool:
+        """Whether it is alive, and neither old nor fat."""
+        return self._files < _MOST_FILES and self._resident < _MOST_RESIDENT
+
+    def decode(self, task: Task, seconds: float) -> Decoded:
+        """Have one image decoded. Raises `DecoderLost`; then, and after a timeout, it is fit for nothing more."""
+        source = None
+        resident, self._resident = self._resident, math.inf
+        try:
+            self.channel.allow(_READING)
+            self.channel.send(vars(task) | {"path": str(task.path), "transforms": [*map(asdict, task.transforms)]})
+            source = _source(task.path, self.channel.receive())
+            self.channel.allow(seconds)
+            answer = self.channel.receive()
+            resident = int(answer["resident"])
+            decoded = self._decoded(task, source, answer)
+        except SourceError as error:
+            decoded = Decoded(task.path, error=error)
+        except TimeoutError:
+            return _too_slow(task.path, source, seconds)
+        except OSError as error:
+            raise DecoderLost(source) from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise DecoderLost(source, "it spoke nonsense") from error
+        self._files += 1
+        self._resident = resident
+        return decoded
+
+    def _decoded(self, task: Task, source: Source, answer: dict[str, Any]) -> Decoded:
+        if "reason" in answer:
+            reason = answer["reason"]
+            if not _REASON.fullmatch(reason):  # it becomes the name of a folder
+                raise ValueError(f"no reason: {reason!r}")
+            return Decoded(task.path, source, error=ImageError(reason, str(answer["message"])))
+        crops = [np.empty((transform.crop, transform.crop, 3), np.uint8) for transform in task.transforms]
+        for crop in crops:
+            self.channel.fill(crop.reshape(-1).data)
+        return Decoded(task.path, source, crops)
+
+
+def _source(path: Path, answer: dict[str, Any]) -> Source:
+    """What was read; raises the `SourceError` that the answer tells of."""
+    if "trouble" in answer:
+        raise _TROUBLES[answer["trouble"]](str(answer["message"]))
+    identity = Identity(*map(int, answer["identity"]))
+    if (sha256 := answer["sha256"]) is not None and not _DIGEST.fullmatch(sha256):
+        raise ValueError(f"no digest: {sha256!r}")
+    return Source(path, identity, sha256)
+
+
+def _too_slow(path: Path, source: Source | None, seconds: float) -> Decoded:
+    if source is None:
+        return Decoded(path, error=SourceUnreadable(f"{str(path)!r} could not be read within {_READING:g} seconds."))
+    return Decoded(path, source, error=ImageError("timeout", f"Decoding took longer than {seconds:g} seconds."))
+
+
+def _given_up(path: Path, lost: DecoderLost) -> Decoded:
+    if lost.source is None:
+        return Decoded(path, error=SourceUnreadable(f"The decoder was lost while it read {str(path)!r}: {lost.how}."))
+    error = ImageError("crashed-decoder", f"Two decoders were lost over it, the second one so: {lost.how}.")
+    return Decoded(path, lost.source, error=error)
+
+
+def _described(status: int | None) -> str:
+    if status is None:
+        return "it vanished"
+    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"

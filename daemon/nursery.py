@@ -1,0 +1,96 @@
+"""The daemon's side of the small process that decoders are forked from; `daemon.decoder` is that process."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from daemon.source import SourceUnreadable
+
+_ROOT = str(Path(__file__).resolve().parents[1])
+_LONGEST_ANSWER = 1024
+
+
+class Nursery:
+    """Begins and ends decoders. It is started again where it was lost; its decoders end with it, and it with us."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._start()
+
+    def _start(self) -> None:
+        """Start the process; it takes 0.2 s to import what it needs, and nobody waits for that here."""
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process: subprocess.Popen[bytes] = subprocess.Popen(
+                [sys.executable, "-P", "-m", "daemon.decoder"],
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(filter(None, [_ROOT, os.environ.get("PYTHONPATH")])),
+                    "OPENBLAS_NUM_THREADS": "1",  # numpy's, and a process with threads is not safely forked
+                },
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C and Ctrl-Z are for the daemon, also before they are ignored
+            )
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def begin(self, memory: int) -> tuple[int, socket.socket]:
+        """A new decoder, that may use so many bytes: its process's number, and the way to talk to it.
+
+        Raises `SourceUnreadable` where the machine has no room for one.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                answer = self._ask({"memory": memory}, theirs.fileno()) or {"error": "it ends at once"}
+            except OSError as error:
+                answer = {"error": str(error)}
+        if "error" in answer:
+            ours.close()
+            raise SourceUnreadable(f"No decoder can be started: {answer['error']}.")
+        return int(answer["pid"]), ours
+
+    def end(self, pid: int) -> int | None:
+        """Kill a decoder that may be dead already: its exit code or negative signal, None if that is not known."""
+        answer = self._ask({"end": pid})
+        return answer["status"] if answer else None
+
+    def _ask(self, request: dict[str, int], *descriptors: int) -> dict[str, Any] | None:
+        """The answer; of a new process where the old one is gone, and None where that one is gone, too."""
+        with self._lock:
+            message = self._exchange(request, descriptors)
+            if not message:
+                self._stop()
+                self._start()
+                message = self._exchange(request, descriptors)
+        answer: dict[str, Any] | None = json.loads(message) if message else None
+        return answer
+
+    def _exchange(self, request: dict[str, int], descriptors: Sequence[int]) -> bytes:
+        try:
+            socket.send_fds(self._control, [json.dumps(request).encode("ascii")], descriptors)
+            return self._control.recv(_LONGEST_ANSWER)
+        except ConnectionError:
+            return b""
+
+    def _stop(self) -> None:
+        self._control.close()
+        self._process.kill()  # it has nothing to lose
+        self._process.wait()
+
+    def close(self) -> None:
+        """End it, and all its decoders with it."""
+        with self._lock:
+            self._stop()
