@@ -100,9 +100,9 @@ def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
 
     Raises `UserError` naming the key, and whether the flag, the variable or the file is wrong.
     """
-    named = file is not None
+    used = used_file(file)
+    from_file = {} if used is None else _read_file(used)
     file = file or DEFAULT_FILE
-    from_file = _read_file(file) if named or file.is_file() else {}
     environment = _environment()
     merged = {key: value for key, value in from_file.items() if key not in environment} | dict(flags)
     try:
@@ -110,6 +110,11 @@ def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
     except ValidationError as error:
         raise UserError(_sentence(error, flags, environment, file)) from error
     return settings
+
+
+def used_file(file: Path | None) -> Path | None:
+    """The configuration file that `load` reads: the one that is named, else ./config.toml if there is one."""
+    return DEFAULT_FILE if file is None and DEFAULT_FILE.is_file() else file
 
 
 def _read_file(file: Path) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from loguru import logger
 from daemon.config import Settings
 from models import checkpoint as checkpoints
 from models.classifier import Classifier, open_classifier
+from models.engines import Device
 from models.errors import UserError
-from models.runtime import Device, Precision, cores
+from models.runtime import Precision, cores
 from models.starter import Language, starter_path
 from models.weights import WeightsStore
 

@@ -13,10 +13,11 @@ from loguru import logger
 from . import checkpoint as checkpoints
 from . import registry
 from .checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
+from .engines import Crops, Device, Features
 from .errors import CheckpointError
 from .images import Transform
 from .registry import Backbone
-from .runtime import Crops, Device, FeatureExtractor, Features, Precision, graph_path, open_extractor, tuned_backbone
+from .runtime import FeatureExtractor, Precision, graph_path, open_extractor, tuned_backbone
 from .samples import enlarge, sample_pictures
 from .weights import WeightsStore
 

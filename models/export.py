@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import registry
+from .engines import OnnxEngine, uint8_module
 from .errors import UserError, WeightsUnavailable
 from .images import decode
 from .registry import Backbone
@@ -24,42 +25,11 @@ from .samples import enlarge, sample_pictures
 from .weights import WeightsStore
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 #: Features of the graph and of torch must agree to this cosine, image by image.
 AGREEMENT = 0.9999
 _OPSET = 17
-
-
-def uint8_module(backbone: Backbone) -> torch.nn.Module:
-    """The backbone as a module that takes uint8 crops (n, side, side, 3), its fine-tuned weights loaded if any."""
-    import torch
-
-    module = backbone.module()
-    if backbone.tuned is not None:
-        from safetensors.torch import load_file
-
-        try:
-            module.load_state_dict(load_file(backbone.tuned))
-        except RuntimeError as error:
-            raise WeightsUnavailable(f"the fine-tuned weights do not fit {backbone.name}") from error
-
-    class FromCrops(torch.nn.Module):
-        mean: torch.Tensor
-        std: torch.Tensor
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.module = module
-            self.register_buffer("mean", torch.tensor(backbone.transform.mean).view(1, 3, 1, 1) * 255)
-            self.register_buffer("std", torch.tensor(backbone.transform.std).view(1, 3, 1, 1) * 255)
-
-        def forward(self, crops: torch.Tensor) -> torch.Tensor:
-            images = crops.permute(0, 3, 1, 2).to(torch.float32)
-            features: torch.Tensor = self.module((images - self.mean) / self.std)
-            return features
-
-    return FromCrops().eval()
 
 
 def export(backbone: Backbone, target: Path) -> None:
@@ -97,9 +67,7 @@ def export(backbone: Backbone, target: Path) -> None:
 
 
 def _check(backbone: Backbone, graph: Path, crops: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32]) -> None:
-    from .runtime import OnnxEngine, cores
-
-    got = OnnxEngine(graph, cores()).features(crops)
+    got = OnnxEngine(graph).features(crops)
     if got.shape != (len(crops), backbone.width):
         raise WeightsUnavailable(f"{backbone.name} gives features {got.shape}, not {(len(crops), backbone.width)}")
     product = np.sum(got * expected, axis=1)

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from loguru import logger
 
 from . import registry
 from .atomic import atomic_file
+from .engines import Crops, Device, Engine, Features, OnnxEngine, TorchEngine
 from .errors import UserError, WeightsUnavailable
 from .images import Transform
 from .registry import Backbone
@@ -30,65 +31,12 @@ from .weights import WeightsStore, run_child
 GRAPH_VERSION = 1
 
 Precision = Literal["float32", "int8"]
-Device = Literal["cpu", "cuda"]
-Crops = npt.NDArray[np.uint8]
-Features = npt.NDArray[np.float32]
-
-
-class _Engine(Protocol):
-    name: str
-
-    def features(self, crops: Crops) -> Features: ...
-
-
-class OnnxEngine:
-    """One exported graph in ONNX Runtime on the CPU."""
-
-    def __init__(self, graph: Path, threads: int, name: str = "onnxruntime") -> None:
-        self.name = name
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Measured: no slower without the arena, and up to 40 % less memory at batch 8.
-        options.enable_cpu_mem_arena = False
-        options.log_severity_level = 3
-        self._session: Any = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-
-    def features(self, crops: Crops) -> Features:
-        """Features (n, width) of crops (n, side, side, 3)."""
-        features: Features = self._session.run(["features"], {"crops": crops})[0]
-        return features
-
-
-class TorchEngine:
-    """One backbone in torch: on a GPU in half precision, or on the CPU where it does not export."""
-
-    def __init__(self, backbone: Backbone, threads: int, device: Device = "cpu") -> None:
-        import torch
-
-        from .export import uint8_module
-
-        torch.set_num_threads(threads)
-        self.name = "torch" if device == "cpu" else f"torch {device}"
-        self._torch = torch
-        self._device = torch.device(device)
-        self._module = uint8_module(backbone).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def features(self, crops: Crops) -> Features:
-        """Features (n, width) of crops (n, side, side, 3)."""
-        torch = self._torch
-        half = self._device.type == "cuda"
-        with torch.inference_mode(), torch.autocast(self._device.type, torch.float16, enabled=half):
-            features: Features = self._module(torch.from_numpy(crops).to(self._device)).float().cpu().numpy()
-        return features
 
 
 class FeatureExtractor:
     """The backbones of one mode, ready to run."""
 
-    def __init__(self, parts: Sequence[Backbone], engines: Sequence[_Engine]) -> None:
+    def __init__(self, parts: Sequence[Backbone], engines: Sequence[Engine]) -> None:
         self.parts = tuple(parts)
         self._engines = tuple(engines)
 
@@ -147,7 +95,7 @@ def check_device(device: Device) -> None:
         raise UserError("the device cuda is not there, or this torch is a build without CUDA: use the device cpu")
 
 
-def _int8_engine(backbone: Backbone, store: WeightsStore, threads: int) -> _Engine:
+def _int8_engine(backbone: Backbone, store: WeightsStore, threads: int) -> Engine:
     """The part in int8, or in float32 where there is nothing to gain."""
     engine = _engine(backbone, store, threads)
     graph = graph_path(backbone, store)
@@ -164,7 +112,7 @@ def _int8_engine(backbone: Backbone, store: WeightsStore, threads: int) -> _Engi
     return _cached(target, threads, "onnxruntime int8") or engine
 
 
-def _engine(backbone: Backbone, store: WeightsStore, threads: int) -> _Engine:
+def _engine(backbone: Backbone, store: WeightsStore, threads: int) -> Engine:
     graph = graph_path(backbone, store)
     if (engine := _cached(graph, threads)) is not None:
         return engine

@@ -19,8 +19,8 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from models.checkpoint import Array
+from models.engines import uint8_module
 from models.errors import UserError
-from models.export import uint8_module
 from models.registry import Backbone
 from models.runtime import cores
 from trainer.augment import Batch, batches

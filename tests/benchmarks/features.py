@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import registry
-from models.export import uint8_module
+from models.engines import uint8_module
 from models.registry import Backbone
 from models.runtime import cores, open_extractor
 from models.weights import WeightsStore

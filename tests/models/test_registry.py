@@ -107,7 +107,7 @@ def test_features_do_not_depend_on_neighbours_or_on_the_run(extractor: FeatureEx
 def test_torch_and_the_graph_agree(extractor: FeatureExtractor) -> None:
     import torch
 
-    from models.export import uint8_module
+    from models.engines import uint8_module
 
     batch = [crops(4, transform.crop, seed=1) for transform in extractor.transforms]
     with torch.inference_mode():

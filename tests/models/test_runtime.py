@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from models import export, registry, runtime
+from models.engines import OnnxEngine
 from models.errors import UserError, WeightsUnavailable
 from models.registry import Backbone
-from models.runtime import OnnxEngine, cores, graph_path, open_extractor, tuned_backbone
+from models.runtime import cores, graph_path, open_extractor, tuned_backbone
 from models.weights import WeightsStore
 from tests.conftest import crops
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.engines import Crops, Features
 from models.errors import UserError
-from models.runtime import Crops, FeatureExtractor, Features, open_extractor, select
+from models.runtime import FeatureExtractor, open_extractor, select
 from models.weights import WeightsStore
 from trainer.cache import FeatureCache
 from trainer.data import scan
