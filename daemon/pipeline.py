@@ -102,7 +102,7 @@ class Pipeline:
                 case Decoded(error=SourceError() as error):
                     yield _not_taken(decoded.path, error)
                     continue
-                case Decoded(error=ImageError(reason="truncated")) if waits(decoded.path):
+                case Decoded(error=ImageError(reason="truncated" | "empty")) if waits(decoded.path):
                     continue
             batch.append(decoded)
             if len(batch) == self._policy.batch_size:

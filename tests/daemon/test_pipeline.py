@@ -126,16 +126,17 @@ def test_one_bad_file_leaves_its_neighbours_alone(pipeline: Pipeline, inbox: Pat
 
 def test_an_image_that_is_still_written_has_no_outcome(pipeline: Pipeline, inbox: Path) -> None:
     whole = save("fog", 1, inbox / "whole.png")
-    half = inbox / "half.png"
+    half, begun = inbox / "half.png", inbox / "begun.png"
     half.write_bytes(whole.read_bytes()[:-2000])
+    begun.touch()
     asked: list[Path] = []
 
     def waits(path: Path) -> bool:
         asked.append(path)
         return True
 
-    outcomes = list(pipeline.process([half, whole], waits))
-    assert asked == [half]
+    outcomes = list(pipeline.process([half, begun, whole], waits))
+    assert asked == [half, begun]
     assert [outcome.path for outcome in outcomes] == [whole]
     assert half.is_file()
 

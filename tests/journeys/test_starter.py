@@ -62,6 +62,7 @@ def test_what_cannot_be_read_costs_only_itself(tmp_path: Path, photographs: list
     shutil.copy(photographs[1], inbox / "flower.jpg")
     (inbox / "text.jpg").write_text("this is no picture")
     (inbox / "empty.png").touch()
+    os.utime(inbox / "empty.png", (0, 0))
     (inbox / "notes.txt").write_text("not an image, not ours")
     done = run("daemon", "--once", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -77,10 +78,13 @@ def test_once_leaves_an_image_that_is_being_written_and_refuses_one_that_was_cut
 ) -> None:
     inbox = tmp_path / "inbox"
     inbox.mkdir()
-    half = inbox / "half.jpg"
+    half, begun = inbox / "half.jpg", inbox / "begun.jpg"
     half.write_bytes(photographs[1].read_bytes()[:30_000])
+    begun.touch()
     assert run("daemon", "--once", cwd=tmp_path).returncode == 3
     assert half.is_file()
+    assert begun.is_file()
+    begun.unlink()
     os.utime(half, (0, 0))
     assert run("daemon", "--once", cwd=tmp_path).returncode == 0
     assert not half.exists()
