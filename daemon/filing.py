@@ -15,6 +15,7 @@ from daemon.moves import Entry
 from daemon.reasons import write_reason
 from daemon.replay import replay
 from daemon.rows import Filing, State
+from daemon.sidecars import Sidecars
 from daemon.source import Identity, Source, SourceChanged, SourceGone
 from daemon.transfer import Status, Transfer
 
@@ -66,6 +67,7 @@ class Filer:
         self._dry_run = dry_run
         self._planned: set[tuple[PurePath, str]] = set()
         self._unfinished: set[Identity] = set()
+        self._sidecars = Sidecars()
 
     def filed_before(self, path: Path, identity: Identity) -> bool:
         """Whether ``file`` is sure to answer ALREADY: nothing need be read or decoded then. Raises JournalBusy."""
@@ -85,6 +87,8 @@ class Filer:
                     write_reason(each.target, each.row)
                 if each.row.id is not None and each.row.state in (State.INTENT, State.COPIED):
                     self._unfinished.add(each.row.identity)
+            filed = [each for each in transfers if each.status is Status.FILED and each.row.reason is None]
+            self._sidecars.follow(filed, self._journal)
         return [_filed(*pair) for pair in zip(decisions, transfers, strict=True)]
 
     def _finish_earlier(self) -> None:

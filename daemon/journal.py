@@ -88,6 +88,14 @@ class Journal:
         """See ``rows.filed_before``; earlier runs count. Raises JournalBusy."""
         return self._use(lambda db: rows.filed_before(db, identity, source, sha256))
 
+    def sidecars(self, image_id: int) -> list[Filing]:
+        """See ``rows.sidecars``. Raises JournalBusy."""
+        return self._use(lambda db: rows.sidecars(db, image_id))
+
+    def newest(self, sources: Sequence[Path], since: datetime) -> Filing | None:
+        """See ``rows.newest``. Raises JournalBusy."""
+        return self._use(lambda db: rows.newest(db, sources, since))
+
     def note(self, key: str, value: str | None) -> None:
         """Remember a fact across restarts; None forgets it. Raises JournalBusy."""
         self._follow_the_file()

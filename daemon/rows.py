@@ -15,7 +15,7 @@ from typing import Any
 from daemon.source import Identity
 
 #: Kept in ``PRAGMA user_version``; raised with every change of the tables.
-VERSION = 1
+VERSION = 2
 
 SCHEMA = """
 CREATE TABLE filings (
@@ -37,10 +37,12 @@ CREATE TABLE filings (
     confidence REAL,
     model_digest TEXT,
     reason TEXT,
-    detail TEXT
+    detail TEXT,
+    image_id INTEGER
 );
 CREATE INDEX filings_unfinished ON filings (id) WHERE state IN ('intent', 'copied');
 CREATE INDEX filings_identity ON filings (mtime_ns, size);
+CREATE INDEX filings_image ON filings (image_id) WHERE image_id IS NOT NULL;
 CREATE INDEX filings_time ON filings (time);
 CREATE INDEX filings_run ON filings (run, time);
 CREATE INDEX filings_name ON filings (name, time);
@@ -50,7 +52,8 @@ CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
 _COLUMNS = ("run", "time", "state", "action", "source", "name", "dev", "ino", "size", "mtime_ns", "sha256",
-            "destination", "copy_ino", "label", "confidence", "model_digest", "reason", "detail")  # fmt: skip
+            "destination", "copy_ino", "label", "confidence", "model_digest", "reason", "detail",
+            "image_id")  # fmt: skip
 _INSERT = f"INSERT INTO filings (id, {', '.join(_COLUMNS)}) VALUES (:id, :{', :'.join(_COLUMNS)})"
 #: All that changes on the way; the indexes of the rest need not be written again.
 _CHANGING = ("state", "action", "sha256", "destination", "copy_ino", "detail")
@@ -80,6 +83,7 @@ class Filing:
     """One image, filed or being filed; ``id`` is None until it is written.
 
     ``copy_ino`` is the inode of the copy, where one was made. ``reason`` is None except for unreadable images.
+    ``image_id``: this is a sidecar, and that is the filing of its image.
     """
 
     state: State
@@ -94,6 +98,7 @@ class Filing:
     model_digest: str | None = None
     reason: str | None = None
     detail: str | None = None
+    image_id: int | None = None
     run: str = ""
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
     id: int | None = None
@@ -140,7 +145,7 @@ def filed_before(db: sqlite3.Connection, identity: Identity, source: Path, sha25
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Which rows a history yields: those that meet everything given.
+    """Which rows a history yields: those of images that meet everything given.
 
     ``name`` is that of the image in the inbox or where it was filed, or with a slash its absolute path there.
     ``model_digest`` may be its beginning. ``since`` is the first instant, ``until`` the first one no longer wanted.
@@ -160,7 +165,7 @@ class Wanted:
 
     def conditions(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """Conditions of SQL, each with its values."""
-        yield f"state IN ({_marks(self.states)})", tuple(self.states)
+        yield f"image_id IS NULL AND state IN ({_marks(self.states)})", tuple(self.states)
         if self.name is not None:
             yield _named(self.name)
         if self.model_digest is not None:
@@ -179,6 +184,22 @@ class Wanted:
             "confidence <= ?": self.max_confidence,
         }
         yield from ((condition, (value,)) for condition, value in simple.items() if value is not None)
+
+
+def sidecars(db: sqlite3.Connection, image_id: int) -> list[Filing]:
+    """The sidecars that were filed after an image."""
+    return [_decode(row) for row in db.execute(f"{_SELECT} WHERE image_id = ? AND state = 'done'", (image_id,))]
+
+
+def newest(db: sqlite3.Connection, sources: Sequence[Path], since: datetime) -> Filing | None:
+    """The last image filed from one of these paths (of one folder) since a time, if it is filed and readable."""
+    names, paths = [_text(path.name) for path in sources], [_text(str(path)) for path in sources]
+    marks = _marks(sources)
+    query = f"""{_SELECT} WHERE name IN ({marks}) AND source IN ({marks}) AND time >= ? AND image_id IS NULL
+        ORDER BY time DESC, id DESC LIMIT 1"""
+    row = db.execute(query, (*names, *paths, _instant(since))).fetchone()
+    filing = None if row is None else _decode(row)
+    return filing if filing is not None and filing.state is State.DONE and filing.reason is None else None
 
 
 def history(db: sqlite3.Connection, wanted: Wanted, limit: int | None = None) -> Iterator[Filing]:
@@ -237,6 +258,7 @@ def _encode(filing: Filing) -> dict[str, Any]:
         "model_digest": filing.model_digest,
         "reason": filing.reason,
         "detail": None if filing.detail is None else filing.detail.encode(errors="backslashreplace").decode(),
+        "image_id": filing.image_id,
     }
 
 

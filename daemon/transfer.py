@@ -45,9 +45,10 @@ class Status(StrEnum):
 class Transfer:
     """One image on its way from ``source`` to ``target``; ``status`` is None until that is settled.
 
-    ``wanted`` is the name it would have if nothing were in the way. ``row`` says what is to be done (``action``,
-    ``identity``) and is kept up to date, also with the final ``destination``. ``error`` is a sentence, for RETRY.
-    ``part`` is the copy while it has a private name; ``placed``: a copy or link made here has its final one.
+    ``wanted`` is the name it would have if nothing were in the way; ``exact``: that name or none. ``row`` says what is
+    to be done (``action``, ``identity``) and is kept up to date, also with the final ``destination``. ``error`` is a
+    sentence, for RETRY. ``part`` is the copy while it has a private name; ``placed``: a copy or link made here has its
+    final one.
     """
 
     wanted: str
@@ -58,6 +59,7 @@ class Transfer:
     error: str | None = None
     part: Entry | None = None
     placed: bool = False
+    exact: bool = False
 
     def settle(self, status: Status, error: str | None = None) -> None:
         """Nothing more is to be done."""
@@ -237,6 +239,8 @@ class _Batch:
             try:
                 return put(transfer.target)
             except FileExistsError:
+                if transfer.exact:
+                    raise
                 name = free_name(transfer.target.folder, transfer.wanted)
                 transfer.target = transfer.target._replace(name=name)
                 assert transfer.row.destination is not None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from loguru import logger
 
 from daemon import moves, transfer
 from daemon.copying import sha256_of
@@ -15,6 +18,7 @@ from daemon.journal import Journal
 from daemon.moves import Entry, close
 from daemon.reasons import reason_name
 from daemon.rows import Filing, State
+from daemon.sidecars import renamed
 from daemon.source import OPEN_FLAGS, Identity
 from daemon.transfer import Status, Transfer
 
@@ -39,12 +43,14 @@ class Undone:
 def undo(journal: Journal | None, filings: Iterable[Filing]) -> Iterator[Undone]:
     """Undo filings one by one, in the order given (newest first, as a history yields them).
 
-    A moved image moves back; of a copy or link, the copy is removed while the original is still there; a refusal is
-    forgotten. Without a journal it is a dry run, which changes nothing. Raises JournalBusy.
+    A moved image moves back, and its sidecars with it; of a copy or link, the copy is removed while the original is
+    still there; a refusal is forgotten. Without a journal it is a dry run, which changes nothing. Raises JournalBusy.
     """
     taken: set[Path] = set()
     for filing in filings:
         undone = _undo(journal, filing, taken)
+        if journal is not None and undone.status is Status.FILED:
+            _bring_sidecars(journal, undone, taken)
         if undone.destination is not None:
             taken.add(undone.destination)
         yield undone
@@ -67,6 +73,20 @@ def _undo(journal: Journal | None, filing: Filing, taken: set[Path]) -> Undone:
         return Undone(filing=filing, status=Status.GONE)
     except OSError as error:
         return Undone(filing=filing, status=Status.RETRY, error=transfer.sentence(filing, error))
+
+
+def _bring_sidecars(journal: Journal, undone: Undone, taken: set[Path]) -> None:
+    """Let the sidecars of an image go where it went; their trouble is only logged."""
+    image, back = undone.filing, undone.destination
+    if image.id is None or image.destination is None:
+        return
+    for sidecar in journal.sidecars(image.id):
+        assert sidecar.destination is not None
+        if back is not None:
+            sidecar.source = back.with_name(renamed(sidecar.destination.name, image.destination.name, back.name))
+        came = _undo(journal, sidecar, taken)
+        if came.status is not Status.FILED:
+            logger.warning("The sidecar {!r} stays: {}", str(sidecar.destination), came.error or came.status)
 
 
 def _move_back(journal: Journal | None, filing: Filing, image: Entry, folders: ExitStack, taken: set[Path]) -> Undone:
@@ -130,6 +150,8 @@ def _succeeded(journal: Journal | None, filing: Filing, back: Filing | None = No
 
 def _is_ours(image: Entry, filing: Filing) -> bool:
     """Whether a file is the one that was filed: the same file, perhaps edited since, or one of the same content."""
+    if filing.image_id is not None and filing.action == "move":
+        return stat.S_ISREG(image.status().st_mode)  # whatever program wrote it anew: its name makes it a sidecar
     inode = filing.identity.ino if filing.copy_ino is None else filing.copy_ino
     return image.status().st_ino == inode or (filing.sha256 is not None and sha256_of(image) == filing.sha256)
 

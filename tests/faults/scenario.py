@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from daemon.filing import Action
+from daemon.latecomers import Latecomers
 from daemon.replay import replay
 from daemon.source import SourceUnreadable
 from tests.filing_desk import Desk, images, make_desk
 
-#: A name that is taken, one that is no text, one for quarantine, and one of more than a block.
-_NAMES = ("cat.jpg", os.fsdecode(b"\xff\n.jpg"), "torn.jpg", "large.jpg")
+#: A name that is taken, one that is no text, one for quarantine, one of more than a block, and a sidecar of that.
+_NAMES = ("cat.jpg", os.fsdecode(b"\xff\n.jpg"), "torn.jpg", "large.jpg", "large.xmp")
 
 
 @dataclass
@@ -28,17 +29,20 @@ class Scenario:
     desk: Desk = field(init=False)
 
     def prepare(self) -> None:
-        """A new desk, with one image filed and four waiting."""
+        """A new desk, with one image filed, four waiting, and a sidecar."""
         near = Path(tempfile.mkdtemp(dir=self.near))
         self.desk = make_desk(near, None if self.far is None else Path(tempfile.mkdtemp(dir=self.far)))
         self.desk.file_one(self.desk.put("cat.jpg", b"filed before"), action="move")
         for name in _NAMES:
-            self.desk.put(name, _content(name))
+            path = self.desk.put(name, _content(name))
+            os.utime(path, (1_000_000_000, 1_000_000_000))
 
     def work(self) -> None:
         """What the program does with a batch."""
         decisions = []
         for path in images(self.desk.inbox):
+            if path.suffix != ".jpg":
+                continue
             torn = path.name == "torn.jpg"
             folder = "quarantine/truncated" if torn and self.action == "move" else "cat"
             with suppress(SourceUnreadable):
@@ -74,6 +78,9 @@ class Scenario:
     def check_to_the_end(self) -> None:
         """What is left in the inbox can be filed, and then all is."""
         self.work()
+        journal = self.desk.journal()
+        Latecomers([self.desk.inbox], self.desk.output, journal, recursive=True).work(60.0)
+        journal.close()
         self.check_after_recovery()
         filed = Counter(self.desk.filed().values())
         assert filed == Counter([b"filed before", *(_content(name) for name in _NAMES)])

@@ -1,0 +1,120 @@
+"""Sidecars that arrive after their image was filed: the inboxes are looked through for them, a little at a time."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.folders import Folders, Output
+from daemon.journal import Journal, JournalBusy
+from daemon.rows import Filing
+from daemon.settle import is_unfinished
+from daemon.sidecars import belongs, complain, follower, owner, send
+from daemon.transfer import Status
+from daemon.walk import is_marked
+from models.images import IMAGE_SUFFIXES, is_image_name
+
+#: A sidecar joins an image that was filed so long ago at most: cameras use their file names again.
+LATEST = timedelta(days=1)
+#: Seconds from the end of one look through the inboxes to the next.
+PAUSE = 60.0
+
+_ENDINGS = sorted({each for suffix in IMAGE_SUFFIXES for each in (suffix, suffix.upper())})
+
+
+class Latecomers:
+    """Sends late sidecars after their images; `work` goes on where it stopped the last time."""
+
+    def __init__(self, inboxes: Sequence[Path], output: Path, journal: Journal, *, recursive: bool) -> None:
+        self._inboxes = inboxes
+        self._output = output
+        self._journal = journal
+        self._recursive = recursive
+        self._steps: Iterator[None] | None = None
+        self._next = -math.inf
+        self._complaints: set[Path] = set()
+
+    def work(self, seconds: float) -> bool:
+        """Look for so long at most; returns whether there is more to look at. The pause between two looks is kept."""
+        start = time.monotonic()
+        if start < self._next:
+            return False
+        self._steps = self._steps or self._look()
+        for _ in self._steps:
+            if time.monotonic() >= start + seconds:
+                return True
+        self._steps, self._next = None, time.monotonic() + PAUSE
+        return False
+
+    def _look(self) -> Iterator[None]:
+        """One look through all inboxes, a name a step."""
+        met: set[Path] = set()
+        pending = [str(inbox) for inbox in self._inboxes]
+        while pending:
+            folder = pending.pop()
+            for entry in _entries(folder):
+                if entry is None:
+                    yield
+                elif entry.is_dir(follow_symlinks=False):
+                    if self._recursive and not is_unfinished(entry.name) and not self._is_filed_into(entry.path):
+                        pending.append(entry.path)
+                elif owner(entry.name) is not None:
+                    self._join(Path(entry.path), met)
+                yield
+        self._complaints &= met
+
+    def _is_filed_into(self, folder: str) -> bool:
+        return folder == str(self._output) or is_marked(folder)
+
+    def _join(self, sidecar: Path, met: set[Path]) -> None:
+        met.add(sidecar)
+        try:
+            image = self._journal.newest(_images(sidecar), datetime.now(UTC) - LATEST)
+            if image is None or image.destination is None or (image.action == "move" and _any_there(sidecar)):
+                return
+            self._follow(sidecar, image)
+        except (OSError, JournalBusy) as error:
+            logger.debug("The sidecar {!r} is looked at again later: {}", str(sidecar), error)
+
+    def _follow(self, sidecar: Path, image: Filing) -> None:
+        assert image.destination is not None
+        with Folders(Output(self._output)) as folders:
+            source, target = folders.entry(image.source), folders.entry(image.destination)
+            inode = image.identity.ino if image.copy_ino is None else image.copy_ino
+            if target.status().st_ino != inode:
+                return  # it is another file now
+            each = follower(image, source, target, sidecar.name)
+            for sent in send([each] if each else [], self._journal):
+                if sent.status is Status.FILED:
+                    logger.info("{} follows its image to {}", sidecar.name, sent.row.destination)
+                elif sidecar not in self._complaints:
+                    self._complaints.add(sidecar)
+                    complain(sent)
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str] | None]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError:
+        yield None  # the watcher says so
+
+
+def _images(sidecar: Path) -> list[Path]:
+    """Where the image of a sidecar may have come from."""
+    common = owner(sidecar.name)
+    assert common is not None
+    names = [common] if is_image_name(common) else []
+    names += [common + ending for ending in _ENDINGS]
+    return [sidecar.with_name(name) for name in names if belongs(sidecar.name, name)]
+
+
+def _any_there(sidecar: Path) -> bool:
+    """Whether an image of the sidecar is in the inbox now: it goes with that one, then."""
+    return any(os.path.lexists(image) for image in _images(sidecar))

@@ -1,0 +1,154 @@
+"""Sidecars: files that belong to an image by their name, and travel with it.
+
+``cat.xmp`` and ``cat.jpg.xmp`` belong to ``cat.jpg``; where the image becomes ``cat_2.jpg``, they become ``cat_2.xmp``
+and ``cat_2.jpg.xmp``. An image is filed first, its sidecars follow by the same transfer, and their trouble is not its
+trouble. One whose name is taken stays where it is. Those of an unreadable image stay, to be there when it comes back.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from loguru import logger
+
+from daemon import transfer
+from daemon.journal import Journal, JournalBusy
+from daemon.moves import Entry
+from daemon.rows import Filing, State
+from daemon.source import Identity
+from daemon.transfer import Status, Transfer
+
+#: Of every image, in place of its suffix or after it.
+_NOTES = frozenset({".xmp", ".json", ".aae", ".thm"})
+#: Of a photograph, in place of its suffix: the raw data beside it, the film of a Live Photo.
+_SHOTS = frozenset({".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw", ".mov"})
+_PHOTOGRAPHS = frozenset({".jpg", ".jpeg", ".jpe", ".heic", ".heif"})
+
+#: Seconds without a change until a sidecar counts as complete.
+SETTLE_SECONDS = 2.0
+#: A folder is listed again when its last listing is older than so many times what that took.
+_PAYS_FOR_ITSELF = 20
+#: So many names are remembered of a folder, and so many folders.
+_MOST_NAMES, _MOST_FOLDERS = 100_000, 16
+
+
+def owner(name: str) -> str | None:
+    """What the name of a sidecar has in common with its image's: its stem, or its whole name; None for others."""
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - names that are no text, too
+    return stem if suffix.lower() in _NOTES | _SHOTS and not name.startswith(".") else None
+
+
+def belongs(sidecar: str, image: str) -> bool:
+    """Whether a file of the one name is a sidecar of an image of the other."""
+    (start, suffix), (stem, kind) = os.path.splitext(sidecar), os.path.splitext(image)  # noqa: PTH122
+    if suffix.lower() in _NOTES:
+        return start in (stem, image)
+    return start == stem and suffix.lower() in _SHOTS and kind.lower() in _PHOTOGRAPHS
+
+
+def renamed(sidecar: str, image: str, new: str) -> str:
+    """The name of a sidecar after its image got a ``new`` one."""
+    if sidecar.startswith(f"{image}."):
+        return new + sidecar[len(image) :]
+    return os.path.splitext(new)[0] + os.path.splitext(sidecar)[1]  # noqa: PTH122
+
+
+class Sidecars:
+    """Which sidecars lie beside images, without a look at the folder for each image.
+
+    A folder's names are listed once and remembered for as long as that pays; what comes in between is late.
+    """
+
+    def __init__(self) -> None:
+        self._listings: dict[Path, tuple[float, dict[str, list[str]]]] = {}
+
+    def follow(self, images: Sequence[Transfer], journal: Journal) -> None:
+        """Send the sidecars of images that were just filed after them."""
+        transfers = [
+            each
+            for image in images
+            for name in self._beside(image.row.source)
+            if (each := follower(image.row, image.source, image.target, name)) is not None
+        ]
+        for each in send(transfers, journal):
+            if each.status is not Status.FILED:
+                complain(each)
+
+    def _beside(self, image: Path) -> Iterable[str]:
+        listing = self._listing(image.parent)
+        if not listing:
+            return ()
+        names = (*listing.get(image.stem, ()), *listing.get(image.name, ()))
+        return sorted(name for name in names if belongs(name, image.name))
+
+    def _listing(self, folder: Path) -> dict[str, list[str]]:
+        now = time.monotonic()
+        renew, names = self._listings.get(folder, (now, {}))
+        if now < renew:
+            return names
+        if folder not in self._listings and len(self._listings) >= _MOST_FOLDERS:
+            self._listings.clear()
+        names = _list(folder)
+        end = time.monotonic()
+        self._listings[folder] = end + _PAYS_FOR_ITSELF * (end - now), names
+        return names
+
+
+def _list(folder: Path) -> dict[str, list[str]]:
+    """The names of sidecars in a folder, by what they have in common with their image's."""
+    found: dict[str, list[str]] = {}
+    count = 0
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if (common := owner(entry.name)) is not None and (count := count + 1) <= _MOST_NAMES:
+                    found.setdefault(common, []).append(entry.name)
+    except OSError as error:
+        logger.debug("The sidecars in {!r} cannot be seen now: {}", str(folder), error)
+    return found
+
+
+def follower(image: Filing, source: Entry, target: Entry, name: str) -> Transfer | None:
+    """The way of a sidecar after its image, whose ``source`` and ``target`` are given; None where it may not go yet."""
+    assert image.destination is not None
+    sidecar = Entry(source.folder, name)
+    try:
+        status = sidecar.status()
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode) or abs(time.time() - status.st_mtime) < SETTLE_SECONDS:
+        return None
+    wanted = renamed(name, source.name, target.name)
+    row = Filing(
+        state=State.INTENT,
+        action=image.action,
+        source=image.source.with_name(name),
+        identity=Identity.of(status),
+        destination=image.destination.with_name(wanted),
+        image_id=image.id,
+    )
+    return Transfer(wanted, row, source=sidecar, target=Entry(target.folder, wanted), exact=True)
+
+
+def send(transfers: Sequence[Transfer], journal: Journal) -> list[Transfer]:
+    """Let sidecars follow their images, those that have not done so before; returns those that tried."""
+    try:
+        new = [each for each in transfers if not _followed_before(each.row, journal)]
+    except JournalBusy:
+        return []  # they are late, then
+    transfer.run(new, journal)
+    return new
+
+
+def complain(sidecar: Transfer) -> None:
+    """Say of a sidecar that it stays."""
+    why = sidecar.error or sidecar.status
+    logger.warning("The sidecar {!r} does not follow its image: {}", str(sidecar.row.source), why)
+
+
+def _followed_before(row: Filing, journal: Journal) -> bool:
+    return row.action != "move" and journal.filed_before(row.identity, row.source, None)
