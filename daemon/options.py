@@ -1,0 +1,47 @@
+"""The options that are settings, shared by the commands that look at the daemon's configuration."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add every setting as an option. Only what is given appears among the parsed ones: see `given`."""
+
+    def add(*names: str, **options: Any) -> None:
+        parser.add_argument(*names, default=argparse.SUPPRESS, **options)
+
+    add("--watch", action="append", metavar="INBOX", help="a folder to watch; may be repeated (./inbox)")
+    add("--output", metavar="DIR", help="where class folders appear (./sorted)")
+    add("--checkpoint", metavar="PATH", help="checkpoint file, run folder, or folder the trainer publishes to")
+    add("--threshold", metavar="P", help='less probable images go to the others: 0 to 1, or "auto"')
+    add("--others-dir", metavar="NAME", help="folder for unsure images (others)")
+    add("--quarantine-dir", metavar="NAME", help="folder for unreadable files (quarantine)")
+    add("--action", metavar="move|copy|link", help="what filing does (move)")
+    add("--language", metavar="en|ko", help="of the starter model's folders (en)")
+    add("--recursive", action=argparse.BooleanOptionalAction, help="watch the folders inside, too")
+    add("--poll", action=argparse.BooleanOptionalAction, help="look again and again instead of using events")
+    add("--settle-seconds", metavar="S", help="quiet time after which a file is complete (2)")
+    add("--rescan-seconds", metavar="S", help="time between looks at the whole inbox (60)")
+    add("--batch-size", metavar="N", help="images per step of the model (8)")
+    add("--threads", metavar="N", help="threads that decode and compute; 0 is one per core")
+    add("--device", metavar="cpu|cuda", help="where the model computes (cpu)")
+    add("--precision", metavar="float32|int8", help="of transformers such as CLIP (float32)")
+    add("--max-megapixels", metavar="N", help="larger images go to the quarantine (200)")
+    add("--max-file-mb", metavar="N", help="larger files go to the quarantine (512)")
+    add("--decode-memory-mb", metavar="N", help="images that need more to be decoded go to the quarantine (2048)")
+    add("--decode-seconds", metavar="S", help="images that need longer to be decoded go to the quarantine (60)")
+    add("--plugins", metavar="NAMES", help="packages that may bring backbones, joined with commas")
+    add("--cache-dir", metavar="DIR", help="for weights and graphs (~/.cache/imagesortd)")
+    add("--state-dir", metavar="DIR", help="for the journal (~/.local/state/imagesortd)")
+    add("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR")
+    add("--log-json", action=argparse.BooleanOptionalAction, help="one JSON object per line")
+    add("--config", type=Path, metavar="FILE", help="settings file (./config.toml where there is one)")
+
+
+def given(options: dict[str, Any]) -> tuple[dict[str, Any], Path | None]:
+    """Parsed options apart: the settings that were given, and the configuration file."""
+    flags = dict(options)
+    return flags, flags.pop("config", None)

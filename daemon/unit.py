@@ -1,0 +1,265 @@
+"""``python -m daemon unit``: the systemd unit for the present configuration, hardened."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from daemon import config
+from daemon.config import Settings
+from daemon.options import add_settings, given
+from models.commandline import Parser
+from models.errors import UserError
+from models.runtime import cores
+
+NAME = "imagesortd.service"
+
+_SYSTEM_FOLDER = Path("/etc/systemd/system")
+#: What ProtectHome= and PrivateTmp= hide. Only what is bound there again is to be seen.
+_HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
+_HIDDEN = (*_HOMES, Path("/tmp"), Path("/var/tmp"))
+
+_MODEL_MB, _GPU_MB = 1536, 8192
+
+# What a process that only reads images and renames files can do without. MemoryDenyWriteExecute= is not among it:
+# convolutions are compiled in memory.
+_ANYWHERE = """\
+NoNewPrivileges=yes
+LockPersonality=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @mount @debug @cpu-emulation @obsolete
+SystemCallErrorNumber=EPERM
+"""
+_AS_ROOT_ONLY = """\
+ProtectSystem=strict
+PrivateTmp=yes
+PrivateMounts=yes
+PrivateIPC=yes
+CapabilityBoundingSet=
+AmbientCapabilities=
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectProc=invisible
+RemoveIPC=yes
+"""
+_CPU_ONLY = """\
+PrivateDevices=yes
+PrivateUsers=yes
+"""
+_GPU_ONLY = """\
+DevicePolicy=closed
+DeviceAllow=char-nvidia* rw
+DeviceAllow=/dev/nvidiactl rw
+DeviceAllow=/dev/nvidia-uvm rw
+DeviceAllow=/dev/nvidia-uvm-tools rw
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Print the unit, or install it; returns the exit code."""
+    parser = Parser(
+        prog="python -m daemon unit",
+        description="Print the systemd unit for the options given here, the environment and the configuration file.",
+    )
+    parser.add_argument("--install", action="store_true", help="write it to its place, and say what to do next")
+    parser.add_argument("--user", action="store_true", help="for a user's own systemd, instead of the machine's")
+    parser.add_argument("--run-as", default="imagesortd", metavar="NAME", help="user and group (imagesortd)")
+    add_settings(parser)
+    options = vars(parser.parse_args(arguments))
+    install, user, run_as = options.pop("install"), options.pop("user"), options.pop("run_as")
+    flags, file = given(options)
+    settings = config.load(flags, file)
+    config.check_folders(settings)
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", run_as):
+        raise UserError(f"--run-as {run_as!r} is no user name: give one such as imagesortd")
+    text = render(settings, flags, config.used_file(file), user=user, run_as=run_as)
+    if not install:
+        print(text, end="")
+        _print_preparations(settings, None if user else run_as)
+        return 0
+    path = write(text, user_folder() if user else _SYSTEM_FOLDER)
+    systemctl = "systemctl --user" if user else "systemctl"
+    print(f"{path} is written. Next:\n{systemctl} daemon-reload\n{systemctl} enable --now {NAME}")
+    _print_preparations(settings, None if user else run_as)
+    return 0
+
+
+def _print_preparations(settings: Settings, run_as: str | None) -> None:
+    for line in preparations(settings, run_as):
+        print(f"before that: {line}", file=sys.stderr)
+
+
+def preparations(settings: Settings, run_as: str | None) -> list[str]:
+    """The commands that make what the unit needs and is not there: the user (None: a user's own unit), the folders."""
+    commands = []
+    if run_as is not None and not _is_user(run_as):
+        commands.append(f"useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {run_as}")
+    owner = "" if run_as is None else f"-o {run_as} -g {run_as} "
+    folders = [*writable(settings), *([] if settings.checkpoint.suffix else [settings.checkpoint])]
+    missing = [folder for folder in folders if not folder.exists()]
+    return [*commands, *(f"install -d {owner}{shlex.quote(str(folder))}" for folder in missing)]
+
+
+def _is_user(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def user_folder() -> Path:
+    """Where a user's own units lie."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
+
+
+def write(text: str, folder: Path) -> Path:
+    """Put the unit into its folder, in one step; returns its path. Raises `UserError`."""
+    path = folder / NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor, made = tempfile.mkstemp(dir=folder, prefix=f".{NAME}-")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, 0o644)
+            file.write(text)
+        Path(made).replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}): run this as root, or give --user for a unit of your own"
+        ) from error
+    return path
+
+
+def writable(settings: Settings) -> list[Path]:
+    """The folders the daemon writes to, beside its own for state and cache."""
+    folders = [*settings.watch, settings.output]
+    folders += [folder.expanduser().absolute() for folder in (settings.state_dir, settings.cache_dir) if folder]
+    return list(dict.fromkeys(folders))
+
+
+def render(settings: Settings, flags: Mapping[str, object], file: Path | None, *, user: bool, run_as: str) -> str:
+    """The unit's text. ``flags`` are the settings given on the command line, ``file`` the one that was read."""
+    source = Path(__file__).resolve().parents[1]
+    installed = source.is_relative_to(sys.prefix)
+    folder = Path.cwd() if file is not None else (None if installed else source)
+    environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith(config.PREFIX)}
+    if not installed and folder != source:
+        environment["PYTHONPATH"] = str(source)
+    if not user:
+        environment["HF_HUB_OFFLINE"] = "1"  # there is no network in there: do not wait for one
+    readable = [Path(sys.prefix), Path(sys.base_prefix), source, settings.checkpoint]
+    readable += [path for path in (folder, file) if path is not None]
+    lines = [
+        "[Unit]",
+        f"Description=Sort the pictures that arrive in {_specifier_free(', '.join(map(str, settings.watch)))}",
+        *([] if user else [f"RequiresMountsFor={_words([*settings.watch, settings.output])}"]),
+        "StartLimitIntervalSec=300",
+        "StartLimitBurst=10",
+        "",
+        "[Service]",
+        "Type=notify",
+        f"ExecStart={_words([sys.executable, '-m', 'daemon', *arguments(settings, flags, file)], command=True)}",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        *([f"WorkingDirectory={_specifier_free(str(folder))}"] if folder else []),
+        *(f"Environment={_words([f'{name}={value}'])}" for name, value in environment.items()),
+        "Restart=on-failure",
+        "RestartSec=5",
+        "RestartPreventExitStatus=2",  # a mistake in the settings is still there after a restart
+        "TimeoutStartSec=600",  # the first start prepares the weights
+        "WatchdogSec=180",
+        "KillMode=mixed",
+        "OOMPolicy=continue",
+        "Nice=10",
+        f"MemoryMax={memory_mb(settings)}M",
+        "TasksMax=256",
+        *(_ANYWHERE.splitlines() if user else _hardening(settings, readable, run_as)),
+        *(["RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"] if user else []),
+        "",
+        "[Install]",
+        f"WantedBy={'default.target' if user else 'multi-user.target'}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def memory_mb(settings: Settings) -> int:
+    """What the daemon may use: the model, and for each decoder what the settings grant it."""
+    images = (settings.threads or cores()) * settings.decode_memory_mb
+    return images + _MODEL_MB + (_GPU_MB if settings.device == "cuda" else 0)
+
+
+def _hardening(settings: Settings, readable: Sequence[Path], run_as: str) -> list[str]:
+    writes = writable(settings)
+    lines = [
+        f"User={run_as}",
+        f"Group={run_as}",
+        "UMask=0027",
+        "StateDirectory=imagesortd",
+        "CacheDirectory=imagesortd",
+    ]
+    lines += _ANYWHERE.splitlines() + _AS_ROOT_ONLY.splitlines()
+    lines += (_GPU_ONLY if settings.device == "cuda" else _CPU_ONLY).splitlines()
+    lines += ["PrivateNetwork=yes", "IPAddressDeny=any", "RestrictAddressFamilies=AF_UNIX"]
+    if outside := [path for path in writes if not _is_below(path, _HIDDEN)]:
+        lines.append(f"ReadWritePaths={_words(outside)}")
+    inside = [path for path in writes if _is_below(path, _HIDDEN)]
+    only_read = [path for path in dict.fromkeys(readable) if _is_below(path, _HIDDEN) and path not in inside]
+    homely = any(_is_below(path, _HOMES) for path in (*inside, *only_read))
+    lines.append("ProtectHome=tmpfs" if homely else "ProtectHome=yes")
+    lines += [f"BindReadOnlyPaths={_words([path])}" for path in only_read]
+    lines += [f"BindPaths={_words([path])}" for path in inside]
+    return lines
+
+
+def _is_below(path: Path, folders: Iterable[Path]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)
+
+
+def arguments(settings: Settings, flags: Mapping[str, object], file: Path | None) -> list[str]:
+    """The daemon's command line: the file that was read, and the flags that were given, with absolute paths."""
+    words = [] if file is None else ["--config", str(file.absolute())]
+    for key in flags:
+        name, value = f"--{key.replace('_', '-')}", getattr(settings, key)
+        match value:
+            case bool():
+                words.append(name if value else f"--no-{name[2:]}")
+            case list() if key == "watch":
+                words += [word for path in value for word in (name, str(path))]
+            case list():
+                words += [name, ",".join(value)]
+            case Path():
+                words += [name, str(value.expanduser().absolute())]
+            case _:
+                words += [name, str(value)]
+    return words
+
+
+def _words(words: Iterable[object], *, command: bool = False) -> str:
+    """Words quoted for a unit file; in a ``command``, a dollar is also doubled."""
+    quoted = []
+    for word in map(str, words):
+        text = _specifier_free(word)
+        text = text.replace("$", "$$") if command else text
+        if re.search(r"[\s\"'\\;]", text):
+            text = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        quoted.append(text)
+    return " ".join(quoted)
+
+
+def _specifier_free(text: str) -> str:
+    if not text.isprintable():
+        raise UserError(f"{text!r} cannot stand in a unit: rename what is not printable in it")
+    return text.replace("%", "%%")

@@ -1,0 +1,177 @@
+"""The systemd unit: what it says, and what systemd's own tools say of it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from daemon import unit
+from daemon.__main__ import main
+from models.errors import UserError
+
+needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["unit", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def values(text: str, key: str) -> list[str]:
+    """Everything a unit gives for a key."""
+    return [line.partition("=")[2] for line in text.splitlines() if line.partition("=")[0] == key]
+
+
+def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True)
+
+
+def exposure(path: Path) -> float:
+    """systemd's score, 0 (good) to 10, by its own rules."""
+    done = analyze("security", "--offline=true", "--threshold=100", path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if "Overall exposure level" in line)
+    return float(line.split(": ")[1].split()[0])
+
+
+@needs_analyze
+@pytest.mark.parametrize(
+    ("options", "most"),
+    [
+        ([], 0.5),
+        (["--watch", "/srv/in one", "--watch", "/srv/two%", "--output", "/srv/$out"], 0.5),
+        (["--watch", "/home/me/inbox", "--output", "/root/sorted", "--checkpoint", "/tmp/checkpoints"], 0.5),
+        (["--device", "cuda"], 0.8),
+    ],
+    ids=["plain", "odd names", "at home", "gpu"],
+)
+def test_systemd_accepts_the_unit_and_finds_it_safe(
+    options: list[str], most: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = unit.write(printed(capsys, *options), tmp_path)
+    done = analyze("verify", path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert exposure(path) <= most
+
+
+@needs_analyze
+def test_systemd_accepts_a_users_own_unit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = analyze("verify", unit.write(printed(capsys, "--user"), tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_command_line_repeats_what_was_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("config.toml").write_text('others_dir = "unsure"\n')
+    text = printed(
+        capsys, "--watch", "in", "--watch", "/srv/two", "--no-recursive", "--threshold", "0.4", "--plugins", "a,b"
+    )
+    (command,) = values(text, "ExecStart")
+    assert shlex.split(command) == [
+        *[sys.executable, "-m", "daemon", "--config", str(tmp_path / "config.toml")],
+        *["--watch", str(tmp_path / "in"), "--watch", "/srv/two", "--no-recursive", "--threshold", "0.4"],
+        *["--plugins", "a,b"],
+    ]
+    assert values(text, "WorkingDirectory") == [str(tmp_path)]
+
+
+def test_the_printed_command_line_is_understood_and_means_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from daemon import config, options
+    from models.commandline import Parser
+
+    given = ["--watch", "a b", "--output", "out", "--threshold", "auto", "--poll", "--max-file-mb", "3"]
+    (command,) = values(printed(capsys, *given), "ExecStart")
+    parser = Parser()
+    options.add_settings(parser)
+    flags, file = options.given(vars(parser.parse_args(shlex.split(command)[3:])))
+    expected = {"watch": ["a b"], "output": "out", "threshold": "auto", "poll": True, "max_file_mb": 3}
+    assert config.load(flags, file) == config.load(expected)
+
+
+def test_what_the_daemon_writes_to_is_open_to_it_and_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = printed(capsys, "--watch", "/srv/in", "--output", "/srv/out", "--state-dir", "/srv/state")
+    assert values(text, "ReadWritePaths") == ["/srv/in /srv/out /srv/state"]
+    text = printed(capsys, "--watch", "/home/me/in", "--output", "/srv/out", "--checkpoint", "/home/me/checkpoints")
+    assert values(text, "ReadWritePaths") == ["/srv/out"]
+    assert values(text, "BindPaths") == ["/home/me/in"]
+    assert "/home/me/checkpoints" in values(text, "BindReadOnlyPaths")
+    assert values(text, "ProtectHome") == ["tmpfs"]
+
+
+def test_the_hardening_leaves_a_gpu_within_reach(capsys: pytest.CaptureFixture[str]) -> None:
+    plain, gpu = printed(capsys), printed(capsys, "--device", "cuda")
+    assert values(plain, "PrivateDevices") == values(plain, "PrivateUsers") == ["yes"]
+    assert values(gpu, "PrivateDevices") == values(gpu, "PrivateUsers") == []
+    assert "char-nvidia* rw" in values(gpu, "DeviceAllow")
+    assert values(plain, "MemoryDenyWriteExecute") == []  # convolutions are compiled in memory
+
+
+def test_settings_in_the_environment_go_along(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("IMAGESORTD_OTHERS_DIR", "the 'others' %")
+    assert "\"IMAGESORTD_OTHERS_DIR=the 'others' %%\"" in values(printed(capsys), "Environment")
+
+
+def test_what_cannot_stand_in_a_unit_is_refused() -> None:
+    with pytest.raises(UserError, match="cannot stand in a unit"):
+        main(["unit", "--watch", "in\nExecStartPre=/bin/sh"])
+    with pytest.raises(UserError, match="is no user name"):
+        main(["unit", "--run-as", "root\nUser=x"])
+
+
+def test_a_users_unit_is_installed_and_the_next_two_commands_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    text = printed(capsys, "--user", "--watch", str(tmp_path))
+    lines = printed(capsys, "--user", "--watch", str(tmp_path), "--install").splitlines()
+    path = tmp_path / "config" / "systemd" / "user" / "imagesortd.service"
+    assert path.read_text() == text
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert lines == [
+        f"{path} is written. Next:",
+        "systemctl --user daemon-reload",
+        "systemctl --user enable --now imagesortd.service",
+    ]
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"imagesortd\.service cannot be written .*--user"):
+        unit.write("", tmp_path / "file")
+
+
+def test_what_must_be_made_before_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "sorted").mkdir()
+    here = pwd.getpwuid(os.getuid()).pw_name
+    assert main(["unit", "--run-as", here, "--watch", "a b"]) == 0
+    wanted = f"install -d -o {here} -g {here} '{tmp_path / 'a b'}'"
+    assert capsys.readouterr().err.splitlines() == [f"before that: {wanted}"]
+    assert main(["unit", "--run-as", "nobody-of-that-name", "--watch", ".", "--output", "out"]) == 0
+    assert "useradd --system" in capsys.readouterr().err
+
+
+def test_memory_is_enough_for_every_decoder_at_its_limit() -> None:
+    from daemon import config
+
+    small = config.load({"threads": 1, "decode_memory_mb": 300})
+    large = config.load({"threads": 4, "decode_memory_mb": 2000})
+    assert unit.memory_mb(large) - unit.memory_mb(small) == 4 * 2000 - 300
