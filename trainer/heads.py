@@ -28,7 +28,8 @@ MIN_DELTA = 1e-3
 #: Gaussian noise on the scaled features of every batch, in their standard deviations. Measured over five folds of two
 #: sets: held-out log-loss 0.237 instead of 0.240, and 0.114 instead of 0.122.
 NOISE = 1.0
-#: Heads that are fitted side by side, each on its own order and noise; their logits are averaged.
+#: Heads that are fitted side by side, each on its own order and noise; their logits are averaged. Measured on one fold
+#: over six seeds: accuracy 0.913 to 0.916 with four, 0.908 to 0.914 with one.
 MEMBERS = 4
 
 
