@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     plugins: Annotated[list[str], NoDecode] = []
     cache_dir: Path | None = None
     state_dir: Path | None = None
+    journal_days: int = Field(default=400, ge=0, le=36500)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_json: bool = False
 

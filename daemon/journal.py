@@ -96,6 +96,15 @@ class Journal:
         """See ``rows.newest``. Raises JournalBusy."""
         return self._use(lambda db: rows.newest(db, sources, since))
 
+    def prune(self, before: datetime, limit: int) -> int:
+        """See ``rows.prune``. Raises JournalBusy."""
+        self._follow_the_file()
+        return self._use(lambda db: _in_transaction(db, lambda: rows.prune(db, before, limit)))
+
+    def remembered(self, before: datetime, after: int, limit: int) -> list[Filing]:
+        """See ``rows.remembered``. Raises JournalBusy."""
+        return self._use(lambda db: rows.remembered(db, before, after, limit))
+
     def note(self, key: str, value: str | None) -> None:
         """Remember a fact across restarts; None forgets it. Raises JournalBusy."""
         self._follow_the_file()

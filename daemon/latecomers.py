@@ -61,7 +61,7 @@ class Latecomers:
             for entry in _entries(folder):
                 if entry is None:
                     yield
-                elif entry.is_dir(follow_symlinks=False):
+                elif _is_folder(entry):
                     if self._recursive and not is_unfinished(entry.name) and not self._is_filed_into(entry.path):
                         pending.append(entry.path)
                 elif owner(entry.name) is not None:
@@ -104,6 +104,13 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str] | None]:
             yield from entries
     except OSError:
         yield None  # the watcher says so
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
 
 
 def _images(sidecar: Path) -> list[Path]:

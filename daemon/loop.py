@@ -12,6 +12,7 @@ from loguru import logger
 
 from daemon.attendant import Attendant
 from daemon.filing import Status
+from daemon.housekeeping import Housekeeping
 from daemon.pipeline import Outcome, Pipeline
 from daemon.reload import Reloader, describe_change
 from daemon.report import line, shown
@@ -35,12 +36,18 @@ class WorkLoop:
     """One step at a time, on one thread: `run` until told to stop, or `run_once` until the inboxes are empty."""
 
     def __init__(
-        self, watcher: InboxWatcher, pipeline: Pipeline, reloader: Reloader, attendant: Attendant | None = None
+        self,
+        watcher: InboxWatcher,
+        pipeline: Pipeline,
+        reloader: Reloader,
+        attendant: Attendant | None = None,
+        housekeeping: Housekeeping | None = None,
     ) -> None:
         self._watcher = watcher
         self._pipeline = pipeline
         self._reloader = reloader
         self._attendant = attendant or Attendant()
+        self._housekeeping = housekeeping
         self._stopping = threading.Event()
         self._reconfiguring = threading.Event()
         self._delays: dict[Path, float] = {}
@@ -78,6 +85,8 @@ class WorkLoop:
                 self._watcher.done(path)
                 logger.warning("{} is left behind: it is still being written", shown(path.name))
             left += len(unanswered)
+        while self._housekeeping is not None and not self._stopping.is_set() and self._housekeeping.idle():
+            pass
         return left
 
     def _is_idle(self) -> bool:
@@ -93,6 +102,8 @@ class WorkLoop:
         paths = self._watcher.ready(timeout, _HANDFUL)
         for outcome in self._outcomes(paths, waits=self._watcher.incomplete):
             self._answer(outcome)
+        if not paths and self._housekeeping is not None:
+            self._housekeeping.idle()
         self._attendant.progress()
         return len(paths)
 

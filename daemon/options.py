@@ -35,6 +35,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add("--decode-seconds", metavar="S", help="images that need longer to be decoded go to the quarantine (60)")
     add("--plugins", metavar="NAMES", help="packages that may bring backbones, joined with commas")
     add("--cache-dir", metavar="DIR", help="for weights and graphs (~/.cache/imagesortd)")
+    add("--journal-days", metavar="N", help="what was filed longer ago is forgotten; 0 keeps it all (400)")
     add("--state-dir", metavar="DIR", help="for the journal (~/.local/state/imagesortd)")
     add("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR")
     add("--log-json", action=argparse.BooleanOptionalAction, help="one JSON object per line")

@@ -59,10 +59,12 @@ _INSERT = f"INSERT INTO filings (id, {', '.join(_COLUMNS)}) VALUES (:id, :{', :'
 _CHANGING = ("state", "action", "sha256", "destination", "copy_ino", "detail")
 _UPDATE = f"UPDATE filings SET {', '.join(f'{column} = :{column}' for column in _CHANGING)} WHERE id = :id"
 _SELECT = f"SELECT id, {', '.join(_COLUMNS)} FROM filings"
-_FILED_BEFORE = """
+#: What keeps a file in the inbox from being filed again.
+_REMEMBERED = "(state = 'refused' OR (state = 'done' AND action IN ('copy', 'link')))"
+_FILED_BEFORE = f"""
 SELECT 1 FROM filings WHERE mtime_ns = :mtime_ns AND size = :size
     AND ((ino = :ino AND (dev = :dev OR source = :source)) OR (source = :source AND sha256 = :sha256))
-    AND (state = 'refused' OR (state = 'done' AND action IN ('copy', 'link'))) LIMIT 1
+    AND {_REMEMBERED} LIMIT 1
 """
 
 
@@ -200,6 +202,18 @@ def newest(db: sqlite3.Connection, sources: Sequence[Path], since: datetime) -> 
     row = db.execute(query, (*names, *paths, _instant(since))).fetchone()
     filing = None if row is None else _decode(row)
     return filing if filing is not None and filing.state is State.DONE and filing.reason is None else None
+
+
+def prune(db: sqlite3.Connection, before: datetime, limit: int) -> int:
+    """Delete the oldest rows from before a time that nothing depends on; returns how many."""
+    query = f"SELECT id FROM filings WHERE time < ? AND state IN ('done', 'undone', 'orphan') AND NOT {_REMEMBERED}"
+    return db.execute(f"DELETE FROM filings WHERE id IN ({query} LIMIT ?)", (_instant(before), limit)).rowcount
+
+
+def remembered(db: sqlite3.Connection, before: datetime, after: int, limit: int) -> list[Filing]:
+    """Rows from before a time that keep files from being filed again, by their ids from ``after`` on."""
+    query = f"{_SELECT} WHERE time < ? AND id > ? AND {_REMEMBERED} ORDER BY id LIMIT ?"
+    return [_decode(row) for row in db.execute(query, (_instant(before), after, limit))]
 
 
 def history(db: sqlite3.Connection, wanted: Wanted, limit: int | None = None) -> Iterator[Filing]:

@@ -13,7 +13,9 @@ from loguru import logger
 from daemon.attendant import Attendant
 from daemon.config import Settings
 from daemon.filing import Filer
+from daemon.housekeeping import Housekeeping, Pruning
 from daemon.journal import Journal
+from daemon.latecomers import Latecomers
 from daemon.loop import WorkLoop
 from daemon.notify import Notifier
 from daemon.pipeline import Pipeline, Policy
@@ -59,7 +61,8 @@ def watch(settings: Settings, *, once: bool, dry_run: bool, reread: Callable[[],
         watcher = _watcher(settings, classifier)
         closing.callback(watcher.stop)
         attendant = Attendant(notifier, Configuration(settings, reread))
-        loop = WorkLoop(watcher, pipeline, reloader, attendant)
+        housekeeping = None if dry_run else _housekeeping(settings, journal)
+        loop = WorkLoop(watcher, pipeline, reloader, attendant, housekeeping)
         _obey_signals(loop)
         watcher.start()
         _announce(settings, classifier, pipeline.threshold, dry_run=dry_run)
@@ -104,6 +107,11 @@ def _journal(path: Path, *, dry_run: bool) -> Journal:
         outcome = ", ".join(f"{count} {state.value}" for state, count in found.items())
         logger.warning("the last run was cut off; its unfinished filings: {}", outcome)
     return journal
+
+
+def _housekeeping(settings: Settings, journal: Journal) -> Housekeeping:
+    latecomers = Latecomers(settings.watch, settings.output, journal, recursive=settings.recursive)
+    return Housekeeping(latecomers, Pruning(journal, settings.watch, settings.journal_days))
 
 
 def _watcher(settings: Settings, classifier: Classifier) -> InboxWatcher:

@@ -1,0 +1,113 @@
+"""What the daemon does when it has nothing to do: late sidecars join their images, old rows leave the journal."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.journal import Journal, JournalBusy
+from daemon.latecomers import Latecomers
+from daemon.rows import Filing, State
+
+#: Seconds of work in an idle moment; an image that arrives waits for so long at most.
+_SLICE = 0.05
+#: Seconds between two looks for old rows.
+_PAUSE = 86400.0
+#: Rows that are looked at together.
+_MANY = 1000
+
+
+class Pruning:
+    """Takes rows out of the journal that are older than ``days``; 0 keeps them all.
+
+    What is unfinished stays. What says that a file was copied, linked or refused stays while that file may be in an
+    inbox: under its name or another one, or on a drive that is not mounted now.
+    """
+
+    def __init__(self, journal: Journal, inboxes: Sequence[Path], days: int) -> None:
+        self._journal = journal
+        self._inboxes = inboxes
+        self._days = days
+
+    def steps(self) -> Iterator[None]:
+        """One look at the whole journal, a little a step. Raises JournalBusy."""
+        if self._days == 0:
+            return
+        before = datetime.now(UTC) - timedelta(days=self._days)
+        while self._journal.prune(before, _MANY):
+            yield
+        last = 0
+        while rows := self._journal.remembered(before, last, _MANY):
+            last = max(row.id or 0 for row in rows)
+            yield from self._forget(rows)
+
+    def _forget(self, rows: list[Filing]) -> Iterator[None]:
+        """Delete those of the rows whose file is in no inbox any more."""
+        missing = {row.identity.ino for row in rows}
+        for inode in _inodes(self._inboxes):
+            missing.discard(inode)
+            yield
+        gone = [row for row in rows if row.identity.ino in missing and _is_gone(row)]
+        for row in gone:
+            row.state = State.VOID
+        self._journal.write(gone)
+
+
+def _inodes(inboxes: Sequence[Path]) -> Iterator[int]:
+    """The inode numbers of all that lies in the inboxes. Raises OSError where a folder cannot be read."""
+    pending = [str(inbox) for inbox in inboxes]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                yield entry.inode()
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+
+
+def _is_gone(row: Filing) -> bool:
+    """Whether a file is not under its name any more, in a folder that is there."""
+    try:
+        if row.source.parent.stat().st_dev != row.identity.dev:
+            return False
+        status = row.source.lstat()
+        return (status.st_size, status.st_mtime_ns) != (row.identity.size, row.identity.mtime_ns)
+    except FileNotFoundError:
+        return row.source.parent.is_dir()  # else the drive may be away
+    except OSError:
+        return False
+
+
+class Housekeeping:
+    """Works in slices; each kind of work keeps its own pauses."""
+
+    def __init__(self, latecomers: Latecomers, pruning: Pruning) -> None:
+        self._latecomers = latecomers
+        self._pruning = pruning
+        self._steps: Iterator[None] | None = None
+        self._next = -math.inf
+
+    def idle(self, seconds: float = _SLICE) -> bool:
+        """Do some work now, of about so many seconds; returns whether there is more to do."""
+        if self._latecomers.work(seconds):
+            return True
+        return self._prune(seconds)
+
+    def _prune(self, seconds: float) -> bool:
+        start = time.monotonic()
+        if start < self._next:
+            return False
+        try:
+            self._steps = self._steps or self._pruning.steps()
+            for _ in self._steps:
+                if time.monotonic() >= start + seconds:
+                    return True
+        except (OSError, JournalBusy) as error:
+            logger.debug("The journal is pruned later: {}", error)
+        self._steps, self._next = None, time.monotonic() + _PAUSE
+        return False

@@ -1,0 +1,158 @@
+"""Old rows leave the journal, but none that something depends on."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from daemon import housekeeping
+from daemon.filing import Status
+from daemon.housekeeping import Housekeeping, Pruning
+from daemon.journal import Journal, JournalBusy, read_history
+from daemon.latecomers import Latecomers
+from daemon.rows import Filing, State, Wanted
+from tests.filing_desk import Desk, make_desk
+
+OLD = datetime.now(UTC) - timedelta(days=401)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return make_desk(tmp_path)
+
+
+def prune(desk: Desk, days: int = 400) -> None:
+    journal = desk.journal()
+    for _ in Pruning(journal, [desk.inbox], days).steps():
+        pass
+    journal.close()
+
+
+def age(desk: Desk, state: State | None = None) -> None:
+    """Let every row be an old one."""
+    journal = desk.journal()
+    assert journal._use(lambda db: db.execute("UPDATE filings SET time = ?", (OLD.isoformat(),)).rowcount)
+    if state is not None:
+        journal._use(lambda db: db.execute("UPDATE filings SET state = ?", (state,)))
+    journal.close()
+
+
+def left(desk: Desk) -> list[str]:
+    everything = Wanted(states=list(State))
+    return sorted(row.source.name for row in read_history(desk.journal_path, everything))
+
+
+def test_old_rows_go_and_new_ones_stay(desk: Desk) -> None:
+    desk.file_one(desk.put("old.jpg"))
+    age(desk)
+    desk.file_one(desk.put("new.jpg"))
+    prune(desk, days=0)
+    assert left(desk) == ["new.jpg", "old.jpg"]
+    prune(desk)
+    assert left(desk) == ["new.jpg"]
+
+
+@pytest.mark.parametrize(("state", "stays"), [("intent", True), ("copied", True), ("orphan", False), ("undone", False)])
+def test_what_is_unfinished_stays(desk: Desk, state: str, stays: bool) -> None:
+    desk.file_one(desk.put())
+    age(desk, State(state))
+    prune(desk)
+    assert left(desk) == (["cat.jpg"] if stays else [])
+
+
+@pytest.mark.parametrize("what", ["copied", "refused", "renamed", "in a folder", "replaced", "gone", "drive away"])
+def test_what_was_copied_is_remembered_while_it_may_be_there(
+    desk: Desk, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = desk.put()
+    reason = "corrupt" if what == "refused" else None
+    desk.file([desk.decide(path, reason=reason)], action="copy")
+    age(desk)
+    away = desk.inbox.with_name("away")
+    if what == "renamed":
+        path = path.rename(desk.inbox / "renamed.jpg")
+    elif what == "in a folder":
+        (desk.inbox / "day").mkdir()
+        path = path.rename(desk.inbox / "day/cat.jpg")
+    elif what == "replaced":
+        desk.put("new", b"another image")
+        (desk.inbox / "new").rename(path)
+    elif what == "gone":
+        path.unlink()
+    elif what == "drive away":
+        desk.inbox.rename(away)
+        desk.inbox.mkdir()
+        real = Path.stat
+
+        def stat(path: Path, **more: bool) -> os.stat_result:
+            status = real(path, **more)
+            return os.stat_result((*status[:2], status.st_dev + 1, *status[3:])) if path == desk.inbox else status
+
+        monkeypatch.setattr(Path, "stat", stat)
+    prune(desk)
+    assert bool(left(desk)) == (what not in ("replaced", "gone"))
+    if what in ("copied", "refused", "renamed", "in a folder"):
+        (again,) = desk.file([desk.decide(path, reason=reason)], action="copy")
+        assert again.status is Status.ALREADY
+
+
+def test_many_rows_go_in_steps(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "_MANY", 3)
+    paths = [desk.put(f"{number}.jpg") for number in range(10)]
+    desk.file([desk.decide(path) for path in paths[:5]])
+    desk.file([desk.decide(path) for path in paths[5:]], action="copy")
+    age(desk)
+    paths[5].unlink()
+    paths[9].unlink()
+    prune(desk)
+    assert left(desk) == ["6.jpg", "7.jpg", "8.jpg"]
+
+
+def make(desk: Desk, journal: Journal) -> Housekeeping:
+    latecomers = Latecomers([desk.inbox], desk.output, journal, recursive=True)
+    return Housekeeping(latecomers, Pruning(journal, [desk.inbox], 400))
+
+
+def test_in_an_idle_moment_a_little_at_a_time(desk: Desk) -> None:
+    desk.file_one(desk.put("old.jpg"))
+    desk.file_one(desk.put("sidecar-of.jpg"))
+    age(desk)
+    desk.file_one(desk.put("cat.jpg"))
+    os.utime(desk.put("cat.xmp"), (1e9, 1e9))
+    journal = desk.journal()
+    housekeeping = make(desk, journal)
+    moments = 1
+    while housekeeping.idle(0.0):
+        moments += 1
+    assert moments > 1
+    assert left(desk) == ["cat.jpg"]
+    assert "cat/cat.xmp" in desk.filed()
+    journal.close()
+
+
+def test_a_journal_that_is_held_is_pruned_another_day(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: object) -> list[Filing]:
+        raise JournalBusy("database is locked")
+
+    journal = desk.journal()
+    monkeypatch.setattr(journal, "prune", busy)
+    housekeeping = make(desk, journal)
+    assert not housekeeping.idle(1.0)
+    monkeypatch.undo()
+    assert not housekeeping.idle(1.0)
+    journal.close()
+
+
+def test_an_inbox_that_cannot_be_read_forgets_nothing(desk: Desk) -> None:
+    path = desk.put()
+    desk.file([desk.decide(path)], action="copy")
+    age(desk)
+    path.unlink()
+    desk.inbox.rmdir()
+    journal = desk.journal()
+    assert not make(desk, journal).idle(1.0)
+    journal.close()
+    assert left(desk) == ["cat.jpg"]
