@@ -69,11 +69,11 @@ class Pipeline:
         self._filer = filer
         self._policy = policy
         self._ahead = policy.batch_size + threads
-        self._decoders = Decoders(threads, policy.limits)
+        self.decoders = Decoders(threads, policy.limits)
 
     def close(self) -> None:
         """End the decoders."""
-        self._decoders.close()
+        self.decoders.close()
 
     def adopt(self, policy: Policy) -> None:
         """Decide by another policy, from the next call of `process` on."""
@@ -126,7 +126,7 @@ class Pipeline:
                     max_bytes=self._policy.max_bytes,
                     max_pixels=self._policy.max_pixels,
                 )
-                pending.append(self._decoders.submit(task))
+                pending.append(self.decoders.submit(task))
                 if len(pending) > self._ahead:
                     yield pending.popleft().result()
             while pending:
