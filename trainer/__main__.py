@@ -215,5 +215,5 @@ def _rollback(options: argparse.Namespace) -> dict[str, Any]:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")  # what libraries have to say to their developers
     logger.remove()
-    logger.add(sys.stderr, format="<level>{level.name}: {message}</level>", level="WARNING")
+    logger.add(sys.stderr, format="<level>{level.name}: {message}</level>", level="INFO")
     sys.exit(run(main))
