@@ -21,6 +21,7 @@ _COMMANDS = {
     "undo": ("back", "undo_main"),
     "retry": ("back", "retry_main"),
     "unit": ("unit", "main"),
+    "status": ("status", "main"),
 }
 
 _EPILOG = """
@@ -30,6 +31,7 @@ commands:
   python -m daemon history --help    what was filed, when, where and why
   python -m daemon undo --help       move images back to where they came from
   python -m daemon retry --help      bring quarantined images back, to be looked at again
+  python -m daemon status --help     how the running daemon is
   python -m daemon unit --help       print or install a unit for systemd
 
 Every option but --config, --once and --dry-run may stand in config.toml or in the environment

@@ -1,46 +1,105 @@
-"""Who goes along with the work loop: tells systemd how things stand, and reads the settings again."""
+"""Who goes along with the work loop: says how the daemon is, and reads the settings again."""
 
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
 
+from daemon.health import Health, Tally
 from daemon.notify import Notifier
-from daemon.pipeline import Pipeline
+from daemon.pipeline import Outcome, Pipeline
 from daemon.reconfigure import Configuration, apply
 from daemon.reload import Reloader
+from daemon.status import WrittenFile
+from daemon.watcher import WatcherStatus
+from models.classifier import Classifier
+
+#: Seconds between two looks at how things stand.
+_PACE = 1.0
 
 
 class Attendant:
-    """Everything is called on the work loop's own thread, so that a sign of life means that images get on."""
+    """Everything is called on the work loop's own thread, so that a sign of life means that images get on.
 
-    def __init__(self, notifier: Notifier | None = None, configuration: Configuration | None = None) -> None:
-        self._notifier = notifier or Notifier()
+    ``status`` is the file that ``python -m daemon status`` reads, written when something has changed.
+    """
+
+    def __init__(
+        self,
+        notifier: Notifier,
+        configuration: Configuration,
+        tally: Tally,
+        *,
+        status: WrittenFile | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._notifier = notifier
         self._configuration = configuration
+        self._tally = tally
+        self._status = status
+        self._clock = clock
+        self._next_look = -math.inf
+        self._health: Health | None = None
 
     @property
     def tick(self) -> float:
         """The longest time, in seconds, between two calls of `progress`."""
         return self._notifier.sign_seconds or math.inf
 
-    def progress(self) -> None:
-        """The work got a step further, or there was nothing to do."""
+    def ready(self, watcher: Callable[[], WatcherStatus]) -> None:
+        """The watch is armed and the model is warm."""
+        self._tally.listen()
+        self._notifier.ready()
+        self.progress(watcher)
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Something became of an image."""
+        self._tally.outcome(outcome)
+
+    def took_over(self, classifier: Classifier) -> None:
+        """Another model is in use."""
+        self._tally.took_over(classifier)
+
+    def progress(self, watcher: Callable[[], WatcherStatus]) -> None:
+        """The work got a step further, or there was nothing to do; ``watcher`` is only asked once a second."""
         self._notifier.alive()
+        now = self._clock()
+        if now < self._next_look:
+            return
+        self._next_look = now + _PACE
+        self._show(self._tally.health(watcher()))
+
+    def _show(self, health: Health) -> None:
+        if health == self._health:
+            return
+        self._health = health
+        if self._status is not None:
+            self._status.write(health.model_dump_json())
+        self._notifier.status(sentence(health))
 
     def reconfigure(self, pipeline: Pipeline) -> Reloader | None:
         """Read the settings again; a reloader in the place of the one in use, where another model is asked for."""
-        if self._configuration is None:
-            return None
         self._notifier.reloading()
         taken = self._configuration.refresh()
         reloader = apply(self._configuration.settings, taken, pipeline)
+        self._tally.listen()
         self._notifier.ready()
         return reloader
 
-    def ready(self) -> None:
-        """The watch is armed and the model is warm."""
-        self._notifier.ready()
-        self._notifier.status("watching")
-
-    def stopping(self) -> None:
+    def stopping(self, watcher: WatcherStatus) -> None:
         """No more images are taken."""
         self._notifier.stopping()
+        self._show(self._tally.health(watcher, stopped=True))
+        self._tally.deafen()
+
+
+def sentence(health: Health) -> str:
+    """One line for ``systemctl status`."""
+    missing = [inbox.path for inbox in health.inboxes if inbox.missing]
+    parts = [f"missing: {', '.join(missing)}"] if missing else []
+    parts.append("stopped" if health.stopped else f"{health.waiting + health.in_flight} waiting")
+    parts += [f"{count} {kind}" for kind, count in health.images.items()]
+    if health.images_per_second:
+        parts.append(f"{health.images_per_second:.1f} images/s")
+    return ", ".join(parts)

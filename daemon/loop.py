@@ -40,13 +40,13 @@ class WorkLoop:
         watcher: InboxWatcher,
         pipeline: Pipeline,
         reloader: Reloader,
-        attendant: Attendant | None = None,
+        attendant: Attendant,
         housekeeping: Housekeeping | None = None,
     ) -> None:
         self._watcher = watcher
         self._pipeline = pipeline
         self._reloader = reloader
-        self._attendant = attendant or Attendant()
+        self._attendant = attendant
         self._housekeeping = housekeeping
         self._stopping = threading.Event()
         self._reconfiguring = threading.Event()
@@ -104,15 +104,16 @@ class WorkLoop:
             self._answer(outcome)
         if not paths and self._housekeeping is not None:
             self._housekeeping.idle()
-        self._attendant.progress()
+        self._attendant.progress(self._watcher.status)
         return len(paths)
 
     def _outcomes(self, paths: list[Path], *, waits: Callable[[Path], bool]) -> Iterable[Outcome]:
         for outcome in self._pipeline.process(paths, waits):
             self.counts[outcome.status] += 1
             self._report(outcome)
+            self._attendant.outcome(outcome)
             yield outcome
-            self._attendant.progress()
+            self._attendant.progress(self._watcher.status)
             if self._stopping.is_set():
                 return
 
@@ -122,6 +123,7 @@ class WorkLoop:
             change = describe_change(self._pipeline.classifier, newer)
             self._pipeline.classifier = newer
             logger.info("took over checkpoint {}: {}", newer.digest[:12], change)
+            self._attendant.took_over(newer)
 
     def _answer(self, outcome: Outcome) -> None:
         path = outcome.path

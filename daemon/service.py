@@ -13,6 +13,7 @@ from loguru import logger
 from daemon.attendant import Attendant
 from daemon.config import Settings
 from daemon.filing import Filer
+from daemon.health import Tally
 from daemon.housekeeping import Housekeeping, Pruning
 from daemon.journal import Journal
 from daemon.latecomers import Latecomers
@@ -23,6 +24,7 @@ from daemon.reconfigure import Configuration
 from daemon.reload import Reloader
 from daemon.replay import replay
 from daemon.state import journal_path, lock, state_folder
+from daemon.status import WrittenFile, status_path
 from daemon.watcher import InboxWatcher
 from models import registry
 from models.classifier import Classifier
@@ -60,15 +62,20 @@ def watch(settings: Settings, *, once: bool, dry_run: bool, reread: Callable[[],
         closing.callback(pipeline.close)
         watcher = _watcher(settings, classifier)
         closing.callback(watcher.stop)
-        attendant = Attendant(notifier, Configuration(settings, reread))
+        attendant = Attendant(
+            notifier,
+            Configuration(settings, reread),
+            Tally(settings.output, classifier),
+            status=None if dry_run else WrittenFile(status_path(state, settings.output)),
+        )
         housekeeping = None if dry_run else _housekeeping(settings, journal)
         loop = WorkLoop(watcher, pipeline, reloader, attendant, housekeeping)
         _obey_signals(loop)
         watcher.start()
         _announce(settings, classifier, pipeline.threshold, dry_run=dry_run)
-        attendant.ready()
+        attendant.ready(watcher.status)
         code = _run(loop, once=once)
-        attendant.stopping()
+        attendant.stopping(watcher.status())
         return code
 
 

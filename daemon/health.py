@@ -1,0 +1,204 @@
+"""How the daemon is: gathered on the work loop's thread, shown by ``status``, by the metrics and to systemd."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from loguru import logger
+from pydantic import BaseModel, ConfigDict
+
+from daemon.filing import Status
+from daemon.pipeline import Outcome
+from daemon.report import shown
+from daemon.watcher import WatcherStatus
+from models.classifier import Classifier
+
+#: Seconds over which the speed is taken.
+_WINDOW = 60.0
+#: The oldest image's age is measured anew each time; a difference of less than these seconds is none.
+_JITTER = 2.0
+_LONGEST_ERROR = 1_000
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class InboxHealth(_Record):
+    """One inbox: ``mode`` is inotify or polling, ``missing`` why it is not there."""
+
+    path: str
+    mode: str
+    polled: str | None
+    missing: str | None
+
+
+class ErrorHealth(_Record):
+    """The last thing that was logged as an error."""
+
+    time: float
+    text: str
+
+
+class ModelHealth(_Record):
+    """The model in use."""
+
+    mode: str
+    digest: str
+    classes: int
+    starter: bool
+
+
+class Health(_Record):
+    """Everything at one moment. Times are seconds since 1970; ``images`` counts outcomes since the start."""
+
+    pid: int
+    process: int | None  # when the process began, in the kernel's ticks: tells it from a later one of the same id
+    started: float
+    stopped: bool
+    output: str
+    inboxes: list[InboxHealth]
+    waiting: int
+    in_flight: int
+    oldest: float | None
+    watched_folders: int
+    overflows: int
+    restarts: int
+    images: dict[str, int]
+    images_per_second: float
+    errors: int
+    last_error: ErrorHealth | None
+    model: ModelHealth
+    reloads: int
+
+
+def process_began(pid: int) -> int | None:
+    """When a running process began, in ticks since boot; None when there is none of that id."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # what is before is its name, which may hold anything
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+class Tally:
+    """Counts what happens, and makes a `Health` of it."""
+
+    def __init__(
+        self,
+        output: Path,
+        classifier: Classifier,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._output = output
+        self._clock = clock
+        self._wall = wall
+        self._started = wall()
+        self._images: Counter[str] = Counter()
+        self._recent: deque[tuple[float, int]] = deque()  # (when, how many images by then)
+        self._oldest: float | None = None
+        self._model = _model(classifier)
+        self._reloads = 0
+        self._errors = 0
+        self._last_error: ErrorHealth | None = None
+        self._sink: int | None = None
+
+    def listen(self) -> None:
+        """Remember errors as they are logged, by whatever thread; needed again after the log was set up anew."""
+        self.deafen()
+
+        def note(message: object) -> None:
+            self._errors += 1
+            text = shown(str(message).strip())[:_LONGEST_ERROR]
+            self._last_error = ErrorHealth(time=self._wall(), text=text)
+
+        self._sink = logger.add(note, level="ERROR", format="{message}", backtrace=False, diagnose=False)
+
+    def deafen(self) -> None:
+        """Remember no more errors."""
+        if self._sink is not None:
+            with suppress(ValueError):  # the log was set up anew, without it
+                logger.remove(self._sink)
+            self._sink = None
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Count one image."""
+        self._images[_kind(outcome)] += 1
+
+    def took_over(self, classifier: Classifier) -> None:
+        """Count a new model."""
+        self._model = _model(classifier)
+        self._reloads += 1
+
+    def health(self, watcher: WatcherStatus, *, stopped: bool = False) -> Health:
+        """How things stand now."""
+        return Health(
+            pid=os.getpid(),
+            process=process_began(os.getpid()),
+            started=self._started,
+            stopped=stopped,
+            output=shown(str(self._output)),
+            inboxes=[
+                InboxHealth(path=shown(str(each.path)), mode=each.mode, polled=each.polled, missing=each.missing)
+                for each in watcher.inboxes
+            ],
+            waiting=watcher.waiting,
+            in_flight=watcher.in_flight,
+            oldest=self._oldest_since(watcher),
+            watched_folders=watcher.watched_folders,
+            overflows=watcher.overflows,
+            restarts=watcher.restarts,
+            images=dict(self._images),
+            images_per_second=0.0 if stopped else self._speed(),
+            errors=self._errors,
+            last_error=self._last_error,
+            model=self._model,
+            reloads=self._reloads,
+        )
+
+    def _oldest_since(self, watcher: WatcherStatus) -> float | None:
+        if not watcher.waiting and not watcher.in_flight:
+            self._oldest = None
+            return None
+        since = self._wall() - watcher.oldest_seconds
+        if self._oldest is None or abs(since - self._oldest) > _JITTER:
+            self._oldest = since
+        return self._oldest
+
+    def _speed(self) -> float:
+        now, total = self._clock(), self._images.total()
+        if not self._recent or self._recent[-1][1] != total:
+            self._recent.append((now, total))
+        while len(self._recent) > 1 and self._recent[1][0] <= now - _WINDOW:
+            self._recent.popleft()
+        began, before = self._recent[0]
+        if now - began >= _WINDOW and len(self._recent) == 1:
+            return 0.0
+        return round((total - before) / max(min(now - began, _WINDOW), 1.0), 1)
+
+
+def _kind(outcome: Outcome) -> str:
+    if outcome.status is not Status.FILED:
+        return outcome.status.value
+    if outcome.reason is not None:
+        return "quarantined"
+    prediction, place = outcome.prediction, outcome.destination
+    return "unsure" if prediction and place and place.parent.name != prediction.label else "filed"
+
+
+def _model(classifier: Classifier) -> ModelHealth:
+    metadata = classifier.metadata
+    return ModelHealth(
+        mode=metadata.mode,
+        digest=classifier.digest,
+        classes=len(metadata.classes),
+        starter=bool(metadata.settings.get("starter")),
+    )

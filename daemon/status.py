@@ -1,0 +1,164 @@
+"""``python -m daemon status``: how the running daemon is, from the small file it keeps beside its journal."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from loguru import logger
+from pydantic import ValidationError
+
+from daemon import config
+from daemon.config import Settings
+from daemon.health import Health, process_began
+from daemon.options import add_settings, given
+from daemon.state import journal_path, state_folder
+from models.commandline import Parser
+from models.errors import UserError
+
+FILE_NAME = "status.json"
+EXIT_NOT_RUNNING = 3
+
+#: Where the unit's StateDirectory= is; looked into when the user's own state folder has nothing.
+SYSTEM_STATE = Path("/var/lib/imagesortd")
+
+
+def main(arguments: list[str]) -> int:
+    """Print the status; returns the exit code: 0 when the daemon runs, else 3."""
+    parser = Parser(
+        prog="python -m daemon status",
+        description="How the daemon that files into the output folder is. Exit code 3: it does not run.",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_settings(parser)
+    options = vars(parser.parse_args(arguments))
+    as_json = options.pop("json")
+    health = read(find(config.load(*given(options))))
+    running = is_running(health)
+    print(as_text(health, running, time.time()) if not as_json else _as_json(health, running))
+    return 0 if running else EXIT_NOT_RUNNING
+
+
+def _as_json(health: Health, running: bool) -> str:
+    return json.dumps({"running": running, **health.model_dump()}, indent=1, ensure_ascii=False)
+
+
+def status_path(state: Path, output: Path) -> Path:
+    """Where the daemon that files into ``output`` says how it is."""
+    return journal_path(state, output).with_name(FILE_NAME)
+
+
+def find(settings: Settings) -> Path:
+    """The status file of the daemon for these settings, or the only one there is. Raises `UserError`."""
+    states = [state_folder(settings.state_dir)]
+    if settings.state_dir is None and states != [SYSTEM_STATE]:
+        states.append(SYSTEM_STATE)
+    for state in states:
+        path = status_path(state, settings.output)
+        if path.is_file():
+            return path
+    found = [path for state in states for path in sorted(state.glob(f"*/{FILE_NAME}"))]
+    if len(found) == 1:
+        return found[0]
+    places = ", ".join(map(str, states))
+    if found:
+        outputs = ", ".join(read(path).output for path in found)
+        raise UserError(f"several daemons left word in {places}: say whose with --output, one of {outputs}")
+    raise UserError(f"no daemon left word in {places}: start one, or say where with --state-dir")
+
+
+def read(path: Path) -> Health:
+    """What the daemon wrote last. Raises `UserError`."""
+    try:
+        return Health.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): ask as its owner, or as root") from error
+    except ValidationError as error:
+        raise UserError(f"{path} is damaged: a running daemon writes it again within a second of work") from error
+
+
+def is_running(health: Health) -> bool:
+    """Whether the daemon that wrote this is still there."""
+    return not health.stopped and health.process is not None and process_began(health.pid) == health.process
+
+
+def as_text(health: Health, running: bool, now: float) -> str:
+    """The status for people."""
+    rows = [("daemon", _state(health, running, now))]
+    for inbox in health.inboxes:
+        how = f"MISSING: {inbox.missing}" if inbox.missing else inbox.mode
+        rows.append(("inbox", f"{inbox.path} ({how}{f': {inbox.polled}' if inbox.polled else ''})"))
+    model = health.model
+    which = "the starter model" if model.starter else f"checkpoint {model.digest[:12]}"
+    rows += [
+        ("output", health.output),
+        ("model", f"{model.mode}, {which}, {model.classes} classes, {health.reloads} reloads"),
+        ("queue", f"{health.waiting} waiting, {health.in_flight} in flight"),
+        ("oldest", f"waits for {_duration(now - health.oldest)}" if health.oldest is not None else "nothing waits"),
+        ("images", ", ".join(f"{count} {kind}" for kind, count in health.images.items()) or "none yet"),
+        ("speed", f"{health.images_per_second:.1f} images/s over the last minute"),
+        ("watching", f"{health.watched_folders} folders, {health.overflows} overflows, {health.restarts} restarts"),
+        ("last error", _error(health, now)),
+    ]
+    return "\n".join(f"{name:<11} {value}" for name, value in rows)
+
+
+def _state(health: Health, running: bool, now: float) -> str:
+    if running:
+        return f"running, process {health.pid}, for {_duration(now - health.started)}"
+    return "stopped" if health.stopped else f"GONE: process {health.pid} ended without a word; what follows is old"
+
+
+def _error(health: Health, now: float) -> str:
+    last = health.last_error
+    return "none" if last is None else f"{_duration(now - last.time)} ago (of {health.errors}): {last.text}"
+
+
+def _duration(seconds: float) -> str:
+    whole = max(0, int(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    return f"{whole // 60} min" if whole < 7200 else f"{whole // 3600} h"
+
+
+class WrittenFile:
+    """A file whose whole content is replaced in one step. Trouble with it is logged once and harms nothing."""
+
+    def __init__(self, path: Path, mode: int | None = None) -> None:
+        self._path = path
+        self._mode = mode
+        self._failed = False
+
+    def write(self, text: str) -> None:
+        """Replace the content; a reader sees the old one or the new one."""
+        try:
+            self._write(text)
+        except OSError as error:
+            if not self._failed:
+                logger.warning("{} cannot be written: {}", self._path, error.strerror)
+            self._failed = True
+        else:
+            self._failed = False
+
+    def _write(self, text: str) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, made = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}-")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                if self._mode is not None:
+                    os.fchmod(file.fileno(), self._mode)
+                file.write(text)
+            Path(made).replace(self._path)
+        except BaseException:
+            Path(made).unlink(missing_ok=True)
+            raise
+
+    def remove(self) -> None:
+        """Take the file away."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("{} cannot be removed: {}", self._path, error.strerror)

@@ -1,0 +1,164 @@
+"""``python -m daemon status``: the file, who reads it, and what a dead daemon leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from daemon import config, status
+from daemon.health import ErrorHealth, Health, InboxHealth, ModelHealth, process_began
+from daemon.status import WrittenFile, as_text, find, is_running, read, status_path
+from models.errors import UserError
+from tests.daemon.conftest import Publish
+from tests.pictures import KINDS, save
+from tests.processes import daemon, run, wait_for
+
+HEALTH = Health(
+    pid=os.getpid(),
+    process=process_began(os.getpid()),
+    started=1000.0,
+    stopped=False,
+    output="/sorted",
+    inboxes=[
+        InboxHealth(path="/inbox", mode="inotify", polled=None, missing=None),
+        InboxHealth(path="/net", mode="polling", polled="it lies on nfs", missing=None),
+        InboxHealth(path="/usb", mode="inotify", polled=None, missing="No such file or directory"),
+    ],
+    waiting=3,
+    in_flight=1,
+    oldest=1090.0,
+    watched_folders=7,
+    overflows=1,
+    restarts=0,
+    images={"filed": 12, "unsure": 2},
+    images_per_second=2.5,
+    errors=1,
+    last_error=ErrorHealth(time=1000.0, text="the disk is full"),
+    model=ModelHealth(mode="hybrid", digest="0123456789abcdef", classes=4, starter=False),
+    reloads=2,
+)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(status, "SYSTEM_STATE", tmp_path / "system")
+
+
+def left(state: Path, output: Path, health: Health = HEALTH) -> Path:
+    path = status_path(state, output)
+    WrittenFile(path).write(health.model_dump_json())
+    return path
+
+
+def test_people_read_everything_at_a_glance() -> None:
+    assert as_text(HEALTH, True, 1100.0).splitlines() == [
+        f"daemon      running, process {os.getpid()}, for 100 s",
+        "inbox       /inbox (inotify)",
+        "inbox       /net (polling: it lies on nfs)",
+        "inbox       /usb (MISSING: No such file or directory)",
+        "output      /sorted",
+        "model       hybrid, checkpoint 0123456789ab, 4 classes, 2 reloads",
+        "queue       3 waiting, 1 in flight",
+        "oldest      waits for 10 s",
+        "images      12 filed, 2 unsure",
+        "speed       2.5 images/s over the last minute",
+        "watching    7 folders, 1 overflows, 0 restarts",
+        "last error  100 s ago (of 1): the disk is full",
+    ]
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    assert read(left(tmp_path, tmp_path / "out")) == HEALTH
+
+
+def test_only_the_very_process_counts_as_running() -> None:
+    assert is_running(HEALTH)
+    assert not is_running(HEALTH.model_copy(update={"process": 1}))
+    assert not is_running(HEALTH.model_copy(update={"stopped": True}))
+    assert "GONE" in as_text(HEALTH, False, 1100.0)
+
+
+def test_the_daemon_is_found_by_its_output_or_by_being_the_only_one(tmp_path: Path) -> None:
+    settings = config.load({"state_dir": "state", "output": "mine"})
+    with pytest.raises(UserError, match="no daemon left word"):
+        find(settings)
+    other = left(tmp_path / "state", tmp_path / "theirs")
+    assert find(settings) == other
+    left(tmp_path / "state", tmp_path / "third")
+    with pytest.raises(UserError, match="say whose with --output, one of /sorted, /sorted"):
+        find(settings)
+    mine = left(tmp_path / "state", tmp_path / "mine")
+    assert find(settings) == mine
+
+
+def test_the_services_state_is_found_without_being_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    path = left(tmp_path / "system", tmp_path / "sorted")
+    assert find(config.load({})) == path
+
+
+def test_a_damaged_file_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    path.write_text("{")
+    with pytest.raises(UserError, match="is damaged"):
+        read(path)
+
+
+def test_a_file_that_cannot_be_written_is_complained_of_once(tmp_path: Path, logged: list[str]) -> None:
+    (tmp_path / "file").touch()
+    written = WrittenFile(tmp_path / "file" / "status.json")
+    written.write("x")
+    written.write("y")
+    assert len(logged) == 1
+    assert "status.json cannot be written" in logged[0]
+
+
+def test_a_file_is_replaced_in_one_step_and_nothing_is_left(tmp_path: Path) -> None:
+    written = WrittenFile(tmp_path / "new" / "file", 0o644)
+    written.write("a")
+    written.write("bb")
+    assert (tmp_path / "new" / "file").read_text() == "bb"
+    assert (tmp_path / "new" / "file").stat().st_mode & 0o777 == 0o644
+    assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["file"]
+    written.remove()
+    written.remove()
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def asked(folder: Path) -> dict[str, object]:
+    done = run("daemon", "status", "--json", "--state-dir", "state", cwd=folder)
+    answer = json.loads(done.stdout)
+    assert done.returncode == (0 if answer["running"] else 3)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def test_a_real_daemon_is_seen_at_work_killed_and_stopped(tmp_path: Path, publish: Publish) -> None:
+    publish(tmp_path / "checkpoints" / "run")
+    with daemon(tmp_path, "--state-dir", "state") as running:
+        save(KINDS[0], 1, tmp_path / "inbox" / "image.png")
+        running.wait_until_said("image.png ->")
+        wait_for(lambda: asked(tmp_path)["images"], "the image is counted")
+        answer = asked(tmp_path)
+        assert (answer["running"], answer["pid"]) == (True, running.process.pid)
+        assert answer["inboxes"] == [
+            {"path": str(tmp_path / "inbox"), "mode": "inotify", "polled": None, "missing": None}
+        ]
+        running.process.kill()
+        running.process.wait()
+        assert asked(tmp_path)["running"] is False
+        assert "GONE" in run("daemon", "status", "--state-dir", "state", cwd=tmp_path).stdout
+    with daemon(tmp_path, "--state-dir", "state") as running:
+        wait_for(lambda: asked(tmp_path)["running"], "the new daemon's own word")
+        assert running.terminate() == 0
+    assert run("daemon", "status", "--state-dir", "state", cwd=tmp_path).stdout.startswith("daemon      stopped")
+
+
+def test_a_dry_run_leaves_no_word(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    assert run("daemon", "--once", "--dry-run", "--state-dir", "state", cwd=tmp_path).returncode == 0
+    assert not (tmp_path / "state").exists()
