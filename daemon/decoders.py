@@ -94,6 +94,10 @@ class Decoders:
         for _ in range(count):
             self._threads.submit(self._warm)
 
+    def adopt(self, limits: Limits) -> None:
+        """Hold images to other limits from now on; what is being decoded keeps its own."""
+        self._limits = limits
+
     def submit(self, task: Task) -> Future[Decoded]:
         """Have an image decoded. What is wrong with the image is in the answer, never raised."""
         return self._threads.submit(self._decode, task)
@@ -116,7 +120,7 @@ class Decoders:
 
     def _warm(self) -> None:
         try:
-            decoder = Decoder(*self._nursery.begin(self._limits.memory))
+            decoder = self._begin()
         except SourceUnreadable as error:
             logger.warning("{}", error)
         else:
@@ -154,15 +158,25 @@ class Decoders:
                 if fit:
                     self._idle.append(decoder)
             if not fit:
-                self._nursery.end(decoder.pid)
-                decoder.channel.close()
+                self._end(decoder)
+
+    def _begin(self) -> Decoder:
+        memory = self._limits.memory
+        return Decoder(*self._nursery.begin(memory), memory)
+
+    def _end(self, decoder: Decoder) -> None:
+        self._nursery.end(decoder.pid)
+        decoder.channel.close()
 
     def _take(self) -> Decoder:
         """A decoder for one image, the one that was busy last; a new one where none is left."""
         with self._lock:
             decoder = self._idle.pop() if self._idle else None
+        if decoder is not None and decoder.memory != self._limits.memory:
+            self._end(decoder)
+            decoder = None
         if decoder is None:
-            decoder = Decoder(*self._nursery.begin(self._limits.memory))
+            decoder = self._begin()
         with self._lock:
             self._busy.add(decoder)
             if self._closed:
@@ -173,8 +187,9 @@ class Decoders:
 class Decoder:
     """The daemon's side of one decoder."""
 
-    def __init__(self, pid: int, connection: socket.socket) -> None:
+    def __init__(self, pid: int, connection: socket.socket, memory: int) -> None:
         self.pid = pid
+        self.memory = memory
         self.channel = Channel(connection)
         self._files = 0
         self._resident: float = 0

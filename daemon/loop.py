@@ -108,7 +108,7 @@ class WorkLoop:
         return len(paths)
 
     def _outcomes(self, paths: list[Path], *, waits: Callable[[Path], bool]) -> Iterable[Outcome]:
-        for outcome in self._pipeline.process(paths, waits):
+        for outcome in self._pipeline.process(paths, waits, self._meanwhile):
             self.counts[outcome.status] += 1
             self._report(outcome)
             self._attendant.outcome(outcome)
@@ -116,6 +116,11 @@ class WorkLoop:
             self._attendant.progress(self._watcher.status)
             if self._stopping.is_set():
                 return
+
+    def _meanwhile(self) -> bool:
+        """Whether to stop waiting for an image that is being decoded. The time it may take is limited: life goes on."""
+        self._attendant.progress(self._watcher.status)
+        return self._stopping.is_set()
 
     def _take_over(self) -> None:
         newer = self._reloader.poll()

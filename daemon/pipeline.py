@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -21,6 +21,9 @@ from models.images import Crop
 
 #: Where neither the user nor the checkpoint names a threshold: the class outweighs all the others together.
 DEFAULT_THRESHOLD = 0.5
+
+#: Seconds to wait for a decoder before asking whether to go on.
+_PATIENCE = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +82,7 @@ class Pipeline:
         """Decide by another policy, from the next call of `process` on."""
         self._ahead += policy.batch_size - self._policy.batch_size
         self._policy = policy
+        self.decoders.adopt(policy.limits)
 
     @property
     def threshold(self) -> float:
@@ -87,14 +91,20 @@ class Pipeline:
         chosen = self._policy.threshold if self._policy.threshold is not None else shipped
         return DEFAULT_THRESHOLD if chosen is None else chosen
 
-    def process(self, paths: Iterable[Path], waits: Callable[[Path], bool] = lambda _: False) -> Iterator[Outcome]:
+    def process(
+        self,
+        paths: Iterable[Path],
+        waits: Callable[[Path], bool] = lambda _: False,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Outcome]:
         """File the images, and yield what became of each, batch by batch.
 
         ``waits`` is asked about an image that ends too early: True means that it is still being written, and then
-        there is no outcome. A caller that stops iterating leaves the images after that batch untouched.
+        there is no outcome. A caller that stops iterating leaves the images after that batch untouched. ``stopping`` is
+        asked every second while decoders take their time: with True, only what is decoded already is filed.
         """
         batch: list[Decoded] = []
-        for decoded in self._decode_ahead(paths):
+        for decoded in self._decode_ahead(paths, stopping):
             match decoded:
                 case Path() as path:
                     yield Outcome(path=path, status=Status.ALREADY)
@@ -111,7 +121,7 @@ class Pipeline:
         if batch:
             yield from self._file(batch)
 
-    def _decode_ahead(self, paths: Iterable[Path]) -> Iterator[Decoded | Path]:
+    def _decode_ahead(self, paths: Iterable[Path], stopping: Callable[[], bool]) -> Iterator[Decoded | Path]:
         """The images decoded, in order, a few ahead of what is asked for; a path alone was filed before."""
         transforms = self.classifier.transforms
         pending: deque[Future[Decoded]] = deque()
@@ -128,9 +138,11 @@ class Pipeline:
                 )
                 pending.append(self.decoders.submit(task))
                 if len(pending) > self._ahead:
-                    yield pending.popleft().result()
+                    yield _wait(pending.popleft(), stopping)
             while pending:
-                yield pending.popleft().result()
+                yield _wait(pending.popleft(), stopping)
+        except CancelledError:
+            return
         finally:
             for future in pending:
                 future.cancel()
@@ -171,6 +183,16 @@ class Pipeline:
             confidence=prediction.confidence,
             model_digest=self.classifier.digest,
         )
+
+
+def _wait(future: Future[Decoded], stopping: Callable[[], bool]) -> Decoded:
+    """The image, when it is decoded; raises CancelledError where it is to be given up."""
+    while True:
+        try:
+            return future.result(_PATIENCE)
+        except TimeoutError:
+            if stopping():
+                raise CancelledError from None
 
 
 def _outcome(decoded: Decoded, prediction: Prediction | None, result: Filed) -> Outcome:

@@ -13,12 +13,13 @@ from daemon.reload import Reloader
 from models.errors import UserError
 from models.weights import WeightsStore
 
-_DECIDING = ("threshold", "others_dir", "quarantine_dir", "batch_size", "max_megapixels", "max_file_mb")
+_LIMITS = ("max_megapixels", "max_file_mb", "decode_memory_mb", "decode_seconds")
+_DECIDING = ("threshold", "others_dir", "quarantine_dir", "batch_size", *_LIMITS)
 _LOGGING = ("log_level", "log_json")
 _MODEL = ("checkpoint", "precision")
 
 #: What a running daemon takes over; every other setting needs a restart.
-TAKEN_OVER = frozenset({*_DECIDING, *_LOGGING, *_MODEL})
+TAKEN_OVER = frozenset({*_DECIDING, *_LOGGING, *_MODEL, "metrics_file"})
 
 
 class Configuration:

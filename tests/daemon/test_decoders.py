@@ -286,6 +286,16 @@ def test_an_old_or_fat_decoder_makes_room(
     assert len(set(pids)) == 3
 
 
+def test_other_limits_hold_from_the_next_image_on(make: Make, slow: Path, picture: Path) -> None:
+    decoders = make(2)
+    before = decoders.pids()
+    decoders.adopt(Limits(memory=200 << 20, seconds=30))
+    assert [reason(decoders.submit(task(slow)).result()) for _ in range(2)] == ["too-large"] * 2
+    decoders.adopt(LIMITS)
+    assert decoders.submit(task(slow)).result().crops is not None
+    assert before[0] == decoders.pids()[0]
+
+
 def test_closing_ends_everything_at_once(make: Make, slow: Path) -> None:
     decoders = make(2)
     pids = decoders.pids()
@@ -360,7 +370,7 @@ def test_nonsense_of_a_decoder_is_not_believed(answers: list[dict[str, Any]], is
     with ours:
         speaker = threading.Thread(target=talk)
         speaker.start()
-        decoder = Decoder(0, ours)
+        decoder = Decoder(0, ours, 0)
         with pytest.raises(DecoderLost) as lost:
             decoder.decode(task(picture), 30)
         speaker.join()

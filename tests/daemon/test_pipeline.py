@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from models.classifier import Classifier, open_classifier
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.pictures import KINDS, files_below, save
+from tests.processes import wait_for
 
 POLICY = Policy(
     threshold=0.0, others_dir="others", quarantine_dir="quarantine", batch_size=4, max_pixels=10**7, max_bytes=1 << 20
@@ -148,6 +151,31 @@ def test_stopping_between_batches_leaves_the_rest_in_the_inbox(pipeline: Pipelin
     stream.close()  # type: ignore[attr-defined]
     assert sorted(inbox.iterdir()) == paths[POLICY.batch_size :]
     assert [outcome.path for outcome in first] == paths[: POLICY.batch_size]
+
+
+def test_an_image_that_takes_long_is_waited_for_or_given_up(
+    pipeline: Pipeline, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.pipeline._PATIENCE", 0.05)
+    wait_for(lambda: len(pipeline.decoders.pids()) == 3, "the decoders started")
+    decoders = pipeline.decoders.pids()[1:]
+    path = save("fog", 1, inbox / "a.png")
+    for pid in decoders:
+        os.kill(pid, signal.SIGSTOP)
+    assert list(pipeline.process([path], stopping=lambda: True)) == []
+    assert path.is_file()
+    asked = 0
+
+    def stopping() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 3:
+            for pid in decoders:
+                os.kill(pid, signal.SIGCONT)
+        return False
+
+    assert [outcome.status for outcome in pipeline.process([path], stopping=stopping)] == [Status.FILED]
+    assert asked >= 3
 
 
 def test_what_was_copied_before_is_not_decoded_again(
