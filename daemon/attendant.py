@@ -6,7 +6,9 @@ import math
 import time
 from collections.abc import Callable
 
+from daemon.config import Settings
 from daemon.health import Health, Tally
+from daemon.metrics import render
 from daemon.notify import Notifier
 from daemon.pipeline import Outcome, Pipeline
 from daemon.reconfigure import Configuration, apply
@@ -15,14 +17,15 @@ from daemon.status import WrittenFile
 from daemon.watcher import WatcherStatus
 from models.classifier import Classifier
 
-#: Seconds between two looks at how things stand.
-_PACE = 1.0
+#: Seconds between two looks at how things stand, and the longest between two writings of the metrics.
+_PACE, _METRICS_AGE = 1.0, 60.0
 
 
 class Attendant:
     """Everything is called on the work loop's own thread, so that a sign of life means that images get on.
 
-    ``status`` is the file that ``python -m daemon status`` reads, written when something has changed.
+    ``status`` is the file that ``python -m daemon status`` reads, ``metrics`` the one for Prometheus. Both are written
+    when something has changed; the metrics also once a minute, since they carry the time of the last progress.
     """
 
     def __init__(
@@ -32,15 +35,19 @@ class Attendant:
         tally: Tally,
         *,
         status: WrittenFile | None = None,
+        metrics: WrittenFile | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._notifier = notifier
         self._configuration = configuration
         self._tally = tally
         self._status = status
+        self._metrics = metrics
+        self._metrics_until = -math.inf
         self._clock = clock
         self._next_look = -math.inf
         self._health: Health | None = None
+        self._looked = 0.0
 
     @property
     def tick(self) -> float:
@@ -68,21 +75,34 @@ class Attendant:
         if now < self._next_look:
             return
         self._next_look = now + _PACE
+        self._looked = time.time()
         self._show(self._tally.health(watcher()))
 
+    def metrics(self) -> str:
+        """The metrics as they were at the last progress. Safe in another thread."""
+        return "" if self._health is None else render(self._health, self._looked)
+
     def _show(self, health: Health) -> None:
-        if health == self._health:
-            return
+        changed = health != self._health
         self._health = health
-        if self._status is not None:
-            self._status.write(health.model_dump_json())
-        self._notifier.status(sentence(health))
+        if self._metrics is not None and (changed or self._clock() >= self._metrics_until):
+            self._metrics_until = self._clock() + _METRICS_AGE
+            self._metrics.write(self.metrics())
+        if changed:
+            if self._status is not None:
+                self._status.write(health.model_dump_json())
+            self._notifier.status(sentence(health))
 
     def reconfigure(self, pipeline: Pipeline) -> Reloader | None:
         """Read the settings again; a reloader in the place of the one in use, where another model is asked for."""
         self._notifier.reloading()
         taken = self._configuration.refresh()
         reloader = apply(self._configuration.settings, taken, pipeline)
+        if "metrics_file" in taken:
+            if self._metrics is not None:
+                self._metrics.remove()
+            self._metrics = metrics_file(self._configuration.settings)
+            self._metrics_until = -math.inf
         self._tally.listen()
         self._notifier.ready()
         return reloader
@@ -91,6 +111,8 @@ class Attendant:
         """No more images are taken."""
         self._notifier.stopping()
         self._show(self._tally.health(watcher, stopped=True))
+        if self._metrics is not None:
+            self._metrics.remove()  # a daemon that is no more has no numbers
         self._tally.deafen()
 
 
@@ -103,3 +125,9 @@ def sentence(health: Health) -> str:
     if health.images_per_second:
         parts.append(f"{health.images_per_second:.1f} images/s")
     return ", ".join(parts)
+
+
+def metrics_file(settings: Settings) -> WrittenFile | None:
+    """The file for the metrics, which another user's node_exporter may read; None where none is asked for."""
+    path = settings.metrics_file
+    return None if path is None else WrittenFile(path.expanduser().absolute(), 0o644)

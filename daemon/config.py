@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from daemon.addresses import check_address
 from daemon.marker import marked_folder
 from models.checkpoint import check_class_name
 from models.engines import Device
@@ -50,6 +51,8 @@ class Settings(BaseSettings):
     cache_dir: Path | None = None
     state_dir: Path | None = None
     journal_days: int = Field(default=400, ge=0, le=36500)
+    metrics_file: Path | None = None
+    metrics_listen: str = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_json: bool = False
 
@@ -70,10 +73,15 @@ class Settings(BaseSettings):
             return list(dict.fromkeys(path.expanduser().absolute() for path in value))
         return value.expanduser().absolute()
 
-    @field_validator("cache_dir", "state_dir", mode="before")
+    @field_validator("cache_dir", "state_dir", "metrics_file", mode="before")
     @classmethod
     def _empty_is_usual(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _local(cls, address: str) -> str:
+        return check_address(address)
 
     @field_validator("others_dir", "quarantine_dir")
     @classmethod

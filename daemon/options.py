@@ -37,6 +37,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add("--cache-dir", metavar="DIR", help="for weights and graphs (~/.cache/imagesortd)")
     add("--journal-days", metavar="N", help="what was filed longer ago is forgotten; 0 keeps it all (400)")
     add("--state-dir", metavar="DIR", help="for the journal (~/.local/state/imagesortd)")
+    add("--metrics-file", metavar="FILE", help="Prometheus metrics for node_exporter's textfile collector")
+    add("--metrics-listen", metavar="ADDRESS", help="127.0.0.1:PORT or a UNIX socket's path, for Prometheus to ask")
     add("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR")
     add("--log-json", action=argparse.BooleanOptionalAction, help="one JSON object per line")
     add("--config", type=Path, metavar="FILE", help="settings file (./config.toml where there is one)")

@@ -7,10 +7,11 @@ import signal
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from daemon.attendant import Attendant
+from daemon.attendant import Attendant, metrics_file
 from daemon.config import Settings
 from daemon.filing import Filer
 from daemon.health import Tally
@@ -31,6 +32,9 @@ from models.classifier import Classifier
 from models.errors import UserError
 from models.runtime import cores
 from models.weights import WeightsStore
+
+if TYPE_CHECKING:
+    from daemon.listener import MetricsListener
 
 EXIT_LEFT_BEHIND = 3
 
@@ -67,7 +71,10 @@ def watch(settings: Settings, *, once: bool, dry_run: bool, reread: Callable[[],
             Configuration(settings, reread),
             Tally(settings.output, classifier),
             status=None if dry_run else WrittenFile(status_path(state, settings.output)),
+            metrics=None if dry_run else metrics_file(settings),
         )
+        if settings.metrics_listen and not dry_run:
+            closing.callback(_listen(settings.metrics_listen, attendant).close)
         housekeeping = None if dry_run else _housekeeping(settings, journal)
         loop = WorkLoop(watcher, pipeline, reloader, attendant, housekeeping)
         _obey_signals(loop)
@@ -102,6 +109,12 @@ def _has_terminal() -> bool:
     except OSError:
         return False
     return True
+
+
+def _listen(address: str, attendant: Attendant) -> MetricsListener:
+    from daemon.listener import MetricsListener  # http.server is slow to import, and seldom wanted
+
+    return MetricsListener(address, attendant.metrics)
 
 
 def _journal(path: Path, *, dry_run: bool) -> Journal:

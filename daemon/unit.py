@@ -148,6 +148,10 @@ def writable(settings: Settings) -> list[Path]:
     """The folders the daemon writes to, beside its own for state and cache."""
     folders = [*settings.watch, settings.output]
     folders += [folder.expanduser().absolute() for folder in (settings.state_dir, settings.cache_dir) if folder]
+    if settings.metrics_file is not None:
+        folders.append(settings.metrics_file.expanduser().absolute().parent)
+    if settings.metrics_listen.startswith("/"):
+        folders.append(Path(settings.metrics_listen).parent)
     return list(dict.fromkeys(folders))
 
 
@@ -212,7 +216,11 @@ def _hardening(settings: Settings, readable: Sequence[Path], run_as: str) -> lis
     ]
     lines += _ANYWHERE.splitlines() + _AS_ROOT_ONLY.splitlines()
     lines += (_GPU_ONLY if settings.device == "cuda" else _CPU_ONLY).splitlines()
-    lines += ["PrivateNetwork=yes", "IPAddressDeny=any", "RestrictAddressFamilies=AF_UNIX"]
+    if settings.metrics_listen and not settings.metrics_listen.startswith("/"):
+        lines += ["IPAddressDeny=any", "IPAddressAllow=localhost"]
+        lines += ["RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"]
+    else:
+        lines += ["PrivateNetwork=yes", "IPAddressDeny=any", "RestrictAddressFamilies=AF_UNIX"]
     if outside := [path for path in writes if not _is_below(path, _HIDDEN)]:
         lines.append(f"ReadWritePaths={_words(outside)}")
     inside = [path for path in writes if _is_below(path, _HIDDEN)]

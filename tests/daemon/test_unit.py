@@ -54,8 +54,9 @@ def exposure(path: Path) -> float:
         (["--watch", "/srv/in one", "--watch", "/srv/two%", "--output", "/srv/$out"], 0.5),
         (["--watch", "/home/me/inbox", "--output", "/root/sorted", "--checkpoint", "/tmp/checkpoints"], 0.5),
         (["--device", "cuda"], 0.8),
+        (["--metrics-listen", "127.0.0.1:9469"], 1.5),
     ],
-    ids=["plain", "odd names", "at home", "gpu"],
+    ids=["plain", "odd names", "at home", "gpu", "metrics"],
 )
 def test_systemd_accepts_the_unit_and_finds_it_safe(
     options: list[str], most: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -111,6 +112,15 @@ def test_what_the_daemon_writes_to_is_open_to_it_and_nothing_else(
     assert values(text, "BindPaths") == ["/home/me/in"]
     assert "/home/me/checkpoints" in values(text, "BindReadOnlyPaths")
     assert values(text, "ProtectHome") == ["tmpfs"]
+
+
+def test_metrics_get_what_they_need(capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, "--watch", "/in", "--output", "/out", "--metrics-file", "/var/lib/prom/x.prom")
+    assert values(text, "ReadWritePaths") == ["/in /out /var/lib/prom"]
+    assert values(text, "PrivateNetwork") == ["yes"]
+    text = printed(capsys, "--metrics-listen", "127.0.0.1:9469")
+    assert values(text, "PrivateNetwork") == []
+    assert (values(text, "IPAddressDeny"), values(text, "IPAddressAllow")) == (["any"], ["localhost"])
 
 
 def test_the_hardening_leaves_a_gpu_within_reach(capsys: pytest.CaptureFixture[str]) -> None:
