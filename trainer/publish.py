@@ -123,6 +123,7 @@ def as_rows(listed: list[Listed]) -> list[dict[str, object]]:
                 "accuracy": metadata.metrics.get("accuracy"),
                 "fine_tuned": bool(each.checkpoint.backbones),
                 "created": metadata.created,
+                "megabytes": round((each.run / checkpoints.FILE_NAME).stat().st_size / 1e6, 2),
             }
         rows.append(row)
     return rows
@@ -141,7 +142,8 @@ def print_rows(rows: list[dict[str, object]]) -> None:
             continue
         accuracy = "unknown" if row["accuracy"] is None else f"{row['accuracy']:.3f}"
         tuned = ", fine-tuned" if row["fine_tuned"] else ""
+        when = str(row["created"])[:16].replace("T", " ")
         print(
-            f"{mark} {row['run']:{width}}  {row['classes']} classes, {row['images']} images, "
-            f"held-out accuracy {accuracy}{tuned}"
+            f"{mark} {row['run']:{width}}  {row['mode']}{tuned}, {row['classes']} classes, {row['images']} images, "
+            f"held-out accuracy {accuracy}, {row['megabytes']} MB, {when} UTC"
         )
