@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import logging
@@ -11,13 +12,15 @@ import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import import_module
 from io import BytesIO
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import BinaryIO, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
@@ -169,7 +172,21 @@ def _open(data: bytes, kind: str, max_pixels: int) -> ImageFile:
         # Pillow refuses images of more than twice this, some before we can. Never lowered: it is everybody's.
         if Image.MAX_IMAGE_PIXELS is not None:
             Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, (max_pixels + 1) // 2)
+    if kind == "TIFF":
+        _quieten_libtiff()
     return cast(ImageFile, plugin(BytesIO(data)))
+
+
+@cache
+def _quieten_libtiff() -> None:
+    """Keep libtiff from writing to standard error about bad files: what matters of it is said in an ImageError."""
+    folder = Path(PIL.__file__).parent.with_name("pillow.libs")  # where Pillow's wheels keep their libraries
+    for path in folder.glob("libtiff*"):
+        library = ctypes.CDLL(str(path))
+        for name in ("TIFFSetWarningHandler", "TIFFSetErrorHandler"):
+            handler = getattr(library, name)
+            handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            handler(None)
 
 
 def _orientation(image: Image.Image) -> int:

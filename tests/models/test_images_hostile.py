@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import warnings
 import zlib
@@ -366,3 +367,10 @@ def test_fuzzed_files_decode_or_say_why(name: str, shared_data: Path) -> None:
     assert outcomes["decoded"] >= (250 if name == "nasty_gofuzz" else 15)
     assert outcomes["truncated"] > 0
     assert outcomes["corrupt"] > 0
+
+
+def test_libtiff_does_not_write_to_standard_error(shared_data: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for path in sorted((shared_data / "nasty_gofuzz" / "tiff").iterdir()):
+        with path.open("rb") as file, contextlib.suppress(ImageError):
+            decode(file, [transform(64, 64)])
+    assert capfd.readouterr().err == ""
