@@ -42,6 +42,12 @@ def save(kind: str, seed: int, path: Path) -> Path:
     return path
 
 
+def save_slow(path: Path) -> Path:
+    """A small PNG that takes about a second, and 196 MB, to decode."""
+    Image.new("L", (14000, 14000)).save(path, compress_level=1)
+    return path
+
+
 def class_folders(root: Path, classes: dict[str, str], count: int, *, start: int = 0) -> Path:
     """A data set: for each class name, ``count`` pictures of its kind."""
     for name, kind in classes.items():

@@ -30,6 +30,34 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process still runs; one that only waits to be reaped does not."""
+    return (fields := _fields(pid)) is not None and fields[0] != "Z"
+
+
+def ticks(pid: int) -> int:
+    """The processor time a process has used, in 1/100 s."""
+    return sum(map(int, fields[11:13])) if (fields := _fields(pid)) is not None else 0
+
+
+#: Ticks after which a decoder, which sleeps otherwise, is at work on a large image.
+AT_WORK = 8
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    found = [(int(entry.name), _fields(int(entry.name))) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [child for child, fields in found if fields is not None and int(fields[1]) == pid and fields[0] != "Z"]
+
+
+def _fields(pid: int) -> list[str] | None:
+    """What the kernel tells of a process, from its state on; None where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
 class Daemon:
     """A running daemon; ``log()`` is what it has said so far."""
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from daemon import decoders as module
 from daemon.decoders import Decoded, Decoder, DecoderLost, Decoders, Limits, Task
@@ -25,8 +24,8 @@ from daemon.frames import Channel
 from daemon.source import Identity, NotAFile, SourceChanged, SourceGone, SourceUnreadable
 from models.errors import ImageError
 from models.images import Transform, decode
-from tests.pictures import save
-from tests.processes import environment, wait_for
+from tests.pictures import save, save_slow
+from tests.processes import AT_WORK, environment, is_alive, ticks, wait_for
 
 TRANSFORMS = [
     Transform(resize=64, crop=56, interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
@@ -70,30 +69,12 @@ def picture(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small file that takes a while, and 196 MB, to decode."""
-    path = tmp_path_factory.mktemp("slow") / "slow.png"
-    Image.new("L", (14000, 14000)).save(path, compress_level=1)
-    return path
-
-
-def is_alive(pid: int) -> bool:
-    """Whether the process still runs; one that only waits to be reaped does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def ticks(pid: int) -> int:
-    """The processor time a process has used, in 1/100 s."""
-    try:
-        return sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
-    except OSError:
-        return 0
+    return save_slow(tmp_path_factory.mktemp("slow") / "slow.png")
 
 
 def wait_until_at_work(pid: int) -> None:
     """Return in the middle of the slow picture: reading it takes no measurable time."""
-    wait_for(lambda: ticks(pid) >= 8, "the decoder works")
+    wait_for(lambda: ticks(pid) >= AT_WORK, "the decoder works")
 
 
 def test_the_crops_are_those_of_decoding_here(make: Make, tmp_path: Path) -> None:
@@ -199,7 +180,7 @@ def test_a_decoder_that_hangs_costs_one_file(make: Make, slow: Path, picture: Pa
     decoders = make(2, Limits(memory=1 << 30, seconds=1))
     before = set(decoders.pids())
     hanging = decoders.submit(task(slow))
-    wait_for(lambda: any(ticks(pid) >= 8 for pid in decoders.pids()[1:]), "a decoder works")
+    wait_for(lambda: any(ticks(pid) >= AT_WORK for pid in decoders.pids()[1:]), "a decoder works")
     stopped = max(decoders.pids()[1:], key=ticks)
     os.kill(stopped, signal.SIGSTOP)
     neighbours = [decoders.submit(task(picture)) for _ in range(8)]
@@ -239,7 +220,9 @@ def test_a_file_that_kills_two_decoders_is_a_crasher(make: Make, slow: Path, pic
     future = decoders.submit(task(slow))
     killed: set[int] = set()
     while len(killed) < 2:
-        wait_for(lambda: any(ticks(pid) >= 8 for pid in decoders.pids()[1:] if pid not in killed), "a decoder works")
+        wait_for(
+            lambda: any(ticks(pid) >= AT_WORK for pid in decoders.pids()[1:] if pid not in killed), "a decoder works"
+        )
         pid = max(set(decoders.pids()[1:]) - killed, key=ticks)
         os.kill(pid, signal.SIGSEGV)
         killed.add(pid)
@@ -300,7 +283,7 @@ def test_closing_ends_everything_at_once(make: Make, slow: Path) -> None:
     decoders = make(2)
     pids = decoders.pids()
     futures = [decoders.submit(task(slow)) for _ in range(6)]
-    wait_for(lambda: any(ticks(pid) >= 8 for pid in pids[1:]), "a decoder works")
+    wait_for(lambda: any(ticks(pid) >= AT_WORK for pid in pids[1:]), "a decoder works")
     decoders.close()
     for future in futures:
         with pytest.raises((DecoderLost, CancelledError)):
@@ -329,7 +312,7 @@ def test_they_end_with_the_daemon(slow: Path, tmp_path: Path) -> None:
         assert process.stdout is not None
         pids = [int(pid) for pid in process.stdout.readline().split()]
         assert len(pids) == 3
-        wait_for(lambda: any(ticks(pid) >= 8 for pid in pids[1:]), "a decoder works")
+        wait_for(lambda: any(ticks(pid) >= AT_WORK for pid in pids[1:]), "a decoder works")
         process.kill()
     wait_for(lambda: not any(map(is_alive, pids)), "the processes end")
     assert list(scratch.iterdir()) == []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from daemon.pipeline import Pipeline, Policy
 from models.classifier import open_classifier
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
-from tests.pictures import KINDS, save
+from tests.pictures import KINDS, save, save_slow
+from tests.processes import AT_WORK, Daemon, children, daemon, is_alive, run, ticks, wait_for
 
 LIMITS = Limits(memory=700 << 20, seconds=30)
 POLICY = Policy(
@@ -82,6 +85,70 @@ def test_every_file_of_a_corpus_is_in_one_place_with_a_reason(
     assert {json.loads(note.read_text())["reason"] == note.parent.name for note in notes} == {True}
     assert max(most) < LIMITS.memory
     assert grown < ROOM
+
+
+@pytest.fixture
+def at_home(publish: Publish, tmp_path: Path) -> Path:
+    """A folder to start a daemon in, with a checkpoint, an inbox, and a picture that takes a while to decode."""
+    publish(tmp_path / "checkpoints" / "run")
+    (tmp_path / "inbox").mkdir()
+    save_slow(tmp_path / "slow.png")
+    return tmp_path
+
+
+def stop_a_decoder_at_work(running: Daemon, folder: Path) -> int:
+    """Have the slow picture decoded, and stop that decoder in the middle of it; its process number."""
+    (nursery,) = children(running.process.pid)
+    wait_for(lambda: children(nursery), "the decoders started")
+    (folder / "slow.png").rename(folder / "inbox" / "slow.png")
+    wait_for(lambda: any(ticks(pid) >= AT_WORK for pid in children(nursery)), "a decoder works")
+    pid = max(children(nursery), key=ticks)
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+def processes(running: Daemon) -> list[int]:
+    """The daemon and all that it has started."""
+    (nursery,) = children(running.process.pid)
+    return [running.process.pid, nursery, *children(nursery)]
+
+
+def test_an_image_that_hangs_is_quarantined_and_its_neighbours_are_filed(at_home: Path) -> None:
+    with daemon(at_home, "--decode-seconds", "2", "--threshold", "0") as running:
+        stopped = stop_a_decoder_at_work(running, at_home)
+        for kind in KINDS:
+            save(kind, 1, at_home / f"{kind}.png").rename(at_home / "inbox" / f"{kind}.png")
+        note = at_home / "sorted" / "quarantine" / "timeout" / "slow.png.json"
+        wait_for(lambda: note.exists() and not list((at_home / "inbox").iterdir()), "everything is filed")
+        assert not is_alive(stopped)
+        assert running.terminate() == 0
+    assert {kind: (at_home / "sorted" / kind / f"{kind}.png").is_file() for kind in KINDS} == dict.fromkeys(KINDS, True)
+    assert json.loads(note.read_text())["detail"] == "Decoding took longer than 2 seconds."
+
+
+def test_stopping_does_not_wait_for_an_image_that_hangs(at_home: Path) -> None:
+    with daemon(at_home, "--decode-seconds", "3600", "--threshold", "0") as running:
+        stop_a_decoder_at_work(running, at_home)
+        everybody = processes(running)
+        assert running.terminate() == 0
+    wait_for(lambda: not any(map(is_alive, everybody)), "all processes end")
+    assert (at_home / "inbox" / "slow.png").is_file()
+    assert "Traceback" not in running.log()
+
+
+def test_a_daemon_that_is_killed_leaves_no_process_and_no_file(at_home: Path) -> None:
+    with daemon(at_home, "--threshold", "0") as running:
+        stop_a_decoder_at_work(running, at_home)
+        everybody = processes(running)
+        running.process.kill()
+        running.process.wait()
+    wait_for(lambda: not any(map(is_alive, everybody)), "all processes end")
+    assert [path.name for path in (at_home / "inbox").iterdir()] == ["slow.png"]
+    assert not (at_home / "sorted").exists() or list((at_home / "sorted").iterdir()) == []
+    done = run("daemon", "--once", "--threshold", "0", cwd=at_home)
+    assert done.returncode == 0, done.stderr
+    assert list((at_home / "inbox").iterdir()) == []
+    assert len(list((at_home / "sorted").rglob("slow.png"))) == 1
 
 
 def memory(pid: str, key: str) -> int:
