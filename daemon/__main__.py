@@ -22,6 +22,7 @@ _COMMANDS = {
     "retry": ("back", "retry_main"),
     "unit": ("unit", "main"),
     "status": ("status", "main"),
+    "doctor": ("doctor", "main"),
 }
 
 _EPILOG = """
@@ -32,6 +33,7 @@ commands:
   python -m daemon undo --help       move images back to where they came from
   python -m daemon retry --help      bring quarantined images back, to be looked at again
   python -m daemon status --help     how the running daemon is
+  python -m daemon doctor --help     is everything there that the daemon needs?
   python -m daemon unit --help       print or install a unit for systemd
 
 Every option but --config, --once and --dry-run may stand in config.toml or in the environment

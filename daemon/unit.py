@@ -20,7 +20,8 @@ from models.runtime import cores
 
 NAME = "imagesortd.service"
 
-_SYSTEM_FOLDER = Path("/etc/systemd/system")
+#: Where the units of the machine lie.
+SYSTEM_FOLDER = Path("/etc/systemd/system")
 #: What ProtectHome= and PrivateTmp= hide. Only what is bound there again is to be seen.
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 _HIDDEN = (*_HOMES, Path("/tmp"), Path("/var/tmp"))
@@ -91,7 +92,7 @@ def main(arguments: list[str]) -> int:
         print(text, end="")
         _print_preparations(settings, None if user else run_as)
         return 0
-    path = write(text, user_folder() if user else _SYSTEM_FOLDER)
+    path = write(text, user_folder() if user else SYSTEM_FOLDER)
     systemctl = "systemctl --user" if user else "systemctl"
     print(f"{path} is written. Next:\n{systemctl} daemon-reload\n{systemctl} enable --now {NAME}")
     _print_preparations(settings, None if user else run_as)

@@ -1,0 +1,182 @@
+"""``python -m daemon doctor``: look at everything the daemon stands on, and say what to do about what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import PIL
+from PIL import features
+
+from daemon import config, unit
+from daemon.config import Settings
+from daemon.logs import start_logging
+from daemon.options import add_settings, given
+from daemon.probes import Finding, event_findings, fine, folder_findings, limit_findings, note, wrong
+from daemon.reload import Reloader
+from daemon.report import shown
+from daemon.state import state_folder
+from models import registry
+from models.commandline import Parser
+from models.errors import UserError
+from models.weights import WeightsStore
+
+EXIT_WRONG = 3
+
+#: What systemd may say of the unit at most; a GPU, or a port for the metrics, costs a little.
+_EXPOSURE, _EXPOSURE_OPEN = 0.5, 1.5
+_ANALYZE_SECONDS = 60.0
+_OLDEST_PILLOW = 13
+
+
+def main(arguments: list[str]) -> int:
+    """Print the findings; returns the exit code: 0 when nothing is wrong, else 3."""
+    parser = Parser(
+        prog="python -m daemon doctor",
+        description="Look at the folders, limits, weights, checkpoint, decoders and unit. Run it as the daemon's user. "
+        "Exit code 3: something is wrong.",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_settings(parser)
+    options = vars(parser.parse_args(arguments))
+    as_json = options.pop("json")
+    flags, file = given(options)
+    settings = config.load(flags, file)
+    config.check_folders(settings)
+    start_logging("WARNING", as_json=False)
+    findings = []
+    for finding in examine(settings, flags, config.used_file(file)):
+        findings.append(finding)
+        if not as_json:
+            print(as_text(finding), flush=True)
+    count = sum(finding.state == "wrong" for finding in findings)
+    if as_json:
+        print(json.dumps({"wrong": count, "findings": [asdict(each) for each in findings]}, indent=1))
+    else:
+        print(f"{count} to be put right" if count else "nothing is wrong")
+    return EXIT_WRONG if count else 0
+
+
+def as_text(finding: Finding) -> str:
+    """One finding for people; the advice stands on a line of its own."""
+    sign = {"fine": "ok   ", "note": "note ", "wrong": "WRONG"}[finding.state]
+    text = f"{sign} {finding.subject}: {shown(finding.text)}"
+    return text if finding.advice is None else f"{text}\n      -> {shown(finding.advice)}"
+
+
+def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
+    """Everything that can be found out about a daemon with these settings."""
+    for inbox in settings.watch:
+        yield from folder_findings("inbox", inbox, links=settings.action == "link")
+        if inbox.is_dir():
+            yield from event_findings(inbox, poll=settings.poll)
+            yield from _same_file_system(inbox, settings)
+    yield from limit_findings(settings.watch, recursive=settings.recursive)
+    yield from folder_findings("output", settings.output)
+    yield from _own_folder("state", state_folder(settings.state_dir))
+    yield from _own_folder("cache", WeightsStore(settings.cache_dir).root)
+    yield from model_findings(settings)
+    yield from decoder_findings()
+    yield from unit_findings(settings, flags, file)
+
+
+def _same_file_system(inbox: Path, settings: Settings) -> Iterator[Finding]:
+    if settings.output.is_dir() and inbox.stat().st_dev != settings.output.stat().st_dev:
+        text = f"{inbox} and {settings.output} are on two file systems: each image is copied, flushed, and then removed"
+        yield note("inbox", text, "on one file system it would be a rename")
+
+
+def _own_folder(subject: str, folder: Path) -> Iterator[Finding]:
+    place = folder
+    while not place.exists():
+        place = place.parent
+    if os.access(place, os.W_OK | os.X_OK):
+        yield fine(subject, f"{folder} can be {'written' if place == folder else 'made'}")
+    else:
+        yield wrong(subject, f"{folder} cannot be written as this user", f"give a folder with --{subject}-dir")
+
+
+def model_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether the checkpoint and the weights it needs are here, and compute what they did when it was made."""
+    try:
+        registry.allow(settings.plugins)
+        classifier = Reloader.of(settings, WeightsStore(settings.cache_dir)).first()
+    except UserError as error:
+        yield wrong("checkpoint", str(error), "put that right, or publish another: python -m trainer list")
+        return
+    metadata = classifier.metadata
+    parts = ", ".join(part.name for part in metadata.parts)
+    if metadata.settings.get("starter"):
+        advice = "python -m trainer fit --data-dir DIR learns folders of your own"
+        yield note("checkpoint", f"nothing is published in {settings.checkpoint}: the starter model serves", advice)
+    else:
+        yield fine("checkpoint", f"{classifier.digest[:12]}, {len(metadata.classes)} classes, is whole and proved")
+    yield fine("weights", f"those of {parts} are here")
+
+
+def decoder_findings() -> Iterator[Finding]:
+    """Whether every format can be read, by a Pillow without known holes."""
+    if int(PIL.__version__.split(".")[0]) < _OLDEST_PILLOW:
+        advice = f"pip install 'pillow>={_OLDEST_PILLOW}'"
+        yield wrong("decoders", f"Pillow {PIL.__version__} can be broken into by a JPEG file", advice)
+    missing = [kind for kind, name in _DECODERS.items() if not features.check(name)]
+    try:
+        import pillow_heif  # noqa: F401
+    except ImportError:
+        missing.append("HEIC")
+    if missing:
+        advice = "pip install --force-reinstall pillow pillow-heif"
+        yield wrong("decoders", f"there is none for {', '.join(missing)}: such files go to the quarantine", advice)
+    else:
+        yield fine("decoders", f"Pillow {PIL.__version__} reads {', '.join(_DECODERS)}; pillow-heif reads HEIC")
+
+
+#: Pillow's word for what reads a format; GIF and BMP need nothing.
+_DECODERS = {"JPEG": "jpg", "PNG": "zlib", "WebP": "webp", "TIFF": "libtiff", "AVIF": "avif"}
+
+
+def unit_findings(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
+    """What systemd's own tools say of the installed unit, or of the one that would be installed."""
+    if shutil.which("systemd-analyze") is None:
+        yield note("unit", "systemd-analyze is not here: the unit was not looked at")
+        return
+    installed = unit.SYSTEM_FOLDER / unit.NAME
+    with tempfile.TemporaryDirectory() as folder:
+        path = installed
+        if not installed.is_file():
+            text = unit.render(settings, flags, file, user=False, run_as="imagesortd")
+            path = unit.write(text, Path(folder))
+        which = f"the installed {installed}" if path == installed else "the unit for these settings"
+        verified = _analyze("verify", str(path))
+        if verified is None or verified.returncode:
+            complaint = "" if verified is None else verified.stderr.strip().partition("\n")[0]
+            yield note("unit", f"systemd-analyze verify does not accept {which}: {complaint}")
+        score = exposure(path)
+    if score is None:
+        yield note("unit", f"systemd-analyze gives no score for {which}")
+    elif score > (_EXPOSURE_OPEN if settings.device == "cuda" or settings.metrics_listen else _EXPOSURE):
+        yield wrong("unit", f"{which} is exposed: {score} of 10", "python -m daemon unit --install writes it anew")
+    else:
+        yield fine("unit", f"{which} is well confined: exposure {score} of 10")
+
+
+def exposure(path: Path) -> float | None:
+    """systemd's score for a unit file, 0 (good) to 10; None when there is none to be had."""
+    done = _analyze("security", "--offline=true", "--threshold=100", str(path))
+    lines = [] if done is None else [line for line in done.stdout.splitlines() if "Overall exposure level" in line]
+    return float(lines[0].split(": ")[1].split()[0]) if lines else None
+
+
+def _analyze(*words: str) -> subprocess.CompletedProcess[str] | None:
+    try:
+        return subprocess.run(
+            ["systemd-analyze", *words], capture_output=True, text=True, timeout=_ANALYZE_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None

@@ -1,0 +1,221 @@
+"""What a folder's file system can do, tried out with small files that no watcher looks at."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from uuid import uuid4
+
+from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyFD, Mask
+
+from daemon.mounts import remote_kind
+from daemon.moves import Entry, link, rename_noreplace, sync_folder
+
+INOTIFY_LIMITS = Path("/proc/sys/fs/inotify")
+
+#: Less than this is not enough to go on with.
+_FREE_BYTES, _FREE_FILES = 1 << 30, 10_000
+_EVENT_SECONDS = 2.0
+_WRITING = {
+    errno.EROFS: "mount it for writing",
+    errno.ENOSPC: "make room, or images stay in the inbox",
+    errno.EDQUOT: "make room in the user's quota, or images stay in the inbox",
+}
+_MOST_FOLDERS = 200_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found out about one thing. ``advice`` says what to do, where there is something to do."""
+
+    subject: str
+    state: Literal["fine", "note", "wrong"]
+    text: str
+    advice: str | None = None
+
+
+def fine(subject: str, text: str) -> Finding:
+    """Nothing is wrong with it."""
+    return Finding(subject, "fine", text)
+
+
+def wrong(subject: str, text: str, advice: str) -> Finding:
+    """Something has to be done about it."""
+    return Finding(subject, "wrong", text, advice)
+
+
+def note(subject: str, text: str, advice: str | None = None) -> Finding:
+    """It works, but is worth knowing."""
+    return Finding(subject, "note", text, advice)
+
+
+@contextmanager
+def probe_file(folder: Path) -> Iterator[Entry]:
+    """A small file under a name that begins with a dot, in an open folder; gone afterwards. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        entry = Entry(descriptor, f".imagesortd-probe-{uuid4().hex}")
+        made = os.open(entry.name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=descriptor)
+        try:
+            os.write(made, b"probe")
+            os.fsync(made)
+        finally:
+            os.close(made)
+        try:
+            yield entry
+        finally:
+            with suppress(FileNotFoundError):
+                entry.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def folder_findings(subject: str, folder: Path, *, links: bool = False) -> Iterator[Finding]:
+    """Whether files can be made, flushed, renamed without replacing and, with ``links``, linked there."""
+    if not folder.is_dir():
+        yield wrong(subject, f"{folder} is not there", f"make it: mkdir -p {folder}; or mount what it is on")
+        return
+    try:
+        with probe_file(folder) as entry:
+            sync_folder(entry.folder)
+            yield fine(subject, f"{folder} can be written and flushed")
+            yield from _renaming(subject, folder, entry)
+            yield from _linking(subject, folder, entry, needed=links)
+    except OSError as error:
+        advice = _WRITING.get(error.errno or 0, f"give it to the daemon's user: chown USER {folder}")
+        yield wrong(subject, f"{folder} cannot be written as this user ({error.strerror})", advice)
+        return
+    yield from _room(subject, folder)
+
+
+def _renaming(subject: str, folder: Path, entry: Entry) -> Iterator[Finding]:
+    other = entry._replace(name=f"{entry.name}-2")
+    try:
+        rename_noreplace(entry, other)
+        rename_noreplace(other, entry)
+    except OSError as error:
+        with suppress(OSError):
+            other.unlink()
+        yield note(
+            subject,
+            f"{folder} has no rename that refuses to replace ({error.strerror}): links or copies are made instead",
+            "nothing is at risk; a local file system such as ext4 or xfs is faster",
+        )
+    else:
+        yield fine(subject, "files are renamed without ever replacing one")
+
+
+def _linking(subject: str, folder: Path, entry: Entry, *, needed: bool) -> Iterator[Finding]:
+    other = entry._replace(name=f"{entry.name}-2")
+    try:
+        link(entry, other)
+        other.unlink()
+    except OSError as error:
+        text = f"{folder} has no hard links ({error.strerror})"
+        if needed:
+            yield wrong(subject, f'{text}, so that action = "link" copies', 'say action = "copy", or use another drive')
+        else:
+            yield note(subject, text)
+    else:
+        yield fine(subject, "hard links work")
+
+
+def _room(subject: str, folder: Path) -> Iterator[Finding]:
+    stat = os.statvfs(folder)
+    free = stat.f_bavail * stat.f_frsize
+    if free < _FREE_BYTES:
+        yield wrong(subject, f"{folder} has {free >> 20} MB left", "make room, or images stay in the inbox")
+    elif stat.f_files and stat.f_favail < _FREE_FILES:
+        yield wrong(subject, f"{folder} has room for {stat.f_favail} more files", "delete many small files there")
+    else:
+        yield fine(subject, f"{free >> 30} GB are free")
+
+
+def event_findings(inbox: Path, *, poll: bool) -> Iterator[Finding]:
+    """Whether this kernel tells of new files in an inbox."""
+    if poll:
+        yield note("events", f"{inbox} is polled, as poll = true says")
+        return
+    if (kind := remote_kind(str(inbox))) is not None:
+        yield note("events", f"{inbox} lies on {kind} and is polled: what others write there brings no events")
+        return
+    try:
+        heard = hears(inbox)
+    except OSError as error:
+        yield wrong(
+            "events",
+            f"{inbox} cannot be watched ({error.strerror}), and would be polled",
+            "raise the limits: sysctl fs.inotify.max_user_watches=1048576 fs.inotify.max_user_instances=1024",
+        )
+        return
+    if heard:
+        yield fine("events", f"new files in {inbox} are heard of at once")
+    else:
+        yield wrong("events", f"a new file in {inbox} brought no event", "set poll = true in config.toml")
+
+
+class _Ear:
+    """Called by the reader of events."""
+
+    def __init__(self) -> None:
+        self.heard = threading.Event()
+
+    def on_event(self, _: object) -> None:
+        self.heard.set()
+
+    def on_queue_overflow(self) -> None:
+        self.heard.set()
+
+    def on_watch_deleted(self, _: object) -> None:
+        """The folder went away; then nothing is heard."""
+
+
+def hears(folder: Path) -> bool:
+    """Whether a new file in the folder brings an event. Raises OSError."""
+    reader, ear = InotifyFD(), _Ear()
+    reader.start()
+    try:
+        reader.add_callback(os.fsencode(folder), Mask(InotifyConstants.IN_CLOSE_WRITE), ear, CallbackId(1))
+        with probe_file(folder):
+            return ear.heard.wait(_EVENT_SECONDS)
+    finally:
+        reader.stop()
+        reader.join()
+
+
+def limit_findings(inboxes: list[Path], *, recursive: bool, limits: Path = INOTIFY_LIMITS) -> Iterator[Finding]:
+    """Whether the kernel's limits for events are enough for the folders there are."""
+    try:
+        watches = int((limits / "max_user_watches").read_text())
+        queue = int((limits / "max_queued_events").read_text())
+    except (OSError, ValueError):
+        yield note("limits", "the kernel does not say how many folders may be watched")
+        return
+    folders = _count_folders(inboxes) if recursive else len(inboxes)
+    if 2 * folders > watches:
+        yield wrong(
+            "limits",
+            f"{folders} folders are to be watched, and {watches} may be",
+            f"sysctl fs.inotify.max_user_watches={max(1 << 20, 4 * folders)}",
+        )
+    else:
+        yield fine("limits", f"{watches} folders may be watched, {folders} are")
+    if queue < 16384:
+        advice = "sysctl fs.inotify.max_queued_events=65536"
+        yield note("limits", f"{queue} events are kept; beyond that the inbox is walked", advice)
+
+
+def _count_folders(inboxes: list[Path]) -> int:
+    count = 0
+    for inbox in inboxes:
+        for _ in os.walk(inbox):
+            count += 1
+            if count >= _MOST_FOLDERS:
+                return count
+    return count
