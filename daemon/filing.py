@@ -65,7 +65,7 @@ class Filer:
         self._action = action
         self._journal = Journal(None) if journal is None else journal
         self._dry_run = dry_run
-        self._planned: set[tuple[PurePath, str]] = set()
+        self._planned: set[tuple[str, str]] = set()
         self._unfinished: set[Identity] = set()
         self._sidecars = Sidecars()
 
@@ -137,10 +137,11 @@ class Filer:
                 row.state = State.REFUSED
                 return each.settle(Status.REFUSED) if self._dry_run else None
         folder = plan.folders.class_folder(decision.folder, make=not self._dry_run)
-        name = transfer.free_name(folder, each.wanted, lambda choice: (decision.folder, choice) in plan.taken)
-        plan.taken.add((decision.folder, name))
+        within = str(decision.folder)
+        name = transfer.free_name(folder, each.wanted, lambda choice: (within, choice) in plan.taken)
+        plan.taken.add((within, name))
         each.target = Entry(-1 if folder is None else folder, name)
-        row.destination = self._output.path / decision.folder / name
+        row.destination = plan.folders.path(decision.folder) / name
         return each.settle(Status.PLANNED) if self._dry_run else None
 
 
@@ -149,7 +150,7 @@ class _Plan:
     """What the decisions of one batch share: open folders, names given out, files already in the batch."""
 
     folders: Folders
-    taken: set[tuple[PurePath, str]]
+    taken: set[tuple[str, str]]
     identities: set[Identity]
 
 

@@ -52,6 +52,7 @@ class Folders:
         self._output = output
         self._stack = ExitStack()
         self._open: dict[tuple[str, str], int] = {}
+        self._paths: dict[str, Path] = {}
 
     def __enter__(self) -> Folders:
         return self
@@ -63,17 +64,25 @@ class Folders:
 
     def entry(self, path: Path) -> Entry:
         """The place of an image in an inbox. Raises OSError."""
-        key = "inbox", str(path.parent)
+        folder, name = os.path.split(path)  # of a text that is there already, where a Path would make another Path
+        key = "inbox", folder
         if key not in self._open:
-            self._keep(key, os.open(path.parent, _FOLDER))
-        return Entry(self._open[key], path.name)
+            self._keep(key, os.open(folder, _FOLDER))
+        return Entry(self._open[key], name)
+
+    def path(self, folder: PurePath) -> Path:
+        """Where a folder under the output is."""
+        key = str(folder)
+        if key not in self._paths:
+            self._paths[key] = self._output.path / folder
+        return self._paths[key]
 
     def class_folder(self, folder: PurePath, *, make: bool) -> int | None:
         """A folder under the output; None when it is missing and not to be made. Raises OSError."""
-        if folder.is_absolute() or ".." in folder.parts or not folder.parts:
-            raise ValueError(f"{str(folder)!r} is not a folder under the output")
         key = "output", str(folder)
         if key not in self._open:
+            if folder.is_absolute() or ".." in folder.parts or not folder.parts:
+                raise ValueError(f"{str(folder)!r} is not a folder under the output")
             try:
                 self._keep(key, self._walk(folder, make=make))
             except FileNotFoundError:
@@ -109,7 +118,8 @@ def _open_if_there(path: Path) -> int | None:
 def _mark(folder: int) -> None:
     """Leave the file that tells a watcher not to take images out of this folder again."""
     if not Entry(folder, MARKER).exists():
-        close(create(Entry(folder, MARKER), 0o666))
+        with suppress(FileExistsError):  # another program was quicker
+            close(create(Entry(folder, MARKER), 0o666))
 
 
 def _step_into(folder: int, name: str, *, make: bool) -> int:

@@ -41,28 +41,25 @@ CREATE TABLE filings (
     image_id INTEGER
 );
 CREATE INDEX filings_unfinished ON filings (id) WHERE state IN ('intent', 'copied');
-CREATE INDEX filings_identity ON filings (mtime_ns, size);
+CREATE INDEX filings_identity ON filings (mtime_ns, size) WHERE action <> 'move';
 CREATE INDEX filings_image ON filings (image_id) WHERE image_id IS NOT NULL;
 CREATE INDEX filings_time ON filings (time);
-CREATE INDEX filings_run ON filings (run, time);
 CREATE INDEX filings_name ON filings (name, time);
-CREATE INDEX filings_label ON filings (label, time);
-CREATE INDEX filings_model ON filings (model_digest, time);
 CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
 _COLUMNS = ("run", "time", "state", "action", "source", "name", "dev", "ino", "size", "mtime_ns", "sha256",
             "destination", "copy_ino", "label", "confidence", "model_digest", "reason", "detail",
             "image_id")  # fmt: skip
-_INSERT = f"INSERT INTO filings (id, {', '.join(_COLUMNS)}) VALUES (:id, :{', :'.join(_COLUMNS)})"
+_INSERT = f"INSERT INTO filings (id, {', '.join(_COLUMNS)}) VALUES ({', '.join('?' * (len(_COLUMNS) + 1))})"
 #: All that changes on the way; the indexes of the rest need not be written again.
 _CHANGING = ("state", "action", "sha256", "destination", "copy_ino", "detail")
-_UPDATE = f"UPDATE filings SET {', '.join(f'{column} = :{column}' for column in _CHANGING)} WHERE id = :id"
+_UPDATE = f"UPDATE filings SET {', '.join(f'{column} = ?' for column in _CHANGING)} WHERE id = ?"
 _SELECT = f"SELECT id, {', '.join(_COLUMNS)} FROM filings"
 #: What keeps a file in the inbox from being filed again.
 _REMEMBERED = "(state = 'refused' OR (state = 'done' AND action IN ('copy', 'link')))"
 _FILED_BEFORE = f"""
-SELECT 1 FROM filings WHERE mtime_ns = :mtime_ns AND size = :size
+SELECT 1 FROM filings WHERE mtime_ns = :mtime_ns AND size = :size AND action <> 'move'
     AND ((ino = :ino AND (dev = :dev OR source = :source)) OR (source = :source AND sha256 = :sha256))
     AND {_REMEMBERED} LIMIT 1
 """
@@ -115,11 +112,10 @@ def _write_one(db: sqlite3.Connection, filing: Filing) -> int | None:
     if filing.state is State.VOID:
         db.execute("DELETE FROM filings WHERE id = ?", (filing.id,))
         return None
-    values = _encode(filing)
-    if filing.id is not None and db.execute(_UPDATE, values).rowcount:
+    if filing.id is not None and db.execute(_UPDATE, _changing(filing)).rowcount:
         return filing.id
     # A row that has an id but is not there was written to a journal that has been set aside since.
-    return db.execute(_INSERT, values).lastrowid
+    return db.execute(_INSERT, _encode(filing)).lastrowid
 
 
 def unfinished(db: sqlite3.Connection) -> list[Filing]:
@@ -171,8 +167,7 @@ class Wanted:
         if self.name is not None:
             yield _named(self.name)
         if self.model_digest is not None:
-            # The plus keeps SQLite from the index: the rows are wanted in the order of another one.
-            yield "+model_digest >= ? AND +model_digest < ?", (self.model_digest, self.model_digest + "g")
+            yield "model_digest >= ? AND model_digest < ?", (self.model_digest, self.model_digest + "g")
         if self.reasons is not None:
             yield "reason IS NOT NULL", ()
         if self.reasons:
@@ -250,30 +245,45 @@ def noted(db: sqlite3.Connection, key: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _encode(filing: Filing) -> dict[str, Any]:
-    identity = filing.identity
-    return {
-        "id": filing.id,
-        "run": filing.run,
-        "time": _instant(filing.time),
-        "state": filing.state,
-        "action": filing.action,
-        "source": _text(str(filing.source)),
-        "name": _text(filing.source.name),
-        "dev": _signed(identity.dev),
-        "ino": _signed(identity.ino),
-        "size": identity.size,
-        "mtime_ns": identity.mtime_ns,
-        "sha256": filing.sha256,
-        "destination": None if filing.destination is None else _text(str(filing.destination)),
-        "copy_ino": None if filing.copy_ino is None else _signed(filing.copy_ino),
-        "label": filing.label,
-        "confidence": None if filing.confidence is None else float(filing.confidence),
-        "model_digest": filing.model_digest,
-        "reason": filing.reason,
-        "detail": None if filing.detail is None else filing.detail.encode(errors="backslashreplace").decode(),
-        "image_id": filing.image_id,
-    }
+def _encode(filing: Filing) -> tuple[Any, ...]:
+    """The values of a row: its id, and one for each column."""
+    identity, source = filing.identity, str(filing.source)
+    state, action, sha256, destination, copy_ino, detail, number = _changing(filing)
+    return (
+        number,
+        filing.run,
+        _instant(filing.time),
+        state,
+        action,
+        _text(source),
+        _text(os.path.basename(source)),  # noqa: PTH119 - a Path would make another Path
+        _signed(identity.dev),
+        _signed(identity.ino),
+        identity.size,
+        identity.mtime_ns,
+        sha256,
+        destination,
+        copy_ino,
+        filing.label,
+        None if filing.confidence is None else float(filing.confidence),
+        filing.model_digest,
+        filing.reason,
+        detail,
+        filing.image_id,
+    )
+
+
+def _changing(filing: Filing) -> tuple[Any, ...]:
+    """The values of the columns that change, and the id."""
+    return (
+        filing.state.value,
+        filing.action,
+        filing.sha256,
+        None if filing.destination is None else _text(str(filing.destination)),
+        None if filing.copy_ino is None else _signed(filing.copy_ino),
+        None if filing.detail is None else filing.detail.encode(errors="backslashreplace").decode(),
+        filing.id,
+    )
 
 
 def _decode(row: tuple[Any, ...]) -> Filing:

@@ -68,22 +68,18 @@ class Sidecars:
 
     def follow(self, images: Sequence[Transfer], journal: Journal) -> None:
         """Send the sidecars of images that were just filed after them."""
-        transfers = [
-            each
-            for image in images
-            for name in self._beside(image.row.source)
-            if (each := follower(image.row, image.source, image.target, name)) is not None
-        ]
+        listings: dict[int, dict[str, list[str]]] = {}
+        transfers = []
+        for image in images:
+            folder = image.source.folder
+            if folder not in listings:
+                listings[folder] = self._listing(image.row.source.parent)
+            for name in _beside(image.source.name, listings[folder]):
+                each = follower(image.row, image.source, image.target, name)
+                transfers += [each] if each else []
         for each in send(transfers, journal):
             if each.status is not Status.FILED:
                 complain(each)
-
-    def _beside(self, image: Path) -> Iterable[str]:
-        listing = self._listing(image.parent)
-        if not listing:
-            return ()
-        names = (*listing.get(image.stem, ()), *listing.get(image.name, ()))
-        return sorted(name for name in names if belongs(name, image.name))
 
     def _listing(self, folder: Path) -> dict[str, list[str]]:
         now = time.monotonic()
@@ -96,6 +92,14 @@ class Sidecars:
         end = time.monotonic()
         self._listings[folder] = end + _PAYS_FOR_ITSELF * (end - now), names
         return names
+
+
+def _beside(image: str, listing: dict[str, list[str]]) -> Iterable[str]:
+    """The sidecars of an image, by name, among those listed."""
+    if not listing:
+        return ()
+    stem = os.path.splitext(image)[0]  # noqa: PTH122
+    return sorted(name for common in (stem, image) for name in listing.get(common, ()) if belongs(name, image))
 
 
 def _list(folder: Path) -> dict[str, list[str]]:
