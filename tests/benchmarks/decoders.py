@@ -1,12 +1,14 @@
 """What decoding in processes costs beside decoding in threads: ``python -m tests.benchmarks.decoders``.
 
 Sorts real photographs (hymenoptera2, beside the project), and 12 MP JPEGs made of them, with the starter model and
-nothing filed; then single images one by one, as they arrive in an inbox. Prints images per second, the time of a
-single image, and the memory of all processes together (PSS): idle after the start, the most at work, idle afterwards.
+nothing filed; then single images one by one, as they arrive in an inbox. Prints images per second; the processor time
+of an image, which a busy machine changes less; the time of a single image; and the memory of all processes together
+(PSS): idle after the start, the most at work, idle afterwards.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -30,11 +32,12 @@ from models.runtime import cores
 from models.starter import starter_path
 from models.weights import WeightsStore
 from tests.conftest import SHARED_DATA
+from tests.processes import ticks
 
 LARGE = (4000, 3000)
 LARGE_IMAGES = 60
 SINGLE_IMAGES = 100
-ROUNDS = 2
+ROUNDS = 3
 
 
 class Threads(Decoders):
@@ -75,7 +78,8 @@ def compare() -> None:
     photographs = SHARED_DATA / "hymenoptera2"
     with tempfile.TemporaryDirectory() as made:
         enlarge(photographs, Path(made))
-        print(f"{'':>22}{'images/s':>10}{'single, ms':>12}{'p99':>7}{'MB idle':>9}{'at work':>9}{'after':>7}")
+        print(f"{'':>22}{'images/s':>10}{'CPU, ms':>9}{'single, ms':>12}{'p99':>7}", end="")
+        print(f"{'MB idle':>9}{'at work':>9}{'after':>7}")
         for folder, name in [(photographs, "hymenoptera2"), (Path(made), "12 MP JPEG")]:
             for kind in ("threads", "processes") * ROUNDS:
                 print(f"{name:>12}{kind:>10}", end="", flush=True)
@@ -106,15 +110,14 @@ def measure(kind: str, folder: Path) -> None:
         if kind == "threads":
             pipeline.decoders.close()
             pipeline.decoders = Threads(cores(), policy.limits)
-        pids = ["self", *map(str, pipeline.decoders.pids())]
         time.sleep(1)
         pids = ["self", *map(str, pipeline.decoders.pids())]
         idle = memory(pids)
         with Most(pids) as most:
-            started = time.perf_counter()
+            started, used = time.perf_counter(), processor(pids)
             for outcome in pipeline.process(paths):
                 assert outcome.status is Status.PLANNED, outcome
-            seconds = time.perf_counter() - started
+            seconds, used = time.perf_counter() - started, processor(pids) - used
         after = memory(["self", *map(str, pipeline.decoders.pids())])
         single = []
         for path in paths[:SINGLE_IMAGES]:
@@ -123,7 +126,8 @@ def measure(kind: str, folder: Path) -> None:
             single.append(1000 * (time.perf_counter() - started))
         pipeline.close()
     middle, late = statistics.median(single), statistics.quantiles(single, n=100)[-1]
-    print(f"{len(paths) / seconds:>10.1f}{middle:>12.1f}{late:>7.0f}{idle:>9.0f}{most.value:>9.0f}{after:>7.0f}")
+    print(f"{len(paths) / seconds:>10.1f}{1000 * used / len(paths):>9.1f}", end="")
+    print(f"{middle:>12.1f}{late:>7.0f}{idle:>9.0f}{most.value:>9.0f}{after:>7.0f}")
 
 
 def memory(pids: list[str]) -> float:
@@ -134,6 +138,11 @@ def memory(pids: list[str]) -> float:
             if line.startswith("Pss:"):
                 kilobytes += int(line.split()[1])
     return kilobytes / 1024
+
+
+def processor(pids: list[str]) -> float:
+    """Processor time that processes have used together, in seconds; there are no others meanwhile."""
+    return sum(ticks(os.getpid() if pid == "self" else int(pid)) for pid in pids) / 100
 
 
 class Most:
