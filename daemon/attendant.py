@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from daemon.config import Settings
 from daemon.health import Health, Tally
+from daemon.hooks import Hook
 from daemon.metrics import render
 from daemon.notify import Notifier
 from daemon.pipeline import Outcome, Pipeline
@@ -36,6 +37,7 @@ class Attendant:
         *,
         status: WrittenFile | None = None,
         metrics: WrittenFile | None = None,
+        hook: Hook | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._notifier = notifier
@@ -44,6 +46,7 @@ class Attendant:
         self._status = status
         self._metrics = metrics
         self._metrics_until = -math.inf
+        self._hook = hook
         self._clock = clock
         self._next_look = -math.inf
         self._health: Health | None = None
@@ -63,6 +66,13 @@ class Attendant:
     def outcome(self, outcome: Outcome) -> None:
         """Something became of an image."""
         self._tally.outcome(outcome)
+        if self._hook is not None:
+            self._hook.outcome(outcome)
+
+    def batch_ended(self) -> None:
+        """Everything that was taken in this step was dealt with."""
+        if self._hook is not None:
+            self._hook.flush()
 
     def took_over(self, classifier: Classifier) -> None:
         """Another model is in use."""
@@ -103,6 +113,10 @@ class Attendant:
                 self._metrics.remove()
             self._metrics = metrics_file(self._configuration.settings)
             self._metrics_until = -math.inf
+        if taken.intersection(("on_filed", "on_filed_seconds")):
+            if self._hook is not None:
+                self._hook.retire()
+            self._hook = hook_of(self._configuration.settings)
         self._tally.listen()
         self._notifier.ready()
         return reloader
@@ -113,6 +127,8 @@ class Attendant:
         self._show(self._tally.health(watcher, stopped=True))
         if self._metrics is not None:
             self._metrics.remove()  # a daemon that is no more has no numbers
+        if self._hook is not None:
+            self._hook.close()
         self._tally.deafen()
 
 
@@ -131,3 +147,8 @@ def metrics_file(settings: Settings) -> WrittenFile | None:
     """The file for the metrics, which another user's node_exporter may read; None where none is asked for."""
     path = settings.metrics_file
     return None if path is None else WrittenFile(path.expanduser().absolute(), 0o644)
+
+
+def hook_of(settings: Settings) -> Hook | None:
+    """The command to run after filing; None where none is asked for."""
+    return Hook(settings.on_filed, settings.on_filed_seconds) if settings.on_filed else None

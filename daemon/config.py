@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,6 +52,8 @@ class Settings(BaseSettings):
     cache_dir: Path | None = None
     state_dir: Path | None = None
     journal_days: int = Field(default=400, ge=0, le=36500)
+    on_filed: Annotated[list[str], NoDecode] = []
+    on_filed_seconds: float = Field(default=30.0, gt=0, le=3600, allow_inf_nan=False)
     metrics_file: Path | None = None
     metrics_listen: str = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -65,6 +68,11 @@ class Settings(BaseSettings):
     @classmethod
     def _named(cls, value: object) -> object:
         return [name for name in value.split(",") if name] if isinstance(value, str) else value
+
+    @field_validator("on_filed", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        return shlex.split(value) if isinstance(value, str) else value
 
     @field_validator("watch", "output", "checkpoint")
     @classmethod

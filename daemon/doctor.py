@@ -83,6 +83,7 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
     yield from _own_folder("cache", WeightsStore(settings.cache_dir).root)
     yield from model_findings(settings)
     yield from decoder_findings()
+    yield from hook_findings(settings)
     yield from unit_findings(settings, flags, file)
 
 
@@ -139,6 +140,17 @@ def decoder_findings() -> Iterator[Finding]:
 
 #: Pillow's word for what reads a format; GIF and BMP need nothing.
 _DECODERS = {"JPEG": "jpg", "PNG": "zlib", "WebP": "webp", "TIFF": "libtiff", "AVIF": "avif"}
+
+
+def hook_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether the command of on_filed is there."""
+    if not settings.on_filed:
+        return
+    program = settings.on_filed[0]
+    if shutil.which(program) is None:
+        yield wrong("on_filed", f"there is no program {program}", "install it, or give its whole path")
+    else:
+        yield fine("on_filed", f"{program} is there")
 
 
 def unit_findings(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:

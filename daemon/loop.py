@@ -115,7 +115,8 @@ class WorkLoop:
             yield outcome
             self._attendant.progress(self._watcher.status)
             if self._stopping.is_set():
-                return
+                break
+        self._attendant.batch_ended()
 
     def _meanwhile(self) -> bool:
         """Whether to stop waiting for an image that is being decoded. The time it may take is limited: life goes on."""

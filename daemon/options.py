@@ -37,6 +37,8 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add("--cache-dir", metavar="DIR", help="for weights and graphs (~/.cache/imagesortd)")
     add("--journal-days", metavar="N", help="what was filed longer ago is forgotten; 0 keeps it all (400)")
     add("--state-dir", metavar="DIR", help="for the journal (~/.local/state/imagesortd)")
+    add("--on-filed", metavar="COMMAND", help="run after images were filed; reads a JSON object for each, a line each")
+    add("--on-filed-seconds", metavar="S", help="what a run of that command may take (30)")
     add("--metrics-file", metavar="FILE", help="Prometheus metrics for node_exporter's textfile collector")
     add("--metrics-listen", metavar="ADDRESS", help="127.0.0.1:PORT or a UNIX socket's path, for Prometheus to ask")
     add("--log-level", metavar="LEVEL", help="DEBUG, INFO, WARNING or ERROR")

@@ -19,7 +19,7 @@ _LOGGING = ("log_level", "log_json")
 _MODEL = ("checkpoint", "precision")
 
 #: What a running daemon takes over; every other setting needs a restart.
-TAKEN_OVER = frozenset({*_DECIDING, *_LOGGING, *_MODEL, "metrics_file"})
+TAKEN_OVER = frozenset({*_DECIDING, *_LOGGING, *_MODEL, "metrics_file", "on_filed", "on_filed_seconds"})
 
 
 class Configuration:

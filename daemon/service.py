@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from daemon.attendant import Attendant, metrics_file
+from daemon.attendant import Attendant, hook_of, metrics_file
 from daemon.config import Settings
 from daemon.filing import Filer
 from daemon.health import Tally
@@ -72,6 +72,7 @@ def watch(settings: Settings, *, once: bool, dry_run: bool, reread: Callable[[],
             Tally(settings.output, classifier),
             status=None if dry_run else WrittenFile(status_path(state, settings.output)),
             metrics=None if dry_run else metrics_file(settings),
+            hook=None if dry_run else hook_of(settings),
         )
         if settings.metrics_listen and not dry_run:
             closing.callback(_listen(settings.metrics_listen, attendant).close)

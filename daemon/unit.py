@@ -248,7 +248,7 @@ def arguments(settings: Settings, flags: Mapping[str, object], file: Path | None
             case list() if key == "watch":
                 words += [word for path in value for word in (name, str(path))]
             case list():
-                words += [name, ",".join(value)]
+                words += [name, shlex.join(value) if key == "on_filed" else ",".join(value)]
             case Path():
                 words += [name, str(value.expanduser().absolute())]
             case _:

@@ -174,6 +174,13 @@ def test_a_decoder_that_is_missing_or_old_is_wrong(monkeypatch: pytest.MonkeyPat
     assert len(wrongs(decoder_findings())) == 2
 
 
+def test_a_command_that_is_not_there_is_wrong() -> None:
+    (text,) = wrongs(doctor.hook_findings(config.load({"on_filed": "no-such-program --x"})))
+    assert "no-such-program" in text
+    assert wrongs(doctor.hook_findings(config.load({"on_filed": "cat"}))) == []
+    assert list(doctor.hook_findings(config.load({}))) == []
+
+
 def test_an_exposed_unit_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/systemd-analyze")
     settings = config.load({})
