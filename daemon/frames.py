@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import select
 import socket
 import struct
 from collections.abc import Mapping
@@ -66,6 +67,12 @@ class Channel:
             if count == 0:
                 raise ConnectionError("the other side has ended")
             view = view[count:]
+
+    def is_silent(self) -> bool:
+        """Whether the other side is there, and has said nothing unasked."""
+        waiting = select.poll()
+        waiting.register(self._connection, select.POLLIN)
+        return not waiting.poll(0)
 
     def shut(self) -> None:
         """End the talk at once, also for a thread that waits in it."""

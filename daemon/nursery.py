@@ -16,6 +16,8 @@ from daemon.source import SourceUnreadable
 
 _ROOT = str(Path(__file__).resolve().parents[1])
 _LONGEST_ANSWER = 1024
+# Seconds until an answer is given up. The first one waits for the imports, on a machine that may have much else to do.
+_ANSWERING = 60.0
 
 
 class Nursery:
@@ -28,6 +30,7 @@ class Nursery:
     def _start(self) -> None:
         """Start the process; it takes 0.2 s to import what it needs, and nobody waits for that here."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.settimeout(_ANSWERING)
         with theirs:
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 [sys.executable, "-P", "-m", "daemon.decoder"],
@@ -82,7 +85,7 @@ class Nursery:
         try:
             socket.send_fds(self._control, [json.dumps(request).encode("ascii")], descriptors)
             return self._control.recv(_LONGEST_ANSWER)
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):
             return b""
 
     def _stop(self) -> None:

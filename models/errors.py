@@ -25,8 +25,8 @@ class ImageError(Exception):
     """One image that cannot be used. Its neighbours go on.
 
     ``reason`` is a short slug (also the name of its quarantine folder): ``empty``, ``not-an-image``, ``truncated``,
-    ``corrupt``, ``too-large``; and from the daemon's decoders ``timeout``, ``crashed-decoder``. The message is a sentence
-    for people.
+    ``corrupt``, ``too-large``, and where a decoder was given up, ``timeout`` and ``crashed-decoder``. The message is a
+    sentence for people.
     """
 
     def __init__(self, reason: str, message: str) -> None:

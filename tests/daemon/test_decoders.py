@@ -244,6 +244,27 @@ def test_losing_the_process_they_are_forked_from_costs_nothing(make: Make, slow:
     assert not any(is_alive(pid) for pid in before)
 
 
+def test_the_process_they_are_forked_from_may_hang(make: Make, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.nursery._ANSWERING", 4.0)
+    decoders = make()
+    nursery, pid = decoders.pids()
+    os.kill(nursery, signal.SIGSTOP)
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not is_alive(pid), "the decoder is dead")
+    assert decoders.submit(task(picture)).result().crops is not None
+    assert decoders.pids()[0] != nursery
+    assert not is_alive(nursery)
+
+
+def test_decoders_that_died_idle_are_passed_over(make: Make, picture: Path, logged: list[str]) -> None:
+    decoders = make(3)
+    for pid in decoders.pids()[1:]:
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda pid=pid: not is_alive(pid), "the decoder is dead")  # type: ignore[misc]
+    assert decoders.submit(task(picture)).result().crops is not None
+    assert logged == []
+
+
 def test_signals_for_everybody_end_no_decoder(make: Make, slow: Path) -> None:
     decoders = make(2)
     future = decoders.submit(task(slow))
