@@ -16,14 +16,15 @@ from daemon.journal import Journal, JournalBusy
 from daemon.rows import Filing
 from daemon.settle import is_unfinished
 from daemon.sidecars import belongs, complain, follower, owner, send
+from daemon.source import Identity
 from daemon.transfer import Status
 from daemon.walk import is_marked
 from models.images import IMAGE_SUFFIXES, is_image_name
 
 #: A sidecar joins an image that was filed so long ago at most: cameras use their file names again.
 LATEST = timedelta(days=1)
-#: Seconds from the end of one look through the inboxes to the next.
-PAUSE = 60.0
+#: Seconds from the end of one look through the inboxes to the next, or so many times what the look took.
+PAUSE, TIMES = 60.0, 10
 
 _ENDINGS = sorted({each for suffix in IMAGE_SUFFIXES for each in (suffix, suffix.upper())})
 
@@ -38,6 +39,7 @@ class Latecomers:
         self._recursive = recursive
         self._steps: Iterator[None] | None = None
         self._next = -math.inf
+        self._spent = 0.0
         self._complaints: set[Path] = set()
 
     def work(self, seconds: float) -> bool:
@@ -48,8 +50,11 @@ class Latecomers:
         self._steps = self._steps or self._look()
         for _ in self._steps:
             if time.monotonic() >= start + seconds:
+                self._spent += time.monotonic() - start
                 return True
-        self._steps, self._next = None, time.monotonic() + PAUSE
+        end = time.monotonic()
+        self._next = end + max(PAUSE, TIMES * (self._spent + end - start))
+        self._steps, self._spent = None, 0.0
         return False
 
     def _look(self) -> Iterator[None]:
@@ -75,6 +80,8 @@ class Latecomers:
     def _join(self, sidecar: Path, met: set[Path]) -> None:
         met.add(sidecar)
         try:
+            if self._journal.filed_before(Identity.of(sidecar.lstat()), sidecar, None):
+                return  # the quick answer where thousands have been copied and stay
             image = self._journal.newest(_images(sidecar), datetime.now(UTC) - LATEST)
             if image is None or image.destination is None or (image.action == "move" and _any_there(sidecar)):
                 return
