@@ -152,3 +152,23 @@ def test_under_nohup_a_hang_up_is_ignored(tmp_path: Path) -> None:
     finally:
         process.kill()
         process.wait()
+
+
+def test_metrics_and_the_command_come_and_go_without_a_restart(tmp_path: Path) -> None:
+    file, told = tmp_path / "config.toml", tmp_path / "told"
+    first, second = tmp_path / "first.prom", tmp_path / "second.prom"
+    file.write_text(f'metrics_file = "{first}"\n')
+    with daemon(tmp_path) as running:
+        wait_for(first.exists, "the first metrics")
+        file.write_text(f'metrics_file = "{second}"\non_filed = ["sh", "-c", "cat >> {told}"]\n')
+        running.process.send_signal(signal.SIGHUP)
+        running.wait_until_said("took over new settings: metrics_file, on_filed")
+        wait_for(second.exists, "the second metrics")
+        assert not first.exists()
+        save(KINDS[0], 1, tmp_path / "inbox" / "image.png")
+        wait_for(lambda: told.exists() and told.read_text(), "the command to be told")
+        file.write_text("")
+        running.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: running.log().count("took over new settings: metrics_file, on_filed") == 2, "both gone")
+        wait_for(lambda: not second.exists(), "the metrics gone")
+        assert running.terminate() == 0
