@@ -148,8 +148,10 @@ def test_names_of_any_bytes(make: Make, picture: Path, tmp_path: Path) -> None:
         assert decoders.submit(task(path)).result().crops is not None
 
 
-def test_a_decoder_is_limited(make: Make) -> None:
-    nursery, pid = make().pids()
+def test_a_decoder_is_limited(make: Make, picture: Path) -> None:
+    decoders = make()
+    assert decoders.submit(task(picture)).result().crops is not None
+    nursery, pid = decoders.pids()
     limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
     soft_and_hard = {line[:26].strip(): line[26:].split()[:2] for line in limits[1:]}
     assert soft_and_hard["Max data size"] == [str(LIMITS.memory)] * 2
