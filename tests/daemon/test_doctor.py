@@ -192,6 +192,6 @@ def test_an_exposed_unit_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_everything_is_examined_though_much_is_missing(tmp_path: Path) -> None:
-    settings = config.load({"watch": ["a", "b"], "output": "c", "state_dir": "d", "cache_dir": "e"})
+    settings = config.load({"watch": ["a", "b"], "output": "c", "state_dir": "d"})
     texts = wrongs(examine(settings, {}, None))
     assert len([text for text in texts if "is not there" in text]) == 3
