@@ -196,7 +196,8 @@ def main() -> None:
     pillow_heif.options.DECODE_THREADS = 1
     sys.dont_write_bytecode = True
     gc.freeze()
-    Nursery(control).run()
+    with suppress(ConnectionError):  # the daemon may end at any moment
+        Nursery(control).run()
 
 
 if __name__ == "__main__":
