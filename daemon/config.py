@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon.addresses import check_address
@@ -59,10 +60,28 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_json: bool = False
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        """True counts as 1 in Python, which nobody means who writes ``threads = true``."""
+        if isinstance(value, bool) and info.field_name in _NUMBERS:
+            raise ValueError("it must be a number")
+        return value
+
     @field_validator("watch", mode="before")
     @classmethod
     def _several(cls, value: object) -> object:
-        return value.split(os.pathsep) if isinstance(value, str) else value
+        folders = value.split(os.pathsep) if isinstance(value, str) else value
+        if isinstance(folders, list) and any(_is_empty(folder) for folder in folders):
+            raise _EMPTY if len(folders) == 1 else _EMPTY_ENTRY
+        return folders
+
+    @field_validator("output", "checkpoint", mode="before")
+    @classmethod
+    def _somewhere(cls, value: object) -> object:
+        if _is_empty(value):
+            raise _EMPTY
+        return value
 
     @field_validator("plugins", mode="before")
     @classmethod
@@ -74,12 +93,18 @@ class Settings(BaseSettings):
     def _words(cls, value: object) -> object:
         return shlex.split(value) if isinstance(value, str) else value
 
-    @field_validator("watch", "output", "checkpoint")
+    @field_validator("watch", "output")
     @classmethod
-    def _absolute(cls, value: Path | list[Path]) -> Path | list[Path]:
+    def _resolved(cls, value: Path | list[Path]) -> Path | list[Path]:
+        """The one name of each folder, so that two spellings of it are seen to be one."""
         if isinstance(value, list):
-            return list(dict.fromkeys(path.expanduser().absolute() for path in value))
-        return value.expanduser().absolute()
+            return list(dict.fromkeys(map(_one_name, value)))
+        return _one_name(value)
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return _at_home(value).absolute()  # a link in it may be what publishes another checkpoint
 
     @field_validator("cache_dir", "state_dir", "metrics_file", mode="before")
     @classmethod
@@ -110,6 +135,31 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The command line and the file come merged in ``init_settings``; see `load`."""
         return init_settings, env_settings
+
+
+#: The settings that are numbers.
+_NUMBERS = frozenset(key for key, field in Settings.model_fields.items() if field.annotation in (int, float)) | {
+    "threshold"
+}
+#: An empty path would mean the folder that the daemon happens to be started in.
+_EMPTY = PydanticCustomError("empty_folder", "is empty: name a folder")
+_EMPTY_ENTRY = PydanticCustomError("empty_folder", "has an entry that is empty: name a folder")
+
+
+def _is_empty(path: object) -> bool:
+    return isinstance(path, str) and not path.strip()
+
+
+def _one_name(path: Path) -> Path:
+    """``path`` without links and ``..``; what does not exist yet keeps its name."""
+    return Path(os.path.realpath(_at_home(path)))
+
+
+def _at_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError("there is no such home folder") from error
 
 
 def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
@@ -166,27 +216,33 @@ def _sentence(error: ValidationError, flags: Mapping[str, object], environment: 
         place = f"{key} in {file}"
     if first["type"] == "extra_forbidden":
         return f"{place} is no setting: see config.toml for their names"
-    return f"{place} is {first['input']!r}, which cannot be: {_requirement(key, first['msg'])}"
+    if first["type"] == "empty_folder":
+        return f"{place} {first['msg']}"
+    value = str(first["input"]).lower() if isinstance(first["input"], bool) else repr(first["input"])
+    return f"{place} is {value}, which cannot be: {_requirement(key, first['msg'])}"
+
+
+#: What a value should have been, where pydantic speaks of types or makes one complaint per alternative.
+_REQUIREMENTS = {
+    "threshold": 'give a number from 0 to 1, or "auto"',
+    "watch": "give a list of folders",
+    "plugins": "give a list of names",
+}
 
 
 def _requirement(key: str, message: str) -> str:
-    """What the value should have been, in the place of pydantic's one complaint per alternative."""
-    if key == "threshold":
-        return 'give a number from 0 to 1, or "auto"'
-    return message.removeprefix("Value error, ").removeprefix("Input ")
+    return _REQUIREMENTS.get(key) or message.removeprefix("Value error, ").removeprefix("Input ")
 
 
 def check_folders(settings: Settings) -> None:
     """Refuse what would file images for ever: an inbox inside the output. Raises `UserError`."""
     check_output(settings)
-    if settings.others_dir == settings.quarantine_dir:
+    if settings.others_dir.casefold() == settings.quarantine_dir.casefold():
         raise UserError("others_dir and quarantine_dir are the same folder: give them different names")
-    output = settings.output.resolve()
     for inbox in settings.watch:
-        resolved = inbox.resolve()
-        if resolved.exists() and not resolved.is_dir():
+        if inbox.exists() and not inbox.is_dir():
             raise UserError(f"watch: {inbox} is not a folder: give one")
-        if output in resolved.parents:
+        if settings.output in inbox.parents:
             raise UserError(
                 f"watch: the inbox {inbox} lies inside the output {settings.output}, so what is filed would come in "
                 "again: move one of them elsewhere"
@@ -195,8 +251,21 @@ def check_folders(settings: Settings) -> None:
 
 def check_output(settings: Settings) -> None:
     """Refuse an output that is a file, or that lies inside a class folder. Raises `UserError`."""
-    output = settings.output.resolve()
+    output = settings.output
     if output.exists() and not output.is_dir():
-        raise UserError(f"output: {settings.output} is not a folder: give one")
+        raise UserError(f"output: {output} is not a folder: give one")
     if (folder := marked_folder(output)) is not None:
-        raise UserError(f"output: {settings.output} lies inside the class folder {folder}: give a folder outside it")
+        raise UserError(f"output: {output} lies inside the class folder {folder}: give a folder outside it")
+
+
+def check_classes(others_dir: str, quarantine_dir: str, classes: Iterable[str]) -> None:
+    """Refuse folders for unsure images and unreadable files that are also a class of the model. Raises `UserError`.
+
+    Case does not tell them apart, since some file systems do not.
+    """
+    by_name = {name.casefold(): name for name in classes}
+    for key, folder in (("others_dir", others_dir), ("quarantine_dir", quarantine_dir)):
+        if (name := by_name.get(folder.casefold())) is not None:
+            raise UserError(
+                f"{key} is {folder}, but the model has a class {name}: give another name with --{key.replace('_', '-')}"
+            )

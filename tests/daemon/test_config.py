@@ -85,7 +85,18 @@ def test_an_empty_folder_setting_means_the_usual_place() -> None:
             "others_dir in config.toml is 'a/b', which cannot be: it must be the name of one folder",
         ),
         ("watch = []", "watch in config.toml is [], which cannot be"),
-        ("watch = 3", "watch in config.toml is 3, which cannot be"),
+        ("watch = 3", "watch in config.toml is 3, which cannot be: give a list of folders"),
+        ("watch = [3]", "watch in config.toml is 3, which cannot be: give a list of folders"),
+        ("plugins = 3", "plugins in config.toml is 3, which cannot be: give a list of names"),
+        ("threads = true", "threads in config.toml is true, which cannot be: it must be a number"),
+        ("settle_seconds = true", "settle_seconds in config.toml is true, which cannot be: it must be a number"),
+        ("threshold = false", "threshold in config.toml is false, which cannot be: give a number from 0 to 1"),
+        ('watch = ""', "watch in config.toml is empty: name a folder"),
+        ('watch = [""]', "watch in config.toml is empty: name a folder"),
+        ('watch = ["a", "", "b"]', "watch in config.toml has an entry that is empty: name a folder"),
+        ('output = ""', "output in config.toml is empty: name a folder"),
+        ('checkpoint = " "', "checkpoint in config.toml is empty: name a folder"),
+        ('output = "~nobody-of-that-name"', "output in config.toml is '~nobody-of-that-name', which cannot be: there"),
         ("= 1", "the configuration file config.toml is not valid TOML"),
     ],
 )
@@ -101,6 +112,32 @@ def test_a_mistake_in_the_environment_names_the_variable(monkeypatch: pytest.Mon
     monkeypatch.setenv("IMAGESORTD_THREADS", "all")
     with pytest.raises(UserError, match="the environment variable IMAGESORTD_THREADS is 'all'"):
         config.load({})
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"), [("", "is empty: name a folder"), ("a::b", "has an entry that is empty: name a folder")]
+)
+def test_an_empty_path_is_not_the_current_folder(monkeypatch: pytest.MonkeyPatch, value: str, sentence: str) -> None:
+    with pytest.raises(UserError, match="--watch is empty: name a folder"):
+        main(["--watch", ""])
+    monkeypatch.setenv("IMAGESORTD_WATCH", value)
+    with pytest.raises(UserError, match=f"the environment variable IMAGESORTD_WATCH {sentence}"):
+        config.load({})
+
+
+def test_one_folder_in_two_spellings_is_one_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    settings = config.load({"watch": ["a", "b/../a", "link", "new"], "output": "link/../a"})
+    assert settings.watch == [tmp_path / "a", tmp_path / "new"]
+    assert settings.output == tmp_path / "a"
+
+
+def test_a_link_to_a_checkpoint_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "one").touch()
+    (tmp_path / "current").symlink_to("one")
+    assert config.load({"checkpoint": "current"}).checkpoint == tmp_path / "current"
 
 
 def test_an_unknown_variable_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,7 +177,16 @@ def test_a_file_in_the_place_of_a_folder_is_refused(option: str) -> None:
 
 def test_others_and_quarantine_are_two_folders() -> None:
     with pytest.raises(UserError, match="the same folder"):
-        main(["--others-dir", "odd", "--quarantine-dir", "odd"])
+        main(["--others-dir", "odd", "--quarantine-dir", "Odd"])
+
+
+@pytest.mark.parametrize(
+    ("key", "names"), [("others_dir", ("Cat", "quarantine")), ("quarantine_dir", ("others", "CAT"))]
+)
+def test_no_class_shares_its_folder(key: str, names: tuple[str, str]) -> None:
+    config.check_classes("others", "quarantine", ["cat", "dog"])
+    with pytest.raises(UserError, match=f"{key} is .*, but the model has a class cat: give another name with --"):
+        config.check_classes(*names, ["cat", "dog"])
 
 
 def test_an_unknown_command_or_option_is_named() -> None:
