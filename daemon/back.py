@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 from daemon.corrections import Corrections
 from daemon.history import print_json, record
@@ -70,8 +71,11 @@ def _bring_back(place: Place, options: argparse.Namespace, which: Callable[[], I
     start_logging("WARNING", as_json=False)
     with ExitStack() as closing:
         journal = None if options.dry_run else _journal(place, closing)
+        filings = list(which())
+        if journal is not None:
+            _lock(place, _inboxes(place, filings), closing)
         corrections = Corrections(place.settings.output)
-        results = _results(undo(journal, list(which())), corrections)
+        results = _results(undo(journal, filings), corrections)
         left = 0
         if options.json:
             every = list(results)
@@ -83,14 +87,8 @@ def _bring_back(place: Place, options: argparse.Namespace, which: Callable[[], I
 
 
 def _journal(place: Place, closing: ExitStack) -> Journal:
-    """The journal, to be written: only while no daemon files into this output, or takes in what comes back."""
-    folders = dict.fromkeys([place.settings.output, *place.settings.watch])
-    try:
-        closing.enter_context(lock(place.state, folders))
-    except UserError as error:
-        raise UserError(
-            f"{error}; it would file again at once what goes back (--dry-run may be used meanwhile)"
-        ) from error
+    """The journal, to be written: only while no daemon files into this output."""
+    _lock(place, [place.settings.output], closing)
     journal = Journal(place.journal)
     closing.callback(journal.close)
     try:
@@ -98,6 +96,24 @@ def _journal(place: Place, closing: ExitStack) -> Journal:
     except JournalBusy as error:
         raise UserError(f"the journal cannot be written now ({error}): try again later") from error
     return journal
+
+
+def _inboxes(place: Place, filings: Sequence[Filing]) -> list[Path]:
+    """The inboxes of the settings that images go back to; those of another daemon are no concern of this command."""
+    return [
+        inbox
+        for inbox in place.settings.watch
+        if inbox != place.settings.output and any(filing.source.is_relative_to(inbox) for filing in filings)
+    ]
+
+
+def _lock(place: Place, folders: Sequence[Path], closing: ExitStack) -> None:
+    try:
+        closing.enter_context(lock(place.state, folders))
+    except UserError as error:
+        raise UserError(
+            f"{error}; it would file again at once what goes back (--dry-run may be used meanwhile)"
+        ) from error
 
 
 def _results(undone: Iterator[Undone], corrections: Corrections) -> Iterator[tuple[Undone, str]]:

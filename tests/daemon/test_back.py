@@ -113,6 +113,8 @@ def test_a_dry_run_gives_every_name_once(office: Office) -> None:
 
 @pytest.mark.parametrize("command", [["undo", "--last", "1"], ["retry"]])
 def test_not_while_a_daemon_would_file_them_again(office: Office, command: list[str]) -> None:
+    desk = office.desk
+    desk.file([desk.decide(desk.put("torn.jpg"), "quarantine/truncated", reason="truncated", label=None)])
     file(office, "a.jpg")
     with lock(office.state, [office.desk.output]):
         with pytest.raises(UserError, match=r"another daemon is at work on .*sorted: stop it first.*--dry-run"):
@@ -122,6 +124,26 @@ def test_not_while_a_daemon_would_file_them_again(office: Office, command: list[
         office.run(*command)
     assert inbox(office) == []
     assert office.run(*command)[0] == 0
+
+
+def test_a_daemon_on_another_inbox_is_no_hindrance(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    file(office, "a.jpg")
+    elsewhere = office.desk.inbox.parent / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setenv("IMAGESORTD_WATCH", str(elsewhere))
+    with lock(office.state, [elsewhere]):
+        assert office.run("undo", "--last", "1")[0] == 0
+    assert inbox(office) == ["a.jpg"]
+
+
+@pytest.mark.parametrize("command", [["undo", "--last", "1"], ["retry"]])
+def test_a_daemon_with_its_own_state_is_recognised(office: Office, command: list[str], tmp_path: Path) -> None:
+    file(office, "a.jpg")
+    with (
+        lock(tmp_path / "other", [office.desk.output]),
+        pytest.raises(UserError, match=r"another daemon is at work on .*sorted: stop it first.*--dry-run"),
+    ):
+        office.run(*command)
 
 
 def test_something_must_be_chosen(office: Office) -> None:
