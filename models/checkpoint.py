@@ -339,7 +339,8 @@ def load(path: Path) -> Checkpoint:
     if pointer.sha256 != checkpoint.digest:
         raise CheckpointError(
             f"the checkpoint of run {pointer.run} is not the file that was published (its sha256 begins "
-            f"{checkpoint.digest[:12]}, not {pointer.sha256[:12]}): publish again with python -m trainer publish"
+            f"{checkpoint.digest[:12]}, not {pointer.sha256[:12]}): "
+            "go back with python -m trainer rollback, or fit again"
         )
     return checkpoint
 

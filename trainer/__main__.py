@@ -19,6 +19,8 @@ from models.errors import UserError
 
 # Nothing heavy is imported up here: a mistyped option is answered at once.
 
+_CACHE_HELP = "weights and graphs (default: ~/.cache/imagesortd)"
+
 
 def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
@@ -45,6 +47,8 @@ def _parser() -> Parser:
     for command, action in ((listing, _list), (publishing, _publish), (rolling, _rollback)):
         _add_common(command, action)
         command.add_argument("--output-dir", type=Path, default=Path("checkpoints"), help="where runs are: %(default)s")
+    for command in (publishing, rolling):
+        command.add_argument("--cache-dir", type=Path, metavar="DIR", help=_CACHE_HELP)
     return parser
 
 
@@ -95,7 +99,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     add("--batch-size", type=_count, default=32, metavar="N", help="images at once, at most (default %(default)s)")
     add("--output-dir", type=Path, metavar="DIR", help="where the report goes (default: reports/RUN-DATA)")
-    add("--cache-dir", type=Path, metavar="DIR", help="weights and graphs (default: ~/.cache/imagesortd)")
+    add("--cache-dir", type=Path, metavar="DIR", help=_CACHE_HELP)
     _add_common(parser, _evaluate)
 
 
@@ -191,6 +195,7 @@ def _list(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _publish(options: argparse.Namespace) -> dict[str, Any]:
+    from models.weights import WeightsStore
     from trainer.publish import publish
 
     run = next(
@@ -199,15 +204,16 @@ def _publish(options: argparse.Namespace) -> dict[str, Any]:
     if run is None:
         raise UserError(f"there is no run {options.publish_run}, neither in {options.output_dir} nor as a folder")
     run = run.resolve()
-    checkpoint = publish(run)
-    print(f"published {run}: {len(checkpoint.metadata.classes)} classes; a running daemon goes over to it by itself")
-    return {"published": str(run), "sha256": checkpoint.digest}
+    proved = publish(run, WeightsStore(options.cache_dir))
+    print(f"published {run}: {len(proved.classes)} classes; a running daemon goes over to it by itself")
+    return {"published": str(run), "sha256": proved.digest}
 
 
 def _rollback(options: argparse.Namespace) -> dict[str, Any]:
+    from models.weights import WeightsStore
     from trainer.publish import rollback
 
-    now, before = rollback(options.output_dir)
+    now, before = rollback(options.output_dir, WeightsStore(options.cache_dir))
     print(f"rolled back from {before} to {now}; a running daemon goes over to it by itself")
     return {"published": now, "before": before}
 

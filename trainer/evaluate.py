@@ -20,6 +20,7 @@ from trainer.features import BATCH, Read, read_all, stacked
 from trainer.measure import Measured
 from trainer.narrate import say
 from trainer.plots import confusion_matrix
+from trainer.publish import require_as_made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,8 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     output = options.output_dir or Path("reports") / f"{path.parent.name}-{options.data_dir.resolve().name}"
     runs.require_writable(output, "--output-dir")
     classifier = open_classifier(options.checkpoint, WeightsStore(options.cache_dir))
+    if path.name == checkpoints.FILE_NAME:
+        require_as_made(path.parent, classifier.digest)
     say("checkpoint", f"{shown(path)}: {len(classifier.classes)} classes, {classifier.metadata.mode}")
     strangers = _match(folders.classes, classifier, options.data_dir)
     found = _classify(folders.files, classifier, options.batch_size)

@@ -117,7 +117,7 @@ def fit(options: FitOptions) -> Outcome:
     narrate.result(measured, run)
     verdict = _verdict(options, images, measured, store)
     if verdict.publish:
-        publish(run)
+        publish(run, store)
     narrate.verdict(verdict, run)
     return Outcome(run, measured, verdict.publish, verdict.why)
 

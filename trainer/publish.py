@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
+from models.classifier import Classifier, open_classifier
 from models.errors import CheckpointError, UserError
+from models.weights import WeightsStore
+from trainer.runs import METRICS
 
 #: Beside the runs: every publication and every step back, one JSON object a line.
 HISTORY = "published.jsonl"
@@ -36,17 +41,21 @@ class Listed:
     problem: str = ""
 
 
-def publish(run: Path) -> Checkpoint:
-    """Check a run's checkpoint and point the daemon at it. Raises `CheckpointError`."""
-    found = checkpoints.read(run / checkpoints.FILE_NAME)
-    _point(run, found.digest, rollback=False)
-    return found
+def publish(run: Path, store: WeightsStore) -> Classifier:
+    """Open a run's checkpoint, prove it and point the daemon at it.
+
+    Raises `CheckpointError` when it does not compute what it did when it was made, or is not the file it was then, and
+    `WeightsUnavailable` when the weights of a backbone are not to be had.
+    """
+    proved = _prove(run, store)
+    _point(run, proved.digest, rollback=False)
+    return proved
 
 
-def rollback(folder: Path) -> tuple[str, str]:
+def rollback(folder: Path, store: WeightsStore) -> tuple[str, str]:
     """Point back at what was published before the current run; returns the names of both runs (now, before).
 
-    Raises `UserError` when there is nothing to go back to.
+    The earlier run is proved as `publish` proves one. Raises `UserError` when there is nothing to go back to.
     """
     pointer = checkpoints.read_pointer(folder)
     if pointer is None:
@@ -55,15 +64,51 @@ def rollback(folder: Path) -> tuple[str, str]:
     if not before:
         raise UserError(f"{pointer.run} is the only run that was published in {folder}: there is nothing to go back to")
     target = before[-1]
-    found = checkpoints.read(folder / target.run / checkpoints.FILE_NAME)
-    if found.digest != target.sha256:
+    proved = _prove(folder / target.run, store)
+    if proved.digest != target.sha256:
         raise CheckpointError(f"the checkpoint of run {target.run} is not the file that was published: publish another")
-    _point(folder / target.run, found.digest, rollback=True)
+    _point(folder / target.run, proved.digest, rollback=True)
     return target.run, pointer.run
 
 
+def _prove(run: Path, store: WeightsStore) -> Classifier:
+    classifier = open_classifier(run / checkpoints.FILE_NAME, store)
+    require_as_made(run, classifier.digest)
+    return classifier
+
+
+def require_as_made(run: Path, sha256: str) -> None:
+    """Raise `CheckpointError` where a run's checkpoint, now of this ``sha256``, was another file when it was made.
+
+    The run folder records what it was; where that says nothing, what was first published under the run's name does. A
+    run of which nothing is recorded passes.
+    """
+    made = _sha256_when_made(run)
+    if made is None:
+        made = next((entry.sha256 for entry in _entries(run.parent) if entry.run == run.name), sha256)
+    if sha256 != made:
+        raise CheckpointError(
+            f"the checkpoint of run {run.name} is damaged: it is not the file that was made (its sha256 begins "
+            f"{sha256[:12]}, not {made[:12]}); use another run, or fit again"
+        )
+
+
+def _sha256_when_made(run: Path) -> str | None:
+    try:
+        metrics = json.loads((run / METRICS).read_bytes())
+    except FileNotFoundError:  # a checkpoint that came from elsewhere
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{run / METRICS} is damaged, so nothing tells whether the checkpoint is whole: "
+            "use another run, or fit again"
+        ) from error
+    made = metrics.get("sha256") if isinstance(metrics, dict) else None
+    return made if isinstance(made, str) else None
+
+
 def _point(run: Path, sha256: str, *, rollback: bool) -> None:
-    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     checkpoints.publish(run, sha256, now)
     entry = Entry(run=run.name, sha256=sha256, published=now, rollback=rollback)
     with (run.parent / HISTORY).open("a", encoding="utf-8") as file:
@@ -72,18 +117,23 @@ def _point(run: Path, sha256: str, *, rollback: bool) -> None:
         os.fsync(file.fileno())
 
 
-def _stack(folder: Path) -> list[Entry]:
-    """What was published and not rolled back since, oldest first. Lines that were cut off are passed over."""
-    stack: list[Entry] = []
+def _entries(folder: Path) -> list[Entry]:
+    """The history, oldest first. Lines that were cut off are passed over."""
     try:
         lines = (folder / HISTORY).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        return stack
+        return []
+    entries = []
     for line in lines:
-        try:
-            entry = Entry.model_validate_json(line)
-        except ValidationError:
-            continue
+        with contextlib.suppress(ValidationError):
+            entries.append(Entry.model_validate_json(line))
+    return entries
+
+
+def _stack(folder: Path) -> list[Entry]:
+    """What was published and not rolled back since, oldest first."""
+    stack: list[Entry] = []
+    for entry in _entries(folder):
         if entry.rollback:
             while stack and stack[-1].run != entry.run:
                 stack.pop()
@@ -103,7 +153,9 @@ def list_runs(folder: Path) -> list[Listed]:
             continue
         current = pointer is not None and pointer.run == run.name
         try:
-            listed.append(Listed(run, current, checkpoints.read(run / checkpoints.FILE_NAME)))
+            found = checkpoints.read(run / checkpoints.FILE_NAME)
+            require_as_made(run, found.digest)
+            listed.append(Listed(run, current, found))
         except CheckpointError as error:
             listed.append(Listed(run, current, None, str(error)))
     return listed
@@ -142,8 +194,15 @@ def print_rows(rows: list[dict[str, object]]) -> None:
             continue
         accuracy = "unknown" if row["accuracy"] is None else f"{row['accuracy']:.3f}"
         tuned = ", fine-tuned" if row["fine_tuned"] else ""
-        when = str(row["created"])[:16].replace("T", " ")
         print(
             f"{mark} {row['run']:{width}}  {row['mode']}{tuned}, {row['classes']} classes, {row['images']} images, "
-            f"held-out accuracy {accuracy}, {row['megabytes']} MB, {when} UTC"
+            f"held-out accuracy {accuracy}, {row['megabytes']} MB, {_in_utc(str(row['created']))}"
         )
+
+
+def _in_utc(created: str) -> str:
+    """An ISO 8601 time with its offset from UTC, to the minute and in UTC."""
+    try:
+        return f"{datetime.fromisoformat(created).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except ValueError:  # nothing was recorded, or another program wrote it
+        return "made at an unknown time"

@@ -19,6 +19,9 @@ from trainer.data import DataSet
 from trainer.heads import Epoch
 from trainer.measure import Measured
 
+#: What a fit measured, and the sha256 its checkpoint has.
+METRICS = "metrics.json"
+
 TRAIN, HELD_OUT, UNREADABLE = "train", "held-out", "unreadable"
 
 Setting = str | int | float | bool | None
@@ -32,7 +35,10 @@ def require_writable(folder: Path, option: str) -> None:
 
 
 def create(checkpoints: Path, mode: str, now: datetime, fill: Callable[[Path], None]) -> Path:
-    """Make ``checkpoints/<YYYYmmdd-HHMMSS-mode>``: ``fill`` writes into a hidden folder that then takes this name."""
+    """Make ``checkpoints/<YYYYmmdd-HHMMSS-mode>``: ``fill`` writes into a hidden folder that then takes this name.
+
+    The name has the time of ``now`` as its clock shows it.
+    """
     try:
         checkpoints.mkdir(parents=True, exist_ok=True)
         hidden = Path(tempfile.mkdtemp(dir=checkpoints, prefix=".run."))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +29,12 @@ def write(
     options: FitOptions, fitted: Fitted, images: DataSet, measured: Measured, stages: Mapping[str, Sequence[Epoch]]
 ) -> Path:
     """Write the run folder; returns where it is. Raises `UserError` when the output folder cannot be written to."""
-    now = datetime.now().astimezone()
+    now = datetime.now(UTC)
     checkpoint = _seal(options, fitted, images, measured, now)
 
     def fill(run: Path) -> None:
-        checkpoints.write(checkpoint, run / checkpoints.FILE_NAME)
-        runs.write_json(run / "metrics.json", _metrics(fitted, images, measured))
+        sha256 = checkpoints.write(checkpoint, run / checkpoints.FILE_NAME)
+        runs.write_json(run / runs.METRICS, {"sha256": sha256} | _metrics(fitted, images, measured))
         runs.write_history(run / "history.csv", stages)
         runs.write_settings(run / "settings.toml", options.settings())
         runs.write_split(run / "split.csv", images, measured)
@@ -43,7 +43,7 @@ def write(
             names = [images.classes[index] for index in measured.concerned]
             confusion_matrix(measured.confusion(), names, run / "confusion_matrix.png")
 
-    return runs.create(options.output_dir, checkpoint.metadata.mode, now, fill)
+    return runs.create(options.output_dir, checkpoint.metadata.mode, now.astimezone(), fill)
 
 
 def _seal(options: FitOptions, fitted: Fitted, images: DataSet, measured: Measured, now: datetime) -> Checkpoint:
