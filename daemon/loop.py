@@ -81,12 +81,15 @@ class WorkLoop:
                 self._watcher.done(outcome.path)
                 unanswered.discard(outcome.path)
                 left += outcome.status in _LEFT
+            left += len(unanswered)
+            if self._stopping.is_set():
+                break
             for path in unanswered:
                 self._watcher.done(path)
                 logger.warning("{} is left behind: it is still being written", shown(path.name))
-            left += len(unanswered)
-        while self._housekeeping is not None and not self._stopping.is_set() and self._housekeeping.idle():
-            pass
+        if self._stopping.is_set():
+            logger.warning("stopped before the end: what is not filed yet stays in the inbox")
+            return max(left, 1)
         return left
 
     def _is_idle(self) -> bool:
@@ -128,7 +131,8 @@ class WorkLoop:
         if newer is not None:
             change = describe_change(self._pipeline.classifier, newer)
             self._pipeline.classifier = newer
-            logger.info("took over checkpoint {}: {}", newer.digest[:12], change)
+            sure = f"images under {self._pipeline.threshold:.2f} go to the others"
+            logger.info("took over checkpoint {}: {}; {}", newer.digest[:12], change, sure)
             self._attendant.took_over(newer)
 
     def _answer(self, outcome: Outcome) -> None:

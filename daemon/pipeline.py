@@ -191,6 +191,8 @@ def _wait(future: Future[Decoded], stopping: Callable[[], bool]) -> Decoded:
         try:
             return future.result(_PATIENCE)
         except TimeoutError:
+            if future.done():
+                raise
             if stopping():
                 raise CancelledError from None
 

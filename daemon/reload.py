@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import stat
 import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from loguru import logger
@@ -12,10 +14,16 @@ from daemon.config import Settings
 from models import checkpoint as checkpoints
 from models.classifier import Classifier, open_classifier
 from models.engines import Device
-from models.errors import UserError
+from models.errors import CheckpointError, UserError
 from models.runtime import Precision, cores
 from models.starter import Language, starter_path
 from models.weights import WeightsStore
+
+#: After trouble that is not the checkpoint's own: weights out of reach, a full disk.
+RETRY_SECONDS = 60.0
+
+#: Where checkpoints are published unless somebody says otherwise; it may come into being later.
+_USUAL: Path = Settings.model_fields["checkpoint"].default
 
 _Signature = tuple[int, int, int] | None
 
@@ -36,13 +44,20 @@ class Reloader:
         threads: int = 0,
         precision: Precision = "float32",
         device: Device = "cpu",
+        required: bool = False,
+        reserved: Sequence[str] = (),
     ) -> None:
+        """``required``: the location must be there. ``reserved``: folder names that no class may have."""
         self._location = location
         self._store = store
         self._language: Language = language
         self._threads = threads
         self._precision: Precision = precision
         self._device: Device = device
+        self._required = required
+        self._reserved = {name.casefold(): name for name in reserved}
+        self._retry_at: float | None = None
+        self._said = ""
         self._seen: _Signature = None
         self._loading: threading.Thread | None = None
         self._loaded: Classifier | None = None
@@ -58,6 +73,8 @@ class Reloader:
             threads=settings.threads or cores(),
             precision=settings.precision,
             device=settings.device,
+            required=settings.checkpoint != _USUAL.absolute(),
+            reserved=(settings.others_dir, settings.quarantine_dir),
         )
 
     def first(self) -> Classifier:
@@ -72,25 +89,51 @@ class Reloader:
         return classifier
 
     def _open(self, location: Path) -> Classifier:
-        return open_classifier(
+        classifier = open_classifier(
             location, self._store, threads=self._threads, precision=self._precision, device=self._device
         )
+        for name in classifier.classes:
+            if (taken := self._reserved.get(name.casefold())) is not None:
+                raise CheckpointError(
+                    f"the checkpoint {location} has a class {name}, and the folder {taken} is for other images: "
+                    "give others_dir or quarantine_dir another name"
+                )
+        return classifier
 
     def _is_published(self) -> bool:
-        if self._location.suffix == ".safetensors":
+        """Whether there is a checkpoint to serve. Raises `CheckpointError` where one is missing that should be there.
+
+        The starter's folders are not those of a trained model, so it does not step in for one by mistake.
+        """
+        location = self._location
+        if location.suffix == ".safetensors" or (location / checkpoints.FILE_NAME).is_file():
             return True  # a file that was named must be there: `open_classifier` says so where it is not
-        holds_run = (self._location / checkpoints.FILE_NAME).is_file()
-        return holds_run or checkpoints.read_pointer(self._location) is not None
+        if checkpoints.read_pointer(location) is not None:
+            return True
+        if any(location.glob(f"*/{checkpoints.FILE_NAME}")):
+            raise CheckpointError(
+                f"{location} holds runs, but none of them is published: publish one with python -m trainer publish"
+            )
+        if self._required and not location.is_dir():
+            raise CheckpointError(
+                f"there is no checkpoint {location}: give a checkpoint file, a run folder or its parent; "
+                "a folder that something will be published to must be there, too"
+            )
+        return False
 
     def _starter(self) -> Path:
         return starter_path(self._store, self._language, threads=self._threads)
 
     def poll(self) -> Classifier | None:
-        """A newly published classifier, once, when it is ready; never waits. What fails is said once and left."""
+        """A newly published classifier, once, when it is ready; never waits.
+
+        A checkpoint that is no good is said once and left; trouble that may pass is tried again after a while.
+        """
         if self._loading is None:
             signature = self._signature()
-            if signature is not None and signature != self._seen:
-                self._seen = signature
+            again = self._retry_at is not None and time.monotonic() >= self._retry_at
+            if signature is not None and (signature != self._seen or again):
+                self._seen, self._retry_at = signature, None
                 self._loading = threading.Thread(target=self._load, name="reload", daemon=True)
                 self._loading.start()
             return None
@@ -106,10 +149,18 @@ class Reloader:
     def _load(self) -> None:
         try:
             self._loaded = self._open(self._location)
-        except UserError as error:
+        except CheckpointError as error:
             logger.error("the model in use stays: {}", error)
+        except UserError as error:
+            self._try_later(str(error))
         except Exception as error:  # whatever a published file provokes, the service goes on with what it has
-            logger.opt(exception=error).error("the model in use stays: loading the new one failed")
+            self._try_later(f"loading the new one failed with {type(error).__name__}: {error}")
+
+    def _try_later(self, trouble: str) -> None:
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        if trouble != self._said:
+            self._said = trouble
+            logger.error("the model in use stays, and the new one is tried again: {}", trouble)
 
     def _signature(self) -> _Signature:
         """What changes when something else is published; the content is only read when this has changed."""

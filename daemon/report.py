@@ -10,7 +10,8 @@ def line(outcome: Outcome) -> str:
     """What became of a filed image, for people: ``cat.jpg -> cat/cat.jpg (0.93)``."""
     assert outcome.destination is not None
     verb = "would go to" if outcome.status is Status.PLANNED else "->"
-    where = f"{outcome.destination.parent.name}/{outcome.destination.name}"
+    # quarantine/<reason>/<name> has one step more
+    where = "/".join(outcome.destination.parts[-3 if outcome.reason is not None else -2 :])
     prediction = outcome.prediction
     if outcome.reason is not None or prediction is None:
         why = outcome.detail or outcome.reason

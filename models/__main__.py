@@ -52,7 +52,7 @@ def _list(options: argparse.Namespace, store: WeightsStore) -> None:
     rows = [_row(entry, store) for entry in entries.values()]
     here = {row["name"]: row["here"] for row in rows}
     rows += [
-        _composed(name, [entries[part] for part in composition.parts], composition.description, here)
+        _composed(name, [registry.entry(part) for part in composition.parts], composition.description, here)
         for name, composition in registry.compositions().items()
     ]
     rows.sort(key=lambda row: str(row["name"]))
@@ -75,9 +75,17 @@ def _row(entry: Entry, store: WeightsStore) -> dict[str, Any]:
         "input": entry.transform.crop,
         "weights": entry.weights.label,
         "licence": entry.licence,
-        "here": entry.weights.here(store),
+        "here": _is_here(entry, store),
         "description": entry.description,
     }
+
+
+def _is_here(entry: Entry, store: WeightsStore) -> bool:
+    try:
+        return entry.weights.here(store)
+    except Exception as error:  # a plug-in's weights source may fail in any way, and is one row of many
+        print(f"{entry.name}: whether its weights are here cannot be seen: {error}", file=sys.stderr)
+        return False
 
 
 def _composed(name: str, parts: Sequence[Entry], description: str, here: dict[str, bool]) -> dict[str, Any]:
@@ -88,7 +96,7 @@ def _composed(name: str, parts: Sequence[Entry], description: str, here: dict[st
         "input": max(part.transform.crop for part in parts),
         "weights": " and ".join(f"those of {part.name}" for part in parts),
         "licence": ", ".join(dict.fromkeys(part.licence for part in parts)),
-        "here": all(here[part.name] for part in parts),
+        "here": all(here.get(part.name, False) for part in parts),
         "description": description,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -44,6 +45,39 @@ def _rename_new(partial: Path, path: Path) -> None:
         if path.exists():
             raise FileExistsError(f"{path} exists") from None
         partial.rename(path)
+
+
+def keep(partial: Path, path: Path) -> None:
+    """Give a finished file its name in a cache, durably, with its sha256 beside it: what `is_whole` looks at."""
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    record(path, file_digest(partial))
+    partial.rename(path)
+    sync_folder(path.parent)
+
+
+def record(path: Path, digest: str) -> None:
+    """Write down which sha256 the file ``path`` of a cache has, or is about to have."""
+    with atomic_file(_record_of(path)) as file:
+        file.write(digest.encode())
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is in a cache, and is what was put there; what a failing disk has left of it does not count."""
+    try:
+        return _record_of(path).read_text() == file_digest(path)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _record_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

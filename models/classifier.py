@@ -14,7 +14,7 @@ from . import checkpoint as checkpoints
 from . import registry
 from .checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
 from .engines import Crops, Device, Features
-from .errors import CheckpointError
+from .errors import CheckpointError, WeightsUnavailable
 from .images import Transform
 from .registry import Backbone
 from .runtime import FeatureExtractor, Precision, graph_path, open_extractor, tuned_backbone
@@ -162,7 +162,7 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
         digest=record.digest,
         transform=transform,
         width=record.width,
-        module=lambda: registry.locate(record.name, record.source, store).module(),
+        module=lambda: _locate(record, store).module(),
     )
     if record.fine_tuned:
         tuned = tuned_backbone(described, checkpoint.backbones[record.name], store)
@@ -171,7 +171,7 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
         return tuned
     if graph_path(described, store).is_file():
         return described
-    located = registry.locate(record.name, record.source, store)
+    located = _locate(record, store)
     if located.digest != record.digest:
         raise CheckpointError(
             f"the weights of {record.name} from {record.source} are not those the checkpoint was made with "
@@ -183,6 +183,20 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
             f"({transform}) than this program's ({located.transform}): fit again"
         )
     return located
+
+
+def _locate(record: PartRecord, store: WeightsStore) -> Backbone:
+    """The weights from where they were when the checkpoint was made, else from where they usually come."""
+    try:
+        return registry.locate(record.name, record.source, store)
+    except WeightsUnavailable:
+        try:
+            usual = registry.locate(record.name, None, store)
+        except WeightsUnavailable:
+            usual = None
+        if usual is None or usual.digest != record.digest:
+            raise
+        return usual
 
 
 def _prove(

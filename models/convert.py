@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
-from .atomic import atomic_file
+from .atomic import keep
 from .errors import UserError, WeightsUnavailable
 
 
@@ -39,8 +40,12 @@ def convert(pickle: Path, sha256_prefix: str, target: Path) -> None:
         converted = save(tensors, {"sha256": digest, "order": json.dumps(list(tensors))})
     except Exception as error:  # an unpickler has no common kind of error
         raise WeightsUnavailable(f"{pickle} holds more than tensors and is not used: give another file") from error
-    with atomic_file(target) as file:
-        file.write(converted)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(converted)
+        keep(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _main(pickle: str, sha256_prefix: str, target: str) -> int:

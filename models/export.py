@@ -11,21 +11,18 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from . import registry
+from .atomic import keep
 from .engines import OnnxEngine, uint8_module
 from .errors import UserError, WeightsUnavailable
 from .images import decode
 from .registry import Backbone
 from .samples import enlarge, sample_pictures
 from .weights import WeightsStore
-
-if TYPE_CHECKING:
-    pass
 
 #: Features of the graph and of torch must agree to this cosine, image by image.
 AGREEMENT = 0.9999
@@ -59,9 +56,7 @@ def export(backbone: Backbone, target: Path) -> None:
             )
             expected = module(torch.from_numpy(crops)).numpy()
         _check(backbone, partial, crops, expected)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.rename(target)
+        keep(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -110,9 +110,7 @@ def check_class_name(name: str) -> str:
     problem = None
     if not name or name in {".", ".."} or name != name.strip() or name.endswith("."):
         problem = "is empty, a dot, or begins or ends with a space or ends with a dot"
-    elif any(
-        character in '/\\<>:"|?*' or unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in name
-    ):
+    elif any(character in '/\\<>:"|?*' or _is_unseen(character) for character in name):
         problem = 'holds a control character or one of / \\ < > : " | ? *'
     elif name.startswith("."):
         problem = "begins with a dot"
@@ -123,6 +121,15 @@ def check_class_name(name: str) -> str:
     if problem is not None:
         raise CheckpointError(f"the class name {name!r} cannot be a folder's name: it {problem}")
     return name
+
+
+def _is_unseen(character: str) -> bool:
+    """Whether a character shows nothing and may mislead: control and format characters, but for the two joiners.
+
+    The joiners (U+200C, U+200D) belong to the spelling of some languages, and hold emoji together.
+    """
+    category = unicodedata.category(character)
+    return category in {"Cc", "Cs", "Zl", "Zp"} or (category == "Cf" and character not in "\u200c\u200d")
 
 
 def check_distinct(names: list[str]) -> None:

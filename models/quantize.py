@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+from .atomic import keep
 from .errors import UserError, WeightsUnavailable
 
 
@@ -25,9 +26,7 @@ def quantize(graph: Path, target: Path) -> None:
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         quantize_dynamic(graph, partial, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.rename(target)
+        keep(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 

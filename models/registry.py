@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from loguru import logger
 
 from .errors import BackboneError
 from .images import Transform
@@ -185,18 +186,23 @@ def _load_plugin(name: str) -> str:
     """Import a plug-in; whatever it does wrong is a sentence, and takes nothing else down."""
     point = _installed_plugins().get(name)
     if point is None:
-        return "it is allowed but not installed: install its package, or take its name out"
+        trouble = "it is allowed but not installed: install its package, or take its name out"
+        logger.warning("the plug-in {}: {}", name, trouble)
+        return trouble
     entries_before, compositions_before, families_before = dict(_entries), dict(_compositions), dict(_families)
     try:
         point.load()
-    except Exception as error:  # a plug-in is somebody else's code: it may fail in any way
+        _check_compositions()
+    except (Exception, SystemExit) as error:  # a plug-in is somebody else's code: it may fail in any way
         _entries.clear()
         _entries.update(entries_before)
         _compositions.clear()
         _compositions.update(compositions_before)
         _families.clear()
         _families.update(families_before)
-        return f"it cannot be used: {type(error).__name__}: {error}"
+        trouble = f"it cannot be used: {type(error).__name__}: {error}"
+        logger.warning("the plug-in {}: {}", name, trouble)
+        return trouble
     return ""
 
 
@@ -255,6 +261,13 @@ def locate(name: str, weights: str | None, store: WeightsStore) -> Backbone:
     """
     found = entry(name)
     return found.build(found.weights.locate(weights, store))
+
+
+def _check_compositions() -> None:
+    for composition in _compositions.values():
+        for part in composition.parts:
+            if part not in _entries and _family_of(part) is None:
+                raise BackboneError(f"{composition.name!r} is made of {part!r}, and there is no such backbone")
 
 
 def _unknown(name: str, known: Iterable[str]) -> BackboneError:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from loguru import logger
 
 from . import registry
-from .atomic import atomic_file
+from .atomic import atomic_file, is_whole
 from .engines import Crops, Device, Engine, Features, OnnxEngine, TorchEngine
 from .errors import UserError, WeightsUnavailable
 from .images import Transform
@@ -103,7 +103,7 @@ def _int8_engine(backbone: Backbone, store: WeightsStore, threads: int) -> Engin
         return engine
     target = graph.with_name(f"{graph.stem}-int8.onnx")
     with store.locked(f"{graph.stem}.int8"):
-        if not target.is_file():
+        if not is_whole(target):
             try:
                 run_child("models.quantize", str(graph), str(target))
             except WeightsUnavailable as error:
@@ -136,7 +136,7 @@ def _engine(backbone: Backbone, store: WeightsStore, threads: int) -> Engine:
 
 def _cached(graph: Path, threads: int, name: str = "onnxruntime") -> OnnxEngine | None:
     """The engine of a graph in the cache; None where it is missing, or what a failing disk has left of it."""
-    if not graph.is_file():
+    if not is_whole(graph):
         return None
     try:
         return OnnxEngine(graph, threads, name)

@@ -13,10 +13,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from . import checkpoint, registry
+from . import atomic, checkpoint, registry
 from .checkpoint import Head, Metadata, PartRecord
 from .classifier import seal
-from .errors import CheckpointError
 from .groups import starter_groups
 from .registry import Backbone
 from .runtime import GRAPH_VERSION, open_extractor
@@ -45,22 +44,14 @@ def starter_path(store: WeightsStore, language: Language, *, threads: int = 0) -
     )
     key = hashlib.sha256(f"{GRAPH_VERSION}{metadata.model_dump_json()}{groups.tolist()}".encode()).hexdigest()
     path = store.folder("starter") / f"starter-{language}-{key[:16]}.safetensors"
-    if not _is_whole(path):
+    if not atomic.is_whole(path):
         with store.locked(f"{path.stem}.make"):
-            if not _is_whole(path):
+            if not atomic.is_whole(path):
                 path.unlink(missing_ok=True)
                 extractor = open_extractor([backbone], store, threads=threads)
-                checkpoint.write(seal(metadata, _head(backbone, groups), extractor), path)
+                digest = checkpoint.write(seal(metadata, _head(backbone, groups), extractor), path)
+                atomic.record(path, digest)
     return path
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether the starter is in the cache; what a failing disk has left of it does not count."""
-    try:
-        checkpoint.read(path)
-    except CheckpointError:
-        return False
-    return True
 
 
 def _head(backbone: Backbone, groups: npt.NDArray[np.int64]) -> Head:

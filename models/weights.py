@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from .atomic import file_digest, is_whole
 from .download import TIMEOUT_S, ask, download
 from .errors import UserError, WeightsUnavailable
 
@@ -199,7 +201,7 @@ class TorchvisionPickle:
 
 @dataclass(frozen=True)
 class HubFolder:
-    """A model repository on the Hugging Face hub, at a pinned revision; safetensors only."""
+    """A model repository on the Hugging Face hub, at a pinned revision where there is one; safetensors only."""
 
     name: str
     repository: str
@@ -233,9 +235,21 @@ class HubFolder:
                 folder = self._snapshot(repository, revision, cache, local_only=True)
             except Exception:  # whatever the hub's library raises here means: not cached
                 continue
-            if any(folder.glob("*.safetensors")):
+            if self._is_complete(folder):
                 return folder
         return None
+
+    def _is_complete(self, folder: Path) -> bool:
+        """Whether a fetch came to its end: every file that is needed is there, every piece of the weights too."""
+        pieces = {file.name for file in folder.glob("*.safetensors")}
+        try:
+            index = json.loads((folder / "model.safetensors.index.json").read_bytes())
+            needed = set(index["weight_map"].values())
+        except FileNotFoundError:
+            needed = set()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return False
+        return bool(pieces) and needed <= pieces and all((folder / name).is_file() for name in self.required)
 
     def _fetch(self, repository: str, revision: str | None, store: WeightsStore) -> Path:
         how = _how_to_get(self.name, "point HF_HOME at a cache that has it", "FOLDER")
@@ -322,17 +336,13 @@ def _check_safetensors(path: Path) -> None:
         ) from error
 
 
-def file_digest(path: Path) -> str:
-    """The sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _converted(stem: str, sha256_prefix: str, store: WeightsStore) -> Weights | None:
     """What a known pickle was converted to, where it is in the cache and whole."""
     from safetensors import SafetensorError, safe_open
 
     path = store.root / "weights" / f"{stem}.safetensors"
+    if not is_whole(path):
+        return None
     try:
         with safe_open(path, framework="numpy") as file:
             digest = (file.metadata() or {}).get("sha256", "")

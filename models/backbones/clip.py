@@ -130,8 +130,8 @@ def _load(folder: Path) -> Any:
     # transformers fills what is missing with random numbers and only mentions it.
     if lacking := sorted({*found["missing_keys"], *map(str, found["mismatched_keys"])}):
         raise WeightsUnavailable(
-            f"the weights in {folder} lack {lacking[0]} and {len(lacking) - 1} more of what its config.json describes: "
-            "fetch the folder again, or give another"
+            f"the weights in {folder} lack {len(lacking)} tensors that its config.json describes, "
+            f"{lacking[0]} among them: fetch the folder again, or give another"
         )
     return model.eval()
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+import daemon.reload
 from daemon.reload import Reloader, describe_change
 from models.checkpoint import FILE_NAME, POINTER
-from models.classifier import Classifier
-from models.errors import CheckpointError
+from models.classifier import Classifier, open_classifier
+from models.errors import CheckpointError, WeightsUnavailable
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.processes import wait_for
@@ -130,3 +131,51 @@ def test_a_change_of_classes_is_told_by_name(checkpoints: Path, store: WeightsSt
     new = reloader(checkpoints, store).first()
     assert describe_change(old, new) == "efficientnet_lite0, 2 classes; new: c; gone: a"
     assert describe_change(new, new) == "efficientnet_lite0, 2 classes; the same classes"
+
+
+def test_a_place_that_was_named_must_be_there(checkpoints: Path, store: WeightsStore) -> None:
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        Reloader(checkpoints, store, language="en", required=True).first()
+    checkpoints.mkdir()
+    assert Reloader(checkpoints, store, language="en", required=True).first().metadata.settings["starter"] is True
+
+
+def test_the_starter_does_not_step_in_for_trained_runs(
+    checkpoints: Path, store: WeightsStore, publish: Publish
+) -> None:
+    publish(checkpoints / "run-1", ["a", "b"])
+    (checkpoints / POINTER).unlink()
+    with pytest.raises(CheckpointError, match="holds runs, but none of them is published"):
+        reloader(checkpoints, store).first()
+
+
+def test_no_class_takes_the_folder_of_the_unsure(
+    checkpoints: Path, store: WeightsStore, publish: Publish, logged: list[str]
+) -> None:
+    publish(checkpoints / "run-1", ["a", "b"])
+    reloading = Reloader(checkpoints, store, language="en", reserved=("Others", "quarantine"))
+    reloading.first()
+    publish(checkpoints / "run-2", ["a", "others"])
+    settle(reloading)
+    assert any("has a class others, and the folder Others is for other images" in line for line in logged)
+
+
+def test_trouble_that_may_pass_is_tried_again(
+    checkpoints: Path, store: WeightsStore, publish: Publish, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
+    publish(checkpoints / "run-1", ["a", "b"])
+    reloading = reloader(checkpoints, store)
+    reloading.first()
+    real = open_classifier
+    failures = iter([WeightsUnavailable("out of reach"), OSError("No space left on device")])
+
+    def failing(*arguments: object, **options: object) -> Classifier:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        return real(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(daemon.reload, "open_classifier", failing)
+    monkeypatch.setattr(daemon.reload, "RETRY_SECONDS", 0.0)
+    publish(checkpoints / "run-2", ["a", "c"])
+    assert next_one(reloading).classes == ["a", "c"]
+    assert sum("is tried again" in line for line in logged) == 2

@@ -54,13 +54,15 @@ def test_an_allowed_plugin_brings_its_backbone(site: Path) -> None:
 
 
 def test_a_broken_plugin_and_a_duplicate_are_named_and_take_nothing_down(site: Path) -> None:
-    names, plugins = listing(site, "broken,twin,absent,example")
+    names, plugins = listing(site, "broken,twin,leaver,dangling,absent,example")
     assert plugins["broken"] == "it cannot be used: RuntimeError: this plug-in was made for another version"
     assert "two backbones are registered as 'hybrid'" in plugins["twin"]
+    assert plugins["leaver"] == "it cannot be used: SystemExit: good bye"
+    assert "'half_there' is made of 'nowhere', and there is no such backbone" in plugins["dangling"]
     assert plugins["absent"].startswith("it is allowed but not installed")
     assert plugins["example"] == ""
     assert {"regions", "hybrid", "clip", "mobilenet", "efficientnet_lite0"} <= names
-    assert "twin_only" not in names
+    assert not {"twin_only", "half_there"} & names
 
 
 def test_an_unknown_backbone_is_explained_by_the_plugin_that_failed(site: Path) -> None:
