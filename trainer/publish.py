@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import BaseModel, ValidationError
 
@@ -111,16 +112,24 @@ def _point(run: Path, sha256: str, *, rollback: bool) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     checkpoints.publish(run, sha256, now)
     entry = Entry(run=run.name, sha256=sha256, published=now, rollback=rollback)
-    with (run.parent / HISTORY).open("a", encoding="utf-8") as file:
-        file.write(entry.model_dump_json() + "\n")
+    with (run.parent / HISTORY).open("a+b") as file:
+        file.write(_end_of_torn_line(file) + entry.model_dump_json().encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
 
+def _end_of_torn_line(history: BinaryIO) -> bytes:
+    """The newline that is missing after a line whose writing was cut short, so that the next one stands alone."""
+    if history.seek(0, os.SEEK_END) == 0:
+        return b""
+    history.seek(-1, os.SEEK_END)
+    return b"" if history.read(1) == b"\n" else b"\n"
+
+
 def _entries(folder: Path) -> list[Entry]:
-    """The history, oldest first. Lines that were cut off are passed over."""
+    """The history, oldest first. A line that was cut off is passed over, and only that one."""
     try:
-        lines = (folder / HISTORY).read_text(encoding="utf-8").splitlines()
+        lines = (folder / HISTORY).read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
     entries = []

@@ -163,6 +163,29 @@ def test_a_line_that_was_cut_off_is_passed_over(runs: Path, store: WeightsStore)
     assert rollback(runs, store) == ("a", "b")
 
 
+@pytest.mark.parametrize("torn", [b'{"run":"x","sha256":"', '{"run":"밤'.encode()[:-1], b"\0\0\0"])
+def test_an_entry_after_a_line_that_was_cut_off_without_its_end_is_kept(
+    runs: Path, store: WeightsStore, torn: bytes
+) -> None:
+    publish(runs / "a", store)
+    with (runs / HISTORY).open("ab") as file:
+        file.write(torn)
+    publish(runs / "b", store)
+    publish(runs / "c", store)
+    assert rollback(runs, store) == ("b", "c")
+    assert rollback(runs, store) == ("a", "b")
+
+
+def test_an_entry_that_lacks_nothing_but_its_newline_counts(runs: Path, store: WeightsStore) -> None:
+    for name in "ab":
+        publish(runs / name, store)
+    history = runs / HISTORY
+    history.write_bytes(history.read_bytes().removesuffix(b"\n"))
+    publish(runs / "c", store)
+    assert rollback(runs, store) == ("b", "c")
+    assert len(history.read_bytes().splitlines()) == 4
+
+
 def test_runs_are_listed_with_their_figures(runs: Path, store: WeightsStore, fitted: Outcome) -> None:
     publish(runs / "b", store)
     (runs / "c" / checkpoints.FILE_NAME).write_bytes(b"damaged")
