@@ -154,7 +154,8 @@ def _weights(text: str) -> tuple[str, str]:
 
 def _fit(options: argparse.Namespace) -> dict[str, Any]:
     from trainer.data import shown
-    from trainer.fit import FitOptions, fit
+    from trainer.fit import fit
+    from trainer.fitted import FitOptions
 
     plain = {
         name: value for name, value in vars(options).items() if name not in {"command", "run", "json", "clip_model"}

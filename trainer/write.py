@@ -7,7 +7,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint, Head
@@ -15,12 +15,10 @@ from models.classifier import seal
 from models.metadata import Metadata, PartRecord
 from trainer import runs
 from trainer.data import DataSet, digest
+from trainer.fitted import FitOptions, Fitted
 from trainer.heads import Epoch
 from trainer.measure import Measured
 from trainer.plots import confusion_matrix
-
-if TYPE_CHECKING:
-    from trainer.fit import FitOptions, Fitted
 
 _PACKAGES = ("imagesortd", "numpy", "onnxruntime", "pillow", "scikit-learn", "torch")
 

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from models.weights import WeightsStore
-from trainer.fit import FitOptions, Outcome, fit
+from trainer.fit import Outcome, fit
+from trainer.fitted import FitOptions
 
 #: Builds a folder of class folders, ``count`` pictures in each.
 MakeShapes = Callable[..., Path]

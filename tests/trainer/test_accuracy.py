@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from trainer.evaluate import EvaluateOptions, evaluate
-from trainer.fit import FitOptions, fit
+from trainer.fit import fit
+from trainer.fitted import FitOptions
 
 
 def linked(shared: Path, name: str, root: Path, per_class: int | None = None) -> Path:

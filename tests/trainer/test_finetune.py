@@ -21,7 +21,8 @@ from trainer.__main__ import main
 from trainer.augment import batches
 from trainer.data import Sample
 from trainer.finetune import FineTuneOptions, Side, fine_tune
-from trainer.fit import FitOptions, fit
+from trainer.fit import fit
+from trainer.fitted import FitOptions
 from trainer.heads import Epoch, Linear, Scaling
 
 

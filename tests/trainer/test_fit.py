@@ -17,7 +17,8 @@ from models.images import decode
 from models.weights import WeightsStore
 from tests.trainer.conftest import draw, make_shapes
 from trainer import features
-from trainer.fit import FitOptions, Outcome, fit
+from trainer.fit import Outcome, fit
+from trainer.fitted import FitOptions
 
 
 def options(data: Path, folder: Path, **more: object) -> FitOptions:

@@ -15,7 +15,8 @@ from models.commandline import run
 from models.errors import CheckpointError, UserError
 from models.weights import WeightsStore
 from trainer.__main__ import main
-from trainer.fit import FitOptions, Outcome, fit
+from trainer.fit import Outcome, fit
+from trainer.fitted import FitOptions
 from trainer.publish import HISTORY, as_rows, list_runs, print_rows, publish, rollback
 from trainer.runs import METRICS
 

@@ -1,0 +1,71 @@
+"""What goes into a fit and what comes out of it: its options, and backbones with the head chosen for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from models.checkpoint import Array
+from models.runtime import FeatureExtractor
+from trainer.calibrate import log_probabilities
+from trainer.choose import Choice
+from trainer.data import DataSet, shown
+from trainer.heads import GradientOptions
+from trainer.measure import Measured
+from trainer.runs import Setting
+
+Policy = Literal["always", "never", "if-better"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """What ``fit`` was asked for; the command line has the same names."""
+
+    data_dir: Path
+    mode: str = "auto"
+    epochs: int = 10
+    batch_size: int = 32
+    lr: float = 1e-3
+    patience: int = 5
+    seed: int = 0
+    val_fraction: float = 0.2
+    max_samples: int | None = None
+    fine_tune: bool = False
+    ft_lr: float = 1e-4
+    ft_epochs: int = 5
+    output_dir: Path = Path("checkpoints")
+    publish: Policy = "if-better"
+    cache_dir: Path | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def gradient(self) -> GradientOptions:
+        """What of it concerns the gradient head."""
+        return GradientOptions(
+            epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, patience=self.patience, seed=self.seed
+        )
+
+    def settings(self) -> dict[str, Setting]:
+        """As they are kept in the run folder and in the checkpoint."""
+        plain = asdict(self)
+        weights = plain.pop("weights")
+        plain |= {f"weights_{name}": source for name, source in weights.items()}
+        return {name: shown(value) if isinstance(value, Path) else value for name, value in plain.items()}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Backbones and the head chosen for them. ``tuned``: fine-tuned weights by part and tensor name, if any."""
+
+    extractor: FeatureExtractor
+    choice: Choice
+    tuned: Mapping[str, Mapping[str, Array]]
+
+    def measured(self, images: DataSet) -> Measured:
+        """What the head made of the held-out images before it was fitted on them too."""
+        logits = log_probabilities(self.choice.held_out, self.choice.temperature)
+        return Measured(images.classes, images.labels[images.held], np.exp(logits))
