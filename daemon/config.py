@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -256,16 +256,3 @@ def check_output(settings: Settings) -> None:
         raise UserError(f"output: {output} is not a folder: give one")
     if (folder := marked_folder(output)) is not None:
         raise UserError(f"output: {output} lies inside the class folder {folder}: give a folder outside it")
-
-
-def check_classes(others_dir: str, quarantine_dir: str, classes: Iterable[str]) -> None:
-    """Refuse folders for unsure images and unreadable files that are also a class of the model. Raises `UserError`.
-
-    Case does not tell them apart, since some file systems do not.
-    """
-    by_name = {name.casefold(): name for name in classes}
-    for key, folder in (("others_dir", others_dir), ("quarantine_dir", quarantine_dir)):
-        if (name := by_name.get(folder.casefold())) is not None:
-            raise UserError(
-                f"{key} is {folder}, but the model has a class {name}: give another name with --{key.replace('_', '-')}"
-            )

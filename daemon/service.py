@@ -64,7 +64,7 @@ def watch(settings: Settings, *, once: bool, dry_run: bool, reread: Callable[[],
         filer = Filer(settings.output, action=settings.action, journal=journal, dry_run=dry_run)
         pipeline = Pipeline(classifier, filer, Policy.of(settings), threads=threads)
         closing.callback(pipeline.close)
-        watcher = _watcher(settings, classifier)
+        watcher = _watcher(settings)
         closing.callback(watcher.stop)
         attendant = Attendant(
             notifier,
@@ -131,18 +131,23 @@ def _journal(path: Path, *, dry_run: bool) -> Journal:
 
 
 def _housekeeping(settings: Settings, journal: Journal) -> Housekeeping:
-    latecomers = Latecomers(settings.watch, settings.output, journal, recursive=settings.recursive)
+    latecomers = Latecomers(settings.watch, settings.output, journal, recursive=_recursive(settings))
     return Housekeeping(latecomers, Pruning(journal, settings.watch, settings.journal_days))
 
 
-def _watcher(settings: Settings, classifier: Classifier) -> InboxWatcher:
+def _recursive(settings: Settings) -> bool:
+    """Not where images are filed into an inbox: what is in its folders has been sorted, by us or by somebody else."""
+    return settings.recursive and settings.output not in settings.watch
+
+
+def _watcher(settings: Settings) -> InboxWatcher:
     return InboxWatcher(
         settings.watch,
-        exclude=_not_inbox(settings, classifier),
+        exclude=[settings.output],
         settle_seconds=settings.settle_seconds,
         rescan_seconds=settings.rescan_seconds,
         poll=settings.poll,
-        recursive=settings.recursive,
+        recursive=_recursive(settings),
     )
 
 
@@ -153,13 +158,6 @@ def _make(folder: Path, key: str, *, dry_run: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{key}: the folder {folder} cannot be made: {error.strerror}") from error
-
-
-def _not_inbox(settings: Settings, classifier: Classifier) -> list[Path]:
-    """What lies in an inbox but is not of it: the output, or where they are one folder, the folders filed into."""
-    if settings.output not in settings.watch:
-        return [settings.output]
-    return [settings.output / name for name in (*classifier.classes, settings.others_dir, settings.quarantine_dir)]
 
 
 def _run(loop: WorkLoop, *, once: bool) -> int:
@@ -183,6 +181,8 @@ def _announce(settings: Settings, classifier: Classifier, threshold: float, *, d
     names: Sequence[str] = metadata.classes
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     logger.info("watching {}", ", ".join(map(str, settings.watch)))
+    if settings.recursive and not _recursive(settings):
+        logger.info("not the folders inside: images are filed into the inbox {}, whose folders stay", settings.output)
     if metadata.settings.get("starter"):
         logger.info(
             "model: the starter model ({}), since nothing is published in {}", metadata.mode, settings.checkpoint

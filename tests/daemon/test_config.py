@@ -180,15 +180,6 @@ def test_others_and_quarantine_are_two_folders() -> None:
         main(["--others-dir", "odd", "--quarantine-dir", "Odd"])
 
 
-@pytest.mark.parametrize(
-    ("key", "names"), [("others_dir", ("Cat", "quarantine")), ("quarantine_dir", ("others", "CAT"))]
-)
-def test_no_class_shares_its_folder(key: str, names: tuple[str, str]) -> None:
-    config.check_classes("others", "quarantine", ["cat", "dog"])
-    with pytest.raises(UserError, match=f"{key} is .*, but the model has a class cat: give another name with --"):
-        config.check_classes(*names, ["cat", "dog"])
-
-
 def test_an_unknown_command_or_option_is_named() -> None:
     with pytest.raises(UserError, match="there is no command 'wach'"):
         main(["wach"])

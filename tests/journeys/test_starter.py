@@ -120,6 +120,38 @@ def test_a_copying_daemon_does_not_copy_twice_after_a_restart(tmp_path: Path, ph
     assert (inbox / "flower.jpg").is_file()
 
 
+def test_an_inbox_that_is_filed_into_keeps_its_folders(tmp_path: Path, photographs: list[Path]) -> None:
+    inbox = tmp_path / "inbox"
+    (inbox / "holiday").mkdir(parents=True)
+    shutil.copy(photographs[0], inbox / "holiday" / "china.jpg")
+    shutil.copy(photographs[1], inbox / "flower.jpg")
+    done = run("daemon", "--once", "--output", "inbox", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert files_below(inbox) == {"flower_plant": ["flower.jpg"], "holiday": ["china.jpg"]}
+    assert done.stderr.count("not the folders inside") == 1
+
+
+@pytest.mark.parametrize(
+    "options", [("--others-dir", "Building", "--quarantine-dir", "q"), ("--quarantine-dir", "building")]
+)
+def test_no_class_shares_its_folder_with_the_unsure_or_the_unreadable(
+    tmp_path: Path, store: WeightsStore, options: tuple[str, ...]
+) -> None:
+    done = run("daemon", "--once", *options, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "has a class building" in done.stderr
+    assert "give others_dir or quarantine_dir another name" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_daemon_by_a_link_and_with_its_own_state_is_refused(tmp_path: Path, store: WeightsStore) -> None:
+    (tmp_path / "link").symlink_to("inbox")
+    with daemon(tmp_path):
+        done = run("daemon", "--watch", "link", "--output", "elsewhere", "--state-dir", "other", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "another daemon is at work on" in done.stderr
+
+
 def test_sort_copies_once_and_reports(tmp_path: Path, photographs: list[Path]) -> None:
     source = tmp_path / "photos"
     (source / "day 2").mkdir(parents=True)
