@@ -17,6 +17,9 @@ from trainer.measure import Measured
 _LISTED = 10
 _TABLE = 30
 
+#: Folders beside those of the classes in which the daemon, unless told otherwise, files what has no class.
+_DAEMON_FOLDERS = {"others": "others_dir", "quarantine": "quarantine_dir"}
+
 
 def say(topic: str, text: str) -> None:
     """One line of the story; an empty topic goes on with the one before."""
@@ -30,6 +33,9 @@ def begin(folders: Folders, extractor: FeatureExtractor) -> None:
     say("images", f"{len(folders.files)} in {len(sizes)} classes of {shown(folders.root)}: {_list(shown_sizes, ', ')}")
     if folders.empty:
         say("", f"warning: no images in {_list(list(folders.empty), ', ')}: left out")
+    for label in sizes:
+        if setting := _DAEMON_FOLDERS.get(label.casefold()):
+            say("", f"warning: {label} is a class here, so the daemon's {setting} must be given another name")
     names = [f"{part.name} ({part.source})" for part in extractor.parts]
     say("backbone", f"{' + '.join(names)}, {extractor.width} features, by {extractor.engine}")
 

@@ -176,6 +176,17 @@ def test_what_is_odd_about_the_images_is_said(tmp_path: Path, capsys: pytest.Cap
     assert "one picture under several labels: circle/001.png, cross/again.png" in said
 
 
+def test_classes_named_like_folders_of_the_daemon_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_shapes(tmp_path / "data", 2, labels=("Others", "quarantine", "otherwise"))
+    assert fit(options(data, tmp_path / "runs", epochs=1)).published
+    said = capsys.readouterr().out
+    assert "warning: Others is a class here, so the daemon's others_dir must be given another name" in said
+    assert "warning: quarantine is a class here, so the daemon's quarantine_dir must be given another name" in said
+    assert said.count("is a class here") == 2
+
+
 def test_all_unreadable_is_said_with_a_reason(tmp_path: Path) -> None:
     for label in ("a", "b"):
         (tmp_path / label).mkdir()
