@@ -45,7 +45,8 @@ def wanted(options: argparse.Namespace, journal: Path, **more: Any) -> Wanted:
         run = None if newest is None else newest.run
     name = options.file
     if name is not None and "/" in name:
-        name = str(Path(name).absolute())
+        path = Path(name)
+        name = str(path.parent.resolve() / path.name)  # as the journal has it, by the one name of its folder
     return Wanted(name=name, since=options.since, run=run, model_digest=options.checkpoint, **more)
 
 

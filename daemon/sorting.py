@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     if not options.input_dir.is_dir():
         raise UserError(f"--input-dir {options.input_dir} is no folder: give the folder whose images are to be sorted")
     start_logging(settings.log_level, as_json=settings.log_json)
-    outcomes = sort(options.input_dir.absolute(), settings)
+    outcomes = sort(options.input_dir.resolve(), settings)
     _print_summary(outcomes, settings.output, as_json=options.json)
     return 0 if all(outcome.status is Status.FILED for outcome in outcomes) else EXIT_LEFT_BEHIND
 

@@ -61,6 +61,14 @@ def test_chosen_by_file_run_checkpoint_and_time(office: Office) -> None:
     assert inbox(office) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
 
 
+def test_a_file_is_found_by_another_name_of_its_folder(office: Office, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(office.desk.output)
+    file(office, "a.jpg", "b.jpg")
+    assert office.run("undo", "--file", "link/../sorted/cat/a.jpg")[0] == 0
+    assert office.run("undo", "--file", str(tmp_path / "link" / "cat" / "b.jpg"))[0] == 0
+    assert inbox(office) == ["a.jpg", "b.jpg"]
+
+
 def test_what_cannot_be_undone_is_said_and_left(office: Office) -> None:
     file(office, "gone.jpg", "corrected.jpg", "replaced.jpg", "fine.jpg")
     cat, dog = office.desk.output / "cat", office.desk.output / "dog"

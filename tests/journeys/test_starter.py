@@ -171,6 +171,16 @@ def test_sort_copies_once_and_reports(tmp_path: Path, photographs: list[Path]) -
     assert len(list(source.rglob("*.jpg"))) == 3
 
 
+def test_sort_passes_over_what_it_sorted_by_whatever_name(tmp_path: Path, photographs: list[Path]) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "link").symlink_to("photos")
+    shutil.copy(photographs[0], tmp_path / "photos" / "a.jpg")
+    for _ in range(2):
+        done = run("daemon", "sort", "--input-dir", "link", "--output-dir", "link/out", "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert [Path(row["file"]).name for row in json.loads(done.stdout)["images"]] == ["a.jpg"]
+
+
 def test_sort_puts_the_unsure_into_others(tmp_path: Path, photographs: list[Path]) -> None:
     source = tmp_path / "photos"
     source.mkdir()
