@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models import atomic
 from models import checkpoint as checkpoints
 from models.checkpoint import FILE_NAME, Checkpoint, Head, Metadata, PartRecord, publish, write
 from models.classifier import Classifier, Prediction, head_probabilities, normalise, open_classifier, seal
@@ -183,7 +184,8 @@ def test_a_graph_of_other_weights_in_the_cache_is_noticed(
     own = WeightsStore(tmp_path / "cache")
     for part in sealed.metadata.parts:
         described = _described(part)
-        shutil.copy(graph_path(described, store), graph_path(described, own))
+        for suffix in ("", ".sha256"):
+            shutil.copy(f"{graph_path(described, store)}{suffix}", f"{graph_path(described, own)}{suffix}")
     write(sealed, path)
     open_classifier(path, own)
     graph = graph_path(_described(sealed.metadata.parts[1]), own)
@@ -191,6 +193,7 @@ def test_a_graph_of_other_weights_in_the_cache_is_noticed(
     middle = len(data) // 2
     data[middle : middle + 4000] = b"\x3f" * 4000  # as floats, 0.75 each, wherever they begin
     graph.write_bytes(data)
+    atomic.record(graph, atomic.file_digest(graph))
     with pytest.raises(CheckpointError, match="clip computes other features here"):
         open_classifier(path, own)
 
