@@ -116,7 +116,7 @@ class Journal:
 
     def _use(self, work: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
         """Do some work on the open journal; when it fails on a new one, and at last on one in memory."""
-        for replace in (self._set_aside, self._give_up, None):
+        for replace in (self._look_again, self._set_aside, self._give_up, None):
             try:
                 answer = work(self._opened())
             except _OURS:
@@ -160,6 +160,16 @@ class Journal:
         if self._db is not None and self._path is not None and _which_file(self._path) != self._file:
             logger.error("The journal {} was taken away; a new one begins", str(self._path))
             self._close()
+
+    def _look_again(self, path: Path, error: sqlite3.Error) -> None:
+        """What looks like damage may be one bad read: open the file anew before it is given up.
+
+        I/O errors were waited for already, see `_wait_for_better`.
+        """
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR:
+            self._set_aside(path, error)
+        else:
+            logger.warning("The journal {} is read again: {}", str(path), error)
 
     def _set_aside(self, path: Path, error: Exception) -> None:
         aside = f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
