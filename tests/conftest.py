@@ -59,21 +59,16 @@ def store(own_folders: Path) -> WeightsStore:
 @pytest.fixture(scope="session")
 def tiny_mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The weights file of a real MobileNetV3-Large with random weights, as safetensors."""
-    from models.compat import import_torchvision
-
-    torchvision = import_torchvision()
-    import torch
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("mobilenet") / "mobilenet.safetensors"
-    save_file(torchvision.models.mobilenet_v3_large(weights=None).state_dict(), path)
-    return path
+    return _random_weights("mobilenet_v3_large", tmp_path_factory.mktemp("mobilenet"))
 
 
 @pytest.fixture(scope="session")
 def tiny_mobilenet_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The weights file of a real MobileNetV3-Small with random weights, as safetensors."""
+    return _random_weights("mobilenet_v3_small", tmp_path_factory.mktemp("mobilenet"))
+
+
+def _random_weights(architecture: str, folder: Path) -> Path:
     from models.compat import import_torchvision
 
     torchvision = import_torchvision()
@@ -81,8 +76,8 @@ def tiny_mobilenet_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("mobilenet") / "mobilenet_small.safetensors"
-    save_file(torchvision.models.mobilenet_v3_small(weights=None).state_dict(), path)
+    path = folder / "mobilenet.safetensors"
+    save_file(getattr(torchvision.models, architecture)(weights=None).state_dict(), path)
     return path
 
 
