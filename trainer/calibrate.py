@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
@@ -46,13 +48,28 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
     return float(np.exp(minimize_scalar(cost, bounds=(-3.0, 3.0), method="bounded").x))
 
 
-def calibration_error(probabilities: npt.NDArray[np.float64], labels: Labels, bins: int = 10) -> float:
-    """The expected calibration error: how far confidence lies from accuracy, averaged over bins of equal count."""
+class Bin(NamedTuple):
+    """Images of like confidence: their mean confidence, their accuracy, and how many they are."""
+
+    confidence: float
+    accuracy: float
+    images: int
+
+
+def reliability(probabilities: npt.NDArray[np.float64], labels: Labels, bins: int = 10) -> list[Bin]:
+    """The images in at most ``bins`` bins of equal count, from the least to the most confident."""
+    if not len(labels):
+        return []
     confidence = probabilities.max(axis=1)
     right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-    order = np.argsort(confidence)
-    gaps = [
-        abs(float(confidence[part].mean() - right[part].mean())) * len(part)
+    order = np.argsort(confidence, kind="stable")
+    return [
+        Bin(float(confidence[part].mean()), float(right[part].mean()), len(part))
         for part in np.array_split(order, min(bins, len(order)))
     ]
-    return sum(gaps) / len(labels)
+
+
+def calibration_error(probabilities: npt.NDArray[np.float64], labels: Labels, bins: int = 10) -> float:
+    """The expected calibration error: how far confidence lies from accuracy, averaged over the bins."""
+    parts = reliability(probabilities, labels, bins)
+    return sum(abs(part.confidence - part.accuracy) * part.images for part in parts) / len(labels)

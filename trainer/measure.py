@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.calibrate import Labels, calibration_error
+from trainer import bounds
+from trainer.calibrate import Bin, Labels, calibration_error, reliability
 from trainer.plots import Counts
 
 Probabilities = npt.NDArray[np.float64]
+
+#: The shares of images, the surest first, whose accuracy is reported.
+COVERAGES = (0.95, 0.9, 0.8)
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,12 @@ class Measured:
     def predicted(self) -> Labels:
         """The most probable class (n,) of each image."""
         result: Labels = self.probabilities.argmax(axis=1)
+        return result
+
+    @property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """Whether the predicted class (n,) is the true one."""
+        result: npt.NDArray[np.bool_] = self.predicted == self.labels
         return result
 
     @property
@@ -56,13 +66,51 @@ class Measured:
         if not len(self.labels):
             return {}
         summary = self.report()["macro avg"]
+        low, high = self.interval()
         return {
             "images": float(len(self.labels)),
-            "accuracy": float((self.predicted == self.labels).mean()),
+            "accuracy": float(self.right.mean()),
+            "accuracy_low": low,
+            "accuracy_high": high,
             "macro_f1": float(summary["f1-score"]),
             "log_loss": float(self.losses.mean()),
+            "brier": self.brier(),
             "calibration_error": calibration_error(self.probabilities, self.labels),
+            "risk_coverage_area": float(self.risk_coverage()[1].mean()),
+            **{f"accuracy_of_surest_{round(100 * share)}_percent": self.accuracy_at(share) for share in COVERAGES},
         }
+
+    def interval(self) -> tuple[float, float]:
+        """The 95 % Clopper-Pearson interval of the accuracy; 0 to 1 where there is no image."""
+        return bounds.interval(int(self.right.sum()), len(self.labels))
+
+    def brier(self) -> float:
+        """The mean squared distance of the probabilities from the truth, summed over classes: 0 is best, 2 worst."""
+        squares = (self.probabilities**2).sum(axis=1) - 2 * self.true_probability + 1
+        return float(squares.mean())
+
+    def risk_coverage(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Coverage (n,), 1/n to 1, and risk (n,): the share of mistakes among the surest images of that coverage.
+
+        Among equally sure ones the mistakes come first, so that no threshold does worse than the curve says.
+        """
+        order = np.lexsort((self.right, -self.confidence))
+        counts = np.arange(1, len(order) + 1)
+        return counts / len(order), np.cumsum(~self.right[order]) / counts
+
+    def accuracy_at(self, coverage: float) -> float:
+        """The accuracy on the surest images, ``coverage`` (0..1, not 0) of all."""
+        count = int(np.ceil(coverage * len(self.labels) - 1e-9))
+        return 1 - float(self.risk_coverage()[1][count - 1])
+
+    def above(self, threshold: float) -> tuple[int, int]:
+        """How many images reach ``threshold``, and how many of them are mistakes."""
+        filed = self.confidence >= threshold
+        return int(filed.sum()), int((filed & ~self.right).sum())
+
+    def reliability(self, bins: int = 10) -> list[Bin]:
+        """Confidence, accuracy and count in bins of equal count; see `trainer.calibrate.reliability`."""
+        return reliability(self.probabilities, self.labels, bins)
 
     def report(self) -> dict[str, Any]:
         """Precision, recall, F1 and support by class name, and their means (scikit-learn's classification report)."""

@@ -31,3 +31,38 @@ def test_only_concerned_classes_are_reported() -> None:
 
 def test_nothing_held_out_has_no_figures() -> None:
     assert Measured(CLASSES, np.array([], np.int64), np.empty((0, 4))).figures() == {}
+
+
+def test_the_surest_images_are_right_more_often() -> None:
+    coverage, risk = MEASURED.risk_coverage()  # sure of bee .8 (right), ant .7 (right), bee .6 (wrong), cat .5 (right)
+    assert coverage.tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert risk.tolist() == pytest.approx([0, 0, 1 / 3, 1 / 4])
+    assert MEASURED.accuracy_at(0.5) == 1.0
+    assert MEASURED.accuracy_at(0.51) == pytest.approx(2 / 3)
+    assert MEASURED.accuracy_at(1.0) == 0.75
+    assert MEASURED.above(0.6) == (3, 1)
+
+
+def test_equally_sure_images_count_their_mistakes_first() -> None:
+    measured = Measured(["a", "b"], np.array([0, 1, 0]), np.full((3, 2), 0.5))
+    assert measured.risk_coverage()[1].tolist() == pytest.approx([1, 1 / 2, 1 / 3])
+
+
+def test_the_interval_of_the_accuracy() -> None:
+    low, high = MEASURED.interval()
+    assert (low, high) == pytest.approx(
+        (0.194120, 0.993691), abs=1e-6
+    )  # exact interval of 3 in 4, as in R's binom.test
+
+
+def test_the_brier_score_by_hand() -> None:
+    measured = Measured(["a", "b"], np.array([0, 1]), np.array([[0.8, 0.2], [1.0, 0.0]]))
+    assert measured.brier() == pytest.approx((0.08 + 2) / 2)
+
+
+def test_bins_of_equal_count_from_unsure_to_sure() -> None:
+    unsure, sure = MEASURED.reliability(2)
+    assert unsure == pytest.approx((0.55, 0.5, 2))
+    assert sure == pytest.approx((0.75, 1.0, 2))
+    assert len(MEASURED.reliability()) == 4
+    assert Measured(CLASSES, np.array([], np.int64), np.empty((0, 4))).reliability() == []
