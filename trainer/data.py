@@ -1,4 +1,4 @@
-"""Folder-per-class data sets: which image files there are, what their labels are, who is held out.
+"""Folder-per-class data sets: which image files there are, what their labels are, who is held out when.
 
 The label of an image is the name of the top-level folder it lies in, however deep. Nothing is changed in a data set.
 """
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from models.errors import UserError
 from models.images import is_image_name
 from models.metadata import check_class_name, check_distinct
+from trainer.folds import Folds, assign, count_of, drawn
 
 Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.int64]
@@ -55,13 +56,22 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class DataSet:
-    """The n readable images: each one's class (n,) as a position in ``classes``, and whether it is held out (n,)."""
+    """The n readable images: each one's class (n,) as a position in ``classes``, and its fold (n,).
+
+    Folds count from 0; -1 is that of images which are never held out (see `trainer.folds`).
+    """
 
     classes: list[str]
     samples: list[Sample]
     labels: Labels
-    held: Mask
+    folds: Folds
     unreadable: list[Unreadable]
+
+    @property
+    def held(self) -> Mask:
+        """Whether each image (n,) is in fold 0, the one that fine-tuning is judged by."""
+        held: Mask = self.folds == 0
+        return held
 
     @property
     def held_out(self) -> list[Sample]:
@@ -162,45 +172,21 @@ def _images(top: Path) -> Iterator[Path]:
 def _pick(files: list[File], limit: int | None, seed: int) -> list[File]:
     if limit is None:
         return files
-    return sorted(files, key=lambda file: _number(f"sample {seed} {file.name}"))[:limit]
-
-
-def _number(text: str) -> float:
-    """A number in 0..1 that is drawn, once and for all, by hashing ``text``."""
-    digest = hashlib.sha256(os.fsencode(text)).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64
+    return sorted(files, key=lambda file: drawn(f"sample {seed} {file.name}"))[:limit]
 
 
 def divide(root: Path, samples: list[Sample], unreadable: list[Unreadable], *, held_out: float, seed: int) -> DataSet:
-    """Labels and sides of what could be read. Raises `UserError` when fewer than two classes are left."""
+    """Labels and folds of what could be read. ``held_out`` is the share of images in a fold.
+
+    Raises `UserError` when fewer than two classes are left.
+    """
     classes = sorted({sample.label for sample in samples})
     if len(classes) < 2:
         lost = f"{len(unreadable)} of its images cannot be read, the first being {shown(unreadable[0].name)}"
         raise UserError(f"fewer than two classes of {root} have readable images: {lost}: {unreadable[0].message}")
     labels = np.array([classes.index(sample.label) for sample in samples], np.int64)
-    return DataSet(classes, samples, labels, hold_out(samples, held_out, seed), unreadable)
-
-
-def hold_out(samples: Sequence[Sample], fraction: float, seed: int) -> Mask:
-    """Which samples (n,) are held out: about ``fraction`` of each class, drawn by the hash of their bytes.
-
-    An image's side depends on its own bytes and ``seed`` alone, so that adding images moves no old one across and
-    copies of one picture stay together. Only where chance leaves a class nothing to train on, or nothing to check,
-    is its nearest image put on that side.
-    """
-    numbers = {sample.sha256: _number(f"split {seed} {sample.sha256}") for sample in samples}
-    held = {sha256 for sha256, number in numbers.items() if number < fraction}
-    pictures: dict[str, list[str]] = defaultdict(list)
-    for sample in samples:
-        pictures[sample.label].append(sample.sha256)
-    by_number = {label: sorted(set(of), key=numbers.__getitem__) for label, of in sorted(pictures.items())}
-    for of in by_number.values():
-        if len(of) > 1 and not held.intersection(of):
-            held.add(of[0])
-    for of in by_number.values():
-        if held.issuperset(of):
-            held.discard(of[-1])
-    return np.array([sample.sha256 in held for sample in samples], np.bool_)
+    folds = assign([s.sha256 for s in samples], [s.label for s in samples], count_of(held_out), seed)
+    return DataSet(classes, samples, labels, folds, unreadable)
 
 
 def duplicates(samples: Sequence[Sample]) -> int:

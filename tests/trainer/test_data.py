@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import UserError
-from trainer.data import Sample, contradictions, digest, divide, duplicates, hold_out, scan, shown
+from trainer.data import Sample, contradictions, digest, divide, duplicates, scan, shown
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -99,40 +99,17 @@ def test_a_larger_draw_holds_the_smaller_one(tmp_path: Path) -> None:
     assert few < many
 
 
-def test_adding_images_moves_no_old_one_across() -> None:
-    old = [sample(label, f"{label}{number}") for label in ("a", "b") for number in range(200)]
-    new = [sample(label, f"{label}{number}") for label in ("a", "b", "c") for number in range(150, 400)]
-    before = dict(zip([s.name for s in old], hold_out(old, 0.2, 0).tolist(), strict=True))
-    both = [*new, *(s for s in old if s.name not in {other.name for other in new})]
-    after = dict(zip([s.name for s in both], hold_out(both, 0.2, 0).tolist(), strict=True))
-    assert {name: after[name] for name in before} == before
+def test_copies_are_counted() -> None:
+    assert duplicates([sample("a", str(number)) for number in range(100)] * 2) == 100
 
 
-def test_about_the_asked_share_of_each_class_is_held_out_and_the_seed_decides_which() -> None:
-    samples = [sample(label, f"{label}{number}") for label in "abc" for number in range(1000)]
-    held = hold_out(samples, 0.2, 0)
-    assert all(0.16 < held[start : start + 1000].mean() < 0.24 for start in (0, 1000, 2000))
-    assert (held != hold_out(samples, 0.2, 1)).any()
-
-
-def test_copies_stay_on_one_side() -> None:
-    samples = [sample("a", str(number)) for number in range(100)] * 2
-    held = hold_out(samples, 0.3, 0)
-    assert held[:100].tolist() == held[100:].tolist()
-    assert duplicates(samples) == 100
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_a_class_of_few_keeps_something_on_both_sides(seed: int) -> None:
-    samples = [sample(label, f"{label}{number}") for label in "abcd" for number in range(2)]
-    held = hold_out(samples, 0.2, seed)
-    assert [held[start : start + 2].sum() for start in range(0, 8, 2)] == [1, 1, 1, 1]
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_a_class_of_one_is_fitted_on(seed: int) -> None:
-    held = hold_out([sample("a", "1"), sample("b", "2"), sample("b", "3")], 0.9, seed)
-    assert not held[0]
+def test_images_are_divided_into_folds_of_about_the_asked_share(tmp_path: Path) -> None:
+    samples = [sample(label, f"{label}{number}") for label in "ab" for number in range(300)]
+    images = divide(tmp_path, [*samples, sample("c", "alone")], [], held_out=0.2, seed=0)
+    assert set(images.folds.tolist()) == {-1, 0, 1, 2, 3, 4}
+    assert images.labels[images.folds == -1].tolist() == [images.classes.index("c")]
+    assert len(images.held_out) == images.held.sum() == (images.folds == 0).sum()
+    assert len(images.held_out) + len(images.training) == 601
 
 
 def test_one_picture_under_two_labels_is_found() -> None:

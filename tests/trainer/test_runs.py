@@ -87,7 +87,7 @@ def test_the_split_comes_back(tmp_path: Path) -> None:
         ["a", "b"],
         samples,
         np.zeros(3, np.int64),
-        np.array([False, True, True]),
+        np.array([1, 0, 0]),
         [Unreadable("b/\udce9,\n.jpg", "b", "empty", "The file is empty.")],
     )
     measured = Measured(["a", "b"], np.zeros(2, np.int64), np.array([[0.9, 0.1], [0.25, 0.75]]))
