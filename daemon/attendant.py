@@ -106,7 +106,7 @@ class Attendant:
     def reconfigure(self, pipeline: Pipeline) -> Reloader | None:
         """Read the settings again; a reloader in the place of the one in use, where another model is asked for."""
         self._notifier.reloading()
-        taken = self._configuration.refresh()
+        taken = self._configuration.refresh(pipeline.classifier.classes)
         reloader = apply(self._configuration.settings, taken, pipeline)
         if "metrics_file" in taken:
             if self._metrics is not None:

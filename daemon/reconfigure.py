@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from loguru import logger
 
 from daemon.config import Settings
 from daemon.logs import start_logging
 from daemon.pipeline import Pipeline, Policy
-from daemon.reload import Reloader
+from daemon.reload import Reloader, check_names
 from models.errors import UserError
 from models.weights import WeightsStore
 
@@ -17,6 +17,7 @@ _LIMITS = ("max_megapixels", "max_file_mb", "decode_memory_mb", "decode_seconds"
 _DECIDING = ("threshold", "others_dir", "quarantine_dir", "batch_size", *_LIMITS)
 _LOGGING = ("log_level", "log_json")
 _MODEL = ("checkpoint", "precision")
+_RESERVED = ("others_dir", "quarantine_dir")
 
 #: What a running daemon takes over; every other setting needs a restart.
 TAKEN_OVER = frozenset({*_DECIDING, *_LOGGING, *_MODEL, "metrics_file", "on_filed", "on_filed_seconds"})
@@ -29,10 +30,14 @@ class Configuration:
         self.settings = settings
         self._reread = reread
 
-    def refresh(self) -> frozenset[str]:
-        """Read the settings again and take over what can be; returns the names of those settings."""
+    def refresh(self, classes: Sequence[str]) -> frozenset[str]:
+        """Read the settings again and take over what can be; returns the names of those settings.
+
+        ``classes`` are those of the model in use: it may be in use for as long as the settings.
+        """
         try:
             new = self._reread()
+            self._check(new, classes)
         except UserError as error:
             logger.error("the settings in use stay: {}", error)
             return frozenset()
@@ -47,6 +52,12 @@ class Configuration:
             logger.info("the settings were read again: nothing has changed")
         return frozenset(taken)
 
+    def _check(self, new: Settings, classes: Sequence[str]) -> None:
+        """Refuse what a start would refuse, as far as that is known before another model is loaded."""
+        check_names(self.settings.checkpoint, classes, (new.others_dir, new.quarantine_dir))
+        if new.checkpoint != self.settings.checkpoint and not _reloader(new).is_published():
+            logger.warning("nothing is published in {} yet: until then the model in use stays", new.checkpoint)
+
 
 def apply(settings: Settings, taken: frozenset[str], pipeline: Pipeline) -> Reloader | None:
     """Let the changed settings hold from now on; a `Reloader`, where another model is to be looked for."""
@@ -55,5 +66,11 @@ def apply(settings: Settings, taken: frozenset[str], pipeline: Pipeline) -> Relo
     if taken.intersection(_DECIDING):
         pipeline.adopt(Policy.of(settings))
     if taken.intersection(_MODEL):
-        return Reloader.of(settings, WeightsStore(settings.cache_dir))
+        return _reloader(settings)
+    if taken.intersection(_RESERVED):
+        return _reloader(settings, serving=pipeline.classifier.digest)
     return None
+
+
+def _reloader(settings: Settings, *, serving: str = "") -> Reloader:
+    return Reloader.of(settings, WeightsStore(settings.cache_dir), serving=serving)

@@ -46,8 +46,12 @@ class Reloader:
         device: Device = "cpu",
         required: bool = False,
         reserved: Sequence[str] = (),
+        serving: str = "",
     ) -> None:
-        """``required``: the location must be there. ``reserved``: folder names that no class may have."""
+        """``required``: the location must be there. ``reserved``: folder names that no class may have.
+
+        ``serving`` is the digest of the checkpoint that is in use already.
+        """
         self._location = location
         self._store = store
         self._language: Language = language
@@ -55,16 +59,16 @@ class Reloader:
         self._precision: Precision = precision
         self._device: Device = device
         self._required = required
-        self._reserved = {name.casefold(): name for name in reserved}
+        self._reserved = reserved
         self._retry_at: float | None = None
         self._said = ""
         self._seen: _Signature = None
         self._loading: threading.Thread | None = None
         self._loaded: Classifier | None = None
-        self._digest = ""
+        self._digest = serving
 
     @classmethod
-    def of(cls, settings: Settings, store: WeightsStore) -> Reloader:
+    def of(cls, settings: Settings, store: WeightsStore, *, serving: str = "") -> Reloader:
         """A reloader for the checkpoint that the settings name."""
         return cls(
             settings.checkpoint,
@@ -75,6 +79,7 @@ class Reloader:
             device=settings.device,
             required=settings.checkpoint != _USUAL.absolute(),
             reserved=(settings.others_dir, settings.quarantine_dir),
+            serving=serving,
         )
 
     def first(self) -> Classifier:
@@ -83,7 +88,7 @@ class Reloader:
         Raises `UserError` when what is published cannot be used.
         """
         self._seen = self._signature()
-        location = self._location if self._is_published() else self._starter()
+        location = self._location if self.is_published() else self._starter()
         classifier = self._open(location)
         self._digest = classifier.digest
         return classifier
@@ -92,22 +97,19 @@ class Reloader:
         classifier = open_classifier(
             location, self._store, threads=self._threads, precision=self._precision, device=self._device
         )
-        for name in classifier.classes:
-            if (taken := self._reserved.get(name.casefold())) is not None:
-                raise CheckpointError(
-                    f"the checkpoint {location} has a class {name}, and the folder {taken} is for other images: "
-                    "give others_dir or quarantine_dir another name"
-                )
+        check_names(location, classifier.classes, self._reserved)
         return classifier
 
-    def _is_published(self) -> bool:
+    def is_published(self) -> bool:
         """Whether there is a checkpoint to serve. Raises `CheckpointError` where one is missing that should be there.
 
         The starter's folders are not those of a trained model, so it does not step in for one by mistake.
         """
         location = self._location
-        if location.suffix == ".safetensors" or (location / checkpoints.FILE_NAME).is_file():
-            return True  # a file that was named must be there: `open_classifier` says so where it is not
+        if location.suffix == ".safetensors" and not location.exists():
+            raise CheckpointError(f"there is no checkpoint {location}: give a file that is there")
+        if location.is_file() or (location / checkpoints.FILE_NAME).is_file():
+            return True
         if checkpoints.read_pointer(location) is not None:
             return True
         if any(location.glob(f"*/{checkpoints.FILE_NAME}")):
@@ -173,6 +175,17 @@ class Reloader:
             if stat.S_ISREG(found.st_mode):
                 return found.st_ino, found.st_size, found.st_mtime_ns
         return None
+
+
+def check_names(location: Path, classes: Sequence[str], reserved: Sequence[str]) -> None:
+    """Raise `CheckpointError` where a class of the checkpoint has the name of a folder for other images."""
+    folders = {name.casefold(): name for name in reserved}
+    for name in classes:
+        if (taken := folders.get(name.casefold())) is not None:
+            raise CheckpointError(
+                f"the checkpoint {location} has a class {name}, and the folder {taken} is for other images: "
+                "give others_dir or quarantine_dir another name"
+            )
 
 
 def describe_change(old: Classifier, new: Classifier) -> str:
