@@ -31,21 +31,36 @@ def lock(state: Path, folders: Iterable[Path]) -> ExitStack:
     """Hold a lock for each folder until the returned stack is closed.
 
     The lock is on the folder itself, so it holds whatever the folder is called and wherever the other daemon keeps its
-    state; what is mounted there stays mounted meanwhile. A file in the state folder is locked, too: for folders of file
-    systems that lock none, and for one that is taken away and made again.
+    state. But an open folder keeps its file system from being unmounted: on any other than that of the state folder
+    (open anyway) or of ``/`` (never unmounted), a file in the state folder stands for the folder, by its identity.
+    Another one is locked by its name: for file systems that lock no folders, and for one that is made again.
 
     Raises `UserError` when another daemon holds one of them, or when the state folder cannot be written.
     """
     held = ExitStack()
     taken: set[tuple[int, int]] = set()
+    locks = state / "locks"
     try:
         for folder in dict.fromkeys(folder.resolve() for folder in folders):
-            _lock(_open(state / "locks" / _name(folder), held), folder)
-            _lock_itself(folder, taken, held)
+            _lock(_open(locks / _name(folder), held), folder)
+            if (found := _find(folder)) is None or (identity := (found.st_dev, found.st_ino)) in taken:
+                continue  # nothing is there to be at work on, or it is another name of one that is locked
+            taken.add(identity)
+            if found.st_dev in (Path("/").stat().st_dev, locks.stat().st_dev):
+                _lock_itself(folder, held)
+            else:
+                _lock(_open(locks / f"device-{found.st_dev}-inode-{found.st_ino}", held), folder)
     except BaseException:
         held.close()
         raise
     return held
+
+
+def _find(folder: Path) -> os.stat_result | None:
+    try:
+        return folder.stat()
+    except OSError:
+        return None
 
 
 def _open(path: Path, held: ExitStack) -> int:
@@ -61,17 +76,12 @@ def _open(path: Path, held: ExitStack) -> int:
     return descriptor
 
 
-def _lock_itself(folder: Path, taken: set[tuple[int, int]], held: ExitStack) -> None:
-    """Lock a folder; ``taken`` are those that are locked already, which may be the same one mounted twice."""
+def _lock_itself(folder: Path, held: ExitStack) -> None:
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
-        return  # it is not there, or may not be read: there is nothing to be at work on
+        return  # it may not be read
     held.callback(os.close, descriptor)
-    stat = os.fstat(descriptor)
-    if (stat.st_dev, stat.st_ino) in taken:
-        return
-    taken.add((stat.st_dev, stat.st_ino))
     with suppress(OSError):  # NFS locks only what is open for writing, which no folder can be
         _lock(descriptor, folder)
 

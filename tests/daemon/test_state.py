@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +51,33 @@ def test_a_folder_that_was_made_again_is_still_locked(tmp_path: Path, inbox: Pat
         inbox.mkdir()
         with pytest.raises(UserError, match="at work on"):
             lock(tmp_path / "state", [inbox])
+
+
+@pytest.fixture
+def plugged() -> Iterator[Path]:
+    """A folder on a file system that may be unmounted."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or memory.stat().st_dev == Path("/").stat().st_dev:
+        pytest.skip("/dev/shm is no file system of its own")
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield Path(folder).resolve()
+
+
+def test_a_folder_that_may_be_unmounted_is_locked_but_not_held_open(tmp_path: Path, plugged: Path) -> None:
+    with lock(tmp_path / "state", [plugged, tmp_path]):
+        opened = {os.path.realpath(descriptor) for descriptor in Path("/proc/self/fd").iterdir()}
+        assert str(tmp_path.resolve()) in opened
+        assert str(plugged) not in opened
+        with pytest.raises(UserError, match="at work on"):
+            lock(tmp_path / "state", [plugged])
+
+
+def test_a_folder_that_may_be_unmounted_is_known_by_another_name(tmp_path: Path, plugged: Path) -> None:
+    (plugged / "inbox").mkdir()
+    with lock(tmp_path / "state", [plugged / "inbox"]):
+        (plugged / "inbox").rename(plugged / "renamed")
+        with pytest.raises(UserError, match="at work on"):
+            lock(tmp_path / "state", [plugged / "renamed"])
 
 
 def test_a_file_system_that_locks_no_folders_still_has_the_state_folder(
