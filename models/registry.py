@@ -38,7 +38,21 @@ PLUGINS_VARIABLE = "IMAGESORTD_PLUGINS"
 
 #: The classifier a backbone was pretrained with, over its raw features: weight (k, width), bias (k,).
 PretrainedHead = Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
-TextEncoder = Callable[[Sequence[str]], npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTower:
+    """The half of a backbone that reads text, loaded.
+
+    ``embed`` maps k prompts to embeddings (k, width) in the space of the features. Of an image and a prompt whose
+    embeddings have the cosine c, the model was trained to say ``scale * c + bias``, in nats. ``reads`` tells whether
+    the tokenizer knows a text's characters; where it does not, the embedding means nothing.
+    """
+
+    embed: Callable[[Sequence[str]], npt.NDArray[np.float32]]
+    scale: float
+    bias: float
+    reads: Callable[[str], bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +61,7 @@ class Backbone:
 
     ``module()`` builds it in torch: normalised float32 images (n, 3, side, side) in, raw features (n, width) out.
     ``imagenet_head`` gives its own classifier of the 1,000 ImageNet classes, where it is known.
-    ``text`` maps k prompts to embeddings (k, width) in the same space, for backbones that read text.
+    ``text()`` loads its `TextTower` (torch), for backbones that read text.
     ``tuned`` names fine-tuned weights that replace the original ones; ``digest`` is then theirs.
     """
 
@@ -58,7 +72,7 @@ class Backbone:
     width: int
     module: Callable[[], torch.nn.Module]
     imagenet_head: PretrainedHead | None = None
-    text: TextEncoder | None = None
+    text: Callable[[], TextTower] | None = None
     tuned: Path | None = None
 
 

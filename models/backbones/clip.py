@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import WeightsUnavailable
+from ..hub import HubFolder, Published
 from ..images import Transform
-from ..registry import Backbone, register_backbone
-from ..weights import HubFolder, Weights
+from ..registry import Backbone, TextTower, register_backbone
+from ..weights import Weights
 
 if TYPE_CHECKING:
     import torch
@@ -28,10 +29,44 @@ TRANSFORM = Transform(
     mean=(0.48145466, 0.4578275, 0.40821073),
     std=(0.26862954, 0.26130258, 0.27577711),
 )
+#: The short names that ``--clip-model`` takes; all but SigLIP 2 read English only.
+KNOWN = {
+    "openai": Published(
+        "openai/clip-vit-base-patch32",
+        "b33cedfd0df4e43b8238760678fcc89e1a0d38b3",  # adds model.safetensors; the main branch holds only a pickle
+        "99d28a652e6ec46629ab7047a0ac82c69b1fe11e0ce672c43af65d3a9a3fc05d",
+        605,
+        "MIT",
+    ),
+    "laion": Published(
+        "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
+        "1a25a446712ba5ee05982a381eed697ef9b435cf",
+        "74813fbcdc750f235c9784c367ca1394d2a5c25eb0aac92761752ac239db7cff",
+        605,
+        "MIT",
+    ),
+    "siglip2": Published(
+        "google/siglip2-base-patch32-256",
+        "94dffa8cb1179de3e03f091dbc3917e5d5a9ae84",
+        "7d241bb3becad218f211f480487f491df4f8c0a472ecf7afdec5615815a301f1",
+        1510,
+        "Apache-2.0",
+    ),
+    "siglip2-b16": Published(
+        "google/siglip2-base-patch16-224",
+        "75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2",
+        "612923381c76ec5a9bed335d1c48827e3f2e506ac31b044b63b2031fadee6a0b",
+        1501,
+        "Apache-2.0",
+    ),
+}
 #: Pillow's numbers for resampling filters, as a processor's configuration gives them.
 _RESAMPLE: dict[int, Literal["bilinear", "bicubic"]] = {2: "bilinear", 3: "bicubic"}
 #: What transformers' SigLIP means where its configuration does not say.
 _SIGLIP_WIDTH = 768
+_VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
+#: Prompts that go through the text tower at once.
+_PROMPTS = 64
 
 
 @register_backbone(
@@ -39,12 +74,7 @@ _SIGLIP_WIDTH = 768
     description="CLIP ViT-B/32, or another by --clip-model: what an image means",
     transform=TRANSFORM,
     width=512,
-    weights=HubFolder(
-        name="clip",
-        repository="openai/clip-vit-base-patch32",
-        # The commit that added model.safetensors; the main branch holds only a pickle.
-        revision="c237dc49a33fc61debc9276459120b7eac67e7ef",
-    ),
+    weights=HubFolder(name="clip", default="openai", known=KNOWN),
     licence="MIT",
 )
 def clip(weights: Weights) -> Backbone:
@@ -57,7 +87,7 @@ def clip(weights: Weights) -> Backbone:
         transform=_transform(weights.path / "preprocessor_config.json"),
         width=_width(config, weights.path),
         module=lambda: _module(weights.path),
-        text=lambda prompts: _text(weights.path, prompts),
+        text=lambda: _text_tower(weights.path),
     )
 
 
@@ -154,19 +184,55 @@ def _module(folder: Path) -> torch.nn.Module:
     return Features().eval()
 
 
-def _text(folder: Path, prompts: Sequence[str]) -> npt.NDArray[np.float32]:
+def _text_tower(folder: Path) -> TextTower:
     import torch
 
     model = _load(folder)
+    tokenizer = _tokenizer(folder)
+    siglip = model.config.model_type == "siglip"
+    length = model.config.text_config.max_position_embeddings
+    projection = getattr(model, "text_projection", torch.nn.Identity())
+
+    def embed(prompts: Sequence[str]) -> npt.NDArray[np.float32]:
+        rows = []
+        for first in range(0, len(prompts), _PROMPTS):
+            # Both families were trained on small letters; not every SigLIP's tokenizer sees to it.
+            texts = [prompt.lower() for prompt in prompts[first : first + _PROMPTS]]
+            # SigLIP was trained on texts padded to their full length, unmasked, and reads the last place; CLIP reads
+            # its end token.
+            tokens = tokenizer(
+                texts,
+                padding="max_length" if siglip else True,
+                truncation=True,
+                max_length=length,
+                return_attention_mask=not siglip,
+                return_tensors="pt",
+            )
+            with torch.inference_mode():
+                rows.append(projection(model.text_model(**tokens).pooler_output).float().numpy())
+        return np.concatenate(rows)
+
+    def reads(text: str) -> bool:
+        tokens = tokenizer(text.lower(), add_special_tokens=False)["input_ids"]
+        # A character outside the vocabulary becomes the unknown token, or bytes that are no character by themselves.
+        return not any(token == tokenizer.unk_token_id or "\ufffd" in tokenizer.decode([token]) for token in tokens)
+
+    bias = getattr(model, "logit_bias", None)  # SigLIP's
+    return TextTower(
+        embed=embed,
+        scale=float(model.logit_scale.detach().exp()),
+        bias=0.0 if bias is None else float(bias.detach()),
+        reads=reads,
+    )
+
+
+def _tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    length = model.config.text_config.max_position_embeddings
-    # SigLIP was trained on texts padded to their full length, and reads the last place; CLIP reads its end token.
-    padding = "max_length" if model.config.model_type == "siglip" else True
-    tokens = tokenizer(list(prompts), padding=padding, truncation=True, max_length=length, return_tensors="pt")
-    with torch.inference_mode():
-        pooled = model.text_model(**tokens).pooler_output
-        projection = getattr(model, "text_projection", torch.nn.Identity())
-        features: npt.NDArray[np.float32] = projection(pooled).numpy()
-    return features
+    # Without any of them transformers makes an empty tokenizer and says nothing.
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
+        raise WeightsUnavailable(f"there is no tokenizer in {folder}: fetch the whole folder, with its tokenizer.json")
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # a damaged file may be refused in any way, by a library of another language too
+        raise WeightsUnavailable(f"the tokenizer in {folder} cannot be loaded: {error}") from error

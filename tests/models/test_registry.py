@@ -182,18 +182,6 @@ def test_weights_for_a_part_that_the_mode_lacks_are_a_mistake(store: WeightsStor
         select("efficientnet_lite0", {"clip": str(tiny_clip)}, store)
 
 
-@pytest.mark.parametrize("family", ["tiny_clip", "tiny_siglip"])
-def test_clip_reads_text_in_the_space_of_its_images(
-    store: WeightsStore, family: str, request: pytest.FixtureRequest
-) -> None:
-    backbone = registry.locate("clip", str(request.getfixturevalue(family)), store)
-    assert backbone.text is not None
-    embeddings = backbone.text(["a dog", "a cat", "a dog"])
-    assert embeddings.shape == (3, backbone.width)
-    np.testing.assert_allclose(embeddings[0], embeddings[2], rtol=1e-5)
-    assert not np.allclose(embeddings[0], embeddings[1])
-
-
 def test_listing_names_every_backbone_without_torch() -> None:
     code = (
         "import sys\nfrom models.__main__ import main\nmain(['list', '--json'])\n"
