@@ -12,6 +12,7 @@ from typing import Any
 from . import registry
 from .commandline import Parser, run
 from .errors import UserError
+from .hub import HubFolder
 from .registry import Entry
 from .weights import WeightsStore
 
@@ -40,7 +41,11 @@ def _parser() -> Parser:
     pull.add_argument(
         "--to", type=Path, metavar="DIR", help="fetch into this folder: the --cache-dir of a machine without a network"
     )
-    pull.add_argument("--clip-model", metavar="ID", help="another CLIP or SigLIP model of the hub")
+    pull.add_argument(
+        "--clip-model",
+        metavar="ID",
+        help="openai, laion, siglip2, siglip2-b16, or the id of another CLIP or SigLIP model",
+    )
     for command in (listing, info, pull):
         command.add_argument("--plugin", action="append", metavar="NAME", help="an installed plug-in to allow")
         command.add_argument("--cache-dir", type=Path, metavar="DIR", help="where weights are kept")
@@ -139,9 +144,18 @@ def _pull(options: argparse.Namespace, store: WeightsStore) -> None:
         raise UserError(f"--clip-model is given, but {options.name} does not use clip: leave it out")
     for name in names:
         entry = registry.entry(name)
-        print(f"{name}: {entry.weights.label}, licence {entry.licence}", file=sys.stderr)
-        weights = entry.weights.locate(options.clip_model if name == "clip" else None, store)
-        print(f"{name}: {weights.path} (sha256 {weights.digest})")
+        given = options.clip_model if name == "clip" else None
+        print(f"{name}: {_terms(entry, given)}", file=sys.stderr)
+        weights = entry.weights.locate(given, store)
+        print(f"{name}: {weights.path}, from {weights.source} (sha256 {weights.digest})")
+
+
+def _terms(entry: Entry, given: str | None) -> str:
+    """What a person should know before a fetch: from where, under which licence, how much."""
+    source = entry.weights
+    if isinstance(source, HubFolder) and (published := source.published(given)):
+        return f"hub {published.repository}, licence {published.licence}, {published.megabytes} MB"
+    return given or f"{source.label}, licence {entry.licence}"
 
 
 def _print_json(value: object) -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import importlib.metadata
-import json
 import os
 import subprocess
 import sys
@@ -20,12 +18,8 @@ from pathlib import Path
 from typing import Protocol
 
 from .atomic import file_digest, is_whole
-from .download import TIMEOUT_S, ask, download
+from .download import download
 from .errors import UserError, WeightsUnavailable
-
-#: No sha256 begins like this.
-_NO_PICKLE = "no pickle"
-_HUB_FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 
 
 @dataclass(frozen=True)
@@ -129,7 +123,7 @@ class PackagePickle:
 
     def locate(self, given: str | None, store: WeightsStore) -> Weights:
         if given is not None and given != self.label:
-            return _local_file(given, store, self.sha256)
+            return local_file(given, store, self.sha256)
         stem = Path(self.file).stem
         if (done := _converted(stem, self.sha256, store)) is None:
             if (pickle := self._path()) is None:
@@ -174,14 +168,14 @@ class TorchvisionPickle:
 
     def locate(self, given: str | None, store: WeightsStore) -> Weights:
         if given is not None and given != self.label:
-            return _local_file(given, store, self._sha256_prefix)
+            return local_file(given, store, self._sha256_prefix)
         if (done := self._converted(store)) is None:
             pickle = self._downloaded(store) or self._download(store)
             done = _convert(pickle, self._sha256_prefix, Path(self._file).stem, store)
         return Weights(done.path, done.digest, self.label)
 
     def _download(self, store: WeightsStore) -> Path:
-        how = _how_to_get(self.name, f"put {self._file} into {store.root / 'downloads'}", "FILE.safetensors")
+        how = how_to_get(self.name, f"put {self._file} into {store.root / 'downloads'}", "FILE.safetensors")
         if store.offline:
             raise WeightsUnavailable(
                 f"the weights of {self.name} ({self._file}) are not on this machine and it is set to offline: {how}"
@@ -194,111 +188,29 @@ class TorchvisionPickle:
         except Exception as error:  # what a network can do has no common base; each means that it was not fetched
             raise WeightsUnavailable(
                 f"the weights of {self.name} ({self._file}) are not on this machine "
-                f"and could not be fetched ({_reason(error)}): {how}"
+                f"and could not be fetched ({reason(error)}): {how}"
             ) from error
         return target
 
 
-@dataclass(frozen=True)
-class HubFolder:
-    """A model repository on the Hugging Face hub, at a pinned revision where there is one; safetensors only."""
-
-    name: str
-    repository: str
-    revision: str | None
-    required: tuple[str, ...] = ("config.json", "preprocessor_config.json")
-    file_alone: bool = False  # a weights file without its folder is enough, too
-
-    @property
-    def label(self) -> str:
-        return f"hub {self.repository}" + (f"@{self.revision[:8]}" if self.revision else "")
-
-    def here(self, store: WeightsStore) -> bool:
-        return self._cached(self.repository, self.revision, store) is not None
-
-    def locate(self, given: str | None, store: WeightsStore) -> Weights:
-        if given is not None and (folder := Path(given).expanduser()).is_dir():
-            return _local_folder(folder, self.required)
-        if given is not None and self.file_alone and folder.is_file():
-            return _local_file(given, store, _NO_PICKLE)
-        repository, _, revision = (given or f"{self.repository}@{self.revision or ''}").partition("@")
-        if repository.startswith((".", "/", "~")) or repository.count("/") != 1:
-            raise WeightsUnavailable(f"there is no folder {given} with weights for {self.name}: give an existing one")
-        folder = self._cached(repository, revision or None, store) or self._fetch(repository, revision or None, store)
-        found = _local_folder(folder, self.required)
-        return Weights(found.path, found.digest, f"{repository}@{folder.name}")
-
-    def _cached(self, repository: str, revision: str | None, store: WeightsStore) -> Path | None:
-        """The repository in our cache, or in the one that all programs of this user share."""
-        for cache in (store.root / "hub", None):
-            try:
-                folder = self._snapshot(repository, revision, cache, local_only=True)
-            except Exception:  # whatever the hub's library raises here means: not cached
-                continue
-            if self._is_complete(folder):
-                return folder
-        return None
-
-    def _is_complete(self, folder: Path) -> bool:
-        """Whether a fetch came to its end: every file that is needed is there, every piece of the weights too."""
-        pieces = {file.name for file in folder.glob("*.safetensors")}
-        try:
-            index = json.loads((folder / "model.safetensors.index.json").read_bytes())
-            needed = set(index["weight_map"].values())
-        except FileNotFoundError:
-            needed = set()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return False
-        return bool(pieces) and needed <= pieces and all((folder / name).is_file() for name in self.required)
-
-    def _fetch(self, repository: str, revision: str | None, store: WeightsStore) -> Path:
-        how = _how_to_get(self.name, "point HF_HOME at a cache that has it", "FOLDER")
-        if store.offline:
-            raise WeightsUnavailable(
-                f"the weights of {self.name} ({repository}) are not on this machine and it is set to offline: {how}"
-            )
-        from huggingface_hub import constants
-
-        try:
-            ask(constants.ENDPOINT)  # the hub's library would try six times, each without a time limit
-            return self._snapshot(repository, revision, store.folder("hub"), local_only=False)
-        except Exception as error:  # the hub's library raises many kinds; each means that it was not fetched
-            raise WeightsUnavailable(
-                f"the weights of {self.name} ({repository}) are not on this machine "
-                f"and the model hub could not be reached ({_reason(error)}): {how}"
-            ) from error
-
-    @staticmethod
-    def _snapshot(repository: str, revision: str | None, cache: Path | None, *, local_only: bool) -> Path:
-        from huggingface_hub import snapshot_download
-
-        return Path(
-            snapshot_download(
-                repository,
-                revision=revision,
-                cache_dir=cache,
-                allow_patterns=_HUB_FILES,
-                etag_timeout=TIMEOUT_S,
-                local_files_only=local_only,
-            )
-        )
-
-
-def _how_to_get(name: str, place: str, kind: str) -> str:
+def how_to_get(name: str, place: str, kind: str) -> str:
+    """What a person can do about weights that are not here."""
     return (
         f"run python -m models pull {name} --to DIR where there is a network and use --cache-dir DIR here, "
         f"or {place}, or name local weights with --weights {name}={kind}"
     )
 
 
-def _local_file(given: str, store: WeightsStore, sha256_prefix: str) -> Weights:
-    """A user's own weights file: safetensors as it is, a pickle only if it is the known one."""
+def local_file(given: str, store: WeightsStore, sha256_prefix: str | None = None) -> Weights:
+    """A user's own weights file: safetensors as it is, a pickle only if it is the known one, where there is one."""
     path = Path(given).expanduser().absolute()
     if not path.is_file():
         raise WeightsUnavailable(f"there is no weights file {given}: give an existing .safetensors file")
     if path.suffix == ".safetensors":
-        _check_safetensors(path)
+        check_safetensors(path)
         return Weights(path, file_digest(path), str(path))
+    if sha256_prefix is None:
+        raise WeightsUnavailable(f"{given} is no .safetensors file: weights in other formats are not opened")
     digest = file_digest(path)
     if not digest.startswith(sha256_prefix):
         raise WeightsUnavailable(
@@ -309,21 +221,7 @@ def _local_file(given: str, store: WeightsStore, sha256_prefix: str) -> Weights:
     return Weights(done.path, digest, str(path))
 
 
-def _local_folder(folder: Path, required: tuple[str, ...]) -> Weights:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise WeightsUnavailable(f"{folder} has no .safetensors file: weights in other formats are not opened")
-    for file in files:
-        _check_safetensors(file)
-    digest = hashlib.sha256()
-    for file in [*files, *(folder / name for name in required)]:
-        if not file.is_file():
-            raise WeightsUnavailable(f"{folder} has no {file.name}: it must be a model folder in the hub's layout")
-        digest.update(file_digest(file).encode())
-    return Weights(folder.absolute(), digest.hexdigest(), str(folder.absolute()))
-
-
-def _check_safetensors(path: Path) -> None:
+def check_safetensors(path: Path) -> None:
     """Raise `WeightsUnavailable` unless the header fits the file: it was cut off, or is something else."""
     from safetensors import SafetensorError, safe_open
 
@@ -382,12 +280,13 @@ def run_child(module: str, *arguments: str) -> str:
     return done.stdout
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """The innermost cause of an error, as one short line."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:120]}" if lines else type(error).__name__
+    said = error.strerror if isinstance(error, OSError) else None
+    lines = (said or str(error)).strip().splitlines()
+    return lines[0][:120] if lines else type(error).__name__
 
 
 def _truthy(text: str) -> bool:

@@ -10,9 +10,10 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ..errors import WeightsUnavailable
+from ..hub import HubFolder
 from ..images import Transform
 from ..registry import Backbone, Entry, register_family
-from ..weights import HubFolder, Weights, run_child
+from ..weights import Weights, run_child
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +44,7 @@ def timm_model(name: str) -> Entry:
         description=card["description"],
         transform=transform,
         width=card["width"],
-        weights=HubFolder(name=name, repository=name, revision=None, required=("config.json",), file_alone=True),
+        weights=HubFolder(name=name, default=name, required=("config.json",), file_alone=True),
         licence=card["licence"],
         build=build,
     )

@@ -18,7 +18,8 @@ import pytest
 from models import download, registry
 from models.download import ask
 from models.errors import WeightsUnavailable
-from models.weights import HubFolder, WeightsStore
+from models.hub import HubFolder, Published
+from models.weights import WeightsStore
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -59,15 +60,22 @@ def test_silence_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- the hub
 
 
-HUB = registry.entries()["clip"].weights
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-def hub_cache(home: Path, folder: Path) -> Path:
-    """A cache of the hub's layout that holds the files of ``folder`` as the model and revision the registry pins."""
-    assert isinstance(HUB, HubFolder)
-    assert HUB.revision
-    model = home / "hub" / f"models--{HUB.repository.replace('/', '--')}"
-    snapshot = model / "snapshots" / HUB.revision
+def pinned() -> Published:
+    """What the registry pins for ``clip``."""
+    hub = registry.entries()["clip"].weights
+    assert isinstance(hub, HubFolder)
+    published = hub.published(None)
+    assert published is not None
+    return published
+
+
+def hub_cache(home: Path, folder: Path, repository: str = "some/model", commit: str = COMMIT) -> Path:
+    """A cache of the hub's layout that holds the files of ``folder`` as the newest commit of a repository."""
+    model = home / "hub" / f"models--{repository.replace('/', '--')}"
+    snapshot = model / "snapshots" / commit
     snapshot.mkdir(parents=True)
     (model / "blobs").mkdir()
     for file in folder.iterdir():
@@ -75,7 +83,7 @@ def hub_cache(home: Path, folder: Path) -> Path:
         shutil.copy(file, model / "blobs" / digest)
         (snapshot / file.name).symlink_to(Path("../../blobs") / digest)
     (model / "refs").mkdir()
-    (model / "refs" / "main").write_text(HUB.revision)
+    (model / "refs" / "main").write_text(commit)
     return snapshot
 
 
@@ -118,24 +126,80 @@ def locate(home: Path, *arguments: str, **environment: str) -> list[str]:
 @pytest.mark.parametrize("offline", ["0", "1"])
 def test_weights_in_the_hubs_cache_are_found_without_a_network(tmp_path: Path, tiny_clip: Path, offline: str) -> None:
     snapshot = hub_cache(tmp_path, tiny_clip)
-    assert isinstance(HUB, HubFolder)
-    same, source, digest, loaded = locate(tmp_path, "clip", "", HF_HUB_OFFLINE=offline)
+    same, source, digest, loaded = locate(tmp_path, "clip", "some/model", HF_HUB_OFFLINE=offline)
     assert same == "True"
-    assert source == f"{HUB.repository}@{HUB.revision}"
-    assert digest == HUB.locate(str(snapshot), WeightsStore()).digest
+    assert source == f"some/model@{COMMIT}"
+    assert digest == HubFolder("clip", "some/model").locate(str(snapshot), WeightsStore()).digest
     assert loaded == "[]"
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_CACHE", "XDG_CACHE_HOME"])
+def test_the_hubs_cache_is_where_its_library_has_it(tmp_path: Path, tiny_clip: Path, name: str) -> None:
+    base = {"HF_HUB_CACHE": tmp_path / "x", "XDG_CACHE_HOME": tmp_path / "x" / "huggingface"}[name]
+    hub_cache(base, tiny_clip)
+    value = str(base / "hub" if name == "HF_HUB_CACHE" else tmp_path / "x")
+    assert locate(tmp_path / "elsewhere", "clip", "some/model", **{"HF_HOME": "", name: value})[0] == "True"
+    assert _library_cache(HF_HOME="", **{name: value}) == base / "hub"
+
+
+def _library_cache(**environment: str) -> Path:
+    """Where the hub's own library says its cache is."""
+    code = "from huggingface_hub.constants import HF_HUB_CACHE; print(HF_HUB_CACHE)"
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    kept = {key: value for key, value in (inherited | environment).items() if value}
+    return Path(subprocess.run([sys.executable, "-c", code], env=kept, capture_output=True, text=True).stdout.strip())
+
+
+def test_a_commit_is_found_without_its_branch(tmp_path: Path, tiny_clip: Path) -> None:
+    hub_cache(tmp_path, tiny_clip)
+    assert locate(tmp_path, "clip", f"some/model@{COMMIT}")[1] == f"some/model@{COMMIT}"
+    assert "could not be reached" in locate(tmp_path, "clip", "some/model@v2")[0]
+
+
+def test_other_weights_than_the_pinned_ones_are_refused(tmp_path: Path, tiny_clip: Path) -> None:
+    published = pinned()
+    snapshot = hub_cache(tmp_path, tiny_clip, published.repository, published.revision)
+    for given in ("", "openai", published.repository + "@" + published.revision):
+        said = locate(tmp_path, "clip", given)[0]
+        assert f"{snapshot / 'model.safetensors'} is damaged, or is not the published file" in said
+        assert f"expected {published.sha256[:12]}): delete it and fetch it again" in said
+
+
+def test_a_file_that_is_not_what_the_cache_names_it_by_is_refused(tmp_path: Path, tiny_clip: Path) -> None:
+    file = (hub_cache(tmp_path, tiny_clip) / "model.safetensors").resolve()
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    said = locate(tmp_path, "clip", "some/model")[0]
+    assert f"(its sha256 begins {hashlib.sha256(data).hexdigest()[:12]}, expected {file.name[:12]})" in said
+
+
+def test_every_short_name_is_pinned() -> None:
+    hub = registry.entries()["clip"].weights
+    assert isinstance(hub, HubFolder)
+    assert {"openai", "siglip2"} <= set(hub.known)
+    for name, published in hub.known.items():
+        assert hub.published(name) == published
+        assert re.fullmatch("[0-9a-f]{40}", published.revision)
+        assert re.fullmatch("[0-9a-f]{64}", published.sha256)
+
+
+def test_neither_a_folder_nor_an_id_is_one_sentence(tmp_path: Path) -> None:
+    for given in ("no-such-folder", "/no/such", "a/b/c", "some/model@../x"):
+        assert "there is no folder" in locate(tmp_path, "clip", given)[0]
 
 
 def test_damaged_weights_in_the_hubs_cache_are_named(tmp_path: Path, tiny_clip: Path) -> None:
     snapshot = hub_cache(tmp_path, tiny_clip)
     file = (snapshot / "model.safetensors").resolve()
     file.write_bytes(file.read_bytes()[:-1])
-    said = locate(tmp_path, "clip", "")[0]
+    said = locate(tmp_path, "clip", "some/model")[0]
     assert f"{snapshot / 'model.safetensors'} is damaged, or no safetensors file: fetch it again" in said
 
 
 @pytest.mark.parametrize(
-    ("name", "given"), [("clip", ""), ("clip", "some/model"), ("torchvision", f"{NOWHERE}/a-00.pth")]
+    ("name", "given"),
+    [("clip", ""), ("clip", "siglip2"), ("clip", "some/model"), ("torchvision", f"{NOWHERE}/a-00.pth")],
 )
 def test_a_dead_network_is_one_sentence_without_torch(tmp_path: Path, name: str, given: str) -> None:
     said, loaded = locate(tmp_path, name, given)

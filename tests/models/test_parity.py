@@ -1,9 +1,10 @@
 """Crops and features are those of the preprocessing that the backbones were trained with, at full and at reduced size.
 
 Measured when this was written: torchvision's crops differ by 1 level at most, transformers' by 7 (0.2 on average; it
-resamples with another library). The features of 149 pictures of 12 MP, decoded at reduced size, have a mean cosine of
-0.9996, 0.996 at the least, and 99.3 % of the labels stay; saving the crop as a JPEG of quality 95 leaves 0.9958 and
-96.6 %.
+resamples with another library). The features of 298 pictures of 12 MP, decoded at reduced size, have a mean cosine of
+0.9996, 0.995 at the least. Of 198 that are enlarged photographs, 99.5 % keep their label of a thousand; of 100 that
+are blown up from 150 pixels, and hold no detail to tell near classes apart by, 96 %. Decoding at twice the size changes
+none of these shares and takes 7 ms longer. Saving the crop as a JPEG of quality 95 keeps 96.6 % of the labels.
 """
 
 from __future__ import annotations
@@ -149,8 +150,7 @@ def test_features_of_12_megapixels(shared_data: Path, network: Network) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_features_of_many_12_megapixels(shared_data: Path, network: Network) -> None:
-    paths = files(shared_data, "hymenoptera2", 3) + files(shared_data, "intel_scenes6", 60)
-    large_pictures(network, paths, 0.98)  # of a thousand classes, many of them ties: 180 of 182 when measured
+    large_pictures(network, files(shared_data, "hymenoptera2", 2), 0.99)
 
 
 def large_pictures(network: Network, paths: Sequence[Path], agreement: float) -> None:
