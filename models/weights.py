@@ -210,7 +210,7 @@ def local_file(given: str, store: WeightsStore, sha256_prefix: str | None = None
         check_safetensors(path)
         return Weights(path, file_digest(path), str(path))
     if sha256_prefix is None:
-        raise WeightsUnavailable(f"{given} is no .safetensors file: weights in other formats are not opened")
+        raise WeightsUnavailable(f"{given} is not a .safetensors file: weights in other formats are not opened")
     digest = file_digest(path)
     if not digest.startswith(sha256_prefix):
         raise WeightsUnavailable(
