@@ -41,6 +41,7 @@ __all__ = [
     "publish",
     "read",
     "read_pointer",
+    "read_published",
     "resolve",
     "write",
 ]
@@ -335,11 +336,16 @@ def load(path: Path) -> Checkpoint:
     pointer = None if (path / FILE_NAME).is_file() else read_pointer(path)
     if pointer is None:
         return read(resolve(path))
-    checkpoint = read(path / pointer.run / FILE_NAME)
-    if pointer.sha256 != checkpoint.digest:
+    return read_published(path / pointer.run / FILE_NAME, pointer.sha256)
+
+
+def read_published(path: Path, sha256: str) -> Checkpoint:
+    """Read a run's checkpoint file, which must be the one that was published. Raises `CheckpointError`."""
+    checkpoint = read(path)
+    if sha256 != checkpoint.digest:
         raise CheckpointError(
-            f"the checkpoint of run {pointer.run} is not the file that was published (its sha256 begins "
-            f"{checkpoint.digest[:12]}, not {pointer.sha256[:12]}): "
+            f"the checkpoint of run {path.parent.name} is not the file that was published (its sha256 begins "
+            f"{checkpoint.digest[:12]}, not {sha256[:12]}): "
             "go back with python -m trainer rollback, or fit again"
         )
     return checkpoint

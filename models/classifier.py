@@ -18,7 +18,7 @@ from .errors import CheckpointError, WeightsUnavailable
 from .images import Transform
 from .registry import Backbone
 from .runtime import FeatureExtractor, Precision, graph_path, open_extractor, tuned_backbone
-from .samples import enlarge, sample_pictures
+from .samples import sample_pictures
 from .weights import WeightsStore
 
 Probabilities = npt.NDArray[np.float32]
@@ -109,13 +109,9 @@ def seal(
 ) -> Checkpoint:
     """A checkpoint with the golden samples that prove, wherever it is loaded, that it computes what it did here."""
     pictures = sample_pictures()
-    features = _golden_features(pictures, extractor)
+    features = extractor.sample_features(pictures)
     golden = Golden(pictures, features, head_probabilities(metadata, head, features))
     return Checkpoint(metadata, head, golden, backbones or {})
-
-
-def _golden_features(pictures: npt.NDArray[np.uint8], extractor: FeatureExtractor) -> Features:
-    return extractor.features([enlarge(pictures, transform.crop) for transform in extractor.transforms])
 
 
 def open_classifier(
@@ -125,8 +121,13 @@ def open_classifier(
     threads: int = 0,
     precision: Precision = "float32",
     device: Device = "cpu",
+    sha256: str = "",
+    beside: Classifier | None = None,
 ) -> Classifier:
     """Load the checkpoint at ``path`` (a file, a run folder or a ``checkpoints/`` folder), and prove it.
+
+    ``sha256`` is what the file must have, where that is known. ``beside`` is a classifier in use, opened in the same
+    manner: backbones that both have are loaded once.
 
     With ``int8``, transformers run in int8 if the golden samples still come out within a bound; else the log says that
     they stay in float32.
@@ -134,9 +135,16 @@ def open_classifier(
     Raises `CheckpointError` when it is damaged, unsafe or does not compute what it did when it was made, and
     `WeightsUnavailable` when the weights of a backbone are not to be had.
     """
-    checkpoint = checkpoints.load(path)
+    checkpoint = checkpoints.read_published(path, sha256) if sha256 else checkpoints.load(path)
     parts = [_backbone(record, checkpoint, store) for record in checkpoint.metadata.parts]
-    extractor = open_extractor(parts, store, threads=threads, precision=precision, device=device)
+    extractor = open_extractor(
+        parts,
+        store,
+        threads=threads,
+        precision=precision,
+        device=device,
+        beside=None if beside is None else beside.extractor,
+    )
     classifier = Classifier(checkpoint, extractor)
     if "int8" in extractor.engine:
         try:
@@ -204,7 +212,7 @@ def _prove(
 ) -> None:
     """Compute the golden samples again and compare, each part for itself."""
     golden, metadata = checkpoint.golden, checkpoint.metadata
-    features = _golden_features(golden.pictures, classifier.extractor)
+    features = classifier.extractor.sample_features(golden.pictures)
     if features.shape != golden.features.shape:
         raise CheckpointError(f"the checkpoint {path} is not used: its backbones give {features.shape[1]} features")
     for record, got, expected in zip(

@@ -25,6 +25,7 @@ from .engines import Crops, Device, Engine, Features, OnnxEngine, TorchEngine
 from .errors import UserError, WeightsUnavailable
 from .images import Transform
 from .registry import Backbone
+from .samples import enlarge
 from .weights import WeightsStore, run_child
 
 #: Raised when the exporter writes graphs differently, so that old ones are not used.
@@ -39,6 +40,7 @@ class FeatureExtractor:
     def __init__(self, parts: Sequence[Backbone], engines: Sequence[Engine]) -> None:
         self.parts = tuple(parts)
         self._engines = tuple(engines)
+        self._samples: tuple[Crops, Features] | None = None
 
     @property
     def transforms(self) -> tuple[Transform, ...]:
@@ -55,10 +57,26 @@ class FeatureExtractor:
         """What computes: ``onnxruntime``, ``onnxruntime int8``, ``torch``, or several where parts differ."""
         return "+".join(sorted({engine.name for engine in self._engines}))
 
+    def engine_of(self, part: Backbone) -> Engine | None:
+        """The engine of the very same backbone, if it is one of the parts: same weights, seen in the same way."""
+        same = (part.name, part.digest, part.transform)
+        pairs = zip(self.parts, self._engines, strict=True)
+        return next((engine for own, engine in pairs if (own.name, own.digest, own.transform) == same), None)
+
+    def runs(self, engines: Sequence[Engine]) -> bool:
+        """Whether these are its engines, in this order."""
+        return list(map(id, engines)) == list(map(id, self._engines))
+
     def features(self, crops: Sequence[Crops]) -> Features:
         """Raw features (n, width) of n images, given as one (n, side, side, 3) array for each part."""
         parts = [engine.features(each) for engine, each in zip(self._engines, crops, strict=True)]
         return np.concatenate(parts, axis=1)
+
+    def sample_features(self, pictures: Crops) -> Features:
+        """Raw features (k, width) of golden samples (k, 32, 32, 3); of the same ones they are computed once."""
+        if self._samples is None or not np.array_equal(self._samples[0], pictures):
+            self._samples = pictures, self.features([enlarge(pictures, each.crop) for each in self.transforms])
+        return self._samples[1]
 
 
 def cores() -> int:
@@ -73,18 +91,30 @@ def open_extractor(
     threads: int = 0,
     precision: Precision = "float32",
     device: Device = "cpu",
+    beside: FeatureExtractor | None = None,
 ) -> FeatureExtractor:
     """Make the parts ready to run, exporting graphs that are not cached yet. ``threads`` 0 means one per core.
 
+    ``beside`` is an extractor opened in the same manner: the parts that both have are loaded once.
     On ``cuda`` they run in torch, in half precision. Raises `UserError` where torch finds no such device.
     With ``int8`` the parts that are made of matrix products (transformers) run in int8, which changes their features
     a little: it is for the caller to judge whether that may be.
     """
     if device != "cpu":
         check_device(device)
-        return FeatureExtractor(parts, [TorchEngine(part, threads or cores(), device) for part in parts])
-    make = _int8_engine if precision == "int8" else _engine
-    return FeatureExtractor(parts, [make(part, store, threads or cores()) for part in parts])
+
+    def engine(part: Backbone) -> Engine:
+        shared = None if beside is None else beside.engine_of(part)
+        if shared is not None:
+            return shared
+        if device != "cpu":
+            return TorchEngine(part, threads or cores(), device)
+        return (_int8_engine if precision == "int8" else _engine)(part, store, threads or cores())
+
+    engines = [engine(part) for part in parts]
+    if beside is not None and beside.runs(engines):
+        return beside
+    return FeatureExtractor(parts, engines)
 
 
 def check_device(device: Device) -> None:

@@ -250,6 +250,20 @@ def test_a_checkpoint_of_another_preprocessing_is_refused(
         open_classifier(path, store)
 
 
+def test_backbones_of_a_classifier_in_use_are_loaded_once(
+    sealed: Checkpoint, extractor: FeatureExtractor, path: Path, store: WeightsStore
+) -> None:
+    write(sealed, path)
+    first = open_classifier(path, store, threads=1)
+    second = open_classifier(path, store, threads=1, beside=first)
+    assert second is not first
+    assert second.extractor is first.extractor
+    clip = open_extractor(extractor.parts[1:], store, threads=1, beside=first.extractor)
+    assert clip.engine_of(extractor.parts[1]) is first.extractor.engine_of(extractor.parts[1])
+    changed = dataclasses.replace(extractor.parts[1], digest="0" * 64)
+    assert first.extractor.engine_of(changed) is None
+
+
 def test_an_unknown_backbone_is_named(path: Path, store: WeightsStore) -> None:
     write(small_checkpoint(parts=[record("one", 4), record("two", 2, fine_tuned=True)]), path)
     with pytest.raises(UserError, match="there is no backbone 'one'"):
