@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -76,9 +77,10 @@ class Filer:
     def file(self, decisions: Sequence[Decision]) -> list[Filed]:
         """File a batch; one outcome per decision, in order. An image's trouble is in its outcome, never raised."""
         self._finish_earlier()
-        transfers = [Transfer(decision.source.path.name, self._row(decision)) for decision in decisions]
+        now = datetime.now(UTC)
+        transfers = [Transfer(decision.source.path.name, self._row(decision, now)) for decision in decisions]
         with Folders(self._output) as folders:
-            plan = _Plan(folders, self._planned if self._dry_run else set(), set())
+            plan = _Plan(folders, self._planned if self._dry_run else set())
             for decision, each in zip(decisions, transfers, strict=True):
                 self._plan(decision, each, plan)
             transfer.run(transfers, self._journal)
@@ -98,7 +100,7 @@ class Filer:
                 replay(self._journal)
                 self._unfinished = {row.identity for row in self._journal.unfinished()}
 
-    def _row(self, decision: Decision) -> Filing:
+    def _row(self, decision: Decision, now: datetime) -> Filing:
         return Filing(
             state=State.INTENT,
             action=self._action,
@@ -110,6 +112,7 @@ class Filer:
             model_digest=decision.model_digest,
             reason=decision.reason,
             detail=decision.detail,
+            time=now,
         )
 
     def _plan(self, decision: Decision, each: Transfer, plan: _Plan) -> None:
@@ -126,7 +129,8 @@ class Filer:
     def _choose(self, decision: Decision, each: Transfer, plan: _Plan) -> None:
         row = each.row
         each.source = plan.folders.entry(row.source)
-        transfer.check_source(each.source, row)
+        if self._dry_run:  # else it is looked at before the move
+            transfer.check_source(each.source, row)
         if row.identity in self._unfinished:
             return each.settle(Status.RETRY, f"A copy of {str(row.source)!r} can neither be finished nor taken back.")
         if self._action != "move":
@@ -138,7 +142,7 @@ class Filer:
                 return each.settle(Status.REFUSED) if self._dry_run else None
         folder = plan.folders.class_folder(decision.folder, make=not self._dry_run)
         within = str(decision.folder)
-        name = transfer.free_name(folder, each.wanted, lambda choice: (within, choice) in plan.taken)
+        name = plan.free_name(folder, within, each.wanted)
         plan.taken.add((within, name))
         each.target = Entry(-1 if folder is None else folder, name)
         row.destination = plan.folders.path(decision.folder) / name
@@ -151,7 +155,14 @@ class _Plan:
 
     folders: Folders
     taken: set[tuple[str, str]]
-    identities: set[Identity]
+    identities: set[Identity] = field(default_factory=set)
+    _limits: dict[int | None, int] = field(default_factory=dict)
+
+    def free_name(self, folder: int | None, within: str, wanted: str) -> str:
+        """A name in a class folder that nobody in this batch has and that seems free. Raises OSError."""
+        if folder not in self._limits:
+            self._limits[folder] = transfer.longest_name(folder)
+        return transfer.free_name(folder, wanted, lambda name: (within, name) in self.taken, self._limits[folder])
 
 
 def _filed(decision: Decision, each: Transfer) -> Filed:

@@ -27,6 +27,8 @@ _Answer = TypeVar("_Answer")
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
 #: Mistakes of this program; setting the journal aside would not mend them.
 _OURS = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError)
+#: How a transaction is flushed: before it counts as done, or whenever the system gets to it, but never out of order.
+_DURABLY, _SOON = "FULL", "NORMAL"
 #: So many I/O errors in a row are a damaged journal; fewer are a disk with the hiccups.
 _PATIENCE = 5
 
@@ -61,24 +63,31 @@ class Journal:
 
         Raises JournalBusy.
         """
+        self._write(filings, durably=True)
+
+    def write_later(self, filings: Sequence[Filing]) -> None:
+        """Like ``write``, for what has happened already and a replay would find out.
+
+        It is not flushed, but outlasts the death of this process; after a power cut it may be found out again. While
+        the journal is busy the rows wait for the next call.
+        """
+        try:
+            self._write(filings, durably=False)
+        except JournalBusy as error:
+            self._owed.extend(filings)
+            logger.warning("The journal is behind by {} filings: {}", len(self._owed), error)
+
+    def _write(self, filings: Sequence[Filing], *, durably: bool) -> None:
         changes = [filing for filing in (*self._owed, *filings) if filing.id or filing.state is not State.VOID]
         if not changes:
             return
         for filing in changes:
             filing.run = filing.run or self.run
         self._follow_the_file()
-        ids = self._use(lambda db: _in_transaction(db, lambda: rows.write(db, changes)))
+        ids = self._use(lambda db: _in_transaction(db, lambda: rows.write(db, changes), durably=durably))
         for filing, number in zip(changes, ids, strict=True):
             filing.id = number
         self._owed.clear()
-
-    def write_later(self, filings: Sequence[Filing]) -> None:
-        """Like ``write``, for what has happened already: while the journal is busy the rows wait for the next one."""
-        try:
-            self.write(filings)
-        except JournalBusy as error:
-            self._owed.extend(filings)
-            logger.warning("The journal is behind by {} filings: {}", len(self._owed), error)
 
     def unfinished(self) -> list[Filing]:
         """The rows that a crash may have interrupted, oldest first. Raises JournalBusy."""
@@ -199,7 +208,6 @@ def _connect(path: Path | None, timeout: float) -> sqlite3.Connection:
     where = ":memory:" if path is None else path
     db = sqlite3.connect(where, timeout=timeout, isolation_level=None, check_same_thread=False)
     try:
-        db.execute("PRAGMA synchronous = FULL")
         if _is_new(db):
             db.execute("PRAGMA journal_mode = WAL")
             _in_transaction(db, lambda: _make_tables(db))
@@ -227,7 +235,8 @@ def _make_tables(db: sqlite3.Connection) -> None:
     db.execute(f"PRAGMA user_version = {rows.VERSION}")
 
 
-def _in_transaction(db: sqlite3.Connection, work: Callable[[], _Answer]) -> _Answer:
+def _in_transaction(db: sqlite3.Connection, work: Callable[[], _Answer], *, durably: bool = True) -> _Answer:
+    db.execute(f"PRAGMA synchronous = {_DURABLY if durably else _SOON}")
     db.execute("BEGIN IMMEDIATE")
     try:
         answer = work()

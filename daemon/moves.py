@@ -45,6 +45,10 @@ class Entry(NamedTuple):
             return False
         return True
 
+    def seems_taken(self) -> bool:
+        """A quick hint at the same; a name that cannot be looked at seems free."""
+        return os.access(self.name, os.F_OK, dir_fd=self.folder, follow_symlinks=False)
+
     def unlink(self) -> None:
         """Take the name away."""
         os.unlink(self.name, dir_fd=self.folder)

@@ -16,7 +16,7 @@ def numbered(name: str, number: int, limit: int = 255) -> str:
     ``limit`` is the longest name of the file system in bytes: the stem is shortened to fit, at a character, and the
     extension is kept. Any name a file can have is allowed, also one that is not valid UTF-8.
     """
-    if number == 1 and len(os.fsencode(name)) <= limit:
+    if number == 1 and (len(name) * 4 <= limit or len(os.fsencode(name)) <= limit):
         return name
     suffix = "" if number == 1 else f"_{number}"
     stem, extension = os.path.splitext(name)  # noqa: PTH122 - a Path would read "." and ".." into the name

@@ -55,6 +55,7 @@ _INSERT = f"INSERT INTO filings (id, {', '.join(_COLUMNS)}) VALUES ({', '.join('
 #: All that changes on the way; the indexes of the rest need not be written again.
 _CHANGING = ("state", "action", "sha256", "destination", "copy_ino", "detail")
 _UPDATE = f"UPDATE filings SET {', '.join(f'{column} = ?' for column in _CHANGING)} WHERE id = ?"
+_FINISH = "UPDATE filings SET state = 'done' WHERE id IN ({})"
 _SELECT = f"SELECT id, {', '.join(_COLUMNS)} FROM filings"
 #: What keeps a file in the inbox from being filed again.
 _REMEMBERED = "(state = 'refused' OR (state = 'done' AND action IN ('copy', 'link')))"
@@ -104,8 +105,15 @@ class Filing:
 
 
 def write(db: sqlite3.Connection, filings: Sequence[Filing]) -> list[int | None]:
-    """Insert, update or (VOID) delete rows in the transaction that is open; returns their ids."""
-    return [_write_one(db, filing) for filing in filings]
+    """Insert, update or (VOID) delete rows in the transaction that is open; returns their ids.
+
+    Of a row that becomes DONE all the rest is written already.
+    """
+    done = [filing.id for filing in filings if filing.state is State.DONE and filing.id is not None]
+    if not done or db.execute(_FINISH.format(_marks(done)), done).rowcount < len(done):
+        return [_write_one(db, filing) for filing in filings]
+    finished = set(done)
+    return [filing.id if filing.id in finished else _write_one(db, filing) for filing in filings]
 
 
 def _write_one(db: sqlite3.Connection, filing: Filing) -> int | None:

@@ -102,15 +102,26 @@ def check_source(source: Entry, row: Filing) -> None:
         raise SourceChanged(f"{source.name!r} is not the file that was looked at")
 
 
-def free_name(folder: int | None, name: str, taken: Callable[[str], bool] = lambda _: False) -> str:
-    """A name that seems free in an open folder (None: one that is not there yet), and is not ``taken`` otherwise."""
-    limit = 255 if folder is None else os.fpathconf(folder, "PC_NAME_MAX")
+def free_name(
+    folder: int | None, name: str, taken: Callable[[str], bool] = lambda _: False, limit: int | None = None
+) -> str:
+    """A name that seems free in an open folder (None: one that is not there yet), and is not ``taken`` otherwise.
+
+    ``limit``: how long a name may be there, in bytes, where that is known already.
+    """
+    if limit is None:
+        limit = longest_name(folder)
 
     def occupied(number: int) -> bool:
         choice = numbered(name, number, limit)
-        return taken(choice) or (folder is not None and Entry(folder, choice).exists())
+        return taken(choice) or (folder is not None and Entry(folder, choice).seems_taken())
 
     return numbered(name, free_number(occupied), limit)
+
+
+def longest_name(folder: int | None) -> int:
+    """How many bytes a name may have in an open folder (None: one that is not there yet). Raises OSError."""
+    return 255 if folder is None else os.fpathconf(folder, "PC_NAME_MAX")
 
 
 def sentence(row: Filing, error: Exception) -> str:
@@ -172,11 +183,10 @@ class _Batch:
             return self._copy(transfer)
         try:
             if row.action == "link":
-                self._put(transfer, lambda new: moves.link_or_cannot(transfer.source, new))
+                self._put(transfer, _link)
                 transfer.placed = True
             else:
-                claim = transfer.private("claim")
-                self._put(transfer, lambda new: moves.move_noreplace(transfer.source, new, claim=claim))
+                self._put(transfer, _move)
         except CannotMove:
             row.action = "copy" if row.action == "link" else row.action
             return self._copy(transfer)
@@ -209,10 +219,10 @@ class _Batch:
 
     def _place(self, transfer: Transfer) -> None:
         """Give a copy its final name."""
-        part, claim = transfer.part, transfer.private("place")
+        part = transfer.part
         assert part is not None
         try:
-            self._put(transfer, lambda new: moves.move_noreplace(part, new, claim=claim))
+            self._put(transfer, _place)
             transfer.placed = True
         except CannotMove:
             self._place_directly(transfer, part)
@@ -223,7 +233,7 @@ class _Batch:
         transfer.row.copy_ino = NOT_MADE_YET
         self._journal.write([transfer.row])
         opened: list[int] = []
-        self._put(transfer, lambda new: opened.append(copying.create(new)))
+        self._put(transfer, lambda transfer: opened.append(copying.create(transfer.target)))
         try:
             transfer.placed = True
             transfer.row.copy_ino = os.fstat(opened[0]).st_ino
@@ -233,11 +243,11 @@ class _Batch:
             close(opened[0])
         part.unlink()
 
-    def _put(self, transfer: Transfer, put: Callable[[Entry], None]) -> None:
-        """Do ``put`` to the target, under other names while somebody else is quicker to take the one chosen."""
+    def _put(self, transfer: Transfer, put: Callable[[Transfer], None]) -> None:
+        """Let ``put`` make the target, under other names while somebody else is quicker to take the one chosen."""
         for _ in range(_ATTEMPTS):
             try:
-                return put(transfer.target)
+                return put(transfer)
             except FileExistsError:
                 if transfer.exact:
                     raise
@@ -293,6 +303,19 @@ class _Batch:
         check_source(transfer.source, row)
         inode = row.identity.ino if row.copy_ino is None else row.copy_ino
         moves.drop(transfer.target, transfer.private("drop"), lambda entry: entry.status().st_ino == inode)
+
+
+def _link(transfer: Transfer) -> None:
+    moves.link_or_cannot(transfer.source, transfer.target)
+
+
+def _move(transfer: Transfer) -> None:
+    moves.move_noreplace(transfer.source, transfer.target, claim=transfer.private("claim"))
+
+
+def _place(transfer: Transfer) -> None:
+    assert transfer.part is not None
+    moves.move_noreplace(transfer.part, transfer.target, claim=transfer.private("place"))
 
 
 def _unsettled(transfers: Iterable[Transfer]) -> Iterable[Transfer]:

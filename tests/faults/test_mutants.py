@@ -70,14 +70,7 @@ def _equal(steps: tuple[str, ...], expected: tuple[str, ...]) -> None:
 
 def test_the_journal_is_not_flushed(near: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_strace()
-    connect = journals._connect
-
-    def careless(path: Path | None, timeout: float) -> sqlite3.Connection:
-        db = connect(path, timeout)
-        db.execute("PRAGMA synchronous = OFF")
-        return db
-
-    monkeypatch.setattr(journals, "_connect", careless)
+    monkeypatch.setattr(journals, "_DURABLY", "OFF")
     caught(lambda: _equal(steps_of(near, tmp_path / "trace", "move"), RENAME))
 
 
