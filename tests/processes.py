@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,14 +58,18 @@ def _fields(pid: int) -> list[str] | None:
         return None
 
 
+#: What starts a daemon, when nobody says otherwise.
+COMMAND = (sys.executable, "-m", "daemon")
+
+
 class Daemon:
     """A running daemon; ``log()`` is what it has said so far."""
 
-    def __init__(self, folder: Path, arguments: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, arguments: Sequence[str], command: Sequence[str] = COMMAND) -> None:
         self._file = folder / "daemon.log"
         with self._file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "daemon", *arguments], cwd=folder, env=environment(), stdout=log, stderr=log
+                [*command, *arguments], cwd=folder, env=environment(), stdout=log, stderr=log
             )
 
     def log(self) -> str:
@@ -81,9 +85,9 @@ class Daemon:
 
 
 @contextmanager
-def daemon(folder: Path, *arguments: str) -> Iterator[Daemon]:
+def daemon(folder: Path, *arguments: str, command: Sequence[str] = COMMAND) -> Iterator[Daemon]:
     """A daemon started in ``folder``, ready; killed at the end if it still runs."""
-    running = Daemon(folder, arguments)
+    running = Daemon(folder, arguments, command)
     try:
         running.wait_until_said("ready;")
         yield running

@@ -1,0 +1,74 @@
+"""A real daemon at work on folders of its own, and what the tests ask of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from daemon.health import Health
+from daemon.state import journal_path
+from daemon.status import read, status_path
+from tests.daemon.conftest import Publish
+from tests.pictures import KINDS, save
+from tests.processes import COMMAND, Daemon, daemon, wait_for
+
+_SEEDS = itertools.count(1)
+
+
+class Station:
+    """``folder`` holds everything: the inbox, what is sorted, the daemon's state, and pictures on their way."""
+
+    def __init__(self, folder: Path, inbox: Path, output: Path, running: Daemon) -> None:
+        self.folder = folder
+        self.inbox = inbox
+        self.output = output
+        self.running = running
+        self.journal = journal_path(folder / "state", output)
+
+    def picture(self, name: str, kind: str = KINDS[0]) -> Path:
+        """A new picture, on the inbox's file system and outside the inbox; no two have the same bytes."""
+        return save(kind, next(_SEEDS), self.inbox.parent / f"outside-{next(_SEEDS)}" / name)
+
+    def status(self) -> Health:
+        """How the daemon says that it is."""
+        return read(status_path(self.folder / "state", self.output))
+
+    def holders(self, content: bytes) -> list[Path]:
+        """Every file with these bytes, in the inbox and where images are filed to."""
+        files = [path for root in (self.inbox, self.output) for path in root.rglob("*") if path.is_file()]
+        return [path for path in files if path.stat().st_size == len(content) and path.read_bytes() == content]
+
+    def filed(self, path: Path, content: bytes, folder: str = KINDS[0]) -> None:
+        """Wait until what is at ``path`` in the inbox has left it; then these bytes must be in that folder alone."""
+        wait_for(lambda: not path.exists(), f"{path.name} leaves the inbox:\n{self.running.log()[-2000:]}")
+        assert self.holders(content) == [self.output / folder / path.name], self.running.log()[-2000:]
+
+    def well(self) -> None:
+        """The daemon is the one that was started, and files what comes now."""
+        assert self.running.process.poll() is None
+        picture = self.picture(f"well-{next(_SEEDS)}.png")
+        content = picture.read_bytes()
+        self.filed(picture.rename(self.inbox / picture.name), content)
+        assert "Traceback" not in self.running.log()
+
+
+@contextmanager
+def station(
+    folder: Path,
+    publish: Publish,
+    *arguments: str,
+    inbox: Path | None = None,
+    output: Path | None = None,
+    command: Sequence[str] = COMMAND,
+) -> Iterator[Station]:
+    """A daemon that knows the kinds of pictures and settles quickly; it must end well."""
+    publish(folder / "checkpoints" / "run")
+    inbox, output = inbox or folder / "inbox", output or folder / "sorted"
+    places = ("--watch", str(inbox), "--output", str(output), "--state-dir", "state", "--checkpoint", "checkpoints")
+    quick = ("--threshold", "0", "--settle-seconds", "0.3")
+    with daemon(folder, *places, *quick, *arguments, command=command) as running:
+        yield Station(folder, inbox, output, running)
+        assert running.terminate() == 0, running.log()[-2000:]
+        assert "Traceback" not in running.log()
