@@ -56,8 +56,13 @@ MAX_FILE_BYTES = 2 << 30
 MAX_POINTER_BYTES = 1 << 16
 #: Each golden sample becomes a crop for each part when a checkpoint is opened.
 MAX_GOLDEN = 16
+#: Directions of the basis that tells unknown images; they are compared with each other when it is read.
+MAX_RANK = 1024
 #: The types a tensor may have, by their names in the file.
 _DTYPES = ("F32", "F16", "I64", "U8")
+
+#: Versions of the metadata that can be read; what an older one does not say has its default.
+_READABLE = (1, SCHEMA_VERSION)
 
 _METADATA_KEY = "imagesortd"
 _BACKBONE_PREFIX = "backbone:"
@@ -72,7 +77,9 @@ class Head:
 
     ``logits = ((normalised features - mean) * scale) @ weight.T + bias``. Shapes: weight (outputs, width), bias
     (outputs,), mean and scale (width,). ``groups`` (outputs,), where there is one, maps each output to a class, and
-    the probabilities of a class's outputs are added up; without it, outputs are classes.
+    the probabilities of a class's outputs are added up; without it, outputs are classes. ``basis`` (rank, width), where
+    there is one, holds the orthonormal directions in which known images vary; ``(normalised features - mean) * scale``
+    lies far from their span where an image is like none of them.
     """
 
     weight: npt.NDArray[np.float32]
@@ -80,15 +87,20 @@ class Head:
     mean: npt.NDArray[np.float32]
     scale: npt.NDArray[np.float32]
     groups: npt.NDArray[np.int64] | None = None
+    basis: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Golden samples: small pictures (k, 32, 32, 3), their raw features (k, width), probabilities (k, classes)."""
+    """Golden samples: small pictures (k, 32, 32, 3), their raw features (k, width), probabilities (k, classes).
+
+    ``strangeness`` (k,) is there where the head has a basis.
+    """
 
     pictures: npt.NDArray[np.uint8]
     features: npt.NDArray[np.float32]
     probabilities: npt.NDArray[np.float32]
+    strangeness: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -174,10 +186,12 @@ def _metadata(header: dict[str, Any]) -> Metadata:
             "it holds weights but is no checkpoint of this program: make one with python -m trainer fit"
         )
     try:
-        version = json.loads(text)["schema_version"]
+        content = json.loads(text)
+        version = content["schema_version"]
+        text = json.dumps(content | {"schema_version": SCHEMA_VERSION})
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError("its metadata is damaged") from error
-    if version != SCHEMA_VERSION:
+    if version not in _READABLE:
         raise CheckpointError(
             f"its format has version {str(version)[:40]} and this program reads {SCHEMA_VERSION}: "
             "update the program, or fit again with this one"
@@ -223,7 +237,9 @@ def _take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, 
         mean=take("head.mean", np.float32, width),
         scale=take("head.scale", np.float32, width),
         groups=groups,
+        basis=take("unknown.basis", np.float32, None, width) if metadata.unknown else None,
     )
+    _check_orthonormal(head.basis)
     pictures = take("golden.pictures", np.uint8, None, SAMPLE_SIDE, SAMPLE_SIDE, 3)
     if not 1 <= len(pictures) <= MAX_GOLDEN:
         raise CheckpointError(f"it holds {len(pictures)} golden samples, not 1 to {MAX_GOLDEN}")
@@ -231,6 +247,7 @@ def _take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, 
         pictures=pictures,
         features=take("golden.features", np.float32, len(pictures), width),
         probabilities=take("golden.probabilities", np.float32, len(pictures), classes),
+        strangeness=take("golden.strangeness", np.float32, len(pictures)) if metadata.unknown else None,
     )
     backbones: dict[str, dict[str, Array]] = {}
     for part in metadata.parts:
@@ -252,6 +269,19 @@ def _check_finite(name: str, tensor: Array) -> None:
         raise CheckpointError(f"the tensor {name} holds values that are not numbers")
 
 
+def _check_orthonormal(basis: Array | None) -> None:
+    """A basis of other vectors would give distances of no meaning."""
+    if basis is None:
+        return
+    rank, width = basis.shape
+    if not 1 <= rank <= min(width, MAX_RANK):
+        raise CheckpointError(f"the tensor unknown.basis has {rank} directions in a space of {width}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = basis @ basis.T
+    if not np.allclose(products, np.eye(rank), atol=1e-3):
+        raise CheckpointError("the tensor unknown.basis is not orthonormal")
+
+
 def write(checkpoint: Checkpoint, path: Path) -> str:
     """Write a checkpoint atomically and durably; returns the sha256 of the file.
 
@@ -269,8 +299,12 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
         "golden.features": golden.features,
         "golden.probabilities": golden.probabilities,
     }
-    if head.groups is not None:
-        tensors["head.groups"] = head.groups
+    optional = {
+        "head.groups": head.groups,
+        "unknown.basis": head.basis,
+        "golden.strangeness": golden.strangeness,
+    }
+    tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
     for part, state in checkpoint.backbones.items():
         tensors |= {f"{_BACKBONE_PREFIX}{part}:{name}": tensor for name, tensor in state.items()}
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}

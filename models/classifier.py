@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,22 +23,40 @@ from .samples import sample_pictures
 from .weights import WeightsStore
 
 Probabilities = npt.NDArray[np.float32]
+Strangeness = npt.NDArray[np.float32]
 
-#: Golden features must come out again to this cosine, and probabilities to this distance. Measured between torch and
-#: ONNX Runtime on one machine: 1e-6; between processor generations more may be lost, a wrong model loses far more.
-GOLDEN_COSINE = 0.999
-GOLDEN_DISTANCE = 0.02
-#: In int8 the golden samples may come out this far from float32: cosine of features, distance of probabilities.
-INT8_COSINE = 0.98
-INT8_DISTANCE = 0.05
+
+class Bounds(NamedTuple):
+    """How far golden samples may come out from what they were: cosine of features, the others by distance."""
+
+    cosine: float
+    probability: float
+    strangeness: float
+
+
+#: Measured between torch and ONNX Runtime on one machine: 1e-6; between processor generations more may be lost, a
+#: wrong model loses far more.
+FLOAT32 = Bounds(0.999, 0.02, 0.05)
+#: In int8, compared with float32.
+INT8 = Bounds(0.98, 0.05, 0.3)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable class of one image, and its probability in 0..1."""
+    """The most probable class of one image, and its probability in 0..1.
+
+    ``strangeness`` is how far the image is from the known ones, in units of the farthest that still counts as known;
+    0 where the checkpoint cannot tell.
+    """
 
     label: str
     confidence: float
+    strangeness: float = 0.0
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the image is like nothing that the head was fitted on, so that its class means nothing."""
+        return self.strangeness > 1
 
 
 class Classifier:
@@ -65,10 +84,14 @@ class Classifier:
 
     def predict(self, crops: Sequence[Crops]) -> list[Prediction]:
         """One `Prediction` for each image."""
+        features = self.extractor.features(crops)
+        probabilities = head_probabilities(self.metadata, self._head, features)
+        best = probabilities.argmax(axis=1)
         return [
-            Prediction(self.classes[best], float(row[best]))
-            for row in self.probabilities(crops)
-            for best in [int(np.argmax(row))]
+            Prediction(self.classes[index], float(row[index]), float(strange))
+            for index, row, strange in zip(
+                best, probabilities, head_strangeness(self.metadata, self._head, features), strict=True
+            )
         ]
 
 
@@ -87,9 +110,13 @@ def by_part(features: Features, metadata: Metadata) -> list[Features]:
     return np.split(features, np.cumsum([part.width for part in metadata.parts])[:-1], axis=1)
 
 
+def _inputs(metadata: Metadata, head: Head, features: Features) -> Features:
+    return (normalise(features, metadata) - head.mean) * head.scale
+
+
 def head_probabilities(metadata: Metadata, head: Head, features: Features) -> Probabilities:
     """Calibrated probabilities (n, classes) of raw features (n, width)."""
-    inputs = (normalise(features, metadata) - head.mean) * head.scale
+    inputs = _inputs(metadata, head, features)
     logits = (inputs @ head.weight.T + head.bias) / np.float32(metadata.temperature)
     logits -= logits.max(axis=1, keepdims=True)
     outputs = np.exp(logits)
@@ -101,6 +128,19 @@ def head_probabilities(metadata: Metadata, head: Head, features: Features) -> Pr
     return grouped
 
 
+def head_strangeness(metadata: Metadata, head: Head, features: Features) -> Strangeness:
+    """How strange (n,) raw features (n, width) are: their distance from the span of the head's basis over its limit.
+
+    The known images vary in few directions; what of an image lies in others, no known image has (the residual of ViM,
+    Wang et al., CVPR 2022). 0 without a basis.
+    """
+    if head.basis is None or metadata.unknown is None:
+        return np.zeros(len(features), np.float32)
+    inputs = _inputs(metadata, head, features)
+    outside = inputs - (inputs @ head.basis.T) @ head.basis
+    return np.linalg.norm(outside, axis=1) / np.float32(metadata.unknown.limit)
+
+
 def seal(
     metadata: Metadata,
     head: Head,
@@ -110,7 +150,8 @@ def seal(
     """A checkpoint with the golden samples that prove, wherever it is loaded, that it computes what it did here."""
     pictures = sample_pictures()
     features = extractor.sample_features(pictures)
-    golden = Golden(pictures, features, head_probabilities(metadata, head, features))
+    strangeness = None if metadata.unknown is None else head_strangeness(metadata, head, features)
+    golden = Golden(pictures, features, head_probabilities(metadata, head, features), strangeness)
     return Checkpoint(metadata, head, golden, backbones or {})
 
 
@@ -148,12 +189,12 @@ def open_classifier(
     classifier = Classifier(checkpoint, extractor)
     if "int8" in extractor.engine:
         try:
-            _prove(classifier, checkpoint, path, INT8_COSINE, INT8_DISTANCE)
+            _prove(classifier, checkpoint, path, INT8)
             return classifier
         except CheckpointError as error:
             logger.warning("precision int8 is not used, float32 is: {}", error)
         classifier = Classifier(checkpoint, open_extractor(parts, store, threads=threads))
-    _prove(classifier, checkpoint, path, GOLDEN_COSINE, GOLDEN_DISTANCE)
+    _prove(classifier, checkpoint, path, FLOAT32)
     return classifier
 
 
@@ -207,9 +248,7 @@ def _locate(record: PartRecord, store: WeightsStore) -> Backbone:
         return usual
 
 
-def _prove(
-    classifier: Classifier, checkpoint: Checkpoint, path: Path, least_cosine: float, most_distance: float
-) -> None:
+def _prove(classifier: Classifier, checkpoint: Checkpoint, path: Path, bounds: Bounds) -> None:
     """Compute the golden samples again and compare, each part for itself."""
     golden, metadata = checkpoint.golden, checkpoint.metadata
     features = classifier.extractor.sample_features(golden.pictures)
@@ -219,15 +258,23 @@ def _prove(
         metadata.parts, by_part(features, metadata), by_part(golden.features, metadata), strict=True
     ):
         norms = np.linalg.norm(got, axis=1) * np.linalg.norm(expected, axis=1)
-        if not np.all(np.sum(got * expected, axis=1) >= least_cosine * norms):
+        if not np.all(np.sum(got * expected, axis=1) >= bounds.cosine * norms):
             raise CheckpointError(
                 f"the checkpoint {path} is not used: {record.name} computes other features here "
                 "than when the checkpoint was made"
             )
     probabilities = head_probabilities(metadata, checkpoint.head, features)
     distance = float(np.abs(probabilities - golden.probabilities).max())
-    if not distance <= most_distance:
+    if not distance <= bounds.probability:
         raise CheckpointError(
             f"the checkpoint {path} is not used: its golden samples come out otherwise than when it was made "
             f"(probabilities differ by {distance:.3f})"
+        )
+    if golden.strangeness is None:
+        return
+    strangeness = head_strangeness(metadata, checkpoint.head, features)
+    if not np.all(np.abs(strangeness - golden.strangeness) <= bounds.strangeness * np.maximum(golden.strangeness, 1)):
+        raise CheckpointError(
+            f"the checkpoint {path} is not used: it takes its golden samples for more or less strange than when it "
+            "was made"
         )

@@ -12,7 +12,8 @@ from .errors import CheckpointError
 from .images import Transform
 from .registry import Backbone
 
-SCHEMA_VERSION: Literal[1] = 1
+#: Version 2 added ``max_error``, ``promises`` and ``unknown``; a checkpoint of version 1 has none of them.
+SCHEMA_VERSION: Literal[2] = 2
 
 _RESERVED_NAMES = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
 
@@ -63,19 +64,49 @@ class PartRecord(Strict):
         return Transform(**self.transform.model_dump())
 
 
+class Promise(Strict):
+    """With probability ``certainty``, no more than the share ``max_error`` of what is filed at ``threshold`` is wrong.
+
+    That is of images like those the checkpoint was fitted on. ``coverage`` is the share of them that was filed.
+    """
+
+    max_error: float = Field(gt=0, lt=1)
+    certainty: float = Field(gt=0, lt=1)
+    threshold: float = Field(ge=0, le=1)
+    coverage: float = Field(ge=0, le=1)
+
+
+class Unknown(Strict):
+    """When an image is like nothing the head was fitted on: its distance from the tensor ``unknown.basis``.
+
+    ``limit`` is the largest distance of a known image. Of the known images about the share ``refused`` lies farther.
+    """
+
+    limit: float = Field(gt=0, allow_inf_nan=False)
+    refused: float = Field(ge=0, lt=1)
+
+
 class Metadata(Strict):
-    """Everything about a checkpoint that is not a tensor."""
+    """Everything about a checkpoint that is not a tensor.
+
+    ``threshold`` is the probability from which on ``--threshold auto`` files an image; without one the daemon uses its
+    own. ``max_error`` is the share of mistakes that was asked for, and where it could be kept, ``threshold`` keeps it.
+    ``promises`` are all that could be made, the strictest first.
+    """
 
     # A measure that is not a number (a mean over nothing) stays one, where JSON would make it null.
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     mode: str
     parts: list[PartRecord] = Field(min_length=1)
     classes: list[str] = Field(min_length=1, max_length=100_000)
     normalisation: Literal["l2", "none"]
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     threshold: float | None = Field(default=None, ge=0, le=1)
+    max_error: float | None = Field(default=None, gt=0, lt=1)
+    promises: list[Promise] = []
+    unknown: Unknown | None = None
     metrics: dict[str, float] = {}
     settings: dict[str, str | int | float | bool | None] = {}
     data_digest: str = ""
@@ -97,6 +128,14 @@ class Metadata(Strict):
         if len({part.name for part in parts}) < len(parts):
             raise ValueError("a part is named twice")
         return parts
+
+    @field_validator("promises")
+    @classmethod
+    def _strictest_first(cls, promises: list[Promise]) -> list[Promise]:
+        shares = [promise.max_error for promise in promises]
+        if shares != sorted(set(shares)):
+            raise ValueError("the promises are not in ascending order of their mistakes")
+        return promises
 
     @property
     def width(self) -> int:

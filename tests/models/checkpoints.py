@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from models.checkpoint import Array, Checkpoint, Golden, Head, read
 from models.errors import CheckpointError
 from models.images import Transform
-from models.metadata import Metadata, PartRecord
+from models.metadata import Metadata, PartRecord, Promise, Unknown
 from models.registry import Backbone
 from models.samples import sample_pictures
 
@@ -44,18 +45,28 @@ def small_checkpoint(**metadata: Any) -> Checkpoint:
         "normalisation": "l2",
         "temperature": 1.5,
         "threshold": 0.25,
+        "max_error": 0.02,
+        "promises": [
+            Promise(max_error=0.02, certainty=0.95, threshold=0.25, coverage=0.5),
+            Promise(max_error=0.1, certainty=0.95, threshold=0.125, coverage=0.75),
+        ],
+        "unknown": Unknown(limit=3.5, refused=0.01),
         "metrics": {"accuracy": 0.875, "loss": 1e-9},
         "settings": {"epochs": 3, "rate": 0.1, "augment": True, "note": "β", "seed": None},
         "data_digest": "e" * 64,
         "versions": {"torch": "2.13.0"},
         "created": "2026-01-02T03:04:05+00:00",
+        **metadata,
     }
     head = Head(values(5, 6), values(5), values(6), values(6), np.array([0, 1, 2, 1, 0]))
     golden = Golden(sample_pictures(2), values(2, 6), values(2, 3))
+    if given["unknown"] is not None:
+        basis = np.linalg.qr(values(6, 2))[0].T
+        head, golden = replace(head, basis=basis), replace(golden, strangeness=np.abs(values(2)))
     tuned: dict[str, dict[str, Array]] = {
         "two": {"layer.weight": values(3, 2), "half": values(2).astype(np.float16), "batches": np.array(7)}
     }
-    return Checkpoint(Metadata(**given | metadata), head, golden, tuned)
+    return Checkpoint(Metadata(**given), head, golden, tuned)
 
 
 def split(data: bytes) -> tuple[dict[str, Any], bytes]:

@@ -313,6 +313,21 @@ def f32(*shape: int, fill: float = 0.0) -> Any:
             lambda: spoil(pictures=np.zeros((17, 32, 32, 3), np.uint8), features=f32(17, 6), probabilities=f32(17, 3)),
             "17 golden samples",
         ),
+        (lambda: spoil(basis=None), "unknown.basis is missing"),
+        (lambda: spoil(basis=f32(2, 5)), r"unknown.basis is float32\[2, 5\], expected float32\[None, 6\]"),
+        (lambda: spoil(basis=f32(0, 6)), "unknown.basis has 0 directions in a space of 6"),
+        (lambda: spoil(basis=f32(7, 6)), "unknown.basis has 7 directions in a space of 6"),
+        (lambda: spoil(basis=f32(2, 6)), "unknown.basis is not orthonormal"),
+        (lambda: spoil(basis=f32(2, 6, fill=1e38)), "unknown.basis is not orthonormal"),
+        (lambda: spoil(basis=f32(2, 6, fill=np.nan)), "unknown.basis holds values that are not numbers"),
+        (lambda: spoil(strangeness=None), "golden.strangeness is missing"),
+        (lambda: spoil(strangeness=f32(3)), r"golden.strangeness is float32\[3\], expected float32\[2\]"),
+        (
+            lambda: dataclasses.replace(
+                small_checkpoint(), metadata=small_checkpoint().metadata.model_copy(update={"unknown": None})
+            ),
+            "do not belong there: golden.strangeness, unknown.basis",
+        ),
         (lambda: dataclasses.replace(small_checkpoint(), backbones={}), "weights of two are missing"),
         (lambda: small_checkpoint(parts=[record("one", 4), record("two", 2)]), "weights of two are unannounced"),
         (

@@ -17,9 +17,18 @@ import pytest
 from models import atomic
 from models import checkpoint as checkpoints
 from models.checkpoint import FILE_NAME, Checkpoint, Head, Metadata, PartRecord, publish, write
-from models.classifier import Classifier, Prediction, head_probabilities, normalise, open_classifier, seal
+from models.classifier import (
+    Classifier,
+    Prediction,
+    head_probabilities,
+    head_strangeness,
+    normalise,
+    open_classifier,
+    seal,
+)
 from models.errors import CheckpointError, UserError, WeightsUnavailable
 from models.images import Transform
+from models.metadata import Unknown
 from models.registry import Backbone
 from models.runtime import FeatureExtractor, graph_path, open_extractor, select, tuned_backbone
 from models.starter import starter_path
@@ -45,9 +54,17 @@ def fit(extractor: FeatureExtractor, backbones: Mapping[str, Mapping[str, Any]] 
         bias=np.zeros(3, np.float32),
         mean=random.normal(scale=0.01, size=extractor.width).astype(np.float32),
         scale=np.full(extractor.width, 3.0, np.float32),
+        basis=np.eye(4, extractor.width, dtype=np.float32),
     )
     parts = [PartRecord.of(part) for part in extractor.parts]
-    metadata = Metadata(mode="hybrid", parts=parts, classes=CLASSES, normalisation="l2", temperature=0.8)
+    metadata = Metadata(
+        mode="hybrid",
+        parts=parts,
+        classes=CLASSES,
+        normalisation="l2",
+        temperature=0.8,
+        unknown=Unknown(limit=2.0, refused=0.01),
+    )
     return seal(metadata, head, extractor, backbones)
 
 
@@ -93,6 +110,28 @@ def test_probabilities_are_those_of_the_formula(normalisation: str, temperature:
     np.testing.assert_allclose(got.sum(axis=1), 1.0, rtol=1e-5)
 
 
+@pytest.mark.parametrize("normalisation", ["l2", "none"])
+def test_strangeness_is_the_distance_from_the_span_of_the_basis_over_the_limit(normalisation: str) -> None:
+    checkpoint = small_checkpoint(normalisation=normalisation)
+    metadata, head = checkpoint.metadata, checkpoint.head
+    assert head.basis is not None
+    features = np.random.default_rng(3).normal(scale=5.0, size=(7, 6)).astype(np.float32)
+    got = head_strangeness(metadata, head, features)
+    inputs = ((normalise(features, metadata) - head.mean) * head.scale).astype(np.float64)
+    nearest = [np.linalg.lstsq(head.basis.T, row, rcond=None)[0] @ head.basis for row in inputs]
+    np.testing.assert_allclose(got, np.linalg.norm(inputs - nearest, axis=1) / 3.5, rtol=1e-4)
+    np.testing.assert_allclose(got, [head_strangeness(metadata, head, row[None])[0] for row in features], rtol=1e-5)
+
+
+def test_without_a_basis_nothing_is_strange() -> None:
+    checkpoint = small_checkpoint(unknown=None)
+    features = np.full((3, 6), 1e6, np.float32)
+    assert head_strangeness(checkpoint.metadata, checkpoint.head, features).tolist() == [0, 0, 0]
+    assert not Prediction("cat", 0.5).unknown
+    assert not Prediction("cat", 0.5, 1.0).unknown
+    assert Prediction("cat", 0.99, 1.01).unknown
+
+
 def test_each_part_is_brought_to_unit_length_for_itself() -> None:
     metadata = small_checkpoint().metadata
     features = np.array([[3, 0, 4, 0, 0, 1e-3], [0, 0, 0, 0, 1e6, 0]], np.float32)
@@ -124,8 +163,11 @@ def test_the_prediction_is_the_most_probable_class(
         probabilities, head_probabilities(sealed.metadata, sealed.head, extractor.features(images))
     )
     best = probabilities.argmax(axis=1)
+    strangeness = head_strangeness(sealed.metadata, sealed.head, extractor.features(images))
+    assert (strangeness > 0).all()
     assert classifier.predict(images) == [
-        Prediction(CLASSES[index], float(row[index])) for index, row in zip(best, probabilities, strict=True)
+        Prediction(CLASSES[index], float(row[index]), float(strange))
+        for index, row, strange in zip(best, probabilities, strangeness, strict=True)
     ]
     assert len({prediction.confidence for prediction in classifier.predict(images)}) == 5
 
@@ -151,6 +193,9 @@ def altered(sealed: Checkpoint, what: str) -> Checkpoint:
         features[1, -24:] = features[1, -24:][::-1]
     elif what == "golden features of mobilenet":
         features[0, :1280] = -features[0, :1280]
+    elif what == "golden strangeness":
+        assert golden.strangeness is not None
+        golden = dataclasses.replace(golden, strangeness=golden.strangeness * np.float32(1.1))
     elif what == "head":
         head = dataclasses.replace(head, weight=head.weight[::-1])
     elif what == "golden pictures":
@@ -166,6 +211,7 @@ def altered(sealed: Checkpoint, what: str) -> Checkpoint:
         ("golden probabilities", r"its golden samples come out otherwise .* \(probabilities differ by 0\.\d+\)"),
         ("golden features of clip", "clip computes other features here"),
         ("golden features of mobilenet", "mobilenet computes other features here"),
+        ("golden strangeness", "it takes its golden samples for more or less strange"),
         ("golden pictures", "mobilenet computes other features here"),
         ("head", "its golden samples come out otherwise"),
     ],

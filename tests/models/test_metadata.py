@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import unicodedata
 from pathlib import Path
@@ -9,10 +11,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from models.checkpoint import write
+from models.checkpoint import read, write
 from models.errors import CheckpointError
 from models.metadata import Metadata, PartRecord, check_class_name
 from tests.models.checkpoints import join, record, refusal, small_checkpoint, split, with_metadata
+
+PROMISE = {"max_error": 0.05, "certainty": 0.95, "threshold": 0.5, "coverage": 0.9}
 
 
 @pytest.fixture
@@ -32,11 +36,27 @@ def test_metadata_is_the_same_after_json() -> None:
     assert Metadata.model_validate_json(metadata.model_dump_json()) == metadata
 
 
-@pytest.mark.parametrize("version", [0, 2, 99, "one", None])
+@pytest.mark.parametrize("version", [0, 3, 99, "one", None, [1], {}])
 def test_another_version_says_which_and_what_to_do(path: Path, good: bytes, version: object) -> None:
     sentence = refusal(path, with_metadata(good, schema_version=version))
-    assert f"its format has version {version} and this program reads 1" in sentence
+    assert f"its format has version {version} and this program reads 2" in sentence
     assert "update the program, or fit again" in sentence
+
+
+def test_version_1_is_still_read(path: Path) -> None:
+    """It had no promises and could not tell unknown images."""
+    write(small_checkpoint(unknown=None, max_error=None, promises=[]), path)
+    header, body = split(path.read_bytes())
+    old = json.loads(header["__metadata__"]["imagesortd"])
+    for key in ("unknown", "max_error", "promises"):
+        del old[key]
+    header["__metadata__"]["imagesortd"] = json.dumps(old | {"schema_version": 1})
+    data = join(header, body)
+    path.write_bytes(data)
+    back = read(path)
+    assert back.metadata == small_checkpoint(unknown=None, max_error=None, promises=[]).metadata
+    assert back.head.basis is None
+    assert back.digest == hashlib.sha256(data).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -47,6 +67,12 @@ def test_another_version_says_which_and_what_to_do(path: Path, good: bytes, vers
         ({"threshold": 1.5}, "threshold"),
         ({"threshold": math.nan}, "threshold"),
         ({"normalisation": "l3"}, "normalisation"),
+        ({"max_error": 0}, "max_error"),
+        ({"promises": [PROMISE | {"threshold": 1.5}]}, "promises.0.threshold"),
+        ({"promises": [PROMISE | {"certainty": 1}]}, "promises.0.certainty"),
+        ({"promises": [PROMISE, PROMISE]}, "promises"),
+        ({"unknown": {"limit": 0, "refused": 0.01}}, "unknown.limit"),
+        ({"unknown": {"limit": math.inf, "refused": 0.01}}, "unknown.limit"),
         ({"classes": []}, "classes"),
         ({"classes": "abc"}, "classes"),
         ({"parts": []}, "parts"),

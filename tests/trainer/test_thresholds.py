@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom
+
+from trainer.thresholds import CERTAINTY, STANDARD, choose, images_needed, promise
+
+Confidence = npt.NDArray[np.float64]
+Right = npt.NDArray[np.bool_]
+
+
+def drawn(random: np.random.Generator, count: int, worst: float, shape: float) -> tuple[Confidence, Right]:
+    """Images of any confidence in 0..1, of which ``worst * (1 - confidence) ** shape`` are wrong."""
+    confidence = random.random(count)
+    return confidence, random.random(count) >= worst * (1 - confidence) ** shape
+
+
+def true_risk(threshold: float, worst: float, shape: float) -> float:
+    """The share of mistakes among the images from ``threshold`` on: the mean of what `drawn` draws by."""
+    return worst * (1 - threshold) ** shape / (shape + 1)
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(
+    worst=st.floats(0.02, 1.0),
+    shape=st.floats(0.0, 6.0),
+    count=st.integers(60, 3000),
+    max_error=st.sampled_from(STANDARD),
+)
+def test_a_promise_holds_in_95_of_100_draws(worst: float, shape: float, count: int, max_error: float) -> None:
+    random = np.random.default_rng(0)
+    broken = 0
+    for _ in range(150):
+        made = promise(*drawn(random, count, worst, shape), max_error)
+        broken += made is not None and true_risk(made.threshold, worst, shape) > max_error
+    assert broken <= binom.ppf(1 - 1e-6, 150, 1 - CERTAINTY)
+
+
+def test_at_a_risk_just_above_what_is_allowed_the_doubt_is_used_up_but_not_exceeded() -> None:
+    """The hardest case: whatever the threshold, a little more than 5 % are wrong, so that every promise is a lie."""
+    random = np.random.default_rng(1)
+    lies = sum(promise(*drawn(random, 1000, 0.051, 0.0), 0.05) is not None for _ in range(600))
+    assert 0 < lies <= binom.ppf(1 - 1e-6, 600, 1 - CERTAINTY)
+
+
+def test_most_images_are_filed_where_few_are_wrong() -> None:
+    random = np.random.default_rng(2)
+    made = promise(*drawn(random, 3000, 1.0, 3.0), 0.05)
+    best = 1 - (0.05 * 4) ** (1 / 3)  # where the true risk is what is allowed
+    assert made is not None
+    assert best < made.threshold < best + 0.1
+    assert made.coverage == pytest.approx(1 - made.threshold, abs=0.05)
+
+
+@pytest.mark.parametrize(("max_error", "needed"), [(0.01, 299), (0.02, 149), (0.05, 59), (0.1, 29)])
+def test_it_takes_so_many_images_without_a_mistake(max_error: float, needed: int) -> None:
+    assert images_needed(max_error) == needed
+    for count, possible in ((needed - 1, False), (needed, True)):
+        confidence = np.linspace(0.5, 1, count)
+        assert (promise(confidence, np.full(count, True), max_error) is not None) == possible
+
+
+def test_where_nothing_is_wrong_everything_is_filed() -> None:
+    made = promise(np.linspace(0.4, 1, 500), np.full(500, True), 0.05)
+    assert made is not None
+    assert (made.threshold, made.coverage) == (0.0, 1.0)
+
+
+def test_one_mistake_among_the_surest_does_not_end_it() -> None:
+    confidence, right = np.linspace(1, 0, 3000), np.full(3000, True)
+    right[0] = False
+    right[2000::3] = False
+    made = promise(confidence, right, 0.01)
+    assert made is not None
+    assert made.coverage > 0.5
+
+
+def test_equally_sure_images_are_filed_together_or_not_at_all() -> None:
+    confidence = np.repeat([0.9, 0.6], 500)
+    right = np.concatenate([np.full(500, True), np.arange(500) % 4 > 0])
+    made = promise(confidence, right, 0.05)
+    assert made is not None
+    assert made.coverage == 0.5
+    assert np.float32(0.6) < made.threshold <= np.float32(0.9)
+
+
+def test_probabilities_that_are_all_one_and_partly_wrong_promise_nothing() -> None:
+    assert promise(np.ones(1000), np.arange(1000) % 2 == 0, 0.05) is None
+
+
+def test_images_that_are_not_filed_whatever_the_threshold_do_not_count_as_mistakes() -> None:
+    confidence = np.concatenate([np.linspace(0.5, 1, 500), np.full(100, -1.0)])
+    right = np.concatenate([np.full(500, True), np.full(100, False)])
+    made = promise(confidence, right, 0.01)
+    assert made is not None
+    assert made.threshold == 0.0
+    assert made.coverage == pytest.approx(500 / 600)
+
+
+def test_the_promises_that_can_be_made_are_made_and_said() -> None:
+    random = np.random.default_rng(3)
+    made = choose(*drawn(random, 2000, 0.5, 4.0), 0.03)
+    assert [each.max_error for each in made.promises] == [0.01, 0.02, 0.03, 0.05, 0.1]
+    assert made.kept == made.promises[2]
+    assert [each.threshold for each in made.promises] == sorted(
+        (each.threshold for each in made.promises), reverse=True
+    )
+    assert all(sentence.startswith("from 0.") for sentence in made.sentences())
+
+
+def test_with_too_few_images_the_number_that_it_takes_is_said() -> None:
+    made = choose(np.linspace(0.5, 1, 200), np.full(200, True), 0.01)
+    assert made.kept is None
+    assert [each.max_error for each in made.promises] == [0.02, 0.05, 0.1]
+    assert made.sentences()[0] == (
+        "at most 1.00% wrong cannot be promised: that takes 299 images without a mistake, and only 200 could be "
+        "judged; the daemon uses its usual threshold"
+    )
+
+
+def test_with_too_many_mistakes_it_is_said() -> None:
+    made = choose(np.linspace(0, 1, 1000), np.arange(1000) % 2 == 0, 0.1)
+    assert made.promises == []
+    assert "there are too many mistakes among the surest of the 1000 judged images" in made.sentences()[0]
+
+
+def test_where_nothing_was_judged_nothing_is_promised() -> None:
+    assert choose(np.empty(0), np.empty(0, np.bool_), None).promises == []
