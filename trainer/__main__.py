@@ -1,4 +1,4 @@
-"""``python -m trainer``: fit and evaluate checkpoints, list, publish and roll back runs."""
+"""``python -m trainer``: fit, evaluate and make checkpoints from names; list, publish and roll back runs."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     _add_fit(commands.add_parser("fit", help="fit a checkpoint on a folder of class folders, and publish it"))
     _add_evaluate(commands.add_parser("evaluate", help="how right a checkpoint is on a folder of class folders"))
+    _add_zero_shot(commands.add_parser("zero-shot", help="make a checkpoint from the names of its classes alone"))
     listing = commands.add_parser("list", help="the runs, and which of them the daemon serves")
     publishing = commands.add_parser("publish", help="let the daemon serve a run")
     publishing.add_argument("publish_run", metavar="RUN", help="a run folder, or its name inside --output-dir")
@@ -103,6 +104,28 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_common(parser, _evaluate)
 
 
+def _add_zero_shot(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    names = parser.add_mutually_exclusive_group(required=True)
+    names.add_argument("--classes", nargs="+", default=(), metavar="NAME", help="the classes, such as dog cat car")
+    names.add_argument("--classes-from", type=Path, metavar="DIR", help="the classes are the names of its folders")
+    add("--prompts", type=Path, metavar="FILE", help="what to call them: lines of CLASS: PROMPT, and templates with {}")
+    add("--mode", default="clip", help="a backbone that reads text (default %(default)s)")
+    add("--weights", type=_weights, action="append", default=[], metavar="NAME=PATH_OR_ID", help="a backbone's weights")
+    add("--clip-model", metavar="ID_OR_DIR", help="short for --weights clip=ID_OR_DIR")
+    add("--threshold", type=_probability, metavar="P", help="less probable images go to the others, 0 to 1")
+    add("--output-dir", type=Path, default=Path("checkpoints"), metavar="DIR", help="where runs are: %(default)s")
+    add(
+        "--publish",
+        choices=("always", "never", "if-better"),
+        default="if-better",
+        help="whether the daemon shall serve the result; if-better: not in place of one fitted on images of the same "
+        "classes (default %(default)s)",
+    )
+    add("--cache-dir", type=Path, metavar="DIR", help=_CACHE_HELP)
+    _add_common(parser, _zero_shot)
+
+
 def _add_common(parser: argparse.ArgumentParser, action: Callable[[argparse.Namespace], Any]) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=action)
@@ -141,6 +164,12 @@ def _rate(text: str) -> float:
 
 def _fraction(text: str) -> float:
     if not 0 < (number := _number(text)) < 1:
+        raise argparse.ArgumentTypeError(f"it must be between 0 and 1, not {text}")
+    return number
+
+
+def _probability(text: str) -> float:
+    if not 0 <= (number := _number(text)) <= 1:
         raise argparse.ArgumentTypeError(f"it must be between 0 and 1, not {text}")
     return number
 
@@ -185,6 +214,24 @@ def _evaluate(options: argparse.Namespace) -> dict[str, Any]:
             cache_dir=options.cache_dir,
         )
     )
+
+
+def _zero_shot(options: argparse.Namespace) -> dict[str, Any]:
+    from trainer.data import shown
+    from trainer.zeroshot import ZeroShotOptions, zero_shot
+
+    plain = {
+        name: value for name, value in vars(options).items() if name not in {"command", "run", "json", "clip_model"}
+    }
+    plain["weights"] = dict(options.weights) | ({"clip": options.clip_model} if options.clip_model else {})
+    outcome = zero_shot(ZeroShotOptions(**plain))
+    return {
+        "run": shown(outcome.run),
+        "published": outcome.published,
+        "why": outcome.why,
+        "classes": outcome.classes,
+        "unread": outcome.unread,
+    }
 
 
 def _list(options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ class Texts:
     """Classes as one backbone reads them: embeddings (classes, width) of unit length, and what makes logits of them.
 
     The model's own logit for an image of unit-length features f is ``scale * f @ embedding + bias``. ``unread`` are the
-    classes with a prompt whose characters the tokenizer does not know.
+    classes with a prompt whose letters the tokenizer does not know.
     """
 
     embeddings: Embeddings
@@ -56,11 +56,19 @@ class Texts:
     unread: list[str]
 
 
+def spoken(name: str) -> str:
+    """The name of a class as words."""
+    return name.replace("_", " ")
+
+
+def default_templates(name: str) -> tuple[str, ...]:
+    """The templates for a name, in its language."""
+    return KOREAN_TEMPLATES if _HANGUL.search(name) else TEMPLATES
+
+
 def plain_prompts(classes: Iterable[str]) -> dict[str, list[str]]:
     """Prompts made of the names alone."""
-    return {
-        name: fill(KOREAN_TEMPLATES if _HANGUL.search(name) else TEMPLATES, name.replace("_", " ")) for name in classes
-    }
+    return {name: fill(default_templates(name), spoken(name)) for name in classes}
 
 
 def fill(templates: Iterable[str], words: str) -> list[str]:
@@ -92,7 +100,12 @@ def text_embeddings(
 
 
 def _unread(tower: TextTower, prompts: Prompts) -> list[str]:
-    return [name for name, each in prompts.items() if not all(map(tower.reads, each))]
+    return [name for name, each in prompts.items() if not all(tower.reads(_letters(prompt)) for prompt in each)]
+
+
+def _letters(text: str) -> str:
+    """The text without punctuation, which a tokenizer may lack without harm."""
+    return "".join(character if character.isalnum() else " " for character in text)
 
 
 def _unit(rows: Embeddings) -> Embeddings:

@@ -1,0 +1,174 @@
+"""A checkpoint from the names of its classes alone: the head is what a backbone that reads text makes of them."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from models import checkpoint as checkpoints
+from models.checkpoint import Checkpoint, Head
+from models.classifier import seal
+from models.errors import CheckpointError, UserError
+from models.metadata import Metadata, PartRecord, check_class_name, check_distinct
+from models.registry import Backbone
+from models.runtime import FeatureExtractor, open_extractor, select
+from models.weights import WeightsStore
+from trainer import narrate, runs
+from trainer.compare import Verdict
+from trainer.fitted import Policy
+from trainer.promptfile import PromptFile, read_prompts, write_prompts
+from trainer.prompts import Prompts, Texts, read_texts
+from trainer.publish import publish
+from trainer.versions import versions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroShotOptions:
+    """What ``zero-shot`` was asked for; the command line has the same names."""
+
+    classes: Sequence[str] = ()
+    classes_from: Path | None = None
+    prompts: Path | None = None
+    mode: str = "clip"
+    weights: Mapping[str, str] = field(default_factory=dict)
+    threshold: float | None = None
+    output_dir: Path = Path("checkpoints")
+    publish: Policy = "if-better"
+    cache_dir: Path | None = None
+
+    def settings(self) -> dict[str, runs.Setting]:
+        """As they are kept in the run folder and in the checkpoint."""
+        given = {f"weights_{name}": source for name, source in self.weights.items()}
+        return {"zero_shot": True, "mode": self.mode, "threshold": self.threshold, "publish": self.publish, **given}
+
+
+@dataclass(frozen=True)
+class ZeroShotOutcome:
+    """What came of it. ``unread`` are the classes whose prompts a backbone does not know the characters of."""
+
+    run: Path
+    classes: list[str]
+    unread: list[str]
+    published: bool
+    why: str
+
+
+def zero_shot(options: ZeroShotOptions) -> ZeroShotOutcome:
+    """Make a checkpoint from names, write its run folder, publish it where that is wanted. Raises `UserError`."""
+    store = WeightsStore(options.cache_dir)
+    runs.require_writable(options.output_dir, "--output-dir")
+    classes = _classes(options)
+    prompts = (read_prompts(options.prompts, classes) if options.prompts else PromptFile()).prompts(classes)
+    parts = select(options.mode, options.weights, store)
+    texts = _read(parts, prompts, options.mode)
+    unread = sorted({name for each in texts for name in each.unread})
+    _tell(parts, prompts, unread)
+
+    run = _write(options, _seal(options, classes, texts, open_extractor(parts, store)), prompts)
+    narrate.say("written", f"{run}: {', '.join(sorted(path.name for path in run.iterdir()))}")
+    verdict = _verdict(options, classes)
+    if verdict.publish:
+        publish(run, store)
+    narrate.verdict(verdict, run)
+    return ZeroShotOutcome(run, classes, unread, verdict.publish, verdict.why)
+
+
+def _classes(options: ZeroShotOptions) -> list[str]:
+    """The names, checked and sorted as those of a data set are."""
+    given = _folder_names(options.classes_from) if options.classes_from is not None else options.classes
+    try:
+        classes = sorted({check_class_name(unicodedata.normalize("NFC", name)) for name in given})
+        check_distinct(classes)
+    except CheckpointError as error:
+        raise UserError(str(error)) from error
+    if len(classes) < 2:
+        raise UserError("one class alone cannot be told from anything: give at least two")
+    return classes
+
+
+def _folder_names(root: Path) -> list[str]:
+    """The names of the folders in ``root``, with or without images in them."""
+    try:
+        with os.scandir(root) as entries:
+            return [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"the folder {root} cannot be read ({error.strerror}): give another --classes-from") from error
+
+
+def _read(parts: Sequence[Backbone], prompts: Prompts, mode: str) -> list[Texts]:
+    if dumb := [part.name for part in parts if part.text is None]:
+        raise UserError(
+            f"{', '.join(dumb)} of mode {mode} reads no text, so names mean nothing to it: use --mode clip, "
+            "or fit on images with python -m trainer fit"
+        )
+    return [texts for part in parts if (texts := read_texts(part, prompts)) is not None]
+
+
+def _tell(parts: Sequence[Backbone], prompts: Prompts, unread: Sequence[str]) -> None:
+    narrate.say("classes", ", ".join(prompts))
+    narrate.say("backbone", " + ".join(f"{part.name} ({part.source})" for part in parts))
+    count = sum(map(len, prompts.values()))
+    narrate.say("prompts", f"{count}, such as {' | '.join(next(iter(prompts.values()))[:2])}")
+    if unread:
+        narrate.say(
+            "",
+            f"warning: the tokenizer does not know the letters of {', '.join(unread)}: such a name may mean nothing to "
+            "this model",
+        )
+        narrate.say("", f"give it words that it reads, a line each in a file for --prompts:  {unread[0]}: a dog")
+        narrate.say("", "or take a model that reads many languages:  --clip-model siglip2")
+
+
+def _seal(
+    options: ZeroShotOptions, classes: list[str], texts: Sequence[Texts], extractor: FeatureExtractor
+) -> Checkpoint:
+    """The mean of the parts' own logits; a model's logits are made for temperature 1."""
+    weight = np.concatenate([each.embeddings * np.float32(each.scale / len(texts)) for each in texts], axis=1)
+    bias = np.full(len(classes), np.mean([each.bias for each in texts]), np.float32)
+    width = weight.shape[1]
+    metadata = Metadata(
+        mode=options.mode,
+        parts=[PartRecord.of(part) for part in extractor.parts],
+        classes=classes,
+        normalisation="l2",
+        threshold=options.threshold,
+        settings=options.settings(),
+        versions=versions(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    return seal(metadata, Head(weight, bias, np.zeros(width, np.float32), np.ones(width, np.float32)), extractor)
+
+
+def _write(options: ZeroShotOptions, checkpoint: Checkpoint, prompts: dict[str, list[str]]) -> Path:
+    def fill(run: Path) -> None:
+        sha256 = checkpoints.write(checkpoint, run / checkpoints.FILE_NAME)
+        runs.write_json(run / runs.METRICS, {"sha256": sha256, "zero_shot": True})
+        runs.write_settings(run / "settings.toml", options.settings())
+        write_prompts(run / "prompts.txt", prompts)
+
+    created = datetime.fromisoformat(checkpoint.metadata.created)
+    return runs.create(options.output_dir, options.mode, created.astimezone(), fill)
+
+
+def _verdict(options: ZeroShotOptions, classes: list[str]) -> Verdict:
+    """No image tells which of two is better, but one that was fitted on images is not given up for a guess."""
+    if options.publish != "if-better":
+        return Verdict(options.publish == "always", f"--publish {options.publish} was given")
+    try:
+        pointer = checkpoints.read_pointer(options.output_dir)
+        if pointer is None:
+            return Verdict(True, "nothing was published before")
+        current = checkpoints.load(options.output_dir).metadata
+    except CheckpointError as error:
+        return Verdict(True, f"the one published before cannot be used: {error}")
+    if set(current.classes) != set(classes):
+        return Verdict(True, f"its classes are not those of {pointer.run}, so the two do not compare")
+    if not current.data_digest:
+        return Verdict(True, f"{pointer.run} was made from names too, and this is the newer one")
+    return Verdict(False, f"{pointer.run} was fitted on images of the same classes, and this one is made from names")
