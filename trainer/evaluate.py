@@ -19,8 +19,8 @@ from trainer.data import File, Unreadable, shown
 from trainer.features import BATCH, Read, read_all, stacked
 from trainer.measure import Measured
 from trainer.narrate import say
-from trainer.plots import confusion_matrix
 from trainer.publish import require_as_made
+from trainer.report import describe, write_report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         "unreadable": [f"{shown(lost.name)}: {lost.reason}, {lost.message}" for lost in found.unreadable],
         "output_dir": shown(output),
     }
-    _write(output, found, measured, summary, classifier)
+    _write(output, found, known, measured, summary, classifier)
     _tell(measured, found, output)
     if summary["fitted_on"]:
         say(
@@ -134,11 +134,15 @@ def _fitted_on(run: Path, found: Classified) -> int:
 
 
 def _write(
-    output: Path, found: Classified, measured: Measured, summary: dict[str, Any], classifier: Classifier
+    output: Path,
+    found: Classified,
+    known: list[int],
+    measured: Measured,
+    summary: dict[str, Any],
+    classifier: Classifier,
 ) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
-        (output / "report.txt").write_text(measured.report_text(), encoding="utf-8")
         runs.write_json(output / "report.json", summary)
         with (output / "predictions.csv").open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = csv.writer(file)
@@ -146,8 +150,7 @@ def _write(
             for image, probabilities in zip(found.files, found.probabilities, strict=True):
                 best = int(probabilities.argmax())
                 rows.writerow([image.name, image.label, classifier.classes[best], f"{probabilities[best]:.6f}"])
-        names = [classifier.classes[index] for index in measured.concerned]
-        confusion_matrix(measured.confusion(), names, output / "confusion_matrix.png")
+        write_report(output, measured, [found.files[at].path for at in known])
     except OSError as error:
         raise UserError(f"{output} cannot be written to ({error.strerror}): give another --output-dir") from error
 
@@ -157,7 +160,7 @@ def _tell(measured: Measured, found: Classified, output: Path) -> None:
         say("unreadable", f"{shown(lost.name)}: {lost.reason}, {lost.message}")
     if len(found.unreadable) > 10:
         say("", f"and {len(found.unreadable) - 10} more, all of them in report.json")
-    print(measured.report_text())
+    print(describe(measured))
     figures = measured.figures()
     say(
         "result",

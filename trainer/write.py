@@ -18,7 +18,7 @@ from trainer.data import DataSet, digest
 from trainer.fitted import FitOptions, Fitted
 from trainer.heads import Epoch
 from trainer.measure import Measured
-from trainer.plots import confusion_matrix
+from trainer.report import write_report
 
 _PACKAGES = ("imagesortd", "numpy", "onnxruntime", "pillow", "scikit-learn", "torch")
 
@@ -36,10 +36,8 @@ def write(
         runs.write_history(run / "history.csv", stages)
         runs.write_settings(run / "settings.toml", options.settings())
         runs.write_split(run / "split.csv", images, measured)
-        (run / "report.txt").write_text(_report(images, measured), encoding="utf-8")
-        if len(measured.labels):
-            names = [images.classes[index] for index in measured.concerned]
-            confusion_matrix(measured.confusion(), names, run / "confusion_matrix.png")
+        paths = [sample.path for sample in images.held_out]
+        write_report(run, measured, paths, stages=stages, preface=_preface(images, measured))
 
     return runs.create(options.output_dir, checkpoint.metadata.mode, now.astimezone(), fill)
 
@@ -97,10 +95,10 @@ def _metrics(fitted: Fitted, images: DataSet, measured: Measured) -> dict[str, A
     }
 
 
-def _report(images: DataSet, measured: Measured) -> str:
+def _preface(images: DataSet, measured: Measured) -> str:
     if not len(measured.labels):
         return "No image was held out, so how right this checkpoint is nobody knows.\n"
     return (
         f"{len(measured.labels)} of {len(images.samples)} images were held out; this is how they were classified\n"
-        f"before the head was fitted again on all of them.\n\n{measured.report_text()}"
+        "before the head was fitted again on all of them.\n\n"
     )

@@ -21,9 +21,12 @@ def test_files_and_figures(fitted: Outcome, shapes: Path, tmp_path: Path, capsys
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == [
         "confusion_matrix.png",
+        "mistakes.png",
         "predictions.csv",
+        "reliability.png",
         "report.json",
         "report.txt",
+        "risk_coverage.png",
     ]
     assert json.loads((out / "report.json").read_text(encoding="utf-8")) == json.loads(json.dumps(summary))
     with (out / "predictions.csv").open(encoding="utf-8", newline="") as file:

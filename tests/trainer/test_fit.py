@@ -30,9 +30,13 @@ def test_a_run_folder_holds_everything_and_is_published(fitted: Outcome) -> None
     assert sorted(path.name for path in fitted.run.iterdir()) == [
         "checkpoint.safetensors",
         "confusion_matrix.png",
+        "curves.png",
         "history.csv",
         "metrics.json",
+        "mistakes.png",
+        "reliability.png",
         "report.txt",
+        "risk_coverage.png",
         "settings.toml",
         "split.csv",
     ]
@@ -205,10 +209,10 @@ def test_other_modes_fit_too(shapes: Path, tiny_clip: Path, tmp_path: Path, stor
 
 
 def test_an_interruption_leaves_no_run(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> Callable[[], None]:
+    def interrupt(*_: object, **__: object) -> Callable[[], None]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainer.write.confusion_matrix", interrupt)
+    monkeypatch.setattr("trainer.write.write_report", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fit(options(shapes, tmp_path / "runs"))
     assert list((tmp_path / "runs").iterdir()) == []

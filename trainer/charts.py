@@ -1,0 +1,137 @@
+"""Curves of a fit, and what a classifier's confidence is worth. What must be told in words stands above or below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from trainer import bounds
+from trainer.canvas import BAD, GOOD, GREY, blank, drawing
+from trainer.heads import Epoch
+from trainer.measure import Measured
+
+#: Equal parts of 0..1 that confidence is divided into.
+_BARS = 10
+
+
+def curves(stages: Mapping[str, Sequence[Epoch]]) -> Figure:
+    """Loss and accuracy over the epochs of every stage that had any, its best epoch marked. At least one has some."""
+    drawn = {name: epochs for name, epochs in stages.items() if epochs}
+    with drawing():
+        figure = blank(10, 4 * len(drawn), gap=0.12)
+        for (name, epochs), pair in zip(drawn.items(), figure.subplots(len(drawn), 2, squeeze=False), strict=True):
+            _losses(pair[0], name, epochs)
+            _accuracies(pair[1], name, epochs)
+    return figure
+
+
+def _losses(axes: Axes, name: str, epochs: Sequence[Epoch]) -> None:
+    numbers, held_out = [epoch.number for epoch in epochs], [epoch.held_out_loss for epoch in epochs]
+    axes.plot(numbers, [epoch.train_loss for epoch in epochs], color=BAD, marker=".", label="trained on")
+    if np.isfinite(held_out).any():
+        axes.plot(numbers, held_out, color=GOOD, marker=".", label="held out")
+    _mark(axes, epochs, held_out, "loss")
+    axes.set_title(f"{name}: log-loss, nats")
+    axes.set_ylim(bottom=0)
+
+
+def _accuracies(axes: Axes, name: str, epochs: Sequence[Epoch]) -> None:
+    accuracies = [epoch.held_out_accuracy for epoch in epochs]
+    axes.set_title(f"{name}: accuracy on held-out images")
+    if not np.isfinite(accuracies).any():
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "no image was held out", ha="center", va="center", transform=axes.transAxes, color=GREY)
+        return
+    axes.plot([epoch.number for epoch in epochs], accuracies, color=GOOD, marker=".", label="held out")
+    _mark(axes, epochs, accuracies, "accuracy")
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+
+
+def _mark(axes: Axes, epochs: Sequence[Epoch], values: Sequence[float], what: str) -> None:
+    """Ring the epoch with the lowest held-out loss, whose weights are kept, and say what it has."""
+    held_out = np.array([epoch.held_out_loss for epoch in epochs])
+    if np.isfinite(held_out).any():
+        best = int(np.nanargmin(held_out))
+        text = f"best: epoch {epochs[best].number}, {what} {values[best]:.3f}"
+        axes.plot([epochs[best].number], [values[best]], "ko", markersize=11, markerfacecolor="none", label=text)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(alpha=0.3)
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    """Below the axes, where nothing is drawn."""
+    axes.legend(ncols=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+
+
+def reliability(measured: Measured) -> Figure:
+    """Accuracy by confidence, each with its 95 % interval, beside what it should be; below, how many images there are.
+
+    The bars are of equal width; the calibration error in the title is over bins of equal count. At least one image.
+    """
+    part = np.minimum((measured.confidence * _BARS).astype(int), _BARS - 1)
+    images = np.bincount(part, minlength=_BARS)
+    right = np.bincount(part, weights=measured.right, minlength=_BARS).astype(int)
+    middles = (np.arange(_BARS) + 0.5) / _BARS
+    with drawing():
+        figure = blank(6.2, 6.6)
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+        some = images > 0
+        share = right[some] / images[some]
+        intervals = np.array([bounds.interval(*pair) for pair in zip(right[some], images[some], strict=True)])
+        away = np.abs(intervals.T - share)
+        upper.bar(middles[some], share, 0.9 / _BARS, color=GOOD, alpha=0.7, label="accuracy")
+        upper.errorbar(middles[some], share, away, color="black", linestyle="none", capsize=3, label="95 % interval")
+        upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="as right as it is sure")
+        upper.set_title(f"expected calibration error {measured.figures()['calibration_error']:.3f}")
+        upper.set_ylabel("share of images that are right")
+        upper.yaxis.set_major_formatter(PercentFormatter(1))
+        upper.set_ylim(0, 1.02)
+        upper.set_xlim(0, 1)
+        _count(lower, middles.tolist(), images.tolist())
+        figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _count(axes: Axes, middles: Sequence[float], images: Sequence[int]) -> None:
+    axes.bar(middles, images, 0.9 / _BARS, color=GREY)
+    for middle, count in zip(middles, images, strict=True):
+        if count:
+            axes.text(middle, count, f"{count}", ha="center", va="bottom", fontsize=8)
+    axes.set_ylim(0, 1.25 * max(images))
+    axes.set_ylabel("images")
+    axes.set_xlabel("confidence of the prediction")
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+
+
+def risk_coverage(measured: Measured, threshold: float | None) -> Figure:
+    """How many of the surest images are wrong, over how many are filed; the threshold's place is marked."""
+    coverage, risk = measured.risk_coverage()
+    filed, wrong = measured.above(threshold or 0.0)
+    with drawing():
+        figure = blank(6.4, 4.6)
+        axes = figure.subplots()
+        axes.plot(coverage, risk, color=GOOD, drawstyle="steps-post")
+        if filed and threshold is not None:
+            text = f"threshold {threshold:.3g}: {filed / len(coverage):.1%} filed, {wrong / filed:.2%} of them wrong"
+            axes.plot([filed / len(coverage)], [wrong / filed], "o", color=BAD, label=text, clip_on=False)
+            axes.axvline(filed / len(coverage), color=BAD, linewidth=0.8, linestyle="--")
+        elif threshold is not None:
+            axes.plot([], [], "o", color=BAD, label=f"threshold {threshold:.3g}: nothing is filed")
+        axes.set_title(f"all {len(coverage)} images filed: {risk[-1]:.1%} of them wrong")
+        axes.set_xlabel("share of the images that is filed, the surest first")
+        axes.set_ylabel("wrong among them")
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, max(1.1 * float(risk.max()), 0.01))
+        axes.grid(alpha=0.3)
+        if threshold is not None:
+            _legend(axes)
+    return figure
