@@ -111,7 +111,8 @@ def by_part(features: Features, metadata: Metadata) -> list[Features]:
 
 
 def _inputs(metadata: Metadata, head: Head, features: Features) -> Features:
-    return (normalise(features, metadata) - head.mean) * head.scale
+    inputs: Features = (normalise(features, metadata) - head.mean) * head.scale
+    return inputs
 
 
 def head_probabilities(metadata: Metadata, head: Head, features: Features) -> Probabilities:
@@ -119,7 +120,7 @@ def head_probabilities(metadata: Metadata, head: Head, features: Features) -> Pr
     inputs = _inputs(metadata, head, features)
     logits = (inputs @ head.weight.T + head.bias) / np.float32(metadata.temperature)
     logits -= logits.max(axis=1, keepdims=True)
-    outputs = np.exp(logits)
+    outputs: Probabilities = np.exp(logits)
     outputs /= outputs.sum(axis=1, keepdims=True)
     if head.groups is None:
         return outputs
@@ -138,7 +139,8 @@ def head_strangeness(metadata: Metadata, head: Head, features: Features) -> Stra
         return np.zeros(len(features), np.float32)
     inputs = _inputs(metadata, head, features)
     outside = inputs - (inputs @ head.basis.T) @ head.basis
-    return np.linalg.norm(outside, axis=1) / np.float32(metadata.unknown.limit)
+    distance: Strangeness = np.linalg.norm(outside, axis=1) / np.float32(metadata.unknown.limit)
+    return distance
 
 
 def seal(

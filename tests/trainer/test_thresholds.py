@@ -21,7 +21,7 @@ def drawn(random: np.random.Generator, count: int, worst: float, shape: float) -
 
 def true_risk(threshold: float, worst: float, shape: float) -> float:
     """The share of mistakes among the images from ``threshold`` on: the mean of what `drawn` draws by."""
-    return worst * (1 - threshold) ** shape / (shape + 1)
+    return float(worst * (1 - threshold) ** shape / (shape + 1))
 
 
 @settings(max_examples=10, deadline=None, derandomize=True)
