@@ -103,11 +103,11 @@ class Attendant:
                 self._status.write(health.model_dump_json())
             self._notifier.status(sentence(health))
 
-    def reconfigure(self, pipeline: Pipeline) -> Reloader | None:
-        """Read the settings again; a reloader in the place of the one in use, where another model is asked for."""
+    def reconfigure(self, pipeline: Pipeline, reloader: Reloader) -> None:
+        """Read the settings again, and let them hold."""
         self._notifier.reloading()
         taken = self._configuration.refresh(pipeline.classifier.classes)
-        reloader = apply(self._configuration.settings, taken, pipeline)
+        apply(self._configuration.settings, taken, pipeline, reloader)
         if "metrics_file" in taken:
             if self._metrics is not None:
                 self._metrics.remove()
@@ -119,7 +119,6 @@ class Attendant:
             self._hook = hook_of(self._configuration.settings)
         self._tally.listen()
         self._notifier.ready()
-        return reloader
 
     def stopping(self, watcher: WatcherStatus) -> None:
         """No more images are taken."""

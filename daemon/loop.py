@@ -13,10 +13,11 @@ from loguru import logger
 from daemon.attendant import Attendant
 from daemon.filing import Status
 from daemon.housekeeping import Housekeeping
-from daemon.pipeline import Outcome, Pipeline
+from daemon.pipeline import ModelFailed, Outcome, Pipeline
 from daemon.reload import Reloader, describe_change
 from daemon.report import line, shown
 from daemon.watcher import InboxWatcher
+from models.classifier import Classifier
 
 #: Images taken from the watcher at a time; the model is looked after between two such handfuls.
 _HANDFUL = 64
@@ -100,8 +101,8 @@ class WorkLoop:
         """Wait up to ``timeout`` seconds for images and file them; returns how many there were."""
         if self._reconfiguring.is_set():
             self._reconfiguring.clear()
-            self._reloader = self._attendant.reconfigure(self._pipeline) or self._reloader
-        self._take_over()
+            self._attendant.reconfigure(self._pipeline, self._reloader)
+        self._take_over(self._reloader.poll())
         paths = self._watcher.ready(timeout, _HANDFUL)
         for outcome in self._outcomes(paths, waits=self._watcher.incomplete):
             self._answer(outcome)
@@ -111,23 +112,37 @@ class WorkLoop:
         return len(paths)
 
     def _outcomes(self, paths: list[Path], *, waits: Callable[[Path], bool]) -> Iterable[Outcome]:
-        for outcome in self._pipeline.process(paths, waits, self._meanwhile):
+        for outcome in self._processed(paths, waits):
             self.counts[outcome.status] += 1
             self._report(outcome)
             self._attendant.outcome(outcome)
+            self._reloader.outcome(outcome)
             yield outcome
             self._attendant.progress(self._watcher.status)
             if self._stopping.is_set():
                 break
         self._attendant.batch_ended()
 
+    def _processed(self, paths: list[Path], waits: Callable[[Path], bool]) -> Iterable[Outcome]:
+        """What becomes of images; where a new model fails, those not classified yet are left to the one before it."""
+        left = set(paths)
+        try:
+            for outcome in self._pipeline.process(paths, waits, self._meanwhile):
+                left.discard(outcome.path)
+                yield outcome
+        except ModelFailed as failure:
+            before = self._reloader.failed(failure.error)
+            if before is None:
+                raise
+            self._take_over(before)
+            yield from (Outcome(path=path, status=Status.CHANGED) for path in left)
+
     def _meanwhile(self) -> bool:
         """Whether to stop waiting for an image that is being decoded. The time it may take is limited: life goes on."""
         self._attendant.progress(self._watcher.status)
         return self._stopping.is_set()
 
-    def _take_over(self) -> None:
-        newer = self._reloader.poll()
+    def _take_over(self, newer: Classifier | None) -> None:
         if newer is not None:
             change = describe_change(self._pipeline.classifier, newer)
             self._pipeline.classifier = newer

@@ -17,6 +17,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add("--output", metavar="DIR", help="where class folders appear (./sorted)")
     add("--checkpoint", metavar="PATH", help="checkpoint file, run folder, or folder the trainer publishes to")
     add("--threshold", metavar="P", help='less probable images go to the others: 0 to 1, or "auto"')
+    add("--probation-images", metavar="N", help="images of a new model that are watched; 0 watches none (100)")
     add("--others-dir", metavar="NAME", help="folder for unsure images (others)")
     add("--quarantine-dir", metavar="NAME", help="folder for unreadable files (quarantine)")
     add("--action", metavar="move|copy|link", help="what filing does (move)")

@@ -64,6 +64,14 @@ class Outcome:
     detail: str | None = None
 
 
+class ModelFailed(Exception):
+    """The classifier could not classify, and ``error`` says why; the images it was given are where they were."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.error = error
+
+
 class Pipeline:
     """Takes stable images from their inbox to their folder. ``classifier`` may be replaced between two calls."""
 
@@ -101,7 +109,8 @@ class Pipeline:
 
         ``waits`` is asked about an image that ends too early: True means that it is still being written, and then
         there is no outcome. A caller that stops iterating leaves the images after that batch untouched. ``stopping`` is
-        asked every second while decoders take their time: with True, only what is decoded already is filed.
+        asked every second while decoders take their time: with True, only what is decoded already is filed. Raises
+        `ModelFailed`.
         """
         batch: list[Decoded] = []
         for decoded in self._decode_ahead(paths, stopping):
@@ -163,7 +172,10 @@ class Pipeline:
     def _predict(self, crops: list[list[Crop]]) -> list[Prediction]:
         if not crops:
             return []
-        return self.classifier.predict([np.stack(part) for part in zip(*crops, strict=True)])
+        try:
+            return self.classifier.predict([np.stack(part) for part in zip(*crops, strict=True)])
+        except Exception as error:  # of whatever library computes
+            raise ModelFailed(error) from error
 
     def _decide(self, decoded: Decoded, prediction: Prediction | None) -> Decision:
         assert decoded.source is not None

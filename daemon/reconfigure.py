@@ -8,16 +8,15 @@ from loguru import logger
 
 from daemon.config import Settings
 from daemon.logs import start_logging
+from daemon.opening import Manner, check_names
 from daemon.pipeline import Pipeline, Policy
-from daemon.reload import Reloader, check_names
+from daemon.reload import Reloader
 from models.errors import UserError
-from models.weights import WeightsStore
 
 _LIMITS = ("max_megapixels", "max_file_mb", "decode_memory_mb", "decode_seconds")
 _DECIDING = ("threshold", "others_dir", "quarantine_dir", "batch_size", *_LIMITS)
 _LOGGING = ("log_level", "log_json")
-_MODEL = ("checkpoint", "precision")
-_RESERVED = ("others_dir", "quarantine_dir")
+_MODEL = ("checkpoint", "precision", "probation_images", "others_dir", "quarantine_dir")
 
 #: What a running daemon takes over; every other setting needs a restart.
 TAKEN_OVER = frozenset({*_DECIDING, *_LOGGING, *_MODEL, "metrics_file", "on_filed", "on_filed_seconds"})
@@ -55,22 +54,15 @@ class Configuration:
     def _check(self, new: Settings, classes: Sequence[str]) -> None:
         """Refuse what a start would refuse, as far as that is known before another model is loaded."""
         check_names(self.settings.checkpoint, classes, (new.others_dir, new.quarantine_dir))
-        if new.checkpoint != self.settings.checkpoint and not _reloader(new).is_published():
+        if new.checkpoint != self.settings.checkpoint and Manner.of(new).place.required() is None:
             logger.warning("nothing is published in {} yet: until then the model in use stays", new.checkpoint)
 
 
-def apply(settings: Settings, taken: frozenset[str], pipeline: Pipeline) -> Reloader | None:
-    """Let the changed settings hold from now on; a `Reloader`, where another model is to be looked for."""
+def apply(settings: Settings, taken: frozenset[str], pipeline: Pipeline, reloader: Reloader) -> None:
+    """Let the changed settings hold from now on."""
     if taken.intersection(_LOGGING):
         start_logging(settings.log_level, as_json=settings.log_json)
     if taken.intersection(_DECIDING):
         pipeline.adopt(Policy.of(settings))
     if taken.intersection(_MODEL):
-        return _reloader(settings)
-    if taken.intersection(_RESERVED):
-        return _reloader(settings, serving=pipeline.classifier.digest)
-    return None
-
-
-def _reloader(settings: Settings, *, serving: str = "") -> Reloader:
-    return Reloader.of(settings, WeightsStore(settings.cache_dir), serving=serving)
+        reloader.adopt(settings)

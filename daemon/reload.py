@@ -1,203 +1,342 @@
-"""Hot reload: a published checkpoint is loaded aside, proved, and handed over; else the one in use stays."""
+"""Hot reload: a published checkpoint is loaded aside, proved, handed over and watched; else the one in use stays.
+
+Whatever is published, some model serves: a checkpoint that is no good is refused, one whose loading ended the daemon or
+that failed its probation is remembered (`daemon.verdicts`), and then the last good one goes on. The trainer's pointer
+is only ever read. It is not for the daemon to turn it back: it may have no right to write there, other daemons may be
+content with the same checkpoint, and a write of two programs to one pointer is one too many.
+"""
 
 from __future__ import annotations
 
-import stat
-import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 
 from loguru import logger
 
 from daemon.config import Settings
-from models import checkpoint as checkpoints
-from models.classifier import Classifier, open_classifier
-from models.engines import Device
+from daemon.journal import Journal, JournalBusy
+from daemon.opening import Loading, Manner, Opening
+from daemon.pipeline import Outcome
+from daemon.probation import MEMORY, Probation, Seen, from_journal
+from daemon.published import Leases, Published
+from daemon.verdicts import Verdicts
+from models.classifier import Classifier
 from models.errors import CheckpointError, UserError
-from models.runtime import Precision, cores
-from models.starter import Language, starter_path
 from models.weights import WeightsStore
 
-#: After trouble that is not the checkpoint's own: weights out of reach, a full disk.
-RETRY_SECONDS = 60.0
+#: Seconds after trouble that is not the checkpoint's own (weights out of reach, ...), doubled from first to last.
+FIRST_RETRY, LAST_RETRY = 60.0, 3600.0
 
-#: Where checkpoints are published unless somebody says otherwise; it may come into being later.
-_USUAL: Path = Settings.model_fields["checkpoint"].default
 
-_Signature = tuple[int, int, int] | None
+@dataclass(frozen=True)
+class _Serving:
+    published: Published
+    classifier: Classifier
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A probation, and what to go back to."""
+
+    probation: Probation
+    before: _Serving
 
 
 class Reloader:
     """Owns the question which checkpoint is in use.
 
-    `first` gives the classifier to begin with; `poll`, called between two batches, gives a newer one once it is
-    loaded. Loading happens in a thread of its own, so no image waits for it.
+    `first` gives the classifier to begin with; `poll`, called between two batches, gives another one to go over to:
+    one that was published and is loaded, or the one before, where a new one failed. Loading happens in a thread of its
+    own, so no image waits for it. Everything else is called on the thread of the journal.
     """
 
-    def __init__(
-        self,
-        location: Path,
-        store: WeightsStore,
-        *,
-        language: Language,
-        threads: int = 0,
-        precision: Precision = "float32",
-        device: Device = "cpu",
-        required: bool = False,
-        reserved: Sequence[str] = (),
-        serving: str = "",
-    ) -> None:
-        """``required``: the location must be there. ``reserved``: folder names that no class may have.
-
-        ``serving`` is the digest of the checkpoint that is in use already.
-        """
-        self._location = location
-        self._store = store
-        self._language: Language = language
-        self._threads = threads
-        self._precision: Precision = precision
-        self._device: Device = device
-        self._required = required
-        self._reserved = reserved
+    def __init__(self, manner: Manner, store: WeightsStore, journal: Journal | None = None) -> None:
+        """Without a journal nothing is remembered."""
+        self._opening = Opening(manner, store)
+        self._place = manner.place
+        self._journal = journal or Journal(None)
+        self._verdicts = Verdicts(self._journal, manner.location)
+        self._leases = Leases()
+        self._serving: _Serving | None = None
+        self._anew = False
+        self._stamp: object = None
+        self._tried = ""
         self._retry_at: float | None = None
+        self._delay = FIRST_RETRY
         self._said = ""
-        self._seen: _Signature = None
-        self._loading: threading.Thread | None = None
-        self._loaded: Classifier | None = None
-        self._digest = serving
+        self._loading: Loading | None = None
+        self._recent: deque[Seen] = deque(maxlen=MEMORY)
+        self._trial: _Trial | None = None
+        self._back: _Serving | None = None
 
     @classmethod
-    def of(cls, settings: Settings, store: WeightsStore, *, serving: str = "") -> Reloader:
+    def of(cls, settings: Settings, store: WeightsStore, journal: Journal | None = None) -> Reloader:
         """A reloader for the checkpoint that the settings name."""
-        return cls(
-            settings.checkpoint,
-            store,
-            language=settings.language,
-            threads=settings.threads or cores(),
-            precision=settings.precision,
-            device=settings.device,
-            required=settings.checkpoint != _USUAL.absolute(),
-            reserved=(settings.others_dir, settings.quarantine_dir),
-            serving=serving,
-        )
+        return cls(Manner.of(settings), store, journal)
 
-    def first(self) -> Classifier:
-        """The published checkpoint's classifier, or the starter model's while nothing is published.
+    # --- the start
 
-        Raises `UserError` when what is published cannot be used.
+    def first(self, history: Path | None = None) -> Classifier:
+        """The classifier to begin with: what is published, the starter model while nothing is, or the last good one.
+
+        ``history``: the journal's file, which knows what the model before made of its last images. Raises `UserError`
+        when what is published cannot be used, and nothing is known to be good.
         """
-        self._seen = self._signature()
-        location = self._location if self.is_published() else self._starter()
-        classifier = self._open(location)
-        self._digest = classifier.digest
+        self._stamp = self._place.stamp()
+        try:
+            published = self._place.required() or self._opening.starter()
+            self._tried = published.key
+            if (refusal := self._verdicts.refusal(published)) is not None:
+                raise CheckpointError(_not_again(published, refusal.why))
+            classifier = self._attempt(published)
+        except Exception as error:
+            self._serving = self._last_good(error)
+        else:
+            self._serving = self._begin(_Serving(published, classifier), history)
+        self._keep_leases()
+        classifier = self._serving.classifier
+        if history is not None and self._trial is None:
+            self._recent.extend(from_journal(history, classifier.digest))
         return classifier
 
-    def _open(self, location: Path) -> Classifier:
-        classifier = open_classifier(
-            location, self._store, threads=self._threads, precision=self._precision, device=self._device
-        )
-        check_names(location, classifier.classes, self._reserved)
-        return classifier
+    def _attempt(self, published: Published) -> Classifier:
+        try:
+            self._verdicts.attempt(published)
+        except JournalBusy as error:
+            logger.warning("that the checkpoint {} is loaded cannot be written down: {}", published.name, error)
+        try:
+            self._leases.take(published.path)
+            return self._opening.open(published.path, published.digest, None)
+        finally:
+            self._verdicts.end_attempt()  # also when it is told to stop meanwhile
 
-    def is_published(self) -> bool:
-        """Whether there is a checkpoint to serve. Raises `CheckpointError` where one is missing that should be there.
+    def _last_good(self, error: Exception) -> _Serving:
+        good = self._verdicts.good
+        if good is None:
+            raise error
+        try:
+            classifier = self._opening.open(good.path, good.digest, None)
+        except Exception:
+            raise error from None
+        if _may_pass(error):
+            self._later()
+        logger.error("the last good model, {}, is used: {}", good.digest[:12], error)
+        return _Serving(Published(good.path, good.digest, good.key), classifier)
 
-        The starter's folders are not those of a trained model, so it does not step in for one by mistake.
-        """
-        location = self._location
-        if location.suffix == ".safetensors" and not location.exists():
-            raise CheckpointError(f"there is no checkpoint {location}: give a file that is there")
-        if location.is_file() or (location / checkpoints.FILE_NAME).is_file():
-            return True
-        if checkpoints.read_pointer(location) is not None:
-            return True
-        if any(location.glob(f"*/{checkpoints.FILE_NAME}")):
-            raise CheckpointError(
-                f"{location} holds runs, but none of them is published: publish one with python -m trainer publish"
-            )
-        if self._required and not location.is_dir():
-            raise CheckpointError(
-                f"there is no checkpoint {location}: give a checkpoint file, a run folder or its parent; "
-                "a folder that something will be published to must be there, too"
-            )
-        return False
+    def _begin(self, serving: _Serving, history: Path | None) -> _Serving:
+        """Serve what was published. It may be new, and on probation; then what is good has to be at hand."""
+        good, digest = self._verdicts.good, serving.classifier.digest
+        if good is None or history is None or self._verdicts.is_good(digest):
+            self._verdicts.approve(serving.published, digest)
+            return serving
+        try:
+            before = self._opening.open(good.path, good.digest, serving.classifier)
+        except Exception as error:
+            logger.warning("the model before, {}, is not there to be compared with: {}", good.digest[:12], error)
+            self._verdicts.approve(serving.published, digest)
+        else:
+            self._recent.extend(from_journal(history, good.digest))
+            self._serving = _Serving(Published(good.path, good.digest, good.key), before)
+            self._take_over(serving)
+        return serving
 
-    def _starter(self) -> Path:
-        return starter_path(self._store, self._language, threads=self._threads)
+    # --- between two batches
 
     def poll(self) -> Classifier | None:
-        """A newly published classifier, once, when it is ready; never waits.
+        """Another classifier, once, when it is ready; never waits.
 
         A checkpoint that is no good is said once and left; trouble that may pass is tried again after a while.
         """
-        if self._loading is None:
-            signature = self._signature()
-            again = self._retry_at is not None and time.monotonic() >= self._retry_at
-            if signature is not None and (signature != self._seen or again):
-                self._seen, self._retry_at = signature, None
-                self._loading = threading.Thread(target=self._load, name="reload", daemon=True)
-                self._loading.start()
-            return None
-        if self._loading.is_alive():
-            return None
-        self._loading = None
-        loaded, self._loaded = self._loaded, None
-        if loaded is None or loaded.digest == self._digest:
-            return None
-        self._digest = loaded.digest
-        return loaded
-
-    def _load(self) -> None:
-        try:
-            self._loaded = self._open(self._location)
-        except CheckpointError as error:
-            logger.error("the model in use stays: {}", error)
-        except UserError as error:
-            self._try_later(str(error))
-        except Exception as error:  # whatever a published file provokes, the service goes on with what it has
-            self._try_later(f"loading the new one failed with {type(error).__name__}: {error}")
-
-    def _try_later(self, trouble: str) -> None:
-        self._retry_at = time.monotonic() + RETRY_SECONDS
-        if trouble != self._said:
-            self._said = trouble
-            logger.error("the model in use stays, and the new one is tried again: {}", trouble)
-
-    def _signature(self) -> _Signature:
-        """What changes when something else is published; the content is only read when this has changed."""
-        location = self._location
-        for path in (location / checkpoints.FILE_NAME, location / checkpoints.POINTER, location):
-            try:
-                found = path.stat()
-            except OSError:
-                continue
-            if stat.S_ISREG(found.st_mode):
-                return found.st_ino, found.st_size, found.st_mtime_ns
+        if self._back is not None:
+            self._serving, self._back = self._back, None
+            self._keep_leases()
+            return self._serving.classifier
+        if self._loading is not None:
+            return None if self._loading.is_alive() else self._finish(self._loading)
+        again = self._retry_at is not None and time.monotonic() >= self._retry_at
+        stamp = self._place.stamp()
+        if stamp != self._stamp or again:
+            self._stamp, self._retry_at = stamp, None
+            self._look(again=again)
         return None
 
+    def _look(self, *, again: bool) -> None:
+        """See what is published, and begin to load it where that is another checkpoint, and may be tried."""
+        try:
+            published = self._place.find()
+        except CheckpointError as error:
+            self._refuse(error)
+            return
+        self._stamp = self._place.stamp()  # which knows the run's file now
+        if published is None or (published.key == self._tried and not again):
+            return
+        self._tried = published.key
+        if self._serves(published.digest):
+            return
+        if (refusal := self._verdicts.refusal(published)) is not None:
+            self._say(f"the model in use stays: {_not_again(published, refusal.why)}")
+            return
+        try:
+            self._verdicts.attempt(published)
+        except JournalBusy as error:
+            self._try_later(f"that it is loaded cannot be written down ({error})")
+            return
+        self._leases.take(published.path)
+        beside = None if self._anew or self._serving is None else self._serving.classifier
+        self._loading = Loading(published, self._opening, beside)
+        self._loading.start()
 
-def check_names(location: Path, classes: Sequence[str], reserved: Sequence[str]) -> None:
-    """Raise `CheckpointError` where a class of the checkpoint has the name of a folder for other images."""
-    folders = {name.casefold(): name for name in reserved}
-    for name in classes:
-        if (taken := folders.get(name.casefold())) is not None:
-            raise CheckpointError(
-                f"the checkpoint {location} has a class {name}, and the folder {taken} is for other images: "
-                "give others_dir or quarantine_dir another name"
-            )
+    def _serves(self, digest: str) -> bool:
+        return self._serving is not None and self._serving.classifier.digest == digest and not self._anew
+
+    def _finish(self, loading: Loading) -> Classifier | None:
+        self._loading = None
+        self._verdicts.end_attempt()
+        classifier = loading.classifier
+        if classifier is None:
+            assert loading.error is not None
+            self._refuse(loading.error)
+            self._keep_leases()
+            return None
+        self._said, self._delay = "", FIRST_RETRY
+        if self._serves(classifier.digest):
+            return None
+        self._take_over(_Serving(loading.published, classifier))
+        self._keep_leases()
+        return classifier
+
+    def _refuse(self, error: Exception) -> None:
+        sentence = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        if _may_pass(error):
+            self._try_later(sentence)
+        else:
+            self._say(f"the model in use stays: {sentence}")
+
+    def _try_later(self, trouble: str) -> None:
+        self._later()
+        self._say(f"the model in use stays, and the new one is tried again: {trouble}")
+
+    def _later(self) -> None:
+        self._retry_at = time.monotonic() + self._delay
+        self._delay = min(2 * self._delay, LAST_RETRY)
+
+    def _say(self, trouble: str) -> None:
+        if trouble != self._said:
+            self._said = trouble
+            logger.error("{}", trouble)
+
+    def _keep_leases(self) -> None:
+        good = self._verdicts.good
+        held = [self._serving, self._trial.before if self._trial else None, self._back]
+        paths = [each.published.path for each in held if each is not None]
+        for path in [*paths, *([good.path] if good else [])]:
+            self._leases.take(path)
+        self._leases.keep([*paths, *([good.path] if good else [])])
+
+    # --- probation
+
+    def _take_over(self, serving: _Serving) -> None:
+        """Serve another checkpoint: on probation, unless it is known or there is nothing to go back to."""
+        before = self._trial.before if self._trial else self._serving
+        self._trial, self._serving, self._anew = None, serving, False
+        digest = serving.classifier.digest
+        if before is None or not self._opening.manner.probation or self._verdicts.is_good(digest):
+            self._verdicts.approve(serving.published, digest)
+            return
+        insisted = self._verdicts.is_insisted_on(serving.published)
+        probation = Probation(
+            self._opening.manner.probation, [] if insisted else list(self._recent), serving.classifier.classes
+        )
+        self._trial = _Trial(probation, before)
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Something became of an image: a model on probation is judged by it."""
+        prediction, place = outcome.prediction, outcome.destination
+        if prediction is None or place is None or self._back is not None:
+            return
+        seen = Seen(prediction.label, place.parent.name != prediction.label)
+        if self._trial is None:
+            self._recent.append(seen)
+            return
+        probation = self._trial.probation
+        fault = probation.fault(seen, prediction.confidence)
+        if fault is not None:
+            self._go_back(self._trial, fault)
+        elif probation.passed:
+            assert self._serving is not None
+            self._verdicts.approve(self._serving.published, self._serving.classifier.digest)
+            self._trial = None
+            self._recent.extend(probation.seen)
+            self._keep_leases()
+
+    def failed(self, error: Exception) -> Classifier | None:
+        """The model in use could not classify a batch: the one to use instead, while it is on probation."""
+        if self._trial is None:
+            return None
+        self._go_back(self._trial, f"it failed with {type(error).__name__}: {error}")
+        return self.poll()
+
+    def _go_back(self, trial: _Trial, fault: str) -> None:
+        assert self._serving is not None
+        bad, good = self._serving, trial.before
+        self._verdicts.refuse(bad.published, bad.classifier.digest, fault)
+        self._trial, self._back = None, good
+        logger.error(
+            "back to checkpoint {} from {}: {}; to use it all the same, publish it once more",
+            good.classifier.digest[:12],
+            bad.classifier.digest[:12],
+            fault,
+        )
+
+    # --- other settings, and the end
+
+    def adopt(self, settings: Settings) -> None:
+        """Look where the settings say now, and open checkpoints as they say."""
+        old, new = self._opening.manner, Manner.of(settings)
+        self._opening = Opening(new, WeightsStore(settings.cache_dir))
+        if new.location != old.location:
+            self._verdicts.end_attempt()
+            self._verdicts = Verdicts(self._journal, new.location)
+            self._trial = None
+        if (new.location, new.precision) != (old.location, old.precision):
+            self._place, self._stamp, self._tried, self._retry_at = new.place, None, "", None
+            self._loading = None  # what it makes comes too late
+            self._anew = True
+
+    def close(self) -> None:
+        """The daemon ends, and not for loading a checkpoint."""
+        self._verdicts.end_attempt()
+        self._leases.keep([])
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether a checkpoint may be loaded another time all the same: the trouble is not its own, or nobody's we know."""
+    return not isinstance(error, CheckpointError) or isinstance(error.__cause__, OSError)
+
+
+def _not_again(published: Published, why: str) -> str:
+    return (
+        f"the checkpoint {published.name} is not tried again ({why}): publish another, or this one once more with "
+        "python -m trainer publish"
+    )
 
 
 def describe_change(old: Classifier, new: Classifier) -> str:
-    """What a swap means to people: the new model and which classes came and went, by name."""
-    added = [name for name in new.classes if name not in set(old.classes)]
-    removed = [name for name in old.classes if name not in set(new.classes)]
+    """What a swap means to people: the new model, and which classes came, went and stayed, by name."""
+    before, after = set(old.classes), set(new.classes)
+    added = [name for name in new.classes if name not in before]
+    removed = [name for name in old.classes if name not in after]
+    kept = [name for name in new.classes if name in before]
     parts = [f"{new.metadata.mode}, {len(new.classes)} classes"]
     if added:
         parts.append(f"new: {_some(added)}")
     if removed:
-        parts.append(f"gone: {_some(removed)}")
-    if not added and not removed:
+        parts.append(f"gone, their folders stay: {_some(removed)}")
+    if added or removed:
+        parts.append(f"kept: {_some(kept)}" if kept else "none is kept")
+    else:
         parts.append("the same classes")
     return "; ".join(parts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -56,11 +57,13 @@ def watch(settings: Settings, *, once: bool, dry_run: bool, reread: Callable[[],
         if not dry_run:
             closing.enter_context(lock(state, dict.fromkeys([*settings.watch, settings.output])))
         notifier.status("loading the model")
-        store = WeightsStore(settings.cache_dir)
-        reloader = Reloader.of(settings, store)
-        classifier = reloader.first()
-        journal = _journal(journal_path(state, settings.output), dry_run=dry_run)
+        path = journal_path(state, settings.output)
+        journal = _journal(path, dry_run=dry_run)
         closing.callback(journal.close)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until there is a loop to stop
+        reloader = Reloader.of(settings, WeightsStore(settings.cache_dir), None if dry_run else journal)
+        closing.callback(reloader.close)
+        classifier = reloader.first(path)
         filer = Filer(settings.output, action=settings.action, journal=journal, dry_run=dry_run)
         pipeline = Pipeline(classifier, filer, Policy.of(settings), threads=threads)
         closing.callback(pipeline.close)

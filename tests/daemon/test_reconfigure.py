@@ -16,6 +16,7 @@ from daemon.config import Settings
 from daemon.filing import Filer
 from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import TAKEN_OVER, Configuration, apply
+from daemon.reload import Reloader
 from models.classifier import Classifier, open_classifier
 from models.errors import UserError
 from models.weights import WeightsStore
@@ -95,9 +96,10 @@ def test_a_model_published_later_is_held_to_the_new_names(
     settings = config.load({"others_dir": "unsure", "cache_dir": store.root})
     classifier = open_classifier(tmp_path / "checkpoints", store)
     pipeline = Pipeline(classifier, Filer(Path("sorted")), Policy.of(config.load({})), threads=1)
-    reloader = apply(settings, frozenset({"others_dir"}), pipeline)
+    reloader = Reloader.of(config.load({"cache_dir": store.root}), store)
+    reloader.first()
+    apply(settings, frozenset({"others_dir"}), pipeline, reloader)
     pipeline.close()
-    assert reloader is not None
     publish(tmp_path / "checkpoints" / "two", ["a", "unsure"])
     assert reloader.poll() is None
     wait_for(lambda: reloader.poll() is None and any("has a class unsure" in line for line in logged), "its refusal")
@@ -116,8 +118,9 @@ def test_another_checkpoint_is_loaded_and_a_policy_adopted(
     pipeline = Pipeline(
         open_classifier(tmp_path / "one", store), Filer(Path("sorted")), Policy.of(config.load({})), threads=1
     )
-    reloader = apply(settings, frozenset({"checkpoint", "threshold", "others_dir"}), pipeline)
-    assert reloader is not None
+    reloader = Reloader.of(config.load({"checkpoint": "one", "cache_dir": store.root}), store)
+    reloader.first()
+    apply(settings, frozenset({"checkpoint", "threshold", "others_dir"}), pipeline, reloader)
     newer: list[Classifier] = []
 
     def look() -> bool:

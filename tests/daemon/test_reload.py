@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import daemon.opening
 import daemon.reload
+from daemon.opening import Manner
 from daemon.reload import Reloader, describe_change
 from models.checkpoint import FILE_NAME, POINTER
 from models.classifier import Classifier, open_classifier
@@ -24,7 +26,7 @@ def checkpoints(tmp_path: Path) -> Path:
 
 
 def reloader(checkpoints: Path, store: WeightsStore) -> Reloader:
-    return Reloader(checkpoints, store, language="en")
+    return Reloader(Manner(location=checkpoints), store)
 
 
 def next_one(reloading: Reloader) -> Classifier:
@@ -129,15 +131,15 @@ def test_a_change_of_classes_is_told_by_name(checkpoints: Path, store: WeightsSt
     old = reloader(checkpoints, store).first()
     publish(checkpoints / "run-2", ["b", "c"])
     new = reloader(checkpoints, store).first()
-    assert describe_change(old, new) == "efficientnet_lite0, 2 classes; new: c; gone: a"
+    assert describe_change(old, new) == ("efficientnet_lite0, 2 classes; new: c; gone, their folders stay: a; kept: b")
     assert describe_change(new, new) == "efficientnet_lite0, 2 classes; the same classes"
 
 
 def test_a_place_that_was_named_must_be_there(checkpoints: Path, store: WeightsStore) -> None:
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
-        Reloader(checkpoints, store, language="en", required=True).first()
+        Reloader(Manner(location=checkpoints, required=True), store).first()
     checkpoints.mkdir()
-    assert Reloader(checkpoints, store, language="en", required=True).first().metadata.settings["starter"] is True
+    assert Reloader(Manner(location=checkpoints, required=True), store).first().metadata.settings["starter"] is True
 
 
 def test_the_starter_does_not_step_in_for_trained_runs(
@@ -153,7 +155,7 @@ def test_no_class_takes_the_folder_of_the_unsure(
     checkpoints: Path, store: WeightsStore, publish: Publish, logged: list[str]
 ) -> None:
     publish(checkpoints / "run-1", ["a", "b"])
-    reloading = Reloader(checkpoints, store, language="en", reserved=("Others", "quarantine"))
+    reloading = Reloader(Manner(location=checkpoints, reserved=("Others", "quarantine")), store)
     reloading.first()
     publish(checkpoints / "run-2", ["a", "others"])
     settle(reloading)
@@ -163,6 +165,7 @@ def test_no_class_takes_the_folder_of_the_unsure(
 def test_trouble_that_may_pass_is_tried_again(
     checkpoints: Path, store: WeightsStore, publish: Publish, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
+    monkeypatch.setattr(daemon.reload, "FIRST_RETRY", 0.0)
     publish(checkpoints / "run-1", ["a", "b"])
     reloading = reloader(checkpoints, store)
     reloading.first()
@@ -174,8 +177,7 @@ def test_trouble_that_may_pass_is_tried_again(
             raise failure
         return real(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(daemon.reload, "open_classifier", failing)
-    monkeypatch.setattr(daemon.reload, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(daemon.opening, "open_classifier", failing)
     publish(checkpoints / "run-2", ["a", "c"])
     assert next_one(reloading).classes == ["a", "c"]
     assert sum("is tried again" in line for line in logged) == 2

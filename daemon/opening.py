@@ -1,0 +1,123 @@
+"""How a published checkpoint comes into memory: proved, warmed up, and in a thread of its own where images wait."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from daemon.config import Settings
+from daemon.published import Place, Published, published_file
+from daemon.room import require_room
+from models.classifier import Classifier, open_classifier
+from models.engines import Device
+from models.errors import CheckpointError
+from models.runtime import Precision, cores
+from models.starter import Language, starter_path
+from models.weights import WeightsStore
+
+#: Where checkpoints are published unless somebody says otherwise; it may come into being later.
+_USUAL: Path = Settings.model_fields["checkpoint"].default
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How checkpoints are looked for and opened: what the settings say about it.
+
+    ``required``: the location must be there. ``reserved``: folder names that no class may have. ``probation``: so many
+    images of a new model are watched.
+    """
+
+    location: Path
+    language: Language = "en"
+    threads: int = 0
+    precision: Precision = "float32"
+    device: Device = "cpu"
+    batch: int = 8
+    required: bool = False
+    reserved: Sequence[str] = ()
+    probation: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Manner:
+        """That of the settings."""
+        return cls(
+            location=settings.checkpoint,
+            language=settings.language,
+            threads=settings.threads or cores(),
+            precision=settings.precision,
+            device=settings.device,
+            batch=settings.batch_size,
+            required=settings.checkpoint != _USUAL.absolute(),
+            reserved=(settings.others_dir, settings.quarantine_dir),
+            probation=settings.probation_images,
+        )
+
+    @property
+    def place(self) -> Place:
+        """Where to look."""
+        return Place(self.location, required=self.required)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Opens checkpoints in one manner."""
+
+    manner: Manner
+    store: WeightsStore
+
+    def open(self, path: Path, digest: str, beside: Classifier | None) -> Classifier:
+        """Read, prove and warm up a checkpoint."""
+        manner = self.manner
+        if path.exists():
+            require_room(path)
+        classifier = open_classifier(
+            path,
+            self.store,
+            threads=manner.threads,
+            precision=manner.precision,
+            device=manner.device,
+            sha256=digest,
+            beside=beside,
+        )
+        check_names(manner.location, classifier.classes, manner.reserved)
+        if beside is None or classifier.extractor is not beside.extractor:
+            sides = [transform.crop for transform in classifier.transforms]
+            classifier.probabilities([np.zeros((manner.batch, side, side, 3), np.uint8) for side in sides])
+        return classifier
+
+    def starter(self) -> Published:
+        """What serves while nothing is published."""
+        return published_file(starter_path(self.store, self.manner.language, threads=self.manner.threads))
+
+
+class Loading(threading.Thread):
+    """One checkpoint on its way into memory."""
+
+    def __init__(self, published: Published, opening: Opening, beside: Classifier | None) -> None:
+        super().__init__(name="reload", daemon=True)
+        self.published = published
+        self.classifier: Classifier | None = None
+        self.error: Exception | None = None
+        self._opening = opening
+        self._beside = beside
+
+    def run(self) -> None:
+        try:
+            self.classifier = self._opening.open(self.published.path, self.published.digest, self._beside)
+        except Exception as error:  # whatever a published file provokes, the service goes on with what it has
+            self.error = error
+
+
+def check_names(location: Path, classes: Sequence[str], reserved: Sequence[str]) -> None:
+    """Raise `CheckpointError` where a class of the checkpoint has the name of a folder for other images."""
+    folders = {name.casefold(): name for name in reserved}
+    for name in classes:
+        if (taken := folders.get(name.casefold())) is not None:
+            raise CheckpointError(
+                f"the checkpoint {location} has a class {name}, and the folder {taken} is for other images: "
+                "give others_dir or quarantine_dir another name"
+            )
