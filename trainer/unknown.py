@@ -26,9 +26,9 @@ from trainer.heads import one_thread
 _DIRECTIONS, _IMAGES_PER_DIRECTION = 64, 8
 #: With fewer images there is no telling how far a known one may lie.
 _FEWEST = 16
-#: The share of known images that may be taken for unknown ones, on average over data sets. With fewer than 99 images
+#: The share of known images that may be taken for unknown ones, on average over data sets. With fewer than 49 images
 #: it is one in as many as there are, since the limit is the largest distance then.
-REFUSED = 0.01
+REFUSED = 0.02
 
 Basis = npt.NDArray[np.float32]
 Distances = npt.NDArray[np.float64]
