@@ -221,7 +221,7 @@ class Inbox:
         return None
 
     def _names(self, folders: list[str]) -> _Names:
-        return walk(folders, recursive=self._recursive, enter=self._enter, failed=self._complain)
+        return walk(folders, recursive=self._recursive, enter=self._enter, failed=self._complain, odd=self._wonder)
 
     def _enter(self, folder: str) -> bool:
         if folder == self.path:
@@ -283,7 +283,16 @@ class Inbox:
         self._pruned_identities = frozenset(identities)
 
     def _complain(self, folder: str, error: OSError) -> None:
-        complaint = (folder, error.errno)
-        if complaint not in self._complaints and len(self._complaints) < _MOST_COMPLAINTS:
-            self._complaints.add(complaint)
+        if self._is_new(folder, error.errno):
             logger.warning("cannot look into {!r}: {}", folder, error.strerror or error)
+
+    def _wonder(self, path: str, what: str) -> None:
+        if self._is_new(path, None):
+            logger.warning("{!r} stays where it is: it is {}", path, what)
+
+    def _is_new(self, path: str, trouble: int | None) -> bool:
+        complaint = (path, trouble)
+        if complaint in self._complaints or len(self._complaints) >= _MOST_COMPLAINTS:
+            return False
+        self._complaints.add(complaint)
+        return True

@@ -108,6 +108,7 @@ def _images(folder: Path, output: Path) -> Iterator[Path]:
         recursive=True,
         enter=lambda inside: inside == root or not (is_marked(inside) if filed == root else inside == filed),
         failed=lambda inside, error: logger.warning("{} cannot be read: {}", shown(inside), error.strerror),
+        odd=lambda path, what: logger.warning("{} is left behind: it is {}", shown(path), what),
     )
     return (Path(os.fsdecode(entry.path)) for entry in entries if entry is not None)
 

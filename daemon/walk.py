@@ -20,12 +20,14 @@ def walk(
     recursive: bool,
     enter: Callable[[str], bool],
     failed: Callable[[str, OSError], None],
+    odd: Callable[[str, str], None],
 ) -> Iterator[os.DirEntry[str] | None]:
     """Yield each candidate file (by its name and kind) below ``folders``, and None for every other name.
 
     ``enter`` is called before a folder is read, and leaves it out by False. Memory goes with the number of folders,
     never of files. Symbolic links are not followed. ``failed`` is told of a folder that could not be read to its end;
-    the walk goes on with the next one. Close the iterator when it is not read to its end.
+    the walk goes on with the next one. ``odd`` is told of what has the name of an image and is no file: its path, and
+    what it is. Close the iterator when it is not read to its end.
     """
     pending = list(folders)
     while pending:
@@ -39,9 +41,12 @@ def walk(
                         if recursive and not is_unfinished(entry.name):
                             pending.append(entry.path)
                         yield None
-                    elif is_candidate(entry.name) and entry.is_file(follow_symlinks=False):
+                    elif not is_candidate(entry.name):
+                        yield None
+                    elif entry.is_file(follow_symlinks=False):
                         yield entry
                     else:
+                        odd(entry.path, "a symbolic link" if entry.is_symlink() else "a pipe, a socket or a device")
                         yield None
         except (FileNotFoundError, NotADirectoryError):
             continue  # taken away while we looked

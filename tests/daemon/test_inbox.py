@@ -221,3 +221,19 @@ def test_what_a_file_is(root: Path, make: Callable[..., Inbox], source: HintSour
     assert inbox.signature(str(root)) is None
     put(root / "cat" / ".imagesortd")
     assert inbox.signature(str(put(root / "cat" / "deep" / "b.jpg"))) is None
+
+
+def test_what_has_the_name_of_an_image_and_is_no_file_is_said_once(
+    root: Path, make: Callable[..., Inbox], clock: Clock, logged: list[str]
+) -> None:
+    (root / "loop.jpg").symlink_to("loop.jpg")
+    os.mkfifo(root / "pipe.jpg")
+    os.mkfifo(root / "pipe")
+    inbox = make()
+    for _ in range(3):
+        assert walk_all(inbox) == []
+        clock.now += PACE.poll
+    assert sorted(line for line in logged if "stays" in line) == [
+        f"{str(root / 'loop.jpg')!r} stays where it is: it is a symbolic link",
+        f"{str(root / 'pipe.jpg')!r} stays where it is: it is a pipe, a socket or a device",
+    ]

@@ -11,10 +11,18 @@ def never(folder: str, error: OSError) -> None:
     raise AssertionError(folder) from error
 
 
+def odd(path: str, what: str) -> None:
+    raise AssertionError(path)
+
+
 def met(*folders: Path, recursive: bool = True, left_out: tuple[str, ...] = ()) -> list[str]:
     """Paths of the candidates below the folders, sorted."""
     names = walk(
-        map(str, folders), recursive=recursive, enter=lambda folder: Path(folder).name not in left_out, failed=never
+        map(str, folders),
+        recursive=recursive,
+        enter=lambda folder: Path(folder).name not in left_out,
+        failed=never,
+        odd=lambda path, what: None,
     )
     return sorted(entry.path for entry in names if entry is not None)
 
@@ -76,6 +84,7 @@ def test_trouble_in_one_folder_is_told_and_the_walk_goes_on(tmp_path: Path) -> N
         recursive=True,
         enter=enter,
         failed=lambda folder, error: failures.append((folder, error.errno)),
+        odd=odd,
     )
     assert [entry.path for entry in names if entry is not None] == [str(tmp_path / "good" / "a.jpg")]
     assert failures == [(str(tmp_path / "bad"), 13)]
@@ -84,7 +93,7 @@ def test_trouble_in_one_folder_is_told_and_the_walk_goes_on(tmp_path: Path) -> N
 def test_a_walk_takes_one_name_at_a_time(tmp_path: Path) -> None:
     for number in range(50):
         (tmp_path / f"{number}.jpg").touch()
-    names = walk([str(tmp_path)], recursive=True, enter=lambda folder: True, failed=never)
+    names = walk([str(tmp_path)], recursive=True, enter=lambda folder: True, failed=never, odd=odd)
     assert len(list(itertools.islice(names, 10))) == 10
     assert len(list(names)) == 40
 
