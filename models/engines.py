@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -29,24 +30,43 @@ class Engine(Protocol):
         ...
 
 
-class OnnxEngine:
-    """One exported graph in ONNX Runtime on the CPU."""
+#: Images that one core takes at once. Measured without an arena, CPU time for an image at 1, 2, 4: MobileNetV3-Large
+#: 5.1, 3.7, 3.6 ms; EfficientNet-Lite0 8.1, 7.1, 11.4 ms (from 4 on the system is asked for its memory each time);
+#: CLIP ViT-B/32 66, 50, 46 ms.
+_PIECE = 2
 
-    def __init__(self, graph: Path, threads: int = 0, name: str = "onnxruntime") -> None:
-        """``threads`` 0 lets ONNX Runtime take every core."""
+
+class OnnxEngine:
+    """One exported graph in ONNX Runtime on the CPU: images go side by side, each of them through one core.
+
+    Several threads on one image wait for each other, and do it by spinning. Measured on two cores that had other work
+    too, as they have while images are decoded: MobileNetV3-Large took 7.4 ms of CPU time for an image in that manner
+    and 3.7 ms in this, CLIP ViT-B/32 77 and 46 ms.
+    """
+
+    def __init__(self, graph: Path, threads: int, name: str = "onnxruntime") -> None:
+        """``threads`` is how many cores it may use."""
         self.name = name
+        self.threads = threads
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        # Measured: no slower without the arena, and up to 40 % less memory at batch 8.
+        # Without the arena it needs up to 40 % less memory at a batch of 8.
         options.enable_cpu_mem_arena = False
         options.log_severity_level = 3
         self._session: Any = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="features")
 
     def features(self, crops: Crops) -> Features:
         """Features (n, width) of crops (n, side, side, 3)."""
+        pieces = [crops[start : start + _PIECE] for start in range(0, len(crops), _PIECE)]
+        if len(pieces) <= 1 or self.threads == 1:
+            return np.concatenate([self._run(piece) for piece in pieces or [crops]])
+        return np.concatenate(list(self._pool.map(self._run, pieces)))
+
+    def _run(self, crops: Crops) -> Features:
         features: Features = self._session.run(["features"], {"crops": crops})[0]
         return features
 

@@ -62,7 +62,7 @@ def export(backbone: Backbone, target: Path) -> None:
 
 
 def _check(backbone: Backbone, graph: Path, crops: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32]) -> None:
-    got = OnnxEngine(graph).features(crops)
+    got = OnnxEngine(graph, threads=1).features(crops)
     if got.shape != (len(crops), backbone.width):
         raise WeightsUnavailable(f"{backbone.name} gives features {got.shape}, not {(len(crops), backbone.width)}")
     product = np.sum(got * expected, axis=1)

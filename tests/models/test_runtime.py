@@ -67,7 +67,7 @@ def test_the_number_of_threads_is_what_was_asked_for(clip: Backbone, store: Weig
     for asked, given in ((1, 1), (3, 3), (0, cores())):
         [engine] = open_extractor([clip], store, threads=asked)._engines
         assert isinstance(engine, OnnxEngine)
-        assert engine._session.get_session_options().intra_op_num_threads == given
+        assert engine.threads == given
     alone = open_extractor([clip], store, threads=1).features([crops(3, 64)])
     np.testing.assert_allclose(alone, features(clip, store), rtol=1e-4, atol=1e-5)
 
