@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from loguru import logger
 from pydantic import BaseModel, ValidationError
 
 from models import checkpoint as checkpoints
@@ -17,6 +18,7 @@ from models.checkpoint import Checkpoint
 from models.classifier import Classifier, open_classifier
 from models.errors import CheckpointError, UserError
 from models.weights import WeightsStore
+from trainer.retention import KEEP, alone, retain
 from trainer.runs import METRICS
 
 #: Beside the runs: every publication and every step back, one JSON object a line.
@@ -42,15 +44,23 @@ class Listed:
     problem: str = ""
 
 
-def publish(run: Path, store: WeightsStore) -> Classifier:
-    """Open a run's checkpoint, prove it and point the daemon at it.
+def publish(run: Path, store: WeightsStore, *, keep: int = KEEP) -> Classifier:
+    """Open a run's checkpoint, prove it and point the daemon at it; then let go of old runs, see `retain`.
 
     Raises `CheckpointError` when it does not compute what it did when it was made, or is not the file it was then, and
     `WeightsUnavailable` when the weights of a backbone are not to be had.
     """
     proved = _prove(run, store)
-    _point(run, proved.digest, rollback=False)
+    with alone(run.parent):
+        _point(run, proved.digest, rollback=False)
+        if removed := retain(run.parent, keep, _needed(run.parent, run.name)):
+            logger.info("old runs were removed, the newest {} stay: {}", keep, ", ".join(removed))
     return proved
+
+
+def _needed(folder: Path, current: str) -> set[str]:
+    """The current run, and the one to go back to."""
+    return {current, *[entry.run for entry in _stack(folder) if entry.run != current][-1:]}
 
 
 def rollback(folder: Path, store: WeightsStore) -> tuple[str, str]:
@@ -68,7 +78,8 @@ def rollback(folder: Path, store: WeightsStore) -> tuple[str, str]:
     proved = _prove(folder / target.run, store)
     if proved.digest != target.sha256:
         raise CheckpointError(f"the checkpoint of run {target.run} is not the file that was published: publish another")
-    _point(folder / target.run, proved.digest, rollback=True)
+    with alone(folder):
+        _point(folder / target.run, proved.digest, rollback=True)
     return target.run, pointer.run
 
 
@@ -109,7 +120,7 @@ def _sha256_when_made(run: Path) -> str | None:
 
 
 def _point(run: Path, sha256: str, *, rollback: bool) -> None:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")  # two in a second are two
     checkpoints.publish(run, sha256, now)
     entry = Entry(run=run.name, sha256=sha256, published=now, rollback=rollback)
     with (run.parent / HISTORY).open("a+b") as file:
