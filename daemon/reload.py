@@ -85,21 +85,21 @@ class Reloader:
         when what is published cannot be used, and nothing is known to be good.
         """
         self._stamp = self._place.stamp()
+        refused = None
         try:
             published = self._place.required() or self._opening.starter()
             self._tried = published.key
             if (refusal := self._verdicts.refusal(published)) is not None:
+                refused = published
                 raise CheckpointError(_not_again(published, refusal.why))
-            classifier = self._attempt(published)
+            serving = self._begin(_Serving(published, self._attempt(published)), history)
         except Exception as error:
-            self._serving = self._last_good(error)
-        else:
-            self._serving = self._begin(_Serving(published, classifier), history)
+            serving = self._last_good(error) or self._last_resort(error, refused)
+        self._serving = serving
         self._keep_leases()
-        classifier = self._serving.classifier
         if history is not None and self._trial is None:
-            self._recent.extend(from_journal(history, classifier.digest))
-        return classifier
+            self._recent.extend(from_journal(history, serving.classifier.digest))
+        return serving.classifier
 
     def _attempt(self, published: Published) -> Classifier:
         try:
@@ -112,18 +112,28 @@ class Reloader:
         finally:
             self._verdicts.end_attempt()  # also when it is told to stop meanwhile
 
-    def _last_good(self, error: Exception) -> _Serving:
+    def _last_good(self, error: Exception) -> _Serving | None:
         good = self._verdicts.good
         if good is None:
-            raise error
+            return None
         try:
             classifier = self._opening.open(good.path, good.digest, None)
-        except Exception:
-            raise error from None
+        except Exception as trouble:
+            logger.debug("the last good model cannot be used either: {}", trouble)
+            return None
         if _may_pass(error):
             self._later()
         logger.error("the last good model, {}, is used: {}", good.digest[:12], error)
         return _Serving(Published(good.path, good.digest, good.key), classifier)
+
+    def _last_resort(self, error: Exception, refused: Published | None) -> _Serving:
+        """With nothing else to serve, a checkpoint that is not to be tried again is tried again."""
+        if refused is None:
+            raise error
+        logger.warning("nothing else is there, so once more: {}", error)
+        serving = _Serving(refused, self._attempt(refused))
+        self._verdicts.approve(refused, serving.classifier.digest)
+        return serving
 
     def _begin(self, serving: _Serving, history: Path | None) -> _Serving:
         """Serve what was published. It may be new, and on probation; then what is good has to be at hand."""

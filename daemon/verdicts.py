@@ -83,6 +83,8 @@ class Verdicts:
 
     def refusal(self, published: Published) -> Refusal | None:
         """Why a checkpoint is not to be tried, if it is not."""
+        if self.is_good(published.digest, published.key):
+            return None
         return self._memory.refused.get(published.key)
 
     def is_insisted_on(self, published: Published) -> bool:
