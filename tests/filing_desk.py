@@ -71,7 +71,12 @@ class Desk:
 def images(root: Path) -> list[Path]:
     """Every file below a folder that is not this program's own note, hidden ones too."""
     paths = (Path(folder, name) for folder, _, names in os.walk(root) for name in names)
-    return sorted(path for path in paths if path.name != MARKER and path.suffix != ".json")
+    return sorted(path for path in paths if path.name != MARKER and not _is_note(path))
+
+
+def _is_note(path: Path) -> bool:
+    """Whether a file says why the image beside it is in quarantine."""
+    return path.suffix == ".json" and path.parent.parent.name == "quarantine"
 
 
 def tree(root: Path) -> dict[str, tuple[Any, ...]]:

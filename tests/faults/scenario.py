@@ -15,8 +15,11 @@ from daemon.replay import replay
 from daemon.source import SourceUnreadable
 from tests.filing_desk import Desk, images, make_desk
 
-#: A name that is taken, one that is no text, one for quarantine, one of more than a block, and a sidecar of that.
-_NAMES = ("cat.jpg", os.fsdecode(b"\xff\n.jpg"), "torn.jpg", "large.jpg", "large.xmp")
+#: A name that is taken, one that is no text, one for quarantine, one of more than a block.
+_IMAGES = ("cat.jpg", os.fsdecode(b"\xff\n.jpg"), "torn.jpg", "large.jpg")
+#: The raw data of the first, the film of the second, the notes beside the last.
+_SIDECARS = ("cat.dng", os.fsdecode(b"\xff\n.mov"), "large.xmp", "large.jpg.json")
+_NAMES = _IMAGES + _SIDECARS
 
 
 @dataclass
@@ -29,7 +32,7 @@ class Scenario:
     desk: Desk = field(init=False)
 
     def prepare(self) -> None:
-        """A new desk, with one image filed, four waiting, and a sidecar."""
+        """A new desk, with one image filed, four waiting, and their sidecars."""
         near = Path(tempfile.mkdtemp(dir=self.near))
         self.desk = make_desk(near, None if self.far is None else Path(tempfile.mkdtemp(dir=self.far)))
         self.desk.file_one(self.desk.put("cat.jpg", b"filed before"), action="move")
@@ -85,6 +88,7 @@ class Scenario:
         filed = Counter(self.desk.filed().values())
         assert filed == Counter([b"filed before", *(_content(name) for name in _NAMES)])
         assert self.desk.filed()["cat/cat.jpg"] == b"filed before"
+        assert self.desk.filed()["cat/cat_2.dng"] == _content("cat.dng"), "it goes with its image, and by its name"
 
     def _expected(self) -> Counter[bytes]:
         return Counter([b"filed before", *(_content(name) for name in _NAMES)])

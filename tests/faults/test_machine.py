@@ -27,10 +27,12 @@ from hypothesis.stateful import (
 
 from daemon import moves, rows
 from daemon.filing import Status
+from daemon.latecomers import Latecomers
 from daemon.replay import replay
 from tests.filing_desk import far_folder, images, make_desk
 
 NAMES = st.sampled_from(["cat.jpg", "dog.jpg", "cat_2.jpg", os.fsdecode(b"\xff.jpg"), "x" * 251 + ".jpg"])
+SIDECARS = st.sampled_from(["cat.xmp", "cat.jpg.json", "dog.mov", "cat_2.dng"])
 FOLDERS = st.sampled_from(["cat", "dog", "quarantine/corrupt"])
 #: Every call through which filing changes something.
 SEAMS = [
@@ -91,7 +93,7 @@ class Machine(RuleBasedStateMachine):
         if hasattr(self, "_stack"):
             self._stack.close()
 
-    @rule(names=st.lists(NAMES, min_size=1))
+    @rule(names=st.lists(NAMES | SIDECARS, min_size=1))
     def write(self, names: list[str]) -> None:
         for name in names:
             path = self.desk.inbox / name
@@ -100,7 +102,7 @@ class Machine(RuleBasedStateMachine):
                     continue  # its copy may be filed already: then both the old and the new state are kept
                 self.expected[path.read_bytes()] -= 1
             content = next(self._contents)
-            self.desk.put(name, content)
+            os.utime(self.desk.put(name, content), (1_000_000_000, 1_000_000_000 + int(content[6:])))
             self.expected[content] += 1
 
     @rule(name=NAMES)
@@ -111,14 +113,14 @@ class Machine(RuleBasedStateMachine):
             self.expected[b"always the same"] += 1
 
     @precondition(lambda self: not self.crashed)
-    @rule(old=NAMES, new=NAMES)
+    @rule(old=NAMES | SIDECARS, new=NAMES | SIDECARS)
     def rename(self, old: str, new: str) -> None:
         old_path, new_path = self.desk.inbox / old, self.desk.inbox / new
         if old_path.exists() and not new_path.exists():
             old_path.rename(new_path)
 
     @precondition(lambda self: not self.crashed)
-    @rule(name=NAMES)
+    @rule(name=NAMES | SIDECARS)
     def delete(self, name: str) -> None:
         path = self.desk.inbox / name
         if path.exists():
@@ -136,6 +138,13 @@ class Machine(RuleBasedStateMachine):
     @rule(folder=FOLDERS)
     def file(self, folder: str) -> None:
         assert self._file(folder) <= {Status.FILED}
+
+    @precondition(lambda self: not self.crashed)
+    @rule()
+    def late_sidecars_join(self) -> None:
+        journal = self.desk.journal()
+        Latecomers([self.desk.inbox], self.desk.output, journal, recursive=True).work(60.0)
+        journal.close()
 
     @precondition(lambda self: not self.crashed)
     @rule(
@@ -185,7 +194,7 @@ class Machine(RuleBasedStateMachine):
 
     def _file(self, folder: str, faults: Faults | None = None) -> set[Status]:
         reason = "corrupt" if "/" in folder else None
-        paths = [path for path in images(self.desk.inbox) if path.name[0] != "."]
+        paths = [path for path in images(self.desk.inbox) if path.name[0] != "." and path.suffix == ".jpg"]
         decisions = [self.desk.decide(path, folder, reason=reason) for path in paths]
         with faults or nullcontext():
             return {outcome.status for outcome in self.desk.file(decisions)}
