@@ -30,6 +30,7 @@ class Decision:
     """Where one image shall go: ``folder`` is relative to the output, such as ``dog`` or ``quarantine/truncated``.
 
     ``reason`` marks an unreadable image (a slug, with ``detail`` as the sentence for people); else it is None.
+    ``detail`` alone says why an image went to the others, where that was not for its probability.
     """
 
     source: Source

@@ -7,6 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from loguru import logger
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from daemon.filing import Status
 from daemon.pipeline import Outcome
 from daemon.report import shown
+from daemon.threshold import Threshold
 from daemon.watcher import WatcherStatus
 from models.classifier import Classifier
 
@@ -54,6 +56,14 @@ class ModelHealth(_Record):
     starter: bool
 
 
+class ThresholdHealth(_Record):
+    """From which probability on an image is filed, and why; ``unknown_too``: if it is like a known one besides."""
+
+    value: float
+    why: str
+    unknown_too: bool
+
+
 class Health(_Record):
     """Everything at one moment. Times are seconds since 1970; ``images`` counts outcomes since the start."""
 
@@ -74,6 +84,7 @@ class Health(_Record):
     errors: int
     last_error: ErrorHealth | None
     model: ModelHealth
+    threshold: ThresholdHealth
     reloads: int
 
 
@@ -94,6 +105,7 @@ class Tally:
         self,
         output: Path,
         classifier: Classifier,
+        threshold: Callable[[], Threshold],
         *,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -106,6 +118,7 @@ class Tally:
         self._recent: deque[tuple[float, int]] = deque()  # (when, how many images by then)
         self._oldest: float | None = None
         self._model = _model(classifier)
+        self._threshold = threshold
         self._reloads = 0
         self._errors = 0
         self._last_error: ErrorHealth | None = None
@@ -161,6 +174,7 @@ class Tally:
             errors=self._errors,
             last_error=self._last_error,
             model=self._model,
+            threshold=ThresholdHealth(**asdict(self._threshold())),
             reloads=self._reloads,
         )
 

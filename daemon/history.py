@@ -97,7 +97,7 @@ def sentence(filing: Filing) -> str:
     name, why = shown(filing.source.name), filing.reason
     if why is None and filing.confidence is not None:
         model = f", {filing.model_digest[:12]}" if filing.model_digest else ""
-        why = f"{filing.label} {filing.confidence:.2f}{model}"
+        why = f"{filing.label} {filing.confidence:.2f}{model}{f', {filing.detail}' if filing.detail else ''}"
     where = "" if filing.destination is None else f" -> {shown(_place(filing))}"
     return f"{name}{where}" + (f" ({shown(why)})" if why else "")
 

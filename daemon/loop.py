@@ -146,8 +146,7 @@ class WorkLoop:
         if newer is not None:
             change = describe_change(self._pipeline.classifier, newer)
             self._pipeline.classifier = newer
-            sure = f"images under {self._pipeline.threshold:.2f} go to the others"
-            logger.info("took over checkpoint {}: {}; {}", newer.digest[:12], change, sure)
+            logger.info("took over checkpoint {}: {}; {}", newer.digest[:12], change, self._pipeline.threshold)
             self._attendant.took_over(newer)
 
     def _answer(self, outcome: Outcome) -> None:

@@ -15,12 +15,10 @@ from daemon.decoders import Decoded, Decoders, Limits, Task
 from daemon.filing import Decision, Filed, Filer, Status
 from daemon.journal import JournalBusy
 from daemon.source import Identity, NotAFile, SourceChanged, SourceError, SourceGone, SourceUnreadable
+from daemon.threshold import Threshold, in_force
 from models.classifier import Classifier, Prediction
 from models.errors import ImageError
 from models.images import Crop
-
-#: Where neither the user nor the checkpoint names a threshold: the class outweighs all the others together.
-DEFAULT_THRESHOLD = 0.5
 
 #: Seconds to wait for a decoder before asking whether to go on.
 _PATIENCE = 1.0
@@ -93,11 +91,9 @@ class Pipeline:
         self.decoders.adopt(policy.limits)
 
     @property
-    def threshold(self) -> float:
-        """The probability below which an image goes to the others."""
-        shipped = self.classifier.metadata.threshold
-        chosen = self._policy.threshold if self._policy.threshold is not None else shipped
-        return DEFAULT_THRESHOLD if chosen is None else chosen
+    def threshold(self) -> Threshold:
+        """What goes to the others now, by the policy and by the classifier in use."""
+        return in_force(self._policy.threshold, self.classifier.metadata)
 
     def process(
         self,
@@ -112,6 +108,22 @@ class Pipeline:
         asked every second while decoders take their time: with True, only what is decoded already is filed. Raises
         `ModelFailed`.
         """
+        for batch in self._batches(paths, waits, stopping):
+            if isinstance(batch, Outcome):
+                yield batch
+            else:
+                yield from self._file(self._classified(batch))
+
+    def classified(self, paths: Iterable[Path]) -> Iterator[tuple[Decoded, Prediction | None]]:
+        """Only look at the images: what the classifier makes of each; None where it is not to be read."""
+        for batch in self._batches(paths, lambda _: False, lambda: False):
+            if not isinstance(batch, Outcome):
+                yield from self._classified(batch)
+
+    def _batches(
+        self, paths: Iterable[Path], waits: Callable[[Path], bool], stopping: Callable[[], bool]
+    ) -> Iterator[list[Decoded] | Outcome]:
+        """The images in batches; an outcome for one that nothing more is to be done about."""
         batch: list[Decoded] = []
         for decoded in self._decode_ahead(paths, stopping):
             match decoded:
@@ -125,10 +137,10 @@ class Pipeline:
                     continue
             batch.append(decoded)
             if len(batch) == self._policy.batch_size:
-                yield from self._file(batch)
+                yield batch
                 batch = []
         if batch:
-            yield from self._file(batch)
+            yield batch
 
     def _decode_ahead(self, paths: Iterable[Path], stopping: Callable[[], bool]) -> Iterator[Decoded | Path]:
         """The images decoded, in order, a few ahead of what is asked for; a path alone was filed before."""
@@ -162,9 +174,11 @@ class Pipeline:
         except (OSError, JournalBusy):
             return False  # the ordinary way says what is wrong
 
-    def _file(self, batch: list[Decoded]) -> Iterator[Outcome]:
+    def _classified(self, batch: list[Decoded]) -> list[tuple[Decoded, Prediction | None]]:
         predictions = iter(self._predict([decoded.crops for decoded in batch if decoded.crops is not None]))
-        decided = [(decoded, next(predictions) if decoded.crops is not None else None) for decoded in batch]
+        return [(decoded, next(predictions) if decoded.crops is not None else None) for decoded in batch]
+
+    def _file(self, decided: list[tuple[Decoded, Prediction | None]]) -> Iterator[Outcome]:
         filed = self._filer.file([self._decide(decoded, prediction) for decoded, prediction in decided])
         for (decoded, prediction), result in zip(decided, filed, strict=True):
             yield _outcome(decoded, prediction, result)
@@ -187,13 +201,16 @@ class Pipeline:
                 reason=decoded.error.reason,
                 detail=str(decoded.error),
             )
-        sure = prediction.confidence >= self.threshold
+        threshold = self.threshold
+        unknown = threshold.unknown_too and prediction.unknown
+        sure = prediction.confidence >= threshold.value and not unknown
         return Decision(
             source=decoded.source,
             folder=PurePath(prediction.label if sure else self._policy.others_dir),
             label=prediction.label,
             confidence=prediction.confidence,
             model_digest=self.classifier.digest,
+            detail=f"unlike all known images ({prediction.strangeness:.2f} times the limit)" if unknown else None,
         )
 
 
@@ -217,7 +234,7 @@ def _outcome(decoded: Decoded, prediction: Prediction | None, result: Filed) -> 
         prediction=prediction,
         destination=result.destination,
         reason=unreadable.reason if unreadable else None,
-        detail=result.error or (str(unreadable) if unreadable else None),
+        detail=result.error or result.decision.detail,
     )
 
 

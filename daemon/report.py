@@ -18,7 +18,7 @@ def line(outcome: Outcome) -> str:
     elif outcome.destination.parent.name == prediction.label:
         why = f"{prediction.confidence:.2f}"
     else:
-        why = f"{prediction.label}? {prediction.confidence:.2f}"
+        why = f"{prediction.label}? {prediction.confidence:.2f}{f', {outcome.detail}' if outcome.detail else ''}"
     return f"{shown(outcome.path.name)} {verb} {shown(where)} ({why})"
 
 

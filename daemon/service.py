@@ -27,6 +27,7 @@ from daemon.reload import Reloader
 from daemon.replay import replay
 from daemon.state import journal_path, lock, state_folder
 from daemon.status import WrittenFile, status_path
+from daemon.threshold import Threshold
 from daemon.watcher import InboxWatcher
 from models import registry
 from models.classifier import Classifier
@@ -72,7 +73,7 @@ def watch(settings: Settings, *, once: bool, dry_run: bool, reread: Callable[[],
         attendant = Attendant(
             notifier,
             Configuration(settings, reread),
-            Tally(settings.output, classifier),
+            Tally(settings.output, classifier, lambda: pipeline.threshold),
             status=None if dry_run else WrittenFile(status_path(state, settings.output)),
             metrics=None if dry_run else metrics_file(settings),
             hook=None if dry_run else hook_of(settings),
@@ -178,7 +179,7 @@ def summary(loop: WorkLoop) -> str:
     return ", ".join(f"{count} {status.value}" for status, count in loop.counts.items()) or "no image came"
 
 
-def _announce(settings: Settings, classifier: Classifier, threshold: float, *, dry_run: bool) -> None:
+def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, *, dry_run: bool) -> None:
     """Say in plain words what is watched, with which model, and where images go."""
     metadata = classifier.metadata
     names: Sequence[str] = metadata.classes
@@ -195,11 +196,11 @@ def _announce(settings: Settings, classifier: Classifier, threshold: float, *, d
     logger.info("classes: {}", shown)
     verb = {"move": "moving", "copy": "copying", "link": "linking"}[settings.action]
     logger.info(
-        "{} images to {}/<class>/, those under {:.2f} to {}/, unreadable files to {}/",
+        "{} images to {}/<class>/, others to {}/, unreadable files to {}/",
         f"a dry run, not {verb}" if dry_run else verb,
         settings.output,
-        threshold,
         settings.others_dir,
         settings.quarantine_dir,
     )
+    logger.info("{}", threshold)
     logger.info("ready; stop with Ctrl-C")

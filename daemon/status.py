@@ -16,6 +16,7 @@ from daemon.config import Settings
 from daemon.health import Health, process_began
 from daemon.options import add_settings, given
 from daemon.state import journal_path, state_folder
+from daemon.threshold import Threshold
 from models.commandline import Parser
 from models.errors import UserError
 
@@ -96,6 +97,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
     rows += [
         ("output", health.output),
         ("model", f"{model.mode}, {which}, {model.classes} classes, {health.reloads} reloads"),
+        ("threshold", str(Threshold(**health.threshold.model_dump()))),
         ("queue", f"{health.waiting} waiting, {health.in_flight} in flight"),
         ("oldest", f"waits for {_duration(now - health.oldest)}" if health.oldest is not None else "nothing waits"),
         ("images", ", ".join(f"{count} {kind}" for kind, count in health.images.items()) or "none yet"),

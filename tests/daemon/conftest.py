@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ Publish = Callable[..., str]
 def publish(store: WeightsStore, tmp_path_factory: pytest.TempPathFactory) -> Publish:
     """``publish(run_folder, class names)`` writes a checkpoint whose classes are those kinds, and points at it.
 
+    More arguments go into its metadata.
+
     The head compares an image with the mean features of each kind, so that it really tells them apart.
     """
     backbone = registry.locate(registry.EMBEDDED, None, store)
@@ -35,13 +38,13 @@ def publish(store: WeightsStore, tmp_path_factory: pytest.TempPathFactory) -> Pu
                 examples += decode(file, extractor.transforms)
     features = extractor.features([np.stack(examples)])
 
-    def make(run: Path, names: Sequence[str] = KINDS, *, threshold: float | None = None) -> str:
+    def make(run: Path, names: Sequence[str] = KINDS, **more: Any) -> str:
         metadata = Metadata(
             mode=backbone.name,
             parts=[PartRecord.of(backbone)],
             classes=list(names),
             normalisation="l2",
-            threshold=threshold,
+            **more,
         )
         centres = normalise(features, metadata).reshape(len(KINDS), 6, -1).mean(axis=1)[: len(names)]
         head = Head(
@@ -49,6 +52,7 @@ def publish(store: WeightsStore, tmp_path_factory: pytest.TempPathFactory) -> Pu
             bias=-8 * (centres**2).sum(axis=1),
             mean=np.zeros(backbone.width, np.float32),
             scale=np.ones(backbone.width, np.float32),
+            basis=None if metadata.unknown is None else np.linalg.qr(centres.T)[0].T,
         )
         digest = checkpoint.write(seal(metadata, head, extractor), run / FILE_NAME)
         checkpoint.publish(run, digest, "2026-01-01T00:00:00Z")

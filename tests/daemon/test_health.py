@@ -14,12 +14,14 @@ from loguru import logger
 from daemon.filing import Status
 from daemon.health import Tally, process_began
 from daemon.pipeline import Outcome
+from daemon.threshold import Threshold
 from daemon.watcher import InboxStatus, WatcherStatus
 from models.classifier import Classifier, Prediction, open_classifier
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
 
 OUTPUT = Path("/sorted")
+THRESHOLD = Threshold(0.5, "why not", unknown_too=False)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def tally(classifier: Classifier, clock: Clock) -> Iterator[Tally]:
-    made = Tally(OUTPUT, classifier, clock=clock, wall=clock)
+    made = Tally(OUTPUT, classifier, lambda: THRESHOLD, clock=clock, wall=clock)
     yield made
     made.deafen()
 

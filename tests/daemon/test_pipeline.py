@@ -12,9 +12,14 @@ from pathlib import Path
 import pytest
 
 from daemon.filing import Filer, Status
-from daemon.journal import Journal
-from daemon.pipeline import DEFAULT_THRESHOLD, Outcome, Pipeline, Policy
+from daemon.history import sentence
+from daemon.journal import Journal, read_history
+from daemon.pipeline import Outcome, Pipeline, Policy
+from daemon.report import line
+from daemon.rows import Wanted
+from daemon.threshold import DEFAULT_THRESHOLD
 from models.classifier import Classifier, open_classifier
+from models.metadata import Unknown
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.pictures import KINDS, files_below, save
@@ -83,8 +88,37 @@ def test_the_threshold_is_the_users_else_the_checkpoints_else_a_half(
         (automatic, classifier, DEFAULT_THRESHOLD),
     ]:
         pipeline = Pipeline(model, Filer(tmp_path / "sorted"), policy, threads=1)
-        assert pipeline.threshold == expected
+        assert pipeline.threshold.value == expected
         pipeline.close()
+
+
+@pytest.mark.parametrize(("threshold", "folder"), [(0.01, "others"), (None, "others"), (0.0, "fog")])
+def test_an_image_unlike_all_known_ones_goes_to_the_others_unless_everything_is_to_be_filed(
+    publish: Publish, store: WeightsStore, inbox: Path, tmp_path: Path, threshold: float | None, folder: str
+) -> None:
+    publish(tmp_path / "checkpoints" / "run", unknown=Unknown(limit=1e-3, refused=0.01))
+    policy = Policy(**{**vars(POLICY), "threshold": threshold})
+    journal = Journal(tmp_path / "journal.db")
+    strict = open_classifier(tmp_path / "checkpoints", store)
+    pipeline = Pipeline(strict, Filer(tmp_path / "sorted", journal=journal), policy, threads=1)
+    (outcome,) = pipeline.process([save("fog", 1, inbox / "a.png")])
+    pipeline.close()
+    journal.close()
+    assert outcome.prediction is not None
+    assert outcome.prediction.unknown
+    assert outcome.prediction.label == "fog"
+    assert outcome.destination == tmp_path / "sorted" / folder / "a.png"
+    (row,) = read_history(tmp_path / "journal.db", Wanted(), 10)
+    assert row.reason is None
+    if folder == "others":
+        assert outcome.detail == row.detail
+        assert row.detail is not None
+        assert row.detail.startswith("unlike all known images (")
+        assert f", {row.detail})" in sentence(row)
+        assert f", {row.detail})" in line(outcome)
+    else:
+        assert outcome.detail is None
+        assert row.detail is None
 
 
 def test_another_policy_holds_from_the_next_call_on(pipeline: Pipeline, inbox: Path) -> None:

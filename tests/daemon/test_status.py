@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemon import config, status
-from daemon.health import ErrorHealth, Health, InboxHealth, ModelHealth, process_began
+from daemon.health import ErrorHealth, Health, InboxHealth, ModelHealth, ThresholdHealth, process_began
 from daemon.status import WrittenFile, as_text, find, is_running, read, status_path
 from models.errors import UserError
 from tests.daemon.conftest import Publish
@@ -38,6 +38,7 @@ HEALTH = Health(
     errors=1,
     last_error=ErrorHealth(time=1000.0, text="the disk is full"),
     model=ModelHealth(mode="hybrid", digest="0123456789abcdef", classes=4, starter=False),
+    threshold=ThresholdHealth(value=0.75, why="so at most 1 % of those filed are wrong", unknown_too=True),
     reloads=2,
 )
 
@@ -62,6 +63,8 @@ def test_people_read_everything_at_a_glance() -> None:
         "inbox       /usb (MISSING: No such file or directory)",
         "output      /sorted",
         "model       hybrid, checkpoint 0123456789ab, 4 classes, 2 reloads",
+        "threshold   images under 0.750 go to the others, and images unlike all known ones: so at most 1 % of those "
+        "filed are wrong",
         "queue       3 waiting, 1 in flight",
         "oldest      waits for 10 s",
         "images      12 filed, 2 unsure",

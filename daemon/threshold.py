@@ -1,0 +1,53 @@
+"""The probability from which on an image is filed into its class: the user's, or else the checkpoint's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.metadata import Metadata
+
+#: Where neither the user nor the checkpoint names a threshold: the class outweighs all the others together.
+DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A threshold in 0..1, and why it is this one, in words that go on a sentence.
+
+    ``unknown_too``: images that are like no known one go to the others whatever their probability.
+    """
+
+    value: float
+    why: str
+    unknown_too: bool
+
+    def __str__(self) -> str:
+        unknown = ", and images unlike all known ones" if self.unknown_too else ""
+        return f"images under {self.value:.3f} go to the others{unknown}: {self.why}"
+
+
+def in_force(chosen: float | None, metadata: Metadata) -> Threshold:
+    """The threshold for a checkpoint; ``chosen`` is the user's, None where it is to be found automatically.
+
+    A user who chooses 0 wants everything filed, unknown images too.
+    """
+    value, why = _value(chosen, metadata)
+    return Threshold(value, why, unknown_too=metadata.unknown is not None and chosen != 0)
+
+
+def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
+    if chosen is not None:
+        return chosen, "the threshold that was set"
+    asked = None if metadata.max_error is None else f"at most {percent(metadata.max_error)} of those filed are wrong"
+    if metadata.threshold is not None:
+        return metadata.threshold, "the checkpoint's own threshold" if asked is None else f"so {asked}"
+    if asked is not None:
+        return DEFAULT_THRESHOLD, f"the usual threshold, since the checkpoint cannot promise that {asked}"
+    offers = [f"{percent(promise.max_error)} from {promise.threshold:.3f} on" for promise in metadata.promises]
+    offer = f", which could promise at most so many wrong: {'; '.join(offers)}" if offers else ""
+    return DEFAULT_THRESHOLD, f"the usual threshold, since none was asked of the checkpoint{offer}"
+
+
+def percent(share: float) -> str:
+    """A share in 0..1 for people: ``0.5 %``."""
+    return f"{100 * share:.3g} %"

@@ -1,0 +1,56 @@
+"""Which threshold is in force, and what is said about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from daemon.threshold import DEFAULT_THRESHOLD, in_force
+from models.metadata import Promise, Unknown
+from tests.models.checkpoints import small_checkpoint
+
+NOTHING: dict[str, Any] = {"threshold": None, "max_error": None, "promises": [], "unknown": None}
+PROMISES = [
+    Promise(max_error=0.005, certainty=0.95, threshold=0.99, coverage=0.2),
+    Promise(max_error=0.05, certainty=0.95, threshold=0.625, coverage=0.9),
+]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "changes", "value", "why"),
+    [
+        (0.25, {"threshold": 0.7, "max_error": 0.05}, 0.25, "the threshold that was set"),
+        (None, {"threshold": 0.7}, 0.7, "the checkpoint's own threshold"),
+        (None, {"threshold": 0.625, "max_error": 0.05}, 0.625, "so at most 5 % of those filed are wrong"),
+        (
+            None,
+            {"max_error": 0.01},
+            DEFAULT_THRESHOLD,
+            "the usual threshold, since the checkpoint cannot promise that at most 1 % of those filed are wrong",
+        ),
+        (None, {}, DEFAULT_THRESHOLD, "the usual threshold, since none was asked of the checkpoint"),
+        (
+            None,
+            {"promises": PROMISES},
+            DEFAULT_THRESHOLD,
+            "the usual threshold, since none was asked of the checkpoint, which could promise at most so many wrong: "
+            "0.5 % from 0.990 on; 5 % from 0.625 on",
+        ),
+    ],
+)
+def test_the_users_counts_then_the_checkpoints_then_the_usual_one(
+    chosen: float | None, changes: dict[str, Any], value: float, why: str
+) -> None:
+    found = in_force(chosen, small_checkpoint(**NOTHING | changes).metadata)
+    assert (found.value, found.why) == (value, why)
+    assert str(found) == f"images under {value:.3f} go to the others: {why}"
+
+
+@pytest.mark.parametrize(("chosen", "too"), [(None, True), (0.1, True), (0.0, False)])
+def test_unknown_images_go_to_the_others_too_unless_everything_is_to_be_filed(chosen: float | None, too: bool) -> None:
+    told = Unknown(limit=1.0, refused=0.02)
+    found = in_force(chosen, small_checkpoint(**NOTHING | {"unknown": told, "threshold": 0.0}).metadata)
+    assert found.unknown_too is too
+    assert (", and images unlike all known ones: " in str(found)) is too
+    assert not in_force(chosen, small_checkpoint(**NOTHING).metadata).unknown_too
