@@ -20,6 +20,7 @@ _COMMANDS = {
     "history": ("history", "main"),
     "undo": ("back", "undo_main"),
     "retry": ("back", "retry_main"),
+    "resort": ("resort", "main"),
     "unit": ("unit", "main"),
     "status": ("status", "main"),
     "doctor": ("doctor", "main"),
@@ -32,6 +33,7 @@ commands:
   python -m daemon history --help    what was filed, when, where and why
   python -m daemon undo --help       move images back to where they came from
   python -m daemon retry --help      bring quarantined images back, to be looked at again
+  python -m daemon resort --help     move filed images to where a newer checkpoint files them
   python -m daemon status --help     how the running daemon is
   python -m daemon doctor --help     is everything there that the daemon needs?
   python -m daemon unit --help       print or install a unit for systemd

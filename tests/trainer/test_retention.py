@@ -15,7 +15,6 @@ from models import checkpoint as checkpoints
 from models.checkpoint import FILE_NAME, POINTER
 from models.weights import WeightsStore
 from tests.processes import environment
-from trainer import retention
 from trainer.fit import Outcome
 from trainer.publish import publish, rollback
 from trainer.retention import alone, retain
@@ -87,7 +86,7 @@ def test_a_daemon_that_was_killed_needs_nothing(folder: Path) -> None:
 
 def test_what_a_kill_left_is_removed_next_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(retention.shutil, "rmtree", lambda *_, **__: None)
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
         assert retain(folder, 5, set()) == ["a"]
     (folder / f".{POINTER}.half").touch()
     (folder / ".run.other").mkdir()  # a fit at work
