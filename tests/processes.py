@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +48,33 @@ def children(pid: int) -> list[int]:
     """The processes that a process has started."""
     found = [(int(entry.name), _fields(int(entry.name))) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     return [child for child, fields in found if fields is not None and int(fields[1]) == pid and fields[0] != "Z"]
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it has started, and those have."""
+    return [pid, *(each for child in children(pid) for each in family(child))]
+
+
+def memory(pids: Sequence[int]) -> int:
+    """What processes take together, in bytes: their own and their shares of what is shared (PSS)."""
+    return sum(map(_pss, pids))
+
+
+def _pss(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+
+
+def descriptors(pids: Sequence[int]) -> int:
+    """How many descriptors processes have open."""
+    count = 0
+    for pid in pids:
+        with suppress(OSError):
+            count += sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+    return count
 
 
 def _fields(pid: int) -> list[str] | None:
