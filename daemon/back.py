@@ -16,6 +16,7 @@ from daemon.report import shown
 from daemon.rows import Filing, State, Wanted
 from daemon.selection import Place, add_place, add_which, count, wanted
 from daemon.state import lock
+from daemon.strays import strays
 from daemon.transfer import Status
 from daemon.undo import Undone, undo
 from models.commandline import Parser
@@ -47,14 +48,22 @@ def undo_main(arguments: list[str]) -> int:
 def retry_main(arguments: list[str]) -> int:
     """Bring quarantined images back, to be looked at again; returns the exit code."""
     parser = _parser(
-        "retry", "Move quarantined images back to where they came from, so that they are tried again at the next start."
+        "retry",
+        "Move quarantined images back to where they came from, so that they are tried again at the next start; those "
+        "that the journal does not know go by the note beside them, or into the inbox.",
     )
     parser.add_argument("--reason", action="append", metavar="REASON", help="only those of quarantine/REASON")
     options = parser.parse_args(arguments)
-    place = Place(options)
+    place = Place(options, without_journal=True)
+    reasons = options.reason or ()
 
     def which() -> Iterator[Filing]:
-        return place.filings(Wanted(reasons=options.reason or (), states=[State.DONE, State.REFUSED]))
+        known = set()
+        for filing in place.filings(Wanted(reasons=reasons, states=[State.DONE, State.REFUSED])):
+            known.add(filing.destination)
+            yield filing
+        quarantine = place.settings.output / place.settings.quarantine_dir
+        yield from strays(quarantine, place.settings.watch, known, reasons)
 
     return _bring_back(place, options, which)
 

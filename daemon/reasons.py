@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import Any
 
 from loguru import logger
 
@@ -11,6 +12,7 @@ from daemon.copying import create
 from daemon.moves import Entry
 from daemon.names import numbered
 from daemon.rows import Filing
+from daemon.source import OPEN_FLAGS
 from daemon.transfer import free_name
 
 
@@ -35,3 +37,14 @@ def write_reason(image: Entry, row: Filing) -> None:
             json.dump(note, file, indent=2)
     except OSError as error:
         logger.warning("No reason could be written beside {!r}: {}", str(row.destination), error)
+
+
+def read_reason(image: Entry) -> dict[str, Any]:
+    """The note beside an image; empty where there is none that can be read."""
+    try:
+        note = os.open(reason_name(image), OPEN_FLAGS, dir_fd=image.folder)
+        with os.fdopen(note, encoding="utf-8") as file:
+            written = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return written if isinstance(written, dict) else {}

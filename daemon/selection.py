@@ -53,20 +53,26 @@ def wanted(options: argparse.Namespace, journal: Path, **more: Any) -> Wanted:
 class Place:
     """The output of a daemon, and the journal of what was filed there."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
-        """Raises UserError for settings that are wrong, and where there is no journal."""
+    def __init__(self, options: argparse.Namespace, *, without_journal: bool = False) -> None:
+        """Raises UserError for settings that are wrong, and where there is no journal.
+
+        ``without_journal``: a quarantine will do.
+        """
         given = {key: value for key in ("output", "state_dir") if (value := getattr(options, key)) is not None}
         self.settings: Settings = config.load(given, options.config)
         self.state = state_folder(self.settings.state_dir)
         self.journal = journal_path(self.state, self.settings.output)
-        if not self.journal.exists():
+        has_quarantine = without_journal and (self.settings.output / self.settings.quarantine_dir).is_dir()
+        if not self.journal.exists() and not has_quarantine:
             raise UserError(
                 f"there is no journal of filings into {self.settings.output} in {self.state}: "
                 "give the --output and the --state-dir of the daemon"
             )
 
     def filings(self, wanted: Wanted, limit: int | None = None) -> Iterator[Filing]:
-        """The filings that are wanted, newest first."""
+        """The filings that are wanted, newest first; none where there is no journal."""
+        if not self.journal.exists():
+            return iter(())
         return read_history(self.journal, wanted, limit)
 
 

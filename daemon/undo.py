@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -16,10 +15,10 @@ from daemon import moves, transfer
 from daemon.copying import sha256_of
 from daemon.journal import Journal
 from daemon.moves import Entry, close
-from daemon.reasons import reason_name
+from daemon.reasons import read_reason, reason_name
 from daemon.rows import Filing, State
 from daemon.sidecars import renamed
-from daemon.source import OPEN_FLAGS, Identity
+from daemon.source import Identity
 from daemon.transfer import Status, Transfer
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -158,12 +157,11 @@ def _is_ours(image: Entry, filing: Filing) -> bool:
 
 def _remove_note(image: Entry, filing: Filing) -> None:
     """Take away the note that was written beside a quarantined image, if it is that note."""
-    note = Entry(image.folder, reason_name(image))
-    with suppress(OSError, ValueError):
-        with os.fdopen(os.open(note.name, OPEN_FLAGS, dir_fd=note.folder), encoding="utf-8") as file:
-            written = json.load(file)
-        if isinstance(written, dict) and written.get("source") == str(filing.source):
-            note.unlink()
+    note = read_reason(image)
+    same = filing.sha256 is not None and note.get("sha256") == filing.sha256
+    if same or note.get("source") == str(filing.source):
+        with suppress(OSError):
+            Entry(image.folder, reason_name(image)).unlink()
 
 
 def _entry(path: Path, folders: ExitStack) -> Entry:

@@ -1,0 +1,89 @@
+"""Quarantined images that the journal does not know: it was lost, or set aside, or somebody else put them there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.copying import sha256_of
+from daemon.moves import Entry, close
+from daemon.reasons import read_reason
+from daemon.rows import Filing, State
+from daemon.source import Identity
+from models.errors import UserError
+
+
+def strays(
+    quarantine: Path, inboxes: Sequence[Path], known: Collection[Path | None], reasons: Collection[str]
+) -> Iterator[Filing]:
+    """What the journal would say of the images in ``quarantine/<reason>/`` that are not ``known`` destinations.
+
+    They go back to where the note beside them says they came from, if that is a folder of an inbox, else into the first
+    inbox; raises UserError where that is not there. ``reasons``: only these kinds; empty means any.
+    """
+    for folder in _folders(quarantine):
+        if reasons and folder.name not in reasons:
+            continue
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            logger.warning("{!r} cannot be read: {}", str(folder), error.strerror)
+            continue
+        try:
+            for name in sorted(os.listdir(descriptor)):  # noqa: PTH208 - of the open folder
+                if not name.startswith(".") and not name.endswith(".json") and folder / name not in known:
+                    yield from _stray(Entry(descriptor, name), folder, inboxes)
+        finally:
+            close(descriptor)
+
+
+def _folders(quarantine: Path) -> list[Path]:
+    try:
+        return sorted(path for path in quarantine.iterdir() if path.is_dir() and not path.is_symlink())
+    except OSError:
+        return []
+
+
+def _stray(image: Entry, folder: Path, inboxes: Sequence[Path]) -> Iterator[Filing]:
+    try:
+        status = image.status()
+        if not stat.S_ISREG(status.st_mode):
+            return
+        sha256 = sha256_of(image)
+    except OSError as error:
+        logger.warning("{!r} cannot be read: {}", str(folder / image.name), error.strerror)
+        return
+    note = read_reason(image)
+    yield Filing(
+        state=State.DONE,
+        action="move",
+        source=_origin(note.get("source"), inboxes) or _first(inboxes) / image.name,
+        identity=Identity.of(status),
+        sha256=sha256,
+        destination=folder / image.name,
+        reason=folder.name,
+        detail="the journal did not know it",
+    )
+
+
+def _origin(said: object, inboxes: Sequence[Path]) -> Path | None:
+    """Where a note says that an image came from, if it may go there: anybody can write a note."""
+    if not isinstance(said, str) or "\0" in said:
+        return None
+    source = Path(said)
+    folder = source.parent.resolve()
+    inside = any(folder.is_relative_to(inbox) for inbox in inboxes)
+    return folder / source.name if inside and folder.is_dir() and source.name not in ("", "..") else None
+
+
+def _first(inboxes: Sequence[Path]) -> Path:
+    if not inboxes[0].is_dir():
+        raise UserError(
+            f"there are quarantined images that the journal does not know, and no inbox {inboxes[0]} for them: "
+            "name the inbox as watch in config.toml or in IMAGESORTD_WATCH"
+        )
+    return inboxes[0]
