@@ -87,6 +87,7 @@ def sort(folder: Path, settings: Settings) -> list[Outcome]:
     store = WeightsStore(settings.cache_dir)
     classifier = Reloader.of(settings, store).first()
     pipeline = Pipeline(classifier, Filer(settings.output, action="copy"), Policy.of(settings), threads=threads)
+    logger.info("{}", pipeline.threshold)
     outcomes = []
     try:
         for outcome in pipeline.process(sorted(_images(folder, settings.output))):

@@ -14,6 +14,7 @@ Selection with guaranteed risk (Geifman & El-Yaniv, NeurIPS 2017) does the same 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,9 @@ import numpy.typing as npt
 from scipy.special import bdtr
 
 from models.metadata import Promise
-from trainer.data import Mask
+from trainer.measure import Measured
+
+Mask = npt.NDArray[np.bool_]
 
 #: The promises that every checkpoint makes as far as its images allow, besides the one that was asked for.
 STANDARD = (0.01, 0.02, 0.05, 0.1)
@@ -51,8 +54,8 @@ class Thresholds:
     def sentences(self) -> list[str]:
         """What can be promised, in plain words."""
         said = [
-            f"from {promise.threshold:.3f} on, at most {promise.max_error:.2%} of the filed are wrong "
-            f"({promise.coverage:.0%} are filed)"
+            f"from {promise.threshold:.3f} on, {promise.coverage:.0%} of images are filed, at most "
+            f"{100 * promise.max_error:.3g} % of them wrongly"
             for promise in self.promises
         ]
         if self.asked is not None and self.kept is None:
@@ -65,7 +68,16 @@ class Thresholds:
             why = f"that takes {needed} images without a mistake, and only {self.judged} could be judged"
         else:
             why = f"there are too many mistakes among the surest of the {self.judged} judged images"
-        return f"at most {asked:.2%} wrong cannot be promised: {why}; the daemon uses its usual threshold"
+        return f"at most {100 * asked:.3g} % wrong cannot be promised: {why}; the daemon uses its usual threshold"
+
+
+def judge(measured: Measured, known: Mask, pictures: Sequence[str], asked: float | None) -> Thresholds:
+    """The thresholds for judged images (n,), of which only the ``known`` (n,) are filed.
+
+    ``pictures`` names what is to be seen on each: a picture that is there several times says no more than once.
+    """
+    first = np.unique(pictures, return_index=True)[1]
+    return choose(np.where(known, measured.confidence, -1.0)[first], measured.right[first], asked)
 
 
 def choose(confidence: npt.NDArray[np.float64], right: Mask, asked: float | None) -> Thresholds:

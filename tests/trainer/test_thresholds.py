@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from trainer.thresholds import CERTAINTY, STANDARD, choose, images_needed, promise
+from trainer.measure import Measured
+from trainer.thresholds import CERTAINTY, STANDARD, choose, images_needed, judge, promise
 
 Confidence = npt.NDArray[np.float64]
 Right = npt.NDArray[np.bool_]
@@ -117,7 +118,7 @@ def test_with_too_few_images_the_number_that_it_takes_is_said() -> None:
     assert made.kept is None
     assert [each.max_error for each in made.promises] == [0.02, 0.05, 0.1]
     assert made.sentences()[0] == (
-        "at most 1.00% wrong cannot be promised: that takes 299 images without a mistake, and only 200 could be "
+        "at most 1 % wrong cannot be promised: that takes 299 images without a mistake, and only 200 could be "
         "judged; the daemon uses its usual threshold"
     )
 
@@ -126,6 +127,19 @@ def test_with_too_many_mistakes_it_is_said() -> None:
     made = choose(np.linspace(0, 1, 1000), np.arange(1000) % 2 == 0, 0.1)
     assert made.promises == []
     assert "there are too many mistakes among the surest of the 1000 judged images" in made.sentences()[0]
+
+
+def test_copies_of_a_picture_count_once_and_unknown_images_are_not_filed() -> None:
+    probabilities = np.column_stack([np.linspace(0.5, 1, 100), np.linspace(0.5, 0, 100)])
+    measured = Measured(["a", "b"], np.zeros(100, np.int64), probabilities)
+    pictures = [f"{number:03}" for number in range(100)]
+    known = np.arange(100) % 2 == 0
+    made = judge(measured, known, pictures, None)
+    assert made.judged == 100
+    assert made.promises[0].coverage == 0.5
+    copied = judge(measured, known, pictures[:50] * 2, 0.05)
+    assert copied.judged == 50
+    assert copied.kept is None
 
 
 def test_where_nothing_was_judged_nothing_is_promised() -> None:
