@@ -28,7 +28,7 @@ def commands(text: str) -> dict[str, set[str]]:
     name = ""
     for line in table.splitlines():
         line = line.split("#")[0]
-        if match := re.match(r"python -m (\w+(?: [a-z]+)?)", line):
+        if match := re.match(r"python -m (\w+(?: [a-z][a-z-]*)?)", line):
             name = match[1]
         found.setdefault(name, set()).update(OPTION.findall(line))
     return found
@@ -44,7 +44,7 @@ def test_every_option_in_the_readme_exists(command: str) -> None:
 
 def test_the_commands_in_the_examples_exist() -> None:
     examples = "\n".join([*fenced(README, "sh"), *fenced(KOREAN, "sh"), *fenced(README, "ini")])
-    used = set(re.findall(r"python -m (daemon|trainer|models)(?: ([a-z]+))?", examples))
+    used = set(re.findall(r"python -m (daemon|trainer|models)(?: ([a-z][a-z-]*))?", examples))
     known = {tuple(command.split()) for command in commands(README)}
     for package, subcommand in used:
         assert ((package, subcommand) if subcommand else (package,)) in known
