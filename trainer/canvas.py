@@ -69,6 +69,7 @@ def _renderer() -> RendererAgg:
     return RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
 
 
+@cache
 def length(text: str, size: float) -> float:
     """How many inches long a text of a font size (in points) is drawn."""
     with drawing():

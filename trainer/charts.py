@@ -130,7 +130,7 @@ def risk_coverage(measured: Measured, threshold: float | None) -> Figure:
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlim(0, 1)
-        axes.set_ylim(0, max(1.1 * float(risk.max()), 0.01))
+        axes.set_ylim(0, min(max(1.1 * float(risk.max()), 0.01), 1.02))
         axes.grid(alpha=0.3)
         if threshold is not None:
             _legend(axes)

@@ -12,17 +12,17 @@ from matplotlib.figure import Figure
 
 from models.errors import ImageError
 from models.images import Crop, Transform, decode
-from trainer.canvas import BAD, GOOD, GREY, blank, cut, drawing
+from trainer.canvas import BAD, GOOD, GREY, blank, cut, drawing, length
 from trainer.data import shown
 from trainer.measure import Measured
 from trainer.threads import map_ahead
 
 #: Pictures on a sheet, at most, and in a row of it.
-MOST = 40
-_ROW = 8
+MOST = 36
+_ROW = 6
 #: The side of a picture in pixels; the width of its place, the height of its picture and of its three lines, in inches.
-_PIXELS = 150
-_WIDTH, _PICTURE, _LINE = 1.7, 1.5, 0.17
+_PIXELS = 170
+_WIDTH, _PICTURE, _LINE = 2.1, 1.7, 0.17
 _SIZE = 8
 
 #: The middle of a picture, about what a backbone sees of it.
@@ -43,14 +43,15 @@ def contact_sheet(measured: Measured, paths: Sequence[Path]) -> Figure:
     wrong = np.flatnonzero(~measured.right)
     worst = wrong[np.argsort(-measured.confidence[wrong], kind="stable")]
     places = list(islice(_readable(measured, paths, worst.tolist()), MOST))
-    title = f"{len(wrong)} of {len(measured.labels)} images are taken for another class than theirs"
-    if 0 < len(places) < len(wrong):
-        title += (
-            f"; the {len(places)} surest of these mistakes" if len(places) > 1 else "; the surest of these mistakes"
-        )
-    elif wrong.size and not places:
-        title += ", and no file of theirs can be read any more"
-    return _sheet(title, places)
+    return _sheet(_title(len(wrong), len(measured.labels), len(places)), places)
+
+
+def _title(wrong: int, images: int, places: int) -> str:
+    verb = "is" if wrong < 2 else "are"
+    text = f"{wrong or 'none'} of {images} images {verb} taken for another class"
+    if wrong and not places:
+        return f"{text}, and no file of theirs can be read any more"
+    return f"{text}; the {places} surest of these mistakes" if places < wrong else text
 
 
 def _readable(measured: Measured, paths: Sequence[Path], positions: Sequence[int]) -> Iterator[_Shown]:
@@ -58,10 +59,8 @@ def _readable(measured: Measured, paths: Sequence[Path], positions: Sequence[int
     for at, crop in zip(positions, crops, strict=True):
         if crop is not None:
             true, predicted = measured.classes[measured.labels[at]], measured.classes[measured.predicted[at]]
-            confidence = f", {100 * measured.confidence[at]:.0f} %"
-            yield _Shown(
-                crop, (_fit(shown(paths[at].name)), _fit(f"true: {true}"), _fit(f"taken for: {predicted}", confidence))
-            )
+            sure = f"{100 * measured.confidence[at]:.0f} % sure: "
+            yield _Shown(crop, (_line("", shown(paths[at].name)), _line("true: ", true), _line(sure, predicted)))
 
 
 def _decode(path: Path) -> Crop | None:
@@ -72,13 +71,14 @@ def _decode(path: Path) -> Crop | None:
         return None
 
 
-def _fit(text: str, end: str = "") -> str:
-    return cut(text, _SIZE, _WIDTH - 0.15 - (0.4 if end else 0)) + end
+def _line(before: str, name: str) -> str:
+    """The name last, since what is written from right to left would be mixed up with what follows it."""
+    return before + cut(name, _SIZE, _WIDTH - 0.15 - length(before, _SIZE))
 
 
 def _sheet(title: str, places: Sequence[_Shown]) -> Figure:
     """A title, and below it the places row by row; everything stands where it is put, nothing is laid out."""
-    columns, rows = min(max(len(places), 3), _ROW), -(-len(places) // _ROW)
+    columns, rows = min(max(len(places), 2), _ROW), -(-len(places) // _ROW)
     top, place = 0.5, _PICTURE + 3 * _LINE + 0.15
     width, height = columns * _WIDTH, top + rows * place
     with drawing():

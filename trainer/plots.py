@@ -15,12 +15,12 @@ from trainer.canvas import blank, cut, drawing, length
 
 Counts = npt.NDArray[np.int64]
 
-#: With more classes than these, cells are as high as a line of text and their numbers small; ...
+#: With more classes than these, cells are hardly higher than a line of text and their numbers small; ...
 _LARGE = 30
-#: ... with more than these they have no numbers; ...
-_NUMBERED = 60
-#: ... and with more than these not each has its name written.
+#: ... and with more than these they have no number, and not each class has its name written.
 _NAMED = 120
+#: Numbers that are written, at most: each takes a millisecond or two.
+_NUMBERS = 1500
 #: Inches for a name, at most.
 _NAME = 2.2
 #: Inches between the two panels, and around them.
@@ -40,10 +40,12 @@ def confusion_matrix(counts: Counts, classes: Sequence[str]) -> Figure:
         _Panel("share of the true class, %", shares, [[_percent(share) for share in row] for row in shares]),
     )
     label, side = max(length(name, size) for name in names), _side(counts)
+    upright = label < 0.9 * side / len(names)
     with drawing():
-        figure = blank(2 * (side + label + _GAP), side + label + 2 * _GAP)
+        figure = blank(2 * (side + label + _GAP), side + (0.2 if upright else label) + 1.2 * _GAP)
         for axes, panel in zip(figure.subplots(1, 2), panels, strict=True):
-            _draw(axes, panel, names, side / len(names), size)
+            _name(axes, panel.title, names, size, upright)
+            _fill(axes, panel, side / len(names))
     return figure
 
 
@@ -59,29 +61,31 @@ def _side(counts: Counts) -> float:
     classes = len(counts)
     if classes <= _LARGE:
         return max(3.2, max(0.4, 0.2 + length(f"{counts.max(initial=0)}", 9)) * classes)
-    return (0.25 if classes <= _NUMBERED else 0.17) * min(classes, _NAMED)
+    return max(0.17 * min(classes, _NAMED), 0.4 * _LARGE)
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}" if share >= 0.005 else ""
 
 
-def _draw(axes: Axes, panel: _Panel, names: list[str], cell: float, size: float) -> None:
-    count = len(names)
-    axes.imshow(panel.shades, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="equal")
-    axes.set_title(panel.title)
+def _name(axes: Axes, title: str, names: list[str], size: float, upright: bool) -> None:
+    axes.set_title(title)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    ticks = range(0, count, -(-count // _NAMED))
+    ticks = range(0, len(names), -(-len(names) // _NAMED))
     named = [names[index] for index in ticks]
-    upright = max(length(name, size) for name in named) < 0.9 * cell
     axes.set_xticks(ticks, named, rotation=0 if upright else 90, fontsize=size)
     axes.set_yticks(ticks, named, fontsize=size)
-    if count > _NUMBERED:
+
+
+def _fill(axes: Axes, panel: _Panel, cell: float) -> None:
+    """Colour the cells, each ``cell`` inches wide, and write their numbers into them."""
+    axes.imshow(panel.shades, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="equal")
+    if len(panel.texts) > _NAMED or np.count_nonzero(panel.shades) > _NUMBERS:
         return
-    for row, column in zip(*np.nonzero(panel.shades), strict=True):
+    for row, column in np.argwhere(panel.shades).tolist():
         text = panel.texts[row][column]
         colour = "white" if panel.shades[row, column] > 0.35 else "black"
-        fitting = min(9.0, 9 * 0.85 * cell / max(length(text, 9), 1e-6))
-        number = axes.text(column, row, text, ha="center", va="center", fontsize=fitting, color=colour)
+        size = min(9.0, 60 * cell, 9 * 0.85 * cell / max(length(text, 9), 1e-6))
+        number = axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
         number.set_in_layout(False)  # within its cell: laying out thousands of them takes seconds
