@@ -87,8 +87,9 @@ class Reloader:
         self._stamp = self._place.stamp()
         refused = None
         try:
-            published = self._place.required() or self._opening.starter()
-            self._tried = published.key
+            published = self._place.required()
+            self._tried = "" if published is None else published.key
+            published = published or self._opening.starter()
             if (refusal := self._verdicts.refusal(published)) is not None:
                 refused = published
                 raise CheckpointError(_not_again(published, refusal.why))
@@ -180,6 +181,8 @@ class Reloader:
             self._refuse(error)
             return
         self._stamp = self._place.stamp()  # which knows the run's file now
+        if published is None and self._tried:
+            self._say(f"the model in use stays: nothing is published in {self._place.location} any more")
         if published is None or (published.key == self._tried and not again):
             return
         self._tried = published.key
