@@ -100,6 +100,15 @@ class Transform:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its picture before any pixel is decoded: its size as stored, and if there are more frames."""
+
+    width: int
+    height: int
+    animated: bool
+
+
 def is_image_name(name: str) -> bool:
     """Whether a file of this name is meant as an image; upper and lower case are one."""
     return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
@@ -126,6 +135,20 @@ def decode(
         raise
     except Exception as error:  # a hostile file can make the plug-ins raise anything
         raise _explain(error, data, kind) from error
+
+
+def read_header(file: BinaryIO, *, max_pixels: int = 200_000_000) -> Header:
+    """Read the header of an image that ``decode`` takes. Raises as ``decode`` does."""
+    data, kind = _read(file, max_pixels)
+    try:
+        image = _open(data, kind, max_pixels)
+    except Exception as error:  # as above
+        raise _explain(error, data, kind) from error
+    try:
+        animated = bool(getattr(image, "is_animated", False))
+    except Exception:  # what comes after the first frame is of no use to anybody
+        animated = False
+    return Header(*image.size, animated)
 
 
 def _read(file: BinaryIO, max_pixels: int) -> tuple[bytes, str]:

@@ -72,6 +72,10 @@ class FeatureExtractor:
         parts = [engine.features(each) for engine, each in zip(self._engines, crops, strict=True)]
         return np.concatenate(parts, axis=1)
 
+    def part_features(self, part: int, crops: Crops) -> Features:
+        """Raw features (n, width of the part) of n images by one part alone; ``crops`` are (n, side, side, 3)."""
+        return self._engines[part].features(crops)
+
     def sample_features(self, pictures: Crops) -> Features:
         """Raw features (k, width) of golden samples (k, 32, 32, 3); of the same ones they are computed once."""
         if self._samples is None or not np.array_equal(self._samples[0], pictures):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import time
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from models.images import Crop, Transform, decode
 from models.runtime import FeatureExtractor
 from trainer.cache import FeatureCache, Features
 from trainer.data import File, Sample, Unreadable, shown
+from trainer.looks import GLANCE, Look, look_at
 from trainer.threads import map_ahead
 
 #: Images that go through a backbone at once. Measured on two cores: 98 images/s at 1, 90 at 8, 60 at 32.
@@ -25,7 +26,7 @@ BATCH = 4
 
 @dataclass(frozen=True)
 class Read:
-    """One file, read: its crops (none where they were not wanted), or what is wrong with it."""
+    """One file, read: its crops, or what is wrong with it."""
 
     file: File
     sha256: str = ""
@@ -35,33 +36,36 @@ class Read:
 
 @dataclass(frozen=True)
 class Extracted:
-    """Features (n, width) of the n readable samples in the order of their files, and the files that are not.
+    """Features (n, width) and looks of the n readable samples in the order of their files, and the files that are not.
 
-    ``cached``: how many of the n came from the cache. ``seconds``: how long it took.
+    ``cached``: how many of the n were all in the cache. ``seconds``: how long it took.
     """
 
     samples: list[Sample]
     features: Features
+    looks: list[Look]
     unreadable: list[Unreadable]
     cached: int
     seconds: float
 
 
-def read_all(files: Iterable[File], transforms: Sequence[Transform], known: Set[str] = frozenset()) -> Iterator[Read]:
-    """Read files in order, a few ahead of the caller; those whose sha256 is ``known`` are not decoded."""
-    return map_ahead(lambda file: _read(file, transforms, known), files)
+def read_all(files: Iterable[File], transforms: Sequence[Transform]) -> Iterator[Read]:
+    """Read and decode files in order, a few ahead of the caller."""
+
+    def read(file: File) -> Read:
+        try:
+            data = file.path.read_bytes()
+            return Read(file, hashlib.sha256(data).hexdigest(), decode(io.BytesIO(data), transforms))
+        except (ImageError, OSError) as error:
+            return Read(file, error=_unreadable(file, error))
+
+    return map_ahead(read, files)
 
 
-def _read(file: File, transforms: Sequence[Transform], known: Set[str]) -> Read:
-    try:
-        data = file.path.read_bytes()
-        sha256 = hashlib.sha256(data).hexdigest()
-        return Read(file, sha256, () if sha256 in known else decode(io.BytesIO(data), transforms))
-    except ImageError as error:
-        return Read(file, error=Unreadable(file.name, file.label, error.reason, str(error)))
-    except OSError as error:
-        message = f"The file cannot be read: {error.strerror}."
-        return Read(file, error=Unreadable(file.name, file.label, "no-access", message))
+def _unreadable(file: File, error: ImageError | OSError) -> Unreadable:
+    if isinstance(error, ImageError):
+        return Unreadable(file.name, file.label, error.reason, str(error))
+    return Unreadable(file.name, file.label, "no-access", f"The file cannot be read: {error.strerror}.")
 
 
 def stacked(reads: Sequence[Read]) -> list[npt.NDArray[np.uint8]]:
@@ -69,45 +73,102 @@ def stacked(reads: Sequence[Read]) -> list[npt.NDArray[np.uint8]]:
     return [np.stack(crops) for crops in zip(*(read.crops for read in reads), strict=True)]
 
 
-def extract(files: Sequence[File], extractor: FeatureExtractor, cache: FeatureCache | None) -> Extracted:
-    """The features of every readable file, from the cache where it has them. Shows its progress on a terminal.
+@dataclass(frozen=True)
+class _Seen:
+    """A file with what is known of it, and for each part that has to look at it its crop; or what is wrong with it."""
 
-    Raises `UserError` when a backbone gives something else than numbers.
+    file: File
+    sha256: str = ""
+    features: Sequence[Features | None] = ()
+    crops: Sequence[Crop | None] = ()
+    look: Look | None = None
+    new_look: bool = False
+    error: Unreadable | None = None
+
+
+def _see(file: File, transforms: Sequence[Transform], cache: FeatureCache | None) -> _Seen:
+    try:
+        data = file.path.read_bytes()
+        sha256 = hashlib.sha256(data).hexdigest()
+        features = cache.features(sha256) if cache is not None else [None] * len(transforms)
+        look = cache.look(sha256) if cache is not None else None
+        wanted = [part for part, known in enumerate(features) if known is None]
+        crops: list[Crop | None] = [None] * len(transforms)
+        new_look = look is None
+        if wanted or look is None:
+            *made, glance = decode(io.BytesIO(data), [*(transforms[part] for part in wanted), GLANCE])
+            look = look or look_at(data, glance)
+            for part, crop in zip(wanted, made, strict=True):
+                crops[part] = crop
+        return _Seen(file, sha256, features, crops, look, new_look)
+    except (ImageError, OSError) as error:
+        return _Seen(file, error=_unreadable(file, error))
+
+
+class _Pass:
+    """The features of one pass as they come in, for each part a batch at a time."""
+
+    def __init__(self, extractor: FeatureExtractor, cache: FeatureCache | None, count: int) -> None:
+        self.features = np.empty((count, extractor.width), np.float32)
+        self._extractor = extractor
+        self._cache = cache
+        ends = np.cumsum([part.width for part in extractor.parts])
+        self._slices = [slice(end - part.width, end) for end, part in zip(ends.tolist(), extractor.parts, strict=True)]
+        self._waiting: list[list[tuple[int, _Seen, Crop]]] = [[] for _ in extractor.parts]
+
+    def add(self, row: int, seen: _Seen) -> None:
+        """Take over what is known of an image, and compute what is not once there is a batch of it."""
+        for part, (known, crop) in enumerate(zip(seen.features, seen.crops, strict=True)):
+            if known is not None:
+                self.features[row, self._slices[part]] = known
+            if crop is not None:
+                self._waiting[part].append((row, seen, crop))
+                if len(self._waiting[part]) == BATCH:
+                    self._compute(part)
+        if self._cache is not None and seen.new_look and seen.look is not None:
+            self._cache.put_look(seen.sha256, seen.look)
+
+    def finish(self) -> None:
+        """Compute what is left."""
+        for part, waiting in enumerate(self._waiting):
+            if waiting:
+                self._compute(part)
+        if self._cache is not None:
+            self._cache.commit()
+
+    def _compute(self, part: int) -> None:
+        waiting, self._waiting[part] = self._waiting[part], []
+        computed = self._extractor.part_features(part, np.stack([crop for _, _, crop in waiting]))
+        for (row, seen, _), vector in zip(waiting, computed, strict=True):
+            if not np.isfinite(vector).all():
+                raise UserError(f"the backbones give no usable features for {shown(seen.file.path)}: move it away")
+            self.features[row, self._slices[part]] = vector
+            if self._cache is not None:
+                self._cache.put_features(part, seen.sha256, vector)
+
+
+def extract(files: Sequence[File], extractor: FeatureExtractor, cache: FeatureCache | None) -> Extracted:
+    """The features and looks of every readable file, from the cache where it has them.
+
+    Shows its progress on a terminal. Raises `UserError` when a backbone gives something else than numbers.
     """
     started = time.monotonic()
     samples: list[Sample] = []
+    looks: list[Look] = []
     unreadable: list[Unreadable] = []
-    features = np.empty((len(files), extractor.width), np.float32)
-    waiting: list[tuple[int, Read]] = []
+    running = _Pass(extractor, cache, len(files))
     cached = 0
-
-    def compute() -> None:
-        computed = extractor.features(stacked([read for _, read in waiting]))
-        for (row, read), vector in zip(waiting, computed, strict=True):
-            if not np.isfinite(vector).all():
-                raise UserError(f"the backbones give no usable features for {shown(read.file.path)}: move it away")
-            features[row] = vector
-            if cache is not None:
-                cache.put(read.sha256, vector)
-        waiting.clear()
-
-    reads = read_all(files, extractor.transforms, cache.known if cache is not None else frozenset())
-    read: Read
-    for read in tqdm(reads, "features", len(files), unit=" images", disable=None):
-        if read.error is not None:
-            unreadable.append(read.error)
+    stream = map_ahead(lambda file: _see(file, extractor.transforms, cache), files)
+    seen: _Seen
+    for seen in tqdm(stream, "features", len(files), unit=" images", disable=None):
+        if seen.look is None:
+            assert seen.error is not None, "an image without a look cannot be read"
+            unreadable.append(seen.error)
             continue
-        row = len(samples)
-        samples.append(Sample(read.file.path, read.file.name, read.file.label, read.sha256))
-        if read.crops or cache is None:
-            waiting.append((row, read))
-        else:
-            features[row] = cache.get(read.sha256)
-            cached += 1
-        if len(waiting) == BATCH:
-            compute()
-    if waiting:
-        compute()
-    if cache is not None:
-        cache.commit()
-    return Extracted(samples, features[: len(samples)], unreadable, cached, time.monotonic() - started)
+        running.add(len(samples), seen)
+        samples.append(Sample(seen.file.path, seen.file.name, seen.file.label, seen.sha256))
+        looks.append(seen.look)
+        cached += not seen.new_look and all(crop is None for crop in seen.crops)
+    running.finish()
+    features = running.features[: len(samples)]
+    return Extracted(samples, features, looks, unreadable, cached, time.monotonic() - started)

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
-from models.images import DECODE_VERSION, IMAGE_SUFFIXES, Transform, decode, is_image_name
+from models.errors import ImageError
+from models.images import DECODE_VERSION, IMAGE_SUFFIXES, Header, Transform, decode, is_image_name, read_header
 from tests.models.pictures import BLUE, FORMATS, GREEN, LOSSLESS, RED, WHITE, encode, noise, one, png, quadrants, tiff
 from tests.models.pictures import transform as make_transform
 
@@ -96,6 +97,28 @@ def test_first_frame_of_many(format_: str) -> None:
     with Image.open(file) as image:
         assert getattr(image, "n_frames", 1) == 3
     assert worst(one(file, 32), np.array(RED)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("format_", "frames"), [("GIF", 3), ("PNG", 2), ("WEBP", 2), ("TIFF", 2), ("JPEG", 1), ("PNG", 1)]
+)
+def test_a_header_tells_the_size_and_whether_there_are_more_frames(format_: str, frames: int) -> None:
+    pictures = [noise(40, 30, seed) for seed in range(frames)]
+    more: dict[str, Any] = {"save_all": True, "append_images": pictures[1:]} if frames > 1 else {}
+    file = BytesIO()
+    pictures[0].save(file, format_, **more)
+    assert read_header(file) == Header(40, 30, frames > 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "empty"), (b"text", "not-an-image"), (b"\x89PNG\r\n\x1a\n", "corrupt")]
+)
+def test_a_header_that_is_none_is_refused_as_decoding_refuses_it(content: bytes, reason: str) -> None:
+    with pytest.raises(ImageError) as refused:
+        read_header(BytesIO(content))
+    with pytest.raises(ImageError) as undecoded:
+        decode(BytesIO(content), [])
+    assert refused.value.reason == undecoded.value.reason
 
 
 def test_first_picture_of_a_multi_picture_jpeg() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +10,26 @@ from models.engines import Crops, Features
 from models.errors import UserError
 from models.runtime import FeatureExtractor, open_extractor, select
 from models.weights import WeightsStore
+from tests.trainer.conftest import make_shapes
 from trainer.cache import FeatureCache
 from trainer.data import scan
 from trainer.features import Extracted, extract
 
 
 class Counting(FeatureExtractor):
-    """An extractor that counts what goes through its backbones."""
+    """An extractor that counts what goes through each of its backbones."""
 
     def __init__(self, real: FeatureExtractor) -> None:
         super().__init__(real.parts, real._engines)
-        self.seen = 0
+        self.by_part = [0] * len(real.parts)
 
-    def features(self, crops: Sequence[Crops]) -> Features:
-        self.seen += len(crops[0])
-        return super().features(crops)
+    @property
+    def seen(self) -> int:
+        return sum(self.by_part)
+
+    def part_features(self, part: int, crops: Crops) -> Features:
+        self.by_part[part] += len(crops)
+        return super().part_features(part, crops)
 
 
 @pytest.fixture
@@ -67,6 +71,31 @@ def test_a_pass_that_was_stopped_goes_on(shapes: Path, counting: Counting, tmp_p
     assert (counting.seen, rest.cached) == (72, 40)
 
 
+def test_ten_new_images_are_looked_at_and_no_others(shapes: Path, counting: Counting, tmp_path: Path) -> None:
+    cache, root = WeightsStore(tmp_path / "cache"), tmp_path / "data"
+    shutil.copytree(shapes, root)
+    run(root, counting, cache)
+    make_shapes(root, 10, ["circle"], first=100)
+    again = run(root, counting, cache)
+    assert (counting.seen, again.cached, len(again.samples)) == (72 + 10, 72, 82)
+
+
+def test_modes_share_the_parts_they_have_in_common(
+    shapes: Path, store: WeightsStore, tiny_clip: Path, tmp_path: Path
+) -> None:
+    weights, cache = {"clip": str(tiny_clip)}, WeightsStore(tmp_path)
+    alone = Counting(open_extractor(select("efficientnet_lite0", {}, store), store))
+    both = Counting(open_extractor(select("efficientnet_lite0+clip", weights, store), store))
+    clip = Counting(open_extractor(select("clip", weights, store), store))
+    first = run(shapes, alone, cache)
+    second = run(shapes, both, cache)
+    third = run(shapes, clip, cache)
+    assert (alone.by_part, both.by_part, clip.by_part) == ([72], [0, 72], [0])
+    assert (second.cached, third.cached) == (0, 72)
+    assert (second.features == np.hstack([first.features, third.features])).all()
+    assert first.looks == second.looks == third.looks
+
+
 def test_features_are_those_the_backbone_gives(shapes: Path, counting: Counting, tmp_path: Path) -> None:
     from models.images import decode
 
@@ -96,6 +125,6 @@ def test_unreadable_images_are_listed_and_left_out(shapes: Path, counting: Count
 def test_features_that_are_no_numbers_name_the_image(
     shapes: Path, counting: Counting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counting, "features", lambda crops: np.full((len(crops[0]), 1280), np.nan, np.float32))
+    monkeypatch.setattr(counting, "part_features", lambda _, crops: np.full((len(crops), 1280), np.nan, np.float32))
     with pytest.raises(UserError, match=r"circle/000\.png"):
         run(shapes, counting, WeightsStore(tmp_path))
