@@ -70,6 +70,9 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         help="held out to judge by (default %(default)s)",
     )
     add("--seed", type=_natural, default=0, metavar="N", help="decides every draw (default %(default)s)")
+    add(
+        "--drop-parts", action="store_true", help="of a mode of several backbones serve one alone where that is as good"
+    )
     add("--fine-tune", action="store_true", help="train the backbones too, and keep that if it is better")
     add("--ft-lr", type=_rate, default=1e-4, metavar="RATE", help="learning rate of fine-tuning (default %(default)s)")
     add("--ft-epochs", type=_count, default=5, metavar="N", help="passes of fine-tuning (default %(default)s)")

@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from models.errors import UserError
 from models.runtime import FeatureExtractor, open_extractor, select, tuned_backbone
 from models.weights import WeightsStore
 from trainer import data, narrate
 from trainer.cache import FeatureCache, Features
-from trainer.choose import Choice, choose, clearly_lower
+from trainer.choose import Choice, Part, choose, clearly_lower
 from trainer.compare import Verdict, compare
-from trainer.data import DataSet
+from trainer.data import DataSet, Sample
 from trainer.features import extract
 from trainer.fitted import FitOptions, Fitted
+from trainer.folds import NEVER, Folds
 from trainer.heads import Epoch, unit_length
 from trainer.measure import Measured
+from trainer.prompts import text_embeddings
 from trainer.publish import publish
 from trainer.runs import require_writable
 from trainer.write import write
@@ -49,8 +53,10 @@ def fit(options: FitOptions) -> Outcome:
     narrate.images(images, found)
 
     stages: dict[str, list[Epoch]] = {"head": []}
-    fitted = Fitted(extractor, _choose(images, found.features, extractor, options, stages["head"]), {})
-    narrate.choice(fitted.choice, len(images.samples))
+    drop = options.drop_parts or options.mode == "auto"
+    choice = _choose(images, images.folds, found.features, extractor, options, stages["head"], drop=drop)
+    fitted = Fitted(_narrowed(extractor, choice, store), choice, {})
+    narrate.choice(choice, len(images.samples))
     if options.fine_tune:
         stages["fine-tune"] = []
         fitted = _fine_tuned(fitted, images, options, store, stages["fine-tune"])
@@ -58,7 +64,7 @@ def fit(options: FitOptions) -> Outcome:
     measured = fitted.measured(images)
     run = write(options, fitted, images, measured, stages)
     narrate.result(measured, run)
-    verdict = _verdict(options, images, measured, store)
+    verdict = _verdict(options, fitted.judged(images), measured, store)
     if verdict.publish:
         publish(run, store)
     narrate.verdict(verdict, run)
@@ -66,29 +72,46 @@ def fit(options: FitOptions) -> Outcome:
 
 
 def _choose(
-    images: DataSet, features: Features, extractor: FeatureExtractor, options: FitOptions, epochs: list[Epoch]
+    images: DataSet,
+    folds: Folds,
+    features: Features,
+    extractor: FeatureExtractor,
+    options: FitOptions,
+    epochs: list[Epoch],
+    *,
+    drop: bool,
 ) -> Choice:
-    widths = [part.width for part in extractor.parts]
-
     def on_epoch(epoch: Epoch) -> None:
         epochs.append(epoch)
         narrate.epoch(epoch, options.epochs)
 
+    texts = text_embeddings(extractor.parts, images.classes)
     return choose(
-        unit_length(features, widths),
+        unit_length(features, [part.width for part in extractor.parts]),
         images.labels,
-        images.held,
+        folds,
         len(images.classes),
-        widths,
+        [Part(part.name, part.width, text) for part, text in zip(extractor.parts, texts, strict=True)],
         options.gradient,
-        on_epoch,
+        drop=drop,
+        on_epoch=on_epoch,
     )
+
+
+def _narrowed(extractor: FeatureExtractor, choice: Choice, store: WeightsStore) -> FeatureExtractor:
+    """The extractor of the chosen parts alone."""
+    if len(choice.parts) == len(extractor.parts):
+        return extractor
+    return open_extractor([extractor.parts[at] for at in choice.parts], store)
 
 
 def _fine_tuned(
     frozen: Fitted, images: DataSet, options: FitOptions, store: WeightsStore, epochs: list[Epoch]
 ) -> Fitted:
-    """The fine-tuned backbones with a head of their own, if that is clearly better on the held-out images."""
+    """The fine-tuned backbones with a head of their own, if that is clearly better on the images of fold 0.
+
+    Only these judge: the tuned backbones saw all others, which `frozen`'s head for fold 0 did as well.
+    """
     from trainer.finetune import FineTuneOptions, Side, fine_tune
 
     if not images.held.any():
@@ -103,7 +126,7 @@ def _fine_tuned(
     tuned = fine_tune(
         parts,
         frozen.choice.trained.over(frozen.choice.temperature),
-        frozen.choice.trained_scaling,
+        frozen.choice.scaling,
         Side(images.training, images.labels[~images.held]),
         Side(images.held_out, images.labels[images.held]),
         FineTuneOptions(
@@ -121,15 +144,16 @@ def _fine_tuned(
     if again.unreadable:
         lost = again.unreadable[0]
         raise UserError(f"{data.shown(lost.name)} changed while it was fitted on ({lost.message}): fit again")
-    choice = _choose(images, again.features, extractor, options, [])
+    judges = np.where(images.held, images.folds, NEVER)
+    choice = _choose(images, judges, again.features, extractor, options, [], drop=False)
     narrate.choice(choice, len(images.samples))
-    before, after = frozen.measured(images), Fitted(extractor, choice, tuned).measured(images)
+    before, after = frozen.measured(images, images.held), Fitted(extractor, choice, tuned).measured(images)
     kept = clearly_lower(after.losses, before.losses)
     narrate.fine_tuning(kept, before, after)
     return Fitted(extractor, choice, tuned) if kept else frozen
 
 
-def _verdict(options: FitOptions, images: DataSet, measured: Measured, store: WeightsStore) -> Verdict:
+def _verdict(options: FitOptions, judged: list[Sample], measured: Measured, store: WeightsStore) -> Verdict:
     if options.publish == "if-better":
-        return compare(options.output_dir, images.held_out, measured, store)
+        return compare(options.output_dir, judged, measured, store)
     return Verdict(options.publish == "always", f"--publish {options.publish} was given")

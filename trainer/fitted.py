@@ -13,7 +13,7 @@ from models.checkpoint import Array
 from models.runtime import FeatureExtractor
 from trainer.calibrate import log_probabilities
 from trainer.choose import Choice
-from trainer.data import DataSet, shown
+from trainer.data import DataSet, Mask, Sample, shown
 from trainer.heads import GradientOptions
 from trainer.measure import Measured
 from trainer.runs import Setting
@@ -34,6 +34,7 @@ class FitOptions:
     seed: int = 0
     val_fraction: float = 0.2
     max_samples: int | None = None
+    drop_parts: bool = False
     fine_tune: bool = False
     ft_lr: float = 1e-4
     ft_epochs: int = 5
@@ -65,7 +66,13 @@ class Fitted:
     choice: Choice
     tuned: Mapping[str, Mapping[str, Array]]
 
-    def measured(self, images: DataSet) -> Measured:
-        """What the head made of the held-out images before it was fitted on them too."""
-        logits = log_probabilities(self.choice.held_out, self.choice.temperature)
-        return Measured(images.classes, images.labels[images.held], np.exp(logits))
+    def measured(self, images: DataSet, among: Mask | None = None) -> Measured:
+        """What heads made of the judged images that never saw them; of those ``among`` (n,) all, where it is given."""
+        judged = self.choice.judged
+        wanted = judged if among is None else judged & among
+        logits = log_probabilities(self.choice.out_of_fold[wanted[judged]], self.choice.temperature)
+        return Measured(images.classes, images.labels[wanted], np.exp(logits))
+
+    def judged(self, images: DataSet) -> list[Sample]:
+        """The samples that `measured` is about, in the same order."""
+        return [sample for sample, judged in zip(images.samples, self.choice.judged, strict=True) if judged]

@@ -10,6 +10,7 @@ from trainer.choose import Choice
 from trainer.compare import Verdict
 from trainer.data import DataSet, Folders, contradictions, duplicates, shown
 from trainer.features import Extracted
+from trainer.folds import NEVER
 from trainer.heads import Epoch
 from trainer.measure import Measured
 
@@ -57,8 +58,8 @@ def images(found: DataSet, extracted: Extracted) -> None:
         say("", f"{copies} images are copies of another, byte for byte; copies stay on one side")
     for same in contradictions(found.samples)[:_LISTED]:
         say("", f"warning: one picture under several labels: {', '.join(shown(sample.name) for sample in same)}")
-    held = int(found.held.sum())
-    say("split", f"{len(found.samples) - held} images to fit on, {held} held out to judge by")
+    folds, judged = len({*found.folds.tolist()} - {NEVER}), int((found.folds != NEVER).sum())
+    say("folds", f"{folds}: each of {judged} images is judged by heads that were fitted on the other folds")
     alone = [label for label, count in Counter(s.label for s in found.samples).items() if count < 2]
     if alone:
         say("", f"warning: {_list(alone, ', ')}: one image only, so nothing tells how well this class is recognised")
@@ -77,12 +78,12 @@ def choice(made: Choice, count: int) -> None:
     """The table of candidates and the choice."""
     if made.candidates:
         width = max(len(candidate.name) for candidate in made.candidates)
-        say("head", f"{'':{width}}  held-out loss  accuracy  temperature")
+        say("head", f"{'':{width}}  out-of-fold loss  accuracy  temperature")
         for candidate in made.candidates:
             mark = "  <- taken" if candidate.name == made.winner else ""
             say(
                 "",
-                f"{candidate.name:{width}}  {candidate.loss:13.4f}  {candidate.accuracy:8.3f}"
+                f"{candidate.name:{width}}  {candidate.loss:16.4f}  {candidate.accuracy:8.3f}"
                 f"  {candidate.temperature:11.2f}{mark}",
             )
     say("" if made.candidates else "head", f"{made.winner} is taken: {made.reason}; fitted again on all {count} images")

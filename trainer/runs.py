@@ -15,7 +15,8 @@ from typing import Any
 
 from models.atomic import sync_folder
 from models.errors import UserError
-from trainer.data import DataSet
+from trainer.data import DataSet, Mask
+from trainer.folds import NEVER
 from trainer.heads import Epoch
 from trainer.measure import Measured
 
@@ -98,26 +99,29 @@ def write_json(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-_SPLIT = ["file", "label", "sha256", "side", "predicted", "confidence", "true_probability", "reason"]
+_SPLIT = ["file", "label", "sha256", "side", "fold", "predicted", "confidence", "true_probability", "reason"]
 
 
-def write_split(path: Path, images: DataSet, measured: Measured) -> None:
-    """Which side every image was on; for the held-out ones, what a head that never saw them made of them."""
+def write_split(path: Path, images: DataSet, judged: Mask, measured: Measured) -> None:
+    """The fold of every image, and what heads that never saw the ``judged`` ones (n,) made of them.
+
+    These were held out of the heads they are ``measured`` by; the others were only ever fitted on.
+    """
     numbers = iter(range(len(measured.labels)))
     predicted, confidence, true = measured.predicted, measured.confidence, measured.true_probability
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(_SPLIT)
-        for sample, out in zip(images.samples, images.held.tolist(), strict=True):
+        for sample, fold, out in zip(images.samples, images.folds.tolist(), judged.tolist(), strict=True):
             row: list[Any] = [sample.name, sample.label, sample.sha256]
             if out:
                 at = next(numbers)
-                row += [HELD_OUT, measured.classes[predicted[at]], f"{confidence[at]:.6f}", f"{true[at]:.6f}", ""]
+                row += [HELD_OUT, fold, measured.classes[predicted[at]], f"{confidence[at]:.6f}", f"{true[at]:.6f}", ""]
             else:
-                row += [TRAIN, "", "", "", ""]
+                row += [TRAIN, "" if fold == NEVER else fold, "", "", "", ""]
             rows.writerow(row)
         for lost in images.unreadable:
-            rows.writerow([lost.name, lost.label, "", UNREADABLE, "", "", "", f"{lost.reason}: {lost.message}"])
+            rows.writerow([lost.name, lost.label, "", UNREADABLE, "", "", "", "", f"{lost.reason}: {lost.message}"])
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint, Head
 from models.classifier import seal
 from models.metadata import Metadata, PartRecord
+from models.registry import parts_of
 from trainer import runs
 from trainer.data import DataSet, digest
 from trainer.fitted import FitOptions, Fitted
@@ -35,8 +36,8 @@ def write(
         runs.write_json(run / runs.METRICS, {"sha256": sha256} | _metrics(fitted, images, measured))
         runs.write_history(run / "history.csv", stages)
         runs.write_settings(run / "settings.toml", options.settings())
-        runs.write_split(run / "split.csv", images, measured)
-        paths = [sample.path for sample in images.held_out]
+        runs.write_split(run / "split.csv", images, fitted.choice.judged, measured)
+        paths = [sample.path for sample in fitted.judged(images)]
         write_report(run, measured, paths, stages=stages, preface=_preface(images, measured))
 
     return runs.create(options.output_dir, checkpoint.metadata.mode, now.astimezone(), fill)
@@ -44,7 +45,8 @@ def write(
 
 def _seal(options: FitOptions, fitted: Fitted, images: DataSet, measured: Measured, now: datetime) -> Checkpoint:
     choice, parts = fitted.choice, fitted.extractor.parts
-    mode = "+".join(part.name for part in parts) if options.mode == "auto" else options.mode
+    named = options.mode != "auto" and len(parts) == len(parts_of(options.mode))
+    mode = options.mode if named else "+".join(part.name for part in parts)
     metadata = Metadata(
         mode=mode,
         parts=[PartRecord.of(part) for part in parts],
@@ -80,8 +82,8 @@ def _metrics(fitted: Fitted, images: DataSet, measured: Measured) -> dict[str, A
         "candidates": [
             {
                 "name": candidate.name,
-                "held_out_loss": candidate.loss,
-                "held_out_accuracy": candidate.accuracy,
+                "out_of_fold_loss": candidate.loss,
+                "out_of_fold_accuracy": candidate.accuracy,
                 "temperature": candidate.temperature,
             }
             for candidate in choice.candidates
@@ -89,7 +91,7 @@ def _metrics(fitted: Fitted, images: DataSet, measured: Measured) -> dict[str, A
         "fine_tuned": bool(fitted.tuned),
         "images": {
             "all": len(images.samples),
-            "held_out": len(images.held_out),
+            "held_out": len(measured.labels),
             "unreadable": len(images.unreadable),
         },
     }
@@ -99,6 +101,6 @@ def _preface(images: DataSet, measured: Measured) -> str:
     if not len(measured.labels):
         return "No image was held out, so how right this checkpoint is nobody knows.\n"
     return (
-        f"{len(measured.labels)} of {len(images.samples)} images were held out; this is how they were classified\n"
-        "before the head was fitted again on all of them.\n\n"
+        f"{len(measured.labels)} of {len(images.samples)} images were held out in turn. This is how heads that never\n"
+        "saw them classified them; the one that is served was fitted on all.\n\n"
     )

@@ -105,11 +105,11 @@ def test_a_second_fit_decodes_nothing(shapes: Path, tmp_path: Path, monkeypatch:
 
 
 def relabelled(shapes: Path, outcome: Outcome, root: Path) -> Path:
-    """The same images, but those that were fitted on lie in the folder of the next class."""
+    """The same images, but those of all folds but the first lie in the folder of the next class."""
     with (outcome.run / "split.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             label = row["label"]
-            if row["side"] == "train":
+            if row["fold"] != "0":
                 label = {"circle": "cross", "cross": "square", "square": "circle"}[label]
             (root / label).mkdir(parents=True, exist_ok=True)
             shutil.copy(shapes / row["file"], root / label / row["file"].replace("/", "-"))

@@ -1,0 +1,105 @@
+"""Candidates: each kind of head, fitted for all folds of a set of features, and what it made of the judged images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from trainer.calibrate import Logits, Losses, accuracy, fit_temperature, losses
+from trainer.discriminant import fit_discriminant
+from trainer.gradient import fit_gradient
+from trainer.heads import GradientOptions, Linear, OnEpoch
+from trainer.logistic import fit_logistic
+from trainer.task import Task
+
+#: The strengths of logistic regression that are tried (scikit-learn's C), from strongly regularised to hardly.
+GRID = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
+#: How far the covariance of discriminant analysis is shrunk.
+SHRINKAGES = (0.3, 0.6, 0.9)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A kind of head on some of the parts (positions), and what it made of the judged images out of fold.
+
+    ``heads`` are one for each fold, and that of all images, which is the last. ``out_of_fold`` are logits (judged
+    images, classes), ``losses`` (judged images,) those of them after division by ``temperature``.
+    """
+
+    name: str
+    parts: tuple[int, ...]
+    heads: list[Linear]
+    out_of_fold: Logits
+    temperature: float
+    losses: Losses
+    accuracy: float
+
+    @property
+    def loss(self) -> float:
+        """The mean out-of-fold log-loss."""
+        return float(self.losses.mean())
+
+
+@dataclass(frozen=True)
+class View:
+    """Some of the parts (positions) under a name, which is empty where there is only one part, and their features.
+
+    ``texts`` is the head that the classes' names make, where a part reads text.
+    """
+
+    name: str
+    parts: tuple[int, ...]
+    task: Task
+    texts: Linear | None = None
+
+    def candidate(self, kind: str, heads: list[Linear]) -> Candidate:
+        """Judge heads of this view."""
+        labels = self.task.labels[self.task.judged]
+        logits = self.task.out_of_fold(heads)
+        temperature = fit_temperature(logits, labels)
+        return Candidate(
+            name=f"{self.name}: {kind}" if self.name else kind,
+            parts=self.parts,
+            heads=heads,
+            out_of_fold=logits,
+            temperature=temperature,
+            losses=losses(logits, labels, temperature),
+            accuracy=accuracy(logits, labels),
+        )
+
+    def from_texts(self) -> View:
+        """The same, but heads begin from the texts."""
+        return replace(self, task=replace(self.task, start=self.texts))
+
+
+def logistic(view: View) -> Candidate:
+    """The best of the grid; it is left when two weaker penalties in a row did worse than the best."""
+    tried: list[Candidate] = []
+    for strength, heads in zip(GRID, fit_logistic(view.task, GRID), strict=True):
+        added = " from texts" if view.task.start is not None else ""
+        tried.append(view.candidate(f"logistic{added}, C {strength:g}", heads))
+        if len(tried) - 1 - int(np.argmin([each.loss for each in tried])) >= 2:
+            break
+    return min(tried, key=lambda candidate: candidate.loss)
+
+
+def gradient(view: View, options: GradientOptions, on_epoch: OnEpoch | None) -> Candidate:
+    """The gradient head of the best epoch."""
+    heads, epochs = fit_gradient(view.task, options, on_epoch)
+    added = " from texts" if view.task.start is not None else ""
+    return view.candidate(f"gradient{added}, {epochs} epochs", heads)
+
+
+def discriminant(view: View) -> Candidate:
+    """Discriminant analysis with the best shrinkage."""
+    fitted = fit_discriminant(view.task, SHRINKAGES)
+    tried = [view.candidate(f"discriminant, shrunk {s:g}", heads) for s, heads in zip(SHRINKAGES, fitted, strict=True)]
+    return min(tried, key=lambda candidate: candidate.loss)
+
+
+def mean(view: View, kind: str, of: Sequence[Candidate]) -> Candidate:
+    """The head whose logits are the mean of two candidates', each divided by its temperature."""
+    one, other = ([head.over(each.temperature) for head in each.heads] for each in of)
+    return view.candidate(kind, [a.mean(b) for a, b in zip(one, other, strict=True)])
