@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     output: Path = Path("./sorted")
     checkpoint: Path = Path("checkpoints")
     threshold: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = "auto"
-    probation_images: int = Field(default=100, ge=0, le=100_000)
+    probation_images: int = Field(default=100, ge=0, le=10_000)
     others_dir: str = "others"
     quarantine_dir: str = "quarantine"
     action: Literal["move", "copy", "link"] = "move"

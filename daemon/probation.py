@@ -76,10 +76,16 @@ class Probation:
 def by_chance(unsure: int, images: int, unsure_before: int, images_before: int) -> float:
     """How probable it is to see so many unsure images, or more, if both shares are the same: Fisher's exact test."""
     total = unsure + unsure_before
-    ways = sum(
-        math.comb(images, k) * math.comb(images_before, total - k) for k in range(unsure, min(images, total) + 1)
+    all_ways = _log_ways(images + images_before, total)
+    return math.fsum(
+        math.exp(_log_ways(images, k) + _log_ways(images_before, total - k) - all_ways)
+        for k in range(max(unsure, total - images_before), min(images, total) + 1)
     )
-    return ways / math.comb(images + images_before, total)
+
+
+def _log_ways(count: int, chosen: int) -> float:
+    """The logarithm of the number of ways to choose so many of ``count``."""
+    return math.lgamma(count + 1) - math.lgamma(chosen + 1) - math.lgamma(count - chosen + 1)
 
 
 def from_journal(journal: Path, digest: str) -> list[Seen]:
