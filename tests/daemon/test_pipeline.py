@@ -90,6 +90,8 @@ def test_the_threshold_is_the_users_else_the_checkpoints_else_a_half(
         pipeline = Pipeline(model, Filer(tmp_path / "sorted"), policy, threads=1)
         assert pipeline.threshold.value == expected
         pipeline.close()
+    pipeline.classifier = careful  # as hot reload does
+    assert pipeline.threshold.value == 0.7
 
 
 @pytest.mark.parametrize(("threshold", "folder"), [(0.01, "others"), (None, "others"), (0.0, "fog")])
