@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path, PurePath
 from typing import Literal
 
 from daemon import transfer
+from daemon.copying import sha256_of
 from daemon.folders import Folders, Output
 from daemon.journal import Journal, JournalBusy
 from daemon.moves import Entry
+from daemon.names import numbered
 from daemon.reasons import write_reason
 from daemon.replay import replay
 from daemon.rows import Filing, State
@@ -57,16 +61,25 @@ class Filer:
 
     ``move`` takes them out of the inbox; ``copy`` and ``link`` (a hard link, or a copy where none is possible) leave
     them there and remember in the journal which ones are filed. Without a journal the memory ends with this object,
-    and a crash may leave a ``.part`` file. A dry run changes nothing anywhere.
+    and a crash may leave a ``.part`` file. A dry run changes nothing anywhere. ``skip_equal``: a copy is not made where
+    an equal image lay, under its name or a number of it, before this object made any.
     """
 
     def __init__(
-        self, output: Path, *, action: Action = "move", journal: Journal | None = None, dry_run: bool = False
+        self,
+        output: Path,
+        *,
+        action: Action = "move",
+        journal: Journal | None = None,
+        dry_run: bool = False,
+        skip_equal: bool = False,
     ) -> None:
         self._output = Output(output)
         self._action = action
         self._journal = Journal(None) if journal is None else journal
         self._dry_run = dry_run
+        self._skip_equal = skip_equal
+        self._made: set[Path | None] = set()
         self._planned: set[tuple[str, str]] = set()
         self._unfinished: set[Identity] = set()
         self._sidecars = Sidecars()
@@ -91,6 +104,8 @@ class Filer:
                 if each.row.id is not None and each.row.state in (State.INTENT, State.COPIED):
                     self._unfinished.add(each.row.identity)
             filed = [each for each in transfers if each.status is Status.FILED and each.row.reason is None]
+            if self._skip_equal:
+                self._made.update(each.row.destination for each in filed)
             self._sidecars.follow(filed, self._journal)
         return [_filed(*pair) for pair in zip(decisions, transfers, strict=True)]
 
@@ -143,11 +158,29 @@ class Filer:
                 return each.settle(Status.REFUSED) if self._dry_run else None
         folder = plan.folders.class_folder(decision.folder, make=not self._dry_run)
         within = str(decision.folder)
+        if self._skip_equal and folder is not None and self._is_there(row, folder, plan.folders.path(decision.folder)):
+            return each.settle(Status.ALREADY)
         name = plan.free_name(folder, within, each.wanted)
         plan.taken.add((within, name))
         each.target = Entry(-1 if folder is None else folder, name)
         row.destination = plan.folders.path(decision.folder) / name
         return each.settle(Status.PLANNED) if self._dry_run else None
+
+    def _is_there(self, row: Filing, folder: int, path: Path) -> bool:
+        """Whether an equal image is in an open class folder that this object did not copy there. Raises OSError."""
+        limit = transfer.longest_name(folder)
+        for number in count(1):
+            there = Entry(folder, numbered(row.source.name, number, limit))
+            if not there.exists():
+                return False
+            if path / there.name not in self._made and _is_equal(there, row):
+                return True
+        raise AssertionError("there are more numbers than names")
+
+
+def _is_equal(there: Entry, row: Filing) -> bool:
+    status = there.status()
+    return stat.S_ISREG(status.st_mode) and status.st_size == row.identity.size and sha256_of(there) == row.sha256
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ from models.weights import WeightsStore
 
 EXIT_LEFT_BEHIND = 3
 
+_SORTED = frozenset({Status.FILED, Status.ALREADY})
+
 #: Options that are settings of the daemon too, under these names.
 _SHARED = (
     "checkpoint",
@@ -53,13 +55,14 @@ def main(arguments: list[str]) -> int:
     start_logging(settings.log_level, as_json=settings.log_json)
     outcomes = sort(options.input_dir.resolve(), settings)
     _print_summary(outcomes, settings.output, as_json=options.json)
-    return 0 if all(outcome.status is Status.FILED for outcome in outcomes) else EXIT_LEFT_BEHIND
+    return 0 if all(outcome.status in _SORTED for outcome in outcomes) else EXIT_LEFT_BEHIND
 
 
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m daemon sort",
-        description="Copy the images of a folder, and of the folders in it, into class folders, once.",
+        description="Copy the images of a folder, and of the folders in it, into class folders, once. What an earlier "
+        "run copied into the same folder, and is equal still, is not copied again.",
     )
     add = parser.add_argument
     add("--input-dir", type=Path, required=True, metavar="DIR", help="the images")
@@ -86,13 +89,17 @@ def sort(folder: Path, settings: Settings) -> list[Outcome]:
     threads = settings.threads or cores()
     store = WeightsStore(settings.cache_dir)
     classifier = Reloader.of(settings, store).first()
-    pipeline = Pipeline(classifier, Filer(settings.output, action="copy"), Policy.of(settings), threads=threads)
+    pipeline = Pipeline(
+        classifier, Filer(settings.output, action="copy", skip_equal=True), Policy.of(settings), threads=threads
+    )
     logger.info("{}", pipeline.threshold)
     outcomes = []
     try:
         for outcome in pipeline.process(sorted(_images(folder, settings.output))):
             if outcome.status is Status.FILED:
                 logger.info("{}", line(outcome))
+            elif outcome.status is Status.ALREADY:
+                logger.info("{} is there already", shown(str(outcome.path)))
             else:
                 logger.warning("{} is left behind: {}", shown(str(outcome.path)), outcome.detail or outcome.status)
             outcomes.append(outcome)
@@ -117,13 +124,15 @@ def _images(folder: Path, output: Path) -> Iterator[Path]:
 def _print_summary(outcomes: list[Outcome], output: Path, *, as_json: bool) -> None:
     filed = [outcome for outcome in outcomes if outcome.status is Status.FILED and outcome.destination]
     folders = Counter(outcome.destination.parent.name for outcome in filed if outcome.destination)
-    left = [outcome for outcome in outcomes if outcome.status is not Status.FILED]
+    left = [outcome for outcome in outcomes if outcome.status not in _SORTED]
     if as_json:
         print(json.dumps({"output": str(output), "folders": folders, "images": [_row(o) for o in outcomes]}, indent=1))
         return
     print(f"{len(filed)} of {len(outcomes)} images copied to {output}")
     for name, count in folders.most_common():
         print(f"{count:7}  {name}")
+    if already := len(outcomes) - len(filed) - len(left):
+        print(f"{already:7}  there already, equal and in the same folder")
     if left:
         print(f"{len(left):7}  left behind (see the lines above)")
 

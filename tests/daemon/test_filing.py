@@ -424,3 +424,48 @@ def test_without_a_journal_images_are_filed_too(desk: Desk) -> None:
 
 def test_a_batch_of_none_is_no_work(desk: Desk) -> None:
     assert desk.file([]) == []
+
+
+class TestSkippingEqualOnes:
+    """Copying a second time into the same output, by a program that has no journal of the first."""
+
+    def copy(self, desk: Desk, *paths: Path) -> list[Status]:
+        filer = Filer(desk.output, action="copy", skip_equal=True)
+        return [filed.status for path in paths for filed in filer.file([desk.decide(path)])]
+
+    def two_of_one_name(self, desk: Desk, *contents: bytes) -> list[Path]:
+        paths = []
+        for number, content in enumerate(contents):
+            (desk.inbox / str(number)).mkdir()
+            paths.append(desk.put(f"{number}/cat.jpg", content))
+        return paths
+
+    def test_what_is_there_is_not_copied_again(self, desk: Desk) -> None:
+        paths = [*self.two_of_one_name(desk, b"one", b"two"), desk.put("dog.jpg", b"one")]
+        assert self.copy(desk, *paths) == [Status.FILED] * 3
+        filed = desk.filed()
+        assert filed == {"cat/cat.jpg": b"one", "cat/cat_2.jpg": b"two", "cat/dog.jpg": b"one"}
+        assert self.copy(desk, *paths) == [Status.ALREADY] * 3
+        assert desk.filed() == filed
+
+    def test_equal_ones_of_the_same_run_are_all_copied(self, desk: Desk) -> None:
+        paths = self.two_of_one_name(desk, b"same", b"same")
+        assert self.copy(desk, *paths) == [Status.FILED] * 2
+        assert desk.filed() == {"cat/cat.jpg": b"same", "cat/cat_2.jpg": b"same"}
+        assert self.copy(desk, *paths) == [Status.ALREADY] * 2
+
+    def test_what_changed_or_is_gone_is_copied(self, desk: Desk) -> None:
+        path = desk.put(content=b"one")
+        self.copy(desk, path)
+        path.write_bytes(b"two")
+        assert self.copy(desk, path) == [Status.FILED]
+        (desk.output / "cat" / "cat.jpg").unlink()
+        (desk.output / "cat" / "cat.jpg").symlink_to(path)
+        (desk.output / "cat" / "cat_2.jpg").unlink()
+        assert self.copy(desk, path) == [Status.FILED]
+        assert (desk.output / "cat" / "cat_2.jpg").read_bytes() == b"two"
+
+    def test_an_image_elsewhere_is_none_of_its_folder(self, desk: Desk) -> None:
+        path = desk.put(content=b"one")
+        desk.file_one(path, "dog", action="copy")
+        assert self.copy(desk, path) == [Status.FILED]

@@ -175,10 +175,12 @@ def test_sort_passes_over_what_it_sorted_by_whatever_name(tmp_path: Path, photog
     (tmp_path / "photos").mkdir()
     (tmp_path / "link").symlink_to("photos")
     shutil.copy(photographs[0], tmp_path / "photos" / "a.jpg")
-    for _ in range(2):
+    for expected in ("filed", "already"):
         done = run("daemon", "sort", "--input-dir", "link", "--output-dir", "link/out", "--json", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert [Path(row["file"]).name for row in json.loads(done.stdout)["images"]] == ["a.jpg"]
+        rows = json.loads(done.stdout)["images"]
+        assert [(Path(row["file"]).name, row["status"]) for row in rows] == [("a.jpg", expected)]
+    assert files_below(tmp_path / "photos" / "out") == {"building": ["a.jpg"]}
 
 
 def test_sort_puts_the_unsure_into_others(tmp_path: Path, photographs: list[Path]) -> None:
