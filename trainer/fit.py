@@ -66,7 +66,7 @@ def fit(options: FitOptions) -> Outcome:
     narrate.result(measured, run)
     verdict = _verdict(options, fitted.judged(images), measured, store)
     if verdict.publish:
-        publish(run, store)
+        publish(run, store, keep=options.keep)
     narrate.verdict(verdict, run)
     return Outcome(run, measured, verdict.publish, verdict.why)
 

@@ -16,6 +16,7 @@ from trainer.choose import Choice
 from trainer.data import DataSet, Mask, Sample, shown
 from trainer.heads import GradientOptions
 from trainer.measure import Measured
+from trainer.retention import KEEP
 from trainer.runs import Setting
 
 Policy = Literal["always", "never", "if-better"]
@@ -40,6 +41,7 @@ class FitOptions:
     ft_epochs: int = 5
     output_dir: Path = Path("checkpoints")
     publish: Policy = "if-better"
+    keep: int = KEEP
     cache_dir: Path | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
 

@@ -25,6 +25,7 @@ from trainer.fitted import Policy
 from trainer.promptfile import PromptFile, read_prompts, write_prompts
 from trainer.prompts import Prompts, Texts, read_texts
 from trainer.publish import publish
+from trainer.retention import KEEP
 from trainer.versions import versions
 
 
@@ -40,6 +41,7 @@ class ZeroShotOptions:
     threshold: float | None = None
     output_dir: Path = Path("checkpoints")
     publish: Policy = "if-better"
+    keep: int = KEEP
     cache_dir: Path | None = None
 
     def settings(self) -> dict[str, runs.Setting]:
@@ -74,7 +76,7 @@ def zero_shot(options: ZeroShotOptions) -> ZeroShotOutcome:
     narrate.say("written", f"{run}: {', '.join(sorted(path.name for path in run.iterdir()))}")
     verdict = _verdict(options, classes)
     if verdict.publish:
-        publish(run, store)
+        publish(run, store, keep=options.keep)
     narrate.verdict(verdict, run)
     return ZeroShotOutcome(run, classes, unread, verdict.publish, verdict.why)
 
