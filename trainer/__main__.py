@@ -44,6 +44,7 @@ def _parser() -> Parser:
     listing = commands.add_parser("list", help="the runs, and which of them the daemon serves")
     publishing = commands.add_parser("publish", help="let the daemon serve a run")
     publishing.add_argument("publish_run", metavar="RUN", help="a run folder, or its name inside --output-dir")
+    _add_keep(publishing)
     rolling = commands.add_parser("rollback", help="let the daemon serve what was published before")
     for command, action in ((listing, _list), (publishing, _publish), (rolling, _rollback)):
         _add_common(command, action)
@@ -91,6 +92,7 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         default="if-better",
         help="whether the daemon shall serve the result (default %(default)s)",
     )
+    _add_keep(parser)
     add("--cache-dir", type=Path, metavar="DIR", help="weights, graphs and features (default: ~/.cache/imagesortd)")
     _add_common(parser, _fit)
 
@@ -125,8 +127,19 @@ def _add_zero_shot(parser: argparse.ArgumentParser) -> None:
         help="whether the daemon shall serve the result; if-better: not in place of one fitted on images of the same "
         "classes (default %(default)s)",
     )
+    _add_keep(parser)
     add("--cache-dir", type=Path, metavar="DIR", help=_CACHE_HELP)
     _add_common(parser, _zero_shot)
+
+
+def _add_keep(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--keep",
+        type=_natural,
+        default=20,
+        metavar="N",
+        help="newest runs that stay when one is published; those in use stay in any case; 0: all (default %(default)s)",
+    )
 
 
 def _add_common(parser: argparse.ArgumentParser, action: Callable[[argparse.Namespace], Any]) -> None:
@@ -255,7 +268,7 @@ def _publish(options: argparse.Namespace) -> dict[str, Any]:
     if run is None:
         raise UserError(f"there is no run {options.publish_run}, neither in {options.output_dir} nor as a folder")
     run = run.resolve()
-    proved = publish(run, WeightsStore(options.cache_dir))
+    proved = publish(run, WeightsStore(options.cache_dir), keep=options.keep)
     print(f"published {run}: {len(proved.classes)} classes; a running daemon goes over to it by itself")
     return {"published": str(run), "sha256": proved.digest}
 
