@@ -24,6 +24,8 @@ PLAIN = 3.0
 
 # What is compared at once: so little that it stays in the processor's cache.
 _ROWS, _COLUMNS = 64, 2048
+# Fewer products than this are not worth waking BLAS's threads for, which takes milliseconds on a busy machine.
+_LITTLE = 10_000_000
 
 
 def groups(pictures: Sequence[str], looks: Sequence[Look]) -> Group:
@@ -74,7 +76,11 @@ def _tiles(count: int) -> Iterator[tuple[int, int]]:
 
 def _correlation(ones: npt.NDArray[np.generic], others: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
     """Pearson's, of each of (n, width) marks with each of (m, width): (n, m)."""
-    return _centred(ones) @ _centred(others).T
+    first, second = _centred(ones), _centred(others)
+    if first.size * len(second) < _LITTLE:
+        few: npt.NDArray[np.float32] = np.einsum("ik,jk->ij", first, second)
+        return few
+    return first @ second.T
 
 
 def _centred(marks: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
