@@ -74,6 +74,12 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     add(
         "--drop-parts", action="store_true", help="of a mode of several backbones serve one alone where that is as good"
     )
+    add(
+        "--max-error",
+        type=_fraction,
+        metavar="SHARE",
+        help="let the daemon's automatic threshold keep the share of wrong images among those it files at most this",
+    )
     add("--fine-tune", action="store_true", help="train the backbones too, and keep that if it is better")
     add("--ft-lr", type=_rate, default=1e-4, metavar="RATE", help="learning rate of fine-tuning (default %(default)s)")
     add("--ft-epochs", type=_count, default=5, metavar="N", help="passes of fine-tuning (default %(default)s)")

@@ -21,6 +21,7 @@ from trainer.heads import GradientOptions, Linear, OnEpoch, Scaling
 from trainer.logistic import fit_logistic
 from trainer.prompts import Embeddings
 from trainer.task import Mask, Task
+from trainer.unknown import Span, learn
 
 #: The strength of logistic regression where no image is judged.
 _UNTRIED = 1e-2
@@ -42,7 +43,8 @@ class Choice:
     """The chosen head, fitted on all images, for the features of ``parts`` (positions of those that were given).
 
     ``out_of_fold`` are the logits (judged images, classes) of the ``judged`` images (n,), each from a head that never
-    saw it; ``trained`` is the head that never saw the first fold.
+    saw it; ``trained`` is the head that never saw the first fold. ``span`` tells images that are like none of these,
+    where there are enough.
     """
 
     head: Linear
@@ -55,6 +57,7 @@ class Choice:
     trained: Linear
     judged: Mask
     out_of_fold: Logits
+    span: Span | None
 
 
 def choose(
@@ -85,9 +88,10 @@ def choose(
         finals.append(best)
         table += tried
     winner, reason = _winner(finals, views, quick)
+    columns = _columns(parts, winner.parts)
     return Choice(
         head=winner.heads[-1],
-        scaling=_of_columns(scaling, _columns(parts, winner.parts)),
+        scaling=_of_columns(scaling, columns),
         parts=winner.parts,
         temperature=winner.temperature,
         winner=winner.name,
@@ -96,6 +100,7 @@ def choose(
         trained=winner.heads[0],
         judged=whole.judged,
         out_of_fold=winner.out_of_fold,
+        span=learn(whole.scaled[:, columns], folds),
     )
 
 
@@ -112,6 +117,7 @@ def _unjudged(whole: Task, scaling: Scaling, parts: tuple[int, ...]) -> Choice:
         trained=heads[0],
         judged=whole.judged,
         out_of_fold=np.empty((0, whole.classes)),
+        span=None,
     )
 
 

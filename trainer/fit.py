@@ -62,8 +62,9 @@ def fit(options: FitOptions) -> Outcome:
         fitted = _fine_tuned(fitted, images, options, store, stages["fine-tune"])
 
     measured = fitted.measured(images)
-    run = write(options, fitted, images, measured, stages)
-    narrate.result(measured, run)
+    thresholds = fitted.thresholds(images, measured, options.max_error)
+    run = write(options, fitted, images, measured, thresholds, stages)
+    narrate.result(measured, thresholds, run)
     verdict = _verdict(options, fitted.judged(images), measured, store)
     if verdict.publish:
         publish(run, store, keep=options.keep)

@@ -18,6 +18,7 @@ from trainer.heads import GradientOptions
 from trainer.measure import Measured
 from trainer.retention import KEEP
 from trainer.runs import Setting
+from trainer.thresholds import Thresholds, judge
 
 Policy = Literal["always", "never", "if-better"]
 
@@ -36,6 +37,7 @@ class FitOptions:
     val_fraction: float = 0.2
     max_samples: int | None = None
     drop_parts: bool = False
+    max_error: float | None = None
     fine_tune: bool = False
     ft_lr: float = 1e-4
     ft_epochs: int = 5
@@ -74,6 +76,12 @@ class Fitted:
         wanted = judged if among is None else judged & among
         logits = log_probabilities(self.choice.out_of_fold[wanted[judged]], self.choice.temperature)
         return Measured(images.classes, images.labels[wanted], np.exp(logits))
+
+    def thresholds(self, images: DataSet, measured: Measured, max_error: float | None) -> Thresholds:
+        """The thresholds that ``measured``, which is of all judged images, allows."""
+        span, judged = self.choice.span, self.choice.judged
+        known = np.full(len(measured.labels), True) if span is None else span.known[judged]
+        return judge(measured, known, [sample.sha256 for sample in self.judged(images)], max_error)
 
     def judged(self, images: DataSet) -> list[Sample]:
         """The samples that `measured` is about, in the same order."""

@@ -13,6 +13,7 @@ from trainer.features import Extracted
 from trainer.folds import NEVER
 from trainer.heads import Epoch
 from trainer.measure import Measured
+from trainer.thresholds import Thresholds
 
 #: Longer lists are cut: the run folder has all of it.
 _LISTED = 10
@@ -99,7 +100,7 @@ def fine_tuning(kept: bool, before: Measured, after: Measured) -> None:
     say("fine-tune", f"{verdict} on the held-out images ({figures[0]} before, {figures[1]} after)")
 
 
-def result(measured: Measured, run: Path) -> None:
+def result(measured: Measured, thresholds: Thresholds, run: Path) -> None:
     """The closing table, and where everything is."""
     figures = measured.figures()
     if figures:
@@ -112,6 +113,8 @@ def result(measured: Measured, run: Path) -> None:
         )
     else:
         say("held out", "nothing, so how right this checkpoint is nobody knows: give more images")
+    for at, sentence in enumerate(thresholds.sentences()):
+        say("" if at else "threshold", sentence)
     names = sorted(path.name for path in run.iterdir())
     say("written", f"{shown(run)}: {', '.join(names)}")
 

@@ -12,7 +12,7 @@ from typing import Any
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint, Head
 from models.classifier import seal
-from models.metadata import Metadata, PartRecord
+from models.metadata import Metadata, PartRecord, Unknown
 from models.registry import parts_of
 from trainer import runs
 from trainer.data import DataSet, digest
@@ -20,20 +20,27 @@ from trainer.fitted import FitOptions, Fitted
 from trainer.heads import Epoch
 from trainer.measure import Measured
 from trainer.report import write_report
+from trainer.thresholds import Thresholds
+from trainer.unknown import REFUSED
 
 _PACKAGES = ("imagesortd", "numpy", "onnxruntime", "pillow", "scikit-learn", "torch")
 
 
 def write(
-    options: FitOptions, fitted: Fitted, images: DataSet, measured: Measured, stages: Mapping[str, Sequence[Epoch]]
+    options: FitOptions,
+    fitted: Fitted,
+    images: DataSet,
+    measured: Measured,
+    thresholds: Thresholds,
+    stages: Mapping[str, Sequence[Epoch]],
 ) -> Path:
     """Write the run folder; returns where it is. Raises `UserError` when the output folder cannot be written to."""
     now = datetime.now(UTC)
-    checkpoint = _seal(options, fitted, images, measured, now)
+    checkpoint = _seal(options, fitted, images, measured, thresholds, now)
 
     def fill(run: Path) -> None:
         sha256 = checkpoints.write(checkpoint, run / checkpoints.FILE_NAME)
-        runs.write_json(run / runs.METRICS, {"sha256": sha256} | _metrics(fitted, images, measured))
+        runs.write_json(run / runs.METRICS, {"sha256": sha256} | _metrics(fitted, images, measured, thresholds))
         runs.write_history(run / "history.csv", stages)
         runs.write_settings(run / "settings.toml", options.settings())
         runs.write_split(run / "split.csv", images, fitted.choice.judged, measured)
@@ -43,8 +50,16 @@ def write(
     return runs.create(options.output_dir, checkpoint.metadata.mode, now.astimezone(), fill)
 
 
-def _seal(options: FitOptions, fitted: Fitted, images: DataSet, measured: Measured, now: datetime) -> Checkpoint:
+def _seal(
+    options: FitOptions,
+    fitted: Fitted,
+    images: DataSet,
+    measured: Measured,
+    thresholds: Thresholds,
+    now: datetime,
+) -> Checkpoint:
     choice, parts = fitted.choice, fitted.extractor.parts
+    span = choice.span
     named = options.mode != "auto" and len(parts) == len(parts_of(options.mode))
     mode = options.mode if named else "+".join(part.name for part in parts)
     metadata = Metadata(
@@ -53,13 +68,18 @@ def _seal(options: FitOptions, fitted: Fitted, images: DataSet, measured: Measur
         classes=images.classes,
         normalisation="l2",
         temperature=choice.temperature,
+        threshold=thresholds.kept.threshold if thresholds.kept else None,
+        max_error=thresholds.asked,
+        promises=thresholds.promises,
+        unknown=None if span is None else Unknown(limit=span.limit, refused=REFUSED),
         metrics={**measured.figures(), "all_images": float(len(images.samples))},
         settings=options.settings(),
         data_digest=digest(images.samples),
         versions=_versions(),
         created=now.isoformat(timespec="seconds"),
     )
-    head = Head(choice.head.weight, choice.head.bias, choice.scaling.mean, choice.scaling.scale)
+    basis = None if span is None else span.basis
+    head = Head(choice.head.weight, choice.head.bias, choice.scaling.mean, choice.scaling.scale, basis=basis)
     return seal(metadata, head, fitted.extractor, fitted.tuned)
 
 
@@ -73,12 +93,17 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _metrics(fitted: Fitted, images: DataSet, measured: Measured) -> dict[str, Any]:
+def _metrics(fitted: Fitted, images: DataSet, measured: Measured, thresholds: Thresholds) -> dict[str, Any]:
     choice = fitted.choice
     return {
         "held_out": measured.figures(),
         "classes": measured.report() if len(measured.labels) else {},
         "head": {"taken": choice.winner, "why": choice.reason, "temperature": choice.temperature},
+        "thresholds": {
+            "max_error": thresholds.asked,
+            "judged": thresholds.judged,
+            "promises": [promise.model_dump() for promise in thresholds.promises],
+        },
         "candidates": [
             {
                 "name": candidate.name,

@@ -1,0 +1,48 @@
+"""What a fit promises, and what it ships for the daemon."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import checkpoint as checkpoints
+from models.weights import WeightsStore
+from tests.trainer.conftest import make_shapes
+from trainer.fit import Outcome, fit
+from trainer.fitted import FitOptions
+from trainer.thresholds import CERTAINTY
+
+
+def test_a_checkpoint_ships_its_promises_and_what_it_takes_for_unknown(fitted: Outcome) -> None:
+    found = checkpoints.read(fitted.run / checkpoints.FILE_NAME)
+    metadata = found.metadata
+    assert (metadata.threshold, metadata.max_error) == (None, None)
+    assert all(promise.certainty == CERTAINTY for promise in metadata.promises)
+    assert metadata.unknown is not None
+    assert found.head.basis is not None
+    assert found.golden.strangeness is not None
+    assert (found.golden.strangeness > 0).all()
+    metrics = json.loads((fitted.run / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["thresholds"] == {
+        "max_error": None,
+        "judged": len(fitted.measured.labels),
+        "promises": [promise.model_dump() for promise in metadata.promises],
+    }
+
+
+def test_a_promise_that_cannot_be_kept_is_refused_in_a_sentence_and_the_fit_is_finished(
+    store: WeightsStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert store.root.is_absolute()
+    folder = make_shapes(tmp_path / "few", 10, labels=("circle", "cross"))
+    outcome = fit(FitOptions(data_dir=folder, mode="efficientnet_lite0", output_dir=tmp_path / "runs", max_error=0.01))
+    said = capsys.readouterr().out
+    assert "at most 1 % wrong cannot be promised: that takes 299 images without a mistake, and only 20" in said
+    assert outcome.published
+    metadata = checkpoints.load(outcome.run).metadata
+    assert (metadata.threshold, metadata.max_error, metadata.promises) == (None, 0.01, [])
+    assert metadata.settings["max_error"] == 0.01
+    assert np.isfinite(metadata.temperature)
