@@ -59,16 +59,16 @@ def store(own_folders: Path) -> WeightsStore:
 @pytest.fixture(scope="session")
 def tiny_mobilenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The weights file of a real MobileNetV3-Large with random weights, as safetensors."""
-    return _random_weights("mobilenet_v3_large", tmp_path_factory.mktemp("mobilenet"))
+    return random_weights("mobilenet_v3_large", tmp_path_factory.mktemp("mobilenet"))
 
 
 @pytest.fixture(scope="session")
 def tiny_mobilenet_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The weights file of a real MobileNetV3-Small with random weights, as safetensors."""
-    return _random_weights("mobilenet_v3_small", tmp_path_factory.mktemp("mobilenet"))
+    return random_weights("mobilenet_v3_small", tmp_path_factory.mktemp("mobilenet"))
 
 
-def _random_weights(architecture: str, folder: Path) -> Path:
+def random_weights(architecture: str, folder: Path) -> Path:
     from models.compat import import_torchvision
 
     torchvision = import_torchvision()

@@ -1,9 +1,14 @@
-"""Checkpoints whose heads tell the drawn kinds of pictures apart, over any backbones, and a place to publish them."""
+"""Checkpoints whose heads tell drawn pictures apart, over any backbones; publishing them; and a stream of pictures."""
 
 from __future__ import annotations
 
+import shutil
+import threading
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +21,8 @@ from models.images import decode
 from models.runtime import FeatureExtractor
 from tests.pictures import KINDS, save
 
+#: Different class sets, so that every publication changes what an image may be called.
+CLASSES = (("줄무늬", "discs"), ("stripes", "discs", "checks"), ("a", "b", "c", "d"), ("one", "two"))
 #: Pictures of each kind that a head is made from.
 _EXAMPLES = 6
 
@@ -61,3 +68,46 @@ class Heads:
 def point_at(run: Path, digest: str) -> None:
     """Publish a run, as the trainer does once it has proved it."""
     checkpoint.publish(run, digest, datetime.now(UTC).isoformat())
+
+
+@dataclass(frozen=True)
+class Run:
+    """A checkpoint to publish."""
+
+    folder: Path
+    digest: str
+    classes: Sequence[str]
+
+
+class Stream(threading.Thread):
+    """Puts pictures into the inbox, one every ``seconds``, until it is told to stop; ``put`` says when each."""
+
+    def __init__(self, inbox: Path, spare: Path, seconds: float) -> None:
+        super().__init__()
+        self._pictures = [save(kind, seed, spare / f"{kind}{seed}.png") for kind in KINDS for seed in range(4)]
+        self._inbox, self._spare, self._seconds = inbox, spare, seconds
+        self._stop_now = threading.Event()
+        self.put: dict[str, float] = {}
+
+    def run(self) -> None:
+        for number, picture in enumerate(cycle(self._pictures)):
+            if self._stop_now.wait(self._seconds):
+                return
+            name = f"{number:06}.png"
+            shutil.copyfile(picture, self._spare / name)
+            self.put[name] = time.time()
+            (self._spare / name).rename(self._inbox / name)
+
+    def stop(self) -> None:
+        self._stop_now.set()
+        self.join()
+
+
+def make_runs(folder: Path, heads: Sequence[Heads]) -> list[Run]:
+    """A run of each class set over each extractor, so that neighbours differ in both."""
+    runs = []
+    for number, classes in enumerate(CLASSES):
+        for at, each in enumerate(heads):
+            run = folder / f"run-{number}-{at}"
+            runs.append(Run(run, each.write(run, classes, threshold=0.05 * number), classes))
+    return runs
