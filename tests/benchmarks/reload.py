@@ -1,0 +1,142 @@
+"""What going over to another model costs: ``python -m tests.benchmarks.reload``, ``--json FILE`` for the figures.
+
+First a reloader alone: how long a published checkpoint takes until it serves, and for how long the work loop is kept
+from its images by that. Then a real daemon with a stream of pictures: how long a picture waits until it is filed, as
+usual, while heads are published over the same backbone, and while the backbones change, too. On a machine that does
+anything else meanwhile, the figures are that machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from itertools import cycle, islice
+from pathlib import Path
+
+from daemon.journal import Journal, read_history
+from daemon.opening import Manner
+from daemon.reload import Reloader
+from daemon.state import journal_path
+from models import registry
+from models.runtime import open_extractor
+from models.weights import WeightsStore
+from tests.conftest import random_weights
+from tests.processes import Daemon, daemon, wait_for
+from tests.publishing import Heads, Run, Stream, make_runs, point_at
+
+#: Publications of each sort; pictures while nothing is published; seconds between two pictures, and publications.
+TIMES, USUAL, EVERY, PAUSE = 40, 400, 0.1, 1.0
+
+Row = dict[str, float | str]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=TIMES)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="imagesortd-") as name:
+        folder = Path(name)
+        store = WeightsStore()
+        lite = registry.locate(registry.EMBEDDED, None, store)
+        small = registry.locate("mobilenet_small", str(random_weights("mobilenet_v3_small", folder)), store)
+        same = Heads(open_extractor([lite], store), folder / "examples")
+        other = Heads(open_extractor([lite, small], store), folder / "examples")
+        heads = make_runs(folder / "heads", [same])
+        models = make_runs(folder / "models", [same, other])
+        rows = [*alone(folder, store, heads, models, options.times), *streamed(folder, heads, models, options.times)]
+    for row in rows:
+        print(f"{row['what']:>44}  {row['p50_ms']:9.1f} ms  {row['p99_ms']:9.1f} ms  {row['most_ms']:9.1f} ms")
+    usual, at_heads = (next(row for row in rows if row["what"] == f"a picture waits, {what}") for what in PHASES[:2])
+    ratio = float(at_heads["most_ms"]) / float(usual["p99_ms"])
+    print(f"the longest wait while heads are published is {ratio:.2f} times the usual p99 (at most 2)")
+    if options.json:
+        options.json.write_text(json.dumps({"rows": rows, "ratio": ratio}, indent=1))
+
+
+def figures(what: str, seconds: Sequence[float]) -> Row:
+    """The median, the 99th percentile and the most, in ms."""
+    ordered = sorted(1000 * each for each in seconds)
+    return {
+        "what": what,
+        "p50_ms": statistics.median(ordered),
+        "p99_ms": ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))],
+        "most_ms": ordered[-1],
+    }
+
+
+def alone(folder: Path, store: WeightsStore, heads: Sequence[Run], models: Sequence[Run], times: int) -> list[Row]:
+    """From the publication to the new classifier, and the longest that a poll takes meanwhile."""
+    rows = []
+    for what, runs in (("head only", heads), ("with its backbones", models)):
+        journal = Journal(folder / f"{what}.sqlite")
+        point_at(runs[0].folder, runs[0].digest)
+        reloader = Reloader(Manner(location=runs[0].folder.parent), store, journal)
+        reloader.first()
+        until, busy = [], []
+        for run in islice(cycle([*runs[1:], runs[0]]), times):
+            point_at(run.folder, run.digest)
+            began, longest, newer = time.perf_counter(), 0.0, None
+            while newer is None:
+                start = time.perf_counter()
+                newer = reloader.poll()
+                longest = max(longest, time.perf_counter() - start)
+                time.sleep(0.0005)
+            until.append(time.perf_counter() - began)
+            busy.append(longest)
+        journal.close()
+        rows += [figures(f"until it serves, {what}", until), figures(f"the loop is kept, {what}", busy)]
+    return rows
+
+
+PHASES = ("nothing published", "heads published", "backbones published")
+
+
+def streamed(folder: Path, heads: Sequence[Run], models: Sequence[Run], times: int) -> list[Row]:
+    """How long pictures wait from their coming to their filing, in three phases."""
+    inbox, output, state = folder / "inbox", folder / "sorted", folder / "state"
+    checkpoints = heads[0].folder.parent
+    for run in models:
+        run.folder.rename(checkpoints / f"both-{run.folder.name}")
+    both = [Run(checkpoints / f"both-{run.folder.name}", run.digest, run.classes) for run in models]
+    point_at(heads[0].folder, heads[0].digest)
+    begins: list[float] = []
+    arguments = ("--threshold", "0", "--checkpoint", str(checkpoints), "--state-dir", str(state))
+    with daemon(folder, *arguments) as running:
+        stream = Stream(inbox, folder / "spare", EVERY)
+        stream.start()
+        wait_for(lambda: len(stream.put) > 20, "the first pictures")
+        begins.append(time.time())
+        wait_for(lambda: len(stream.put) > 20 + USUAL, "pictures as usual", 10 * USUAL * EVERY)
+        for runs in ([*heads[1:], heads[0]], [*both[1:], both[0]]):
+            begins.append(time.time())
+            for run in islice(cycle(runs), times):
+                publish(running, run)
+        begins.append(time.time())
+        stream.stop()
+        wait_for(lambda: not any(inbox.iterdir()), "an empty inbox")
+        torch = "torch" in Path(f"/proc/{running.process.pid}/maps").read_text()
+        running.terminate()
+    print(f"the daemon has {'' if torch else 'never '}loaded torch")
+    filed = {row.source.name: row.time.timestamp() for row in read_history(journal_path(state, output))}
+    rows = []
+    for what, begin, end in zip(PHASES, begins, begins[1:], strict=True):
+        waits = [filed[name] - put for name, put in stream.put.items() if begin <= put < end]
+        rows.append(figures(f"a picture waits, {what}", waits))
+    return rows
+
+
+def publish(running: Daemon, run: Run) -> None:
+    """Publish a run and see it taken over; then let some pictures pass."""
+    before = running.log().count("took over")
+    point_at(run.folder, run.digest)
+    wait_for(lambda: running.log().count("took over") > before, f"took over {run.digest}")
+    time.sleep(PAUSE)
+
+
+if __name__ == "__main__":
+    main()
