@@ -199,6 +199,7 @@ def read_history(path: Path, wanted: Wanted | None = None, limit: int | None = N
     """
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            _is_new(db)
             yield from rows.history(db, wanted or Wanted(), limit)
     except sqlite3.Error as error:
         raise UserError(f"The journal {str(path)!r} cannot be read: {error}.") from error
@@ -218,6 +219,7 @@ def _connect(path: Path | None, timeout: float) -> sqlite3.Connection:
 
 
 def _is_new(db: sqlite3.Connection) -> bool:
+    """Whether there are no tables yet; raises sqlite3.DatabaseError for those of another version."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if version != rows.VERSION and (version, tables) != (0, 0):
