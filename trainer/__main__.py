@@ -109,6 +109,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     add(
         "--checkpoint", type=Path, required=True, metavar="PATH", help="a checkpoint file, a run, or the folder of runs"
     )
+    add("--compare", type=Path, metavar="PATH", help="another checkpoint: which of the two is better on these images?")
     add("--batch-size", type=_count, default=32, metavar="N", help="images at once, at most (default %(default)s)")
     add("--output-dir", type=Path, metavar="DIR", help="where the report goes (default: reports/RUN-DATA)")
     add("--cache-dir", type=Path, metavar="DIR", help=_CACHE_HELP)
@@ -231,6 +232,7 @@ def _evaluate(options: argparse.Namespace) -> dict[str, Any]:
         EvaluateOptions(
             data_dir=options.data_dir,
             checkpoint=options.checkpoint,
+            compare=options.compare,
             batch_size=options.batch_size,
             output_dir=options.output_dir,
             cache_dir=options.cache_dir,

@@ -98,10 +98,11 @@ class Folders:
         return tuple(sorted({file.label for file in self.files}))
 
 
-def scan(root: Path, *, max_samples: int | None = None, seed: int = 0) -> Folders:
+def scan(root: Path, *, max_samples: int | None = None, seed: int = 0, least_classes: int = 2) -> Folders:
     """List the images of every class folder below ``root``; at most ``max_samples`` a class, at random by ``seed``.
 
-    Hidden files and folders are skipped, and names that are no image's. Raises `UserError`.
+    Hidden files and folders are skipped, and names that are no image's. Raises `UserError`, also where fewer than
+    ``least_classes`` (1 or 2) have images.
     """
     folders = _class_folders(root)
     by_label: dict[str, list[File]] = {}
@@ -111,7 +112,7 @@ def scan(root: Path, *, max_samples: int | None = None, seed: int = 0) -> Folder
             File(path, path.relative_to(root).as_posix(), label) for path in _images(folder)
         )
     check_distinct(list(by_label))
-    _require_images(root, by_label)
+    _require_images(root, by_label, least_classes)
     chosen = [
         file
         for label in sorted(by_label)
@@ -134,11 +135,11 @@ def _class_folders(root: Path) -> list[Path]:
     return sorted(folders)
 
 
-def _require_images(root: Path, by_label: dict[str, list[File]]) -> None:
+def _require_images(root: Path, by_label: dict[str, list[File]], least_classes: int) -> None:
     filled = [label for label, files in by_label.items() if files]
     if not filled:
         raise UserError(f"there are no images in the class folders of {root} ({', '.join(sorted(by_label))})")
-    if len(filled) == 1:
+    if len(filled) < least_classes:
         raise UserError(
             f"only the class {filled[0]} of {root} has images: there is nothing to tell apart, give at least two"
         )

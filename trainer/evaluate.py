@@ -1,26 +1,28 @@
-"""Put a checkpoint to images whose class is known, decoding and predicting exactly as the daemon does."""
+"""How right a checkpoint is on images whose class is known: the story of ``evaluate``, and its report folder."""
 
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from models import checkpoint as checkpoints
-from models.classifier import Classifier, open_classifier
 from models.errors import UserError
 from models.weights import WeightsStore
 from trainer import data, runs
-from trainer.data import File, Unreadable, shown
-from trainer.features import BATCH, Read, read_all, stacked
+from trainer import versus as versus_
+from trainer.classify import Classified, Matched, Opened, classify, match, open_checkpoint, titles
+from trainer.data import Folders, shown
 from trainer.measure import Measured
 from trainer.narrate import say
-from trainer.publish import require_as_made
 from trainer.report import describe, write_report
+from trainer.versus import Versus, versus
+
+#: Longer lists are cut on the terminal: the report folder has all of it.
+_LISTED = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,142 +31,218 @@ class EvaluateOptions:
 
     data_dir: Path
     checkpoint: Path
+    compare: Path | None = None
     batch_size: int = 32
     output_dir: Path | None = None
     cache_dir: Path | None = None
 
 
 @dataclass(frozen=True)
-class Classified:
-    """The n readable images of a data set, their probabilities (n, classes), and what could not be read."""
+class _Found:
+    """What came out: of the n readable images those at ``known`` are of classes that the checkpoint knows."""
 
-    files: list[File]
-    sha256: list[str]
-    probabilities: np.ndarray[Any, np.dtype[np.float64]]
-    unreadable: list[Unreadable]
+    opened: Opened
+    matched: Matched
+    classified: Classified
+    known: list[int]
+
+    @property
+    def threshold(self) -> float | None:
+        return self.opened.classifier.metadata.threshold
+
+    def measured(self) -> Measured:
+        """The images whose class the checkpoint knows."""
+        labels = [self.matched.positions[self.classified.files[at].label] for at in self.known]
+        probabilities = self.classified.probabilities[0][self.known]
+        return Measured(self.opened.classifier.classes, np.array(labels, np.int64), probabilities)
+
+    def strangers(self) -> dict[str, Any]:
+        """The images of classes that it does not know, and what it takes them for."""
+        others = sorted(set(range(len(self.classified.files))) - set(self.known))
+        probabilities = self.classified.probabilities[0][others]
+        taken = [self.opened.classifier.classes[at] for at in probabilities.argmax(axis=1)] if others else []
+        filed = probabilities.max(axis=1) >= self.threshold if others and self.threshold is not None else None
+        return {
+            "images": len(others),
+            "classes": dict(Counter(self.classified.files[at].label for at in others)),
+            "taken_for": dict(Counter(taken).most_common()),
+            "over_threshold": None if filed is None else int(filed.sum()),
+        }
 
 
 def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     """Classify, print and write the report; returns what ``--json`` prints. Raises `UserError`."""
-    path = checkpoints.resolve(options.checkpoint)
-    folders = data.scan(options.data_dir)
-    output = options.output_dir or Path("reports") / f"{path.parent.name}-{options.data_dir.resolve().name}"
+    folders = data.scan(options.data_dir, least_classes=1)
+    opened, matched = _open(options, folders)
+    output = options.output_dir or Path("reports") / f"{opened[0].run}-{options.data_dir.resolve().name}"
     runs.require_writable(output, "--output-dir")
-    classifier = open_classifier(options.checkpoint, WeightsStore(options.cache_dir))
-    if path.name == checkpoints.FILE_NAME:
-        require_as_made(path.parent, classifier.digest)
-    say("checkpoint", f"{shown(path)}: {len(classifier.classes)} classes, {classifier.metadata.mode}")
-    strangers = _match(folders.classes, classifier, options.data_dir)
-    found = _classify(folders.files, classifier, options.batch_size)
-    known = [at for at, file in enumerate(found.files) if file.label not in strangers]
+    classified = classify(folders.files, [each.classifier for each in opened], options.batch_size)
+    known = [at for at, file in enumerate(classified.files) if file.label in matched[0].positions]
     if not known:
         raise UserError(f"no image of {options.data_dir} is readable and of a class that the checkpoint knows")
-    labels = [classifier.classes.index(found.files[at].label) for at in known]
-    measured = Measured(classifier.classes, np.array(labels, np.int64), found.probabilities[known])
-
-    summary = {
-        "checkpoint": shown(path),
-        "sha256": classifier.digest,
-        "data_dir": shown(options.data_dir),
-        "figures": measured.figures(),
-        "classes": measured.report(),
-        "only_in_data": sorted(strangers),
-        "only_in_checkpoint": sorted(set(classifier.classes) - set(folders.classes)),
-        "fitted_on": _fitted_on(path.parent, found),
-        "unreadable": [f"{shown(lost.name)}: {lost.reason}, {lost.message}" for lost in found.unreadable],
-        "output_dir": shown(output),
-    }
-    _write(output, found, known, measured, summary, classifier)
-    _tell(measured, found, output)
-    if summary["fitted_on"]:
-        say(
-            "warning",
-            f"{summary['fitted_on']} of these images are among those it was fitted on: the figures flatter it",
-        )
+    found = _Found(opened[0], matched[0], classified, known)
+    measured = found.measured()
+    compared = None
+    if len(opened) > 1:
+        compared = versus(classified, matched, [each.classifier.classes for each in opened], titles(opened))
+    summary = _summary(options, folders, found, measured, output)
+    if compared is not None:
+        summary["compare"] = _compared(compared, opened, classified)
+    _write(output, found, measured, summary, compared)
+    _tell(found, measured, summary, output)
     return summary
 
 
-def _match(present: tuple[str, ...], classifier: Classifier, folder: Path) -> set[str]:
-    """The data's classes that the checkpoint does not know; says so. Raises `UserError` when it knows none."""
-    strangers, absent = set(present) - set(classifier.classes), set(classifier.classes) - set(present)
-    if strangers == set(present):
-        raise UserError(
-            f"no class of {folder} ({', '.join(sorted(present)[:8])}) is known to the checkpoint "
-            f"({', '.join(sorted(classifier.classes)[:8])})"
-        )
-    if strangers:
-        say("classes", f"the checkpoint does not know {', '.join(sorted(strangers))}: not counted below")
-    if absent:
-        say("classes", f"the data has no {', '.join(sorted(absent)[:20])}{' …' if len(absent) > 20 else ''}")
-    return strangers
-
-
-def _classify(files: tuple[File, ...], classifier: Classifier, batch_size: int) -> Classified:
-    readable: list[tuple[File, str]] = []
-    rows: list[np.ndarray[Any, np.dtype[np.float32]]] = []
-    unreadable: list[Unreadable] = []
-    waiting: list[Read] = []
-
-    def predict() -> None:
-        rows.extend(classifier.probabilities(stacked(waiting)))
-        readable.extend((read.file, read.sha256) for read in waiting)
-        waiting.clear()
-
-    read: Read
-    for read in tqdm(read_all(files, classifier.transforms), "evaluate", len(files), unit=" images", disable=None):
-        if read.error is not None:
-            unreadable.append(read.error)
+def _open(options: EvaluateOptions, folders: Folders) -> tuple[list[Opened], list[Matched]]:
+    """The checkpoint, and the one it is compared with, and how their classes match; says so."""
+    store = WeightsStore(options.cache_dir)
+    opened, matched = [], []
+    for path in (options.checkpoint, options.compare):
+        if path is None:
             continue
-        waiting.append(read)
-        if len(waiting) == min(batch_size, BATCH):
-            predict()
-    if waiting:
-        predict()
-    probabilities = np.array(rows, np.float64).reshape(len(rows), len(classifier.classes))
-    return Classified([file for file, _ in readable], [sha256 for _, sha256 in readable], probabilities, unreadable)
+        opened.append(open_checkpoint(path, store))
+        classifier = opened[-1].classifier
+        say("checkpoint", f"{shown(opened[-1].path)}: {len(classifier.classes)} classes, {classifier.metadata.mode}")
+        matched.append(match(folders.classes, classifier.classes))
+        _say_classes(matched[-1], folders, opened[-1])
+    if len(opened) > 1 and opened[0].classifier.digest == opened[1].classifier.digest:
+        raise UserError(
+            f"{options.checkpoint} and {options.compare} are the same checkpoint: there is nothing to compare"
+        )
+    return opened, matched
 
 
-def _fitted_on(run: Path, found: Classified) -> int:
-    """How many of the images this run was fitted on, as far as it tells; in the end it is on its held-out ones too."""
-    split = runs.read_split(run)
+def _say_classes(matched: Matched, folders: Folders, opened: Opened) -> None:
+    if not matched.positions:
+        raise UserError(
+            f"no class of {folders.root} ({', '.join(matched.strangers[:8])}) is known to the checkpoint "
+            f"({', '.join(sorted(opened.classifier.classes)[:8])})"
+        )
+    for label, name in matched.renamed.items():
+        say("", f"the images of {label} are put to its class {name}")
+    if matched.strangers:
+        say("", f"it does not know {_list(matched.strangers)}: not counted below")
+    if matched.absent:
+        say("", f"the data has no image of {_list(matched.absent)}")
+
+
+def _list(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+def _summary(
+    options: EvaluateOptions, folders: Folders, found: _Found, measured: Measured, output: Path
+) -> dict[str, Any]:
+    opened, matched = found.opened, found.matched
+    return {
+        "checkpoint": shown(opened.path),
+        "sha256": opened.classifier.digest,
+        "data_dir": shown(options.data_dir),
+        "figures": measured.figures(),
+        "threshold": found.threshold,
+        "classes": measured.report(),
+        "renamed": dict(matched.renamed),
+        "only_in_data": matched.strangers,
+        "only_in_checkpoint": matched.absent,
+        "empty_folders": list(folders.empty),
+        "unknown_classes": found.strangers(),
+        "fitted_on": _fitted_on(opened, found.classified),
+        "unreadable": [f"{shown(lost.name)}: {lost.reason}, {lost.message}" for lost in found.classified.unreadable],
+        "output_dir": shown(output),
+    }
+
+
+def _compared(compared: Versus, opened: list[Opened], classified: Classified) -> dict[str, Any]:
+    first, second = (set(each.classifier.classes) for each in opened)
+    summary = compared.summary()
+    for each, of_run in zip(opened, summary["runs"], strict=True):
+        of_run |= {
+            "checkpoint": shown(each.path),
+            "sha256": each.classifier.digest,
+            "fitted_on": _fitted_on(each, classified),
+        }
+    return summary | {"only_in_first": sorted(first - second), "only_in_second": sorted(second - first)}
+
+
+def _fitted_on(opened: Opened, found: Classified) -> int:
+    """How many of the images a run was fitted on, as far as it tells; in the end it is on its held-out ones too."""
+    split = runs.read_split(opened.path.parent)
     if split is None:
         return 0
     fitted = split.train | {sha256 for sha256, _ in split.held_out}
     return sum(sha256 in fitted for sha256 in found.sha256)
 
 
-def _write(
-    output: Path,
-    found: Classified,
-    known: list[int],
-    measured: Measured,
-    summary: dict[str, Any],
-    classifier: Classifier,
-) -> None:
+def _notes(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """What else has to be known to read the figures."""
+    notes = []
+    strangers, compare = summary["unknown_classes"], summary.get("compare")
+    if strangers["images"]:
+        classes = [f"{label} {count}" for label, count in strangers["classes"].items()]
+        taken = [f"{label} {count}" for label, count in strangers["taken_for"].items()]
+        filed = strangers["over_threshold"]
+        over = "" if filed is None else f"; over the threshold: {filed}"
+        text = f"not counted: images of classes it does not know ({_list(classes)}), taken for {_list(taken)}{over}"
+        notes.append(("unknown", text))
+    if summary["unreadable"]:
+        notes.append(("unreadable", f"not counted: images that cannot be read ({len(summary['unreadable'])})"))
+    for fitted, whom in [(summary["fitted_on"], "it")] + [
+        (of_run["fitted_on"], of_run["name"]) for of_run in (compare["runs"][1:] if compare else [])
+    ]:
+        if fitted:
+            text = f"{fitted} of these images are among those {whom} was fitted on: the figures flatter it"
+            notes.append(("warning", text))
+    if compare:
+        if compare["only_in_first"] or compare["only_in_second"]:
+            notes.append(("compare", "the two know different classes: compared on images of those that both know"))
+        notes.append(("compare", compare["sentence"]))
+    return notes
+
+
+def _write(output: Path, found: _Found, measured: Measured, summary: dict[str, Any], compared: Versus | None) -> None:
+    preface = [("checkpoint", f"{summary['checkpoint']} (sha256 {summary['sha256'][:12]})")]
+    preface += [("data", summary["data_dir"]), *_notes(summary)]
     try:
         output.mkdir(parents=True, exist_ok=True)
         runs.write_json(output / "report.json", summary)
-        with (output / "predictions.csv").open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(["file", "true", "predicted", "confidence"])
-            for image, probabilities in zip(found.files, found.probabilities, strict=True):
-                best = int(probabilities.argmax())
-                rows.writerow([image.name, image.label, classifier.classes[best], f"{probabilities[best]:.6f}"])
-        write_report(output, measured, [found.files[at].path for at in known])
+        _write_predictions(output / "predictions.csv", found)
+        if compared is None:
+            (output / versus_.FILE_NAME).unlink(missing_ok=True)  # of an earlier evaluation
+        else:
+            compared.write(output / versus_.FILE_NAME)
+        write_report(
+            output,
+            measured,
+            [found.classified.files[at].path for at in found.known],
+            threshold=found.threshold,
+            preface="".join(f"{topic:<11}{text}\n" for topic, text in preface) + "\n",
+        )
     except OSError as error:
-        raise UserError(f"{output} cannot be written to ({error.strerror}): give another --output-dir") from error
+        reason = error.strerror or error
+        raise UserError(f"{output} cannot be written to ({reason}): give another --output-dir") from error
 
 
-def _tell(measured: Measured, found: Classified, output: Path) -> None:
-    for lost in found.unreadable[:10]:
-        say("unreadable", f"{shown(lost.name)}: {lost.reason}, {lost.message}")
-    if len(found.unreadable) > 10:
-        say("", f"and {len(found.unreadable) - 10} more, all of them in report.json")
-    print(describe(measured))
-    figures = measured.figures()
-    say(
-        "result",
-        f"accuracy {figures['accuracy']:.3f}, log-loss {figures['log_loss']:.3f}, "
-        f"calibration error {figures['calibration_error']:.3f} on {int(figures['images'])} images",
-    )
-    say("written", f"{shown(output)}: report.txt, report.json, predictions.csv, confusion_matrix.png")
+def _write_predictions(path: Path, found: _Found) -> None:
+    """Every readable image; nothing is said about right or wrong where the checkpoint does not know the class."""
+    classes = found.opened.classifier.classes
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["file", "label", "predicted", "confidence", "true_probability", "right", "in_top_3"])
+        for image, probabilities in zip(found.classified.files, found.classified.probabilities[0], strict=True):
+            best = np.argsort(-probabilities, kind="stable")[:3].tolist()
+            row = [image.name, image.label, classes[best[0]], f"{probabilities[best[0]]:.6f}"]
+            true = found.matched.positions.get(image.label)
+            if true is None:
+                rows.writerow([*row, "", "", ""])
+            else:
+                rows.writerow([*row, f"{probabilities[true]:.6f}", int(best[0] == true), int(true in best)])
+
+
+def _tell(found: _Found, measured: Measured, summary: dict[str, Any], output: Path) -> None:
+    for line in summary["unreadable"][:_LISTED]:
+        say("unreadable", line)
+    print(f"\n{describe(measured, found.threshold)}")
+    for topic, text in _notes(summary):
+        say(topic, text)
+    say("written", f"{shown(output)}: {', '.join(sorted(path.name for path in output.iterdir()))}")

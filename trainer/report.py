@@ -104,4 +104,4 @@ def _confused(measured: Measured) -> str:
     pairs = sorted(((-counts[true, taken], true, taken) for true, taken in np.argwhere(counts).tolist()))
     rows = [["most often confused", "taken for", "images"]]
     rows += [[names[true], names[taken], f"{-count}"] for count, true, taken in pairs[:_PAIRS]]
-    return table(rows)
+    return table(rows, words=2)

@@ -22,11 +22,13 @@ def padded(text: str, width: int, *, right: bool = False) -> str:
     return spaces + text if right else text + spaces
 
 
-def table(rows: Sequence[Sequence[str]], gap: str = "  ") -> str:
-    """Rows of equally many cells as lines; the first column begins and the others end below each other."""
+def table(rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
+    """Rows of equally many cells as lines; the first ``words`` columns begin and the others end below each other."""
     widths = [max(columns(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = [
-        gap.join(padded(cell, width, right=at > 0) for at, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            padded(cell, width, right=at >= words) for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     ]
     return "".join(f"{line.rstrip()}\n" for line in lines)

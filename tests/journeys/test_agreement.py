@@ -37,7 +37,7 @@ def fit_and_evaluate(cwd: Path, train: Path, test: Path) -> tuple[float, dict[st
     assert done.returncode == 0, done.stderr
     with (cwd / "report" / "predictions.csv").open(encoding="utf-8") as table:
         rows = list(csv.DictReader(table))
-    right = sum(row["true"] == row["predicted"] for row in rows)
+    right = sum(row["label"] == row["predicted"] for row in rows)
     return right / len(rows), {Path(row["file"]).name: row["predicted"] for row in rows}
 
 

@@ -3,15 +3,18 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from models import checkpoint as checkpoints
 from models.classifier import open_classifier
 from models.errors import CheckpointError, UserError
 from models.images import decode
 from models.weights import WeightsStore
 from tests.trainer.conftest import make_shapes
+from trainer.classify import open_checkpoint
 from trainer.evaluate import EvaluateOptions, evaluate
 from trainer.fit import Outcome
 
@@ -31,10 +34,14 @@ def test_files_and_figures(fitted: Outcome, shapes: Path, tmp_path: Path, capsys
     assert json.loads((out / "report.json").read_text(encoding="utf-8")) == json.loads(json.dumps(summary))
     with (out / "predictions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    right = [row["true"] == row["predicted"] for row in rows]
+    right = [row["label"] == row["predicted"] for row in rows]
+    assert [row["right"] for row in rows] == [str(int(each)) for each in right]
+    assert all(row["in_top_3"] == "1" for row in rows)  # of three classes
     assert summary["figures"]["accuracy"] == pytest.approx(sum(right) / 72)
     said = capsys.readouterr().out
-    assert (out / "report.txt").read_text(encoding="utf-8") in said
+    report = (out / "report.txt").read_text(encoding="utf-8")
+    assert report.partition("\n\n")[2] in said
+    assert f"images             72, {sum(right)} of them right" in report
     assert "72 of these images are among those it was fitted on" in said
 
 
@@ -63,9 +70,14 @@ def test_classes_are_matched_by_name_whatever_folders_there_are(
     assert summary["figures"]["accuracy"] > 0.4
     said = capsys.readouterr().out
     assert "does not know a first one" in said
-    assert "the data has no square" in said
+    assert "the data has no image of square" in said
     with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        assert [row["true"] for row in csv.DictReader(file)].count("a first one") == 4
+        rows = [row for row in csv.DictReader(file) if row["label"] == "a first one"]
+    assert [(row["right"], row["true_probability"], row["in_top_3"]) for row in rows] == [("", "", "")] * 4
+    unknown = summary["unknown_classes"]
+    assert (unknown["images"], unknown["classes"]) == (4, {"a first one": 4})
+    assert sum(unknown["taken_for"].values()) == 4
+    assert "classes it does not know (a first one 4)" in said
 
 
 def test_unreadable_images_are_named_and_left_out(fitted: Outcome, shapes: Path, tmp_path: Path) -> None:
@@ -95,3 +107,60 @@ def test_the_report_goes_by_run_and_data_when_nothing_else_is_said(
     make_shapes(tmp_path / "나의 사진", 2)
     evaluate(EvaluateOptions(data_dir=Path("나의 사진"), checkpoint=fitted.run.parent))
     assert (tmp_path / "reports" / f"{fitted.run.name}-나의 사진" / "report.txt").is_file()
+
+
+def test_upper_and_lower_case_are_one(fitted: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = make_shapes(tmp_path / "data", 2, labels=("Circle", "CROSS"), first=200)
+    summary = evaluate(EvaluateOptions(data_dir=data, checkpoint=fitted.run, output_dir=tmp_path / "out"))
+    assert summary["renamed"] == {"CROSS": "cross", "Circle": "circle"}
+    assert summary["figures"]["images"] == 4
+    assert "the images of CROSS are put to its class cross" in capsys.readouterr().out
+
+
+def test_one_class_alone_is_evaluated(fitted: Outcome, tmp_path: Path) -> None:
+    data = make_shapes(tmp_path / "data", 2, labels=("circle",), first=200)
+    (data / "cross").mkdir()
+    summary = evaluate(EvaluateOptions(data_dir=data, checkpoint=fitted.run, output_dir=tmp_path / "out"))
+    assert (summary["figures"]["images"], summary["empty_folders"]) == (2, ["cross"])
+
+
+@pytest.mark.parametrize("given", ["file", "run", "folder"])
+def test_a_checkpoint_is_a_file_a_run_or_the_folder_of_runs(given: str, fitted: Outcome) -> None:
+    paths = {"file": fitted.run / "checkpoint.safetensors", "run": fitted.run, "folder": fitted.run.parent}
+    assert open_checkpoint(paths[given], WeightsStore()).path.samefile(paths["file"])
+
+
+def test_a_folder_without_images_is_one_sentence(fitted: Outcome, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is empty"):
+        evaluate(EvaluateOptions(data_dir=tmp_path, checkpoint=fitted.run))
+    (tmp_path / "circle").mkdir()
+    with pytest.raises(UserError, match="no images in the class folders"):
+        evaluate(EvaluateOptions(data_dir=tmp_path, checkpoint=fitted.run))
+
+
+def test_two_checkpoints_are_compared_on_what_both_know(
+    fitted: Outcome, shapes: Path, store: WeightsStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = checkpoints.read(fitted.run / "checkpoint.safetensors")
+    metadata = other.metadata.model_copy(update={"classes": ["cross", "circle", "triangle"]})
+    path = tmp_path / "swapped.safetensors"
+    checkpoints.write(replace(other, metadata=metadata), path)
+    options = EvaluateOptions(data_dir=shapes, checkpoint=fitted.run, compare=path, output_dir=tmp_path / "out")
+    compared = evaluate(options)["compare"]
+    assert (compared["images"], compared["only_in_first"], compared["only_in_second"]) == (48, ["square"], ["triangle"])
+    assert compared["better"] == fitted.run.name
+    assert compared["p"] < 1e-6
+    said = capsys.readouterr().out
+    assert f"{fitted.run.name} is better (p = " in said
+    assert "compared on images of those that both know" in said
+    with (tmp_path / "out" / "only_one_right.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["right"] for row in rows} >= {"first"}
+    assert sum(row["right"] == "first" for row in rows) == compared["runs"][0]["right_alone"]
+    evaluate(replace(options, compare=None))
+    assert not (tmp_path / "out" / "only_one_right.csv").exists()  # it would be of another evaluation
+
+
+def test_a_checkpoint_is_not_compared_with_itself(fitted: Outcome, shapes: Path) -> None:
+    with pytest.raises(UserError, match="are the same checkpoint"):
+        evaluate(EvaluateOptions(data_dir=shapes, checkpoint=fitted.run, compare=fitted.run.parent))

@@ -1,0 +1,123 @@
+"""Which of two checkpoints is right more often on the same images, and whether that may be chance."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import binomtest
+
+from trainer import bounds
+from trainer.classify import Classified, Matched
+from trainer.measure import Measured
+
+#: With a smaller probability that chance alone makes them differ so much, one is called better.
+SIGNIFICANT = 0.05
+
+#: In a report folder: the images that only one of the two is right about.
+FILE_NAME = "only_one_right.csv"
+
+Right = npt.NDArray[np.bool_]
+
+
+def mcnemar(first: Right, second: Right) -> float:
+    """The probability that two which are equally good differ so much or more on these images (n,).
+
+    McNemar's exact test (Psychometrika 1947): only images that one is right about and the other is not tell anything,
+    and of these each has half by chance.
+    """
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    if not only_first + only_second:
+        return 1.0
+    return float(binomtest(only_first, only_first + only_second).pvalue)
+
+
+@dataclass(frozen=True)
+class Versus:
+    """What two checkpoints made of the same n images, all of classes that both know."""
+
+    names: tuple[str, str]
+    files: list[str]
+    labels: list[str]
+    first: Measured
+    second: Measured
+
+    @property
+    def p(self) -> float:
+        """See `mcnemar`."""
+        return mcnemar(self.first.right, self.second.right)
+
+    def sentence(self) -> str:
+        """Who is better, if anybody, in one sentence."""
+        if not self.files:
+            return (
+                f"no image is of a class that both {self.names[0]} and {self.names[1]} know, so nothing compares them"
+            )
+        first, second = int(self.first.right.sum()), int(self.second.right.sum())
+        counts = (
+            f"of {len(self.files)} images, {self.names[0]} has {first} right ({first / len(self.files):.3f}) and "
+            f"{self.names[1]} {second} ({second / len(self.files):.3f})"
+        )
+        if first == second:
+            return f"{counts}: neither is better"
+        p = f"p = {self.p:.2g} by McNemar's exact test"
+        if self.p >= SIGNIFICANT:
+            return f"{counts}: the difference may be chance ({p})"
+        return f"{counts}: {self.names[int(second > first)]} is better ({p})"
+
+    def summary(self) -> dict[str, Any]:
+        """All of it as numbers; accuracies are shares in 0..1 with their 95 % intervals."""
+        first, second = self.first.right, self.second.right
+        count = len(self.files)
+        return {
+            "images": count,
+            "runs": [
+                {
+                    "name": name,
+                    "right": int(right.sum()),
+                    "accuracy": float(right.mean()) if count else None,
+                    "interval": list(bounds.interval(int(right.sum()), count)),
+                    "right_alone": int((right & ~other).sum()),
+                }
+                for name, right, other in zip(self.names, (first, second), (second, first), strict=True)
+            ],
+            "p": self.p,
+            "better": self.names[int(second.sum() > first.sum())] if self.p < SIGNIFICANT else None,
+            "sentence": self.sentence(),
+        }
+
+    def write(self, path: Path) -> None:
+        """List the images that only one of the two is right about, as CSV."""
+        with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["file", "label", "right", "first", "first_confidence", "second", "second_confidence"])
+            for at in np.flatnonzero(self.first.right != self.second.right).tolist():
+                predictions = [
+                    text
+                    for measured in (self.first, self.second)
+                    for text in (measured.classes[measured.predicted[at]], f"{measured.confidence[at]:.6f}")
+                ]
+                right = "first" if self.first.right[at] else "second"
+                rows.writerow([self.files[at], self.labels[at], right, *predictions])
+
+
+def versus(found: Classified, matched: Sequence[Matched], classes: Sequence[Sequence[str]], names: list[str]) -> Versus:
+    """Compare two on the images whose class both know; there may be none. Everything is given for both, in order."""
+    common = [
+        at for at, file in enumerate(found.files) if all(file.label in classes_.positions for classes_ in matched)
+    ]
+    first, second = (
+        Measured(
+            names_of_classes,
+            np.array([own.positions[found.files[at].label] for at in common], np.int64),
+            probabilities[common],
+        )
+        for names_of_classes, own, probabilities in zip(classes, matched, found.probabilities, strict=True)
+    )
+    files = [found.files[at] for at in common]
+    return Versus((names[0], names[1]), [file.name for file in files], [file.label for file in files], first, second)
