@@ -80,22 +80,18 @@ def choose(
     if not whole.judges:
         return _unjudged(whole, scaling, tuple(range(len(parts))))
     views = _views(whole, scaling, parts)
-    quick = {view.parts: _quick(view) for view in views}
-    table = [candidate for each in quick.values() for candidate in each]
-    finals = []
-    for view in _finalists(views, quick, drop):
-        best, tried = _best_head(view, quick[view.parts], options, on_epoch)
-        finals.append(best)
-        table += tried
-    winner, reason = _winner(finals, views, quick)
+    quick = [_quick(view) for view in views]
+    at, why_parts = _parts(quick, drop)
+    others, winner, why = _head(views[at], quick[at], options, on_epoch)
     columns = _columns(parts, winner.parts)
+    table = [*(candidate for each in quick for candidate in each), *others]
     return Choice(
         head=winner.heads[-1],
         scaling=_of_columns(scaling, columns),
         parts=winner.parts,
         temperature=winner.temperature,
         winner=winner.name,
-        reason=reason,
+        reason=why + why_parts,
         candidates=sorted(table, key=lambda candidate: (len(candidate.parts), candidate.parts)),
         trained=winner.heads[0],
         judged=whole.judged,
@@ -166,51 +162,43 @@ def _lowest(found: Sequence[Candidate]) -> Candidate:
     return min(found, key=lambda candidate: candidate.loss)
 
 
-def _finalists(views: Sequence[View], quick: dict[tuple[int, ...], list[Candidate]], drop: bool) -> list[View]:
-    """The views on which other heads are worth their time: all parts, and the best part alone if it may be served."""
-    *alone, every = views
-    if not alone or not drop:
-        return [every]
-    return [min(alone, key=lambda view: _lowest(quick[view.parts]).loss), every]
+def _parts(quick: Sequence[Sequence[Candidate]], drop: bool) -> tuple[int, str]:
+    """Which view is taken, and why: all parts, or the best alone where that may be and all are not clearly better.
+
+    Logistic heads are compared, which take the least time; other heads are then fitted on this view only.
+    """
+    *singles, every = (_lowest(each) for each in quick)
+    if not singles:
+        return 0, ""
+    best = int(np.argmin([candidate.loss for candidate in singles]))
+    if clearly_lower(every.losses, singles[best].losses):
+        return len(singles), "; all parts together are clearly better than the best alone"
+    if drop:
+        return best, "; all parts together are not better than this one alone by more than chance"
+    alone = singles[best].name.partition(":")[0]
+    return len(singles), f"; {alone} alone would do as well: --drop-parts lets a fit leave the others out"
 
 
-def _best_head(
-    view: View, quick: list[Candidate], options: GradientOptions, on_epoch: OnEpoch | None
-) -> tuple[Candidate, list[Candidate]]:
-    """The head that is taken on a view, and all that were tried beside ``quick``.
+def _head(
+    view: View, quick: Sequence[Candidate], options: GradientOptions, on_epoch: OnEpoch | None
+) -> tuple[list[Candidate], Candidate, str]:
+    """The heads that are tried on a view beside ``quick``, the one that is taken, and why.
 
-    It is the mean of gradient and logistic, unless a single head is clearly better: which of near equals is ahead is
-    chance, and the mean varies least.
+    It is the mean of gradient and logistic: which of near equals is ahead is chance, and the mean varies least. Of two
+    sets with all images and with 16 a class, over five folds and three seeds, it was the best or next to it in accuracy
+    and log-loss. A single head has to have more images right as well as a clearly lower loss: where few images are all
+    right, the head that is too sure has the lowest.
     """
     logistic = _lowest(quick)
     if view.texts is not None and logistic is quick[1]:
         view = view.from_texts()
     gradient = candidates.gradient(view, options, on_epoch)
     mean = candidates.mean(view, "the mean of gradient and logistic", [gradient, logistic])
-    tried = [candidates.discriminant(view), gradient, mean]
-    best = _lowest([*quick, *tried])
-    return (best if clearly_lower(best.losses, mean.losses) else mean), tried
-
-
-def _winner(
-    finals: Sequence[Candidate], views: Sequence[View], quick: dict[tuple[int, ...], list[Candidate]]
-) -> tuple[Candidate, str]:
-    """All parts, unless one alone may be served and is not clearly worse; and why, in one sentence."""
-    every = finals[-1]
-    why = "no other head's log-loss is lower by more than chance"
-    if "mean" not in every.name:
-        why = "its log-loss is lower than that of the mean of heads by more than chance"
-    if len(views) == 1:
-        return every, why
-    if len(finals) > 1:
-        alone = finals[0]
-        if clearly_lower(every.losses, alone.losses):
-            return every, f"all parts together have a clearly lower log-loss than the best part alone ({alone.name})"
-        return alone, "all parts together are not better than this part alone by more than chance"
-    alone = min((_lowest(quick[view.parts]) for view in views[:-1]), key=lambda candidate: candidate.loss)
-    if clearly_lower(_lowest(quick[every.parts]).losses, alone.losses):
-        return every, f"{why}, and all parts together are better than any alone"
-    return every, f"{why}; {alone.name} alone would do as well: --drop-parts lets a fit leave the others out"
+    others = [candidates.discriminant(view), gradient, mean]
+    best = _lowest([*quick, *others])
+    if best.accuracy > mean.accuracy and clearly_lower(best.losses, mean.losses):
+        return others, best, "it is better than the mean of heads by more than chance"
+    return others, mean, "no single head is better by more than chance"
 
 
 def clearly_lower(losses: Losses, than: Losses) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tests.trainer.clusters import clusters, task
 from trainer.folds import NEVER
@@ -24,8 +25,17 @@ def test_an_image_has_no_weight_for_the_head_that_judges_it() -> None:
     assert made.judged.tolist() == [True, True, True, True, False, True]
 
 
-def test_classes_of_one_size_count_alike() -> None:
+def test_images_of_equal_classes_count_alike() -> None:
     assert (task(60, 3).weights[:, -1] == 1).all()
+
+
+def test_classes_count_alike_but_not_where_a_single_image_would_count_for_hundreds() -> None:
+    labels = np.repeat(np.arange(3), (200, 50, 1))
+    weights = Task(clusters(251, 3)[0], labels, 3, np.full(251, NEVER)).weights[:, 0]
+    shares = [float(weights[labels == label].sum()) for label in range(3)]
+    assert weights.mean() == pytest.approx(1)
+    assert shares[1] == pytest.approx(shares[0])
+    assert shares[2] == pytest.approx(shares[0] / 10)
 
 
 def test_out_of_fold_each_image_is_judged_by_its_own_folds_head() -> None:
