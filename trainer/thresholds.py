@@ -9,6 +9,9 @@ surest would end that at once, the permitted doubt is divided among a few places
 did not use up goes on to the next (the fallback procedure of Wiens, Pharmaceutical Statistics 2003). A threshold is the
 probability of the image of a given rank, which is not counted itself: those above it are then independent draws.
 Selection with guaranteed risk (Geifman & El-Yaniv, NeurIPS 2017) does the same with a binary search.
+
+What the bound does not cover: images of another kind or another mixture of classes, and that the head which is served
+was fitted on all images, those that judged on most; it is taken to be no worse than they are.
 """
 
 from __future__ import annotations

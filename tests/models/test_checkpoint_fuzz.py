@@ -56,6 +56,10 @@ def check(path: Path, data: bytes) -> None:
         assert np.isfinite(found.head.weight).all()
         assert found.golden.pictures.shape[1:] == (SAMPLE_SIDE, SAMPLE_SIDE, 3)
         assert found.golden.probabilities.shape[1] == len(found.metadata.classes)
+        told = found.metadata.unknown is not None
+        assert (found.head.basis is not None) == (found.golden.strangeness is not None) == told
+        if found.head.basis is not None:
+            np.testing.assert_allclose(found.head.basis @ found.head.basis.T, np.eye(len(found.head.basis)), atol=2e-3)
     finally:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
@@ -107,7 +111,9 @@ def test_edited_tensors(path: Path, good: bytes, data: st.DataObject) -> None:
     }
     for key in data.draw(st.lists(st.sampled_from(sorted(edits)), min_size=1, unique=True)):
         header[name][key] = data.draw(edits[key])
-    new_name = data.draw(st.sampled_from([name, "head.groups", "backbone.two.x", "other"]) | st.text(max_size=8))
+    new_name = data.draw(
+        st.sampled_from([name, "head.groups", "unknown.basis", "backbone.two.x", "other"]) | st.text(max_size=8)
+    )
     header[new_name] = header.pop(name)
     check(path, join(header, body))
 
