@@ -21,8 +21,8 @@ from trainer.cache import Features
 from trainer.folds import NEVER, Folds
 from trainer.heads import one_thread
 
-#: So many directions at most, and no more than one for every few images. Measured as above: 16 directions are nearly
-#: as good as 64 for the ROC curve; with 16 images and more of them, few images find their like too near.
+#: So many directions at most, and one for every few images. Measured as above with 96 images of six classes: 8
+#: directions find 92 % and 68 % of unknown images, 32 directions 85 % and 62 %.
 _DIRECTIONS, _IMAGES_PER_DIRECTION = 64, 8
 #: With fewer images there is no telling how far a known one may lie.
 _FEWEST = 16
