@@ -56,7 +56,7 @@ class Day:
         return float(slope)
 
     @property
-    def descriptors_most(self) -> int:
+    def descriptors_more(self) -> int:
         """The most that were open, beyond those at the first look when warm."""
         return max(look.descriptors for look in self._warm) - self._warm[0].descriptors
 
@@ -80,7 +80,7 @@ def main() -> None:
         "memory_first_mb": day.looks[0].memory / (1 << 20),
         "memory_last_mb": day.looks[-1].memory / (1 << 20),
         "memory_slope_bytes_per_image": day.memory_slope,
-        "descriptors_more_at_most": day.descriptors_most,
+        "descriptors_more_at_most": day.descriptors_more,
         "journal_bytes_per_image": day.journal_per_image,
     }
     for name, value in figures.items():
