@@ -145,7 +145,7 @@ class Filer:
     def _choose(self, decision: Decision, each: Transfer, plan: _Plan) -> None:
         row = each.row
         each.source = plan.folders.entry(row.source)
-        if self._dry_run:  # else it is looked at before the move
+        if self._dry_run or row.reason is not None:  # else it is looked at right before the move
             transfer.check_source(each.source, row)
         if row.identity in self._unfinished:
             return each.settle(Status.RETRY, f"A copy of {str(row.source)!r} can neither be finished nor taken back.")
