@@ -21,6 +21,9 @@ from trainer.runs import read_split
 #: With equally many right, a new checkpoint whose log-loss is higher by this much counts as worse.
 _LOSS_MARGIN = 0.01
 
+#: Images that only the current run never had are put to it now: at most so many, which takes some seconds.
+_PUT_NOW = 500
+
 #: Whether a prediction was right, and the probability of the right class.
 _Outcome = tuple[bool, float]
 
@@ -34,7 +37,7 @@ class Verdict:
 
 
 def compare(folder: Path, samples: Sequence[Sample], measured: Measured, store: WeightsStore) -> Verdict:
-    """Judge a new head by its ``measured`` predictions on held-out ``samples`` against the run published in ``folder``.
+    """Judge a new head by its ``measured`` predictions on judged ``samples`` against the run published in ``folder``.
 
     Both heads were at last fitted on all of their images, so what counts is what each made of an image before that,
     while it was held out: the current run's is in its ``split.csv``. Images that only the current run never had are
@@ -72,6 +75,7 @@ def _outcomes(run: Path, current: Checkpoint, samples: Sequence[Sample], store: 
     fitted = frozenset() if split is None else split.train | {sha256 for sha256, _ in split.held_out}
     outcomes: list[_Outcome | None] = [known.get((sample.sha256, sample.label)) for sample in samples]
     unseen = [at for at, sample in enumerate(samples) if sample.sha256 not in fitted]
+    unseen = sorted(sorted(unseen, key=lambda at: samples[at].sha256)[:_PUT_NOW])
     try:
         for at, outcome in zip(unseen, _classify(run, current, [samples[at] for at in unseen], store), strict=True):
             outcomes[at] = outcome

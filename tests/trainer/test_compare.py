@@ -66,6 +66,14 @@ def test_images_that_are_new_to_the_current_one_are_put_to_it(folder: Path, shap
     assert "of 13 images" in verdict.why  # ten recorded, three classified now, one was fitted on
 
 
+def test_of_many_images_that_are_new_to_it_only_some_are_put_to_it(
+    folder: Path, shapes: Path, store: WeightsStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.compare._PUT_NOW", 2)
+    verdict = compare(folder, samples(shapes, 20), measured(8, 20), store)
+    assert "of 12 images" in verdict.why
+
+
 def test_other_classes_do_not_compare_and_are_named(folder: Path, shapes: Path, store: WeightsStore) -> None:
     verdict = compare(folder, samples(shapes, 10), measured(0, 10, classes=["circle", "cross", "star"]), store)
     assert verdict.publish
