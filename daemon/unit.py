@@ -26,6 +26,9 @@ SYSTEM_FOLDER = Path("/etc/systemd/system")
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 _HIDDEN = (*_HOMES, Path("/tmp"), Path("/var/tmp"))
 
+#: The settings that are paths.
+_PATHS = ("watch", "output", "checkpoint", "cache_dir", "state_dir", "metrics_file")
+
 _MODEL_MB, _GPU_MB = 1536, 8192
 
 # What a process that only reads images and renames files can do without. MemoryDenyWriteExecute= is not among it:
@@ -161,6 +164,7 @@ def render(settings: Settings, flags: Mapping[str, object], file: Path | None, *
     source = Path(__file__).resolve().parents[1]
     installed = source.is_relative_to(sys.prefix)
     folder = Path.cwd() if file is not None else (None if installed else source)
+    words = arguments(settings, flags if file is not None else _from_here(settings, flags), file)
     environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith(config.PREFIX)}
     if not installed and folder != source:
         environment["PYTHONPATH"] = str(source)
@@ -177,7 +181,7 @@ def render(settings: Settings, flags: Mapping[str, object], file: Path | None, *
         "",
         "[Service]",
         "Type=notify",
-        f"ExecStart={_words([sys.executable, '-m', 'daemon', *arguments(settings, flags, file)], command=True)}",
+        f"ExecStart={_words([sys.executable, '-m', 'daemon', *words], command=True)}",
         "ExecReload=/bin/kill -HUP $MAINPID",
         *([f"WorkingDirectory={_specifier_free(str(folder))}"] if folder else []),
         *(f"Environment={_words([f'{name}={value}'])}" for name, value in environment.items()),
@@ -235,6 +239,11 @@ def _hardening(settings: Settings, readable: Sequence[Path], run_as: str) -> lis
 
 def _is_below(path: Path, folders: Iterable[Path]) -> bool:
     return any(path.is_relative_to(folder) for folder in folders)
+
+
+def _from_here(settings: Settings, flags: Mapping[str, object]) -> Mapping[str, object]:
+    """The flags, and every path that is meant from the folder we are in; the service is not started in it."""
+    return dict(flags) | {key: value for key in _PATHS if (value := getattr(settings, key)) is not None}
 
 
 def arguments(settings: Settings, flags: Mapping[str, object], file: Path | None) -> list[str]:

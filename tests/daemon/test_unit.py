@@ -87,6 +87,22 @@ def test_the_command_line_repeats_what_was_given(tmp_path: Path, capsys: pytest.
     assert values(text, "WorkingDirectory") == [str(tmp_path)]
 
 
+def test_paths_are_meant_from_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGESORTD_OUTPUT", "out")
+    text = printed(capsys, "--threshold", "0.4")
+    (command,) = values(text, "ExecStart")
+    assert shlex.split(command)[3:] == [
+        *["--threshold", "0.4", "--watch", str(tmp_path / "inbox"), "--output", str(tmp_path / "out")],
+        *["--checkpoint", str(tmp_path / "checkpoints")],
+    ]
+    assert values(text, "WorkingDirectory") != [str(tmp_path)]
+    assert values(text, "BindPaths" if tmp_path.is_relative_to("/tmp") else "ReadWritePaths")[0].split()[0] == str(
+        tmp_path / "inbox"
+    )
+
+
 def test_the_printed_command_line_is_understood_and_means_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
