@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import math
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -100,6 +101,13 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     )
     _add_keep(parser)
     add("--cache-dir", type=Path, metavar="DIR", help="weights, graphs and features (default: ~/.cache/imagesortd)")
+    add(
+        "--cache-size",
+        type=_size,
+        default="2 GB",
+        metavar="SIZE",
+        help="room for the features of images; what was used least recently makes room (default %(default)s)",
+    )
     _add_common(parser, _fit)
 
 
@@ -195,6 +203,14 @@ def _probability(text: str) -> float:
     if not 0 <= (number := _number(text)) <= 1:
         raise argparse.ArgumentTypeError(f"it must be between 0 and 1, not {text}")
     return number
+
+
+def _size(text: str) -> int:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", text, re.IGNORECASE)
+    if not match:
+        raise argparse.ArgumentTypeError(f"it must be a size such as 500 MB or 2 GB, not {text}")
+    number, unit, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " "))
 
 
 def _weights(text: str) -> tuple[str, str]:

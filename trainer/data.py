@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from models.errors import UserError
 from models.images import is_image_name
 from models.metadata import check_class_name, check_distinct
 from trainer.folds import Folds, assign, count_of, drawn
+from trainer.neighbours import Group
 
 Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.int64]
@@ -86,16 +86,27 @@ class DataSet:
 
 @dataclass(frozen=True)
 class Folders:
-    """What the class folders of a data set hold. ``empty`` names those without any image."""
+    """What the class folders of a data set hold. ``empty`` names those without any image.
+
+    ``beside``: how many images lie beside the class folders, and so have no class. ``hidden``: how many hidden files
+    and folders were passed over.
+    """
 
     root: Path
     files: tuple[File, ...]
     empty: tuple[str, ...]
+    beside: int = 0
+    hidden: int = 0
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The labels of the files, sorted."""
         return tuple(sorted({file.label for file in self.files}))
+
+    @property
+    def nested(self) -> int:
+        """How many files lie in folders inside their class folder."""
+        return sum(file.name.count("/") > 1 for file in self.files)
 
 
 def scan(root: Path, *, max_samples: int | None = None, seed: int = 0, least_classes: int = 2) -> Folders:
@@ -104,13 +115,17 @@ def scan(root: Path, *, max_samples: int | None = None, seed: int = 0, least_cla
     Hidden files and folders are skipped, and names that are no image's. Raises `UserError`, also where fewer than
     ``least_classes`` (1 or 2) have images.
     """
-    folders = _class_folders(root)
+    top = _class_folders(root)
     by_label: dict[str, list[File]] = {}
-    for folder in folders:
+    hidden = top.hidden
+    for folder in top.folders:
         label = check_class_name(unicodedata.normalize("NFC", folder.name))
-        by_label.setdefault(label, []).extend(
-            File(path, path.relative_to(root).as_posix(), label) for path in _images(folder)
-        )
+        inside = by_label.setdefault(label, [])
+        for path in _walk(folder):
+            if path.name.startswith("."):
+                hidden += 1
+            else:
+                inside.append(File(path, path.relative_to(root).as_posix(), label))
     check_distinct(list(by_label))
     _require_images(root, by_label, least_classes)
     chosen = [
@@ -118,21 +133,34 @@ def scan(root: Path, *, max_samples: int | None = None, seed: int = 0, least_cla
         for label in sorted(by_label)
         for file in sorted(_pick(by_label[label], max_samples, seed), key=lambda file: file.name)
     ]
-    return Folders(root, tuple(chosen), tuple(sorted(label for label, files in by_label.items() if not files)))
+    empty = tuple(sorted(label for label, files in by_label.items() if not files))
+    return Folders(root, tuple(chosen), empty, top.images, hidden)
 
 
-def _class_folders(root: Path) -> list[Path]:
+@dataclass(frozen=True)
+class _Top:
+    """The class folders of a data set, how many images lie beside them, and how many hidden entries."""
+
+    folders: list[Path]
+    images: int
+    hidden: int
+
+
+def _class_folders(root: Path) -> _Top:
     if not root.exists():
         raise UserError(f"there is no folder {root}: give --data-dir a folder with one folder of images per class")
     if not root.is_dir():
         raise UserError(f"{root} is not a folder: give --data-dir a folder with one folder of images per class")
     entries = _entries(root)
-    folders = [Path(entry.path) for entry in entries if entry.is_dir()]
+    visible = [entry for entry in entries if not entry.name.startswith(".")]
+    folders = sorted(Path(entry.path) for entry in visible if entry.is_dir())
+    images = sum(is_image_name(entry.name) for entry in visible if not entry.is_dir())
     if not folders:
-        flat = any(is_image_name(entry.name) for entry in entries)
-        what = "holds images but no class folders" if flat else "is empty"
+        what = "holds images but no class folders" if images else "holds neither class folders nor images"
+        if not entries:
+            what = "is empty"
         raise UserError(f"{root} {what}: put the images of each class into a folder with the name of the class")
-    return sorted(folders)
+    return _Top(folders, images, len(entries) - len(visible))
 
 
 def _require_images(root: Path, by_label: dict[str, list[File]], least_classes: int) -> None:
@@ -140,21 +168,26 @@ def _require_images(root: Path, by_label: dict[str, list[File]], least_classes: 
     if not filled:
         raise UserError(f"there are no images in the class folders of {root} ({', '.join(sorted(by_label))})")
     if len(filled) < least_classes:
+        inner = {file.name.split("/")[1] for file in by_label[filled[0]] if file.name.count("/") > 1}
+        meant = f"; did you mean {root / filled[0]}, which holds {len(inner)} folders?" if len(inner) > 1 else ""
         raise UserError(
-            f"only the class {filled[0]} of {root} has images: there is nothing to tell apart, give at least two"
+            f"only the class {filled[0]} of {root} has images: there is nothing to tell apart, give at least two{meant}"
         )
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
+            return list(entries)
     except OSError as error:
         raise UserError(f"the folder {folder} cannot be read: {error.strerror}") from error
 
 
-def _images(top: Path) -> Iterator[Path]:
-    """Every regular file with an image's name below ``top``; links are followed, no folder is walked twice."""
+def _walk(top: Path) -> Iterator[Path]:
+    """Every regular file with an image's name below ``top``, and whatever is hidden there, unopened.
+
+    Links are followed; no folder is walked twice.
+    """
     seen: set[tuple[int, int]] = set()
     left = [top]
     while left:
@@ -164,7 +197,9 @@ def _images(top: Path) -> Iterator[Path]:
             continue
         seen.add((status.st_dev, status.st_ino))
         for entry in _entries(folder):
-            if entry.is_dir():
+            if entry.name.startswith("."):
+                yield Path(entry.path)
+            elif entry.is_dir():
                 left.append(Path(entry.path))
             elif is_image_name(entry.name) and entry.is_file():
                 yield Path(entry.path)
@@ -176,31 +211,25 @@ def _pick(files: list[File], limit: int | None, seed: int) -> list[File]:
     return sorted(files, key=lambda file: drawn(f"sample {seed} {file.name}"))[:limit]
 
 
-def divide(root: Path, samples: list[Sample], unreadable: list[Unreadable], *, held_out: float, seed: int) -> DataSet:
+def divide(
+    root: Path, samples: list[Sample], groups: Group, unreadable: list[Unreadable], *, held_out: float, seed: int
+) -> DataSet:
     """Labels and folds of what could be read. ``held_out`` is the share of images in a fold.
 
-    Raises `UserError` when fewer than two classes are left.
+    ``groups`` (n,): images that show one picture have one number, and go into one fold. Raises `UserError` when fewer
+    than two classes are left.
     """
     classes = sorted({sample.label for sample in samples})
     if len(classes) < 2:
         lost = f"{len(unreadable)} of its images cannot be read, the first being {shown(unreadable[0].name)}"
         raise UserError(f"fewer than two classes of {root} have readable images: {lost}: {unreadable[0].message}")
     labels = np.array([classes.index(sample.label) for sample in samples], np.int64)
-    folds = assign([s.sha256 for s in samples], [s.label for s in samples], count_of(held_out), seed)
+    picture: dict[int, str] = {}  # of each group, the same one however its files are called
+    for group, sample in zip(groups.tolist(), samples, strict=True):
+        picture[group] = min(picture.get(group, sample.sha256), sample.sha256)
+    pictures = [picture[group] for group in groups.tolist()]
+    folds = assign(pictures, [sample.label for sample in samples], count_of(held_out), seed)
     return DataSet(classes, samples, labels, folds, unreadable)
-
-
-def duplicates(samples: Sequence[Sample]) -> int:
-    """How many samples are byte for byte a copy of one before them."""
-    return len(samples) - len({sample.sha256 for sample in samples})
-
-
-def contradictions(samples: Sequence[Sample]) -> list[list[Sample]]:
-    """The samples of each picture that lies under more than one label."""
-    by_picture: dict[str, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        by_picture[sample.sha256].append(sample)
-    return [same for same in by_picture.values() if len({sample.label for sample in same}) > 1]
 
 
 def digest(samples: Sequence[Sample]) -> str:

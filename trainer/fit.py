@@ -11,6 +11,7 @@ from models.errors import UserError
 from models.runtime import FeatureExtractor, open_extractor, select, tuned_backbone
 from models.weights import WeightsStore
 from trainer import data, narrate
+from trainer.audit import audit
 from trainer.cache import FeatureCache, Features
 from trainer.choose import Choice, Part, choose, clearly_lower
 from trainer.compare import Verdict, compare
@@ -20,6 +21,7 @@ from trainer.fitted import FitOptions, Fitted
 from trainer.folds import NEVER, Folds
 from trainer.heads import Epoch, unit_length
 from trainer.measure import Measured
+from trainer.neighbours import groups
 from trainer.prompts import text_embeddings
 from trainer.publish import publish
 from trainer.runs import require_writable
@@ -45,12 +47,14 @@ def fit(options: FitOptions) -> Outcome:
     extractor = open_extractor(parts, store)
     narrate.begin(folders, extractor)
 
-    with FeatureCache(parts, store) as cache:
+    with FeatureCache(parts, store, size=options.cache_size) as cache:
         found = extract(folders.files, extractor, cache)
+    alike = groups([sample.sha256 for sample in found.samples], found.looks)
     images = data.divide(
-        options.data_dir, found.samples, found.unreadable, held_out=options.val_fraction, seed=options.seed
+        options.data_dir, found.samples, alike, found.unreadable, held_out=options.val_fraction, seed=options.seed
     )
-    narrate.images(images, found)
+    findings = audit(found, alike, max(transform.crop for transform in extractor.transforms))
+    narrate.images(images, found, findings)
 
     stages: dict[str, list[Epoch]] = {"head": []}
     drop = options.drop_parts or options.mode == "auto"
@@ -63,7 +67,7 @@ def fit(options: FitOptions) -> Outcome:
 
     measured = fitted.measured(images)
     thresholds = fitted.thresholds(images, measured, options.max_error)
-    run = write(options, fitted, images, measured, thresholds, stages)
+    run = write(options, fitted, images, findings, measured, thresholds, stages)
     narrate.result(measured, thresholds, run)
     verdict = _verdict(options, fitted.judged(images), measured, store)
     if verdict.publish:

@@ -11,6 +11,7 @@ import numpy as np
 
 from models.checkpoint import Array
 from models.runtime import FeatureExtractor
+from trainer.cache import DEFAULT_SIZE
 from trainer.calibrate import log_probabilities
 from trainer.choose import Choice
 from trainer.data import DataSet, Mask, Sample, shown
@@ -45,6 +46,7 @@ class FitOptions:
     publish: Policy = "if-better"
     keep: int = KEEP
     cache_dir: Path | None = None
+    cache_size: int = DEFAULT_SIZE
     weights: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from models.runtime import FeatureExtractor
+from trainer.audit import Finding, sentences
 from trainer.choose import Choice
 from trainer.compare import Verdict
-from trainer.data import DataSet, Folders, contradictions, duplicates, shown
+from trainer.data import DataSet, Folders, shown
 from trainer.features import Extracted
 from trainer.folds import NEVER
 from trainer.heads import Epoch
@@ -35,6 +37,12 @@ def begin(folders: Folders, extractor: FeatureExtractor) -> None:
     say("images", f"{len(folders.files)} in {len(sizes)} classes of {shown(folders.root)}: {_list(shown_sizes, ', ')}")
     if folders.empty:
         say("", f"warning: no images in {_list(list(folders.empty), ', ')}: left out")
+    if folders.beside:
+        say("", f"warning: {folders.beside} images lie beside the class folders: left out, since they have no class")
+    if folders.nested:
+        say("", f"{folders.nested} of them lie in folders inside a class folder, and belong to that class")
+    if folders.hidden:
+        say("", f"{folders.hidden} hidden files and folders are left alone")
     for label in sizes:
         if setting := _DAEMON_FOLDERS.get(label.casefold()):
             say("", f"warning: {label} is a class here, so the daemon's {setting} must be given another name")
@@ -47,23 +55,18 @@ def _list(items: list[str], separator: str) -> str:
     return separator.join(items[:_LISTED]) + more
 
 
-def images(found: DataSet, extracted: Extracted) -> None:
+def images(found: DataSet, extracted: Extracted, findings: Sequence[Finding]) -> None:
     """What could be read, what is odd about it, and how it is divided."""
     known, seconds = extracted.cached, extracted.seconds
     say("features", f"of {len(found.samples)} images in {seconds:.1f} s, {known} of them known from before")
-    if found.unreadable:
-        say("", f"warning: {len(found.unreadable)} images cannot be read and are left out:")
-        lines = [f"  {shown(lost.name)}: {lost.reason}, {lost.message}" for lost in found.unreadable]
-        print(_list(lines, "\n"), flush=True)
-    if copies := duplicates(found.samples):
-        say("", f"{copies} images are copies of another, byte for byte; copies stay on one side")
-    for same in contradictions(found.samples)[:_LISTED]:
-        say("", f"warning: one picture under several labels: {', '.join(shown(sample.name) for sample in same)}")
+    for number, sentence in enumerate(sentences(findings)):
+        say("" if number else "audit", sentence)
     folds, judged = len({*found.folds.tolist()} - {NEVER}), int((found.folds != NEVER).sum())
     say("folds", f"{folds}: each of {judged} images is judged by heads that were fitted on the other folds")
-    alone = [label for label, count in Counter(s.label for s in found.samples).items() if count < 2]
+    alone = sorted(set(range(len(found.classes))) - set(found.labels[found.folds != NEVER].tolist()))
     if alone:
-        say("", f"warning: {_list(alone, ', ')}: one image only, so nothing tells how well this class is recognised")
+        names = _list([found.classes[label] for label in alone], ", ")
+        say("", f"warning: {names}: one picture only, so nothing tells how well this class is recognised")
 
 
 def epoch(done: Epoch, total: int) -> None:

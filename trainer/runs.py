@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import fcntl
 import json
 import os
 import shutil
@@ -23,6 +25,8 @@ from trainer.measure import Measured
 #: What a fit measured, and the sha256 its checkpoint has.
 METRICS = "metrics.json"
 
+_HIDDEN = ".run."
+
 TRAIN, HELD_OUT, UNREADABLE = "train", "held-out", "unreadable"
 
 Setting = str | int | float | bool | None
@@ -38,20 +42,49 @@ def require_writable(folder: Path, option: str) -> None:
 def create(checkpoints: Path, mode: str, now: datetime, fill: Callable[[Path], None]) -> Path:
     """Make ``checkpoints/<YYYYmmdd-HHMMSS-mode>``: ``fill`` writes into a hidden folder that then takes this name.
 
-    The name has the time of ``now`` as its clock shows it.
+    The name has the time of ``now`` as its clock shows it. Hidden folders of fits that were killed are removed.
+    Raises `UserError` when the folder cannot be written to, or is full.
     """
     try:
         checkpoints.mkdir(parents=True, exist_ok=True)
-        hidden = Path(tempfile.mkdtemp(dir=checkpoints, prefix=".run."))
+        hidden, lock = _make_hidden(checkpoints)
     except OSError as error:
         raise UserError(f"{checkpoints} cannot be written to ({error.strerror}): give another --output-dir") from error
     try:
+        _clean(checkpoints)
         hidden.chmod(0o755)
         fill(hidden)
         sync_folder(hidden)
         return _take_name(hidden, checkpoints / f"{now:%Y%m%d-%H%M%S}-{mode}")
+    except OSError as error:
+        raise UserError(f"the run cannot be written to {checkpoints} ({error.strerror or error})") from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+        os.close(lock)
+
+
+def _make_hidden(checkpoints: Path) -> tuple[Path, int]:
+    """A new hidden folder, and a descriptor that holds the lock on it (flock) as long as this process lives."""
+    while True:
+        hidden = Path(tempfile.mkdtemp(dir=checkpoints, prefix=_HIDDEN))
+        lock = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        with contextlib.suppress(OSError):  # a file system without locks: nothing is ever removed there
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if hidden.is_dir():
+            return hidden, lock
+        os.close(lock)  # somebody took it for a left-over before it was locked
+
+
+def _clean(checkpoints: Path) -> None:
+    """Remove the hidden folders that nobody holds the lock on."""
+    for hidden in checkpoints.glob(f"{_HIDDEN}*"):
+        with contextlib.suppress(OSError):
+            lock = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(hidden, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def _take_name(hidden: Path, name: Path) -> Path:

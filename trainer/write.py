@@ -15,6 +15,8 @@ from models.classifier import seal
 from models.metadata import Metadata, PartRecord, Unknown
 from models.registry import parts_of
 from trainer import runs
+from trainer.advice import advice
+from trainer.audit import Finding, write_audit
 from trainer.data import DataSet, digest
 from trainer.fitted import FitOptions, Fitted
 from trainer.heads import Epoch
@@ -30,6 +32,7 @@ def write(
     options: FitOptions,
     fitted: Fitted,
     images: DataSet,
+    findings: Sequence[Finding],
     measured: Measured,
     thresholds: Thresholds,
     stages: Mapping[str, Sequence[Epoch]],
@@ -44,7 +47,10 @@ def write(
         runs.write_history(run / "history.csv", stages)
         runs.write_settings(run / "settings.toml", options.settings())
         runs.write_split(run / "split.csv", images, fitted.choice.judged, measured)
-        paths = [sample.path for sample in fitted.judged(images)]
+        judged = fitted.judged(images)
+        write_audit(run / "audit.csv", findings)
+        (run / "advice.txt").write_text(advice(measured, judged, findings), encoding="utf-8")
+        paths = [sample.path for sample in judged]
         write_report(run, measured, paths, stages=stages, preface=_preface(images, measured))
 
     return runs.create(options.output_dir, checkpoint.metadata.mode, now.astimezone(), fill)

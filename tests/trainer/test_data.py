@@ -4,10 +4,11 @@ import os
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.errors import UserError
-from trainer.data import Sample, contradictions, digest, divide, duplicates, scan, shown
+from trainer.data import Sample, digest, divide, scan, shown
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -66,6 +67,8 @@ def test_links_are_followed_and_loops_are_not_walked_twice(tmp_path: Path) -> No
     ("names", "sentence"),
     [
         ((), "is empty"),
+        ((".git/a.jpg", "notes.txt"), "holds neither class folders nor images"),
+        (("pets/cat/a.jpg", "pets/dog/b.jpg"), "did you mean .*pets, which holds 2 folders"),
         (("a.jpg", "b.jpg"), "holds images but no class folders"),
         (("cat/notes.txt", "dog/notes.txt"), "no images in the class folders"),
         (("cat/a.jpg", "dog/notes.txt"), "only the class cat"),
@@ -99,22 +102,13 @@ def test_a_larger_draw_holds_the_smaller_one(tmp_path: Path) -> None:
     assert few < many
 
 
-def test_copies_are_counted() -> None:
-    assert duplicates([sample("a", str(number)) for number in range(100)] * 2) == 100
-
-
 def test_images_are_divided_into_folds_of_about_the_asked_share(tmp_path: Path) -> None:
     samples = [sample(label, f"{label}{number}") for label in "ab" for number in range(300)]
-    images = divide(tmp_path, [*samples, sample("c", "alone")], [], held_out=0.2, seed=0)
+    images = divide(tmp_path, [*samples, sample("c", "alone")], np.arange(601), [], held_out=0.2, seed=0)
     assert set(images.folds.tolist()) == {-1, 0, 1, 2, 3, 4}
     assert images.labels[images.folds == -1].tolist() == [images.classes.index("c")]
     assert len(images.held_out) == images.held.sum() == (images.folds == 0).sum()
     assert len(images.held_out) + len(images.training) == 601
-
-
-def test_one_picture_under_two_labels_is_found() -> None:
-    samples = [sample("a", "1"), sample("b", "1"), sample("b", "2"), sample("b", "2")]
-    assert [[s.label for s in same] for same in contradictions(samples)] == [["a", "b"]]
 
 
 def test_the_digest_is_of_pictures_and_labels_alone() -> None:
@@ -124,12 +118,36 @@ def test_the_digest_is_of_pictures_and_labels_alone() -> None:
     assert digest(samples) != digest([sample("b", "1"), sample("b", "2")])
 
 
+def test_images_that_show_one_picture_are_in_one_fold_whatever_their_order(tmp_path: Path) -> None:
+    samples = [sample(label, f"{label}{number}") for label in "ab" for number in range(100)]
+    groups = np.arange(200) // 4 * 4
+    images = divide(tmp_path, samples, groups, [], held_out=0.2, seed=0)
+    assert (images.folds.reshape(-1, 4) == images.folds[::4, None]).all()
+    turned = divide(tmp_path, samples[::-1], (196 - groups[::-1]) // 4 * 4, [], held_out=0.2, seed=0)
+    assert (turned.folds[::-1] == images.folds).all()
+
+
+def test_a_class_of_which_all_show_one_picture_is_never_held_out(tmp_path: Path) -> None:
+    samples = [sample(label, f"{label}{number}") for label in "ab" for number in range(10)]
+    groups = np.array([0] * 10 + list(range(10, 20)))
+    images = divide(tmp_path, samples, groups, [], held_out=0.2, seed=0)
+    assert set(images.folds[:10].tolist()) == {-1}
+    assert -1 not in images.folds[10:]
+
+
+def test_what_was_passed_over_is_counted(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/a.jpg", "dog/b.jpg", "cat/.hidden.jpg", "cat/.thumbs/c.jpg", ".git/d.jpg", "dog/notes.txt")
+    touch(tmp_path, "top.jpg", "notes.txt", "cat/2024/e.jpg")
+    found = scan(tmp_path)
+    assert (found.beside, found.hidden, found.nested) == (1, 3, 1)
+
+
 def test_too_few_readable_classes_are_said_with_the_reason(tmp_path: Path) -> None:
     from trainer.data import Unreadable
 
     lost = Unreadable("b/x.jpg", "b", "empty", "The file is empty.")
     with pytest.raises(UserError, match=r"fewer than two classes .* b/x.jpg: The file is empty"):
-        divide(tmp_path, [sample("a", "1")], [lost], held_out=0.2, seed=0)
+        divide(tmp_path, [sample("a", "1")], np.arange(1), [lost], held_out=0.2, seed=0)
 
 
 def test_any_name_can_be_shown() -> None:

@@ -28,6 +28,8 @@ def options(data: Path, folder: Path, **more: object) -> FitOptions:
 
 def test_a_run_folder_holds_everything_and_is_published(fitted: Outcome) -> None:
     assert sorted(path.name for path in fitted.run.iterdir()) == [
+        "advice.txt",
+        "audit.csv",
         "checkpoint.safetensors",
         "confusion_matrix.png",
         "curves.png",
@@ -175,9 +177,9 @@ def test_what_is_odd_about_the_images_is_said(tmp_path: Path, capsys: pytest.Cap
     fit(options(data, tmp_path / "runs"))
     said = capsys.readouterr().out
     assert "no images in leer" in said
-    assert "circle/broken.jpg: truncated" in said
-    assert "2 images are copies" in said
-    assert "one picture under several labels: circle/001.png, cross/again.png" in said
+    assert "1 image cannot be read and is left out: circle/broken.jpg (truncated: " in said
+    assert "2 images are copies of another, byte for byte: circle/copy.png (a copy of circle/000.png), cross/ag" in said
+    assert "2 images show pictures that lie under several labels: circle/001.png" in said
 
 
 def test_classes_named_like_folders_of_the_daemon_are_warned_of(

@@ -1,0 +1,101 @@
+"""What to do about a data set: labels to look at, pictures to decide on, classes to give more images of.
+
+Wrong labels are found by confident learning (Northcutt, Jiang & Chuang, "Confident Learning: Estimating Uncertainty in
+Dataset Labels", 2021): an image is suspected when heads that never saw it give another class at least the probability
+which that class's own images have on average.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.audit import Finding
+from trainer.data import Sample, shown
+from trainer.measure import Measured
+
+_LISTED = 100
+_WEAK = 5
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """An image (its position among the judged ones) that looks like ``other``, and the probabilities of both labels."""
+
+    at: int
+    other: int
+    probability: float
+    own: float
+
+
+def suspicions(measured: Measured) -> list[Suspicion]:
+    """The judged images whose label is likely wrong, the likeliest first."""
+    labels, probabilities = measured.labels, measured.probabilities
+    usual = np.full(probabilities.shape[1], np.inf)
+    for label in np.unique(labels):
+        usual[label] = probabilities[labels == label, label].mean()
+    confident = np.where(probabilities >= usual, probabilities, 0.0)
+    other = confident.argmax(1) if len(labels) else np.empty(0, np.int64)
+    rows = np.flatnonzero((other != labels) & (confident.max(1, initial=0.0) > 0))
+    margin = probabilities[rows, other[rows]] - probabilities[rows, labels[rows]]
+    return [
+        Suspicion(at, int(other[at]), float(probabilities[at, other[at]]), float(probabilities[at, labels[at]]))
+        for at in rows[np.argsort(-margin, kind="stable")].tolist()
+    ]
+
+
+def advice(measured: Measured, judged: Sequence[Sample], findings: Sequence[Finding]) -> str:
+    """The text of ``advice.txt``. ``judged`` are the samples that ``measured`` is about, in its order."""
+    sections = [
+        _section(
+            "Labels to look at, the likeliest to be wrong first",
+            "no label looks wrong",
+            list(_wrong(measured, judged)),
+        ),
+        _section(
+            "Pictures under several labels: leave each under one",
+            "no picture lies under two labels",
+            [f"{shown(each.name)}: {shown(each.detail)}" for each in findings if each.kind == "two-labels"],
+        ),
+        _section("Classes that more images would help most", "no class stands out", list(_weak(measured))),
+    ]
+    return "\n".join(sections)
+
+
+def _section(title: str, nothing: str, lines: Sequence[str]) -> str:
+    more = [f"and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
+    indented = [f"  {line}\n" for line in [*lines[:_LISTED], *more] or [nothing]]
+    return f"{title}:\n{''.join(indented)}"
+
+
+def _wrong(measured: Measured, judged: Sequence[Sample]) -> Iterator[str]:
+    for each in suspicions(measured):
+        sample = judged[each.at]
+        yield (
+            f"{shown(sample.name)}: {shown(measured.classes[each.other])} ({each.probability:.0%}) "
+            f"rather than {shown(sample.label)} ({each.own:.0%})"
+        )
+
+
+def _weak(measured: Measured) -> Iterator[str]:
+    """The classes with the lowest F1 that have at least two images wrong, and what they are taken for."""
+    if not len(measured.labels):
+        return
+    counts = np.zeros((len(measured.classes), len(measured.classes)), np.int64)
+    np.add.at(counts, (measured.labels, measured.predicted), 1)
+    right, true, given = counts.diagonal(), counts.sum(1), counts.sum(0)
+    score = 2 * right / np.maximum(true + given, 1)
+    overall = right.sum() / true.sum()
+    weak = [at for at in np.argsort(score, kind="stable").tolist() if true[at] and score[at] < overall]
+    for at in weak[:_WEAK]:
+        wrong = true[at] - right[at]
+        if wrong >= 2:
+            missed = counts[at].copy()
+            missed[at] = 0
+            taken = int(missed.argmax())
+            yield (
+                f"{shown(measured.classes[at])}: {right[at]} of {true[at]} images are recognised, "
+                f"{missed[taken]} are taken for {shown(measured.classes[taken])}"
+            )
