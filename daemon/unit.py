@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pwd
 import re
@@ -28,6 +29,9 @@ _HIDDEN = (*_HOMES, Path("/tmp"), Path("/var/tmp"))
 
 #: The settings that are paths.
 _PATHS = ("watch", "output", "checkpoint", "cache_dir", "state_dir", "metrics_file")
+
+#: What finishing the batch at hand may take.
+_STOP_SECONDS = 60
 
 _MODEL_MB, _GPU_MB = 1536, 8192
 
@@ -189,6 +193,7 @@ def render(settings: Settings, flags: Mapping[str, object], file: Path | None, *
         "RestartSec=5",
         "RestartPreventExitStatus=2",  # a mistake in the settings is still there after a restart
         "TimeoutStartSec=600",  # the first start prepares the weights
+        f"TimeoutStopSec={_STOP_SECONDS + math.ceil(2 * settings.on_filed_seconds)}",  # the command is told of the rest
         "WatchdogSec=180",
         "KillMode=mixed",
         "OOMPolicy=continue",

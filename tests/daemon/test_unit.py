@@ -201,3 +201,7 @@ def test_memory_is_enough_for_every_decoder_at_its_limit() -> None:
     small = config.load({"threads": 1, "decode_memory_mb": 300})
     large = config.load({"threads": 4, "decode_memory_mb": 2000})
     assert unit.memory_mb(large) - unit.memory_mb(small) == 4 * 2000 - 300
+
+
+def test_a_stop_waits_for_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert values(printed(capsys, "--on-filed-seconds", "200.5"), "TimeoutStopSec") == ["461"]
