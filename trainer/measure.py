@@ -114,18 +114,18 @@ class Measured:
 
     def report(self) -> dict[str, Any]:
         """Precision, recall, F1 and support by class name, and their means (scikit-learn's classification report)."""
-        return dict(self._report(output_dict=True))
-
-    def report_text(self) -> str:
-        """The same as a table."""
-        return str(self._report(output_dict=False, digits=3))
-
-    def _report(self, **how: Any) -> Any:
         from sklearn.metrics import classification_report
 
         names = [self.classes[index] for index in self.concerned]
-        return classification_report(
-            self.labels, self.predicted, labels=self.concerned, target_names=names, zero_division=0, **how
+        return dict(
+            classification_report(
+                self.labels,
+                self.predicted,
+                labels=self.concerned,
+                target_names=names,
+                zero_division=0,
+                output_dict=True,
+            )
         )
 
     def confusion(self) -> Counts:

@@ -20,6 +20,7 @@ from models.errors import CheckpointError, UserError
 from models.weights import WeightsStore
 from trainer.retention import KEEP, alone, retain
 from trainer.runs import METRICS
+from trainer.tables import table
 
 #: Beside the runs: every publication and every step back, one JSON object a line.
 HISTORY = "published.jsonl"
@@ -206,18 +207,24 @@ def print_rows(rows: list[dict[str, object]]) -> None:
     if not rows:
         print("no run has a checkpoint yet: make one with python -m trainer fit")
         return
-    width = max(len(str(row["run"])) for row in rows)
+    usable = [row for row in rows if not row["problem"]]
+    lines = iter(table([_HEADER, *map(_cells, usable)], words=2).splitlines())
+    header = next(lines)
+    if usable:
+        print(f"  {header}")
     for row in rows:
         mark = "*" if row["current"] else " "
-        if row["problem"]:
-            print(f"{mark} {row['run']:{width}}  {row['problem']}")
-            continue
-        accuracy = "unknown" if row["accuracy"] is None else f"{row['accuracy']:.3f}"
-        tuned = ", fine-tuned" if row["fine_tuned"] else ""
-        print(
-            f"{mark} {row['run']:{width}}  {row['mode']}{tuned}, {row['classes']} classes, {row['images']} images, "
-            f"held-out accuracy {accuracy}, {row['megabytes']} MB, {_in_utc(str(row['created']))}"
-        )
+        print(f"{mark} {row['run']}: {row['problem']}" if row["problem"] else f"{mark} {next(lines)}")
+
+
+_HEADER = ["run", "mode", "classes", "images", "held-out accuracy", "MB", "made"]
+
+
+def _cells(row: dict[str, object]) -> list[str]:
+    accuracy = "unknown" if row["accuracy"] is None else f"{row['accuracy']:.3f}"
+    mode = f"{row['mode']}, fine-tuned" if row["fine_tuned"] else str(row["mode"])
+    numbers = [f"{row['classes']}", f"{row['images']}", accuracy, f"{row['megabytes']:.2f}"]
+    return [str(row["run"]), mode, *numbers, _in_utc(str(row["created"]))]
 
 
 def _in_utc(created: str) -> str:
@@ -225,4 +232,4 @@ def _in_utc(created: str) -> str:
     try:
         return f"{datetime.fromisoformat(created).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     except ValueError:  # nothing was recorded, or another program wrote it
-        return "made at an unknown time"
+        return "at an unknown time"

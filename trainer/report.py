@@ -50,7 +50,7 @@ def describe(measured: Measured, threshold: float | None = None) -> str:
     """Figures, the table of classes and what is confused most, as text; empty where there is no image."""
     if not len(measured.labels):
         return ""
-    parts = [_figures(measured, threshold), _classes(measured)]
+    parts = [_figures(measured, threshold), class_table(measured)]
     if not measured.right.all():
         parts.append(_confused(measured))
     return "\n".join(parts)
@@ -78,7 +78,8 @@ def _figures(measured: Measured, threshold: float | None) -> str:
     return "".join(f"{name:{width}}  {text}\n" for name, text in lines)
 
 
-def _classes(measured: Measured) -> str:
+def class_table(measured: Measured) -> str:
+    """Precision, recall (with its 95 % interval) and F1 of every class that some image is of, or is taken for."""
     counts = measured.confusion()
     rows = [["class", "images", "precision", "recall", "95 % interval", "F1"]]
     for at, index in enumerate(measured.concerned):

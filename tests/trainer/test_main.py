@@ -118,8 +118,10 @@ def test_fit_evaluate_list_publish_and_roll_back(
     capsys.readouterr()
     assert trainer("list", *common) == 0
     listed = capsys.readouterr().out.splitlines()
-    assert [line[0] for line in listed] == ["*", " "]
-    assert "3 classes, 72 images, held-out accuracy" in listed[0]
+    assert [line[0] for line in listed] == [" ", "*", " "]
+    assert listed[0].split()[:4] == ["run", "mode", "classes", "images"]
+    assert listed[1].split()[3:5] == ["3", "72"]
+    assert len({len(line) for line in listed}) == 1
     assert trainer("list", *common, "--json") == 0
     assert [row["current"] for row in json.loads(capsys.readouterr().out)] == [True, False]
 

@@ -230,9 +230,9 @@ def test_the_time_a_run_was_made_is_kept_and_printed_in_utc(
 @pytest.mark.parametrize(
     ("created", "printed"),
     [
-        ("2026-05-04T03:02:01+09:00", "MB, 2026-05-03 18:02 UTC"),
-        ("2026-05-04T03:02:01+00:00", "MB, 2026-05-04 03:02 UTC"),
-        ("", "MB, made at an unknown time"),
+        ("2026-05-04T03:02:01+09:00", "  2026-05-03 18:02 UTC"),
+        ("2026-05-04T03:02:01+00:00", "  2026-05-04 03:02 UTC"),
+        ("", "  at an unknown time"),
     ],
 )
 def test_any_recorded_time_is_printed_in_utc(
