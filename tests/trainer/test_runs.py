@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
 import tomllib
 from datetime import datetime
 from pathlib import Path
@@ -39,6 +43,38 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, error: type[BaseExcep
         raise error
 
     with pytest.raises(error):
+        create(tmp_path, "clip", NOW, fill)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_fit_left_is_removed_but_not_what_another_one_writes(tmp_path: Path) -> None:
+    program = f"""
+import os, signal
+from datetime import datetime
+from pathlib import Path
+from trainer.runs import create
+create(Path({str(tmp_path)!r}), "clip", datetime(2026, 5, 4), lambda folder: os.kill(os.getpid(), signal.SIGKILL))
+"""
+    killed = subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2])
+    assert killed.returncode == -9
+    [left] = tmp_path.iterdir()
+
+    def fill(folder: Path) -> None:
+        other = create(tmp_path, "clip", NOW, lambda inner: (inner / "file").touch())
+        assert folder.is_dir()
+        assert other.is_dir()
+
+    create(tmp_path, "clip", NOW, fill)
+    assert not left.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["20260504-130201-clip", "20260504-130201-clip-2"]
+
+
+def test_a_full_disk_is_said_in_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    def fill(folder: Path) -> None:
+        (folder / "half").touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(UserError, match=r"the run cannot be written to .* \(No space left on device\)"):
         create(tmp_path, "clip", NOW, fill)
     assert list(tmp_path.iterdir()) == []
 

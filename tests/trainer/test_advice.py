@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from trainer.advice import advice, suspicions
+from trainer.audit import Finding
+from trainer.data import Sample
+from trainer.measure import Measured
+
+
+def flipped(share: float = 0.05) -> tuple[Measured, set[int]]:
+    """300 images of three classes that a good head judged, some of them with a wrong label; and which those are."""
+    random = np.random.default_rng(0)
+    true = np.arange(300) % 3
+    logits = random.normal(0, 1, (300, 3)) + 5.5 * np.eye(3)[true]
+    wrong = random.choice(300, int(300 * share), replace=False)
+    labels = true.copy()
+    labels[wrong] = (labels[wrong] + 1) % 3
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return Measured(["a", "b", "c"], labels, probabilities), set(wrong.tolist())
+
+
+def samples(measured: Measured) -> list[Sample]:
+    names = [f"{measured.classes[label]}/{at}.jpg" for at, label in enumerate(measured.labels.tolist())]
+    return [Sample(Path(name), name, name.split("/")[0], name) for name in names]
+
+
+def test_wrong_labels_are_found_and_little_else() -> None:
+    measured, wrong = flipped()
+    found = suspicions(measured)
+    listed = {each.at for each in found}
+    assert len(wrong & listed) >= 0.8 * len(wrong)
+    assert len(wrong & listed) >= 0.6 * len(listed)
+    assert {each.at for each in found[:5]} <= wrong
+    assert all(each.probability > each.own and each.other != measured.labels[each.at] for each in found[:5])
+
+
+def test_the_likeliest_comes_first() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7], [0.95, 0.05]])
+    found = suspicions(Measured(["a", "b"], np.array([0, 0, 1, 0, 1]), probabilities))
+    assert [(each.at, each.other) for each in found] == [(4, 0), (3, 1)]
+
+
+def test_nothing_judged_has_nothing_to_say() -> None:
+    text = advice(Measured(["a", "b"], np.empty(0, np.int64), np.empty((0, 2))), [], [])
+    assert "no label looks wrong" in text
+    assert "no picture lies under two labels" in text
+    assert "no class stands out" in text
+
+
+def test_the_text_names_images_labels_and_classes() -> None:
+    measured, wrong = flipped(0.3)
+    text = advice(measured, samples(measured), [Finding("two-labels", "a/x\n.jpg", "a", "under a, b")])
+    first = suspicions(measured)[0]
+    line = text.splitlines()[1]
+    assert line.startswith(f"  {samples(measured)[first.at].name}: {measured.classes[first.other]} (")
+    assert "  a/x\\n.jpg: under a, b\n" in text
+    assert " images are recognised, " in text
+    assert wrong
+
+
+def test_a_long_list_is_cut() -> None:
+    findings = [Finding("two-labels", f"{number}.jpg", "a", "") for number in range(150)]
+    text = advice(*(lambda measured: (measured, samples(measured)))(flipped()[0]), findings)
+    assert "99.jpg" in text
+    assert "100.jpg" not in text
+    assert "  and 50 more\n" in text
