@@ -15,6 +15,7 @@ from trainer.features import Extracted
 from trainer.folds import NEVER
 from trainer.heads import Epoch
 from trainer.measure import Measured
+from trainer.report import class_table
 from trainer.thresholds import Thresholds
 
 #: Longer lists are cut: the run folder has all of it.
@@ -108,7 +109,7 @@ def result(measured: Measured, thresholds: Thresholds, run: Path) -> None:
     figures = measured.figures()
     if figures:
         if len(measured.concerned) <= _TABLE:
-            print(measured.report_text())
+            print(f"\n{class_table(measured)}")
         say(
             "held out",
             f"accuracy {figures['accuracy']:.3f}, log-loss {figures['log_loss']:.3f}, "
