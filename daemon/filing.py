@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path, PurePath
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from daemon import transfer
 from daemon.copying import sha256_of
@@ -46,8 +46,7 @@ class Decision:
     detail: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Filed:
+class Filed(NamedTuple):
     """The outcome for one decision; ``error`` says in a sentence why it is to be tried again."""
 
     decision: Decision

@@ -64,10 +64,10 @@ class Folders:
 
     def entry(self, path: Path) -> Entry:
         """The place of an image in an inbox. Raises OSError."""
-        folder, name = os.path.split(path)  # of a text that is there already, where a Path would make another Path
+        folder, _, name = str(path).rpartition("/")  # of a text that is there already: a Path would make another Path
         key = "inbox", folder
         if key not in self._open:
-            self._keep(key, os.open(folder, _FOLDER))
+            self._keep(key, os.open(folder or "/", _FOLDER))
         return Entry(self._open[key], name)
 
     def path(self, folder: PurePath) -> Path:

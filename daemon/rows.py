@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -264,7 +265,7 @@ def _encode(filing: Filing) -> tuple[Any, ...]:
         state,
         action,
         _text(source),
-        _text(os.path.basename(source)),  # noqa: PTH119 - a Path would make another Path
+        _text(source.rpartition("/")[2]),
         _signed(identity.dev),
         _signed(identity.ino),
         identity.size,
@@ -314,6 +315,8 @@ def _decode(row: tuple[Any, ...]) -> Filing:
 
 def _text(path: str) -> str | bytes:
     """A path as text where it is text, else as its bytes; the same path always the same way."""
+    if path.isascii():
+        return path
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -321,6 +324,7 @@ def _text(path: str) -> str | bytes:
     return path
 
 
+@lru_cache(maxsize=16)  # the rows of a batch have one time
 def _instant(time: datetime) -> str:
     """UTC with microseconds, so that the order of the text is the order of the times."""
     return time.astimezone(UTC).isoformat(timespec="microseconds")

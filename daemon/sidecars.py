@@ -26,6 +26,7 @@ from daemon.transfer import Status, Transfer
 _NOTES = frozenset({".xmp", ".json", ".aae", ".thm"})
 #: Of a photograph, in place of its suffix: the raw data beside it, the film of a Live Photo.
 _SHOTS = frozenset({".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw", ".mov"})
+_SUFFIXES = _NOTES | _SHOTS
 _PHOTOGRAPHS = frozenset({".jpg", ".jpeg", ".jpe", ".heic", ".heif"})
 
 #: Seconds without a change until a sidecar counts as complete.
@@ -38,8 +39,8 @@ _MOST_NAMES, _MOST_FOLDERS = 100_000, 16
 
 def owner(name: str) -> str | None:
     """What the name of a sidecar has in common with its image's: its stem, or its whole name; None for others."""
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - names that are no text, too
-    return stem if suffix.lower() in _NOTES | _SHOTS and not name.startswith(".") else None
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot + suffix.lower() in _SUFFIXES and not name.startswith(".") else None
 
 
 def belongs(sidecar: str, image: str) -> bool:

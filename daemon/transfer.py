@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -112,11 +111,13 @@ def free_name(
     if limit is None:
         limit = longest_name(folder)
 
-    def occupied(number: int) -> bool:
-        choice = numbered(name, number, limit)
-        return taken(choice) or (folder is not None and Entry(folder, choice).seems_taken())
+    def is_free(choice: str) -> bool:
+        return not (taken(choice) or (folder is not None and Entry(folder, choice).seems_taken()))
 
-    return numbered(name, free_number(occupied), limit)
+    first = numbered(name, 1, limit)
+    if is_free(first):
+        return first
+    return numbered(name, free_number(lambda number: not is_free(numbered(name, number, limit))), limit)
 
 
 def longest_name(folder: int | None) -> int:
@@ -194,7 +195,7 @@ class _Batch:
 
     def _verify(self, transfer: Transfer) -> None:
         """Take back a file that took the place of the one meant between the last look and the move."""
-        with suppress(FileNotFoundError):  # who waits for images to be filed may have taken it by now
+        try:
             if is_meant(transfer.target, transfer.row):
                 return
             linked, transfer.placed = transfer.placed, False
@@ -203,6 +204,8 @@ class _Batch:
             else:
                 moves.put_back(transfer.target, transfer.source)
             raise SourceChanged(f"{transfer.source.name!r} changed while it was filed")
+        except FileNotFoundError:
+            return  # who waits for images to be filed may have taken it by now
 
     def _copy(self, transfer: Transfer) -> None:
         row = transfer.row
