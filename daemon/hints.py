@@ -10,6 +10,7 @@ Here folders are armed one by one as the walk enters them, and everything lost i
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -28,6 +29,8 @@ from watchdog.observers.inotify_c import (
 )
 
 from daemon.settle import is_candidate, is_unfinished
+
+logging.getLogger("watchdog").addHandler(logging.NullHandler())  # what it has to say is said here, in our own log
 
 Identity = tuple[int, int]  # (st_dev, st_ino) of a folder
 

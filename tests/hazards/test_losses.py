@@ -135,6 +135,7 @@ def overflow(tmp_path: Path, publish: Publish, images: int, others: int) -> None
         wait_for(lambda: here.status().images == {"filed": images}, "it says so")
         assert here.status().overflows >= 1
         assert "events were lost" in here.running.log()
+        assert all(line.startswith("20") for line in here.running.log().splitlines()), "not in the form of our log"
         wait_for(lambda: f'images_total{{outcome="filed"}} {images}\n' in where.read_text(), "the metrics say so")
         (counted,) = (line for line in where.read_text().splitlines() if line.startswith("imagesortd_event_overflows"))
         assert int(counted.split()[1]) >= 1
