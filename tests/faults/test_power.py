@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.filing import Action
 from tests.faults.disks import Disk, disks
 from tests.faults.scenario import Scenario
 from tests.faults.tracer import Point, kill_at, need_strace, points, trace
@@ -24,8 +25,8 @@ def machine(request: pytest.FixtureRequest) -> Iterator[list[Disk]]:
         yield made
 
 
-def scenario_on(machine: list[Disk]) -> Scenario:
-    return Scenario(machine[0].folder, machine[1].folder if len(machine) > 1 else None)
+def scenario_on(machine: list[Disk], action: Action = "move") -> Scenario:
+    return Scenario(machine[0].folder, machine[1].folder if len(machine) > 1 else None, action)
 
 
 def cut_and_check(machine: list[Disk], scenario: Scenario, point: Point | None) -> None:
@@ -48,22 +49,24 @@ def restart(machine: list[Disk]) -> None:
         disk.mount()
 
 
-def population(machine: list[Disk], log: Path) -> list[Point | None]:
-    scenario = scenario_on(machine)
+def population(scenario: Scenario, log: Path) -> list[Point | None]:
     scenario.prepare()
     return [*points(trace(scenario.work, log)), None]
 
 
 def test_a_power_cut_loses_nothing(machine: list[Disk], tmp_path: Path) -> None:
-    for point in [None, *random.Random(1).sample(population(machine, tmp_path / "trace"), 4)]:
-        cut_and_check(machine, scenario_on(machine), point)
+    scenario = scenario_on(machine)
+    for point in [None, *random.Random(1).sample(population(scenario, tmp_path / "trace"), 4)]:
+        cut_and_check(machine, scenario, point)
 
 
 @pytest.mark.slow
-def test_a_power_cut_at_every_call_loses_nothing(machine: list[Disk], tmp_path: Path) -> None:
-    all_points = population(machine, tmp_path / "trace")
+@pytest.mark.parametrize("action", ["move", "copy", "link"])
+def test_a_power_cut_at_every_call_loses_nothing(machine: list[Disk], tmp_path: Path, action: Action) -> None:
+    scenario = scenario_on(machine, action)
+    all_points = population(scenario, tmp_path / "trace")
     for point in all_points:
-        cut_and_check(machine, scenario_on(machine), point)
+        cut_and_check(machine, scenario, point)
     print(f"{len(all_points)} power cuts")
 
 
@@ -78,12 +81,13 @@ def test_a_copy_that_is_not_flushed_is_lost(tmp_path: Path, monkeypatch: pytest.
             real(descriptor)
 
     with far_folder() as memory, disks(memory, 2) as machine:
-        all_points = population(machine, tmp_path / "trace")
+        scenario = scenario_on(machine)
+        all_points = population(scenario, tmp_path / "trace")
         monkeypatch.setattr(os, "fsync", no_flush_of_files)
         lost = 0
         for point in all_points:
             try:
-                cut_and_check(machine, scenario_on(machine), point)
+                cut_and_check(machine, scenario, point)
             except AssertionError:
                 lost += 1
     print(f"{lost} of {len(all_points)} power cuts lose an image when copies are not flushed")
