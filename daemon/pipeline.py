@@ -210,7 +210,7 @@ class Pipeline:
             label=prediction.label,
             confidence=prediction.confidence,
             model_digest=self.classifier.digest,
-            detail=f"unlike all known images ({prediction.strangeness:.2f} times the limit)" if unknown else None,
+            detail=f"unlike all known images: {prediction.strangeness:.2f} times the limit" if unknown else None,
         )
 
 

@@ -21,6 +21,7 @@ from daemon.opening import Loading, Manner, Opening
 from daemon.pipeline import Outcome
 from daemon.probation import MEMORY, Probation, Seen, from_journal
 from daemon.published import Leases, Published
+from daemon.threshold import alike
 from daemon.verdicts import Verdicts
 from models.classifier import Classifier
 from models.errors import CheckpointError, UserError
@@ -259,6 +260,8 @@ class Reloader:
             self._verdicts.approve(serving.published, digest)
             return
         insisted = self._verdicts.is_insisted_on(serving.published)
+        if not alike(before.classifier.metadata, serving.classifier.metadata):
+            self._recent.clear()  # one that was asked to be surer is unsure more often, and rightly so
         probation = Probation(
             self._opening.manner.probation, [] if insisted else list(self._recent), serving.classifier.classes
         )

@@ -48,6 +48,16 @@ def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
     return DEFAULT_THRESHOLD, f"the usual threshold, since none was asked of the checkpoint{offer}"
 
 
+def alike(one: Metadata, other: Metadata) -> bool:
+    """Whether two checkpoints were asked for the same, so that both should send as many images to the others."""
+    return _asked(one) == _asked(other)
+
+
+def _asked(metadata: Metadata) -> tuple[float | None, float | None, bool]:
+    own = metadata.threshold if metadata.max_error is None else None
+    return metadata.max_error, own, metadata.unknown is not None
+
+
 def percent(share: float) -> str:
     """A share in 0..1 for people: ``0.5 %``."""
     return f"{100 * share:.3g} %"

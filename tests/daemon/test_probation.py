@@ -111,8 +111,8 @@ class Place:
         manner = Manner(location=self.folder, threads=1, probation=probation)
         return Reloader(manner, self._store, Journal(self.journal))
 
-    def publish(self, run: str, names: Sequence[str]) -> str:
-        return self._publish(self.folder / run, names)
+    def publish(self, run: str, names: Sequence[str], **metadata: object) -> str:
+        return self._publish(self.folder / run, names, **metadata)
 
     def publish_again(self, run: str) -> None:
         digest = checkpoints.read(self.folder / run / checkpoints.FILE_NAME).digest
@@ -181,6 +181,21 @@ def test_a_worse_model_gives_way_and_stays_away_until_it_is_published_anew(place
     see(again, 20, unsure=True)  # somebody insists
     assert nothing_new(again)
     assert place.start().first(place.journal).digest == bad
+
+
+def test_a_model_that_was_asked_to_be_surer_may_be_unsure_more_often(place: Place) -> None:
+    good = place.publish("run-1", ["a", "b"])
+    reloader = place.start()
+    assert reloader.first(place.journal).digest == good
+    see(reloader, 50, unsure=False)
+    surer = place.publish("run-2", ["a", "b"], max_error=0.01, threshold=0.99)
+    assert newer(reloader).digest == surer
+    see(reloader, 30, unsure=True)
+    assert nothing_new(reloader)
+    place.publish("run-3", ["a", "b", "c"], max_error=0.01, threshold=0.98)
+    newer(reloader)
+    see(reloader, 20, unsure=True)  # as the one before
+    assert nothing_new(reloader)
 
 
 def test_a_model_as_good_as_the_one_before_is_the_one_to_go_back_to(place: Place) -> None:

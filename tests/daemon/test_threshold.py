@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daemon.threshold import DEFAULT_THRESHOLD, in_force
+from daemon.threshold import DEFAULT_THRESHOLD, alike, in_force
 from models.metadata import Promise, Unknown
 from tests.models.checkpoints import small_checkpoint
 
@@ -45,6 +45,22 @@ def test_the_users_counts_then_the_checkpoints_then_the_usual_one(
     found = in_force(chosen, small_checkpoint(**NOTHING | changes).metadata)
     assert (found.value, found.why) == (value, why)
     assert str(found) == f"images under {value:.3f} go to the others: {why}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "are"),
+    [
+        ({}, True),
+        ({"threshold": 0.9}, False),
+        ({"max_error": 0.01}, False),
+        ({"unknown": Unknown(limit=1.0, refused=0.02)}, False),
+    ],
+)
+def test_checkpoints_are_alike_that_were_asked_for_the_same(changes: dict[str, Any], are: bool) -> None:
+    plain, other = small_checkpoint(**NOTHING).metadata, small_checkpoint(**NOTHING | changes).metadata
+    assert alike(plain, other) is are
+    promised, better = {"max_error": 0.01, "threshold": 0.9}, {"max_error": 0.01, "threshold": 0.8}
+    assert alike(small_checkpoint(**NOTHING | promised).metadata, small_checkpoint(**NOTHING | better).metadata)
 
 
 @pytest.mark.parametrize(("chosen", "too"), [(None, True), (0.1, True), (0.0, False)])
