@@ -101,6 +101,7 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     )
     _add_keep(parser)
     add("--cache-dir", type=Path, metavar="DIR", help="weights, graphs and features (default: ~/.cache/imagesortd)")
+    add("--resume", action="store_true", help="go on with the same fit that was interrupted")
     add(
         "--cache-size",
         type=_size,

@@ -24,6 +24,7 @@ from trainer.measure import Measured
 from trainer.neighbours import groups
 from trainer.prompts import text_embeddings
 from trainer.publish import publish
+from trainer.resume import place_of
 from trainer.runs import require_writable
 from trainer.write import write
 
@@ -46,6 +47,10 @@ def fit(options: FitOptions) -> Outcome:
     parts = select(options.mode, options.weights, store)
     extractor = open_extractor(parts, store)
     narrate.begin(folders, extractor)
+    place = place_of(store, options.data_dir, options.settings())
+    resumed = place.begin(resume=options.resume)
+    if options.resume:
+        narrate.resumption(found=resumed)
 
     with FeatureCache(parts, store, size=options.cache_size) as cache:
         found = extract(folders.files, extractor, cache)
@@ -72,6 +77,7 @@ def fit(options: FitOptions) -> Outcome:
     verdict = _verdict(options, fitted.judged(images), measured, store)
     if verdict.publish:
         publish(run, store, keep=options.keep)
+    place.finish()
     narrate.verdict(verdict, run)
     return Outcome(run, measured, verdict.publish, verdict.why)
 

@@ -47,6 +47,7 @@ class FitOptions:
     keep: int = KEEP
     cache_dir: Path | None = None
     cache_size: int = DEFAULT_SIZE
+    resume: bool = False
     weights: Mapping[str, str] = field(default_factory=dict)
 
     @property

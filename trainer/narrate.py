@@ -51,6 +51,14 @@ def begin(folders: Folders, extractor: FeatureExtractor) -> None:
     say("backbone", f"{' + '.join(names)}, {extractor.width} features, by {extractor.engine}")
 
 
+def resumption(*, found: bool) -> None:
+    """Whether there is something to go on with."""
+    if found:
+        say("resume", "goes on with the fit that was interrupted: what it computed of the images is known")
+    else:
+        say("resume", "no such fit was interrupted, so this one begins afresh")
+
+
 def _list(items: list[str], separator: str) -> str:
     more = f"{separator}and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
     return separator.join(items[:_LISTED]) + more
