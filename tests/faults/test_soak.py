@@ -122,6 +122,17 @@ def writers(inbox: Path) -> Iterator[list[Writer]]:
             thread.join()
 
 
+def until_it_files(state: Path) -> None:
+    """Wait for a write to the journal, some seconds at most: what follows it is worth a kill."""
+    before, end = written(state), time.monotonic() + 5.0
+    while written(state) == before and time.monotonic() < end:
+        time.sleep(0.0002)
+
+
+def written(state: Path) -> list[int]:
+    return [log.stat().st_mtime_ns for log in state.glob("*/journal.sqlite-wal")]
+
+
 def test_nothing_is_lost_doubled_or_changed(tmp_path: Path) -> None:
     inbox, output = tmp_path / "inbox", tmp_path / "sorted"
     inbox.mkdir()
@@ -134,6 +145,8 @@ def test_nothing_is_lost_doubled_or_changed(tmp_path: Path) -> None:
         while time.monotonic() < end:
             daemon = Daemon(tmp_path, arguments)
             time.sleep(rng.uniform(1.0, 8.0))
+            if kills % 2:
+                until_it_files(tmp_path / "state")
             assert daemon.process.poll() is None, daemon.log()
             daemon.process.kill()
             daemon.process.wait()
