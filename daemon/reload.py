@@ -8,6 +8,7 @@ content with the same checkpoint, and a write of two programs to one pointer is 
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from daemon.opening import Loading, Manner, Opening
 from daemon.pipeline import Outcome
 from daemon.probation import MEMORY, Probation, Seen, from_journal
 from daemon.published import Leases, Published
+from daemon.room import give_back
 from daemon.threshold import alike
 from daemon.verdicts import Verdicts
 from models.classifier import Classifier
@@ -68,6 +70,7 @@ class Reloader:
         self._delay = FIRST_RETRY
         self._said = ""
         self._loading: Loading | None = None
+        self._let_go = False  # of backbones, at the last poll
         self._recent: deque[Seen] = deque(maxlen=MEMORY)
         self._trial: _Trial | None = None
         self._back: _Serving | None = None
@@ -161,8 +164,11 @@ class Reloader:
 
         A checkpoint that is no good is said once and left; trouble that may pass is tried again after a while.
         """
+        if self._let_go:
+            self._let_go = False
+            threading.Thread(target=give_back, name="give back", daemon=True).start()
         if self._back is not None:
-            self._serving, self._back = self._back, None
+            self._serving, self._back, self._let_go = self._back, None, True
             self._keep_leases()
             return self._serving.classifier
         if self._loading is not None:
@@ -217,6 +223,7 @@ class Reloader:
         self._said, self._delay = "", FIRST_RETRY
         if self._serves(classifier.digest):
             return None
+        self._let_go = self._serving is None or classifier.extractor is not self._serving.classifier.extractor
         self._take_over(_Serving(loading.published, classifier))
         self._keep_leases()
         return classifier

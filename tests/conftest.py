@@ -68,14 +68,14 @@ def tiny_mobilenet_small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return random_weights("mobilenet_v3_small", tmp_path_factory.mktemp("mobilenet"))
 
 
-def random_weights(architecture: str, folder: Path) -> Path:
+def random_weights(architecture: str, folder: Path, *, seed: int = 0) -> Path:
     from models.compat import import_torchvision
 
     torchvision = import_torchvision()
     import torch
     from safetensors.torch import save_file
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     path = folder / "mobilenet.safetensors"
     save_file(getattr(torchvision.models, architecture)(weights=None).state_dict(), path)
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 import daemon.opening
 import daemon.reload
+from daemon.journal import Journal, JournalBusy
 from daemon.opening import Manner
 from daemon.reload import Reloader, describe_change
 from models.checkpoint import FILE_NAME, POINTER
@@ -18,6 +20,8 @@ from models.errors import CheckpointError, WeightsUnavailable
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.processes import wait_for
+from trainer.retention import retain
+from trainer.runs import METRICS
 
 
 @pytest.fixture
@@ -181,3 +185,57 @@ def test_trouble_that_may_pass_is_tried_again(
     publish(checkpoints / "run-2", ["a", "c"])
     assert next_one(reloading).classes == ["a", "c"]
     assert sum("is tried again" in line for line in logged) == 2
+
+
+def test_the_runs_in_use_are_kept_from_being_removed(
+    checkpoints: Path, store: WeightsStore, publish: Publish, tmp_path: Path
+) -> None:
+    publish(checkpoints / "run-1", ["a", "b"])
+    reloading = Reloader(Manner(location=checkpoints, probation=10), store, Journal(tmp_path / "journal"))
+    reloading.first()
+    for name in ("run-2", "run-3"):
+        publish(checkpoints / name, [name, "b"])
+        next_one(reloading)
+    for number, run in enumerate(sorted(checkpoints.glob("run-*"))):
+        (run / METRICS).write_text("{}")
+        os.utime(run / FILE_NAME, (number, number))
+    publish(checkpoints / "run-4", ["a", "d"])
+    assert retain(checkpoints, 1, {"run-4"}) == ["run-2"]
+    reloading.close()
+    assert retain(checkpoints, 1, {"run-4"}) == ["run-1"]
+
+
+def test_what_cannot_be_written_down_first_is_loaded_later(
+    checkpoints: Path,
+    store: WeightsStore,
+    publish: Publish,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: list[str],
+) -> None:
+    monkeypatch.setattr(daemon.reload, "FIRST_RETRY", 0.0)
+    publish(checkpoints / "run-1", ["a", "b"])
+    journal = Journal(tmp_path / "journal")
+    reloading = Reloader(Manner(location=checkpoints), store, journal)
+    reloading.first()
+    with monkeypatch.context() as patch:
+
+        def busy(key: str, value: str | None) -> None:
+            raise JournalBusy("the disk is full")
+
+        patch.setattr(journal, "note", busy)
+        publish(checkpoints / "run-2", ["a", "c"])
+        for _ in range(3):
+            assert reloading.poll() is None
+    assert sum("that it is loaded cannot be written down (the disk is full)" in line for line in logged) == 1
+    assert next_one(reloading).classes == ["a", "c"]
+
+
+def test_a_place_whose_name_is_no_text_is_remembered(store: WeightsStore, publish: Publish, tmp_path: Path) -> None:
+    place = tmp_path / os.fsdecode(b"models \xff")
+    digest = publish(place / "run-1", ["a", "b"])
+    for _ in range(2):
+        reloading = Reloader(Manner(location=place), store, Journal(tmp_path / "journal"))
+        assert reloading.first().digest == digest
+        reloading.close()
+        (place / POINTER).unlink(missing_ok=True)
