@@ -42,12 +42,13 @@ def _moments(
 
     A class without any row has the mean of all.
     """
-    truth, scaled = task.truth[rows], task.scaled[rows]
+    truth = task.truth * rows[:, None]
     counts = truth.sum(axis=0)[:, None]
-    means = truth.T @ scaled / np.maximum(counts, 1)
+    sums = truth.T @ task.scaled
+    means = sums / np.maximum(counts, 1)
     squares -= (means * counts).T @ means
-    squares /= max(len(scaled), 1)
-    return np.where(counts > 0, means, scaled.mean(axis=0)), squares
+    squares /= max(int(rows.sum()), 1)
+    return np.where(counts > 0, means, sums.sum(axis=0) / max(int(rows.sum()), 1)).astype(np.float32), squares
 
 
 def _head(means: npt.NDArray[np.float32], covariance: npt.NDArray[np.float32], shrinkage: float) -> Linear:

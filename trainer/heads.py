@@ -44,8 +44,10 @@ def one_thread() -> Iterator[None]:
 
 def unit_length(features: Features, widths: Sequence[int]) -> Features:
     """Features (n, width) with each part of each image scaled to unit length, as a checkpoint's ``l2`` does."""
-    parts = np.split(features, np.cumsum(widths)[:-1], axis=1)
-    return np.concatenate([part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12) for part in parts], 1)
+    result = features.copy()
+    for part in np.split(result, np.cumsum(widths)[:-1], axis=1):  # these are views
+        part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+    return result
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,17 @@ class Scaling:
     def of(cls, features: Features, widths: Sequence[int]) -> Scaling:
         """The scaling that centres ``features`` (n, width) and gives each part a mean variance of 1."""
         mean = features.mean(axis=0, dtype=np.float64)
-        variance = features.var(axis=0, dtype=np.float64)
+        # The squares are summed without a second array of this size, in which there may be gigabytes.
+        variance = np.einsum("nw,nw->w", features, features, dtype=np.float64) / len(features) - mean**2
         parts = np.split(variance, np.cumsum(widths)[:-1])
         scale = np.concatenate([np.full(len(part), 1 / np.sqrt(max(part.mean(), 1e-12))) for part in parts])
         return cls(mean.astype(np.float32), scale.astype(np.float32))
 
     def apply(self, features: Features) -> Features:
         """Scaled features (n, width)."""
-        return (features - self.mean) * self.scale
+        scaled: Features = features - self.mean
+        scaled *= self.scale
+        return scaled
 
 
 @dataclass(frozen=True)
