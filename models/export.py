@@ -26,7 +26,7 @@ from .weights import WeightsStore
 
 #: Features of the graph and of torch must agree to this cosine, image by image.
 AGREEMENT = 0.9999
-_OPSET = 17
+OPSET = 17
 
 
 def export(backbone: Backbone, target: Path) -> None:
@@ -51,7 +51,7 @@ def export(backbone: Backbone, target: Path) -> None:
                 input_names=["crops"],
                 output_names=["features"],
                 dynamic_axes={"crops": {0: "n"}, "features": {0: "n"}},
-                opset_version=_OPSET,
+                opset_version=OPSET,
                 dynamo=False,
             )
             expected = module(torch.from_numpy(crops)).numpy()

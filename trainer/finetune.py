@@ -1,12 +1,12 @@
 """Fine-tuning: the top half of each backbone's weights learns on augmented images, beginning from a fitted head.
 
 Batch normalisation keeps its statistics and the lower half stays as it is, so that a small set cannot undo what was
-learned from a large one. On a GPU in mixed precision over float32 weights, else on the CPU.
+learned from a large one. On a GPU in mixed precision over float32 weights; on the CPU the frozen half runs in ONNX
+Runtime, where it can be cut off (`trainer.trunk`).
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +27,7 @@ from trainer.augment import Batch, batches
 from trainer.calibrate import Labels, Logits, accuracy, fit_temperature, log_loss
 from trainer.data import Sample, shown
 from trainer.heads import MIN_DELTA, Epoch, Linear, OnEpoch, Scaling
+from trainer.trunk import Cut, cut
 
 #: The share of a backbone's weights, from the top, that is trained.
 TRAINED_SHARE = 0.5
@@ -58,20 +59,27 @@ def fine_tune(
     train: Side,
     held_out: Side,
     options: FineTuneOptions,
-    on_start: Callable[[str], None],
+    tell: Callable[[str], None],
     on_epoch: OnEpoch,
 ) -> dict[str, dict[str, Array]]:
     """The whole state of each part's module after its best epoch on the held-out images, by part and tensor name.
 
     ``head`` and ``scaling`` were fitted on ``train``'s features; whether the backbones got better shows only once a
-    new head is fitted on them. ``on_start`` is told how long it will take. Raises `UserError` when it diverges, naming
-    the images.
+    new head is fitted on them. ``tell`` gets a sentence on how long it will take, and at last on how long it took.
+    Raises `UserError` when it diverges, naming the images.
     """
     torch.set_num_threads(cores())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run = _Run(_Net(parts, head, scaling), device, parts, options)
-    on_start(run.estimate(train, held_out))
-    best, best_loss = run.net.state_dict(), math.inf
+    run = _Run(_Net(parts, head, scaling), device, parts, options, mixed=device.type == "cuda")
+    if device.type == "cpu":
+        run.net.cut(next(batches(train.samples[:2], run.transforms, 2)))
+    each = run.seconds_per_epoch(train, held_out)
+    tell(
+        f"{options.epochs} epochs of {len(train.samples)} images will take about {_duration(options.epochs * each)} "
+        f"on the {device.type.upper()}, if nothing else keeps it busy"
+    )
+    began = time.monotonic()
+    best, best_loss = run.net.learned(), math.inf
     hoped, hoped_loss = 0, math.inf
     for number in range(1, options.epochs + 1):
         started = time.monotonic()
@@ -79,13 +87,19 @@ def fine_tune(
         loss, right = run.check(held_out)
         on_epoch(Epoch(number, train_loss, loss, right, time.monotonic() - started))
         if loss < best_loss:
-            best, best_loss = copy.deepcopy(run.net.state_dict()), loss
+            best, best_loss = run.net.learned(), loss
         if best_loss < hoped_loss - MIN_DELTA:
             hoped, hoped_loss = number, best_loss
         elif options.patience and number - hoped >= options.patience:
             break
-    run.net.load_state_dict(best)
+    took = time.monotonic() - began
+    tell(f"{number} epochs took {_duration(took)}; {_duration(number * each)} were expected")
+    run.net.load_state_dict(best, strict=False)
     return run.net.tuned()
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{math.ceil(seconds)} seconds"
 
 
 class _Net(torch.nn.Module):
@@ -104,12 +118,23 @@ class _Net(torch.nn.Module):
         self.bias = torch.nn.Parameter(torch.from_numpy(head.bias.copy()))
         for part in self.parts:
             _unfreeze_top(part)
+        # Their parameters are those of the parts: no modules of this one, or its state would hold them twice.
+        self._cuts: list[Cut | None] = [None] * len(parts)
+
+    def cut(self, batch: Batch) -> None:
+        """Let what does not learn run in ONNX Runtime from now on, on a CPU, in each part where that works."""
+        self._cuts = [cut(part, crops) for part, crops in zip(self.parts, batch.crops, strict=True)]
 
     def forward(self, crops: Sequence[torch.Tensor]) -> torch.Tensor:
         features = [
-            functional.normalize(part(each).float(), dim=1) for part, each in zip(self.parts, crops, strict=True)
+            functional.normalize((halves or part)(each).float(), dim=1)
+            for halves, part, each in zip(self._cuts, self.parts, crops, strict=True)
         ]
         return (torch.cat(features, dim=1) - self.mean) * self.scale @ self.weight.T + self.bias
+
+    def learned(self) -> dict[str, torch.Tensor]:
+        """A copy of the parameters that learn, by name."""
+        return {name: each.detach().clone() for name, each in self.named_parameters() if each.requires_grad}
 
     def tuned(self) -> dict[str, dict[str, Array]]:
         """Each backbone's whole state, by its name."""
@@ -146,40 +171,47 @@ def _stage(name: str) -> str:
 
 
 class _Run:
-    def __init__(self, net: _Net, device: torch.device, parts: Sequence[Backbone], options: FineTuneOptions) -> None:
+    """One network on one device. ``mixed``: in bfloat16 where autocast thinks it safe, the weights in float32."""
+
+    def __init__(
+        self, net: _Net, device: torch.device, parts: Sequence[Backbone], options: FineTuneOptions, *, mixed: bool
+    ) -> None:
         self.net: _Net = net.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.transforms = [part.transform for part in parts]
         self._device = device
-        self._transforms = [part.transform for part in parts]
+        self._mixed = mixed
         self._options = options
         self._trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.AdamW(self._trained, lr=options.lr)
         self._step = 0
 
-    def estimate(self, train: Side, held_out: Side) -> str:
-        """How long all epochs will take, from two batches of each kind that change nothing."""
-        size, epochs = self._options.batch_size, self._options.epochs
-        batch = next(iter(batches(train.samples[:size], self._transforms, size, shuffle=(0, 0))))
-        labels = train.labels[batch.rows]
-        seconds = []
-        for learn in (True, True, False):
-            started = time.monotonic()
-            if learn:
-                self._loss(batch, labels).backward()  # type: ignore[no-untyped-call]
-                self.net.zero_grad()
+    def seconds_per_epoch(self, train: Side, held_out: Side) -> float:
+        """How long an epoch takes, from a few batches that change nothing, decoding and all.
+
+        The first batch is not counted: memory is taken and threads are started during it.
+        """
+        few = min(3 * self._options.batch_size, len(train.samples))
+        size = math.ceil(few / 3)
+        clock, learned = time.monotonic(), 0
+        for number, batch in enumerate(batches(train.samples[:few], self.transforms, size, shuffle=(0, 0))):
+            self._loss(batch, train.labels[batch.rows]).backward()  # type: ignore[no-untyped-call]
+            self.net.zero_grad()
+            if number == 0:
+                clock = time.monotonic()
             else:
-                with torch.inference_mode():
-                    self._logits(batch)
-            seconds.append((time.monotonic() - started) / len(labels))
-        total = epochs * (seconds[1] * len(train.samples) + seconds[2] * len(held_out.samples))
-        duration = f"{round(total / 60)} minutes" if total > 90 else f"{math.ceil(total)} seconds"
-        device = "GPU" if self._device.type == "cuda" else "CPU"
-        return f"{epochs} epochs of {len(train.samples)} images, at most about {duration} on the {device}"
+                learned += len(batch.rows)
+        learning = (time.monotonic() - clock) / max(learned, 1)
+        clock = time.monotonic()
+        some = held_out.samples[:few]
+        self.check(Side(some, held_out.labels[: len(some)]))
+        checking = (time.monotonic() - clock) / len(some)
+        return learning * len(train.samples) + checking * len(held_out.samples)
 
     def train(self, side: Side, epoch: int) -> float:
         """One epoch; returns its mean loss."""
         total, seen = 0.0, 0
         steps = math.ceil(len(side.samples) / self._options.batch_size)
-        stream = batches(side.samples, self._transforms, self._options.batch_size, shuffle=(self._options.seed, epoch))
+        stream = batches(side.samples, self.transforms, self._options.batch_size, shuffle=(self._options.seed, epoch))
         batch: Batch
         for batch in tqdm(stream, f"fine-tune {epoch}", steps, unit=" batches", disable=None, leave=False):
             loss = self._loss(batch, side.labels[batch.rows])
@@ -211,7 +243,7 @@ class _Run:
         logits: list[npt.NDArray[np.float64]] = []
         rows: list[npt.NDArray[np.int64]] = []
         with torch.inference_mode():
-            for batch in batches(side.samples, self._transforms, self._options.batch_size):
+            for batch in batches(side.samples, self.transforms, self._options.batch_size):
                 logits.append(self._logits(batch).double().cpu().numpy())
                 rows.append(batch.rows)
         scores: Logits = np.concatenate(logits)
@@ -220,8 +252,7 @@ class _Run:
 
     def _logits(self, batch: Batch) -> torch.Tensor:
         crops = [torch.from_numpy(each).to(self._device, non_blocking=True) for each in batch.crops]
-        mixed = self._device.type == "cuda"
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=mixed):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed):
             result: torch.Tensor = self.net(crops)
         return result.float()
 

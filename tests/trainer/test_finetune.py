@@ -16,7 +16,7 @@ from models.errors import UserError
 from models.registry import Backbone
 from models.runtime import select
 from models.weights import WeightsStore
-from trainer import data, finetune
+from trainer import data, finetune, trunk
 from trainer.__main__ import main
 from trainer.augment import batches
 from trainer.data import Sample
@@ -24,6 +24,13 @@ from trainer.finetune import FineTuneOptions, Side, fine_tune
 from trainer.fit import fit
 from trainer.fitted import FitOptions
 from trainer.heads import Epoch, Linear, Scaling
+
+
+@pytest.fixture(autouse=True)
+def whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backbones are not cut in two, nor computed in threads: on a few small images that takes longer than it saves."""
+    monkeypatch.setattr(finetune, "cut", lambda *_: None)
+    monkeypatch.setattr(finetune, "cores", lambda: 1)
 
 
 @pytest.fixture
@@ -71,6 +78,14 @@ def tune(
     return tuned, epochs, said
 
 
+def run_of(parts: tuple[Backbone, ...], *, mixed: bool, epochs: int = 1, lr: float = 1e-3) -> finetune._Run:
+    head, scaling = start(sum(part.width for part in parts))
+    weight = 0.1 * np.random.default_rng(0).standard_normal(head.weight.shape, np.float32)
+    head = Linear(weight.astype(np.float32), head.bias)
+    options = FineTuneOptions(epochs=epochs, lr=lr, batch_size=8)
+    return finetune._Run(finetune._Net(parts, head, scaling), torch.device("cpu"), parts, options, mixed=mixed)
+
+
 def test_the_weights_change_and_the_images_are_learned(clip: tuple[Backbone, ...], colours: Path) -> None:
     tuned, epochs, said = tune(clip, colours, FineTuneOptions(epochs=4, lr=3e-3, batch_size=8))
     before = clip[0].module().state_dict()
@@ -80,9 +95,76 @@ def test_the_weights_change_and_the_images_are_learned(clip: tuple[Backbone, ...
     assert any(name.startswith("projection") for name in changed)
     assert any("layers.1." in name for name in changed)
     assert epochs[-1].train_loss < epochs[0].train_loss
-    assert len(said) == 1
-    assert "4 epochs of 54 images" in said[0]
-    assert re.search(r"at most about \d+ (seconds|minutes) on the [CG]PU$", said[0])
+    before_it, after_it = said
+    assert re.fullmatch(
+        r"4 epochs of 54 images will take about \d+ (seconds|minutes) on the [CG]PU, if nothing else keeps it busy",
+        before_it,
+    )
+    assert re.fullmatch(r"4 epochs took \d+ \w+; \d+ \w+ were expected", after_it)
+
+
+def test_the_seed_decides_everything(clip: tuple[Backbone, ...], colours: Path) -> None:
+    first, second, other = (
+        tune(clip, colours, FineTuneOptions(epochs=1, lr=1e-3, batch_size=16, seed=seed))[0]["clip"]
+        for seed in (0, 0, 1)
+    )
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert any(not np.array_equal(first[name], other[name]) for name in first)
+
+
+def test_the_best_epoch_is_restored(clip: tuple[Backbone, ...], colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    states: list[dict[str, torch.Tensor]] = []
+    losses = iter([0.9, 0.5, 0.3, 0.7, 0.8])  # the first is of the estimate
+
+    def check(run: finetune._Run, _: Side) -> tuple[float, float]:
+        states.append(run.net.learned())
+        return next(losses), 0.5
+
+    monkeypatch.setattr(finetune._Run, "check", check)
+    tuned, epochs, _ = tune(clip, colours, FineTuneOptions(epochs=4, lr=1e-3, batch_size=16))
+    assert [epoch.held_out_loss for epoch in epochs] == [0.5, 0.3, 0.7, 0.8]
+    best = {name.removeprefix("parts.0.module."): value.numpy() for name, value in states[2].items()}
+    assert all(np.array_equal(tuned["clip"][name], value) for name, value in best.items() if name in tuned["clip"])
+    assert any(not np.array_equal(states[2][name], states[4][name]) for name in states[2])
+
+
+def test_the_estimate_changes_nothing(clip: tuple[Backbone, ...], colours: Path) -> None:
+    run = run_of(clip, mixed=False)
+    before = run.net.learned()
+    assert run.seconds_per_epoch(side(colours, 0, 18), side(colours, 18, 24)) > 0
+    after = run.net.learned()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(parameter.grad is None for parameter in run.net.parameters())
+
+
+def test_mixed_precision_computes_in_bfloat16_over_float32_weights(clip: tuple[Backbone, ...], colours: Path) -> None:
+    """What a GPU does; autocast does the same on a CPU, where it is not worth it."""
+    plain, mixed = run_of(clip, mixed=False), run_of(clip, mixed=True)
+    train = side(colours, 0, 6)
+    batch = next(batches(train.samples, mixed.transforms, 8))
+    seen: list[torch.dtype] = []
+    mixed.net.parts[0].register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    loss = float(mixed._loss(batch, train.labels[batch.rows]).detach())
+    assert seen == [torch.bfloat16]
+    assert loss == pytest.approx(float(plain._loss(batch, train.labels[batch.rows]).detach()), abs=0.05)
+    before = mixed.net.learned()
+    assert np.isfinite(mixed.train(train, 1))
+    assert {parameter.dtype for parameter in mixed.net.parameters()} == {torch.float32}
+    assert any(not torch.equal(before[name], value) for name, value in mixed.net.learned().items())
+
+
+def test_the_learning_rate_rises_and_falls_to_nothing(clip: tuple[Backbone, ...]) -> None:
+    run = run_of(clip, mixed=False, epochs=4, lr=1e-3)
+    rates = []
+    for _ in range(100):
+        run._set_lr(25)
+        rates.append(run._optimizer.param_groups[0]["lr"])
+    top = int(np.argmax(rates))
+    assert 0 < top < 20
+    assert rates[top] == pytest.approx(1e-3, rel=0.05)
+    assert rates[:top] == sorted(rates[:top])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
 
 
 def test_patience_ends_it(clip: tuple[Backbone, ...], colours: Path) -> None:
@@ -193,6 +275,19 @@ def test_fine_tuning_that_does_not_win_is_not_kept(
     assert "not kept" in capsys.readouterr().out
     stages = [line.split(",")[0] for line in (outcome.run / "history.csv").read_text().splitlines()[1:]]
     assert stages == ["head", "head", "fine-tune", "fine-tune"]
+
+
+@pytest.mark.slow
+def test_cut_in_two_it_learns_the_same(
+    clip: tuple[Backbone, ...], colours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = FineTuneOptions(epochs=1, lr=1e-3, batch_size=16)
+    before, _, _ = tune(clip, colours, settings)
+    monkeypatch.setattr(finetune, "cut", trunk.cut)
+    after, _, _ = tune(clip, colours, settings)
+    assert before["clip"].keys() == after["clip"].keys()
+    for name, tensor in before["clip"].items():
+        np.testing.assert_allclose(after["clip"][name], tensor, atol=1e-3)
 
 
 @pytest.mark.slow
