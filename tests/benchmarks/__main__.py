@@ -1,0 +1,46 @@
+"""Every benchmark, one after the other: ``python -m tests.benchmarks [NAME ...] [--json FILE]``.
+
+Takes about an hour and a half on two cores; nothing else should run meanwhile. With names only those run. The figures
+of all are written to one file, by benchmark.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+#: What is measured.
+BENCHMARKS = (
+    "bulk",  # sorting folders, against the usual script and the bound
+    "latency",  # single arrivals, start, idle
+    "backlog",  # a million names in the inbox
+    "fitting",  # a first and a cached fit
+    "reload",  # going over to another model
+    "features",  # the backbones alone
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    if strangers := sorted(set(options.names) - set(BENCHMARKS)):
+        parser.error(f"there is no benchmark {', '.join(strangers)}: choose from {', '.join(BENCHMARKS)}")
+    figures = {}
+    for name in options.names or BENCHMARKS:
+        print(f"\n=== {name}\n", flush=True)
+        with tempfile.NamedTemporaryFile(suffix=".json") as file:
+            command = [sys.executable, "-m", f"tests.benchmarks.{name}", "--json", file.name]
+            subprocess.run(command, check=True)
+            figures[name] = json.loads(Path(file.name).read_text() or "null")
+        if options.json:  # after each, so that an interruption loses none
+            options.json.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
