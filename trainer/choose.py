@@ -17,7 +17,7 @@ from trainer.cache import Features
 from trainer.calibrate import Labels, Logits, Losses
 from trainer.candidates import Candidate, View
 from trainer.folds import Folds
-from trainer.heads import GradientOptions, Linear, OnEpoch, Scaling
+from trainer.heads import MIN_DELTA, GradientOptions, Linear, OnEpoch, Scaling
 from trainer.logistic import fit_logistic
 from trainer.prompts import Embeddings
 from trainer.task import Mask, Task
@@ -202,6 +202,9 @@ def _head(
 
 
 def clearly_lower(losses: Losses, than: Losses) -> bool:
-    """Whether losses (n,) are lower than others on the same images by more than one standard error."""
+    """Whether losses (n,) are lower than others on the same images by more than one standard error, and `MIN_DELTA`.
+
+    Where all is right a loss of nearly nothing is easily lower still, and nobody would notice.
+    """
     gain = than - losses
-    return bool(gain.mean() > gain.std() / np.sqrt(len(gain)))
+    return bool(gain.mean() > max(gain.std() / np.sqrt(len(gain)), MIN_DELTA))

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from trainer.cache import Features
 from trainer.calibrate import Logits
 
-#: Early stopping waits for the held-out log-loss to fall by this much.
+#: A log-loss that is lower by less is not worth waiting for in early stopping, nor a larger model.
 MIN_DELTA = 1e-3
 
 

@@ -109,4 +109,5 @@ def test_lower_by_chance_is_not_clearly_lower() -> None:
     losses = random.exponential(1, 200)
     assert clearly_lower(losses - 0.1, losses)
     assert not clearly_lower(losses, losses)
+    assert not clearly_lower(losses - 5e-4, losses)
     assert not clearly_lower(losses + random.normal(0, 1, 200) + 0.02, losses)
