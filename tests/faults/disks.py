@@ -59,7 +59,7 @@ def disks(place: Path, count: int) -> Iterator[list[Disk]]:
             disk = Disk(place / f"disk{number}", place / f"mount{number}")
             disk.folder.mkdir()
             with (place / f"disk{number}").open("wb") as file:
-                file.truncate(32 << 20)
+                file.truncate(128 << 20)
             try:
                 _call("mkfs.ext4", "-q", str(place / f"disk{number}"))
                 disk.mount()
