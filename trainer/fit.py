@@ -71,7 +71,7 @@ def fit(options: FitOptions) -> Outcome:
         fitted = _fine_tuned(fitted, images, options, store, stages["fine-tune"])
 
     measured = fitted.measured(images)
-    thresholds = fitted.thresholds(images, measured, options.max_error)
+    thresholds = fitted.thresholds(measured, alike, options.max_error)
     run = write(options, fitted, images, findings, measured, thresholds, stages)
     narrate.result(measured, thresholds, run)
     verdict = _verdict(options, fitted.judged(images), measured, store)

@@ -17,6 +17,7 @@ from trainer.choose import Choice
 from trainer.data import DataSet, Mask, Sample, shown
 from trainer.heads import GradientOptions
 from trainer.measure import Measured
+from trainer.neighbours import Group
 from trainer.retention import KEEP
 from trainer.runs import Setting
 from trainer.thresholds import Thresholds, judge
@@ -80,11 +81,14 @@ class Fitted:
         logits = log_probabilities(self.choice.out_of_fold[wanted[judged]], self.choice.temperature)
         return Measured(images.classes, images.labels[wanted], np.exp(logits))
 
-    def thresholds(self, images: DataSet, measured: Measured, max_error: float | None) -> Thresholds:
-        """The thresholds that ``measured``, which is of all judged images, allows."""
+    def thresholds(self, measured: Measured, pictures: Group, max_error: float | None) -> Thresholds:
+        """The thresholds that ``measured``, which is of all judged images, allows.
+
+        ``pictures`` (n,) has one number for all images that show one picture.
+        """
         span, judged = self.choice.span, self.choice.judged
         known = np.full(len(measured.labels), True) if span is None else span.known[judged]
-        return judge(measured, known, [sample.sha256 for sample in self.judged(images)], max_error)
+        return judge(measured, known, pictures[judged], max_error)
 
     def judged(self, images: DataSet) -> list[Sample]:
         """The samples that `measured` is about, in the same order."""

@@ -17,7 +17,6 @@ was fitted on all images, those that judged on most; it is taken to be no worse 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +25,7 @@ from scipy.special import bdtr
 
 from models.metadata import Promise
 from trainer.measure import Measured
+from trainer.neighbours import Group
 
 Mask = npt.NDArray[np.bool_]
 
@@ -74,10 +74,10 @@ class Thresholds:
         return f"at most {100 * asked:.3g} % wrong cannot be promised: {why}; the daemon uses its usual threshold"
 
 
-def judge(measured: Measured, known: Mask, pictures: Sequence[str], asked: float | None) -> Thresholds:
+def judge(measured: Measured, known: Mask, pictures: Group, asked: float | None) -> Thresholds:
     """The thresholds for judged images (n,), of which only the ``known`` (n,) are filed.
 
-    ``pictures`` names what is to be seen on each: a picture that is there several times says no more than once.
+    ``pictures`` (n,) has one number for images that show one picture: near duplicates say no more than one of them.
     """
     first = np.unique(pictures, return_index=True)[1]
     return choose(np.where(known, measured.confidence, -1.0)[first], measured.right[first], asked)

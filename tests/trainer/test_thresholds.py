@@ -132,12 +132,12 @@ def test_with_too_many_mistakes_it_is_said() -> None:
 def test_copies_of_a_picture_count_once_and_unknown_images_are_not_filed() -> None:
     probabilities = np.column_stack([np.linspace(0.5, 1, 100), np.linspace(0.5, 0, 100)])
     measured = Measured(["a", "b"], np.zeros(100, np.int64), probabilities)
-    pictures = [f"{number:03}" for number in range(100)]
+    pictures = np.arange(100)
     known = np.arange(100) % 2 == 0
     made = judge(measured, known, pictures, None)
     assert made.judged == 100
     assert made.promises[0].coverage == 0.5
-    copied = judge(measured, known, pictures[:50] * 2, 0.05)
+    copied = judge(measured, known, pictures % 50, 0.05)
     assert copied.judged == 50
     assert copied.kept is None
 
