@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from loguru import logger
 
+from models.errors import WeightsUnavailable
 from models.registry import Backbone, TextTower
 
 Embeddings = npt.NDArray[np.float32]
@@ -92,11 +94,20 @@ def text_embeddings(
 ) -> list[Embeddings | None]:
     """For each part the embeddings (classes, its width) of the classes, of unit length; None where it reads no text.
 
-    ``prompts`` are those of every class; without them `plain_prompts` are used.
+    ``prompts`` are those of every class; without them `plain_prompts` are used. A part whose folder lacks the half that
+    reads text, or its tokenizer, counts as one that reads none, and a warning says so: its images are enough for a fit.
     """
     chosen = plain_prompts(classes) if prompts is None else {name: prompts[name] for name in classes}
-    read = [read_texts(part, chosen) for part in parts]
-    return [None if texts is None else texts.embeddings for texts in read]
+    return [_embeddings(part, chosen) for part in parts]
+
+
+def _embeddings(part: Backbone, prompts: Prompts) -> Embeddings | None:
+    try:
+        texts = read_texts(part, prompts)
+    except WeightsUnavailable as error:
+        logger.warning("{} does without the names of the classes: {}", part.name, error)
+        return None
+    return None if texts is None else texts.embeddings
 
 
 def _unread(tower: TextTower, prompts: Prompts) -> list[str]:

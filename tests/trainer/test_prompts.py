@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from models import registry
+from models.errors import WeightsUnavailable
 from models.registry import Backbone, TextTower
 from models.weights import WeightsStore
 from trainer.prompts import KOREAN_TEMPLATES, TEMPLATES, plain_prompts, read_texts, text_embeddings
@@ -72,3 +73,11 @@ def test_names_in_a_script_that_the_tokenizer_lacks_are_told(clip: Backbone, sig
         texts = read_texts(backbone, prompts)
         assert texts is not None
         assert texts.unread == unread
+
+
+def test_a_part_without_a_tokenizer_does_without_names(clip: Backbone, logged: list[str]) -> None:
+    def missing() -> TextTower:
+        raise WeightsUnavailable("there is no tokenizer")
+
+    assert text_embeddings([replace(clip, text=missing)], ["dog", "cat"]) == [None]
+    assert any("clip does without the names of the classes: there is no tokenizer" in line for line in logged)
