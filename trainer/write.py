@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +22,7 @@ from trainer.measure import Measured
 from trainer.report import write_report
 from trainer.thresholds import Thresholds
 from trainer.unknown import REFUSED
-
-_PACKAGES = ("imagesortd", "numpy", "onnxruntime", "pillow", "scikit-learn", "torch")
+from trainer.versions import versions
 
 
 def write(
@@ -82,22 +79,12 @@ def _seal(
         metrics={**measured.figures(), "all_images": float(len(images.samples))},
         settings=options.settings(),
         data_digest=digest(images.samples),
-        versions=_versions(),
+        versions=versions(),
         created=now.isoformat(timespec="seconds"),
     )
     basis = None if span is None else span.basis
     head = Head(choice.head.weight, choice.head.bias, choice.scaling.mean, choice.scaling.scale, basis=basis)
     return seal(metadata, head, fitted.extractor, fitted.tuned)
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:  # run from a clone that was not installed
-            continue
-    return found
 
 
 def _metrics(fitted: Fitted, images: DataSet, measured: Measured, thresholds: Thresholds) -> dict[str, Any]:
