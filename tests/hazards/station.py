@@ -67,7 +67,7 @@ def station(
     publish(folder / "checkpoints" / "run")
     inbox, output = inbox or folder / "inbox", output or folder / "sorted"
     places = ("--watch", str(inbox), "--output", str(output), "--state-dir", "state", "--checkpoint", "checkpoints")
-    quick = ("--threshold", "0", "--settle-seconds", "0.3")
+    quick = ("--threshold", "0", "--settle-seconds", "0.2")
     with daemon(folder, *places, *quick, *arguments, command=command) as running:
         yield Station(folder, inbox, output, running)
         assert running.terminate() == 0, running.log()[-2000:]

@@ -41,6 +41,7 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 DAY = 86400
 
 
+@pytest.mark.slow
 def test_the_clock_jumps_back_and_ahead(tmp_path: Path, publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
     if shutil.which("cc") is None:
         pytest.skip("no C compiler is here to make a clock with")

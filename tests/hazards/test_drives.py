@@ -83,13 +83,14 @@ def test_the_inbox_is_unmounted_and_mounted_again(here: Station, drives: list[Di
         drive.unmount()
     os.close(holding)
     wait_for(lambda: unmounted(drive), "nothing of the daemon's keeps it from being unmounted")
-    wait_for(lambda: here.status().inboxes[0].missing, "the loss is seen")
+    here.running.wait_until_said(f"inbox {str(inbox)!r} is not there")
     assert not inbox.exists()
     drive.mount()
     here.well()
     assert here.running.log().count(f"inbox {str(inbox)!r} is back") == 1
 
 
+@pytest.mark.slow
 def test_another_drive_in_its_place(here: Station, drives: list[Disk]) -> None:
     """Unplugged while the daemon has no time to look, and the new one is empty."""
     drive, inbox = drives[0], here.inbox

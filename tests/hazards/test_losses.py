@@ -47,15 +47,12 @@ def here(tmp_path_factory: pytest.TempPathFactory, publish: Publish) -> Iterator
 
 
 def test_the_inbox_is_removed_and_made_again(here: Station) -> None:
-    lost = here.running.log().count("is not there")
-    for number in range(2):
-        shutil.rmtree(here.inbox)
-        wait_for(lambda: here.status().inboxes[0].missing, "the loss is seen")
-        here.inbox.mkdir()
-        here.well()
-        wait_for(lambda: not here.status().inboxes[0].missing, "the return is seen")
-        assert here.running.log().count("is not there") == lost + number + 1
-    assert here.running.log().count("is back") == 2
+    shutil.rmtree(here.inbox)
+    here.running.wait_until_said(f"inbox {str(here.inbox)!r} is not there")
+    here.inbox.mkdir()
+    here.well()
+    here.running.wait_until_said(f"inbox {str(here.inbox)!r} is back")
+    assert here.running.log().count("is not there") == 1
 
 
 def test_the_inbox_is_replaced(here: Station) -> None:
@@ -80,13 +77,14 @@ def test_permission_is_lost_and_regained(here: Station) -> None:
     assert here.running.log().count("It stays in the inbox and is tried again.") == 1
 
     here.inbox.chmod(0)
-    wait_for(lambda: here.status().inboxes[0].missing == "Permission denied", "the loss is seen")
+    here.running.wait_until_said("is not there (Permission denied)")
     here.inbox.chmod(0o755)
     here.well()
 
     album.chmod(0o755)
     here.filed(album / "inside.png", contents[1])
     (here.inbox / "locked.png").chmod(0o600)
+    (here.inbox / "locked.png").touch()  # or else it waits for its time to be tried again
     here.filed(here.inbox / "locked.png", contents[0])
 
 
@@ -99,6 +97,7 @@ def test_the_reader_of_events_is_killed(here: Station) -> None:
     here.well()
 
 
+@pytest.mark.slow
 def test_the_limit_of_watches_is_reached(tmp_path: Path, publish: Publish) -> None:
     """In a user name space of the daemon's own, which has limits of its own."""
     limit = 'echo 3 > /proc/sys/user/max_inotify_watches && exec "$@"'
@@ -121,7 +120,7 @@ def test_the_limit_of_watches_is_reached(tmp_path: Path, publish: Publish) -> No
 def overflow(tmp_path: Path, publish: Publish, images: int, others: int) -> None:
     """Let so many files come while the machine has no time for the daemon, which is what a stopped one looks like."""
     queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
-    assert images + others > queue, "as many events as are kept do not overflow"
+    assert 2 * (images + others) > queue, "as many events as are kept do not overflow"
     where = tmp_path / "numbers.prom"
     with station(tmp_path, publish, "--rescan-seconds", "3600", "--metrics-file", str(where)) as here:
         content = here.picture("one.png").read_bytes()
@@ -147,7 +146,7 @@ def overflow(tmp_path: Path, publish: Publish, images: int, others: int) -> None
 
 
 def test_more_events_than_are_kept(tmp_path: Path, publish: Publish) -> None:
-    overflow(tmp_path, publish, images=20, others=17_000)
+    overflow(tmp_path, publish, images=20, others=9_000)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from tests.pictures import KINDS, save_slow
 from tests.processes import AT_WORK, children, ticks, wait_for
 
 #: Seconds that a slow writer rests, which is longer than the daemon lets a file settle.
-REST = 0.5
+REST = 0.3
 
 
 @pytest.fixture(scope="module")
