@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -80,7 +81,7 @@ class Filer:
         self._skip_equal = skip_equal
         self._made: set[Path | None] = set()
         self._planned: set[tuple[str, str]] = set()
-        self._unfinished: set[Identity] = set()
+        self._unfinished: set[_File] | None = set()  # None: nobody could look
         self._sidecars = Sidecars()
 
     def filed_before(self, path: Path, identity: Identity) -> bool:
@@ -101,19 +102,31 @@ class Filer:
                 if each.status is Status.FILED and each.row.reason is not None:
                     write_reason(each.target, each.row)
                 if each.row.id is not None and each.row.state in (State.INTENT, State.COPIED):
-                    self._unfinished.add(each.row.identity)
+                    assert self._unfinished is not None, "nothing is begun before somebody could look"
+                    self._unfinished.add(_file(each.row.identity))
             filed = [each for each in transfers if each.status is Status.FILED and each.row.reason is None]
             if self._skip_equal:
                 self._made.update(each.row.destination for each in filed)
             self._sidecars.follow(filed, self._journal)
         return [_filed(*pair) for pair in zip(decisions, transfers, strict=True)]
 
-    def _finish_earlier(self) -> None:
-        """Try again what an earlier batch could neither finish nor take back, before more copies of it are made."""
-        if self._unfinished:
+    def resume(self) -> Counter[State]:
+        """Settle what an earlier run left unfinished; counts the states that ends in.
+
+        While the journal cannot be written the images concerned wait, and all of them while it cannot be read either.
+        """
+        self._unfinished = None
+        return self._finish_earlier()
+
+    def _finish_earlier(self) -> Counter[State]:
+        """Try again what could neither be finished nor taken back, before more copies of it are made."""
+        found: Counter[State] = Counter()
+        if self._unfinished != set():
             with suppress(JournalBusy):
-                replay(self._journal)
-                self._unfinished = {row.identity for row in self._journal.unfinished()}
+                found = replay(self._journal)
+            with suppress(JournalBusy):
+                self._unfinished = {_file(row.identity) for row in self._journal.unfinished()}
+        return found
 
     def _row(self, decision: Decision, now: datetime) -> Filing:
         return Filing(
@@ -146,7 +159,9 @@ class Filer:
         each.source = plan.folders.entry(row.source)
         if self._dry_run or row.reason is not None:  # else it is looked at right before the move
             transfer.check_source(each.source, row)
-        if row.identity in self._unfinished:
+        if self._unfinished is None:
+            return each.settle(Status.RETRY, "What an earlier run left unfinished cannot be put right now.")
+        if _file(row.identity) in self._unfinished:
             return each.settle(Status.RETRY, f"A copy of {str(row.source)!r} can neither be finished nor taken back.")
         if self._action != "move":
             if row.identity in plan.identities or self._journal.filed_before(row.identity, row.source, row.sha256):
@@ -175,6 +190,14 @@ class Filer:
             if path / there.name not in self._made and _is_equal(there, row):
                 return True
         raise AssertionError("there are more numbers than names")
+
+
+_File = tuple[int, int, int]
+
+
+def _file(identity: Identity) -> _File:
+    """An identity without the device number, which may change when the machine starts anew."""
+    return identity.ino, identity.size, identity.mtime_ns
 
 
 def _is_equal(there: Entry, row: Filing) -> bool:

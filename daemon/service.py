@@ -24,7 +24,6 @@ from daemon.notify import Notifier
 from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reload import Reloader
-from daemon.replay import replay
 from daemon.state import journal_path, lock, state_folder
 from daemon.status import WrittenFile, status_path
 from daemon.threshold import Threshold
@@ -66,6 +65,8 @@ def watch(settings: Settings, *, once: bool, dry_run: bool, reread: Callable[[],
         closing.callback(reloader.close)
         classifier = reloader.first(path)
         filer = Filer(settings.output, action=settings.action, journal=journal, dry_run=dry_run)
+        if not dry_run:
+            _resume(filer)
         pipeline = Pipeline(classifier, filer, Policy.of(settings), threads=threads)
         closing.callback(pipeline.close)
         watcher = _watcher(settings)
@@ -123,15 +124,16 @@ def _listen(address: str, attendant: Attendant) -> MetricsListener:
 
 
 def _journal(path: Path, *, dry_run: bool) -> Journal:
-    """The journal, with what a crash left half done put right; a dry run only looks at one that is there."""
-    if dry_run:
-        return Journal(path if path.exists() else None)
-    journal = Journal(path)
-    found = replay(journal)
+    """The journal; a dry run only looks at one that is there."""
+    return Journal(path if path.exists() or not dry_run else None)
+
+
+def _resume(filer: Filer) -> None:
+    """Put right what a crash left half done."""
+    found = filer.resume()
     if found:
         outcome = ", ".join(f"{count} {state.value}" for state, count in found.items())
         logger.warning("the last run was cut off; its unfinished filings: {}", outcome)
-    return journal
 
 
 def _housekeeping(settings: Settings, journal: Journal) -> Housekeeping:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from loguru import logger
 
+from daemon import filing as filing_module
 from daemon import moves, rows
 from daemon.filing import Filer, Status
 from daemon.journal import Journal, JournalBusy, read_history
@@ -47,6 +48,10 @@ def filing(number: int = 0, **more: Any) -> Filing:
         "time": DAY + timedelta(hours=number),
     }
     return Filing(**(values | more))
+
+
+def busy(*_: object) -> None:
+    raise JournalBusy("database or disk is full")
 
 
 def history(path: Path, *, limit: int | None = None, **filters: Any) -> list[Filing]:
@@ -457,3 +462,30 @@ class TestFiling:
         other.close()
         journal.close()
         assert [row.state for row in read_history(path)] == [State.DONE, State.DONE]
+
+    def test_what_was_left_unfinished_waits_for_a_journal_that_cannot_be_written(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = desk.put()
+        other = desk.put("other.jpg", b"another image")
+        journal = desk.journal()
+        decisions = [desk.decide(path), desk.decide(other)]
+        row = filing(
+            state=State.INTENT,
+            source=path,
+            identity=decisions[0].source.identity._replace(dev=99),
+            destination=desk.output / "cat" / "cat.jpg",
+        )
+        journal.write([row])
+        filer = Filer(desk.output, journal=journal)
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "unfinished", busy)
+            assert filer.resume() == {}
+            assert {filed.status for filed in filer.file(decisions)} == {Status.RETRY}
+        with monkeypatch.context() as patch:
+            patch.setattr(filing_module, "replay", busy)
+            assert [filed.status for filed in filer.file(decisions)] == [Status.RETRY, Status.FILED]
+        assert [filed.status for filed in filer.file(decisions[:1])] == [Status.FILED]
+        assert sorted(desk.filed()) == ["cat/cat.jpg", "cat/other.jpg"]
+        assert journal.unfinished() == []
+        journal.close()
