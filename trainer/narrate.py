@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from models.runtime import FeatureExtractor
 from trainer.audit import Finding, sentences
 from trainer.choose import Choice
@@ -21,6 +23,8 @@ from trainer.thresholds import Thresholds
 #: Longer lists are cut: the run folder has all of it.
 _LISTED = 10
 _TABLE = 30
+#: Classes whose sizes differ by more than this factor are mentioned.
+_UNEQUAL = 2
 
 #: Folders beside those of the classes in which the daemon, unless told otherwise, files what has no class.
 _DAEMON_FOLDERS = {"others": "others_dir", "quarantine": "quarantine_dir"}
@@ -70,12 +74,23 @@ def images(found: DataSet, extracted: Extracted, findings: Sequence[Finding]) ->
     say("features", f"of {len(found.samples)} images in {seconds:.1f} s, {known} of them known from before")
     for number, sentence in enumerate(sentences(findings)):
         say("" if number else "audit", sentence)
+    division(found)
+
+
+def division(found: DataSet) -> None:
+    """Who judges whom, and which classes may come off badly."""
     folds, judged = len({*found.folds.tolist()} - {NEVER}), int((found.folds != NEVER).sum())
-    say("folds", f"{folds}: each of {judged} images is judged by heads that were fitted on the other folds")
+    if judged:
+        say("folds", f"{folds}: each of {judged} images is judged by heads that were fitted on the other folds")
+    else:
+        say("folds", "none: no class has two different pictures, so no image can be held out")
     alone = sorted(set(range(len(found.classes))) - set(found.labels[found.folds != NEVER].tolist()))
     if alone:
         names = _list([found.classes[label] for label in alone], ", ")
         say("", f"warning: {names}: one picture only, so nothing tells how well this class is recognised")
+    sizes = np.bincount(found.labels, minlength=len(found.classes))
+    if sizes.max() > _UNEQUAL * sizes.min():
+        say("", f"the classes have {sizes.min()} to {sizes.max()} images; heads are fitted as if each had as many")
 
 
 def epoch(done: Epoch, total: int) -> None:
