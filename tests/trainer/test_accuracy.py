@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,24 @@ def test_scenes(shared_data: Path, tmp_path: Path) -> None:
 def test_ants_and_bees(shared_data: Path, tmp_path: Path) -> None:
     root = linked(shared_data, "hymenoptera2", tmp_path)
     assert accuracy(root) >= 0.928
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["intel_scenes6", "hymenoptera2"])
+def test_of_two_backbones_and_both_together_the_table_shows_and_the_fit_takes_the_best(
+    shared_data: Path, tmp_path: Path, name: str
+) -> None:
+    root = linked(shared_data, name, tmp_path, per_class=150)
+    mode = "efficientnet_lite0+efficientnet_lite2"
+    outcome = fit(FitOptions(data_dir=root / "train", mode=mode, output_dir=root / "runs", drop_parts=True))
+    metrics = json.loads((outcome.run / "metrics.json").read_text(encoding="utf-8"))
+    quick = {
+        candidate["name"].partition(":")[0]: candidate["out_of_fold_loss"]
+        for candidate in metrics["candidates"]
+        if "logistic, C" in candidate["name"]
+    }
+    assert set(quick) == {"efficientnet_lite0", "efficientnet_lite2", "all parts"}
+    best = min(("efficientnet_lite0", "efficientnet_lite2"), key=quick.__getitem__)
+    taken = metrics["head"]["taken"].partition(":")[0]
+    assert taken == best or (taken == "all parts" and quick[taken] < quick[best])
+    assert outcome.measured.figures()["log_loss"] < quick["efficientnet_lite0"]

@@ -211,6 +211,26 @@ def test_other_modes_fit_too(shapes: Path, tiny_clip: Path, tmp_path: Path, stor
     assert outcome.run.name.endswith(f"-{mode}")
 
 
+def test_parts_that_do_not_help_are_left_out_where_that_was_allowed(
+    shapes: Path, tiny_clip: Path, tmp_path: Path, store: WeightsStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mode = "efficientnet_lite0+clip"
+    outcome = fit(
+        options(shapes, tmp_path, mode=mode, max_samples=8, weights={"clip": str(tiny_clip)}, drop_parts=True)
+    )
+    classifier = open_classifier(tmp_path, store)
+    assert [part.name for part in classifier.metadata.parts] == ["efficientnet_lite0"]
+    assert classifier.metadata.mode == "efficientnet_lite0"
+    assert outcome.run.name.endswith("-efficientnet_lite0")
+    with (shapes / "circle" / "000.png").open("rb") as file:
+        crops = decode(file, classifier.transforms)
+    assert classifier.predict([crop[None] for crop in crops])[0].label == "circle"
+    said = capsys.readouterr().out
+    assert "clip: logistic" in said
+    assert "all parts: logistic" in said
+    assert "not better than this one alone by more than chance" in said
+
+
 def test_an_interruption_leaves_no_run(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object, **__: object) -> Callable[[], None]:
         raise KeyboardInterrupt
