@@ -146,6 +146,12 @@ def test_a_running_daemon_files_by_its_new_settings(tmp_path: Path) -> None:
         save(KINDS[0], 1, tmp_path / "inbox" / "image.png")
         running.wait_until_said("image.png -> unsure/image.png")
         assert files_below(tmp_path / "sorted") == {"unsure": ["image.png"]}
+        file.write_text('checkpoint = "chekpoints"\nsettle_seconds = 0.1\n')
+        running.process.send_signal(signal.SIGHUP)
+        running.wait_until_said(f"the settings in use stay: there is no checkpoint {tmp_path / 'chekpoints'}")
+        file.write_text('others_dir = "Dog"\nsettle_seconds = 0.1\n')
+        running.process.send_signal(signal.SIGHUP)
+        running.wait_until_said("has a class dog, and the folder Dog is for other images")
         assert running.terminate() == 0
 
 
