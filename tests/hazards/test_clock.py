@@ -53,7 +53,7 @@ def test_the_clock_jumps_back_and_ahead(tmp_path: Path, publish: Publish, monkey
     monkeypatch.setenv("CLOCK_BACK", str(back))
     command = ["env", f"LD_PRELOAD={tmp_path / 'clock.so'}", *COMMAND]
     with station(tmp_path, publish, "--poll", command=command) as here:
-        for file, jump in ((back, -400 * DAY), (ahead, 4000 * DAY)):
+        for file, jump in ((back, -100 * DAY), (ahead, 200 * DAY)):
             here.well()
             with file.open("wb") as sparse:
                 sparse.truncate(abs(jump))
@@ -67,7 +67,7 @@ def test_the_clock_jumps_back_and_ahead(tmp_path: Path, publish: Publish, monkey
             writer.write(content[-100:])
         here.filed(here.inbox / "slow.png", content)
         assert oldest is not None
-        assert abs(oldest - time.time() - 3600 * DAY) < DAY, "the clock is not the one that jumps"
+        assert abs(oldest - time.time() - 100 * DAY) < DAY, "the clock is not the one that jumps"
         assert run("daemon", "status", "--state-dir", "state", cwd=tmp_path).returncode == 0
     history = run("daemon", "history", "--state-dir", "state", "--json", cwd=tmp_path)
     assert len(json.loads(history.stdout)) == 5
