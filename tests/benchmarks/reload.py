@@ -14,7 +14,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from itertools import cycle, islice
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 
 from daemon.journal import Journal, read_history
@@ -124,7 +124,7 @@ def streamed(folder: Path, heads: Sequence[Run], models: Sequence[Run], times: i
     print(f"the daemon has {'' if torch else 'never '}loaded torch")
     filed = {row.source.name: row.time.timestamp() for row in read_history(journal_path(state, output))}
     rows = []
-    for what, begin, end in zip(PHASES, begins, begins[1:], strict=True):
+    for what, (begin, end) in zip(PHASES, pairwise(begins), strict=True):
         waits = [filed[name] - put for name, put in stream.put.items() if begin <= put < end]
         rows.append(figures(f"a picture waits, {what}", waits))
     return rows
