@@ -221,7 +221,9 @@ def be_killed(service: Service, code: str) -> None:
     assert subprocess.run(command, env=environment()).returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("code", [WHILE_RUNNING, AT_THE_START], ids=["running", "starting"])
+@pytest.mark.parametrize(
+    "code", [WHILE_RUNNING, pytest.param(AT_THE_START, marks=pytest.mark.slow)], ids=["running", "starting"]
+)
 def test_killed_while_loading_the_last_good_model_boots(
     service: Service, publish: Publish, complaints: list[str], code: str
 ) -> None:
