@@ -45,6 +45,11 @@ class Station:
         wait_for(lambda: not path.exists(), f"{path.name} leaves the inbox:\n{self.running.log()[-2000:]}")
         assert self.holders(content) == [self.output / folder / path.name], self.running.log()[-2000:]
 
+    def touch(self, path: Path) -> None:
+        """Let a file in the inbox be looked at now that waits for its time to be tried again."""
+        path.touch()
+        path.open("ab").close()
+
     def well(self) -> None:
         """The daemon is the one that was started, and files what comes now."""
         assert self.running.process.poll() is None

@@ -113,7 +113,7 @@ def test_what_is_sorted_is_unmounted_and_mounted_again(here: Station, drives: li
     here.running.wait_until_said("homeless.png")
     assert here.holders(content) == [here.inbox / "homeless.png"]
     drive.mount()
-    (here.inbox / "homeless.png").touch()  # or else it waits for its time to be tried again
+    here.touch(here.inbox / "homeless.png")
     here.filed(here.inbox / "homeless.png", content, KINDS[2])
 
 

@@ -84,7 +84,7 @@ def test_permission_is_lost_and_regained(here: Station) -> None:
     album.chmod(0o755)
     here.filed(album / "inside.png", contents[1])
     (here.inbox / "locked.png").chmod(0o600)
-    (here.inbox / "locked.png").touch()  # or else it waits for its time to be tried again
+    here.touch(here.inbox / "locked.png")
     here.filed(here.inbox / "locked.png", contents[0])
 
 

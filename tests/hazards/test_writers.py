@@ -36,11 +36,12 @@ def test_a_slow_writer(here: Station) -> None:
     target = here.inbox / "slow.png"
     with subprocess.Popen(["dd", f"of={target}", "bs=64k", "status=none"], stdin=subprocess.PIPE) as dd:
         assert dd.stdin is not None
-        for start in range(0, len(content), len(content) // 3 + 1):
-            dd.stdin.write(content[start : start + len(content) // 3 + 1])
+        piece = len(content) // 3 + 1
+        for start in range(0, len(content), piece):
+            assert target.exists() or start == 0
+            dd.stdin.write(content[start : start + piece])
             dd.stdin.flush()
             time.sleep(REST)
-            assert target.exists()
     here.filed(target, content)
 
 
