@@ -53,6 +53,7 @@ def test_the_drive_of_what_is_sorted_is_full_and_freed(here: Station) -> None:
         picture.rename(here.inbox / "waits.png")
         here.running.wait_until_said("No space left on device")
         assert here.holders(content) == [here.inbox / "waits.png"]
+    here.touch(here.inbox / "waits.png")
     here.filed(here.inbox / "waits.png", content, KINDS[3])
     assert here.running.log().count("No space left on device") == 1
     here.running.wait_until_said("filing works again")
