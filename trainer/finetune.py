@@ -25,8 +25,10 @@ from models.registry import Backbone
 from models.runtime import cores
 from trainer.augment import Batch, batches
 from trainer.calibrate import Labels, Logits, accuracy, fit_temperature, log_loss
-from trainer.data import Sample, shown
-from trainer.heads import MIN_DELTA, Epoch, Linear, OnEpoch, Scaling
+from trainer.course import Course, Side, digest, restore
+from trainer.data import shown
+from trainer.heads import Epoch, Linear, OnEpoch, Scaling
+from trainer.resume import Progress, Unfinished
 from trainer.trunk import Cut, cut
 
 #: The share of a backbone's weights, from the top, that is trained.
@@ -44,14 +46,6 @@ class FineTuneOptions:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Side:
-    """Samples with their labels (n,)."""
-
-    samples: Sequence[Sample]
-    labels: Labels
-
-
 def fine_tune(
     parts: Sequence[Backbone],
     head: Linear,
@@ -61,40 +55,41 @@ def fine_tune(
     options: FineTuneOptions,
     tell: Callable[[str], None],
     on_epoch: OnEpoch,
+    place: Unfinished | None = None,
 ) -> dict[str, dict[str, Array]]:
     """The whole state of each part's module after its best epoch on the held-out images, by part and tensor name.
 
     ``head`` and ``scaling`` were fitted on ``train``'s features; whether the backbones got better shows only once a
     new head is fitted on them. ``tell`` gets a sentence on how long it will take, and at last on how long it took.
-    Raises `UserError` when it diverges, naming the images.
+    In ``place`` it is kept how far it has come, and it goes on from what it finds there, telling ``on_epoch`` of the
+    earlier epochs too. Raises `UserError` when it diverges, naming the images.
     """
     torch.set_num_threads(cores())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run = _Run(_Net(parts, head, scaling), device, parts, options, mixed=device.type == "cuda")
     if device.type == "cpu":
         run.net.cut(next(batches(train.samples[:2], run.transforms, 2)))
-    each = run.seconds_per_epoch(train, held_out)
-    tell(
-        f"{options.epochs} epochs of {len(train.samples)} images will take about {_duration(options.epochs * each)} "
-        f"on the {device.type.upper()}, if nothing else keeps it busy"
-    )
+    key = digest(parts, head, scaling, (train, held_out), options)
+    course = run.resumed(place, key, tell, on_epoch)
+    done = len(course.epochs)
+    if not course.is_over(options.epochs, options.patience):
+        each = run.seconds_per_epoch(train, held_out)
+        tell(
+            f"{options.epochs - done} epochs of {len(train.samples)} images will take about "
+            f"{_duration((options.epochs - done) * each)} on the {device.type.upper()}, if nothing else keeps it busy"
+        )
     began = time.monotonic()
-    best, best_loss = run.net.learned(), math.inf
-    hoped, hoped_loss = 0, math.inf
-    for number in range(1, options.epochs + 1):
-        started = time.monotonic()
+    while not course.is_over(options.epochs, options.patience):
+        started, number = time.monotonic(), len(course.epochs) + 1
         train_loss = run.train(train, number)
         loss, right = run.check(held_out)
-        on_epoch(Epoch(number, train_loss, loss, right, time.monotonic() - started))
-        if loss < best_loss:
-            best, best_loss = run.net.learned(), loss
-        if best_loss < hoped_loss - MIN_DELTA:
-            hoped, hoped_loss = number, best_loss
-        elif options.patience and number - hoped >= options.patience:
-            break
-    took = time.monotonic() - began
-    tell(f"{number} epochs took {_duration(took)}; {_duration(number * each)} were expected")
-    run.net.load_state_dict(best, strict=False)
+        course.add(Epoch(number, train_loss, loss, right, time.monotonic() - started), run.net.learned())
+        if place is not None and place.is_due():
+            place.save(run.progress(course, key))
+        on_epoch(course.epochs[-1])
+    if (made := len(course.epochs) - done) > 0:
+        tell(f"{made} epochs took {_duration(time.monotonic() - began)}; {_duration(made * each)} were expected")
+    run.net.load_state_dict(course.best, strict=False)
     return run.net.tuned()
 
 
@@ -184,6 +179,24 @@ class _Run:
         self._trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.AdamW(self._trained, lr=options.lr)
         self._step = 0
+
+    def resumed(self, place: Unfinished | None, key: str, tell: Callable[[str], None], on_epoch: OnEpoch) -> Course:
+        """The course to go on with: what was kept in ``place`` under ``key``, or a new one."""
+        kept = None if place is None else place.load()
+        if kept is None:
+            return Course(self.net.learned())
+        if kept.state.get("digest") != key:
+            tell("what an interrupted fit kept is of other images or another head, so it begins afresh")
+            return Course(self.net.learned())
+        course, self._step = restore(kept, self.net, self._optimizer)
+        for epoch in course.epochs:
+            on_epoch(epoch)
+        tell(f"goes on after epoch {len(course.epochs)}, which the interrupted fit had come to")
+        return course
+
+    def progress(self, course: Course, key: str) -> Progress:
+        """What `resumed` goes on with."""
+        return course.progress(self.net.learned(), self._optimizer, self._step, key)
 
     def seconds_per_epoch(self, train: Side, held_out: Side) -> float:
         """How long an epoch takes, from a few batches that change nothing, decoding and all.

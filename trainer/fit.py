@@ -24,7 +24,7 @@ from trainer.measure import Measured
 from trainer.neighbours import groups
 from trainer.prompts import text_embeddings
 from trainer.publish import publish
-from trainer.resume import place_of
+from trainer.resume import Unfinished, place_of
 from trainer.runs import require_writable
 from trainer.write import write
 
@@ -68,7 +68,7 @@ def fit(options: FitOptions) -> Outcome:
     narrate.choice(choice, len(images.samples))
     if options.fine_tune:
         stages["fine-tune"] = []
-        fitted = _fine_tuned(fitted, images, options, store, stages["fine-tune"])
+        fitted = _fine_tuned(fitted, images, options, store, place, stages["fine-tune"])
 
     measured = fitted.measured(images)
     thresholds = fitted.thresholds(measured, alike, options.max_error)
@@ -117,13 +117,19 @@ def _narrowed(extractor: FeatureExtractor, choice: Choice, store: WeightsStore) 
 
 
 def _fine_tuned(
-    frozen: Fitted, images: DataSet, options: FitOptions, store: WeightsStore, epochs: list[Epoch]
+    frozen: Fitted,
+    images: DataSet,
+    options: FitOptions,
+    store: WeightsStore,
+    place: Unfinished,
+    epochs: list[Epoch],
 ) -> Fitted:
     """The fine-tuned backbones with a head of their own, if that is clearly better on the images of fold 0.
 
     Only these judge: the tuned backbones saw all others, which `frozen`'s head for fold 0 did as well.
     """
-    from trainer.finetune import FineTuneOptions, Side, fine_tune
+    from trainer.course import Side
+    from trainer.finetune import FineTuneOptions, fine_tune
 
     if not images.held.any():
         narrate.say("fine-tune", "not done: no image is held out to tell whether it helps")
@@ -149,6 +155,7 @@ def _fine_tuned(
         ),
         lambda text: narrate.say("fine-tune", text),
         on_epoch,
+        place,
     )
     extractor = open_extractor([tuned_backbone(part, tuned[part.name], store) for part in parts], store)
     again = extract([data.File(s.path, s.name, s.label) for s in images.samples], extractor, None)

@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
+from loguru import logger
 
 from models.atomic import atomic_file
-from models.errors import UserError
 from models.weights import WeightsStore
 
 #: What nobody has come back to for so long is removed.
 KEPT_S = 14 * 24 * 3600.0
+
+#: Keeping takes at most one in so many parts of the time: what is quickly computed is not worth more.
+SPARED = 20
 
 _STATE = "state"
 
@@ -41,8 +44,10 @@ class Unfinished:
     def __init__(self, store: WeightsStore, settings: Mapping[str, object]) -> None:
         key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:32]
         self._folder = store.folder("unfinished")
+        self._partial = f".{key}.*"
         self._begun = self._folder / f"{key}.json"
         self._progress = self._folder / f"{key}.safetensors"
+        self._saved_at, self._saving_s = 0.0, 0.0
 
     def begin(self, *, resume: bool) -> bool:
         """Note that the fit begins; returns whether an earlier one was interrupted that it is to go on with."""
@@ -56,20 +61,30 @@ class Unfinished:
 
     def finish(self) -> None:
         """Leave nothing to go on with."""
-        for path in (self._begun, self._progress):
+        for path in (self._begun, self._progress, *self._folder.glob(self._partial)):
             with contextlib.suppress(OSError):
                 path.unlink()
 
+    def is_due(self) -> bool:
+        """Whether enough time has passed since the last `save` to spend some on another; at first it has."""
+        return time.monotonic() - self._saved_at >= SPARED * self._saving_s
+
     def save(self, progress: Progress) -> None:
-        """Keep how far it has come, in place of what was kept before. Raises `UserError` when the disk is full."""
+        """Keep how far it has come, in place of what was kept before; where the disk is full, warn and go on."""
         from safetensors.numpy import save
 
-        data = save(dict(progress.arrays), {_STATE: json.dumps(progress.state)})
+        began = time.monotonic()
         try:
             with atomic_file(self._progress) as file:
-                file.write(data)
+                file.write(save(dict(progress.arrays), {_STATE: json.dumps(progress.state)}))
         except OSError as error:
-            raise UserError(f"{self._folder} cannot be written to ({error.strerror}): make room") from error
+            logger.warning(
+                "how far fine-tuning has come is not kept ({}: {}): --resume would repeat these epochs",
+                self._folder,
+                error.strerror,
+            )
+        self._saved_at = time.monotonic()
+        self._saving_s = self._saved_at - began
 
     def load(self) -> Progress | None:
         """How far it had come; None where nothing was kept, or nothing that can be read."""

@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from models.registry import Backbone
+from models.runtime import select
 from models.weights import WeightsStore
 from trainer.fit import Outcome, fit
 from trainer.fitted import FitOptions
 
 #: Builds a folder of class folders, ``count`` pictures in each.
 MakeShapes = Callable[..., Path]
+
+COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 
 
 def draw(shape: str, seed: int) -> Image.Image:
@@ -57,3 +61,29 @@ def fitted(shapes: Path, store: WeightsStore, tmp_path_factory: pytest.TempPathF
     assert store.root.is_absolute()
     folder = tmp_path_factory.mktemp("runs") / "checkpoints"
     return fit(FitOptions(data_dir=shapes, mode="efficientnet_lite0", output_dir=folder))
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 noisy pictures of each of three colours: what even a backbone that knows nothing can learn."""
+    root = tmp_path_factory.mktemp("colours")
+    random = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (root / name).mkdir()
+        for number in range(24):
+            noise = random.normal(0, 40, (64, 64, 3)) + random.normal(0, 60, 3)
+            pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{number:03}.png")
+    return root
+
+
+@pytest.fixture
+def clip(tiny_clip: Path, store: WeightsStore) -> tuple[Backbone, ...]:
+    return select("clip", {"clip": str(tiny_clip)}, store)
+
+
+@pytest.fixture
+def whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backbones are not cut in two, nor computed in threads: on a few small images that takes longer than it saves."""
+    monkeypatch.setattr("trainer.finetune.cut", lambda *_: None)
+    monkeypatch.setattr("trainer.finetune.cores", lambda: 1)

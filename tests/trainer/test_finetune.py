@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from models import checkpoint as checkpoints
 from models.checkpoint import Array
@@ -16,66 +15,19 @@ from models.errors import UserError
 from models.registry import Backbone
 from models.runtime import select
 from models.weights import WeightsStore
-from trainer import data, finetune, trunk
+from tests.trainer.conftest import COLOURS
+from tests.trainer.tuning import side, start, tune
+from trainer import finetune, trunk
 from trainer.__main__ import main
 from trainer.augment import batches
+from trainer.course import Side
 from trainer.data import Sample
-from trainer.finetune import FineTuneOptions, Side, fine_tune
+from trainer.finetune import FineTuneOptions
 from trainer.fit import fit
 from trainer.fitted import FitOptions
-from trainer.heads import Epoch, Linear, Scaling
+from trainer.heads import Linear
 
-
-@pytest.fixture(autouse=True)
-def whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Backbones are not cut in two, nor computed in threads: on a few small images that takes longer than it saves."""
-    monkeypatch.setattr(finetune, "cut", lambda *_: None)
-    monkeypatch.setattr(finetune, "cores", lambda: 1)
-
-
-@pytest.fixture
-def clip(tiny_clip: Path, store: WeightsStore) -> tuple[Backbone, ...]:
-    return select("clip", {"clip": str(tiny_clip)}, store)
-
-
-COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
-
-
-@pytest.fixture(scope="module")
-def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 noisy pictures of each of three colours: what even a backbone that knows nothing can learn."""
-    root = tmp_path_factory.mktemp("colours")
-    random = np.random.default_rng(0)
-    for name, colour in COLOURS.items():
-        (root / name).mkdir()
-        for number in range(24):
-            noise = random.normal(0, 40, (64, 64, 3)) + random.normal(0, 60, 3)
-            pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(root / name / f"{number:03}.png")
-    return root
-
-
-def side(root: Path, first: int, last: int) -> Side:
-    files = [file for file in data.scan(root).files if first <= int(file.path.stem) < last]
-    samples = [Sample(file.path, file.name, file.label, "") for file in files]
-    return Side(samples, np.array([sorted(COLOURS).index(s.label) for s in samples], np.int64))
-
-
-def start(width: int) -> tuple[Linear, Scaling]:
-    head = Linear(np.zeros((3, width), np.float32), np.zeros(3, np.float32))
-    return head, Scaling(np.zeros(width, np.float32), np.ones(width, np.float32))
-
-
-def tune(
-    parts: tuple[Backbone, ...], colours: Path, options: FineTuneOptions
-) -> tuple[dict[str, dict[str, Array]], list[Epoch], list[str]]:
-    epochs: list[Epoch] = []
-    said: list[str] = []
-    width = sum(part.width for part in parts)
-    tuned = fine_tune(
-        parts, *start(width), side(colours, 0, 18), side(colours, 18, 24), options, said.append, epochs.append
-    )
-    return tuned, epochs, said
+pytestmark = pytest.mark.usefixtures("whole")
 
 
 def run_of(parts: tuple[Backbone, ...], *, mixed: bool, epochs: int = 1, lr: float = 1e-3) -> finetune._Run:
