@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,14 +64,13 @@ class Measured:
         """The figures of a whole set of images: shares in 0..1, log-loss in nats; empty where there is no image."""
         if not len(self.labels):
             return {}
-        summary = self.report()["macro avg"]
         low, high = self.interval()
         return {
             "images": float(len(self.labels)),
             "accuracy": float(self.right.mean()),
             "accuracy_low": low,
             "accuracy_high": high,
-            "macro_f1": float(summary["f1-score"]),
+            "macro_f1": float(np.mean([each["f1-score"] for each in self.report().values()])),
             "log_loss": float(self.losses.mean()),
             "brier": self.brier(),
             "calibration_error": calibration_error(self.probabilities, self.labels),
@@ -112,21 +110,19 @@ class Measured:
         """Confidence, accuracy and count in bins of equal count; see `trainer.calibrate.reliability`."""
         return reliability(self.probabilities, self.labels, bins)
 
-    def report(self) -> dict[str, Any]:
-        """Precision, recall, F1 and support by class name, and their means (scikit-learn's classification report)."""
-        from sklearn.metrics import classification_report
-
-        names = [self.classes[index] for index in self.concerned]
-        return dict(
-            classification_report(
-                self.labels,
-                self.predicted,
-                labels=self.concerned,
-                target_names=names,
-                zero_division=0,
-                output_dict=True,
-            )
-        )
+    def report(self) -> dict[str, dict[str, float]]:
+        """Precision, recall, F1 and support (its images) of every class that is `concerned`, by its name."""
+        counts = self.confusion()
+        right, images, taken = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+        return {
+            self.classes[index]: {
+                "precision": float(right[at] / taken[at]) if taken[at] else 0.0,
+                "recall": float(right[at] / images[at]) if images[at] else 0.0,
+                "f1-score": float(2 * right[at] / (images[at] + taken[at])),
+                "support": float(images[at]),
+            }
+            for at, index in enumerate(self.concerned)
+        }
 
     def confusion(self) -> Counts:
         """Images by true class (rows) and predicted class (columns), of the concerned classes."""

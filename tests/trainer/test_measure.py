@@ -28,6 +28,20 @@ def test_only_concerned_classes_are_reported() -> None:
     assert "unused" not in MEASURED.report()
 
 
+def test_precision_recall_and_f1_by_hand() -> None:
+    """Two images of the first class, one of them taken for the second, and one of that."""
+    report = MEASURED.report()
+    assert report["ant"] == pytest.approx({"precision": 1, "recall": 1 / 2, "f1-score": 2 / 3, "support": 2})
+    assert report["bee"] == pytest.approx({"precision": 1 / 2, "recall": 1, "f1-score": 2 / 3, "support": 1})
+
+
+@pytest.mark.parametrize("name", ["macro avg", "weighted avg", "accuracy", "micro avg"])
+def test_a_class_may_have_any_name(name: str) -> None:
+    named = Measured([name, *CLASSES[1:]], MEASURED.labels, MEASURED.probabilities)
+    assert named.figures() == MEASURED.figures()
+    assert named.report()[name] == MEASURED.report()["ant"]
+
+
 def test_nothing_held_out_has_no_figures() -> None:
     assert Measured(CLASSES, np.array([], np.int64), np.empty((0, 4))).figures() == {}
 
