@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.metadata import Metadata
-
-#: Where neither the user nor the checkpoint names a threshold: the class outweighs all the others together.
-DEFAULT_THRESHOLD = 0.5
+from models.metadata import DEFAULT_THRESHOLD, Metadata
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,17 @@ FLOAT32 = Bounds(0.999, 0.02, 0.05)
 INT8 = Bounds(0.98, 0.05, 0.3)
 
 
+class Judgement(NamedTuple):
+    """Calibrated probabilities (n, classes) of n images, and how strange (n,) they are; see `Prediction`."""
+
+    probabilities: Probabilities
+    strangeness: Strangeness
+
+
+#: What is stranger counts as unknown.
+STRANGE = 1.0
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The most probable class of one image, and its probability in 0..1.
@@ -56,11 +67,11 @@ class Prediction:
     @property
     def unknown(self) -> bool:
         """Whether the image is like nothing that the head was fitted on, so that its class means nothing."""
-        return self.strangeness > 1
+        return self.strangeness > STRANGE
 
 
 class Classifier:
-    """A checkpoint ready to predict: `predict` is all the daemon, ``sort`` and ``evaluate`` call."""
+    """A checkpoint ready to predict: the daemon and ``sort`` call `predict`, ``evaluate`` calls `judge`."""
 
     def __init__(self, checkpoint: Checkpoint, extractor: FeatureExtractor) -> None:
         self.metadata = checkpoint.metadata
@@ -82,16 +93,21 @@ class Classifier:
         """Calibrated probabilities (n, classes) of n images, given as one (n, side, side, 3) array for each part."""
         return head_probabilities(self.metadata, self._head, self.extractor.features(crops))
 
+    def judge(self, crops: Sequence[Crops]) -> Judgement:
+        """All that there is to know about n images, given as for `probabilities`, in one pass."""
+        features = self.extractor.features(crops)
+        return Judgement(
+            head_probabilities(self.metadata, self._head, features),
+            head_strangeness(self.metadata, self._head, features),
+        )
+
     def predict(self, crops: Sequence[Crops]) -> list[Prediction]:
         """One `Prediction` for each image."""
-        features = self.extractor.features(crops)
-        probabilities = head_probabilities(self.metadata, self._head, features)
+        probabilities, strangeness = self.judge(crops)
         best = probabilities.argmax(axis=1)
         return [
             Prediction(self.classes[index], float(row[index]), float(strange))
-            for index, row, strange in zip(
-                best, probabilities, head_strangeness(self.metadata, self._head, features), strict=True
-            )
+            for index, row, strange in zip(best, probabilities, strangeness, strict=True)
         ]
 
 

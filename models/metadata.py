@@ -64,6 +64,10 @@ class PartRecord(Strict):
         return Transform(**self.transform.model_dump())
 
 
+#: Where neither the user nor the checkpoint names a threshold: the class outweighs all the others together.
+DEFAULT_THRESHOLD = 0.5
+
+
 class Promise(Strict):
     """With probability ``certainty``, no more than the share ``max_error`` of what is filed at ``threshold`` is wrong.
 
@@ -112,6 +116,11 @@ class Metadata(Strict):
     data_digest: str = ""
     versions: dict[str, str] = {}
     created: str = ""
+
+    @property
+    def served_threshold(self) -> float:
+        """The probability from which on the daemon files an image, unless it is told otherwise."""
+        return DEFAULT_THRESHOLD if self.threshold is None else self.threshold
 
     @field_validator("classes")
     @classmethod

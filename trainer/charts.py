@@ -119,11 +119,11 @@ def risk_coverage(measured: Measured, threshold: float | None) -> Figure:
         axes = figure.subplots()
         axes.plot(coverage, risk, color=GOOD, drawstyle="steps-post")
         if filed and threshold is not None:
-            text = f"threshold {threshold:.3g}: {filed / len(coverage):.1%} filed, {wrong / filed:.2%} of them wrong"
+            text = f"threshold {threshold:.3g}: {filed / len(coverage):.1%} reach it, {wrong / filed:.2%} of them wrong"
             axes.plot([filed / len(coverage)], [wrong / filed], "o", color=BAD, label=text, clip_on=False)
             axes.axvline(filed / len(coverage), color=BAD, linewidth=0.8, linestyle="--")
         elif threshold is not None:
-            axes.plot([], [], "o", color=BAD, label=f"threshold {threshold:.3g}: nothing is filed")
+            axes.plot([], [], "o", color=BAD, label=f"threshold {threshold:.3g}: nothing reaches it")
         axes.set_title(f"all {len(coverage)} images filed: {risk[-1]:.1%} of them wrong")
         axes.set_xlabel("share of the images that is filed, the surest first")
         axes.set_ylabel("wrong among them")

@@ -11,11 +11,10 @@ import numpy as np
 from tqdm import tqdm
 
 from models import checkpoint as checkpoints
-from models.classifier import Classifier, open_classifier
+from models.classifier import Classifier, Judgement, open_classifier
 from models.weights import WeightsStore
 from trainer.data import File, Unreadable, shown
 from trainer.features import BATCH, Read, read_all, stacked
-from trainer.measure import Probabilities
 from trainer.publish import require_as_made
 
 
@@ -78,12 +77,12 @@ def _folded(name: str) -> str:
 class Classified:
     """The n readable images of a data set, their sha256, and what could not be read.
 
-    ``probabilities`` are an (n, classes) array for each classifier.
+    ``judgements`` are what each classifier says of them.
     """
 
     files: list[File]
     sha256: list[str]
-    probabilities: list[Probabilities]
+    judgements: list[Judgement]
     unreadable: list[Unreadable]
 
 
@@ -91,7 +90,7 @@ def classify(files: Sequence[File], classifiers: Sequence[Classifier], batch_siz
     """Read every file once and put it to every classifier. Shows its progress on a terminal."""
     transforms = [transform for classifier in classifiers for transform in classifier.transforms]
     readable: list[Read] = []
-    rows: list[list[Probabilities]] = [[] for _ in classifiers]
+    rows: list[list[Judgement]] = [[] for _ in classifiers]
     unreadable: list[Unreadable] = []
     waiting: list[Read] = []
 
@@ -99,7 +98,7 @@ def classify(files: Sequence[File], classifiers: Sequence[Classifier], batch_siz
         crops = iter(stacked(waiting))
         for classifier, of_classifier in zip(classifiers, rows, strict=True):
             own = [next(crops) for _ in classifier.transforms]
-            of_classifier.append(classifier.probabilities(own).astype(np.float64))
+            of_classifier.append(classifier.judge(own))
         readable.extend(Read(read.file, read.sha256) for read in waiting)
         waiting.clear()
 
@@ -113,13 +112,17 @@ def classify(files: Sequence[File], classifiers: Sequence[Classifier], batch_siz
             predict()
     if waiting:
         predict()
-    empty = [np.empty((0, len(classifier.classes))) for classifier in classifiers]
     return Classified(
         [read.file for read in readable],
         [read.sha256 for read in readable],
-        [np.concatenate([none, *of_classifier]) for none, of_classifier in zip(empty, rows, strict=True)],
+        [_joined(of_classifier, len(each.classes)) for each, of_classifier in zip(classifiers, rows, strict=True)],
         unreadable,
     )
+
+
+def _joined(batches: Sequence[Judgement], classes: int) -> Judgement:
+    none = Judgement(np.empty((0, classes), np.float32), np.empty(0, np.float32))
+    return Judgement(*map(np.concatenate, zip(none, *batches, strict=True)))
 
 
 def titles(opened: Sequence[Opened]) -> list[str]:

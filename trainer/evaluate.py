@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from models.classifier import STRANGE, Strangeness
 from models.errors import UserError
 from models.weights import WeightsStore
 from trainer import data, runs
 from trainer import versus as versus_
 from trainer.classify import Classified, Matched, Opened, classify, match, open_checkpoint, titles
 from trainer.data import Folders, shown
-from trainer.measure import Measured
+from trainer.measure import Filing, Measured, Probabilities
 from trainer.narrate import say
 from trainer.report import describe, write_report
 from trainer.versus import Versus, versus
@@ -47,26 +48,38 @@ class _Found:
     known: list[int]
 
     @property
-    def threshold(self) -> float | None:
-        return self.opened.classifier.metadata.threshold
+    def threshold(self) -> float:
+        return self.opened.classifier.metadata.served_threshold
+
+    @property
+    def probabilities(self) -> Probabilities:
+        return self.classified.judgements[0].probabilities.astype(np.float64)
+
+    @property
+    def strangeness(self) -> Strangeness:
+        return self.classified.judgements[0].strangeness
 
     def measured(self) -> Measured:
         """The images whose class the checkpoint knows."""
         labels = [self.matched.positions[self.classified.files[at].label] for at in self.known]
-        probabilities = self.classified.probabilities[0][self.known]
-        return Measured(self.opened.classifier.classes, np.array(labels, np.int64), probabilities)
+        return Measured(self.opened.classifier.classes, np.array(labels, np.int64), self.probabilities[self.known])
+
+    def filing(self) -> Filing:
+        """What the daemon makes of the images whose class the checkpoint knows, unless it is told otherwise."""
+        return self.measured().filing(self.threshold, self.strangeness[self.known] > STRANGE)
 
     def strangers(self) -> dict[str, Any]:
         """The images of classes that it does not know, and what it takes them for."""
         others = sorted(set(range(len(self.classified.files))) - set(self.known))
-        probabilities = self.classified.probabilities[0][others]
-        taken = [self.opened.classifier.classes[at] for at in probabilities.argmax(axis=1)] if others else []
-        filed = probabilities.max(axis=1) >= self.threshold if others and self.threshold is not None else None
+        probabilities, strange = self.probabilities[others], self.strangeness[others] > STRANGE
+        taken = [self.opened.classifier.classes[at] for at in probabilities.argmax(axis=1)]
+        filed = (probabilities.max(axis=1) >= self.threshold) & ~strange
         return {
             "images": len(others),
             "classes": dict(Counter(self.classified.files[at].label for at in others)),
             "taken_for": dict(Counter(taken).most_common()),
-            "over_threshold": None if filed is None else int(filed.sum()),
+            "refused_as_unknown": int(strange.sum()),
+            "filed": int(filed.sum()),
         }
 
 
@@ -140,7 +153,7 @@ def _summary(
         "sha256": opened.classifier.digest,
         "data_dir": shown(options.data_dir),
         "figures": measured.figures(),
-        "threshold": found.threshold,
+        "filing": found.filing().figures(),
         "classes": measured.report(),
         "renamed": dict(matched.renamed),
         "only_in_data": matched.strangers,
@@ -181,9 +194,10 @@ def _notes(summary: dict[str, Any]) -> list[tuple[str, str]]:
     if strangers["images"]:
         classes = [f"{label} {count}" for label, count in strangers["classes"].items()]
         taken = [f"{label} {count}" for label, count in strangers["taken_for"].items()]
-        filed = strangers["over_threshold"]
-        over = "" if filed is None else f"; over the threshold: {filed}"
-        text = f"not counted: images of classes it does not know ({_list(classes)}), taken for {_list(taken)}{over}"
+        text = (
+            f"not counted: images of classes it does not know ({_list(classes)}), taken for {_list(taken)}; "
+            f"refused as unlike all known ones: {strangers['refused_as_unknown']}, filed: {strangers['filed']}"
+        )
         notes.append(("unknown", text))
     if summary["unreadable"]:
         notes.append(("unreadable", f"not counted: images that cannot be read ({len(summary['unreadable'])})"))
@@ -215,7 +229,7 @@ def _write(output: Path, found: _Found, measured: Measured, summary: dict[str, A
             output,
             measured,
             [found.classified.files[at].path for at in found.known],
-            threshold=found.threshold,
+            filing=found.filing(),
             preface="".join(f"{topic:<11}{text}\n" for topic, text in preface) + "\n",
         )
     except OSError as error:
@@ -224,14 +238,30 @@ def _write(output: Path, found: _Found, measured: Measured, summary: dict[str, A
 
 
 def _write_predictions(path: Path, found: _Found) -> None:
-    """Every readable image; nothing is said about right or wrong where the checkpoint does not know the class."""
+    """Every readable image; nothing is said about right or wrong where the checkpoint does not know the class.
+
+    Its ``fate`` in the daemon is to be ``filed`` into the predicted class, or not, being ``unsure`` or ``unknown``.
+    """
     classes = found.opened.classifier.classes
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["file", "label", "predicted", "confidence", "true_probability", "right", "in_top_3"])
-        for image, probabilities in zip(found.classified.files, found.classified.probabilities[0], strict=True):
+        rows.writerow(
+            ["file", "label", "predicted", "confidence", "strangeness", "fate", "true_probability", "right", "in_top_3"]
+        )
+        for image, probabilities, strangeness in zip(
+            found.classified.files, found.probabilities, found.strangeness, strict=True
+        ):
             best = np.argsort(-probabilities, kind="stable")[:3].tolist()
-            row = [image.name, image.label, classes[best[0]], f"{probabilities[best[0]]:.6f}"]
+            sure = probabilities[best[0]] >= found.threshold
+            fate = "unknown" if strangeness > STRANGE else "filed" if sure else "unsure"
+            row = [
+                image.name,
+                image.label,
+                classes[best[0]],
+                f"{probabilities[best[0]]:.6f}",
+                f"{strangeness:.6f}",
+                fate,
+            ]
             true = found.matched.positions.get(image.label)
             if true is None:
                 rows.writerow([*row, "", "", ""])
@@ -242,7 +272,7 @@ def _write_predictions(path: Path, found: _Found) -> None:
 def _tell(found: _Found, measured: Measured, summary: dict[str, Any], output: Path) -> None:
     for line in summary["unreadable"][:_LISTED]:
         say("unreadable", line)
-    print(f"\n{describe(measured, found.threshold)}")
+    print(f"\n{describe(measured, found.filing())}")
     for topic, text in _notes(summary):
         say(topic, text)
     say("written", f"{shown(output)}: {', '.join(sorted(path.name for path in output.iterdir()))}")

@@ -86,9 +86,13 @@ class Fitted:
 
         ``pictures`` (n,) has one number for all images that show one picture.
         """
+        return judge(measured, ~self.strange(), pictures[self.choice.judged], max_error)
+
+    def strange(self) -> Mask:
+        """Which of the judged images are unlike those that they were held out of."""
         span, judged = self.choice.span, self.choice.judged
-        known = np.full(len(measured.labels), True) if span is None else span.known[judged]
-        return judge(measured, known, pictures[judged], max_error)
+        strange: Mask = np.full(int(judged.sum()), False) if span is None else ~span.known[judged]
+        return strange
 
     def judged(self, images: DataSet) -> list[Sample]:
         """The samples that `measured` is about, in the same order."""

@@ -13,9 +13,46 @@ from trainer.calibrate import Bin, Labels, calibration_error, reliability
 from trainer.plots import Counts
 
 Probabilities = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 #: The shares of images, the surest first, whose accuracy is reported.
 COVERAGES = (0.95, 0.9, 0.8)
+
+
+@dataclass(frozen=True)
+class Filing:
+    """What becomes of so many ``images`` in the daemon: of those ``filed`` into a class some are ``wrong`` there.
+
+    ``unknown`` are refused because they are unlike all known ones; all others are less probable than ``threshold``.
+    """
+
+    threshold: float
+    images: int
+    filed: int
+    wrong: int
+    unknown: int
+
+    @property
+    def unsure(self) -> int:
+        """The images under the threshold, and not `unknown`."""
+        return self.images - self.filed - self.unknown
+
+    def figures(self) -> dict[str, float | None]:
+        """As numbers and as shares in 0..1; no share where there is nothing that it is of."""
+        return {
+            "threshold": self.threshold,
+            "filed": self.filed,
+            "filed_share": _share(self.filed, self.images),
+            "wrong": self.wrong,
+            "wrong_share_of_filed": _share(self.wrong, self.filed),
+            "refused_as_unknown": self.unknown,
+            "refused_as_unknown_share": _share(self.unknown, self.images),
+            "under_threshold": self.unsure,
+        }
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
 
 
 @dataclass(frozen=True)
@@ -123,6 +160,17 @@ class Measured:
             }
             for at, index in enumerate(self.concerned)
         }
+
+    def filing(self, threshold: float, strange: Mask) -> Filing:
+        """What becomes of the images if those under ``threshold`` and the ``strange`` ones (n,) are not filed."""
+        filed = (self.confidence >= threshold) & ~strange
+        return Filing(
+            threshold,
+            images=len(self.labels),
+            filed=int(filed.sum()),
+            wrong=int((filed & ~self.right).sum()),
+            unknown=int(strange.sum()),
+        )
 
     def confusion(self) -> Counts:
         """Images by true class (rows) and predicted class (columns), of the concerned classes."""

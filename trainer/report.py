@@ -11,7 +11,7 @@ from trainer import bounds
 from trainer.canvas import save
 from trainer.charts import curves, reliability, risk_coverage
 from trainer.heads import Epoch
-from trainer.measure import COVERAGES, Measured
+from trainer.measure import COVERAGES, Filing, Measured
 from trainer.mistakes import contact_sheet
 from trainer.plots import confusion_matrix
 from trainer.tables import table
@@ -25,16 +25,16 @@ def write_report(
     measured: Measured,
     paths: Sequence[Path],
     *,
-    threshold: float | None = None,
+    filing: Filing | None = None,
     stages: Mapping[str, Sequence[Epoch]] | None = None,
     preface: str = "",
 ) -> None:
     """Write ``report.txt`` and the pictures into ``folder``; only the curves where there is no image to judge by.
 
-    ``paths`` (n,) are the files of the images in ``measured``, ``threshold`` is the probability below which the daemon
-    files nothing into a class, ``stages`` are the epochs of a fit, ``preface`` goes before the report's text.
+    ``paths`` (n,) are the files of the images in ``measured``, ``filing`` is what the daemon would make of
+    them, ``stages`` are the epochs of a fit, ``preface`` goes before the report's text.
     """
-    (folder / "report.txt").write_text(preface + describe(measured, threshold), encoding="utf-8")
+    (folder / "report.txt").write_text(preface + describe(measured, filing), encoding="utf-8")
     if stages is not None and any(stages.values()):
         save(curves(stages), folder / "curves.png")
     if not len(measured.labels):
@@ -42,21 +42,21 @@ def write_report(
     names = [measured.classes[index] for index in measured.concerned]
     save(confusion_matrix(measured.confusion(), names), folder / "confusion_matrix.png")
     save(reliability(measured), folder / "reliability.png")
-    save(risk_coverage(measured, threshold), folder / "risk_coverage.png")
+    save(risk_coverage(measured, None if filing is None else filing.threshold), folder / "risk_coverage.png")
     save(contact_sheet(measured, paths), folder / "mistakes.png")
 
 
-def describe(measured: Measured, threshold: float | None = None) -> str:
+def describe(measured: Measured, filing: Filing | None = None) -> str:
     """Figures, the table of classes and what is confused most, as text; empty where there is no image."""
     if not len(measured.labels):
         return ""
-    parts = [_figures(measured, threshold), class_table(measured)]
+    parts = [_figures(measured, filing), class_table(measured)]
     if not measured.right.all():
         parts.append(_confused(measured))
     return "\n".join(parts)
 
 
-def _figures(measured: Measured, threshold: float | None) -> str:
+def _figures(measured: Measured, filing: Filing | None) -> str:
     figures = measured.figures()
     low, high = measured.interval()
     lines = [
@@ -70,10 +70,14 @@ def _figures(measured: Measured, threshold: float | None) -> str:
             ", ".join(f"{share:.0%}: accuracy {measured.accuracy_at(share):.3f}" for share in COVERAGES),
         ),
     ]
-    if threshold is not None:
-        filed, wrong = measured.above(threshold)
-        share = f", {wrong} of them wrong ({wrong / filed:.2%})" if filed else ""
-        lines.append((f"threshold {threshold:.3g}", f"{filed} filed ({filed / len(measured.labels):.1%}){share}"))
+    if filing is not None:
+        wrong = f", {filing.wrong} of them wrong ({filing.wrong / filing.filed:.2%})" if filing.filed else ""
+        unsure = f"{filing.unsure} under the threshold {filing.threshold:.3g} ({filing.unsure / filing.images:.1%})"
+        unknown = f"{filing.unknown} unlike all known images ({filing.unknown / filing.images:.1%})"
+        lines += [
+            ("filed", f"{filing.filed} ({filing.filed / filing.images:.1%}){wrong}"),
+            ("not filed", f"{unsure}, {unknown}"),
+        ]
     width = max(len(name) for name, _ in lines)
     return "".join(f"{name:{width}}  {text}\n" for name, text in lines)
 

@@ -115,9 +115,9 @@ def versus(found: Classified, matched: Sequence[Matched], classes: Sequence[Sequ
         Measured(
             names_of_classes,
             np.array([own.positions[found.files[at].label] for at in common], np.int64),
-            probabilities[common],
+            judgement.probabilities[common].astype(np.float64),
         )
-        for names_of_classes, own, probabilities in zip(classes, matched, found.probabilities, strict=True)
+        for names_of_classes, own, judgement in zip(classes, matched, found.judgements, strict=True)
     )
     files = [found.files[at] for at in common]
     return Versus((names[0], names[1]), [file.name for file in files], [file.label for file in files], first, second)

@@ -48,8 +48,8 @@ def write(
         write_audit(run / "audit.csv", findings)
         (run / "advice.txt").write_text(advice(measured, judged, findings), encoding="utf-8")
         paths = [sample.path for sample in judged]
-        threshold, preface = checkpoint.metadata.threshold, _preface(images, measured)
-        write_report(run, measured, paths, threshold=threshold, stages=stages, preface=preface)
+        filing = measured.filing(checkpoint.metadata.served_threshold, fitted.strange())
+        write_report(run, measured, paths, filing=filing, stages=stages, preface=_preface(images, measured))
 
     return runs.create(options.output_dir, checkpoint.metadata.mode, now.astimezone(), fill)
 

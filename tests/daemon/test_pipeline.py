@@ -17,9 +17,8 @@ from daemon.journal import Journal, read_history
 from daemon.pipeline import Outcome, Pipeline, Policy
 from daemon.report import line
 from daemon.rows import Wanted
-from daemon.threshold import DEFAULT_THRESHOLD
 from models.classifier import Classifier, open_classifier
-from models.metadata import Unknown
+from models.metadata import DEFAULT_THRESHOLD, Unknown
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.pictures import KINDS, files_below, save

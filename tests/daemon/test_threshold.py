@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from daemon.threshold import DEFAULT_THRESHOLD, alike, in_force
-from models.metadata import Promise, Unknown
+from daemon.threshold import alike, in_force
+from models.metadata import DEFAULT_THRESHOLD, Promise, Unknown
 from tests.models.checkpoints import small_checkpoint
 
 NOTHING: dict[str, Any] = {"threshold": None, "max_error": None, "promises": [], "unknown": None}

@@ -170,6 +170,13 @@ def test_the_prediction_is_the_most_probable_class(
         for index, row, strange in zip(best, probabilities, strangeness, strict=True)
     ]
     assert len({prediction.confidence for prediction in classifier.predict(images)}) == 5
+    together = classifier.judge(images)
+    np.testing.assert_array_equal(together.probabilities, probabilities)
+    np.testing.assert_array_equal(together.strangeness, strangeness)
+    for at in range(5):  # whatever lies beside an image in its batch
+        alone = classifier.judge([part[at : at + 1] for part in images])
+        np.testing.assert_allclose(alone.probabilities[0], probabilities[at], atol=1e-5)
+        np.testing.assert_allclose(alone.strangeness[0], strangeness[at], rtol=1e-4)
 
 
 def test_a_checkpoint_opens_by_its_file_its_run_and_the_folder_of_runs(

@@ -62,13 +62,13 @@ def test_the_threshold_is_marked_where_it_is() -> None:
     filed, wrong = images.above(0.8)
     figure = risk_coverage(images, 0.8)
     assert_tidy(figure)
-    assert f"threshold 0.8: {filed / 300:.1%} filed, {wrong / filed:.2%} of them wrong" in said(figure)
+    assert f"threshold 0.8: {filed / 300:.1%} reach it, {wrong / filed:.2%} of them wrong" in said(figure)
     marked = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in marked] == [(filed / 300, wrong / filed)]  # type: ignore[index]
 
 
 def test_a_threshold_that_nothing_reaches() -> None:
-    assert "threshold 1: nothing is filed" in said(risk_coverage(measured(20), 1.0))
+    assert "threshold 1: nothing reaches it" in said(risk_coverage(measured(20), 1.0))
 
 
 @pytest.mark.parametrize(("count", "sharp"), [(1, 9.0), (1, -9.0), (50, 9.0)])

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from models import checkpoint as checkpoints
 from models.classifier import open_classifier
@@ -57,6 +58,34 @@ def test_each_prediction_is_what_the_daemon_would_say(
             prediction = classifier.predict([crop[None] for crop in crops])[0]
             assert prediction.label == row["predicted"]
             assert prediction.confidence == pytest.approx(float(row["confidence"]), abs=1e-4)
+            assert prediction.strangeness == pytest.approx(float(row["strangeness"]), abs=1e-3)
+
+
+def test_it_tells_what_the_daemon_would_file(
+    fitted: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Plain pictures are unlike all shapes, whatever class they are put to; none was asked of it, so half is enough."""
+    data = make_shapes(tmp_path / "data", 6, labels=("circle", "cross"), first=200)
+    (data / "plain").mkdir()
+    for label, shade in (("circle", 20), ("plain", 60), ("plain", 250)):
+        Image.new("RGB", (64, 64), (shade, 20, 90)).save(data / label / f"plain{shade}.png")
+    summary = evaluate(EvaluateOptions(data_dir=data, checkpoint=fitted.run, output_dir=tmp_path / "out"))
+    with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["fate"] for row in rows if "plain" in row["file"]} == {"unknown"}
+    for row in rows:
+        sure = "filed" if float(row["confidence"]) >= 0.5 else "unsure"
+        assert row["fate"] == ("unknown" if float(row["strangeness"]) > 1 else sure)
+    known = [row for row in rows if row["label"] != "plain"]
+    filed = [row for row in known if row["fate"] == "filed"]
+    filing = summary["filing"]
+    assert filing["threshold"] == 0.5
+    assert (filing["filed"], filing["filed_share"]) == (len(filed), pytest.approx(len(filed) / 13))
+    assert filing["wrong"] == sum(row["right"] == "0" for row in filed)
+    assert filing["refused_as_unknown"] == sum(row["fate"] == "unknown" for row in known) >= 1
+    assert summary["unknown_classes"]["refused_as_unknown"] == 2
+    assert summary["unknown_classes"]["filed"] == 0
+    assert f"filed              {len(filed)} ({len(filed) / 13:.1%})" in capsys.readouterr().out
 
 
 def test_classes_are_matched_by_name_whatever_folders_there_are(

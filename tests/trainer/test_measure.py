@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.measure import Measured
+from trainer.measure import Filing, Measured
 
 CLASSES = ["ant", "bee", "고양이", "unused"]
 MEASURED = Measured(
@@ -54,6 +54,18 @@ def test_the_surest_images_are_right_more_often() -> None:
     assert MEASURED.accuracy_at(0.51) == pytest.approx(2 / 3)
     assert MEASURED.accuracy_at(1.0) == 0.75
     assert MEASURED.above(0.6) == (3, 1)
+
+
+def test_what_the_daemon_files_by_hand() -> None:
+    """At 0.6 three images are sure enough, one of them wrong; a strange one is refused however sure it is."""
+    none, first = np.full(4, False), np.array([True, False, False, True])
+    assert MEASURED.filing(0.6, none) == Filing(0.6, images=4, filed=3, wrong=1, unknown=0)
+    filing = MEASURED.filing(0.6, first)
+    assert filing == Filing(0.6, images=4, filed=2, wrong=1, unknown=2)
+    assert filing.unsure == 0
+    assert filing.figures()["filed_share"] == 0.5
+    assert filing.figures()["wrong_share_of_filed"] == 0.5
+    assert filing.figures()["refused_as_unknown_share"] == 0.5
 
 
 def test_equally_sure_images_count_their_mistakes_first() -> None:

@@ -15,12 +15,12 @@ SOME = Measured(
     np.array([0, 0, 0, 1]),
     np.array([[0.9, 0.1, 0, 0], [0.7, 0.3, 0, 0], [0.1, 0.8, 0, 0.1], [0.2, 0.2, 0, 0.6]]),
 )
+#: Of the two images over the threshold the one that is taken for another class is strange.
+FILING = SOME.filing(0.75, np.array([False, False, True, False]))
 
 
 def test_every_file_is_written(tmp_path: Path) -> None:
-    write_report(
-        tmp_path, SOME, [tmp_path / "gone.jpg"] * 4, threshold=0.75, stages={"head": epochs(3, 2)}, preface="!"
-    )
+    write_report(tmp_path, SOME, [tmp_path / "gone.jpg"] * 4, filing=FILING, stages={"head": epochs(3, 2)}, preface="!")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "confusion_matrix.png",
         "curves.png",
@@ -29,7 +29,7 @@ def test_every_file_is_written(tmp_path: Path) -> None:
         "report.txt",
         "risk_coverage.png",
     ]
-    assert (tmp_path / "report.txt").read_text(encoding="utf-8") == "!" + describe(SOME, 0.75)
+    assert (tmp_path / "report.txt").read_text(encoding="utf-8") == "!" + describe(SOME, FILING)
     assert all(path.stat().st_size < 500_000 for path in tmp_path.iterdir())
 
 
@@ -40,10 +40,17 @@ def test_without_images_there_are_only_words_and_curves(tmp_path: Path) -> None:
 
 
 def test_figures_by_hand() -> None:
-    lines = describe(SOME, 0.75).splitlines()
+    lines = describe(SOME, FILING).splitlines()
     assert lines[0] == "images             4, 2 of them right"
     assert lines[1].startswith("accuracy           0.500 (95 % interval 0.068 to 0.932)")
-    assert "threshold 0.75     2 filed (50.0%), 1 of them wrong (50.00%)" in lines
+    assert "filed              1 (25.0%), 0 of them wrong (0.00%)" in lines
+    assert "not filed          2 under the threshold 0.75 (50.0%), 1 unlike all known images (25.0%)" in lines
+
+
+def test_where_nothing_is_filed_no_share_of_it_is_wrong() -> None:
+    filing = SOME.filing(0.95, np.full(4, False))
+    assert "filed              0 (0.0%)\n" in describe(SOME, filing)
+    assert (filing.figures()["wrong_share_of_filed"], filing.figures()["under_threshold"]) == (None, 4)
 
 
 def test_a_class_may_be_named_like_a_row_of_the_table() -> None:
