@@ -51,7 +51,7 @@ def test_the_commands_in_the_examples_exist() -> None:
 
 
 def test_ci_calls_the_readmes_test_command() -> None:
-    (command,) = re.findall(r"^python3 -m venv .*pytest$", README, flags=re.MULTILINE)
+    (command,) = re.findall(r"^python3 -m venv .*pytest -n 2$", README, flags=re.MULTILINE)
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert command in KOREAN
 

@@ -92,10 +92,11 @@ def fail_at(point: Point, error: str, work: Callable[[], object]) -> None:
 
 def _run(work: Callable[[], object], options: list[str], log: str = "/dev/null") -> int:
     """The exit status of the child, negative for a signal."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # the child waits for it
     child = os.fork()
     if child == 0:
         _work_and_exit(work)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)  # other tests send it, too
     command = ["strace", "-f", "-a1", "-s200", "-y", "-o", log, "-e", f"trace={_SET}", *options, "-p", str(child)]
     strace = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert strace.stderr is not None
