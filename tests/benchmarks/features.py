@@ -27,8 +27,7 @@ from models.runtime import cores, open_extractor
 from models.weights import WeightsStore
 
 ROUNDS = 5
-BATCH_TORCH = 16
-BATCH_OURS = 4
+BATCH = 16
 ROOT = Path(__file__).resolve().parents[2]
 
 Crops = npt.NDArray[np.uint8]
@@ -105,9 +104,9 @@ def feature_pass(backbone: Backbone, store: WeightsStore, images: int) -> dict[s
         return run
 
     contenders = {
-        "torch eager": (run_torch(eager), BATCH_TORCH),
-        "channels_last": (run_torch(last), BATCH_TORCH),
-        "ours": (lambda batch: ours.features([batch]), BATCH_OURS),
+        "torch eager": (run_torch(eager), BATCH),
+        "channels_last": (run_torch(last), BATCH),
+        "ours": (lambda batch: ours.features([batch]), BATCH),
     }
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(ROUNDS + 1):
