@@ -121,13 +121,26 @@ def _sha256_when_made(run: Path) -> str | None:
 
 
 def _point(run: Path, sha256: str, *, rollback: bool) -> None:
+    """Point the daemon at a run and note it in the history. Raises `UserError` where the disk is full, say."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")  # two in a second are two
-    checkpoints.publish(run, sha256, now)
+    try:
+        checkpoints.publish(run, sha256, now)
+    except OSError as error:
+        raise UserError(
+            f"{run.name} is not published, and the daemon goes on as before: {run.parent / checkpoints.POINTER} cannot "
+            f"be written ({error.strerror}); once it can: python -m trainer publish {run}"
+        ) from error
     entry = Entry(run=run.name, sha256=sha256, published=now, rollback=rollback)
-    with (run.parent / HISTORY).open("a+b") as file:
-        file.write(_end_of_torn_line(file) + entry.model_dump_json().encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with (run.parent / HISTORY).open("a+b") as file:
+            file.write(_end_of_torn_line(file) + entry.model_dump_json().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise UserError(
+            f"{run.name} is published, but {run.parent / HISTORY} cannot be written ({error.strerror}), so that "
+            f"rollback will not know of it; once it can: python -m trainer publish {run}"
+        ) from error
 
 
 def _end_of_torn_line(history: BinaryIO) -> bytes:

@@ -12,51 +12,73 @@ from pathlib import Path
 
 import pytest
 
+from models import checkpoint as checkpoints
 from models.errors import UserError
 from models.weights import WeightsStore
-from trainer import features
+from tests.trainer.conftest import make_shapes
+from trainer import features, finetune, resume
 from trainer import fit as fitting
 from trainer.__main__ import main
+from trainer.publish import require_as_made
 
 ROOT = Path(__file__).parents[2]
 
 
-def command(shapes: Path, runs: Path, *more: str) -> list[str]:
-    plain = ["--data-dir", str(shapes), "--mode", "efficientnet_lite0", "--epochs", "2", "--output-dir", str(runs)]
-    return ["fit", *plain, *more]
+def command(pictures: Path, runs: Path, *more: str) -> list[str]:
+    plain = ["--mode", "efficientnet_lite0", "--epochs", "2"]
+    return ["fit", "--data-dir", str(pictures), "--output-dir", str(runs), *plain, *more]
 
 
-def fresh(cache: Path) -> Path:
-    """A cache with the weights and graphs of the tests', and nothing that was computed of images."""
-    cache.mkdir()
-    for folder in WeightsStore().root.iterdir():
-        if folder.name not in ("features", "unfinished", "locks"):
-            (cache / folder.name).symlink_to(folder)
-    return cache
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """Pictures that nothing was computed of before."""
+    return make_shapes(tmp_path / "few", 3, labels=("circle", "cross"), first=900)
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_what_was_interrupted_is_gone_on_with(
-    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    few: Path, store: WeightsStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(fitting, "write", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            main(command(shapes, tmp_path))
-    assert not list(tmp_path.iterdir())
-
     def refuse(*_: object) -> None:
         raise AssertionError("an image was decoded again")
 
-    monkeypatch.setattr(features, "decode", refuse)
+    assert store.root.is_absolute()
+    runs = tmp_path / "runs"
+    with monkeypatch.context() as patched:
+        patched.setattr(fitting, "write", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            main(command(few, runs))
+    assert not runs.exists()
     capsys.readouterr()
-    main(command(shapes, tmp_path, "--resume"))
+    with monkeypatch.context() as patched:
+        patched.setattr(features, "decode", refuse)
+        main(command(few, runs, "--resume", "--publish", "never"))
     assert "goes on with the fit that was interrupted" in capsys.readouterr().out
-    with pytest.raises(AssertionError):
-        main(command(shapes, tmp_path, "--resume", "--cache-dir", str(fresh(tmp_path / "cache"))))
+    with monkeypatch.context() as patched:  # that one was done
+        patched.setattr(fitting, "extract", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            main(command(few, runs, "--resume"))
     assert "no such fit was interrupted, so this one begins afresh" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("whole")
+def test_fine_tuning_that_was_done_is_not_done_again(
+    colours: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["fit", "--data-dir", str(colours), "--output-dir", str(tmp_path), "--max-samples", "8"]
+    arguments += ["--mode", "clip", "--clip-model", str(tiny_clip), "--fine-tune", "--ft-epochs", "2"]
+    monkeypatch.setattr(fitting, "tuned_backbone", interrupt)
+    monkeypatch.setattr(resume, "SPARED", 0)
+    with pytest.raises(KeyboardInterrupt):
+        main(arguments)
+    monkeypatch.setattr(finetune._Run, "train", None)
+    assert "goes on after" not in capsys.readouterr().out
+    with pytest.raises(KeyboardInterrupt):
+        main([*arguments, "--resume"])
+    assert "goes on after epoch 2, which the interrupted fit had come to" in capsys.readouterr().out
 
 
 def test_the_cache_has_the_size_that_was_asked_for(
@@ -81,22 +103,37 @@ def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after_s", [1.5, 3.0, 4.5, 6.0, 8.0])
-def test_a_killed_fit_leaves_no_half_run(shapes: Path, tmp_path: Path, after_s: float) -> None:
-    fitting = subprocess.Popen([sys.executable, "-m", "trainer", *command(shapes, tmp_path)], cwd=ROOT)
-    time.sleep(after_s)
+@pytest.mark.parametrize("when", ["images", "features", "head", ".run.", "written", "published"])
+def test_a_killed_fit_leaves_no_half_run(when: str, few: Path, tmp_path: Path) -> None:
+    """Killed once it has said so much, or begun to write its run."""
+    runs = tmp_path / "runs"
+    fitting = subprocess.Popen(
+        [sys.executable, "-m", "trainer", *command(few, runs)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert fitting.stdout is not None
+    if when == ".run.":
+        while not list(runs.glob(".run.*")):
+            assert fitting.poll() is None
+            time.sleep(0.001)
+    else:
+        assert any(line.startswith(when) for line in fitting.stdout)
     os.kill(fitting.pid, signal.SIGKILL)
-    fitting.wait()
-    visible = [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
-    for run in visible:
-        assert run.name == "current.json" or (run / "split.csv").is_file()
-    again = subprocess.run([sys.executable, "-m", "trainer", *command(shapes, tmp_path, "--resume")], cwd=ROOT)
+    fitting.communicate()
+    for run in runs.glob("[0-9]*"):
+        assert (run / "split.csv").is_file()
+        require_as_made(run, checkpoints.load(run).digest)
+    published = (runs / checkpoints.POINTER).is_file()
+    assert published or when != "published"
+    if published:
+        checkpoints.load(runs)
+    again = subprocess.run([sys.executable, "-m", "trainer", *command(few, runs, "--resume")], cwd=ROOT)
     assert again.returncode == 0
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".run.")]
+    assert not list(runs.glob(".run.*"))
+    checkpoints.load(runs)
 
 
 @pytest.mark.slow
-def test_a_full_disk_ends_with_one_sentence_and_exit_code_2(shapes: Path, tmp_path: Path) -> None:
+def test_a_full_disk_ends_with_one_sentence_and_exit_code_2(few: Path, tmp_path: Path) -> None:
     """No file may be larger than 20 kB here, which is less than a checkpoint has."""
 
     def limit() -> None:
@@ -104,7 +141,7 @@ def test_a_full_disk_ends_with_one_sentence_and_exit_code_2(shapes: Path, tmp_pa
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
     done = subprocess.run(
-        [sys.executable, "-m", "trainer", *command(shapes, tmp_path / "runs")],
+        [sys.executable, "-m", "trainer", *command(few, tmp_path / "runs")],
         cwd=ROOT,
         preexec_fn=limit,
         capture_output=True,

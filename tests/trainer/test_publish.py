@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import shutil
 import time
 from collections.abc import Iterator
@@ -38,6 +39,36 @@ def test_publishing_points_at_the_run_and_its_very_file(runs: Path, store: Weigh
     found = publish(runs / "b", store)
     assert current(runs) == "b"
     assert checkpoints.load(runs).digest == found.digest
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_what_is_published(
+    runs: Path, store: WeightsStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    publish(runs / "a", store)
+    capsys.readouterr()
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoints, "atomic_file", full)
+        assert run(main, ["publish", "b", "--output-dir", str(runs)]) == 2
+    [sentence] = capsys.readouterr().err.splitlines()
+    assert "b is not published, and the daemon goes on as before" in sentence
+    assert "No space left on device" in sentence
+    assert current(runs) == "a"
+    assert run(main, ["publish", "b", "--output-dir", str(runs)]) == 0
+    assert rollback(runs, store) == ("a", "b")
+
+
+def test_a_disk_that_is_full_for_the_history_alone_is_one_sentence(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (runs / HISTORY).symlink_to("/dev/full")
+    assert run(main, ["publish", "a", "--output-dir", str(runs)]) == 2
+    [sentence] = capsys.readouterr().err.splitlines()
+    assert "a is published, but" in sentence
+    assert "rollback will not know of it" in sentence
+    assert current(runs) == "a"
 
 
 def test_rolling_back_goes_back_step_by_step(runs: Path, store: WeightsStore) -> None:
