@@ -222,6 +222,7 @@ def test_fine_tuning_that_does_not_win_is_not_kept(
     colours: Path, tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("trainer.fit.clearly_lower", lambda *_: False)
+    monkeypatch.setattr("trainer.fit.tuned_backbone", lambda part, *_: part)  # which saves the export of another
     outcome = fit(options(colours, tmp_path / "runs", tiny_clip))
     assert checkpoints.read(outcome.run / checkpoints.FILE_NAME).backbones == {}
     assert "not kept" in capsys.readouterr().out
