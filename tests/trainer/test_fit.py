@@ -26,6 +26,12 @@ def options(data: Path, folder: Path, **more: object) -> FitOptions:
     return FitOptions(**(plain | more))  # type: ignore[arg-type]
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No report is written: its pictures take longer than all the rest, and these tests are about that."""
+    monkeypatch.setattr("trainer.write.write_report", lambda *_, **__: None)
+
+
 def test_a_run_folder_holds_everything_and_is_published(fitted: Outcome) -> None:
     assert sorted(path.name for path in fitted.run.iterdir()) == [
         "advice.txt",
@@ -84,6 +90,7 @@ def test_shapes_are_told_apart_also_new_ones(fitted: Outcome, store: WeightsStor
     assert right > 20  # of 30
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_seed_gives_the_same_run_again_and_another_seed_another_split(shapes: Path, tmp_path: Path) -> None:
     heads, splits = [], []
     for number, seed in enumerate((3, 3, 4)):
@@ -94,6 +101,7 @@ def test_a_seed_gives_the_same_run_again_and_another_seed_another_split(shapes: 
     assert splits[0] == splits[1] != splits[2]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_second_fit_decodes_nothing(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path / "cache"
     shutil.copytree(WeightsStore().root, cache)
@@ -118,6 +126,7 @@ def relabelled(shapes: Path, outcome: Outcome, root: Path) -> Path:
     return root
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_worse_checkpoint_is_not_published_unless_it_must_be(
     shapes: Path, fitted: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,6 +141,7 @@ def test_a_worse_checkpoint_is_not_published_unless_it_must_be(
     assert not fit(options(shapes, folder, publish="never")).published
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_fitting_the_same_again_is_not_worse(shapes: Path, fitted: Outcome, tmp_path: Path) -> None:
     shutil.copytree(fitted.run.parent, tmp_path / "runs")
     outcome = fit(options(shapes, tmp_path / "runs", epochs=10))
@@ -151,6 +161,7 @@ def test_other_classes_are_published_and_said(
     assert "동그라미" in (outcome.run / "report.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_max_samples_limits_each_class(shapes: Path, tmp_path: Path) -> None:
     outcome = fit(options(shapes, tmp_path, max_samples=5))
     assert checkpoints.load(tmp_path).metadata.metrics["all_images"] == 15
@@ -183,6 +194,7 @@ def test_what_is_odd_about_the_images_is_said(tmp_path: Path, capsys: pytest.Cap
     assert "(the same picture, or nearly, lies under circle, cross)" in said
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_classes_named_like_folders_of_the_daemon_are_warned_of(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
