@@ -46,6 +46,35 @@ def test_one_that_was_done_leaves_nothing(cache: WeightsStore) -> None:
     assert not Unfinished(cache, {}).begin(resume=True)
 
 
+def test_what_was_killed_while_it_was_kept_leaves_nothing_either(cache: WeightsStore) -> None:
+    killed, other = Unfinished(cache, {}), Unfinished(cache, {"other": True})
+    for place in (killed, other):
+        place.begin(resume=False)
+        place.save(PROGRESS)
+        place._progress.rename(place._progress.with_name(f".{place._progress.name}.x7"))
+    Unfinished(cache, {}).finish()
+    assert [path.name for path in cache.folder("unfinished").glob(".*")] == [f".{other._progress.name}.x7"]
+
+
+def test_keeping_takes_a_small_part_of_the_time(cache: WeightsStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("trainer.resume.time.monotonic", lambda: now)
+
+    def slow(*_: object) -> bytes:
+        nonlocal now
+        now += 2  # seconds
+        return b""
+
+    place = Unfinished(cache, {})
+    assert place.is_due()
+    monkeypatch.setattr("safetensors.numpy.save", slow)
+    place.save(PROGRESS)
+    now += 39
+    assert not place.is_due()
+    now += 1
+    assert place.is_due()
+
+
 def test_without_resume_it_starts_afresh(cache: WeightsStore) -> None:
     first = Unfinished(cache, {})
     first.begin(resume=False)
