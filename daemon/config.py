@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     poll: bool = False
     settle_seconds: float = Field(default=2.0, gt=0, le=3600, allow_inf_nan=False)
     rescan_seconds: float = Field(default=60.0, gt=0, le=86400, allow_inf_nan=False)
-    batch_size: int = Field(default=8, ge=1, le=256)
+    batch_size: int = Field(default=16, ge=1, le=256)
     threads: int = Field(default=0, ge=0, le=1024)
     device: Device = "cpu"
     precision: Precision = "float32"

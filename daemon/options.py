@@ -26,7 +26,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add("--poll", action=argparse.BooleanOptionalAction, help="look again and again instead of using events")
     add("--settle-seconds", metavar="S", help="quiet time after which a file is complete (2)")
     add("--rescan-seconds", metavar="S", help="time between looks at the whole inbox (60)")
-    add("--batch-size", metavar="N", help="images per step of the model (8)")
+    add("--batch-size", metavar="N", help="images per step of the model (16)")
     add("--threads", metavar="N", help="threads that decode and compute; 0 is one per core")
     add("--device", metavar="cpu|cuda", help="where the model computes (cpu)")
     add("--precision", metavar="float32|int8", help="of transformers such as CLIP (float32)")

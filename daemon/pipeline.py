@@ -77,7 +77,7 @@ class Pipeline:
         self.classifier = classifier
         self._filer = filer
         self._policy = policy
-        self._ahead = policy.batch_size + threads
+        self._threads = threads
         self.decoders = Decoders(threads, policy.limits)
 
     def close(self) -> None:
@@ -86,7 +86,6 @@ class Pipeline:
 
     def adopt(self, policy: Policy) -> None:
         """Decide by another policy, from the next call of `process` on."""
-        self._ahead += policy.batch_size - self._policy.batch_size
         self._policy = policy
         self.decoders.adopt(policy.limits)
 
@@ -145,6 +144,9 @@ class Pipeline:
     def _decode_ahead(self, paths: Iterable[Path], stopping: Callable[[], bool]) -> Iterator[Decoded | Path]:
         """The images decoded, in order, a few ahead of what is asked for; a path alone was filed before."""
         transforms = self.classifier.transforms
+        # Enough for the decoders to do while a batch is classified and filed. 800 pictures of 150 px take 3.7 s with
+        # two batches of 16, and 4.4 s with one of 8.
+        ahead = 2 * self._policy.batch_size + self._threads
         pending: deque[Future[Decoded]] = deque()
         try:
             for path in paths:
@@ -158,7 +160,7 @@ class Pipeline:
                     max_pixels=self._policy.max_pixels,
                 )
                 pending.append(self.decoders.submit(task))
-                if len(pending) > self._ahead:
+                if len(pending) > ahead:
                     yield _wait(pending.popleft(), stopping)
             while pending:
                 yield _wait(pending.popleft(), stopping)

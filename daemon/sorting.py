@@ -71,7 +71,7 @@ def _parser() -> Parser:
     add("--threshold", default=0.0, metavar="P", help='less probable images go to the others: 0 to 1, or "auto" (0.0)')
     add("--others-dir", metavar="NAME", help="folder for unsure images (others)")
     add("--language", metavar="en|ko", help="of the starter model's folders (en)")
-    add("--batch-size", metavar="N", help="images per step of the model (8)")
+    add("--batch-size", metavar="N", help="images per step of the model (16)")
     add("--threads", metavar="N", help="threads that decode and compute; 0 is one per core")
     add("--device", metavar="cpu|cuda", help="where the model computes (cpu)")
     add("--precision", metavar="float32|int8", help="of transformers such as CLIP (float32)")
