@@ -1,8 +1,10 @@
 """Views: the sets of inputs that heads are tried on. Each backbone's features, what it was pretrained to say, and all.
 
 A backbone that was pretrained on classes may know what a user sorts: then how like an image is to each of those classes
-tells more than the features themselves. Measured on fold 4 with the embedded backbone: ants and bees, which ImageNet
-has, accuracy .988 instead of .940; scenes, which it has not, .890 instead of .913. So heads out of fold decide.
+tells more than the features themselves. Measured on fold 4 with the embedded backbone, five seeds: ants and bees, which
+ImageNet has, accuracy .976 instead of .935 and log-loss .067 instead of .098; scenes, which it has not, logistic alone
+.887 instead of .911 and .266 instead of .237. So heads out of fold decide, and they were right each time. What is
+unknown is told a little worse from ants and bees: area under the ROC curve .992 instead of .999.
 """
 
 from __future__ import annotations
