@@ -76,7 +76,7 @@ def test_the_features_are_taken_where_the_classes_are_not_clearly_better() -> No
     assert (choice.winner, choice.reason) == (plain.winner, plain.reason)
     assert (choice.head.weight == plain.head.weight).all()
     seen = [candidate.name for candidate in choice.candidates if candidate.name.startswith("as ImageNet classes: ")]
-    assert seen == ["as ImageNet classes: logistic, C 0.01"]  # one look was enough
+    assert seen == ["as ImageNet classes: logistic, C 0.003"]  # one look was enough
 
 
 def test_a_part_alone_may_be_served_as_its_classes_but_not_in_place_of_parts_that_were_asked_for() -> None:
