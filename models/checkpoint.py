@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from .atomic import atomic_file
 from .errors import CheckpointError
+from .head import Array, Golden, Head, Pretrained
 from .metadata import SCHEMA_VERSION, Metadata, PartRecord, Strict, check_class_name
 from .samples import SAMPLE_SIDE
 
@@ -36,6 +36,7 @@ __all__ = [
     "Metadata",
     "PartRecord",
     "Pointer",
+    "Pretrained",
     "check_class_name",
     "load",
     "publish",
@@ -66,41 +67,6 @@ _READABLE = (1, SCHEMA_VERSION)
 
 _METADATA_KEY = "imagesortd"
 _BACKBONE_PREFIX = "backbone:"
-
-
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Head:
-    """What turns features into class scores.
-
-    ``logits = ((normalised features - mean) * scale) @ weight.T + bias``. Shapes: weight (outputs, width), bias
-    (outputs,), mean and scale (width,). ``groups`` (outputs,), where there is one, maps each output to a class, and
-    the probabilities of a class's outputs are added up; without it, outputs are classes. ``basis`` (rank, width), where
-    there is one, holds the orthonormal directions in which known images vary; ``(normalised features - mean) * scale``
-    lies far from their span where an image is like none of them.
-    """
-
-    weight: npt.NDArray[np.float32]
-    bias: npt.NDArray[np.float32]
-    mean: npt.NDArray[np.float32]
-    scale: npt.NDArray[np.float32]
-    groups: npt.NDArray[np.int64] | None = None
-    basis: npt.NDArray[np.float32] | None = None
-
-
-@dataclass(frozen=True)
-class Golden:
-    """Golden samples: small pictures (k, 32, 32, 3), their raw features (k, width), probabilities (k, classes).
-
-    ``strangeness`` (k,) is there where the head has a basis.
-    """
-
-    pictures: npt.NDArray[np.uint8]
-    features: npt.NDArray[np.float32]
-    probabilities: npt.NDArray[np.float32]
-    strangeness: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -222,7 +188,13 @@ def _take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, 
         _check_finite(name, tensor)
         return tensor
 
-    width, classes = metadata.width, len(metadata.classes)
+    classes, pretrained = len(metadata.classes), None
+    if metadata.normalisation == "pretrained":
+        kept = take("pretrained.weight", np.float16, None, metadata.width)
+        pretrained = Pretrained(kept.astype(np.float32), take("pretrained.bias", np.float32, len(kept)))
+    width = metadata.width if pretrained is None else len(pretrained.weight)
+    if width == 0:
+        raise CheckpointError("the tensor pretrained.weight has no classes")
     grouped = "head.groups" in left
     weight = take("head.weight", np.float32, None if grouped else classes, width)
     outputs = weight.shape[0]
@@ -238,6 +210,7 @@ def _take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, 
         scale=take("head.scale", np.float32, width),
         groups=groups,
         basis=take("unknown.basis", np.float32, None, width) if metadata.unknown else None,
+        pretrained=pretrained,
     )
     _check_orthonormal(head.basis)
     pictures = take("golden.pictures", np.uint8, None, SAMPLE_SIDE, SAMPLE_SIDE, 3)
@@ -245,7 +218,7 @@ def _take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, 
         raise CheckpointError(f"it holds {len(pictures)} golden samples, not 1 to {MAX_GOLDEN}")
     golden = Golden(
         pictures=pictures,
-        features=take("golden.features", np.float32, len(pictures), width),
+        features=take("golden.features", np.float32, len(pictures), metadata.width),
         probabilities=take("golden.probabilities", np.float32, len(pictures), classes),
         strangeness=take("golden.strangeness", np.float32, len(pictures)) if metadata.unknown else None,
     )
@@ -299,11 +272,14 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
         "golden.features": golden.features,
         "golden.probabilities": golden.probabilities,
     }
-    optional = {
+    optional: dict[str, Array | None] = {
         "head.groups": head.groups,
         "unknown.basis": head.basis,
         "golden.strangeness": golden.strangeness,
     }
+    if head.pretrained is not None:
+        optional["pretrained.weight"] = head.pretrained.weight.astype(np.float16)
+        optional["pretrained.bias"] = head.pretrained.bias
     tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
     for part, state in checkpoint.backbones.items():
         tensors |= {f"{_BACKBONE_PREFIX}{part}:{name}": tensor for name, tensor in state.items()}

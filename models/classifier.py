@@ -13,7 +13,7 @@ from loguru import logger
 
 from . import checkpoint as checkpoints
 from . import registry
-from .checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
+from .checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord, Pretrained
 from .engines import Crops, Device, Features
 from .errors import CheckpointError, WeightsUnavailable
 from .images import Transform
@@ -121,14 +121,29 @@ def normalise(features: Features, metadata: Metadata) -> Features:
     )
 
 
+def likeness(features: Features, pretrained: Pretrained) -> Features:
+    """How like each of n images is to each of k classes its backbone was pretrained with, from raw features (n, width).
+
+    The square roots of the probabilities at temperature 2, (n, k): the roots, since a difference between improbable
+    classes tells something too (the distance of such rows is Hellinger's), and 2, since one class has nearly all at 1.
+    """
+    logits = features @ pretrained.weight.T + pretrained.bias
+    logits *= np.float32(0.5)
+    logits -= logits.max(axis=1, keepdims=True)
+    alike: Features = np.exp(logits)
+    alike /= alike.sum(axis=1, keepdims=True)
+    return np.sqrt(alike, out=alike)
+
+
 def by_part(features: Features, metadata: Metadata) -> list[Features]:
     """Features (n, width) of all parts as one array (n, its width) for each part."""
     return np.split(features, np.cumsum([part.width for part in metadata.parts])[:-1], axis=1)
 
 
 def _inputs(metadata: Metadata, head: Head, features: Features) -> Features:
-    inputs: Features = (normalise(features, metadata) - head.mean) * head.scale
-    return inputs
+    inputs = normalise(features, metadata) if head.pretrained is None else likeness(features, head.pretrained)
+    scaled: Features = (inputs - head.mean) * head.scale
+    return scaled
 
 
 def head_probabilities(metadata: Metadata, head: Head, features: Features) -> Probabilities:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import asdict
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .errors import CheckpointError
 from .images import Transform
 from .registry import Backbone
 
-#: Version 2 added ``max_error``, ``promises`` and ``unknown``; a checkpoint of version 1 has none of them.
+#: Version 2 added ``max_error``, ``promises``, ``unknown`` and the normalisation ``pretrained``; one of version 1 has
+#: none of them.
 SCHEMA_VERSION: Literal[2] = 2
 
 _RESERVED_NAMES = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
@@ -93,6 +94,8 @@ class Unknown(Strict):
 class Metadata(Strict):
     """Everything about a checkpoint that is not a tensor.
 
+    ``normalisation`` says what the head's inputs are: each part's features at unit length, the features as they are, or
+    how like an image is to each class that the one backbone was pretrained with.
     ``threshold`` is the probability from which on ``--threshold auto`` files an image; without one the daemon uses its
     own. ``max_error`` is the share of mistakes that was asked for, and where it could be kept, ``threshold`` keeps it.
     ``promises`` are all that could be made, the strictest first.
@@ -105,7 +108,7 @@ class Metadata(Strict):
     mode: str
     parts: list[PartRecord] = Field(min_length=1)
     classes: list[str] = Field(min_length=1, max_length=100_000)
-    normalisation: Literal["l2", "none"]
+    normalisation: Literal["l2", "none", "pretrained"]
     temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     threshold: float | None = Field(default=None, ge=0, le=1)
     max_error: float | None = Field(default=None, gt=0, lt=1)
@@ -145,6 +148,13 @@ class Metadata(Strict):
         if shares != sorted(set(shares)):
             raise ValueError("the promises are not in ascending order of their mistakes")
         return promises
+
+    @model_validator(mode="after")
+    def _one_original(self) -> Self:
+        """The classes a backbone was pretrained with are those of its original weights, and of it alone."""
+        if self.normalisation == "pretrained" and (len(self.parts) > 1 or self.parts[0].fine_tuned):
+            raise ValueError("the normalisation pretrained takes a single backbone, and no fine-tuned one")
+        return self
 
     @property
     def width(self) -> int:

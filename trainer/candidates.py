@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from models.checkpoint import Pretrained
 from trainer.calibrate import Logits, Losses, accuracy, fit_temperature, losses
 from trainer.discriminant import fit_discriminant
 from trainer.gradient import fit_gradient
-from trainer.heads import GradientOptions, Linear, OnEpoch
+from trainer.heads import GradientOptions, Linear, OnEpoch, Scaling
 from trainer.logistic import fit_logistic
 from trainer.task import Task
 
@@ -46,13 +47,16 @@ class Candidate:
 class View:
     """Some of the parts (positions) under a name, which is empty where there is only one part, and their features.
 
-    ``texts`` is the head that the classes' names make, where a part reads text.
+    ``scaling`` made them what they are in ``task``. ``texts`` is the head that the classes' names make, where a part
+    reads text. ``pretrained`` gave the inputs, where they are not the features themselves.
     """
 
     name: str
     parts: tuple[int, ...]
     task: Task
+    scaling: Scaling
     texts: Linear | None = None
+    pretrained: Pretrained | None = None
 
     def candidate(self, kind: str, heads: list[Linear]) -> Candidate:
         """Judge heads of this view."""
@@ -74,10 +78,10 @@ class View:
         return replace(self, task=replace(self.task, start=self.texts))
 
 
-def logistic(view: View) -> Candidate:
+def logistic(view: View, grid: Sequence[float] = GRID) -> Candidate:
     """The best of the grid; it is left when two weaker penalties in a row did worse than the best."""
     tried: list[Candidate] = []
-    for strength, heads in zip(GRID, fit_logistic(view.task, GRID), strict=True):
+    for strength, heads in zip(grid, fit_logistic(view.task, grid), strict=True):
         added = " from texts" if view.task.start is not None else ""
         tried.append(view.candidate(f"logistic{added}, C {strength:g}", heads))
         if len(tried) - 1 - int(np.argmin([each.loss for each in tried])) >= 2:

@@ -7,25 +7,28 @@ from pathlib import Path
 
 import numpy as np
 
+from models.checkpoint import Pretrained
 from models.errors import UserError
+from models.registry import Backbone
 from models.runtime import FeatureExtractor, open_extractor, select, tuned_backbone
 from models.weights import WeightsStore
 from trainer import data, narrate
 from trainer.audit import audit
 from trainer.cache import FeatureCache, Features
-from trainer.choose import Choice, Part, choose, clearly_lower
+from trainer.choose import Choice, choose, clearly_lower
 from trainer.compare import Verdict, compare
 from trainer.data import DataSet, Sample
 from trainer.features import extract
 from trainer.fitted import FitOptions, Fitted
 from trainer.folds import NEVER, Folds
-from trainer.heads import Epoch, unit_length
+from trainer.heads import Epoch
 from trainer.measure import Measured
 from trainer.neighbours import groups
-from trainer.prompts import text_embeddings
+from trainer.prompts import Embeddings, text_embeddings
 from trainer.publish import publish
 from trainer.resume import Unfinished, place_of
 from trainer.runs import require_writable
+from trainer.views import Part
 from trainer.write import write
 
 
@@ -98,15 +101,21 @@ def _choose(
 
     texts = text_embeddings(extractor.parts, images.classes)
     return choose(
-        unit_length(features, [part.width for part in extractor.parts]),
+        features,
         images.labels,
         folds,
         len(images.classes),
-        [Part(part.name, part.width, text) for part, text in zip(extractor.parts, texts, strict=True)],
+        [_part(part, text) for part, text in zip(extractor.parts, texts, strict=True)],
         options.gradient,
         drop=drop,
         on_epoch=on_epoch,
     )
+
+
+def _part(backbone: Backbone, texts: Embeddings | None) -> Part:
+    """What the choice of a head knows of a backbone. Fine-tuned features are no longer those it was pretrained with."""
+    head = None if backbone.tuned is not None else backbone.imagenet_head
+    return Part(backbone.name, backbone.width, texts, None if head is None else Pretrained.of(*head()))
 
 
 def _narrowed(extractor: FeatureExtractor, choice: Choice, store: WeightsStore) -> FeatureExtractor:
@@ -142,8 +151,8 @@ def _fine_tuned(
     parts = frozen.extractor.parts
     tuned = fine_tune(
         parts,
-        frozen.choice.trained.over(frozen.choice.temperature),
-        frozen.choice.scaling,
+        frozen.choice.start.head,
+        frozen.choice.start.scaling,
         Side(images.training, images.labels[~images.held]),
         Side(images.held_out, images.labels[images.held]),
         FineTuneOptions(

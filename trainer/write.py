@@ -70,7 +70,7 @@ def _seal(
         mode=mode,
         parts=[PartRecord.of(part) for part in parts],
         classes=images.classes,
-        normalisation="l2",
+        normalisation="l2" if choice.pretrained is None else "pretrained",
         temperature=choice.temperature,
         threshold=thresholds.kept.threshold if thresholds.kept else None,
         max_error=thresholds.asked,
@@ -83,7 +83,14 @@ def _seal(
         created=now.isoformat(timespec="seconds"),
     )
     basis = None if span is None else span.basis
-    head = Head(choice.head.weight, choice.head.bias, choice.scaling.mean, choice.scaling.scale, basis=basis)
+    head = Head(
+        choice.head.weight,
+        choice.head.bias,
+        choice.scaling.mean,
+        choice.scaling.scale,
+        basis=basis,
+        pretrained=choice.pretrained,
+    )
     return seal(metadata, head, fitted.extractor, fitted.tuned)
 
 

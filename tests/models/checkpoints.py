@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.checkpoint import Array, Checkpoint, Golden, Head, read
+from models.checkpoint import Array, Checkpoint, Golden, Head, Pretrained, read
 from models.errors import CheckpointError
 from models.images import Transform
 from models.metadata import Metadata, PartRecord, Promise, Unknown
@@ -67,6 +67,16 @@ def small_checkpoint(**metadata: Any) -> Checkpoint:
         "two": {"layer.weight": values(3, 2), "half": values(2).astype(np.float16), "batches": np.array(7)}
     }
     return Checkpoint(Metadata(**given), head, golden, tuned)
+
+
+def pretrained_checkpoint(**head: Any) -> Checkpoint:
+    """One part (width 4) seen as the six classes it was pretrained with; ``head`` are other arrays for the head."""
+    checkpoint = small_checkpoint(mode="one", parts=[record("one", 4)], normalisation="pretrained")
+    random = np.random.default_rng(1)
+    pretrained = Pretrained.of(random.normal(size=(6, 4)).astype(np.float32), random.normal(size=6).astype(np.float32))
+    given = replace(checkpoint.head, **({"pretrained": pretrained} | head))
+    golden = replace(checkpoint.golden, features=checkpoint.golden.features[:, :4])
+    return Checkpoint(checkpoint.metadata, given, golden)
 
 
 def split(data: bytes) -> tuple[dict[str, Any], bytes]:

@@ -18,12 +18,15 @@ import pytest
 from models import checkpoint as checkpoints
 from models.checkpoint import FILE_NAME, Checkpoint, publish, read, write
 from models.errors import CheckpointError
-from tests.models.checkpoints import join, record, refusal, small_checkpoint, split
+from tests.models.checkpoints import join, pretrained_checkpoint, record, refusal, small_checkpoint, split
 
 
 def arrays(checkpoint: Checkpoint) -> dict[str, Any]:
     """Every tensor of a checkpoint by some name."""
     named = {**vars(checkpoint.head), **vars(checkpoint.golden)}
+    pretrained = named.pop("pretrained")
+    if pretrained is not None:
+        named |= {f"pretrained/{name}": tensor for name, tensor in vars(pretrained).items()}
     for part, state in checkpoint.backbones.items():
         named |= {f"{part}/{name}": tensor for name, tensor in state.items()}
     return named
@@ -48,8 +51,9 @@ def names(folder: Path) -> list[str]:
 # --- writing
 
 
-def test_everything_written_comes_back(path: Path) -> None:
-    original = small_checkpoint()
+@pytest.mark.parametrize("make", [small_checkpoint, pretrained_checkpoint])
+def test_everything_written_comes_back(path: Path, make: Callable[[], Checkpoint]) -> None:
+    original = make()
     digest = write(original, path)
     back = read(path)
     assert back.metadata == original.metadata

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from models.checkpoint import POINTER, load, read, read_pointer, write
 from models.errors import CheckpointError
 from models.samples import SAMPLE_SIDE
-from tests.models.checkpoints import join, small_checkpoint, split
+from tests.models.checkpoints import join, pretrained_checkpoint, small_checkpoint, split
 
 #: Many times what any of these small files needs, and far less than any of the sizes they may speak of.
 MEMORY_BYTES = 64 << 20
@@ -37,8 +37,17 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def good(path: Path) -> bytes:
+    path.unlink(missing_ok=True)
     write(small_checkpoint(), path)
     return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def kinds(good: bytes, path: Path) -> list[bytes]:
+    """That one, and one whose inputs are the classes its backbone was pretrained with."""
+    path.unlink()
+    write(pretrained_checkpoint(), path)
+    return [good, path.read_bytes()]
 
 
 def check(path: Path, data: bytes) -> None:
@@ -51,7 +60,14 @@ def check(path: Path, data: bytes) -> None:
         pass
     else:
         outputs, width = found.head.weight.shape
-        assert width == found.metadata.width
+        pretrained = found.head.pretrained
+        assert (pretrained is not None) == (found.metadata.normalisation == "pretrained")
+        if pretrained is None:
+            assert width == found.metadata.width
+        else:
+            assert pretrained.weight.shape == (width, found.metadata.width)
+            assert pretrained.bias.shape == (width,)
+            assert np.isfinite(pretrained.weight).all()
         assert found.head.bias.shape == (outputs,)
         assert np.isfinite(found.head.weight).all()
         assert found.golden.pictures.shape[1:] == (SAMPLE_SIDE, SAMPLE_SIDE, 3)
@@ -66,14 +82,16 @@ def check(path: Path, data: bytes) -> None:
     assert peak < MEMORY_BYTES
 
 
-def test_the_file_itself_is_read(path: Path, good: bytes) -> None:
-    check(path, good)
-    assert read(path).metadata == small_checkpoint().metadata
+def test_the_files_themselves_are_read(path: Path, kinds: list[bytes]) -> None:
+    for good, made in zip(kinds, (small_checkpoint(), pretrained_checkpoint()), strict=True):
+        check(path, good)
+        assert read(path).metadata == made.metadata
 
 
 @quickly
 @given(data=st.data())
-def test_flipped_bits(path: Path, good: bytes, data: st.DataObject) -> None:
+def test_flipped_bits(path: Path, kinds: list[bytes], data: st.DataObject) -> None:
+    good = data.draw(st.sampled_from(kinds))
     spoilt = bytearray(good)
     header_bits = 8 * (8 + int.from_bytes(good[:8], "little"))
     anywhere = st.one_of(st.integers(0, header_bits - 1), st.integers(0, 8 * len(good) - 1))
@@ -100,8 +118,8 @@ def test_any_length_of_header(path: Path, good: bytes, length: int, body: bytes)
 
 @quickly
 @given(data=st.data())
-def test_edited_tensors(path: Path, good: bytes, data: st.DataObject) -> None:
-    header, body = split(good)
+def test_edited_tensors(path: Path, kinds: list[bytes], data: st.DataObject) -> None:
+    header, body = split(data.draw(st.sampled_from(kinds)))
     name = data.draw(st.sampled_from(sorted(set(header) - {"__metadata__"})))
     size = st.sampled_from([0, 1, 2, 6, 32, 1 << 31, 1 << 40, 1 << 62, 1 << 63, (1 << 64) - 1, -1])
     edits: dict[str, st.SearchStrategy[Any]] = {
@@ -112,7 +130,8 @@ def test_edited_tensors(path: Path, good: bytes, data: st.DataObject) -> None:
     for key in data.draw(st.lists(st.sampled_from(sorted(edits)), min_size=1, unique=True)):
         header[name][key] = data.draw(edits[key])
     new_name = data.draw(
-        st.sampled_from([name, "head.groups", "unknown.basis", "backbone.two.x", "other"]) | st.text(max_size=8)
+        st.sampled_from([name, "head.groups", "unknown.basis", "pretrained.weight", "backbone.two.x", "other"])
+        | st.text(max_size=8)
     )
     header[new_name] = header.pop(name)
     check(path, join(header, body))
@@ -120,8 +139,8 @@ def test_edited_tensors(path: Path, good: bytes, data: st.DataObject) -> None:
 
 @quickly
 @given(data=st.data())
-def test_edited_metadata(path: Path, good: bytes, data: st.DataObject) -> None:
-    header, body = split(good)
+def test_edited_metadata(path: Path, kinds: list[bytes], data: st.DataObject) -> None:
+    header, body = split(data.draw(st.sampled_from(kinds)))
     metadata = json.loads(header["__metadata__"]["imagesortd"])
     place: Any = metadata
     while isinstance(place, dict | list) and place:

@@ -67,6 +67,7 @@ def test_version_1_is_still_read(path: Path) -> None:
         ({"threshold": 1.5}, "threshold"),
         ({"threshold": math.nan}, "threshold"),
         ({"normalisation": "l3"}, "normalisation"),
+        ({"normalisation": "pretrained"}, "the top"),  # it has two parts
         ({"max_error": 0}, "max_error"),
         ({"promises": [PROMISE | {"threshold": 1.5}]}, "promises.0.threshold"),
         ({"promises": [PROMISE | {"certainty": 1}]}, "promises.0.certainty"),

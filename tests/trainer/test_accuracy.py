@@ -49,7 +49,7 @@ def test_scenes(shared_data: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ants_and_bees(shared_data: Path, tmp_path: Path) -> None:
     root = linked(shared_data, "hymenoptera2", tmp_path)
-    assert accuracy(root) >= 0.928
+    assert accuracy(root) >= 0.96  # .928 to .94 without the classes of ImageNet, which has ants and bees
 
 
 @pytest.mark.slow
@@ -66,8 +66,13 @@ def test_of_two_backbones_and_both_together_the_table_shows_and_the_fit_takes_th
         for candidate in metrics["candidates"]
         if "logistic, C" in candidate["name"]
     }
-    assert set(quick) == {"efficientnet_lite0", "efficientnet_lite2", "all parts"}
-    best = min(("efficientnet_lite0", "efficientnet_lite2"), key=quick.__getitem__)
+    classes = " as ImageNet classes"
+    singles = {f"{part}{view}" for part in mode.split("+") for view in ("", classes)}
+    assert set(quick) == singles | {"all parts"}
+    best = min(singles, key=quick.__getitem__)
     taken = metrics["head"]["taken"].partition(":")[0]
-    assert taken == best or (taken == "all parts" and quick[taken] < quick[best])
+    if taken == "all parts":
+        assert quick[taken] < quick[best.removesuffix(classes)]
+    else:  # a part's classes are taken only where they are better by more than chance
+        assert taken in {best, best.removesuffix(classes)}
     assert outcome.measured.figures()["log_loss"] < quick["efficientnet_lite0"]

@@ -7,13 +7,15 @@ from tests.trainer.clusters import task
 from trainer import candidates
 from trainer.calibrate import accuracy, log_loss
 from trainer.candidates import Candidate, View
-from trainer.heads import GradientOptions, Linear
+from trainer.heads import GradientOptions, Linear, Scaling
 from trainer.logistic import fit_logistic
+
+PLAIN = Scaling(np.zeros(12, np.float32), np.ones(12, np.float32))
 
 
 @pytest.fixture(scope="module")
 def view() -> View:
-    return View("one", (0,), task(150, 3, spread=0.9))
+    return View("one", (0,), task(150, 3, spread=0.9), PLAIN)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,6 @@ def test_the_mean_weighs_both_by_their_temperatures(view: View, found: list[Cand
 
 def test_heads_that_begin_from_texts_say_so() -> None:
     texts = Linear(np.ones((3, 12), np.float32), np.zeros(3, np.float32))
-    begun = View("", (0,), task(60, 3), texts).from_texts()
+    begun = View("", (0,), task(60, 3), PLAIN, texts).from_texts()
     assert candidates.logistic(begun).name.startswith("logistic from texts, C")
     assert candidates.gradient(begun, GradientOptions(epochs=2), None).name == "gradient from texts, 2 epochs"

@@ -5,9 +5,10 @@ import pytest
 
 from tests.trainer.clusters import Floats, Ints, clusters, folded
 from trainer.calibrate import accuracy, log_loss
-from trainer.choose import Choice, Part, choose, clearly_lower
+from trainer.choose import Choice, choose, clearly_lower
 from trainer.folds import NEVER
 from trainer.heads import GradientOptions, unit_length
+from trainer.views import Part
 
 OPTIONS = GradientOptions(epochs=5)
 
@@ -38,9 +39,10 @@ def test_the_choice_is_explained_and_every_image_is_judged_by_a_head_that_never_
     assert "chance" in choice.reason
     assert choice.judged.sum() == 295
     assert choice.out_of_fold.shape == (295, 3)
-    trained = choice.trained.logits(choice.scaling.apply(features[folds == 0]))
-    assert choice.out_of_fold[folds[folds != NEVER] == 0] == pytest.approx(trained)
-    assert (choice.head.weight != choice.trained.weight).any()
+    start = choice.start.head.logits(choice.start.scaling.apply(features[folds == 0]))
+    out_of_fold = choice.out_of_fold[folds[folds != NEVER] == 0]
+    assert out_of_fold / choice.temperature == pytest.approx(start, rel=1e-4, abs=1e-4)
+    assert (choice.head.weight != choice.start.head.weight).any()
 
 
 def test_labels_that_mean_nothing_cannot_be_learned_out_of_fold() -> None:
@@ -108,6 +110,9 @@ def test_lower_by_chance_is_not_clearly_lower() -> None:
     random = np.random.default_rng(0)
     losses = random.exponential(1, 200)
     assert clearly_lower(losses - 0.1, losses)
+    uneven = losses - np.where(np.arange(200) % 2, 1, -0.75)  # by two standard errors
+    assert clearly_lower(uneven, losses)
+    assert not clearly_lower(uneven, losses, errors=3)
     assert not clearly_lower(losses, losses)
     assert not clearly_lower(losses - 5e-4, losses)
     assert not clearly_lower(losses + random.normal(0, 1, 200) + 0.02, losses)

@@ -1,0 +1,61 @@
+"""What a checkpoint holds in memory: a head, what its inputs are made with, and the golden samples that prove it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """The classifier that a backbone was pretrained with, over its raw features: weight (k, width), bias (k,).
+
+    A checkpoint keeps the weight in float16, so it has only values that float16 can hold: make one with `of`.
+    """
+
+    weight: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> Pretrained:
+        """With the weight rounded to what will be kept."""
+        return cls(weight.astype(np.float16).astype(np.float32), bias.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Head:
+    """What turns features into class scores.
+
+    ``logits = ((inputs - mean) * scale) @ weight.T + bias``. Inputs are the normalised features; with ``pretrained``,
+    how like an image is to each of the k classes that the backbone was pretrained with. Shapes: weight (outputs, width
+    or k), bias (outputs,), mean and scale (width or k,). ``groups`` (outputs,), where there is one, maps each output to
+    a class, and the probabilities of a class's outputs are added up; without it, outputs are classes. ``basis`` (rank,
+    width or k), where there is one, holds the orthonormal directions in which known images vary; ``(inputs - mean) *
+    scale`` lies far from their span where an image is like none of them.
+    """
+
+    weight: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+    mean: npt.NDArray[np.float32]
+    scale: npt.NDArray[np.float32]
+    groups: npt.NDArray[np.int64] | None = None
+    basis: npt.NDArray[np.float32] | None = None
+    pretrained: Pretrained | None = None
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Golden samples: small pictures (k, 32, 32, 3), their raw features (k, width), probabilities (k, classes).
+
+    ``strangeness`` (k,) is there where the head has a basis.
+    """
+
+    pictures: npt.NDArray[np.uint8]
+    features: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float32]
+    strangeness: npt.NDArray[np.float32] | None = None

@@ -1,0 +1,129 @@
+"""When a head sees the features, and when the classes that the backbone was pretrained with."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.checkpoint import Pretrained
+from models.classifier import likeness, open_classifier
+from models.images import decode
+from models.runtime import FeatureExtractor, open_extractor, select
+from models.weights import WeightsStore
+from tests.trainer.clusters import Floats, Ints, clusters, folded
+from tests.trainer.conftest import draw
+from trainer import fit as fitting
+from trainer.calibrate import accuracy
+from trainer.choose import Choice, choose
+from trainer.data import scan
+from trainer.evaluate import EvaluateOptions, evaluate
+from trainer.features import extract
+from trainer.fit import fit
+from trainer.fitted import FitOptions
+from trainer.heads import GradientOptions
+from trainer.views import Part
+
+OPTIONS = GradientOptions(epochs=3)
+CORNERS = np.array(list(itertools.product([-1, 1], repeat=3)), np.float32)
+#: A backbone that tells the corners of a cube apart.
+CORNER = Pretrained.of(8 * CORNERS, np.zeros(8, np.float32))
+
+
+def cube(count: int, seed: int = 0) -> tuple[Floats, Ints]:
+    """Corners of a cube with noise; neighbours are of two classes, so that no plane parts these."""
+    random = np.random.default_rng(seed)
+    corner = random.integers(0, 8, count)
+    features = CORNERS[corner] + random.normal(0, 0.2, (count, 3))
+    return features.astype(np.float32), (CORNERS[corner] > 0).sum(axis=1) % 2
+
+
+def of_two_parts(*, drop: bool) -> Choice:
+    features, labels = cube(300)
+    noise = np.random.default_rng(1).normal(size=(300, 4)).astype(np.float32)
+    parts = [Part("one", 4), Part("two", 3, pretrained=CORNER)]
+    return choose(np.concatenate([noise, features], axis=1), labels, folded(300), 2, parts, OPTIONS, drop=drop)
+
+
+def test_the_classes_of_a_backbone_are_taken_where_they_tell_more() -> None:
+    features, labels = cube(300)
+    choice = choose(features, labels, folded(300), 2, [Part("one", 3, pretrained=CORNER)], OPTIONS)
+    assert choice.pretrained is CORNER
+    assert choice.winner.startswith("as ImageNet classes: ")
+    assert "the ImageNet classes are clearly better than the features themselves" in choice.reason
+    kinds = [candidate.name.partition(",")[0] for candidate in choice.candidates]
+    assert kinds == ["logistic", "as ImageNet classes: logistic", "as ImageNet classes: gradient"]
+    assert (choice.head.weight.shape, choice.scaling.mean.shape) == ((2, 8), (8,))
+    assert choice.span is not None
+    assert choice.span.basis.shape[1] == 8
+    # Fine-tuning changes what the features are, so it begins from these.
+    assert (choice.start.head.weight.shape, choice.start.scaling.mean.shape) == ((2, 3), (3,))
+    new, truth = cube(200, seed=1)
+    assert accuracy(choice.head.logits(choice.scaling.apply(likeness(new, CORNER))), truth) > 0.98
+
+
+def test_the_features_are_taken_where_the_classes_are_not_clearly_better() -> None:
+    features, labels = clusters(300, 3, spread=0.8)
+    random = np.random.default_rng(2)
+    pretrained = Pretrained.of(random.normal(size=(8, 12)).astype(np.float32), np.zeros(8, np.float32))
+    choice = choose(features, labels, folded(300), 3, [Part("one", 12, pretrained=pretrained)], OPTIONS)
+    plain = choose(features, labels, folded(300), 3, [Part("one", 12)], OPTIONS)
+    assert choice.pretrained is None
+    assert (choice.winner, choice.reason) == (plain.winner, plain.reason)
+    assert (choice.head.weight == plain.head.weight).all()
+    seen = [candidate.name for candidate in choice.candidates if candidate.name.startswith("as ImageNet classes: ")]
+    assert seen == ["as ImageNet classes: logistic, C 0.003"]  # one look was enough
+
+
+def test_a_part_alone_may_be_served_as_its_classes_but_not_in_place_of_parts_that_were_asked_for() -> None:
+    dropped, kept = of_two_parts(drop=True), of_two_parts(drop=False)
+    assert (dropped.parts, dropped.pretrained) == ((1,), CORNER)
+    assert dropped.winner.startswith("two as ImageNet classes: ")
+    assert (kept.parts, kept.pretrained) == ((0, 1), None)
+    assert "two as ImageNet classes alone would do as well: --drop-parts" in kept.reason
+
+
+def memorised(folder: Path, extractor: FeatureExtractor) -> tuple[Floats, Floats]:
+    """A classifier over raw features that has learned the folder's images by heart, whatever their labels mean."""
+    found = extract(scan(folder).files, extractor, None)
+    labels = np.array([sample.label == "a" for sample in found.samples])
+    middle = found.features.mean(axis=0)
+    row = np.linalg.lstsq(found.features - middle, np.where(labels, 8.0, -8.0), rcond=None)[0]
+    weight = np.stack([row, -row]).astype(np.float32)
+    return weight, np.asarray(-weight @ middle, np.float32)
+
+
+def test_evaluate_and_the_daemon_serve_it_as_it_was_fitted(
+    store: WeightsStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Labels are drawn by lot, so only a backbone that was pretrained on these very images can tell them."""
+    folder = tmp_path / "data"
+    for number, label in enumerate(np.random.default_rng(0).permutation(["a", "b"] * 24)):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        draw("circle", number).save(folder / label / f"{number}.png")
+    (backbone,) = select("efficientnet_lite0", {}, store)
+    head = memorised(folder, open_extractor([backbone], store))
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "select", lambda *_: (replace(backbone, imagenet_head=lambda: head),))
+        outcome = fit(FitOptions(data_dir=folder, mode="efficientnet_lite0", output_dir=tmp_path / "runs"))
+    assert "the ImageNet classes are clearly better" in capsys.readouterr().out
+    assert outcome.published
+    classifier = open_classifier(tmp_path / "runs", store)
+    assert classifier.metadata.normalisation == "pretrained"
+    assert classifier.metadata.unknown is not None
+    report = tmp_path / "report"
+    summary = evaluate(EvaluateOptions(data_dir=folder, checkpoint=outcome.run, output_dir=report, batch_size=7))
+    assert summary["figures"]["accuracy"] == 1
+    with (report / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        predicted = {row["file"]: row for row in csv.DictReader(file)}
+    assert len(predicted) == 48
+    for name, row in predicted.items():
+        with (folder / name).open("rb") as picture:
+            crops = decode(picture, classifier.transforms)
+        (prediction,) = classifier.predict([crop[None] for crop in crops])
+        assert prediction.label == row["predicted"]
+        assert prediction.confidence == pytest.approx(float(row["confidence"]), abs=1e-4)
