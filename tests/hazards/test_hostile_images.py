@@ -33,8 +33,9 @@ POLICY = Policy(
 )
 REASONS = {"empty", "not-an-image", "truncated", "corrupt", "too-large", "timeout"}
 
-#: What the daemon itself may grow by while it handles the whole corpus, in bytes, once it has handled a few of them.
-ROOM, WARM = 100 << 20, 64
+#: What the daemon itself may grow by while it handles the whole corpus, in bytes, once it has handled a few of them. A
+#: single image of the corpus that were decoded in it would take more: its allocator alone takes up to half of it.
+ROOM, WARM = 256 << 20, 64
 
 
 @pytest.mark.parametrize("corpus", ["nasty_gofuzz", "nasty_heif_avif"])
