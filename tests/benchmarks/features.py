@@ -96,16 +96,18 @@ def feature_pass(backbone: Backbone, store: WeightsStore, images: int) -> dict[s
     last = uint8_module(backbone).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ours = open_extractor([backbone], store)
 
-    def run_torch(module: torch.nn.Module) -> Callable[[Crops], object]:
+    def run_torch(module: torch.nn.Module, layout: torch.memory_format) -> Callable[[Crops], object]:
         def run(batch: Crops) -> object:
             with torch.inference_mode():
-                return module(torch.from_numpy(batch))
+                # As torch's own transforms lay images out, and as they are asked to lie for channels_last.
+                images = torch.from_numpy(batch).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+                return module(images.permute(0, 2, 3, 1))
 
         return run
 
     contenders = {
-        "torch eager": (run_torch(eager), BATCH),
-        "channels_last": (run_torch(last), BATCH),
+        "torch eager": (run_torch(eager, torch.contiguous_format), BATCH),
+        "channels_last": (run_torch(last, torch.channels_last), BATCH),
         "ours": (lambda batch: ours.features([batch]), BATCH),
     }
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
