@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from daemon.alone import hold, open_journal
 from daemon.corrections import Corrections
 from daemon.history import print_json, record
-from daemon.journal import Journal, JournalBusy
 from daemon.logs import start_logging
-from daemon.replay import replay
 from daemon.report import shown
 from daemon.rows import Filing, State, Wanted
 from daemon.selection import Place, add_place, add_which, count, wanted
-from daemon.state import lock
 from daemon.strays import strays
 from daemon.transfer import Status
 from daemon.undo import Undone, undo
@@ -23,6 +21,9 @@ from models.commandline import Parser
 from models.errors import UserError
 
 EXIT_LEFT_BEHIND = 3
+
+#: Why no daemon may be at work meanwhile.
+_WHY = "it would file again at once what goes back"
 
 _DONE = frozenset({Status.FILED, Status.PLANNED, Status.ALREADY})
 
@@ -79,10 +80,10 @@ def _parser(command: str, description: str) -> Parser:
 def _bring_back(place: Place, options: argparse.Namespace, which: Callable[[], Iterator[Filing]]) -> int:
     start_logging("WARNING", as_json=False)
     with ExitStack() as closing:
-        journal = None if options.dry_run else _journal(place, closing)
+        journal = None if options.dry_run else open_journal(place, closing, _WHY)
         filings = list(which())
         if journal is not None:
-            _lock(place, _inboxes(place, filings), closing)
+            hold(place, _inboxes(place, filings), closing, _WHY)
         corrections = Corrections(place.settings.output)
         results = _results(undo(journal, filings), corrections)
         left = 0
@@ -95,18 +96,6 @@ def _bring_back(place: Place, options: argparse.Namespace, which: Callable[[], I
     return EXIT_LEFT_BEHIND if left else 0
 
 
-def _journal(place: Place, closing: ExitStack) -> Journal:
-    """The journal, to be written: only while no daemon files into this output."""
-    _lock(place, [place.settings.output], closing)
-    journal = Journal(place.journal)
-    closing.callback(journal.close)
-    try:
-        replay(journal)
-    except JournalBusy as error:
-        raise UserError(f"the journal cannot be written now ({error}): try again later") from error
-    return journal
-
-
 def _inboxes(place: Place, filings: Sequence[Filing]) -> list[Path]:
     """The inboxes of the settings that images go back to; those of another daemon are no concern of this command."""
     return [
@@ -114,15 +103,6 @@ def _inboxes(place: Place, filings: Sequence[Filing]) -> list[Path]:
         for inbox in place.settings.watch
         if inbox != place.settings.output and any(filing.source.is_relative_to(inbox) for filing in filings)
     ]
-
-
-def _lock(place: Place, folders: Sequence[Path], closing: ExitStack) -> None:
-    try:
-        closing.enter_context(lock(place.state, folders))
-    except UserError as error:
-        raise UserError(
-            f"{error}; it would file again at once what goes back (--dry-run may be used meanwhile)"
-        ) from error
 
 
 def _results(undone: Iterator[Undone], corrections: Corrections) -> Iterator[tuple[Undone, str]]:

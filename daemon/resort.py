@@ -16,23 +16,21 @@ from itertools import islice
 from pathlib import Path, PurePath
 
 from daemon import config
+from daemon.alone import open_journal
 from daemon.config import Settings
 from daemon.corrections import Corrections
 from daemon.filing import Decision, Filed, Filer, Status
-from daemon.journal import Journal, JournalBusy
+from daemon.journal import Journal
 from daemon.logs import start_logging
 from daemon.opening import check_names
 from daemon.pipeline import Pipeline, Policy
-from daemon.replay import replay
 from daemon.report import shown
 from daemon.rows import Filing, State, Wanted
 from daemon.selection import Place, add_place, instant
-from daemon.state import lock
 from models import registry
 from models.atomic import file_digest
 from models.classifier import Prediction, open_classifier
 from models.commandline import Parser
-from models.errors import UserError
 from models.runtime import cores
 from models.weights import WeightsStore
 
@@ -68,7 +66,7 @@ def main(arguments: list[str]) -> int:
     settings = config.load(flags, options.config)
     start_logging("WARNING", as_json=False)
     with ExitStack() as held:
-        journal = None if options.dry_run else _journal(place, held)
+        journal = None if options.dry_run else open_journal(place, held)
         sorter = _Sorter(settings, Path(options.checkpoint), journal)
         held.callback(sorter.close)
         result = sorter.sort(place.filings(Wanted(since=options.since, states=[State.DONE])))
@@ -94,21 +92,6 @@ def _parser() -> Parser:
     add("--json", action="store_true", help="print the result as JSON")
     add_place(parser)
     return parser
-
-
-def _journal(place: Place, held: ExitStack) -> Journal:
-    """The journal, to be written: only while no daemon files into this output, since one program writes it."""
-    try:
-        held.enter_context(lock(place.state, [place.settings.output]))
-    except UserError as error:
-        raise UserError(f"{error} (--dry-run may be used meanwhile)") from error
-    journal = Journal(place.journal)
-    held.callback(journal.close)
-    try:
-        replay(journal)
-    except JournalBusy as error:
-        raise UserError(f"the journal cannot be written now ({error}): try again later") from error
-    return journal
 
 
 class _Sorter:

@@ -48,6 +48,7 @@ class HubFolder:
     known: Mapping[str, Published] = field(default_factory=dict)
     required: tuple[str, ...] = ("config.json", "preprocessor_config.json")
     file_alone: bool = False  # a weights file without its folder is enough, too
+    option: str = ""  # with which ``python -m models pull`` takes another repository
 
     @property
     def label(self) -> str:
@@ -112,7 +113,10 @@ class HubFolder:
         return bool(pieces) and needed <= pieces and all((folder / name).is_file() for name in self.required)
 
     def _fetch(self, repository: str, revision: str, store: WeightsStore) -> Path:
-        how = how_to_get(self.name, "point HF_HOME at a cache that has it", "FOLDER")
+        pull = self.name
+        if self.option and (repository, revision) != self._wanted(self.default):
+            pull += f" {self.option} {repository}" + (f"@{revision}" if revision else "")
+        how = how_to_get(self.name, "point HF_HOME at a cache that has it", "FOLDER", pull)
         if store.offline:
             raise WeightsUnavailable(
                 f"the weights of {self.name} ({repository}) are not on this machine and it is set to offline: {how}"

@@ -108,7 +108,7 @@ class PackagePickle:
 
     @property
     def label(self) -> str:
-        return f"installed package {self.distribution}"
+        return f"package {self.distribution}"
 
     def _path(self) -> Path | None:
         try:
@@ -193,10 +193,10 @@ class TorchvisionPickle:
         return target
 
 
-def how_to_get(name: str, place: str, kind: str) -> str:
-    """What a person can do about weights that are not here."""
+def how_to_get(name: str, place: str, kind: str, pull: str = "") -> str:
+    """What a person can do about weights that are not here; ``pull`` is what to pull, if not the name alone."""
     return (
-        f"run python -m models pull {name} --to DIR where there is a network and use --cache-dir DIR here, "
+        f"run python -m models pull {pull or name} --to DIR where there is a network and use --cache-dir DIR here, "
         f"or {place}, or name local weights with --weights {name}={kind}"
     )
 

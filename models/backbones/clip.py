@@ -74,7 +74,7 @@ _PROMPTS = 64
     description="CLIP ViT-B/32, or another by --clip-model: what an image means",
     transform=TRANSFORM,
     width=512,
-    weights=HubFolder(name="clip", default="openai", known=KNOWN),
+    weights=HubFolder(name="clip", default="openai", known=KNOWN, option="--clip-model"),
     licence="MIT",
 )
 def clip(weights: Weights) -> Backbone:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from models import registry
 from models.runtime import open_extractor
 from models.weights import WeightsStore
+from tests.filing_desk import Desk, far_folder, make_desk
 from tests.pictures import KINDS
 from tests.publishing import Heads, point_at
 
@@ -32,3 +33,19 @@ def publish(store: WeightsStore, tmp_path_factory: pytest.TempPathFactory) -> Pu
         return digest
 
     return make
+
+
+@pytest.fixture(params=["one file system", "two"])
+def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    """A place to file in: on one file system, and across two."""
+    if request.param == "two":
+        with far_folder() as far:
+            yield make_desk(tmp_path, far)
+    else:
+        yield make_desk(tmp_path)
+
+
+@pytest.fixture
+def near(tmp_path: Path) -> Desk:
+    """One on a single file system."""
+    return make_desk(tmp_path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,24 +15,10 @@ from daemon.journal import read_history
 from daemon.latecomers import LATEST, Latecomers
 from daemon.sidecars import belongs, owner, renamed
 from daemon.undo import Undone, undo
-from tests.filing_desk import Desk, far_folder, images, make_desk
+from tests.filing_desk import Desk, images
 
 ALL = ("cat.xmp", "cat.AAE", "cat.thm", "cat.MOV", "cat.dng", "cat.jpg.xmp", "cat.xmp.bak", "cat2.xmp")
 TRAVEL = ("cat.xmp", "cat.AAE", "cat.thm", "cat.MOV", "cat.dng", "cat.jpg.xmp")
-
-
-@pytest.fixture(params=["one file system", "two"])
-def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
-    if request.param == "two":
-        with far_folder() as far:
-            yield make_desk(tmp_path, far)
-    else:
-        yield make_desk(tmp_path)
-
-
-@pytest.fixture
-def near(tmp_path: Path) -> Desk:
-    return make_desk(tmp_path)
 
 
 def put(desk: Desk, *names: str, age: float = 60.0) -> None:

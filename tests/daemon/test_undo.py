@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,21 +10,7 @@ from daemon.filing import Action, Status
 from daemon.journal import read_history
 from daemon.rows import State, Wanted
 from daemon.undo import Undone, undo
-from tests.filing_desk import Desk, far_folder, images, make_desk, tree
-
-
-@pytest.fixture(params=["one file system", "two"])
-def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
-    if request.param == "two":
-        with far_folder() as far:
-            yield make_desk(tmp_path, far)
-    else:
-        yield make_desk(tmp_path)
-
-
-@pytest.fixture
-def near(tmp_path: Path) -> Desk:
-    return make_desk(tmp_path)
+from tests.filing_desk import Desk, images, tree
 
 
 def undo_all(desk: Desk, *, label: str | None = None) -> list[Undone]:

@@ -207,6 +207,11 @@ def test_a_dead_network_is_one_sentence_without_torch(tmp_path: Path, name: str,
     assert loaded == "[]"
 
 
+def test_the_advice_names_the_model_that_was_asked_for(tmp_path: Path) -> None:
+    for given, pull in (("", "pull clip --to"), ("some/model@v2", "pull clip --clip-model some/model@v2 --to")):
+        assert pull in locate(tmp_path, "clip", given)[0]
+
+
 @pytest.mark.parametrize("name", ["clip", "mobilenet"])
 def test_offline_is_one_sentence_and_asks_nobody(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []

@@ -1,0 +1,36 @@
+"""What a command needs that moves filed images itself: nobody else at work on their folders, and the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+from daemon.journal import Journal, JournalBusy
+from daemon.replay import replay
+from daemon.selection import Place
+from daemon.state import lock
+from models.errors import UserError
+
+
+def hold(place: Place, folders: Iterable[Path], held: ExitStack, why: str = "") -> None:
+    """Keep every daemon out of these folders until ``held`` is closed. Raises `UserError` where one is at work there.
+
+    ``why`` it must not be: the end of that sentence.
+    """
+    try:
+        held.enter_context(lock(place.state, list(folders)))
+    except UserError as error:
+        raise UserError(f"{error}{why and f'; {why}'} (--dry-run may be used meanwhile)") from error
+
+
+def open_journal(place: Place, held: ExitStack, why: str = "") -> Journal:
+    """The journal, to be written, with what was left half done put right; nobody files into this output meanwhile."""
+    hold(place, [place.settings.output], held, why)
+    journal = Journal(place.journal)
+    held.callback(journal.close)
+    try:
+        replay(journal)
+    except JournalBusy as error:
+        raise UserError(f"the journal cannot be written now ({error}): try again later") from error
+    return journal
