@@ -29,7 +29,7 @@ from .samples import enlarge
 from .weights import WeightsStore, run_child
 
 #: Raised when the exporter writes graphs differently, so that old ones are not used.
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 
 Precision = Literal["float32", "int8"]
 

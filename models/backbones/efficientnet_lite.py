@@ -47,7 +47,7 @@ def _register(name: str, description: str, resize: int, crop: int, sha256: str) 
             digest=weights.digest,
             transform=transform,
             width=WIDTH,
-            module=lambda: _module(name, weights),
+            module=lambda: _module(name, weights, transform.crop),
             imagenet_head=lambda: _imagenet_head(weights),
         )
 
@@ -87,13 +87,15 @@ def _ordered_names(metadata: dict[str, str] | None, names: list[str]) -> list[st
     return list(json.loads(metadata["order"])) if metadata and "order" in metadata else names
 
 
-def _module(name: str, weights: Weights) -> torch.nn.Module:
+def _module(name: str, weights: Weights, side: int) -> torch.nn.Module:
     from ..compat import import_torchvision
 
     import_torchvision()
     import timm
     import torch
     from safetensors import safe_open
+
+    from ..padding import fix_padding
 
     unfit = f"{weights.path} does not hold an {name}: give another file"
     model = timm.create_model(f"tf_{name}", pretrained=False)
@@ -112,6 +114,8 @@ def _module(name: str, weights: Weights) -> torch.nn.Module:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise WeightsUnavailable(unfit) from error
+    model.eval()
+    fix_padding(model, side)
 
     class Features(torch.nn.Module):
         def __init__(self) -> None:

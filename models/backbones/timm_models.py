@@ -36,7 +36,7 @@ def timm_model(name: str) -> Entry:
             digest=weights.digest,
             transform=transform,
             width=card["width"],
-            module=lambda: _module(name.removeprefix(PREFIX), weights),
+            module=lambda: _module(name.removeprefix(PREFIX), weights, transform.crop),
         )
 
     return Entry(
@@ -50,12 +50,14 @@ def timm_model(name: str) -> Entry:
     )
 
 
-def _module(name: str, weights: Weights) -> torch.nn.Module:
+def _module(name: str, weights: Weights, side: int) -> torch.nn.Module:
     from ..compat import import_torchvision
 
     import_torchvision()
     import timm
     from safetensors.torch import load_file
+
+    from ..padding import fix_padding
 
     model: torch.nn.Module = timm.create_model(name, pretrained=False)
     file = weights.path / "model.safetensors" if weights.path.is_dir() else weights.path
@@ -64,4 +66,6 @@ def _module(name: str, weights: Weights) -> torch.nn.Module:
     except (OSError, RuntimeError) as error:
         raise WeightsUnavailable(f"{file} does not hold timm's {name}: give another file") from error
     model.reset_classifier(0)  # type: ignore[operator]
-    return model.eval()
+    model.eval()
+    fix_padding(model, side)
+    return model
