@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,19 +97,31 @@ class Opening:
 class Loading(threading.Thread):
     """One checkpoint on its way into memory."""
 
-    def __init__(self, published: Published, opening: Opening, beside: Classifier | None) -> None:
+    def __init__(
+        self, published: Published, opening: Opening, beside: Classifier | None, ended: Callable[[], None]
+    ) -> None:
+        """``ended`` is called, in the thread, once `is_over` is true."""
         super().__init__(name="reload", daemon=True)
         self.published = published
         self.classifier: Classifier | None = None
         self.error: Exception | None = None
         self._opening = opening
         self._beside = beside
+        self._over = threading.Event()
+        self._ended = ended
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is a classifier or an error."""
+        return self._over.is_set()
 
     def run(self) -> None:
         try:
             self.classifier = self._opening.open(self.published.path, self.published.digest, self._beside)
         except Exception as error:  # whatever a published file provokes, the service goes on with what it has
             self.error = error
+        self._over.set()
+        self._ended()
 
 
 def check_names(location: Path, classes: Sequence[str], reserved: Sequence[str]) -> None:

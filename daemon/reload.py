@@ -11,11 +11,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from loguru import logger
 
+from daemon.bell import Bell
 from daemon.config import Settings
 from daemon.journal import Journal, JournalBusy
 from daemon.opening import Loading, Manner, Opening
@@ -70,6 +72,7 @@ class Reloader:
         self._delay = FIRST_RETRY
         self._said = ""
         self._loading: Loading | None = None
+        self._bell: Bell | None = None
         self._let_go = False  # of backbones, at the last poll
         self._recent: deque[Seen] = deque(maxlen=MEMORY)
         self._trial: _Trial | None = None
@@ -79,6 +82,13 @@ class Reloader:
     def of(cls, settings: Settings, store: WeightsStore, journal: Journal | None = None) -> Reloader:
         """A reloader for the checkpoint that the settings name."""
         return cls(Manner.of(settings), store, journal)
+
+    def listen(self, wake: Callable[[], None], *, events: bool = True) -> None:
+        """Have ``wake`` called, from any thread, when a `poll` may bring something before its time.
+
+        ``events``: also when the kernel says that something happened where checkpoints are published.
+        """
+        self._bell = Bell(wake, events=events)
 
     # --- the start
 
@@ -172,7 +182,9 @@ class Reloader:
             self._keep_leases()
             return self._serving.classifier
         if self._loading is not None:
-            return None if self._loading.is_alive() else self._finish(self._loading)
+            return self._finish(self._loading) if self._loading.is_over else None
+        if self._bell is not None:
+            self._bell.listen(self._place.location)  # before the look: what comes after it rings
         again = self._retry_at is not None and time.monotonic() >= self._retry_at
         stamp = self._place.stamp()
         if stamp != self._stamp or again:
@@ -205,14 +217,19 @@ class Reloader:
             return
         self._leases.take(published.path)
         beside = None if self._anew or self._serving is None else self._serving.classifier
-        self._loading = Loading(published, self._opening, beside)
+        self._loading = Loading(published, self._opening, beside, self._ring)
         self._loading.start()
 
     def _serves(self, digest: str) -> bool:
         return self._serving is not None and self._serving.classifier.digest == digest and not self._anew
 
+    def _ring(self) -> None:
+        if self._bell is not None:
+            self._bell.ring()
+
     def _finish(self, loading: Loading) -> Classifier | None:
         self._loading = None
+        self._ring()  # meanwhile another may have been published
         self._verdicts.end_attempt()
         classifier = loading.classifier
         if classifier is None:
@@ -330,6 +347,8 @@ class Reloader:
 
     def close(self) -> None:
         """The daemon ends, and not for loading a checkpoint."""
+        if self._bell is not None:
+            self._bell.close()
         self._verdicts.end_attempt()
         self._leases.keep([])
 

@@ -61,6 +61,8 @@ def watch(settings: Settings, *, once: bool, dry_run: bool, reread: Callable[[],
         journal = _journal(path, dry_run=dry_run)
         closing.callback(journal.close)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until there is a loop to stop
+        watcher = _watcher(settings)
+        closing.callback(watcher.stop)
         reloader = Reloader.of(settings, WeightsStore(settings.cache_dir), None if dry_run else journal)
         closing.callback(reloader.close)
         classifier = reloader.first(path)
@@ -69,8 +71,6 @@ def watch(settings: Settings, *, once: bool, dry_run: bool, reread: Callable[[],
             _resume(filer)
         pipeline = Pipeline(classifier, filer, Policy.of(settings), threads=threads)
         closing.callback(pipeline.close)
-        watcher = _watcher(settings)
-        closing.callback(watcher.stop)
         attendant = Attendant(
             notifier,
             Configuration(settings, reread),
@@ -85,6 +85,8 @@ def watch(settings: Settings, *, once: bool, dry_run: bool, reread: Callable[[],
         loop = WorkLoop(watcher, pipeline, reloader, attendant, housekeeping)
         _obey_signals(loop)
         watcher.start()
+        if not once:
+            reloader.listen(watcher.wake, events=not settings.poll)
         _announce(settings, classifier, pipeline.threshold, dry_run=dry_run)
         attendant.ready(watcher.status)
         code = _run(loop, once=once)

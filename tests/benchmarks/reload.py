@@ -1,9 +1,10 @@
 """What going over to another model costs: ``python -m tests.benchmarks.reload``, ``--json FILE`` for the figures.
 
 First a reloader alone: how long a published checkpoint takes until it serves, and for how long the work loop is kept
-from its images by that. Then a real daemon with a stream of pictures: how long a picture waits until it is filed, as
-usual, while heads are published over the same backbone, and while the backbones change, too. On a machine that does
-anything else meanwhile, the figures are that machine's.
+from its images by that. Then a daemon that has nothing else to do: how long it takes until it serves what is published,
+with events and without. Then one with a stream of pictures: how long a picture waits until it is filed, as usual, while
+heads are published over the same backbone, and while the backbones change, too. On a machine that does anything else
+meanwhile, the figures are that machine's.
 """
 
 from __future__ import annotations
@@ -48,7 +49,11 @@ def main() -> None:
         other = Heads(open_extractor([lite, small], store), folder / "examples")
         heads = make_runs(folder / "heads", [same])
         models = make_runs(folder / "models", [same, other])
-        rows = [*alone(folder, store, heads, models, options.times), *streamed(folder, heads, models, options.times)]
+        rows = [
+            *alone(folder, store, heads, models, options.times),
+            *idle(folder, heads, options.times),
+            *streamed(folder, heads, models, options.times),
+        ]
     for row in rows:
         print(f"{row['what']:>44}  {row['p50_ms']:9.1f} ms  {row['p99_ms']:9.1f} ms  {row['most_ms']:9.1f} ms")
     usual, at_heads = (next(row for row in rows if row["what"] == f"a picture waits, {what}") for what in PHASES[:2])
@@ -90,6 +95,27 @@ def alone(folder: Path, store: WeightsStore, heads: Sequence[Run], models: Seque
             busy.append(longest)
         journal.close()
         rows += [figures(f"until it serves, {what}", until), figures(f"the loop is kept, {what}", busy)]
+    return rows
+
+
+def idle(folder: Path, heads: Sequence[Run], times: int) -> list[Row]:
+    """From the publication of a head to the sentence that it was taken over, at any moment of the daemon's second."""
+    rows = []
+    for what, arguments in (("events", ()), ("polling", ("--poll",))):
+        point_at(heads[0].folder, heads[0].digest)
+        place = folder / f"idle-{what}"
+        place.mkdir()
+        took = []
+        with daemon(place, "--checkpoint", str(heads[0].folder.parent), "--state-dir", "state", *arguments) as running:
+            for number, run in enumerate(islice(cycle([*heads[1:], heads[0]]), times), 1):
+                time.sleep(1.0 + number / times)
+                began = time.perf_counter()
+                point_at(run.folder, run.digest)
+                while running.log().count("took over") < number:
+                    time.sleep(0.001)
+                took.append(time.perf_counter() - began)
+            running.terminate()
+        rows.append(figures(f"an idle daemon takes over a head, {what}", took))
     return rows
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,13 @@ import daemon.reload
 from daemon.journal import Journal, JournalBusy
 from daemon.opening import Manner
 from daemon.reload import Reloader, describe_change
+from daemon.wakeup import Wakeup
 from models.checkpoint import FILE_NAME, POINTER
 from models.classifier import Classifier, open_classifier
 from models.errors import CheckpointError, WeightsUnavailable
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
-from tests.processes import wait_for
+from tests.processes import PATIENCE, wait_for
 from trainer.retention import retain
 from trainer.runs import METRICS
 
@@ -239,3 +242,47 @@ def test_a_place_whose_name_is_no_text_is_remembered(store: WeightsStore, publis
         assert reloading.first().digest == digest
         reloading.close()
         (place / POINTER).unlink(missing_ok=True)
+
+
+def idle(reloading: Reloader, wakeup: Wakeup) -> Classifier:
+    """What an idle work loop does, but that it looks only when it is woken, however long that takes."""
+    while (newer := reloading.poll()) is None:
+        wakeup.wait(PATIENCE)
+    return newer
+
+
+def test_an_idle_daemon_is_woken_by_a_publication_and_by_the_end_of_its_loading(
+    checkpoints: Path, store: WeightsStore, publish: Publish
+) -> None:
+    publish(checkpoints / "run-1", ["a", "b"])
+    reloading, wakeup = reloader(checkpoints, store), Wakeup()
+    reloading.first()
+    reloading.listen(wakeup.set)
+    assert reloading.poll() is None
+    begun = time.monotonic()
+    for name in ("run-2", "run-3"):
+        timer = threading.Timer(0.05, publish, [checkpoints / name, [name, "b"]])
+        timer.start()
+        assert idle(reloading, wakeup).classes == [name, "b"]
+        timer.join()
+    assert time.monotonic() - begun < PATIENCE
+    reloading.close()
+    wakeup.close()
+
+
+def test_what_is_published_while_another_is_loaded_rings_too(
+    checkpoints: Path, store: WeightsStore, publish: Publish
+) -> None:
+    publish(checkpoints / "run-1", ["a", "b"])
+    reloading, wakeup = reloader(checkpoints, store), Wakeup()
+    reloading.first()
+    reloading.listen(wakeup.set, events=False)
+    publish(checkpoints / "run-2", ["a", "c"])
+    assert reloading.poll() is None
+    publish(checkpoints / "run-3", ["a", "d"])
+    begun = time.monotonic()
+    assert idle(reloading, wakeup).classes == ["a", "c"]
+    assert idle(reloading, wakeup).classes == ["a", "d"]
+    assert time.monotonic() - begun < PATIENCE
+    reloading.close()
+    wakeup.close()
