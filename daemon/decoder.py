@@ -49,6 +49,11 @@ _OOM_SCORE = 800
 _VANISHING = 1.0
 _PAGE = resource.getpagesize()
 
+# The C library's allocator: free memory of so many bytes at the end of the heap goes back to the system (the default
+# gives nearly all of it back after each image, and asks for it again), and larger pieces go back one by one.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT, _APART = 16 << 20, 4 << 20
+
 
 class Nursery:
     """Forks decoders and ends them, as the daemon asks, until the daemon is gone."""
@@ -181,6 +186,13 @@ def _decode(source: Source, request: dict[str, Any]) -> list[Crop]:
         raise ImageError("too-large", "The image needs more memory than there is.") from error
 
 
+def _keep_memory() -> None:
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, _KEPT)
+        mallopt(_M_MMAP_THRESHOLD, _APART)
+
+
 def _resident() -> int:
     """Bytes of physical memory that this process uses, shared ones included."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
@@ -195,6 +207,7 @@ def main() -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     pillow_heif.options.DECODE_THREADS = 1
     sys.dont_write_bytecode = True
+    _keep_memory()
     gc.freeze()
     with suppress(ConnectionError):  # the daemon may end at any moment
         Nursery(control).run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -22,6 +22,9 @@ from models.images import Crop
 
 #: Seconds to wait for a decoder before asking whether to go on.
 _PATIENCE = 1.0
+
+#: A batch, and what the classifier makes of each image; None where it is not to be read.
+_Decided = list[tuple[Decoded, Prediction | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +81,13 @@ class Pipeline:
         self._filer = filer
         self._policy = policy
         self._threads = threads
+        self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
         self.decoders = Decoders(threads, policy.limits)
 
     def close(self) -> None:
-        """End the decoders."""
+        """End the decoders, and wait for the model."""
         self.decoders.close()
+        self._model.shutdown(cancel_futures=True)
 
     def adopt(self, policy: Policy) -> None:
         """Decide by another policy, from the next call of `process` on."""
@@ -107,11 +112,22 @@ class Pipeline:
         asked every second while decoders take their time: with True, only what is decoded already is filed. Raises
         `ModelFailed`.
         """
-        for batch in self._batches(paths, waits, stopping):
-            if isinstance(batch, Outcome):
-                yield batch
-            else:
-                yield from self._file(self._classified(batch))
+        before: Future[_Decided] | None = None
+        try:
+            for batch in self._batches(paths, waits, stopping):
+                if isinstance(batch, Outcome):
+                    yield batch
+                    continue
+                # The model looks at this batch while the one before is filed, which waits for the disk.
+                now = self._model.submit(self._classified, batch)
+                decided, before = before, now
+                if decided is not None:
+                    yield from self._file(decided.result())
+            if before is not None:
+                yield from self._file(before.result())
+        finally:
+            if before is not None:
+                before.cancel()
 
     def classified(self, paths: Iterable[Path]) -> Iterator[tuple[Decoded, Prediction | None]]:
         """Only look at the images: what the classifier makes of each; None where it is not to be read."""
@@ -176,11 +192,11 @@ class Pipeline:
         except (OSError, JournalBusy):
             return False  # the ordinary way says what is wrong
 
-    def _classified(self, batch: list[Decoded]) -> list[tuple[Decoded, Prediction | None]]:
+    def _classified(self, batch: list[Decoded]) -> _Decided:
         predictions = iter(self._predict([decoded.crops for decoded in batch if decoded.crops is not None]))
         return [(decoded, next(predictions) if decoded.crops is not None else None) for decoded in batch]
 
-    def _file(self, decided: list[tuple[Decoded, Prediction | None]]) -> Iterator[Outcome]:
+    def _file(self, decided: _Decided) -> Iterator[Outcome]:
         filed = self._filer.file([self._decide(decoded, prediction) for decoded, prediction in decided])
         for (decoded, prediction), result in zip(decided, filed, strict=True):
             yield _outcome(decoded, prediction, result)

@@ -32,7 +32,7 @@ _PHOTOGRAPHS = frozenset({".jpg", ".jpeg", ".jpe", ".heic", ".heif"})
 #: Seconds without a change until a sidecar counts as complete.
 SETTLE_SECONDS = 2.0
 #: A folder is listed again when its last listing is older than so many times what that took.
-_PAYS_FOR_ITSELF = 20
+_PAYS_FOR_ITSELF = 50
 #: So many names are remembered of a folder, and so many folders.
 _MOST_NAMES, _MOST_FOLDERS = 100_000, 16
 

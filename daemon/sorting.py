@@ -126,7 +126,8 @@ def _print_summary(outcomes: list[Outcome], output: Path, *, as_json: bool) -> N
     folders = Counter(outcome.destination.parent.name for outcome in filed if outcome.destination)
     left = [outcome for outcome in outcomes if outcome.status not in _SORTED]
     if as_json:
-        print(json.dumps({"output": str(output), "folders": folders, "images": [_row(o) for o in outcomes]}, indent=1))
+        rows = ",\n".join(f"  {json.dumps(_row(outcome))}" for outcome in outcomes)
+        print(f'{{"output": {json.dumps(str(output))}, "folders": {json.dumps(folders)}, "images": [\n{rows}\n]}}')
         return
     print(f"{len(filed)} of {len(outcomes)} images copied to {output}")
     for name, count in folders.most_common():

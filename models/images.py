@@ -286,7 +286,7 @@ def _crop(plain: Image.Image, size: tuple[int, int], scale: float, orientation: 
         pixels = np.asarray(small)
         # On white, what is not covered is white; 8 bits cannot hold the overshoot of a sharp edge.
         return 255 - np.where(pixels[..., 3:] > pixels[..., :3], pixels[..., 3:] - pixels[..., :3], np.uint8(0))
-    return np.array(small.convert("RGB"))
+    return np.array(small if small.mode == "RGB" else small.convert("RGB"))
 
 
 def _stored_box(size: tuple[int, int], orientation: int, transform: Transform) -> _Box:
