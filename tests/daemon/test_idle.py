@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from daemon.state import journal_path
@@ -28,8 +29,11 @@ def test_an_idle_daemon_lets_a_late_sidecar_join_and_forgets_old_rows(tmp_path: 
     (filed,) = output.glob("*/new.png")
     (inbox / "new.xmp").write_text("stars: 5")
     os.utime(inbox / "new.xmp", (1e9, 1e9))
+
+    def remembered() -> list[tuple[str]]:
+        with closing(sqlite3.connect(journal_path(tmp_path / "state", output))) as db:
+            return db.execute("SELECT name FROM filings WHERE image_id IS NULL").fetchall()
+
     with daemon(tmp_path, "--state-dir", "state"):
         wait_for(filed.with_suffix(".xmp").exists, "the late sidecar has joined")
-    with sqlite3.connect(journal_path(tmp_path / "state", output)) as db:
-        assert db.execute("SELECT name FROM filings WHERE image_id IS NULL").fetchall() == [("new.png",)]
-    db.close()
+        wait_for(lambda: remembered() == [("new.png",)], "the old row is forgotten")
