@@ -224,12 +224,17 @@ def divide(
         lost = f"{len(unreadable)} of its images cannot be read, the first being {shown(unreadable[0].name)}"
         raise UserError(f"fewer than two classes of {root} have readable images: {lost}: {unreadable[0].message}")
     labels = np.array([classes.index(sample.label) for sample in samples], np.int64)
+    folds = fold(samples, groups, held_out=held_out, seed=seed)
+    return DataSet(classes, samples, labels, folds, unreadable)
+
+
+def fold(samples: Sequence[Sample], groups: Group, *, held_out: float, seed: int) -> Folds:
+    """The fold (n,) of each image by ``seed``; see `divide`."""
     picture: dict[int, str] = {}  # of each group, the same one however its files are called
     for group, sample in zip(groups.tolist(), samples, strict=True):
         picture[group] = min(picture.get(group, sample.sha256), sample.sha256)
     pictures = [picture[group] for group in groups.tolist()]
-    folds = assign(pictures, [sample.label for sample in samples], count_of(held_out), seed)
-    return DataSet(classes, samples, labels, folds, unreadable)
+    return assign(pictures, [sample.label for sample in samples], count_of(held_out), seed)
 
 
 def digest(samples: Sequence[Sample]) -> str:

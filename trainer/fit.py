@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from models.weights import WeightsStore
 from trainer import data, narrate
 from trainer.audit import audit
 from trainer.cache import FeatureCache, Features
-from trainer.choose import Choice, choose, clearly_lower
+from trainer.choose import FEW, Choice, choose, clearly_lower
 from trainer.compare import Verdict, compare
 from trainer.data import DataSet, Sample
 from trainer.features import extract
@@ -23,13 +24,16 @@ from trainer.fitted import FitOptions, Fitted
 from trainer.folds import NEVER, Folds
 from trainer.heads import Epoch
 from trainer.measure import Measured
-from trainer.neighbours import groups
+from trainer.neighbours import Group, groups
 from trainer.prompts import Embeddings, text_embeddings
 from trainer.publish import publish
 from trainer.resume import Unfinished, place_of
 from trainer.runs import require_writable
 from trainer.views import Part
 from trainer.write import write
+
+#: In how many ways more than once few images are folded.
+_REDRAWN = 4
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,10 @@ def fit(options: FitOptions) -> Outcome:
 
     stages: dict[str, list[Epoch]] = {"head": []}
     drop = options.drop_parts or options.mode == "auto"
-    choice = _choose(images, images.folds, found.features, extractor, options, stages["head"], drop=drop)
+    redrawn = _redrawn(images, alike, options)
+    choice = _choose(
+        images, images.folds, found.features, extractor, options, stages["head"], drop=drop, redrawn=redrawn
+    )
     fitted = Fitted(_narrowed(extractor, choice, store), choice, {})
     narrate.choice(choice, len(images.samples))
     if options.fine_tune:
@@ -94,6 +101,7 @@ def _choose(
     epochs: list[Epoch],
     *,
     drop: bool,
+    redrawn: Sequence[Folds] = (),
 ) -> Choice:
     def on_epoch(epoch: Epoch) -> None:
         epochs.append(epoch)
@@ -108,8 +116,17 @@ def _choose(
         [_part(part, text) for part, text in zip(extractor.parts, texts, strict=True)],
         options.gradient,
         drop=drop,
+        redrawn=redrawn,
         on_epoch=on_epoch,
     )
+
+
+def _redrawn(images: DataSet, alike: Group, options: FitOptions) -> list[Folds]:
+    """Other folds of few images, by the seeds that follow: with few, much depends on who judges whom."""
+    if int((images.folds != NEVER).sum()) >= FEW:
+        return []
+    seeds = range(options.seed + 1, options.seed + 1 + _REDRAWN)
+    return [data.fold(images.samples, alike, held_out=options.val_fraction, seed=seed) for seed in seeds]
 
 
 def _part(backbone: Backbone, texts: Embeddings | None) -> Part:

@@ -6,6 +6,7 @@ import shutil
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,10 @@ from models.images import decode
 from models.weights import WeightsStore
 from tests.trainer.conftest import draw, make_shapes
 from trainer import features
+from trainer.choose import Choice, choose
 from trainer.fit import Outcome, fit
 from trainer.fitted import FitOptions
+from trainer.folds import Folds
 
 
 def options(data: Path, folder: Path, **more: object) -> FitOptions:
@@ -166,6 +169,28 @@ def test_max_samples_limits_each_class(shapes: Path, tmp_path: Path) -> None:
     outcome = fit(options(shapes, tmp_path, max_samples=5))
     assert checkpoints.load(tmp_path).metadata.metrics["all_images"] == 15
     assert outcome.run.parent == tmp_path
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_few_images_are_folded_in_other_ways_too_in_which_copies_stay_together(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[Folds]] = []
+
+    def spied(*given: Any, redrawn: list[Folds], **more: Any) -> Choice:
+        asked.append([given[2], *redrawn])
+        return choose(*given, redrawn=redrawn, **more)
+
+    monkeypatch.setattr("trainer.fit.choose", spied)
+    shutil.copytree(shapes, tmp_path / "few")
+    shutil.copy(tmp_path / "few/circle/003.png", tmp_path / "few/circle/copy.png")  # the last of 25
+    make_shapes(tmp_path / "many", 40)
+    for name in ("few", "many"):
+        fit(options(tmp_path / name, tmp_path / "runs", publish="never"))
+    few, many = asked
+    assert (len(few), len(many)) == (5, 1)
+    assert len({folds.tobytes() for folds in few}) == 5
+    assert all(folds[3] == folds[24] for folds in few)
 
 
 def test_one_image_a_class_makes_a_checkpoint_of_unknown_accuracy(

@@ -79,6 +79,31 @@ def test_the_features_are_taken_where_the_classes_are_not_clearly_better() -> No
     assert seen == ["as ImageNet classes: logistic, C 0.003"]  # one look was enough
 
 
+def test_few_images_are_folded_in_several_ways_before_their_classes_are_taken() -> None:
+    features, labels = cube(48)
+    corners = np.asarray((features > 0) @ [4, 2, 1], np.int64)  # no head saw the corner that it judges
+    hint = 2 * labels + np.random.default_rng(1).normal(0, 1, 48)
+    features = np.concatenate([features, hint[:, None]], axis=1).astype(np.float32)
+    pretrained = Pretrained.of(np.pad(CORNER.weight, ((0, 0), (0, 1))), CORNER.bias)
+    parts = [Part("one", 4, pretrained=pretrained)]
+    alone = choose(features, labels, corners, 2, parts, OPTIONS)
+    redrawn = [folded(48, seed=seed) for seed in range(4)]
+    several = choose(features, labels, corners, 2, parts, OPTIONS, redrawn=redrawn)
+    assert alone.pretrained is None
+    assert several.pretrained is pretrained
+    assert (several.judged == alone.judged).all()
+    assert several.out_of_fold.shape == (48, 2)
+
+
+def test_few_images_keep_the_features_where_the_classes_mean_nothing() -> None:
+    features, labels = clusters(48, 3, spread=0.8)
+    random = np.random.default_rng(2)
+    pretrained = Pretrained.of(random.normal(size=(8, 12)).astype(np.float32), np.zeros(8, np.float32))
+    redrawn = [folded(48, seed=seed) for seed in range(1, 5)]
+    parts = [Part("one", 12, pretrained=pretrained)]
+    assert choose(features, labels, folded(48), 3, parts, OPTIONS, redrawn=redrawn).pretrained is None
+
+
 def test_a_part_alone_may_be_served_as_its_classes_but_not_in_place_of_parts_that_were_asked_for() -> None:
     dropped, kept = of_two_parts(drop=True), of_two_parts(drop=False)
     assert (dropped.parts, dropped.pretrained) == ((1,), CORNER)
