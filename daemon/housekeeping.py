@@ -13,7 +13,7 @@ from loguru import logger
 
 from daemon.journal import Journal, JournalBusy
 from daemon.latecomers import Latecomers
-from daemon.rows import Filing, State
+from daemon.rows import BEGINNING, Filing, Position, State
 
 #: Seconds of work in an idle moment; an image that arrives waits for so long at most.
 _SLICE = 0.05
@@ -40,20 +40,28 @@ class Pruning:
         if self._days == 0:
             return
         before = datetime.now(UTC) - timedelta(days=self._days)
-        while self._journal.prune(before, _MANY):
+        position: Position | None = BEGINNING
+        missed: list[Filing] = []
+        while position is not None:
+            position, remembered = self._journal.prune(before, position, _MANY)
             yield
-        last = 0
-        while rows := self._journal.remembered(before, last, _MANY):
-            last = max(row.id or 0 for row in rows)
-            yield from self._forget(rows)
+            for row in remembered:
+                if _is_gone(row):
+                    missed.append(row)
+                yield
+            if len(missed) >= _MANY or position is None:
+                yield from self._forget(missed)
+                missed = []
 
-    def _forget(self, rows: list[Filing]) -> Iterator[None]:
-        """Delete those of the rows whose file is in no inbox any more."""
-        missing = {row.identity.ino for row in rows}
+    def _forget(self, missed: list[Filing]) -> Iterator[None]:
+        """Delete those of the rows whose file has not just got another name in the inboxes."""
+        if not missed:
+            return
+        missing = {row.identity.ino for row in missed}
         for inode in _inodes(self._inboxes):
             missing.discard(inode)
             yield
-        gone = [row for row in rows if row.identity.ino in missing and _is_gone(row)]
+        gone = [row for row in missed if row.identity.ino in missing and _is_gone(row)]
         for row in gone:
             row.state = State.VOID
         self._journal.write(gone)

@@ -16,8 +16,8 @@ from typing import TypeVar
 
 from loguru import logger
 
-from daemon import rows
-from daemon.rows import Filing, State, Wanted
+from daemon import rows, schema
+from daemon.rows import Filing, Position, State, Wanted
 from daemon.source import Identity
 from models.errors import UserError
 
@@ -105,14 +105,10 @@ class Journal:
         """See ``rows.newest``. Raises JournalBusy."""
         return self._use(lambda db: rows.newest(db, sources, since))
 
-    def prune(self, before: datetime, limit: int) -> int:
+    def prune(self, before: datetime, after: Position, limit: int) -> tuple[Position | None, list[Filing]]:
         """See ``rows.prune``. Raises JournalBusy."""
         self._follow_the_file()
-        return self._use(lambda db: _in_transaction(db, lambda: rows.prune(db, before, limit)))
-
-    def remembered(self, before: datetime, after: int, limit: int) -> list[Filing]:
-        """See ``rows.remembered``. Raises JournalBusy."""
-        return self._use(lambda db: rows.remembered(db, before, after, limit))
+        return self._use(lambda db: _in_transaction(db, lambda: rows.prune(db, before, after, limit), durably=False))
 
     def note(self, key: str, value: str | None) -> None:
         """Remember a fact across restarts; None forgets it. Raises JournalBusy."""
@@ -199,7 +195,7 @@ def read_history(path: Path, wanted: Wanted | None = None, limit: int | None = N
     """
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            _is_new(db)
+            schema.has_tables(db)
             yield from rows.history(db, wanted or Wanted(), limit)
     except sqlite3.Error as error:
         raise UserError(f"The journal {str(path)!r} cannot be read: {error}.") from error
@@ -209,32 +205,13 @@ def _connect(path: Path | None, timeout: float) -> sqlite3.Connection:
     where = ":memory:" if path is None else path
     db = sqlite3.connect(where, timeout=timeout, isolation_level=None, check_same_thread=False)
     try:
-        if _is_new(db):
+        if not schema.is_complete(db):
             db.execute("PRAGMA journal_mode = WAL")
-            _in_transaction(db, lambda: _make_tables(db))
+            _in_transaction(db, lambda: schema.complete(db))
     except BaseException:
         db.close()
         raise
     return db
-
-
-def _is_new(db: sqlite3.Connection) -> bool:
-    """Whether there are no tables yet; raises sqlite3.DatabaseError for those of another version."""
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if version != rows.VERSION and (version, tables) != (0, 0):
-        error = sqlite3.DatabaseError(f"its tables are of version {version}, this program knows {rows.VERSION}")
-        error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
-        raise error
-    return bool(tables == 0)
-
-
-def _make_tables(db: sqlite3.Connection) -> None:
-    if not _is_new(db):
-        return  # another program was quicker
-    for statement in rows.SCHEMA.split(";"):
-        db.execute(statement)
-    db.execute(f"PRAGMA user_version = {rows.VERSION}")
 
 
 def _in_transaction(db: sqlite3.Connection, work: Callable[[], _Answer], *, durably: bool = True) -> _Answer:

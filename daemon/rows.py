@@ -1,4 +1,4 @@
-"""The journal's tables: one row per filing, a few notes, and the questions asked of them."""
+"""The journal's rows: one per filing, a few notes, and the questions asked of them."""
 
 from __future__ import annotations
 
@@ -13,41 +13,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from daemon.schema import FILED_NAME, RENAMED
 from daemon.source import Identity
-
-#: Kept in ``PRAGMA user_version``; raised with every change of the tables.
-VERSION = 2
-
-SCHEMA = """
-CREATE TABLE filings (
-    id INTEGER PRIMARY KEY,
-    run TEXT NOT NULL,
-    time TEXT NOT NULL,
-    state TEXT NOT NULL,
-    action TEXT NOT NULL,
-    source NOT NULL,
-    name NOT NULL,
-    dev INTEGER NOT NULL,
-    ino INTEGER NOT NULL,
-    size INTEGER NOT NULL,
-    mtime_ns INTEGER NOT NULL,
-    sha256 TEXT,
-    destination,
-    copy_ino INTEGER,
-    label TEXT,
-    confidence REAL,
-    model_digest TEXT,
-    reason TEXT,
-    detail TEXT,
-    image_id INTEGER
-);
-CREATE INDEX filings_unfinished ON filings (id) WHERE state IN ('intent', 'copied');
-CREATE INDEX filings_identity ON filings (mtime_ns, size) WHERE action <> 'move';
-CREATE INDEX filings_image ON filings (image_id) WHERE image_id IS NOT NULL;
-CREATE INDEX filings_time ON filings (time);
-CREATE INDEX filings_name ON filings (name, time);
-CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"""
 
 _COLUMNS = ("run", "time", "state", "action", "source", "name", "dev", "ino", "size", "mtime_ns", "sha256",
             "destination", "copy_ino", "label", "confidence", "model_digest", "reason", "detail",
@@ -57,7 +24,8 @@ _INSERT = f"INSERT INTO filings (id, {', '.join(_COLUMNS)}) VALUES ({', '.join('
 _CHANGING = ("state", "action", "sha256", "destination", "copy_ino", "detail")
 _UPDATE = f"UPDATE filings SET {', '.join(f'{column} = ?' for column in _CHANGING)} WHERE id = ?"
 _FINISH = "UPDATE filings SET state = 'done' WHERE id IN ({})"
-_SELECT = f"SELECT id, {', '.join(_COLUMNS)} FROM filings"
+_SELECT_ALSO = f"SELECT id, {', '.join(_COLUMNS)}"
+_SELECT = f"{_SELECT_ALSO} FROM filings"
 #: What keeps a file in the inbox from being filed again.
 _REMEMBERED = "(state = 'refused' OR (state = 'done' AND action IN ('copy', 'link')))"
 _FILED_BEFORE = f"""
@@ -65,6 +33,12 @@ SELECT 1 FROM filings WHERE mtime_ns = :mtime_ns AND size = :size AND action <> 
     AND ((ino = :ino AND (dev = :dev OR source = :source)) OR (source = :source AND sha256 = :sha256))
     AND {_REMEMBERED} LIMIT 1
 """
+
+
+#: A place among the rows in the order of their times: a time and an id.
+Position = tuple[str, int]
+#: Before all rows.
+BEGINNING: Position = ("", 0)
 
 
 class State(StrEnum):
@@ -170,13 +144,13 @@ class Wanted:
     reasons: Sequence[str] | None = None
     states: Sequence[State] = (State.COPIED, State.DONE, State.UNDONE, State.REFUSED, State.ORPHAN)
 
-    def conditions(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """Conditions of SQL, each with its values."""
+    def conditions(self, digests: Sequence[str]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """Conditions of SQL, each with its values. ``digests``: those that begin with ``model_digest``."""
         yield f"image_id IS NULL AND state IN ({_marks(self.states)})", tuple(self.states)
         if self.name is not None:
             yield _named(self.name)
         if self.model_digest is not None:
-            yield "model_digest >= ? AND model_digest < ?", (self.model_digest, self.model_digest + "g")
+            yield f"model_digest IN ({_marks(digests)})", tuple(digests)
         if self.reasons is not None:
             yield "reason IS NOT NULL", ()
         if self.reasons:
@@ -208,32 +182,51 @@ def newest(db: sqlite3.Connection, sources: Sequence[Path], since: datetime) -> 
     return filing if filing is not None and filing.state is State.DONE and filing.reason is None else None
 
 
-def prune(db: sqlite3.Connection, before: datetime, limit: int) -> int:
-    """Delete the oldest rows from before a time that nothing depends on; returns how many."""
-    query = f"SELECT id FROM filings WHERE time < ? AND state IN ('done', 'undone', 'orphan') AND NOT {_REMEMBERED}"
-    return db.execute(f"DELETE FROM filings WHERE id IN ({query} LIMIT ?)", (_instant(before), limit)).rowcount
+def prune(
+    db: sqlite3.Connection, before: datetime, after: Position, limit: int
+) -> tuple[Position | None, list[Filing]]:
+    """Look at the ``limit`` oldest rows after a position, from before a time; delete those that nothing depends on.
 
-
-def remembered(db: sqlite3.Connection, before: datetime, after: int, limit: int) -> list[Filing]:
-    """Rows from before a time that keep files from being filed again, by their ids from ``after`` on."""
-    query = f"{_SELECT} WHERE time < ? AND id > ? AND {_REMEMBERED} ORDER BY id LIMIT ?"
-    return [_decode(row) for row in db.execute(query, (_instant(before), after, limit))]
+    Returns the position to go on from, None at the end, and those rows that keep files from being filed again.
+    """
+    query = f"""{_SELECT_ALSO}, {_REMEMBERED}, state IN ('done', 'undone', 'orphan') FROM filings
+        WHERE time < ? AND (time, id) > (?, ?) ORDER BY time, id LIMIT ?"""
+    found = [
+        (_decode(row), remembered, ended)
+        for *row, remembered, ended in db.execute(query, (_instant(before), *after, limit))
+    ]
+    free = [(row.id,) for row, remembered, ended in found if ended and not remembered]
+    db.executemany("DELETE FROM filings WHERE id = ?", free)
+    last = found[-1][0] if len(found) == limit else None
+    go_on = None if last is None or last.id is None else (_instant(last.time), last.id)
+    return go_on, [row for row, remembered, _ in found if remembered]
 
 
 def history(db: sqlite3.Connection, wanted: Wanted, limit: int | None = None) -> Iterator[Filing]:
     """Rows, newest first, that are wanted."""
-    conditions, values = zip(*wanted.conditions(), strict=True)
+    digests = [] if wanted.model_digest is None else _digests(db, wanted.model_digest)
+    conditions, values = zip(*wanted.conditions(digests), strict=True)
     query = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY time DESC, id DESC LIMIT ?"
     for row in db.execute(query, (*chain(*values), -1 if limit is None else limit)):
         yield _decode(row)
 
 
+def _digests(db: sqlite3.Connection, beginning: str) -> list[str]:
+    """The digests that begin so: mostly one, whose rows an index has in the order of their times, unlike a range's."""
+    found: list[str] = []
+    query, last = "SELECT min(model_digest) FROM filings WHERE model_digest {} ? AND model_digest < ?", beginning
+    while (row := db.execute(query.format(">" if found else ">="), (last, beginning + "g")).fetchone())[0] is not None:
+        last = row[0]
+        found.append(last)
+    return found
+
+
 def _named(name: str) -> tuple[str, tuple[Any, ...]]:
-    text = _text(name)
+    file = _text(name.rpartition("/")[2])
+    condition, values = f"(name = ? OR ({RENAMED} AND {FILED_NAME} = '' || ?))", (file, file)
     if "/" in name:
-        return "(source = ? OR destination = ?)", (text, text)
-    ending = f"/{text}" if isinstance(text, str) else b"/" + text
-    return "(name = ? OR substr(destination, ?) = ?)", (text, -len(ending), ending)
+        return f"{condition} AND (source = ? OR destination = ?)", (*values, _text(name), _text(name))
+    return condition, values
 
 
 def _marks(values: Sequence[object]) -> str:
@@ -295,7 +288,7 @@ def _changing(filing: Filing) -> tuple[Any, ...]:
     )
 
 
-def _decode(row: tuple[Any, ...]) -> Filing:
+def _decode(row: Sequence[Any]) -> Filing:
     values = dict(zip(("id", *_COLUMNS), row, strict=True))
     del values["name"]
     identity = Identity(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -109,6 +110,23 @@ def test_many_rows_go_in_steps(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> N
     paths[9].unlink()
     prune(desk)
     assert left(desk) == ["6.jpg", "7.jpg", "8.jpg"]
+
+
+def test_what_must_stay_is_passed_over_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step looks at so many rows at most, however many there are that it may not delete."""
+    monkeypatch.setattr(housekeeping, "_MANY", 3)
+    desk.file([desk.decide(desk.put(f"{number}.jpg")) for number in range(9)], action="copy")
+    desk.file([desk.decide(desk.put(f"moved-{number}.jpg")) for number in range(2)])
+    age(desk)
+    journal = desk.journal()
+    monkeypatch.setattr(journal, "prune", prunes := Mock(wraps=journal.prune))
+    monkeypatch.setattr(housekeeping, "_inodes", walks := Mock())
+    for _ in Pruning(journal, [desk.inbox], 400).steps():
+        pass
+    journal.close()
+    assert len(left(desk)) == 9
+    assert prunes.call_count == 4
+    assert not walks.called, "the inboxes are only walked for files that are not in their places"
 
 
 def make(desk: Desk, journal: Journal) -> Housekeeping:

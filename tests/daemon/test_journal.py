@@ -135,25 +135,92 @@ def test_times_of_other_zones_are_the_same_times(path: Path) -> None:
     assert history(path, since=(DAY + timedelta(hours=1, microseconds=1)).astimezone(elsewhere)) == []
 
 
-@pytest.mark.parametrize(
-    "filters", [{"label": "x"}, {"name": "x"}, {"model_digest": "x"}, {"run": "x"}, {"since": DAY}, {}]
-)
-def test_every_question_has_an_index(path: Path, filters: dict[str, Any]) -> None:
-    journal = Journal(path)
-    journal.write([filing()])
-    journal.close()
+def plans(path: Path, ask: Callable[[sqlite3.Connection], object]) -> list[str]:
+    """How SQLite finds the answers to what is asked."""
     with sqlite3.connect(path) as db:
         asked: list[str] = []
         db.set_trace_callback(asked.append)
-        list(rows.history(db, Wanted(**filters), 10))
-        rows.filed_before(db, Identity(1, 2, 3, 4), Path("x"), "ab")
-        rows.unfinished(db)
+        ask(db)
         db.set_trace_callback(None)
-        plans = [str(line) for query in asked for line in db.execute(f"EXPLAIN QUERY PLAN {query}")]
+        found = [str(plan) for query in asked for *_, plan in db.execute(f"EXPLAIN QUERY PLAN {query}")]
     db.close()
-    assert len(asked) == 3
-    assert not [plan for plan in plans if "TEMP B-TREE" in plan], "sorted after the fact"
-    assert not [plan for plan in plans if "SCAN" in plan and "USING INDEX" not in plan], "the whole table is read"
+    return [plan for plan in found if plan.startswith(("SEARCH", "SCAN", "USE TEMP"))]
+
+
+def search(index: str, terms: str) -> str:
+    return f"SEARCH filings USING INDEX filings_{index} ({terms})"
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({}, ["SCAN filings USING INDEX filings_order"]),
+        ({"max_confidence": 0.1}, ["SCAN filings USING INDEX filings_order"]),
+        ({"since": DAY}, [search("order", "time>?")]),
+        ({"since": DAY, "until": DAY}, [search("order", "time>? AND time<?")]),
+        ({"label": "x"}, [search("label", "label=?")]),
+        ({"label": "x", "since": DAY}, [search("label", "label=? AND time>?")]),
+        ({"run": "x"}, [search("run", "run=?")]),
+        ({"reasons": ()}, ["SCAN filings USING INDEX filings_reason"]),
+        ({"reasons": ("x",), "states": [State.DONE]}, ["SCAN filings USING INDEX filings_reason"]),
+        ({"name": "x"}, [search("name", "name=?"), search("renamed", "<expr>=?"), "USE TEMP B-TREE FOR ORDER BY"]),
+        ({"name": "/in/x"}, [search("name", "name=?"), search("renamed", "<expr>=?"), "USE TEMP B-TREE FOR ORDER BY"]),
+        ({"model_digest": "a"}, [*2 * ["SEARCH filings USING COVERING INDEX filings_model (model_digest>? AND "
+                                       "model_digest<?)"], search("model", "model_digest=?")]),
+    ],
+)  # fmt: skip
+def test_every_history_has_an_index_in_its_order(path: Path, filters: dict[str, Any], expected: list[str]) -> None:
+    journal = Journal(path)
+    journal.write([filing(model_digest="ab")])
+    journal.close()
+    assert plans(path, lambda db: list(rows.history(db, Wanted(**filters), 10))) == expected
+
+
+def test_what_is_asked_for_each_image_has_an_index(path: Path) -> None:
+    journal = Journal(path)
+    journal.write([filing()])
+    journal.close()
+    assert "filings_identity" in str(plans(path, lambda db: rows.filed_before(db, Identity(1, 2, 3, 4), Path("x"), "")))
+    assert "filings_name" in str(plans(path, lambda db: rows.newest(db, [Path("/x"), Path("/y")], DAY)))
+    assert "filings_image" in str(plans(path, lambda db: rows.sidecars(db, 1)))
+    assert plans(path, rows.unfinished) == ["SCAN filings USING INDEX filings_unfinished"]
+    order = search("order", "time>? AND time<?")
+    assert plans(path, lambda db: rows.prune(db, DAY, rows.BEGINNING, 10))[:1] == [order]
+
+
+def test_indexes_that_are_missing_are_made_and_old_ones_go(path: Path) -> None:
+    Journal(path).write([filing(1)])
+    with sqlite3.connect(path) as db:
+        indexes = "SELECT name, sql FROM sqlite_master WHERE type = 'index' ORDER BY name"
+        before = db.execute(indexes).fetchall()
+        db.execute("DROP INDEX filings_label")
+        db.execute("CREATE INDEX filings_time ON filings (time)")
+    db.close()
+    assert len(history(path, label=None)) == 1, "read as it is"
+    Journal(path).write([filing(2)])
+    with sqlite3.connect(path) as db:
+        assert db.execute(indexes).fetchall() == before
+    db.close()
+    assert [row.identity.ino for row in history(path)] == [2, 1]
+
+
+@pytest.mark.parametrize("output", [b"/sorted", b"/sor\xff"])
+@pytest.mark.parametrize("name", [b"cat.jpg", b"\xff.jpg", "고양이.jpg".encode(), b"100%_.jpg"])
+def test_a_file_is_found_by_the_name_it_was_filed_under(path: Path, output: bytes, name: bytes) -> None:
+    source = Path(os.fsdecode(b"/in/" + name))
+    filed = Path(os.fsdecode(output + b"/cat/" + name.replace(b".jpg", b"_2.jpg")))
+    Journal(path).write([filing(1, source=source, destination=filed), filing(2, destination=Path("/sorted/cat/2.jpg"))])
+    for wanted in (source, filed):
+        assert [row.identity.ino for row in history(path, name=wanted.name)] == [1]
+        assert [row.identity.ino for row in history(path, name=str(wanted))] == [1]
+    assert history(path, name=str(source.with_name(filed.name))) == []
+
+
+def test_several_checkpoints_may_begin_alike(path: Path) -> None:
+    Journal(path).write([filing(n, model_digest=digest) for n, digest in enumerate(["abc1", "abc2", "abd", None])])
+    assert [row.identity.ino for row in history(path, model_digest="abc")] == [1, 0]
+    assert [row.identity.ino for row in history(path, model_digest="abc2")] == [1]
+    assert history(path, model_digest="abe") == []
 
 
 def test_notes_are_remembered_and_forgotten(path: Path) -> None:

@@ -1,0 +1,92 @@
+"""The journal's tables and indexes, and their making.
+
+Every question that a command or the daemon asks of the journal has an index that answers it in the order of its
+answer: a journal of a million rows answers like one of a thousand.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+#: Kept in ``PRAGMA user_version``; raised with every change of the tables. Indexes may change without.
+VERSION = 2
+
+_TABLES = (
+    """CREATE TABLE filings (
+    id INTEGER PRIMARY KEY,
+    run TEXT NOT NULL,
+    time TEXT NOT NULL,
+    state TEXT NOT NULL,
+    action TEXT NOT NULL,
+    source NOT NULL,
+    name NOT NULL,
+    dev INTEGER NOT NULL,
+    ino INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    sha256 TEXT,
+    destination,
+    copy_ino INTEGER,
+    label TEXT,
+    confidence REAL,
+    model_digest TEXT,
+    reason TEXT,
+    detail TEXT,
+    image_id INTEGER
+)""",
+    "CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+)
+
+#: The last part of a row's destination, to be compared with ``'' || ?``, for which the index is used as it is for text.
+FILED_NAME = "replace(destination, rtrim(destination, replace(destination, '/', '')), '')"
+#: Whether that is another name than in the inbox, which is rare.
+RENAMED = "substr(destination, -length(name) - 1) <> '/' || name"
+
+_INDEXES = {
+    "filings_unfinished": "(id) WHERE state IN ('intent', 'copied')",
+    "filings_identity": "(mtime_ns, size) WHERE action <> 'move'",
+    "filings_image": "(image_id) WHERE image_id IS NOT NULL",
+    # The order of a history; the probability is looked at without the row.
+    "filings_order": "(time, id, confidence)",
+    "filings_name": "(name, time)",
+    "filings_renamed": f"({FILED_NAME}) WHERE {RENAMED}",
+    "filings_label": "(label, time)",
+    "filings_model": "(model_digest, time)",
+    "filings_run": "(run, time)",
+    "filings_reason": "(time) WHERE reason IS NOT NULL",
+}
+
+
+def has_tables(db: sqlite3.Connection) -> bool:
+    """Whether it is a journal, not a new file; raises sqlite3.DatabaseError where its tables are of another version."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if version != VERSION and (version, tables) != (0, 0):
+        error = sqlite3.DatabaseError(f"its tables are of version {version}, this program knows {VERSION}")
+        error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
+        raise error
+    return bool(tables)
+
+
+def is_complete(db: sqlite3.Connection) -> bool:
+    """Whether there is nothing for `complete` to do. Raises like `has_tables`."""
+    return has_tables(db) and _indexes(db) == _INDEXES.keys()
+
+
+def complete(db: sqlite3.Connection) -> None:
+    """Make what is missing, and drop indexes of earlier versions, in the transaction that is open."""
+    if not has_tables(db):
+        for table in _TABLES:
+            db.execute(table)
+        db.execute(f"PRAGMA user_version = {VERSION}")
+    there = _indexes(db)
+    for name in there - _INDEXES.keys():
+        db.execute(f"DROP INDEX {name}")
+    for name in _INDEXES.keys() - there:
+        db.execute(f"CREATE INDEX {name} ON filings {_INDEXES[name]}")
+
+
+def _indexes(db: sqlite3.Connection) -> set[str]:
+    return {
+        str(name) for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+    }
