@@ -19,8 +19,10 @@ from daemon.rows import BEGINNING, Filing, Position, State
 _SLICE = 0.05
 #: Seconds between two looks for old rows.
 _PAUSE = 86400.0
-#: Rows that are looked at together.
-_MANY = 1000
+#: Rows that are looked at together. Of a million, 100 take 60 ms at most on a busy machine, 1000 take 400.
+_MANY = 100
+#: Rows whose files are missed, for which the inboxes are walked.
+_MISSED = 10_000
 
 
 class Pruning:
@@ -49,7 +51,7 @@ class Pruning:
                 if _is_gone(row):
                     missed.append(row)
                 yield
-            if len(missed) >= _MANY or position is None:
+            if len(missed) >= _MISSED or position is None:
                 yield from self._forget(missed)
                 missed = []
 
@@ -61,10 +63,12 @@ class Pruning:
         for inode in _inodes(self._inboxes):
             missing.discard(inode)
             yield
-        gone = [row for row in missed if row.identity.ino in missing and _is_gone(row)]
-        for row in gone:
-            row.state = State.VOID
-        self._journal.write(gone)
+        for start in range(0, len(missed), _MANY):
+            gone = [row for row in missed[start : start + _MANY] if row.identity.ino in missing and _is_gone(row)]
+            for row in gone:
+                row.state = State.VOID
+            self._journal.write(gone)
+            yield
 
 
 def _inodes(inboxes: Sequence[Path]) -> Iterator[int]:

@@ -6,9 +6,8 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -36,9 +35,11 @@ SELECT 1 FROM filings WHERE mtime_ns = :mtime_ns AND size = :size AND action <> 
 
 
 #: A place among the rows in the order of their times: a time and an id.
-Position = tuple[str, int]
+Position = tuple[int, int]
 #: Before all rows.
-BEGINNING: Position = ("", 0)
+BEGINNING: Position = (-(1 << 63), 0)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class State(StrEnum):
@@ -301,7 +302,7 @@ def _decode(row: Sequence[Any]) -> Filing:
         identity=identity,
         destination=None if destination is None else Path(os.fsdecode(destination)),
         copy_ino=None if copy_ino is None else _unsigned(copy_ino),
-        time=datetime.fromisoformat(values.pop("time")),
+        time=_EPOCH + timedelta(microseconds=values.pop("time")),
         **values,
     )
 
@@ -317,10 +318,9 @@ def _text(path: str) -> str | bytes:
     return path
 
 
-@lru_cache(maxsize=16)  # the rows of a batch have one time
-def _instant(time: datetime) -> str:
-    """UTC with microseconds, so that the order of the text is the order of the times."""
-    return time.astimezone(UTC).isoformat(timespec="microseconds")
+def _instant(time: datetime) -> int:
+    """Microseconds since 1970."""
+    return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def _signed(number: int) -> int:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import sqlite3
 
 #: Kept in ``PRAGMA user_version``; raised with every change of the tables. Indexes may change without.
-VERSION = 2
+VERSION = 3
 
 _TABLES = (
     """CREATE TABLE filings (
     id INTEGER PRIMARY KEY,
     run TEXT NOT NULL,
-    time TEXT NOT NULL,
+    time INTEGER NOT NULL,
     state TEXT NOT NULL,
     action TEXT NOT NULL,
     source NOT NULL,

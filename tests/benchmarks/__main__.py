@@ -18,6 +18,7 @@ BENCHMARKS = (
     "bulk",  # sorting folders, against the usual script and the bound
     "latency",  # single arrivals, start, idle
     "backlog",  # a million names in the inbox
+    "growth",  # a million rows in the journal, a thousand classes, a hundred inboxes
     "fitting",  # a first and a cached fit
     "reload",  # going over to another model
     "features",  # the backbones alone

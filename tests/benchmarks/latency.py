@@ -106,14 +106,14 @@ def measure(folder: Path, arrivals: int, idle_seconds: float) -> Figures:
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[tuple[Daemon, float]]:
+def started(folder: Path, *arguments: str) -> Iterator[tuple[Daemon, float]]:
     """A daemon that is ready, and the seconds it took, as systemd sees it."""
     address = folder / "notify.sock"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(address))
         systemd.settimeout(PATIENCE)
         began = time.perf_counter()
-        daemon = Daemon(folder, ["--threshold", "0"], command=["env", f"NOTIFY_SOCKET={address}", *COMMAND])
+        daemon = Daemon(folder, ["--threshold", "0", *arguments], command=["env", f"NOTIFY_SOCKET={address}", *COMMAND])
         while systemd.recv(4096) != b"READY=1":
             pass
         seconds = time.perf_counter() - began
