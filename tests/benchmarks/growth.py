@@ -244,6 +244,7 @@ def make_run(folder: Path, classes: int, extractor: FeatureExtractor, seed: int)
 
 def filing(folder: Path, classes: Sequence[str]) -> float:
     """The milliseconds of filing a batch, each image to a class of chance, whose folder is there."""
+    folder.mkdir()
     desk, chance = make_desk(folder), random.Random(1)
     journal = desk.journal()
     filer = Filer(desk.output, journal=journal)

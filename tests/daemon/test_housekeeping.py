@@ -35,9 +35,7 @@ def prune(desk: Desk, days: int = 400) -> None:
 def age(desk: Desk, state: State | None = None) -> None:
     """Let every row be an old one."""
     journal = desk.journal()
-    assert journal._use(
-        lambda db: db.execute("UPDATE filings SET time = ?", (int(1e6 * OLD.timestamp()),)).rowcount
-    )
+    assert journal._use(lambda db: db.execute("UPDATE filings SET time = ?", (int(1e6 * OLD.timestamp()),)).rowcount)
     if state is not None:
         journal._use(lambda db: db.execute("UPDATE filings SET state = ?", (state,)))
     journal.close()
