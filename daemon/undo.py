@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from loguru import logger
 
@@ -22,6 +23,8 @@ from daemon.source import Identity
 from daemon.transfer import Status, Transfer
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+#: So many images go back together at most: one flush of the journal covers them. Each holds two folders open.
+_TOGETHER = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,59 +42,81 @@ class Undone:
     error: str | None = None
 
 
+class _Back(NamedTuple):
+    """A filing on its way back, and where its image lies before that."""
+
+    filing: Filing
+    image: Entry
+    transfer: Transfer
+
+
 def undo(journal: Journal | None, filings: Iterable[Filing]) -> Iterator[Undone]:
-    """Undo filings one by one, in the order given (newest first, as a history yields them).
+    """Undo filings, some at a time, in the order given (newest first, as a history yields them).
 
     A moved image moves back, and its sidecars with it; of a copy or link, the copy is removed while the original is
     still there; a refusal is forgotten. Without a journal it is a dry run, which changes nothing. Raises JournalBusy.
     """
     taken: set[Path] = set()
+    for group in _groups(filings):
+        for undone in _undo(journal, group, taken):
+            if journal is not None and undone.status is Status.FILED:
+                _bring_sidecars(journal, undone, taken)
+            yield undone
+
+
+def _groups(filings: Iterable[Filing]) -> Iterator[list[Filing]]:
+    """Filings that need not wait for each other: what one leaves or fills, no other of its group does."""
+    group: list[Filing] = []
+    places: set[Path] = set()
     for filing in filings:
-        undone = _undo(journal, filing, taken)
-        if journal is not None and undone.status is Status.FILED:
-            _bring_sidecars(journal, undone, taken)
-        if undone.destination is not None:
-            taken.add(undone.destination)
-        yield undone
+        touched = {path for path in (filing.source, filing.destination) if path is not None}
+        if len(group) == _TOGETHER or places & touched:
+            yield group
+            group, places = [], set()
+        group.append(filing)
+        places |= touched
+    if group:
+        yield group
 
 
-def _undo(journal: Journal | None, filing: Filing, taken: set[Path]) -> Undone:
+def _undo(journal: Journal | None, filings: Sequence[Filing], taken: set[Path]) -> list[Undone]:
+    """Undo filings that need not wait for each other; ``taken`` are the names that a dry run has given out."""
+    with ExitStack() as folders:
+        ways = [_begin(journal, filing, folders, taken) for filing in filings]
+        backs = [way for way in ways if isinstance(way, _Back)]
+        if journal is not None:
+            transfer.run([back.transfer for back in backs], journal)
+        results = [_ended(way) if isinstance(way, _Back) else way for way in ways]
+        if journal is not None:
+            arrived = [back for back in backs if back.transfer.status is Status.FILED]
+            journal.write_later([row for back in arrived for row in (back.filing, back.transfer.row)])
+    return results
+
+
+def _begin(journal: Journal | None, filing: Filing, folders: ExitStack, taken: set[Path]) -> Undone | _Back:
+    """Undo a filing, but for an image that is to move: that is made ready."""
     if filing.state is State.REFUSED:
         return _succeeded(journal, filing)
     if filing.state is not State.DONE or filing.destination is None:
         return Undone(filing=filing, status=Status.ALREADY)
     try:
-        with ExitStack() as folders:
-            image = _entry(filing.destination, folders)
-            if not _is_ours(image, filing):
-                return Undone(filing=filing, status=Status.CHANGED)
-            if filing.action == "move":
-                return _move_back(journal, filing, image, folders, taken)
+        image = _entry(filing.destination, folders)
+        if not _is_ours(image, filing):
+            return Undone(filing=filing, status=Status.CHANGED)
+        if filing.action != "move":
             return _remove_copy(journal, filing, image, folders)
+        if journal is not None:
+            return _way_back(journal, filing, image, folders)
+        taken.add(free := _free(filing.source, taken))
+        return Undone(filing=filing, status=Status.PLANNED, destination=free)
     except FileNotFoundError:
         return Undone(filing=filing, status=Status.GONE)
     except OSError as error:
         return Undone(filing=filing, status=Status.RETRY, error=transfer.sentence(filing, error))
 
 
-def _bring_sidecars(journal: Journal, undone: Undone, taken: set[Path]) -> None:
-    """Let the sidecars of an image go where it went; their trouble is only logged."""
-    image, back = undone.filing, undone.destination
-    if image.id is None or image.destination is None:
-        return
-    for sidecar in journal.sidecars(image.id):
-        assert sidecar.destination is not None
-        if back is not None:
-            sidecar.source = back.with_name(renamed(sidecar.destination.name, image.destination.name, back.name))
-        came = _undo(journal, sidecar, taken)
-        if came.status is not Status.FILED:
-            logger.warning("The sidecar {!r} stays: {}", str(sidecar.destination), came.error or came.status)
-
-
-def _move_back(journal: Journal | None, filing: Filing, image: Entry, folders: ExitStack, taken: set[Path]) -> Undone:
+def _way_back(journal: Journal, filing: Filing, image: Entry, folders: ExitStack) -> _Back:
     assert filing.destination is not None
-    if journal is None:
-        return Undone(filing=filing, status=Status.PLANNED, destination=_free(filing.source, taken))
     filing.source.parent.mkdir(parents=True, exist_ok=True)
     inbox = _entry(filing.source, folders)
     target = inbox._replace(name=transfer.free_name(inbox.folder, inbox.name))
@@ -107,14 +132,34 @@ def _move_back(journal: Journal | None, filing: Filing, image: Entry, folders: E
         run=journal.run,
         id=None,
     )
-    back = Transfer(filing.source.name, row, source=image, target=target)
-    transfer.run([back], journal)
-    assert back.status is not None
-    if back.status is not Status.FILED:
-        return Undone(filing=filing, status=back.status, error=back.error)
+    return _Back(filing, image, Transfer(filing.source.name, row, source=image, target=target))
+
+
+def _ended(back: _Back) -> Undone:
+    """What came of an image's way back; where it arrived, the row of that way has served."""
+    filing, way = back.filing, back.transfer
+    assert way.status is not None
+    if way.status is not Status.FILED:
+        return Undone(filing=filing, status=way.status, error=way.error)
     if filing.reason is not None:
-        _remove_note(image, filing)
-    return _succeeded(journal, filing, row)
+        _remove_note(back.image, filing)
+    filing.state, way.row.state = State.UNDONE, State.VOID
+    return Undone(filing=filing, status=Status.FILED, destination=way.row.destination)
+
+
+def _bring_sidecars(journal: Journal, undone: Undone, taken: set[Path]) -> None:
+    """Let the sidecars of an image go where it went; their trouble is only logged."""
+    image, back = undone.filing, undone.destination
+    if image.id is None or image.destination is None:
+        return
+    sidecars = journal.sidecars(image.id)
+    for sidecar in sidecars:
+        assert sidecar.destination is not None
+        if back is not None:
+            sidecar.source = back.with_name(renamed(sidecar.destination.name, image.destination.name, back.name))
+    for came in _undo(journal, sidecars, taken):
+        if came.status is not Status.FILED:
+            logger.warning("The sidecar {!r} stays: {}", str(came.filing.destination), came.error or came.status)
 
 
 def _free(path: Path, taken: set[Path]) -> Path:
@@ -136,15 +181,12 @@ def _remove_copy(journal: Journal | None, filing: Filing, image: Entry, folders:
     return Undone(filing=filing, status=Status.CHANGED)
 
 
-def _succeeded(journal: Journal | None, filing: Filing, back: Filing | None = None) -> Undone:
-    """The filing is undone, and the row of the way ``back`` has served."""
+def _succeeded(journal: Journal | None, filing: Filing) -> Undone:
     if journal is None:
         return Undone(filing=filing, status=Status.PLANNED)
     filing.state = State.UNDONE
-    if back is not None:
-        back.state = State.VOID
-    journal.write_later([filing, *([back] if back else [])])
-    return Undone(filing=filing, status=Status.FILED, destination=back.destination if back else None)
+    journal.write_later([filing])
+    return Undone(filing=filing, status=Status.FILED)
 
 
 def _is_ours(image: Entry, filing: Filing) -> bool:

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
 from daemon import moves
 from daemon.filing import Action, Status
-from daemon.journal import read_history
-from daemon.rows import State, Wanted
+from daemon.journal import Journal, read_history
+from daemon.moves import Entry
+from daemon.rows import Filing, State, Wanted
 from daemon.undo import Undone, undo
 from tests.filing_desk import Desk, images, tree
 
@@ -32,6 +34,50 @@ def test_images_go_back_newest_first_and_replace_nothing(desk: Desk) -> None:
     }  # fmt: skip
     assert [each.destination for each in undone] == [desk.inbox / f"cat_{number}.jpg" for number in (2, 3, 4)]
     assert desk.filed() == {}
+
+
+def test_many_go_back_by_few_flushes(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [near.put(f"{number:03}.jpg", b"image %d" % number) for number in range(150)]
+    near.file([near.decide(path) for path in paths])
+    filed = near.contents()
+    write, flushes = Journal.write, list[int]()
+
+    def counting(journal: Journal, filings: Sequence[Filing]) -> None:
+        flushes.append(len(filings))
+        write(journal, filings)
+
+    monkeypatch.setattr(Journal, "write", counting)
+    undone = undo_all(near)
+    assert [each.destination for each in undone] == paths[::-1]
+    assert Counter(path.read_bytes() for path in paths) == filed
+    assert [rows for rows in flushes if rows] == [64, 64, 22]
+    assert {row.state for row in read_history(near.journal_path)} == {State.UNDONE}
+
+
+def test_an_image_filed_again_from_its_class_folder_goes_all_the_way_back(desk: Desk) -> None:
+    paths = [desk.put(name, name.encode()) for name in ("cat.jpg", "dog.jpg")]
+    desk.file([desk.decide(path, "cat") for path in paths])
+    desk.file([desk.decide(desk.output / "cat" / path.name, "dog") for path in paths])
+    assert [each.status for each in undo_all(desk)] == [Status.FILED] * 4
+    assert {path: path.read_bytes() for path in images(desk.inbox)} == {path: path.name.encode() for path in paths}
+    assert desk.filed() == {}
+
+
+def test_one_that_stays_keeps_no_other_from_going_back(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    near.file([near.decide(near.put(name)) for name in ("cat.jpg", "full.jpg", "dog.jpg")])
+    rename = moves.rename_noreplace
+
+    def full_for_one(old: Entry, new: Entry) -> None:
+        if old.name == "full.jpg":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        rename(old, new)
+
+    monkeypatch.setattr(moves, "rename_noreplace", full_for_one)
+    statuses = {each.filing.source.name: each.status for each in undo_all(near)}
+    assert statuses == {"dog.jpg": Status.FILED, "full.jpg": Status.RETRY, "cat.jpg": Status.FILED}
+    assert list(near.filed()) == ["cat/full.jpg"]
+    states = {row.source.name: row.state for row in read_history(near.journal_path)}
+    assert states == {"dog.jpg": State.UNDONE, "full.jpg": State.DONE, "cat.jpg": State.UNDONE}
 
 
 def test_a_part_can_be_undone_and_once_only(desk: Desk) -> None:
