@@ -1,7 +1,7 @@
 """The journal's tables and indexes, and their making.
 
-Every question that a command or the daemon asks of the journal has an index that answers it in the order of its
-answer: a journal of a million rows answers like one of a thousand.
+Every question that a command or the daemon asks is answered from an index, and mostly in its order: a journal of a
+million rows answers like one of a thousand. Only probabilities are looked through, without their rows.
 """
 
 from __future__ import annotations

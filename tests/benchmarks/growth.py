@@ -69,7 +69,7 @@ def main() -> None:
 
 def report(subject: str, by_size: dict[int, Figures]) -> None:
     """A row for each figure, a column for each size, and how many times the first the last is."""
-    first, *_, last = by_size.values()
+    first, last = (by_size[size] for size in (min(by_size), max(by_size)))
     print(f"{subject:>32}{''.join(f'{size:>12,}' for size in by_size)}{'ratio':>10}")
     for what in first:
         values = "".join(f"{figures[what]:12.2f}" for figures in by_size.values())
