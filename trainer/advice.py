@@ -14,6 +14,7 @@ import numpy as np
 
 from trainer.audit import Finding
 from trainer.data import Sample, shown
+from trainer.growth import Growth, doubled, outlooks, shares
 from trainer.measure import Measured
 
 _LISTED = 100
@@ -46,8 +47,10 @@ def suspicions(measured: Measured) -> list[Suspicion]:
     ]
 
 
-def advice(measured: Measured, judged: Sequence[Sample], findings: Sequence[Finding]) -> str:
-    """The text of ``advice.txt``. ``judged`` are the samples that ``measured`` is about, in its order."""
+def advice(
+    measured: Measured, judged: Sequence[Sample], findings: Sequence[Finding], growth: Growth | None = None
+) -> str:
+    """The text of ``advice.txt``. ``judged`` are the samples that ``measured`` and ``growth`` are about, in order."""
     sections = [
         _section(
             "Labels to look at, the likeliest to be wrong first",
@@ -59,7 +62,12 @@ def advice(measured: Measured, judged: Sequence[Sample], findings: Sequence[Find
             "no picture lies under two labels",
             [f"{shown(each.name)}: {shown(each.detail)}" for each in findings if each.kind == "two-labels"],
         ),
-        _section("Classes that more images would help most", "no class stands out", list(_weak(measured))),
+        _section("Classes that are recognised worst", "no class stands out", list(_weak(measured))),
+        _section(
+            "What twice as many images of every class would bring, judging by what a quarter of these brought",
+            "it cannot be told: too few images or mistakes, very many images, or fine-tuned backbones",
+            [] if growth is None else list(_growing(measured, growth)),
+        ),
     ]
     return "\n".join(sections)
 
@@ -99,3 +107,17 @@ def _weak(measured: Measured) -> Iterator[str]:
                 f"{shown(measured.classes[at])}: {right[at]} of {true[at]} images are recognised, "
                 f"{missed[taken]} are taken for {shown(measured.classes[taken])}"
             )
+
+
+def _growing(measured: Measured, growth: Growth) -> Iterator[str]:
+    quarter, every = shares(growth)
+    yield (
+        f"{doubled(growth):.1%} of new pictures would be right: {quarter:.1%} are with a quarter of the images, "
+        f"{every:.1%} with all"
+    )
+    counts = np.bincount(measured.labels, minlength=len(measured.classes))
+    for each in outlooks(growth, measured.labels)[:_WEAK]:
+        yield (
+            f"{shown(measured.classes[each.label])}: {counts[each.label]} images more would spare about "
+            f"{each.fewer:.0f} of its {each.mistakes:.0f} mistakes (likely {each.least:.0f} to {each.most:.0f})"
+        )

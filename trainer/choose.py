@@ -18,6 +18,7 @@ from trainer.cache import Features
 from trainer.calibrate import Labels, Logits, Losses
 from trainer.candidates import Candidate, View
 from trainer.folds import Folds
+from trainer.growth import Growth, grow
 from trainer.heads import MIN_DELTA, GradientOptions, Linear, OnEpoch, Scaling
 from trainer.logistic import fit_logistic
 from trainer.task import Mask
@@ -53,7 +54,7 @@ class Choice:
 
     ``out_of_fold`` are the logits (judged images, classes) of the ``judged`` images (n,), each from a head that never
     saw it. Its inputs are features at unit length, or made by ``pretrained``. ``span`` tells images that are like none
-    of these, where there are enough.
+    of these, where there are enough, and ``growth`` what more images would bring.
     """
 
     head: Linear
@@ -68,6 +69,7 @@ class Choice:
     out_of_fold: Logits
     span: Span | None
     pretrained: Pretrained | None = None
+    growth: Growth | None = None
 
 
 def choose(
@@ -110,6 +112,7 @@ def choose(
         out_of_fold=winner.out_of_fold,
         span=learn(taken.view.task.scaled, folds),
         pretrained=taken.view.pretrained,
+        growth=grow(taken.view.task),
     )
 
 

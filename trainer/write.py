@@ -46,7 +46,9 @@ def write(
         runs.write_split(run / "split.csv", images, fitted.choice.judged, measured)
         judged = fitted.judged(images)
         write_audit(run / "audit.csv", findings)
-        (run / "advice.txt").write_text(advice(measured, judged, findings), encoding="utf-8")
+        # Fine-tuned backbones were fitted on all images, whatever part of these a head is fitted on.
+        growth = None if fitted.tuned else fitted.choice.growth
+        (run / "advice.txt").write_text(advice(measured, judged, findings, growth), encoding="utf-8")
         paths = [sample.path for sample in judged]
         filing = measured.filing(checkpoint.metadata.served_threshold, fitted.strange())
         write_report(run, measured, paths, filing=filing, stages=stages, preface=_preface(images, measured))

@@ -7,6 +7,7 @@ import numpy as np
 from trainer.advice import advice, suspicions
 from trainer.audit import Finding
 from trainer.data import Sample
+from trainer.growth import Growth
 from trainer.measure import Measured
 
 
@@ -48,6 +49,7 @@ def test_nothing_judged_has_nothing_to_say() -> None:
     assert "no label looks wrong" in text
     assert "no picture lies under two labels" in text
     assert "no class stands out" in text
+    assert "it cannot be told: too few images or mistakes" in text
 
 
 def test_the_text_names_images_labels_and_classes() -> None:
@@ -67,3 +69,15 @@ def test_a_long_list_is_cut() -> None:
     assert "99.jpg" in text
     assert "100.jpg" not in text
     assert "  and 50 more\n" in text
+
+
+def test_what_more_images_would_bring_is_said_of_all_and_of_the_class_that_gains() -> None:
+    measured, _ = flipped()
+    mistakes = np.zeros((2, 300), np.float32)
+    for row, count in enumerate((80, 40)):
+        mistakes[row, np.flatnonzero(measured.labels == 1)[:count]] = 1
+    text = advice(measured, samples(measured), [], Growth(mistakes))
+    assert "90.6% of new pictures would be right: 73.3% are with a quarter of the images, 86.7%" in text
+    images = int((measured.labels == 1).sum())
+    assert f"  b: {images} images more would spare about 12 of its 40 mistakes (likely " in text
+    assert "  a: " not in text
