@@ -27,8 +27,17 @@ def linked(shared: Path, name: str, root: Path, per_class: int | None = None) ->
     return root
 
 
-def accuracy(root: Path, seed: int = 0) -> float:
-    outcome = fit(FitOptions(data_dir=root / "train", mode="efficientnet_lite0", output_dir=root / "runs", seed=seed))
+def accuracy(root: Path, seed: int = 0, max_samples: int | None = None) -> float:
+    outcome = fit(
+        FitOptions(
+            data_dir=root / "train",
+            mode="efficientnet_lite0",
+            output_dir=root / "runs",
+            seed=seed,
+            max_samples=max_samples,
+            publish="never",
+        )
+    )
     summary = evaluate(EvaluateOptions(data_dir=root / "test", checkpoint=outcome.run, output_dir=root / "report"))
     assert summary["fitted_on"] == 0
     return float(summary["figures"]["accuracy"])
@@ -50,6 +59,14 @@ def test_scenes(shared_data: Path, tmp_path: Path) -> None:
 def test_ants_and_bees(shared_data: Path, tmp_path: Path) -> None:
     root = linked(shared_data, "hymenoptera2", tmp_path)
     assert accuracy(root) >= 0.96  # .928 to .94 without the classes of ImageNet, which has ants and bees
+
+
+@pytest.mark.slow
+def test_ants_and_bees_from_few_images(shared_data: Path, tmp_path: Path) -> None:
+    """16 of each, drawn five times, of which .954 was measured; .918 where the classes of ImageNet are not taken."""
+    root = linked(shared_data, "hymenoptera2", tmp_path)
+    figures = [accuracy(root, seed, max_samples=16) for seed in range(5)]
+    assert sum(figures) / len(figures) >= 0.94
 
 
 @pytest.mark.slow
