@@ -58,10 +58,13 @@ def undo(journal: Journal | None, filings: Iterable[Filing]) -> Iterator[Undone]
     """
     taken: set[Path] = set()
     for group in _groups(filings):
-        for undone in _undo(journal, group, taken):
-            if journal is not None and undone.status is Status.FILED:
-                _bring_sidecars(journal, undone, taken)
-            yield undone
+        results, served = _undo(journal, group, taken)
+        if journal is not None:
+            for undone in results:
+                if undone.status is Status.FILED:
+                    _bring_sidecars(journal, undone, taken)
+            journal.write_later(served)  # last of all: else nobody would look for sidecars after a kill
+        yield from results
 
 
 def _groups(filings: Iterable[Filing]) -> Iterator[list[Filing]]:
@@ -79,24 +82,25 @@ def _groups(filings: Iterable[Filing]) -> Iterator[list[Filing]]:
         yield group
 
 
-def _undo(journal: Journal | None, filings: Sequence[Filing], taken: set[Path]) -> list[Undone]:
-    """Undo filings that need not wait for each other; ``taken`` are the names that a dry run has given out."""
+def _undo(journal: Journal | None, filings: Sequence[Filing], taken: set[Path]) -> tuple[list[Undone], list[Filing]]:
+    """Undo filings that need not wait for each other; also gives the rows that have served, which are to be written.
+
+    ``taken`` are the names that a dry run has given out.
+    """
     with ExitStack() as folders:
         ways = [_begin(journal, filing, folders, taken) for filing in filings]
         backs = [way for way in ways if isinstance(way, _Back)]
         if journal is not None:
             transfer.run([back.transfer for back in backs], journal)
         results = [_ended(way) if isinstance(way, _Back) else way for way in ways]
-        if journal is not None:
-            arrived = [back for back in backs if back.transfer.status is Status.FILED]
-            journal.write_later([row for back in arrived for row in (back.filing, back.transfer.row)])
-    return results
+    served = [undone.filing for undone in results if undone.status is Status.FILED]
+    return results, served + [back.transfer.row for back in backs if back.transfer.status is Status.FILED]
 
 
 def _begin(journal: Journal | None, filing: Filing, folders: ExitStack, taken: set[Path]) -> Undone | _Back:
     """Undo a filing, but for an image that is to move: that is made ready."""
     if filing.state is State.REFUSED:
-        return _succeeded(journal, filing)
+        return _succeeded(filing, dry_run=journal is None)
     if filing.state is not State.DONE or filing.destination is None:
         return Undone(filing=filing, status=Status.ALREADY)
     try:
@@ -110,9 +114,17 @@ def _begin(journal: Journal | None, filing: Filing, folders: ExitStack, taken: s
         taken.add(free := _free(filing.source, taken))
         return Undone(filing=filing, status=Status.PLANNED, destination=free)
     except FileNotFoundError:
-        return Undone(filing=filing, status=Status.GONE)
+        return _gone(journal, filing, folders)
     except OSError as error:
         return Undone(filing=filing, status=Status.RETRY, error=transfer.sentence(filing, error))
+
+
+def _gone(journal: Journal | None, filing: Filing, folders: ExitStack) -> Undone:
+    """An image that is not where it was filed may be back already: an undo was killed before its sidecars followed."""
+    with suppress(OSError):
+        if filing.action == "move" and _is_ours(_entry(filing.source, folders), filing):
+            return _succeeded(filing, filing.source, dry_run=journal is None)
+    return Undone(filing=filing, status=Status.GONE)
 
 
 def _way_back(journal: Journal, filing: Filing, image: Entry, folders: ExitStack) -> _Back:
@@ -157,7 +169,9 @@ def _bring_sidecars(journal: Journal, undone: Undone, taken: set[Path]) -> None:
         assert sidecar.destination is not None
         if back is not None:
             sidecar.source = back.with_name(renamed(sidecar.destination.name, image.destination.name, back.name))
-    for came in _undo(journal, sidecars, taken):
+    results, served = _undo(journal, sidecars, taken)
+    journal.write_later(served)
+    for came in results:
         if came.status is not Status.FILED:
             logger.warning("The sidecar {!r} stays: {}", str(came.filing.destination), came.error or came.status)
 
@@ -175,18 +189,17 @@ def _remove_copy(journal: Journal | None, filing: Filing, image: Entry, folders:
     if not original.exists() or sha256_of(original) != sha256_of(image):
         return Undone(filing=filing, status=Status.CHANGED)
     if journal is None:
-        return _succeeded(journal, filing)
+        return _succeeded(filing, dry_run=True)
     if moves.drop(image, transfer.private_name("drop", filing), lambda entry: _is_ours(entry, filing)):
-        return _succeeded(journal, filing)
+        return _succeeded(filing)
     return Undone(filing=filing, status=Status.CHANGED)
 
 
-def _succeeded(journal: Journal | None, filing: Filing) -> Undone:
-    if journal is None:
-        return Undone(filing=filing, status=Status.PLANNED)
+def _succeeded(filing: Filing, back: Path | None = None, *, dry_run: bool = False) -> Undone:
+    if dry_run:
+        return Undone(filing=filing, status=Status.PLANNED, destination=back)
     filing.state = State.UNDONE
-    journal.write_later([filing])
-    return Undone(filing=filing, status=Status.FILED)
+    return Undone(filing=filing, status=Status.FILED, destination=back)
 
 
 def _is_ours(image: Entry, filing: Filing) -> bool:
