@@ -10,6 +10,7 @@ from daemon import config
 from daemon.config import Settings
 from daemon.logs import start_logging
 from daemon.options import add_settings, given
+from daemon.room import keep_little
 from daemon.service import watch
 from models.commandline import Parser, run
 from models.errors import UserError
@@ -62,6 +63,7 @@ def main(arguments: list[str]) -> int:
 
     settings = read()
     start_logging(settings.log_level, as_json=settings.log_json)
+    keep_little()
     return watch(settings, once=once, dry_run=dry_run, reread=read)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import WeightsUnavailable
+from .images import Transform
 from .registry import Backbone
 
 if TYPE_CHECKING:
@@ -109,15 +110,16 @@ def uint8_module(backbone: Backbone) -> torch.nn.Module:
         mean: torch.Tensor
         std: torch.Tensor
 
-        def __init__(self) -> None:
+        def __init__(self, module: torch.nn.Module, transform: Transform) -> None:
+            # Given, not taken from around: a class lives until cycles are collected, and all that it refers to.
             super().__init__()
             self.module = module
-            self.register_buffer("mean", torch.tensor(backbone.transform.mean).view(1, 3, 1, 1) * 255)
-            self.register_buffer("std", torch.tensor(backbone.transform.std).view(1, 3, 1, 1) * 255)
+            self.register_buffer("mean", torch.tensor(transform.mean).view(1, 3, 1, 1) * 255)
+            self.register_buffer("std", torch.tensor(transform.std).view(1, 3, 1, 1) * 255)
 
         def forward(self, crops: torch.Tensor) -> torch.Tensor:
             images = crops.permute(0, 3, 1, 2).to(torch.float32)
             features: torch.Tensor = self.module((images - self.mean) / self.std)
             return features
 
-    return FromCrops().eval()
+    return FromCrops(module, backbone.transform).eval()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 
 from models import export, registry, runtime
-from models.engines import OnnxEngine
+from models.engines import OnnxEngine, TorchEngine
 from models.errors import UserError, WeightsUnavailable
 from models.registry import Backbone
 from models.runtime import cores, graph_path, open_extractor, tuned_backbone
@@ -201,3 +203,19 @@ def test_a_warm_process_does_not_import_torch(clip: Backbone, store: WeightsStor
         [sys.executable, "-c", EXPORT, str(store.root), clip.source], capture_output=True, text=True, check=True
     )
     assert done.stdout == "onnxruntime False\n"
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
+def test_an_engine_that_nobody_uses_is_gone_at_once(clip: Backbone, store: WeightsStore, kind: str) -> None:
+    """A daemon that goes over to another model does not look for cycles then: it would keep images waiting."""
+    engine = OnnxEngine(graph_path(clip, store), 2) if kind == "onnx" else TorchEngine(clip, 2)
+    engine.features(crops(8, clip.transform.crop))
+    held = engine._session if isinstance(engine, OnnxEngine) else engine._module.module
+    model = weakref.ref(held)
+    gc.collect()
+    gc.disable()
+    try:
+        del engine, held
+        assert model() is None
+    finally:
+        gc.enable()
