@@ -51,7 +51,7 @@ def main() -> None:
         models = make_runs(folder / "models", [same, other])
         rows = [
             *alone(folder, store, heads, models, options.times),
-            *idle(folder, heads, options.times),
+            *idle(folder, heads, min(options.times, TIMES)),
             *streamed(folder, heads, models, options.times),
         ]
     for row in rows:
