@@ -34,6 +34,9 @@ from models.weights import WeightsStore
 #: Seconds after trouble that is not the checkpoint's own (weights out of reach, ...), doubled from first to last.
 FIRST_RETRY, LAST_RETRY = 60.0, 3600.0
 
+#: What trouble with a new checkpoint means to people.
+_STAYS = "the model in use stays"
+
 
 @dataclass(frozen=True)
 class _Serving:
@@ -136,9 +139,11 @@ class Reloader:
         except Exception as trouble:
             logger.debug("the last good model cannot be used either: {}", trouble)
             return None
+        used = f"the last good model, {good.digest[:12]}, is used"
         if _may_pass(error):
             self._later()
-        logger.error("the last good model, {}, is used: {}", good.digest[:12], error)
+            used += ", and the new one is tried again"
+        self._say(used, _sentence(error))
         return _Serving(Published(good.path, good.digest, good.key), classifier)
 
     def _last_resort(self, error: Exception, refused: Published | None) -> _Serving:
@@ -201,14 +206,14 @@ class Reloader:
             return
         self._stamp = self._place.stamp()  # which knows the run's file now
         if published is None and self._tried:
-            self._say(f"the model in use stays: nothing is published in {self._place.location} any more")
+            self._say(_STAYS, f"nothing is published in {self._place.location} any more")
         if published is None or (published.key == self._tried and not again):
             return
         self._tried = published.key
         if self._serves(published.digest):
             return
         if (refusal := self._verdicts.refusal(published)) is not None:
-            self._say(f"the model in use stays: {_not_again(published, refusal.why)}")
+            self._say(_STAYS, _not_again(published, refusal.why))
             return
         try:
             self._verdicts.attempt(published)
@@ -246,24 +251,24 @@ class Reloader:
         return classifier
 
     def _refuse(self, error: Exception) -> None:
-        sentence = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         if _may_pass(error):
-            self._try_later(sentence)
+            self._try_later(_sentence(error))
         else:
-            self._say(f"the model in use stays: {sentence}")
+            self._say(_STAYS, _sentence(error))
 
     def _try_later(self, trouble: str) -> None:
         self._later()
-        self._say(f"the model in use stays, and the new one is tried again: {trouble}")
+        self._say(f"{_STAYS}, and the new one is tried again", trouble)
 
     def _later(self) -> None:
         self._retry_at = time.monotonic() + self._delay
         self._delay = min(2 * self._delay, LAST_RETRY)
 
-    def _say(self, trouble: str) -> None:
+    def _say(self, consequence: str, trouble: str) -> None:
+        """Each trouble once, also where it lasts over the start."""
         if trouble != self._said:
             self._said = trouble
-            logger.error("{}", trouble)
+            logger.error("{}: {}", consequence, trouble)
 
     def _keep_leases(self) -> None:
         good = self._verdicts.good
@@ -356,6 +361,10 @@ class Reloader:
 def _may_pass(error: Exception) -> bool:
     """Whether a checkpoint may be loaded another time all the same: the trouble is not its own, or nobody's we know."""
     return not isinstance(error, CheckpointError) or isinstance(error.__cause__, OSError)
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
 
 
 def _not_again(published: Published, why: str) -> str:
