@@ -16,7 +16,6 @@ from models.errors import ImageError
 #: Never follow a link in place of the image, never block on a FIFO, never leak the descriptor to a child.
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-_CHUNK = 1 << 20
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV})
 
@@ -102,9 +101,9 @@ def _read(path: Path, descriptor: int, max_bytes: int) -> Source:
     identity = Identity.of(status)
     if identity.size > max_bytes:
         return Source(path, identity, sha256=None)
-    content = bytearray()
-    while len(content) <= identity.size and (chunk := os.read(descriptor, _CHUNK)):
-        content += chunk
+    content = os.read(descriptor, identity.size + 1)
+    while len(content) <= identity.size and (more := os.read(descriptor, identity.size + 1)):
+        content += more  # some network file systems give less at a time
     if len(content) != identity.size or Identity.of(os.fstat(descriptor)) != identity:
         raise SourceChanged(f"{str(path)!r} changed while it was read")
-    return Source(path, identity, hashlib.sha256(content).hexdigest(), bytes(content))
+    return Source(path, identity, hashlib.sha256(content).hexdigest(), content)

@@ -163,7 +163,8 @@ def _read(file: BinaryIO, max_pixels: int) -> tuple[bytes, str]:
         raise ImageError("not-an-image", f"The file is none of {', '.join(_PLUGINS)}, whatever its name says.")
     if size > 8 * max_pixels + (64 << 20):  # the widest layout, and room for metadata
         raise ImageError("too-large", f"The file has {size} bytes, more than an image of the allowed size can need.")
-    return head + file.read(), kind
+    file.seek(0)
+    return file.read(), kind
 
 
 def _decode(data: bytes, kind: str, transforms: Sequence[Transform], max_pixels: int, reduce: bool) -> list[Crop]:
