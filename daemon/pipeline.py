@@ -76,13 +76,16 @@ class ModelFailed(Exception):
 class Pipeline:
     """Takes stable images from their inbox to their folder. ``classifier`` may be replaced between two calls."""
 
-    def __init__(self, classifier: Classifier, filer: Filer, policy: Policy, *, threads: int) -> None:
+    def __init__(
+        self, classifier: Classifier, filer: Filer, policy: Policy, *, threads: int, decoders: Decoders | None = None
+    ) -> None:
+        """``decoders``, as many as ``threads``, may have been started while the classifier was being opened."""
         self.classifier = classifier
         self._filer = filer
         self._policy = policy
         self._threads = threads
         self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self.decoders = Decoders(threads, policy.limits)
+        self.decoders = decoders or Decoders(threads, policy.limits)
 
     def close(self) -> None:
         """End the decoders, and wait for the model."""

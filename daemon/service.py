@@ -14,6 +14,7 @@ from loguru import logger
 
 from daemon.attendant import Attendant, hook_of, metrics_file
 from daemon.config import Settings
+from daemon.decoders import Decoders
 from daemon.filing import Filer
 from daemon.health import Tally
 from daemon.housekeeping import Housekeeping, Pruning
@@ -63,13 +64,16 @@ def watch(settings: Settings, *, once: bool, dry_run: bool, reread: Callable[[],
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until there is a loop to stop
         watcher = _watcher(settings)
         closing.callback(watcher.stop)
+        policy = Policy.of(settings)
+        decoders = Decoders(threads, policy.limits)
+        closing.callback(decoders.close)
         reloader = Reloader.of(settings, WeightsStore(settings.cache_dir), None if dry_run else journal)
         closing.callback(reloader.close)
         classifier = reloader.first(path)
         filer = Filer(settings.output, action=settings.action, journal=journal, dry_run=dry_run)
         if not dry_run:
             _resume(filer)
-        pipeline = Pipeline(classifier, filer, Policy.of(settings), threads=threads)
+        pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders)
         closing.callback(pipeline.close)
         attendant = Attendant(
             notifier,

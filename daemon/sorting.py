@@ -7,12 +7,14 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from loguru import logger
 
 from daemon import config
 from daemon.config import Settings
+from daemon.decoders import Decoders
 from daemon.filing import Filer, Status
 from daemon.logs import start_logging
 from daemon.pipeline import Outcome, Pipeline, Policy
@@ -88,13 +90,16 @@ def sort(folder: Path, settings: Settings) -> list[Outcome]:
     registry.allow(settings.plugins)
     threads = settings.threads or cores()
     store = WeightsStore(settings.cache_dir)
-    classifier = Reloader.of(settings, store).first()
-    pipeline = Pipeline(
-        classifier, Filer(settings.output, action="copy", skip_equal=True), Policy.of(settings), threads=threads
-    )
-    logger.info("{}", pipeline.threshold)
+    policy = Policy.of(settings)
     outcomes = []
-    try:
+    with ExitStack() as closing:
+        decoders = Decoders(threads, policy.limits)
+        closing.callback(decoders.close)
+        classifier = Reloader.of(settings, store).first()
+        filer = Filer(settings.output, action="copy", skip_equal=True)
+        pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders)
+        closing.callback(pipeline.close)
+        logger.info("{}", pipeline.threshold)
         for outcome in pipeline.process(sorted(_images(folder, settings.output))):
             if outcome.status is Status.FILED:
                 logger.info("{}", line(outcome))
@@ -103,8 +108,6 @@ def sort(folder: Path, settings: Settings) -> list[Outcome]:
             else:
                 logger.warning("{} is left behind: {}", shown(str(outcome.path)), outcome.detail or outcome.status)
             outcomes.append(outcome)
-    finally:
-        pipeline.close()
     return outcomes
 
 
