@@ -11,7 +11,6 @@ from daemon.config import Settings
 from daemon.logs import start_logging
 from daemon.options import add_settings, given
 from daemon.room import keep_little
-from daemon.service import watch
 from models.commandline import Parser, run
 from models.errors import UserError
 
@@ -52,6 +51,8 @@ def main(arguments: list[str]) -> int:
             raise UserError(f"there is no command {arguments[0]!r}: give {known}, or --watch INBOX")
         module, function = _COMMANDS[arguments[0]]
         return int(getattr(import_module(f"daemon.{module}"), function)(arguments[1:]))
+    from daemon.service import watch  # the other commands start without it
+
     options = vars(_parser().parse_args(arguments))
     once, dry_run = options.pop("once", False), options.pop("dry_run", False)
     flags, file = given(options)
