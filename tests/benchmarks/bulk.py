@@ -173,13 +173,13 @@ def show(rows: list[Row]) -> None:
     """The table: seconds, images/s, and ours against the others."""
     print(f"medians of {len(next(iter(rows[0].seconds.values())))} rounds, {cores()} cores; whole processes\n")
     print(
-        f"{'pictures':10}{'backbone':20}{'ours':>9}{'images/s':>10}{'batch 1':>10}{'DataLoader':>12}{'bound':>8}"
+        f"{'pictures':14}{'backbone':20}{'ours':>9}{'images/s':>10}{'batch 1':>10}{'DataLoader':>12}{'bound':>8}"
         f"{'x b. 1':>8}{'x loader':>10}{'/ bound':>9}{'labels':>8}{'MB':>6}"
     )
     for row in rows:
         ours = row.median("ours")
         print(
-            f"{row.folder:10}{row.mode:20}{ours:7.1f} s{row.images / ours:10.1f}{row.median('batch 1'):8.1f} s"
+            f"{row.images:5} {row.folder:8}{row.mode:20}{ours:7.1f} s{row.images / ours:10.1f}{row.median('batch 1'):8.1f} s"
             f"{row.median('DataLoader'):10.1f} s{row.bound:6.1f} s{row.median('batch 1') / ours:8.1f}"
             f"{row.median('DataLoader') / ours:10.1f}{ours / row.bound:9.2f}{row.same_labels:8.1%}{row.memory_mb:6.0f}"
         )
