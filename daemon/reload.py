@@ -235,18 +235,19 @@ class Reloader:
     def _finish(self, loading: Loading) -> Classifier | None:
         self._loading = None
         self._ring()  # meanwhile another may have been published
-        self._verdicts.end_attempt()
         classifier = loading.classifier
         if classifier is None:
             assert loading.error is not None
             self._refuse(loading.error)
-            self._keep_leases()
-            return None
-        self._said, self._delay = "", FIRST_RETRY
-        if self._serves(classifier.digest):
-            return None
-        self._let_go = self._serving is None or classifier.extractor is not self._serving.classifier.extractor
-        self._take_over(_Serving(loading.published, classifier))
+        else:
+            self._said, self._delay = "", FIRST_RETRY
+            if self._serves(classifier.digest):
+                classifier = None
+            else:
+                old = self._serving.classifier.extractor if self._serving else None
+                self._let_go = classifier.extractor is not old
+                self._take_over(_Serving(loading.published, classifier))
+        self._verdicts.end_attempt()  # unless that is written down with an approval: each time waits for the disk
         self._keep_leases()
         return classifier
 

@@ -197,7 +197,9 @@ def render(settings: Settings, flags: Mapping[str, object], file: Path | None, *
         "WatchdogSec=180",
         "KillMode=mixed",
         "OOMPolicy=continue",
-        "Nice=10",
+        "Nice=10",  # whoever works at the machine comes first, at its processor and at its disk
+        "IOSchedulingClass=best-effort",
+        "IOSchedulingPriority=7",
         f"MemoryMax={memory_mb(settings)}M",
         "TasksMax=256",
         *(_ANYWHERE.splitlines() if user else _hardening(settings, readable, run_as)),

@@ -179,7 +179,8 @@ def show(rows: list[Row]) -> None:
     for row in rows:
         ours = row.median("ours")
         print(
-            f"{row.images:5} {row.folder:8}{row.mode:20}{ours:7.1f} s{row.images / ours:10.1f}{row.median('batch 1'):8.1f} s"
+            f"{row.images:5} {row.folder:8}{row.mode:20}"
+            f"{ours:7.1f} s{row.images / ours:10.1f}{row.median('batch 1'):8.1f} s"
             f"{row.median('DataLoader'):10.1f} s{row.bound:6.1f} s{row.median('batch 1') / ours:8.1f}"
             f"{row.median('DataLoader') / ours:10.1f}{ours / row.bound:9.2f}{row.same_labels:8.1%}{row.memory_mb:6.0f}"
         )

@@ -65,9 +65,11 @@ def random_mobilenet(folder: Path) -> Path:
     from models.compat import import_torchvision
 
     torchvision = import_torchvision()
+    import torch
     from safetensors.torch import save_file
 
     path = folder / "mobilenet.safetensors"
+    torch.manual_seed(0)  # whoever asks for them again in the same folder gets the same
     save_file(torchvision.models.mobilenet_v3_large(weights=None).state_dict(), path)
     return path
 
@@ -77,9 +79,11 @@ def random_clip(folder: Path) -> Path:
     from models.compat import import_torchvision
 
     import_torchvision()
+    import torch
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
     path = folder / "clip"
+    torch.manual_seed(0)
     CLIPModel(CLIPConfig()).save_pretrained(path)
     CLIPImageProcessor().save_pretrained(path)
     return path

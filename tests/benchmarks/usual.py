@@ -39,7 +39,9 @@ def main() -> None:
     checkpoint = checkpoints.load(options.checkpoint)
     store = WeightsStore(options.cache_dir)
     records = checkpoint.metadata.parts
-    modules = [registry.locate(record.name, record.source, store).module() for record in records]
+    backbones = [registry.locate(record.name, record.source, store) for record in records]
+    assert [backbone.digest for backbone in backbones] == [record.digest for record in records]
+    modules = [backbone.module() for backbone in backbones]
     files = sorted(options.input_dir.iterdir())
     pictures = Pictures(files, [record.as_transform() for record in records])
     if options.loader:
