@@ -25,9 +25,10 @@ from daemon.__main__ import main
 from models.commandline import run
 
 def kill(*_):
-    (reader,) = (thread for thread in threading.enumerate() if type(thread).__name__ == "InotifyFD")
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(reader.ident), ctypes.py_object(SystemExit))
-    print("the next event kills the reader", flush=True)
+    for thread in threading.enumerate():  # that of the inbox, and that of what is published
+        if type(thread).__name__ == "InotifyFD":
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+    print("the next event kills its reader", flush=True)
 
 signal.signal(signal.SIGUSR1, kill)
 sys.exit(run(main))
@@ -90,7 +91,7 @@ def test_permission_is_lost_and_regained(here: Station) -> None:
 
 def test_the_reader_of_events_is_killed(here: Station) -> None:
     here.running.process.send_signal(signal.SIGUSR1)
-    here.running.wait_until_said("the next event kills the reader")
+    here.running.wait_until_said("the next event kills its reader")
     here.well()  # the event that it dies of is lost
     wait_for(lambda: here.status().restarts == 1, "another one reads")
     assert here.running.log().count("the reader of events has died") == 1
