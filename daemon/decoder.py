@@ -33,6 +33,7 @@ from PIL import (  # each format is imported once, before the fork
     WebPImagePlugin,  # noqa: F401
 )
 
+from daemon.cropbuffer import CropBuffer
 from daemon.frames import Channel
 from daemon.source import Source, SourceError, open_source
 from models.errors import ImageError
@@ -41,7 +42,7 @@ from models.images import Crop, Transform, decode
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
 
-# Descriptors: the standard three, the connection, the image, and some for a library that opens a file of its own.
+# Descriptors: the standard three, the connection, the shared memory, the image, and some for a library's own files.
 _DESCRIPTORS = 32
 # Where memory runs out altogether, the kernel is to choose a decoder, never the daemon.
 _OOM_SCORE = 800
@@ -66,12 +67,12 @@ class Nursery:
     def run(self) -> None:
         """Answer one request after the other.
 
-        ``{"memory": bytes}`` with a descriptor forks a decoder that talks through it: ``{"pid": number}``, or
-        ``{"error": why not}``. ``{"end": pid}`` kills one, unless it is dead: ``{"status": exit code or -signal}``,
-        null where it does not vanish.
+        ``{"memory": bytes}`` with two descriptors forks a decoder that talks through the one and leaves its crops in
+        the other: ``{"pid": number}``, or ``{"error": why not}``. ``{"end": pid}`` kills one, unless it is dead:
+        ``{"status": exit code or -signal}``, null where it does not vanish.
         """
         while True:
-            message, descriptors, _, _ = socket.recv_fds(self._control, 1024, 1)
+            message, descriptors, _, _ = socket.recv_fds(self._control, 1024, 2)
             if not message:
                 return
             request = json.loads(message)
@@ -79,7 +80,7 @@ class Nursery:
             self._control.send(json.dumps(answer).encode("ascii"))
             self._ending = {pid for pid in self._ending if os.waitpid(pid, os.WNOHANG)[0] == 0}
 
-    def _begin(self, request: dict[str, int], connection: int) -> dict[str, object]:
+    def _begin(self, request: dict[str, int], connection: int, shared: int) -> dict[str, object]:
         parent = os.getpid()
         try:
             pid = os.fork()
@@ -88,11 +89,12 @@ class Nursery:
         else:
             if pid == 0:
                 self._control.close()
-                _become_decoder(parent, socket.socket(fileno=connection), request["memory"])
+                _become_decoder(parent, connection, shared, request["memory"])
             self._children.add(pid)
             return {"pid": pid}
         finally:
             os.close(connection)
+            os.close(shared)
 
     def _end(self, pid: int) -> int | None:
         """Kill a child of ours: as long as it is not waited for, nobody else gets its number."""
@@ -110,7 +112,7 @@ class Nursery:
         return None
 
 
-def _become_decoder(nursery: int, connection: socket.socket, memory: int) -> NoReturn:
+def _become_decoder(nursery: int, connection: int, shared: int, memory: int) -> NoReturn:
     """The life of a decoder, from the fork to its end. It writes no file, not even what a library has to complain."""
     status = 1
     try:
@@ -124,7 +126,7 @@ def _become_decoder(nursery: int, connection: socket.socket, memory: int) -> NoR
             with suppress(OSError):
                 Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE))
             _limit(memory)
-            _serve(Channel(connection))
+            _serve(Channel(socket.socket(fileno=connection)), CropBuffer(shared))
     except ConnectionError:
         status = 0  # the daemon hung up
     finally:
@@ -147,12 +149,13 @@ def _limit(memory: int) -> None:
         resource.setrlimit(kind, (limit, limit))
 
 
-def _serve(channel: Channel) -> None:
+def _serve(channel: Channel, buffer: CropBuffer) -> None:
     """Decode one image for each request, until the daemon hangs up.
 
-    The first answer says which file it is, or why it cannot be read; the second brings the crops, or says why there
-    are none. So the daemon knows the file whatever its pixels do.
+    A note says which file it is before it is decoded, so that the daemon knows it whatever its pixels do. The answer
+    says why the file cannot be read, or why there are no crops; else they are in the buffer.
     """
+    status = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     while True:
         request = channel.receive()
         try:
@@ -160,15 +163,14 @@ def _serve(channel: Channel) -> None:
         except SourceError as error:
             channel.send({"trouble": type(error).__name__, "message": str(error)})
             continue
-        channel.send({"identity": source.identity, "sha256": source.sha256})
-        crops: list[Crop] = []
+        buffer.write_note({"identity": source.identity, "sha256": source.sha256})
         try:
-            crops = _decode(source, request)
+            buffer.write_crops(_decode(source, request))
             answer: dict[str, object] = {}
         except ImageError as error:
             answer = {"reason": error.reason, "message": error.message}
         del source
-        channel.send(answer | {"resident": _resident()}, *(crop.reshape(-1).data for crop in crops))
+        channel.send(answer | {"resident": _resident(status)})
 
 
 def _read(path: Path, max_bytes: int) -> Source:
@@ -193,9 +195,9 @@ def _keep_memory() -> None:
         mallopt(_M_MMAP_THRESHOLD, _KEPT)
 
 
-def _resident() -> int:
-    """Bytes of physical memory that this process uses, shared ones included."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+def _resident(status: int) -> int:
+    """Bytes of physical memory that this process uses, shared ones included, by its open ``statm``."""
+    return int(os.pread(status, 256, 0).split()[1]) * _PAGE
 
 
 def main() -> None:

@@ -9,9 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from daemon import cropbuffer
+from daemon.cropbuffer import CropBuffer
 from daemon.source import SourceUnreadable
 
 _ROOT = str(Path(__file__).resolve().parents[1])
@@ -49,21 +52,34 @@ class Nursery:
         """The number of the process."""
         return self._process.pid
 
-    def begin(self, memory: int) -> tuple[int, socket.socket]:
-        """A new decoder, that may use so many bytes: its process's number, and the way to talk to it.
+    def begin(self, memory: int, size: int) -> tuple[int, socket.socket, CropBuffer]:
+        """A new decoder that may use ``memory`` bytes of its own, and shares ``size`` with us.
 
-        Raises `SourceUnreadable` where the machine has no room for one.
+        Gives its process's number, the way to talk to it, and what is shared. Raises `SourceUnreadable` where the
+        machine has no room for one.
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
+        with ExitStack() as ending:
             try:
-                answer = self._ask({"memory": memory}, theirs.fileno()) or {"error": "it ends at once"}
+                shared = cropbuffer.create(size)
+                ending.callback(os.close, shared)
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                ending.callback(theirs.close)
+                with ExitStack() as failing:
+                    failing.callback(ours.close)
+                    pid = self._fork(memory, theirs.fileno(), shared)
+                    buffer = CropBuffer(shared)
+                    failing.pop_all()
             except OSError as error:
-                answer = {"error": str(error)}
+                raise SourceUnreadable(f"No decoder can be started: {error.strerror or error}.") from error
+        return pid, ours, buffer
+
+    def _fork(self, memory: int, connection: int, shared: int) -> int:
+        answer = self._ask({"memory": memory}, connection, shared)
+        if answer is None:
+            raise OSError("it ends at once")
         if "error" in answer:
-            ours.close()
-            raise SourceUnreadable(f"No decoder can be started: {answer['error']}.")
-        return int(answer["pid"]), ours
+            raise OSError(answer["error"])
+        return int(answer["pid"])
 
     def end(self, pid: int) -> int | None:
         """Kill a decoder that may be dead already: its exit code or negative signal, None if that is not known."""

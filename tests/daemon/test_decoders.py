@@ -12,13 +12,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
-from socket import socketpair
+from socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 from typing import Any
 
 import numpy as np
 import pytest
 
 from daemon import decoders as module
+from daemon.cropbuffer import CropBuffer, create, size_for
 from daemon.decoders import Decoded, Decoder, DecoderLost, Decoders, Limits, Task
 from daemon.frames import Channel
 from daemon.source import Identity, NotAFile, SourceChanged, SourceGone, SourceUnreadable
@@ -267,6 +268,35 @@ def test_decoders_that_died_idle_are_passed_over(make: Make, picture: Path, logg
     assert logged == []
 
 
+def test_larger_crops_than_a_decoder_has_room_for(make: Make, picture: Path) -> None:
+    decoders = make()
+    before = decoders.pids()
+    huge = Transform(resize=2000, crop=2000, interpolation="bicubic", mean=(0, 0, 0), std=(1, 1, 1))
+    decoded = decoders.submit(Task(path=picture, transforms=[huge], max_bytes=1 << 30, max_pixels=10**9)).result()
+    assert decoded.crops is not None
+    with picture.open("rb") as file:
+        np.testing.assert_array_equal(decoded.crops[0], decode(file, [huge])[0])
+    assert decoders.submit(task(picture)).result().crops is not None
+    assert len(decoders.pids()) == 2
+    assert decoders.pids()[0] == before[0]
+    assert not is_alive(before[1])
+
+
+def test_nothing_is_left_open(make: Make, picture: Path) -> None:
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = descriptors()
+    decoders = make(2)
+    for _ in range(3):
+        for pid in decoders.pids()[1:]:
+            os.kill(pid, signal.SIGKILL)
+            wait_for(lambda pid=pid: not is_alive(pid), "the decoder is dead")  # type: ignore[misc]
+        assert decoders.submit(task(picture)).result().crops is not None
+    decoders.close()
+    assert descriptors() == before
+
+
 def test_signals_for_everybody_end_no_decoder(make: Make, slow: Path) -> None:
     decoders = make(2)
     future = decoders.submit(task(slow))
@@ -344,41 +374,51 @@ def test_they_end_with_the_daemon(slow: Path, tmp_path: Path) -> None:
 GOOD = {"identity": [1, 2, 3, 4], "sha256": "0" * 64}
 
 
+FINE = {"resident": 1}
+
+
 @pytest.mark.parametrize(
-    ("answers", "is_known"),
+    ("note", "answer", "is_known"),
     [
-        ([{}], False),
-        ([{"trouble": "SystemExit", "message": ""}], False),
-        ([{"identity": [1, 2, 3], "sha256": None}], False),
-        ([{"identity": [1, 2, 3, "x"], "sha256": None}], False),
-        ([{"identity": [1, 2, 3, 4], "sha256": "../x"}], False),
-        ([{"identity": [1, 2, 3, 4], "sha256": 7}], False),
-        ([GOOD, {}], True),
-        ([GOOD, {"resident": "much"}], True),
-        ([GOOD, {"resident": 1, "reason": "../../../etc", "message": ""}], True),
-        ([GOOD, {"resident": 1, "reason": None, "message": ""}], True),
-        ([GOOD, {"resident": 1, "reason": "empty"}], True),
-        ([GOOD, {"resident": 1}], True),  # and then no crops
-        ([GOOD], True),
-        ([], False),
+        (None, FINE, False),
+        (None, {"trouble": "SystemExit", "message": ""}, False),
+        ({}, FINE, False),
+        ({"identity": [1, 2, 3], "sha256": None}, FINE, False),
+        ({"identity": [1, 2, 3, "x"], "sha256": None}, FINE, False),
+        ({"identity": [1, 2, 3, 4], "sha256": "../x"}, FINE, False),
+        ({"identity": [1, 2, 3, 4], "sha256": 7}, FINE, False),
+        (GOOD, {}, True),
+        (GOOD, {"resident": "much"}, True),
+        (GOOD, {"resident": 1, "reason": "../../../etc", "message": ""}, True),
+        (GOOD, {"resident": 1, "reason": None, "message": ""}, True),
+        (GOOD, {"resident": 1, "reason": "empty"}, True),
+        (GOOD, None, True),
+        (None, None, False),
     ],
 )
-def test_nonsense_of_a_decoder_is_not_believed(answers: list[dict[str, Any]], is_known: bool, picture: Path) -> None:
-    ours, theirs = socketpair()
-    peer = Channel(theirs)
+def test_nonsense_of_a_decoder_is_not_believed(
+    note: dict[str, Any] | None, answer: dict[str, Any] | None, is_known: bool, picture: Path
+) -> None:
+    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    shared = create(size_for(TRANSFORMS))
+    peer, buffer = Channel(theirs), CropBuffer(shared)
 
     def talk() -> None:
         peer.receive()
-        for answer in answers:
+        if note is not None:
+            buffer.write_note(note)
+        if answer is not None:
             peer.send(answer)
         peer.close()
 
-    with ours:
-        speaker = threading.Thread(target=talk)
-        speaker.start()
-        decoder = Decoder(0, ours, 0)
-        with pytest.raises(DecoderLost) as lost:
-            decoder.decode(task(picture), 30)
-        speaker.join()
+    speaker = threading.Thread(target=talk)
+    speaker.start()
+    decoder = Decoder(0, ours, CropBuffer(shared), 0)
+    with pytest.raises(DecoderLost) as lost:
+        decoder.decode(task(picture), 30)
+    speaker.join()
     assert (lost.value.source is not None) == is_known
     assert not decoder.is_fit()
+    decoder.close()
+    buffer.close()
+    os.close(shared)
