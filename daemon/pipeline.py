@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 
@@ -115,53 +117,62 @@ class Pipeline:
         asked every second while decoders take their time: with True, only what is decoded already is filed. Raises
         `ModelFailed`.
         """
-        before: Future[_Decided] | None = None
+        batch: list[Decoded] = []
+        looks: deque[Future[_Decided]] = deque()
         try:
-            for batch in self._batches(paths, waits, stopping):
-                if isinstance(batch, Outcome):
-                    yield batch
-                    continue
-                # The model looks at this batch while the one before is filed, which waits for the disk.
-                now = self._model.submit(self._classified, batch)
-                decided, before = before, now
-                if decided is not None:
-                    yield from self._file(decided.result())
-            if before is not None:
-                yield from self._file(before.result())
+            for decoded in self._decoded(paths, waits, stopping, looks):
+                if isinstance(decoded, Outcome):
+                    yield decoded
+                elif decoded is not None:
+                    batch.append(decoded)
+                if len(batch) == self._policy.batch_size:
+                    looks.append(self._model.submit(self._classified, batch))
+                    batch = []
+                # The model looks at one batch while the one before is filed, which waits for the disk. Where images
+                # are large it is done long before the next batch is decoded.
+                while looks and (len(looks) > 1 or looks[0].done()):
+                    yield from self._file(looks.popleft().result())
+            if batch:
+                looks.append(self._model.submit(self._classified, batch))
+            while looks:
+                yield from self._file(looks.popleft().result())
         finally:
-            if before is not None:
-                before.cancel()
+            for look in looks:
+                look.cancel()
 
     def classified(self, paths: Iterable[Path]) -> Iterator[tuple[Decoded, Prediction | None]]:
         """Only look at the images: what the classifier makes of each; None where it is not to be read."""
-        for batch in self._batches(paths, lambda _: False, lambda: False):
-            if not isinstance(batch, Outcome):
-                yield from self._classified(batch)
+        each = self._decoded(paths, lambda _: False, lambda: False, ())
+        images = (decoded for decoded in each if isinstance(decoded, Decoded))
+        while batch := list(islice(images, self._policy.batch_size)):
+            yield from self._classified(batch)
 
-    def _batches(
-        self, paths: Iterable[Path], waits: Callable[[Path], bool], stopping: Callable[[], bool]
-    ) -> Iterator[list[Decoded] | Outcome]:
-        """The images in batches; an outcome for one that nothing more is to be done about."""
-        batch: list[Decoded] = []
-        for decoded in self._decode_ahead(paths, stopping):
+    def _decoded(
+        self,
+        paths: Iterable[Path],
+        waits: Callable[[Path], bool],
+        stopping: Callable[[], bool],
+        looks: Collection[Future[_Decided]],
+    ) -> Iterator[Decoded | Outcome | None]:
+        """The images to go on with; an outcome for one that nothing more is to be done about; None as below."""
+        for decoded in self._decode_ahead(paths, stopping, looks):
             match decoded:
                 case Path() as path:
                     yield Outcome(path=path, status=Status.ALREADY)
-                    continue
                 case Decoded(error=SourceError() as error):
                     yield _not_taken(decoded.path, error)
-                    continue
                 case Decoded(error=ImageError(reason="truncated" | "empty")) if waits(decoded.path):
                     continue
-            batch.append(decoded)
-            if len(batch) == self._policy.batch_size:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+                case _:
+                    yield decoded
 
-    def _decode_ahead(self, paths: Iterable[Path], stopping: Callable[[], bool]) -> Iterator[Decoded | Path]:
-        """The images decoded, in order, a few ahead of what is asked for; a path alone was filed before."""
+    def _decode_ahead(
+        self, paths: Iterable[Path], stopping: Callable[[], bool], looks: Collection[Future[_Decided]]
+    ) -> Iterator[Decoded | Path | None]:
+        """The images decoded, in order, a few ahead of what is asked for; a path alone was filed before.
+
+        None says that one of ``looks`` is done while the next image is still being decoded.
+        """
         transforms = self.classifier.transforms
         # Enough for the decoders to do while a batch is classified and filed. 800 pictures of 150 px take 3.7 s with
         # two batches of 16, and 4.4 s with one of 8.
@@ -180,9 +191,9 @@ class Pipeline:
                 )
                 pending.append(self.decoders.submit(task))
                 if len(pending) > ahead:
-                    yield _wait(pending.popleft(), stopping)
+                    yield from _next(pending, stopping, looks)
             while pending:
-                yield _wait(pending.popleft(), stopping)
+                yield from _next(pending, stopping, looks)
         except CancelledError:
             return
         finally:
@@ -235,16 +246,18 @@ class Pipeline:
         )
 
 
-def _wait(future: Future[Decoded], stopping: Callable[[], bool]) -> Decoded:
-    """The image, when it is decoded; raises CancelledError where it is to be given up."""
-    while True:
-        try:
-            return future.result(_PATIENCE)
-        except TimeoutError:
-            if future.done():
-                raise
-            if stopping():
-                raise CancelledError from None
+def _next(
+    pending: deque[Future[Decoded]], stopping: Callable[[], bool], looks: Collection[Future[_Decided]]
+) -> Iterator[Decoded | None]:
+    """The first image, when it is decoded, and None as above; raises CancelledError where it is to be given up."""
+    while not pending[0].done():
+        awaited: list[Future[Any]] = [pending[0], *looks]
+        done, _ = wait(awaited, _PATIENCE, FIRST_COMPLETED)
+        if not done and stopping():
+            raise CancelledError
+        if not pending[0].done() and done:
+            yield None
+    yield pending.popleft().result()
 
 
 def _outcome(decoded: Decoded, prediction: Prediction | None, result: Filed) -> Outcome:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from daemon.decoders import Decoded, Task
 from daemon.filing import Filer, Status
 from daemon.history import sentence
 from daemon.journal import Journal, read_history
@@ -186,6 +189,31 @@ def test_stopping_between_batches_leaves_the_rest_in_the_inbox(pipeline: Pipelin
     stream.close()  # type: ignore[attr-defined]
     assert sorted(inbox.iterdir()) == paths[POLICY.batch_size :]
     assert [outcome.path for outcome in first] == paths[: POLICY.batch_size]
+
+
+def test_a_batch_is_filed_while_the_next_one_is_decoded(
+    pipeline: Pipeline, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large images take longer to decode than all the rest."""
+    paths = [save("fog", seed, inbox / f"{seed:02}.png") for seed in range(2 * POLICY.batch_size)]
+    submit = pipeline.decoders.submit
+    filing_began = threading.Event()
+
+    def late(task: Task) -> Future[Decoded]:
+        decoded = submit(task)
+        if task.path == paths[-1]:
+            decoded.result()
+            return pool.submit(lambda: (filing_began.wait(30), decoded.result())[1])
+        return decoded
+
+    monkeypatch.setattr(pipeline.decoders, "submit", late)
+    with ThreadPoolExecutor(1) as pool:
+        order = []
+        for outcome in pipeline.process(paths):
+            order.append((outcome.path, filing_began.is_set()))
+            filing_began.set()
+    assert order[0] == (paths[0], False)
+    assert [path for path, _ in order] == paths
 
 
 def test_an_image_that_takes_long_is_waited_for_or_given_up(
