@@ -465,6 +465,71 @@ def test_reduction_leaves_enough_for_the_largest_transform(monkeypatch: pytest.M
     assert loaded == [(800, 600)] * 2 + [(1600, 1200)] * 2 + [(200, 150)]
 
 
+# Averaging before resampling
+
+
+def blocks(width: int, height: int) -> Image.Image:
+    """Hard edges across and down, at every distance from a multiple of any small factor."""
+    across, down = np.arange(width) * 2 // 47, np.arange(height) * 2 // 53
+    levels = np.random.default_rng(width).integers(0, 256, (down[-1] + 1, across[-1] + 1, 3), dtype=np.uint8)
+    return Image.fromarray(levels[down[:, None], across[None, :]])
+
+
+def assert_hardly_changed(file: BytesIO, transforms: list[Transform]) -> None:
+    """Averaging changes the crops, and by less than one pixel of the picture aside would: 2 levels and more."""
+    for full, averaged in zip(decode(file, transforms, reduce=False), decode(file, transforms), strict=True):
+        assert 0 < np.abs(full.astype(int) - averaged).mean() < 1
+        assert worst(full, averaged) <= 16
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(1003, 757), (757, 1003), (601, 599), (2999, 431)])
+def test_averaging_moves_nothing(size: tuple[int, int], orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    file = encode(STORED[orientation](blocks(*size)), "TIFF", exif=exif.tobytes())
+    assert_hardly_changed(
+        file, [make_transform(51, 37), make_transform(43, 37, "bilinear"), replace(make_transform(29), stretch=True)]
+    )
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA"])
+def test_averaging_in_other_modes(mode: str) -> None:
+    image = blocks(1003, 757)
+    if mode.endswith("A"):
+        image.putalpha(blocks(1003, 757).getchannel("G"))
+    assert_hardly_changed(encode(image.convert(mode), "PNG"), [make_transform(51, 37)])
+
+
+@pytest.mark.parametrize(("format_", "reduce"), [("BMP", True), ("BMP", False), ("JPEG", True), ("JPEG", False)])
+def test_averaging_leaves_four_pixels_for_one(monkeypatch: pytest.MonkeyPatch, format_: str, reduce: bool) -> None:
+    factors: list[tuple[int, int]] = []
+    average = Image.Image.reduce
+
+    def spy(self: Image.Image, factor: Any, box: Any = None) -> Image.Image:
+        factors.append(factor)
+        return average(self, factor, box)
+
+    monkeypatch.setattr(Image.Image, "reduce", spy)
+    file = encode(noise(24, 24).resize((1200, 900)), format_)
+    for size in (225, 114, 111, 60, 20):
+        decode(file, [make_transform(size)], reduce=reduce)
+    # What the decoder of a JPEG leaves is too little to be averaged as well.
+    assert factors == ([(2, 2), (3, 3), (11, 11)] if reduce and format_ == "BMP" else [])
+
+
+def test_without_averaging_the_crop_is_that_of_resizing_the_whole() -> None:
+    image, transform = blocks(1003, 757), make_transform(51, 37)
+    assert worst(decode(encode(image, "BMP"), [transform], reduce=False)[0], naive(image, transform)) <= 2
+
+
+def test_small_and_large_transforms_are_averaged_each_for_itself() -> None:
+    file, small, large = encode(blocks(1003, 757), "PNG"), make_transform(20), make_transform(150, 120)
+    together = decode(file, [small, large])
+    assert np.array_equal(together[0], decode(file, [small])[0])
+    assert np.array_equal(together[1], decode(file, [large], reduce=False)[0])
+
+
 # What surrounds a decode
 
 
@@ -481,7 +546,7 @@ def test_fingerprint_changes_with_every_field() -> None:
     }
     prints = {Transform(**base | {field: value}).fingerprint for field, value in other.items()}
     assert len(prints | {Transform(**base).fingerprint}) == 7
-    assert DECODE_VERSION == 1
+    assert DECODE_VERSION == 2
     assert Transform(**base).fingerprint == Transform(**base).fingerprint
 
 

@@ -5,6 +5,8 @@ resamples with another library). The features of 298 pictures of 12 MP, decoded 
 0.9996, 0.995 at the least. Of 198 that are enlarged photographs, 99.5 % keep their label of a thousand; of 100 that
 are blown up from 150 pixels, and hold no detail to tell near classes apart by, 96 %. Decoding at twice the size changes
 none of these shares and takes 7 ms longer. Saving the crop as a JPEG of quality 95 keeps 96.6 % of the labels.
+Of other formats, averaged before they are resampled, 396 enlarged photographs of 12 MP have a mean cosine of 0.9998,
+0.9976 at the least, and all keep their label of the starter model.
 """
 
 from __future__ import annotations
@@ -144,27 +146,30 @@ def test_features_at_reduced_size(shared_data: Path, network: Network) -> None:
 
 
 def test_features_of_12_megapixels(shared_data: Path, network: Network) -> None:
-    large_pictures(network, files(shared_data, "hymenoptera2", 33), 0.99)
+    large_pictures(network, files(shared_data, "hymenoptera2", 33), "JPEG")
+    large_pictures(network, files(shared_data, "hymenoptera2", 66), "BMP")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_features_of_many_12_megapixels(shared_data: Path, network: Network) -> None:
-    large_pictures(network, files(shared_data, "hymenoptera2", 2), 0.99)
+@pytest.mark.parametrize("format_", ["JPEG", "BMP"])
+def test_features_of_many_12_megapixels(shared_data: Path, network: Network, format_: str) -> None:
+    large_pictures(network, files(shared_data, "hymenoptera2", 2), format_)
 
 
-def large_pictures(network: Network, paths: Sequence[Path], agreement: float) -> None:
+def large_pictures(network: Network, paths: Sequence[Path], format_: str) -> None:
     full, reduced = [], []
     for seed, path in enumerate(paths):
-        file = photograph(path, seed)
+        file = photograph(path, seed, format_)
         full.append(decode(file, [EFFICIENTNET], reduce=False)[0])
         reduced.append(decode(file, [EFFICIENTNET])[0])
-    assert not any(np.array_equal(first, second) for first, second in zip(full, reduced, strict=True))
-    assert compare(network, full, reduced) >= agreement * len(paths)
+    changed = [not np.array_equal(first, second) for first, second in zip(full, reduced, strict=True)]
+    assert sum(changed) >= 0.8 * len(paths)  # a panorama may be too low to be averaged
+    assert compare(network, full, reduced) >= 0.99 * len(paths)
 
 
-def photograph(path: Path, seed: int) -> BytesIO:
-    """A 12 MP JPEG of a real picture, with the grain of a sensor, for fine detail is what reducing could spoil."""
+def photograph(path: Path, seed: int, format_: str) -> BytesIO:
+    """A file of 12 MP of a real picture, with the grain of a sensor, for fine detail is what reducing could spoil."""
     with Image.open(path) as image:
         shown = image.convert("RGB")
     width, height = shown.size
@@ -173,7 +178,7 @@ def photograph(path: Path, seed: int) -> BytesIO:
     pixels = np.asarray(shown)
     grain = np.random.default_rng(seed).integers(-12, 13, (*pixels.shape[:2], 1), dtype=np.int16)
     file = BytesIO()
-    Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
+    Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8)).save(file, format_, quality=90)
     return file
 
 
