@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,8 +109,15 @@ def _see(file: File, transforms: Sequence[Transform], cache: FeatureCache | None
         return _Seen(file, error=_unreadable(file, error))
 
 
+#: A batch of one part: where its features go, of which image, and what it looks at.
+_Batch = list[tuple[int, _Seen, Crop]]
+
+
 class _Pass:
-    """The features of one pass as they come in, for each part a batch at a time."""
+    """The features of one pass as they come in, for each part a batch at a time.
+
+    The backbones compute one batch while the next one is put together.
+    """
 
     def __init__(self, extractor: FeatureExtractor, cache: FeatureCache | None, count: int) -> None:
         self.features = np.empty((count, extractor.width), np.float32)
@@ -115,7 +125,9 @@ class _Pass:
         self._cache = cache
         ends = np.cumsum([part.width for part in extractor.parts])
         self._slices = [slice(end - part.width, end) for end, part in zip(ends.tolist(), extractor.parts, strict=True)]
-        self._waiting: list[list[tuple[int, _Seen, Crop]]] = [[] for _ in extractor.parts]
+        self._waiting: list[_Batch] = [[] for _ in extractor.parts]
+        self._computing: deque[tuple[int, _Batch, Future[Features]]] = deque()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="backbones")
 
     def add(self, row: int, seen: _Seen) -> None:
         """Take over what is known of an image, and compute what is not once there is a batch of it."""
@@ -126,6 +138,7 @@ class _Pass:
                 self._waiting[part].append((row, seen, crop))
                 if len(self._waiting[part]) == BATCH:
                     self._compute(part)
+                    self._take(leave=1)
         if self._cache is not None and seen.new_look and seen.look is not None:
             self._cache.put_look(seen.sha256, seen.look)
 
@@ -134,18 +147,29 @@ class _Pass:
         for part, waiting in enumerate(self._waiting):
             if waiting:
                 self._compute(part)
+        self._take(leave=0)
         if self._cache is not None:
             self._cache.commit()
 
     def _compute(self, part: int) -> None:
-        waiting, self._waiting[part] = self._waiting[part], []
-        computed = self._extractor.part_features(part, np.stack([crop for _, _, crop in waiting]))
-        for (row, seen, _), vector in zip(waiting, computed, strict=True):
-            if not np.isfinite(vector).all():
-                raise UserError(f"the backbones give no usable features for {shown(seen.file.path)}: move it away")
-            self.features[row, self._slices[part]] = vector
-            if self._cache is not None:
-                self._cache.put_features(part, seen.sha256, vector)
+        batch, self._waiting[part] = self._waiting[part], []
+        crops = np.stack([crop for _, _, crop in batch])
+        self._computing.append((part, batch, self._thread.submit(self._extractor.part_features, part, crops)))
+
+    def _take(self, *, leave: int) -> None:
+        """Keep what was computed, but for so many batches that may still be computing."""
+        while len(self._computing) > leave:
+            part, batch, computed = self._computing.popleft()
+            for (row, seen, _), vector in zip(batch, computed.result(), strict=True):
+                if not np.isfinite(vector).all():
+                    raise UserError(f"the backbones give no usable features for {shown(seen.file.path)}: move it away")
+                self.features[row, self._slices[part]] = vector
+                if self._cache is not None:
+                    self._cache.put_features(part, seen.sha256, vector)
+
+    def close(self) -> None:
+        """Compute no more."""
+        self._thread.shutdown(cancel_futures=True)
 
 
 def extract(files: Sequence[File], extractor: FeatureExtractor, cache: FeatureCache | None) -> Extracted:
@@ -161,15 +185,16 @@ def extract(files: Sequence[File], extractor: FeatureExtractor, cache: FeatureCa
     cached = 0
     stream = map_ahead(lambda file: _see(file, extractor.transforms, cache), files)
     seen: _Seen
-    for seen in tqdm(stream, "features", len(files), unit=" images", disable=None):
-        if seen.look is None:
-            assert seen.error is not None, "an image without a look cannot be read"
-            unreadable.append(seen.error)
-            continue
-        running.add(len(samples), seen)
-        samples.append(Sample(seen.file.path, seen.file.name, seen.file.label, seen.sha256))
-        looks.append(seen.look)
-        cached += not seen.new_look and all(crop is None for crop in seen.crops)
-    running.finish()
+    with closing(running):
+        for seen in tqdm(stream, "features", len(files), unit=" images", disable=None):
+            if seen.look is None:
+                assert seen.error is not None, "an image without a look cannot be read"
+                unreadable.append(seen.error)
+                continue
+            running.add(len(samples), seen)
+            samples.append(Sample(seen.file.path, seen.file.name, seen.file.label, seen.sha256))
+            looks.append(seen.look)
+            cached += not seen.new_look and all(crop is None for crop in seen.crops)
+        running.finish()
     features = running.features[: len(samples)]
     return Extracted(samples, features, looks, unreadable, cached, time.monotonic() - started)
