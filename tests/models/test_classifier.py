@@ -391,7 +391,7 @@ def test_a_warm_process_predicts_the_same_without_torch(
 ) -> None:
     write(sealed, path)
     places = [path, tuned[0], starter_path(store, "ko")]
-    expected = {}
+    expected: dict[str, list[list[float]]] = {}
     for place in places:
         classifier = open_classifier(place, store)
         expected[str(place)] = classifier.probabilities(batch(classifier)).tolist()
@@ -400,4 +400,7 @@ def test_a_warm_process_predicts_the_same_without_torch(
     )
     found, loaded = json.loads(done.stdout)
     assert loaded == []
-    assert found == expected
+    assert found.keys() == expected.keys()
+    for place, probabilities in expected.items():
+        # How numpy's sums are rounded depends on where in memory the numbers lie.
+        np.testing.assert_allclose(found[place], probabilities, rtol=1e-4, atol=1e-6)
