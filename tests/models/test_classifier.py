@@ -401,6 +401,6 @@ def test_a_warm_process_predicts_the_same_without_torch(
     found, loaded = json.loads(done.stdout)
     assert loaded == []
     assert found.keys() == expected.keys()
-    for place, probabilities in expected.items():
+    for name, probabilities in expected.items():
         # How numpy's sums are rounded depends on where in memory the numbers lie.
-        np.testing.assert_allclose(found[place], probabilities, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found[name], probabilities, rtol=1e-4, atol=1e-6)
