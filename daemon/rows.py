@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,11 @@ from typing import Any
 from daemon.schema import FILED_NAME, RENAMED
 from daemon.source import Identity
 
-_COLUMNS = ("run", "time", "state", "action", "source", "name", "dev", "ino", "size", "mtime_ns", "sha256",
-            "destination", "copy_ino", "label", "confidence", "model_digest", "reason", "detail",
-            "image_id")  # fmt: skip
-_INSERT = f"INSERT INTO filings (id, {', '.join(_COLUMNS)}) VALUES ({', '.join('?' * (len(_COLUMNS) + 1))})"
 #: All that changes on the way; the indexes of the rest need not be written again.
 _CHANGING = ("state", "action", "sha256", "destination", "copy_ino", "detail")
+_COLUMNS = (*_CHANGING, "run", "time", "source", "name", "dev", "ino", "size", "mtime_ns", "label", "confidence",
+            "model_digest", "reason", "image_id")  # fmt: skip
+_INSERT = f"INSERT INTO filings ({', '.join(_COLUMNS)}, id) VALUES ({', '.join('?' * (len(_COLUMNS) + 1))})"
 _UPDATE = f"UPDATE filings SET {', '.join(f'{column} = ?' for column in _CHANGING)} WHERE id = ?"
 _FINISH = "UPDATE filings SET state = 'done' WHERE id IN ({})"
 _SELECT_ALSO = f"SELECT id, {', '.join(_COLUMNS)}"
@@ -80,11 +80,13 @@ class Filing:
     id: int | None = None
 
 
-def write(db: sqlite3.Connection, filings: Sequence[Filing]) -> list[int | None]:
+def write(db: sqlite3.Connection, filings: Sequence[Filing]) -> Sequence[int | None]:
     """Insert, update or (VOID) delete rows in the transaction that is open; returns their ids.
 
     Of a row that becomes DONE all the rest is written already.
     """
+    if all(filing.id is None for filing in filings):
+        return _insert(db, filings)
     done = [filing.id for filing in filings if filing.state is State.DONE and filing.id is not None]
     if not done or db.execute(_FINISH.format(_marks(done)), done).rowcount < len(done):
         return [_write_one(db, filing) for filing in filings]
@@ -92,14 +94,21 @@ def write(db: sqlite3.Connection, filings: Sequence[Filing]) -> list[int | None]
     return [filing.id if filing.id in finished else _write_one(db, filing) for filing in filings]
 
 
+def _insert(db: sqlite3.Connection, filings: Sequence[Filing]) -> range:
+    (last,) = db.execute("SELECT coalesce(max(id), 0) FROM filings").fetchone()
+    ids = range(last + 1, last + 1 + len(filings))
+    db.executemany(_INSERT, ((*_encode(filing), number) for filing, number in zip(filings, ids, strict=True)))
+    return ids
+
+
 def _write_one(db: sqlite3.Connection, filing: Filing) -> int | None:
     if filing.state is State.VOID:
         db.execute("DELETE FROM filings WHERE id = ?", (filing.id,))
         return None
-    if filing.id is not None and db.execute(_UPDATE, _changing(filing)).rowcount:
+    if filing.id is not None and db.execute(_UPDATE, (*_changing(filing), filing.id)).rowcount:
         return filing.id
     # A row that has an id but is not there was written to a journal that has been set aside since.
-    return db.execute(_INSERT, _encode(filing)).lastrowid
+    return db.execute(_INSERT, (*_encode(filing), filing.id)).lastrowid
 
 
 def unfinished(db: sqlite3.Connection) -> list[Filing]:
@@ -249,35 +258,28 @@ def noted(db: sqlite3.Connection, key: str) -> str | None:
 
 
 def _encode(filing: Filing) -> tuple[Any, ...]:
-    """The values of a row: its id, and one for each column."""
+    """The values of a row's columns."""
     identity, source = filing.identity, str(filing.source)
-    state, action, sha256, destination, copy_ino, detail, number = _changing(filing)
     return (
-        number,
+        *_changing(filing),
         filing.run,
         _instant(filing.time),
-        state,
-        action,
         _text(source),
         _text(source.rpartition("/")[2]),
         _signed(identity.dev),
         _signed(identity.ino),
         identity.size,
         identity.mtime_ns,
-        sha256,
-        destination,
-        copy_ino,
         filing.label,
         None if filing.confidence is None else float(filing.confidence),
         filing.model_digest,
         filing.reason,
-        detail,
         filing.image_id,
     )
 
 
 def _changing(filing: Filing) -> tuple[Any, ...]:
-    """The values of the columns that change, and the id."""
+    """The values of the columns that change."""
     return (
         filing.state.value,
         filing.action,
@@ -285,7 +287,6 @@ def _changing(filing: Filing) -> tuple[Any, ...]:
         None if filing.destination is None else _text(str(filing.destination)),
         None if filing.copy_ino is None else _signed(filing.copy_ino),
         None if filing.detail is None else filing.detail.encode(errors="backslashreplace").decode(),
-        filing.id,
     )
 
 
@@ -318,6 +319,7 @@ def _text(path: str) -> str | bytes:
     return path
 
 
+@lru_cache(maxsize=1)  # the rows of a batch have one time
 def _instant(time: datetime) -> int:
     """Microseconds since 1970."""
     return (time - _EPOCH) // timedelta(microseconds=1)

@@ -39,7 +39,7 @@ SEAMS = [
     *((os, name) for name in ("open", "write", "fsync", "rename", "unlink", "utime")),
     *((moves, name) for name in ("rename_noreplace", "link")),
 ]
-JOURNAL = (rows, "_write_one")
+JOURNAL = [(rows, "_encode"), (rows, "_write_one")]
 CODES = st.sampled_from([errno.EIO, errno.ENOSPC, errno.EMFILE, errno.EINVAL])
 
 
@@ -53,7 +53,7 @@ class Faults:
     def __init__(self, at: int, error: Callable[[], BaseException]) -> None:
         self._left = at
         self._error = error
-        self._seams = [*SEAMS, JOURNAL] if error is Crash else SEAMS
+        self._seams = [*SEAMS, *JOURNAL] if error is Crash else SEAMS
         self._stack = ExitStack()
 
     def __enter__(self) -> None:
