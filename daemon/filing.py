@@ -6,7 +6,7 @@ import stat
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path, PurePath
@@ -80,7 +80,7 @@ class Filer:
         self._dry_run = dry_run
         self._skip_equal = skip_equal
         self._made: set[Path | None] = set()
-        self._planned: set[tuple[str, str]] = set()
+        self._planned: dict[str, set[str]] = {}
         self._unfinished: set[_File] | None = set()  # None: nobody could look
         self._sidecars = Sidecars()
 
@@ -94,7 +94,7 @@ class Filer:
         now = datetime.now(UTC)
         transfers = [Transfer(decision.source.path.name, self._row(decision, now)) for decision in decisions]
         with Folders(self._output) as folders:
-            plan = _Plan(folders, self._planned if self._dry_run else set())
+            plan = _Plan(folders, self._planned if self._dry_run else {}, make=not self._dry_run)
             for decision, each in zip(decisions, transfers, strict=True):
                 self._plan(decision, each, plan)
             transfer.run(transfers, self._journal)
@@ -161,7 +161,7 @@ class Filer:
             transfer.check_source(each.source, row)
         if self._unfinished is None:
             return each.settle(Status.RETRY, "What an earlier run left unfinished cannot be put right now.")
-        if _file(row.identity) in self._unfinished:
+        if self._unfinished and _file(row.identity) in self._unfinished:
             return each.settle(Status.RETRY, f"A copy of {str(row.source)!r} can neither be finished nor taken back.")
         if self._action != "move":
             if row.identity in plan.identities or self._journal.filed_before(row.identity, row.source, row.sha256):
@@ -170,14 +170,12 @@ class Filer:
             if row.reason is not None:
                 row.state = State.REFUSED
                 return each.settle(Status.REFUSED) if self._dry_run else None
-        folder = plan.folders.class_folder(decision.folder, make=not self._dry_run)
-        within = str(decision.folder)
-        if self._skip_equal and folder is not None and self._is_there(row, folder, plan.folders.path(decision.folder)):
+        place = plan.place(decision.folder)
+        if self._skip_equal and place.folder is not None and self._is_there(row, place.folder, place.path):
             return each.settle(Status.ALREADY)
-        name = plan.free_name(folder, within, each.wanted)
-        plan.taken.add((within, name))
-        each.target = Entry(-1 if folder is None else folder, name)
-        row.destination = plan.folders.path(decision.folder) / name
+        name = place.free_name(each.wanted)
+        each.target = Entry(-1 if place.folder is None else place.folder, name)
+        row.destination = place.path / name
         return each.settle(Status.PLANNED) if self._dry_run else None
 
     def _is_there(self, row: Filing, folder: int, path: Path) -> bool:
@@ -205,28 +203,45 @@ def _is_equal(there: Entry, row: Filing) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size == row.identity.size and sha256_of(there) == row.sha256
 
 
+class _Place(NamedTuple):
+    """A class folder as one batch sees it; ``folder`` is None where it is missing and not to be made."""
+
+    folder: int | None
+    path: Path
+    longest_name: int
+    taken: set[str]  # names given out to images of this batch
+
+    def free_name(self, wanted: str) -> str:
+        """A name that nobody in this batch has and that seems free, taken from now on. Raises OSError."""
+        name = transfer.free_name(self.folder, wanted, self.taken.__contains__, self.longest_name)
+        self.taken.add(name)
+        return name
+
+
 @dataclass(frozen=True)
 class _Plan:
     """What the decisions of one batch share: open folders, names given out, files already in the batch."""
 
     folders: Folders
-    taken: set[tuple[str, str]]
+    taken: dict[str, set[str]]
+    _: KW_ONLY
+    make: bool
     identities: set[Identity] = field(default_factory=set)
-    _limits: dict[int | None, int] = field(default_factory=dict)
+    _places: dict[str, _Place] = field(default_factory=dict)
 
-    def free_name(self, folder: int | None, within: str, wanted: str) -> str:
-        """A name in a class folder that nobody in this batch has and that seems free. Raises OSError."""
-        if folder not in self._limits:
-            self._limits[folder] = transfer.longest_name(folder)
-        return transfer.free_name(folder, wanted, lambda name: (within, name) in self.taken, self._limits[folder])
+    def place(self, folder: PurePath) -> _Place:
+        """A class folder, which is made where that is wanted. Raises OSError."""
+        key = str(folder)
+        if key not in self._places:
+            descriptor = self.folders.class_folder(folder, make=self.make)
+            taken = self.taken.setdefault(key, set())
+            self._places[key] = _Place(
+                descriptor, self.folders.path(folder), transfer.longest_name(descriptor), taken
+            )
+        return self._places[key]
 
 
 def _filed(decision: Decision, each: Transfer) -> Filed:
     assert each.status is not None
     arrived = each.status in (Status.FILED, Status.PLANNED)
-    return Filed(
-        decision=decision,
-        status=each.status,
-        destination=each.row.destination if arrived else None,
-        error=each.error,
-    )
+    return Filed(decision, each.status, each.row.destination if arrived else None, each.error)

@@ -52,7 +52,6 @@ class Folders:
         self._output = output
         self._stack = ExitStack()
         self._open: dict[tuple[str, str], int] = {}
-        self._paths: dict[str, Path] = {}
 
     def __enter__(self) -> Folders:
         return self
@@ -72,10 +71,7 @@ class Folders:
 
     def path(self, folder: PurePath) -> Path:
         """Where a folder under the output is."""
-        key = str(folder)
-        if key not in self._paths:
-            self._paths[key] = self._output.path / folder
-        return self._paths[key]
+        return self._output.path / folder
 
     def class_folder(self, folder: PurePath, *, make: bool) -> int | None:
         """A folder under the output; None when it is missing and not to be made. Raises OSError."""

@@ -40,7 +40,7 @@ class Status(StrEnum):
     RETRY = "retry"  # failed for now; the image is still where it was
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Transfer:
     """One image on its way from ``source`` to ``target``; ``status`` is None until that is settled.
 
@@ -111,13 +111,16 @@ def free_name(
     if limit is None:
         limit = longest_name(folder)
 
-    def is_free(choice: str) -> bool:
-        return not (taken(choice) or (folder is not None and Entry(folder, choice).seems_taken()))
-
     first = numbered(name, 1, limit)
-    if is_free(first):
+    if _is_free(folder, first, taken):
         return first
-    return numbered(name, free_number(lambda number: not is_free(numbered(name, number, limit))), limit)
+    return numbered(
+        name, free_number(lambda number: not _is_free(folder, numbered(name, number, limit), taken)), limit
+    )
+
+
+def _is_free(folder: int | None, name: str, taken: Callable[[str], bool]) -> bool:
+    return not (taken(name) or (folder is not None and Entry(folder, name).seems_taken()))
 
 
 def longest_name(folder: int | None) -> int:
