@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
@@ -14,6 +15,9 @@ from daemon.names import free_number, numbered
 _RENAME_NOREPLACE = 1
 #: None where the C library has no such call; then every move goes through a hard link.
 _renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+
+#: How Python makes bytes of a name, looked up once.
+_CODING = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 #: The kernel or the file system has no rename that refuses to replace.
 _NO_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
@@ -62,7 +66,7 @@ def rename_noreplace(old: Entry, new: Entry) -> None:
     """``renameat2(RENAME_NOREPLACE)``, for which Python 3.11 has no function. Raises OSError."""
     code = errno.ENOSYS
     if _renameat2 is not None:
-        names = os.fsencode(old.name), os.fsencode(new.name)
+        names = old.name.encode(*_CODING), new.name.encode(*_CODING)
         if _renameat2(old.folder, names[0], new.folder, names[1], _RENAME_NOREPLACE) == 0:
             return
         code = ctypes.get_errno()
@@ -74,8 +78,8 @@ def link(old: Entry, new: Entry) -> None:
     os.link(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder, follow_symlinks=False)
 
 
-def move_noreplace(old: Entry, new: Entry, *, claim: str) -> None:
-    """Move a file on one file system; ``claim`` is a private name in the old folder.
+def move_noreplace(old: Entry, new: Entry, claim: Callable[[], str]) -> None:
+    """Move a file on one file system; ``claim`` gives a private name in the old folder where one is needed.
 
     Raises FileExistsError when the new name is taken, CannotMove when only a copy can do it, else OSError.
     """
@@ -86,7 +90,7 @@ def move_noreplace(old: Entry, new: Entry, *, claim: str) -> None:
             raise CannotMove from error
         if error.errno not in _NO_RENAME:
             raise
-        _link_and_unlink(old, new, claim)
+        _link_and_unlink(old, new, claim())
 
 
 def _link_and_unlink(old: Entry, new: Entry, claim: str) -> None:

@@ -316,12 +316,12 @@ def _link(transfer: Transfer) -> None:
 
 
 def _move(transfer: Transfer) -> None:
-    moves.move_noreplace(transfer.source, transfer.target, claim=transfer.private("claim"))
+    moves.move_noreplace(transfer.source, transfer.target, lambda: transfer.private("claim"))
 
 
 def _place(transfer: Transfer) -> None:
     assert transfer.part is not None
-    moves.move_noreplace(transfer.part, transfer.target, claim=transfer.private("place"))
+    moves.move_noreplace(transfer.part, transfer.target, lambda: transfer.private("place"))
 
 
 def _unsettled(transfers: Iterable[Transfer]) -> Iterable[Transfer]:

@@ -37,7 +37,7 @@ def failing(code: int) -> Callable[..., None]:
 
 
 def move(folders: tuple[int, int], old: str = "old", new: str = "new") -> None:
-    moves.move_noreplace(Entry(folders[0], old), Entry(folders[1], new), claim=".claim")
+    moves.move_noreplace(Entry(folders[0], old), Entry(folders[1], new), lambda: ".claim")
 
 
 WITHOUT_RENAME = pytest.mark.parametrize("code", [None, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
