@@ -52,8 +52,13 @@ class Filed(NamedTuple):
 
     decision: Decision
     status: Status
-    destination: Path | None = None
+    row: Filing
     error: str | None = None
+
+    @property
+    def destination(self) -> Path | None:
+        """Where the image is now, or in a dry run would be."""
+        return self.row.destination if self.status in (Status.FILED, Status.PLANNED) else None
 
 
 class Filer:
@@ -175,7 +180,7 @@ class Filer:
             return each.settle(Status.ALREADY)
         name = place.free_name(each.wanted)
         each.target = Entry(-1 if place.folder is None else place.folder, name)
-        row.destination = place.path / name
+        row.folder, row.filed_name = place.path, name
         return each.settle(Status.PLANNED) if self._dry_run else None
 
     def _is_there(self, row: Filing, folder: int, path: Path) -> bool:
@@ -235,13 +240,10 @@ class _Plan:
         if key not in self._places:
             descriptor = self.folders.class_folder(folder, make=self.make)
             taken = self.taken.setdefault(key, set())
-            self._places[key] = _Place(
-                descriptor, self.folders.path(folder), transfer.longest_name(descriptor), taken
-            )
+            self._places[key] = _Place(descriptor, self.folders.path(folder), transfer.longest_name(descriptor), taken)
         return self._places[key]
 
 
 def _filed(decision: Decision, each: Transfer) -> Filed:
     assert each.status is not None
-    arrived = each.status in (Status.FILED, Status.PLANNED)
-    return Filed(decision, each.status, each.row.destination if arrived else None, each.error)
+    return Filed(decision, each.status, each.row, each.error)

@@ -58,6 +58,7 @@ class State(StrEnum):
 class Filing:
     """One image, filed or being filed; ``id`` is None until it is written.
 
+    It goes to ``folder`` as ``filed_name``; they are None where no place was chosen.
     ``copy_ino`` is the inode of the copy, where one was made. ``reason`` is None except for unreadable images.
     ``image_id``: this is a sidecar, and that is the filing of its image.
     """
@@ -67,7 +68,8 @@ class Filing:
     source: Path
     identity: Identity
     sha256: str | None = None
-    destination: Path | None = None
+    folder: Path | None = None
+    filed_name: str | None = None
     copy_ino: int | None = None
     label: str | None = None
     confidence: float | None = None
@@ -78,6 +80,11 @@ class Filing:
     run: str = ""
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
     id: int | None = None
+
+    @property
+    def destination(self) -> Path | None:
+        """Where the image goes, or lies."""
+        return None if self.folder is None or self.filed_name is None else self.folder / self.filed_name
 
 
 def write(db: sqlite3.Connection, filings: Sequence[Filing]) -> Sequence[int | None]:
@@ -284,7 +291,7 @@ def _changing(filing: Filing) -> tuple[Any, ...]:
         filing.state.value,
         filing.action,
         filing.sha256,
-        None if filing.destination is None else _text(str(filing.destination)),
+        None if filing.folder is None else _text(f"{str(filing.folder).rstrip('/')}/{filing.filed_name}"),
         None if filing.copy_ino is None else _signed(filing.copy_ino),
         None if filing.detail is None else filing.detail.encode(errors="backslashreplace").decode(),
     )
@@ -297,11 +304,13 @@ def _decode(row: Sequence[Any]) -> Filing:
         _unsigned(values.pop("dev")), _unsigned(values.pop("ino")), values.pop("size"), values.pop("mtime_ns")
     )
     destination, copy_ino = values.pop("destination"), values.pop("copy_ino")
+    folder, _, name = (None, "", None) if destination is None else os.fsdecode(destination).rpartition("/")
     return Filing(
         state=State(values.pop("state")),
         source=Path(os.fsdecode(values.pop("source"))),
         identity=identity,
-        destination=None if destination is None else Path(os.fsdecode(destination)),
+        folder=None if folder is None else Path(folder or "/"),
+        filed_name=name,
         copy_ino=None if copy_ino is None else _unsigned(copy_ino),
         time=_EPOCH + timedelta(microseconds=values.pop("time")),
         **values,

@@ -119,7 +119,6 @@ def _list(folder: Path) -> dict[str, list[str]]:
 
 def follower(image: Filing, source: Entry, target: Entry, name: str) -> Transfer | None:
     """The way of a sidecar after its image, whose ``source`` and ``target`` are given; None where it may not go yet."""
-    assert image.destination is not None
     sidecar = Entry(source.folder, name)
     try:
         status = sidecar.status()
@@ -133,7 +132,8 @@ def follower(image: Filing, source: Entry, target: Entry, name: str) -> Transfer
         action=image.action,
         source=image.source.with_name(name),
         identity=Identity.of(status),
-        destination=image.destination.with_name(wanted),
+        folder=image.folder,
+        filed_name=wanted,
         image_id=image.id,
     )
     return Transfer(wanted, row, source=sidecar, target=Entry(target.folder, wanted), exact=True)

@@ -64,7 +64,8 @@ def _stray(image: Entry, folder: Path, inboxes: Sequence[Path]) -> Iterator[Fili
         source=_origin(note.get("source"), inboxes) or _first(inboxes) / image.name,
         identity=Identity.of(status),
         sha256=sha256,
-        destination=folder / image.name,
+        folder=folder,
+        filed_name=image.name,
         reason=folder.name,
         detail="the journal did not know it",
     )

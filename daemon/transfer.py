@@ -114,9 +114,7 @@ def free_name(
     first = numbered(name, 1, limit)
     if _is_free(folder, first, taken):
         return first
-    return numbered(
-        name, free_number(lambda number: not _is_free(folder, numbered(name, number, limit), taken)), limit
-    )
+    return numbered(name, free_number(lambda number: not _is_free(folder, numbered(name, number, limit), taken)), limit)
 
 
 def _is_free(folder: int | None, name: str, taken: Callable[[str], bool]) -> bool:
@@ -259,8 +257,7 @@ class _Batch:
                     raise
                 name = free_name(transfer.target.folder, transfer.wanted)
                 transfer.target = transfer.target._replace(name=name)
-                assert transfer.row.destination is not None
-                transfer.row.destination = transfer.row.destination.with_name(name)
+                transfer.row.filed_name = name
                 self._journal.write([transfer.row])
         raise FileExistsError(f"every name like {transfer.wanted!r} is taken at once")
 

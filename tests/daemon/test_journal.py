@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,8 @@ def test_a_row_comes_back_as_it_was_written(path: Path) -> None:
         source=Path(os.fsdecode(b"/in\nbox/\xff\xfe.jpg")),
         identity=Identity(2**64 - 1, 2**63, 2**40, -1),
         sha256="ab" * 32,
-        destination=Path("/sorted/\u1112\u1161\u11ab/cat.jpg"),
+        folder=Path("/sorted/\u1112\u1161\u11ab"),
+        filed_name="cat.jpg",
         copy_ino=2**64 - 2,
         label="cat",
         confidence=0.75,
@@ -209,7 +210,8 @@ def test_indexes_that_are_missing_are_made_and_old_ones_go(path: Path) -> None:
 def test_a_file_is_found_by_the_name_it_was_filed_under(path: Path, output: bytes, name: bytes) -> None:
     source = Path(os.fsdecode(b"/in/" + name))
     filed = Path(os.fsdecode(output + b"/cat/" + name.replace(b".jpg", b"_2.jpg")))
-    Journal(path).write([filing(1, source=source, destination=filed), filing(2, destination=Path("/sorted/cat/2.jpg"))])
+    first = filing(1, source=source, folder=filed.parent, filed_name=filed.name)
+    Journal(path).write([first, filing(2, folder=Path("/sorted/cat"), filed_name="2.jpg")])
     for wanted in (source, filed):
         assert [row.identity.ino for row in history(path, name=wanted.name)] == [1]
         assert [row.identity.ino for row in history(path, name=str(wanted))] == [1]
@@ -442,11 +444,11 @@ def test_a_full_disk_is_waited_for(path: Path) -> None:
     assert set_aside(path) == []
 
 
-def failing_disk(times: int) -> Callable[[Any, Any], list[int | None]]:
+def failing_disk(times: int) -> Callable[[Any, Any], Sequence[int | None]]:
     left = [times]
     real = rows.write
 
-    def write(db: sqlite3.Connection, filings: list[Filing]) -> list[int | None]:
+    def write(db: sqlite3.Connection, filings: list[Filing]) -> Sequence[int | None]:
         if left[0]:
             left[0] -= 1
             error = sqlite3.OperationalError("disk I/O error")
@@ -541,7 +543,8 @@ class TestFiling:
             state=State.INTENT,
             source=path,
             identity=decisions[0].source.identity._replace(dev=99),
-            destination=desk.output / "cat" / "cat.jpg",
+            folder=desk.output / "cat",
+            filed_name="cat.jpg",
         )
         journal.write([row])
         filer = Filer(desk.output, journal=journal)

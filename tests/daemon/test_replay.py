@@ -54,7 +54,8 @@ def crashed(desk: Desk, **more: Any) -> tuple[Filing, Path, Path]:
         source=source,
         identity=Identity.of(source.stat()),
         sha256=hashlib.sha256(CONTENT).hexdigest(),
-        destination=target,
+        folder=target.parent,
+        filed_name=target.name,
         label="cat",
     )
     for name, value in more.items():
@@ -309,7 +310,8 @@ def test_an_error_with_one_filing_leaves_the_others_to_be_settled(desk: Desk, mo
         action="move",
         source=desk.put("dog.jpg", b"dog"),
         identity=Identity.of((desk.inbox / "dog.jpg").stat()),
-        destination=desk.output / "cat" / "dog.jpg",
+        folder=desk.output / "cat",
+        filed_name="dog.jpg",
     )
     rewrite(desk, row)
 
@@ -359,7 +361,7 @@ def test_a_quarantined_image_with_the_longest_name_gets_its_note_too(desk: Desk)
     row, source, target = crashed(desk, reason="truncated", label=None)
     longest = target.with_name("x" * 251 + ".jpg")
     source.rename(longest)
-    row.destination = longest
+    row.filed_name = longest.name
     rewrite(desk, row)
     assert restart(desk) is State.DONE
     assert restart_does_nothing(desk)
