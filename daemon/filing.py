@@ -6,10 +6,10 @@ import stat
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from daemon import transfer
@@ -39,7 +39,7 @@ class Decision:
     """
 
     source: Source
-    folder: PurePath
+    folder: str
     label: str | None = None
     confidence: float | None = None
     model_digest: str | None = None
@@ -48,7 +48,7 @@ class Decision:
 
 
 class Filed(NamedTuple):
-    """The outcome for one decision; ``error`` says in a sentence why it is to be tried again."""
+    """The outcome for one decision, as in ``row``; ``error`` says in a sentence why it is to be tried again."""
 
     decision: Decision
     status: Status
@@ -113,7 +113,7 @@ class Filer:
             if self._skip_equal:
                 self._made.update(each.row.destination for each in filed)
             self._sidecars.follow(filed, self._journal)
-        return [_filed(*pair) for pair in zip(decisions, transfers, strict=True)]
+        return [_filed(decision, each) for decision, each in zip(decisions, transfers, strict=True)]
 
     def resume(self) -> Counter[State]:
         """Settle what an earlier run left unfinished; counts the states that ends in.
@@ -134,12 +134,13 @@ class Filer:
         return found
 
     def _row(self, decision: Decision, now: datetime) -> Filing:
+        source = decision.source
         return Filing(
             state=State.INTENT,
             action=self._action,
-            source=decision.source.path,
-            identity=decision.source.identity,
-            sha256=decision.source.sha256,
+            source=source.path,
+            identity=source.identity,
+            sha256=source.sha256,
             label=decision.label,
             confidence=decision.confidence,
             model_digest=decision.model_digest,
@@ -229,19 +230,18 @@ class _Plan:
 
     folders: Folders
     taken: dict[str, set[str]]
-    _: KW_ONLY
     make: bool
     identities: set[Identity] = field(default_factory=set)
     _places: dict[str, _Place] = field(default_factory=dict)
 
-    def place(self, folder: PurePath) -> _Place:
+    def place(self, folder: str) -> _Place:
         """A class folder, which is made where that is wanted. Raises OSError."""
-        key = str(folder)
-        if key not in self._places:
+        if folder not in self._places:
             descriptor = self.folders.class_folder(folder, make=self.make)
-            taken = self.taken.setdefault(key, set())
-            self._places[key] = _Place(descriptor, self.folders.path(folder), transfer.longest_name(descriptor), taken)
-        return self._places[key]
+            taken = self.taken.setdefault(folder, set())
+            path = self.folders.path(folder)
+            self._places[folder] = _Place(descriptor, path, transfer.longest_name(descriptor), taken)
+        return self._places[folder]
 
 
 def _filed(decision: Decision, each: Transfer) -> Filed:

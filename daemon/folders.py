@@ -51,7 +51,8 @@ class Folders:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._stack = ExitStack()
-        self._open: dict[tuple[str, str], int] = {}
+        self._inboxes: dict[str, int] = {}
+        self._class_folders: dict[str, int] = {}
 
     def __enter__(self) -> Folders:
         return self
@@ -64,28 +65,27 @@ class Folders:
     def entry(self, path: Path) -> Entry:
         """The place of an image in an inbox. Raises OSError."""
         folder, _, name = str(path).rpartition("/")  # of a text that is there already: a Path would make another Path
-        key = "inbox", folder
-        if key not in self._open:
-            self._keep(key, os.open(folder or "/", _FOLDER))
-        return Entry(self._open[key], name)
+        if folder not in self._inboxes:
+            self._inboxes[folder] = self._kept(os.open(folder or "/", _FOLDER))
+        return Entry(self._inboxes[folder], name)
 
-    def path(self, folder: PurePath) -> Path:
+    def path(self, folder: str) -> Path:
         """Where a folder under the output is."""
         return self._output.path / folder
 
-    def class_folder(self, folder: PurePath, *, make: bool) -> int | None:
+    def class_folder(self, folder: str, *, make: bool) -> int | None:
         """A folder under the output; None when it is missing and not to be made. Raises OSError."""
-        key = "output", str(folder)
-        if key not in self._open:
-            if folder.is_absolute() or ".." in folder.parts or not folder.parts:
-                raise ValueError(f"{str(folder)!r} is not a folder under the output")
+        if folder not in self._class_folders:
+            way = PurePath(folder)
+            if way.is_absolute() or ".." in way.parts or not way.parts:
+                raise ValueError(f"{folder!r} is not a folder under the output")
             try:
-                self._keep(key, self._walk(folder, make=make))
+                self._class_folders[folder] = self._kept(self._walk(way, make=make))
             except FileNotFoundError:
                 if make:
                     raise
                 return None
-        return self._open[key]
+        return self._class_folders[folder]
 
     def _walk(self, folder: PurePath, *, make: bool) -> int:
         descriptor = self._output.open() if make else os.open(self._output.path, _FOLDER)
@@ -99,9 +99,9 @@ class Folders:
             raise
         return descriptor
 
-    def _keep(self, key: tuple[str, str], descriptor: int) -> None:
+    def _kept(self, descriptor: int) -> int:
         self._stack.callback(close, descriptor)
-        self._open[key] = descriptor
+        return descriptor
 
 
 def _open_if_there(path: Path) -> int | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -229,7 +229,7 @@ class Pipeline:
             assert isinstance(decoded.error, ImageError)
             return Decision(
                 source=decoded.source,
-                folder=PurePath(self._policy.quarantine_dir, decoded.error.reason),
+                folder=f"{self._policy.quarantine_dir}/{decoded.error.reason}",
                 reason=decoded.error.reason,
                 detail=str(decoded.error),
             )
@@ -238,7 +238,7 @@ class Pipeline:
         sure = prediction.confidence >= threshold.value and not unknown
         return Decision(
             source=decoded.source,
-            folder=PurePath(prediction.label if sure else self._policy.others_dir),
+            folder=prediction.label if sure else self._policy.others_dir,
             label=prediction.label,
             confidence=prediction.confidence,
             model_digest=self.classifier.digest,

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from daemon import config
 from daemon.alone import open_journal
@@ -50,7 +50,7 @@ class Result:
 
     def pairs(self) -> list[tuple[tuple[str, str], int]]:
         """How many images go from which class folder to which, the largest number first."""
-        ways = ((filed.decision.source.path.parent.name, str(filed.decision.folder)) for filed in self.moved)
+        ways = ((filed.decision.source.path.parent.name, filed.decision.folder) for filed in self.moved)
         return Counter(ways).most_common()
 
 
@@ -143,7 +143,7 @@ class _Sorter:
             elif self._is_sure(prediction):
                 yield Decision(
                     source=decoded.source,
-                    folder=PurePath(prediction.label),
+                    folder=prediction.label,
                     label=prediction.label,
                     confidence=prediction.confidence,
                     model_digest=self.classifier.digest,

@@ -104,7 +104,7 @@ def write(db: sqlite3.Connection, filings: Sequence[Filing]) -> Sequence[int | N
 def _insert(db: sqlite3.Connection, filings: Sequence[Filing]) -> range:
     (last,) = db.execute("SELECT coalesce(max(id), 0) FROM filings").fetchone()
     ids = range(last + 1, last + 1 + len(filings))
-    db.executemany(_INSERT, ((*_encode(filing), number) for filing, number in zip(filings, ids, strict=True)))
+    db.executemany(_INSERT, (_encode(filing, number) for filing, number in zip(filings, ids, strict=True)))
     return ids
 
 
@@ -115,7 +115,7 @@ def _write_one(db: sqlite3.Connection, filing: Filing) -> int | None:
     if filing.id is not None and db.execute(_UPDATE, (*_changing(filing), filing.id)).rowcount:
         return filing.id
     # A row that has an id but is not there was written to a journal that has been set aside since.
-    return db.execute(_INSERT, (*_encode(filing), filing.id)).lastrowid
+    return db.execute(_INSERT, _encode(filing, filing.id)).lastrowid
 
 
 def unfinished(db: sqlite3.Connection) -> list[Filing]:
@@ -264,8 +264,8 @@ def noted(db: sqlite3.Connection, key: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _encode(filing: Filing) -> tuple[Any, ...]:
-    """The values of a row's columns."""
+def _encode(filing: Filing, number: int | None) -> tuple[Any, ...]:
+    """The values of a row's columns, and its id."""
     identity, source = filing.identity, str(filing.source)
     return (
         *_changing(filing),
@@ -282,6 +282,7 @@ def _encode(filing: Filing) -> tuple[Any, ...]:
         filing.model_digest,
         filing.reason,
         filing.image_id,
+        number,
     )
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,7 +41,7 @@ class Desk:
     def decide(self, path: Path, folder: str = "cat", **more: Any) -> Decision:
         """A decision about an image in the inbox."""
         source = open_source(path, max_bytes=more.pop("max_bytes", 1 << 24))
-        return Decision(source=source, folder=PurePath(folder), label=more.pop("label", folder), **more)
+        return Decision(source=source, folder=folder, label=more.pop("label", folder), **more)
 
     def journal(self) -> Journal:
         return Journal(self.journal_path, timeout=0.1)

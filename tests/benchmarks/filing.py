@@ -131,9 +131,7 @@ def by_filing(size: int) -> Way:
     def work(paths: list[Path], output: Path) -> Cost:
         sources = [open_source(path, max_bytes=SIZE) for path in paths]
         decisions = [
-            Decision(
-                source=source, folder=PurePath(folder_of(source.path)), label=folder_of(source.path), confidence=0.9
-            )
+            Decision(source=source, folder=folder_of(source.path), label=folder_of(source.path), confidence=0.9)
             for source in sources
         ]
         with tempfile.TemporaryDirectory(dir=output.parent) as state:

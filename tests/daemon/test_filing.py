@@ -7,7 +7,7 @@ import threading
 import unicodedata
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import pytest
 
@@ -305,7 +305,7 @@ def test_a_class_folder_is_a_folder_of_the_output_or_nothing_is_filed(desk: Desk
 def test_a_folder_outside_the_output_is_a_mistake_of_the_caller(desk: Desk, folder: str) -> None:
     source = open_source(desk.put(), max_bytes=100)
     with pytest.raises(ValueError, match="not a folder under the output"):
-        desk.file([Decision(source=source, folder=PurePath(folder))])
+        desk.file([Decision(source=source, folder=folder)])
 
 
 def test_an_output_that_is_not_mounted_any_more_is_waited_for(
