@@ -8,9 +8,9 @@ from importlib import import_module
 
 from daemon import config
 from daemon.config import Settings
+from daemon.heap import keep_little
 from daemon.logs import start_logging
 from daemon.options import add_settings, given
-from daemon.room import keep_little
 from models.commandline import Parser, run
 from models.errors import UserError
 

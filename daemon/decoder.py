@@ -35,6 +35,7 @@ from PIL import (  # each format is imported once, before the fork
 
 from daemon.cropbuffer import CropBuffer
 from daemon.frames import Channel
+from daemon.heap import keep_plenty
 from daemon.source import Source, SourceError, open_source
 from models.errors import ImageError
 from models.images import Crop, Transform, decode
@@ -49,11 +50,6 @@ _OOM_SCORE = 800
 # Seconds that a killed decoder may take to vanish; one that reads from a dead network file system takes longer.
 _VANISHING = 1.0
 _PAGE = resource.getpagesize()
-
-# The C library keeps so many bytes of free memory, and larger pieces are the system's at once. By default it gives
-# nearly all back after each image and asks for it again: 200 faults and a third of the time of a picture of 150 px.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT = 16 << 20
 
 
 class Nursery:
@@ -188,13 +184,6 @@ def _decode(source: Source, request: dict[str, Any]) -> list[Crop]:
         raise ImageError("too-large", "The image needs more memory than there is.") from error
 
 
-def _keep_memory() -> None:
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's
-    if mallopt is not None:
-        mallopt(_M_TRIM_THRESHOLD, _KEPT)
-        mallopt(_M_MMAP_THRESHOLD, _KEPT)
-
-
 def _resident(status: int) -> int:
     """Bytes of physical memory that this process uses, shared ones included, by its open ``statm``."""
     return int(os.pread(status, 256, 0).split()[1]) * _PAGE
@@ -209,7 +198,7 @@ def main() -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
     pillow_heif.options.DECODE_THREADS = 1
     sys.dont_write_bytecode = True
-    _keep_memory()
+    keep_plenty()
     gc.freeze()
     with suppress(ConnectionError):  # the daemon may end at any moment
         Nursery(control).run()

@@ -19,12 +19,12 @@ from loguru import logger
 
 from daemon.bell import Bell
 from daemon.config import Settings
+from daemon.heap import give_back
 from daemon.journal import Journal, JournalBusy
 from daemon.opening import Loading, Manner, Opening
 from daemon.pipeline import Outcome
 from daemon.probation import MEMORY, Probation, Seen, from_journal
 from daemon.published import Leases, Published
-from daemon.room import give_back
 from daemon.threshold import alike
 from daemon.verdicts import Verdicts
 from models.classifier import Classifier

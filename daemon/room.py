@@ -1,8 +1,7 @@
-"""How much memory is left, whether a checkpoint fits into it beside the one in use, and keeping little of it."""
+"""How much memory is left, and whether a checkpoint fits into it beside the one in use."""
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 
 from models.errors import UserError
@@ -11,8 +10,6 @@ from models.errors import UserError
 _TIMES = 3
 #: Smaller ones are not asked about: a head alone has less.
 _SMALL = 32 << 20
-
-_M_ARENA_MAX = -8  # malloc.h
 
 _MACHINE = Path("/proc/meminfo")
 _GROUP = Path("/proc/self/cgroup")
@@ -57,25 +54,3 @@ def _left(group: Path) -> int | None:
         return limit - used + int(known["inactive_file"])  # cached files make room
     except (OSError, ValueError, KeyError):  # the group has no limit, or the kernel tells no such thing
         return None
-
-
-def keep_little() -> None:
-    """Let the C library's threads share two heaps; to be called before there are threads.
-
-    Else there is a heap for almost each, and each keeps the holes that models let go of have left: over 180 changes
-    between three models, the smallest had 137 to 170 MB resident when it was in use, and with this 119 to 130 MB.
-    """
-    if (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:  # glibc's
-        mallopt(_M_ARENA_MAX, 2)
-
-
-def give_back() -> None:
-    """Give memory that is free again, such as that of a model let go of, back to the system.
-
-    The C library keeps it otherwise: over 60 changes between three models, 150 MB were resident with this and 340
-    without. It takes some milliseconds, without Python's lock; to collect cycles, which a model has none of, would hold
-    that for 30 ms.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
-    if trim is not None:
-        trim(0)

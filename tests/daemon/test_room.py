@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from daemon import room
 from models.errors import UserError
-from tests.processes import environment
 
 MB = 1 << 20
 
@@ -70,36 +66,3 @@ def test_a_small_one_is_not_asked_about(system: Path) -> None:
 
 def test_this_machine_tells_how_much_it_has() -> None:
     assert 0 < room.free_memory() < os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    room.give_back()
-
-
-#: Prints what the C library has to tell of its heaps, once some threads have had memory of it at one time.
-HEAPS = """
-import ctypes, threading
-from daemon.room import keep_little
-{first}
-together = threading.Barrier(6)
-def work():
-    together.wait()
-    held = [bytes(50_000) for _ in range(20)]
-    together.wait()
-threads = [threading.Thread(target=work) for _ in range(6)]
-[each.start() for each in threads]
-[each.join() for each in threads]
-libc = ctypes.CDLL(None)
-libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
-libc.fflush(None)
-"""
-
-
-def test_threads_share_few_heaps() -> None:
-    if not hasattr(ctypes.CDLL(None), "malloc_info"):
-        pytest.skip("this C library is not glibc")
-
-    def heaps(first: str) -> int:
-        command = [sys.executable, "-c", HEAPS.format(first=first)]
-        told = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True).stdout
-        return told.count("<heap nr=")
-
-    assert heaps("") > 2
-    assert heaps("keep_little()") == 2

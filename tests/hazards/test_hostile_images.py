@@ -13,9 +13,9 @@ import pytest
 
 from daemon.decoders import Limits
 from daemon.filing import Filer, Status
+from daemon.heap import give_back
 from daemon.journal import Journal
 from daemon.pipeline import Pipeline, Policy
-from daemon.room import give_back
 from models.classifier import open_classifier
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
