@@ -14,12 +14,16 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -74,11 +78,12 @@ def main() -> None:
         photographs(folders["12 MP"], options.photographs)
         small_pictures(folders["150 px"], options.small)
         runs = {mode: fitted(mode, work) for mode in options.modes}
-        rows = [
-            measure(Row(name, mode, len(list(folder.iterdir()))), folder, runs[mode], work, options.rounds)
-            for name, folder in folders.items()
-            for mode in options.modes
-        ]
+        with Outputs(work) as outputs:
+            rows = [
+                measure(Row(name, mode, len(list(folder.iterdir()))), folder, runs[mode], work, outputs, options.rounds)
+                for name, folder in folders.items()
+                for mode in options.modes
+            ]
     show(rows)
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
@@ -101,7 +106,34 @@ def fitted(mode: str, work: Path) -> Path:
     return output
 
 
-def measure(row: Row, folder: Path, checkpoint: Path, work: Path, rounds: int) -> Row:
+class Outputs:
+    """Folders to sort into, one for each run.
+
+    The copies are emptied when a run is over, and deleted at the very end: for half a minute ext4 reuses no inode that
+    was deleted, and whoever makes new files then looks through all of them, for up to 1 ms a file.
+    """
+
+    def __init__(self, work: Path) -> None:
+        self._folder = tempfile.TemporaryDirectory(dir=work, prefix="outputs-")
+        self._numbers = count()
+
+    def __enter__(self) -> Outputs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    @contextmanager
+    def another(self) -> Iterator[Path]:
+        """One that is not there yet."""
+        output = Path(self._folder.name, str(next(self._numbers)))
+        yield output
+        for path in output.rglob("*"):
+            if path.is_file():
+                os.truncate(path, 0)
+
+
+def measure(row: Row, folder: Path, checkpoint: Path, work: Path, outputs: Outputs, rounds: int) -> Row:
     """Sort a folder in every manner, round by round."""
     given = ["--input-dir", str(folder), "--checkpoint", str(checkpoint), "--cache-dir", str(work / "cache")]
     contenders = {
@@ -112,15 +144,15 @@ def measure(row: Row, folder: Path, checkpoint: Path, work: Path, rounds: int) -
     labels: dict[str, dict[str, str]] = {}
     for _ in range(rounds):
         for who, command in contenders.items():
-            with tempfile.TemporaryDirectory(dir=work) as output:
+            with outputs.another() as output:
                 started = time.perf_counter()
-                said = _python([*command, "--output-dir", output])
+                said = _python([*command, "--output-dir", str(output)])
                 row.seconds.setdefault(who, []).append(time.perf_counter() - started)
             labels[who] = _labels(said)
     row.same_labels = float(np.mean([labels["ours"].get(name) == label for name, label in labels["batch 1"].items()]))
     row.decode_ms, row.model_ms = arithmetic(folder, checkpoint, work)
     row.bound = (row.decode_ms + row.model_ms) / 1000 * row.images / cores()
-    row.memory_mb = peak_memory(contenders["ours"], work)
+    row.memory_mb = peak_memory(contenders["ours"], outputs)
     return row
 
 
@@ -156,13 +188,12 @@ def arithmetic(folder: Path, checkpoint: Path, work: Path) -> tuple[float, float
     return 1000 * decoding / len(paths), 1000 * predicting / len(paths)
 
 
-def peak_memory(command: list[str], work: Path) -> float:
+def peak_memory(command: list[str], outputs: Outputs) -> float:
     """The most that all processes of ours hold together (PSS), in MB; in a run of its own, since looking costs."""
     most = 0
-    with tempfile.TemporaryDirectory(dir=work) as output:
-        process = subprocess.Popen(
-            [sys.executable, *command, "--output-dir", output], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL
-        )
+    with outputs.another() as output:
+        command = [sys.executable, *command, "--output-dir", str(output)]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
         while process.poll() is None:
             most = max(most, memory(family(process.pid)))
             time.sleep(0.2)

@@ -191,8 +191,9 @@ def measure(work: Way, inbox: Path, output: Path) -> Cost:
         (output / name).mkdir(parents=True)
     cost = work(paths, output)
     assert sum(1 for path in output.rglob("*.jpg")) == FILES
-    shutil.rmtree(inbox)
-    shutil.rmtree(output)
+    # Not deleted yet: for half a minute ext4 reuses no inode that was, and whoever makes files looks through them all.
+    for path in output.rglob("*.jpg"):
+        os.truncate(path, 0)
     return cost
 
 
