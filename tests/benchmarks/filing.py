@@ -74,7 +74,7 @@ def main() -> None:
         report("one file system", Path(near), Path(near), options.rounds)
         if FAR.is_dir() and FAR.stat().st_dev != Path(near).stat().st_dev:
             with tempfile.TemporaryDirectory(dir=FAR, prefix="imagesortd-") as far:
-                report("from memory to disk", Path(far), Path(near), options.rounds)
+                report("from memory to disk", Path(far), Path(near, "across"), options.rounds)
         else:
             print(f"{FAR} is no other file system: nothing is measured across two")
 
