@@ -121,6 +121,9 @@ def _become_decoder(nursery: int, connection: int, shared: int, memory: int) -> 
                 os.dup2(nothing, standard)
             with suppress(OSError):
                 Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE))
+            with suppress(OSError):
+                # Not to interrupt the model each time a request comes, sched(7): 4 % more images a second of 500 px.
+                os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
             _limit(memory)
             _serve(Channel(socket.socket(fileno=connection)), CropBuffer(shared))
     except ConnectionError:

@@ -159,6 +159,7 @@ def test_a_decoder_is_limited(make: Make, picture: Path) -> None:
     assert soft_and_hard["Max open files"] == ["32"] * 2
     assert soft_and_hard["Max file size"] == ["0"] * 2
     assert soft_and_hard["Max core file size"] == ["0"] * 2
+    assert os.sched_getscheduler(pid) == os.SCHED_BATCH
     assert "NoNewPrivs:\t1" in Path(f"/proc/{pid}/status").read_text()
     assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "800"
     for process in (nursery, pid):
