@@ -11,19 +11,21 @@ decoding, all of that takes 0.2 ms.
 from __future__ import annotations
 
 import math
+import os
 import re
 import signal
 import socket
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loguru import logger
 
+from daemon import cropbuffer
 from daemon.cropbuffer import CropBuffer, size_for
 from daemon.frames import Channel
 from daemon.nursery import Nursery
@@ -88,9 +90,10 @@ class DecoderLost(Exception):
 class Decoders:
     """``count`` decoders, each decoding one image at a time. They start at once, and in the background."""
 
-    def __init__(self, count: int, limits: Limits) -> None:
+    def __init__(self, count: int, limits: Limits, nursery: Nursery | None = None) -> None:
+        """``nursery``: one that was started before; it is closed with the decoders."""
         self._limits = limits
-        self._nursery = Nursery()
+        self._nursery = nursery or Nursery()
         self._lock = threading.Lock()
         self._idle: list[Decoder] = []
         self._busy: set[Decoder] = set()
@@ -166,8 +169,22 @@ class Decoders:
                 self._end(decoder)
 
     def _begin(self, size: int) -> Decoder:
+        """A new decoder. Raises `SourceUnreadable` where the machine has no room for one."""
         memory = self._limits.memory
-        return Decoder(*self._nursery.begin(memory, size), memory)
+        try:
+            with ExitStack() as ending, ExitStack() as failing:
+                shared = cropbuffer.create(size)
+                ending.callback(os.close, shared)
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                ending.callback(theirs.close)
+                failing.callback(ours.close)
+                buffer = CropBuffer(shared)
+                failing.callback(buffer.close)
+                decoder = Decoder(self._nursery.begin(memory, theirs.fileno(), shared), ours, buffer, memory)
+                failing.pop_all()
+                return decoder
+        except OSError as error:
+            raise SourceUnreadable(f"No decoder can be started: {error.strerror or error}.") from error
 
     def _end(self, decoder: Decoder) -> None:
         self._nursery.end(decoder.pid)

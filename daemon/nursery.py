@@ -1,4 +1,8 @@
-"""The daemon's side of the small process that decoders are forked from; `daemon.decoder` is that process."""
+"""The daemon's side of the small process that decoders are forked from; `daemon.decoder` is that process.
+
+It takes 0.2 s to import what it needs, and so do we: this module imports nothing of that, so that a command can start
+the process first of all.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-
-from daemon import cropbuffer
-from daemon.cropbuffer import CropBuffer
-from daemon.source import SourceUnreadable
 
 _ROOT = str(Path(__file__).resolve().parents[1])
 _LONGEST_ANSWER = 1024
@@ -31,7 +30,7 @@ class Nursery:
         self._start()
 
     def _start(self) -> None:
-        """Start the process; it takes 0.2 s to import what it needs, and nobody waits for that here."""
+        """Start the process; nobody waits here until it has imported what it needs."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(_ANSWERING)
         with theirs:
@@ -54,28 +53,11 @@ class Nursery:
         """The number of the process."""
         return self._process.pid
 
-    def begin(self, memory: int, size: int) -> tuple[int, socket.socket, CropBuffer]:
-        """A new decoder that may use ``memory`` bytes of its own, and shares ``size`` with us.
+    def begin(self, memory: int, connection: int, shared: int) -> int:
+        """A new decoder that may use ``memory`` bytes: the number of its process. Raises OSError.
 
-        Gives its process's number, the way to talk to it, and what is shared. Raises `SourceUnreadable` where the
-        machine has no room for one.
+        It gets copies of two descriptors, the way to talk to it and the memory that is shared with it.
         """
-        with ExitStack() as ending:
-            try:
-                shared = cropbuffer.create(size)
-                ending.callback(os.close, shared)
-                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                ending.callback(theirs.close)
-                with ExitStack() as failing:
-                    failing.callback(ours.close)
-                    pid = self._fork(memory, theirs.fileno(), shared)
-                    buffer = CropBuffer(shared)
-                    failing.pop_all()
-            except OSError as error:
-                raise SourceUnreadable(f"No decoder can be started: {error.strerror or error}.") from error
-        return pid, ours, buffer
-
-    def _fork(self, memory: int, connection: int, shared: int) -> int:
         answer = self._ask({"memory": memory}, connection, shared)
         if answer is None:
             raise OSError("it ends at once")

@@ -22,6 +22,7 @@ from daemon.journal import Journal
 from daemon.latecomers import Latecomers
 from daemon.loop import WorkLoop
 from daemon.notify import Notifier
+from daemon.nursery import Nursery
 from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reload import Reloader
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 EXIT_LEFT_BEHIND = 3
 
 
-def watch(settings: Settings, *, once: bool, dry_run: bool, reread: Callable[[], Settings]) -> int:
+def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, reread: Callable[[], Settings]) -> int:
     """File what arrives in the inboxes until SIGTERM or SIGINT, or with ``once`` what is there; the exit code.
 
     ``reread`` gives the settings anew when SIGHUP asks for it.
@@ -65,7 +66,7 @@ def watch(settings: Settings, *, once: bool, dry_run: bool, reread: Callable[[],
         watcher = _watcher(settings)
         closing.callback(watcher.stop)
         policy = Policy.of(settings)
-        decoders = Decoders(threads, policy.limits)
+        decoders = Decoders(threads, policy.limits, nursery)
         closing.callback(decoders.close)
         reloader = Reloader.of(settings, WeightsStore(settings.cache_dir), None if dry_run else journal)
         closing.callback(reloader.close)

@@ -17,6 +17,7 @@ from daemon.config import Settings
 from daemon.decoders import Decoders
 from daemon.filing import Filer, Status
 from daemon.logs import start_logging
+from daemon.nursery import Nursery
 from daemon.pipeline import Outcome, Pipeline, Policy
 from daemon.reload import Reloader
 from daemon.report import line, shown
@@ -46,7 +47,7 @@ _SHARED = (
 )
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], nursery: Nursery) -> int:
     """Sort one folder; returns the exit code."""
     options = _parser().parse_args(arguments)
     flags = {key: value for key in _SHARED if (value := getattr(options, key, None)) is not None}
@@ -55,7 +56,7 @@ def main(arguments: list[str]) -> int:
     if not options.input_dir.is_dir():
         raise UserError(f"--input-dir {options.input_dir} is no folder: give the folder whose images are to be sorted")
     start_logging(settings.log_level, as_json=settings.log_json)
-    outcomes = sort(options.input_dir.resolve(), settings)
+    outcomes = sort(options.input_dir.resolve(), settings, nursery)
     _print_summary(outcomes, settings.output, as_json=options.json)
     return 0 if all(outcome.status in _SORTED for outcome in outcomes) else EXIT_LEFT_BEHIND
 
@@ -85,7 +86,7 @@ def _parser() -> Parser:
     return parser
 
 
-def sort(folder: Path, settings: Settings) -> list[Outcome]:
+def sort(folder: Path, settings: Settings, nursery: Nursery) -> list[Outcome]:
     """Copy every image below ``folder``; one outcome for each. Unreadable ones are left alone."""
     registry.allow(settings.plugins)
     threads = settings.threads or cores()
@@ -93,7 +94,7 @@ def sort(folder: Path, settings: Settings) -> list[Outcome]:
     policy = Policy.of(settings)
     outcomes = []
     with ExitStack() as closing:
-        decoders = Decoders(threads, policy.limits)
+        decoders = Decoders(threads, policy.limits, nursery)
         closing.callback(decoders.close)
         classifier = Reloader.of(settings, store).first()
         filer = Filer(settings.output, action="copy", skip_equal=True)

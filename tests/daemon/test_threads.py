@@ -10,6 +10,7 @@ from tests.processes import ROOT
 
 CODE = """
 import daemon.__main__
+import numpy
 import threadpoolctl
 print(*{library["num_threads"] for library in threadpoolctl.threadpool_info()})
 """
