@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import closing
 from importlib import import_module
 
 from daemon.nursery import Nursery
-from models.commandline import run
+from models.commandline import run_and_exit
 from models.errors import UserError
 
 #: Where each command is; only the one that is asked for is imported.
@@ -41,4 +40,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run_and_exit(main)

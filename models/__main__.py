@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import registry
-from .commandline import Parser, run
+from .commandline import Parser, run_and_exit
 from .errors import UserError
 from .hub import HubFolder
 from .registry import Entry
@@ -163,4 +163,4 @@ def _print_json(value: object) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run_and_exit(main)

@@ -15,7 +15,7 @@ from typing import Any
 
 from loguru import logger
 
-from models.commandline import Parser, run
+from models.commandline import Parser, run_and_exit
 from models.errors import UserError
 
 # Nothing heavy is imported up here: a mistyped option is answered at once.
@@ -311,4 +311,4 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore")  # what libraries have to say to their developers
     logger.remove()
     logger.add(sys.stderr, format="<level>{level.name}: {message}</level>", level="INFO")
-    sys.exit(run(main))
+    run_and_exit(main)
