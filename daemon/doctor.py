@@ -22,7 +22,7 @@ from daemon.probes import Finding, event_findings, fine, folder_findings, limit_
 from daemon.reload import Reloader
 from daemon.report import shown
 from daemon.state import state_folder
-from models import registry
+from models.allowed import allow_plugins
 from models.commandline import Parser
 from models.errors import UserError
 from models.weights import WeightsStore
@@ -106,7 +106,7 @@ def _own_folder(subject: str, folder: Path) -> Iterator[Finding]:
 def model_findings(settings: Settings) -> Iterator[Finding]:
     """Whether the checkpoint and the weights it needs are here, and compute what they did when it was made."""
     try:
-        registry.allow(settings.plugins)
+        allow_plugins(settings.plugins)
         classifier = Reloader.of(settings, WeightsStore(settings.cache_dir)).first()
     except UserError as error:
         yield wrong("checkpoint", str(error), "put that right, or publish another: python -m trainer list")

@@ -27,7 +27,7 @@ from daemon.pipeline import Pipeline, Policy
 from daemon.report import shown
 from daemon.rows import Filing, State, Wanted
 from daemon.selection import Place, add_place, instant
-from models import registry
+from models.allowed import allow_plugins
 from models.atomic import file_digest
 from models.classifier import Prediction, open_classifier
 from models.commandline import Parser
@@ -98,7 +98,7 @@ class _Sorter:
     """A checkpoint and the means to file by it; without a journal nothing is moved."""
 
     def __init__(self, settings: Settings, checkpoint: Path, journal: Journal | None) -> None:
-        registry.allow(settings.plugins)
+        allow_plugins(settings.plugins)
         threads = settings.threads or cores()
         self.classifier = open_classifier(
             checkpoint,

@@ -30,7 +30,7 @@ from daemon.state import journal_path, lock, state_folder
 from daemon.status import WrittenFile, status_path
 from daemon.threshold import Threshold
 from daemon.watcher import InboxWatcher
-from models import registry
+from models.allowed import allow_plugins
 from models.classifier import Classifier
 from models.errors import UserError
 from models.runtime import cores
@@ -47,7 +47,7 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
 
     ``reread`` gives the settings anew when SIGHUP asks for it.
     """
-    registry.allow(settings.plugins)
+    allow_plugins(settings.plugins)
     threads = settings.threads or cores()
     for inbox in settings.watch:
         _make(inbox, "watch", dry_run=dry_run)

@@ -22,7 +22,7 @@ from daemon.pipeline import Outcome, Pipeline, Policy
 from daemon.reload import Reloader
 from daemon.report import line, shown
 from daemon.walk import is_marked, walk
-from models import registry
+from models.allowed import allow_plugins
 from models.commandline import Parser
 from models.errors import UserError
 from models.runtime import cores
@@ -88,7 +88,7 @@ def _parser() -> Parser:
 
 def sort(folder: Path, settings: Settings, nursery: Nursery) -> list[Outcome]:
     """Copy every image below ``folder``; one outcome for each. Unreadable ones are left alone."""
-    registry.allow(settings.plugins)
+    allow_plugins(settings.plugins)
     threads = settings.threads or cores()
     store = WeightsStore(settings.cache_dir)
     policy = Policy.of(settings)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import registry
+from .allowed import allow_plugins
 from .commandline import Parser, run_and_exit
 from .errors import UserError
 from .hub import HubFolder
@@ -21,7 +22,7 @@ def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(arguments)
     if options.plugin:
-        registry.allow(options.plugin)
+        allow_plugins(options.plugin)
     store = WeightsStore(getattr(options, "to", None) or options.cache_dir)
     command = {"list": _list, "info": _info, "pull": _pull}[options.command]
     command(options, store)

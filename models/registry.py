@@ -1,14 +1,14 @@
 """The registry of backbones: a name stands for an architecture, its transform and where its weights come from.
 
 A backbone is added by adding a file to ``models/backbones/`` whose builder is decorated with `register_backbone`, or
-by installing a package with an entry point in the group `ENTRY_POINTS` that names such a module, once `allow` lets it.
+by installing a package with an entry point in the group `ENTRY_POINTS` that names such a module, once
+`allow_plugins` lets it.
 Nothing in here imports torch, so that listing the registry is quick and the service stays small.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from loguru import logger
 
+from .allowed import PLUGINS_VARIABLE, allowed_plugins
 from .errors import BackboneError
 from .images import Transform
 from .weights import Weights, WeightsSource, WeightsStore
@@ -33,8 +34,6 @@ EMBEDDED = "efficientnet_lite0"
 
 #: Where other packages announce backbones: the entry point's name is the plug-in's, its value a module.
 ENTRY_POINTS = "imagesortd.backbones"
-#: The plug-ins that may be imported, joined by commas: how `allow` reaches child processes.
-PLUGINS_VARIABLE = "IMAGESORTD_PLUGINS"
 
 #: The classifier a backbone was pretrained with, over its raw features: weight (k, width), bias (k,).
 PretrainedHead = Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
@@ -159,28 +158,20 @@ def _claim(name: str) -> None:
         raise BackboneError(f"two backbones are registered as {name!r}: remove one of them")
 
 
-def allow(plugins: Sequence[str]) -> None:
-    """Let these installed plug-ins register their backbones, in this process and in its children.
-
-    An installed package is not imported for being there: whoever runs the program names the ones to trust.
-    """
-    os.environ[PLUGINS_VARIABLE] = ",".join(plugins)
-
-
 def plugins() -> dict[str, str]:
     """Every installed or allowed plug-in, and what is the matter with it: nothing (""), or a sentence."""
     _scan()
-    for name in _installed_plugins():
-        if name not in _plugins:
-            _plugins[name] = f"it is installed but not allowed: name it with --plugin {name} or in {PLUGINS_VARIABLE}"
-    return dict(sorted(_plugins.items()))
+    refused = {
+        name: f"it is installed but not allowed: name it with --plugin {name} or in {PLUGINS_VARIABLE}"
+        for name in _installed_plugins()
+    }
+    return dict(sorted({**refused, **_plugins}.items()))
 
 
 def _scan() -> None:
     _scan_built_in()
-    allowed = [name for name in os.environ.get(PLUGINS_VARIABLE, "").split(",") if name]
-    for name in allowed:
-        if _plugins.get(name) is None:
+    for name in allowed_plugins():
+        if name not in _plugins:
             _plugins[name] = _load_plugin(name)
 
 

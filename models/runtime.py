@@ -21,12 +21,13 @@ from loguru import logger
 
 from . import registry
 from .atomic import atomic_file, is_whole
+from .children import run_child
 from .engines import Crops, Device, Engine, Features, OnnxEngine, TorchEngine
 from .errors import UserError, WeightsUnavailable
 from .images import Transform
 from .registry import Backbone
 from .samples import enlarge
-from .weights import WeightsStore, run_child
+from .weights import WeightsStore
 
 #: Raised when the exporter writes graphs differently, so that old ones are not used.
 GRAPH_VERSION = 2

@@ -10,14 +10,13 @@ import contextlib
 import fcntl
 import importlib.metadata
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from .atomic import file_digest, is_whole
+from .children import run_child
 from .download import download
 from .errors import UserError, WeightsUnavailable
 
@@ -259,25 +258,6 @@ def _convert(pickle: Path, sha256_prefix: str, stem: str, store: WeightsStore) -
     done = _converted(stem, sha256_prefix, store)
     assert done is not None
     return done
-
-
-def run_child(module: str, *arguments: str) -> str:
-    """What one of our modules prints, run in a child process; its complaint becomes a `WeightsUnavailable`."""
-    root = str(Path(__file__).resolve().parents[1])
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", module, *arguments],  # -P: the present folder may hold another `models`
-        env={**os.environ, "PYTHONPATH": path},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        said = done.returncode == UserError.exit_code
-        raise WeightsUnavailable(lines[-1] if said else f"{module} failed: {lines[-1]}")
-    return done.stdout
 
 
 def reason(error: BaseException) -> str:

@@ -9,11 +9,12 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING
 
+from ..children import run_child
 from ..errors import WeightsUnavailable
 from ..hub import HubFolder
 from ..images import Transform
 from ..registry import Backbone, Entry, register_family
-from ..weights import Weights, run_child
+from ..weights import Weights
 
 if TYPE_CHECKING:
     import torch

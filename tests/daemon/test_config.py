@@ -12,6 +12,7 @@ from daemon import config
 from daemon.__main__ import main
 from daemon.config import Settings
 from daemon.marker import MARKER
+from models import allowed
 from models.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,16 @@ def test_flags_win_over_environment_over_file_over_default(monkeypatch: pytest.M
     assert config.load({}).others_dir == "from-environment"
     settings = config.load({"others_dir": "from-flag"})
     assert (settings.others_dir, settings.batch_size) == ("from-flag", 4)
+
+
+def test_plug_ins_allowed_by_one_file_are_not_so_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allowed, "_named", None)
+    for names in (["one", "two"], ["three"], []):
+        write(f"plugins = {names}")
+        settings = config.load({})
+        assert settings.plugins == names
+        allowed.allow_plugins(settings.plugins)
+        assert allowed.allowed_plugins() == tuple(names)
 
 
 def test_the_shipped_file_holds_every_setting_with_its_default() -> None:

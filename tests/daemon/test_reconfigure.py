@@ -140,9 +140,10 @@ def test_a_running_daemon_files_by_its_new_settings(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text('threshold = 0.0\nsettle_seconds = 0.1\nlog_level = "INFO"\n')
     with daemon(tmp_path) as running:
-        file.write_text('threshold = 1.0\nothers_dir = "unsure"\nsettle_seconds = 0.1\n')
+        file.write_text('threshold = 1.0\nothers_dir = "unsure"\nsettle_seconds = 0.1\nplugins = ["late"]\n')
         running.process.send_signal(signal.SIGHUP)
         running.wait_until_said("took over new settings: others_dir, threshold")
+        running.wait_until_said("these new settings need a restart: plugins")
         save(KINDS[0], 1, tmp_path / "inbox" / "image.png")
         running.wait_until_said("image.png -> unsure/image.png")
         assert files_below(tmp_path / "sorted") == {"unsure": ["image.png"]}

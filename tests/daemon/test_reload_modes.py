@@ -15,9 +15,9 @@ from daemon.journal import Journal
 from daemon.opening import Manner
 from daemon.pipeline import Pipeline, Policy
 from daemon.reload import Reloader, describe_change
-from models import registry
+from models import allowed, registry
 from models.classifier import Classifier
-from models.registry import PLUGINS_VARIABLE, Backbone
+from models.registry import Backbone
 from models.runtime import open_extractor
 from models.weights import WeightsStore
 from tests.conftest import random_weights
@@ -136,11 +136,10 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (about / "entry_points.txt").write_text("[imagesortd.backbones]\nexample = imagesortd_example.regions\n")
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{site}")
-    monkeypatch.setenv(PLUGINS_VARIABLE, "")
     registry.entries()
     monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     monkeypatch.setattr(registry, "_plugins", dict(registry._plugins))
-    registry.allow(["example"])
+    monkeypatch.setattr(allowed, "_named", ("example",))
 
 
 @pytest.mark.slow

@@ -53,6 +53,18 @@ def test_an_allowed_plugin_brings_its_backbone(site: Path) -> None:
     assert plugins["example"] == ""
 
 
+def test_a_plugin_may_be_allowed_after_it_was_refused(site: Path) -> None:
+    code = """
+from models import allowed, registry
+assert registry.plugins()["example"].startswith("it is installed but not allowed")
+allowed.allow_plugins(["example"])
+assert "regions" in registry.entries()
+assert registry.plugins()["example"] == ""
+"""
+    done = run(site, "-c", code)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_broken_plugin_and_a_duplicate_are_named_and_take_nothing_down(site: Path) -> None:
     names, plugins = listing(site, "broken,twin,leaver,dangling,absent,example")
     assert plugins["broken"] == "it cannot be used: RuntimeError: this plug-in was made for another version"

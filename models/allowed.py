@@ -1,0 +1,31 @@
+"""Which plug-ins may be imported, in this process and in its children: those that whoever runs the program names.
+
+An installed package is not imported for being there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+#: The plug-ins that may be imported, joined by commas: what a person sets, and how they reach child processes.
+PLUGINS_VARIABLE = "IMAGESORTD_PLUGINS"
+
+_named: tuple[str, ...] | None = None
+
+
+def allow_plugins(names: Sequence[str]) -> None:
+    """Let these installed plug-ins register their backbones from now on, and no others.
+
+    What was imported before stays registered: a module cannot be taken back. This process's own environment is left as
+    it is, since settings are read from it.
+    """
+    global _named
+    _named = tuple(names)
+
+
+def allowed_plugins() -> tuple[str, ...]:
+    """The names given to `allow_plugins`, else those in the environment."""
+    if _named is not None:
+        return _named
+    return tuple(name for name in os.environ.get(PLUGINS_VARIABLE, "").split(",") if name)
