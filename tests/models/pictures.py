@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pillow_heif
-from PIL import Image
+from PIL import Image, ImageOps
 
 from models.images import Crop, Transform, decode
 
@@ -30,6 +31,19 @@ LOSSY: dict[str, dict[str, Any]] = {
 }
 FORMATS = {**LOSSLESS, **LOSSY}
 
+_ORIENTATION = 0x0112
+#: How a picture must be stored so that the orientation turns it upright.
+_STORED: dict[int, Callable[[Image.Image], Image.Image]] = {
+    1: lambda image: image,
+    2: ImageOps.mirror,
+    3: lambda image: image.rotate(180),
+    4: ImageOps.flip,
+    5: lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+    6: lambda image: image.rotate(90, expand=True),
+    7: lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+    8: lambda image: image.rotate(-90, expand=True),
+}
+
 
 def transform(resize: int, crop: int | None = None, interpolation: Any = "bicubic") -> Transform:
     half = (0.5, 0.5, 0.5)
@@ -43,6 +57,14 @@ def encode(image: Image.Image, format_: str, **options: Any) -> BytesIO:
     file = BytesIO()
     image.save(file, format_, **{**FORMATS[format_], **options})
     return file
+
+
+def turned(image: Image.Image, format_: str, orientation: int) -> BytesIO:
+    """The image as a file that stores it turned, and says by its orientation how it is upright."""
+    stored = _STORED.get(orientation, _STORED[1])(image)
+    exif = Image.Exif()
+    exif[_ORIENTATION] = orientation
+    return encode(stored, format_, exif=exif.tobytes())
 
 
 def one(file: BytesIO, size: int, **options: Any) -> Crop:
@@ -67,6 +89,22 @@ def quadrants(size: int = 32) -> Image.Image:
     image.paste(GREEN, (half, 0, size, half))
     image.paste(BLUE, (0, half, half, size))
     return image
+
+
+def naive(image: Image.Image, transform: Transform) -> npt.NDArray[np.int64]:
+    """Resize all of it, then cut the middle out, as torchvision's PIL transforms do: what a crop should be."""
+    width, height = image.size
+    shorter, longer = sorted(image.size)
+    other = int(transform.resize * longer / shorter)
+    size = (transform.resize, other) if width <= height else (other, transform.resize)
+    resized = image.convert("RGB").resize(size, getattr(Image.Resampling, transform.interpolation.upper()))
+    left, top = (round((edge - transform.crop) / 2.0) for edge in size)
+    return np.asarray(resized.crop((left, top, left + transform.crop, top + transform.crop))).astype(int)
+
+
+def worst(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> int:
+    """The largest difference between two pictures, or a picture and a colour, in levels."""
+    return int(np.abs(first.astype(int) - second.astype(int)).max())
 
 
 def png(size: tuple[int, int], depth: int, colour: int, rows: bytes, *chunks: tuple[bytes, bytes]) -> BytesIO:
