@@ -30,6 +30,9 @@ _HIDDEN = (*_HOMES, Path("/tmp"), Path("/var/tmp"))
 #: The settings that are paths.
 _PATHS = ("watch", "output", "checkpoint", "cache_dir", "state_dir", "metrics_file")
 
+#: Where the program looks for folders of its user's, as far as the environment says so. A shell's is not systemd's.
+_USERS_FOLDERS = ("XDG_CACHE_HOME", "XDG_STATE_HOME", "HF_HOME")
+
 #: What finishing the batch at hand may take.
 _STOP_SECONDS = 60
 
@@ -102,6 +105,8 @@ def main(arguments: list[str]) -> int:
     path = write(text, user_folder() if user else SYSTEM_FOLDER)
     systemctl = "systemctl --user" if user else "systemctl"
     print(f"{path} is written. Next:\n{systemctl} daemon-reload\n{systemctl} enable --now {NAME}")
+    if user:
+        print("It runs while you are logged in. To have it run from the machine's start on:\nloginctl enable-linger")
     _print_preparations(settings, None if user else run_as)
     return 0
 
@@ -169,7 +174,7 @@ def render(settings: Settings, flags: Mapping[str, object], file: Path | None, *
     installed = source.is_relative_to(sys.prefix)
     folder = Path.cwd() if file is not None else (None if installed else source)
     words = arguments(settings, flags if file is not None else _from_here(settings, flags), file)
-    environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith(config.PREFIX)}
+    environment = {name: value for name, value in sorted(os.environ.items()) if _goes_along(name, user=user)}
     if not installed and folder != source:
         environment["PYTHONPATH"] = str(source)
     if not user:
@@ -209,6 +214,10 @@ def render(settings: Settings, flags: Mapping[str, object], file: Path | None, *
         f"WantedBy={'default.target' if user else 'multi-user.target'}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _goes_along(name: str, *, user: bool) -> bool:
+    return name.startswith(config.PREFIX) or (user and name in _USERS_FOLDERS)
 
 
 def memory_mb(settings: Settings) -> int:

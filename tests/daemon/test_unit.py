@@ -68,8 +68,11 @@ def test_systemd_accepts_the_unit_and_finds_it_safe(
 
 
 @needs_analyze
-def test_systemd_accepts_a_users_own_unit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    done = analyze("verify", unit.write(printed(capsys, "--user"), tmp_path))
+def test_systemd_accepts_a_users_own_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    done = analyze("--user", "verify", unit.write(printed(capsys, "--user"), tmp_path / "units"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -154,6 +157,17 @@ def test_settings_in_the_environment_go_along(
     assert "\"IMAGESORTD_OTHERS_DIR=the 'others' %%\"" in values(printed(capsys), "Environment")
 
 
+def test_a_users_unit_keeps_to_the_folders_of_the_users_shell(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/home/me/my state")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/home/me/cache")
+    theirs = values(printed(capsys, "--user"), "Environment")
+    assert '"XDG_STATE_HOME=/home/me/my state"' in theirs
+    assert "XDG_CACHE_HOME=/home/me/cache" in theirs
+    assert not any("XDG" in value for value in values(printed(capsys), "Environment"))
+
+
 def test_what_cannot_stand_in_a_unit_is_refused() -> None:
     with pytest.raises(UserError, match="cannot stand in a unit"):
         main(["unit", "--watch", "in\nExecStartPre=/bin/sh"])
@@ -174,6 +188,8 @@ def test_a_users_unit_is_installed_and_the_next_two_commands_are_said(
         f"{path} is written. Next:",
         "systemctl --user daemon-reload",
         "systemctl --user enable --now imagesortd.service",
+        "It runs while you are logged in. To have it run from the machine's start on:",
+        "loginctl enable-linger",
     ]
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 

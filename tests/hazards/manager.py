@@ -1,4 +1,7 @@
-"""A systemd of the test's own: the real one, as process 1 of name spaces of its own, with no unit but the daemon's."""
+"""A systemd of the test's own: the real one, as process 1 of name spaces of its own, with no unit but the daemon's.
+
+And the one that it starts for somebody who has logged in, who has no right to anything but a home.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,19 +20,27 @@ from tests.processes import ROOT, children, wait_for
 
 INIT = Path("/lib/systemd/systemd")
 
+#: Somebody the machine does not know otherwise, and what the test's folder is called in there.
+USER, UID = "imagesortd", 64990
+HOME = Path("/var/lib/home")
+
 # The machine is there to be read; what is written goes to memory, or to the test's folder. No unit of the machine's is
-# in reach: one of them would clean /tmp.
-_BOOT = """
+# in reach of process 1: one of them would clean /tmp. Who has no rights can read the program, wherever it lies.
+_BOOT = f"""
 set -e
 mount --make-rprivate /
 mount --bind /tmp /tmp
 mount -t proc proc /proc
 umount -l /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-for place in /run /etc/systemd/system /var/lib /var/cache /var/tmp; do mount -t tmpfs tmpfs $place; done
+for place in /run /etc/systemd/system /var/lib /var/cache /var/tmp; do mount -t tmpfs -o mode=755 tmpfs $place; done
 mount --bind "$FOLDER/passwd" /etc/passwd
 mount --bind "$FOLDER/group" /etc/group
-mkdir -p /run/lock
+mkdir -p /run/lock {HOME}
+mount --bind "$FOLDER" {HOME}
+for place in $SHOWN; do mkdir -p /run/shown$place; mount --bind $place /run/shown$place; done
+for place in $CLOSED; do mount -t tmpfs -o mode=755 tmpfs $place; done
+for place in $SHOWN; do mkdir -p $place; mount --bind /run/shown$place $place; done
 for name in default sysinit basic shutdown multi-user umount; do
     printf '[Unit]\\nDefaultDependencies=no\\n' > /etc/systemd/system/$name.target
 done
@@ -37,41 +49,51 @@ export container=test SYSTEMD_UNIT_PATH=/etc/systemd/system
 exec "$INIT" --system --show-status=false --log-target=console --unit=default.target
 """
 
+# What a log-in brings about, and Debian's user@.service says, but for PAM.
+_SESSION = f"""
+[Service]
+Type=notify
+User={UID}
+RuntimeDirectory=user/{UID}
+RuntimeDirectoryMode=0700
+Environment=XDG_RUNTIME_DIR=/run/user/{UID}
+ExecStart={INIT} --user --log-target=console
+StandardError=append:{HOME}/session.log
+Delegate=pids memory cpu
+KillMode=mixed
+"""
+
 
 class Manager:
-    """systemd; ``run`` runs a command beside it, as root of the same machine."""
+    """A running systemd; ``run`` runs a command beside it, as the one whose systemd it is."""
 
-    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, init: int, folder: Path, flags: Sequence[str] = (), inside: Sequence[str] = ()) -> None:
+        """``init``: process 1. ``folder``: the test's, as it is called in there. ``flags``: that say whose it is, to
+        systemctl and to the daemon. ``inside``: the words that another command is run by.
+        """
         self.folder = folder
-        self._process = process
-        self._init = 0
-
-    def wait_until_up(self) -> bool:
-        """Whether it comes up; then commands can be run."""
-
-        def found() -> bool:
-            self._init = next(iter(children(self._process.pid)), 0)
-            return self._process.poll() is not None or (
-                self._init != 0 and self.run("systemctl", "is-system-running").stdout == "running\n"
-            )
-
-        wait_for(found, f"systemd runs: {(self.folder / 'systemd.log').read_text()}")
-        return self._process.poll() is None
+        self.flags = flags
+        self._init = init
+        self._inside = inside
 
     def run(self, *command: str, check: bool = False) -> subprocess.CompletedProcess[str]:
         """A command, in its name spaces."""
-        inside = ["nsenter", "--target", str(self._init), "--mount", "--pid", "--cgroup", "--uts", "--ipc"]
+        enter = ["nsenter", "--target", str(self._init), "--mount", "--pid", "--cgroup", "--uts", "--ipc"]
         return subprocess.run(
-            [*inside, f"--wd={self.folder}", *command],
+            [*enter, *self._inside, "env", f"--chdir={self.folder}", *command],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             check=check,
         )
 
+    def write(self, path: str, text: str) -> None:
+        """Make a file, and the folders it is in."""
+        self.run("sh", "-c", 'mkdir -p "${1%/*}" && printf %s "$2" > "$1"', "sh", path, text, check=True)
+
     def systemctl(self, *words: str) -> str:
         """What systemctl says; it must succeed."""
-        done = self.run("systemctl", *words)
+        done = self.run("systemctl", *self.flags, *words)
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout
 
@@ -79,30 +101,63 @@ class Manager:
         """A property of a unit."""
         return self.systemctl("show", "--value", "--property", name, unit).strip()
 
+    def log_in(self) -> Manager:
+        """The systemd of somebody who logs in."""
+        self.write("/etc/systemd/system/session.service", _SESSION)
+        self.systemctl("daemon-reload")
+        self.systemctl("start", "session.service")
+        inside = ["setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--bounding-set=-all"]
+        inside += ["env", "--ignore-environment", f"PATH={os.environ['PATH']}", f"PYTHONPATH={ROOT}"]
+        inside += [f"HOME={HOME}", f"XDG_RUNTIME_DIR=/run/user/{UID}"]
+        return Manager(self._init, HOME, ["--user"], inside)
+
 
 @contextmanager
-def manager(folder: Path, user: str) -> Iterator[Manager]:
-    """A running systemd, on a machine that has that user; skips where there can be none."""
+def manager(folder: Path) -> Iterator[Manager]:
+    """A running systemd, on a machine that has the user; skips where there can be none."""
     if os.geteuid() != 0 or not INIT.exists() or not all(map(shutil.which, ("unshare", "nsenter", "systemctl"))):
         pytest.skip("needs root, systemd, unshare and nsenter, to run a systemd of its own")
-    for name, line in (("passwd", f"{user}:x:64990:64990::/nonexistent:/bin/false"), ("group", f"{user}:x:64990:")):
+    for name, line in (("passwd", f"{USER}:x:{UID}:{UID}::{HOME}:/bin/false"), ("group", f"{USER}:x:{UID}:")):
         (folder / name).write_text(Path("/etc", name).read_text() + line + "\n")
-    with own_group() as group, (folder / "systemd.log").open("wb") as log:
+    log = folder / "systemd.log"
+    with own_group() as group, log.open("wb") as output:
         inside = ["unshare", "--pid", "--mount", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child"]
         process = subprocess.Popen(
             ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh", *inside, "sh", "-c", _BOOT],
-            env={**os.environ, "FOLDER": str(folder), "INIT": str(INIT)},
-            stdout=log,
-            stderr=log,
+            env={**os.environ, "FOLDER": str(folder), "INIT": str(INIT), **_program()},
+            stdout=output,
+            stderr=output,
         )
         try:
-            made = Manager(folder, process)
-            if not made.wait_until_up():
-                pytest.skip(f"no systemd can be run here: {(folder / 'systemd.log').read_text()[-300:]}")
+            made = _wait_until_up(process, folder)
+            if made is None:
+                pytest.skip(f"no systemd can be run here: {log.read_text()[-300:]}")
             yield made
         finally:
             process.kill()
             process.wait()
+
+
+def _program() -> dict[str, str]:
+    """Where the program and its Python lie, and the folders around them that not everybody may enter."""
+    places = [Path(sys.base_prefix), Path(sys.prefix), ROOT]
+    closed = {folder: place for place in places for folder in place.parents if not folder.stat().st_mode & 0o001}
+    outermost = [folder for folder in closed if not closed.keys() & set(folder.parents)]
+    hidden = [place for place in places if set(outermost) & set(place.parents)]
+    return {"CLOSED": " ".join(map(str, outermost)), "SHOWN": " ".join(map(str, hidden))}
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], folder: Path) -> Manager | None:
+    found: list[Manager] = []
+
+    def is_up() -> bool:
+        found[:] = [Manager(init, folder) for init in children(process.pid)]
+        return process.poll() is not None or (
+            bool(found) and found[0].run("systemctl", "is-system-running").stdout == "running\n"
+        )
+
+    wait_for(is_up, f"systemd runs: {(folder / 'systemd.log').read_text()}")
+    return found[0] if process.poll() is None else None
 
 
 @contextmanager

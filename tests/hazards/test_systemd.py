@@ -1,4 +1,4 @@
-"""The unit as a person installs it, under a real systemd: start, reload, a hang, restart, stop."""
+"""The unit as it is installed, under the machine's systemd and under a person's own: start, reload, a hang, restart."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.conftest import Publish
-from tests.hazards.manager import Manager, manager
+from tests.hazards.manager import UID, USER, Manager, manager
 from tests.pictures import KINDS, save
 from tests.processes import wait_for
 
-USER = "imagesortd"
 LOG = "daemon.log"
 #: What a test cannot wait for, and a log in place of the journal.
 IN_A_HURRY = """
@@ -36,37 +35,51 @@ def place(tmp_path: Path, publish: Publish) -> Path:
     (tmp_path / "config.toml").write_text('watch = ["inbox"]\nthreshold = 0.0\n')
     for name in ("inbox", "sorted"):
         (tmp_path / name).mkdir()
-        os.chown(tmp_path / name, 64990, 64990)
+        os.chown(tmp_path / name, UID, UID)
     return tmp_path
 
 
 @pytest.fixture
 def systemd(place: Path) -> Iterator[Manager]:
-    with manager(place, USER) as made:
+    with manager(place) as made:
         yield made
+
+
+@pytest.fixture
+def own(systemd: Manager, place: Path) -> Manager:
+    """The one of somebody whose home the place is."""
+    os.chown(place, UID, UID)
+    return systemd.log_in()
 
 
 def file_one(place: Path, name: str) -> None:
     """A picture that comes is filed."""
     made = save(KINDS[0], sum(name.encode()), place / "outside" / name)
-    os.chown(made, 64990, 64990)
+    os.chown(made, UID, UID)
     made.rename(place / "inbox" / name)
     wait_for((place / "sorted" / KINDS[0] / name).exists, f"{name} is filed:\n{(place / LOG).read_text()[-2000:]}")
 
 
-def test_the_installed_unit_starts_reloads_survives_a_hang_and_stops(systemd: Manager, place: Path) -> None:
-    installed = systemd.run(sys.executable, "-m", "daemon", "unit", "--install", "--run-as", USER)
-    assert installed.returncode == 0, installed.stderr
-    assert "before that" not in installed.stderr
-    drop_in = (
-        "mkdir -p /etc/systemd/system/imagesortd.service.d && cat > /etc/systemd/system/imagesortd.service.d/t.conf"
-    )
-    hurry = IN_A_HURRY.format(log=place / LOG)
-    systemd.run("sh", "-c", f"{drop_in} <<'E'\n{hurry}E", check=True)
-    _, reload, enable = installed.stdout.splitlines()
-    assert (reload, enable) == ("systemctl daemon-reload", "systemctl enable --now imagesortd.service")
-    systemd.systemctl(*reload.split()[1:])
-    assert systemd.run(*enable.split()).returncode == 0, (systemd.show("ExecMainStatus"), (place / LOG).read_text())
+def install(systemd: Manager, *arguments: str) -> list[str]:
+    """Install the unit, run the next two commands, and so start it; returns all that was said."""
+    installed = systemd.run(sys.executable, "-m", "daemon", "unit", "--install", *systemd.flags, *arguments)
+    assert (installed.returncode, installed.stderr) == (0, "")
+    said = installed.stdout.splitlines()
+    unit = said[0].split()[0]
+    systemd.write(f"{unit}.d/hurry.conf", IN_A_HURRY.format(log=systemd.folder / LOG))
+    systemctl = ["systemctl", *systemd.flags]
+    assert [line.split() for line in said[1:3]] == [
+        [*systemctl, "daemon-reload"],
+        [*systemctl, "enable", "--now", "imagesortd.service"],
+    ]
+    for command in said[1:3]:
+        done = systemd.run(*command.split())
+        assert done.returncode == 0, (done.stderr, systemd.show("ExecMainStatus"), systemd.run("cat", LOG).stdout)
+    return said
+
+
+def live_through_it_all(systemd: Manager, place: Path) -> None:
+    """Start, reload, a hang, a crash, restart, stop, and a mistake in the settings."""
     assert systemd.show("ActiveState") == "active"  # which waits for READY=1
     wait_for(lambda: systemd.show("StatusText") == "0 waiting", "the first status")
     first = systemd.show("MainPID")
@@ -96,6 +109,31 @@ def test_the_installed_unit_starts_reloads_survives_a_hang_and_stops(systemd: Ma
     assert "stopped: 1 filed" in (place / LOG).read_text()
 
     (place / "config.toml").write_text('watch = ["inbox"]\nthreshold = 7\n')
-    assert systemd.run("systemctl", "start", "imagesortd").returncode != 0
+    assert systemd.run("systemctl", *systemd.flags, "start", "imagesortd").returncode != 0
     wait_for(lambda: systemd.show("ActiveState") == "failed", "a mistake in the settings ends it")
     assert "threshold" in (place / LOG).read_text().splitlines()[-1]
+
+
+def test_the_installed_unit_starts_reloads_survives_a_hang_and_stops(systemd: Manager, place: Path) -> None:
+    install(systemd, "--run-as", USER)
+    live_through_it_all(systemd, place)
+
+
+def test_so_does_the_unit_of_somebody_without_rights(systemd: Manager, own: Manager, place: Path) -> None:
+    said = install(own)
+    verified = own.run("systemd-analyze", "--user", "verify", "imagesortd.service")
+    assert (verified.returncode, verified.stdout, verified.stderr) == (0, "", "")
+    process = own.run("cat", f"/proc/{own.show('MainPID')}/status", check=True).stdout.splitlines()
+    assert "\t".join(["Uid:", *4 * [str(UID)]]) in process
+    assert {"CapPrm:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"} <= set(process)
+    live_through_it_all(own, place)
+    made = [place / ".local" / "state" / "imagesortd", place / ".cache" / "imagesortd"]
+    assert [(path.is_dir(), path.stat().st_uid) for path in made] == [(True, UID)] * 2
+
+    (place / "config.toml").write_text('watch = ["inbox"]\nthreshold = 0.0\n')
+    systemd.systemctl("restart", "session.service")  # with all that runs in it
+    wait_for(lambda: own.show("ActiveState") == "active", "it starts with the next session")
+    file_one(place, "five.png")
+    systemd.systemctl("stop", "session.service")
+    assert "stopped: 1 filed" in (place / LOG).read_text().splitlines()[-1]
+    assert said[-1] == "loginctl enable-linger"
