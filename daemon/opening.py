@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +17,13 @@ from daemon.room import require_room
 from models.classifier import Classifier, open_classifier
 from models.engines import Device
 from models.errors import CheckpointError
+from models.images import Transform
 from models.runtime import Precision, cores
 from models.starter import Language, starter_path
 from models.weights import WeightsStore
+
+#: Seconds that a graph may take to be set up; weights from far away take longer, and are nothing to wait for.
+_SETTING_UP = 2.0
 
 #: Where checkpoints are published unless somebody says otherwise; it may come into being later.
 _USUAL: Path = Settings.model_fields["checkpoint"].default
@@ -27,6 +33,7 @@ _USUAL: Path = Settings.model_fields["checkpoint"].default
 class Manner:
     """How checkpoints are looked for and opened: what the settings say about it.
 
+    ``batch``: so many images are classified beforehand, since the first ones take longer; with 0 none are.
     ``required``: the location must be there. ``reserved``: folder names that no class may have. ``probation``: so many
     images of a new model are watched.
     """
@@ -69,8 +76,14 @@ class Opening:
     manner: Manner
     store: WeightsStore
 
-    def open(self, path: Path, digest: str, beside: Classifier | None) -> Classifier:
-        """Read, prove and warm up a checkpoint."""
+    def open(
+        self,
+        path: Path,
+        digest: str,
+        beside: Classifier | None,
+        wanted: Callable[[Sequence[Transform]], None] | None = None,
+    ) -> Classifier:
+        """Read, prove and warm up a checkpoint; the rest is as for `open_classifier`."""
         manner = self.manner
         if path.exists():
             require_room(path)
@@ -82,9 +95,10 @@ class Opening:
             device=manner.device,
             sha256=digest,
             beside=beside,
+            wanted=wanted,
         )
         check_names(manner.location, classifier.classes, manner.reserved)
-        if beside is None or classifier.extractor is not beside.extractor:
+        if manner.batch and (beside is None or classifier.extractor is not beside.extractor):
             sides = [transform.crop for transform in classifier.transforms]
             classifier.probabilities([np.zeros((manner.batch, side, side, 3), np.uint8) for side in sides])
         return classifier
@@ -92,6 +106,46 @@ class Opening:
     def starter(self) -> Published:
         """What serves while nothing is published."""
         return published_file(starter_path(self.store, self.manner.language, threads=self.manner.threads))
+
+
+class ComingClassifier(Classifier):
+    """A classifier on its way into memory: what it wants decoded is known long before it can predict.
+
+    Whatever it is asked for, it waits until that is there, and raises what kept it from coming.
+    """
+
+    def __init__(self, open_it: Callable[[Callable[[Sequence[Transform]], None]], Classifier]) -> None:
+        """``open_it`` runs in a thread, and gets the ``wanted`` of `open_classifier`."""
+        self._transforms: Future[Sequence[Transform]] = Future()
+        self._classifier: Future[Classifier] = Future()
+        self._thread = threading.Thread(target=self._come, args=(open_it,), name="open", daemon=True)
+        self._thread.start()
+
+    def _come(self, open_it: Callable[[Callable[[Sequence[Transform]], None]], Classifier]) -> None:
+        try:
+            classifier = open_it(self._transforms.set_result)
+        except Exception as error:
+            if not self._transforms.done():
+                self._transforms.set_exception(error)
+            self._classifier.set_exception(error)
+        else:
+            self._classifier.set_result(classifier)
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        return tuple(self._transforms.result())
+
+    def __getattr__(self, name: str) -> Any:
+        """What a classifier has is waited for."""
+        return getattr(self._classifier.result(), name)
+
+    def wait(self) -> None:
+        """Return when it is there; raise what kept it from coming."""
+        self._classifier.result()
+
+    def close(self) -> None:
+        """To be called before the program ends: a library must not be left in the middle of setting itself up."""
+        self._thread.join(_SETTING_UP)
 
 
 class Loading(threading.Thread):

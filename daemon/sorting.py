@@ -6,8 +6,9 @@ import argparse
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from loguru import logger
@@ -18,13 +19,16 @@ from daemon.decoders import Decoders
 from daemon.filing import Filer, Status
 from daemon.logs import start_logging
 from daemon.nursery import Nursery
-from daemon.pipeline import Outcome, Pipeline, Policy
-from daemon.reload import Reloader
+from daemon.opening import ComingClassifier, Manner, Opening
+from daemon.pipeline import ModelFailed, Outcome, Pipeline, Policy
 from daemon.report import line, shown
+from daemon.threshold import in_force
 from daemon.walk import is_marked, walk
 from models.allowed import allow_plugins
+from models.classifier import Classifier
 from models.commandline import Parser
 from models.errors import UserError
+from models.images import Transform
 from models.runtime import cores
 from models.weights import WeightsStore
 
@@ -90,18 +94,17 @@ def sort(folder: Path, settings: Settings, nursery: Nursery) -> list[Outcome]:
     """Copy every image below ``folder``; one outcome for each. Unreadable ones are left alone."""
     allow_plugins(settings.plugins)
     threads = settings.threads or cores()
-    store = WeightsStore(settings.cache_dir)
     policy = Policy.of(settings)
     outcomes = []
     with ExitStack() as closing:
         decoders = Decoders(threads, policy.limits, nursery)
         closing.callback(decoders.close)
-        classifier = Reloader.of(settings, store).first()
+        classifier = ComingClassifier(lambda wanted: _open(settings, policy, wanted))
+        closing.callback(classifier.close)
         filer = Filer(settings.output, action="copy", skip_equal=True)
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders)
         closing.callback(pipeline.close)
-        logger.info("{}", pipeline.threshold)
-        for outcome in pipeline.process(sorted(_images(folder, settings.output))):
+        for outcome in _outcomes(pipeline, sorted(_images(folder, settings.output))):
             if outcome.status is Status.FILED:
                 logger.info("{}", line(outcome))
             elif outcome.status is Status.ALREADY:
@@ -109,7 +112,25 @@ def sort(folder: Path, settings: Settings, nursery: Nursery) -> list[Outcome]:
             else:
                 logger.warning("{} is left behind: {}", shown(str(outcome.path)), outcome.detail or outcome.status)
             outcomes.append(outcome)
+        classifier.wait()
     return outcomes
+
+
+def _open(settings: Settings, policy: Policy, wanted: Callable[[Sequence[Transform]], None]) -> Classifier:
+    manner = replace(Manner.of(settings), batch=0)
+    opening = Opening(manner, WeightsStore(settings.cache_dir))
+    published = manner.place.required() or opening.starter()
+    classifier = opening.open(published.path, published.digest, None, wanted)
+    logger.info("{}", in_force(policy.threshold, classifier.metadata))
+    return classifier
+
+
+def _outcomes(pipeline: Pipeline, paths: Iterable[Path]) -> Iterator[Outcome]:
+    """What became of each image. Raises what kept the classifier from coming."""
+    try:
+        yield from pipeline.process(paths)
+    except ModelFailed as failed:
+        raise failed.error from None
 
 
 def _images(folder: Path, output: Path) -> Iterator[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -197,11 +197,13 @@ def open_classifier(
     device: Device = "cpu",
     sha256: str = "",
     beside: Classifier | None = None,
+    wanted: Callable[[Sequence[Transform]], None] | None = None,
 ) -> Classifier:
     """Load the checkpoint at ``path`` (a file, a run folder or a ``checkpoints/`` folder), and prove it.
 
     ``sha256`` is what the file must have, where that is known. ``beside`` is a classifier in use, opened in the same
-    manner: backbones that both have are loaded once.
+    manner: backbones that both have are loaded once. ``wanted`` is told what to decode images to as soon as that is
+    known, long before there is a classifier.
 
     With ``int8``, transformers run in int8 if the golden samples still come out within a bound; else the log says that
     they stay in float32.
@@ -211,6 +213,8 @@ def open_classifier(
     """
     checkpoint = checkpoints.read_published(path, sha256) if sha256 else checkpoints.load(path)
     parts = [_backbone(record, checkpoint, store) for record in checkpoint.metadata.parts]
+    if wanted is not None:
+        wanted([part.transform for part in parts])
     extractor = open_extractor(
         parts,
         store,
