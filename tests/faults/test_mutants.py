@@ -18,7 +18,8 @@ from daemon.copying import sha256_of
 from daemon.journal import Journal
 from daemon.moves import Entry
 from daemon.rows import Filing
-from tests.daemon import test_filing, test_replay, test_transfer
+from tests.daemon import test_replay, test_transfer
+from tests.daemon.filing import test_copies, test_folders, test_races
 from tests.faults.order import MOVE_BY_COPY, RENAME, _every_step
 from tests.faults.scenario import Scenario
 from tests.faults.test_kill import kill_and_check
@@ -116,7 +117,7 @@ def test_a_name_is_replaced(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None
         os.rename(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder)
 
     monkeypatch.setattr(moves, "rename_noreplace", replacing)
-    caught(lambda: test_filing.test_the_kernel_decides_who_gets_a_name(near, monkeypatch, "move"))
+    caught(lambda: test_races.test_the_kernel_decides_who_gets_a_name(near, monkeypatch, "move"))
 
 
 def test_a_name_is_replaced_after_a_look(near: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,19 +144,19 @@ def test_the_original_goes_by_its_name(far: Desk, monkeypatch: pytest.MonkeyPatc
 def test_nobody_looks_again_before_the_move(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "check_source", lambda *_: None)
     monkeypatch.setattr(transfer._Batch, "_verify", lambda *_: None)
-    caught(lambda: test_filing.test_a_file_that_changed_after_the_decision_stays(near, "move"))
+    caught(lambda: test_races.test_a_file_that_changed_after_the_decision_stays(near, "move"))
 
 
 def test_nobody_looks_after_the_move(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer._Batch, "_verify", lambda *_: None)
     caught(
-        lambda: test_filing.test_a_file_replaced_at_the_very_moment_of_the_move_is_put_back(near, monkeypatch, "move")
+        lambda: test_races.test_a_file_replaced_at_the_very_moment_of_the_move_is_put_back(near, monkeypatch, "move")
     )
 
 
 def test_copies_are_forgotten(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Journal, "filed_before", lambda *_: False)
-    caught(lambda: test_filing.test_copies_and_links_are_made_once(near, "copy"))
+    caught(lambda: test_copies.test_copies_and_links_are_made_once(near, "copy"))
 
 
 def test_a_copy_is_not_verified(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +174,7 @@ def test_a_destination_is_followed_out_of_the_output(
 ) -> None:
     monkeypatch.setattr(os, "O_NOFOLLOW", 0)
     caught(
-        lambda: test_filing.test_a_class_folder_is_a_folder_of_the_output_or_nothing_is_filed(
+        lambda: test_folders.test_a_class_folder_is_a_folder_of_the_output_or_nothing_is_filed(
             near, tmp_path, "link outside"
         )
     )

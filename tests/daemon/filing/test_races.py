@@ -1,0 +1,160 @@
+"""What others do to the inbox and the output at the same time: nothing of theirs or ours is lost or overwritten."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from daemon import moves
+from daemon.filing import Action, Status
+from daemon.moves import Entry
+from tests.filing_desk import Desk, make_desk, tree
+
+
+def race(put: Callable[[Entry], None], monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """Let somebody else take the free name just before the kernel is asked for it."""
+    rename, link = moves.rename_noreplace, moves.link
+    left = [times]
+
+    def quicker(new: Entry) -> None:
+        if left[0]:
+            left[0] -= 1
+            put(new)
+
+    def rename_late(old: Entry, new: Entry) -> None:
+        quicker(new)
+        rename(old, new)
+
+    def link_late(old: Entry, new: Entry) -> None:
+        quicker(new)
+        link(old, new)
+
+    monkeypatch.setattr(moves, "rename_noreplace", rename_late)
+    monkeypatch.setattr(moves, "link", link_late)
+
+
+@pytest.mark.parametrize("action", ["move", "copy", "link"])
+def test_the_kernel_decides_who_gets_a_name(desk: Desk, monkeypatch: pytest.MonkeyPatch, action: Action) -> None:
+    def theirs(new: Entry) -> None:
+        os.close(os.open(new.name, os.O_CREAT | os.O_EXCL, dir_fd=new.folder))
+
+    race(theirs, monkeypatch, times=3)
+    filed = desk.file_one(desk.put(content=b"ours"), action=action)
+    assert filed.destination == desk.output / "cat" / "cat_4.jpg"
+    assert desk.filed() == {
+        "cat/cat.jpg": b"", "cat/cat_2.jpg": b"", "cat/cat_3.jpg": b"", "cat/cat_4.jpg": b"ours"
+    }  # fmt: skip
+
+
+def test_one_who_takes_every_name_only_delays_that_image(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def theirs(new: Entry) -> None:
+        os.close(os.open(new.name, os.O_CREAT | os.O_EXCL, dir_fd=new.folder))
+
+    race(theirs, monkeypatch, times=1000)
+    path = desk.put(content=b"ours")
+    assert desk.file_one(path).status is Status.RETRY
+    assert path.read_bytes() == b"ours"
+
+
+def test_programs_that_file_the_same_names_at_once_lose_nothing(tmp_path: Path) -> None:
+    desks = []
+    for number in range(4):
+        (tmp_path / str(number)).mkdir()
+        desks.append(make_desk(tmp_path / str(number)))
+        desks[-1].output = tmp_path / "sorted"
+    for number, desk in enumerate(desks):
+        for name in range(50):
+            desk.put(f"{name % 10}-{name}.jpg", b"%d/%d" % (number, name))
+    start = threading.Barrier(4)
+
+    def work(desk: Desk) -> None:
+        decisions = [desk.decide(path) for path in sorted(desk.inbox.iterdir())]
+        start.wait()
+        for index in range(0, 50, 10):
+            desk.file(decisions[index : index + 10])
+
+    threads = [threading.Thread(target=work, args=(desk,)) for desk in desks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(desks[0].filed().values()) == Counter(b"%d/%d" % (n, m) for n in range(4) for m in range(50))
+    assert [list(desk.inbox.iterdir()) for desk in desks] == [[], [], [], []]
+
+
+@pytest.mark.parametrize("action", ["move", "copy", "link"])
+def test_a_file_that_changed_after_the_decision_stays(desk: Desk, action: Action) -> None:
+    def replace(path: Path) -> None:
+        path.with_name(".new").write_bytes(b"an image")
+        path.with_name(".new").rename(path)
+
+    changes: list[Callable[[Path], object]] = [
+        lambda path: path.write_bytes(b"longer than it was"),
+        lambda path: os.utime(path, ns=(0, 0)),
+        replace,
+    ]
+    for number, change in enumerate(changes):
+        path = desk.put(f"{number}.jpg")
+        decision = desk.decide(path)
+        change(path)
+        before = tree(desk.inbox)
+        (filed,) = desk.file([decision], action=action)
+        assert filed.status is Status.CHANGED
+        assert tree(desk.inbox) == before
+    assert desk.filed() == {}
+    assert desk.journal().unfinished() == []
+
+
+@pytest.mark.parametrize("action", ["move", "link"])
+def test_a_file_replaced_at_the_very_moment_of_the_move_is_put_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, action: Action
+) -> None:
+    path = desk.put(content=b"decided on")
+
+    def replace(_: Entry) -> None:
+        (desk.inbox / ".new").write_bytes(b"never seen")
+        (desk.inbox / ".new").rename(path)
+
+    race(replace, monkeypatch, times=1)
+    assert desk.file_one(path, action=action).status is Status.CHANGED
+    assert path.read_bytes() == b"never seen"
+    assert desk.filed() == {}
+
+
+@pytest.mark.parametrize("action", ["move", "copy", "link"])
+def test_a_vanished_file_is_gone_and_its_neighbours_are_filed(desk: Desk, action: Action) -> None:
+    decisions = [desk.decide(desk.put(f"{number}.jpg")) for number in range(3)]
+    decisions[1].source.path.unlink()
+    outcomes = desk.file(decisions, action=action)
+    assert [outcome.status for outcome in outcomes] == [Status.FILED, Status.GONE, Status.FILED]
+    assert set(desk.filed()) == {"cat/0.jpg", "cat/2.jpg"}
+
+
+def test_a_vanished_inbox_is_waited_for(desk: Desk) -> None:
+    decision = desk.decide(desk.put())
+    desk.inbox.rename(desk.inbox.with_name("elsewhere"))
+    (filed,) = desk.file([decision])
+    assert filed.status is Status.RETRY
+    assert filed.destination is None
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "fifo"])
+def test_what_took_the_place_of_the_image_is_not_touched(desk: Desk, kind: str) -> None:
+    path = desk.put()
+    decision = desk.decide(path)
+    path.rename(desk.inbox / "kept.jpg")
+    if kind == "link":
+        path.symlink_to("kept.jpg")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    before = tree(desk.inbox)
+    (filed,) = desk.file([decision])
+    assert filed.status is Status.CHANGED
+    assert tree(desk.inbox) == before

@@ -1,0 +1,47 @@
+"""A journal's file, rows for it, and what is read back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.journal import read_history
+from daemon.rows import Filing, State, Wanted
+from daemon.source import Identity
+
+DAY = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "journal.db"
+
+
+def filing(number: int = 0, **more: Any) -> Filing:
+    """What became of image ``number``, an hour after that of the one before."""
+    values: dict[str, Any] = {
+        "state": State.DONE,
+        "action": "move",
+        "source": Path(f"/inbox/{number}.jpg"),
+        "identity": Identity(1, number, 3, 4),
+        "time": DAY + timedelta(hours=number),
+    }
+    return Filing(**(values | more))
+
+
+def history(path: Path, *, limit: int | None = None, **filters: Any) -> list[Filing]:
+    """What any other program reads in the journal."""
+    return list(read_history(path, Wanted(**filters), limit))
+
+
+def set_aside(path: Path) -> list[Path]:
+    """The files of journals that were found damaged."""
+    return sorted(path.parent.glob("*.damaged-*"))
+
+
+def garbage(path: Path) -> None:
+    """Put what is no database in the journal's place."""
+    path.write_bytes(b"no database at all" * 1000)

@@ -1,0 +1,140 @@
+"""A journal that is damaged, foreign, taken away or not to be written costs its rows, and never stops the daemon."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from loguru import logger
+
+from daemon.journal import Journal
+from daemon.rows import State
+from tests.daemon.journal.conftest import filing, garbage, history, set_aside
+from tests.filing_desk import bound_by_modes
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What is logged as an error."""
+    lines: list[str] = []
+    handler = logger.add(lambda message: lines.append(message.record["message"]), level="ERROR")
+    yield lines
+    logger.remove(handler)
+
+
+def torn(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def foreign(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE recipes (name)")
+    db.close()
+
+
+def newer(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+
+
+def table_gone(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("DROP TABLE filings")
+    db.close()
+
+
+def a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("damage", [garbage, torn, foreign, newer, table_gone, a_folder])
+def test_a_damaged_journal_is_set_aside_and_filing_goes_on(
+    path: Path, log: list[str], damage: Callable[[Path], None]
+) -> None:
+    journal = Journal(path)
+    journal.write([filing(n) for n in range(200)])
+    journal.close()
+    damage(path)
+    before = path.read_bytes() if path.is_file() else b""
+    journal = Journal(path)
+    journal.write([filing(1000)])
+    assert [row.identity.ino for row in history(path)] == [1000]
+    (aside,) = set_aside(path)
+    if before:
+        assert aside.read_bytes() == before
+    assert len(log) == 1
+    assert aside.name in log[0]
+
+
+def test_damage_while_the_journal_is_in_use(path: Path, log: list[str]) -> None:
+    journal = Journal(path)
+    row = filing(0, state=State.INTENT)
+    journal.write([*(filing(n) for n in range(1, 500)), row])
+    journal.close()
+    journal.write([filing(501)])
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (path.stat().st_size - 4096))
+    row.state = State.DONE
+    for number in range(600, 620):
+        journal.write([filing(number)])
+    journal.write([row])
+    assert len(set_aside(path)) == 1
+    assert len(log) == 1
+    assert history(path)[-1].id == row.id, "a row of the old journal goes on in the new one"
+
+
+@pytest.mark.parametrize("how", ["deleted", "folder deleted", "replaced"])
+def test_a_journal_taken_away_under_us(path: Path, log: list[str], how: str) -> None:
+    journal = Journal(path)
+    journal.write([filing(1)])
+    if how == "folder deleted":
+        shutil.rmtree(path.parent)
+    else:
+        for name in ("journal.db", "journal.db-wal", "journal.db-shm"):
+            path.with_name(name).unlink(missing_ok=True)
+    if how == "replaced":
+        other = Journal(path)
+        other.write([filing(2)])
+        other.close()
+    journal.write([filing(3)])
+    assert [row.identity.ino for row in history(path)] == ([3, 2] if how == "replaced" else [3])
+    assert len(log) == 1
+    assert "taken away" in log[0]
+
+
+def test_a_journal_that_may_not_be_written_is_set_aside(path: Path, log: list[str]) -> None:
+    Journal(path).write([filing(1)])
+    for name in ("journal.db", "journal.db-wal", "journal.db-shm"):
+        path.with_name(name).chmod(0o444)
+    with bound_by_modes():
+        Journal(path).write([filing(2)])
+    assert [row.identity.ino for row in history(path)] == [2]
+    assert len(set_aside(path)) == 3
+    assert len(log) == 1
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_where_no_journal_can_be_kept_it_is_kept_in_memory(
+    tmp_path: Path, path: Path, log: list[str], missing: bool
+) -> None:
+    if not missing:
+        path.parent.mkdir()
+        path.parent.chmod(0o555)
+    else:
+        tmp_path.chmod(0o555)
+    journal = Journal(path)
+    with bound_by_modes():
+        journal.write([filing(1, state=State.INTENT)])
+        journal.write([filing(2, state=State.INTENT)])
+    tmp_path.chmod(0o755)
+    assert [row.identity.ino for row in journal.unfinished()] == [1, 2]
+    assert "kept in memory" in log[-1]
+    assert len(log) == 2

@@ -1,0 +1,132 @@
+"""What is asked of the journal is answered rightly, and from an index."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from datetime import timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon import rows
+from daemon.journal import Journal
+from daemon.rows import State, Wanted
+from daemon.source import Identity
+from tests.daemon.journal.conftest import DAY, filing, history
+
+
+def test_history_is_newest_first_and_filtered(path: Path) -> None:
+    journal = Journal(path)
+    journal.write([filing(n, label="cat" if n % 2 else "dog", model_digest=f"m{n % 3}") for n in range(12)])
+    journal.write([filing(20, state=State.INTENT), filing(21, state=State.ORPHAN)])
+
+    def numbers(**filters: Any) -> list[int]:
+        return [row.identity.ino for row in history(path, **filters)]
+
+    assert numbers() == [21, *range(11, -1, -1)]
+    assert numbers(limit=2) == [21, 11]
+    assert numbers(label="cat") == [11, 9, 7, 5, 3, 1]
+    assert numbers(label="cat", model_digest="m1") == [7, 1]
+    assert numbers(since=DAY + timedelta(hours=9)) == [21, 11, 10, 9]
+    assert numbers(name="3.jpg") == [3]
+    assert numbers(run="another") == []
+    assert numbers(states=[State.INTENT]) == [20]
+
+
+def test_times_of_other_zones_are_the_same_times(path: Path) -> None:
+    Journal(path).write([filing(1)])
+    elsewhere = timezone(timedelta(hours=9))
+    assert len(history(path, since=(DAY + timedelta(hours=1)).astimezone(elsewhere))) == 1
+    assert history(path, since=(DAY + timedelta(hours=1, microseconds=1)).astimezone(elsewhere)) == []
+
+
+@pytest.mark.parametrize("output", [b"/sorted", b"/sor\xff"])
+@pytest.mark.parametrize("name", [b"cat.jpg", b"\xff.jpg", "고양이.jpg".encode(), b"100%_.jpg"])
+def test_a_file_is_found_by_the_name_it_was_filed_under(path: Path, output: bytes, name: bytes) -> None:
+    source = Path(os.fsdecode(b"/in/" + name))
+    filed = Path(os.fsdecode(output + b"/cat/" + name.replace(b".jpg", b"_2.jpg")))
+    first = filing(1, source=source, folder=filed.parent, filed_name=filed.name)
+    Journal(path).write([first, filing(2, folder=Path("/sorted/cat"), filed_name="2.jpg")])
+    for wanted in (source, filed):
+        assert [row.identity.ino for row in history(path, name=wanted.name)] == [1]
+        assert [row.identity.ino for row in history(path, name=str(wanted))] == [1]
+    assert history(path, name=str(source.with_name(filed.name))) == []
+
+
+def test_several_checkpoints_may_begin_alike(path: Path) -> None:
+    Journal(path).write([filing(n, model_digest=digest) for n, digest in enumerate(["abc1", "abc2", "abd", None])])
+    assert [row.identity.ino for row in history(path, model_digest="abc")] == [1, 0]
+    assert [row.identity.ino for row in history(path, model_digest="abc2")] == [1]
+    assert history(path, model_digest="abe") == []
+
+
+def plans(path: Path, ask: Callable[[sqlite3.Connection], object]) -> list[str]:
+    """How SQLite finds the answers to what is asked."""
+    with sqlite3.connect(path) as db:
+        asked: list[str] = []
+        db.set_trace_callback(asked.append)
+        ask(db)
+        db.set_trace_callback(None)
+        found = [str(plan) for query in asked for *_, plan in db.execute(f"EXPLAIN QUERY PLAN {query}")]
+    db.close()
+    return [plan for plan in found if plan.startswith(("SEARCH", "SCAN", "USE TEMP"))]
+
+
+def search(index: str, terms: str) -> str:
+    return f"SEARCH filings USING INDEX filings_{index} ({terms})"
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        ({}, ["SCAN filings USING INDEX filings_order"]),
+        ({"max_confidence": 0.1}, ["SCAN filings USING INDEX filings_order"]),
+        ({"since": DAY}, [search("order", "time>?")]),
+        ({"since": DAY, "until": DAY}, [search("order", "time>? AND time<?")]),
+        ({"label": "x"}, [search("label", "label=?")]),
+        ({"label": "x", "since": DAY}, [search("label", "label=? AND time>?")]),
+        ({"run": "x"}, [search("run", "run=?")]),
+        ({"reasons": ()}, ["SCAN filings USING INDEX filings_reason"]),
+        ({"reasons": ("x",), "states": [State.DONE]}, ["SCAN filings USING INDEX filings_reason"]),
+        ({"name": "x"}, [search("name", "name=?"), search("renamed", "<expr>=?"), "USE TEMP B-TREE FOR ORDER BY"]),
+        ({"name": "/in/x"}, [search("name", "name=?"), search("renamed", "<expr>=?"), "USE TEMP B-TREE FOR ORDER BY"]),
+        ({"model_digest": "a"}, [*2 * ["SEARCH filings USING COVERING INDEX filings_model (model_digest>? AND "
+                                       "model_digest<?)"], search("model", "model_digest=?")]),
+    ],
+)  # fmt: skip
+def test_every_history_has_an_index_in_its_order(path: Path, filters: dict[str, Any], expected: list[str]) -> None:
+    journal = Journal(path)
+    journal.write([filing(model_digest="ab")])
+    journal.close()
+    assert plans(path, lambda db: list(rows.history(db, Wanted(**filters), 10))) == expected
+
+
+def test_what_is_asked_for_each_image_has_an_index(path: Path) -> None:
+    journal = Journal(path)
+    journal.write([filing()])
+    journal.close()
+    assert "filings_identity" in str(plans(path, lambda db: rows.filed_before(db, Identity(1, 2, 3, 4), Path("x"), "")))
+    assert "filings_name" in str(plans(path, lambda db: rows.newest(db, [Path("/x"), Path("/y")], DAY)))
+    assert "filings_image" in str(plans(path, lambda db: rows.sidecars(db, 1)))
+    assert plans(path, rows.unfinished) == ["SCAN filings USING INDEX filings_unfinished"]
+    order = search("order", "time>? AND time<?")
+    assert plans(path, lambda db: rows.prune(db, DAY, rows.BEGINNING, 10))[:1] == [order]
+
+
+def test_indexes_that_are_missing_are_made_and_old_ones_go(path: Path) -> None:
+    Journal(path).write([filing(1)])
+    with sqlite3.connect(path) as db:
+        indexes = "SELECT name, sql FROM sqlite_master WHERE type = 'index' ORDER BY name"
+        before = db.execute(indexes).fetchall()
+        db.execute("DROP INDEX filings_label")
+        db.execute("CREATE INDEX filings_time ON filings (time)")
+    db.close()
+    assert len(history(path, label=None)) == 1, "read as it is"
+    Journal(path).write([filing(2)])
+    with sqlite3.connect(path) as db:
+        assert db.execute(indexes).fetchall() == before
+    db.close()
+    assert [row.identity.ino for row in history(path)] == [2, 1]

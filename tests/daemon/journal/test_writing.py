@@ -1,0 +1,111 @@
+"""What is written to the journal is flushed, and read as it was written, also by other processes."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from daemon.journal import Journal, read_history
+from daemon.rows import State
+from daemon.source import Identity
+from models.errors import UserError
+from tests.daemon.journal.conftest import filing, history
+
+
+def test_a_row_comes_back_as_it_was_written(path: Path) -> None:
+    journal = Journal(path)
+    row = filing(
+        source=Path(os.fsdecode(b"/in\nbox/\xff\xfe.jpg")),
+        identity=Identity(2**64 - 1, 2**63, 2**40, -1),
+        sha256="ab" * 32,
+        folder=Path("/sorted/\u1112\u1161\u11ab"),
+        filed_name="cat.jpg",
+        copy_ino=2**64 - 2,
+        label="cat",
+        confidence=0.75,
+        model_digest="cd" * 32,
+        reason="truncated",
+        detail='It\'s "odd"; DROP TABLE filings',
+    )
+    journal.write([row])
+    assert row.id is not None
+    assert row.run == journal.run
+    assert history(path) == [row]
+
+
+def test_numbers_and_texts_of_other_kinds_are_written_too(path: Path) -> None:
+    Journal(path).write([filing(confidence=np.float32(0.5), detail="\udcff is no text")])
+    (row,) = history(path)
+    assert row.confidence == 0.5
+    assert row.detail == "\\udcff is no text"
+
+
+def test_writing_again_changes_the_row_and_void_takes_it_away(path: Path) -> None:
+    journal = Journal(path)
+    first, second = filing(1, state=State.INTENT), filing(2, state=State.INTENT)
+    journal.write([first, second])
+    assert journal.unfinished() == [first, second]
+    first.state, second.state = State.COPIED, State.VOID
+    journal.write([first, second])
+    assert journal.unfinished() == [first]
+    assert second.id is None
+
+
+def test_each_journal_object_has_its_own_run(path: Path) -> None:
+    for number in range(2):
+        journal = Journal(path)
+        journal.write([filing(number)])
+        journal.close()
+    assert len({row.run for row in history(path)}) == 2
+
+
+def test_notes_are_remembered_and_forgotten(path: Path) -> None:
+    journal = Journal(path)
+    assert journal.noted("bad model") is None
+    journal.note("bad model", "abc")
+    journal.note("bad model", "def")
+    journal.close()
+    assert Journal(path).noted("bad model") == "def"
+    journal.note("bad model", None)
+    assert journal.noted("bad model") is None
+
+
+def test_another_process_reads_while_rows_are_written(path: Path) -> None:
+    journal = Journal(path)
+    journal.write([filing(0)])
+    reader = read_history(path)
+    assert next(reader).identity.ino == 0
+    journal.write([filing(1)])
+    assert len(history(path)) == 2
+    assert list(reader) == [], "what it began to read it reads to the end"
+
+
+def test_what_is_committed_is_flushed(path: Path) -> None:
+    journal = Journal(path)
+    journal.note("a", "b")
+    assert journal._db is not None
+    assert journal._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert journal._db.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+@pytest.mark.parametrize("version", [1, 99])
+def test_a_journal_of_another_version_is_not_misread(path: Path, version: int) -> None:
+    Journal(path).write([filing(1)])
+    with sqlite3.connect(path) as db:
+        db.execute(f"PRAGMA user_version = {version}")
+    db.close()
+    with pytest.raises(UserError, match=f"cannot be read: its tables are of version {version}"):
+        history(path)
+
+
+def test_no_journal_to_read_is_a_sentence(path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        history(path)
+    path.parent.mkdir()
+    path.write_bytes(b"no database at all" * 100)
+    with pytest.raises(UserError, match="cannot be read"):
+        history(path)
