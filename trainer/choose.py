@@ -147,7 +147,8 @@ def _views_of(every: View, features: Features, parts: Sequence[Part], at: int) -
 class _Tried:
     """Views of the same parts, the logistic heads of each, and which view of them (its position) is the best.
 
-    The first, the plain one, is left only for one that is clearly better.
+    The first, the plain one, is left only for one that is clearly better; one that is not better is not kept, since it
+    takes as much memory as the features.
     """
 
     views: Sequence[View]
@@ -164,7 +165,7 @@ class _Tried:
         (classes,) = others
         best = _lowest(quick[0])
         found, better = _of_few(classes, plain, redrawn) if len(best.losses) < FEW else _of_many(classes, best)
-        return cls(views, [*quick, [found]], int(better))
+        return cls([plain, classes] if better else [plain], [*quick, [found]], int(better))
 
     @property
     def view(self) -> View:

@@ -65,12 +65,14 @@ def learn(scaled: Features, folds: Folds) -> Span | None:
         return None
     distances = np.full(len(folds), np.nan)
     with one_thread():
-        moments = scaled.T @ scaled
+        # Of the images outside a fold, which are most of them, no copy is made.
+        moments, total = scaled.T @ scaled, scaled.sum(axis=0, dtype=np.float64)
         for judge in judges:
             out = folds == judge
-            mean = scaled[~out].mean(axis=0)
-            basis = _basis(moments - scaled[out].T @ scaled[out] - (~out).sum() * np.outer(mean, mean), rank)
-            distances[out] = distance(scaled[out] - mean, basis)
+            held, count = scaled[out], int((~out).sum())
+            mean = ((total - held.sum(axis=0, dtype=np.float64)) / count).astype(np.float32)
+            basis = _basis(moments - held.T @ held - count * np.outer(mean, mean), rank)
+            distances[out] = distance(held - mean, basis)
         return Span(_basis(moments, rank), _limit(distances[judged]), distances)
 
 
