@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from daemon.addresses import check_address
 from daemon.marker import marked_folder
+from models.allowed import split_names
 from models.checkpoint import check_class_name
 from models.engines import Device
 from models.errors import CheckpointError, UserError
@@ -87,7 +88,7 @@ class Settings(BaseSettings):
     @field_validator("plugins", mode="before")
     @classmethod
     def _named(cls, value: object) -> object:
-        return [name for name in value.split(",") if name] if isinstance(value, str) else value
+        return split_names(value) if isinstance(value, str) else value
 
     @field_validator("on_filed", mode="before")
     @classmethod

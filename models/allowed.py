@@ -28,4 +28,9 @@ def allowed_plugins() -> tuple[str, ...]:
     """The names given to `allow_plugins`, else those in the environment."""
     if _named is not None:
         return _named
-    return tuple(name for name in os.environ.get(PLUGINS_VARIABLE, "").split(",") if name)
+    return tuple(split_names(os.environ.get(PLUGINS_VARIABLE, "")))
+
+
+def split_names(text: str) -> list[str]:
+    """The names of plug-ins that are joined by commas, with or without spaces."""
+    return [name for part in text.split(",") if (name := part.strip())]

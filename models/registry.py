@@ -161,10 +161,7 @@ def _claim(name: str) -> None:
 def plugins() -> dict[str, str]:
     """Every installed or allowed plug-in, and what is the matter with it: nothing (""), or a sentence."""
     _scan()
-    refused = {
-        name: f"it is installed but not allowed: name it with --plugin {name} or in {PLUGINS_VARIABLE}"
-        for name in _installed_plugins()
-    }
+    refused = dict.fromkeys(_installed_plugins(), f"it is installed but not allowed: name it in {PLUGINS_VARIABLE}")
     return dict(sorted({**refused, **_plugins}.items()))
 
 

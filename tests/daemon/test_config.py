@@ -49,6 +49,7 @@ def test_plug_ins_allowed_by_one_file_are_not_so_by_the_next(monkeypatch: pytest
         assert settings.plugins == names
         allowed.allow_plugins(settings.plugins)
         assert allowed.allowed_plugins() == tuple(names)
+    assert config.load({"plugins": "one, two,"}).plugins == ["one", "two"]
 
 
 def test_the_shipped_file_holds_every_setting_with_its_default() -> None:

@@ -46,10 +46,10 @@ def test_the_project_comes_before_what_python_is_told_to_search(modules: Path, m
 def test_a_child_may_import_what_its_parent_may(modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (modules / "child.py").write_text("from models.allowed import allowed_plugins; print(allowed_plugins())")
     assert run_child("child") == "()\n"
-    monkeypatch.setenv(allowed.PLUGINS_VARIABLE, "one,two")
+    monkeypatch.setenv(allowed.PLUGINS_VARIABLE, " one, two,")
     assert run_child("child") == "('one', 'two')\n"
     allowed.allow_plugins(["three"])
     assert run_child("child") == "('three',)\n"
     allowed.allow_plugins([])
     assert run_child("child") == "()\n"
-    assert os.environ[allowed.PLUGINS_VARIABLE] == "one,two"
+    assert os.environ[allowed.PLUGINS_VARIABLE] == " one, two,"
