@@ -1,0 +1,64 @@
+"""Decoders end when they are told to, and with the daemon."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import CancelledError
+from pathlib import Path
+
+import pytest
+
+from daemon.decoders import DecoderLost, Decoders
+from daemon.nursery import Nursery
+from tests.daemon.decoders.conftest import LIMITS, Make, task
+from tests.processes import AT_WORK, environment, is_alive, ticks, wait_for
+
+
+def test_closing_ends_everything_at_once(make: Make, slow: Path) -> None:
+    decoders = make(2)
+    pids = decoders.pids()
+    futures = [decoders.submit(task(slow)) for _ in range(6)]
+    wait_for(lambda: any(ticks(pid) >= AT_WORK for pid in pids[1:]), "a decoder works")
+    decoders.close()
+    for future in futures:
+        with pytest.raises((DecoderLost, CancelledError)):
+            future.result(0)
+    wait_for(lambda: not any(map(is_alive, pids)), "the processes end")
+
+
+def test_they_end_with_the_daemon(slow: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from daemon.decoders import *;"
+        "from models.images import Transform;"
+        "decoders = Decoders(2, Limits());"
+        "exec('while len(decoders.pids()) < 3: time.sleep(0.01)');"
+        "task = Task(path=Path(sys.argv[1]), transforms=[Transform(resize=64, crop=56, interpolation='bicubic',"
+        " mean=(0, 0, 0), std=(1, 1, 1))] * 60, max_bytes=1 << 30, max_pixels=10**9);"
+        "decoders.submit(task); print(*decoders.pids(), flush=True); time.sleep(600)"
+    )
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(slow)],
+        stdout=subprocess.PIPE,
+        env=environment() | {"TMPDIR": str(scratch)},
+        cwd=scratch,
+    ) as process:
+        assert process.stdout is not None
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        assert len(pids) == 3
+        wait_for(lambda: any(ticks(pid) >= AT_WORK for pid in pids[1:]), "a decoder works")
+        process.kill()
+    wait_for(lambda: not any(map(is_alive, pids)), "the processes end")
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_nursery_that_was_started_before_is_used_and_ended(picture: Path) -> None:
+    nursery = Nursery()
+    decoders = Decoders(1, LIMITS, nursery)
+    assert decoders.submit(task(picture)).result().crops is not None
+    assert decoders.pids()[0] == nursery.pid
+    decoders.close()
+    wait_for(lambda: not is_alive(nursery.pid), "the process ends")
+    nursery.close()  # once more does no harm

@@ -1,0 +1,68 @@
+"""What a decoder says that a hostile image has taken over."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from socket import AF_UNIX, SOCK_SEQPACKET, socketpair
+from typing import Any
+
+import pytest
+
+from daemon.cropbuffer import CropBuffer, create, size_for
+from daemon.decoders import Decoder, DecoderLost
+from daemon.frames import Channel
+from tests.daemon.decoders.conftest import TRANSFORMS, task
+
+GOOD = {"identity": [1, 2, 3, 4], "sha256": "0" * 64}
+
+
+FINE = {"resident": 1}
+
+
+@pytest.mark.parametrize(
+    ("note", "answer", "is_known"),
+    [
+        (None, FINE, False),
+        (None, {"trouble": "SystemExit", "message": ""}, False),
+        ({}, FINE, False),
+        ({"identity": [1, 2, 3], "sha256": None}, FINE, False),
+        ({"identity": [1, 2, 3, "x"], "sha256": None}, FINE, False),
+        ({"identity": [1, 2, 3, 4], "sha256": "../x"}, FINE, False),
+        ({"identity": [1, 2, 3, 4], "sha256": 7}, FINE, False),
+        (GOOD, {}, True),
+        (GOOD, {"resident": "much"}, True),
+        (GOOD, {"resident": 1, "reason": "../../../etc", "message": ""}, True),
+        (GOOD, {"resident": 1, "reason": None, "message": ""}, True),
+        (GOOD, {"resident": 1, "reason": "empty"}, True),
+        (GOOD, None, True),
+        (None, None, False),
+    ],
+)
+def test_nonsense_of_a_decoder_is_not_believed(
+    note: dict[str, Any] | None, answer: dict[str, Any] | None, is_known: bool, picture: Path
+) -> None:
+    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    shared = create(size_for(TRANSFORMS))
+    peer, buffer = Channel(theirs), CropBuffer(shared)
+
+    def talk() -> None:
+        peer.receive()
+        if note is not None:
+            buffer.write_note(note)
+        if answer is not None:
+            peer.send(answer)
+        peer.close()
+
+    speaker = threading.Thread(target=talk)
+    speaker.start()
+    decoder = Decoder(0, ours, CropBuffer(shared), 0)
+    with pytest.raises(DecoderLost) as lost:
+        decoder.decode(task(picture), 30)
+    speaker.join()
+    assert (lost.value.source is not None) == is_known
+    assert not decoder.is_fit()
+    decoder.close()
+    buffer.close()
+    os.close(shared)
