@@ -8,22 +8,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from loguru import logger
 
 from . import checkpoint as checkpoints
 from . import registry
-from .checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord, Pretrained
-from .engines import Crops, Device, Features
+from .checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
+from .engines import Crops, Device
 from .errors import CheckpointError, WeightsUnavailable
 from .images import Transform
 from .registry import Backbone
 from .runtime import FeatureExtractor, Precision, graph_path, open_extractor, tuned_backbone
 from .samples import sample_pictures
+from .scoring import Probabilities, Strangeness, by_part, head_probabilities, head_strangeness
 from .weights import WeightsStore
-
-Probabilities = npt.NDArray[np.float32]
-Strangeness = npt.NDArray[np.float32]
 
 
 class Bounds(NamedTuple):
@@ -109,69 +106,6 @@ class Classifier:
             Prediction(self.classes[index], float(row[index]), float(strange))
             for index, row, strange in zip(best, probabilities, strangeness, strict=True)
         ]
-
-
-def normalise(features: Features, metadata: Metadata) -> Features:
-    """Raw features (n, width) as the head wants them: each part's to unit length, or as they are."""
-    if metadata.normalisation == "none":
-        return features
-    return np.concatenate(
-        [part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12) for part in by_part(features, metadata)],
-        axis=1,
-    )
-
-
-def likeness(features: Features, pretrained: Pretrained) -> Features:
-    """How like each of n images is to each of k classes its backbone was pretrained with, from raw features (n, width).
-
-    The square roots of the probabilities at temperature 2, (n, k): the roots, since a difference between improbable
-    classes tells something too (the distance of such rows is Hellinger's), and 2, since one class has nearly all at 1.
-    """
-    logits = features @ pretrained.weight.T + pretrained.bias
-    logits *= np.float32(0.5)
-    logits -= logits.max(axis=1, keepdims=True)
-    alike: Features = np.exp(logits)
-    alike /= alike.sum(axis=1, keepdims=True)
-    return np.sqrt(alike, out=alike)
-
-
-def by_part(features: Features, metadata: Metadata) -> list[Features]:
-    """Features (n, width) of all parts as one array (n, its width) for each part."""
-    return np.split(features, np.cumsum([part.width for part in metadata.parts])[:-1], axis=1)
-
-
-def _inputs(metadata: Metadata, head: Head, features: Features) -> Features:
-    inputs = normalise(features, metadata) if head.pretrained is None else likeness(features, head.pretrained)
-    scaled: Features = (inputs - head.mean) * head.scale
-    return scaled
-
-
-def head_probabilities(metadata: Metadata, head: Head, features: Features) -> Probabilities:
-    """Calibrated probabilities (n, classes) of raw features (n, width)."""
-    inputs = _inputs(metadata, head, features)
-    logits = (inputs @ head.weight.T + head.bias) / np.float32(metadata.temperature)
-    logits -= logits.max(axis=1, keepdims=True)
-    outputs: Probabilities = np.exp(logits)
-    outputs /= outputs.sum(axis=1, keepdims=True)
-    if head.groups is None:
-        return outputs
-    grouped = np.zeros((len(outputs), len(metadata.classes)), np.float32)
-    np.add.at(grouped.T, head.groups, outputs.T)
-    return grouped
-
-
-def head_strangeness(metadata: Metadata, head: Head, features: Features) -> Strangeness:
-    """How strange (n,) raw features (n, width) are: their distance from the span of the head's basis over its limit.
-
-    The known images vary in few directions; what of an image lies in others, no known image has (the residual of ViM,
-    Wang et al., CVPR 2022). 0 without a basis.
-    """
-    if head.basis is None or metadata.unknown is None:
-        return np.zeros(len(features), np.float32)
-    inputs = _inputs(metadata, head, features)
-    outside = inputs - (inputs @ head.basis.T) @ head.basis
-    distance: Strangeness = np.linalg.norm(outside, axis=1) / np.float32(metadata.unknown.limit)
-    return distance
 
 
 def seal(

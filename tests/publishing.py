@@ -16,9 +16,10 @@ import numpy as np
 
 from models import checkpoint
 from models.checkpoint import FILE_NAME, Head, Metadata, PartRecord
-from models.classifier import normalise, seal
+from models.classifier import seal
 from models.images import decode
 from models.runtime import FeatureExtractor
+from models.scoring import normalise
 from tests.pictures import KINDS, save
 
 #: Different class sets, so that every publication changes what an image may be called.

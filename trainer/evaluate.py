@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from models.classifier import STRANGE, Strangeness
+from models.classifier import STRANGE
 from models.errors import UserError
+from models.scoring import Strangeness
 from models.weights import WeightsStore
 from trainer import data, runs
 from trainer import versus as versus_

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.checkpoint import Pretrained
-from models.classifier import likeness
+from models.scoring import likeness
 from trainer.cache import Features
 from trainer.calibrate import Labels
 from trainer.candidates import View

@@ -31,8 +31,9 @@ from daemon.source import Identity
 from daemon.state import journal_path
 from models import checkpoint, registry
 from models.checkpoint import FILE_NAME, Head, Metadata, PartRecord
-from models.classifier import Classifier, head_probabilities, seal
+from models.classifier import Classifier, seal
 from models.runtime import FeatureExtractor, open_extractor
+from models.scoring import head_probabilities
 from models.weights import WeightsStore
 from tests.benchmarks.latency import REST, started
 from tests.filing_desk import make_desk

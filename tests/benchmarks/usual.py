@@ -22,9 +22,9 @@ from PIL import Image
 
 from models import checkpoint as checkpoints
 from models import registry
-from models.classifier import head_probabilities
 from models.compat import import_torchvision
 from models.images import Transform
+from models.scoring import head_probabilities
 from models.weights import WeightsStore
 
 BATCH, WORKERS = 32, 2

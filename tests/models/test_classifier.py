@@ -14,9 +14,10 @@ import pytest
 
 from models import checkpoint as checkpoints
 from models.checkpoint import FILE_NAME, Checkpoint, publish, write
-from models.classifier import Classifier, Prediction, head_probabilities, head_strangeness, open_classifier
+from models.classifier import Classifier, Prediction, open_classifier
 from models.errors import CheckpointError
 from models.runtime import FeatureExtractor, open_extractor, tuned_backbone
+from models.scoring import head_probabilities, head_strangeness
 from models.starter import starter_path
 from models.weights import WeightsStore
 from tests.conftest import crops

@@ -9,10 +9,11 @@ import pytest
 
 from models import checkpoint, registry
 from models.checkpoint import Head, Metadata, PartRecord
-from models.classifier import normalise, open_classifier, seal
+from models.classifier import open_classifier, seal
 from models.engines import TorchEngine
 from models.errors import CheckpointError, UserError
 from models.runtime import open_extractor
+from models.scoring import normalise
 from models.weights import WeightsStore
 from tests.conftest import crops
 

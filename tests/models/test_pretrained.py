@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from models.checkpoint import Checkpoint, Head, Metadata, PartRecord, Pretrained, read, write
-from models.classifier import head_probabilities, head_strangeness, likeness, open_classifier, seal
+from models.classifier import open_classifier, seal
 from models.errors import CheckpointError
 from models.metadata import Unknown
 from models.runtime import open_extractor, select
+from models.scoring import head_probabilities, head_strangeness, likeness
 from models.weights import WeightsStore
 from tests.conftest import crops
 from tests.models.checkpoints import pretrained_checkpoint, record, refusal, small_checkpoint, split, with_metadata

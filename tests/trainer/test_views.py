@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from models.checkpoint import Pretrained
-from models.classifier import likeness, open_classifier
+from models.classifier import open_classifier
 from models.images import decode
 from models.runtime import FeatureExtractor, open_extractor, select
+from models.scoring import likeness
 from models.weights import WeightsStore
 from tests.trainer.clusters import Floats, Ints, clusters, folded
 from tests.trainer.conftest import draw

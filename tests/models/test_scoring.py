@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from models.classifier import Prediction, head_probabilities, head_strangeness, normalise
+from models.classifier import Prediction
+from models.scoring import head_probabilities, head_strangeness, normalise
 from tests.models.checkpoints import small_checkpoint
 
 

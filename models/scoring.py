@@ -1,0 +1,78 @@
+"""The arithmetic of a head: from raw features to calibrated probabilities, and to how strange an image is."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from .engines import Features
+from .head import Head, Pretrained
+from .metadata import Metadata
+
+#: Calibrated probabilities (n, classes) of n images.
+Probabilities = npt.NDArray[np.float32]
+#: How strange (n,) n images are: 1 is the limit of what counts as known, 0 where the checkpoint cannot tell.
+Strangeness = npt.NDArray[np.float32]
+
+
+def normalise(features: Features, metadata: Metadata) -> Features:
+    """Raw features (n, width) as the head wants them: each part's to unit length, or as they are."""
+    if metadata.normalisation == "none":
+        return features
+    return np.concatenate(
+        [part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12) for part in by_part(features, metadata)],
+        axis=1,
+    )
+
+
+def likeness(features: Features, pretrained: Pretrained) -> Features:
+    """How like each of n images is to each of k classes its backbone was pretrained with, from raw features (n, width).
+
+    The square roots of the probabilities at temperature 2, (n, k): the roots, since a difference between improbable
+    classes tells something too (the distance of such rows is Hellinger's), and 2, since one class has nearly all at 1.
+    """
+    logits = features @ pretrained.weight.T + pretrained.bias
+    logits *= np.float32(0.5)
+    logits -= logits.max(axis=1, keepdims=True)
+    alike: Features = np.exp(logits)
+    alike /= alike.sum(axis=1, keepdims=True)
+    return np.sqrt(alike, out=alike)
+
+
+def by_part(features: Features, metadata: Metadata) -> list[Features]:
+    """Features (n, width) of all parts as one array (n, its width) for each part."""
+    return np.split(features, np.cumsum([part.width for part in metadata.parts])[:-1], axis=1)
+
+
+def _inputs(metadata: Metadata, head: Head, features: Features) -> Features:
+    inputs = normalise(features, metadata) if head.pretrained is None else likeness(features, head.pretrained)
+    scaled: Features = (inputs - head.mean) * head.scale
+    return scaled
+
+
+def head_probabilities(metadata: Metadata, head: Head, features: Features) -> Probabilities:
+    """Calibrated probabilities (n, classes) of raw features (n, width)."""
+    inputs = _inputs(metadata, head, features)
+    logits = (inputs @ head.weight.T + head.bias) / np.float32(metadata.temperature)
+    logits -= logits.max(axis=1, keepdims=True)
+    outputs: Probabilities = np.exp(logits)
+    outputs /= outputs.sum(axis=1, keepdims=True)
+    if head.groups is None:
+        return outputs
+    grouped = np.zeros((len(outputs), len(metadata.classes)), np.float32)
+    np.add.at(grouped.T, head.groups, outputs.T)
+    return grouped
+
+
+def head_strangeness(metadata: Metadata, head: Head, features: Features) -> Strangeness:
+    """How strange (n,) raw features (n, width) are: their distance from the span of the head's basis over its limit.
+
+    The known images vary in few directions; what of an image lies in others, no known image has (the residual of ViM,
+    Wang et al., CVPR 2022). 0 without a basis.
+    """
+    if head.basis is None or metadata.unknown is None:
+        return np.zeros(len(features), np.float32)
+    inputs = _inputs(metadata, head, features)
+    outside = inputs - (inputs @ head.basis.T) @ head.basis
+    distance: Strangeness = np.linalg.norm(outside, axis=1) / np.float32(metadata.unknown.limit)
+    return distance
