@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from loguru import logger
 
@@ -25,10 +25,10 @@ def create(entry: Entry, mode: int = 0o600) -> int:
 
 
 def copy_into(target: int, source: Entry, identity: Identity, sha256: str | None) -> str:
-    """Copy an image into an open new file and flush it there; returns the hex digest of what was copied.
+    """Copy an image into an open new file, which is not flushed; returns the hex digest of what was copied.
 
     Raises SourceChanged when the source is not the file of ``identity`` and ``sha256`` from beginning to end, and
-    OSError. Whatever it raises, the target is worth nothing then: a failed flush may not be repeated.
+    OSError. Whatever it or the flush raises, the target is worth nothing then: a failed flush may not be repeated.
     """
     descriptor = os.open(source.name, OPEN_FLAGS, dir_fd=source.folder)
     try:
@@ -39,7 +39,7 @@ def copy_into(target: int, source: Entry, identity: Identity, sha256: str | None
         if not same or (digest != sha256 and (sha256 is not None or before.st_ino != identity.ino)):
             raise SourceChanged(f"{source.name!r} changed while it was copied")
         _copy_attributes(descriptor, target, before)
-        os.fsync(target)
+        _begin_to_flush(target)
         return digest
     finally:
         close(descriptor)
@@ -62,6 +62,12 @@ def _copy_bytes(source: int, target: int | None) -> str:
         while target is not None and rest:
             rest = rest[os.write(target, rest) :]
     return digest.hexdigest()
+
+
+def _begin_to_flush(target: int) -> None:
+    """Let the system write now what will be flushed, while the next copies are made."""
+    with suppress(OSError):
+        os.posix_fadvise(target, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _copy_attributes(source: int, target: int, status: os.stat_result) -> None:

@@ -179,7 +179,7 @@ class Filer:
         place = plan.place(decision.folder)
         if self._skip_equal and place.folder is not None and self._is_there(row, place.folder, place.path):
             return each.settle(Status.ALREADY)
-        name = place.free_name(each.wanted)
+        name = place.free_name(each.wanted) if self._dry_run else place.name(each.wanted)
         each.target = Entry(-1 if place.folder is None else place.folder, name)
         row.folder, row.filed_name = place.path, name
         return each.settle(Status.PLANNED) if self._dry_run else None
@@ -216,6 +216,14 @@ class _Place(NamedTuple):
     path: Path
     longest_name: int
     taken: set[str]  # names given out to images of this batch
+
+    def name(self, wanted: str) -> str:
+        """A name that nobody in this batch has, taken from now on; in the folder it is mostly free. Raises OSError."""
+        name = numbered(wanted, 1, self.longest_name)
+        if name in self.taken:
+            return self.free_name(wanted)
+        self.taken.add(name)
+        return name
 
     def free_name(self, wanted: str) -> str:
         """A name that nobody in this batch has and that seems free, taken from now on. Raises OSError."""

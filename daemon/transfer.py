@@ -7,6 +7,7 @@ the originals of the copies. An image that fails in one stage is put back to whe
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +27,12 @@ from daemon.source import Identity, SourceChanged, SourceGone
 NOT_MADE_YET = 0
 #: How often another one may be quicker to take the name that was free a moment ago.
 _ATTEMPTS = 100
+#: So many copies are written before the first of them is flushed.
+_COPIES_AT_ONCE = 32
+
+
+class _NameTaken(Exception):
+    """The name chosen for an image is somebody else's, but it may have another one."""
 
 
 class Status(StrEnum):
@@ -141,13 +148,20 @@ class _Batch:
     def __init__(self, transfers: Sequence[Transfer], journal: Journal) -> None:
         self._all = list(_unsettled(transfers))
         self._journal = journal
+        self._outrun: list[Transfer] = []  # whose name is taken
+        self._given: set[Entry] = set()  # what others of the batch are to be called
+        self._copies: dict[Transfer, int] = {}  # those not flushed yet, with their descriptors
 
     def run(self) -> None:
         self._record(self._all)
-        self._each(self._all, self._start)
+        try:
+            self._name_each(self._all, self._start)
+            self._flush_copies()
+        finally:
+            self._close_copies()
         copies = [transfer for transfer in _unsettled(self._all) if transfer.part]
         self._record(copies)
-        self._each(copies, self._place)
+        self._name_each(copies, self._place)
         self._flush_targets([transfer for transfer in _unsettled(self._all) if transfer.placed])
         originals = [transfer for transfer in _unsettled(copies) if transfer.row.action == "move"]
         for transfer in originals:
@@ -164,8 +178,32 @@ class _Batch:
                 self._back_out(transfer, Status.GONE)
             except SourceChanged:
                 self._back_out(transfer, Status.CHANGED)
+            except _NameTaken:
+                self._outrun.append(transfer)
             except (OSError, JournalBusy) as error:
                 self._back_out(transfer, Status.RETRY, sentence(transfer.row, error))
+
+    def _name_each(self, transfers: Iterable[Transfer], step: Callable[[Transfer], None]) -> None:
+        """Like ``_each``; images whose name is taken try again under others, all together."""
+        self._each(transfers, step)
+        for _ in range(_ATTEMPTS):
+            if not self._outrun:
+                return
+            outrun, self._outrun = self._outrun, []
+            self._given = {transfer.target for transfer in self._all}
+            self._each(outrun, self._choose_again)
+            self._record(outrun)
+            self._each(outrun, step)
+        for transfer in self._outrun:
+            error = FileExistsError(f"every name like {transfer.wanted!r} is taken at once")
+            self._back_out(transfer, Status.RETRY, sentence(transfer.row, error))
+
+    def _choose_again(self, transfer: Transfer) -> None:
+        folder = transfer.target.folder
+        name = free_name(folder, transfer.wanted, lambda name: Entry(folder, name) in self._given)
+        transfer.target = Entry(folder, name)
+        transfer.row.filed_name = name
+        self._given.add(transfer.target)
 
     def _record(self, transfers: Iterable[Transfer]) -> None:
         waiting = list(_unsettled(transfers))
@@ -218,48 +256,59 @@ class _Batch:
             transfer.part = part
             row.sha256 = copying.copy_into(descriptor, transfer.source, row.identity, row.sha256)
             row.copy_ino = os.fstat(descriptor).st_ino
-        finally:
+        except BaseException:
+            close(descriptor)  # or it keeps its room on the disk
+            raise
+        self._copies[transfer] = descriptor
+        if len(self._copies) == _COPIES_AT_ONCE:
+            self._flush_copies()
+
+    def _flush_copies(self) -> None:
+        """Flush the copies that were written; the system is writing them all by now, so that one wait does for most."""
+        self._each(self._copies, lambda transfer: os.fsync(self._copies[transfer]))
+        self._close_copies()
+
+    def _close_copies(self) -> None:
+        for descriptor in self._copies.values():
             close(descriptor)
+        self._copies.clear()
 
     def _place(self, transfer: Transfer) -> None:
         """Give a copy its final name."""
-        part = transfer.part
-        assert part is not None
         try:
             self._put(transfer, _place)
             transfer.placed = True
         except CannotMove:
-            self._place_directly(transfer, part)
+            self._put(transfer, self._place_directly)
         transfer.part = None
 
-    def _place_directly(self, transfer: Transfer, part: Entry) -> None:
+    def _place_directly(self, transfer: Transfer) -> None:
         """Write the copy once more, under its final name: this file system can neither rename nor link with care."""
+        part = transfer.part
+        assert part is not None
+        if transfer.target.exists():  # else a replay might take somebody's empty file for what is made here
+            raise FileExistsError(errno.EEXIST, "File exists", transfer.target.name)
         transfer.row.copy_ino = NOT_MADE_YET
         self._journal.write([transfer.row])
-        opened: list[int] = []
-        self._put(transfer, lambda transfer: opened.append(copying.create(transfer.target)))
+        descriptor = copying.create(transfer.target)
         try:
             transfer.placed = True
-            transfer.row.copy_ino = os.fstat(opened[0]).st_ino
+            transfer.row.copy_ino = os.fstat(descriptor).st_ino
             self._journal.write([transfer.row])
-            copying.copy_into(opened[0], part, Identity.of(part.status()), transfer.row.sha256)
+            copying.copy_into(descriptor, part, Identity.of(part.status()), transfer.row.sha256)
+            os.fsync(descriptor)
         finally:
-            close(opened[0])
+            close(descriptor)
         part.unlink()
 
     def _put(self, transfer: Transfer, put: Callable[[Transfer], None]) -> None:
-        """Let ``put`` make the target, under other names while somebody else is quicker to take the one chosen."""
-        for _ in range(_ATTEMPTS):
-            try:
-                return put(transfer)
-            except FileExistsError:
-                if transfer.exact:
-                    raise
-                name = free_name(transfer.target.folder, transfer.wanted)
-                transfer.target = transfer.target._replace(name=name)
-                transfer.row.filed_name = name
-                self._journal.write([transfer.row])
-        raise FileExistsError(f"every name like {transfer.wanted!r} is taken at once")
+        """Let ``put`` make the target. Raises _NameTaken, see ``_name_each``."""
+        try:
+            put(transfer)
+        except FileExistsError as error:
+            if transfer.exact:
+                raise
+            raise _NameTaken from error
 
     def _flush_targets(self, transfers: Sequence[Transfer]) -> None:
         for folder in {transfer.target.folder for transfer in transfers}:

@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from daemon import copying, moves
+from daemon import copying, moves, transfer
 from daemon.filing import Action, Filer, Status
 from daemon.journal import read_history
 from daemon.moves import Entry
+from daemon.replay import replay
 from daemon.rows import State
 from tests.filing_desk import Desk, bound_by_modes, far_folder, images, make_desk, tree
 
@@ -231,6 +232,76 @@ def test_an_error_on_the_way_leaves_the_image_for_later_and_nothing_else(
     retried = far.file([far.decide(path) for path in paths if path.exists()])
     assert {outcome.status for outcome in retried} <= {Status.FILED}
     assert images(far.inbox) == []
+
+
+def test_copies_are_written_before_the_first_is_flushed_but_not_too_many(
+    far: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    create, fsync = copying.create, os.fsync
+
+    def creating(entry: Entry, *more: Any) -> int:
+        calls.append("create" if entry.name.startswith(".part") else "")
+        return create(entry, *more)
+
+    def flushing(descriptor: int) -> None:
+        calls.append("flush" if ".part" in str(Path(f"/proc/self/fd/{descriptor}").readlink()) else "")
+        fsync(descriptor)
+
+    monkeypatch.setattr(transfer, "_COPIES_AT_ONCE", 2)
+    monkeypatch.setattr(copying, "create", creating)
+    monkeypatch.setattr(os, "fsync", flushing)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    outcomes = far.file([far.decide(far.put(f"{number}.jpg")) for number in range(5)])
+    assert {outcome.status for outcome in outcomes} == {Status.FILED}
+    assert [call for call in calls if call] == 2 * [*2 * ["create"], *2 * ["flush"]] + ["create", "flush"]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_flush_that_fails_costs_that_copy_and_is_not_repeated(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+    fsync = os.fsync
+
+    def failing_once(descriptor: int) -> None:
+        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        if len([name for name in flushed if name.startswith(".part")]) == 2:
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(descriptor)
+
+    far.file_one(far.put("zeroth.jpg"))
+    decisions = [far.decide(far.put(f"{number}.jpg", b"%d" % number)) for number in range(3)]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing_once)
+        outcomes = far.file(decisions)
+    assert [outcome.status for outcome in outcomes] == [Status.FILED, Status.RETRY, Status.FILED]
+    parts = [name for name in flushed if name.startswith(".part")]
+    assert len(parts) == len(set(parts)) == 3
+    assert [path.name for path in images(far.inbox)] == ["1.jpg"]
+    assert sorted(far.filed()) == ["cat/0.jpg", "cat/2.jpg", "cat/zeroth.jpg"]
+
+
+def test_an_empty_file_of_somebody_is_not_taken_for_an_unfinished_copy(
+    near: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near.file_one(near.put("before.jpg"))
+    (near.output / "cat" / "cat.jpg").touch()
+    monkeypatch.setattr(moves, "rename_noreplace", failing(errno.EINVAL))
+    monkeypatch.setattr(moves, "link", failing(errno.EPERM))
+    create, decision = copying.create, near.decide(near.put())
+
+    def dying(entry: Entry, *more: Any) -> int:
+        if entry.name.startswith("cat"):
+            raise KeyboardInterrupt
+        return create(entry, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copying, "create", dying)
+        with pytest.raises(KeyboardInterrupt):
+            near.file([decision])
+    journal = near.journal()
+    replay(journal)
+    assert journal.unfinished() == []
+    assert near.filed() == {"cat/before.jpg": b"an image", "cat/cat.jpg": b""}
 
 
 def test_what_can_neither_be_finished_nor_taken_back_is_not_copied_again_and_again(

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from daemon import moves
-from daemon.filing import Action, Status
+from daemon.filing import Action, Filer, Status
 from daemon.moves import Entry
+from daemon.rows import Filing
 from tests.filing_desk import Desk, make_desk, tree
 
 
@@ -49,6 +50,32 @@ def test_the_kernel_decides_who_gets_a_name(desk: Desk, monkeypatch: pytest.Monk
     assert desk.filed() == {
         "cat/cat.jpg": b"", "cat/cat_2.jpg": b"", "cat/cat_3.jpg": b"", "cat/cat_4.jpg": b"ours"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("action", ["move", "copy", "link"])
+def test_all_whose_names_are_taken_get_others_at_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, action: Action
+) -> None:
+    names = ["a.jpg", "b.jpg", "c.jpg"]
+    for name in names:
+        desk.file_one(desk.put(name, b"before"))
+    (desk.inbox / "folder").mkdir()
+    paths = [desk.put(name, name.encode()) for name in (*names, "folder/a.jpg")]
+    journal = desk.journal()
+    writes: list[int] = []
+    write = journal.write
+
+    def counted(filings: Sequence[Filing]) -> None:
+        writes.extend([len(filings)] if filings else [])
+        write(filings)
+
+    monkeypatch.setattr(journal, "write", counted)
+    filed = Filer(desk.output, action=action, journal=journal).file([desk.decide(path) for path in paths])
+    assert [each.row.filed_name for each in filed] == ["a_3.jpg", "b_2.jpg", "c_2.jpg", "a_2.jpg"]
+    assert [desk.filed()[f"cat/{each.row.filed_name}"] for each in filed] == [
+        str(path.relative_to(desk.inbox)).encode() for path in paths
+    ]
+    assert writes == ([4, 4, 3] if action == "copy" else [4, 3])
 
 
 def test_one_who_takes_every_name_only_delays_that_image(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
