@@ -13,23 +13,29 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from daemon.schema import FILED_NAME, RENAMED
+from daemon.schema import RENAMED
 from daemon.source import Identity
 
 #: All that changes on the way; the indexes of the rest need not be written again.
-_CHANGING = ("state", "action", "sha256", "destination", "copy_ino", "detail")
-_COLUMNS = (*_CHANGING, "run", "time", "source", "name", "dev", "ino", "size", "mtime_ns", "label", "confidence",
-            "model_digest", "reason", "image_id")  # fmt: skip
+_CHANGING = ("state", "action", "sha256", "filed_name", "copy_ino", "detail")
+_COLUMNS = (*_CHANGING, "run", "time", "inbox", "name", "dev", "ino", "size", "mtime_ns", "folder", "label",
+            "confidence", "model", "reason", "image_id")  # fmt: skip
+#: The columns that hold the number of a text.
+_NUMBERED = frozenset({"run", "inbox", "folder", "model"})
 _INSERT = f"INSERT INTO filings ({', '.join(_COLUMNS)}, id) VALUES ({', '.join('?' * (len(_COLUMNS) + 1))})"
 _UPDATE = f"UPDATE filings SET {', '.join(f'{column} = ?' for column in _CHANGING)} WHERE id = ?"
 _FINISH = "UPDATE filings SET state = 'done' WHERE id IN ({})"
-_SELECT_ALSO = f"SELECT id, {', '.join(_COLUMNS)}"
+_READ = [f"(SELECT text FROM texts WHERE id = filings.{each})" if each in _NUMBERED else each for each in _COLUMNS]
+_SELECT_ALSO = f"SELECT id, {', '.join(_READ)}"
 _SELECT = f"{_SELECT_ALSO} FROM filings"
+#: The number of a given text; NULL, which is equal to nothing, where no row has it.
+_NUMBER = "(SELECT id FROM texts WHERE text = ?)"
 #: What keeps a file in the inbox from being filed again.
 _REMEMBERED = "(state = 'refused' OR (state = 'done' AND action IN ('copy', 'link')))"
+_FROM_THERE = "(name = :name AND inbox = (SELECT id FROM texts WHERE text = :inbox))"
 _FILED_BEFORE = f"""
 SELECT 1 FROM filings WHERE mtime_ns = :mtime_ns AND size = :size AND action <> 'move'
-    AND ((ino = :ino AND (dev = :dev OR source = :source)) OR (source = :source AND sha256 = :sha256))
+    AND ((ino = :ino AND (dev = :dev OR {_FROM_THERE})) OR ({_FROM_THERE} AND sha256 = :sha256))
     AND {_REMEMBERED} LIMIT 1
 """
 
@@ -104,8 +110,23 @@ def write(db: sqlite3.Connection, filings: Sequence[Filing]) -> Sequence[int | N
 def _insert(db: sqlite3.Connection, filings: Sequence[Filing]) -> range:
     (last,) = db.execute("SELECT coalesce(max(id), 0) FROM filings").fetchone()
     ids = range(last + 1, last + 1 + len(filings))
-    db.executemany(_INSERT, (_encode(filing, number) for filing, number in zip(filings, ids, strict=True)))
+    texts = _Texts(db)
+    db.executemany(_INSERT, [_encode(filing, number, texts) for filing, number in zip(filings, ids, strict=True)])
     return ids
+
+
+class _Texts(dict[str, int]):
+    """The numbers of texts; one that has none yet gets one, in the transaction that is open."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __missing__(self, text: str) -> int:
+        value = _text(text)
+        self._db.execute("INSERT OR IGNORE INTO texts (text) VALUES (?)", (value,))
+        ((number,),) = self._db.execute("SELECT id FROM texts WHERE text = ?", (value,))
+        self[text] = int(number)
+        return self[text]
 
 
 def _write_one(db: sqlite3.Connection, filing: Filing) -> int | None:
@@ -115,7 +136,7 @@ def _write_one(db: sqlite3.Connection, filing: Filing) -> int | None:
     if filing.id is not None and db.execute(_UPDATE, (*_changing(filing), filing.id)).rowcount:
         return filing.id
     # A row that has an id but is not there was written to a journal that has been set aside since.
-    return db.execute(_INSERT, _encode(filing, filing.id)).lastrowid
+    return db.execute(_INSERT, _encode(filing, filing.id, _Texts(db))).lastrowid
 
 
 def unfinished(db: sqlite3.Connection) -> list[Filing]:
@@ -130,12 +151,14 @@ def filed_before(db: sqlite3.Connection, identity: Identity, source: Path, sha25
     Device numbers may change when the machine starts anew: the same path counts as much as the same device. On some
     network file systems inode numbers do so too: the content (if given) under the same path counts as much as they.
     """
+    folder, _, name = str(source).rpartition("/")
     values = {
         "mtime_ns": identity.mtime_ns,
         "size": identity.size,
         "ino": _signed(identity.ino),
         "dev": _signed(identity.dev),
-        "source": _text(str(source)),
+        "inbox": _text(folder),
+        "name": _text(name),
         "sha256": sha256,
     }
     return db.execute(_FILED_BEFORE, values).fetchone() is not None
@@ -161,20 +184,20 @@ class Wanted:
     reasons: Sequence[str] | None = None
     states: Sequence[State] = (State.COPIED, State.DONE, State.UNDONE, State.REFUSED, State.ORPHAN)
 
-    def conditions(self, digests: Sequence[str]) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """Conditions of SQL, each with its values. ``digests``: those that begin with ``model_digest``."""
+    def conditions(self, models: Sequence[int]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """Conditions of SQL, each with its values. ``models``: numbers of those whose digests begin so."""
         yield f"image_id IS NULL AND state IN ({_marks(self.states)})", tuple(self.states)
         if self.name is not None:
             yield _named(self.name)
         if self.model_digest is not None:
-            yield f"model_digest IN ({_marks(digests)})", tuple(digests)
+            yield f"model IN ({_marks(models)})", tuple(models)
         if self.reasons is not None:
             yield "reason IS NOT NULL", ()
         if self.reasons:
             yield f"reason IN ({_marks(self.reasons)})", tuple(self.reasons)
         simple = {
             "label = ?": self.label,
-            "run = ?": self.run,
+            f"run = {_NUMBER}": self.run,
             "time >= ?": None if self.since is None else _instant(self.since),
             "time < ?": None if self.until is None else _instant(self.until),
             "confidence >= ?": self.min_confidence,
@@ -190,11 +213,10 @@ def sidecars(db: sqlite3.Connection, image_id: int) -> list[Filing]:
 
 def newest(db: sqlite3.Connection, sources: Sequence[Path], since: datetime) -> Filing | None:
     """The last image filed from one of these paths (of one folder) since a time, if it is filed and readable."""
-    names, paths = [_text(path.name) for path in sources], [_text(str(path)) for path in sources]
-    marks = _marks(sources)
-    query = f"""{_SELECT} WHERE name IN ({marks}) AND source IN ({marks}) AND time >= ? AND image_id IS NULL
-        ORDER BY time DESC, id DESC LIMIT 1"""
-    row = db.execute(query, (*names, *paths, _instant(since))).fetchone()
+    names, folder = [_text(path.name) for path in sources], str(sources[0]).rpartition("/")[0]
+    query = f"""{_SELECT} WHERE name IN ({_marks(names)}) AND inbox = {_NUMBER} AND time >= ?
+        AND image_id IS NULL ORDER BY time DESC, id DESC LIMIT 1"""
+    row = db.execute(query, (*names, _text(folder), _instant(since))).fetchone()
     filing = None if row is None else _decode(row)
     return filing if filing is not None and filing.state is State.DONE and filing.reason is None else None
 
@@ -221,28 +243,27 @@ def prune(
 
 def history(db: sqlite3.Connection, wanted: Wanted, limit: int | None = None) -> Iterator[Filing]:
     """Rows, newest first, that are wanted."""
-    digests = [] if wanted.model_digest is None else _digests(db, wanted.model_digest)
-    conditions, values = zip(*wanted.conditions(digests), strict=True)
+    models = [] if wanted.model_digest is None else _models(db, wanted.model_digest)
+    conditions, values = zip(*wanted.conditions(models), strict=True)
     query = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY time DESC, id DESC LIMIT ?"
     for row in db.execute(query, (*chain(*values), -1 if limit is None else limit)):
         yield _decode(row)
 
 
-def _digests(db: sqlite3.Connection, beginning: str) -> list[str]:
-    """The digests that begin so: mostly one, whose rows an index has in the order of their times, unlike a range's."""
-    found: list[str] = []
-    query, last = "SELECT min(model_digest) FROM filings WHERE model_digest {} ? AND model_digest < ?", beginning
-    while (row := db.execute(query.format(">" if found else ">="), (last, beginning + "g")).fetchone())[0] is not None:
-        last = row[0]
-        found.append(last)
-    return found
+def _models(db: sqlite3.Connection, beginning: str) -> list[int]:
+    """Numbers of the models whose digests begin so: mostly one, whose rows an index has in the order of their times."""
+    query = """SELECT id FROM texts WHERE text >= ? AND text < ?
+        AND EXISTS (SELECT 1 FROM filings WHERE model = texts.id)"""
+    return [number for (number,) in db.execute(query, (beginning, beginning + "g"))]
 
 
 def _named(name: str) -> tuple[str, tuple[Any, ...]]:
-    file = _text(name.rpartition("/")[2])
-    condition, values = f"(name = ? OR ({RENAMED} AND {FILED_NAME} = '' || ?))", (file, file)
-    if "/" in name:
-        return f"{condition} AND (source = ? OR destination = ?)", (*values, _text(name), _text(name))
+    folder, slash, last = name.rpartition("/")
+    file = _text(last)
+    condition, values = f"(name = ? OR ({RENAMED} AND filed_name = ?))", (file, file)
+    if slash:
+        there = f"((name = ? AND inbox = {_NUMBER}) OR (filed_name = ? AND folder = {_NUMBER}))"
+        return f"{condition} AND {there}", (*values, file, _text(folder), file, _text(folder or "/"))
     return condition, values
 
 
@@ -264,22 +285,24 @@ def noted(db: sqlite3.Connection, key: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _encode(filing: Filing, number: int | None) -> tuple[Any, ...]:
+def _encode(filing: Filing, number: int | None, texts: _Texts) -> tuple[Any, ...]:
     """The values of a row's columns, and its id."""
-    identity, source = filing.identity, str(filing.source)
+    identity = filing.identity
+    inbox, _, name = str(filing.source).rpartition("/")
     return (
         *_changing(filing),
-        filing.run,
+        texts[filing.run],
         _instant(filing.time),
-        _text(source),
-        _text(source.rpartition("/")[2]),
+        texts[inbox],
+        _text(name),
         _signed(identity.dev),
         _signed(identity.ino),
         identity.size,
         identity.mtime_ns,
+        None if filing.folder is None else texts[str(filing.folder)],
         filing.label,
         None if filing.confidence is None else float(filing.confidence),
-        filing.model_digest,
+        None if filing.model_digest is None else texts[filing.model_digest],
         filing.reason,
         filing.image_id,
         number,
@@ -292,7 +315,7 @@ def _changing(filing: Filing) -> tuple[Any, ...]:
         filing.state.value,
         filing.action,
         filing.sha256,
-        None if filing.folder is None else _text(f"{str(filing.folder).rstrip('/')}/{filing.filed_name}"),
+        None if filing.filed_name is None else _text(filing.filed_name),
         None if filing.copy_ino is None else _signed(filing.copy_ino),
         None if filing.detail is None else filing.detail.encode(errors="backslashreplace").decode(),
     )
@@ -300,26 +323,27 @@ def _changing(filing: Filing) -> tuple[Any, ...]:
 
 def _decode(row: Sequence[Any]) -> Filing:
     values = dict(zip(("id", *_COLUMNS), row, strict=True))
-    del values["name"]
     identity = Identity(
         _unsigned(values.pop("dev")), _unsigned(values.pop("ino")), values.pop("size"), values.pop("mtime_ns")
     )
-    destination, copy_ino = values.pop("destination"), values.pop("copy_ino")
-    folder, _, name = (None, "", None) if destination is None else os.fsdecode(destination).rpartition("/")
+    inbox, name, folder, filed_name, copy_ino = (
+        values.pop(column) for column in ("inbox", "name", "folder", "filed_name", "copy_ino")
+    )
     return Filing(
         state=State(values.pop("state")),
-        source=Path(os.fsdecode(values.pop("source"))),
+        source=Path(f"{os.fsdecode(inbox)}/{os.fsdecode(name)}"),
         identity=identity,
-        folder=None if folder is None else Path(folder or "/"),
-        filed_name=name,
+        folder=None if folder is None else Path(os.fsdecode(folder)),
+        filed_name=None if filed_name is None else os.fsdecode(filed_name),
         copy_ino=None if copy_ino is None else _unsigned(copy_ino),
         time=_EPOCH + timedelta(microseconds=values.pop("time")),
+        model_digest=values.pop("model"),
         **values,
     )
 
 
 def _text(path: str) -> str | bytes:
-    """A path as text where it is text, else as its bytes; the same path always the same way."""
+    """A path or name as text where it is text, else as its bytes; the same one always the same way."""
     if path.isascii():
         return path
     try:

@@ -2,6 +2,8 @@
 
 Every question that a command or the daemon asks is answered from an index, and mostly in its order: a journal of a
 million rows answers like one of a thousand. Only probabilities are looked through, without their rows.
+
+What many rows have in common, such as a folder or the digest of a model, is written once, and they say its number.
 """
 
 from __future__ import annotations
@@ -9,38 +11,38 @@ from __future__ import annotations
 import sqlite3
 
 #: Kept in ``PRAGMA user_version``; raised with every change of the tables. Indexes may change without.
-VERSION = 3
+VERSION = 4
 
 _TABLES = (
     """CREATE TABLE filings (
     id INTEGER PRIMARY KEY,
-    run TEXT NOT NULL,
+    run INTEGER NOT NULL REFERENCES texts,
     time INTEGER NOT NULL,
     state TEXT NOT NULL,
     action TEXT NOT NULL,
-    source NOT NULL,
+    inbox INTEGER NOT NULL REFERENCES texts,
     name NOT NULL,
     dev INTEGER NOT NULL,
     ino INTEGER NOT NULL,
     size INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
     sha256 TEXT,
-    destination,
+    folder INTEGER REFERENCES texts,
+    filed_name,
     copy_ino INTEGER,
     label TEXT,
     confidence REAL,
-    model_digest TEXT,
+    model INTEGER REFERENCES texts,
     reason TEXT,
     detail TEXT,
     image_id INTEGER
 )""",
+    "CREATE TABLE texts (id INTEGER PRIMARY KEY, text NOT NULL UNIQUE)",
     "CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
 )
 
-#: The last part of a row's destination, to be compared with ``'' || ?``, for which the index is used as it is for text.
-FILED_NAME = "replace(destination, rtrim(destination, replace(destination, '/', '')), '')"
-#: Whether that is another name than in the inbox, which is rare.
-RENAMED = "substr(destination, -length(name) - 1) <> '/' || name"
+#: Whether an image was filed under another name than it had in the inbox, which is rare.
+RENAMED = "filed_name <> name"
 
 _INDEXES = {
     "filings_unfinished": "(id) WHERE state IN ('intent', 'copied')",
@@ -49,9 +51,9 @@ _INDEXES = {
     # The order of a history; the probability is looked at without the row.
     "filings_order": "(time, id, confidence)",
     "filings_name": "(name, time)",
-    "filings_renamed": f"({FILED_NAME}) WHERE {RENAMED}",
+    "filings_renamed": f"(filed_name) WHERE {RENAMED}",
     "filings_label": "(label, time)",
-    "filings_model": "(model_digest, time)",
+    "filings_model": "(model, time)",
     "filings_run": "(run, time)",
     "filings_reason": "(time) WHERE reason IS NOT NULL",
 }
