@@ -35,6 +35,7 @@ from daemon.source import open_source
 FILES, SIZE = 2048, 20_000
 BATCHES = (16, 64, 256, 1024)
 CLASSES = ("cat", "dog", "bird", "fish")
+DIGEST = "0123456789abcdef" * 4
 FAR = Path("/dev/shm")
 
 
@@ -131,7 +132,13 @@ def by_filing(size: int) -> Way:
     def work(paths: list[Path], output: Path) -> Cost:
         sources = [open_source(path, max_bytes=SIZE) for path in paths]
         decisions = [
-            Decision(source=source, folder=folder_of(source.path), label=folder_of(source.path), confidence=0.9)
+            Decision(
+                source=source,
+                folder=folder_of(source.path),
+                label=folder_of(source.path),
+                confidence=0.9,
+                model_digest=DIGEST,
+            )
             for source in sources
         ]
         with tempfile.TemporaryDirectory(dir=output.parent) as state:
