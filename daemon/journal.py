@@ -6,6 +6,7 @@ cannot be written is set aside and a new one begun: filing goes on without its h
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -111,9 +112,25 @@ class Journal:
         return self._use(lambda db: _in_transaction(db, lambda: rows.prune(db, before, after, limit), durably=False))
 
     def note(self, key: str, value: str | None) -> None:
-        """Remember a fact across restarts; None forgets it. Raises JournalBusy."""
+        """Remember a fact across restarts; None forgets it. A power cut undoes it until `flush`. Raises JournalBusy."""
         self._follow_the_file()
-        self._use(lambda db: _in_transaction(db, lambda: rows.note(db, key, value)))
+        self._use(lambda db: _in_transaction(db, lambda: rows.note(db, key, value), durably=False))
+
+    def flush(self) -> None:
+        """Return once the disk has all that was written. Safe in any thread, beside one that writes. Raises OSError.
+
+        It opens the log anew: SQLite has no locks on that file which closing it could take away.
+        """
+        if self._path is None:
+            return
+        try:
+            log = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return  # where there can be no log, SQLite flushes each time
+        try:
+            os.fdatasync(log)
+        finally:
+            os.close(log)
 
     def noted(self, key: str) -> str | None:
         """What is remembered under a key, or None. Raises JournalBusy."""

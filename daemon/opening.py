@@ -152,9 +152,14 @@ class Loading(threading.Thread):
     """One checkpoint on its way into memory."""
 
     def __init__(
-        self, published: Published, opening: Opening, beside: Classifier | None, ended: Callable[[], None]
+        self,
+        published: Published,
+        opening: Opening,
+        beside: Classifier | None,
+        flush: Callable[[], None],
+        ended: Callable[[], None],
     ) -> None:
-        """``ended`` is called, in the thread, once `is_over` is true."""
+        """Both are called in the thread: ``flush`` before it begins, ``ended`` once `is_over` is true."""
         super().__init__(name="reload", daemon=True)
         self.published = published
         self.classifier: Classifier | None = None
@@ -162,6 +167,7 @@ class Loading(threading.Thread):
         self._opening = opening
         self._beside = beside
         self._over = threading.Event()
+        self._flush = flush
         self._ended = ended
 
     @property
@@ -171,6 +177,7 @@ class Loading(threading.Thread):
 
     def run(self) -> None:
         try:
+            self._flush()
             self.classifier = self._opening.open(self.published.path, self.published.digest, self._beside)
         except Exception as error:  # whatever a published file provokes, the service goes on with what it has
             self.error = error

@@ -121,14 +121,14 @@ class Reloader:
 
     def _attempt(self, published: Published) -> Classifier:
         try:
-            self._verdicts.attempt(published)
-        except JournalBusy as error:
+            self._verdicts.attempt(published, flush=True)
+        except (JournalBusy, OSError) as error:
             logger.warning("that the checkpoint {} is loaded cannot be written down: {}", published.name, error)
         try:
             self._leases.take(published.path)
             return self._opening.open(published.path, published.digest, None)
         finally:
-            self._verdicts.end_attempt()  # also when it is told to stop meanwhile
+            self._verdicts.end_attempt(flush=True)  # also when it is told to stop meanwhile
 
     def _last_good(self, error: Exception) -> _Serving | None:
         good = self._verdicts.good
@@ -222,7 +222,7 @@ class Reloader:
             return
         self._leases.take(published.path)
         beside = None if self._anew or self._serving is None else self._serving.classifier
-        self._loading = Loading(published, self._opening, beside, self._ring)
+        self._loading = Loading(published, self._opening, beside, self._journal.flush, self._ring)
         self._loading.start()
 
     def _serves(self, digest: str) -> bool:
@@ -247,7 +247,8 @@ class Reloader:
                 old = self._serving.classifier.extractor if self._serving else None
                 self._let_go = classifier.extractor is not old
                 self._take_over(_Serving(loading.published, classifier))
-        self._verdicts.end_attempt()  # unless that is written down with an approval: each time waits for the disk
+        self._verdicts.end_attempt()
+        threading.Thread(target=self._verdicts.settle, name="settle", daemon=True).start()
         self._keep_leases()
         return classifier
 
@@ -343,7 +344,7 @@ class Reloader:
         old, new = self._opening.manner, Manner.of(settings)
         self._opening = Opening(new, WeightsStore(settings.cache_dir))
         if new.location != old.location:
-            self._verdicts.end_attempt()
+            self._verdicts.end_attempt(flush=True)
             self._verdicts = Verdicts(self._journal, new.location)
             self._trial = None
         if (new.location, new.precision) != (old.location, old.precision):

@@ -5,11 +5,16 @@ is written down, durably, before: a start that finds this knows that loading it 
 for its memory, or the machine stopped), and tries it no more. Neither does it try one that failed its probation, until
 somebody publishes it anew, or its file changes. What is merely no good (damaged, of a newer format, ...) is looked at
 again by each start: that costs nothing, since it is proved before it is used, and the program may have changed.
+
+While images are filed none waits for the disk because of this: the thread that loads a checkpoint flushes what is
+written down before, another what came of it. A power cut may undo that a probation was passed or failed: there is one
+more then.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -91,16 +96,28 @@ class Verdicts:
         """Whether a checkpoint failed its probation and was published anew: somebody wants it all the same."""
         return any(each.served and each.digest == published.digest != "" for each in self._memory.refused.values())
 
-    def attempt(self, published: Published) -> None:
-        """It is about to be loaded. Raises JournalBusy when that cannot be written down."""
+    def attempt(self, published: Published, *, flush: bool = False) -> None:
+        """It is about to be loaded. Raises JournalBusy or OSError when that cannot be written down.
+
+        ``flush``: wait for the disk. Otherwise whoever loads it calls ``Journal.flush`` before.
+        """
         self._memory.attempting, self._memory.attempted = published.key, published.digest
         self._write()
+        if flush:
+            self._journal.flush()
 
-    def end_attempt(self) -> None:
-        """Loading has come to an end, one way or the other."""
+    def end_attempt(self, *, flush: bool = False) -> None:
+        """Loading has come to an end, one way or the other. ``flush``: wait for the disk."""
         if self._memory.attempting is not None:
             self._memory.attempting = None
             self._save()
+            if flush:
+                self.settle()
+
+    def settle(self) -> None:
+        """Have the disk take what was decided, if it can. Safe in any thread."""
+        with suppress(OSError):
+            self._journal.flush()
 
     def approve(self, published: Published, digest: str) -> None:
         """It has proved itself. ``digest``: the sha256 of its file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -10,9 +11,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +24,11 @@ from loguru import logger
 import daemon.reload
 from daemon import room
 from daemon.journal import Journal
-from daemon.opening import Manner
+from daemon.opening import Manner, Opening
 from daemon.reload import Reloader
 from models import checkpoint as checkpoints
 from models.checkpoint import FILE_NAME, MAX_FILE_BYTES, POINTER
+from models.classifier import Classifier
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.models.checkpoints import join, split, with_metadata
@@ -254,6 +258,45 @@ def test_killed_while_loading_the_last_good_model_boots(
         restarted.close()
     point(service.folder, bad)
     wait_for(lambda: getattr(looked(restarted), "digest", None) == bad, "the one that was published once more")
+
+
+def test_the_work_loop_never_waits_for_the_disk_and_loading_does(
+    service: Service, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(service.folder / "run-1", ["a", "b"])
+    reloader = service.start()
+    reloader.first()
+    done: list[str] = []
+    real = Opening.open
+
+    def opened(*arguments: Any) -> Classifier:
+        done.append("open")
+        return real(*arguments)
+
+    monkeypatch.setattr(Journal, "flush", lambda _: done.append(f"flush in {threading.current_thread().name}"))
+    monkeypatch.setattr(Opening, "open", opened)
+    publish(service.folder / "run-2", ["a", "c"])
+    assert looked(reloader) is not None
+    wait_for(lambda: len(done) == 3, "what came of it is flushed, too")
+    assert done == ["flush in reload", "open", "flush in settle"]
+
+
+def test_where_the_disk_fails_what_is_published_is_tried_later(
+    service: Service, publish: Publish, monkeypatch: pytest.MonkeyPatch, complaints: list[str]
+) -> None:
+    def fail(_: Journal) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    publish(service.folder / "run-1", ["a", "b"])
+    reloader = service.start()
+    reloader.first()
+    newest = publish(service.folder / "run-2", ["a", "c"])
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "flush", fail)
+        assert looked(reloader) is None
+    assert "and the new one is tried again: OSError" in complaints[0]
+    reloader._retry_at = 0.0
+    assert getattr(looked(reloader), "digest", None) == newest
 
 
 def test_killed_while_loading_the_only_one_it_is_loaded_again(service: Service, publish: Publish) -> None:
