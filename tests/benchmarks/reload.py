@@ -57,7 +57,7 @@ def main() -> None:
             *streamed(folder, heads, models, options.times),
         ]
     for row in rows:
-        print(f"{row['what']:>44}  {row['p50_ms']:9.1f} ms  {row['p99_ms']:9.1f} ms  {row['most_ms']:9.1f} ms")
+        print(f"{row['what']:>52}  {row['p50_ms']:9.1f} ms  {row['p99_ms']:9.1f} ms  {row['most_ms']:9.1f} ms")
     usual, flushed, at_heads = (
         next(row for row in rows if row["what"] == f"a picture waits, {what}") for what in (USUAL, FLUSHED, HEADS)
     )
