@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon import copying
 from daemon.filing import Action
 from tests.faults.disks import Disk, disks
 from tests.faults.scenario import Scenario
@@ -72,7 +73,10 @@ def test_a_power_cut_at_every_call_loses_nothing(machine: list[Disk], tmp_path: 
 
 @pytest.mark.slow
 def test_a_copy_that_is_not_flushed_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The mutant that no kill can find."""
+    """The mutant that no kill can find.
+
+    Nor may the writing be begun early: ext4 then has it done when the folder is flushed, other file systems need not.
+    """
     need_strace()
     real = os.fsync
 
@@ -84,6 +88,7 @@ def test_a_copy_that_is_not_flushed_is_lost(tmp_path: Path, monkeypatch: pytest.
         scenario = scenario_on(machine)
         all_points = population(scenario, tmp_path / "trace")
         monkeypatch.setattr(os, "fsync", no_flush_of_files)
+        monkeypatch.setattr(copying, "_begin_to_flush", lambda _: None)
         lost = 0
         for point in all_points:
             try:

@@ -28,7 +28,7 @@ from loguru import logger
 CALLS = (
     "openat", "read", "pread64", "write", "pwrite64", "fsync", "fdatasync", "ftruncate", "close",
     "rename", "renameat", "renameat2", "link", "linkat", "unlink", "unlinkat", "mkdir", "mkdirat",
-    "fchown", "fchmod", "utimensat", "fsetxattr", "flistxattr",
+    "fchown", "fchmod", "utimensat", "fsetxattr", "flistxattr", "fadvise64",
 )  # fmt: skip
 _SET = ",".join(f"?{call}" for call in CALLS)
 _LINE = re.compile(r"^(?:\d+ +)?([a-z_0-9]+)\(")
