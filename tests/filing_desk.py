@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,3 +125,20 @@ def bound_by_modes() -> Iterator[None]:
         yield
     finally:
         assert libc.capset(header, before) == 0
+
+
+#: What stands in for a system call.
+Seam = Callable[..., Any]
+
+
+def failing(code: int, *, after: int = 0, real: Seam | None = None) -> Seam:
+    """A call that fails with an error number once it was made ``after`` times."""
+    left = [after]
+
+    def fail(*args: Any, **more: Any) -> Any:
+        if left[0] and real is not None:
+            left[0] -= 1
+            return real(*args, **more)
+        raise OSError(code, os.strerror(code))
+
+    return fail

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from models import registry
 from models.runtime import open_extractor
@@ -35,6 +36,15 @@ def publish(store: WeightsStore, tmp_path_factory: pytest.TempPathFactory) -> Pu
     return make
 
 
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What is logged as an error."""
+    lines: list[str] = []
+    handler = logger.add(lambda message: lines.append(message.record["message"]), level="ERROR")
+    yield lines
+    logger.remove(handler)
+
+
 @pytest.fixture(params=["one file system", "two"])
 def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
     """A place to file in: on one file system, and across two."""
@@ -43,6 +53,13 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
             yield make_desk(tmp_path, far)
     else:
         yield make_desk(tmp_path)
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Iterator[Desk]:
+    """A desk whose output is on another file system."""
+    with far_folder() as folder:
+        yield make_desk(tmp_path, folder)
 
 
 @pytest.fixture

@@ -39,17 +39,23 @@ def checkpoint(publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return run
 
 
-def test_what_is_to_be_decoded_is_known_before_it_can_predict(checkpoint: Path, store: WeightsStore) -> None:
-    may_come = threading.Event()
+def held_until(event: threading.Event, checkpoint: Path, store: WeightsStore) -> Callable[[Wanted], Classifier]:
+    """Says what is wanted at once, and opens the checkpoint after the event."""
 
     def open_it(wanted: Wanted) -> Classifier:
         def told(transforms: Sequence[Transform]) -> None:
             wanted(transforms)
-            assert may_come.wait(60)
+            assert event.wait(60)
 
         return open_classifier(checkpoint, store, wanted=told)
 
-    coming = ComingClassifier(open_it)
+    return open_it
+
+
+def test_what_is_to_be_decoded_is_known_before_it_can_predict(checkpoint: Path, store: WeightsStore) -> None:
+    may_come = threading.Event()
+
+    coming = ComingClassifier(held_until(may_come, checkpoint, store))
     transforms = coming.transforms
     may_come.set()
     real = open_classifier(checkpoint, store)
@@ -63,14 +69,8 @@ def test_images_are_decoded_meanwhile(checkpoint: Path, store: WeightsStore, tmp
     image = save("fog", 1, tmp_path / "inbox" / "a.jpg")
     decoded = threading.Event()
 
-    def open_it(wanted: Wanted) -> Classifier:
-        def told(transforms: Sequence[Transform]) -> None:
-            wanted(transforms)
-            assert decoded.wait(60)
-
-        return open_classifier(checkpoint, store, wanted=told)
-
-    pipeline = Pipeline(ComingClassifier(open_it), Filer(tmp_path / "sorted"), POLICY, threads=1)
+    coming = ComingClassifier(held_until(decoded, checkpoint, store))
+    pipeline = Pipeline(coming, Filer(tmp_path / "sorted"), POLICY, threads=1)
     submit = pipeline.decoders.submit
 
     def watched(task: Task) -> Future[Decoded]:

@@ -7,19 +7,17 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from loguru import logger
 
 from daemon.journal import read_history
 from daemon.replay import replay
 from daemon.rows import Filing, State, Wanted
 from daemon.source import Identity
 from daemon.transfer import NOT_MADE_YET, private_name
-from tests.filing_desk import Desk, far_folder, images, make_desk
+from tests.filing_desk import Desk, images, make_desk
 
 CONTENT = b"an image"
 
@@ -27,21 +25,6 @@ CONTENT = b"an image"
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     return make_desk(tmp_path)
-
-
-@pytest.fixture
-def far(tmp_path: Path) -> Iterator[Desk]:
-    with far_folder() as folder:
-        yield make_desk(tmp_path, folder)
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """What is logged as an error."""
-    lines: list[str] = []
-    handler = logger.add(lambda message: lines.append(message.record["message"]), level="ERROR")
-    yield lines
-    logger.remove(handler)
 
 
 def crashed(desk: Desk, **more: Any) -> tuple[Filing, Path, Path]:

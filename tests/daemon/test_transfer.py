@@ -7,7 +7,7 @@ import os
 import stat
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -21,34 +21,7 @@ from daemon.journal import read_history
 from daemon.moves import Entry
 from daemon.replay import replay
 from daemon.rows import State
-from tests.filing_desk import Desk, bound_by_modes, far_folder, images, make_desk, tree
-
-Seam = Callable[..., Any]
-
-
-def failing(code: int, *, after: int = 0, real: Seam | None = None) -> Seam:
-    """A call that fails with an error number once it was made ``after`` times."""
-    left = [after]
-
-    def fail(*args: Any, **more: Any) -> Any:
-        if left[0] and real is not None:
-            left[0] -= 1
-            return real(*args, **more)
-        raise OSError(code, os.strerror(code))
-
-    return fail
-
-
-@pytest.fixture
-def near(tmp_path: Path) -> Desk:
-    return make_desk(tmp_path)
-
-
-@pytest.fixture
-def far(tmp_path: Path) -> Iterator[Desk]:
-    """A desk whose output is on another file system."""
-    with far_folder() as folder:
-        yield make_desk(tmp_path, folder)
+from tests.filing_desk import Desk, Seam, bound_by_modes, failing, far_folder, images, make_desk, tree
 
 
 @pytest.fixture(params=["another file system", "no rename", "neither rename nor link", "bind mount"])
@@ -121,42 +94,6 @@ def test_whoever_is_quicker_keeps_the_name(needs_care: tuple[Desk, str], monkeyp
     assert filed.destination.read_bytes() == b"ours"
     assert theirs[0] == "cat.jpg"
     assert desk.contents() == Counter([b""] * len(theirs) + [b"ours"])
-
-
-def test_a_copy_has_the_times_the_mode_and_the_attributes(far: Desk) -> None:
-    path = far.put()
-    path.chmod(0o640)
-    try:
-        os.setxattr(path, "user.rating", b"5")
-    except OSError as error:
-        pytest.skip(f"no extended attributes here: {error}")
-    os.utime(path, ns=(0, 1_234_567_890_123_456_789))
-    before = path.stat()
-    filed = far.file_one(path)
-    assert filed.destination is not None
-    after = filed.destination.stat()
-    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
-    assert os.getxattr(filed.destination, "user.rating") == b"5"
-
-
-def test_a_copy_survives_the_loss_of_its_attributes(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = far.put()
-    os.setxattr(path, "user.rating", b"5")
-    if os.geteuid() == 0:
-        os.chown(path, 12345, 12345)
-    for name, code in (("setxattr", errno.ENOTSUP), ("fchown", errno.EPERM), ("fchmod", errno.EPERM)):
-        monkeypatch.setattr(os, name, failing(code))
-    assert far.file_one(path).status is Status.FILED
-    assert far.contents() == Counter([b"an image"])
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
-def test_a_copy_keeps_its_owner_where_that_is_allowed(far: Desk) -> None:
-    path = far.put()
-    os.chown(path, 12345, 12346)
-    filed = far.file_one(path)
-    assert filed.destination is not None
-    assert (filed.destination.stat().st_uid, filed.destination.stat().st_gid) == (12345, 12346)
 
 
 @pytest.mark.parametrize("action", ["move", "copy"])

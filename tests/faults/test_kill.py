@@ -11,10 +11,9 @@ import pytest
 
 from daemon import moves
 from daemon.filing import Action
-from tests.daemon.test_transfer import failing
 from tests.faults.scenario import Scenario
 from tests.faults.tracer import Point, kill_at, need_strace, points, trace
-from tests.filing_desk import far_folder
+from tests.filing_desk import failing, far_folder
 
 pytestmark = pytest.mark.timeout(1800)
 

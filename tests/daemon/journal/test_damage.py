@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from loguru import logger
 
 from daemon.journal import Journal
 from daemon.rows import State
 from tests.daemon.journal.conftest import filing, garbage, history, set_aside
 from tests.filing_desk import bound_by_modes
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """What is logged as an error."""
-    lines: list[str] = []
-    handler = logger.add(lambda message: lines.append(message.record["message"]), level="ERROR")
-    yield lines
-    logger.remove(handler)
 
 
 def torn(path: Path) -> None:
