@@ -186,7 +186,7 @@ class Journal:
     def _look_again(self, path: Path, error: sqlite3.Error) -> None:
         """What looks like damage may be one bad read: open the file anew before it is given up.
 
-        I/O errors were waited for already, see `_wait_for_better`.
+        I/O errors were waited for already, see `_raise_if_it_passes`.
         """
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR:
             self._set_aside(path, error)

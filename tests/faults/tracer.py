@@ -93,10 +93,14 @@ def fail_at(point: Point, error: str, work: Callable[[], object]) -> None:
 def _run(work: Callable[[], object], options: list[str], log: str = "/dev/null") -> int:
     """The exit status of the child, negative for a signal."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # the child waits for it
+    ready, end = os.pipe()
     child = os.fork()
     if child == 0:
-        _work_and_exit(work)
+        _work_and_exit(work, end)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)  # other tests send it, too
+    os.close(end)
+    os.read(ready, 1)  # its end: what libraries do after a fork, such as closing fonts, is over then
+    os.close(ready)
     command = ["strace", "-f", "-a1", "-s200", "-y", "-o", log, "-e", f"trace={_SET}", *options, "-p", str(child)]
     strace = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert strace.stderr is not None
@@ -109,11 +113,12 @@ def _run(work: Callable[[], object], options: list[str], log: str = "/dev/null")
     return os.waitstatus_to_exitcode(status)
 
 
-def _work_and_exit(work: Callable[[], object]) -> None:
+def _work_and_exit(work: Callable[[], object], end: int) -> None:
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANY, 0, 0, 0)
         logger.remove()
         gc.disable()
+        os.close(end)
         signal.sigwait({signal.SIGUSR1})
         work()
     except BaseException:
