@@ -68,6 +68,8 @@ def _cosines() -> npt.NDArray[np.float32]:
 
 
 _COSINES = _cosines()
+#: The mean of every eight values of 64, of whole numbers without any rounding.
+_MEANS = np.kron(np.eye(_COARSE, dtype=np.float32), np.full((1, _SIDE // _COARSE), _COARSE / _SIDE, np.float32))
 
 
 def look_at(data: bytes, glance: Crop) -> Look:
@@ -79,13 +81,19 @@ def look_at(data: bytes, glance: Crop) -> Look:
     bits = np.packbits(low > np.median(low[1:]))
     detail = waves.ravel()[1:]
     loudest = max(float(np.abs(detail).max()), 1e-6)
-    step = _SIDE // _COARSE
     return Look(
         width=header.width,
         height=header.height,
         animated=header.animated,
         spread=float(grey.std()),
         bits=int.from_bytes(bits.tobytes(), "big"),
-        colours=glance.reshape(_COARSE, step, _COARSE, step, 3).mean((1, 3)).round().astype(np.uint8).tobytes(),
+        colours=_colours(glance).tobytes(),
         detail=(detail * (127 / loudest)).round().astype(np.int8).tobytes(),
     )
+
+
+def _colours(glance: Crop) -> npt.NDArray[np.uint8]:
+    """The mean colours (8, 8, 3) of its squares. By matrices: numpy's own mean takes six times as long."""
+    rows = _MEANS @ glance.reshape(_SIDE, -1).astype(np.float32)
+    means: npt.NDArray[np.uint8] = (_MEANS @ rows.reshape(_COARSE, _SIDE, 3)).round().astype(np.uint8)
+    return means

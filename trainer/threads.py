@@ -21,7 +21,7 @@ def map_ahead(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> I
     try:
         for item in items:
             ahead.append(pool.submit(function, item))
-            if len(ahead) > 4 * workers:
+            if len(ahead) > 8 * workers:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
