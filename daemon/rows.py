@@ -251,9 +251,8 @@ def history(db: sqlite3.Connection, wanted: Wanted, limit: int | None = None) ->
 
 
 def _models(db: sqlite3.Connection, beginning: str) -> list[int]:
-    """Numbers of the models whose digests begin so: mostly one, whose rows an index has in the order of their times."""
-    query = """SELECT id FROM texts WHERE text >= ? AND text < ?
-        AND EXISTS (SELECT 1 FROM filings WHERE model = texts.id)"""
+    """Numbers of the texts that begin so; of them only digests of models are ever compared with those of models."""
+    query = "SELECT id FROM texts WHERE text >= ? AND text < ?"
     return [number for (number,) in db.execute(query, (beginning, beginning + "g"))]
 
 

@@ -1,7 +1,8 @@
 """The journal's tables and indexes, and their making.
 
 Every question that a command or the daemon asks is answered from an index, and mostly in its order: a journal of a
-million rows answers like one of a thousand. Only probabilities are looked through, without their rows.
+million rows answers like one of a thousand. Only probabilities, models and runs are looked through, without their
+rows: an index of each would cost every image more than that.
 
 What many rows have in common, such as a folder or the digest of a model, is written once, and they say its number.
 """
@@ -48,13 +49,11 @@ _INDEXES = {
     "filings_unfinished": "(id) WHERE state IN ('intent', 'copied')",
     "filings_identity": "(mtime_ns, size) WHERE action <> 'move'",
     "filings_image": "(image_id) WHERE image_id IS NOT NULL",
-    # The order of a history; the probability is looked at without the row.
-    "filings_order": "(time, id, confidence)",
+    # The order of a history; what comes after it is looked at without the row.
+    "filings_history": "(time, id, confidence, model, run)",
     "filings_name": "(name, time)",
     "filings_renamed": f"(filed_name) WHERE {RENAMED}",
     "filings_label": "(label, time)",
-    "filings_model": "(model, time)",
-    "filings_run": "(run, time)",
     "filings_reason": "(time) WHERE reason IS NOT NULL",
 }
 
