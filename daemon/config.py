@@ -164,6 +164,14 @@ def _at_home(path: Path) -> Path:
         raise ValueError("there is no such home folder") from error
 
 
+def watches_inside(settings: Settings) -> bool:
+    """Whether the folders inside the inboxes are watched, too.
+
+    Not where images are filed into an inbox: what is in its folders has been sorted, by us or by somebody else.
+    """
+    return settings.recursive and settings.output not in settings.watch
+
+
 def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
     """The settings from ``flags`` (those given), the environment, and ``file`` (or ./config.toml if there is one).
 

@@ -15,9 +15,10 @@ import PIL
 from PIL import features
 
 from daemon import config, unit
-from daemon.config import Settings
+from daemon.config import Settings, watches_inside
 from daemon.logs import start_logging
 from daemon.options import add_settings, given
+from daemon.passedover import survey
 from daemon.probes import Finding, event_findings, fine, folder_findings, limit_findings, note, wrong
 from daemon.reload import Reloader
 from daemon.report import shown
@@ -77,7 +78,8 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
         if inbox.is_dir():
             yield from event_findings(inbox, poll=settings.poll)
             yield from _same_file_system(inbox, settings)
-    yield from limit_findings(settings.watch, recursive=settings.recursive)
+            yield from _name_findings(inbox, settings)
+    yield from limit_findings(settings.watch, recursive=watches_inside(settings))
     yield from folder_findings("output", settings.output)
     yield from _own_folder("state", state_folder(settings.state_dir))
     yield from _own_folder("cache", WeightsStore(settings.cache_dir).root)
@@ -91,6 +93,12 @@ def _same_file_system(inbox: Path, settings: Settings) -> Iterator[Finding]:
     if settings.output.is_dir() and inbox.stat().st_dev != settings.output.stat().st_dev:
         text = f"{inbox} and {settings.output} are on two file systems: each image is copied, flushed, and then removed"
         yield note("inbox", text, "on one file system it would be a rename")
+
+
+def _name_findings(inbox: Path, settings: Settings) -> Iterator[Finding]:
+    passed = survey(inbox, recursive=watches_inside(settings), pruned=[settings.output, *settings.watch])
+    if passed.count:
+        yield note("inbox", str(passed), "give those that are pictures an ending such as .jpg, or move them away")
 
 
 def _own_folder(subject: str, folder: Path) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from loguru import logger
 from daemon.handled import Handled
 from daemon.hints import HintSource, Identity
 from daemon.mounts import remote_kind
+from daemon.passedover import PassedOver
 from daemon.settle import Signature
 from daemon.walk import is_marked, walk
 
@@ -45,7 +46,9 @@ class Inbox:
         poll: bool,
         pace: Pace,
         clock: Callable[[], float],
+        surveyed: Callable[[PassedOver], None] = lambda _: None,
     ) -> None:
+        """``surveyed`` is told, at the end of the first walk, what it passed over."""
         self.path = path
         self.prefix = path.rstrip("/") + "/"
         self.missing: str | None = None  # why it is not there
@@ -59,6 +62,8 @@ class Inbox:
         self._recursive = recursive
         self._pace = pace
         self._clock = clock
+        self._surveyed = surveyed
+        self._survey: PassedOver | None = PassedOver(path)  # None once the first walk has ended
         self._identity: Identity | None = None
         self._source: HintSource | None = None
         self._walk: _Names | None = None
@@ -190,7 +195,9 @@ class Inbox:
         self._turn += 1
         self._walk_cost = 0.0
         self._walk_again = False
-        self._walk = self._names([self.path])
+        if self._survey is not None:
+            self._survey = PassedOver(self.path)  # a first walk that was given up is begun anew
+        self._walk = self._names([self.path], self._survey)
 
     def _end(self) -> None:
         now = self._clock()
@@ -201,6 +208,9 @@ class Inbox:
         pause = self._pace.rescan if self.polled is None else self._pace.poll
         cost = self._walk_cost + now - self._step_begun
         self.next_walk = now + (cost if self._walk_again else max(pause, _SHARE * cost))
+        if self._survey is not None:
+            self._surveyed(self._survey)
+            self._survey = None
 
     def _next_name(self) -> os.DirEntry[str] | None:
         """One name further; folders that have just arrived come before the great walk."""
@@ -220,8 +230,15 @@ class Inbox:
                 self._end()
         return None
 
-    def _names(self, folders: list[str]) -> _Names:
-        return walk(folders, recursive=self._recursive, enter=self._enter, failed=self._complain, odd=self._wonder)
+    def _names(self, folders: list[str], survey: PassedOver | None = None) -> _Names:
+        return walk(
+            folders,
+            recursive=self._recursive,
+            enter=self._enter,
+            failed=self._complain,
+            odd=self._wonder,
+            other=None if survey is None else survey.meet,
+        )
 
     def _enter(self, folder: str) -> bool:
         if folder == self.path:

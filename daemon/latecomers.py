@@ -15,18 +15,15 @@ from daemon.folders import Folders, Output
 from daemon.journal import Journal, JournalBusy
 from daemon.rows import Filing
 from daemon.settle import is_unfinished
-from daemon.sidecars import belongs, complain, follower, owner, send
+from daemon.sidecars import complain, follower, images_of, owner, send
 from daemon.source import Identity
 from daemon.transfer import Status
 from daemon.walk import is_marked
-from models.images import IMAGE_SUFFIXES, is_image_name
 
 #: A sidecar joins an image that was filed so long ago at most: cameras use their file names again.
 LATEST = timedelta(days=1)
 #: Seconds from the end of one look through the inboxes to the next, or so many times what the look took.
 PAUSE, TIMES = 60.0, 10
-
-_ENDINGS = sorted({each for suffix in IMAGE_SUFFIXES for each in (suffix, suffix.upper())})
 
 
 class Latecomers:
@@ -82,7 +79,7 @@ class Latecomers:
         try:
             if self._journal.filed_before(Identity.of(sidecar.lstat()), sidecar, None):
                 return  # the quick answer where thousands have been copied and stay
-            image = self._journal.newest(_images(sidecar), datetime.now(UTC) - LATEST)
+            image = self._journal.newest([*map(Path, images_of(str(sidecar)))], datetime.now(UTC) - LATEST)
             if image is None or image.destination is None or (image.action == "move" and _any_there(sidecar)):
                 return
             self._follow(sidecar, image)
@@ -120,15 +117,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _images(sidecar: Path) -> list[Path]:
-    """Where the image of a sidecar may have come from."""
-    common = owner(sidecar.name)
-    assert common is not None
-    names = [common] if is_image_name(common) else []
-    names += [common + ending for ending in _ENDINGS]
-    return [sidecar.with_name(name) for name in names if belongs(sidecar.name, name)]
-
-
 def _any_there(sidecar: Path) -> bool:
     """Whether an image of the sidecar is in the inbox now: it goes with that one, then."""
-    return any(os.path.lexists(image) for image in _images(sidecar))
+    return any(os.path.lexists(image) for image in images_of(str(sidecar)))

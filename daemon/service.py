@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from daemon.attendant import Attendant, hook_of, metrics_file
-from daemon.config import Settings
+from daemon.config import Settings, watches_inside
 from daemon.decoders import Decoders
 from daemon.filing import Filer
 from daemon.health import Tally
@@ -23,6 +23,7 @@ from daemon.latecomers import Latecomers
 from daemon.loop import WorkLoop
 from daemon.notify import Notifier
 from daemon.nursery import Nursery
+from daemon.passedover import PassedOver
 from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reload import Reloader
@@ -63,7 +64,8 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         journal = _journal(path, dry_run=dry_run)
         closing.callback(journal.close)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until there is a loop to stop
-        watcher = _watcher(settings)
+        passed: list[PassedOver] = []
+        watcher = _watcher(settings, passed.append if once else _say)
         closing.callback(watcher.stop)
         policy = Policy.of(settings)
         decoders = Decoders(threads, policy.limits, nursery)
@@ -95,6 +97,8 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         _announce(settings, classifier, pipeline.threshold, dry_run=dry_run)
         attendant.ready(watcher.status)
         code = _run(loop, once=once)
+        for each in passed:
+            _say(each)
         attendant.stopping(watcher.status())
         return code
 
@@ -144,24 +148,25 @@ def _resume(filer: Filer) -> None:
 
 
 def _housekeeping(settings: Settings, journal: Journal) -> Housekeeping:
-    latecomers = Latecomers(settings.watch, settings.output, journal, recursive=_recursive(settings))
+    latecomers = Latecomers(settings.watch, settings.output, journal, recursive=watches_inside(settings))
     return Housekeeping(latecomers, Pruning(journal, settings.watch, settings.journal_days))
 
 
-def _recursive(settings: Settings) -> bool:
-    """Not where images are filed into an inbox: what is in its folders has been sorted, by us or by somebody else."""
-    return settings.recursive and settings.output not in settings.watch
-
-
-def _watcher(settings: Settings) -> InboxWatcher:
+def _watcher(settings: Settings, surveyed: Callable[[PassedOver], None]) -> InboxWatcher:
     return InboxWatcher(
         settings.watch,
         exclude=[settings.output],
         settle_seconds=settings.settle_seconds,
         rescan_seconds=settings.rescan_seconds,
         poll=settings.poll,
-        recursive=_recursive(settings),
+        recursive=watches_inside(settings),
+        surveyed=surveyed,
     )
+
+
+def _say(passed: PassedOver) -> None:
+    if passed.count:
+        logger.info("{}", passed)
 
 
 def _make(folder: Path, key: str, *, dry_run: bool) -> None:
@@ -194,7 +199,7 @@ def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, 
     names: Sequence[str] = metadata.classes
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     logger.info("watching {}", ", ".join(map(str, settings.watch)))
-    if settings.recursive and not _recursive(settings):
+    if settings.recursive and not watches_inside(settings):
         logger.info("not the folders inside: images are filed into the inbox {}, whose folders stay", settings.output)
     if metadata.settings.get("starter"):
         logger.info(

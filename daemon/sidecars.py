@@ -21,6 +21,7 @@ from daemon.moves import Entry
 from daemon.rows import Filing, State
 from daemon.source import Identity
 from daemon.transfer import Status, Transfer
+from models.images import IMAGE_SUFFIXES, is_image_name
 
 #: Of every image, in place of its suffix or after it.
 _NOTES = frozenset({".xmp", ".json", ".aae", ".thm"})
@@ -28,6 +29,9 @@ _NOTES = frozenset({".xmp", ".json", ".aae", ".thm"})
 _SHOTS = frozenset({".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw", ".mov"})
 _SUFFIXES = _NOTES | _SHOTS
 _PHOTOGRAPHS = frozenset({".jpg", ".jpeg", ".jpe", ".heic", ".heif"})
+
+#: How the name of an image may end.
+_ENDINGS = sorted({each for suffix in IMAGE_SUFFIXES for each in (suffix, suffix.upper())})
 
 #: Seconds without a change until a sidecar counts as complete.
 SETTLE_SECONDS = 2.0
@@ -56,6 +60,23 @@ def renamed(sidecar: str, image: str, new: str) -> str:
     if sidecar.startswith(f"{image}."):
         return new + sidecar[len(image) :]
     return os.path.splitext(new)[0] + os.path.splitext(sidecar)[1]  # noqa: PTH122
+
+
+def images_of(sidecar: str) -> list[str]:
+    """The paths that an image of the sidecar at a path may have."""
+    folder, slash, name = sidecar.rpartition("/")
+    common = owner(name)
+    if common is None:
+        return []
+    names = [common] if is_image_name(common) else []
+    names += [common + ending for ending in _ENDINGS]
+    return [folder + slash + image for image in names if belongs(name, image)]
+
+
+def follows(path: str) -> bool:
+    """Whether a file goes where an image goes: notes are for nothing else; raw data and films only if one is there."""
+    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
+    return suffix in _NOTES or (suffix in _SHOTS and any(map(os.path.lexists, images_of(path))))
 
 
 class Sidecars:

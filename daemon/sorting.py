@@ -20,6 +20,7 @@ from daemon.filing import Filer, Status
 from daemon.logs import start_logging
 from daemon.nursery import Nursery
 from daemon.opening import ComingClassifier, Manner, Opening
+from daemon.passedover import PassedOver
 from daemon.pipeline import ModelFailed, Outcome, Pipeline, Policy
 from daemon.report import line, shown
 from daemon.threshold import in_force
@@ -60,8 +61,9 @@ def main(arguments: list[str], nursery: Nursery) -> int:
     if not options.input_dir.is_dir():
         raise UserError(f"--input-dir {options.input_dir} is no folder: give the folder whose images are to be sorted")
     start_logging(settings.log_level, as_json=settings.log_json)
-    outcomes = sort(options.input_dir.resolve(), settings, nursery)
-    _print_summary(outcomes, settings.output, as_json=options.json)
+    passed = PassedOver(str(options.input_dir.resolve()))
+    outcomes = sort(options.input_dir.resolve(), settings, nursery, passed)
+    _print_summary(outcomes, settings.output, passed, as_json=options.json)
     return 0 if all(outcome.status in _SORTED for outcome in outcomes) else EXIT_LEFT_BEHIND
 
 
@@ -90,8 +92,11 @@ def _parser() -> Parser:
     return parser
 
 
-def sort(folder: Path, settings: Settings, nursery: Nursery) -> list[Outcome]:
-    """Copy every image below ``folder``; one outcome for each. Unreadable ones are left alone."""
+def sort(folder: Path, settings: Settings, nursery: Nursery, passed: PassedOver) -> list[Outcome]:
+    """Copy every image below ``folder``; one outcome for each. Unreadable ones are left alone.
+
+    ``passed`` counts what is not looked at.
+    """
     allow_plugins(settings.plugins)
     threads = settings.threads or cores()
     policy = Policy.of(settings)
@@ -104,7 +109,7 @@ def sort(folder: Path, settings: Settings, nursery: Nursery) -> list[Outcome]:
         filer = Filer(settings.output, action="copy", skip_equal=True)
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders)
         closing.callback(pipeline.close)
-        for outcome in _outcomes(pipeline, sorted(_images(folder, settings.output))):
+        for outcome in _outcomes(pipeline, sorted(_images(folder, settings.output, passed))):
             if outcome.status is Status.FILED:
                 logger.info("{}", line(outcome))
             elif outcome.status is Status.ALREADY:
@@ -133,7 +138,7 @@ def _outcomes(pipeline: Pipeline, paths: Iterable[Path]) -> Iterator[Outcome]:
         raise failed.error from None
 
 
-def _images(folder: Path, output: Path) -> Iterator[Path]:
+def _images(folder: Path, output: Path, passed: PassedOver) -> Iterator[Path]:
     """The image files below a folder, without what was sorted before."""
     root, filed = str(folder), str(output)
     entries = walk(
@@ -142,17 +147,19 @@ def _images(folder: Path, output: Path) -> Iterator[Path]:
         enter=lambda inside: inside == root or not (is_marked(inside) if filed == root else inside == filed),
         failed=lambda inside, error: logger.warning("{} cannot be read: {}", shown(inside), error.strerror),
         odd=lambda path, what: logger.warning("{} is left behind: it is {}", shown(path), what),
+        other=passed.meet,
     )
     return (Path(os.fsdecode(entry.path)) for entry in entries if entry is not None)
 
 
-def _print_summary(outcomes: list[Outcome], output: Path, *, as_json: bool) -> None:
+def _print_summary(outcomes: list[Outcome], output: Path, passed: PassedOver, *, as_json: bool) -> None:
     filed = [outcome for outcome in outcomes if outcome.status is Status.FILED and outcome.destination]
     folders = Counter(outcome.destination.parent.name for outcome in filed if outcome.destination)
     left = [outcome for outcome in outcomes if outcome.status not in _SORTED]
     if as_json:
         rows = ",\n".join(f"  {json.dumps(_row(outcome))}" for outcome in outcomes)
-        print(f'{{"output": {json.dumps(str(output))}, "folders": {json.dumps(folders)}, "images": [\n{rows}\n]}}')
+        head = {"output": str(output), "folders": folders, "not_looked_at": passed.count}
+        print(f'{json.dumps(head)[:-1]}, "images": [\n{rows}\n]}}')
         return
     print(f"{len(filed)} of {len(outcomes)} images copied to {output}")
     for name, count in folders.most_common():
@@ -161,6 +168,8 @@ def _print_summary(outcomes: list[Outcome], output: Path, *, as_json: bool) -> N
         print(f"{already:7}  there already, equal and in the same folder")
     if left:
         print(f"{len(left):7}  left behind (see the lines above)")
+    if passed.count:
+        print(passed)
 
 
 def _row(outcome: Outcome) -> dict[str, object]:

@@ -21,13 +21,15 @@ def walk(
     enter: Callable[[str], bool],
     failed: Callable[[str, OSError], None],
     odd: Callable[[str, str], None],
+    other: Callable[[os.DirEntry[str]], None] | None = None,
 ) -> Iterator[os.DirEntry[str] | None]:
     """Yield each candidate file (by its name and kind) below ``folders``, and None for every other name.
 
     ``enter`` is called before a folder is read, and leaves it out by False. Memory goes with the number of folders,
     never of files. Symbolic links are not followed. ``failed`` is told of a folder that could not be read to its end;
     the walk goes on with the next one. ``odd`` is told of what has the name of an image and is no file: its path, and
-    what it is. Close the iterator when it is not read to its end.
+    what it is; ``other`` of all that has another name and is no folder. Close the iterator when it is not read to its
+    end.
     """
     pending = list(folders)
     while pending:
@@ -42,6 +44,8 @@ def walk(
                             pending.append(entry.path)
                         yield None
                     elif not is_candidate(entry.name):
+                        if other is not None:
+                            other(entry)
                         yield None
                     elif entry.is_file(follow_symlinks=False):
                         yield entry

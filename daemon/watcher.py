@@ -19,6 +19,7 @@ from loguru import logger
 
 from daemon.hints import HintSource, Kind
 from daemon.inbox import Inbox, Pace
+from daemon.passedover import PassedOver
 from daemon.settle import Settler
 from daemon.wakeup import Wakeup
 
@@ -62,6 +63,7 @@ class InboxWatcher:
     ``exclude`` are folders inside an inbox that are not part of it (where images are filed to), as are those that carry
     :data:`~daemon.marker.MARKER`. A root itself is never excluded. ``backlog`` bounds the candidates that walks hold
     ready, ``most_hints`` the events kept while nobody asks. Roots may be missing, now or later.
+    ``surveyed`` is told once of each root what its first walk passed over.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class InboxWatcher:
         backlog: int = 1_000,
         most_hints: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
+        surveyed: Callable[[PassedOver], None] = lambda _: None,
     ) -> None:
         self._clock = clock
         self._poll = poll
@@ -88,7 +91,15 @@ class InboxWatcher:
         pruned = [os.path.abspath(path) for path in exclude]  # noqa: PTH100
         pace = Pace(rescan=rescan_seconds, poll=poll_seconds)
         self._inboxes = [
-            Inbox(path, pruned=[*pruned, *paths], recursive=recursive, poll=poll, pace=pace, clock=clock)
+            Inbox(
+                path,
+                pruned=[*pruned, *paths],
+                recursive=recursive,
+                poll=poll,
+                pace=pace,
+                clock=clock,
+                surveyed=surveyed,
+            )
             for path in sorted(paths, key=len, reverse=True)  # the innermost first: a path belongs to it
         ]
         self._order = deque(self._inboxes)

@@ -76,6 +76,20 @@ def test_what_is_wrong_is_said_with_advice_and_exit_code_3(capsys: pytest.Captur
     assert "there is no checkpoint" in wrong["checkpoint"]["text"]
 
 
+def test_files_that_are_not_looked_at_are_a_note(
+    tmp_path: Path, publish: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(tmp_path / "checkpoints" / "run")
+    Path("inbox/noext").touch()
+    Path("inbox/day").mkdir()
+    Path("inbox/day/scan.pdf").touch()
+    assert main(["doctor", "--json"]) == 0
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    (said,) = [each for each in findings if "not looked at" in each["text"]]
+    assert (said["subject"], said["state"]) == ("inbox", "note")
+    assert said["text"].startswith("2 other files in ")
+
+
 def test_advice_stands_on_a_line_of_its_own_and_names_are_escaped() -> None:
     finding = Finding("inbox", "wrong", "in\x1bbox is not there", "make it")
     assert as_text(finding) == "WRONG inbox: in\\x1bbox is not there\n      -> make it"

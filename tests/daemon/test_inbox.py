@@ -3,12 +3,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from loguru import logger
 
 from daemon.hints import HintSource
 from daemon.inbox import Inbox, Pace
+from daemon.passedover import PassedOver
 
 PACE = Pace(rescan=60.0, poll=1.0)
 MANY = 1_000_000
@@ -40,9 +42,9 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make(root: Path, clock: Clock) -> Callable[..., Inbox]:
-    def inbox(*pruned: Path, poll: bool = True, source: HintSource | None = None) -> Inbox:
+    def inbox(*pruned: Path, poll: bool = True, source: HintSource | None = None, **more: Any) -> Inbox:
         inbox = Inbox(
-            str(root), pruned=[str(path) for path in pruned], recursive=True, poll=poll, pace=PACE, clock=clock
+            str(root), pruned=[str(path) for path in pruned], recursive=True, poll=poll, pace=PACE, clock=clock, **more
         )
         inbox.check(source)
         return inbox
@@ -237,3 +239,31 @@ def test_what_has_the_name_of_an_image_and_is_no_file_is_said_once(
         f"{str(root / 'loop.jpg')!r} stays where it is: it is a symbolic link",
         f"{str(root / 'pipe.jpg')!r} stays where it is: it is a pipe, a socket or a device",
     ]
+
+
+def test_what_the_first_walk_passed_over_is_told_once(root: Path, make: Callable[..., Inbox], clock: Clock) -> None:
+    for name in ("noext", "a.jpg", "sorted/b.txt", "day/c.pdf"):
+        put(root / name)
+    told: list[PassedOver] = []
+    inbox = make(root / "sorted", surveyed=told.append)
+    inbox.step(1, MANY)
+    assert told == []
+    for _ in range(3):
+        walk_all(inbox)
+        clock.now += PACE.poll
+        put(root / "later.txt")
+    assert [(each.count, sorted(each.examples)) for each in told] == [(2, ["c.pdf", "noext"])]
+
+
+def test_a_first_walk_that_was_given_up_is_not_counted_twice(root: Path, make: Callable[..., Inbox]) -> None:
+    put(root / "a.txt")
+    put(root / "b.txt")
+    told: list[PassedOver] = []
+    inbox = make(surveyed=told.append)
+    inbox.step(1, MANY)
+    root.rename(root.with_name("away"))
+    inbox.check(None)
+    root.with_name("away").rename(root)
+    inbox.check(None)
+    walk_all(inbox)
+    assert [each.count for each in told] == [2]

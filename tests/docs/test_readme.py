@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from models.images import IMAGE_SUFFIXES
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 KOREAN = (ROOT / "README.ko.md").read_text(encoding="utf-8")
@@ -69,3 +71,10 @@ def test_every_mode_in_the_readme_is_registered() -> None:
     named = set(re.findall(r"^\| `(\w+)`", README, flags=re.MULTILINE)) - {"auto"}
     assert {*registry.entries(), *registry.compositions()} >= {name for name in named if not name.startswith("src")}
     assert {*registry.entries(), *registry.compositions()} <= named
+
+
+@pytest.mark.parametrize("file", ["README.md", "README.ko.md", "config.toml"])
+def test_the_endings_that_are_looked_at_are_named(file: str) -> None:
+    text = (ROOT / file).read_text(encoding="utf-8").replace("\n#", "")
+    (listed,) = re.findall(r"\.jpg(?:\s+\.[a-z]+){3,}", text)
+    assert set(listed.split()) == IMAGE_SUFFIXES

@@ -1,0 +1,57 @@
+"""What a walk passes over because of its name, though somebody may have meant it as a picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from daemon.report import shown
+from daemon.settle import is_unfinished
+from daemon.sidecars import follows
+from daemon.walk import is_marked, walk
+
+_MOST_EXAMPLES = 3
+
+
+@dataclass
+class PassedOver:
+    """How many files of a folder are not looked at, and the names of a few; no more is kept, however many there are.
+
+    Not counted are hidden files, those their writer has not finished, and sidecars.
+    """
+
+    folder: str
+    count: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def meet(self, entry: os.DirEntry[str]) -> None:
+        """A walk came by something that is no folder and has not the name of an image."""
+        if is_unfinished(entry.name) or not entry.is_file(follow_symlinks=False) or follows(entry.path):
+            return
+        self.count += 1
+        if len(self.examples) < _MOST_EXAMPLES:
+            self.examples.append(entry.name)
+
+    def __str__(self) -> str:
+        which = "1 other file" if self.count == 1 else f"{self.count} other files"
+        why = "is not looked at: its name does" if self.count == 1 else "are not looked at: their names do"
+        names = ", ".join(map(shown, self.examples)) + (", …" if self.count > len(self.examples) else "")
+        return f"{which} in {shown(self.folder)} {why} not end like those of pictures ({names})"
+
+
+def survey(folder: Path, *, recursive: bool, pruned: Collection[Path]) -> PassedOver:
+    """What a walk of an inbox would pass over; the ``pruned`` folders inside are not part of it."""
+    root, left_out = str(folder), frozenset(map(str, pruned))
+    passed = PassedOver(root)
+    for _ in walk(
+        [root],
+        recursive=recursive,
+        enter=lambda inside: inside == root or not (inside in left_out or is_marked(inside)),
+        failed=lambda *_: None,
+        odd=lambda *_: None,
+        other=passed.meet,
+    ):
+        pass
+    return passed

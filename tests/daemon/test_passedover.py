@@ -1,0 +1,61 @@
+"""Files that are not looked at because of their names: how many, and a few of them."""
+
+from __future__ import annotations
+
+import os
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from daemon.passedover import survey
+
+
+def put(folder: Path, *names: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+
+
+def test_files_that_may_be_meant_as_pictures_are_counted(tmp_path: Path) -> None:
+    put(tmp_path, "noext", "a.pdf", "b.jpg")
+    put(tmp_path / "inside", "notes.txt", "film.mov", "raw.CR2")
+    passed = survey(tmp_path, recursive=True, pruned=[])
+    assert passed.count == 5
+    assert len(set(passed.examples)) == 3
+    assert survey(tmp_path, recursive=False, pruned=[]).count == 2
+
+
+def test_what_is_nobodys_picture_is_not_counted(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg", "a.xmp", "a.jpg.json", "a.mov", "b.HEIC", "b.dng", "lone.xmp")  # sidecars
+    put(tmp_path, ".hidden", "~$owner.docx", "half.zip.part", "x.crdownload", "half.tmp")
+    put(tmp_path / "cat", ".imagesortd", "song.mp3")
+    put(tmp_path / "sorted", "list.txt")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("a.jpg")
+    assert survey(tmp_path, recursive=True, pruned=[tmp_path / "sorted"]).count == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["noext"], "1 other file in {} is not looked at: its name does not end like those of pictures (noext)"),
+        (["a\nb", "a\nb\x1b"], r"2 other files in {} are not looked at: their names do not end like those of pictures"),
+    ],
+)
+def test_one_line_says_it(tmp_path: Path, names: list[str], said: str) -> None:
+    put(tmp_path, *names)
+    sentence = str(survey(tmp_path, recursive=True, pruned=[]))
+    assert sentence.startswith(said.format(tmp_path))
+    assert sentence.isprintable()
+
+
+def test_many_files_take_no_memory_each(tmp_path: Path) -> None:
+    put(tmp_path, *map(str, range(3_000)))
+    tracemalloc.start()
+    passed = survey(tmp_path, recursive=True, pruned=[])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert str(passed).endswith(", …)")
+    assert (passed.count, len(passed.examples)) == (3_000, 3)
+    assert peak < 3_000 * 20

@@ -1,0 +1,40 @@
+"""What is in an inbox and is not filed: at the end it is said how much that is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.pictures import save
+from tests.processes import daemon, run
+
+
+def inbox_with_others(folder: Path) -> Path:
+    inbox = folder / "inbox"
+    inbox.mkdir()
+    save("fog", 1, inbox / "fog.jpg")
+    save("fog", 1, inbox / "real.png").rename(inbox / "noext")
+    (inbox / "list.txt").touch()
+    return inbox
+
+
+SAID = "2 other files in {} are not looked at: their names do not end like those of pictures ("
+
+
+def test_sort_says_how_many_files_it_did_not_look_at(tmp_path: Path) -> None:
+    inbox = inbox_with_others(tmp_path)
+    done = run("daemon", "sort", "--input-dir", "inbox", "--output-dir", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith(SAID.format(inbox))
+    done = run("daemon", "sort", "--input-dir", "inbox", "--output-dir", "out", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["not_looked_at"] == 2
+
+
+def test_once_says_it_at_its_end_and_the_daemon_at_its_start(tmp_path: Path) -> None:
+    inbox = inbox_with_others(tmp_path)
+    done = run("daemon", "--once", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("not looked at") == 1
+    assert SAID.format(inbox) in done.stderr.splitlines()[-1]
+    with daemon(tmp_path) as running:
+        running.wait_until_said(SAID.format(inbox))
