@@ -14,8 +14,8 @@ from daemon.attendant import Attendant
 from daemon.filing import Status
 from daemon.housekeeping import Housekeeping
 from daemon.pipeline import ModelFailed, Outcome, Pipeline
-from daemon.reload import Reloader, describe_change
-from daemon.report import line, shown
+from daemon.reload import Reloader
+from daemon.report import describe_change, line, shown
 from daemon.watcher import InboxWatcher
 from models.classifier import Classifier
 

@@ -108,6 +108,10 @@ class Opening:
         return published_file(starter_path(self.store, self.manner.language, threads=self.manner.threads))
 
 
+class NameTaken(CheckpointError):
+    """The settings give a folder for other images the name of a class: nothing is wrong with the checkpoint."""
+
+
 class ComingClassifier(Classifier):
     """A classifier on its way into memory: what it wants decoded is known long before it can predict.
 
@@ -186,11 +190,11 @@ class Loading(threading.Thread):
 
 
 def check_names(location: Path, classes: Sequence[str], reserved: Sequence[str]) -> None:
-    """Raise `CheckpointError` where a class of the checkpoint has the name of a folder for other images."""
+    """Raise `NameTaken` where a class of the checkpoint has the name of a folder for other images."""
     folders = {name.casefold(): name for name in reserved}
     for name in classes:
         if (taken := folders.get(name.casefold())) is not None:
-            raise CheckpointError(
+            raise NameTaken(
                 f"the checkpoint {location} has a class {name}, and the folder {taken} is for other images: "
                 "give others_dir or quarantine_dir another name"
             )

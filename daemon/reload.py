@@ -21,7 +21,7 @@ from daemon.bell import Bell
 from daemon.config import Settings
 from daemon.heap import give_back
 from daemon.journal import Journal, JournalBusy
-from daemon.opening import Loading, Manner, Opening
+from daemon.opening import Loading, Manner, NameTaken, Opening
 from daemon.pipeline import Outcome
 from daemon.probation import MEMORY, Probation, Seen, from_journal
 from daemon.published import Leases, Published
@@ -73,7 +73,7 @@ class Reloader:
         self._tried = ""
         self._retry_at: float | None = None
         self._delay = FIRST_RETRY
-        self._said = ""
+        self.trouble = ""  # why what is published is not in use, as it was said last
         self._loading: Loading | None = None
         self._bell: Bell | None = None
         self._let_go = False  # of backbones, at the last poll
@@ -99,7 +99,7 @@ class Reloader:
         """The classifier to begin with: what is published, the starter model while nothing is, or the last good one.
 
         ``history``: the journal's file, which knows what the model before made of its last images. Raises `UserError`
-        when what is published cannot be used, and nothing is known to be good.
+        when what is published cannot be used, and nothing is known to be good; and `NameTaken` in any case.
         """
         self._stamp = self._place.stamp()
         refused = None
@@ -111,6 +111,8 @@ class Reloader:
                 refused = published
                 raise CheckpointError(_not_again(published, refusal.why))
             serving = self._begin(_Serving(published, self._attempt(published)), history)
+        except NameTaken:
+            raise  # a mistake in the settings, to be mended: no other model is to sort by them meanwhile
         except Exception as error:
             serving = self._last_good(error) or self._last_resort(error, refused)
         self._serving = serving
@@ -136,6 +138,8 @@ class Reloader:
             return None
         try:
             classifier = self._opening.open(good.path, good.digest, None)
+        except NameTaken:
+            raise
         except Exception as trouble:
             logger.debug("the last good model cannot be used either: {}", trouble)
             return None
@@ -240,7 +244,7 @@ class Reloader:
             assert loading.error is not None
             self._refuse(loading.error)
         else:
-            self._said, self._delay = "", FIRST_RETRY
+            self.trouble, self._delay = "", FIRST_RETRY
             if self._serves(classifier.digest):
                 classifier = None
             else:
@@ -268,8 +272,8 @@ class Reloader:
 
     def _say(self, consequence: str, trouble: str) -> None:
         """Each trouble once, also where it lasts over the start."""
-        if trouble != self._said:
-            self._said = trouble
+        if trouble != self.trouble:
+            self.trouble = trouble
             logger.error("{}: {}", consequence, trouble)
 
     def _keep_leases(self) -> None:
@@ -374,26 +378,3 @@ def _not_again(published: Published, why: str) -> str:
         f"the checkpoint {published.name} is not tried again ({why}): publish another, or this one once more with "
         "python -m trainer publish"
     )
-
-
-def describe_change(old: Classifier, new: Classifier) -> str:
-    """What a swap means to people: the new model, and which classes came, went and stayed, by name."""
-    before, after = set(old.classes), set(new.classes)
-    added = [name for name in new.classes if name not in before]
-    removed = [name for name in old.classes if name not in after]
-    kept = [name for name in new.classes if name in before]
-    parts = [f"{new.metadata.mode}, {len(new.classes)} classes"]
-    if added:
-        parts.append(f"new: {_some(added)}")
-    if removed:
-        parts.append(f"gone, their folders stay: {_some(removed)}")
-    if added or removed:
-        parts.append(f"kept: {_some(kept)}" if kept else "none is kept")
-    else:
-        parts.append("the same classes")
-    return "; ".join(parts)
-
-
-def _some(names: list[str], limit: int = 12) -> str:
-    shown = ", ".join(names[:limit])
-    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown

@@ -1,9 +1,10 @@
-"""What is said of an image, in a log or on a terminal."""
+"""What is said of an image, or of another model, in a log or on a terminal."""
 
 from __future__ import annotations
 
 from daemon.filing import Status
 from daemon.pipeline import Outcome
+from models.classifier import Classifier
 
 
 def line(outcome: Outcome) -> str:
@@ -28,3 +29,26 @@ def shown(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
         for character in text
     )
+
+
+def describe_change(old: Classifier, new: Classifier) -> str:
+    """What a swap means to people: the new model, and which classes came, went and stayed, by name."""
+    before, after = set(old.classes), set(new.classes)
+    added = [name for name in new.classes if name not in before]
+    removed = [name for name in old.classes if name not in after]
+    kept = [name for name in new.classes if name in before]
+    parts = [f"{new.metadata.mode}, {len(new.classes)} classes"]
+    if added:
+        parts.append(f"new: {_some(added)}")
+    if removed:
+        parts.append(f"gone, their folders stay: {_some(removed)}")
+    if added or removed:
+        parts.append(f"kept: {_some(kept)}" if kept else "none is kept")
+    else:
+        parts.append("the same classes")
+    return "; ".join(parts)
+
+
+def _some(names: list[str], limit: int = 12) -> str:
+    shown = ", ".join(names[:limit])
+    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown

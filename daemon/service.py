@@ -94,7 +94,7 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         watcher.start()
         if not once:
             reloader.listen(watcher.wake, events=not settings.poll)
-        _announce(settings, classifier, pipeline.threshold, dry_run=dry_run)
+        _announce(settings, classifier, pipeline.threshold, reloader.trouble, dry_run=dry_run)
         attendant.ready(watcher.status)
         code = _run(loop, once=once)
         for each in passed:
@@ -193,8 +193,11 @@ def summary(loop: WorkLoop) -> str:
     return ", ".join(f"{count} {status.value}" for status, count in loop.counts.items()) or "no image came"
 
 
-def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, *, dry_run: bool) -> None:
-    """Say in plain words what is watched, with which model, and where images go."""
+def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, trouble: str, *, dry_run: bool) -> None:
+    """Say in plain words what is watched, with which model, and where images go.
+
+    ``trouble``: why what is published is not in use; "" where nothing is published.
+    """
     metadata = classifier.metadata
     names: Sequence[str] = metadata.classes
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
@@ -202,9 +205,8 @@ def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, 
     if settings.recursive and not watches_inside(settings):
         logger.info("not the folders inside: images are filed into the inbox {}, whose folders stay", settings.output)
     if metadata.settings.get("starter"):
-        logger.info(
-            "model: the starter model ({}), since nothing is published in {}", metadata.mode, settings.checkpoint
-        )
+        why = trouble or f"nothing is published in {settings.checkpoint}"
+        logger.info("model: the starter model ({}), since {}", metadata.mode, why)
     else:
         logger.info("model: {}, checkpoint {} from {}", metadata.mode, classifier.digest[:12], settings.checkpoint)
     logger.info("classes: {}", shown)

@@ -15,7 +15,8 @@ import daemon.opening
 import daemon.reload
 from daemon.journal import Journal, JournalBusy
 from daemon.opening import Manner
-from daemon.reload import Reloader, describe_change
+from daemon.reload import Reloader
+from daemon.report import describe_change
 from daemon.wakeup import Wakeup
 from models.checkpoint import FILE_NAME, POINTER
 from models.classifier import Classifier, open_classifier

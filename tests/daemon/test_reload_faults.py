@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from loguru import logger
 import daemon.reload
 from daemon import room
 from daemon.journal import Journal
-from daemon.opening import Manner, Opening
+from daemon.opening import Manner, NameTaken, Opening
 from daemon.reload import Reloader
 from models import checkpoint as checkpoints
 from models.checkpoint import FILE_NAME, MAX_FILE_BYTES, POINTER
@@ -32,7 +32,7 @@ from models.classifier import Classifier
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.models.checkpoints import join, split, with_metadata
-from tests.processes import environment, wait_for
+from tests.processes import environment, run, wait_for
 
 Spoil = Callable[[Path], object]
 
@@ -54,8 +54,9 @@ class Service:
     store: WeightsStore
     journal: Path
 
-    def start(self) -> Reloader:
-        return Reloader(Manner(location=self.folder, threads=1), self.store, Journal(self.journal))
+    def start(self, reserved: Sequence[str] = ()) -> Reloader:
+        manner = Manner(location=self.folder, threads=1, reserved=reserved)
+        return Reloader(manner, self.store, Journal(self.journal))
 
 
 @pytest.fixture
@@ -327,3 +328,40 @@ def test_told_to_stop_while_loading_the_checkpoint_is_not_to_blame(
             service.start().first()
     assert service.start().first().digest == digest
     assert complaints == []
+
+
+def test_a_folder_name_that_the_published_model_has_as_a_class_is_refused_at_the_start_only(
+    service: Service, publish: Publish, complaints: list[str]
+) -> None:
+    """It is the settings that are wrong: the last good model would sort on by them, and into other classes."""
+    good = publish(service.folder / "run-1", ["a", "b"])
+    running = service.start(reserved=("개", "quarantine"))
+    assert running.first().digest == good
+    publish(service.folder / "run-2", ["개", "b"])
+    assert looked(running) is None
+    assert [line.startswith("the model in use stays") for line in complaints] == [True]
+    running.close()
+
+    complaints.clear()
+    with pytest.raises(NameTaken, match="has a class 개, and the folder 개 is for other images"):
+        service.start(reserved=("개", "quarantine")).first()
+    assert complaints == []
+
+
+def test_a_start_that_cannot_use_what_is_published_says_why(tmp_path: Path, publish: Publish) -> None:
+    folder = tmp_path / "checkpoints"
+    said = run("daemon", "--once", cwd=tmp_path).stderr  # the starter model is known to be good now
+    assert f"model: the starter model (efficientnet_lite0), since nothing is published in {folder}\n" in said
+
+    publish(folder / "run-2", ["개", "b"])
+    refused = run("daemon", "--once", "--others-dir", "개", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines() == [
+        f"daemon: the checkpoint {folder} has a class 개, and the folder 개 is for other images: "
+        "give others_dir or quarantine_dir another name"
+    ]
+
+    half_written(folder)
+    said = run("daemon", "--once", cwd=tmp_path).stderr
+    assert "nothing is published" not in said
+    assert f"model: the starter model (efficientnet_lite0), since the checkpoint {run_of(folder)}" in said

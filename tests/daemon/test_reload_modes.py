@@ -14,7 +14,8 @@ from daemon.filing import Filer
 from daemon.journal import Journal
 from daemon.opening import Manner
 from daemon.pipeline import Pipeline, Policy
-from daemon.reload import Reloader, describe_change
+from daemon.reload import Reloader
+from daemon.report import describe_change
 from models import allowed, registry
 from models.classifier import Classifier
 from models.registry import Backbone
