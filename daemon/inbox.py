@@ -231,12 +231,17 @@ class Inbox:
         return None
 
     def _names(self, folders: list[str], survey: PassedOver | None = None) -> _Names:
+        def odd(path: str, what: str) -> None:
+            if survey is not None:
+                survey.odd += 1
+            self._wonder(path, what)
+
         return walk(
             folders,
             recursive=self._recursive,
             enter=self._enter,
             failed=self._complain,
-            odd=self._wonder,
+            odd=odd,
             other=None if survey is None else survey.meet,
         )
 

@@ -272,6 +272,11 @@ def _outcome(decoded: Decoded, prediction: Prediction | None, result: Filed) -> 
     )
 
 
+def not_a_file(path: Path, detail: str) -> Outcome:
+    """What has the name of an image, and is something else."""
+    return Outcome(path=path, status=Status.REFUSED, reason="not-a-file", detail=detail)
+
+
 def _not_taken(path: Path, error: SourceError) -> Outcome:
     """An image that could not even be read."""
     match error:
@@ -280,7 +285,7 @@ def _not_taken(path: Path, error: SourceError) -> Outcome:
         case SourceChanged():
             return Outcome(path=path, status=Status.CHANGED)
         case NotAFile():
-            return Outcome(path=path, status=Status.REFUSED, reason="not-a-file", detail="It is not a regular file.")
+            return not_a_file(path, "It is not a regular file.")
         case SourceUnreadable():
             return Outcome(path=path, status=Status.RETRY, detail=str(error))
     raise AssertionError(f"an unknown kind of {SourceError.__name__}") from error

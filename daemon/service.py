@@ -96,7 +96,7 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
             reloader.listen(watcher.wake, events=not settings.poll)
         _announce(settings, classifier, pipeline.threshold, reloader.trouble, dry_run=dry_run)
         attendant.ready(watcher.status)
-        code = _run(loop, once=once)
+        code = _run(loop, passed, once=once)
         for each in passed:
             _say(each)
         attendant.stopping(watcher.status())
@@ -178,10 +178,10 @@ def _make(folder: Path, key: str, *, dry_run: bool) -> None:
         raise UserError(f"{key}: the folder {folder} cannot be made: {error.strerror}") from error
 
 
-def _run(loop: WorkLoop, *, once: bool) -> int:
+def _run(loop: WorkLoop, passed: Sequence[PassedOver], *, once: bool) -> int:
     if once:
-        left = loop.run_once()
-        logger.info("done: {}", summary(loop))
+        left = loop.run_once() + sum(each.odd for each in passed)
+        logger.info("done: {}{}", summary(loop), f"; {left} left behind" if left else "")
         return EXIT_LEFT_BEHIND if left else 0
     loop.run()
     logger.info("stopped: {}", summary(loop))

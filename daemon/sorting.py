@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from loguru import logger
@@ -21,7 +22,7 @@ from daemon.logs import start_logging
 from daemon.nursery import Nursery
 from daemon.opening import ComingClassifier, Manner, Opening
 from daemon.passedover import PassedOver
-from daemon.pipeline import ModelFailed, Outcome, Pipeline, Policy
+from daemon.pipeline import ModelFailed, Outcome, Pipeline, Policy, not_a_file
 from daemon.report import line, shown
 from daemon.threshold import in_force
 from daemon.walk import is_marked, walk
@@ -109,7 +110,9 @@ def sort(folder: Path, settings: Settings, nursery: Nursery, passed: PassedOver)
         filer = Filer(settings.output, action="copy", skip_equal=True)
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders)
         closing.callback(pipeline.close)
-        for outcome in _outcomes(pipeline, sorted(_images(folder, settings.output, passed))):
+        odd: list[Outcome] = []
+        images = sorted(_images(folder, settings.output, passed, odd))
+        for outcome in chain(odd, _outcomes(pipeline, images)):
             if outcome.status is Status.FILED:
                 logger.info("{}", line(outcome))
             elif outcome.status is Status.ALREADY:
@@ -138,15 +141,15 @@ def _outcomes(pipeline: Pipeline, paths: Iterable[Path]) -> Iterator[Outcome]:
         raise failed.error from None
 
 
-def _images(folder: Path, output: Path, passed: PassedOver) -> Iterator[Path]:
-    """The image files below a folder, without what was sorted before."""
+def _images(folder: Path, output: Path, passed: PassedOver, odd: list[Outcome]) -> Iterator[Path]:
+    """The image files below a folder, without what was sorted before; what is only named like one is ``odd``."""
     root, filed = str(folder), str(output)
     entries = walk(
         [root],
         recursive=True,
         enter=lambda inside: inside == root or not (is_marked(inside) if filed == root else inside == filed),
         failed=lambda inside, error: logger.warning("{} cannot be read: {}", shown(inside), error.strerror),
-        odd=lambda path, what: logger.warning("{} is left behind: it is {}", shown(path), what),
+        odd=lambda path, what: odd.append(not_a_file(Path(path), f"it is {what}")),
         other=passed.meet,
     )
     return (Path(os.fsdecode(entry.path)) for entry in entries if entry is not None)

@@ -80,7 +80,8 @@ def test_one_pass_over_everything(tmp_path: Path, publish: Publish) -> None:
         os.utime(inbox / name, (1e9, 1e9))
     save(KINDS[0], 1, inbox / "good.png")
     done = run("daemon", "--once", "--threshold", "0", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr
+    assert f"; {len(odd)} left behind" in done.stderr
     assert (tmp_path / "sorted" / KINDS[0] / "good.png").is_file()
     check_places(inbox, tmp_path / "sorted", odd, reasons)
     for name in odd:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from tests.pictures import save
@@ -38,3 +39,22 @@ def test_once_says_it_at_its_end_and_the_daemon_at_its_start(tmp_path: Path) -> 
     assert SAID.format(inbox) in done.stderr.splitlines()[-1]
     with daemon(tmp_path) as running:
         running.wait_until_said(SAID.format(inbox))
+
+
+def test_what_is_named_like_a_picture_and_is_no_file_is_left_behind(tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    (inbox / "link.jpg").symlink_to(save("fog", 1, tmp_path / "fog.jpg"))
+    os.mkfifo(inbox / "pipe.jpg")
+    done = run("daemon", "sort", "--input-dir", "inbox", "--output-dir", "out", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.splitlines() == [
+        f"0 of 2 images copied to {tmp_path / 'out'}",
+        "      2  left behind (see the lines above)",
+    ]
+    assert f"{inbox / 'link.jpg'} is left behind: it is a symbolic link" in done.stderr
+    done = run("daemon", "sort", "--input-dir", "inbox", "--output-dir", "out", "--json", cwd=tmp_path)
+    assert [row["status"] for row in json.loads(done.stdout)["images"]] == ["refused", "refused"]
+    done = run("daemon", "--once", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert "done: no image came; 2 left behind" in done.stderr
