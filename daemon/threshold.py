@@ -6,6 +6,11 @@ from dataclasses import dataclass
 
 from models.metadata import DEFAULT_THRESHOLD, Metadata
 
+_NONE_SET = (
+    "no threshold above 0 is set (--threshold 0.5 sends the less probable to the others, --threshold auto goes by the "
+    "checkpoint's own)"
+)
+
 
 @dataclass(frozen=True)
 class Threshold:
@@ -19,8 +24,12 @@ class Threshold:
     unknown_too: bool
 
     def __str__(self) -> str:
-        unknown = ", and images unlike all known ones" if self.unknown_too else ""
-        return f"images under {self.value:.3f} go to the others{unknown}: {self.why}"
+        unknown = "images unlike all known ones"
+        if self.value == 0:
+            what = f"only {unknown} go to the others" if self.unknown_too else "every readable image goes to its class"
+        else:
+            what = f"images under {self.value:.3f} go to the others{f', and {unknown}' if self.unknown_too else ''}"
+        return f"{what}: {self.why}"
 
 
 def in_force(chosen: float | None, metadata: Metadata) -> Threshold:
@@ -33,6 +42,8 @@ def in_force(chosen: float | None, metadata: Metadata) -> Threshold:
 
 
 def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
+    if chosen == 0:
+        return chosen, _NONE_SET
     if chosen is not None:
         return chosen, "the threshold that was set"
     asked = None if metadata.max_error is None else f"at most {percent(metadata.max_error)} of those filed are wrong"

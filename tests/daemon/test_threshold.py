@@ -48,6 +48,33 @@ def test_the_users_counts_then_the_checkpoints_then_the_usual_one(
 
 
 @pytest.mark.parametrize(
+    ("chosen", "changes", "said"),
+    [
+        (
+            0.0,
+            {"threshold": 0.7, "unknown": Unknown(limit=1.0, refused=0.02)},
+            "every readable image goes to its class: no threshold above 0 is set (--threshold 0.5 sends the less "
+            "probable to the others, --threshold auto goes by the checkpoint's own)",
+        ),
+        (
+            None,
+            {"threshold": 0.0, "max_error": 0.05},
+            "every readable image goes to its class: so at most 5 % of those filed are wrong",
+        ),
+        (
+            None,
+            {"threshold": 0.0, "unknown": Unknown(limit=1.0, refused=0.02)},
+            "only images unlike all known ones go to the others: the checkpoint's own threshold",
+        ),
+    ],
+)
+def test_no_image_is_said_to_be_less_probable_than_nothing(
+    chosen: float | None, changes: dict[str, Any], said: str
+) -> None:
+    assert str(in_force(chosen, small_checkpoint(**NOTHING | changes).metadata)) == said
+
+
+@pytest.mark.parametrize(
     ("changes", "are"),
     [
         ({}, True),
@@ -68,5 +95,5 @@ def test_unknown_images_go_to_the_others_too_unless_everything_is_to_be_filed(ch
     told = Unknown(limit=1.0, refused=0.02)
     found = in_force(chosen, small_checkpoint(**NOTHING | {"unknown": told, "threshold": 0.0}).metadata)
     assert found.unknown_too is too
-    assert (", and images unlike all known ones: " in str(found)) is too
+    assert ("images unlike all known ones" in str(found)) is too
     assert not in_force(chosen, small_checkpoint(**NOTHING).metadata).unknown_too

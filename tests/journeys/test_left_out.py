@@ -27,6 +27,7 @@ def test_sort_says_how_many_files_it_did_not_look_at(tmp_path: Path) -> None:
     done = run("daemon", "sort", "--input-dir", "inbox", "--output-dir", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith(SAID.format(inbox))
+    assert "every readable image goes to its class: no threshold above 0 is set" in done.stderr
     done = run("daemon", "sort", "--input-dir", "inbox", "--output-dir", "out", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["not_looked_at"] == 2
 
