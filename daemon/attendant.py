@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from daemon.config import Settings
-from daemon.health import Health, Tally
+from daemon.health import Health, Tally, counted
 from daemon.hooks import Hook
 from daemon.metrics import render
 from daemon.notify import Notifier
@@ -68,6 +68,11 @@ class Attendant:
         self._tally.outcome(outcome)
         if self._hook is not None:
             self._hook.outcome(outcome)
+
+    @property
+    def images(self) -> str:
+        """How many images had which outcome, in the words of `status`; "" where there was none."""
+        return counted(self._tally.images)
 
     def batch_ended(self) -> None:
         """Everything that was taken in this step was dealt with."""
@@ -136,7 +141,8 @@ def sentence(health: Health) -> str:
     missing = [inbox.path for inbox in health.inboxes if inbox.missing]
     parts = [f"missing: {', '.join(missing)}"] if missing else []
     parts.append("stopped" if health.stopped else f"{health.waiting + health.in_flight} waiting")
-    parts += [f"{count} {kind}" for kind, count in health.images.items()]
+    if health.images:
+        parts.append(counted(health.images))
     if health.images_per_second:
         parts.append(f"{health.images_per_second:.1f} images/s")
     return ", ".join(parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -146,6 +146,11 @@ class Tally:
         """Count one image."""
         self._images[_kind(outcome)] += 1
 
+    @property
+    def images(self) -> Mapping[str, int]:
+        """How many images had which outcome since the start."""
+        return self._images
+
     def took_over(self, classifier: Classifier) -> None:
         """Count a new model."""
         self._model = _model(classifier)
@@ -199,8 +204,13 @@ class Tally:
         return round((total - before) / max(min(now - began, _WINDOW), 1.0), 1)
 
 
+def counted(images: Mapping[str, int]) -> str:
+    """How many images had which outcome, for people: ``20 filed, 2 unsure``; "" where there was none."""
+    return ", ".join(f"{count} {kind}" for kind, count in images.items())
+
+
 def _kind(outcome: Outcome) -> str:
-    if outcome.status is not Status.FILED:
+    if outcome.status not in (Status.FILED, Status.PLANNED):
         return outcome.status.value
     if outcome.reason is not None:
         return "quarantined"

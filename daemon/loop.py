@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -53,7 +52,6 @@ class WorkLoop:
         self._reconfiguring = threading.Event()
         self._delays: dict[Path, float] = {}
         self._complaints: set[str] = set()
-        self.counts: Counter[Status] = Counter()
 
     def stop(self) -> None:
         """End after the batch at hand. Safe in a signal handler."""
@@ -113,7 +111,6 @@ class WorkLoop:
 
     def _outcomes(self, paths: list[Path], *, waits: Callable[[Path], bool]) -> Iterable[Outcome]:
         for outcome in self._processed(paths, waits):
-            self.counts[outcome.status] += 1
             self._report(outcome)
             self._attendant.outcome(outcome)
             self._reloader.outcome(outcome)

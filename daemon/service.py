@@ -96,11 +96,12 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
             reloader.listen(watcher.wake, events=not settings.poll)
         _announce(settings, classifier, pipeline.threshold, reloader.trouble, dry_run=dry_run)
         attendant.ready(watcher.status)
-        code = _run(loop, passed, once=once)
+        left = _run(loop, passed, once=once)
+        _conclude(attendant.images, left, once=once, dry_run=dry_run)
         for each in passed:
             _say(each)
         attendant.stopping(watcher.status())
-        return code
+        return EXIT_LEFT_BEHIND if left else 0
 
 
 def _obey_signals(loop: WorkLoop) -> None:
@@ -179,18 +180,19 @@ def _make(folder: Path, key: str, *, dry_run: bool) -> None:
 
 
 def _run(loop: WorkLoop, passed: Sequence[PassedOver], *, once: bool) -> int:
+    """Returns how many images were left behind."""
     if once:
-        left = loop.run_once() + sum(each.odd for each in passed)
-        logger.info("done: {}{}", summary(loop), f"; {left} left behind" if left else "")
-        return EXIT_LEFT_BEHIND if left else 0
+        return loop.run_once() + sum(each.odd for each in passed)
     loop.run()
-    logger.info("stopped: {}", summary(loop))
     return 0
 
 
-def summary(loop: WorkLoop) -> str:
-    """How many images had which outcome."""
-    return ", ".join(f"{count} {status.value}" for status, count in loop.counts.items()) or "no image came"
+def _conclude(images: str, left: int, *, once: bool, dry_run: bool) -> None:
+    """Say how many images had which outcome."""
+    end = "done" if once else "stopped"
+    if dry_run and images:
+        end += ", had it been no dry run"
+    logger.info("{}: {}{}", end, images or "no image was filed", f"; {left} left behind" if left else "")
 
 
 def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, trouble: str, *, dry_run: bool) -> None:

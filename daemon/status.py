@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from daemon import config
 from daemon.config import Settings
-from daemon.health import Health, process_began
+from daemon.health import Health, counted, process_began
 from daemon.options import add_settings, given
 from daemon.state import journal_path, state_folder
 from daemon.threshold import Threshold
@@ -100,7 +100,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
         ("threshold", str(Threshold(**health.threshold.model_dump()))),
         ("queue", f"{health.waiting} waiting, {health.in_flight} in flight"),
         ("oldest", f"waits for {_duration(now - health.oldest)}" if health.oldest is not None else "nothing waits"),
-        ("images", ", ".join(f"{count} {kind}" for kind, count in health.images.items()) or "none yet"),
+        ("images", counted(health.images) or "none yet"),
         ("speed", f"{health.images_per_second:.1f} images/s over the last minute"),
         ("watching", f"{health.watched_folders} folders, {health.overflows} overflows, {health.restarts} restarts"),
         ("last error", _error(health, now)),

@@ -157,8 +157,13 @@ def test_a_real_daemon_is_seen_at_work_killed_and_stopped(tmp_path: Path, publis
         assert "GONE" in run("daemon", "status", "--state-dir", "state", cwd=tmp_path).stdout
     with daemon(tmp_path, "--state-dir", "state") as running:
         wait_for(lambda: asked(tmp_path)["running"], "the new daemon's own word")
+        (tmp_path / "inbox" / "text.png").write_text("this is no picture")
+        running.wait_until_said("text.png ->")
         assert running.terminate() == 0
-    assert run("daemon", "status", "--state-dir", "state", cwd=tmp_path).stdout.startswith("daemon      stopped")
+        assert running.log().endswith("stopped: 1 quarantined\n")
+    stopped = run("daemon", "status", "--state-dir", "state", cwd=tmp_path).stdout
+    assert stopped.startswith("daemon      stopped")
+    assert "images      1 quarantined\n" in stopped
 
 
 def test_a_dry_run_leaves_no_word(tmp_path: Path) -> None:

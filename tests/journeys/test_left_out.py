@@ -58,4 +58,4 @@ def test_what_is_named_like_a_picture_and_is_no_file_is_left_behind(tmp_path: Pa
     assert [row["status"] for row in json.loads(done.stdout)["images"]] == ["refused", "refused"]
     done = run("daemon", "--once", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
-    assert "done: no image came; 2 left behind" in done.stderr
+    assert "done: no image was filed; 2 left behind" in done.stderr
