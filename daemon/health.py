@@ -65,7 +65,10 @@ class ThresholdHealth(_Record):
 
 
 class Health(_Record):
-    """Everything at one moment. Times are seconds since 1970; ``images`` counts outcomes since the start."""
+    """Everything at one moment. Times are seconds since 1970.
+
+    ``images`` counts what became of images since the start, ``attempts`` the attempts that left one waiting.
+    """
 
     pid: int
     process: int | None  # when the process began, in the kernel's ticks: tells it from a later one of the same id
@@ -80,6 +83,7 @@ class Health(_Record):
     overflows: int
     restarts: int
     images: dict[str, int]
+    attempts: dict[str, int] = {}  # those of a version without them are read, too
     images_per_second: float
     errors: int
     last_error: ErrorHealth | None
@@ -115,6 +119,7 @@ class Tally:
         self._wall = wall
         self._started = wall()
         self._images: Counter[str] = Counter()
+        self._attempts: Counter[str] = Counter()
         self._recent: deque[tuple[float, int]] = deque()  # (when, how many images by then)
         self._oldest: float | None = None
         self._model = _model(classifier)
@@ -143,8 +148,11 @@ class Tally:
             self._sink = None
 
     def outcome(self, outcome: Outcome) -> None:
-        """Count one image."""
-        self._images[_kind(outcome)] += 1
+        """Count one image; where it waits to be tried again, only the attempt."""
+        if outcome.comes_again:
+            self._attempts[outcome.status.value] += 1
+        else:
+            self._images[_kind(outcome)] += 1
 
     @property
     def images(self) -> Mapping[str, int]:
@@ -175,6 +183,7 @@ class Tally:
             overflows=watcher.overflows,
             restarts=watcher.restarts,
             images=dict(self._images),
+            attempts=dict(self._attempts),
             images_per_second=0.0 if stopped else self._speed(),
             errors=self._errors,
             last_error=self._last_error,

@@ -29,8 +29,6 @@ _FIRST_DELAY, _LAST_DELAY = 5.0, 300.0
 #: With ``--once`` nobody waits for the rest of an image: if it changed in these seconds, the next run looks again.
 _FRESH_SECONDS = 30.0
 
-_LEFT = frozenset({Status.RETRY, Status.CHANGED})
-
 
 class WorkLoop:
     """One step at a time, on one thread: `run` until told to stop, or `run_once` until the inboxes are empty."""
@@ -79,7 +77,7 @@ class WorkLoop:
             for outcome in self._outcomes(paths, waits=_is_fresh):
                 self._watcher.done(outcome.path)
                 unanswered.discard(outcome.path)
-                left += outcome.status in _LEFT
+                left += outcome.comes_again
             left += len(unanswered)
             if self._stopping.is_set():
                 break

@@ -18,6 +18,12 @@ def _lines(health: Health, now: float) -> Iterator[str]:
     yield from _metric(
         "images_total", "counter", "Images by what became of them.", *_by("outcome", health.images.items())
     )
+    yield from _metric(
+        "attempts_total",
+        "counter",
+        "Attempts that left an image waiting, to be tried again.",
+        *_by("outcome", health.attempts.items()),
+    )
     yield from _metric("images_waiting", "gauge", "Images that wait in the inboxes.", ({}, health.waiting))
     yield from _metric("images_in_flight", "gauge", "Images at work.", ({}, health.in_flight))
     if health.oldest is not None:

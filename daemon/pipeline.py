@@ -66,6 +66,11 @@ class Outcome:
     reason: str | None = None
     detail: str | None = None
 
+    @property
+    def comes_again(self) -> bool:
+        """It could not be dealt with now, so that this was one attempt of several."""
+        return self.status in (Status.RETRY, Status.CHANGED)
+
 
 class ModelFailed(Exception):
     """The classifier could not classify, and ``error`` says why; the images it was given are where they were."""

@@ -81,9 +81,13 @@ def test_images_are_counted_by_what_became_of_them(tally: Tally) -> None:
         filed("others", "a"),
         filed("quarantine/truncated", None, "truncated"),
         Outcome(path=Path("x"), status=Status.RETRY),
+        Outcome(path=Path("x"), status=Status.RETRY),
+        Outcome(path=Path("y"), status=Status.CHANGED),
     ):
         tally.outcome(outcome)
-    assert tally.health(watcher()).images == {"filed": 2, "unsure": 1, "quarantined": 1, "retry": 1}
+    health = tally.health(watcher())
+    assert health.images == {"filed": 2, "unsure": 1, "quarantined": 1}
+    assert health.attempts == {"retry": 2, "changed": 1}
 
 
 def test_the_speed_is_that_of_the_last_minute(tally: Tally, clock: Clock) -> None:

@@ -47,6 +47,7 @@ def test_everything_is_said_in_prometheus_words() -> None:
     found = samples(render(HEALTH, 2000.5))
     assert found['imagesortd_images_total{outcome="filed"}'] == 12
     assert found['imagesortd_images_total{outcome="unsure"}'] == 2
+    assert found['imagesortd_attempts_total{outcome="retry"}'] == 7
     assert found["imagesortd_images_waiting"] == 3
     assert found["imagesortd_oldest_image_timestamp_seconds"] == 1090
     assert found['imagesortd_inbox_up{inbox="/inbox"}'] == 1

@@ -34,6 +34,7 @@ HEALTH = Health(
     overflows=1,
     restarts=0,
     images={"filed": 12, "unsure": 2},
+    attempts={"retry": 7},
     images_per_second=2.5,
     errors=1,
     last_error=ErrorHealth(time=1000.0, text="the disk is full"),
@@ -75,7 +76,12 @@ def test_people_read_everything_at_a_glance() -> None:
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
-    assert read(left(tmp_path, tmp_path / "out")) == HEALTH
+    path = left(tmp_path, tmp_path / "out")
+    assert read(path) == HEALTH
+    older = json.loads(path.read_text())
+    del older["attempts"]
+    path.write_text(json.dumps(older))
+    assert read(path) == HEALTH.model_copy(update={"attempts": {}})
 
 
 def test_only_the_very_process_counts_as_running() -> None:
