@@ -62,9 +62,11 @@ def main(arguments: list[str], nursery: Nursery) -> int:
     if not options.input_dir.is_dir():
         raise UserError(f"--input-dir {options.input_dir} is no folder: give the folder whose images are to be sorted")
     start_logging(settings.log_level, as_json=settings.log_json)
-    passed = PassedOver(str(options.input_dir.resolve()))
-    outcomes = sort(options.input_dir.resolve(), settings, nursery, passed)
-    _print_summary(outcomes, settings.output, passed, as_json=options.json)
+    folder = options.input_dir.resolve()
+    passed = PassedOver(str(folder))
+    foreign = _foreign(settings.output) if folder in settings.output.parents else 0
+    outcomes = sort(folder, settings, nursery, passed)
+    _print_summary(outcomes, settings.output, passed, foreign, as_json=options.json)
     return 0 if all(outcome.status in _SORTED for outcome in outcomes) else EXIT_LEFT_BEHIND
 
 
@@ -155,13 +157,25 @@ def _images(folder: Path, output: Path, passed: PassedOver, odd: list[Outcome]) 
     return (Path(os.fsdecode(entry.path)) for entry in entries if entry is not None)
 
 
-def _print_summary(outcomes: list[Outcome], output: Path, passed: PassedOver, *, as_json: bool) -> None:
+def _foreign(output: Path) -> int:
+    """How many images lie in an output that were not filed into its class folders."""
+    entries = walk(
+        [str(output)],
+        recursive=True,
+        enter=lambda inside: inside == str(output) or not is_marked(inside),
+        failed=lambda *_: None,
+        odd=lambda *_: None,
+    )
+    return sum(entry is not None for entry in entries)
+
+
+def _print_summary(outcomes: list[Outcome], output: Path, passed: PassedOver, foreign: int, *, as_json: bool) -> None:
     filed = [outcome for outcome in outcomes if outcome.status is Status.FILED and outcome.destination]
     folders = Counter(outcome.destination.parent.name for outcome in filed if outcome.destination)
     left = [outcome for outcome in outcomes if outcome.status not in _SORTED]
     if as_json:
         rows = ",\n".join(f"  {json.dumps(_row(outcome))}" for outcome in outcomes)
-        head = {"output": str(output), "folders": folders, "not_looked_at": passed.count}
+        head = {"output": str(output), "folders": folders, "not_looked_at": passed.count + foreign}
         print(f'{json.dumps(head)[:-1]}, "images": [\n{rows}\n]}}')
         return
     print(f"{len(filed)} of {len(outcomes)} images copied to {output}")
@@ -171,6 +185,9 @@ def _print_summary(outcomes: list[Outcome], output: Path, passed: PassedOver, *,
         print(f"{already:7}  there already, equal and in the same folder")
     if left:
         print(f"{len(left):7}  left behind (see the lines above)")
+    if foreign:
+        which, were = ("1 image", "was") if foreign == 1 else (f"{foreign} images", "were")
+        print(f"{which} in the output folder {output} {were} not looked at: this program did not file them")
     if passed.count:
         print(passed)
 

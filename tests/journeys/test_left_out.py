@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.pictures import save
 from tests.processes import daemon, run
 
@@ -59,3 +61,19 @@ def test_what_is_named_like_a_picture_and_is_no_file_is_left_behind(tmp_path: Pa
     done = run("daemon", "--once", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     assert "done: no image was filed; 2 left behind" in done.stderr
+
+
+@pytest.mark.parametrize("output", ["ants", "ants/sorted", "."])
+def test_pictures_in_an_output_inside_the_input(tmp_path: Path, output: str) -> None:
+    """Those that somebody else put there are not looked at, which is said; what was filed there goes without saying."""
+    photos = tmp_path / "photos"
+    for name in ("ants/1.jpg", "ants/old/2.jpg", "bees/3.jpg"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        save("fog", int(name[-5]), photos / name)
+    looked_at = 1 if output == "ants" else 3
+    for copied in (looked_at, 0):
+        done = run("daemon", "sort", "--input-dir", "photos", "--output-dir", f"photos/{output}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"{copied} of {looked_at} images copied")
+        left = f"2 images in the output folder {photos / 'ants'} were not looked at: this program did not file them"
+        assert (left in done.stdout.splitlines()) is (output == "ants")
