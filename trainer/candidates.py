@@ -26,7 +26,8 @@ class Candidate:
     """A kind of head on some of the parts (positions), and what it made of the judged images out of fold.
 
     ``heads`` are one for each fold, and that of all images, which is the last. ``out_of_fold`` are logits (judged
-    images, classes), ``losses`` (judged images,) those of them after division by ``temperature``.
+    images, classes), ``losses`` (judged images,) those of them after division by ``temperature``. ``refolded`` is the
+    mean log-loss over several ways to fold the images, where the candidate was compared by that.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Candidate:
     temperature: float
     losses: Losses
     accuracy: float
+    refolded: float | None = None
 
     @property
     def loss(self) -> float:

@@ -106,14 +106,13 @@ def choice(made: Choice, count: int) -> None:
     """The table of candidates and the choice."""
     if made.candidates:
         width = max(len(candidate.name) for candidate in made.candidates)
-        say("head", f"{'':{width}}  out-of-fold loss  accuracy  temperature")
+        several = any(candidate.refolded is not None for candidate in made.candidates)
+        say("head", f"{'':{width}}  out-of-fold loss  accuracy  temperature{'  all ways to fold' if several else ''}")
         for candidate in made.candidates:
+            figures = f"{candidate.loss:16.4f}  {candidate.accuracy:8.3f}  {candidate.temperature:11.2f}"
+            refolded = "" if candidate.refolded is None else f"{candidate.refolded:.4f}"
             mark = "  <- taken" if candidate.name == made.winner else ""
-            say(
-                "",
-                f"{candidate.name:{width}}  {candidate.loss:16.4f}  {candidate.accuracy:8.3f}"
-                f"  {candidate.temperature:11.2f}{mark}",
-            )
+            say("", f"{candidate.name:{width}}  {figures}{f'  {refolded:>16}' if several else ''}{mark}".rstrip())
     say("" if made.candidates else "head", f"{made.winner} is taken: {made.reason}; fitted again on all {count} images")
 
 

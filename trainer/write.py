@@ -111,6 +111,7 @@ def _metrics(fitted: Fitted, images: DataSet, measured: Measured, thresholds: Th
             {
                 "name": candidate.name,
                 "out_of_fold_loss": candidate.loss,
+                "loss_in_all_ways_to_fold": candidate.refolded,
                 "out_of_fold_accuracy": candidate.accuracy,
                 "temperature": candidate.temperature,
             }

@@ -75,7 +75,7 @@ def test_a_part_alone_is_served_where_the_other_only_disturbs() -> None:
 def test_two_parts_are_served_where_they_are_clearly_better_together() -> None:
     choice = chosen_of_two(*two_parts(0.9), drop=True)
     assert choice.parts == (0, 1)
-    assert "all parts together are clearly better than the best alone" in choice.reason
+    assert "all parts together are clearly better than the best taken alone, " in choice.reason
 
 
 def test_parts_that_were_asked_for_stay_and_it_is_said_that_one_would_do() -> None:

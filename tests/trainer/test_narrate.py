@@ -6,8 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.trainer.clusters import clusters, folded
+from tests.trainer.test_views import CORNER, OPTIONS, cube
+from trainer.choose import choose
 from trainer.data import DataSet, Sample
-from trainer.narrate import division
+from trainer.narrate import choice, division
+from trainer.views import Part
 
 
 def data_set(labels: Sequence[int], folds: Sequence[int]) -> DataSet:
@@ -36,3 +40,24 @@ def test_a_class_that_nothing_can_be_told_of_is_named(capsys: pytest.CaptureFixt
 def test_without_any_fold_it_is_said_why(capsys: pytest.CaptureFixture[str]) -> None:
     division(data_set([0, 1, 2], [-1, -1, -1]))
     assert "folds      none: no class has two different pictures" in capsys.readouterr().out
+
+
+def test_the_table_of_few_images_has_the_figures_that_the_choice_is_made_by(capsys: pytest.CaptureFixture[str]) -> None:
+    features, labels = cube(20)
+    folds = [folded(20, seed=seed) for seed in range(3)]
+    made = choose(features, labels, folds[0], 2, [Part("one", 3, pretrained=CORNER)], OPTIONS, redrawn=folds[1:])
+    choice(made, 20)
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.endswith("  all ways to fold")
+    shown = {row.name: f"{row.refolded:.4f}" for row in made.candidates if row.refolded is not None}
+    assert set(shown) == {"logistic, C 0.003", "as ImageNet classes: logistic, C 0.003"}
+    for name, figure in shown.items():
+        (row,) = [row for row in rows if row.strip().startswith(f"{name}  ")]
+        assert row.removesuffix("  <- taken").endswith(f"  {figure}")
+        assert figure in rows[-1]
+
+
+def test_the_table_of_many_images_has_no_column_without_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    features, labels = clusters(150, 3)
+    choice(choose(features, labels, folded(150), 3, [Part("one", 12)], OPTIONS), 150)
+    assert capsys.readouterr().out.splitlines()[0].endswith("  temperature")

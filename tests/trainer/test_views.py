@@ -20,7 +20,7 @@ from tests.trainer.clusters import Floats, Ints, clusters, folded
 from tests.trainer.conftest import draw
 from trainer import fit as fitting
 from trainer.calibrate import accuracy
-from trainer.choose import Choice, choose
+from trainer.choose import FEW, Choice, choose
 from trainer.data import scan
 from trainer.evaluate import EvaluateOptions, evaluate
 from trainer.features import extract
@@ -103,6 +103,43 @@ def test_few_images_keep_the_features_where_the_classes_mean_nothing() -> None:
     redrawn = [folded(48, seed=seed) for seed in range(1, 5)]
     parts = [Part("one", 12, pretrained=pretrained)]
     assert choose(features, labels, folded(48), 3, parts, OPTIONS, redrawn=redrawn).pretrained is None
+
+
+def drawn(count: int, seed: int) -> Choice:
+    """A choice on a cube with little or much noise, whose labels a plane parts where the seed is odd."""
+    random = np.random.default_rng([count, seed])
+    features, labels = cube(count, seed)
+    if seed % 2:
+        labels = np.asarray(features[:, 0] > 0, np.int64)
+    features += random.normal(0, random.uniform(0, 1), features.shape).astype(np.float32)
+    folds, *redrawn = [folded(count, seed=number) for number in range(seed, seed + 5)]
+    return choose(features, labels, folds, 2, [Part("one", 3, pretrained=CORNER)], OPTIONS, redrawn=redrawn)
+
+
+@pytest.mark.parametrize("count", [8, 12, 20, 40, 80, 120])
+def test_what_is_said_of_a_choice_follows_from_its_table(count: int) -> None:
+    for seed in range(6):
+        choice = drawn(count, seed)
+        rows = {row.name: row for row in choice.candidates}
+        plain, classes = (
+            {name: row for name, row in rows.items() if name.startswith(view)}
+            for view in ("logistic", "as ImageNet classes: logistic")
+        )
+        refolded = [row.refolded for row in (*plain.values(), *classes.values()) if row.refolded is not None]
+        if count < FEW:
+            than, loss = refolded
+            assert f"all the ways to fold so few images ({loss:.4f} and {than:.4f})" in choice.reason
+        else:
+            assert not refolded
+            than, loss = (min(row.loss for row in view.values()) for view in (plain, classes))
+        better = "the ImageNet classes are clearly better than the features" in choice.reason
+        assert better == choice.winner.startswith("as ImageNet classes: ")
+        assert loss < than or not better
+        taken = rows[choice.winner]
+        other = min(classes.values(), key=lambda row: row.loss) if better else rows["the mean of gradient and logistic"]
+        ahead = "compared with" in choice.reason
+        assert ahead == (taken is not other)
+        assert (taken.accuracy > other.accuracy and taken.loss < other.loss) or not ahead
 
 
 def test_a_part_alone_may_be_served_as_its_classes_but_not_in_place_of_parts_that_were_asked_for() -> None:
