@@ -14,11 +14,11 @@ from daemon.logs import start_logging
 from daemon.report import shown
 from daemon.rows import Filing, State, Wanted
 from daemon.selection import Place, add_place, add_which, count, wanted
-from daemon.strays import strays
+from daemon.strays import reason_folders, strays
 from daemon.transfer import Status
 from daemon.undo import Undone, undo
 from models.commandline import Parser
-from models.errors import UserError
+from models.errors import REASONS, UserError
 
 EXIT_LEFT_BEHIND = 3
 
@@ -43,7 +43,7 @@ def undo_main(arguments: list[str]) -> int:
     def which() -> Iterator[Filing]:
         return place.filings(wanted(options, place.journal, states=[State.DONE]), options.last)
 
-    return _bring_back(place, options, which)
+    return _bring_back(place, options, which, "nothing is filed that meets this")
 
 
 def retry_main(arguments: list[str]) -> int:
@@ -57,16 +57,23 @@ def retry_main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     place = Place(options, without_journal=True)
     reasons = options.reason or ()
+    quarantine = place.settings.output / place.settings.quarantine_dir
+    known_reasons = sorted({*REASONS, *(folder.name for folder in reason_folders(quarantine))})
+    for reason in reasons:
+        if reason not in known_reasons:
+            raise UserError(f"--reason {reason!r} is none: give one of {', '.join(known_reasons)}")
+    nothing = "there is no image that could not be read"
+    if reasons:
+        nothing = f"no image could not be read for this reason; the reasons are {', '.join(known_reasons)}"
 
     def which() -> Iterator[Filing]:
         known = set()
         for filing in place.filings(Wanted(reasons=reasons, states=[State.DONE, State.REFUSED])):
             known.add(filing.destination)
             yield filing
-        quarantine = place.settings.output / place.settings.quarantine_dir
         yield from strays(quarantine, place.settings.watch, known, reasons)
 
-    return _bring_back(place, options, which)
+    return _bring_back(place, options, which, nothing)
 
 
 def _parser(command: str, description: str) -> Parser:
@@ -77,7 +84,8 @@ def _parser(command: str, description: str) -> Parser:
     return parser
 
 
-def _bring_back(place: Place, options: argparse.Namespace, which: Callable[[], Iterator[Filing]]) -> int:
+def _bring_back(place: Place, options: argparse.Namespace, which: Callable[[], Iterator[Filing]], nothing: str) -> int:
+    """Let images go back; ``nothing`` is what to say where there is none."""
     start_logging("WARNING", as_json=False)
     with ExitStack() as closing:
         journal = None if options.dry_run else open_journal(place, closing, _WHY)
@@ -91,8 +99,10 @@ def _bring_back(place: Place, options: argparse.Namespace, which: Callable[[], I
             every = list(results)
             left = sum(undone.status not in _DONE for undone, _ in every)
             print_json(_record(undone, said) for undone, said in every)
-        else:
+        elif filings:
             left = _print(results, dry_run=options.dry_run)
+        else:
+            print(shown(nothing))
     return EXIT_LEFT_BEHIND if left else 0
 
 

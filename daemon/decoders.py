@@ -30,7 +30,7 @@ from daemon.cropbuffer import CropBuffer, size_for
 from daemon.frames import Channel
 from daemon.nursery import Nursery
 from daemon.source import Identity, NotAFile, Source, SourceChanged, SourceError, SourceGone, SourceUnreadable
-from models.errors import ImageError
+from models.errors import REASONS, ImageError
 from models.images import Crop, Transform
 
 # A decoder makes room for a new one after so many files, or when it has grown to so many bytes.
@@ -43,7 +43,6 @@ _READING = 600.0
 _TURN = 0.25
 
 _TROUBLES = {error.__name__: error for error in (SourceGone, SourceChanged, NotAFile, SourceUnreadable)}
-_REASON = re.compile(r"[a-z][a-z-]{0,40}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -265,7 +264,7 @@ class Decoder:
             raise ValueError("pixels of no file")
         if "reason" in answer:
             reason = answer["reason"]
-            if not _REASON.fullmatch(reason):  # it becomes the name of a folder
+            if reason not in REASONS:  # it becomes the name of a folder
                 raise ValueError(f"no reason: {reason!r}")
             return Decoded(task.path, source, error=ImageError(reason, str(answer["message"])))
         return Decoded(task.path, source, self._buffer.crops(task.transforms))

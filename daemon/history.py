@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterable
 
-from daemon.report import shown
+from daemon.report import quoted, shown
 from daemon.rows import Filing, State
 from daemon.selection import Place, add_place, add_which, count, end, probability, wanted
 from models.commandline import Parser
@@ -94,11 +94,11 @@ def _print(filings: Iterable[Filing]) -> None:
 
 def sentence(filing: Filing) -> str:
     """A filing for people: ``cat.jpg -> cat/cat.jpg (cat 0.93, 1a2b3c4d5e6f)``."""
-    name, why = shown(filing.source.name), filing.reason
+    name, why = quoted(filing.source.name), filing.reason
     if why is None and filing.confidence is not None:
         model = f", {filing.model_digest[:12]}" if filing.model_digest else ""
         why = f"{filing.label} {filing.confidence:.2f}{model}{f', {filing.detail}' if filing.detail else ''}"
-    where = "" if filing.destination is None else f" -> {shown(_place(filing))}"
+    where = "" if filing.destination is None else f" -> {quoted(_place(filing))}"
     return f"{name}{where}" + (f" ({shown(why)})" if why else "")
 
 

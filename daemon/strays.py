@@ -25,7 +25,7 @@ def strays(
     They go back to where the note beside them says they came from, if that is a folder of an inbox, else into the first
     inbox; raises UserError where that is not there. ``reasons``: only these kinds; empty means any.
     """
-    for folder in _folders(quarantine):
+    for folder in reason_folders(quarantine):
         if reasons and folder.name not in reasons:
             continue
         try:
@@ -41,7 +41,8 @@ def strays(
             close(descriptor)
 
 
-def _folders(quarantine: Path) -> list[Path]:
+def reason_folders(quarantine: Path) -> list[Path]:
+    """The folders in a quarantine, each named for a reason; none where there is no quarantine."""
     try:
         return sorted(path for path in quarantine.iterdir() if path.is_dir() and not path.is_symlink())
     except OSError:

@@ -21,12 +21,14 @@ class CheckpointError(UserError):
     """A checkpoint that is missing, damaged, unsafe or does not fit; the one being served stays."""
 
 
+#: Why an image cannot be used; the last two where a decoder was given up.
+REASONS = ("empty", "not-an-image", "truncated", "corrupt", "too-large", "timeout", "crashed-decoder")
+
+
 class ImageError(Exception):
     """One image that cannot be used. Its neighbours go on.
 
-    ``reason`` is a short slug (also the name of its quarantine folder): ``empty``, ``not-an-image``, ``truncated``,
-    ``corrupt``, ``too-large``, and where a decoder was given up, ``timeout`` and ``crashed-decoder``. The message is a
-    sentence for people.
+    ``reason`` is one of `REASONS` (also the name of its quarantine folder). The message is a sentence for people.
     """
 
     def __init__(self, reason: str, message: str) -> None:

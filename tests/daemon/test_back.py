@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 
 from daemon.filing import Status
 from daemon.journal import Journal, JournalBusy, read_history
+from daemon.report import shown
 from daemon.rows import State
 from daemon.state import lock
 from models.errors import UserError
@@ -24,7 +28,7 @@ def office(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
 
 def file(office: Office, *names: str, **more: str) -> None:
     desk = office.desk
-    desk.file([desk.decide(desk.put(name, name.encode()), **more) for name in names])
+    desk.file([desk.decide(desk.put(name, os.fsencode(name)), **more) for name in names])
 
 
 def inbox(office: Office) -> list[str]:
@@ -56,7 +60,7 @@ def test_chosen_by_file_run_checkpoint_and_time(office: Office) -> None:
     assert inbox(office) == ["c.jpg"]
     assert office.run("undo", "--run", newest)[0] == 0
     assert inbox(office) == ["c.jpg", "d.jpg"]
-    assert office.run("undo", "--since", "2999-01-01") == (0, "0 went back\n")
+    assert office.run("undo", "--since", "2999-01-01") == (0, "nothing is filed that meets this\n")
     assert office.run("undo", "--checkpoint", "1111", "--since", "2001-01-01")[0] == 0
     assert inbox(office) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
 
@@ -99,7 +103,7 @@ def test_a_file_that_only_has_the_inode_is_no_correction(office: Office) -> None
 @pytest.mark.parametrize("action", ["move", "copy"])
 def test_a_dry_run_says_the_same_and_touches_nothing(office: Office, tmp_path: Path, action: str) -> None:
     desk = office.desk
-    paths = [desk.put(name, name.encode()) for name in ("a.jpg", "b.jpg", "c.jpg")]
+    paths = [desk.put(name, os.fsencode(name)) for name in ("a.jpg", "b.jpg", "c.jpg")]
     desk.file([desk.decide(path) for path in paths], action=action)  # type: ignore[arg-type]
     (desk.output / "cat/c.jpg").unlink()
     before = tree(desk.inbox) | tree(desk.output)
@@ -173,7 +177,7 @@ def test_the_quarantine_is_tried_again(office: Office) -> None:
     desk = office.desk
     for name, reason in (("torn.jpg", "truncated"), ("text.jpg", "not-an-image"), ("fine.jpg", None)):
         folder = f"quarantine/{reason}" if reason else "cat"
-        desk.file([desk.decide(desk.put(name, name.encode()), folder, reason=reason, label=None)])
+        desk.file([desk.decide(desk.put(name, os.fsencode(name)), folder, reason=reason, label=None)])
     (row,) = office.json("retry", "--reason", "truncated", "--dry-run")
     assert (row["reason"], row["outcome"]) == ("truncated", "planned")
     assert office.run("retry", "--reason", "truncated")[0] == 0
@@ -204,3 +208,40 @@ def test_what_a_crash_left_half_done_is_put_right_first(office: Office) -> None:
     journal.close()
     assert office.run("undo", "--last", "1")[0] == 0
     assert inbox(office) == ["a.jpg"]
+
+
+def test_that_nothing_meets_it_is_said(office: Office) -> None:
+    file(office, "a.jpg")
+    file(office, "torn.jpg", folder="quarantine/truncated", reason="truncated")
+    said = (0, "nothing is filed that meets this\n")
+    assert office.run("undo", "--file", "b.jpg") == said
+    assert office.run("undo", "--file", "b.jpg", "--dry-run") == said
+    assert office.run("undo", "--file", "b.jpg", "--json") == (0, "[]\n")
+    assert office.run("retry", "--reason", "corrupt") == (
+        0,
+        "no image could not be read for this reason; the reasons are corrupt, crashed-decoder, empty, not-an-image, "
+        "timeout, too-large, truncated\n",
+    )
+    assert office.run("retry")[0] == 0
+    assert office.run("retry") == (0, "there is no image that could not be read\n")
+
+
+def test_a_reason_that_does_not_exist_is_a_sentence(office: Office) -> None:
+    file(office, "torn.jpg", folder="quarantine/truncated", reason="truncated")
+    with pytest.raises(UserError, match="--reason 'foo' is none: give one of corrupt, .*, truncated$"):
+        office.run("retry", "--reason", "truncated", "--reason", "foo")
+    assert inbox(office) == []
+    (office.desk.output / "quarantine" / "foo").mkdir()
+    assert office.run("retry", "--reason", "foo")[0] == 0, "somebody keeps images there"
+
+
+@pytest.mark.parametrize("name", ["새\n줄.jpg", "it's\t\\n.jpg", "$'a'\x1b0.jpg", os.fsdecode(b"caf\xe9\r.jpg")])
+def test_a_name_can_be_pasted_from_the_history_into_a_shell(office: Office, name: str) -> None:
+    file(office, name)
+    file(office, shown(name))  # the log would show both alike
+    _, text = office.run("history", "--file", name)
+    came, placed = re.findall(r"\$'(?:[^'\\]|\\.)*'", text)
+    for pasted, command in ((came, "history"), (placed.replace("$'", f"$'{office.desk.output}/"), "undo")):
+        done = subprocess.run(["bash", "-c", f"printf %s {pasted}"], capture_output=True, check=True)
+        assert office.run(command, "--file", os.fsdecode(done.stdout))[0] == 0
+    assert inbox(office) == [name]

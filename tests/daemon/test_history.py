@@ -99,7 +99,7 @@ def test_unreadable_and_hostile_names(office: Office) -> None:
     desk.file([desk.decide(torn, "quarantine/truncated", reason="truncated", label=None), desk.decide(hostile)])
     _, text = office.run("history")
     assert "torn.jpg -> quarantine/truncated/torn.jpg (truncated)" in text
-    assert r"\x1b[2J\udcff\n.jpg -> cat/" in text
+    assert r"$'\033[2J\377\n.jpg' -> $'cat/\033[2J\377\n.jpg'" in text
     assert [row["source"] for row in office.json("history", "--file", hostile.name)] == [str(hostile)]
 
 

@@ -46,7 +46,7 @@ def test_they_go_back_to_where_they_came_from(office: Office) -> None:
         ("undone", "truncated"),
         ("undone", "not-an-image"),
     }
-    assert office.run("retry")[1] == "0 went back\n"
+    assert office.run("retry")[1] == "there is no image that could not be read\n"
 
 
 def test_a_dry_run_says_so_and_touches_nothing(office: Office, tmp_path: Path) -> None:

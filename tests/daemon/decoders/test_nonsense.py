@@ -34,6 +34,7 @@ FINE = {"resident": 1}
         (GOOD, {}, True),
         (GOOD, {"resident": "much"}, True),
         (GOOD, {"resident": 1, "reason": "../../../etc", "message": ""}, True),
+        (GOOD, {"resident": 1, "reason": "others", "message": ""}, True),
         (GOOD, {"resident": 1, "reason": None, "message": ""}, True),
         (GOOD, {"resident": 1, "reason": "empty"}, True),
         (GOOD, None, True),
