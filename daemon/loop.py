@@ -15,6 +15,7 @@ from daemon.housekeeping import Housekeeping
 from daemon.pipeline import ModelFailed, Outcome, Pipeline
 from daemon.reload import Reloader
 from daemon.report import describe_change, line, shown
+from daemon.troubles import Troubles
 from daemon.watcher import InboxWatcher
 from models.classifier import Classifier
 
@@ -23,8 +24,6 @@ _HANDFUL = 64
 #: Seconds to wait for images before looking whether something was published.
 _TICK = 1.0
 _ONCE_TICK = 0.25
-#: Seconds until an image that could not be filed is tried again: doubled from the first to the last.
-_FIRST_DELAY, _LAST_DELAY = 5.0, 300.0
 
 #: With ``--once`` nobody waits for the rest of an image: if it changed in these seconds, the next run looks again.
 _FRESH_SECONDS = 30.0
@@ -48,8 +47,7 @@ class WorkLoop:
         self._housekeeping = housekeeping
         self._stopping = threading.Event()
         self._reconfiguring = threading.Event()
-        self._delays: dict[Path, float] = {}
-        self._complaints: set[str] = set()
+        self._troubles = Troubles()
 
     def stop(self) -> None:
         """End after the batch at hand. Safe in a signal handler."""
@@ -146,35 +144,31 @@ class WorkLoop:
 
     def _answer(self, outcome: Outcome) -> None:
         path = outcome.path
-        if outcome.status is Status.RETRY:
-            delay = min(self._delays.get(path, _FIRST_DELAY / 2) * 2, _LAST_DELAY)
-            self._delays[path] = delay
-            self._watcher.again(path, delay)
-            return
-        self._delays.pop(path, None)
-        if outcome.status is Status.CHANGED:
-            self._watcher.again(path, 0.0)
-        else:
-            self._watcher.done(path)
+        match outcome.status:
+            case Status.RETRY:
+                self._watcher.again(path, self._troubles.delay(path))
+            case Status.CHANGED:
+                self._watcher.again(path, 0.0)
+            case _:
+                self._watcher.done(path)
 
     def _report(self, outcome: Outcome) -> None:
         """One line for each image; a trouble that lasts is said once, and again after it has passed."""
-        match outcome.status:
+        path, status = outcome.path, outcome.status
+        match status:
             case Status.FILED | Status.PLANNED:
                 level = "INFO" if outcome.reason is None else "WARNING"
                 logger.log(level, "{}", line(outcome))
-                if self._complaints and outcome.status is Status.FILED:
-                    self._complaints.clear()
-                    logger.info("filing works again")
             case Status.REFUSED:
-                logger.warning("{} stays where it is: {}", shown(outcome.path.name), outcome.detail)
+                logger.warning("{} stays where it is: {}", shown(path.name), outcome.detail)
             case Status.RETRY:
-                detail = outcome.detail or "The image cannot be filed now."
-                if detail not in self._complaints:
-                    self._complaints.add(detail)
-                    logger.error("{} It stays in the inbox and is tried again.", shown(detail))
+                self._troubles.failed(path, outcome.detail or "The image cannot be filed now.")
             case _:
-                logger.debug("{}: {}", shown(outcome.path.name), outcome.status.value)
+                logger.debug("{}: {}", shown(path.name), status.value)
+        if status is Status.FILED:
+            self._troubles.filed(path)
+        elif not outcome.comes_again:
+            self._troubles.over(path)
 
 
 def _is_fresh(path: Path) -> bool:

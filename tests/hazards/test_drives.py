@@ -14,7 +14,7 @@ import pytest
 from tests.daemon.conftest import Publish
 from tests.faults.disks import Disk, disks
 from tests.hazards.station import Station, station
-from tests.pictures import KINDS
+from tests.pictures import KINDS, draw
 from tests.processes import wait_for
 
 
@@ -58,6 +58,29 @@ def test_the_drive_of_what_is_sorted_is_full_and_freed(here: Station) -> None:
     assert here.running.log().count("No space left on device") == 1
     here.running.wait_until_said("filing works again")
     assert [path.name for path in here.output.rglob("*") if path.suffix == ".part"] == []
+
+
+def test_on_a_drive_with_room_for_small_pictures_only_filing_does_not_work_again(here: Station) -> None:
+    large = [here.picture(f"large{number}.png").with_suffix(".bmp") for number in range(2)]
+    for path in large:
+        draw(KINDS[3], 1, side=600).save(path)
+    before = len(here.running.log())
+    with full(here.output.parent) as ballast:
+        ballast.truncate(ballast.tell() - (256 << 10))
+        os.fsync(ballast.fileno())
+        for path in large:
+            path.rename(here.inbox / path.name)
+            here.running.wait_until_said(f"{path.name}' cannot be filed now")
+            here.well()
+        assert "filing works again" not in here.running.log()[before:]
+    for path in large:
+        with suppress(FileNotFoundError):  # it was tried again meanwhile
+            os.utime(here.inbox / path.name)
+            (here.inbox / path.name).open("r+b").close()
+    wait_for(lambda: "filing works again" in here.running.log()[before:], "the end of the spell")
+    assert not any((here.inbox / path.name).exists() for path in large)
+    said = here.running.log()[before:]
+    assert (said.count("ERROR"), said.count("filing works again")) == (1, 1)
 
 
 def test_the_drive_of_the_inbox_is_full_and_freed(here: Station) -> None:
