@@ -83,7 +83,7 @@ def fit(options: FitOptions) -> Outcome:
     measured = fitted.measured(images)
     thresholds = fitted.thresholds(measured, alike, options.max_error)
     run = write(options, fitted, images, findings, measured, thresholds, stages)
-    narrate.result(measured, thresholds, run)
+    narrate.result(measured, thresholds, fitted.filing(measured, thresholds), run)
     verdict = _verdict(options, fitted.judged(images), measured, store)
     if verdict.publish:
         publish(run, store, keep=options.keep)

@@ -16,7 +16,7 @@ from trainer.calibrate import log_probabilities
 from trainer.choose import Choice
 from trainer.data import DataSet, Mask, Sample, shown
 from trainer.heads import GradientOptions
-from trainer.measure import Measured
+from trainer.measure import Filing, Measured
 from trainer.neighbours import Group
 from trainer.retention import KEEP
 from trainer.runs import Setting
@@ -87,6 +87,10 @@ class Fitted:
         ``pictures`` (n,) has one number for all images that show one picture.
         """
         return judge(measured, ~self.strange(), pictures[self.choice.judged], max_error)
+
+    def filing(self, measured: Measured, thresholds: Thresholds) -> Filing:
+        """What becomes of ``measured``, which is of all judged images, by the threshold that is served."""
+        return measured.filing(thresholds.served, self.strange())
 
     def strange(self) -> Mask:
         """Which of the judged images are unlike those that they were held out of."""

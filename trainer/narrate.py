@@ -16,7 +16,7 @@ from trainer.data import DataSet, Folders, shown
 from trainer.features import Extracted
 from trainer.folds import NEVER
 from trainer.heads import Epoch
-from trainer.measure import Measured
+from trainer.measure import Filing, Measured
 from trainer.report import class_table
 from trainer.thresholds import Thresholds
 
@@ -126,7 +126,7 @@ def fine_tuning(kept: bool, before: Measured, after: Measured) -> None:
     say("fine-tune", f"{verdict} on the held-out images ({figures[0]} before, {figures[1]} after)")
 
 
-def result(measured: Measured, thresholds: Thresholds, run: Path) -> None:
+def result(measured: Measured, thresholds: Thresholds, filing: Filing, run: Path) -> None:
     """The closing table, and where everything is."""
     figures = measured.figures()
     if figures:
@@ -139,7 +139,7 @@ def result(measured: Measured, thresholds: Thresholds, run: Path) -> None:
         )
     else:
         say("held out", "nothing, so how right this checkpoint is nobody knows: give more images")
-    for at, sentence in enumerate(thresholds.sentences()):
+    for at, sentence in enumerate(thresholds.sentences(filing)):
         say("" if at else "threshold", sentence)
     names = sorted(path.name for path in run.iterdir())
     say("written", f"{shown(run)}: {', '.join(names)}")

@@ -23,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr
 
-from models.metadata import Promise
-from trainer.measure import Measured
+from models.metadata import DEFAULT_THRESHOLD, Promise
+from trainer.measure import Filing, Measured
 from trainer.neighbours import Group
 
 Mask = npt.NDArray[np.bool_]
@@ -54,16 +54,35 @@ class Thresholds:
         """The promise that was asked for, where it can be made."""
         return next((promise for promise in self.promises if promise.max_error == self.asked), None)
 
-    def sentences(self) -> list[str]:
-        """What can be promised, in plain words."""
-        said = [
-            f"from {promise.threshold:.3f} on, {promise.coverage:.0%} of images are filed, at most "
-            f"{100 * promise.max_error:.3g} % of them wrongly"
-            for promise in self.promises
+    @property
+    def served(self) -> float:
+        """The threshold that the daemon goes by, unless its user sets one."""
+        return DEFAULT_THRESHOLD if self.kept is None else self.kept.threshold
+
+    def sentences(self, filing: Filing) -> list[str]:
+        """Which threshold is in force, what ``filing`` tells of the judged images by it, and what others promise."""
+        refusals = [self._refusal(self.asked)] if self.asked is not None and self.kept is None else []
+        others = [
+            f"with --threshold {_to_type(each.threshold):g} {each.coverage:.0%} of images are filed, at most "
+            f"{100 * each.max_error:.3g} % of them wrongly"
+            for each in self.promises
+            if each != self.kept
         ]
-        if self.asked is not None and self.kept is None:
-            said.insert(0, self._refusal(self.asked))
-        return said
+        return [*refusals, self._in_force(filing), *others]
+
+    def _in_force(self, filing: Filing) -> str:
+        if self.kept is not None:
+            why = f"so that at most {100 * self.kept.max_error:.3g} % of those filed are wrong"
+        elif self.asked is not None:
+            why = "its usual threshold"
+        else:
+            why = "its usual threshold, since none was asked for by --max-error"
+        told = "no image could be judged to tell how many that are"
+        if filing.images:
+            told = f"of {filing.images} judged images {filing.filed / filing.images:.0%} are filed"
+        if filing.filed:
+            told += f", {filing.wrong / filing.filed:.1%} of them wrongly"
+        return f"the daemon files images from {self.served:.3f} on, {why}: {told}"
 
     def _refusal(self, asked: float) -> str:
         needed = images_needed(asked)
@@ -71,7 +90,7 @@ class Thresholds:
             why = f"that takes {needed} images without a mistake, and only {self.judged} could be judged"
         else:
             why = f"there are too many mistakes among the surest of the {self.judged} judged images"
-        return f"at most {100 * asked:.3g} % wrong cannot be promised: {why}; the daemon uses its usual threshold"
+        return f"at most {100 * asked:.3g} % wrong cannot be promised: {why}"
 
 
 def judge(measured: Measured, known: Mask, pictures: Group, asked: float | None) -> Thresholds:
@@ -130,6 +149,11 @@ def promise(
         threshold=float(thresholds[last]),
         coverage=float(filed[last] / len(right)),
     )
+
+
+def _to_type(threshold: float) -> float:
+    """A threshold of few digits that is no lower; nor is it 0, by which unknown images would be filed too."""
+    return max(math.ceil(10_000 * threshold), 1) / 10_000
 
 
 def _sequence(count: int, max_error: float, certainty: float) -> list[tuple[int, float]]:

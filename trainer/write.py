@@ -50,8 +50,9 @@ def write(
         growth = None if fitted.tuned else fitted.choice.growth
         (run / "advice.txt").write_text(advice(measured, judged, findings, growth), encoding="utf-8")
         paths = [sample.path for sample in judged]
-        filing = measured.filing(checkpoint.metadata.served_threshold, fitted.strange())
-        write_report(run, measured, paths, filing=filing, stages=stages, preface=_preface(images, measured))
+        filing = fitted.filing(measured, thresholds)
+        preface = _preface(images, measured) + "".join(f"{each}\n" for each in thresholds.sentences(filing)) + "\n"
+        write_report(run, measured, paths, filing=filing, stages=stages, preface=preface)
 
     return runs.create(options.output_dir, checkpoint.metadata.mode, now.astimezone(), fill)
 

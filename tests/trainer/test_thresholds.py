@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from trainer.measure import Measured
+from trainer.measure import Filing, Measured
 from trainer.thresholds import CERTAINTY, STANDARD, choose, images_needed, judge, promise
 
 Confidence = npt.NDArray[np.float64]
 Right = npt.NDArray[np.bool_]
+
+FILING = Filing(threshold=0.5, images=200, filed=160, wrong=4, unknown=10)
 
 
 def drawn(random: np.random.Generator, count: int, worst: float, shape: float) -> tuple[Confidence, Right]:
@@ -110,23 +112,61 @@ def test_the_promises_that_can_be_made_are_made_and_said() -> None:
     assert [each.threshold for each in made.promises] == sorted(
         (each.threshold for each in made.promises), reverse=True
     )
-    assert all(sentence.startswith("from 0.") for sentence in made.sentences())
+    served, *others = made.sentences(FILING)
+    assert served == (
+        f"the daemon files images from {made.promises[2].threshold:.3f} on, so that at most 3 % of those filed are "
+        "wrong: of 200 judged images 80% are filed, 2.5% of them wrongly"
+    )
+    for sentence, other in zip(others, [*made.promises[:2], *made.promises[3:]], strict=True):
+        typed = float(sentence.removeprefix("with --threshold ").split()[0])
+        assert other.threshold <= typed < other.threshold + 2e-4
+        assert sentence.endswith(f"of images are filed, at most {100 * other.max_error:g} % of them wrongly")
+
+
+def test_without_a_promise_the_usual_threshold_is_in_force_and_the_others_are_there_to_be_set() -> None:
+    made = choose(np.linspace(0.4, 1, 500), np.full(500, True), None)
+    served, *others = made.sentences(FILING)
+    assert served == (
+        "the daemon files images from 0.500 on, its usual threshold, since none was asked for by --max-error: "
+        "of 200 judged images 80% are filed, 2.5% of them wrongly"
+    )
+    assert others[-1] == "with --threshold 0.0001 100% of images are filed, at most 10 % of them wrongly"
+
+
+def test_the_threshold_that_is_named_is_that_of_the_checkpoint() -> None:
+    for asked in (None, 0.01, 0.1):
+        made = choose(np.linspace(0.4, 1, 100), np.full(100, True), asked)
+        kept = None if made.kept is None else made.kept.threshold
+        assert made.served == (0.5 if kept is None else kept)
+        assert (kept is None) == (asked != 0.1)
+
+
+@pytest.mark.parametrize(
+    ("filing", "told"),
+    [
+        (Filing(0.5, 0, 0, 0, 0), "no image could be judged to tell how many that are"),
+        (Filing(0.5, 20, 0, 0, 20), "of 20 judged images 0% are filed"),
+    ],
+)
+def test_where_nothing_is_filed_nothing_is_said_of_mistakes(filing: Filing, told: str) -> None:
+    assert choose(np.empty(0), np.empty(0, np.bool_), None).sentences(filing)[0].endswith(f": {told}")
 
 
 def test_with_too_few_images_the_number_that_it_takes_is_said() -> None:
     made = choose(np.linspace(0.5, 1, 200), np.full(200, True), 0.01)
     assert made.kept is None
     assert [each.max_error for each in made.promises] == [0.02, 0.05, 0.1]
-    assert made.sentences()[0] == (
-        "at most 1 % wrong cannot be promised: that takes 299 images without a mistake, and only 200 could be "
-        "judged; the daemon uses its usual threshold"
+    refusal, served, *_ = made.sentences(FILING)
+    assert refusal == (
+        "at most 1 % wrong cannot be promised: that takes 299 images without a mistake, and only 200 could be judged"
     )
+    assert served.startswith("the daemon files images from 0.500 on, its usual threshold: of 200 judged images 80%")
 
 
 def test_with_too_many_mistakes_it_is_said() -> None:
     made = choose(np.linspace(0, 1, 1000), np.arange(1000) % 2 == 0, 0.1)
     assert made.promises == []
-    assert "there are too many mistakes among the surest of the 1000 judged images" in made.sentences()[0]
+    assert "there are too many mistakes among the surest of the 1000 judged images" in made.sentences(FILING)[0]
 
 
 def test_copies_of_a_picture_count_once_and_unknown_images_are_not_filed() -> None:
