@@ -37,7 +37,8 @@ def main(arguments: list[str]) -> int:
     add_settings(parser)
     options = vars(parser.parse_args(arguments))
     as_json = options.pop("json")
-    health = read(find(config.load(*given(options))))
+    flags, file = given(options)
+    health = read(find(config.load(flags, file), named="output" in flags))
     running = is_running(health)
     print(as_text(health, running, time.time()) if not as_json else _as_json(health, running))
     return 0 if running else EXIT_NOT_RUNNING
@@ -52,8 +53,11 @@ def status_path(state: Path, output: Path) -> Path:
     return journal_path(state, output).with_name(FILE_NAME)
 
 
-def find(settings: Settings) -> Path:
-    """The status file of the daemon for these settings, or the only one there is. Raises `UserError`."""
+def find(settings: Settings, *, named: bool) -> Path:
+    """The status file of the daemon for these settings, or the only one there is. Raises `UserError`.
+
+    ``named``: somebody asks for this very output.
+    """
     states = [state_folder(settings.state_dir)]
     if settings.state_dir is None and states != [SYSTEM_STATE]:
         states.append(SYSTEM_STATE)
@@ -61,10 +65,15 @@ def find(settings: Settings) -> Path:
         path = status_path(state, settings.output)
         if path.is_file():
             return path
+    places = ", ".join(map(str, states))
+    if named:
+        raise UserError(
+            f"no daemon that files into {settings.output} left word in {places}: "
+            "give the --output and the --state-dir of the daemon"
+        )
     found = [path for state in states for path in sorted(state.glob(f"*/{FILE_NAME}"))]
     if len(found) == 1:
         return found[0]
-    places = ", ".join(map(str, states))
     if found:
         outputs = ", ".join(read(path).output for path in found)
         raise UserError(f"several daemons left word in {places}: say whose with --output, one of {outputs}")

@@ -94,20 +94,33 @@ def test_only_the_very_process_counts_as_running() -> None:
 def test_the_daemon_is_found_by_its_output_or_by_being_the_only_one(tmp_path: Path) -> None:
     settings = config.load({"state_dir": "state", "output": "mine"})
     with pytest.raises(UserError, match="no daemon left word"):
-        find(settings)
+        find(settings, named=False)
     other = left(tmp_path / "state", tmp_path / "theirs")
-    assert find(settings) == other
+    assert find(settings, named=False) == other
     left(tmp_path / "state", tmp_path / "third")
     with pytest.raises(UserError, match="say whose with --output, one of /sorted, /sorted"):
-        find(settings)
+        find(settings, named=False)
     mine = left(tmp_path / "state", tmp_path / "mine")
-    assert find(settings) == mine
+    assert find(settings, named=False) == find(settings, named=True) == mine
+
+
+def test_of_an_output_that_is_named_nothing_else_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    left(tmp_path / "state", tmp_path / "theirs", HEALTH.model_copy(update={"stopped": True}))
+    assert status.main(["--state-dir", "state"]) == status.main(["--state-dir", "state", "--output", "theirs"]) == 3
+    capsys.readouterr()
+    with pytest.raises(UserError) as refused:
+        status.main(["--state-dir", "state", "--output", "nowhere"])
+    assert str(refused.value) == (
+        f"no daemon that files into {tmp_path / 'nowhere'} left word in {tmp_path / 'state'}: "
+        "give the --output and the --state-dir of the daemon"
+    )
+    assert capsys.readouterr().out == ""
 
 
 def test_the_services_state_is_found_without_being_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
     path = left(tmp_path / "system", tmp_path / "sorted")
-    assert find(config.load({})) == path
+    assert find(config.load({}), named=False) == path
 
 
 def test_a_damaged_file_is_a_sentence(tmp_path: Path) -> None:
