@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import tempfile
@@ -19,7 +18,17 @@ from daemon.config import Settings, watches_inside
 from daemon.logs import start_logging
 from daemon.options import add_settings, given
 from daemon.passedover import survey
-from daemon.probes import Finding, event_findings, fine, folder_findings, limit_findings, note, wrong
+from daemon.probes import (
+    Finding,
+    event_findings,
+    fine,
+    folder_findings,
+    limit_findings,
+    note,
+    probe_file,
+    unwritable,
+    wrong,
+)
 from daemon.reload import Reloader
 from daemon.report import shown
 from daemon.state import state_folder
@@ -81,8 +90,8 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
             yield from _name_findings(inbox, settings)
     yield from limit_findings(settings.watch, recursive=watches_inside(settings))
     yield from folder_findings("output", settings.output)
-    yield from _own_folder("state", state_folder(settings.state_dir))
-    yield from _own_folder("cache", WeightsStore(settings.cache_dir).root)
+    yield from own_folder_findings("state", state_folder(settings.state_dir))
+    yield from own_folder_findings("cache", WeightsStore(settings.cache_dir).root)
     yield from model_findings(settings)
     yield from decoder_findings()
     yield from hook_findings(settings)
@@ -101,14 +110,19 @@ def _name_findings(inbox: Path, settings: Settings) -> Iterator[Finding]:
         yield note("inbox", str(passed), "give those that are pictures an ending such as .jpg, or move them away")
 
 
-def _own_folder(subject: str, folder: Path) -> Iterator[Finding]:
+def own_folder_findings(subject: str, folder: Path) -> Iterator[Finding]:
+    """Whether a folder that the daemon keeps for itself can be written, or made."""
     place = folder
     while not place.exists():
         place = place.parent
-    if os.access(place, os.W_OK | os.X_OK):
-        yield fine(subject, f"{folder} can be {'written' if place == folder else 'made'}")
+    try:
+        with probe_file(place):
+            pass
+    except OSError as error:
+        advice = f"put that right, or give another folder with --{subject}-dir"
+        yield wrong(subject, unwritable(folder, error), advice)
     else:
-        yield wrong(subject, f"{folder} cannot be written as this user", f"give a folder with --{subject}-dir")
+        yield fine(subject, f"{folder} can be {'written' if place == folder else 'made'}")
 
 
 def model_findings(settings: Settings) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ INOTIFY_LIMITS = Path("/proc/sys/fs/inotify")
 #: Less than this is not enough to go on with.
 _FREE_BYTES, _FREE_FILES = 1 << 30, 10_000
 _EVENT_SECONDS = 2.0
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM)
 _WRITING = {
     errno.EROFS: "mount it for writing",
     errno.ENOSPC: "make room, or images stay in the inbox",
@@ -63,11 +64,11 @@ def probe_file(folder: Path) -> Iterator[Entry]:
         entry = Entry(descriptor, f".imagesortd-probe-{uuid4().hex}")
         made = os.open(entry.name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=descriptor)
         try:
-            os.write(made, b"probe")
-            os.fsync(made)
-        finally:
-            os.close(made)
-        try:
+            try:
+                os.write(made, b"probe")
+                os.fsync(made)
+            finally:
+                os.close(made)
             yield entry
         finally:
             with suppress(FileNotFoundError):
@@ -88,10 +89,18 @@ def folder_findings(subject: str, folder: Path, *, links: bool = False) -> Itera
             yield from _renaming(subject, folder, entry)
             yield from _linking(subject, folder, entry, needed=links)
     except OSError as error:
-        advice = _WRITING.get(error.errno or 0, f"give it to the daemon's user: chown USER {folder}")
-        yield wrong(subject, f"{folder} cannot be written as this user ({error.strerror})", advice)
+        advice = _WRITING.get(error.errno or 0, "look at its drive: dmesg may say more")
+        if error.errno in _NOT_ALLOWED:
+            advice = f"give it to the daemon's user: chown USER {folder}"
+        yield wrong(subject, unwritable(folder, error), advice)
         return
     yield from _room(subject, folder)
+
+
+def unwritable(folder: Path, error: OSError) -> str:
+    """That a folder cannot be written, and why; another user could only where it is a matter of permission."""
+    user = " as this user" if error.errno in _NOT_ALLOWED else ""
+    return f"{folder} cannot be written{user} ({error.strerror})"
 
 
 def _renaming(subject: str, folder: Path, entry: Entry) -> Iterator[Finding]:
@@ -154,7 +163,9 @@ def event_findings(inbox: Path, *, poll: bool) -> Iterator[Finding]:
             "raise the limits: sysctl fs.inotify.max_user_watches=1048576 fs.inotify.max_user_instances=1024",
         )
         return
-    if heard:
+    if heard is None:
+        yield note("events", f"whether new files in {inbox} are heard of is not known: none can be made there")
+    elif heard:
         yield fine("events", f"new files in {inbox} are heard of at once")
     else:
         yield wrong("events", f"a new file in {inbox} brought no event", "set poll = true in config.toml")
@@ -176,14 +187,15 @@ class _Ear:
         """The folder went away; then nothing is heard."""
 
 
-def hears(folder: Path) -> bool:
-    """Whether a new file in the folder brings an event. Raises OSError."""
+def hears(folder: Path) -> bool | None:
+    """Whether a new file in the folder brings an event; None where none can be made. Raises OSError."""
     reader, ear = InotifyFD(), _Ear()
     reader.start()
     try:
         reader.add_callback(os.fsencode(folder), Mask(InotifyConstants.IN_CLOSE_WRITE), ear, CallbackId(1))
-        with probe_file(folder):
+        with suppress(OSError), probe_file(folder):
             return ear.heard.wait(_EVENT_SECONDS)
+        return None
     finally:
         reader.stop()
         reader.join()

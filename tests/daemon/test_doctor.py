@@ -12,7 +12,7 @@ import pytest
 
 from daemon import config, doctor, probes
 from daemon.__main__ import main
-from daemon.doctor import as_text, decoder_findings, examine, model_findings, unit_findings
+from daemon.doctor import as_text, decoder_findings, examine, model_findings, own_folder_findings, unit_findings
 from daemon.probes import Finding, event_findings, folder_findings, limit_findings
 from tests.daemon.conftest import Publish
 
@@ -96,18 +96,35 @@ def test_advice_stands_on_a_line_of_its_own_and_names_are_escaped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "advice"),
-    [(errno.EACCES, "chown"), (errno.EROFS, "mount it for writing"), (errno.ENOSPC, "make room")],
-    ids=errno.errorcode.get,
+    ("code", "why", "advice"),
+    [
+        (errno.EACCES, " as this user (Permission denied)", "chown USER"),
+        (errno.EROFS, " (Read-only file system)", "mount it for writing"),
+        (errno.ENOSPC, " (No space left on device)", "make room"),
+        (errno.EIO, " (Input/output error)", "dmesg"),
+    ],
+    ids=["not allowed", "read-only", "full", "broken"],
 )
 def test_a_folder_that_cannot_be_written(
-    code: int, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    code: int, why: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probes, "sync_folder", raising(code))
     (finding,) = folder_findings("output", tmp_path / "sorted")
-    assert finding.state == "wrong"
+    assert (finding.state, finding.text) == ("wrong", f"{tmp_path / 'sorted'} cannot be written{why}")
     assert advice in (finding.advice or "")
     assert [*Path("sorted").iterdir()] == []
+
+
+def test_a_full_disk_is_taken_for_nothing_else_and_nothing_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", raising(errno.ENOSPC))
+    (events,) = event_findings(tmp_path / "inbox", poll=False)
+    assert events.state == "note"
+    (state,) = own_folder_findings("state", tmp_path / "state" / "inside")
+    assert state.state == "wrong"
+    assert state.text == f"{tmp_path / 'state' / 'inside'} cannot be written (No space left on device)"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["inbox", "sorted"]
 
 
 def test_a_file_system_without_rename_or_links_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
