@@ -19,6 +19,8 @@ from trainer.calibrate import Logits
 
 #: A log-loss that is lower by less is not worth waiting for in early stopping, nor a larger model.
 MIN_DELTA = 1e-3
+#: Images that are brought to unit length at once, so that their squares take little memory.
+_ROWS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +47,10 @@ def one_thread() -> Iterator[None]:
 def unit_length(features: Features, widths: Sequence[int]) -> Features:
     """Features (n, width) with each part of each image scaled to unit length, as a checkpoint's ``l2`` does."""
     result = features.copy()
-    for part in np.split(result, np.cumsum(widths)[:-1], axis=1):  # these are views
-        part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+    for start in range(0, len(result), _ROWS):
+        rows = result[start : start + _ROWS]
+        for part in np.split(rows, np.cumsum(widths)[:-1], axis=1):  # these are views
+            part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
     return result
 
 
@@ -69,9 +73,14 @@ class Scaling:
 
     def apply(self, features: Features) -> Features:
         """Scaled features (n, width)."""
-        scaled: Features = features - self.mean
-        scaled *= self.scale
+        scaled = features.copy()
+        self.apply_to(scaled)
         return scaled
+
+    def apply_to(self, features: Features) -> None:
+        """Scale features (n, width) where they are, for there may be gigabytes of them."""
+        features -= self.mean
+        features *= self.scale
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,10 @@ class Part:
 def whole(features: Features, labels: Labels, classes: int, folds: Folds, parts: Sequence[Part]) -> View:
     """The view of all parts' raw features (n, width), each brought to unit length."""
     widths = [part.width for part in parts]
-    features = unit_length(features, widths)
-    scaling = Scaling.of(features, widths)
-    task = Task(scaling.apply(features), labels, classes, folds)
+    scaled = unit_length(features, widths)
+    scaling = Scaling.of(scaled, widths)
+    scaling.apply_to(scaled)
+    task = Task(scaled, labels, classes, folds)
     name = "all parts" if len(parts) > 1 else ""
     return View(name, tuple(range(len(parts))), task, scaling, _text_head(parts, scaling))
 
@@ -74,8 +75,7 @@ def as_classes(features: Features, pretrained: Pretrained, view: View) -> View:
         for start in range(0, len(features), _ROWS):
             inputs[start : start + _ROWS] = likeness(features[start : start + _ROWS], pretrained)
     scaling = Scaling.of(inputs, [inputs.shape[1]])
-    inputs -= scaling.mean
-    inputs *= scaling.scale
+    scaling.apply_to(inputs)
     task = Task(inputs, view.task.labels, view.task.classes, view.task.folds)
     return View(f"{view.name} as ImageNet classes".strip(), view.parts, task, scaling, pretrained=pretrained)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from trainer.features import extract
 from trainer.fit import fit
 from trainer.fitted import FitOptions
 from trainer.heads import GradientOptions
-from trainer.views import Part
+from trainer.views import Part, whole
 
 OPTIONS = GradientOptions(epochs=3)
 CORNERS = np.array(list(itertools.product([-1, 1], repeat=3)), np.float32)
@@ -48,6 +49,18 @@ def of_two_parts(*, drop: bool) -> Choice:
     noise = np.random.default_rng(1).normal(size=(300, 4)).astype(np.float32)
     parts = [Part("one", 4), Part("two", 3, pretrained=CORNER)]
     return choose(np.concatenate([noise, features], axis=1), labels, folded(300), 2, parts, OPTIONS, drop=drop)
+
+
+def test_features_are_in_memory_once_more_and_not_twice() -> None:
+    features = np.random.default_rng(0).normal(size=(8192, 64)).astype(np.float32)
+    labels, folds = np.arange(8192) % 2, folded(8192)
+    tracemalloc.start()
+    try:
+        view = whole(features, labels, 2, folds, [Part("one", 40), Part("two", 24)])
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert view.task.scaled.nbytes <= most < 1.5 * features.nbytes
 
 
 def test_the_classes_of_a_backbone_are_taken_where_they_tell_more() -> None:
