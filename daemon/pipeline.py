@@ -22,6 +22,8 @@ from models.classifier import Classifier, Prediction
 from models.errors import ImageError
 from models.images import Crop
 
+#: How many batches the model looks at.
+_BATCHES_AT_ONCE = 2
 #: Seconds to wait for a decoder before asking whether to go on.
 _PATIENCE = 1.0
 
@@ -91,7 +93,8 @@ class Pipeline:
         self._filer = filer
         self._policy = policy
         self._threads = threads
-        self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
+        # While a core has come to the end of a batch and another one has not, it begins with the next batch.
+        self._model = ThreadPoolExecutor(_BATCHES_AT_ONCE, thread_name_prefix="model")
         self.decoders = decoders or Decoders(threads, policy.limits)
 
     def close(self) -> None:
@@ -135,7 +138,7 @@ class Pipeline:
                     batch = []
                 # The model looks at one batch while the one before is filed, which waits for the disk. Where images
                 # are large it is done long before the next batch is decoded.
-                while looks and (len(looks) > 1 or looks[0].done()):
+                while looks and (len(looks) >= _BATCHES_AT_ONCE or looks[0].done()):
                     yield from self._file(looks.popleft().result())
             if batch:
                 looks.append(self._model.submit(self._classified, batch))

@@ -66,8 +66,8 @@ class OnnxEngine:
     def features(self, crops: Crops) -> Features:
         """Features (n, width) of crops (n, side, side, 3)."""
         pieces = [crops[start : start + self._piece] for start in range(0, len(crops), self._piece)]
-        if len(pieces) <= 1 or self.threads == 1:
-            return np.concatenate([self._run(piece) for piece in pieces or [crops]])
+        if len(pieces) <= 1:
+            return self._run(crops)
         return np.concatenate(list(self._pool.map(self._run, pieces)))
 
     def _run(self, crops: Crops) -> Features:

@@ -127,7 +127,8 @@ class _Pass:
         self._slices = [slice(end - part.width, end) for end, part in zip(ends.tolist(), extractor.parts, strict=True)]
         self._waiting: list[_Batch] = [[] for _ in extractor.parts]
         self._computing: deque[tuple[int, _Batch, Future[Features]]] = deque()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="backbones")
+        # Two batches at once: a core that has come to the end of one begins with the next.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="backbones")
 
     def add(self, row: int, seen: _Seen) -> None:
         """Take over what is known of an image, and compute what is not once there is a batch of it."""
@@ -154,7 +155,7 @@ class _Pass:
     def _compute(self, part: int) -> None:
         batch, self._waiting[part] = self._waiting[part], []
         crops = np.stack([crop for _, _, crop in batch])
-        self._computing.append((part, batch, self._thread.submit(self._extractor.part_features, part, crops)))
+        self._computing.append((part, batch, self._threads.submit(self._extractor.part_features, part, crops)))
 
     def _take(self, *, leave: int) -> None:
         """Keep what was computed, but for so many batches that may still be computing."""
@@ -169,7 +170,7 @@ class _Pass:
 
     def close(self) -> None:
         """Compute no more."""
-        self._thread.shutdown(cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
 
 
 def extract(files: Sequence[File], extractor: FeatureExtractor, cache: FeatureCache | None) -> Extracted:

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,8 @@ from daemon.journal import Journal, read_history
 from daemon.pipeline import Outcome, Pipeline, Policy
 from daemon.report import line
 from daemon.rows import Wanted
-from models.classifier import Classifier, open_classifier
+from models.classifier import Classifier, Prediction, open_classifier
+from models.engines import Crops
 from models.metadata import DEFAULT_THRESHOLD, Unknown
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
@@ -214,6 +215,19 @@ def test_a_batch_is_filed_while_the_next_one_is_decoded(
             filing_began.set()
     assert order[0] == (paths[0], False)
     assert [path for path, _ in order] == paths
+
+
+def test_two_batches_are_looked_at_at_once(pipeline: Pipeline, inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no core waits at the end of a batch for what another one still has of it."""
+    paths = [save("fog", seed, inbox / f"{seed:02}.png") for seed in range(4 * POLICY.batch_size)]
+    predict, both = Classifier.predict, threading.Barrier(2)
+
+    def together(classifier: Classifier, crops: Sequence[Crops]) -> list[Prediction]:
+        both.wait(30)
+        return predict(classifier, crops)
+
+    monkeypatch.setattr(Classifier, "predict", together)
+    assert [outcome.path for outcome in pipeline.process(paths)] == paths
 
 
 def test_an_image_that_takes_long_is_waited_for_or_given_up(
