@@ -99,7 +99,7 @@ class Reloader:
         """The classifier to begin with: what is published, the starter model while nothing is, or the last good one.
 
         ``history``: the journal's file, which knows what the model before made of its last images. Raises `UserError`
-        when what is published cannot be used, and nothing is known to be good; and `NameTaken` in any case.
+        when what is published cannot be used, and nothing is known to be good.
         """
         self._stamp = self._place.stamp()
         refused = None
@@ -111,8 +111,6 @@ class Reloader:
                 refused = published
                 raise CheckpointError(_not_again(published, refusal.why))
             serving = self._begin(_Serving(published, self._attempt(published)), history)
-        except NameTaken:
-            raise  # a mistake in the settings, to be mended: no other model is to sort by them meanwhile
         except Exception as error:
             serving = self._last_good(error) or self._last_resort(error, refused)
         self._serving = serving
@@ -136,10 +134,10 @@ class Reloader:
         good = self._verdicts.good
         if good is None:
             return None
+        if isinstance(error, NameTaken) and good.path == self._opening.starter().path:
+            return None  # the settings are to be mended: nobody who has classes of their own wants those of the starter
         try:
             classifier = self._opening.open(good.path, good.digest, None)
-        except NameTaken:
-            raise
         except Exception as trouble:
             logger.debug("the last good model cannot be used either: {}", trouble)
             return None
