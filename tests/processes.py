@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -28,6 +29,16 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIEN
 def environment() -> dict[str, str]:
     """This process's environment, with the project importable from anywhere."""
     return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def opened() -> set[str]:
+    """What this process has open, each descriptor with its file, once all is closed that awaits the collector."""
+    gc.collect()
+    found = set()
+    for entry in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of the listing itself
+            found.add(f"{entry.name}: {entry.readlink()}")
+    return found
 
 
 def is_alive(pid: int) -> bool:

@@ -18,6 +18,7 @@ from watchdog.observers.inotify_c import InotifyFD
 from daemon.bell import Bell
 from models import checkpoint
 from models.checkpoint import FILE_NAME, POINTER
+from tests.processes import opened
 
 SECONDS = 20.0  # a ring that does not come fails the test after so long
 
@@ -60,7 +61,7 @@ def held() -> Held:
     for each in Path("/proc/self/fdinfo").iterdir():
         with suppress(FileNotFoundError):  # that of the listing itself
             watches += each.read_text().count("inotify wd:")
-    return Held(len(list(Path("/proc/self/fd").iterdir())), threading.active_count(), watches)
+    return Held(len(opened()), threading.active_count(), watches)
 
 
 @pytest.fixture
