@@ -90,8 +90,8 @@ def test_it_is_made_once(language: Literal["en", "ko"], path: Path, store: Weigh
 def test_a_damaged_one_is_made_again_by_whoever_comes_first(
     language: Literal["en", "ko"], path: Path, store: WeightsStore
 ) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[:-1])
+    before = checkpoint.read(path)
+    path.write_bytes(path.read_bytes()[:-1])
     found: list[Path] = []
     threads = [threading.Thread(target=lambda: found.append(starter_path(store, language))) for _ in range(2)]
     for thread in threads:
@@ -99,7 +99,11 @@ def test_a_damaged_one_is_made_again_by_whoever_comes_first(
     for thread in threads:
         thread.join()
     assert found == [path, path]
-    assert path.read_bytes() == content
+    made = checkpoint.read(path)
+    assert made.metadata == before.metadata
+    np.testing.assert_array_equal(made.head.weight, before.head.weight)
+    # how many threads the process computes with, which other tests change, moves the last bits of the golden ones
+    np.testing.assert_allclose(made.golden.probabilities, before.golden.probabilities, rtol=1e-4)
     assert not [each for each in path.parent.iterdir() if each.name.startswith(".")]
 
 
