@@ -50,7 +50,7 @@ class WorkLoop:
         self._troubles = Troubles()
 
     def stop(self) -> None:
-        """End after the batch at hand. Safe in a signal handler."""
+        """End once what is decoded is filed. Safe in a signal handler."""
         self._stopping.set()
         self._watcher.wake()
 
@@ -112,15 +112,13 @@ class WorkLoop:
             self._reloader.outcome(outcome)
             yield outcome
             self._attendant.progress(self._watcher.status)
-            if self._stopping.is_set():
-                break
         self._attendant.batch_ended()
 
     def _processed(self, paths: list[Path], waits: Callable[[Path], bool]) -> Iterable[Outcome]:
         """What becomes of images; where a new model fails, those not classified yet are left to the one before it."""
         left = set(paths)
         try:
-            for outcome in self._pipeline.process(paths, waits, self._meanwhile):
+            for outcome in self._pipeline.process(paths, waits, self._is_to_stop):
                 left.discard(outcome.path)
                 yield outcome
         except ModelFailed as failure:
@@ -130,8 +128,8 @@ class WorkLoop:
             self._take_over(before)
             yield from (Outcome(path=path, status=Status.CHANGED) for path in left)
 
-    def _meanwhile(self) -> bool:
-        """Whether to stop waiting for an image that is being decoded. The time it may take is limited: life goes on."""
+    def _is_to_stop(self) -> bool:
+        """Whether to take no more images. It is asked while one is decoded, too, which may take long: life goes on."""
         self._attendant.progress(self._watcher.status)
         return self._stopping.is_set()
 

@@ -121,9 +121,9 @@ class Pipeline:
         """File the images, and yield what became of each, batch by batch.
 
         ``waits`` is asked about an image that ends too early: True means that it is still being written, and then
-        there is no outcome. A caller that stops iterating leaves the images after that batch untouched. ``stopping`` is
-        asked every second while decoders take their time: with True, only what is decoded already is filed. Raises
-        `ModelFailed`.
+        there is no outcome. ``stopping`` is asked after each image, and every second while decoders take their time:
+        with True, only what is decoded already is filed. A caller that stops iterating instead leaves the images after
+        that batch untouched, and hears nothing of the rest of the batch. Raises `ModelFailed`.
         """
         batch: list[Decoded] = []
         looks: deque[Future[_Decided]] = deque()
@@ -140,6 +140,8 @@ class Pipeline:
                 # are large it is done long before the next batch is decoded.
                 while looks and (len(looks) >= _BATCHES_AT_ONCE or looks[0].done()):
                     yield from self._file(looks.popleft().result())
+                if stopping():
+                    break
             if batch:
                 looks.append(self._model.submit(self._classified, batch))
             while looks:

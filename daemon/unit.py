@@ -33,7 +33,7 @@ _PATHS = ("watch", "output", "checkpoint", "cache_dir", "state_dir", "metrics_fi
 #: Where the program looks for folders of its user's, as far as the environment says so. A shell's is not systemd's.
 _USERS_FOLDERS = ("XDG_CACHE_HOME", "XDG_STATE_HOME", "HF_HOME")
 
-#: What finishing the batch at hand may take.
+#: What filing the images that are decoded already may take.
 _STOP_SECONDS = 60
 
 _MODEL_MB, _GPU_MB = 1536, 8192

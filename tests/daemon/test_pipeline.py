@@ -192,6 +192,15 @@ def test_stopping_between_batches_leaves_the_rest_in_the_inbox(pipeline: Pipelin
     assert [outcome.path for outcome in first] == paths[: POLICY.batch_size]
 
 
+def test_told_to_stop_it_files_what_is_decoded_and_says_so_of_each(pipeline: Pipeline, inbox: Path) -> None:
+    paths = [save("fog", seed, inbox / f"{seed:02}.png") for seed in range(20)]
+    outcomes: list[Outcome] = []
+    for outcome in pipeline.process(paths, stopping=lambda: bool(outcomes)):
+        outcomes.append(outcome)
+    assert [outcome.path for outcome in outcomes] == paths[: len(outcomes)]
+    assert sorted(inbox.iterdir()) == paths[len(outcomes) :] != []
+
+
 def test_a_batch_is_filed_while_the_next_one_is_decoded(
     pipeline: Pipeline, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
