@@ -349,9 +349,12 @@ class Reloader:
             self._verdicts.end_attempt(flush=True)
             self._verdicts = Verdicts(self._journal, new.location)
             self._trial = None
-        if (new.location, new.precision) != (old.location, old.precision):
+        opens_otherwise = (new.location, new.precision) != (old.location, old.precision)
+        if opens_otherwise or new.reserved != old.reserved:
+            # What is published may have been refused for the name of a class, or is being held to the old names.
             self._place, self._stamp, self._tried, self._retry_at = new.place, None, "", None
             self._loading = None  # what it makes comes too late
+        if opens_otherwise:
             self._anew = True
 
     def close(self) -> None:

@@ -105,8 +105,36 @@ def test_a_model_published_later_is_held_to_the_new_names(
     wait_for(lambda: reloader.poll() is None and any("has a class unsure" in line for line in logged), "its refusal")
 
 
+def test_a_model_refused_for_a_name_is_taken_once_the_names_are_mended(
+    publish: Publish, store: WeightsStore, tmp_path: Path, logged: list[str]
+) -> None:
+    publish(tmp_path / "checkpoints" / "one", ["a", "b"])
+    settings = config.load({"others_dir": "unsure", "cache_dir": store.root})
+    reloader = Reloader.of(settings, store)
+    pipeline = Pipeline(reloader.first(), Filer(Path("sorted")), Policy.of(settings), threads=1)
+    digest = publish(tmp_path / "checkpoints" / "two", ["a", "unsure"])
+    wait_for(lambda: reloader.poll() is None and any("has a class unsure" in line for line in logged), "its refusal")
+    mended = config.load({"others_dir": "elsewhere", "cache_dir": store.root})
+    apply(mended, frozenset({"others_dir"}), pipeline, reloader)
+    pipeline.close()
+    assert take_over(reloader).digest == digest
+
+
 def test_every_setting_that_is_taken_over_exists() -> None:
     assert set(Settings.model_fields) >= TAKEN_OVER
+
+
+def take_over(reloader: Reloader) -> Classifier:
+    """The next classifier that it brings."""
+    newer: list[Classifier] = []
+
+    def look() -> bool:
+        found = reloader.poll()
+        newer.extend([found] if found else [])
+        return bool(newer)
+
+    wait_for(look, "another checkpoint")
+    return newer[0]
 
 
 def test_another_checkpoint_is_loaded_and_a_policy_adopted(
@@ -121,15 +149,7 @@ def test_another_checkpoint_is_loaded_and_a_policy_adopted(
     reloader = Reloader.of(config.load({"checkpoint": "one", "cache_dir": store.root}), store)
     reloader.first()
     apply(settings, frozenset({"checkpoint", "threshold", "others_dir"}), pipeline, reloader)
-    newer: list[Classifier] = []
-
-    def look() -> bool:
-        found = reloader.poll()
-        newer.extend([found] if found else [])
-        return bool(newer)
-
-    wait_for(look, "the other checkpoint")
-    assert newer[0].digest == digest
+    assert take_over(reloader).digest == digest
     (outcome,) = pipeline.process([save(KINDS[0], 1, tmp_path / "image.png")])
     pipeline.close()
     assert outcome.destination is not None
