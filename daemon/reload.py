@@ -321,11 +321,10 @@ class Reloader:
             self._keep_leases()
 
     def failed(self, error: Exception) -> Classifier | None:
-        """The model in use could not classify a batch: the one to use instead, while it is on probation."""
-        if self._trial is None:
-            return None
-        self._go_back(self._trial, f"it failed with {type(error).__name__}: {error}")
-        return self.poll()
+        """The model in use could not classify a batch: the one to use instead, where its probation was not passed."""
+        if self._trial is not None:
+            self._go_back(self._trial, f"it failed with {type(error).__name__}: {error}")
+        return None if self._back is None else self.poll()
 
     def _go_back(self, trial: _Trial, fault: str) -> None:
         assert self._serving is not None

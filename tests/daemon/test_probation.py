@@ -207,6 +207,16 @@ def test_a_model_as_good_as_the_one_before_is_the_one_to_go_back_to(place: Place
     assert newer(reloader).digest == better
 
 
+def test_a_model_that_gives_way_may_fail_on_the_images_taken_before(place: Place) -> None:
+    """The one before takes over between two handfuls only."""
+    reloader, good, _ = on_probation(place)
+    see(reloader, 1, unsure=True, confidence=math.nan)
+    before = reloader.failed(RuntimeError("the graph does not run"))
+    assert before is not None
+    assert before.digest == good
+    assert reloader.failed(RuntimeError("the graph does not run")) is None
+
+
 def test_of_two_new_ones_in_a_row_neither_is_gone_back_to(place: Place) -> None:
     reloader, good, _ = on_probation(place)
     third = place.publish("run-3", ["a"])
