@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 
-from daemon import housekeeping
+from daemon import housekeeping, rows
 from daemon.filing import Status
 from daemon.housekeeping import Housekeeping, Pruning
 from daemon.journal import Journal, JournalBusy, read_history
@@ -54,6 +56,28 @@ def test_old_rows_go_and_new_ones_stay(desk: Desk) -> None:
     assert left(desk) == ["new.jpg", "old.jpg"]
     prune(desk)
     assert left(desk) == ["new.jpg"]
+
+
+@pytest.mark.parametrize("few", [1, 1000])
+def test_texts_that_no_row_needs_go_once_they_are_many(desk: Desk, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of uploads that come in a folder each, every row would leave one for ever."""
+    monkeypatch.setattr(rows, "_FEW_TEXTS", few)
+
+    def upload(folder: str) -> Path:
+        (desk.inbox / folder).mkdir()
+        return desk.put(f"{folder}/image.jpg", folder.encode())
+
+    desk.file([desk.decide(upload(f"old{number}"), model_digest="1" * 64) for number in range(8)])
+    age(desk)
+    desk.file_one(upload("new"), model_digest="2" * 64)
+    desk.file_one(upload("torn"), reason="truncated")
+    known = list(read_history(desk.journal_path))[:2]
+    prune(desk)
+    assert list(read_history(desk.journal_path)) == known
+    with closing(sqlite3.connect(desk.journal_path)) as db:
+        texts = {text for (text,) in db.execute("SELECT text FROM texts")}
+    assert {str(desk.inbox / name) for name in ("new", "torn")} < texts
+    assert (str(desk.inbox / "old0") in texts) == (few == 1000)
 
 
 @pytest.mark.parametrize(("state", "stays"), [("intent", True), ("copied", True), ("orphan", False), ("undone", False)])
