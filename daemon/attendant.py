@@ -111,7 +111,7 @@ class Attendant:
     def reconfigure(self, pipeline: Pipeline, reloader: Reloader) -> None:
         """Read the settings again, and let them hold."""
         self._notifier.reloading()
-        taken = self._configuration.refresh(pipeline.classifier.classes)
+        taken = self._configuration.refresh(reloader.classes)
         apply(self._configuration.settings, taken, pipeline, reloader)
         if "metrics_file" in taken:
             if self._metrics is not None:

@@ -32,7 +32,7 @@ class Configuration:
     def refresh(self, classes: Sequence[str]) -> frozenset[str]:
         """Read the settings again and take over what can be; returns the names of those settings.
 
-        ``classes`` are those of the model in use: it may be in use for as long as the settings.
+        ``classes`` are those of the models that may be in use for as long as the settings.
         """
         try:
             new = self._reread()

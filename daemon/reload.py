@@ -274,10 +274,18 @@ class Reloader:
             self.trouble = trouble
             logger.error("{}: {}", consequence, trouble)
 
+    @property
+    def classes(self) -> list[str]:
+        """Those of the model in use and of the one to go back to: either may serve by the settings of now."""
+        return [name for each in self._at_hand() for name in each.classifier.classes]
+
+    def _at_hand(self) -> list[_Serving]:
+        held = [self._serving, self._trial.before if self._trial else None, self._back]
+        return [each for each in held if each is not None]
+
     def _keep_leases(self) -> None:
         good = self._verdicts.good
-        held = [self._serving, self._trial.before if self._trial else None, self._back]
-        paths = [each.published.path for each in held if each is not None]
+        paths = [each.published.path for each in self._at_hand()]
         for path in [*paths, *([good.path] if good else [])]:
             self._leases.take(path)
         self._leases.keep([*paths, *([good.path] if good else [])])

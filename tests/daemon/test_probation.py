@@ -217,6 +217,26 @@ def test_a_model_that_gives_way_may_fail_on_the_images_taken_before(place: Place
     assert reloader.failed(RuntimeError("the graph does not run")) is None
 
 
+def test_no_folder_takes_the_name_of_a_class_of_the_model_to_go_back_to(
+    place: Place, tmp_path: Path, logged: list[str]
+) -> None:
+    place.publish("run-1", ["a", "b"])
+    reloader = place.start()
+    reloader.first(place.journal)
+    see(reloader, 50, unsure=False)
+    place.publish("run-2", ["a", "c"])
+    classifier = newer(reloader)
+    settings = config.load({"output": tmp_path / "sorted"})
+    pipeline = Pipeline(classifier, Filer(settings.output), Policy.of(settings), threads=1)
+    tally = Tally(settings.output, classifier, lambda: pipeline.threshold)
+    configuration = Configuration(settings, lambda: settings.model_copy(update={"others_dir": "b"}))
+    Attendant(Notifier.of(), configuration, tally).reconfigure(pipeline, reloader)
+    tally.deafen()
+    pipeline.close()
+    assert configuration.settings.others_dir == "others"
+    assert any("has a class b, and the folder b is for other images" in line for line in logged)
+
+
 def test_of_two_new_ones_in_a_row_neither_is_gone_back_to(place: Place) -> None:
     reloader, good, _ = on_probation(place)
     third = place.publish("run-3", ["a"])
