@@ -115,18 +115,26 @@ class WorkLoop:
         self._attendant.batch_ended()
 
     def _processed(self, paths: list[Path], waits: Callable[[Path], bool]) -> Iterable[Outcome]:
-        """What becomes of images; where a new model fails, those not classified yet are left to the one before it."""
-        left = set(paths)
+        """What becomes of images; where a new model fails, those not classified yet go to the one before it."""
+        left = dict.fromkeys(paths)
+
+        def leaves(path: Path) -> bool:
+            is_incomplete = waits(path)
+            if is_incomplete:
+                del left[path]
+            return is_incomplete
+
         try:
-            for outcome in self._pipeline.process(paths, waits, self._is_to_stop):
-                left.discard(outcome.path)
+            for outcome in self._pipeline.process(paths, leaves, self._is_to_stop):
+                del left[outcome.path]
                 yield outcome
+            return
         except ModelFailed as failure:
             before = self._reloader.failed(failure.error)
             if before is None:
                 raise
-            self._take_over(before)
-            yield from (Outcome(path=path, status=Status.CHANGED) for path in left)
+        self._take_over(before)
+        yield from self._processed(list(left), waits)
 
     def _is_to_stop(self) -> bool:
         """Whether to take no more images. It is asked while one is decoded, too, which may take long: life goes on."""

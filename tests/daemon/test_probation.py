@@ -278,8 +278,9 @@ def test_the_journal_knows_what_a_model_made_of_its_last_images(tmp_path: Path) 
     assert from_journal(desk.journal_path, "1" * 64) == [SURE, UNSURE, SURE]
 
 
+@pytest.mark.parametrize("once", [False, True])
 def test_images_that_a_new_model_fails_on_are_classified_by_the_one_before(
-    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, once: bool
 ) -> None:
     reloader, good, bad = on_probation(place)
     assert reloader._serving is not None
@@ -300,12 +301,16 @@ def test_images_that_a_new_model_fails_on_are_classified_by_the_one_before(
     loop = WorkLoop(watcher, pipeline, reloader, attendant)
     watcher.start()
     try:
+        if once:
+            assert loop.run_once() == 0
         wait_for(lambda: loop.step(0.05) is None or not any(path.exists() for path in pictures), "all filed")
     finally:
         watcher.stop()
         pipeline.close()
     assert {row.model_digest for row in read_history(desk.journal_path)} == {good}
     assert pipeline.classifier.digest == good != bad
+    assert sum(tally.images.values()) == len(pictures)
+    assert not tally.health(watcher.status()).attempts, "none was to be tried again"
 
 
 def test_a_proven_model_that_fails_ends_the_daemon(
