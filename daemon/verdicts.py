@@ -55,6 +55,12 @@ class _Memory(BaseModel):
     good: Good | None = None
     refused: dict[str, Refusal] = {}
 
+    def refuse(self, key: str, refusal: Refusal) -> None:
+        """Remember a refusal, and forget the oldest ones beyond `_MOST`."""
+        self.refused[key] = refusal
+        while len(self.refused) > _MOST:
+            del self.refused[next(iter(self.refused))]
+
 
 class Verdicts:
     """The memory of one place. What the journal cannot take now is written with the next verdict."""
@@ -73,7 +79,7 @@ class Verdicts:
             return _Memory()
         key, digest = memory.attempting, memory.attempted
         if key is not None and not _is(memory.good, digest, key):
-            memory.refused[key] = Refusal(digest=digest, why="the daemon came to its end while it loaded it")
+            memory.refuse(key, Refusal(digest=digest, why="the daemon came to its end while it loaded it"))
         memory.attempting = None
         return memory
 
@@ -127,9 +133,7 @@ class Verdicts:
 
     def refuse(self, published: Published, digest: str, why: str) -> None:
         """It was in use, and failed."""
-        self._memory.refused[published.key] = Refusal(digest=digest, why=why, served=True)
-        while len(self._memory.refused) > _MOST:
-            del self._memory.refused[next(iter(self._memory.refused))]
+        self._memory.refuse(published.key, Refusal(digest=digest, why=why, served=True))
         self._save()
 
     def _write(self) -> None:

@@ -1,0 +1,32 @@
+"""What is remembered of checkpoints that were tried."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from daemon.journal import Journal
+from daemon.published import Published
+from daemon.verdicts import Verdicts
+
+#: More than are remembered.
+_MANY = 120
+_REMEMBERED = 100
+
+
+@pytest.mark.parametrize("crash", [True, False])
+def test_the_latest_refusals_are_remembered_and_not_all_there_ever_were(tmp_path: Path, *, crash: bool) -> None:
+    location = tmp_path / "checkpoints"
+    tried = [Published(location / str(number), f"digest {number}", f"key {number}") for number in range(_MANY)]
+    with closing(Journal(tmp_path / "journal.sqlite3")) as journal:
+        for each in tried:
+            verdicts = Verdicts(journal, location)  # a daemon that starts
+            verdicts.attempt(each)
+            if not crash:
+                verdicts.refuse(each, each.digest, "it failed")
+                verdicts.end_attempt()
+        verdicts = Verdicts(journal, location)
+    remembered = [verdicts.refusal(each) is not None for each in tried]
+    assert remembered == [False] * (_MANY - _REMEMBERED) + [True] * _REMEMBERED
