@@ -79,9 +79,11 @@ class FeatureExtractor:
 
     def sample_features(self, pictures: Crops) -> Features:
         """Raw features (k, width) of golden samples (k, 32, 32, 3); of the same ones they are computed once."""
-        if self._samples is None or not np.array_equal(self._samples[0], pictures):
-            self._samples = pictures, self.features([enlarge(pictures, each.crop) for each in self.transforms])
-        return self._samples[1]
+        samples = self._samples
+        if samples is None or not np.array_equal(samples[0], pictures):
+            samples = pictures, self.features([enlarge(pictures, each.crop) for each in self.transforms])
+            self._samples = samples  # another thread may have put those of other pictures here meanwhile
+        return samples[1]
 
 
 def cores() -> int:
