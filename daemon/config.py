@@ -113,6 +113,14 @@ class Settings(BaseSettings):
     def _empty_is_usual(cls, value: object) -> object:
         return None if value == "" else value
 
+    @field_validator("metrics_file")
+    @classmethod
+    def _collected(cls, value: Path | None) -> Path | None:
+        """The textfile collector passes over every other name in silence."""
+        if value is not None and value.suffix != ".prom":
+            raise ValueError("its name must end in .prom, for node_exporter reads no other file")
+        return value
+
     @field_validator("metrics_listen")
     @classmethod
     def _local(cls, address: str) -> str:

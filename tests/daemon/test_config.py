@@ -96,6 +96,11 @@ def test_an_empty_folder_setting_means_the_usual_place() -> None:
             'others_dir = "a/b"',
             "others_dir in config.toml is 'a/b', which cannot be: it must be the name of one folder",
         ),
+        (
+            'metrics_file = "/var/lib/metrics.txt"',
+            "metrics_file in config.toml is '/var/lib/metrics.txt', which cannot be: its name must end in .prom",
+        ),
+        ('metrics_file = ".prom"', "metrics_file in config.toml is '.prom', which cannot be"),
         ("watch = []", "watch in config.toml is [], which cannot be"),
         ("watch = 3", "watch in config.toml is 3, which cannot be: give a list of folders"),
         ("watch = [3]", "watch in config.toml is 3, which cannot be: give a list of folders"),
