@@ -65,7 +65,10 @@ class WorkLoop:
             self.step(min(_TICK, self._attendant.tick))
 
     def run_once(self) -> int:
-        """File what is there now; returns how many images were left behind."""
+        """File what is there now; returns how many images were left behind.
+
+        Told to stop, it counts those that it knows of, and one at least.
+        """
         left = 0
         while not self._stopping.is_set():
             paths = self._watcher.ready(_ONCE_TICK, _HANDFUL)
@@ -76,15 +79,16 @@ class WorkLoop:
                 self._watcher.done(outcome.path)
                 unanswered.discard(outcome.path)
                 left += outcome.comes_again
-            left += len(unanswered)
             if self._stopping.is_set():
                 break
+            left += len(unanswered)
             for path in unanswered:
                 self._watcher.done(path)
                 logger.warning("{} is left behind: it is still being written", shown(path.name))
         if self._stopping.is_set():
             logger.warning("stopped before the end: what is not filed yet stays in the inbox")
-            return max(left, 1)
+            status = self._watcher.status()
+            return max(left + status.waiting + status.in_flight, 1)
         return left
 
     def _is_idle(self) -> bool:

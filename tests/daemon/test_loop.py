@@ -69,7 +69,9 @@ def test_told_to_stop_within_a_batch_it_tells_of_all_that_is_filed(running: Runn
     assert set(running.told) == paths - set(running.desk.inbox.iterdir()) != paths
 
 
-def test_a_single_pass_told_to_stop_counts_what_stays(running: Running) -> None:
+def test_a_single_pass_told_to_stop_counts_what_stays(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what it was not handed yet."""
+    monkeypatch.setattr("daemon.loop._HANDFUL", 8)
     for seed in range(20):
         save(KINDS[seed % 2], seed, running.desk.inbox / f"{seed:02}.png")
     assert running.loop.run_once() == len(list(running.desk.inbox.iterdir())) == 20 - len(running.told) > 0
