@@ -199,5 +199,7 @@ def _fine_tuned(
 
 def _verdict(options: FitOptions, judged: list[Sample], measured: Measured, store: WeightsStore) -> Verdict:
     if options.publish == "if-better":
+        if measured.is_guessing:
+            return Verdict(False, "nothing shows that it is better than guessing")
         return compare(options.output_dir, judged, measured, store)
     return Verdict(options.publish == "always", f"--publish {options.publish} was given")

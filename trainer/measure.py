@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from trainer.plots import Counts
 
 Probabilities = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+
+#: How many standard deviations above what guessing has right is more than luck: one guess in twenty gets there.
+_LUCK = 1.64
 
 #: The shares of images, the surest first, whose accuracy is reported.
 COVERAGES = (0.95, 0.9, 0.8)
@@ -118,6 +122,27 @@ class Measured:
     def interval(self) -> tuple[float, float]:
         """The 95 % Clopper-Pearson interval of the accuracy; 0 to 1 where there is no image."""
         return bounds.interval(int(self.right.sum()), len(self.labels))
+
+    def guessing(self) -> tuple[float, float]:
+        """How many images are right on average, and the standard deviation, if the predictions are dealt out at random.
+
+        What Cohen's kappa (1960) calls agreement by chance; the spread is that of Hoeffding (1951) for permutations.
+        """
+        count = len(self.labels)
+        if count < 2:
+            return float(count), 0.0
+        images = np.bincount(self.labels, minlength=len(self.classes)).astype(np.float64)
+        taken = np.bincount(self.predicted, minlength=len(self.classes)).astype(np.float64)
+        pairs = float(images @ taken)
+        variance = (pairs - float((images * taken) @ (images + taken)) / count + (pairs / count) ** 2) / (count - 1)
+        return pairs / count, math.sqrt(max(variance, 0.0))
+
+    @property
+    def is_guessing(self) -> bool:
+        """Whether the images do not show that the predictions are better than guesses; not where all are right."""
+        expected, spread = self.guessing()
+        right = int(self.right.sum())
+        return right < len(self.labels) and right <= expected + _LUCK * spread
 
     def brier(self) -> float:
         """The mean squared distance of the probabilities from the truth, summed over classes: 0 is best, 2 worst."""

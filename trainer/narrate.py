@@ -139,6 +139,15 @@ def result(measured: Measured, thresholds: Thresholds, filing: Filing, run: Path
         )
     else:
         say("held out", "nothing, so how right this checkpoint is nobody knows: give more images")
+    if measured.is_guessing:
+        right, count = int(measured.right.sum()), len(measured.labels)
+        say(
+            "",
+            f"warning: {right} of {count} are right, and guessing has {measured.guessing()[0]:.1f} right on average:",
+        )
+        say(
+            "", "nothing shows that it tells the classes apart; look at the folders of the classes, or give more images"
+        )
     for at, sentence in enumerate(thresholds.sentences(filing)):
         say("" if at else "threshold", sentence)
     names = sorted(path.name for path in run.iterdir())

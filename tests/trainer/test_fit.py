@@ -152,6 +152,22 @@ def test_fitting_the_same_again_is_not_worse(shapes: Path, fitted: Outcome, tmp_
     assert "that neither was fitted on" in outcome.why
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_what_may_be_guessing_is_said_and_not_published(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, path in enumerate(sorted(shapes.glob("*/*"))):
+        label = "odd" if number % 2 else "even"
+        (tmp_path / "data" / label).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "data" / label / f"{number}.png")
+    outcome = fit(options(tmp_path / "data", tmp_path / "runs"))
+    assert not outcome.published
+    assert not (tmp_path / "runs" / "current.json").exists()
+    said = capsys.readouterr().out
+    assert "of 72 are right, and guessing has 36.0 right on average" in said
+    assert "not published: nothing shows that it is better than guessing" in said
+
+
 def test_other_classes_are_published_and_said(
     fitted: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -242,7 +258,8 @@ def test_all_unreadable_is_said_with_a_reason(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["clip", "efficientnet_lite0+clip"])
 def test_other_modes_fit_too(shapes: Path, tiny_clip: Path, tmp_path: Path, store: WeightsStore, mode: str) -> None:
-    outcome = fit(options(shapes, tmp_path, mode=mode, max_samples=8, weights={"clip": str(tiny_clip)}))
+    weights = {"clip": str(tiny_clip)}  # so small that it may as well guess
+    outcome = fit(options(shapes, tmp_path, mode=mode, max_samples=8, weights=weights, publish="always"))
     classifier = open_classifier(tmp_path, store)
     assert [part.name for part in classifier.metadata.parts] == mode.split("+")
     assert outcome.run.name.endswith(f"-{mode}")

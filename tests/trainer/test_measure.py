@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
@@ -91,3 +93,38 @@ def test_bins_of_equal_count_from_unsure_to_sure() -> None:
     assert sure == pytest.approx((0.75, 1.0, 2))
     assert len(MEASURED.reliability()) == 4
     assert Measured(CLASSES, np.array([], np.int64), np.empty((0, 4))).reliability() == []
+
+
+def predictions(labels: list[int], predicted: list[int], classes: int = 2) -> Measured:
+    return Measured(CLASSES[:classes], np.array(labels, np.int64), np.eye(classes)[predicted])
+
+
+def test_guessing_is_dealing_out_the_predictions_at_random() -> None:
+    labels, predicted = [0, 0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 0, 2, 0]
+    deals = [np.mean(np.array(labels) == deal) * 7 for deal in permutations(predicted)]
+    assert predictions(labels, predicted, 3).guessing() == pytest.approx((np.mean(deals), np.std(deals)))
+
+
+def test_labels_that_say_nothing_are_guessed() -> None:
+    random = np.random.default_rng(0)
+    draws = []
+    for _ in range(400):
+        labels, predicted = random.integers(0, 4, (2, 200)).tolist()
+        draws.append(predictions(labels, predicted, 4).is_guessing)
+    assert np.mean(draws) == pytest.approx(0.95, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("labels", "predicted", "guessing"),
+    [
+        pytest.param([0, 1], [0, 1], False, id="all right, however few"),
+        pytest.param([0, 0, 1, 1], [0, 1, 1, 0], True, id="half of two classes right"),
+        pytest.param([0] * 95 + [1] * 5, [0] * 100, True, id="all taken for the largest class"),
+        pytest.param([0] * 95 + [1] * 5, [0] * 94 + [1] * 6, False, id="the small class recognised"),
+        pytest.param([0] * 5 + [1] * 5, [0] * 4 + [1] * 5 + [0], False, id="eight of ten"),
+        pytest.param([0] * 5 + [1] * 5, [0] * 3 + [1] * 5 + [0] * 2, True, id="six of ten"),
+        pytest.param([], [], False, id="nothing judged"),
+    ],
+)
+def test_whether_it_may_be_guessing(labels: list[int], predicted: list[int], guessing: bool) -> None:
+    assert predictions(labels, predicted).is_guessing == guessing

@@ -110,7 +110,15 @@ def test_what_was_fitted_on_images_is_not_given_up_for_names(
 ) -> None:
     weights = {"clip": str(tiny_clip)}
     fitted = fit(
-        FitOptions(data_dir=shapes, mode="clip", output_dir=tmp_path, weights=weights, epochs=1, max_samples=6)
+        FitOptions(
+            data_dir=shapes,
+            mode="clip",
+            output_dir=tmp_path,
+            weights=weights,
+            epochs=1,
+            max_samples=6,
+            publish="always",
+        )
     )
     common = ("--classes-from", shapes, "--clip-model", tiny_clip, "--output-dir", tmp_path)
     pointers = []
