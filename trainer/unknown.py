@@ -29,6 +29,8 @@ _FEWEST = 16
 #: The share of known images that may be taken for unknown ones, on average over data sets. With fewer than 49 images
 #: it is one in as many as there are, since the limit is the largest distance then.
 REFUSED = 0.02
+#: Images that are measured at once, so that what is computed on the way takes little memory.
+_ROWS = 1024
 
 Basis = npt.NDArray[np.float32]
 Distances = npt.NDArray[np.float64]
@@ -72,14 +74,17 @@ def learn(scaled: Features, folds: Folds) -> Span | None:
             held, count = scaled[out], int((~out).sum())
             mean = ((total - held.sum(axis=0, dtype=np.float64)) / count).astype(np.float32)
             basis = _basis(moments - held.T @ held - count * np.outer(mean, mean), rank)
-            distances[out] = distance(held - mean, basis)
+            held -= mean
+            distances[out] = distance(held, basis)
         return Span(_basis(moments, rank), _limit(distances[judged]), distances)
 
 
 def distance(centred: Features, basis: Basis) -> Distances:
     """How far (n,) centred features (n, width) lie from the span of an orthonormal basis (rank, width)."""
-    outside = centred - (centred @ basis.T) @ basis
-    result: Distances = np.linalg.norm(outside, axis=1).astype(np.float64)
+    result = np.empty(len(centred))
+    for start in range(0, len(centred), _ROWS):
+        rows = centred[start : start + _ROWS]
+        result[start : start + _ROWS] = np.linalg.norm(rows - (rows @ basis.T) @ basis, axis=1)
     return result
 
 
