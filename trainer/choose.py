@@ -7,6 +7,7 @@ images too: measured over five folds of two sets, that is worth 0.3 points of ac
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,7 @@ from trainer import candidates, views
 from trainer.cache import Features
 from trainer.calibrate import Labels, Logits, Losses
 from trainer.candidates import Candidate, View
-from trainer.folds import Folds
+from trainer.folds import NEVER, Folds
 from trainer.growth import Growth, grow
 from trainer.heads import MIN_DELTA, GradientOptions, Linear, OnEpoch, Scaling
 from trainer.logistic import fit_logistic
@@ -88,13 +89,16 @@ def choose(
 ) -> Choice:
     """Fit heads on all parts and on each alone, compare them, and take one: on fewer than all parts only with ``drop``.
 
-    ``features`` (n, width) are raw; images whose fold is `NEVER` are fitted on by every head. ``redrawn`` are other
-    folds of the same images, which are asked as well where fewer than `FEW` are judged.
+    ``features`` (n, width) are raw, and used up: they are scaled where they are, since there may be gigabytes. Images
+    whose fold is `NEVER` are fitted on by every head. ``redrawn`` are other folds of the same images, which are asked
+    as well where fewer than `FEW` are judged.
     """
+    if (folds == NEVER).all():
+        return _unjudged(views.whole(features, labels, classes, folds, parts))
+    columns = np.split(features, np.cumsum([part.width for part in parts])[:-1], axis=1)
+    inputs = deque(views.likenesses(raw, part) for raw, part in zip(columns, parts, strict=True))
     every = views.whole(features, labels, classes, folds, parts)
-    if not every.task.judges:
-        return _unjudged(every)
-    tried = [_Tried.of(_views_of(every, features, parts, at), redrawn) for at in range(len(parts))]
+    tried = [_Tried.of(_views_of(every, inputs.popleft(), parts, at), redrawn) for at in range(len(parts))]
     if len(parts) > 1:
         tried.append(_Tried.of([every]))
     at, why_parts = _parts([each.best for each in tried], drop)
@@ -135,14 +139,10 @@ def _unjudged(every: View) -> Choice:
     )
 
 
-def _views_of(every: View, features: Features, parts: Sequence[Part], at: int) -> list[View]:
-    """The views of one part: its features, and the classes its backbone was pretrained with, where they are known."""
+def _views_of(every: View, inputs: Features | None, parts: Sequence[Part], at: int) -> list[View]:
+    """The views of one part: its features, and the classes its backbone was pretrained with, where there are such."""
     plain = views.alone(every, parts, at) if len(parts) > 1 else every
-    pretrained = parts[at].pretrained
-    if pretrained is None:
-        return [plain]
-    raw = np.split(features, np.cumsum([part.width for part in parts])[:-1], axis=1)[at]
-    return [plain, views.as_classes(raw, pretrained, plain)]
+    return [plain] if inputs is None else [plain, views.as_classes(inputs, parts[at], plain)]
 
 
 @dataclass(frozen=True)

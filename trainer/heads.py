@@ -44,14 +44,12 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def unit_length(features: Features, widths: Sequence[int]) -> Features:
-    """Features (n, width) with each part of each image scaled to unit length, as a checkpoint's ``l2`` does."""
-    result = features.copy()
-    for start in range(0, len(result), _ROWS):
-        rows = result[start : start + _ROWS]
+def to_unit_length(features: Features, widths: Sequence[int]) -> None:
+    """Scale each part of each image's features (n, width) to unit length where they are, as a checkpoint's ``l2``."""
+    for start in range(0, len(features), _ROWS):
+        rows = features[start : start + _ROWS]
         for part in np.split(rows, np.cumsum(widths)[:-1], axis=1):  # these are views
             part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
-    return result
 
 
 @dataclass(frozen=True)

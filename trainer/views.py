@@ -21,7 +21,7 @@ from trainer.cache import Features
 from trainer.calibrate import Labels
 from trainer.candidates import View
 from trainer.folds import Folds
-from trainer.heads import Linear, Scaling, one_thread, unit_length
+from trainer.heads import Linear, Scaling, one_thread, to_unit_length
 from trainer.prompts import Embeddings
 from trainer.task import Task
 
@@ -45,12 +45,12 @@ class Part:
 
 
 def whole(features: Features, labels: Labels, classes: int, folds: Folds, parts: Sequence[Part]) -> View:
-    """The view of all parts' raw features (n, width), each brought to unit length."""
+    """The view of all parts' raw features (n, width), each brought to unit length and scaled where it is."""
     widths = [part.width for part in parts]
-    scaled = unit_length(features, widths)
-    scaling = Scaling.of(scaled, widths)
-    scaling.apply_to(scaled)
-    task = Task(scaled, labels, classes, folds)
+    to_unit_length(features, widths)
+    scaling = Scaling.of(features, widths)
+    scaling.apply_to(features)
+    task = Task(features, labels, classes, folds)
     name = "all parts" if len(parts) > 1 else ""
     return View(name, tuple(range(len(parts))), task, scaling, _text_head(parts, scaling))
 
@@ -65,19 +65,26 @@ def alone(every: View, parts: Sequence[Part], at: int) -> View:
     return View(part.name, (at,), task, scaling, _text_head([part], scaling))
 
 
-def as_classes(features: Features, pretrained: Pretrained, view: View) -> View:
-    """The same images and part as in ``view``, seen as the classes its backbone was pretrained with.
+def likenesses(features: Features, part: Part) -> Features | None:
+    """How like the images are to each class (n, classes) that the part's backbone was pretrained with, if it was.
 
     ``features`` (n, width) are the part's raw ones.
     """
-    inputs = np.empty((len(features), len(pretrained.weight)), np.float32)
+    if part.pretrained is None:
+        return None
+    found = np.empty((len(features), len(part.pretrained.weight)), np.float32)
     with one_thread():
         for start in range(0, len(features), _ROWS):
-            inputs[start : start + _ROWS] = likeness(features[start : start + _ROWS], pretrained)
+            found[start : start + _ROWS] = likeness(features[start : start + _ROWS], part.pretrained)
+    return found
+
+
+def as_classes(inputs: Features, part: Part, view: View) -> View:
+    """The same images and part as in ``view``, seen by their `likenesses` (n, classes), which this scales in place."""
     scaling = Scaling.of(inputs, [inputs.shape[1]])
     scaling.apply_to(inputs)
     task = Task(inputs, view.task.labels, view.task.classes, view.task.folds)
-    return View(f"{view.name} as ImageNet classes".strip(), view.parts, task, scaling, pretrained=pretrained)
+    return View(f"{view.name} as ImageNet classes".strip(), view.parts, task, scaling, pretrained=part.pretrained)
 
 
 def _text_head(parts: Sequence[Part], scaling: Scaling) -> Linear | None:

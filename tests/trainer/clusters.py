@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from trainer.heads import Linear
+from trainer.heads import Linear, to_unit_length
 from trainer.task import Task
 
 Floats = npt.NDArray[np.float32]
@@ -18,6 +18,13 @@ def clusters(count: int, classes: int, width: int = 12, spread: float = 0.6, see
     centres = np.random.default_rng(99).normal(0, 1, (classes, width))
     labels = np.arange(count) % classes
     return (centres[labels] + random.normal(0, spread, (count, width))).astype(np.float32), labels.astype(np.int64)
+
+
+def unit_length(features: Floats, *widths: int) -> Floats:
+    """A copy of which each part of these widths has unit length."""
+    copy = features.copy()
+    to_unit_length(copy, widths)
+    return copy
 
 
 def folded(count: int, folds: int = 3, seed: int = 0) -> Ints:

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.trainer.clusters import Floats, Ints, clusters, folded
+from tests.trainer.clusters import Floats, Ints, clusters, folded, unit_length
 from trainer.calibrate import accuracy, log_loss
 from trainer.choose import Choice, choose, clearly_lower
 from trainer.folds import NEVER
-from trainer.heads import GradientOptions, unit_length
+from trainer.heads import GradientOptions
 from trainer.views import Part
 
 OPTIONS = GradientOptions(epochs=5)
@@ -15,7 +15,7 @@ OPTIONS = GradientOptions(epochs=5)
 
 def one_part(spread: float = 0.8) -> tuple[Floats, Ints, Ints]:
     features, labels = clusters(300, 3, spread=spread)
-    return unit_length(features, [12]), labels, folded(300)
+    return unit_length(features, 12), labels, folded(300)
 
 
 def two_parts(noise: float, *, useful: bool = True) -> tuple[Floats, Ints, Ints]:
@@ -24,7 +24,7 @@ def two_parts(noise: float, *, useful: bool = True) -> tuple[Floats, Ints, Ints]
     other, _ = clusters(300, 3, spread=noise, seed=5)
     if not useful:
         other = np.random.default_rng(5).normal(size=other.shape).astype(np.float32)
-    return unit_length(np.concatenate([good, other], axis=1), [12, 12]), labels, folded(300)
+    return unit_length(np.concatenate([good, other], axis=1), 12, 12), labels, folded(300)
 
 
 def chosen_of_two(features: Floats, labels: Ints, folds: Ints, *, drop: bool) -> Choice:
@@ -34,7 +34,7 @@ def chosen_of_two(features: Floats, labels: Ints, folds: Ints, *, drop: bool) ->
 def test_the_choice_is_explained_and_every_image_is_judged_by_a_head_that_never_saw_it() -> None:
     features, labels, folds = one_part()
     folds[:5] = NEVER
-    choice = choose(features, labels, folds, 3, [Part("one", 12)], OPTIONS)
+    choice = choose(features.copy(), labels, folds, 3, [Part("one", 12)], OPTIONS)
     assert choice.winner in [candidate.name for candidate in choice.candidates]
     assert "chance" in choice.reason
     assert choice.judged.sum() == 295
@@ -53,7 +53,7 @@ def test_labels_that_mean_nothing_cannot_be_learned_out_of_fold() -> None:
 
 def test_without_folds_there_is_a_head_all_the_same() -> None:
     features, labels, folds = one_part()
-    choice = choose(features, labels, np.full_like(folds, NEVER), 3, [Part("one", 12)], OPTIONS)
+    choice = choose(features.copy(), labels, np.full_like(folds, NEVER), 3, [Part("one", 12)], OPTIONS)
     assert accuracy(choice.head.logits(choice.scaling.apply(features)), labels) > 0.8
     assert (choice.temperature, len(choice.out_of_fold)) == (1.0, 0)
 
@@ -88,15 +88,15 @@ def test_parts_that_were_asked_for_stay_and_it_is_said_that_one_would_do() -> No
 
 def test_texts_that_fit_help_and_texts_that_mean_nothing_do_no_harm() -> None:
     random = np.random.default_rng(0)
-    texts = unit_length(random.normal(size=(6, 32)).astype(np.float32), [32])
+    texts = unit_length(random.normal(size=(6, 32)).astype(np.float32), 32)
     labels = np.arange(24) % 6
-    features = unit_length((texts[labels] + random.normal(0, 0.25, (24, 32))).astype(np.float32), [32])
+    features = unit_length((texts[labels] + random.normal(0, 0.25, (24, 32))).astype(np.float32), 32)
     folds = np.repeat(np.arange(4), 6)
     truth = np.repeat(np.arange(6), 50)
-    check = unit_length((texts[truth] + random.normal(0, 0.25, (300, 32))).astype(np.float32), [32])
+    check = unit_length((texts[truth] + random.normal(0, 0.25, (300, 32))).astype(np.float32), 32)
 
     def loss(read: Floats | None) -> tuple[float, Choice]:
-        choice = choose(features, labels, folds, 6, [Part("one", 32, read)], OPTIONS)
+        choice = choose(features.copy(), labels, folds, 6, [Part("one", 32, read)], OPTIONS)
         logits = choice.head.logits(choice.scaling.apply(check))
         return log_loss(logits, truth, choice.temperature), choice
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from models.checkpoint import Head
-from tests.trainer.clusters import clusters
-from trainer.heads import Linear, Scaling, unit_length
+from tests.trainer.clusters import clusters, unit_length
+from trainer.heads import Linear, Scaling
 
 
 def test_each_part_is_scaled_to_unit_length() -> None:
-    features = unit_length(np.array([[3, 4, 5, 12]], np.float32), [2, 2])
+    features = unit_length(np.array([[3, 4, 5, 12]], np.float32), 2, 2)
     assert features[0].tolist() == pytest.approx([0.6, 0.8, 5 / 13, 12 / 13])
-    assert not np.isnan(unit_length(np.zeros((1, 4), np.float32), [4])).any()
+    assert not np.isnan(unit_length(np.zeros((1, 4), np.float32), 4)).any()
 
 
 def test_scaling_gives_every_part_the_same_weight() -> None:
