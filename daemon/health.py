@@ -32,12 +32,16 @@ class _Record(BaseModel):
 
 
 class InboxHealth(_Record):
-    """One inbox: ``mode`` is inotify or polling, ``missing`` why it is not there."""
+    """One inbox: ``mode`` is inotify or polling, ``missing`` why it is not there.
+
+    ``other_files`` lie in it and are not looked at, because of their names.
+    """
 
     path: str
     mode: str
     polled: str | None
     missing: str | None
+    other_files: int = 0  # a version without it is read, too
 
 
 class ErrorHealth(_Record):
@@ -173,7 +177,13 @@ class Tally:
             stopped=stopped,
             output=shown(str(self._output)),
             inboxes=[
-                InboxHealth(path=shown(str(each.path)), mode=each.mode, polled=each.polled, missing=each.missing)
+                InboxHealth(
+                    path=shown(str(each.path)),
+                    mode=each.mode,
+                    polled=each.polled,
+                    missing=each.missing,
+                    other_files=each.other_files,
+                )
                 for each in watcher.inboxes
             ],
             waiting=watcher.waiting,

@@ -48,11 +48,12 @@ class Inbox:
         clock: Callable[[], float],
         surveyed: Callable[[PassedOver], None] = lambda _: None,
     ) -> None:
-        """``surveyed`` is told, at the end of the first walk, what it passed over."""
+        """``surveyed`` is told, at the end of each whole walk, what it passed over."""
         self.path = path
         self.prefix = path.rstrip("/") + "/"
         self.missing: str | None = None  # why it is not there
         self.polled: str | None = None  # why it is polled; None with events
+        self.others = 0  # files that the last whole walk passed over
         self.handled = Handled()
         self.next_walk = 0.0
         self._root = Path(path)
@@ -63,7 +64,7 @@ class Inbox:
         self._pace = pace
         self._clock = clock
         self._surveyed = surveyed
-        self._survey: PassedOver | None = PassedOver(path)  # None once the first walk has ended
+        self._survey = PassedOver(path)  # of the present walk
         self._identity: Identity | None = None
         self._source: HintSource | None = None
         self._walk: _Names | None = None
@@ -195,8 +196,7 @@ class Inbox:
         self._turn += 1
         self._walk_cost = 0.0
         self._walk_again = False
-        if self._survey is not None:
-            self._survey = PassedOver(self.path)  # a first walk that was given up is begun anew
+        self._survey = PassedOver(self.path)
         self._walk = self._names([self.path], self._survey)
 
     def _end(self) -> None:
@@ -208,9 +208,8 @@ class Inbox:
         pause = self._pace.rescan if self.polled is None else self._pace.poll
         cost = self._walk_cost + now - self._step_begun
         self.next_walk = now + (cost if self._walk_again else max(pause, _SHARE * cost))
-        if self._survey is not None:
-            self._surveyed(self._survey)
-            self._survey = None
+        self.others = self._survey.count
+        self._surveyed(self._survey)
 
     def _next_name(self) -> os.DirEntry[str] | None:
         """One name further; folders that have just arrived come before the great walk."""

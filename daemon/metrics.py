@@ -42,6 +42,12 @@ def _lines(health: Health, now: float) -> Iterator[str]:
         "Whether an inbox is polled for want of events.",
         *_by("inbox", ((inbox.path, inbox.mode == "polling") for inbox in health.inboxes)),
     )
+    yield from _metric(
+        "inbox_other_files",
+        "gauge",
+        "Files in an inbox that are not looked at because of their names.",
+        *_by("inbox", ((inbox.path, inbox.other_files) for inbox in health.inboxes)),
+    )
     yield from _metric("watched_folders", "gauge", "Folders with events.", ({}, health.watched_folders))
     yield from _metric("event_overflows_total", "counter", "Times that events were lost.", ({}, health.overflows))
     yield from _metric(

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from loguru import logger
+
 from daemon.report import shown
 from daemon.settle import is_unfinished
 from daemon.sidecars import follows
@@ -41,6 +43,25 @@ class PassedOver:
         why = "is not looked at: its name does" if self.count == 1 else "are not looked at: their names do"
         names = ", ".join(map(shown, self.examples)) + (", …" if self.count > len(self.examples) else "")
         return f"{which} in {shown(self.folder)} {why} not end like those of pictures ({names})"
+
+
+class Teller:
+    """Says what the walks of a daemon pass over: once, and again whenever it has become twice as much.
+
+    So a folder that is given one such file a minute does not fill the log.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[str, int] = {}
+
+    def __call__(self, passed: PassedOver) -> None:
+        """A whole walk of a folder has ended."""
+        told = self._told.get(passed.folder, 0)
+        if passed.count >= max(2 * told, 1):
+            logger.info("{}", passed)
+            self._told[passed.folder] = passed.count
+        elif not passed.count:
+            self._told.pop(passed.folder, None)
 
 
 def survey(folder: Path, *, recursive: bool, pruned: Collection[Path]) -> PassedOver:

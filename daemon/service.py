@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,7 @@ from daemon.latecomers import Latecomers
 from daemon.loop import WorkLoop
 from daemon.notify import Notifier
 from daemon.nursery import Nursery
-from daemon.passedover import PassedOver
+from daemon.passedover import PassedOver, Teller
 from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reload import Reloader
@@ -64,8 +64,9 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         journal = _journal(path, dry_run=dry_run)
         closing.callback(journal.close)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until there is a loop to stop
-        passed: list[PassedOver] = []
-        watcher = _watcher(settings, passed.append if once else _say)
+        passed: dict[str, PassedOver] = {}  # by the last whole walk of each inbox
+        surveyed = (lambda each: passed.update({each.folder: each})) if once else Teller()
+        watcher = _watcher(settings, surveyed)
         closing.callback(watcher.stop)
         policy = Policy.of(settings)
         decoders = Decoders(threads, policy.limits, nursery)
@@ -98,8 +99,9 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         attendant.ready(watcher.status)
         left = _run(loop, passed, once=once)
         _conclude(attendant.images, left, once=once, dry_run=dry_run)
-        for each in passed:
-            _say(each)
+        for each in passed.values():
+            if each.count:
+                logger.info("{}", each)
         attendant.stopping(watcher.status())
         return EXIT_LEFT_BEHIND if left else 0
 
@@ -165,11 +167,6 @@ def _watcher(settings: Settings, surveyed: Callable[[PassedOver], None]) -> Inbo
     )
 
 
-def _say(passed: PassedOver) -> None:
-    if passed.count:
-        logger.info("{}", passed)
-
-
 def _make(folder: Path, key: str, *, dry_run: bool) -> None:
     if dry_run:
         return
@@ -179,10 +176,10 @@ def _make(folder: Path, key: str, *, dry_run: bool) -> None:
         raise UserError(f"{key}: the folder {folder} cannot be made: {error.strerror}") from error
 
 
-def _run(loop: WorkLoop, passed: Sequence[PassedOver], *, once: bool) -> int:
+def _run(loop: WorkLoop, passed: Mapping[str, PassedOver], *, once: bool) -> int:
     """Returns how many images were left behind."""
     if once:
-        return loop.run_once() + sum(each.odd for each in passed)
+        return loop.run_once() + sum(each.odd for each in passed.values())
     loop.run()
     return 0
 

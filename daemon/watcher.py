@@ -37,6 +37,7 @@ class InboxStatus:
     polled: str | None  # why it is polled
     missing: str | None  # why it is not there
     walking: bool  # it is being walked, or about to be
+    other_files: int  # that are not looked at because of their names, as of the last whole walk
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class InboxWatcher:
     ``exclude`` are folders inside an inbox that are not part of it (where images are filed to), as are those that carry
     :data:`~daemon.marker.MARKER`. A root itself is never excluded. ``backlog`` bounds the candidates that walks hold
     ready, ``most_hints`` the events kept while nobody asks. Roots may be missing, now or later.
-    ``surveyed`` is told once of each root what its first walk passed over.
+    ``surveyed`` is told of each root, whenever it was walked as a whole, what that passed over.
     """
 
     def __init__(
@@ -177,6 +178,7 @@ class InboxWatcher:
                 polled=inbox.polled,
                 missing=inbox.missing,
                 walking=inbox.missing is None and (inbox.walking or inbox.next_walk <= now),
+                other_files=inbox.others,
             )
             for inbox in self._inboxes
         )

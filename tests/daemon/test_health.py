@@ -52,7 +52,9 @@ def tally(classifier: Classifier, clock: Clock) -> Iterator[Tally]:
 
 
 def watcher(waiting: int = 0, oldest: float = 0.0, missing: str | None = None) -> WatcherStatus:
-    inbox = InboxStatus(path=Path("/in\nbox"), mode="inotify", polled=None, missing=missing, walking=False)
+    inbox = InboxStatus(
+        path=Path("/in\nbox"), mode="inotify", polled=None, missing=missing, walking=False, other_files=2
+    )
     return WatcherStatus(
         inboxes=(inbox,),
         waiting=waiting,

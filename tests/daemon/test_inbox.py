@@ -241,18 +241,23 @@ def test_what_has_the_name_of_an_image_and_is_no_file_is_said_once(
     ]
 
 
-def test_what_the_first_walk_passed_over_is_told_once(root: Path, make: Callable[..., Inbox], clock: Clock) -> None:
+def test_every_whole_walk_tells_what_it_passed_over(root: Path, make: Callable[..., Inbox], clock: Clock) -> None:
     for name in ("noext", "a.jpg", "sorted/b.txt", "day/c.pdf"):
         put(root / name)
     told: list[PassedOver] = []
     inbox = make(root / "sorted", surveyed=told.append)
     inbox.step(1, MANY)
-    assert told == []
-    for _ in range(3):
-        walk_all(inbox)
-        clock.now += PACE.poll
-        put(root / "later.txt")
-    assert [(each.count, sorted(each.examples)) for each in told] == [(2, ["c.pdf", "noext"])]
+    assert (told, inbox.others) == ([], 0)
+    walk_all(inbox)
+    clock.now += PACE.poll
+    put(root / "later.txt")
+    assert inbox.others == 2
+    walk_all(inbox)
+    assert [(each.count, sorted(each.examples)) for each in told] == [
+        (2, ["c.pdf", "noext"]),
+        (3, ["c.pdf", "later.txt", "noext"]),
+    ]
+    assert inbox.others == 3
 
 
 def test_a_first_walk_that_was_given_up_is_not_counted_twice(root: Path, make: Callable[..., Inbox]) -> None:

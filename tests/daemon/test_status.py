@@ -23,7 +23,7 @@ HEALTH = Health(
     stopped=False,
     output="/sorted",
     inboxes=[
-        InboxHealth(path="/inbox", mode="inotify", polled=None, missing=None),
+        InboxHealth(path="/inbox", mode="inotify", polled=None, missing=None, other_files=3),
         InboxHealth(path="/net", mode="polling", polled="it lies on nfs", missing=None),
         InboxHealth(path="/usb", mode="inotify", polled=None, missing="No such file or directory"),
     ],
@@ -59,7 +59,7 @@ def left(state: Path, output: Path, health: Health = HEALTH) -> Path:
 def test_people_read_everything_at_a_glance() -> None:
     assert as_text(HEALTH, True, 1100.0).splitlines() == [
         f"daemon      running, process {os.getpid()}, for 100 s",
-        "inbox       /inbox (inotify)",
+        "inbox       /inbox (inotify), 3 other files, not looked at",
         "inbox       /net (polling: it lies on nfs)",
         "inbox       /usb (MISSING: No such file or directory)",
         "output      /sorted",
@@ -168,7 +168,7 @@ def test_a_real_daemon_is_seen_at_work_killed_and_stopped(tmp_path: Path, publis
         answer = asked(tmp_path)
         assert (answer["running"], answer["pid"]) == (True, running.process.pid)
         assert answer["inboxes"] == [
-            {"path": str(tmp_path / "inbox"), "mode": "inotify", "polled": None, "missing": None}
+            {"path": str(tmp_path / "inbox"), "mode": "inotify", "polled": None, "missing": None, "other_files": 0}
         ]
         running.process.kill()
         running.process.wait()

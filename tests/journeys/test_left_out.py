@@ -34,14 +34,19 @@ def test_sort_says_how_many_files_it_did_not_look_at(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["not_looked_at"] == 2
 
 
-def test_once_says_it_at_its_end_and_the_daemon_at_its_start(tmp_path: Path) -> None:
+def test_once_says_it_at_its_end_and_the_daemon_at_its_start_and_as_more_come(tmp_path: Path) -> None:
     inbox = inbox_with_others(tmp_path)
     done = run("daemon", "--once", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("not looked at") == 1
     assert SAID.format(inbox) in done.stderr.splitlines()[-1]
-    with daemon(tmp_path) as running:
+    with daemon(tmp_path, "--poll") as running:
         running.wait_until_said(SAID.format(inbox))
+        (inbox / "report.pdf").touch()
+        (inbox / "another").touch()
+        running.wait_until_said(f"4 other files in {inbox} are not looked at")
+        status = run("daemon", "status", cwd=tmp_path)
+        assert f"inbox       {inbox} (polling: asked for), 4 other files, not looked at" in status.stdout.splitlines()
 
 
 def test_what_is_named_like_a_picture_and_is_no_file_is_left_behind(tmp_path: Path) -> None:
