@@ -32,7 +32,7 @@ from daemon.probes import (
 from daemon.reload import Reloader
 from daemon.report import shown
 from daemon.state import state_folder
-from models.allowed import allow_plugins
+from models.allowed import allow_plugins, missing_plugins
 from models.commandline import Parser
 from models.errors import UserError
 from models.weights import WeightsStore
@@ -82,6 +82,7 @@ def as_text(finding: Finding) -> str:
 
 def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
     """Everything that can be found out about a daemon with these settings."""
+    allow_plugins(settings.plugins)
     for inbox in settings.watch:
         yield from folder_findings("inbox", inbox, links=settings.action == "link")
         if inbox.is_dir():
@@ -92,6 +93,7 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
     yield from folder_findings("output", settings.output)
     yield from own_folder_findings("state", state_folder(settings.state_dir))
     yield from own_folder_findings("cache", WeightsStore(settings.cache_dir).root)
+    yield from plugin_findings(settings)
     yield from model_findings(settings)
     yield from decoder_findings()
     yield from hook_findings(settings)
@@ -125,10 +127,19 @@ def own_folder_findings(subject: str, folder: Path) -> Iterator[Finding]:
         yield fine(subject, f"{folder} can be {'written' if place == folder else 'made'}")
 
 
+def plugin_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether the plug-ins that are allowed are installed."""
+    missing = missing_plugins()
+    for name in settings.plugins:
+        if name in missing:
+            yield wrong("plug-in", f"{name} is allowed but not installed", "install its package, or take its name out")
+        else:
+            yield fine("plug-in", f"{name} is installed")
+
+
 def model_findings(settings: Settings) -> Iterator[Finding]:
     """Whether the checkpoint and the weights it needs are here, and compute what they did when it was made."""
     try:
-        allow_plugins(settings.plugins)
         classifier = Reloader.of(settings, WeightsStore(settings.cache_dir)).first()
     except UserError as error:
         yield wrong("checkpoint", str(error), "put that right, or publish another: python -m trainer list")

@@ -31,7 +31,7 @@ from daemon.state import journal_path, lock, state_folder
 from daemon.status import WrittenFile, status_path
 from daemon.threshold import Threshold
 from daemon.watcher import InboxWatcher
-from models.allowed import allow_plugins
+from models.allowed import allow_plugins, missing_plugins
 from models.classifier import Classifier
 from models.errors import UserError
 from models.runtime import cores
@@ -49,6 +49,8 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
     ``reread`` gives the settings anew when SIGHUP asks for it.
     """
     allow_plugins(settings.plugins)
+    for name in missing_plugins():
+        logger.warning("plugins: {} is allowed but not installed: install its package, or take its name out", name)
     threads = settings.threads or cores()
     for inbox in settings.watch:
         _make(inbox, "watch", dry_run=dry_run)

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 #: The plug-ins that may be imported, joined by commas: what a person sets, and how they reach child processes.
 PLUGINS_VARIABLE = "IMAGESORTD_PLUGINS"
 
+#: Where other packages announce backbones: the entry point's name is the plug-in's, its value a module.
+ENTRY_POINTS = "imagesortd.backbones"
+
 _named: tuple[str, ...] | None = None
 
 
@@ -29,6 +32,15 @@ def allowed_plugins() -> tuple[str, ...]:
     if _named is not None:
         return _named
     return tuple(split_names(os.environ.get(PLUGINS_VARIABLE, "")))
+
+
+def missing_plugins() -> list[str]:
+    """The allowed ones that no installed package brings; nothing is imported for that."""
+    if not (allowed := allowed_plugins()):
+        return []
+    from importlib.metadata import entry_points  # takes a while, and few have plug-ins
+
+    return [name for name in allowed if not entry_points(group=ENTRY_POINTS, name=name)]
 
 
 def split_names(text: str) -> list[str]:

@@ -1,7 +1,7 @@
 """The registry of backbones: a name stands for an architecture, its transform and where its weights come from.
 
 A backbone is added by adding a file to ``models/backbones/`` whose builder is decorated with `register_backbone`, or
-by installing a package with an entry point in the group `ENTRY_POINTS` that names such a module, once
+by installing a package with an entry point in the group `allowed.ENTRY_POINTS` that names such a module, once
 `allow_plugins` lets it.
 Nothing in here imports torch, so that listing the registry is quick and the service stays small.
 """
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from loguru import logger
 
-from .allowed import PLUGINS_VARIABLE, allowed_plugins
+from .allowed import ENTRY_POINTS, PLUGINS_VARIABLE, allowed_plugins
 from .errors import BackboneError
 from .images import Transform
 from .weights import Weights, WeightsSource, WeightsStore
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 #: The backbone whose weights install with the package.
 EMBEDDED = "efficientnet_lite0"
-
-#: Where other packages announce backbones: the entry point's name is the plug-in's, its value a module.
-ENTRY_POINTS = "imagesortd.backbones"
 
 #: The classifier a backbone was pretrained with, over its raw features: weight (k, width), bias (k,).
 PretrainedHead = Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]

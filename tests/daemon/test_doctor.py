@@ -90,6 +90,17 @@ def test_files_that_are_not_looked_at_are_a_note(
     assert said["text"].startswith("2 other files in ")
 
 
+def test_a_plugin_that_is_allowed_and_not_installed_is_named(
+    publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(tmp_path / "checkpoints" / "run")
+    monkeypatch.setattr("models.allowed._named", None)
+    monkeypatch.setenv("IMAGESORTD_PLUGINS", "absent")
+    assert main(["doctor", "--json"]) == 3
+    wrong = [each for each in json.loads(capsys.readouterr().out)["findings"] if each["state"] == "wrong"]
+    assert [(each["subject"], each["text"]) for each in wrong] == [("plug-in", "absent is allowed but not installed")]
+
+
 def test_advice_stands_on_a_line_of_its_own_and_names_are_escaped() -> None:
     finding = Finding("inbox", "wrong", "in\x1bbox is not there", "make it")
     assert as_text(finding) == "WRONG inbox: in\\x1bbox is not there\n      -> make it"

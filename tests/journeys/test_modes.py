@@ -50,3 +50,10 @@ def test_an_explicit_mode_never_falls_back(mode: str, tmp_path: Path) -> None:
     assert "python -m models pull" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_plugin_that_is_allowed_and_not_installed_is_said_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('plugins = ["absent"]', encoding="utf-8")
+    done = run("daemon", "--once", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "plugins: absent is allowed but not installed: install its package" in done.stderr
