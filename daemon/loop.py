@@ -69,7 +69,7 @@ class WorkLoop:
 
         Told to stop, it counts those that it knows of, and one at least.
         """
-        left = 0
+        left: set[Path] = set()
         while not self._stopping.is_set():
             paths = self._watcher.ready(_ONCE_TICK, _HANDFUL)
             if not paths and self._is_idle():
@@ -78,18 +78,18 @@ class WorkLoop:
             for outcome in self._outcomes(paths, waits=_is_fresh):
                 self._watcher.done(outcome.path)
                 unanswered.discard(outcome.path)
-                left += outcome.comes_again
+                (left.add if outcome.comes_again else left.discard)(outcome.path)
             if self._stopping.is_set():
                 break
-            left += len(unanswered)
+            left |= unanswered
             for path in unanswered:
                 self._watcher.done(path)
                 logger.warning("{} is left behind: it is still being written", shown(path.name))
         if self._stopping.is_set():
             logger.warning("stopped before the end: what is not filed yet stays in the inbox")
             status = self._watcher.status()
-            return max(left + status.waiting + status.in_flight, 1)
-        return left
+            return max(len(left) + status.waiting + status.in_flight, 1)
+        return len(left)
 
     def _is_idle(self) -> bool:
         status = self._watcher.status()

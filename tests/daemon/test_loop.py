@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 
 from daemon import config
 from daemon.attendant import Attendant
-from daemon.filing import Filer
+from daemon.filing import Filer, Status
 from daemon.health import Tally
 from daemon.loop import WorkLoop
 from daemon.notify import Notifier
@@ -75,3 +75,23 @@ def test_a_single_pass_told_to_stop_counts_what_stays(running: Running, monkeypa
     for seed in range(20):
         save(KINDS[seed % 2], seed, running.desk.inbox / f"{seed:02}.png")
     assert running.loop.run_once() == len(list(running.desk.inbox.iterdir())) == 20 - len(running.told) > 0
+
+
+def test_what_a_single_pass_files_after_it_had_changed_is_not_left_behind(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(KINDS[0], 1, running.desk.inbox / "a.png")
+    monkeypatch.setattr(running.loop, "stop", lambda: None)
+    original = Pipeline.process
+    changes = iter([True])
+
+    def process(self: Pipeline, paths: Iterable[Path], *rest: Callable[..., bool]) -> Iterator[Outcome]:
+        if next(changes, False):
+            save(KINDS[1], 2, path)  # written again while it was decoded
+            return iter([Outcome(path=path, status=Status.CHANGED)])
+        return original(self, paths, *rest)
+
+    monkeypatch.setattr(Pipeline, "process", process)
+    assert running.loop.run_once() == 0
+    assert running.told == [path, path]
+    assert not path.exists()
