@@ -160,7 +160,7 @@ class Inbox:
     def _lost(self, why: str) -> None:
         if self.missing is None:
             logger.warning("inbox {!r} is not there ({}): waiting for it to come back", self.path, why)
-        self.missing = why
+        self.missing, self.others = why, 0
         self.close()
         if self._source is not None and self._identity is not None:
             self._source.sweep(self.path)

@@ -100,7 +100,8 @@ def as_text(health: Health, running: bool, now: float) -> str:
     rows = [("daemon", _state(health, running, now))]
     for inbox in health.inboxes:
         how = f"MISSING: {inbox.missing}" if inbox.missing else inbox.mode
-        others = f", {inbox.other_files} other files, not looked at" if inbox.other_files else ""
+        plural = "" if inbox.other_files == 1 else "s"
+        others = f", {inbox.other_files} other file{plural}, not looked at" if inbox.other_files else ""
         rows.append(("inbox", f"{inbox.path} ({how}{f': {inbox.polled}' if inbox.polled else ''}){others}"))
     model = health.model
     which = "the starter model" if model.starter else f"checkpoint {model.digest[:12]}"

@@ -258,6 +258,9 @@ def test_every_whole_walk_tells_what_it_passed_over(root: Path, make: Callable[.
         (3, ["c.pdf", "later.txt", "noext"]),
     ]
     assert inbox.others == 3
+    root.rename(root.with_name("away"))
+    inbox.check(None)
+    assert inbox.others == 0
 
 
 def test_a_first_walk_that_was_given_up_is_not_counted_twice(root: Path, make: Callable[..., Inbox]) -> None:

@@ -53,7 +53,7 @@ def test_everything_is_said_in_prometheus_words() -> None:
     assert found['imagesortd_inbox_up{inbox="/inbox"}'] == 1
     assert found['imagesortd_inbox_up{inbox="/usb"}'] == 0
     assert found['imagesortd_inbox_polled{inbox="/net"}'] == 1
-    assert found['imagesortd_inbox_other_files{inbox="/inbox"}'] == 3
+    assert found['imagesortd_inbox_other_files{inbox="/inbox"}'] == 1
     assert found['imagesortd_inbox_other_files{inbox="/net"}'] == 0
     assert found['imagesortd_model_info{mode="hybrid",digest="0123456789ab"}'] == 1
     assert found["imagesortd_model_reloads_total"] == 2

@@ -23,7 +23,7 @@ HEALTH = Health(
     stopped=False,
     output="/sorted",
     inboxes=[
-        InboxHealth(path="/inbox", mode="inotify", polled=None, missing=None, other_files=3),
+        InboxHealth(path="/inbox", mode="inotify", polled=None, missing=None, other_files=1),
         InboxHealth(path="/net", mode="polling", polled="it lies on nfs", missing=None),
         InboxHealth(path="/usb", mode="inotify", polled=None, missing="No such file or directory"),
     ],
@@ -59,7 +59,7 @@ def left(state: Path, output: Path, health: Health = HEALTH) -> Path:
 def test_people_read_everything_at_a_glance() -> None:
     assert as_text(HEALTH, True, 1100.0).splitlines() == [
         f"daemon      running, process {os.getpid()}, for 100 s",
-        "inbox       /inbox (inotify), 3 other files, not looked at",
+        "inbox       /inbox (inotify), 1 other file, not looked at",
         "inbox       /net (polling: it lies on nfs)",
         "inbox       /usb (MISSING: No such file or directory)",
         "output      /sorted",
