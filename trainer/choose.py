@@ -98,6 +98,7 @@ def choose(
     columns = np.split(features, np.cumsum([part.width for part in parts])[:-1], axis=1)
     inputs = deque(views.likenesses(raw, part) for raw, part in zip(columns, parts, strict=True))
     every = views.whole(features, labels, classes, folds, parts)
+    # The part's features are popped, not read: nothing else holds them, so those of a view that loses are let go of.
     tried = [_Tried.of(_views_of(every, inputs.popleft(), parts, at), redrawn) for at in range(len(parts))]
     if len(parts) > 1:
         tried.append(_Tried.of([every]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -28,12 +27,10 @@ def fit_logistic(task: Task, strengths: Sequence[float]) -> Iterator[list[Linear
     """
     columns = task.groups * task.classes
     values = np.zeros((task.scaled.shape[1] + 1, columns))
-    # SciPy leaves its arguments in a reference cycle, in which the features would stay until the garbage is collected.
-    lent = weakref.proxy(task)
     for strength in strengths:
         penalty = 1 / (strength * len(task.labels))
         with one_thread():
-            found, _, _ = fmin_l_bfgs_b(_cost, values.ravel(), args=(lent, penalty), pgtol=_TOLERANCE, maxiter=_MOST)
+            found, _, _ = fmin_l_bfgs_b(_cost, values.ravel(), args=(task, penalty), pgtol=_TOLERANCE, maxiter=_MOST)
         values = found.reshape(-1, columns)
         fitted = values.astype(np.float32)
         groups = (task.groups, task.classes)

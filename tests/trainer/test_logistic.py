@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -55,3 +57,16 @@ def test_with_a_strong_penalty_it_stays_at_the_head_it_starts_from() -> None:
     start = Linear(np.eye(3, 12, dtype=np.float32), np.zeros(3, np.float32))
     ((head,),) = fit_logistic(task(60, 3, folds=0, start=start), [1e-7])
     assert np.abs(head.weight - start.weight).max() < 0.01
+
+
+def test_features_are_let_go_of_with_their_task() -> None:
+    """The features of a view that lost would stay beside the next one's until the garbage is collected."""
+    gc.disable()
+    try:
+        made = task(60, 3)
+        features = weakref.ref(made.scaled)
+        list(fit_logistic(made, [0.1]))
+        del made
+        assert features() is None
+    finally:
+        gc.enable()
