@@ -1,8 +1,8 @@
 """The memory that a decoder shares with the daemon, in which it leaves its crops: they pass no socket, nobody waits.
 
-Nothing but pixels, and a short JSON note, comes this way: a decoder that a hostile image has taken over can write wrong
-ones, at any moment, and that is all. The memory cannot be cut short under the daemon's feet (`memfd_create(2)`,
-``F_SEAL_SHRINK``).
+It has a slot for each image that a decoder is given at once, from 0. Nothing but pixels, a short JSON note, and whether
+the image is finished comes this way: a decoder that a hostile image has taken over can write wrong ones, at any moment,
+and that is all. The memory cannot be cut short under the daemon's feet (`memfd_create(2)`, ``F_SEAL_SHRINK``).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -23,16 +24,26 @@ from models.images import Crop, Transform
 # Memory is only taken where something was written, so there may be plenty: 12 crops of 480 px.
 _USUAL = 8 << 20
 
+#: Slots at most.
+SLOTS = 8
+
 _LENGTH = struct.Struct("=I")
-_CROPS = 1024  # where they begin; the note is before them
+_NOTE = 1024  # bytes for each note, its length and whether the image is finished before it
+_TEXT = 2 * _LENGTH.size  # where in them the note itself begins
+_CROPS = SLOTS * _NOTE  # where the crops begin, behind all notes
 
 _MFD_NOEXEC_SEAL = 8  # linux/memfd.h; Linux since 6.3 wants it, and older ones do not know it
 _SEALS = fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
 def size_for(transforms: Iterable[Transform]) -> int:
-    """The bytes that a buffer for these crops needs."""
+    """The bytes that a buffer for these crops of one image needs."""
     return max(_USUAL, _CROPS + sum(map(_bytes, transforms)))
+
+
+def slots_for(transforms: Iterable[Transform]) -> int:
+    """How many images have room for these crops in a buffer of that size."""
+    return max(1, min(SLOTS, (_USUAL - _CROPS) // max(1, sum(map(_bytes, transforms)))))
 
 
 def create(size: int) -> int:
@@ -65,40 +76,53 @@ class CropBuffer:
         return len(self._memory)
 
     def clear(self) -> None:
-        """Take the note away."""
-        _LENGTH.pack_into(self._memory, 0, 0)
+        """Take all notes away; no image is finished."""
+        for slot in range(SLOTS):
+            self._memory[slot * _NOTE : slot * _NOTE + _TEXT] = bytes(_TEXT)
 
-    def write_note(self, note: Mapping[str, object]) -> None:
+    def write_note(self, slot: int, note: Mapping[str, object]) -> None:
         """Leave a note, which is there at once, or, where it is cut off, not at all."""
         text = json.dumps(note).encode("ascii")
-        self._memory[_LENGTH.size : _LENGTH.size + len(text)] = text
-        _LENGTH.pack_into(self._memory, 0, len(text))
+        place = slot * _NOTE
+        self._memory[place + _TEXT : place + _TEXT + len(text)] = text
+        _LENGTH.pack_into(self._memory, place, len(text))
 
-    def has_note(self) -> bool:
+    def has_note(self, slot: int) -> bool:
         """Whether there is a note."""
-        return any(self._memory[: _LENGTH.size])
+        return any(self._memory[slot * _NOTE : slot * _NOTE + _LENGTH.size])
 
-    def note(self) -> dict[str, Any] | None:
+    def note(self, slot: int) -> dict[str, Any] | None:
         """The note, if there is one; raises `ValueError` where it is nonsense."""
-        (length,) = _LENGTH.unpack_from(self._memory)
+        place = slot * _NOTE
+        (length,) = _LENGTH.unpack_from(self._memory, place)
         if length == 0:
             return None
-        note = json.loads(self._memory[_LENGTH.size : min(_LENGTH.size + length, _CROPS)])
+        note = json.loads(self._memory[place + _TEXT : place + min(_TEXT + length, _NOTE)])
         if not isinstance(note, dict):
             raise ValueError("a note that is no object")
         return note
 
-    def write_crops(self, crops: Iterable[Crop]) -> None:
-        """Leave crops."""
-        place = _CROPS
+    def finish(self, slot: int) -> None:
+        """Say that there is nothing more to do about the image."""
+        _LENGTH.pack_into(self._memory, slot * _NOTE + _LENGTH.size, 1)
+
+    def finished(self) -> int:
+        """How many images are finished, those of the first slots."""
+        places = (slot * _NOTE + _LENGTH.size for slot in range(SLOTS))
+        flags = (any(self._memory[place : place + _LENGTH.size]) for place in places)
+        return sum(takewhile(bool, flags))
+
+    def write_crops(self, slot: int, crops: Sequence[Crop]) -> None:
+        """Leave the crops of an image; those of the others are as large."""
+        place = _CROPS + slot * sum(crop.nbytes for crop in crops)
         for crop in crops:
             self._memory[place : place + crop.nbytes] = crop.reshape(-1).data
             place += crop.nbytes
 
-    def crops(self, transforms: Sequence[Transform]) -> list[Crop]:
-        """Copies of the crops, one for each transform, as (crop, crop, 3)."""
+    def crops(self, slot: int, transforms: Sequence[Transform]) -> list[Crop]:
+        """Copies of the crops of an image, one for each transform, as (crop, crop, 3)."""
         crops = []
-        place = _CROPS
+        place = _CROPS + slot * sum(map(_bytes, transforms))
         for transform in transforms:
             pixels = np.frombuffer(self._memory, np.uint8, _bytes(transform), place)
             crops.append(pixels.reshape(transform.crop, transform.crop, 3).copy())

@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
@@ -149,27 +150,36 @@ def _limit(memory: int) -> None:
 
 
 def _serve(channel: Channel, buffer: CropBuffer) -> None:
-    """Decode one image for each request, until the daemon hangs up.
+    """Decode the images of each request, one after the other, until the daemon hangs up.
 
-    A note says which file it is before it is decoded, so that the daemon knows it whatever its pixels do. The answer
-    says why the file cannot be read, or why there are no crops; else they are in the buffer.
+    A note says which file it is before it is decoded, so that the daemon knows it whatever its pixels do, and a mark
+    when it is finished, so that the daemon knows which one has never been. The answers say why a file cannot be read,
+    or why there are no crops; else they are in the buffer.
     """
     status = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     while True:
         request = channel.receive()
-        try:
-            source = _read(Path(request["path"]), request["max_bytes"])
-        except SourceError as error:
-            channel.send({"trouble": type(error).__name__, "message": str(error)})
-            continue
-        buffer.write_note({"identity": source.identity, "sha256": source.sha256})
-        try:
-            buffer.write_crops(_decode(source, request))
-            answer: dict[str, object] = {}
-        except ImageError as error:
-            answer = {"reason": error.reason, "message": error.message}
-        del source
-        channel.send(answer | {"resident": _resident(status)})
+        transforms = [Transform(**values) for values in request["transforms"]]
+        answers = []
+        for slot, path in enumerate(request["paths"]):
+            answers.append(_answer(Path(path), transforms, request, buffer, slot))
+            buffer.finish(slot)
+        channel.send({"answers": answers, "resident": _resident(status)})
+
+
+def _answer(
+    path: Path, transforms: Sequence[Transform], request: dict[str, Any], buffer: CropBuffer, slot: int
+) -> dict[str, str]:
+    try:
+        source = _read(path, request["max_bytes"])
+    except SourceError as error:
+        return {"trouble": type(error).__name__, "message": str(error)}
+    buffer.write_note(slot, {"identity": source.identity, "sha256": source.sha256})
+    try:
+        buffer.write_crops(slot, _decode(source, transforms, request["max_pixels"]))
+    except ImageError as error:
+        return {"reason": error.reason, "message": error.message}
+    return {}
 
 
 def _read(path: Path, max_bytes: int) -> Source:
@@ -179,10 +189,9 @@ def _read(path: Path, max_bytes: int) -> Source:
         return open_source(path, max_bytes=-1)  # identified, not read
 
 
-def _decode(source: Source, request: dict[str, Any]) -> list[Crop]:
-    transforms = [Transform(**values) for values in request["transforms"]]
+def _decode(source: Source, transforms: Sequence[Transform], max_pixels: int) -> list[Crop]:
     try:
-        return decode(BytesIO(source.data), transforms, max_pixels=request["max_pixels"])
+        return decode(BytesIO(source.data), transforms, max_pixels=max_pixels)
     except MemoryError as error:
         raise ImageError("too-large", "The image needs more memory than there is.") from error
 

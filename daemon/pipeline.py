@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from daemon.config import Settings
-from daemon.decoders import Decoded, Decoders, Limits, Task
+from daemon.decoders import Decoders, Limits
 from daemon.filing import Decision, Filed, Filer, Status
 from daemon.journal import JournalBusy
+from daemon.remote import Decoded, Task
 from daemon.source import Identity, NotAFile, SourceChanged, SourceError, SourceGone, SourceUnreadable
 from daemon.threshold import Threshold, in_force
 from models.classifier import Classifier, Prediction

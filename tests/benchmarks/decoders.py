@@ -21,9 +21,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from daemon.decoders import Decoded, Decoders, Limits, Task
+from daemon.decoders import Decoders, Limits
 from daemon.filing import Filer, Status
 from daemon.pipeline import Pipeline, Policy
+from daemon.remote import Decoded, Task
 from daemon.source import SourceError, open_source
 from models.classifier import open_classifier
 from models.errors import ImageError
@@ -44,10 +45,10 @@ class Threads(Decoders):
     """The same in threads of the daemon's own, as it was before there were decoders."""
 
     def __init__(self, count: int, limits: Limits) -> None:
-        self._threads = ThreadPoolExecutor(count)
+        self._pool = ThreadPoolExecutor(count)
 
     def submit(self, task: Task) -> Future[Decoded]:
-        return self._threads.submit(self._in_thread, task)
+        return self._pool.submit(self._in_thread, task)
 
     def _in_thread(self, task: Task) -> Decoded:
         source = None
@@ -58,7 +59,7 @@ class Threads(Decoders):
             return Decoded(task.path, source, error=error)
 
     def close(self) -> None:
-        self._threads.shutdown()
+        self._pool.shutdown()
 
     def pids(self) -> list[int]:
         return []
@@ -105,7 +106,7 @@ def measure(kind: str, folder: Path) -> None:
         threshold=0.0,
         others_dir="others",
         quarantine_dir="quarantine",
-        batch_size=8,
+        batch_size=16,  # the default
         max_pixels=200_000_000,
         max_bytes=512 << 20,
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from daemon.cropbuffer import CropBuffer, create, size_for
+from daemon.cropbuffer import SLOTS, CropBuffer, create, size_for, slots_for
 from models.images import Transform
 from tests.processes import opened
 
@@ -38,30 +38,69 @@ def test_crops_come_over_and_stay_when_others_are_written(both: tuple[CropBuffer
     ours, theirs = both
     random = np.random.default_rng(1)
     written = [random.integers(0, 256, (each.crop, each.crop, 3), np.uint8) for each in TRANSFORMS]
-    theirs.write_crops(written)
-    read = ours.crops(TRANSFORMS)
-    theirs.write_crops([np.zeros_like(crop) for crop in written])
+    theirs.write_crops(1, written)
+    read = ours.crops(1, TRANSFORMS)
+    for slot in range(3):
+        theirs.write_crops(slot, [np.zeros_like(crop) for crop in written])
     for crop, expected in zip(read, written, strict=True):
         np.testing.assert_array_equal(crop, expected)
 
 
+def test_every_slot_has_room_of_its_own(both: tuple[CropBuffer, CropBuffer]) -> None:
+    ours, theirs = both
+    for slot in range(SLOTS):
+        theirs.write_crops(slot, [np.full((each.crop, each.crop, 3), slot, np.uint8) for each in TRANSFORMS])
+        theirs.write_note(slot, {"slot": slot, "long": "x" * 900})
+    for slot in range(SLOTS):
+        assert all((crop == slot).all() for crop in ours.crops(slot, TRANSFORMS))
+        assert ours.note(slot) == {"slot": slot, "long": "x" * 900}
+
+
+def test_what_is_finished_is_so_from_the_first_slot_on(both: tuple[CropBuffer, CropBuffer]) -> None:
+    ours, theirs = both
+    assert ours.finished() == 0
+    for slot, expected in [(0, 1), (2, 1), (1, 3)]:
+        theirs.finish(slot)
+        assert ours.finished() == expected
+    for slot in range(SLOTS):
+        theirs.finish(slot)
+    assert ours.finished() == SLOTS
+    ours.clear()
+    assert ours.finished() == 0
+
+
+@pytest.mark.parametrize(("crops", "slots"), [([], SLOTS), ([224], SLOTS), ([224, 384], SLOTS), ([480] * 4, 3)])
+def test_as_many_images_at_once_as_there_is_room_for(crops: list[int], slots: int) -> None:
+    transforms = [
+        Transform(resize=side, crop=side, interpolation="bicubic", mean=(0, 0, 0), std=(1, 1, 1)) for side in crops
+    ]
+    assert slots_for(transforms) == slots
+    descriptor = create(size_for(transforms))
+    try:
+        buffer = CropBuffer(descriptor)
+        assert [len(buffer.crops(slot, transforms)) for slot in range(slots)] == [len(crops)] * slots
+        buffer.close()
+    finally:
+        os.close(descriptor)
+
+
 def test_a_note_is_there_until_it_is_cleared(both: tuple[CropBuffer, CropBuffer]) -> None:
     ours, theirs = both
-    assert ours.note() is None
-    theirs.write_note({"a": 1})
-    assert ours.has_note()
-    assert ours.note() == {"a": 1}
+    assert ours.note(3) is None
+    theirs.write_note(3, {"a": 1})
+    assert [ours.has_note(slot) for slot in (2, 3, 4)] == [False, True, False]
+    assert ours.note(3) == {"a": 1}
     ours.clear()
-    assert not ours.has_note()
-    assert ours.note() is None
+    assert not ours.has_note(3)
+    assert ours.note(3) is None
 
 
-@pytest.mark.parametrize("nonsense", [b"\xff" * 1024, b"\x02\0\0\0[]", b"\x01\0\0\0{"])
+@pytest.mark.parametrize("nonsense", [b"\xff" * 1024, b"\x02" + bytes(7) + b"[]", b"\x01" + bytes(7) + b"{"])
 def test_a_note_of_nonsense_is_a_value_error(shared: int, both: tuple[CropBuffer, CropBuffer], nonsense: bytes) -> None:
     os.pwrite(shared, nonsense, 0)
-    assert both[0].has_note()
+    assert both[0].has_note(0)
     with pytest.raises(ValueError):  # noqa: PT011 - of json or ours
-        both[0].note()
+        both[0].note(0)
 
 
 def test_there_is_room_for_crops_of_any_size() -> None:
@@ -69,7 +108,8 @@ def test_there_is_room_for_crops_of_any_size() -> None:
     descriptor = create(size_for([large]))
     try:
         buffer = CropBuffer(descriptor)
-        assert [crop.shape for crop in buffer.crops([large])] == [(4000, 4000, 3)]
+        assert [crop.shape for crop in buffer.crops(0, [large])] == [(4000, 4000, 3)]
+        assert slots_for([large]) == 1
         buffer.close()
     finally:
         os.close(descriptor)
@@ -85,7 +125,7 @@ def test_nobody_can_cut_it_short(shared: int) -> None:
 def test_it_takes_no_memory_before_it_is_written_to(shared: int) -> None:
     buffer = CropBuffer(shared)
     assert os.fstat(shared).st_blocks == 0
-    buffer.write_crops([np.ones((7, 7, 3), np.uint8)])
+    buffer.write_crops(0, [np.ones((7, 7, 3), np.uint8)])
     assert 0 < os.fstat(shared).st_blocks * 512 <= 2 << 20  # one page, which may be a huge one
     buffer.close()
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.decoders import Decoded, Task
 from daemon.filing import Filer
 from daemon.opening import ComingClassifier
 from daemon.pipeline import ModelFailed, Pipeline, Policy
+from daemon.remote import Decoded, Task
 from models.checkpoint import FILE_NAME, read, write
 from models.classifier import Classifier, open_classifier
 from models.errors import CheckpointError

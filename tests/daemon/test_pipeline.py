@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon.decoders import Decoded, Task
 from daemon.filing import Filer, Status
 from daemon.history import sentence
 from daemon.journal import Journal, read_history
 from daemon.pipeline import Outcome, Pipeline, Policy
+from daemon.remote import Decoded, Task
 from daemon.report import line
 from daemon.rows import Wanted
 from models.classifier import Classifier, Prediction, open_classifier

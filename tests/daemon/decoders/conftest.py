@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.decoders import Decoded, Decoders, Limits, Task
+from daemon.decoders import Decoders, Limits
+from daemon.remote import Decoded, Task
 from models.errors import ImageError
 from models.images import Transform
 from tests.pictures import save, save_slow

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from daemon.decoders import Task
+from daemon.remote import Task
 from daemon.source import Identity, NotAFile, SourceChanged, SourceGone, SourceUnreadable
 from models.images import Transform, decode
 from tests.daemon.decoders.conftest import TRANSFORMS, Make, reason, task

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.decoders import DecoderLost, Decoders
+from daemon.decoders import Decoders
 from daemon.nursery import Nursery
+from daemon.remote import DecoderLost
 from tests.daemon.decoders.conftest import LIMITS, Make, task
 from tests.processes import AT_WORK, environment, is_alive, ticks, wait_for
 
@@ -29,7 +30,7 @@ def test_closing_ends_everything_at_once(make: Make, slow: Path) -> None:
 
 def test_they_end_with_the_daemon(slow: Path, tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from daemon.decoders import *;"
+        "import sys, time; from pathlib import Path; from daemon.decoders import *; from daemon.remote import *;"
         "from models.images import Transform;"
         "decoders = Decoders(2, Limits());"
         "exec('while len(decoders.pids()) < 3: time.sleep(0.01)');"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon import decoders as module
+from daemon import remote
 from daemon.decoders import Limits
 from daemon.source import Identity, SourceUnreadable
 from tests.daemon.decoders.conftest import Make, reason, task, wait_until_at_work
@@ -37,7 +37,7 @@ def test_a_decoder_that_hangs_costs_one_file(make: Make, slow: Path, picture: Pa
 def test_a_decoder_that_hangs_while_it_reads_blames_the_storage(
     make: Make, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_READING", 0.5)
+    monkeypatch.setattr(remote, "_READING", 0.5)
     decoders = make()
     os.kill(decoders.pids()[1], signal.SIGSTOP)
     assert type(decoders.submit(task(picture)).result().error) is SourceUnreadable

@@ -11,32 +11,36 @@ from typing import Any
 import pytest
 
 from daemon.cropbuffer import CropBuffer, create, size_for
-from daemon.decoders import Decoder, DecoderLost
 from daemon.frames import Channel
+from daemon.remote import Decoder, DecoderLost
 from tests.daemon.decoders.conftest import TRANSFORMS, task
 
 GOOD = {"identity": [1, 2, 3, 4], "sha256": "0" * 64}
 
 
-FINE = {"resident": 1}
+FINE = {"answers": [{}], "resident": 1}
 
 
 @pytest.mark.parametrize(
     ("note", "answer", "is_known"),
     [
         (None, FINE, False),
-        (None, {"trouble": "SystemExit", "message": ""}, False),
+        (None, {"answers": [{"trouble": "SystemExit", "message": ""}], "resident": 1}, False),
         ({}, FINE, False),
         ({"identity": [1, 2, 3], "sha256": None}, FINE, False),
         ({"identity": [1, 2, 3, "x"], "sha256": None}, FINE, False),
         ({"identity": [1, 2, 3, 4], "sha256": "../x"}, FINE, False),
         ({"identity": [1, 2, 3, 4], "sha256": 7}, FINE, False),
         (GOOD, {}, True),
-        (GOOD, {"resident": "much"}, True),
-        (GOOD, {"resident": 1, "reason": "../../../etc", "message": ""}, True),
-        (GOOD, {"resident": 1, "reason": "others", "message": ""}, True),
-        (GOOD, {"resident": 1, "reason": None, "message": ""}, True),
-        (GOOD, {"resident": 1, "reason": "empty"}, True),
+        (GOOD, {"answers": [{}], "resident": "much"}, True),
+        (GOOD, {"answers": [], "resident": 1}, True),
+        (GOOD, {"answers": [{}, {}], "resident": 1}, True),
+        (GOOD, {"answers": 1, "resident": 1}, True),
+        (GOOD, {"answers": [1], "resident": 1}, True),
+        (GOOD, {"answers": [{"reason": "../../../etc", "message": ""}], "resident": 1}, True),
+        (GOOD, {"answers": [{"reason": "others", "message": ""}], "resident": 1}, True),
+        (GOOD, {"answers": [{"reason": None, "message": ""}], "resident": 1}, True),
+        (GOOD, {"answers": [{"reason": "empty"}], "resident": 1}, True),
         (GOOD, None, True),
         (None, None, False),
     ],
@@ -51,7 +55,7 @@ def test_nonsense_of_a_decoder_is_not_believed(
     def talk() -> None:
         peer.receive()
         if note is not None:
-            buffer.write_note(note)
+            buffer.write_note(0, note)
         if answer is not None:
             peer.send(answer)
         peer.close()
@@ -60,7 +64,7 @@ def test_nonsense_of_a_decoder_is_not_believed(
     speaker.start()
     decoder = Decoder(0, ours, CropBuffer(shared), 0)
     with pytest.raises(DecoderLost) as lost:
-        decoder.decode(task(picture), 30)
+        decoder.decode([task(picture)], 30)
     speaker.join()
     assert (lost.value.source is not None) == is_known
     assert not decoder.is_fit()

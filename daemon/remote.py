@@ -1,0 +1,182 @@
+"""The daemon's side of one decoder, which is a process of its own (`daemon.decoder`): ask, wait, and believe little."""
+
+from __future__ import annotations
+
+import math
+import re
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from daemon.cropbuffer import SLOTS, CropBuffer
+from daemon.frames import Channel
+from daemon.source import Identity, NotAFile, Source, SourceChanged, SourceError, SourceGone, SourceUnreadable
+from models.errors import REASONS, ImageError
+from models.images import Crop, Transform
+
+# A decoder makes room for a new one after so many files, or when it has grown to so many bytes.
+_MOST_FILES = 10_000
+_MOST_RESIDENT = 128 << 20
+# Seconds in which a file must have been read; slow storage is no fault of the image's.
+_READING = 600.0
+# Seconds of one turn of waiting. Turns are counted, not the clock: a daemon that was itself stopped for an hour has
+# waited one turn, and does not blame the image.
+_TURN = 0.25
+
+_TROUBLES = {error.__name__: error for error in (SourceGone, SourceChanged, NotAFile, SourceUnreadable)}
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One image: which file it is and a crop for each transform, or the error that says why not.
+
+    With an `ImageError` the source is known all the same; with a `SourceError` it is not. The bytes are not here.
+    """
+
+    path: Path
+    source: Source | None = None
+    crops: list[Crop] | None = None
+    error: ImageError | SourceError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What to do with one image; larger files and larger pictures are not decoded."""
+
+    path: Path
+    transforms: Sequence[Transform]
+    max_bytes: int
+    max_pixels: int
+
+    def goes_with(self, other: Task) -> bool:
+        """Whether the same is to be done with both images."""
+        terms = self.transforms, self.max_bytes, self.max_pixels
+        return terms == (other.transforms, other.max_bytes, other.max_pixels)
+
+
+class DecoderLost(Exception):
+    """A decoder ended, or spoke nonsense, over the image at place ``at`` of those it had.
+
+    ``source`` says which file that is, once it was read.
+    """
+
+    def __init__(self, at: int, source: Source | None, how: str = "") -> None:
+        super().__init__(at, source, how)
+        self.at = at
+        self.source = source
+        self.how = how
+
+
+class Decoder:
+    """The daemon's side of one decoder."""
+
+    def __init__(self, pid: int, connection: socket.socket, buffer: CropBuffer, memory: int) -> None:
+        self.pid = pid
+        self.channel = Channel(connection, _TURN)
+        self._buffer = buffer
+        self._memory = memory
+        self._files = 0
+        self._resident: float = 0
+
+    def is_ready(self, memory: int, size: int) -> bool:
+        """Whether it is alive, silent, limited to so many bytes, and has a buffer of as many as ``size``."""
+        return self._memory == memory and self._buffer.size >= size and self.channel.is_silent()
+
+    def is_fit(self) -> bool:
+        """Whether it is alive, and neither old nor fat."""
+        return self._files < _MOST_FILES and self._resident < _MOST_RESIDENT
+
+    def decode(self, tasks: Sequence[Task], seconds: float) -> list[Decoded | None]:
+        """Have images decoded that go with each other. Where one takes too long, there is None for all others.
+
+        Raises `DecoderLost`; then, and after a timeout, it is fit for nothing more.
+        """
+        self._resident = math.inf
+        try:
+            self._buffer.clear()
+            self.channel.send(_request(tasks))
+            answer = self._answer(seconds)
+            decoded: list[Decoded | None] = [
+                self._decoded(slot, task, each)
+                for slot, (task, each) in enumerate(zip(tasks, answer["answers"], strict=True))
+            ]
+            self._resident = int(answer["resident"])
+        except TimeoutError:
+            at, source = self._at_work(tasks)
+            slow = _too_slow(tasks[at].path, source, seconds)
+            return [slow if place == at else None for place in range(len(tasks))]
+        except OSError as error:
+            raise DecoderLost(*self._at_work(tasks)) from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise DecoderLost(*self._at_work(tasks), "it spoke nonsense") from error
+        self._files += len(tasks)
+        return decoded
+
+    def _answer(self, seconds: float) -> dict[str, Any]:
+        """Wait for it; raises `TimeoutError` where reading, or then decoding, takes too long of any image."""
+        left, seen = _READING, (0, False)
+        while left > 0:
+            with suppress(TimeoutError):
+                return self.channel.receive()
+            slot = min(self._buffer.finished(), SLOTS - 1)
+            now = slot, self._buffer.has_note(slot)
+            if now > seen:
+                left, seen = (seconds if now[1] else _READING), now
+            else:
+                left -= _TURN
+        raise TimeoutError
+
+    def _at_work(self, tasks: Sequence[Task]) -> tuple[int, Source | None]:
+        """The place of the image that it is at, and which file that is, once it was read."""
+        at = min(self._buffer.finished(), len(tasks) - 1)
+        return at, self._source(at, tasks[at].path)
+
+    def _decoded(self, slot: int, task: Task, answer: dict[str, Any]) -> Decoded:
+        if "trouble" in answer:
+            return Decoded(task.path, error=_TROUBLES[answer["trouble"]](str(answer["message"])))
+        source = self._source(slot, task.path)
+        if source is None:
+            raise ValueError("pixels of no file")
+        if "reason" in answer:
+            reason = answer["reason"]
+            if reason not in REASONS:  # it becomes the name of a folder
+                raise ValueError(f"no reason: {reason!r}")
+            return Decoded(task.path, source, error=ImageError(reason, str(answer["message"])))
+        return Decoded(task.path, source, self._buffer.crops(slot, task.transforms))
+
+    def _source(self, slot: int, path: Path) -> Source | None:
+        """What was read, as the decoder has noted; None where it has not come so far, or noted nonsense."""
+        try:
+            note = self._buffer.note(slot)
+            if note is None:
+                return None
+            identity, sha256 = Identity(*map(int, note["identity"])), note["sha256"]
+            if sha256 is not None and not _DIGEST.fullmatch(sha256):
+                return None
+        except (ValueError, TypeError, KeyError):
+            return None
+        return Source(path, identity, sha256)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.channel.close()
+        self._buffer.close()
+
+
+def _request(tasks: Sequence[Task]) -> dict[str, object]:
+    return {
+        "paths": [str(task.path) for task in tasks],
+        "transforms": [*map(vars, tasks[0].transforms)],
+        "max_bytes": tasks[0].max_bytes,
+        "max_pixels": tasks[0].max_pixels,
+    }
+
+
+def _too_slow(path: Path, source: Source | None, seconds: float) -> Decoded:
+    if source is None:
+        return Decoded(path, error=SourceUnreadable(f"{str(path)!r} could not be read within {_READING:g} seconds."))
+    return Decoded(path, source, error=ImageError("timeout", f"Decoding took longer than {seconds:g} seconds."))
