@@ -11,7 +11,7 @@ from daemon.alone import hold, open_journal
 from daemon.corrections import Corrections
 from daemon.history import print_json, record
 from daemon.logs import start_logging
-from daemon.report import shown
+from daemon.report import quoted, shown
 from daemon.rows import Filing, State, Wanted
 from daemon.selection import Place, add_place, add_which, count, wanted
 from daemon.strays import reason_folders, strays
@@ -93,7 +93,7 @@ def _bring_back(place: Place, options: argparse.Namespace, which: Callable[[], I
         if journal is not None:
             hold(place, _inboxes(place, filings), closing, _WHY)
         corrections = Corrections(place.settings.output)
-        results = _results(undo(journal, filings), corrections)
+        results = _results(undo(journal, filings), corrections, str if options.json else _quoted)
         left = 0
         if options.json:
             every = list(results)
@@ -115,34 +115,41 @@ def _inboxes(place: Place, filings: Sequence[Filing]) -> list[Path]:
     ]
 
 
-def _results(undone: Iterator[Undone], corrections: Corrections) -> Iterator[tuple[Undone, str]]:
-    """Each outcome with the sentence about it."""
+def _results(
+    undone: Iterator[Undone], corrections: Corrections, name: Callable[[Path], str]
+) -> Iterator[tuple[Undone, str]]:
+    """Each outcome with the sentence about it, in which files are called by ``name``."""
     for each in undone:
-        yield each, _sentence(each, corrections)
+        yield each, _sentence(each, corrections, name)
 
 
-def _sentence(undone: Undone, corrections: Corrections) -> str:
+def _sentence(undone: Undone, corrections: Corrections, name: Callable[[Path], str]) -> str:
     filing = undone.filing
-    if filing.state is State.REFUSED or (filing.destination is None):
-        return f"{filing.source} will be looked at again"
+    source = name(filing.source)
+    if filing.state is State.REFUSED or filing.destination is None:
+        return f"{source} will be looked at again"
+    destination = name(filing.destination)
     match undone.status:
-        case Status.FILED | Status.PLANNED if undone.destination is None:
-            return f"{filing.destination} is {_gone(undone)}; the original is {filing.source}"
+        case Status.FILED | Status.PLANNED if undone.destination is not None:
+            verb = "->" if undone.status is Status.FILED else "would go to"
+            return f"{destination} {verb} {name(undone.destination)}"
         case Status.FILED | Status.PLANNED:
-            return (
-                f"{filing.destination} {'->' if undone.status is Status.FILED else 'would go to'} {undone.destination}"
-            )
+            return f"{destination} is {_gone(undone)}; the original is {source}"
         case Status.GONE:
             corrected = corrections.of(filing)
             if corrected is None:
-                return f"{filing.destination} is not there any more"
-            return f"{filing.destination} was corrected: somebody moved it to {corrected}, and there it stays"
+                return f"{destination} is not there any more"
+            return f"{destination} was corrected: somebody moved it to {name(corrected)}, and there it stays"
         case Status.CHANGED if filing.action == "move":
-            return f"{filing.destination} is another file now, and stays"
+            return f"{destination} is another file now, and stays"
         case Status.CHANGED:
-            return f"{filing.destination} stays: {filing.source} is not there any more with the same content"
+            return f"{destination} stays: {source} is not there any more with the same content"
         case _:
-            return undone.error or f"{filing.destination} was undone before"
+            return undone.error or f"{destination} was undone before"
+
+
+def _quoted(path: Path) -> str:
+    return quoted(str(path))
 
 
 def _gone(undone: Undone) -> str:

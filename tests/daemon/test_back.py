@@ -243,5 +243,10 @@ def test_a_name_can_be_pasted_from_the_history_into_a_shell(office: Office, name
     came, placed = re.findall(r"\$'(?:[^'\\]|\\.)*'", text)
     for pasted, command in ((came, "history"), (placed.replace("$'", f"$'{office.desk.output}/"), "undo")):
         done = subprocess.run(["bash", "-c", f"printf %s {pasted}"], capture_output=True, check=True)
-        assert office.run(command, "--file", os.fsdecode(done.stdout))[0] == 0
+        code, said = office.run(command, "--file", os.fsdecode(done.stdout))
+        assert code == 0
     assert inbox(office) == [name]
+    away, back = re.findall(r"\$'(?:[^'\\]|\\.)*'", said)
+    assert said.startswith(f"{away} -> {back}\n"), "undo says it so as well"
+    done = subprocess.run(["bash", "-c", f"test ! -e {away} && ls {back}"], capture_output=True)
+    assert done.returncode == 0, done.stderr
