@@ -120,6 +120,7 @@ class ComingClassifier(Classifier):
 
     def __init__(self, open_it: Callable[[Callable[[Sequence[Transform]], None]], Classifier]) -> None:
         """``open_it`` runs in a thread, and gets the ``wanted`` of `open_classifier`."""
+        # Not the `__init__` of `Classifier`: what that would set, `__getattr__` waits for.
         self._transforms: Future[Sequence[Transform]] = Future()
         self._classifier: Future[Classifier] = Future()
         self._thread = threading.Thread(target=self._come, args=(open_it,), name="open", daemon=True)

@@ -40,13 +40,13 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @contextmanager
-def held_back(decoders: Decoders, picture: Path) -> Iterator[None]:
-    """What is submitted meanwhile waits for the only decoder, and is given to it at once."""
+def held_back(decoders: Decoders, picture: Path) -> Iterator[int]:
+    """What is submitted meanwhile waits for the only decoder, whose number this is, and is given to it at once."""
     (pid,) = decoders.pids()[1:]
     os.kill(pid, signal.SIGSTOP)
     first = decoders.submit(task(picture))
     wait_for(first.running, "the decoder has an image")
-    yield
+    yield pid
     os.kill(pid, signal.SIGCONT)
     assert first.result().crops is not None
 
@@ -153,9 +153,8 @@ def at_its_place(decoders: Decoders, pictures: list[Path], slow: Path) -> list[F
 
 def test_a_lost_decoder_costs_nothing(make: Make, pictures: list[Path], picture: Path, slow: Path) -> None:
     decoders = make()
-    with held_back(decoders, picture):
+    with held_back(decoders, picture) as pid:
         futures = at_its_place(decoders, pictures, slow)
-    (pid,) = decoders.pids()[1:]
     wait_until_at_work(pid)
     os.kill(pid, signal.SIGKILL)
     paths = [*pictures[:2], slow, *pictures[2:]]
@@ -190,9 +189,8 @@ def test_one_that_hangs_is_found_among_the_others(
     make: Make, pictures: list[Path], picture: Path, slow: Path, sizes: list[int]
 ) -> None:
     decoders = make(limits=Limits(memory=1 << 30, seconds=1))
-    with held_back(decoders, picture):
+    with held_back(decoders, picture) as pid:
         futures = at_its_place(decoders, pictures, slow)
-    (pid,) = decoders.pids()[1:]
     wait_until_at_work(pid)
     os.kill(pid, signal.SIGSTOP)
     hanging = futures.pop(2).result()
