@@ -37,8 +37,7 @@ class Station:
 
     def holders(self, content: bytes) -> list[Path]:
         """Every file with these bytes, in the inbox and where images are filed to."""
-        files = [path for root in (self.inbox, self.output) for path in root.rglob("*") if path.is_file()]
-        return [path for path in files if path.stat().st_size == len(content) and path.read_bytes() == content]
+        return [path for root in (self.inbox, self.output) for path in root.rglob("*") if _holds(path, content)]
 
     def filed(self, path: Path, content: bytes, folder: str = KINDS[0]) -> None:
         """Wait until what is at ``path`` in the inbox has left it; then these bytes must be in that folder alone."""
@@ -57,6 +56,14 @@ class Station:
         content = picture.read_bytes()
         self.filed(picture.rename(self.inbox / picture.name), content)
         assert "Traceback" not in self.running.log()
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Whether it is a file of these bytes; others may be filed at this very moment."""
+    try:
+        return path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
