@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,3 +64,15 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def wait_until_at_work(pid: int) -> None:
     """Return in the middle of the slow picture: reading it takes no measurable time."""
     wait_for(lambda: ticks(pid) >= AT_WORK, "the decoder works")
+
+
+def crash_two(decoders: Decoders) -> None:
+    """Crash the decoder that works, and the next one that does."""
+    killed: set[int] = set()
+    while len(killed) < 2:
+        wait_for(
+            lambda: any(ticks(pid) >= AT_WORK for pid in decoders.pids()[1:] if pid not in killed), "a decoder works"
+        )
+        pid = max(set(decoders.pids()[1:]) - killed, key=ticks)
+        os.kill(pid, signal.SIGSEGV)
+        killed.add(pid)

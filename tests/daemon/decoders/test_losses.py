@@ -12,7 +12,7 @@ import pytest
 from daemon import remote
 from daemon.decoders import Limits
 from daemon.source import Identity, SourceUnreadable
-from tests.daemon.decoders.conftest import Make, reason, task, wait_until_at_work
+from tests.daemon.decoders.conftest import Make, crash_two, reason, task, wait_until_at_work
 from tests.processes import AT_WORK, is_alive, ticks, wait_for
 
 
@@ -58,14 +58,7 @@ def test_a_file_whose_decoder_is_killed_is_tried_once_more(make: Make, slow: Pat
 def test_a_file_that_kills_two_decoders_is_a_crasher(make: Make, slow: Path, picture: Path) -> None:
     decoders = make(2)
     future = decoders.submit(task(slow))
-    killed: set[int] = set()
-    while len(killed) < 2:
-        wait_for(
-            lambda: any(ticks(pid) >= AT_WORK for pid in decoders.pids()[1:] if pid not in killed), "a decoder works"
-        )
-        pid = max(set(decoders.pids()[1:]) - killed, key=ticks)
-        os.kill(pid, signal.SIGSEGV)
-        killed.add(pid)
+    crash_two(decoders)
     decoded = future.result()
     assert reason(decoded) == "crashed-decoder"
     assert "SIGSEGV" in str(decoded.error)

@@ -19,9 +19,9 @@ from daemon.decoders import Decoders, Limits
 from daemon.remote import Decoded, Decoder, Task
 from daemon.source import Identity, SourceGone, SourceUnreadable
 from models.images import decode
-from tests.daemon.decoders.conftest import LIMITS, TRANSFORMS, Make, reason, task, wait_until_at_work
+from tests.daemon.decoders.conftest import LIMITS, TRANSFORMS, Make, crash_two, reason, task, wait_until_at_work
 from tests.pictures import save
-from tests.processes import AT_WORK, ticks, wait_for
+from tests.processes import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +151,16 @@ def at_its_place(decoders: Decoders, pictures: list[Path], slow: Path) -> list[F
     return [decoders.submit(task(path)) for path in paths]
 
 
+def check_only_one_paid(futures: list[Future[Decoded]], pictures: list[Path], slow: Path, why: str) -> None:
+    """The slow image, which is known, has no crops for this reason; the others have theirs."""
+    culprit = futures.pop(2).result()
+    assert reason(culprit) == why
+    assert culprit.source is not None
+    assert culprit.source.identity == Identity.of(slow.stat())
+    for path, future in zip(pictures, futures, strict=True):
+        check(path, future.result())
+
+
 def test_a_lost_decoder_costs_nothing(make: Make, pictures: list[Path], picture: Path, slow: Path) -> None:
     decoders = make()
     with held_back(decoders, picture) as pid:
@@ -168,20 +178,8 @@ def test_a_crasher_is_found_among_the_others(
     decoders = make()
     with held_back(decoders, picture):
         futures = at_its_place(decoders, pictures, slow)
-    killed: set[int] = set()
-    while len(killed) < 2:
-        wait_for(
-            lambda: any(ticks(pid) >= AT_WORK for pid in decoders.pids()[1:] if pid not in killed), "a decoder works"
-        )
-        pid = max(set(decoders.pids()[1:]) - killed, key=ticks)
-        os.kill(pid, signal.SIGSEGV)
-        killed.add(pid)
-    crasher = futures.pop(2).result()
-    assert reason(crasher) == "crashed-decoder"
-    assert crasher.source is not None
-    assert crasher.source.identity == Identity.of(slow.stat())
-    for path, future in zip(pictures, futures, strict=True):
-        check(path, future.result())
+    crash_two(decoders)
+    check_only_one_paid(futures, pictures, slow, "crashed-decoder")
     assert sizes == [1, 7, 1, 6]
 
 
@@ -193,12 +191,7 @@ def test_one_that_hangs_is_found_among_the_others(
         futures = at_its_place(decoders, pictures, slow)
     wait_until_at_work(pid)
     os.kill(pid, signal.SIGSTOP)
-    hanging = futures.pop(2).result()
-    assert reason(hanging) == "timeout"
-    assert hanging.source is not None
-    assert hanging.source.identity == Identity.of(slow.stat())
-    for path, future in zip(pictures, futures, strict=True):
-        check(path, future.result())
+    check_only_one_paid(futures, pictures, slow, "timeout")
     assert sizes == [1, 7, 6]
 
 
