@@ -25,6 +25,8 @@ VERSION = 1
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _COARSE, _FINE = 8, 24
+# Where the median of the low frequencies but the mean is; `numpy.median` takes ten times as long to find it.
+_MIDDLE = (_COARSE * _COARSE - 1) // 2
 _HEAD = struct.Struct("<II?fQ")
 
 
@@ -78,7 +80,7 @@ def look_at(data: bytes, glance: Crop) -> Look:
     grey = glance.astype(np.float32) @ _LUMA
     waves = _COSINES @ grey @ _COSINES.T
     low = waves[:_COARSE, :_COARSE].ravel()
-    bits = np.packbits(low > np.median(low[1:]))
+    bits = np.packbits(low > np.partition(low[1:], _MIDDLE)[_MIDDLE])
     detail = waves.ravel()[1:]
     loudest = max(float(np.abs(detail).max()), 1e-6)
     return Look(
