@@ -259,4 +259,11 @@ def _given_up(path: Path, lost: DecoderLost) -> Decoded:
 def _described(status: int | None) -> str:
     if status is None:
         return "it vanished"
-    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit code {status}"
+    return f"killed by {_signal_name(-status)}" if status < 0 else f"exit code {status}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # a real-time one

@@ -44,14 +44,17 @@ def test_a_decoder_that_hangs_while_it_reads_blames_the_storage(
     assert decoders.submit(task(picture)).result().crops is not None
 
 
-def test_a_file_whose_decoder_is_killed_is_tried_once_more(make: Make, slow: Path, logged: list[str]) -> None:
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGKILL, "SIGKILL"), (signal.SIGRTMIN + 6, "signal 40")])
+def test_a_file_whose_decoder_is_killed_is_tried_once_more(
+    make: Make, slow: Path, logged: list[str], number: int, name: str
+) -> None:
     decoders = make()
     (pid,) = decoders.pids()[1:]
     future = decoders.submit(task(slow))
     wait_until_at_work(pid)
-    os.kill(pid, signal.SIGKILL)
+    os.kill(pid, number)
     assert future.result().crops is not None
-    assert any("killed by SIGKILL" in line for line in logged)
+    assert any(f"killed by {name})" in line for line in logged)
     assert not is_alive(pid)
 
 
