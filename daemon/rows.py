@@ -52,6 +52,8 @@ Position = tuple[int, int]
 BEGINNING: Position = (-(1 << 63), 0)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: The first time that ext4 and XFS keep, in 1901, in nanoseconds since 1970; what they keep has 64 bits from there on.
+_EARLIEST = -(1 << 31) * 10**9
 
 
 class State(StrEnum):
@@ -159,7 +161,7 @@ def filed_before(db: sqlite3.Connection, identity: Identity, source: Path, sha25
     """
     folder, _, name = str(source).rpartition("/")
     values = {
-        "mtime_ns": identity.mtime_ns,
+        "mtime_ns": _signed(identity.mtime_ns),
         "size": identity.size,
         "ino": _signed(identity.ino),
         "dev": _signed(identity.dev),
@@ -317,7 +319,7 @@ def _encode(filing: Filing, number: int | None, texts: _Texts) -> tuple[Any, ...
         _signed(identity.dev),
         _signed(identity.ino),
         identity.size,
-        identity.mtime_ns,
+        _signed(identity.mtime_ns),
         None if filing.folder is None else texts[str(filing.folder)],
         filing.label,
         None if filing.confidence is None else float(filing.confidence),
@@ -343,7 +345,7 @@ def _changing(filing: Filing) -> tuple[Any, ...]:
 def _decode(row: Sequence[Any]) -> Filing:
     values = dict(zip(("id", *_COLUMNS), row, strict=True))
     identity = Identity(
-        _unsigned(values.pop("dev")), _unsigned(values.pop("ino")), values.pop("size"), values.pop("mtime_ns")
+        _unsigned(values.pop("dev")), _unsigned(values.pop("ino")), values.pop("size"), _since(values.pop("mtime_ns"))
     )
     inbox, name, folder, filed_name, copy_ino = (
         values.pop(column) for column in ("inbox", "name", "folder", "filed_name", "copy_ino")
@@ -379,9 +381,14 @@ def _instant(time: datetime) -> int:
 
 
 def _signed(number: int) -> int:
-    """SQLite's integers have a sign, inode and device numbers use all 64 bits."""
-    return number - (1 << 64) if number >> 63 else number
+    """SQLite's integers have a sign, inode and device numbers use all 64 bits, and so do times from 2262 on."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 def _unsigned(number: int) -> int:
     return number % (1 << 64)
+
+
+def _since(nanoseconds: int) -> int:
+    """A time of those that a file system keeps."""
+    return _EARLIEST + (nanoseconds - _EARLIEST) % (1 << 64)

@@ -37,6 +37,18 @@ def test_a_row_comes_back_as_it_was_written(path: Path) -> None:
     assert history(path) == [row]
 
 
+@pytest.mark.parametrize("mtime_ns", [-(2**31) * 10**9, 2**63 - 1, 2**63, 2**64 - 2**31 * 10**9 - 1])
+def test_files_have_times_from_1901_to_2486(path: Path, mtime_ns: int) -> None:
+    """As XFS keeps them; a time beyond 64 bits is kept nowhere, but does no harm."""
+    journal = Journal(path)
+    row = filing(action="copy", identity=Identity(1, 2, 3, mtime_ns))
+    beyond = filing(number=1, identity=Identity(1, 2, 3, mtime_ns + 2**64))
+    journal.write([row, beyond])
+    assert journal.filed_before(row.identity, row.source, None)
+    assert not journal.filed_before(row.identity._replace(mtime_ns=mtime_ns + 1), row.source, None)
+    assert history(path) == [filing(number=1, identity=row.identity, id=2, run=journal.run), row]
+
+
 def test_numbers_and_texts_of_other_kinds_are_written_too(path: Path) -> None:
     Journal(path).write([filing(confidence=np.float32(0.5), detail="\udcff is no text")])
     (row,) = history(path)
