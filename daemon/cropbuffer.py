@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from daemon.frames import parsed
 from models.images import Crop, Transform
 
 # Memory is only taken where something was written, so there may be plenty: 12 crops of 480 px.
@@ -97,10 +98,7 @@ class CropBuffer:
         (length,) = _LENGTH.unpack_from(self._memory, place)
         if length == 0:
             return None
-        note = json.loads(self._memory[place + _TEXT : place + min(_TEXT + length, _NOTE)])
-        if not isinstance(note, dict):
-            raise ValueError("a note that is no object")
-        return note
+        return parsed(self._memory[place + _TEXT : place + min(_TEXT + length, _NOTE)])
 
     def finish(self, slot: int) -> None:
         """Say that there is nothing more to do about the image."""

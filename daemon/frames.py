@@ -32,10 +32,7 @@ class Channel:
         text = self._connection.recv(_LONGEST)
         if not text:
             raise ConnectionError("the other side has ended")
-        message = json.loads(text)
-        if not isinstance(message, dict):
-            raise ValueError("a message that is no object")
-        return message
+        return parsed(text)
 
     def is_silent(self) -> bool:
         """Whether the other side is there, and has said nothing unasked."""
@@ -53,3 +50,14 @@ class Channel:
     def close(self) -> None:
         """Give the descriptor back."""
         self._connection.close()
+
+
+def parsed(text: bytes) -> dict[str, Any]:
+    """An object of JSON, by whomever it was written; raises `ValueError` where it is anything else."""
+    try:
+        message = json.loads(text)
+    except RecursionError:
+        raise ValueError("brackets without end") from None
+    if not isinstance(message, dict):
+        raise ValueError("no object")
+    return message

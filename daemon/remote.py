@@ -104,7 +104,7 @@ class Decoder:
                 self._decoded(slot, task, each)
                 for slot, (task, each) in enumerate(zip(tasks, answer["answers"], strict=True))
             ]
-            self._resident = int(answer["resident"])
+            self._resident = _number(answer["resident"])
         except TimeoutError:
             at, source = self._at_work(tasks)
             slow = _too_slow(tasks[at].path, source, seconds)
@@ -137,7 +137,7 @@ class Decoder:
 
     def _decoded(self, slot: int, task: Task, answer: dict[str, Any]) -> Decoded:
         if "trouble" in answer:
-            return Decoded(task.path, error=_TROUBLES[answer["trouble"]](str(answer["message"])))
+            return Decoded(task.path, error=_TROUBLES[answer["trouble"]](_sentence(answer)))
         source = self._source(slot, task.path)
         if source is None:
             raise ValueError("pixels of no file")
@@ -145,7 +145,7 @@ class Decoder:
             reason = answer["reason"]
             if reason not in REASONS:  # it becomes the name of a folder
                 raise ValueError(f"no reason: {reason!r}")
-            return Decoded(task.path, source, error=ImageError(reason, str(answer["message"])))
+            return Decoded(task.path, source, error=ImageError(reason, _sentence(answer)))
         return Decoded(task.path, source, self._buffer.crops(slot, task.transforms))
 
     def _source(self, slot: int, path: Path) -> Source | None:
@@ -154,7 +154,7 @@ class Decoder:
             note = self._buffer.note(slot)
             if note is None:
                 return None
-            identity, sha256 = Identity(*map(int, note["identity"])), note["sha256"]
+            identity, sha256 = Identity(*map(_number, note["identity"])), note["sha256"]
             if sha256 is not None and not _DIGEST.fullmatch(sha256):
                 return None
         except (ValueError, TypeError, KeyError):
@@ -174,6 +174,20 @@ def _request(tasks: Sequence[Task]) -> dict[str, object]:
         "max_bytes": tasks[0].max_bytes,
         "max_pixels": tasks[0].max_pixels,
     }
+
+
+def _sentence(answer: dict[str, str]) -> str:
+    """Its message: names in it are quoted, so that it is one line of a log, and says nothing to a terminal."""
+    message = answer["message"]
+    if not isinstance(message, str) or not message.isprintable():
+        raise ValueError("no sentence")
+    return message
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise ValueError("no number")
+    return value
 
 
 def _too_slow(path: Path, source: Source | None, seconds: float) -> Decoded:

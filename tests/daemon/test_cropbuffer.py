@@ -95,7 +95,9 @@ def test_a_note_is_there_until_it_is_cleared(both: tuple[CropBuffer, CropBuffer]
     assert ours.note(3) is None
 
 
-@pytest.mark.parametrize("nonsense", [b"\xff" * 1024, b"\x02" + bytes(7) + b"[]", b"\x01" + bytes(7) + b"{"])
+@pytest.mark.parametrize(
+    "nonsense", [b"\xff" * 1024, b"\x02" + bytes(7) + b"[]", b"\x01" + bytes(7) + b"{", b"[" * 1024]
+)
 def test_a_note_of_nonsense_is_a_value_error(shared: int, both: tuple[CropBuffer, CropBuffer], nonsense: bytes) -> None:
     os.pwrite(shared, nonsense, 0)
     assert both[0].has_note(0)

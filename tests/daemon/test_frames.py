@@ -29,7 +29,9 @@ def test_messages_arrive_in_order_and_apart(ends: tuple[Channel, socket.socket])
     assert channel.receive() == {"path": longest}
 
 
-@pytest.mark.parametrize("nonsense", [b"[]", b"{", b"\xff\xfe", b'{"too": "' + b"l" * (1 << 16) + b'ong"}'])
+@pytest.mark.parametrize(
+    "nonsense", [b"[]", b"{", b"\xff\xfe", b'{"too": "' + b"l" * (1 << 16) + b'ong"}', b"[" * 60_000]
+)
 def test_nonsense_is_a_value_error(ends: tuple[Channel, socket.socket], nonsense: bytes) -> None:
     channel, other = ends
     other.sendall(nonsense)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from pathlib import Path
@@ -16,9 +17,8 @@ from daemon.remote import Decoder, DecoderLost
 from tests.daemon.decoders.conftest import TRANSFORMS, task
 
 GOOD = {"identity": [1, 2, 3, 4], "sha256": "0" * 64}
-
-
 FINE = {"answers": [{}], "resident": 1}
+INFINITE = math.inf
 
 
 @pytest.mark.parametrize(
@@ -29,10 +29,12 @@ FINE = {"answers": [{}], "resident": 1}
         ({}, FINE, False),
         ({"identity": [1, 2, 3], "sha256": None}, FINE, False),
         ({"identity": [1, 2, 3, "x"], "sha256": None}, FINE, False),
+        ({"identity": [1, 2, 3, INFINITE], "sha256": None}, FINE, False),
         ({"identity": [1, 2, 3, 4], "sha256": "../x"}, FINE, False),
         ({"identity": [1, 2, 3, 4], "sha256": 7}, FINE, False),
         (GOOD, {}, True),
         (GOOD, {"answers": [{}], "resident": "much"}, True),
+        (GOOD, {"answers": [{}], "resident": INFINITE}, True),
         (GOOD, {"answers": [], "resident": 1}, True),
         (GOOD, {"answers": [{}, {}], "resident": 1}, True),
         (GOOD, {"answers": 1, "resident": 1}, True),
@@ -41,6 +43,13 @@ FINE = {"answers": [{}], "resident": 1}
         (GOOD, {"answers": [{"reason": "others", "message": ""}], "resident": 1}, True),
         (GOOD, {"answers": [{"reason": None, "message": ""}], "resident": 1}, True),
         (GOOD, {"answers": [{"reason": "empty"}], "resident": 1}, True),
+        (GOOD, {"answers": [{"reason": "empty", "message": ["Empty."]}], "resident": 1}, True),
+        (
+            GOOD,
+            {"answers": [{"reason": "empty", "message": "Empty.\n12:00 cat.jpg -> cat/cat.jpg"}], "resident": 1},
+            True,
+        ),
+        (GOOD, {"answers": [{"trouble": "SourceGone", "message": "\x1b[2J"}], "resident": 1}, True),
         (GOOD, None, True),
         (None, None, False),
     ],
