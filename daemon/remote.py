@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daemon.cropbuffer import SLOTS, CropBuffer
+from daemon.cropbuffer import CropBuffer
 from daemon.frames import Channel
 from daemon.source import Identity, NotAFile, Source, SourceChanged, SourceError, SourceGone, SourceUnreadable
 from models.errors import REASONS, ImageError
@@ -71,6 +71,15 @@ class DecoderLost(Exception):
         self.how = how
 
 
+class _Overdue(Exception):
+    """The image at place ``at`` takes too long, to decode where it ``is_read``, else to read."""
+
+    def __init__(self, at: int, is_read: bool) -> None:
+        super().__init__(at, is_read)
+        self.at = at
+        self.is_read = is_read
+
+
 class Decoder:
     """The daemon's side of one decoder."""
 
@@ -99,15 +108,15 @@ class Decoder:
         try:
             self._buffer.clear()
             self.channel.send(_request(tasks))
-            answer = self._answer(seconds)
+            answer = self._answer(len(tasks), seconds)
             decoded: list[Decoded | None] = [
                 self._decoded(slot, task, each)
                 for slot, (task, each) in enumerate(zip(tasks, answer["answers"], strict=True))
             ]
             self._resident = _number(answer["resident"])
-        except TimeoutError:
-            at, source = self._at_work(tasks)
-            slow = _too_slow(tasks[at].path, source, seconds)
+        except _Overdue as overdue:
+            at, path = overdue.at, tasks[overdue.at].path
+            slow = _too_slow(path, self._source(at, path) if overdue.is_read else None, seconds)
             return [slow if place == at else None for place in range(len(tasks))]
         except OSError as error:
             raise DecoderLost(*self._at_work(tasks)) from error
@@ -116,19 +125,22 @@ class Decoder:
         self._files += len(tasks)
         return decoded
 
-    def _answer(self, seconds: float) -> dict[str, Any]:
-        """Wait for it; raises `TimeoutError` where reading, or then decoding, takes too long of any image."""
+    def _answer(self, count: int, seconds: float) -> dict[str, Any]:
+        """Wait for that of so many images; raises `_Overdue` where reading, or then decoding, takes too long of one.
+
+        It is the one that was waited for in vain: the decoder goes on meanwhile, and may be at the next one already.
+        """
         left, seen = _READING, (0, False)
         while left > 0:
             with suppress(TimeoutError):
                 return self.channel.receive()
-            slot = min(self._buffer.finished(), SLOTS - 1)
-            now = slot, self._buffer.has_note(slot)
+            at = min(self._buffer.finished(), count - 1)
+            now = at, self._buffer.has_note(at)
             if now > seen:
                 left, seen = (seconds if now[1] else _READING), now
             else:
                 left -= _TURN
-        raise TimeoutError
+        raise _Overdue(*seen)
 
     def _at_work(self, tasks: Sequence[Task]) -> tuple[int, Source | None]:
         """The place of the image that it is at, and which file that is, once it was read."""
