@@ -234,19 +234,31 @@ class Decoders:
         decoder.close()
 
     def _take(self, size: int) -> Decoder:
-        """A decoder for one image, the one that was busy last; a new one where none is left."""
-        with self._lock:
-            decoder = self._idle.pop() if self._idle else None
-        if decoder is not None and not decoder.is_ready(self._limits.memory, size):
+        """A decoder for some images, the one that was busy last; a new one where none is left."""
+        while (decoder := self._idle_one()) is not None:
+            if decoder.is_ready(self._limits.memory, size):
+                return decoder
+            with self._lock:
+                self._busy.discard(decoder)
             self._end(decoder)
-            return self._take(size)
-        if decoder is None:
-            decoder = self._begin(size)
+        decoder = self._begin(size)
         with self._lock:
-            self._busy.add(decoder)
-            if self._closed:
-                decoder.channel.shut()
+            self._engage(decoder)
         return decoder
+
+    def _idle_one(self) -> Decoder | None:
+        """The decoder that was busy last, if one is left; it is busy from now on."""
+        with self._lock:
+            if not self._idle:
+                return None
+            decoder = self._idle.pop()
+            self._engage(decoder)
+        return decoder
+
+    def _engage(self, decoder: Decoder) -> None:
+        self._busy.add(decoder)
+        if self._closed:
+            decoder.channel.shut()
 
 
 def _given_up(path: Path, lost: DecoderLost) -> Decoded:

@@ -11,7 +11,7 @@ import pytest
 
 from daemon.decoders import Decoders
 from daemon.nursery import Nursery
-from daemon.remote import DecoderLost
+from daemon.remote import Decoder, DecoderLost
 from tests.daemon.decoders.conftest import LIMITS, Make, task
 from tests.processes import AT_WORK, environment, is_alive, ticks, wait_for
 
@@ -26,6 +26,20 @@ def test_closing_ends_everything_at_once(make: Make, slow: Path) -> None:
         with pytest.raises((DecoderLost, CancelledError)):
             future.result(0)
     wait_for(lambda: not any(map(is_alive, pids)), "the processes end")
+
+
+def test_between_two_images_their_numbers_are_known(make: Make, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoders = make()
+    before, meanwhile = decoders.pids(), []
+    is_ready = Decoder.is_ready
+
+    def watched(decoder: Decoder, memory: int, size: int) -> bool:
+        meanwhile.append(decoders.pids())
+        return is_ready(decoder, memory, size)
+
+    monkeypatch.setattr(Decoder, "is_ready", watched)
+    assert decoders.submit(task(picture)).result().crops is not None
+    assert meanwhile == [before]
 
 
 def test_they_end_with_the_daemon(slow: Path, tmp_path: Path) -> None:
