@@ -236,7 +236,7 @@ class Decoders:
     def _take(self, size: int) -> Decoder:
         """A decoder for some images, the one that was busy last; a new one where none is left."""
         while (decoder := self._idle_one()) is not None:
-            if decoder.is_ready(self._limits.memory, size):
+            if self._nursery.has(decoder.pid) and decoder.is_ready(self._limits.memory, size):
                 return decoder
             with self._lock:
                 self._busy.discard(decoder)

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,19 @@ _ANSWERING = 60.0
 
 
 class Nursery:
-    """Begins and ends decoders. It is started again where it was lost; its decoders end with it, and it with us."""
+    """Begins and ends decoders. Lost, it is started again for the next one. They end with it, and it ends with us."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._decoders: set[int] = set()
         self._start()
 
     def _start(self) -> None:
-        """Start the process; nobody waits here until it has imported what it needs."""
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._control.settimeout(_ANSWERING)
-        with theirs:
+        """Start the process; nobody waits here until it has imported what it needs. Raises OSError."""
+        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        control.settimeout(_ANSWERING)
+        with theirs, ExitStack() as failing:
+            failing.callback(control.close)
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 [sys.executable, "-P", "-m", "daemon.decoder"],
                 env={
@@ -47,6 +49,8 @@ class Nursery:
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C and Ctrl-Z are for the daemon, also before they are ignored
             )
+            failing.pop_all()
+        self._control = control
 
     @property
     def pid(self) -> int:
@@ -58,37 +62,48 @@ class Nursery:
 
         It gets copies of two descriptors, the way to talk to it and the memory that is shared with it.
         """
-        answer = self._ask({"memory": memory}, connection, shared)
-        if answer is None:
-            raise OSError("it ends at once")
-        if "error" in answer:
-            raise OSError(answer["error"])
-        return int(answer["pid"])
+        request = {"memory": memory}
+        with self._lock:
+            answer = self._ask(request, connection, shared)
+            if answer is None:
+                self._start()
+                answer = self._ask(request, connection, shared)
+            if answer is None:
+                raise OSError("it ends at once")
+            if "error" in answer:
+                raise OSError(answer["error"])
+            pid = int(answer["pid"])
+            self._decoders.add(pid)
+        return pid
+
+    def has(self, pid: int) -> bool:
+        """Whether a decoder is to be counted on: the process that it was forked from is not known to be lost."""
+        return pid in self._decoders
 
     def end(self, pid: int) -> int | None:
         """Kill a decoder that may be dead already: its exit code or negative signal, None if that is not known."""
-        answer = self._ask({"end": pid})
+        with self._lock:
+            answer = self._ask({"end": pid}) if pid in self._decoders else None
+            self._decoders.discard(pid)
         return answer["status"] if answer else None
 
     def _ask(self, request: dict[str, int], *descriptors: int) -> dict[str, Any] | None:
-        """The answer; of a new process where the old one is gone, and None where that one is gone, too."""
-        with self._lock:
-            message = self._exchange(request, descriptors)
-            if not message:
-                self._stop()
-                self._start()
-                message = self._exchange(request, descriptors)
-        answer: dict[str, Any] | None = json.loads(message) if message else None
-        return answer
-
-    def _exchange(self, request: dict[str, int], descriptors: Sequence[int]) -> bytes:
+        """The answer; None where the process is gone. It is ended where it gives none, which could still come later."""
+        if self._process.returncode is not None:
+            return None  # it was ended, and could not be started again
         try:
             socket.send_fds(self._control, [json.dumps(request).encode("ascii")], descriptors)
-            return self._control.recv(_LONGEST_ANSWER)
+            message = self._control.recv(_LONGEST_ANSWER)
         except (ConnectionError, TimeoutError):
-            return b""
+            message = b""
+        if not message:
+            self._stop()
+            return None
+        answer: dict[str, Any] = json.loads(message)
+        return answer
 
     def _stop(self) -> None:
+        self._decoders.clear()
         self._control.close()
         self._process.kill()  # it has nothing to lose
         self._process.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -90,6 +91,25 @@ def test_the_process_they_are_forked_from_may_hang(make: Make, picture: Path, mo
     assert decoders.submit(task(picture)).result().crops is not None
     assert decoders.pids()[0] != nursery
     assert not is_alive(nursery)
+
+
+@pytest.mark.parametrize("what", ["socket.socketpair", "subprocess.Popen"])
+def test_where_the_process_they_are_forked_from_cannot_be_started_again_images_wait(
+    make: Make, picture: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    decoders = make()
+    before = decoders.pids()
+    os.kill(before[0], signal.SIGKILL)
+    wait_for(lambda: not any(map(is_alive, before)), "the processes end")
+    with monkeypatch.context() as full:
+        full.setattr(f"daemon.nursery.{what}", refuse)
+        for _ in range(2):
+            assert type(decoders.submit(task(picture)).result().error) is SourceUnreadable
+    assert decoders.submit(task(picture)).result().crops is not None
+    assert decoders.pids()[0] != before[0]
 
 
 def test_decoders_that_died_idle_are_passed_over(make: Make, picture: Path, logged: list[str]) -> None:
