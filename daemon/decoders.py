@@ -96,6 +96,7 @@ class Decoders:
                 decoder.channel.shut()
             self._come.notify_all()
             given_up, self._waiting = self._waiting, deque()
+        self._nursery.shut()
         for image in given_up:
             image.answer.cancel()
         for thread in self._threads:
@@ -113,7 +114,8 @@ class Decoders:
         try:
             decoder = self._begin(size_for(()))
         except SourceUnreadable as error:
-            logger.warning("{}", error)
+            if not self._closed:
+                logger.warning("{}", error)
         else:
             with self._lock:
                 self._idle.append(decoder)
@@ -193,6 +195,8 @@ class Decoders:
         try:
             decoder = self._take(size_for(tasks[0].transforms))
         except SourceUnreadable as error:
+            if self._closed:
+                raise
             return [Decoded(task.path, error=error) for task in tasks]
         started = time.monotonic()
         try:

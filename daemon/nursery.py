@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Nursery:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._decoders: set[int] = set()
+        self._over = False
         self._start()
 
     def _start(self) -> None:
@@ -65,7 +66,7 @@ class Nursery:
         request = {"memory": memory}
         with self._lock:
             answer = self._ask(request, connection, shared)
-            if answer is None:
+            if answer is None and not self._over:
                 self._start()
                 answer = self._ask(request, connection, shared)
             if answer is None:
@@ -89,8 +90,8 @@ class Nursery:
 
     def _ask(self, request: dict[str, int], *descriptors: int) -> dict[str, Any] | None:
         """The answer; None where the process is gone. It is ended where it gives none, which could still come later."""
-        if self._process.returncode is not None:
-            return None  # it was ended, and could not be started again
+        if self._over or self._process.returncode is not None:
+            return None  # where it was ended, it could not be started again
         try:
             socket.send_fds(self._control, [json.dumps(request).encode("ascii")], descriptors)
             message = self._control.recv(_LONGEST_ANSWER)
@@ -107,6 +108,12 @@ class Nursery:
         self._control.close()
         self._process.kill()  # it has nothing to lose
         self._process.wait()
+
+    def shut(self) -> None:
+        """Have nobody wait for it any more, also not who does already. It begins no decoders from now on."""
+        self._over = True
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """End it, and all its decoders with it."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import CancelledError
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 from daemon.decoders import Decoders
 from daemon.nursery import Nursery
 from daemon.remote import Decoder, DecoderLost
+from daemon.source import SourceUnreadable
 from tests.daemon.decoders.conftest import LIMITS, Make, task
 from tests.processes import AT_WORK, environment, is_alive, ticks, wait_for
 
@@ -26,6 +30,22 @@ def test_closing_ends_everything_at_once(make: Make, slow: Path) -> None:
         with pytest.raises((DecoderLost, CancelledError)):
             future.result(0)
     wait_for(lambda: not any(map(is_alive, pids)), "the processes end")
+
+
+def test_closing_waits_for_no_decoder_to_begin(picture: Path, logged: list[str]) -> None:
+    """The process that they are forked from may be importing still, or hang."""
+    nursery = Nursery()
+    os.kill(nursery.pid, signal.SIGSTOP)
+    decoders = Decoders(2, LIMITS, nursery)
+    future = decoders.submit(task(picture))
+    closing = threading.Thread(target=decoders.close)
+    closing.start()
+    closing.join(20)
+    assert not closing.is_alive()
+    with pytest.raises((SourceUnreadable, CancelledError)):
+        future.result(0)
+    assert not is_alive(nursery.pid)
+    assert logged == []
 
 
 def test_between_two_images_their_numbers_are_known(make: Make, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
