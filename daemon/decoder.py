@@ -205,6 +205,7 @@ def main() -> None:
     """Serve the daemon whose socket is the standard input."""
     for number in _IGNORED:  # they reach a whole group, and it is the daemon that decides what ends
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # it may be ignored already, and then no child can be waited for
     control = socket.socket(fileno=os.dup(0))
     # The cores are shared out among the decoders; threads of one of them would count against its memory.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1

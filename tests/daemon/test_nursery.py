@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -52,3 +53,15 @@ def test_when_it_is_lost_no_decoder_of_its_own_is_counted_on(nursery: Nursery, d
     assert nursery.pid != lost
     assert nursery.has(third)
     wait_for(lambda: not any(map(is_alive, (first, second))), "its decoders end with it")
+
+
+def test_it_learns_how_decoders_ended_whoever_started_us(descriptors: tuple[int, int]) -> None:
+    """A parent that ignores SIGCHLD has all programs do so that it starts, and those they start."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        nursery = Nursery()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    with closing(nursery):
+        pids = [nursery.begin(1 << 30, *descriptors) for _ in range(2)]
+        assert [nursery.end(pid) for pid in pids] == [-signal.SIGKILL] * 2
