@@ -153,8 +153,8 @@ def _class_folders(root: Path) -> _Top:
         raise UserError(f"{root} is not a folder: give --data-dir a folder with one folder of images per class")
     entries = _entries(root)
     visible = [entry for entry in entries if not entry.name.startswith(".")]
-    folders = sorted(Path(entry.path) for entry in visible if entry.is_dir())
-    images = sum(is_image_name(entry.name) for entry in visible if not entry.is_dir())
+    folders = sorted(Path(entry.path) for entry in visible if _is_folder(entry))
+    images = sum(is_image_name(entry.name) for entry in visible if not _is_folder(entry))
     if not folders:
         what = "holds images but no class folders" if images else "holds neither class folders nor images"
         if not entries:
@@ -199,10 +199,26 @@ def _walk(top: Path) -> Iterator[Path]:
         for entry in _entries(folder):
             if entry.name.startswith("."):
                 yield Path(entry.path)
-            elif entry.is_dir():
+            elif _is_folder(entry):
                 left.append(Path(entry.path))
-            elif is_image_name(entry.name) and entry.is_file():
+            elif is_image_name(entry.name) and _is_file(entry):
                 yield Path(entry.path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder; what cannot be looked at, such as a link in a circle, is taken for none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file; what cannot be looked at is taken for one, so that reading it tells what is wrong."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return True
 
 
 def _pick(files: list[File], limit: int | None, seed: int) -> list[File]:

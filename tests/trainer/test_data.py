@@ -63,6 +63,13 @@ def test_links_are_followed_and_loops_are_not_walked_twice(tmp_path: Path) -> No
     assert [file.name for file in scan(tmp_path / "data").files] == ["bird/c.jpg", "cat/a.jpg", "dog/b.jpg"]
 
 
+def test_links_in_a_circle_stop_nothing(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/a.jpg", "dog/b.jpg")
+    for name in ("circle", "cat/circle", "dog/circle.jpg"):
+        (tmp_path / name).symlink_to(Path(name).name)
+    assert [file.name for file in scan(tmp_path).files] == ["cat/a.jpg", "dog/b.jpg", "dog/circle.jpg"]
+
+
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
