@@ -74,6 +74,8 @@ def images(found: DataSet, extracted: Extracted, findings: Sequence[Finding]) ->
     say("features", f"of {len(found.samples)} images in {seconds:.1f} s, {known} of them known from before")
     for number, sentence in enumerate(sentences(findings)):
         say("" if number else "audit", sentence)
+    if gone := sorted({lost.label for lost in found.unreadable} - set(found.classes)):
+        say("", f"warning: {_list(gone, ', ')}: no image can be read, so it is none of the classes")
     division(found)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from tests.trainer.clusters import clusters, folded
 from tests.trainer.test_views import CORNER, OPTIONS, cube
 from trainer.choose import choose
-from trainer.data import DataSet, Sample
-from trainer.narrate import choice, division
+from trainer.data import DataSet, Sample, Unreadable
+from trainer.features import Extracted
+from trainer.narrate import choice, division, images
 from trainer.views import Part
 
 
@@ -18,6 +20,13 @@ def data_set(labels: Sequence[int], folds: Sequence[int]) -> DataSet:
     names = ["ant", "bee", "cat"]
     samples = [Sample(Path(f"{number}"), f"{number}", names[label], "") for number, label in enumerate(labels)]
     return DataSet(names, samples, np.array(labels), np.array(folds), [])
+
+
+def test_a_class_that_is_lost_with_its_images_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    lost = [Unreadable(f"{label}/x.jpg", label, "empty", "The file is empty.") for label in ("bee", "dog")]
+    found = replace(data_set([0, 0, 1, 1], [0, 1, 0, 1]), classes=["ant", "bee"], unreadable=lost)
+    images(found, Extracted(found.samples, np.empty((4, 1), np.float32), [], lost, 0, 0.1), [])
+    assert "warning: dog: no image can be read, so it is none of the classes\n" in capsys.readouterr().out
 
 
 def test_it_is_said_who_judges_whom(capsys: pytest.CaptureFixture[str]) -> None:
