@@ -156,6 +156,12 @@ def read_header(file: BinaryIO, *, max_pixels: int = 200_000_000) -> Header:
     return Header(*image.size, animated)
 
 
+def check_size(size: int, *, max_pixels: int = 200_000_000) -> None:
+    """Raise ImageError for a file of more bytes than an image of the allowed size can need: it is not to be read."""
+    if size > 8 * max_pixels + (64 << 20):  # the widest layout, and room for metadata
+        raise ImageError("too-large", f"The file has {size} bytes, more than an image of the allowed size can need.")
+
+
 def _read(file: BinaryIO, max_pixels: int) -> tuple[bytes, str]:
     """The whole file and its format. In memory, so that nothing changes under the decoder's feet."""
     size = file.seek(0, os.SEEK_END)
@@ -166,8 +172,7 @@ def _read(file: BinaryIO, max_pixels: int) -> tuple[bytes, str]:
     kind = kind_of(head)
     if kind is None:
         raise ImageError("not-an-image", f"The file is none of {', '.join(_PLUGINS)}, whatever its name says.")
-    if size > 8 * max_pixels + (64 << 20):  # the widest layout, and room for metadata
-        raise ImageError("too-large", f"The file has {size} bytes, more than an image of the allowed size can need.")
+    check_size(size, max_pixels=max_pixels)
     file.seek(0)
     return file.read(), kind
 

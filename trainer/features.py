@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
 from models.errors import ImageError, UserError
-from models.images import Crop, Transform, decode
+from models.images import Crop, Transform, check_size, decode
 from models.runtime import FeatureExtractor
 from trainer.cache import FeatureCache, Features
 from trainer.data import File, Sample, Unreadable, shown
@@ -58,12 +60,19 @@ def read_all(files: Iterable[File], transforms: Sequence[Transform]) -> Iterator
 
     def read(file: File) -> Read:
         try:
-            data = file.path.read_bytes()
+            data = _bytes_of(file.path)
             return Read(file, hashlib.sha256(data).hexdigest(), decode(io.BytesIO(data), transforms))
         except (ImageError, OSError) as error:
             return Read(file, error=_unreadable(file, error))
 
     return map_ahead(read, files)
+
+
+def _bytes_of(path: Path) -> bytes:
+    """What a file holds, unless that is more than any image: it may be more than memory holds."""
+    with path.open("rb") as file:
+        check_size(os.fstat(file.fileno()).st_size)
+        return file.read()
 
 
 def _unreadable(file: File, error: ImageError | OSError) -> Unreadable:
@@ -92,7 +101,7 @@ class _Seen:
 
 def _see(file: File, transforms: Sequence[Transform], cache: FeatureCache | None) -> _Seen:
     try:
-        data = file.path.read_bytes()
+        data = _bytes_of(file.path)
         sha256 = hashlib.sha256(data).hexdigest()
         features = cache.features(sha256) if cache is not None else [None] * len(transforms)
         look = cache.look(sha256) if cache is not None else None

@@ -13,7 +13,7 @@ from models.weights import WeightsStore
 from tests.trainer.conftest import make_shapes
 from trainer.cache import FeatureCache
 from trainer.data import scan
-from trainer.features import Extracted, extract
+from trainer.features import Extracted, extract, read_all
 
 
 class Counting(FeatureExtractor):
@@ -126,6 +126,19 @@ def test_unreadable_images_are_listed_and_left_out(shapes: Path, counting: Count
         ("square/cut.png", "truncated"),
     ]
     assert len(found.samples) == len(found.features) == 24
+
+
+def test_a_file_larger_than_any_image_is_listed_and_never_read(
+    shapes: Path, counting: Counting, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(shapes, root)
+    with (root / "circle" / "huge.jpg").open("wb") as file:
+        file.truncate(1 << 40)  # it takes no room on the disk, and in no memory there is room for it
+    found = run(root, counting, WeightsStore(tmp_path / "cache"))
+    assert [(lost.name, lost.reason) for lost in found.unreadable] == [("circle/huge.jpg", "too-large")]
+    (read,) = read_all([file for file in scan(root).files if file.path.name == "huge.jpg"], counting.transforms)
+    assert read.error == found.unreadable[0]
 
 
 def test_features_that_are_no_numbers_name_the_image(
