@@ -19,6 +19,7 @@ from trainer.measure import Measured
 
 _LISTED = 100
 _WEAK = 5
+_GUESSED = "it cannot be told: nothing shows that the classes are told apart at all"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def advice(
     sections = [
         _section(
             "Labels to look at, the likeliest to be wrong first",
-            "no label looks wrong",
+            _GUESSED if measured.is_guessing else "no label looks wrong",
             list(_wrong(measured, judged)),
         ),
         _section(
@@ -79,7 +80,8 @@ def _section(title: str, nothing: str, lines: Sequence[str]) -> str:
 
 
 def _wrong(measured: Measured, judged: Sequence[Sample]) -> Iterator[str]:
-    for each in suspicions(measured):
+    """The suspicious labels, of which guesses would name half of all."""
+    for each in [] if measured.is_guessing else suspicions(measured):
         sample = judged[each.at]
         yield (
             f"{shown(sample.name)}: {shown(measured.classes[each.other])} ({each.probability:.0%}) "

@@ -63,6 +63,18 @@ def test_the_text_names_images_labels_and_classes() -> None:
     assert wrong
 
 
+def test_guesses_put_no_label_under_suspicion() -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 0.1, (120, 3))
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    measured = Measured(["a", "b", "c"], np.arange(120) % 3, probabilities)
+    assert measured.is_guessing
+    assert suspicions(measured)
+    text = advice(measured, samples(measured), [])
+    assert "it cannot be told: nothing shows that the classes are told apart at all" in text
+    assert " rather than " not in text
+
+
 def test_a_long_list_is_cut() -> None:
     findings = [Finding("two-labels", f"{number}.jpg", "a", "") for number in range(150)]
     text = advice(*(lambda measured: (measured, samples(measured)))(flipped()[0]), findings)
