@@ -125,8 +125,12 @@ def _judge(new: Sequence[_Outcome], old: Sequence[_Outcome], run: str) -> Verdic
 def _by_record(current: Checkpoint, measured: Measured, run: str) -> Verdict:
     """No image is common to both, so each one's own held-out accuracy is all there is."""
     recorded, own = current.metadata.metrics.get("accuracy"), measured.figures().get("accuracy")
-    if recorded is None or own is None:
+    if recorded is None:
         return Verdict(True, f"there is no image to compare it with {run} on")
+    if own is None:
+        return Verdict(
+            False, f"no image tells how right it is, and {run} has an accuracy of {recorded:.3f} on held-out images"
+        )
     return Verdict(
         own >= recorded,
         f"its accuracy on its own held-out images is {own:.3f}, that of {run} on other ones {recorded:.3f}",

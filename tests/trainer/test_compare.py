@@ -93,6 +93,14 @@ def test_a_damaged_current_checkpoint_is_replaced(
     assert "cannot be used" in verdict.why
 
 
+def test_what_no_image_tells_of_does_not_replace_what_is_known_to_be_right(
+    folder: Path, shapes: Path, store: WeightsStore
+) -> None:
+    verdict = compare(folder, [], measured(0, 0), store)
+    assert not verdict.publish
+    assert "no image tells how right it is" in verdict.why
+
+
 @pytest.mark.parametrize(("right", "publish"), [(0, False), (1, True)])
 def test_without_a_common_image_the_recorded_accuracies_decide(
     folder: Path, shapes: Path, store: WeightsStore, right: int, publish: bool
