@@ -21,6 +21,10 @@ from trainer.runs import read_split
 #: With equally many right, a new checkpoint whose log-loss is higher by this much counts as worse.
 _LOSS_MARGIN = 0.01
 
+#: What is less probable counts as this much: so small a number is nothing in the six digits of ``split.csv``, which
+#: would make the current run's mistakes worse than the same ones of a new run.
+_LEAST = 1e-6
+
 #: Images that only the current run never had are put to it now: at most so many, which takes some seconds.
 _PUT_NOW = 500
 
@@ -112,7 +116,7 @@ def _classify(run: Path, current: Checkpoint, samples: Sequence[Sample], store: 
 def _judge(new: Sequence[_Outcome], old: Sequence[_Outcome], run: str) -> Verdict:
     new_right, old_right = (sum(right for right, _ in outcomes) for outcomes in (new, old))
     new_loss, old_loss = (
-        float(np.mean([-np.log(max(probability, 1e-12)) for _, probability in outcomes])) for outcomes in (new, old)
+        float(np.mean([-np.log(max(probability, _LEAST)) for _, probability in outcomes])) for outcomes in (new, old)
     )
     figures = (
         f"of {len(new)} images that neither was fitted on, it has {new_right} right (log-loss {new_loss:.3f}), "

@@ -56,6 +56,17 @@ def test_with_equally_many_right_the_log_loss_decides(folder: Path, shapes: Path
     assert not compare(folder, samples(shapes, 10), measured(8, 10, sure=0.4), store).publish
 
 
+def test_a_mistake_is_as_bad_in_the_record_of_six_digits_as_when_it_is_measured(
+    folder: Path, fitted: Outcome, shapes: Path, store: WeightsStore
+) -> None:
+    split = folder / fitted.run.name / "split.csv"
+    split.write_text(split.read_text().replace(",cross,0.8,0.1,", ",cross,1.000000,0.000000,"))
+    new = measured(8, 10, sure=0.6)
+    new.probabilities[8:] = [4e-7, 1 - 5e-7, 1e-7]
+    verdict = compare(folder, samples(shapes, 10), new, store)
+    assert not verdict.publish, verdict.why
+
+
 def test_images_the_current_one_was_fitted_on_do_not_count(folder: Path, shapes: Path, store: WeightsStore) -> None:
     verdict = compare(folder, samples(shapes, 11), measured(8, 11), store)  # the eleventh is wrong
     assert (verdict.publish, "of 10 images" in verdict.why) == (True, True)
