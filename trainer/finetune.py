@@ -229,16 +229,16 @@ class _Run:
         for batch in tqdm(stream, f"fine-tune {epoch}", steps, unit=" batches", disable=None, leave=False):
             loss = self._loss(batch, side.labels[batch.rows])
             value = float(loss.detach())
-            if not math.isfinite(value):
+            self._set_lr(steps)
+            self._optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            slope = float(torch.nn.utils.clip_grad_norm_(self._trained, 1.0))
+            if not (math.isfinite(value) and math.isfinite(slope)):  # a step would spoil the weights for all others
                 names = ", ".join(shown(side.samples[row].name) for row in batch.rows[:8])
                 raise UserError(
                     f"fine-tuning diverged in epoch {epoch} on a batch with {names}: lower --ft-lr, "
                     "or look at these images"
                 )
-            self._set_lr(steps)
-            self._optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(self._trained, 1.0)
             self._optimizer.step()
             total, seen = total + value * len(batch.rows), seen + len(batch.rows)
         return total / max(seen, 1)

@@ -19,7 +19,8 @@ from tests.trainer.conftest import COLOURS
 from tests.trainer.tuning import side, start, tune
 from trainer import finetune, trunk
 from trainer.__main__ import main
-from trainer.augment import batches
+from trainer.augment import Batch, batches
+from trainer.calibrate import Labels
 from trainer.course import Side
 from trainer.data import Sample
 from trainer.finetune import FineTuneOptions
@@ -130,6 +131,25 @@ def test_a_loss_that_is_no_number_names_the_images(
     monkeypatch.setattr(finetune._Run, "_loss", lambda *_: torch.tensor(torch.nan, requires_grad=True))
     with pytest.raises(UserError, match=r"diverged in epoch 1 on a batch with (blue|green|red)/\d+\.png.*--ft-lr"):
         tune(clip, colours, FineTuneOptions(epochs=1, batch_size=8))
+
+
+def test_a_slope_that_is_no_number_names_the_images_it_is_of_and_not_the_next(
+    clip: tuple[Backbone, ...], colours: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loss = finetune._Run._loss
+    rows: list[list[int]] = []
+
+    def steep(run: finetune._Run, batch: Batch, labels: Labels) -> torch.Tensor:
+        rows.append(batch.rows.tolist())
+        weight = run.net.weight
+        return loss(run, batch, labels) + (weight - weight.detach()).square().sum().sqrt()  # 0, but of no slope
+
+    monkeypatch.setattr(finetune._Run, "_loss", steep)
+    train = side(colours, 0, 6)
+    with pytest.raises(UserError, match="diverged") as raised:
+        run_of(clip, mixed=False).train(train, 1)
+    (first,) = rows
+    assert all(train.samples[row].name in str(raised.value) for row in first)
 
 
 def test_batches_hold_every_sample_once_in_another_order_each_epoch(colours: Path, clip: tuple[Backbone, ...]) -> None:
