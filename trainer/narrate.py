@@ -126,6 +126,8 @@ def fine_tuning(kept: bool, before: Measured, after: Measured) -> None:
     ]
     verdict = "kept: clearly better" if kept else "not kept: not better by more than chance"
     say("fine-tune", f"{verdict} on the held-out images ({figures[0]} before, {figures[1]} after)")
+    if kept:
+        say("", "these images chose the epoch too, so the figures below, which are of them alone, flatter it a little")
 
 
 def result(measured: Measured, thresholds: Thresholds, filing: Filing, run: Path) -> None:

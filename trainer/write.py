@@ -51,7 +51,11 @@ def write(
         (run / "advice.txt").write_text(advice(measured, judged, findings, growth), encoding="utf-8")
         paths = [sample.path for sample in judged]
         filing = fitted.filing(measured, thresholds)
-        preface = _preface(images, measured) + "".join(f"{each}\n" for each in thresholds.sentences(filing)) + "\n"
+        preface = (
+            _preface(images, measured, tuned=bool(fitted.tuned))
+            + "".join(f"{each}\n" for each in thresholds.sentences(filing))
+            + "\n"
+        )
         write_report(run, measured, paths, filing=filing, stages=stages, preface=preface)
 
     return runs.create(options.output_dir, checkpoint.metadata.mode, now.astimezone(), fill)
@@ -127,9 +131,16 @@ def _metrics(fitted: Fitted, images: DataSet, measured: Measured, thresholds: Th
     }
 
 
-def _preface(images: DataSet, measured: Measured) -> str:
+def _preface(images: DataSet, measured: Measured, *, tuned: bool) -> str:
     if not len(measured.labels):
         return "No image was held out, so how right this checkpoint is nobody knows.\n"
+    if tuned:
+        return (
+            f"{len(measured.labels)} of {len(images.samples)} images were held out. This is how fine-tuned backbones\n"
+            "and a head that never learned from them classified them; the head that is served was fitted on all.\n"
+            "They also decided which epoch of fine-tuning is kept, and that it is: that flatters these figures, and\n"
+            "what they promise, a little. Only other images tell for sure: python -m trainer evaluate.\n\n"
+        )
     return (
         f"{len(measured.labels)} of {len(images.samples)} images were held out in turn. This is how heads that never\n"
         "saw them classified them; the one that is served was fitted on all.\n\n"

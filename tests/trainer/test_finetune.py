@@ -222,7 +222,12 @@ def learned(parts: tuple[Backbone, ...], *_: object) -> dict[str, dict[str, Arra
 
 
 def test_a_fine_tuned_checkpoint_carries_its_weights_and_predicts_as_it_did(
-    colours: Path, tiny_clip: Path, store: WeightsStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    colours: Path,
+    tiny_clip: Path,
+    store: WeightsStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(finetune, "fine_tune", learned)
     monkeypatch.setattr("trainer.fit.clearly_lower", lambda *_: True)
@@ -236,6 +241,10 @@ def test_a_fine_tuned_checkpoint_carries_its_weights_and_predicts_as_it_did(
     assert all(np.array_equal(found.backbones["clip"][name], tensor) for name, tensor in expected.items())
     elsewhere = open_classifier(outcome.run, WeightsStore(tmp_path / "another cache"))  # proves the golden samples
     assert elsewhere.classes == sorted(COLOURS)
+    assert "flatter it a little" in capsys.readouterr().out
+    report = (outcome.run / "report.txt").read_text(encoding="utf-8")
+    assert report.startswith(f"{len(outcome.measured.labels)} of 72 images were held out. ")  # once, and not in turn
+    assert "that flatters these figures" in report
 
 
 def test_fine_tuning_that_does_not_win_is_not_kept(
