@@ -293,7 +293,10 @@ def _head(
 def clearly_lower(losses: Losses, than: Losses, errors: float = 1) -> bool:
     """Whether losses (n,) are lower than others on the same images by so many standard errors, and by `MIN_DELTA`.
 
-    Where all is right a loss of nearly nothing is easily lower still, and nobody would notice.
+    Where all is right a loss of nearly nothing is easily lower still, and nobody would notice. One image alone tells
+    nothing of chance.
     """
+    if len(losses) < 2:
+        return False
     gain = than - losses
     return bool(gain.mean() > max(errors * gain.std() / np.sqrt(len(gain)), MIN_DELTA))

@@ -115,4 +115,5 @@ def test_lower_by_chance_is_not_clearly_lower() -> None:
     assert not clearly_lower(uneven, losses, errors=3)
     assert not clearly_lower(losses, losses)
     assert not clearly_lower(losses - 5e-4, losses)
+    assert not clearly_lower(losses[:1] - 0.5, losses[:1])
     assert not clearly_lower(losses + random.normal(0, 1, 200) + 0.02, losses)
