@@ -67,7 +67,7 @@ class Thresholds:
         refusals = [self._refusal(self.asked)] if self.asked is not None and self.kept is None else []
         others = [
             f"with --threshold {_to_type(each.threshold):g} {each.coverage:.0%} of images are filed, at most "
-            f"{100 * each.max_error:.3g} % of them wrongly"
+            f"{100 * each.max_error:.3g} % of them wrongly ({_certain(each)})"
             for each in self.promises
             if each != self.kept
         ]
@@ -75,7 +75,7 @@ class Thresholds:
 
     def _in_force(self, filing: Filing) -> str:
         if self.kept is not None:
-            why = f"so that at most {100 * self.kept.max_error:.3g} % of those filed are wrong"
+            why = f"so that at most {100 * self.kept.max_error:.3g} % of those filed are wrong ({_certain(self.kept)})"
         elif self.asked is not None:
             why = "its usual threshold"
         else:
@@ -94,6 +94,10 @@ class Thresholds:
         else:
             why = f"there are too many mistakes among the surest of the {self.judged} judged images"
         return f"at most {100 * asked:.3g} % wrong cannot be promised: {why}"
+
+
+def _certain(promise: Promise) -> str:
+    return f"{100 * promise.certainty:.3g} % certain"
 
 
 def judge(measured: Measured, known: Mask, pictures: Group, asked: float | None) -> Thresholds:

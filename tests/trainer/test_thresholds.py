@@ -115,12 +115,14 @@ def test_the_promises_that_can_be_made_are_made_and_said() -> None:
     served, *others = made.sentences(FILING)
     assert served == (
         f"the daemon files images from {made.promises[2].threshold:.3f} on, so that at most 3 % of those filed are "
-        "wrong: of 200 judged images 80% are filed, 2.5% of them wrongly"
+        "wrong (95 % certain): of 200 judged images 80% are filed, 2.5% of them wrongly"
     )
     for sentence, other in zip(others, [*made.promises[:2], *made.promises[3:]], strict=True):
         typed = float(sentence.removeprefix("with --threshold ").split()[0])
         assert other.threshold <= typed < other.threshold + 2e-4
-        assert sentence.endswith(f"of images are filed, at most {100 * other.max_error:g} % of them wrongly")
+        assert sentence.endswith(
+            f"of images are filed, at most {100 * other.max_error:g} % of them wrongly (95 % certain)"
+        )
 
 
 def test_without_a_promise_the_usual_threshold_is_in_force_and_the_others_are_there_to_be_set() -> None:
@@ -130,7 +132,7 @@ def test_without_a_promise_the_usual_threshold_is_in_force_and_the_others_are_th
         "the daemon files images from 0.500 on, its usual threshold, since none was asked for by --max-error: "
         "of 200 judged images 80% are filed, 2.5% of them wrongly"
     )
-    assert others[-1] == "with --threshold 0.0001 100% of images are filed, at most 10 % of them wrongly"
+    assert others[-1] == "with --threshold 0.0001 100% of images are filed, at most 10 % of them wrongly (95 % certain)"
 
 
 def test_the_threshold_that_is_named_is_that_of_the_checkpoint() -> None:
