@@ -91,6 +91,9 @@ def division(found: DataSet) -> None:
         names = _list([found.classes[label] for label in alone], ", ")
         say("", f"warning: {names}: one picture only, so nothing tells how well this class is recognised")
     sizes = np.bincount(found.labels, minlength=len(found.classes))
+    if alike := int(((found.folds == NEVER) & (sizes[found.labels] > 1)).sum()):
+        say("", f"warning: {alike} images look nearly alike, as those of a camera that stands still do, or are copies:")
+        say("", "they cannot be held out of anything, so the figures tell nothing of them")
     if sizes.max() > _UNEQUAL * sizes.min():
         say("", f"the classes have {sizes.min()} to {sizes.max()} images; heads are fitted as if each had as many")
 

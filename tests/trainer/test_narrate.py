@@ -46,6 +46,11 @@ def test_a_class_that_nothing_can_be_told_of_is_named(capsys: pytest.CaptureFixt
     assert "warning: cat: one picture only" in capsys.readouterr().out
 
 
+def test_images_that_cannot_be_held_out_since_all_are_alike_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    division(data_set([0, 0, 0, 1, 1, 1, 2], [-1, -1, 0, -1, -1, -1, -1]))
+    assert "warning: 5 images look nearly alike, as those of a camera that stands still do" in capsys.readouterr().out
+
+
 def test_without_any_fold_it_is_said_why(capsys: pytest.CaptureFixture[str]) -> None:
     division(data_set([0, 1, 2], [-1, -1, -1]))
     assert "folds      none: no class has two different pictures" in capsys.readouterr().out
