@@ -69,11 +69,11 @@ def write_prompts(path: Path, prompts: dict[str, list[str]]) -> None:
 def _lines(path: Path, text: str, classes: Sequence[str]) -> PromptFile:
     found = PromptFile()
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
-        if not line or line.startswith("#"):
-            continue
         name, colon, words = (part.strip() for part in line.partition(":"))
-        if colon and name in classes and words:
+        if colon and name in classes and words:  # a class may be called #1, so this is asked first
             found.words.setdefault(name, []).append(words)
+        elif not line or line.startswith("#"):
+            continue
         elif "{}" in line:
             found.templates.append(line)
         else:

@@ -56,6 +56,12 @@ def test_written_prompts_give_the_same_prompts(tmp_path: Path) -> None:
     assert read_prompts(tmp_path / "again.txt", CLASSES).prompts(CLASSES) == made
 
 
+def test_a_class_whose_name_begins_like_a_comment_has_its_prompts(tmp_path: Path) -> None:
+    made = {"#1": ["a dog", "a puppy"], "#2": ["a cat"]}
+    write_prompts(tmp_path / "prompts.txt", made)
+    assert read_prompts(tmp_path / "prompts.txt", list(made)).prompts(list(made)) == made
+
+
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
