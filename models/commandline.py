@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from typing import NoReturn
 
 from loguru import logger
@@ -69,9 +70,19 @@ def run_and_exit(main: Callable[[list[str]], int]) -> NoReturn:
     At its end the interpreter looks for cycles in everything that was ever imported, which takes 0.1 s, and with torch
     half a second; frozen objects are left out of that.
     """
+    _print_any_letter()
     code = run(main)
     gc.freeze()
     sys.exit(code)
+
+
+def _print_any_letter() -> None:
+    """Let standard output escape the letters that the terminal's encoding lacks, as standard error does anyway.
+
+    Otherwise a class name in Hangul would end the program where the locale is one of Latin letters.
+    """
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _complain(sentence: str, code: int) -> int:

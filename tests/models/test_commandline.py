@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,17 @@ def test_a_wrong_command_of_a_real_program_is_one_sentence() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("models: argument COMMAND: invalid choice: 'lost'")
     assert done.stderr.count("\n") == 1
+
+
+def test_letters_that_the_terminal_lacks_are_escaped() -> None:
+    code = "from models.commandline import run_and_exit\nrun_and_exit(lambda _: print('caf\u00e9 \uac1c\ubbf8') or 0)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"caf\xe9 \\uac1c\\ubbf8\n", b"")
 
 
 def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
