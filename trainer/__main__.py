@@ -227,6 +227,7 @@ def _fit(options: argparse.Namespace) -> dict[str, Any]:
     from trainer.data import shown
     from trainer.fit import fit
     from trainer.fitted import FitOptions
+    from trainer.narrate import say
 
     plain = {
         name: value for name, value in vars(options).items() if name not in {"command", "run", "json", "clip_model"}
@@ -234,7 +235,11 @@ def _fit(options: argparse.Namespace) -> dict[str, Any]:
     plain["weights"] = dict(options.weights)
     if options.clip_model is not None:
         plain["weights"]["clip"] = options.clip_model
-    outcome = fit(FitOptions(**plain))
+    try:
+        outcome = fit(FitOptions(**plain))
+    except KeyboardInterrupt:
+        say("stopped", "the same command with --resume goes on with it")
+        raise
     return {
         "run": shown(outcome.run),
         "published": outcome.published,

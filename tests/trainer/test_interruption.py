@@ -52,7 +52,7 @@ def test_what_was_interrupted_is_gone_on_with(
         with pytest.raises(KeyboardInterrupt):
             main(command(few, runs))
     assert not runs.exists()
-    capsys.readouterr()
+    assert "the same command with --resume goes on with it" in capsys.readouterr().out
     with monkeypatch.context() as patched:
         patched.setattr(features, "decode", refuse)
         main(command(few, runs, "--resume", "--publish", "never"))
