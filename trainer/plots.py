@@ -46,6 +46,10 @@ def confusion_matrix(counts: Counts, classes: Sequence[str]) -> Figure:
         for axes, panel in zip(figure.subplots(1, 2), panels, strict=True):
             _name(axes, panel.title, names, size, upright)
             _fill(axes, panel, side / len(names))
+        # Matplotlib lays out once while it draws. The first time, axes of a fixed shape are not yet where they will be,
+        # and the word below those of many classes would be cut off.
+        if (engine := figure.get_layout_engine()) is not None:
+            engine.execute(figure)
     return figure
 
 

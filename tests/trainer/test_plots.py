@@ -77,6 +77,13 @@ def test_any_number_of_classes_is_drawn_with_a_margin(tmp_path: Path, count: int
     assert picture.min() < 100
 
 
+def test_what_is_drawn_once_is_not_cut_off_below(tmp_path: Path) -> None:
+    """The other tests draw twice, which puts everything in its place."""
+    names = [f"아주 긴 이름을 가진 사진 모음 {index}" for index in range(45)]
+    picture = pixels(plots.confusion_matrix(np.diag(np.full(45, 3)), names), tmp_path / "matrix.png")
+    assert picture[-4:].min() == 255
+
+
 @pytest.mark.parametrize("names", [HANGUL, ODD, ODD[-4:-2], [name * 30 for name in HANGUL]], ids=len)
 def test_names_in_any_script_and_of_any_length(names: list[str]) -> None:
     assert_tidy(matrix(names))
