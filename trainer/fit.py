@@ -61,16 +61,16 @@ def fit(options: FitOptions) -> Outcome:
 
     with FeatureCache(parts, store, size=options.cache_size) as cache:
         found = extract(folders.files, extractor, cache)
-    alike = groups([sample.sha256 for sample in found.samples], found.looks)
+    alike = groups([sample.sha256 for sample in found.samples], found.looks, [sample.label for sample in found.samples])
     images = data.divide(
-        options.data_dir, found.samples, alike, found.unreadable, held_out=options.val_fraction, seed=options.seed
+        options.data_dir, found.samples, alike.first, found.unreadable, held_out=options.val_fraction, seed=options.seed
     )
-    findings = audit(found, alike, max(transform.crop for transform in extractor.transforms))
-    narrate.images(images, found, findings)
+    findings = audit(found, alike.first, max(transform.crop for transform in extractor.transforms))
+    narrate.images(images, found, findings, int(alike.parted.sum()))
 
     stages: dict[str, list[Epoch]] = {"head": []}
     drop = options.drop_parts or options.mode == "auto"
-    redrawn = _redrawn(images, alike, options)
+    redrawn = _redrawn(images, alike.first, options)
     choice = _choose(
         images, images.folds, found.features, extractor, options, stages["head"], drop=drop, redrawn=redrawn
     )
@@ -81,7 +81,7 @@ def fit(options: FitOptions) -> Outcome:
         fitted = _fine_tuned(fitted, images, options, store, place, stages["fine-tune"])
 
     measured = fitted.measured(images)
-    thresholds = fitted.thresholds(measured, alike, options.max_error)
+    thresholds = fitted.thresholds(measured, alike.first, options.max_error)
     run = write(options, fitted, images, findings, measured, thresholds, stages)
     narrate.result(measured, thresholds, fitted.filing(measured, thresholds), run)
     verdict = _verdict(options, fitted.judged(images), measured, store)

@@ -68,8 +68,11 @@ def _list(items: list[str], separator: str) -> str:
     return separator.join(items[:_LISTED]) + more
 
 
-def images(found: DataSet, extracted: Extracted, findings: Sequence[Finding]) -> None:
-    """What could be read, what is odd about it, and how it is divided."""
+def images(found: DataSet, extracted: Extracted, findings: Sequence[Finding], parted: int) -> None:
+    """What could be read, what is odd about it, and how it is divided.
+
+    ``parted``: how many images are judged by others that look nearly like them (see `trainer.neighbours`).
+    """
     known, seconds = extracted.cached, extracted.seconds
     say("features", f"of {len(found.samples)} images in {seconds:.1f} s, {known} of them known from before")
     for number, sentence in enumerate(sentences(findings)):
@@ -77,6 +80,11 @@ def images(found: DataSet, extracted: Extracted, findings: Sequence[Finding]) ->
     if gone := sorted({lost.label for lost in found.unreadable} - set(found.classes)):
         say("", f"warning: {_list(gone, ', ')}: no image can be read, so it is none of the classes")
     division(found)
+    if parted:
+        say(
+            "", f"warning: {parted} images look nearly alike, as those of a camera that stands still or of one form do:"
+        )
+        say("", "they judge each other, so the figures hold for more pictures of the same camera or form")
 
 
 def division(found: DataSet) -> None:

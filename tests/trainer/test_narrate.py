@@ -25,7 +25,7 @@ def data_set(labels: Sequence[int], folds: Sequence[int]) -> DataSet:
 def test_a_class_that_is_lost_with_its_images_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     lost = [Unreadable(f"{label}/x.jpg", label, "empty", "The file is empty.") for label in ("bee", "dog")]
     found = replace(data_set([0, 0, 1, 1], [0, 1, 0, 1]), classes=["ant", "bee"], unreadable=lost)
-    images(found, Extracted(found.samples, np.empty((4, 1), np.float32), [], lost, 0, 0.1), [])
+    images(found, Extracted(found.samples, np.empty((4, 1), np.float32), [], lost, 0, 0.1), [], parted=0)
     assert "warning: dog: no image can be read, so it is none of the classes\n" in capsys.readouterr().out
 
 
@@ -49,6 +49,12 @@ def test_a_class_that_nothing_can_be_told_of_is_named(capsys: pytest.CaptureFixt
 def test_images_that_cannot_be_held_out_since_all_are_alike_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     division(data_set([0, 0, 0, 1, 1, 1, 2], [-1, -1, 0, -1, -1, -1, -1]))
     assert "warning: 5 images look nearly alike, as those of a camera that stands still do" in capsys.readouterr().out
+
+
+def test_images_that_judge_others_nearly_like_them_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    found = data_set([0, 0, 1, 1], [0, 1, 0, 1])
+    images(found, Extracted(found.samples, np.empty((4, 1), np.float32), [], [], 0, 0.1), [], parted=3)
+    assert "warning: 3 images look nearly alike, as those of a camera that stands still" in capsys.readouterr().out
 
 
 def test_without_any_fold_it_is_said_why(capsys: pytest.CaptureFixture[str]) -> None:

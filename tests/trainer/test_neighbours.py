@@ -9,7 +9,7 @@ from PIL import Image, ImageEnhance
 
 from models.images import decode
 from trainer.looks import GLANCE, Look, look_at
-from trainer.neighbours import groups
+from trainer.neighbours import Groups, groups
 
 
 def scene(seed: int) -> Image.Image:
@@ -27,9 +27,14 @@ def look(picture: Image.Image, quality: int = 90) -> Look:
     return look_at(file.getvalue(), glance)
 
 
+def found(looks: Sequence[Look], labels: Sequence[str] | None = None) -> Groups:
+    """The groups of different files, of one class unless something else is said."""
+    return groups([f"{number:064x}" for number in range(len(looks))], looks, labels or ["cat"] * len(looks))
+
+
 def grouped(looks: Sequence[Look]) -> list[int]:
-    found: list[int] = groups([f"{number:064x}" for number in range(len(looks))], looks).tolist()
-    return found
+    first: list[int] = found(looks).first.tolist()
+    return first
 
 
 VARIANTS = {
@@ -65,7 +70,8 @@ def test_pictures_of_one_colour_are_not_taken_for_each_other() -> None:
 
 def test_copies_are_one_whatever_they_look_like() -> None:
     plain, other = look(Image.new("RGB", (100, 100))), look(scene(1))
-    assert groups(["a", "b", "a", "b", "c"], [plain, other, plain, other, plain]).tolist() == [0, 1, 0, 1, 4]
+    alike = groups(["a", "b", "a", "b", "c"], [plain, other, plain, other, plain], ["cat"] * 5)
+    assert alike.first.tolist() == [0, 1, 0, 1, 4]
 
 
 def test_what_is_joined_by_way_of_a_third_is_one_group() -> None:
@@ -76,3 +82,53 @@ def test_what_is_joined_by_way_of_a_third_is_one_group() -> None:
 
 def test_nothing_has_no_groups() -> None:
     assert grouped([]) == []
+
+
+def sight(view: Image.Image, seed: int, animal: int | None) -> Look:
+    """A picture of a camera that stands still: its noise, and at a place of its own something that was not there."""
+    random = np.random.default_rng(seed)
+    pixels = np.asarray(view, np.int16) + random.integers(-4, 5, (*view.size[::-1], 1))
+    picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    if animal is not None:
+        picture.paste(scene(animal).resize((40, 30)), (int(random.integers(200)), int(random.integers(150))))
+    return look(picture)
+
+
+def test_pictures_of_a_still_camera_judge_each_other() -> None:
+    view, other = scene(0), [look(scene(seed)) for seed in range(100, 120)]
+    deer = [sight(view, seed, 500) for seed in range(20)]
+    foxes = [sight(view, seed, 501) for seed in range(20, 40)]
+    labels = ["deer"] * 20 + ["fox"] * 20
+    assert found(deer[:10] + foxes[:2], labels[8:20]).first.tolist() == [0] * 12  # so few may be one picture
+    several = found([*deer, *foxes], labels)
+    assert len(set(several.first.tolist())) > 30
+    assert several.parted.all()
+    one = found([*deer, *other], ["deer"] * 40)  # half of a class can be held out
+    assert one.first.tolist() == [0] * 20 + list(range(20, 40))
+    assert not one.parted.any()
+    most = found([*deer, *other[:19]], ["deer"] * 39)
+    assert len(set(most.first[:20].tolist())) > 15
+    assert most.parted.tolist() == [True] * 20 + [False] * 19
+
+
+def test_what_nothing_has_changed_on_a_still_camera_stays_one_picture() -> None:
+    view = scene(0)
+    bursts = [sight(view, seed, animal=None if seed % 2 else 500 + seed) for seed in range(20)]
+    first = found(bursts).first.tolist()
+    assert first[1::2] == [1] * 10
+    assert len(set(first)) > 8
+
+
+def test_a_view_in_which_hardly_anything_changes_is_parted_into_its_copies() -> None:
+    looks = [sight(scene(0), seed, None) for seed in range(20)]
+    pictures = [f"{number // 2:064x}" for number in range(20)]
+    alike = groups(pictures, looks, ["cat", "dog"] * 10)
+    assert alike.first.tolist() == [number // 2 * 2 for number in range(20)]
+    assert alike.parted.all()
+
+
+def test_one_label_that_is_wrong_makes_no_view_of_a_picture() -> None:
+    shots = [look(scene(3), quality) for quality in range(60, 80)]
+    others = [look(scene(seed)) for seed in range(10, 50)]
+    labels = ["cat"] * 19 + ["dog"] + ["cat"] * 20 + ["dog"] * 20
+    assert found([*shots, *others], labels).first[:20].tolist() == [0] * 20
