@@ -1,18 +1,16 @@
-"""Hot reload: a published checkpoint is loaded aside, proved, handed over and watched; else the one in use stays.
+"""Hot reload: a published checkpoint is loaded aside, proved and handed over; else the one in use stays.
 
 Whatever is published, some model serves: a checkpoint that is no good is refused, one whose loading ended the daemon or
-that failed its probation is remembered (`daemon.verdicts`), and then the last good one goes on. The trainer's pointer
-is only ever read. It is not for the daemon to turn it back: it may have no right to write there, other daemons may be
-content with the same checkpoint, and a write of two programs to one pointer is one too many.
+that failed its probation (`daemon.serving`) is remembered (`daemon.verdicts`), and then the last good one goes on. The
+trainer's pointer is only ever read. The daemon does not turn it back: it may have no right to write there, other
+daemons may be content with the same checkpoint, and a pointer should have one writer.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from loguru import logger
@@ -22,9 +20,9 @@ from daemon.config import Settings
 from daemon.journal import Journal, JournalBusy
 from daemon.opening import Loading, Manner, NameTaken, Opening
 from daemon.pipeline import Outcome
-from daemon.probation import MEMORY, Probation, Seen, from_journal
+from daemon.probation import from_journal
 from daemon.published import Leases, Published
-from daemon.threshold import alike
+from daemon.serving import Model, Serving
 from daemon.verdicts import Verdicts
 from models.classifier import Classifier
 from models.errors import CheckpointError, UserError
@@ -36,20 +34,6 @@ FIRST_RETRY, LAST_RETRY = 60.0, 3600.0
 
 #: What trouble with a new checkpoint means to people.
 _STAYS = "the model in use stays"
-
-
-@dataclass(frozen=True)
-class _Serving:
-    published: Published
-    classifier: Classifier
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """A probation, and what to go back to."""
-
-    probation: Probation
-    before: _Serving
 
 
 class Reloader:
@@ -67,8 +51,8 @@ class Reloader:
         self._journal = journal or Journal(None)
         self._verdicts = Verdicts(self._journal, manner.location)
         self._leases = Leases()
-        self._serving: _Serving | None = None
-        self._anew = False
+        self._serving = Serving(self._verdicts, self._leases)
+        self._anew = False  # the next model shares nothing with the one in use
         self._stamp: object = None
         self._tried = ""
         self._retry_at: float | None = None
@@ -77,9 +61,6 @@ class Reloader:
         self._loading: Loading | None = None
         self._bell: Bell | None = None
         self._let_go = False  # of backbones, at the last poll
-        self._recent: deque[Seen] = deque(maxlen=MEMORY)
-        self._trial: _Trial | None = None
-        self._back: _Serving | None = None
 
     @classmethod
     def of(cls, settings: Settings, store: WeightsStore, journal: Journal | None = None) -> Reloader:
@@ -110,14 +91,15 @@ class Reloader:
             if (refusal := self._verdicts.refusal(published)) is not None:
                 refused = published
                 raise CheckpointError(_not_again(published, refusal.why))
-            serving = self._begin(_Serving(published, self._attempt(published)), history)
+            self._begin(Model(published, self._attempt(published)), history)
         except Exception as error:
-            serving = self._last_good(error) or self._last_resort(error, refused)
-        self._serving = serving
-        self._keep_leases()
-        if history is not None and self._trial is None:
-            self._recent.extend(from_journal(history, serving.classifier.digest))
-        return serving.classifier
+            if not self._use_last_good(error):
+                self._last_resort(error, refused)
+        model = self._serving.model
+        assert model is not None
+        if history is not None and not self._serving.on_probation:
+            self._serving.remember(from_journal(history, model.digest))
+        return model.classifier
 
     def _attempt(self, published: Published) -> Classifier:
         try:
@@ -130,49 +112,49 @@ class Reloader:
         finally:
             self._verdicts.end_attempt(flush=True)  # also when it is told to stop meanwhile
 
-    def _last_good(self, error: Exception) -> _Serving | None:
+    def _use_last_good(self, error: Exception) -> bool:
+        """Serve with the last good model, because of an error with what is published; False where there is none."""
         good = self._verdicts.good
         if good is None:
-            return None
+            return False
         if isinstance(error, NameTaken) and good.path == self._opening.starter().path:
-            return None  # the settings are to be mended: nobody who has classes of their own wants those of the starter
+            # The settings need mending, and the starter's folders are no substitute for classes of one's own.
+            return False
         try:
             classifier = self._opening.open(good.path, good.digest, None)
         except Exception as trouble:
             logger.debug("the last good model cannot be used either: {}", trouble)
-            return None
+            return False
         used = f"the last good model, {good.digest[:12]}, is used"
         if _may_pass(error):
             self._later()
             used += ", and the new one is tried again"
         self._say(used, _sentence(error))
-        return _Serving(Published(good.path, good.digest, good.key), classifier)
+        self._serving.use(Model(Published(good.path, good.digest, good.key), classifier))
+        return True
 
-    def _last_resort(self, error: Exception, refused: Published | None) -> _Serving:
+    def _last_resort(self, error: Exception, refused: Published | None) -> None:
         """With nothing else to serve, a checkpoint that is not to be tried again is tried again."""
         if refused is None:
             raise error
         logger.warning("nothing else is there, so once more: {}", error)
-        serving = _Serving(refused, self._attempt(refused))
-        self._verdicts.approve(refused, serving.classifier.digest)
-        return serving
+        self._serving.trust(Model(refused, self._attempt(refused)))
 
-    def _begin(self, serving: _Serving, history: Path | None) -> _Serving:
-        """Serve what was published. It may be new, and on probation; then what is good has to be at hand."""
-        good, digest = self._verdicts.good, serving.classifier.digest
-        if good is None or history is None or self._verdicts.is_good(digest):
-            self._verdicts.approve(serving.published, digest)
-            return serving
+    def _begin(self, model: Model, history: Path | None) -> None:
+        """Serve what was published. It may be new, and on probation; then the last good one must be at hand, too."""
+        good = self._verdicts.good
+        if good is None or history is None or self._verdicts.is_good(model.digest):
+            self._serving.trust(model)
+            return
         try:
-            before = self._opening.open(good.path, good.digest, serving.classifier)
+            before = self._opening.open(good.path, good.digest, model.classifier)
         except Exception as error:
-            logger.warning("the model before, {}, is not there to be compared with: {}", good.digest[:12], error)
-            self._verdicts.approve(serving.published, digest)
+            logger.warning("the model before, {}, cannot be opened to compare with: {}", good.digest[:12], error)
+            self._serving.trust(model)
         else:
-            self._recent.extend(from_journal(history, good.digest))
-            self._serving = _Serving(Published(good.path, good.digest, good.key), before)
-            self._take_over(serving)
-        return serving
+            self._serving.use(Model(Published(good.path, good.digest, good.key), before))
+            self._serving.remember(from_journal(history, good.digest))
+            self._serving.take_over(model, self._opening.manner.probation)
 
     # --- between two batches
 
@@ -184,10 +166,8 @@ class Reloader:
         if self._let_go:
             self._let_go = False
             threading.Thread(target=give_back, name="give back", daemon=True).start()
-        if self._back is not None:
-            self._serving, self._back, self._let_go = self._back, None, True
-            self._keep_leases()
-            return self._serving.classifier
+        if (before := self._step_back()) is not None:
+            return before
         if self._loading is not None:
             return self._finish(self._loading) if self._loading.is_over else None
         if self._bell is not None:
@@ -223,12 +203,14 @@ class Reloader:
             self._try_later(f"that it is loaded cannot be written down ({error})")
             return
         self._leases.take(published.path)
-        beside = None if self._anew or self._serving is None else self._serving.classifier
+        model = self._serving.model
+        beside = None if self._anew or model is None else model.classifier
         self._loading = Loading(published, self._opening, beside, self._journal.flush, self._ring)
         self._loading.start()
 
     def _serves(self, digest: str) -> bool:
-        return self._serving is not None and self._serving.classifier.digest == digest and not self._anew
+        model = self._serving.model
+        return model is not None and model.digest == digest and not self._anew
 
     def _ring(self) -> None:
         if self._bell is not None:
@@ -246,12 +228,13 @@ class Reloader:
             if self._serves(classifier.digest):
                 classifier = None
             else:
-                old = self._serving.classifier.extractor if self._serving else None
-                self._let_go = classifier.extractor is not old
-                self._take_over(_Serving(loading.published, classifier))
+                old = self._serving.model
+                self._let_go = old is None or classifier.extractor is not old.classifier.extractor
+                self._serving.take_over(Model(loading.published, classifier), self._opening.manner.probation)
+                self._anew = False
         self._verdicts.end_attempt()
         threading.Thread(target=self._verdicts.settle, name="settle", daemon=True).start()
-        self._keep_leases()
+        self._serving.keep_leases()  # not of what came to nothing
         return classifier
 
     def _refuse(self, error: Exception) -> None:
@@ -274,79 +257,30 @@ class Reloader:
             self.trouble = trouble
             logger.error("{}: {}", consequence, trouble)
 
-    @property
-    def classes(self) -> list[str]:
-        """Those of the model in use and of the one to go back to: either may serve by the settings of now."""
-        return [name for each in self._at_hand() for name in each.classifier.classes]
-
-    def _at_hand(self) -> list[_Serving]:
-        held = [self._serving, self._trial.before if self._trial else None, self._back]
-        return [each for each in held if each is not None]
-
-    def _keep_leases(self) -> None:
-        good = self._verdicts.good
-        paths = [each.published.path for each in self._at_hand()]
-        for path in [*paths, *([good.path] if good else [])]:
-            self._leases.take(path)
-        self._leases.keep([*paths, *([good.path] if good else [])])
-
-    # --- probation
-
-    def _take_over(self, serving: _Serving) -> None:
-        """Serve another checkpoint: on probation, unless it is known or there is nothing to go back to."""
-        before = self._trial.before if self._trial else self._serving
-        self._trial, self._serving, self._anew = None, serving, False
-        digest = serving.classifier.digest
-        if before is None or not self._opening.manner.probation or self._verdicts.is_good(digest):
-            self._verdicts.approve(serving.published, digest)
-            return
-        insisted = self._verdicts.is_insisted_on(serving.published)
-        if not alike(before.classifier.metadata, serving.classifier.metadata):
-            self._recent.clear()  # one that was asked to be surer is unsure more often, and rightly so
-        probation = Probation(
-            self._opening.manner.probation, [] if insisted else list(self._recent), serving.classifier.classes
-        )
-        self._trial = _Trial(probation, before)
+    # --- what becomes of images
 
     def outcome(self, outcome: Outcome) -> None:
         """Something became of an image: a model on probation is judged by it."""
-        prediction, place = outcome.prediction, outcome.destination
-        if prediction is None or place is None or self._back is not None:
-            return
-        seen = Seen(prediction.label, place.parent.name != prediction.label)
-        if self._trial is None:
-            self._recent.append(seen)
-            return
-        probation = self._trial.probation
-        fault = probation.fault(seen, prediction.confidence)
-        if fault is not None:
-            self._go_back(self._trial, fault)
-        elif probation.passed:
-            assert self._serving is not None
-            self._verdicts.approve(self._serving.published, self._serving.classifier.digest)
-            self._trial = None
-            self._recent.extend(probation.seen)
-            self._keep_leases()
+        self._serving.outcome(outcome)
 
     def failed(self, error: Exception) -> Classifier | None:
         """The model in use could not classify a batch: the one to use instead, where its probation was not passed."""
-        if self._trial is not None:
-            self._go_back(self._trial, f"it failed with {type(error).__name__}: {error}")
-        return None if self._back is None else self.poll()
+        self._serving.failed(error)
+        return self._step_back()
 
-    def _go_back(self, trial: _Trial, fault: str) -> None:
-        assert self._serving is not None
-        bad, good = self._serving, trial.before
-        self._verdicts.refuse(bad.published, bad.classifier.digest, fault)
-        self._trial, self._back = None, good
-        logger.error(
-            "back to checkpoint {} from {}: {}; to use it all the same, publish it once more",
-            good.classifier.digest[:12],
-            bad.classifier.digest[:12],
-            fault,
-        )
+    def _step_back(self) -> Classifier | None:
+        model = self._serving.step_back()
+        if model is None:
+            return None
+        self._let_go = True
+        return model.classifier
 
     # --- other settings, and the end
+
+    @property
+    def classes(self) -> list[str]:
+        """Those that the settings have to leave a folder for."""
+        return self._serving.classes
 
     def adopt(self, settings: Settings) -> None:
         """Look where the settings say now, and open checkpoints as they say."""
@@ -355,7 +289,7 @@ class Reloader:
         if new.location != old.location:
             self._verdicts.end_attempt(flush=True)
             self._verdicts = Verdicts(self._journal, new.location)
-            self._trial = None
+            self._serving.moved(self._verdicts)
         opens_otherwise = (new.location, new.precision) != (old.location, old.precision)
         if opens_otherwise or new.reserved != old.reserved:
             # What is published may have been refused for the name of a class, or is being held to the old names.

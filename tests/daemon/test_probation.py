@@ -283,8 +283,8 @@ def test_images_that_a_new_model_fails_on_are_classified_by_the_one_before(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, once: bool
 ) -> None:
     reloader, good, bad = on_probation(place)
-    assert reloader._serving is not None
-    failing = reloader._serving.classifier
+    assert reloader._serving.model is not None
+    failing = reloader._serving.model.classifier
     desk = make_desk(tmp_path)
     pictures = [save(KINDS[seed % 2], seed, desk.inbox / f"{seed}.png") for seed in range(5)]
 
