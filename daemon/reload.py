@@ -1,8 +1,8 @@
 """Hot reload: a published checkpoint is loaded aside, proved and handed over; else the one in use stays.
 
-Whatever is published, some model serves: a checkpoint that is no good is refused, one whose loading ended the daemon or
-that failed its probation (`daemon.serving`) is remembered (`daemon.verdicts`), and then the last good one goes on. The
-trainer's pointer is only ever read. The daemon does not turn it back: it may have no right to write there, other
+Whatever is published, some model serves: a checkpoint that is no good is not used, one whose loading ended the daemon
+or that failed its probation (`daemon.serving`) is remembered (`daemon.verdicts`), and then the last good one goes on.
+The trainer's pointer is only ever read. The daemon does not turn it back: it may have no right to write there, other
 daemons may be content with the same checkpoint, and a pointer should have one writer.
 """
 
@@ -83,18 +83,18 @@ class Reloader:
         when what is published cannot be used, and nothing is known to be good.
         """
         self._stamp = self._place.stamp()
-        refused = None
+        rejected = None
         try:
             published = self._place.required()
             self._tried = "" if published is None else published.key
             published = published or self._opening.starter()
-            if (refusal := self._verdicts.refusal(published)) is not None:
-                refused = published
-                raise CheckpointError(_not_again(published, refusal.why))
+            if (rejection := self._verdicts.rejection(published)) is not None:
+                rejected = published
+                raise CheckpointError(_not_again(published, rejection.why))
             self._begin(Model(published, self._attempt(published)), history)
         except Exception as error:
             if not self._use_last_good(error):
-                self._last_resort(error, refused)
+                self._last_resort(error, rejected)
         model = self._serving.model
         assert model is not None
         if history is not None and not self._serving.on_probation:
@@ -133,12 +133,12 @@ class Reloader:
         self._serving.use(Model(Published(good.path, good.digest, good.key), classifier))
         return True
 
-    def _last_resort(self, error: Exception, refused: Published | None) -> None:
-        """With nothing else to serve, a checkpoint that is not to be tried again is tried again."""
-        if refused is None:
+    def _last_resort(self, error: Exception, rejected: Published | None) -> None:
+        """With nothing else to serve, a checkpoint that was rejected is tried all the same."""
+        if rejected is None:
             raise error
-        logger.warning("nothing else is there, so once more: {}", error)
-        self._serving.trust(Model(refused, self._attempt(refused)))
+        logger.warning("there is no other model, so it is tried all the same: {}", error)
+        self._serving.trust(Model(rejected, self._attempt(rejected)))
 
     def _begin(self, model: Model, history: Path | None) -> None:
         """Serve what was published. It may be new, and on probation; then the last good one must be at hand, too."""
@@ -184,7 +184,7 @@ class Reloader:
         try:
             published = self._place.find()
         except CheckpointError as error:
-            self._refuse(error)
+            self._stay(error)
             return
         self._stamp = self._place.stamp()  # which knows the run's file now
         if published is None and self._tried:
@@ -194,8 +194,8 @@ class Reloader:
         self._tried = published.key
         if self._serves(published.digest):
             return
-        if (refusal := self._verdicts.refusal(published)) is not None:
-            self._say(_STAYS, _not_again(published, refusal.why))
+        if (rejection := self._verdicts.rejection(published)) is not None:
+            self._say(_STAYS, _not_again(published, rejection.why))
             return
         try:
             self._verdicts.attempt(published)
@@ -222,7 +222,7 @@ class Reloader:
         classifier = loading.classifier
         if classifier is None:
             assert loading.error is not None
-            self._refuse(loading.error)
+            self._stay(loading.error)
         else:
             self.trouble, self._delay = "", FIRST_RETRY
             if self._serves(classifier.digest):
@@ -237,7 +237,8 @@ class Reloader:
         self._serving.keep_leases()  # not of what came to nothing
         return classifier
 
-    def _refuse(self, error: Exception) -> None:
+    def _stay(self, error: Exception) -> None:
+        """Go on with the model in use because of an error with what is published, for now or for good."""
         if _may_pass(error):
             self._try_later(_sentence(error))
         else:
@@ -292,7 +293,7 @@ class Reloader:
             self._serving.moved(self._verdicts)
         opens_otherwise = (new.location, new.precision) != (old.location, old.precision)
         if opens_otherwise or new.reserved != old.reserved:
-            # What is published may have been refused for the name of a class, or is being held to the old names.
+            # What is published may have been turned down for a class name, or is being checked for the old ones.
             self._place, self._stamp, self._tried, self._retry_at = new.place, None, "", None
             self._loading = None  # what it makes comes too late
         if opens_otherwise:

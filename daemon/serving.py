@@ -123,7 +123,7 @@ class Serving:
     def _give_up(self, trial: _Trial, fault: str) -> None:
         assert self._model is not None
         bad, good = self._model, trial.before
-        self._verdicts.refuse(bad.published, bad.digest, fault)
+        self._verdicts.reject(bad.published, bad.digest, fault)
         self._trial, self._back = None, good
         logger.error(
             "back to checkpoint {} from {}: {}; to use it all the same, publish it once more",

@@ -19,12 +19,12 @@ from pathlib import Path
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from loguru import logger
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from daemon.journal import Journal, JournalBusy
 from daemon.published import Published
 
-#: So many refusals are remembered.
+#: So many rejections are remembered.
 _MOST = 100
 
 
@@ -41,7 +41,7 @@ class Good(BaseModel):
         return Path(os.fsdecode(unquote_to_bytes(self.place)))
 
 
-class Refusal(BaseModel):
+class Rejection(BaseModel):
     """A checkpoint that is not tried again. ``served``: it was in use, and failed its probation."""
 
     digest: str
@@ -53,13 +53,13 @@ class _Memory(BaseModel):
     attempting: str | None = None
     attempted: str = ""
     good: Good | None = None
-    refused: dict[str, Refusal] = {}
+    rejected: dict[str, Rejection] = Field(default={}, alias="refused")  # as it is called in the note
 
-    def refuse(self, key: str, refusal: Refusal) -> None:
-        """Remember a refusal, and forget the oldest ones beyond `_MOST`."""
-        self.refused[key] = refusal
-        while len(self.refused) > _MOST:
-            del self.refused[next(iter(self.refused))]
+    def reject(self, key: str, rejection: Rejection) -> None:
+        """Remember a rejection, and forget the oldest ones beyond `_MOST`."""
+        self.rejected[key] = rejection
+        while len(self.rejected) > _MOST:
+            del self.rejected[next(iter(self.rejected))]
 
 
 class Verdicts:
@@ -79,7 +79,7 @@ class Verdicts:
             return _Memory()
         key, digest = memory.attempting, memory.attempted
         if key is not None and not _is(memory.good, digest, key):
-            memory.refuse(key, Refusal(digest=digest, why="the daemon came to its end while it loaded it"))
+            memory.reject(key, Rejection(digest=digest, why="the daemon came to its end while it loaded it"))
         memory.attempting = None
         return memory
 
@@ -92,15 +92,15 @@ class Verdicts:
         """Whether a checkpoint is the last good one."""
         return _is(self._memory.good, digest, key)
 
-    def refusal(self, published: Published) -> Refusal | None:
+    def rejection(self, published: Published) -> Rejection | None:
         """Why a checkpoint is not to be tried, if it is not."""
         if self.is_good(published.digest, published.key):
             return None
-        return self._memory.refused.get(published.key)
+        return self._memory.rejected.get(published.key)
 
     def is_insisted_on(self, published: Published) -> bool:
         """Whether a checkpoint failed its probation and was published anew: somebody wants it all the same."""
-        return any(each.served and each.digest == published.digest != "" for each in self._memory.refused.values())
+        return any(each.served and each.digest == published.digest != "" for each in self._memory.rejected.values())
 
     def attempt(self, published: Published, *, flush: bool = False) -> None:
         """It is about to be loaded. Raises JournalBusy or OSError when that cannot be written down.
@@ -131,13 +131,13 @@ class Verdicts:
         self._memory.good = Good(place=_quoted(published.path), digest=digest, key=published.key)
         self._save()
 
-    def refuse(self, published: Published, digest: str, why: str) -> None:
+    def reject(self, published: Published, digest: str, why: str) -> None:
         """It was in use, and failed."""
-        self._memory.refuse(published.key, Refusal(digest=digest, why=why, served=True))
+        self._memory.reject(published.key, Rejection(digest=digest, why=why, served=True))
         self._save()
 
     def _write(self) -> None:
-        self._journal.note(self._note, self._memory.model_dump_json())
+        self._journal.note(self._note, self._memory.model_dump_json(by_alias=True))
 
     def _save(self) -> None:
         try:
