@@ -32,7 +32,7 @@ from daemon.probes import (
 from daemon.reload import Reloader
 from daemon.report import shown
 from daemon.state import state_folder
-from models.allowed import allow_plugins, missing_plugins
+from models.allowed import INSTALL_IT, NOT_INSTALLED, allow_plugins, missing_plugins
 from models.commandline import Parser
 from models.errors import UserError
 from models.weights import WeightsStore
@@ -132,7 +132,7 @@ def plugin_findings(settings: Settings) -> Iterator[Finding]:
     missing = missing_plugins()
     for name in settings.plugins:
         if name in missing:
-            yield wrong("plug-in", f"{name} is allowed but not installed", "install its package, or take its name out")
+            yield wrong("plug-in", f"{name} is {NOT_INSTALLED}", INSTALL_IT)
         else:
             yield fine("plug-in", f"{name} is installed")
 

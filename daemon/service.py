@@ -31,7 +31,7 @@ from daemon.state import journal_path, lock, state_folder
 from daemon.status import WrittenFile, status_path
 from daemon.threshold import Threshold
 from daemon.watcher import InboxWatcher
-from models.allowed import allow_plugins, missing_plugins
+from models.allowed import allow_plugins, missing_plugins, report_missing
 from models.classifier import Classifier
 from models.errors import UserError
 from models.runtime import cores
@@ -50,7 +50,7 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
     """
     allow_plugins(settings.plugins)
     for name in missing_plugins():
-        logger.warning("plugins: {} is allowed but not installed: install its package, or take its name out", name)
+        report_missing(name)
     threads = settings.threads or cores()
     for inbox in settings.watch:
         _make(inbox, "watch", dry_run=dry_run)

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import cache
+
+from loguru import logger
 
 #: The plug-ins that may be imported, joined by commas: what a person sets, and how they reach child processes.
 PLUGINS_VARIABLE = "IMAGESORTD_PLUGINS"
 
 #: Where other packages announce backbones: the entry point's name is the plug-in's, its value a module.
 ENTRY_POINTS = "imagesortd.backbones"
+
+#: What is wrong with a plug-in that `missing_plugins` names, and what to do about it.
+NOT_INSTALLED, INSTALL_IT = "allowed but not installed", "install its package, or take its name out"
 
 _named: tuple[str, ...] | None = None
 
@@ -41,6 +47,14 @@ def missing_plugins() -> list[str]:
     from importlib.metadata import entry_points  # takes a while, and few have plug-ins
 
     return [name for name in allowed if not entry_points(group=ENTRY_POINTS, name=name)]
+
+
+@cache
+def report_missing(name: str) -> str:
+    """Log, once in a process, that an allowed plug-in is not installed; returns the sentence about it."""
+    trouble = f"it is {NOT_INSTALLED}: {INSTALL_IT}"
+    logger.warning("the plug-in {}: {}", name, trouble)
+    return trouble
 
 
 def split_names(text: str) -> list[str]:

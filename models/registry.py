@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from loguru import logger
 
-from .allowed import ENTRY_POINTS, PLUGINS_VARIABLE, allowed_plugins
+from .allowed import ENTRY_POINTS, PLUGINS_VARIABLE, allowed_plugins, report_missing
 from .errors import BackboneError
 from .images import Transform
 from .weights import Weights, WeightsSource, WeightsStore
@@ -185,9 +185,7 @@ def _load_plugin(name: str) -> str:
     """Import a plug-in; whatever it does wrong is a sentence, and takes nothing else down."""
     point = _installed_plugins().get(name)
     if point is None:
-        trouble = "it is allowed but not installed: install its package, or take its name out"
-        logger.warning("the plug-in {}: {}", name, trouble)
-        return trouble
+        return report_missing(name)
     entries_before, compositions_before, families_before = dict(_entries), dict(_compositions), dict(_families)
     try:
         point.load()
