@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from loguru import logger
 
+from models import allowed
 from models.weights import WeightsStore
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -39,6 +40,12 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("TORCH_HOME", str(home / "torch"))
         patch.setenv("HF_HUB_OFFLINE", "1")
         yield home
+
+
+@pytest.fixture(autouse=True)
+def no_plugins_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has said yet which plug-ins are allowed, whatever command a test before has run in this process."""
+    monkeypatch.setattr(allowed, "_named", None)
 
 
 @pytest.fixture

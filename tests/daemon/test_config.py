@@ -41,8 +41,7 @@ def test_flags_win_over_environment_over_file_over_default(monkeypatch: pytest.M
     assert (settings.others_dir, settings.batch_size) == ("from-flag", 4)
 
 
-def test_plug_ins_allowed_by_one_file_are_not_so_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allowed, "_named", None)
+def test_plug_ins_allowed_by_one_file_are_not_so_by_the_next() -> None:
     for names in (["one", "two"], ["three"], []):
         write(f"plugins = {names}")
         settings = config.load({})

@@ -94,7 +94,6 @@ def test_a_plugin_that_is_allowed_and_not_installed_is_named(
     publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     publish(tmp_path / "checkpoints" / "run")
-    monkeypatch.setattr("models.allowed._named", None)
     monkeypatch.setenv("IMAGESORTD_PLUGINS", "absent")
     assert main(["doctor", "--json"]) == 3
     wrong = [each for each in json.loads(capsys.readouterr().out)["findings"] if each["state"] == "wrong"]

@@ -14,10 +14,9 @@ from models.errors import WeightsUnavailable
 
 @pytest.fixture(autouse=True)
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a test puts the module that its child runs; nothing has said yet which plug-ins are allowed."""
+    """Where a test puts the module that its child runs; no variable says which plug-ins are allowed."""
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.delenv(allowed.PLUGINS_VARIABLE, raising=False)
-    monkeypatch.setattr(allowed, "_named", None)
     return tmp_path
 
 
