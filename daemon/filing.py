@@ -29,6 +29,9 @@ __all__ = ["Action", "Decision", "Filed", "Filer", "Status"]
 
 Action = Literal["move", "copy", "link"]
 
+#: So many names a dry run remembers having given out, before it starts over: it may go on for months.
+_MOST_PLANNED = 100_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
@@ -85,7 +88,7 @@ class Filer:
         self._dry_run = dry_run
         self._skip_equal = skip_equal
         self._made: set[Path | None] = set()
-        self._planned: dict[str, set[str]] = {}
+        self._planned: dict[str, set[str]] = {}  # names that a dry run has given out, by folder
         self._unfinished: set[_File] | None = set()  # None: nobody could look
         self._sidecars = Sidecars()
 
@@ -99,7 +102,7 @@ class Filer:
         now = datetime.now(UTC)
         transfers = [Transfer(decision.source.path.name, self._row(decision, now)) for decision in decisions]
         with Folders(self._output) as folders:
-            plan = _Plan(folders, self._planned if self._dry_run else {}, make=not self._dry_run)
+            plan = _Plan(folders, self._names_given_out(), make=not self._dry_run)
             for decision, each in zip(decisions, transfers, strict=True):
                 self._plan(decision, each, plan)
             transfer.run(transfers, self._journal)
@@ -132,6 +135,14 @@ class Filer:
             with suppress(JournalBusy):
                 self._unfinished = {_file(row.identity) for row in self._journal.unfinished()}
         return found
+
+    def _names_given_out(self) -> dict[str, set[str]]:
+        """Names given out by earlier batches of a dry run: no image has them now, but one would have."""
+        if not self._dry_run:
+            return {}
+        if sum(map(len, self._planned.values())) >= _MOST_PLANNED:
+            self._planned.clear()
+        return self._planned
 
     def _row(self, decision: Decision, now: datetime) -> Filing:
         source = decision.source

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon import filing
 from daemon.filing import Action, Filer, Status
 from daemon.marker import MARKER
 from tests.filing_desk import Desk, tree
@@ -94,6 +95,19 @@ def test_a_dry_run_says_where_and_touches_nothing(desk: Desk, tmp_path: Path, ac
     assert [outcome.destination for outcome in outcomes[:2]] == [desk.output / "cat" / name for name in names]
     assert [outcome.status for outcome in outcomes[:2]] == [Status.PLANNED, Status.PLANNED]
     assert outcomes[2].status is (Status.PLANNED if action == "move" else Status.REFUSED)
+
+
+def test_a_dry_run_remembers_a_limited_number_of_names(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filing, "_MOST_PLANNED", 3)
+    filer = Filer(desk.output, dry_run=True)
+    names = []
+    for number in range(10):
+        (desk.inbox / str(number)).mkdir()
+        (filed,) = filer.file([desk.decide(desk.put(f"{number}/cat.jpg"))])
+        assert filed.destination is not None
+        names.append(filed.destination.name)
+        assert sum(map(len, filer._planned.values())) <= 3
+    assert names[:4] == ["cat.jpg", "cat_2.jpg", "cat_3.jpg", "cat.jpg"]
 
 
 def test_a_batch_of_none_is_no_work(desk: Desk) -> None:
