@@ -44,11 +44,16 @@ class Journal:
     Opened at the first use. ``run`` names this journal object and goes into every row it writes.
     """
 
-    def __init__(self, path: Path | None, *, timeout: float = 10.0) -> None:
-        """``timeout``: seconds to wait for another program that holds the journal."""
+    def __init__(self, path: Path | None, *, timeout: float = 10.0, read_only: bool = False) -> None:
+        """``timeout``: seconds to wait for another program that holds the journal.
+
+        ``read_only``: for a dry run, which may go on beside the daemon whose journal it is. The file is never changed,
+        made or set aside; where it cannot be read, nothing is known of earlier filings.
+        """
         self.run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
         self._path = path
         self._timeout = timeout
+        self._read_only = read_only
         self._db: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._io_errors = 0
@@ -138,7 +143,8 @@ class Journal:
 
     def _use(self, work: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
         """Do some work on the open journal; when it fails on a new one, and at last on one in memory."""
-        for replace in (self._look_again, self._set_aside, self._give_up, None):
+        steps = [self._do_without] if self._read_only else [self._look_again, self._set_aside, self._give_up]
+        for replace in (*steps, None):
             try:
                 answer = work(self._opened())
             except _OURS:
@@ -164,12 +170,18 @@ class Journal:
 
     def _opened(self) -> sqlite3.Connection:
         if self._db is None:
-            if self._path is not None:
-                with suppress(OSError):
-                    self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = _connect(self._path, self._timeout)
+            if self._path is not None and self._read_only:
+                self._db = _connect_to_read(self._path, self._timeout)
+            else:
+                self._db = self._connected()
             self._file = _which_file(self._path)
         return self._db
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+        return _connect(self._path, self._timeout)
 
     def _close(self) -> None:
         if self._db is not None:
@@ -200,6 +212,10 @@ class Journal:
             with suppress(OSError):
                 path.with_name(path.name + suffix).rename(path.with_name(aside + suffix))
 
+    def _do_without(self, path: Path, error: Exception) -> None:
+        logger.warning("The journal {} cannot be read, so what was filed before is not known: {}", str(path), error)
+        self._path = None
+
     def _give_up(self, path: Path, error: Exception) -> None:
         logger.error("No journal can be kept in {} ({}); until a restart it is kept in memory", str(path), error)
         self._path = None
@@ -211,8 +227,7 @@ def read_history(path: Path, wanted: Wanted | None = None, limit: int | None = N
     Raises UserError when there is no journal or it cannot be read.
     """
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            schema.has_tables(db)
+        with closing(_connect_to_read(path)) as db:
             yield from rows.history(db, wanted or Wanted(), limit)
     except sqlite3.Error as error:
         raise UserError(f"The journal {str(path)!r} cannot be read: {error}.") from error
@@ -225,6 +240,17 @@ def _connect(path: Path | None, timeout: float) -> sqlite3.Connection:
         if not schema.is_complete(db):
             db.execute("PRAGMA journal_mode = WAL")
             _in_transaction(db, lambda: schema.complete(db))
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _connect_to_read(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
+    where = f"{path.absolute().as_uri()}?mode=ro"
+    db = sqlite3.connect(where, timeout=timeout, isolation_level=None, check_same_thread=False, uri=True)
+    try:
+        schema.has_tables(db)
     except BaseException:
         db.close()
         raise

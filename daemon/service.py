@@ -140,8 +140,8 @@ def _listen(address: str, attendant: Attendant) -> MetricsListener:
 
 
 def _journal(path: Path, *, dry_run: bool) -> Journal:
-    """The journal; a dry run only looks at one that is there."""
-    return Journal(path if path.exists() or not dry_run else None)
+    """The journal; a dry run only reads one that is there."""
+    return Journal(path if path.exists() or not dry_run else None, read_only=dry_run)
 
 
 def _resume(filer: Filer) -> None:

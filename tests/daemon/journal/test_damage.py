@@ -11,8 +11,9 @@ import pytest
 
 from daemon.journal import Journal
 from daemon.rows import State
+from daemon.service import _journal
 from tests.daemon.journal.conftest import filing, garbage, history, set_aside
-from tests.filing_desk import bound_by_modes
+from tests.filing_desk import bound_by_modes, tree
 
 
 def torn(path: Path) -> None:
@@ -61,6 +62,37 @@ def test_a_damaged_journal_is_set_aside_and_filing_goes_on(
         assert aside.read_bytes() == before
     assert len(log) == 1
     assert aside.name in log[0]
+
+
+@pytest.mark.parametrize("damage", [garbage, foreign, newer, table_gone])
+def test_a_dry_run_leaves_a_damaged_journal_where_it_is(
+    path: Path, logged: list[str], damage: Callable[[Path], None]
+) -> None:
+    """It may be the journal of a daemon that is running: one of another version, say."""
+    whole = Journal(path)
+    whole.write([filing(1, action="copy")])
+    whole.close()
+    damage(path)
+    before = tree(path)
+    journal = _journal(path, dry_run=True)
+    for _ in range(2):
+        assert not journal.filed_before(filing(1).identity, filing(1).source, None)
+    journal.close()
+    assert tree(path) == before
+    assert not set_aside(path)
+    assert len(logged) == 1
+    assert "cannot be read, so what was filed before is not known" in logged[0]
+
+
+def test_a_dry_run_reads_the_journal_that_is_there_and_makes_none(path: Path) -> None:
+    assert not _journal(path, dry_run=True).filed_before(filing(1).identity, filing(1).source, None)
+    assert not path.parent.exists()
+    daemon = Journal(path)
+    daemon.write([filing(1, action="copy")])
+    beside = _journal(path, dry_run=True)
+    assert beside.filed_before(filing(1).identity, filing(1).source, None)
+    daemon.write([filing(2, action="copy")])
+    assert beside.filed_before(filing(2).identity, filing(2).source, None)
 
 
 def test_damage_while_the_journal_is_in_use(path: Path, log: list[str]) -> None:
