@@ -15,8 +15,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from loguru import logger
+
 from daemon.journal import read_history
 from daemon.rows import Filing, State, Wanted
+from models.errors import UserError
 
 #: How often a model that is no worse may be sent away, in all looks together.
 ALPHA = 0.001
@@ -89,11 +92,18 @@ def _log_ways(count: int, chosen: int) -> float:
 
 
 def from_journal(journal: Path, digest: str) -> list[Seen]:
-    """What the journal says of the last images that a checkpoint has classified, oldest first."""
+    """What the journal says of the last images that a checkpoint has classified, oldest first.
+
+    Nothing where there is no journal, or none that can be read now: a model is judged by less then, and serves.
+    """
     if not journal.exists():
         return []
     rows = read_history(journal, Wanted(model_digest=digest, states=[State.DONE]), MEMORY)
-    return list(_seen(rows))[::-1]
+    try:
+        return list(_seen(rows))[::-1]
+    except UserError as error:
+        logger.warning("what checkpoint {} made of earlier images is not known: {}", digest[:12], error)
+        return []
 
 
 def _seen(rows: Iterator[Filing]) -> Iterator[Seen]:

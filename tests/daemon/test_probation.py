@@ -278,6 +278,15 @@ def test_the_journal_knows_what_a_model_made_of_its_last_images(tmp_path: Path) 
     assert from_journal(desk.journal_path, "1" * 64) == [SURE, UNSURE, SURE]
 
 
+def test_a_history_that_cannot_be_read_keeps_no_daemon_from_starting(place: Place, logged: list[str]) -> None:
+    """Another program may hold the journal, or its disk fail for a moment; exit code 2 would be for good."""
+    digest = place.publish("run-1", ["a", "b"])
+    history = place.journal.with_name("unreadable.sqlite")
+    history.write_bytes(b"no database at all" * 1000)
+    assert place.start().first(history).digest == digest
+    assert any("made of earlier images is not known" in line for line in logged)
+
+
 @pytest.mark.parametrize("once", [False, True])
 def test_images_that_a_new_model_fails_on_are_classified_by_the_one_before(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, once: bool
