@@ -13,10 +13,11 @@ from loguru import logger
 
 from daemon.handled import Handled
 from daemon.hints import HintSource, Identity
+from daemon.marker import is_marked
 from daemon.mounts import remote_kind
 from daemon.passedover import PassedOver
 from daemon.settle import Signature
-from daemon.walk import is_marked, walk
+from daemon.walk import walk
 
 _RAISE_WATCHES = "sysctl fs.inotify.max_user_watches=1048576"
 _SHARE = 20  # a walk that took a second of the work loop's time is not repeated for at least this many

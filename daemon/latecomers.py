@@ -13,12 +13,12 @@ from loguru import logger
 
 from daemon.folders import Folders, Output
 from daemon.journal import Journal, JournalBusy
+from daemon.marker import is_marked
 from daemon.rows import Filing
 from daemon.settle import is_unfinished
 from daemon.sidecars import complain, follower, images_of, owner, send
 from daemon.source import Identity
 from daemon.transfer import Status
-from daemon.walk import is_marked
 
 #: A sidecar joins an image that was filed so long ago at most: cameras use their file names again.
 LATEST = timedelta(days=1)

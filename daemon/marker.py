@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 MARKER = ".imagesortd"
 
 
+def is_marked(folder: str) -> bool:
+    """Whether a folder is one that this program files into, as far as that can be seen."""
+    return os.path.lexists(f"{folder}/{MARKER}")
+
+
 def marked_folder(path: Path) -> Path | None:
     """The nearest folder, ``path`` itself or one above it, that is a class folder; None where there is none."""
-    for folder in (path, *path.parents):
-        if (folder / MARKER).exists():
-            return folder
-    return None
+    return next((folder for folder in (path, *path.parents) if is_marked(str(folder))), None)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from loguru import logger
 
+from daemon.marker import is_marked
 from daemon.report import shown
 from daemon.settle import is_unfinished
 from daemon.sidecars import follows
-from daemon.walk import is_marked, walk
+from daemon.walk import walk
 
 _MOST_EXAMPLES = 3
 

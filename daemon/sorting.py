@@ -19,13 +19,14 @@ from daemon.config import Settings
 from daemon.decoders import Decoders
 from daemon.filing import Filer, Status
 from daemon.logs import start_logging
+from daemon.marker import is_marked
 from daemon.nursery import Nursery
 from daemon.opening import ComingClassifier, Manner, Opening
 from daemon.passedover import PassedOver
 from daemon.pipeline import ModelFailed, Outcome, Pipeline, Policy, not_a_file
 from daemon.report import line, shown
 from daemon.threshold import in_force
-from daemon.walk import is_marked, walk
+from daemon.walk import walk
 from models.allowed import allow_plugins
 from models.classifier import Classifier
 from models.commandline import Parser

@@ -5,13 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 
-from daemon.marker import MARKER
 from daemon.settle import is_candidate, is_unfinished
-
-
-def is_marked(folder: str) -> bool:
-    """Whether a folder is one that this program files into."""
-    return os.path.lexists(f"{folder}/{MARKER}")
 
 
 def walk(

@@ -4,7 +4,8 @@ import itertools
 import os
 from pathlib import Path
 
-from daemon.walk import is_marked, walk
+from daemon.marker import is_marked
+from daemon.walk import walk
 
 
 def never(folder: str, error: OSError) -> None:
