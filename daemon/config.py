@@ -258,7 +258,7 @@ def check_folders(settings: Settings) -> None:
     if settings.others_dir.casefold() == settings.quarantine_dir.casefold():
         raise UserError("others_dir and quarantine_dir are the same folder: give them different names")
     for inbox in settings.watch:
-        if inbox.exists() and not inbox.is_dir():
+        if _is_no_folder(inbox):
             raise UserError(f"watch: {inbox} is not a folder: give one")
         if settings.output in inbox.parents:
             raise UserError(
@@ -270,7 +270,15 @@ def check_folders(settings: Settings) -> None:
 def check_output(settings: Settings) -> None:
     """Refuse an output that is a file, or that lies inside a class folder. Raises `UserError`."""
     output = settings.output
-    if output.exists() and not output.is_dir():
+    if _is_no_folder(output):
         raise UserError(f"output: {output} is not a folder: give one")
     if (folder := marked_folder(output)) is not None:
         raise UserError(f"output: {output} lies inside the class folder {folder}: give a folder outside it")
+
+
+def _is_no_folder(path: Path) -> bool:
+    """Whether something else than a folder lies there, as far as that can be seen: its mount may be dead now."""
+    try:
+        return path.exists() and not path.is_dir()
+    except OSError:
+        return False

@@ -23,9 +23,11 @@ from daemon.probes import (
     event_findings,
     fine,
     folder_findings,
+    is_folder,
     limit_findings,
     note,
     probe_file,
+    unreachable,
     unwritable,
     wrong,
 )
@@ -85,7 +87,7 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
     allow_plugins(settings.plugins)
     for inbox in settings.watch:
         yield from folder_findings("inbox", inbox, links=settings.action == "link")
-        if inbox.is_dir():
+        if is_folder(inbox):
             yield from event_findings(inbox, poll=settings.poll)
             yield from _same_file_system(inbox, settings)
             yield from _name_findings(inbox, settings)
@@ -101,7 +103,7 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
 
 
 def _same_file_system(inbox: Path, settings: Settings) -> Iterator[Finding]:
-    if settings.output.is_dir() and inbox.stat().st_dev != settings.output.stat().st_dev:
+    if is_folder(settings.output) and inbox.stat().st_dev != settings.output.stat().st_dev:
         text = f"{inbox} and {settings.output} are on two file systems: each image is copied, flushed, and then removed"
         yield note("inbox", text, "on one file system it would be a rename")
 
@@ -115,9 +117,9 @@ def _name_findings(inbox: Path, settings: Settings) -> Iterator[Finding]:
 def own_folder_findings(subject: str, folder: Path) -> Iterator[Finding]:
     """Whether a folder that the daemon keeps for itself can be written, or made."""
     place = folder
-    while not place.exists():
-        place = place.parent
     try:
+        while not place.exists():
+            place = place.parent
         with probe_file(place):
             pass
     except OSError as error:
@@ -143,6 +145,10 @@ def model_findings(settings: Settings) -> Iterator[Finding]:
         classifier = Reloader.of(settings, WeightsStore(settings.cache_dir)).first()
     except UserError as error:
         yield wrong("checkpoint", str(error), "put that right, or publish another: python -m trainer list")
+        return
+    except OSError as error:
+        advice = "let the daemon's user read it, and enter the folders above it"
+        yield wrong("checkpoint", unreachable(settings.checkpoint, error), advice)
         return
     metadata = classifier.metadata
     parts = ", ".join(part.name for part in metadata.parts)

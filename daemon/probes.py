@@ -79,7 +79,12 @@ def probe_file(folder: Path) -> Iterator[Entry]:
 
 def folder_findings(subject: str, folder: Path, *, links: bool = False) -> Iterator[Finding]:
     """Whether files can be made, flushed, renamed without replacing and, with ``links``, linked there."""
-    if not folder.is_dir():
+    try:
+        is_there = folder.is_dir()
+    except OSError as error:
+        yield wrong(subject, unreachable(folder, error), "let the daemon's user enter the folders above it: chmod a+x")
+        return
+    if not is_there:
         yield wrong(subject, f"{folder} is not there", f"make it: mkdir -p {folder}; or mount what it is on")
         return
     try:
@@ -97,10 +102,26 @@ def folder_findings(subject: str, folder: Path, *, links: bool = False) -> Itera
     yield from _room(subject, folder)
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder that can be seen."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def unreachable(path: Path, error: OSError) -> str:
+    """That something cannot even be looked at, and why."""
+    return f"{path} cannot be looked at{_as_this_user(error)} ({error.strerror})"
+
+
 def unwritable(folder: Path, error: OSError) -> str:
     """That a folder cannot be written, and why; another user could only where it is a matter of permission."""
-    user = " as this user" if error.errno in _NOT_ALLOWED else ""
-    return f"{folder} cannot be written{user} ({error.strerror})"
+    return f"{folder} cannot be written{_as_this_user(error)} ({error.strerror})"
+
+
+def _as_this_user(error: OSError) -> str:
+    return " as this user" if error.errno in _NOT_ALLOWED else ""
 
 
 def _renaming(subject: str, folder: Path, entry: Entry) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from daemon.__main__ import main
 from daemon.doctor import as_text, decoder_findings, examine, model_findings, own_folder_findings, unit_findings
 from daemon.probes import Finding, event_findings, folder_findings, limit_findings
 from tests.daemon.conftest import Publish
+from tests.filing_desk import bound_by_modes
 
 
 @pytest.fixture(autouse=True)
@@ -230,6 +231,33 @@ def test_an_exposed_unit_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "9.2 of 10" in text
     monkeypatch.setattr(doctor, "exposure", lambda _: 0.3)
     assert wrongs(unit_findings(settings, {}, None)) == []
+
+
+def test_everything_is_examined_though_no_folder_may_be_entered(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    names = ("inbox", "sorted", "state", "cache", "checkpoints")
+    for name in names:
+        (closed / name).mkdir(parents=True)
+    settings = config.load(
+        {
+            "watch": [closed / "inbox"],
+            "output": closed / "sorted",
+            "checkpoint": closed / "checkpoints",
+            "state_dir": closed / "state",
+            "cache_dir": closed / "cache",
+        }
+    )
+    closed.chmod(0)
+    try:
+        with bound_by_modes():
+            config.check_folders(settings)
+            found = list(examine(settings, {}, None))
+    finally:
+        closed.chmod(0o755)
+    assert found[-1].subject == "unit"
+    texts = wrongs(found)
+    for name in names:
+        assert any(text.startswith(str(closed / name)) and "Permission denied" in text for text in texts), texts
 
 
 def test_everything_is_examined_though_much_is_missing(tmp_path: Path) -> None:
