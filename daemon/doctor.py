@@ -27,7 +27,6 @@ from daemon.probes import (
     limit_findings,
     note,
     probe_file,
-    unreachable,
     unwritable,
     wrong,
 )
@@ -145,10 +144,6 @@ def model_findings(settings: Settings) -> Iterator[Finding]:
         classifier = Reloader.of(settings, WeightsStore(settings.cache_dir)).first()
     except UserError as error:
         yield wrong("checkpoint", str(error), "put that right, or publish another: python -m trainer list")
-        return
-    except OSError as error:
-        advice = "let the daemon's user read it, and enter the folders above it"
-        yield wrong("checkpoint", unreachable(settings.checkpoint, error), advice)
         return
     metadata = classifier.metadata
     parts = ", ".join(part.name for part in metadata.parts)

@@ -82,7 +82,8 @@ def folder_findings(subject: str, folder: Path, *, links: bool = False) -> Itera
     try:
         is_there = folder.is_dir()
     except OSError as error:
-        yield wrong(subject, unreachable(folder, error), "let the daemon's user enter the folders above it: chmod a+x")
+        text = f"{folder} cannot be looked at{_as_this_user(error)} ({error.strerror})"
+        yield wrong(subject, text, "let the daemon's user enter the folders above it: chmod a+x")
         return
     if not is_there:
         yield wrong(subject, f"{folder} is not there", f"make it: mkdir -p {folder}; or mount what it is on")
@@ -108,11 +109,6 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError:
         return False
-
-
-def unreachable(path: Path, error: OSError) -> str:
-    """That something cannot even be looked at, and why."""
-    return f"{path} cannot be looked at{_as_this_user(error)} ({error.strerror})"
 
 
 def unwritable(folder: Path, error: OSError) -> str:

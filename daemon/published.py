@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,10 @@ class Place:
 
     def find(self) -> Published | None:
         """What is published; None where nothing is. Raises `CheckpointError` where that cannot be told."""
+        with _blamed_on(self.location):
+            return self._find()
+
+    def _find(self) -> Published | None:
         location = self.location
         for path in (location, location / checkpoints.FILE_NAME):
             if path.is_file():
@@ -73,10 +77,14 @@ class Place:
 
         The starter's folders are not those of a trained model, so it does not step in for one by mistake.
         """
+        with _blamed_on(self.location):
+            return self._find_required()
+
+    def _find_required(self) -> Published | None:
         location = self.location
         if location.suffix == ".safetensors" and not location.exists():
             raise CheckpointError(f"there is no checkpoint {location}: give a file that is there")
-        found = self.find()
+        found = self._find()
         if found is None and any(location.glob(f"*/{checkpoints.FILE_NAME}")):
             raise CheckpointError(
                 f"{location} holds runs, but none of them is published: publish one with python -m trainer publish"
@@ -87,6 +95,15 @@ class Place:
                 "a folder that something will be published to must be there, too"
             )
         return found
+
+
+@contextmanager
+def _blamed_on(location: Path) -> Iterator[None]:
+    """A mount that is dead, or a folder that may not be entered, is not the same as nothing."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{location} cannot be read: {error.strerror}") from error
 
 
 def published_file(path: Path) -> Published:

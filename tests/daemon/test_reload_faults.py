@@ -29,8 +29,10 @@ from daemon.reload import Reloader
 from models import checkpoint as checkpoints
 from models.checkpoint import FILE_NAME, MAX_FILE_BYTES, POINTER
 from models.classifier import Classifier
+from models.errors import CheckpointError
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
+from tests.filing_desk import bound_by_modes
 from tests.models.checkpoints import join, split, with_metadata
 from tests.processes import environment, run, wait_for
 
@@ -298,6 +300,27 @@ def test_where_the_disk_fails_what_is_published_is_tried_later(
     assert "and the new one is tried again: OSError" in complaints[0]
     reloader._retry_at = 0.0
     assert getattr(looked(reloader), "digest", None) == newest
+
+
+def test_a_place_that_cannot_be_looked_at_leaves_the_model_in_use(
+    service: Service, publish: Publish, complaints: list[str]
+) -> None:
+    """A dead mount answers so, too."""
+    publish(service.folder / "run-1", ["a", "b"])
+    reloader = service.start()
+    reloader.first()
+    service.folder.chmod(0)
+    try:
+        with bound_by_modes():
+            for _ in range(3):
+                assert looked(reloader) is None
+            with pytest.raises(CheckpointError, match="cannot be read: Permission denied"):
+                Manner(location=service.folder).place.required()
+    finally:
+        service.folder.chmod(0o755)
+    assert [line.endswith("cannot be read: Permission denied") for line in complaints] == [True]
+    newest = publish(service.folder / "run-2", ["a", "c"])
+    wait_for(lambda: getattr(looked(reloader), "digest", None) == newest, "what is published there again")
 
 
 def test_killed_while_loading_the_only_one_it_is_loaded_again(service: Service, publish: Publish) -> None:
