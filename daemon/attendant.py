@@ -151,7 +151,7 @@ def sentence(health: Health) -> str:
 def metrics_file(settings: Settings) -> WrittenFile | None:
     """The file for the metrics, which another user's node_exporter may read; None where none is asked for."""
     path = settings.metrics_file
-    return None if path is None else WrittenFile(path.expanduser().absolute(), 0o644)
+    return None if path is None else WrittenFile(path, 0o644)
 
 
 def hook_of(settings: Settings) -> Hook | None:

@@ -103,10 +103,11 @@ class Settings(BaseSettings):
             return list(dict.fromkeys(map(_one_name, value)))
         return _one_name(value)
 
-    @field_validator("checkpoint")
+    @field_validator("checkpoint", "cache_dir", "state_dir", "metrics_file")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return _at_home(value).absolute()  # a link in it may be what publishes another checkpoint
+    def _absolute(cls, value: Path | None) -> Path | None:
+        """With its links: one in ``checkpoint`` may be what publishes another checkpoint."""
+        return None if value is None else _at_home(value).absolute()
 
     @field_validator("cache_dir", "state_dir", "metrics_file", mode="before")
     @classmethod

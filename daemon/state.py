@@ -15,7 +15,7 @@ from models.errors import UserError
 def state_folder(given: Path | None) -> Path:
     """The folder given in the settings, else systemd's ``$STATE_DIRECTORY``, else the XDG base directory for state."""
     if given is not None:
-        return given.expanduser().absolute()
+        return given
     if systemd := os.environ.get("STATE_DIRECTORY"):
         return Path(systemd.split(":")[0])
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"

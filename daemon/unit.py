@@ -160,9 +160,9 @@ def write(text: str, folder: Path) -> Path:
 def writable(settings: Settings) -> list[Path]:
     """The folders the daemon writes to, beside its own for state and cache."""
     folders = [*settings.watch, settings.output]
-    folders += [folder.expanduser().absolute() for folder in (settings.state_dir, settings.cache_dir) if folder]
+    folders += [folder for folder in (settings.state_dir, settings.cache_dir) if folder]
     if settings.metrics_file is not None:
-        folders.append(settings.metrics_file.expanduser().absolute().parent)
+        folders.append(settings.metrics_file.parent)
     if settings.metrics_listen.startswith("/"):
         folders.append(Path(settings.metrics_listen).parent)
     return list(dict.fromkeys(folders))
@@ -275,7 +275,7 @@ def arguments(settings: Settings, flags: Mapping[str, object], file: Path | None
             case list():
                 words += [name, shlex.join(value) if key == "on_filed" else ",".join(value)]
             case Path():
-                words += [name, str(value.expanduser().absolute())]
+                words += [name, str(value)]
             case _:
                 words += [name, str(value)]
     return words

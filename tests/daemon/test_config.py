@@ -51,6 +51,18 @@ def test_plug_ins_allowed_by_one_file_are_not_so_by_the_next() -> None:
     assert config.load({"plugins": "one, two,"}).plugins == ["one", "two"]
 
 
+def test_a_tilde_stands_for_the_home_folder_in_every_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A shell puts the folder in its place on the command line; nobody does in a file or in a unit."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    keys = ("output", "checkpoint", "cache_dir", "state_dir")
+    write("\n".join(f'{key} = "~/{key}"' for key in keys) + '\nwatch = ["~/in"]\nmetrics_file = "~/daemon.prom"')
+    settings = config.load({})
+    assert [getattr(settings, key) for key in keys] == [tmp_path / "home" / key for key in keys]
+    assert (settings.watch, settings.metrics_file) == ([tmp_path / "home" / "in"], tmp_path / "home" / "daemon.prom")
+    with pytest.raises(UserError, match="--state-dir is '~nobody-here/x', which cannot be: there is no such home"):
+        config.load({"state_dir": "~nobody-here/x"})
+
+
 def test_the_shipped_file_holds_every_setting_with_its_default() -> None:
     text = (ROOT / "config.toml").read_text(encoding="utf-8")
     assert set(tomllib.loads(text)) == set(Settings.model_fields)
