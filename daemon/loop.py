@@ -104,8 +104,8 @@ class WorkLoop:
         paths = self._watcher.ready(timeout, _HANDFUL)
         for outcome in self._outcomes(paths, waits=self._watcher.incomplete):
             self._answer(outcome)
-        if not paths and self._housekeeping is not None:
-            self._housekeeping.idle()
+        if self._housekeeping is not None:
+            self._housekeeping.turn(idle=not paths)
         self._attendant.progress(self._watcher.status)
         return len(paths)
 

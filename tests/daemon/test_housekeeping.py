@@ -175,6 +175,24 @@ def test_in_an_idle_moment_a_little_at_a_time(desk: Desk) -> None:
     journal.close()
 
 
+@pytest.mark.parametrize("overdue", [True, False])
+def test_where_no_moment_is_idle_it_is_done_now_and_then(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, overdue: bool
+) -> None:
+    """Cameras that deliver an image a second would let the journal grow for years."""
+    monkeypatch.setattr(housekeeping, "_LONGEST_RUSH", 0.0 if overdue else 3600.0)
+    desk.file_one(desk.put("old.jpg"))
+    age(desk)
+    journal = desk.journal()
+    busy = make(desk, journal)
+    for _ in range(10):
+        busy.turn(idle=False)
+    assert left(desk) == ([] if overdue else ["old.jpg"])
+    busy.turn(idle=True)
+    assert left(desk) == []
+    journal.close()
+
+
 def test_a_journal_that_is_held_is_pruned_another_day(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     def busy(*_: object) -> list[Filing]:
         raise JournalBusy("database is locked")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -67,6 +68,14 @@ def test_told_to_stop_within_a_batch_it_tells_of_all_that_is_filed(running: Runn
     paths = {save(KINDS[seed % 2], seed, running.desk.inbox / f"{seed:02}.png") for seed in range(20)}
     wait_for(lambda: running.loop.step(0.05), "some images")
     assert set(running.told) == paths - set(running.desk.inbox.iterdir()) != paths
+
+
+def test_housekeeping_has_its_turn_also_where_images_never_stop_coming(running: Running) -> None:
+    housekeeping = Mock()
+    running.loop._housekeeping = housekeeping
+    save(KINDS[0], 1, running.desk.inbox / "a.png")
+    wait_for(lambda: running.loop.step(0.05), "an image")
+    assert housekeeping.turn.call_args.kwargs == {"idle": False}
 
 
 def test_a_single_pass_told_to_stop_counts_what_stays(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
