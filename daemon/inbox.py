@@ -75,7 +75,7 @@ class Inbox:
         self._arrivals: dict[str, None] = {}
         self._arrivals_walk: _Names | None = None
         self._turn = 0
-        self._complaints: set[tuple[str, int | None]] = set()
+        self._complaints: dict[tuple[str, int | None], int] = {}  # the turn in which each was last met
 
     @property
     def walking(self) -> bool:
@@ -211,6 +211,8 @@ class Inbox:
         self.next_walk = now + (cost if self._walk_again else max(pause, _SHARE * cost))
         self.others = self._survey.count
         self._surveyed(self._survey)
+        if len(self._complaints) >= _MOST_COMPLAINTS:  # else none could be said any more, for as long as we run
+            self._complaints = {each: turn for each, turn in self._complaints.items() if turn == self._turn}
 
     def _next_name(self) -> os.DirEntry[str] | None:
         """One name further; folders that have just arrived come before the great walk."""
@@ -314,7 +316,8 @@ class Inbox:
 
     def _is_new(self, path: str, trouble: int | None) -> bool:
         complaint = (path, trouble)
-        if complaint in self._complaints or len(self._complaints) >= _MOST_COMPLAINTS:
-            return False
-        self._complaints.add(complaint)
-        return True
+        is_known = complaint in self._complaints
+        if is_known or len(self._complaints) < _MOST_COMPLAINTS:
+            self._complaints[complaint] = self._turn
+            return not is_known
+        return False

@@ -241,6 +241,23 @@ def test_what_has_the_name_of_an_image_and_is_no_file_is_said_once(
     ]
 
 
+def test_what_is_gone_makes_room_for_what_is_said_next(
+    root: Path, make: Callable[..., Inbox], clock: Clock, logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In months there may be more than are remembered, though never many at once."""
+    monkeypatch.setattr("daemon.inbox._MOST_COMPLAINTS", 4)
+    inbox = make()
+    (root / "stays.jpg").symlink_to("nowhere")
+    for number in range(12):
+        link = root / f"{number}.jpg"
+        link.symlink_to("nowhere")
+        walk_all(inbox)
+        link.unlink()
+        clock.now += PACE.poll
+    said = [line for line in logged if "stays where it is" in line]
+    assert len(said) == len(set(said)) == 13
+
+
 def test_every_whole_walk_tells_what_it_passed_over(root: Path, make: Callable[..., Inbox], clock: Clock) -> None:
     for name in ("noext", "a.jpg", "sorted/b.txt", "day/c.pdf"):
         put(root / name)
