@@ -61,6 +61,8 @@ class Troubles:
         self.over(path)
         while self._of and not os.path.lexists(first := next(iter(self._of))):
             self.over(first)  # somebody took it away
+        if self._of:
+            self._of[first] = self._of.pop(first)  # it is there; the next look is at another one
         if self._unsettled and not self._of:
             self._unsettled = False
             logger.info("filing works again")

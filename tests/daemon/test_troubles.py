@@ -75,6 +75,20 @@ def test_an_image_that_never_gets_on_silences_no_other_trouble(large: list[Path]
         assert len(logged) == 1
 
 
+def test_an_image_that_never_gets_on_keeps_none_in_mind_that_was_taken_away(
+    large: list[Path], tmp_path: Path, logged: list[str]
+) -> None:
+    troubles = Troubles()
+    troubles.failed(large[0], locked(large[0]))
+    troubles.failed(large[1], full(large[1]))
+    large[1].unlink()
+    for _ in range(2):
+        troubles.filed(tmp_path / "small.png")
+    logged.clear()
+    troubles.failed(large[2], full(large[2]))
+    assert logged == [f"{full(large[2])} It stays in the inbox and is tried again."], "the disk was not full in between"
+
+
 def test_an_image_is_tried_again_at_ever_longer_intervals(large: list[Path]) -> None:
     troubles = Troubles()
     delays = []
