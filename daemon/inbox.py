@@ -233,6 +233,11 @@ class Inbox:
         return None
 
     def _names(self, folders: list[str], survey: PassedOver | None = None) -> _Names:
+        def failed(folder: str, error: OSError) -> None:
+            if survey is not None:
+                survey.closed += 1
+            self._complain(folder, error)
+
         def odd(path: str, what: str) -> None:
             if survey is not None:
                 survey.odd += 1
@@ -242,7 +247,7 @@ class Inbox:
             folders,
             recursive=self._recursive,
             enter=self._enter,
-            failed=self._complain,
+            failed=failed,
             odd=odd,
             other=None if survey is None else survey.meet,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -89,7 +90,7 @@ class WorkLoop:
             logger.warning("stopped before the end: what is not filed yet stays in the inbox")
             status = self._watcher.status()
             return max(len(left) + status.waiting + status.in_flight, 1)
-        return len(left)
+        return len(left) + sum(map(os.path.lexists, self._watcher.status().missing))  # there, but not to be entered
 
     def _is_idle(self) -> bool:
         status = self._watcher.status()

@@ -23,13 +23,14 @@ class PassedOver:
     """How many files of a folder are not looked at, and the names of a few; no more is kept, however many there are.
 
     Not counted are hidden files, those their writer has not finished, and sidecars. ``odd`` is how many things have
-    the name of an image and are no files.
+    the name of an image and are no files, ``closed`` how many folders could not be read.
     """
 
     folder: str
     count: int = 0
     examples: list[str] = field(default_factory=list)
     odd: int = 0
+    closed: int = 0
 
     def meet(self, entry: os.DirEntry[str]) -> None:
         """A walk came by something that is no folder and has not the name of an image."""

@@ -179,9 +179,9 @@ def _make(folder: Path, key: str, *, dry_run: bool) -> None:
 
 
 def _run(loop: WorkLoop, passed: Mapping[str, PassedOver], *, once: bool) -> int:
-    """Returns how many images were left behind."""
+    """Returns how many images were left behind; a folder that could not be read counts as one."""
     if once:
-        return loop.run_once() + sum(each.odd for each in passed.values())
+        return loop.run_once() + sum(each.odd + each.closed for each in passed.values())
     loop.run()
     return 0
 

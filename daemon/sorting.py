@@ -68,7 +68,8 @@ def main(arguments: list[str], nursery: Nursery) -> int:
     foreign = _foreign(settings.output) if folder in settings.output.parents else 0
     outcomes = sort(folder, settings, nursery, passed)
     _print_summary(outcomes, settings.output, passed, foreign, as_json=options.json)
-    return 0 if all(outcome.status in _SORTED for outcome in outcomes) else EXIT_LEFT_BEHIND
+    complete = not passed.closed and all(outcome.status in _SORTED for outcome in outcomes)
+    return 0 if complete else EXIT_LEFT_BEHIND
 
 
 def _parser() -> Parser:
@@ -99,7 +100,7 @@ def _parser() -> Parser:
 def sort(folder: Path, settings: Settings, nursery: Nursery, passed: PassedOver) -> list[Outcome]:
     """Copy every image below ``folder``; one outcome for each. Unreadable ones are left alone.
 
-    ``passed`` counts what is not looked at.
+    ``passed`` counts what is not looked at, and folders that cannot be read.
     """
     allow_plugins(settings.plugins)
     threads = settings.threads or cores()
@@ -147,11 +148,16 @@ def _outcomes(pipeline: Pipeline, paths: Iterable[Path]) -> Iterator[Outcome]:
 def _images(folder: Path, output: Path, passed: PassedOver, odd: list[Outcome]) -> Iterator[Path]:
     """The image files below a folder, without what was sorted before; what is only named like one is ``odd``."""
     root, filed = str(folder), str(output)
+
+    def failed(inside: str, error: OSError) -> None:
+        passed.closed += 1
+        logger.warning("{} cannot be read: {}", shown(inside), error.strerror)
+
     entries = walk(
         [root],
         recursive=True,
         enter=lambda inside: inside == root or not (is_marked(inside) if filed == root else inside == filed),
-        failed=lambda inside, error: logger.warning("{} cannot be read: {}", shown(inside), error.strerror),
+        failed=failed,
         odd=lambda path, what: odd.append(not_a_file(Path(path), f"it is {what}")),
         other=passed.meet,
     )
@@ -176,7 +182,12 @@ def _print_summary(outcomes: list[Outcome], output: Path, passed: PassedOver, fo
     left = [outcome for outcome in outcomes if outcome.status not in _SORTED]
     if as_json:
         rows = ",\n".join(f"  {json.dumps(_row(outcome))}" for outcome in outcomes)
-        head = {"output": str(output), "folders": folders, "not_looked_at": passed.count + foreign}
+        head = {
+            "output": str(output),
+            "folders": folders,
+            "not_looked_at": passed.count + foreign,
+            "folders_not_read": passed.closed,
+        }
         print(f'{json.dumps(head)[:-1]}, "images": [\n{rows}\n]}}')
         return
     print(f"{len(filed)} of {len(outcomes)} images copied to {output}")
@@ -186,6 +197,8 @@ def _print_summary(outcomes: list[Outcome], output: Path, passed: PassedOver, fo
         print(f"{already:7}  there already, equal and in the same folder")
     if left:
         print(f"{len(left):7}  left behind (see the lines above)")
+    if passed.closed:
+        print(f"{passed.closed:7}  folder{'' if passed.closed == 1 else 's'} that cannot be read (see the lines above)")
     if foreign:
         which, were = ("1 image", "was") if foreign == 1 else (f"{foreign} images", "were")
         print(f"{which} in the output folder {output} {were} not looked at: this program did not file them")

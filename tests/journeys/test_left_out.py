@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.pictures import save
-from tests.processes import daemon, run
+from tests.processes import daemon, environment, run
 
 
 def inbox_with_others(folder: Path) -> Path:
@@ -66,6 +68,38 @@ def test_what_is_named_like_a_picture_and_is_no_file_is_left_behind(tmp_path: Pa
     done = run("daemon", "--once", cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     assert "done: no image was filed; 2 left behind" in done.stderr
+
+
+BOUND = """
+import sys
+from daemon.__main__ import main
+from models.commandline import run
+from tests.filing_desk import bound_by_modes
+with bound_by_modes():
+    code = run(main)
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize("closed", ["inbox/day", "inbox"])
+def test_pictures_in_a_folder_that_cannot_be_read_are_left_behind(tmp_path: Path, closed: str) -> None:
+    (tmp_path / "inbox" / "day").mkdir(parents=True)
+    save("fog", 1, tmp_path / "inbox" / "day" / "fog.jpg")
+
+    def run_bound(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", BOUND, *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+
+    (tmp_path / closed).chmod(0)
+    try:
+        sorting = run_bound("sort", "--input-dir", "inbox", "--output-dir", "out")
+        once = run_bound("--once")
+    finally:
+        (tmp_path / closed).chmod(0o755)
+    assert sorting.returncode == 3, sorting.stderr
+    assert sorting.stdout.splitlines()[1:] == ["      1  folder that cannot be read (see the lines above)"]
+    assert once.returncode == 3, once.stderr
+    assert "done: no image was filed; 1 left behind" in once.stderr
 
 
 @pytest.mark.parametrize("output", ["ants", "ants/sorted", "."])
