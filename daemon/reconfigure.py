@@ -37,7 +37,7 @@ class Configuration:
         try:
             new = self._reread()
             self._check(new, classes)
-        except UserError as error:
+        except (UserError, OSError) as error:
             logger.error("the settings in use stay: {}", error)
             return frozenset()
         changed = {key for key in Settings.model_fields if getattr(new, key) != getattr(self.settings, key)}

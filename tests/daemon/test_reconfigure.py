@@ -64,6 +64,20 @@ def test_a_mistake_leaves_every_setting_as_it_was(logged: list[str]) -> None:
     assert logged == ["the settings in use stay: threshold in config.toml is 2.0, which cannot be"]
 
 
+def test_settings_that_cannot_be_read_leave_those_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
+    held = configuration({"threshold": 0.5}, lambda: config.load({}))
+    before = held.settings
+    gone = tmp_path / "gone"  # the folder that the daemon was started in
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert held.refresh([]) == frozenset()
+    assert held.settings == before
+    assert logged == ["the settings in use stay: [Errno 2] No such file or directory"]
+
+
 def test_no_folder_for_other_images_takes_the_name_of_a_class(logged: list[str]) -> None:
     held = configuration({}, lambda: config.load({"others_dir": "Dog", "threshold": 0.25}))
     assert held.refresh(["cat", "dog"]) == frozenset()
