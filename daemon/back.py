@@ -35,15 +35,13 @@ def undo_main(arguments: list[str]) -> int:
     add_which(parser)
     options = parser.parse_args(arguments)
     if all(getattr(options, name) is None for name in ("file", "since", "run", "checkpoint", "last")):
-        raise UserError(
-            "say what is to be undone: --last N, --file NAME, --since DAY, --run RUN or --checkpoint DIGEST"
-        )
+        raise UserError("say what to undo: --last N, --file NAME, --since DAY, --run RUN or --checkpoint DIGEST")
     place = Place(options)
 
     def which() -> Iterator[Filing]:
         return place.filings(wanted(options, place.journal, states=[State.DONE]), options.last)
 
-    return _bring_back(place, options, which, "nothing is filed that meets this")
+    return _bring_back(place, options, which, "nothing that is filed matches")
 
 
 def retry_main(arguments: list[str]) -> int:
@@ -61,7 +59,7 @@ def retry_main(arguments: list[str]) -> int:
     known_reasons = sorted({*REASONS, *(folder.name for folder in reason_folders(quarantine))})
     for reason in reasons:
         if reason not in known_reasons:
-            raise UserError(f"--reason {reason!r} is none: give one of {', '.join(known_reasons)}")
+            raise UserError(f"there is no reason {reason!r}: give one of {', '.join(known_reasons)}")
     nothing = "there is no image that could not be read"
     if reasons:
         nothing = f"no image could not be read for this reason; the reasons are {', '.join(known_reasons)}"
@@ -138,14 +136,14 @@ def _sentence(undone: Undone, corrections: Corrections, name: Callable[[Path], s
         case Status.GONE:
             corrected = corrections.of(filing)
             if corrected is None:
-                return f"{destination} is not there any more"
+                return f"{destination} is no longer there"
             return f"{destination} was corrected: somebody moved it to {name(corrected)}, and there it stays"
         case Status.CHANGED if filing.action == "move":
             return f"{destination} is another file now, and stays"
         case Status.CHANGED:
-            return f"{destination} stays: {source} is not there any more with the same content"
+            return f"{destination} stays: {source} is no longer there with the same content"
         case _:
-            return undone.error or f"{destination} was undone before"
+            return undone.error or f"{destination} was undone already"
 
 
 def _quoted(path: Path) -> str:

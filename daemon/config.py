@@ -220,7 +220,7 @@ def _environment() -> dict[str, str]:
     ours = {name.removeprefix(PREFIX).lower(): name for name in os.environ if name.upper().startswith(PREFIX)}
     for key, name in ours.items():
         if key not in Settings.model_fields:
-            raise UserError(f"the environment variable {name} is no setting: see config.toml for their names")
+            raise UserError(f"the environment variable {name} is not a setting: see config.toml for the names")
     return ours
 
 
@@ -234,11 +234,11 @@ def _sentence(error: ValidationError, flags: Mapping[str, object], environment: 
     else:
         place = f"{key} in {file}"
     if first["type"] == "extra_forbidden":
-        return f"{place} is no setting: see config.toml for their names"
+        return f"{place} is not a setting: see config.toml for the names"
     if first["type"] == "empty_folder":
         return f"{place} {first['msg']}"
     value = str(first["input"]).lower() if isinstance(first["input"], bool) else repr(first["input"])
-    return f"{place} is {value}, which cannot be: {_requirement(key, first['msg'])}"
+    return f"{place} is {value}, which is not valid: {_requirement(key, first['msg'])}"
 
 
 #: What a value should have been, where pydantic speaks of types or makes one complaint per alternative.

@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
     if as_json:
         print(json.dumps({"wrong": count, "findings": [asdict(each) for each in findings]}, indent=1))
     else:
-        print(f"{count} to be put right" if count else "nothing is wrong")
+        print(f"{count} to put right" if count else "nothing is wrong")
     return EXIT_WRONG if count else 0
 
 
@@ -213,7 +213,7 @@ def unit_findings(settings: Settings, flags: Mapping[str, object], file: Path | 
 
 
 def exposure(path: Path) -> float | None:
-    """systemd's score for a unit file, 0 (good) to 10; None when there is none to be had."""
+    """systemd's score for a unit file, 0 (good) to 10; None when it gives none."""
     done = _analyze("security", "--offline=true", "--threshold=100", str(path))
     lines = [] if done is None else [line for line in done.stdout.splitlines() if "Overall exposure level" in line]
     return float(lines[0].split(": ")[1].split()[0]) if lines else None

@@ -73,7 +73,7 @@ class HintSource:
     All methods but the three ``on_`` ones belong to one thread, the work loop's.
 
     Raises:
-        OSError: no inotify instance is to be had (EMFILE).
+        OSError: no inotify instance is available (EMFILE).
     """
 
     def __init__(self, wake: Callable[[], None], *, limit: int) -> None:

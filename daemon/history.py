@@ -16,7 +16,7 @@ _WORDS = {
     State.COPIED: "not finished: ",
     State.UNDONE: "undone: ",
     State.REFUSED: "left where it is: ",
-    State.ORPHAN: "lost sight of: ",
+    State.ORPHAN: "lost track of: ",
 }
 
 
@@ -89,7 +89,7 @@ def _print(filings: Iterable[Filing]) -> None:
             print(f"run {run}")
         print(f"  {filing.time.astimezone():%Y-%m-%d %H:%M:%S}  {_WORDS.get(filing.state, '')}{sentence(filing)}")
     if run is None:
-        print("nothing was filed that meets this")
+        print("nothing that was filed matches")
 
 
 def sentence(filing: Filing) -> str:

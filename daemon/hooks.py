@@ -75,7 +75,7 @@ class Hook:
         self._thread.join(2 * self._seconds)
         if self._thread.is_alive():
             with self._changed:
-                logger.warning("on_filed: the daemon ends before {} images were told", len(self._pending))
+                logger.warning("on_filed: the daemon ends before the command was told of {} images", len(self._pending))
                 self._pending.clear()
             self._kill()
             self._thread.join(self._seconds)

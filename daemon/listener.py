@@ -25,7 +25,7 @@ _PATIENCE = 5.0
 class MetricsListener:
     """Answers ``GET /metrics`` on a thread of its own, which sleeps until somebody asks.
 
-    Raises `UserError` when the address cannot be had.
+    Raises `UserError` when it cannot listen there.
     """
 
     def __init__(self, address: str, text: Callable[[], str]) -> None:
@@ -33,7 +33,9 @@ class MetricsListener:
         try:
             self._server = self._open(address, text)
         except OSError as error:
-            raise UserError(f"metrics_listen: {address} cannot be had ({error.strerror}): give another") from error
+            raise UserError(
+                f"metrics_listen: cannot listen on {address} ({error.strerror}): give another address"
+            ) from error
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
         self._thread.start()

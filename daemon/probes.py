@@ -181,9 +181,9 @@ def event_findings(inbox: Path, *, poll: bool) -> Iterator[Finding]:
         )
         return
     if heard is None:
-        yield note("events", f"whether new files in {inbox} are heard of is not known: none can be made there")
+        yield note("events", f"whether new files in {inbox} bring events is not known: none can be made there")
     elif heard:
-        yield fine("events", f"new files in {inbox} are heard of at once")
+        yield fine("events", f"new files in {inbox} bring events at once")
     else:
         yield wrong("events", f"a new file in {inbox} brought no event", "set poll = true in config.toml")
 

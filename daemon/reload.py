@@ -105,7 +105,7 @@ class Reloader:
         try:
             self._verdicts.attempt(published, flush=True)
         except (JournalBusy, OSError) as error:
-            logger.warning("that the checkpoint {} is loaded cannot be written down: {}", published.name, error)
+            logger.warning("it cannot be noted that the checkpoint {} is being loaded: {}", published.name, error)
         try:
             self._leases.take(published.path)
             return self._opening.open(published.path, published.digest, None)
@@ -200,7 +200,7 @@ class Reloader:
         try:
             self._verdicts.attempt(published)
         except JournalBusy as error:
-            self._try_later(f"that it is loaded cannot be written down ({error})")
+            self._try_later(f"it cannot be noted that it is being loaded ({error})")
             return
         self._leases.take(published.path)
         model = self._serving.model

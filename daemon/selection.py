@@ -81,7 +81,9 @@ def instant(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no day like 2026-11-23 and no time like {_EXAMPLE}") from error
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a day like 2026-11-23 nor a time like {_EXAMPLE}"
+        ) from error
 
 
 def end(text: str) -> datetime:
@@ -95,7 +97,7 @@ def end(text: str) -> datetime:
 def digest(text: str) -> str:
     """A checkpoint's digest or its beginning."""
     if not re.fullmatch(r"[0-9a-fA-F]{4,64}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no beginning of a digest: give at least 4 of its letters")
+        raise argparse.ArgumentTypeError(f"{text!r} is not how a digest begins: give at least its first 4 letters")
     return text.lower()
 
 
@@ -106,14 +108,14 @@ def probability(text: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return number
 
 
 def count(text: str) -> int:
     """A whole number from 1 on."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 

@@ -61,7 +61,9 @@ def main(arguments: list[str], nursery: Nursery) -> int:
     settings = config.load(flags | {"output": options.output_dir, "threshold": options.threshold}, options.config)
     config.check_output(settings)
     if not options.input_dir.is_dir():
-        raise UserError(f"--input-dir {options.input_dir} is no folder: give the folder whose images are to be sorted")
+        raise UserError(
+            f"--input-dir {options.input_dir} is not a folder: give the folder whose images are to be sorted"
+        )
     start_logging(settings.log_level, as_json=settings.log_json)
     folder = options.input_dir.resolve()
     passed = PassedOver(str(folder))

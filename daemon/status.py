@@ -68,7 +68,7 @@ def find(settings: Settings, *, named: bool) -> Path:
     places = ", ".join(map(str, states))
     if named:
         raise UserError(
-            f"no daemon that files into {settings.output} left word in {places}: "
+            f"no daemon that files into {settings.output} left a status file in {places}: "
             "give the --output and the --state-dir of the daemon"
         )
     found = [path for state in states for path in sorted(state.glob(f"*/{FILE_NAME}"))]
@@ -76,8 +76,8 @@ def find(settings: Settings, *, named: bool) -> Path:
         return found[0]
     if found:
         outputs = ", ".join(read(path).output for path in found)
-        raise UserError(f"several daemons left word in {places}: say whose with --output, one of {outputs}")
-    raise UserError(f"no daemon left word in {places}: start one, or say where with --state-dir")
+        raise UserError(f"several daemons left a status file in {places}: say whose with --output, one of {outputs}")
+    raise UserError(f"no daemon left a status file in {places}: start one, or say where with --state-dir")
 
 
 def read(path: Path) -> Health:
@@ -122,7 +122,9 @@ def as_text(health: Health, running: bool, now: float) -> str:
 def _state(health: Health, running: bool, now: float) -> str:
     if running:
         return f"running, process {health.pid}, for {_duration(now - health.started)}"
-    return "stopped" if health.stopped else f"GONE: process {health.pid} ended without a word; what follows is old"
+    if health.stopped:
+        return "stopped"
+    return f"GONE: process {health.pid} ended without saying so; what follows is out of date"
 
 
 def _error(health: Health, now: float) -> str:

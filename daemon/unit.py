@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> int:
     settings = config.load(flags, file)
     config.check_folders(settings)
     if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", run_as):
-        raise UserError(f"--run-as {run_as!r} is no user name: give one such as imagesortd")
+        raise UserError(f"--run-as {run_as!r} is not a user name: give one such as imagesortd")
     text = render(settings, flags, config.used_file(file), user=user, run_as=run_as)
     if not install:
         print(text, end="")

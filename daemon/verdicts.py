@@ -75,11 +75,11 @@ class Verdicts:
             noted = self._journal.noted(self._note)
             memory = _Memory() if noted is None else _Memory.model_validate_json(noted)
         except (JournalBusy, ValidationError) as error:
-            logger.warning("what became of earlier checkpoints is not known: {}", error)
+            logger.warning("what happened to earlier checkpoints is unknown: {}", error)
             return _Memory()
         key, digest = memory.attempting, memory.attempted
         if key is not None and not _is(memory.good, digest, key):
-            memory.reject(key, Rejection(digest=digest, why="the daemon came to its end while it loaded it"))
+            memory.reject(key, Rejection(digest=digest, why="the daemon ended while loading it"))
         memory.attempting = None
         return memory
 
@@ -143,7 +143,7 @@ class Verdicts:
         try:
             self._write()
         except JournalBusy as error:
-            logger.warning("what became of a checkpoint is only remembered until a restart: {}", error)
+            logger.warning("what happened to a checkpoint is remembered only until a restart: {}", error)
 
 
 def _is(good: Good | None, digest: str, key: str) -> bool:

@@ -232,7 +232,7 @@ class InboxWatcher:
         except OSError as error:
             self._poll = True
             logger.warning(
-                "no inotify instance is to be had ({}): polling; raise the limit with "
+                "no inotify instance is available ({}): polling; raise the limit with "
                 "`sysctl fs.inotify.max_user_instances=1024` and start again",
                 error.strerror,
             )

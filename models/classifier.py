@@ -143,7 +143,7 @@ def open_classifier(
     they stay in float32.
 
     Raises `CheckpointError` when it is damaged, unsafe or does not compute what it did when it was made, and
-    `WeightsUnavailable` when the weights of a backbone are not to be had.
+    `WeightsUnavailable` when the weights of a backbone cannot be obtained.
     """
     checkpoint = checkpoints.read_published(path, sha256) if sha256 else checkpoints.load(path)
     parts = [_backbone(record, checkpoint, store) for record in checkpoint.metadata.parts]

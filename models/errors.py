@@ -14,7 +14,7 @@ class BackboneError(UserError):
 
 
 class WeightsUnavailable(UserError):
-    """The weights of a backbone are neither here nor to be had; the sentence says how to get them."""
+    """The weights of a backbone are neither here nor obtainable; the sentence says how to get them."""
 
 
 class CheckpointError(UserError):

@@ -254,7 +254,7 @@ def parts_of(mode: str) -> tuple[str, ...]:
 def locate(name: str, weights: str | None, store: WeightsStore) -> Backbone:
     """Find the weights of one backbone (``weights``: a user's own file, folder or hub id) and build its description.
 
-    Raises `BackboneError` for an unknown name and `WeightsUnavailable` when the weights are not to be had.
+    Raises `BackboneError` for an unknown name and `WeightsUnavailable` when the weights cannot be obtained.
     """
     found = entry(name)
     return found.build(found.weights.locate(weights, store))

@@ -204,7 +204,7 @@ def select(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[
     """The located backbones of a mode; ``weights`` gives a user's own source for parts by name.
 
     ``auto`` means hybrid where its weights can be had, else the embedded backbone, and a loud sentence. Any other
-    mode raises `WeightsUnavailable` when a part of it is not to be had, and `BackboneError` when it is unknown.
+    mode raises `WeightsUnavailable` when a part of it cannot be obtained, and `BackboneError` when it is unknown.
     """
     if mode != "auto":
         names = registry.parts_of(mode)

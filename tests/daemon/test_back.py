@@ -60,7 +60,7 @@ def test_chosen_by_file_run_checkpoint_and_time(office: Office) -> None:
     assert inbox(office) == ["c.jpg"]
     assert office.run("undo", "--run", newest)[0] == 0
     assert inbox(office) == ["c.jpg", "d.jpg"]
-    assert office.run("undo", "--since", "2999-01-01") == (0, "nothing is filed that meets this\n")
+    assert office.run("undo", "--since", "2999-01-01") == (0, "nothing that is filed matches\n")
     assert office.run("undo", "--checkpoint", "1111", "--since", "2001-01-01")[0] == 0
     assert inbox(office) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
 
@@ -83,7 +83,7 @@ def test_what_cannot_be_undone_is_said_and_left(office: Office) -> None:
     (cat / "other").rename(cat / "replaced.jpg")
     code, text = office.run("undo", "--run", "last")
     assert code == 3
-    assert f"left: {cat}/gone.jpg is not there any more\n" in text
+    assert f"left: {cat}/gone.jpg is no longer there\n" in text
     assert f"left: {cat}/corrected.jpg was corrected: somebody moved it to {dog}/renamed.jpg, and there it s" in text
     assert f"left: {cat}/replaced.jpg is another file now, and stays\n" in text
     assert "1 went back, 3 left\n" in text
@@ -97,7 +97,7 @@ def test_a_file_that_only_has_the_inode_is_no_correction(office: Office) -> None
     dog.mkdir()
     (office.desk.output / "cat/a.jpg").rename(dog / "a.jpg")
     (dog / "a.jpg").write_bytes(b"another picture in the same inode")
-    assert "is not there any more" in office.run("undo", "--last", "1")[1]
+    assert "is no longer there" in office.run("undo", "--last", "1")[1]
 
 
 @pytest.mark.parametrize("action", ["move", "copy"])
@@ -159,7 +159,7 @@ def test_a_daemon_with_its_own_state_is_recognised(office: Office, command: list
 
 
 def test_something_must_be_chosen(office: Office) -> None:
-    with pytest.raises(UserError, match="say what is to be undone: --last N"):
+    with pytest.raises(UserError, match="say what to undo: --last N"):
         office.run("undo")
 
 
@@ -213,7 +213,7 @@ def test_what_a_crash_left_half_done_is_put_right_first(office: Office) -> None:
 def test_that_nothing_meets_it_is_said(office: Office) -> None:
     file(office, "a.jpg")
     file(office, "torn.jpg", folder="quarantine/truncated", reason="truncated")
-    said = (0, "nothing is filed that meets this\n")
+    said = (0, "nothing that is filed matches\n")
     assert office.run("undo", "--file", "b.jpg") == said
     assert office.run("undo", "--file", "b.jpg", "--dry-run") == said
     assert office.run("undo", "--file", "b.jpg", "--json") == (0, "[]\n")
@@ -228,7 +228,7 @@ def test_that_nothing_meets_it_is_said(office: Office) -> None:
 
 def test_a_reason_that_does_not_exist_is_a_sentence(office: Office) -> None:
     file(office, "torn.jpg", folder="quarantine/truncated", reason="truncated")
-    with pytest.raises(UserError, match="--reason 'foo' is none: give one of corrupt, .*, truncated$"):
+    with pytest.raises(UserError, match="there is no reason 'foo': give one of corrupt, .*, truncated$"):
         office.run("retry", "--reason", "truncated", "--reason", "foo")
     assert inbox(office) == []
     (office.desk.output / "quarantine" / "foo").mkdir()

@@ -59,7 +59,7 @@ def test_a_tilde_stands_for_the_home_folder_in_every_path(monkeypatch: pytest.Mo
     settings = config.load({})
     assert [getattr(settings, key) for key in keys] == [tmp_path / "home" / key for key in keys]
     assert (settings.watch, settings.metrics_file) == ([tmp_path / "home" / "in"], tmp_path / "home" / "daemon.prom")
-    with pytest.raises(UserError, match="--state-dir is '~nobody-here/x', which cannot be: there is no such home"):
+    with pytest.raises(UserError, match="--state-dir is '~nobody-here/x', which is not valid: there is no such home"):
         config.load({"state_dir": "~nobody-here/x"})
 
 
@@ -95,36 +95,39 @@ def test_an_empty_folder_setting_means_the_usual_place() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("threshhold = 0.5", "threshhold in config.toml is no setting"),
-        ('batch_size = "many"', "batch_size in config.toml is 'many', which cannot be"),
-        ("batch_size = 0", "batch_size in config.toml is 0, which cannot be: should be greater than or equal to 1"),
-        ("threshold = 1.5", "threshold in config.toml is 1.5, which cannot be: give a number from 0 to 1"),
-        ('threshold = "often"', "threshold in config.toml is 'often', which cannot be: give a number from 0 to 1"),
-        ("settle_seconds = -1", "settle_seconds in config.toml is -1, which cannot be"),
-        ("settle_seconds = inf", "settle_seconds in config.toml is inf, which cannot be"),
-        ('action = "shred"', "action in config.toml is 'shred', which cannot be"),
+        ("threshhold = 0.5", "threshhold in config.toml is not a setting"),
+        ('batch_size = "many"', "batch_size in config.toml is 'many', which is not valid"),
+        ("batch_size = 0", "batch_size in config.toml is 0, which is not valid: should be greater than or equal to 1"),
+        ("threshold = 1.5", "threshold in config.toml is 1.5, which is not valid: give a number from 0 to 1"),
+        ('threshold = "often"', "threshold in config.toml is 'often', which is not valid: give a number from 0 to 1"),
+        ("settle_seconds = -1", "settle_seconds in config.toml is -1, which is not valid"),
+        ("settle_seconds = inf", "settle_seconds in config.toml is inf, which is not valid"),
+        ('action = "shred"', "action in config.toml is 'shred', which is not valid"),
         (
             'others_dir = "a/b"',
-            "others_dir in config.toml is 'a/b', which cannot be: it must be the name of one folder",
+            "others_dir in config.toml is 'a/b', which is not valid: it must be the name of one folder",
         ),
         (
             'metrics_file = "/var/lib/metrics.txt"',
-            "metrics_file in config.toml is '/var/lib/metrics.txt', which cannot be: its name must end in .prom",
+            "metrics_file in config.toml is '/var/lib/metrics.txt', which is not valid: its name must end in .prom",
         ),
-        ('metrics_file = ".prom"', "metrics_file in config.toml is '.prom', which cannot be"),
-        ("watch = []", "watch in config.toml is [], which cannot be"),
-        ("watch = 3", "watch in config.toml is 3, which cannot be: give a list of folders"),
-        ("watch = [3]", "watch in config.toml is 3, which cannot be: give a list of folders"),
-        ("plugins = 3", "plugins in config.toml is 3, which cannot be: give a list of names"),
-        ("threads = true", "threads in config.toml is true, which cannot be: it must be a number"),
-        ("settle_seconds = true", "settle_seconds in config.toml is true, which cannot be: it must be a number"),
-        ("threshold = false", "threshold in config.toml is false, which cannot be: give a number from 0 to 1"),
+        ('metrics_file = ".prom"', "metrics_file in config.toml is '.prom', which is not valid"),
+        ("watch = []", "watch in config.toml is [], which is not valid"),
+        ("watch = 3", "watch in config.toml is 3, which is not valid: give a list of folders"),
+        ("watch = [3]", "watch in config.toml is 3, which is not valid: give a list of folders"),
+        ("plugins = 3", "plugins in config.toml is 3, which is not valid: give a list of names"),
+        ("threads = true", "threads in config.toml is true, which is not valid: it must be a number"),
+        ("settle_seconds = true", "settle_seconds in config.toml is true, which is not valid: it must be a number"),
+        ("threshold = false", "threshold in config.toml is false, which is not valid: give a number from 0 to 1"),
         ('watch = ""', "watch in config.toml is empty: name a folder"),
         ('watch = [""]', "watch in config.toml is empty: name a folder"),
         ('watch = ["a", "", "b"]', "watch in config.toml has an entry that is empty: name a folder"),
         ('output = ""', "output in config.toml is empty: name a folder"),
         ('checkpoint = " "', "checkpoint in config.toml is empty: name a folder"),
-        ('output = "~nobody-of-that-name"', "output in config.toml is '~nobody-of-that-name', which cannot be: there"),
+        (
+            'output = "~nobody-of-that-name"',
+            "output in config.toml is '~nobody-of-that-name', which is not valid: there",
+        ),
         ("= 1", "the configuration file config.toml is not valid TOML"),
     ],
 )
@@ -170,7 +173,7 @@ def test_a_link_to_a_checkpoint_stays_a_link(tmp_path: Path) -> None:
 
 def test_an_unknown_variable_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGESORTD_TRESHOLD", "0.5")
-    with pytest.raises(UserError, match="the environment variable IMAGESORTD_TRESHOLD is no setting"):
+    with pytest.raises(UserError, match="the environment variable IMAGESORTD_TRESHOLD is not a setting"):
         config.load({})
 
 

@@ -89,7 +89,7 @@ def test_for_people(full: Office) -> None:
     assert code == 0
     when = (DAY + timedelta(days=9)).astimezone()
     assert text == f"run second\n  {when:%Y-%m-%d %H:%M:%S}  9.jpg -> cat/9_2.jpg (cat 0.90, abcd00000000)\n"
-    assert full.run("history", "--class", "horse") == (0, "nothing was filed that meets this\n")
+    assert full.run("history", "--class", "horse") == (0, "nothing that was filed matches\n")
     assert full.run("history", "--class", "horse", "--json") == (0, "[]\n")
 
 
@@ -106,11 +106,11 @@ def test_unreadable_and_hostile_names(office: Office) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--since", "yesterday"], "no day like"),
-        (["--until", "2026-13-01"], "no day like"),
+        (["--since", "yesterday"], "neither a day like"),
+        (["--until", "2026-13-01"], "neither a day like"),
         (["--min-confidence", "2"], "from 0 to 1"),
-        (["--limit", "0"], "whole number from 1 on"),
-        (["--checkpoint", "xyz"], "no beginning of a digest"),
+        (["--limit", "0"], "not a whole number of at least 1"),
+        (["--checkpoint", "xyz"], "not how a digest begins"),
     ],
 )
 def test_wrong_use_is_a_sentence(full: Office, options: list[str], said: str) -> None:

@@ -141,7 +141,7 @@ def test_the_setting_is_a_string_or_a_list(tmp_path: Path, monkeypatch: pytest.M
     assert config.load({"on_filed": "notify 'a b'"}).on_filed == ["notify", "a b"]
     Path("config.toml").write_text('on_filed = ["notify", "a b"]\n')
     assert config.load({}).on_filed == ["notify", "a b"]
-    with pytest.raises(UserError, match="--on-filed is .*, which cannot be: No closing quotation"):
+    with pytest.raises(UserError, match="--on-filed is .*, which is not valid: No closing quotation"):
         config.load({"on_filed": "'"})
 
 

@@ -56,12 +56,12 @@ def test_unchanged_settings_are_said_to_be_so(logged: list[str]) -> None:
 
 def test_a_mistake_leaves_every_setting_as_it_was(logged: list[str]) -> None:
     def mistaken() -> Settings:
-        raise UserError("threshold in config.toml is 2.0, which cannot be")
+        raise UserError("threshold in config.toml is 2.0, which is not valid")
 
     held = configuration({"threshold": 0.5}, mistaken)
     assert held.refresh([]) == frozenset()
     assert held.settings == config.load({"threshold": 0.5})
-    assert logged == ["the settings in use stay: threshold in config.toml is 2.0, which cannot be"]
+    assert logged == ["the settings in use stay: threshold in config.toml is 2.0, which is not valid"]
 
 
 def test_settings_that_cannot_be_read_leave_those_in_use(

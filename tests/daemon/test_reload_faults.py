@@ -257,7 +257,7 @@ def test_killed_while_loading_the_last_good_model_boots(
         assert restarted.first().digest == good
         assert looked(restarted) is None
         assert len(complaints) == 1
-        assert "run-2 is not tried again (the daemon came to its end while it loaded it)" in complaints[0]
+        assert "run-2 is not tried again (the daemon ended while loading it)" in complaints[0]
         restarted.close()
     point(service.folder, bad)
     wait_for(lambda: getattr(looked(restarted), "digest", None) == bad, "the one that was published once more")

@@ -93,7 +93,7 @@ def test_only_the_very_process_counts_as_running() -> None:
 
 def test_the_daemon_is_found_by_its_output_or_by_being_the_only_one(tmp_path: Path) -> None:
     settings = config.load({"state_dir": "state", "output": "mine"})
-    with pytest.raises(UserError, match="no daemon left word"):
+    with pytest.raises(UserError, match="no daemon left a status file"):
         find(settings, named=False)
     other = left(tmp_path / "state", tmp_path / "theirs")
     assert find(settings, named=False) == other
@@ -111,7 +111,7 @@ def test_of_an_output_that_is_named_nothing_else_is_told(tmp_path: Path, capsys:
     with pytest.raises(UserError) as refused:
         status.main(["--state-dir", "state", "--output", "nowhere"])
     assert str(refused.value) == (
-        f"no daemon that files into {tmp_path / 'nowhere'} left word in {tmp_path / 'state'}: "
+        f"no daemon that files into {tmp_path / 'nowhere'} left a status file in {tmp_path / 'state'}: "
         "give the --output and the --state-dir of the daemon"
     )
     assert capsys.readouterr().out == ""

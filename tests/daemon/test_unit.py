@@ -171,7 +171,7 @@ def test_a_users_unit_keeps_to_the_folders_of_the_users_shell(
 def test_what_cannot_stand_in_a_unit_is_refused() -> None:
     with pytest.raises(UserError, match="cannot stand in a unit"):
         main(["unit", "--watch", "in\nExecStartPre=/bin/sh"])
-    with pytest.raises(UserError, match="is no user name"):
+    with pytest.raises(UserError, match="is not a user name"):
         main(["unit", "--run-as", "root\nUser=x"])
 
 

@@ -202,7 +202,7 @@ def test_sort_puts_the_unsure_into_others(tmp_path: Path, photographs: list[Path
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--input-dir", "nowhere", "--output-dir", "out"], "--input-dir nowhere is no folder"),
+        (["--input-dir", "nowhere", "--output-dir", "out"], "--input-dir nowhere is not a folder"),
         (["--input-dir", ".", "--output-dir", "out", "--checkpoint", "lost.safetensors"], "there is no checkpoint"),
         (["--input-dir", "."], "the following arguments are required: --output-dir"),
         (["--input-dir", ".", "--output-dir", "out", "--threshold", "2"], "--threshold is '2'"),
