@@ -22,7 +22,7 @@ class Corrections:
         """Where an image lies that was filed and is not there any more; None when it is in no class folder."""
         if self._paths is None:
             self._paths = {inode: path for folder in _class_folders(self._output) for inode, path in _files(folder)}
-        path = self._paths.get(filing.identity.ino if filing.copy_ino is None else filing.copy_ino)
+        path = self._paths.get(filing.filed_ino)
         return path if path is not None and path != filing.destination and _is_same(path, filing) else None
 
 

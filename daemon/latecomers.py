@@ -90,8 +90,7 @@ class Latecomers:
         assert image.destination is not None
         with Folders(Output(self._output)) as folders:
             source, target = folders.entry(image.source), folders.entry(image.destination)
-            inode = image.identity.ino if image.copy_ino is None else image.copy_ino
-            if target.status().st_ino != inode:
+            if target.status().st_ino != image.filed_ino:
                 return  # it is another file now
             each = follower(image, source, target, sidecar.name)
             for sent in send([each] if each else [], self._journal):

@@ -162,11 +162,10 @@ def _where_filed(filings: Iterator[Filing], output: Path, stay: Counter[str]) ->
     corrections = Corrections(output)
     known: set[int] = set()
     for filing in filings:
-        inode = filing.identity.ino if filing.copy_ino is None else filing.copy_ino
-        if filing.destination is None or filing.reason is not None or inode in known:
+        if filing.destination is None or filing.reason is not None or filing.filed_ino in known:
             continue  # filed again since, by an earlier run of this command: where it was before says nothing
-        known.add(inode)
-        if _is_there(filing, filing.destination, inode):
+        known.add(filing.filed_ino)
+        if _is_there(filing, filing.destination):
             yield filing.destination
         elif corrections.of(filing) is not None:
             stay[PLACED] += 1
@@ -174,14 +173,14 @@ def _where_filed(filings: Iterator[Filing], output: Path, stay: Counter[str]) ->
             stay[GONE] += 1
 
 
-def _is_there(filing: Filing, path: Path, inode: int) -> bool:
+def _is_there(filing: Filing, path: Path) -> bool:
     """Whether the file of a filing lies at a path. Inode numbers are used again, and on some file systems made up."""
     try:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):
             return False
         unchanged = (status.st_size, status.st_mtime_ns) == (filing.identity.size, filing.identity.mtime_ns)
-        same = status.st_ino == inode
+        same = status.st_ino == filing.filed_ino
         return (same and unchanged) or ((same or unchanged) and file_digest(path) == filing.sha256)
     except OSError:
         return False

@@ -100,6 +100,11 @@ class Filing:
         """Where the image goes, or lies."""
         return None if self.folder is None or self.filed_name is None else self.folder / self.filed_name
 
+    @property
+    def filed_ino(self) -> int:
+        """The inode of what was put there: the copy's, else the image's own."""
+        return self.identity.ino if self.copy_ino is None else self.copy_ino
+
 
 def write(db: sqlite3.Connection, filings: Sequence[Filing]) -> Sequence[int | None]:
     """Insert, update or (VOID) delete rows in the transaction that is open; returns their ids.

@@ -353,8 +353,7 @@ class _Batch:
     def _take_back(self, transfer: Transfer) -> None:
         row = transfer.row
         check_source(transfer.source, row)
-        inode = row.identity.ino if row.copy_ino is None else row.copy_ino
-        moves.drop(transfer.target, transfer.private("drop"), lambda entry: entry.status().st_ino == inode)
+        moves.drop(transfer.target, transfer.private("drop"), lambda entry: entry.status().st_ino == row.filed_ino)
 
 
 def _link(transfer: Transfer) -> None:

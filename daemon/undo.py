@@ -207,8 +207,9 @@ def _is_ours(image: Entry, filing: Filing) -> bool:
     """Whether a file is the one that was filed: the same file, perhaps edited since, or one of the same content."""
     if filing.image_id is not None and filing.action == "move":
         return stat.S_ISREG(image.status().st_mode)  # whatever program wrote it anew: its name makes it a sidecar
-    inode = filing.identity.ino if filing.copy_ino is None else filing.copy_ino
-    return image.status().st_ino == inode or (filing.sha256 is not None and sha256_of(image) == filing.sha256)
+    return image.status().st_ino == filing.filed_ino or (
+        filing.sha256 is not None and sha256_of(image) == filing.sha256
+    )
 
 
 def _remove_note(image: Entry, filing: Filing) -> None:
