@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from daemon.copying import sha256_of
-from daemon.moves import Entry
+from daemon.moves import FOLDER_FLAGS, Entry
 from daemon.rows import Filing
 
 
@@ -49,7 +49,7 @@ def _is_same(path: Path, filing: Filing) -> bool:
             return False
         if (status.st_size, status.st_mtime_ns) == (filing.identity.size, filing.identity.mtime_ns):
             return True
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = os.open(path.parent, FOLDER_FLAGS)
         try:
             return filing.sha256 is not None and sha256_of(Entry(folder, path.name)) == filing.sha256
         finally:

@@ -10,9 +10,7 @@ from types import TracebackType
 
 from daemon.copying import create
 from daemon.marker import MARKER
-from daemon.moves import Entry, close, sync_folder
-
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+from daemon.moves import FOLDER_FLAGS, Entry, close, sync_folder
 
 
 class Output:
@@ -66,7 +64,7 @@ class Folders:
         """The place of an image in an inbox. Raises OSError."""
         folder, _, name = str(path).rpartition("/")  # of a text that is there already: a Path would make another Path
         if folder not in self._inboxes:
-            self._inboxes[folder] = self._kept(os.open(folder or "/", _FOLDER))
+            self._inboxes[folder] = self._kept(os.open(folder or "/", FOLDER_FLAGS))
         return Entry(self._inboxes[folder], name)
 
     def path(self, folder: str) -> Path:
@@ -88,7 +86,7 @@ class Folders:
         return self._class_folders[folder]
 
     def _walk(self, folder: PurePath, *, make: bool) -> int:
-        descriptor = self._output.open() if make else os.open(self._output.path, _FOLDER)
+        descriptor = self._output.open() if make else os.open(self._output.path, FOLDER_FLAGS)
         try:
             for depth, name in enumerate(folder.parts):
                 descriptor = _step_into(descriptor, name, make=make)
@@ -106,7 +104,7 @@ class Folders:
 
 def _open_if_there(path: Path) -> int | None:
     try:
-        return os.open(path, _FOLDER)
+        return os.open(path, FOLDER_FLAGS)
     except FileNotFoundError:
         return None
 
@@ -136,7 +134,7 @@ def _step_into(folder: int, name: str, *, make: bool) -> int:
 
 def _open_folder(folder: int, name: str) -> int:
     try:
-        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+        return os.open(name, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
     except OSError as error:
         if error.errno in (errno.ENOTDIR, errno.ELOOP):
             raise OSError(errno.ENOTDIR, "in the way of a folder lies a file or a symbolic link", name) from error

@@ -15,7 +15,7 @@ from uuid import uuid4
 from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyFD, Mask
 
 from daemon.mounts import remote_kind
-from daemon.moves import Entry, link, rename_noreplace, sync_folder
+from daemon.moves import FOLDER_FLAGS, Entry, link, rename_noreplace, sync_folder
 
 INOTIFY_LIMITS = Path("/proc/sys/fs/inotify")
 
@@ -59,7 +59,7 @@ def note(subject: str, text: str, advice: str | None = None) -> Finding:
 @contextmanager
 def probe_file(folder: Path) -> Iterator[Entry]:
     """A small file under a name that begins with a dot, in an open folder; gone afterwards. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(folder, FOLDER_FLAGS)
     try:
         entry = Entry(descriptor, f".imagesortd-probe-{uuid4().hex}")
         made = os.open(entry.name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=descriptor)

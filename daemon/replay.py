@@ -18,13 +18,11 @@ from loguru import logger
 from daemon import moves
 from daemon.copying import sha256_of
 from daemon.journal import Journal
-from daemon.moves import Entry, close
+from daemon.moves import FOLDER_FLAGS, Entry, close
 from daemon.reasons import reason_name, write_reason
 from daemon.rows import Filing, State
 from daemon.source import OPEN_FLAGS
 from daemon.transfer import NOT_MADE_YET, is_meant, private_name
-
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def replay(journal: Journal) -> Counter[State]:
@@ -190,7 +188,7 @@ def _opened(entry: Entry) -> Iterator[int]:
 
 def _open(path: Path, folders: ExitStack) -> int | None:
     try:
-        folder = os.open(path, _FOLDER)
+        folder = os.open(path, FOLDER_FLAGS)
     except FileNotFoundError:
         return None
     folders.callback(close, folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.copying import sha256_of
-from daemon.moves import Entry, close
+from daemon.moves import FOLDER_FLAGS, Entry, close
 from daemon.reasons import read_reason
 from daemon.rows import Filing, State
 from daemon.source import Identity
@@ -29,7 +29,7 @@ def strays(
         if reasons and folder.name not in reasons:
             continue
         try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(folder, FOLDER_FLAGS | os.O_NOFOLLOW)
         except OSError as error:
             logger.warning("{!r} cannot be read: {}", str(folder), error.strerror)
             continue

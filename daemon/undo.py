@@ -15,14 +15,13 @@ from loguru import logger
 from daemon import moves, transfer
 from daemon.copying import sha256_of
 from daemon.journal import Journal
-from daemon.moves import Entry, close
+from daemon.moves import FOLDER_FLAGS, Entry, close
 from daemon.reasons import read_reason, reason_name
 from daemon.rows import Filing, State
 from daemon.sidecars import renamed
 from daemon.source import Identity
 from daemon.transfer import Status, Transfer
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 #: So many images go back together at most: one flush of the journal covers them. Each holds two folders open.
 _TOGETHER = 64
 
@@ -222,6 +221,6 @@ def _remove_note(image: Entry, filing: Filing) -> None:
 
 
 def _entry(path: Path, folders: ExitStack) -> Entry:
-    folder = os.open(path.parent, _FOLDER)
+    folder = os.open(path.parent, FOLDER_FLAGS)
     folders.callback(close, folder)
     return Entry(folder, path.name)
