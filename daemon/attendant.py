@@ -14,8 +14,8 @@ from daemon.notify import Notifier
 from daemon.pipeline import Outcome, Pipeline
 from daemon.reconfigure import Configuration, apply
 from daemon.reload import Reloader
-from daemon.status import WrittenFile
 from daemon.watcher import WatcherStatus
+from daemon.writtenfile import WrittenFile
 from models.classifier import Classifier
 
 #: Seconds between two looks at how things stand, and the longest between two writings of the metrics.

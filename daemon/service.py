@@ -28,9 +28,10 @@ from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reload import Reloader
 from daemon.state import journal_path, lock, state_folder
-from daemon.status import WrittenFile, status_path
+from daemon.status import status_path
 from daemon.threshold import Threshold
 from daemon.watcher import InboxWatcher
+from daemon.writtenfile import WrittenFile
 from models.allowed import allow_plugins, missing_plugins, report_missing
 from models.classifier import Classifier
 from models.errors import UserError

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import time
 from pathlib import Path
 
-from loguru import logger
 from pydantic import ValidationError
 
 from daemon import config
@@ -137,43 +134,3 @@ def _duration(seconds: float) -> str:
     if whole < 120:
         return f"{whole} s"
     return f"{whole // 60} min" if whole < 7200 else f"{whole // 3600} h"
-
-
-class WrittenFile:
-    """A file whose whole content is replaced in one step. Trouble with it is logged once and harms nothing."""
-
-    def __init__(self, path: Path, mode: int | None = None) -> None:
-        self._path = path
-        self._mode = mode
-        self._failed = False
-
-    def write(self, text: str) -> None:
-        """Replace the content; a reader sees the old one or the new one."""
-        try:
-            self._write(text)
-        except OSError as error:
-            if not self._failed:
-                logger.warning("{} cannot be written: {}", self._path, error.strerror)
-            self._failed = True
-        else:
-            self._failed = False
-
-    def _write(self, text: str) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, made = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                if self._mode is not None:
-                    os.fchmod(file.fileno(), self._mode)
-                file.write(text)
-            Path(made).replace(self._path)
-        except BaseException:
-            Path(made).unlink(missing_ok=True)
-            raise
-
-    def remove(self) -> None:
-        """Take the file away."""
-        try:
-            self._path.unlink(missing_ok=True)
-        except OSError as error:
-            logger.warning("{} cannot be removed: {}", self._path, error.strerror)

@@ -10,7 +10,8 @@ import pytest
 
 from daemon import config, status
 from daemon.health import ErrorHealth, Health, InboxHealth, ModelHealth, ThresholdHealth, process_began
-from daemon.status import WrittenFile, as_text, find, is_running, read, status_path
+from daemon.status import as_text, find, is_running, read, status_path
+from daemon.writtenfile import WrittenFile
 from models.errors import UserError
 from tests.daemon.conftest import Publish
 from tests.pictures import KINDS, save
@@ -128,27 +129,6 @@ def test_a_damaged_file_is_a_sentence(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(UserError, match="is damaged"):
         read(path)
-
-
-def test_a_file_that_cannot_be_written_is_complained_of_once(tmp_path: Path, logged: list[str]) -> None:
-    (tmp_path / "file").touch()
-    written = WrittenFile(tmp_path / "file" / "status.json")
-    written.write("x")
-    written.write("y")
-    assert len(logged) == 1
-    assert "status.json cannot be written" in logged[0]
-
-
-def test_a_file_is_replaced_in_one_step_and_nothing_is_left(tmp_path: Path) -> None:
-    written = WrittenFile(tmp_path / "new" / "file", 0o644)
-    written.write("a")
-    written.write("bb")
-    assert (tmp_path / "new" / "file").read_text() == "bb"
-    assert (tmp_path / "new" / "file").stat().st_mode & 0o777 == 0o644
-    assert [entry.name for entry in (tmp_path / "new").iterdir()] == ["file"]
-    written.remove()
-    written.remove()
-    assert list((tmp_path / "new").iterdir()) == []
 
 
 def asked(folder: Path) -> dict[str, object]:
