@@ -17,10 +17,8 @@ from daemon.selection import Place, add_place, add_which, count, wanted
 from daemon.strays import reason_folders, strays
 from daemon.transfer import Status
 from daemon.undo import Undone, undo
-from models.commandline import Parser
+from models.commandline import EXIT_LEFT_BEHIND, Parser
 from models.errors import REASONS, UserError
-
-EXIT_LEFT_BEHIND = 3
 
 #: Why no daemon may be at work meanwhile.
 _WHY = "it would file again at once what goes back"

@@ -30,11 +30,9 @@ from daemon.selection import Place, add_place, instant
 from models.allowed import allow_plugins
 from models.atomic import file_digest
 from models.classifier import Prediction, open_classifier
-from models.commandline import Parser
+from models.commandline import EXIT_LEFT_BEHIND, Parser
 from models.runtime import cores
 from models.weights import WeightsStore
-
-EXIT_LEFT_BEHIND = 3
 
 #: Why an image stays.
 AGREES, UNSURE, PLACED, GONE, UNREADABLE = "same class", "unsure", "moved by hand", "not there any more", "unreadable"

@@ -34,14 +34,13 @@ from daemon.watcher import InboxWatcher
 from daemon.writtenfile import WrittenFile
 from models.allowed import allow_plugins, missing_plugins, report_missing
 from models.classifier import Classifier
+from models.commandline import EXIT_LEFT_BEHIND
 from models.errors import UserError
 from models.runtime import cores
 from models.weights import WeightsStore
 
 if TYPE_CHECKING:
     from daemon.listener import MetricsListener
-
-EXIT_LEFT_BEHIND = 3
 
 
 def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, reread: Callable[[], Settings]) -> int:

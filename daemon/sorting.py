@@ -29,13 +29,11 @@ from daemon.threshold import in_force
 from daemon.walk import walk
 from models.allowed import allow_plugins
 from models.classifier import Classifier
-from models.commandline import Parser
+from models.commandline import EXIT_LEFT_BEHIND, Parser
 from models.errors import UserError
 from models.images import Transform
 from models.runtime import cores
 from models.weights import WeightsStore
-
-EXIT_LEFT_BEHIND = 3
 
 _SORTED = frozenset({Status.FILED, Status.ALREADY})
 

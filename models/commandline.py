@@ -14,6 +14,9 @@ from loguru import logger
 
 from .errors import UserError
 
+#: The exit code where some images were left behind.
+EXIT_LEFT_BEHIND = 3
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are one sentence, and that takes ``--data_dir`` for ``--data-dir``."""
