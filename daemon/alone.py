@@ -16,7 +16,7 @@ from models.errors import UserError
 def hold(place: Place, folders: Iterable[Path], held: ExitStack, why: str = "") -> None:
     """Keep every daemon out of these folders until ``held`` is closed. Raises `UserError` where one is at work there.
 
-    ``why`` it must not be: the end of that sentence.
+    ``why``: the reason why none may be, which ends that sentence.
     """
     try:
         held.enter_context(lock(place.state, list(folders)))

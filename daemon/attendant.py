@@ -1,4 +1,4 @@
-"""Who goes along with the work loop: says how the daemon is, and reads the settings again."""
+"""What accompanies the work loop: it reports how the daemon is, and reads the settings again."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ __all__ = ["Action", "Decision", "Filed", "Filer", "Status"]
 
 Action = Literal["move", "copy", "link"]
 
-#: So many names a dry run remembers having given out, before it starts over: it may go on for months.
+#: The most names that a dry run remembers having given out; beyond them it starts over, for it may go on for months.
 _MOST_PLANNED = 100_000
 
 

@@ -15,15 +15,15 @@ from daemon.journal import Journal, JournalBusy
 from daemon.latecomers import Latecomers
 from daemon.rows import BEGINNING, Filing, Position, State
 
-#: Seconds of work in an idle moment; an image that arrives waits for so long at most.
+#: Seconds of work in an idle moment; an image that arrives meanwhile waits no longer than this.
 _SLICE = 0.05
 #: Seconds without an idle moment after which a slice of work is done all the same.
 _LONGEST_RUSH = 10.0
 #: Seconds between two looks for old rows.
 _PAUSE = 86400.0
-#: Rows that are looked at together. Of a million, 100 take 60 ms at most on a busy machine, 1000 take 400.
+#: Rows that are looked at together: in a journal of a million, 100 take up to 60 ms on a busy machine, 1000 take 400.
 _MANY = 100
-#: Rows whose files are missed, for which the inboxes are walked.
+#: How many rows whose files are missing are gathered before the inboxes are walked for them.
 _MISSED = 10_000
 
 
@@ -118,7 +118,7 @@ class Housekeeping:
             self.idle()
 
     def idle(self, seconds: float = _SLICE) -> bool:
-        """Do some work now, of about so many seconds; returns whether there is more to do."""
+        """Work for about ``seconds``; returns whether there is more to do."""
         if self._latecomers.work(seconds):
             return True
         return self._prune(seconds)

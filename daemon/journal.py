@@ -30,7 +30,7 @@ _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE
 _OURS = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError)
 #: How a transaction is flushed: before it counts as done, or whenever the system gets to it, but never out of order.
 _DURABLY, _SOON = "FULL", "NORMAL"
-#: So many I/O errors in a row are a damaged journal; fewer are a disk with the hiccups.
+#: This many I/O errors in a row mean that the journal is damaged; fewer may be a disk that recovers.
 _PATIENCE = 5
 
 

@@ -20,9 +20,9 @@ from daemon.sidecars import complain, follower, images_of, owner, send
 from daemon.source import Identity
 from daemon.transfer import Status
 
-#: A sidecar joins an image that was filed so long ago at most: cameras use their file names again.
+#: How long after an image was filed a sidecar may still join it: cameras use their file names again.
 LATEST = timedelta(days=1)
-#: Seconds from the end of one look through the inboxes to the next, or so many times what the look took.
+#: The pause after a look through the inboxes: seconds, or this many times what the look took, if that is longer.
 PAUSE, TIMES = 60.0, 10
 
 
@@ -40,7 +40,7 @@ class Latecomers:
         self._complaints: set[Path] = set()
 
     def work(self, seconds: float) -> bool:
-        """Look for so long at most; returns whether there is more to look at. The pause between two looks is kept."""
+        """Look for at most ``seconds``, and not at all in the pause; returns whether there is more to look at."""
         start = time.monotonic()
         if start < self._next:
             return False

@@ -26,7 +26,7 @@ _HANDFUL = 64
 _TICK = 1.0
 _ONCE_TICK = 0.25
 
-#: With ``--once`` nobody waits for the rest of an image: if it changed in these seconds, the next run looks again.
+#: With ``--once`` nobody waits for the rest of an image: one that changed this recently is left to the next run.
 _FRESH_SECONDS = 30.0
 
 

@@ -33,9 +33,9 @@ _USUAL: Path = Settings.model_fields["checkpoint"].default
 class Manner:
     """How checkpoints are looked for and opened: what the settings say about it.
 
-    ``batch``: so many images are classified beforehand, since the first ones take longer; with 0 none are.
-    ``required``: the location must be there. ``reserved``: folder names that no class may have. ``probation``: so many
-    images of a new model are watched.
+    ``batch``: how many images to classify beforehand, since the first ones take longer. ``required``: the location must
+    be there. ``reserved``: folder names that no class may have. ``probation``: how many images of a new model are
+    watched.
     """
 
     location: Path

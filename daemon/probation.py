@@ -27,7 +27,7 @@ ALPHA = 0.001
 JUMP = 0.1
 #: When to look, as shares of the probation.
 LOOKS = (0.25, 0.5, 1.0)
-#: So many images of the model before are remembered.
+#: The most images of the model before that are remembered.
 MEMORY = 500
 
 
@@ -39,7 +39,7 @@ class Seen(NamedTuple):
 
 
 class Probation:
-    """``images`` of a new model's images are watched."""
+    """Watches the first ``images`` images of a new model."""
 
     def __init__(self, images: int, before: Sequence[Seen], classes: Sequence[str]) -> None:
         """``before``: what the model before made of its last images. ``classes``: those of the new one."""
@@ -77,7 +77,7 @@ class Probation:
 
 
 def by_chance(unsure: int, images: int, unsure_before: int, images_before: int) -> float:
-    """How probable it is to see so many unsure images, or more, if both shares are the same: Fisher's exact test."""
+    """The probability of this many unsure images, or more, if both shares are the same: Fisher's exact test."""
     total = unsure + unsure_before
     all_ways = _log_ways(images + images_before, total)
     return math.fsum(
@@ -87,7 +87,7 @@ def by_chance(unsure: int, images: int, unsure_before: int, images_before: int) 
 
 
 def _log_ways(count: int, chosen: int) -> float:
-    """The logarithm of the number of ways to choose so many of ``count``."""
+    """The logarithm of the number of ways to choose ``chosen`` of ``count``."""
     return math.lgamma(count + 1) - math.lgamma(chosen + 1) - math.lgamma(count - chosen + 1)
 
 

@@ -85,7 +85,7 @@ class Serving:
         self._recent.extend(seen)
 
     def take_over(self, model: Model, images: int) -> None:
-        """Use another model: on probation for so many images, unless it is known or there is none to go back to."""
+        """Use another model: on probation for ``images`` images, unless it is known or there is none to go back to."""
         before = self._trial.before if self._trial else self._model
         if before is None or not images or self._verdicts.is_good(model.digest):
             self.trust(model)

@@ -35,9 +35,9 @@ _ENDINGS = sorted({each for suffix in IMAGE_SUFFIXES for each in (suffix, suffix
 
 #: Seconds without a change until a sidecar counts as complete.
 SETTLE_SECONDS = 2.0
-#: A folder is listed again when its last listing is older than so many times what that took.
+#: A folder's listing is used for this many times as long as it took to make; then the folder is listed again.
 _PAYS_FOR_ITSELF = 50
-#: So many names are remembered of a folder, and so many folders.
+#: The most names that are remembered of one folder, and the most folders.
 _MOST_NAMES, _MOST_FOLDERS = 100_000, 16
 
 

@@ -27,7 +27,7 @@ from daemon.source import Identity, SourceChanged, SourceGone
 NOT_MADE_YET = 0
 #: How often another one may be quicker to take the name that was free a moment ago.
 _ATTEMPTS = 100
-#: So many copies are written before the first of them is flushed.
+#: How many copies are written before the first of them is flushed.
 _COPIES_AT_ONCE = 32
 
 

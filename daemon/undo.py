@@ -22,7 +22,7 @@ from daemon.sidecars import renamed
 from daemon.source import Identity
 from daemon.transfer import Status, Transfer
 
-#: So many images go back together at most: one flush of the journal covers them. Each holds two folders open.
+#: The most images that go back together: one flush of the journal covers them. Each holds two folders open.
 _TOGETHER = 64
 
 

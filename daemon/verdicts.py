@@ -24,7 +24,7 @@ from pydantic import BaseModel, Field, ValidationError
 from daemon.journal import Journal, JournalBusy
 from daemon.published import Published
 
-#: So many rejections are remembered.
+#: The most rejections that are remembered.
 _MOST = 100
 
 

@@ -26,7 +26,7 @@ class Wakeup:
                 os.write(self._write, b"\0")
 
     def wait(self, seconds: float) -> None:
-        """Wait until ``set`` is called, at most so long."""
+        """Wait until ``set`` is called, for at most ``seconds``."""
         if self._poll.poll(math.ceil(seconds * 1000)):
             with contextlib.suppress(BlockingIOError):
                 os.read(self._read, 65536)

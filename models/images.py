@@ -42,9 +42,9 @@ Crop = npt.NDArray[np.uint8]
 # mean cosine of 0.9992 to those of a full decode (1.5: 0.9983, 1: 0.988); 12 MP take 33 ms (1: 28, 3: 43, full: 101).
 _REDUCING_GAP = 2.0
 
-# What is still large is first averaged by a whole factor that leaves so many pixels a side for each one of the resized
-# image. At 4 the features have a mean cosine of 0.9998 (3: 0.99977, 2: 0.9995; rounding between rows and columns alone
-# costs half as much as 4), and 12 MP are resized in 16 ms (3: 10, 2: 6, at once: 36).
+# What is still large is first averaged by a whole factor that leaves this many pixels a side for each one of the
+# resized image. At 4 the features have a mean cosine of 0.9998 (3: 0.99977, 2: 0.9995; rounding between rows and
+# columns alone costs half as much as 4), and 12 MP are resized in 16 ms (3: 10, 2: 6, at once: 36).
 _AVERAGING_GAP = 4.0
 
 # Every format that is read, and the class that reads it; each is imported when the first file of its kind comes along.

@@ -99,7 +99,7 @@ class Composition:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Backbones without number, whose names begin alike; ``entry`` makes the entry of one when it is asked for."""
+    """Any number of backbones whose names begin alike; ``entry`` makes the entry of one when it is asked for."""
 
     prefix: str
     description: str
