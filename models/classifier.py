@@ -17,9 +17,10 @@ from .engines import Crops, Device
 from .errors import CheckpointError, WeightsUnavailable
 from .images import Transform
 from .registry import Backbone
-from .runtime import FeatureExtractor, Precision, graph_path, open_extractor, tuned_backbone
+from .runtime import FeatureExtractor, Precision, graph_path, open_extractor
 from .samples import sample_pictures
 from .scoring import Probabilities, Strangeness, by_part, head_probabilities, head_strangeness
+from .tuned import tuned_backbone
 from .weights import WeightsStore
 
 

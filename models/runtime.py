@@ -11,16 +11,14 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from loguru import logger
 
 from . import registry
-from .atomic import atomic_file, is_whole
+from .atomic import is_whole
 from .children import run_child
 from .engines import Crops, Device, Engine, Features, OnnxEngine, TorchEngine
 from .errors import UserError, WeightsUnavailable
@@ -225,16 +223,3 @@ def select(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[
             error,
         )
     return (registry.locate(registry.EMBEDDED, None, store),)
-
-
-def tuned_backbone(backbone: Backbone, tensors: Mapping[str, npt.NDArray[Any]], store: WeightsStore) -> Backbone:
-    """The same backbone with fine-tuned weights: ``tensors`` is its module's whole state, by name."""
-    from safetensors.numpy import save
-
-    data = save({name: np.asarray(tensors[name], order="C") for name in sorted(tensors)})
-    digest = hashlib.sha256(data).hexdigest()
-    path = store.folder("tuned") / f"{backbone.name.replace('/', '-')}-{digest[:24]}.safetensors"
-    if not path.is_file():
-        with store.locked(f"{path.stem}.write"), atomic_file(path) as file:
-            file.write(data)
-    return replace(backbone, digest=digest, tuned=path)

@@ -11,7 +11,8 @@ import numpy as np
 from models.checkpoint import Pretrained
 from models.errors import UserError
 from models.registry import Backbone
-from models.runtime import FeatureExtractor, open_extractor, select, tuned_backbone
+from models.runtime import FeatureExtractor, open_extractor, select
+from models.tuned import tuned_backbone
 from models.weights import WeightsStore
 from trainer import data, narrate
 from trainer.audit import audit

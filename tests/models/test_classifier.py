@@ -16,9 +16,10 @@ from models import checkpoint as checkpoints
 from models.checkpoint import FILE_NAME, Checkpoint, publish, write
 from models.classifier import Classifier, Prediction, open_classifier
 from models.errors import CheckpointError
-from models.runtime import FeatureExtractor, open_extractor, tuned_backbone
+from models.runtime import FeatureExtractor, open_extractor
 from models.scoring import head_probabilities, head_strangeness
 from models.starter import starter_path
+from models.tuned import tuned_backbone
 from models.weights import WeightsStore
 from tests.conftest import crops
 from tests.models.conftest import fit

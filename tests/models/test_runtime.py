@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import subprocess
 import sys
@@ -15,11 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models import export, registry, runtime
+from models import export, registry, runtime, tuned
 from models.engines import OnnxEngine, TorchEngine
 from models.errors import UserError, WeightsUnavailable
 from models.registry import Backbone
-from models.runtime import cores, graph_path, open_extractor, tuned_backbone
+from models.runtime import cores, graph_path, open_extractor
+from models.tuned import tuned_backbone
 from models.weights import WeightsStore
 from tests.conftest import crops
 
@@ -181,21 +183,43 @@ def test_graphs_are_told_apart_by_everything_that_shapes_them(clip: Backbone, st
 def test_no_name_leads_out_of_the_cache(clip: Backbone, own: WeightsStore) -> None:
     for name in ("../../x", "/etc/x", "timm/x", ".."):
         named = replace(clip, name=name)
-        tuned = tuned_backbone(named, {"w": np.zeros(2, np.float32)}, own)
-        assert tuned.tuned is not None
-        assert tuned.tuned.parent == own.root / "tuned"
+        changed = tuned_backbone(named, {"w": np.zeros(2, np.float32)}, own)
+        assert changed.tuned is not None
+        assert changed.tuned.parent == own.root / "tuned"
         assert graph_path(named, own).parent == own.root / "graphs"
 
 
 def test_fine_tuned_weights_are_known_by_their_values(clip: Backbone, own: WeightsStore) -> None:
     tensors = {"b": np.arange(6, dtype=np.float32).reshape(2, 3), "a": np.array(7), "c": np.ones(2, np.float16)}
-    tuned = tuned_backbone(clip, tensors, own)
+    first = tuned_backbone(clip, tensors, own)
     again = tuned_backbone(clip, {name: np.asarray(tensors[name], order="F") for name in sorted(tensors)}, own)
-    assert again == tuned
-    assert tuned.digest != clip.digest
+    assert again == first
+    assert first.digest != clip.digest
     assert len(list((own.root / "tuned").iterdir())) == 1
     for name, value in (("b", tensors["b"] + 1), ("a", np.array([7])), ("c", tensors["c"].astype(np.float32))):
-        assert tuned_backbone(clip, {**tensors, name: value}, own).digest != tuned.digest
+        assert tuned_backbone(clip, {**tensors, name: value}, own).digest != first.digest
+
+
+def test_fine_tuned_weights_that_were_not_used_for_long_leave_the_cache_with_their_graphs(
+    clip: Backbone, own: WeightsStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuned, "MOST", 2)
+    made = []
+    for value in range(4):
+        backbone = tuned_backbone(clip, {"w": np.full(2, value, np.float32)}, own)
+        assert backbone.tuned is not None
+        made.append(backbone)
+        for path in (graph := graph_path(backbone, own), graph.with_name(f"{graph.stem}-int8.onnx")):
+            path.touch()
+            path.with_name(f"{path.name}.sha256").touch()
+        os.utime(backbone.tuned, (value, value))
+        if value == 2:
+            tuned_backbone(clip, {"w": np.full(2, 1, np.float32)}, own)  # in use again
+    longer = tuned_backbone(replace(clip, name="clip-large"), {"w": np.zeros(2, np.float32)}, own)
+    there = [each.tuned is not None and each.tuned.is_file() for each in (*made, longer)]
+    assert there == [False, True, False, True, True]
+    assert [graph_path(each, own).is_file() for each in made] == there[:4]
+    assert len(list((own.root / "graphs").iterdir())) == 2 + 2 * 4, "the one that was not fine-tuned, and two"
 
 
 def test_a_warm_process_does_not_import_torch(clip: Backbone, store: WeightsStore) -> None:
