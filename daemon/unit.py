@@ -123,8 +123,16 @@ def preparations(settings: Settings, run_as: str | None) -> list[str]:
         commands.append(f"useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {run_as}")
     owner = "" if run_as is None else f"-o {run_as} -g {run_as} "
     folders = [*writable(settings), *([] if settings.checkpoint.suffix else [settings.checkpoint])]
-    missing = [folder for folder in folders if not folder.exists()]
+    missing = [folder for folder in folders if _is_missing(folder)]
     return [*commands, *(f"install -d {owner}{shlex.quote(str(folder))}" for folder in missing)]
+
+
+def _is_missing(folder: Path) -> bool:
+    """Whether nothing is there; what this user may not look at counts as there."""
+    try:
+        return not folder.exists()
+    except OSError:
+        return False
 
 
 def _is_user(name: str) -> bool:

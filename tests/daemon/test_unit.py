@@ -15,6 +15,7 @@ import pytest
 from daemon import unit
 from daemon.__main__ import main
 from models.errors import UserError
+from tests.filing_desk import bound_by_modes
 
 needs_analyze = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
 
@@ -209,6 +210,23 @@ def test_what_must_be_made_before_is_said(tmp_path: Path, capsys: pytest.Capture
     assert capsys.readouterr().err.splitlines() == [f"before that: {wanted}"]
     assert main(["unit", "--run-as", "nobody-of-that-name", "--watch", ".", "--output", "out"]) == 0
     assert "useradd --system" in capsys.readouterr().err
+
+
+def test_a_folder_that_may_not_be_looked_at_is_not_to_be_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who prints the unit need not be who runs it."""
+    closed = tmp_path / "closed"
+    for name in ("inbox", "sorted", "checkpoints"):
+        (closed / name).mkdir(parents=True)
+    flags = ["--watch", str(closed / "inbox"), "--output", str(closed / "sorted")]
+    closed.chmod(0)
+    try:
+        with bound_by_modes():
+            assert main(["unit", "--user", "--checkpoint", str(closed / "checkpoints"), *flags]) == 0
+    finally:
+        closed.chmod(0o755)
+    assert capsys.readouterr().err == ""
 
 
 def test_memory_is_enough_for_every_decoder_at_its_limit() -> None:
