@@ -10,6 +10,7 @@ from pathlib import Path
 from daemon.alone import hold, open_journal
 from daemon.corrections import Corrections
 from daemon.history import print_json, record
+from daemon.journal import JournalBusy
 from daemon.logs import start_logging
 from daemon.report import quoted, shown
 from daemon.rows import Filing, State, Wanted
@@ -114,9 +115,12 @@ def _inboxes(place: Place, filings: Sequence[Filing]) -> list[Path]:
 def _results(
     undone: Iterator[Undone], corrections: Corrections, name: Callable[[Path], str]
 ) -> Iterator[tuple[Undone, str]]:
-    """Each outcome with the sentence about it, in which files are called by ``name``."""
-    for each in undone:
-        yield each, _sentence(each, corrections, name)
+    """Each outcome with the sentence about it, in which files are called by ``name``. Raises `UserError`."""
+    try:
+        for each in undone:
+            yield each, _sentence(each, corrections, name)
+    except JournalBusy as error:
+        raise UserError(f"the journal cannot be used now ({error}): run this again for what is left") from error
 
 
 def _sentence(undone: Undone, corrections: Corrections, name: Callable[[Path], str]) -> str:

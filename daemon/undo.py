@@ -53,15 +53,17 @@ def undo(journal: Journal | None, filings: Iterable[Filing]) -> Iterator[Undone]
     """Undo filings, some at a time, in the order given (newest first, as a history yields them).
 
     A moved image moves back, and its sidecars with it; of a copy or link, the copy is removed while the original is
-    still there; a refusal is forgotten. Without a journal it is a dry run, which changes nothing. Raises JournalBusy.
+    still there; a refusal is forgotten. Without a journal it is a dry run, which changes nothing. Raises JournalBusy;
+    then all those before are undone with their sidecars, and none of the rest.
     """
     taken: set[Path] = set()
     for group in _groups(filings):
+        sidecars = {} if journal is None else {filing.id: _sidecars(journal, filing) for filing in group}
         results, served = _undo(journal, group, taken)
         if journal is not None:
             for undone in results:
                 if undone.status is Status.FILED:
-                    _bring_sidecars(journal, undone, taken)
+                    _bring_sidecars(journal, undone, sidecars[undone.filing.id], taken)
             journal.write_later(served)  # last of all: else nobody would look for sidecars after a kill
         yield from results
 
@@ -159,12 +161,15 @@ def _ended(back: _Back) -> Undone:
     return Undone(filing=filing, status=Status.FILED, destination=way.row.destination)
 
 
-def _bring_sidecars(journal: Journal, undone: Undone, taken: set[Path]) -> None:
+def _sidecars(journal: Journal, image: Filing) -> list[Filing]:
+    return [] if image.id is None else journal.sidecars(image.id)
+
+
+def _bring_sidecars(journal: Journal, undone: Undone, sidecars: list[Filing], taken: set[Path]) -> None:
     """Let the sidecars of an image go where it went; their trouble is only logged."""
     image, back = undone.filing, undone.destination
-    if image.id is None or image.destination is None:
+    if image.destination is None:
         return
-    sidecars = journal.sidecars(image.id)
     for sidecar in sidecars:
         assert sidecar.destination is not None
         if back is not None:

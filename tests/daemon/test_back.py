@@ -173,6 +173,24 @@ def test_a_journal_that_is_held_is_a_sentence(office: Office, monkeypatch: pytes
         office.run("undo", "--last", "1")
 
 
+def test_a_journal_that_is_held_in_the_middle_is_a_sentence_and_the_next_undo_does_the_rest(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(self: Journal, image_id: int) -> None:
+        raise JournalBusy("database is locked")
+
+    os.utime(office.desk.put("a.xmp", b"stars"), (1e9, 1e9))
+    file(office, "a.jpg")
+    assert inbox(office) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "sidecars", busy)
+        with pytest.raises(UserError, match="run this again for what is left"):
+            office.run("undo", "--last", "1")
+    assert inbox(office) == []
+    assert office.run("undo", "--last", "1")[0] == 0
+    assert inbox(office) == ["a.jpg", "a.xmp"]
+
+
 def test_the_quarantine_is_tried_again(office: Office) -> None:
     desk = office.desk
     for name, reason in (("torn.jpg", "truncated"), ("text.jpg", "not-an-image"), ("fine.jpg", None)):
