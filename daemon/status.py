@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from daemon.health import Health, counted, process_began
 from daemon.options import add_settings, given
 from daemon.state import journal_path, state_folder
 from daemon.threshold import Threshold
-from models.commandline import Parser
+from models.commandline import Parser, print_json
 from models.errors import UserError
 
 FILE_NAME = "status.json"
@@ -37,12 +36,11 @@ def main(arguments: list[str]) -> int:
     flags, file = given(options)
     health = read(find(config.load(flags, file), named="output" in flags))
     running = is_running(health)
-    print(as_text(health, running, time.time()) if not as_json else _as_json(health, running))
+    if as_json:
+        print_json({"running": running, **health.model_dump()})
+    else:
+        print(as_text(health, running, time.time()))
     return 0 if running else EXIT_NOT_RUNNING
-
-
-def _as_json(health: Health, running: bool) -> str:
-    return json.dumps({"running": running, **health.model_dump()}, indent=1, ensure_ascii=False)
 
 
 def status_path(state: Path, output: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from . import registry
 from .allowed import allow_plugins
-from .commandline import Parser, run_and_exit
+from .commandline import Parser, print_json, run_and_exit
 from .errors import UserError
 from .hub import HubFolder
 from .registry import Entry
@@ -64,7 +63,7 @@ def _list(options: argparse.Namespace, store: WeightsStore) -> None:
     rows.sort(key=lambda row: str(row["name"]))
     families = {f"{prefix}<name>": family.description for prefix, family in registry.families().items()}
     if options.json:
-        _print_json({"backbones": rows, "families": families, "plugins": registry.plugins()})
+        print_json({"backbones": rows, "families": families, "plugins": registry.plugins()})
         return
     _print_table(rows)
     for name, description in families.items():
@@ -131,7 +130,7 @@ def _info(options: argparse.Namespace, store: WeightsStore) -> None:
             | {"fingerprint": shape.fingerprint}
         )
     if options.json:
-        _print_json(found)
+        print_json(found)
         return
     for row in found:
         for key, value in row.items():
@@ -157,10 +156,6 @@ def _terms(entry: Entry, given: str | None) -> str:
     if isinstance(source, HubFolder) and (published := source.published(given)):
         return f"hub {published.repository}, licence {published.licence}, {published.megabytes} MB"
     return given or f"{source.label}, licence {entry.licence}"
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 if __name__ == "__main__":

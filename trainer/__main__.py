@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import math
 import re
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 
 from loguru import logger
 
-from models.commandline import Parser, run_and_exit
+from models.commandline import Parser, print_json, run_and_exit
 from models.errors import UserError
 from models.heap import keep_plenty
 
@@ -34,7 +33,7 @@ def main(arguments: list[str]) -> int:
         return 0
     with contextlib.redirect_stdout(sys.stderr):  # only the result goes to standard output
         result = command(options)
-    print(json.dumps(result, indent=1, ensure_ascii=False))
+    print_json(result)
     return 0
 
 
@@ -68,10 +67,10 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     add("--max-samples", type=_count, metavar="N", help="at most so many images per class, drawn by --seed")
     add(
         "--val-fraction",
-        type=_fraction,
+        type=_fold,
         default=0.2,
         metavar="SHARE",
-        help="held out to judge by (default %(default)s)",
+        help="held out at a time to judge by, 0.1 to 0.5 (default %(default)s)",
     )
     add("--seed", type=_natural, default=0, metavar="N", help="decides every draw (default %(default)s)")
     add(
@@ -199,6 +198,12 @@ def _rate(text: str) -> float:
 def _fraction(text: str) -> float:
     if not 0 < (number := _number(text)) < 1:
         raise argparse.ArgumentTypeError(f"it must be between 0 and 1, not {text}")
+    return number
+
+
+def _fold(text: str) -> float:
+    if not 0.1 <= (number := _number(text)) <= 0.5:
+        raise argparse.ArgumentTypeError(f"it must be from 0.1 to 0.5, for ten folds to two, not {text}")
     return number
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 
-from models.commandline import Parser, normalise, run
+from models.commandline import Parser, normalise, print_json, run
 from models.errors import CheckpointError, UserError
 
 
@@ -135,3 +137,17 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+@pytest.mark.parametrize(("encoding", "readable"), [("utf-8", True), ("latin-1", False), ("cp949", False)])
+def test_json_is_json_whatever_letters_the_terminal_has(
+    encoding: str, readable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = {"class": "고양이 🐈"}
+    terminal = TextIOWrapper(BytesIO(), encoding, errors="backslashreplace")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    print_json(result)
+    terminal.flush()
+    printed = terminal.buffer.getvalue().decode(encoding)
+    assert json.loads(printed) == result
+    assert ("고양이 🐈" in printed) is readable

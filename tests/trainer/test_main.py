@@ -39,6 +39,7 @@ def trainer(*arguments: str | Path) -> int:
         ("--max-samples", "0"),
         ("--val-fraction", "1.5"),
         ("--val-fraction", "0"),
+        ("--val-fraction", "0.09"),
         ("--ft-lr", "inf"),
         ("--ft-epochs", "0"),
         ("--seed", "-1"),
