@@ -36,9 +36,9 @@ from PIL import (  # each format is imported once, before the fork
 
 from daemon.cropbuffer import CropBuffer
 from daemon.frames import Channel
+from daemon.heap import keep_plenty
 from daemon.source import Source, SourceError, open_source
 from models.errors import ImageError
-from models.heap import keep_plenty
 from models.images import Crop, Transform, decode
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38

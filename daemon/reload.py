@@ -17,6 +17,7 @@ from loguru import logger
 
 from daemon.bell import Bell
 from daemon.config import Settings
+from daemon.heap import give_back
 from daemon.journal import Journal, JournalBusy
 from daemon.opening import Loading, Manner, NameTaken, Opening
 from daemon.pipeline import Outcome
@@ -26,7 +27,6 @@ from daemon.serving import Model, Serving
 from daemon.verdicts import Verdicts
 from models.classifier import Classifier
 from models.errors import CheckpointError, UserError
-from models.heap import give_back
 from models.weights import WeightsStore
 
 #: Seconds after trouble that is not the checkpoint's own (weights out of reach, ...), doubled from first to last.

@@ -6,12 +6,12 @@ import argparse
 
 from daemon import config
 from daemon.config import Settings
+from daemon.heap import keep_little
 from daemon.logs import start_logging
 from daemon.nursery import Nursery
 from daemon.options import add_settings, given
 from daemon.service import watch
 from models.commandline import Parser
-from models.heap import keep_little
 
 _EPILOG = """
 commands:

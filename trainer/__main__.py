@@ -16,7 +16,6 @@ from loguru import logger
 
 from models.commandline import Parser, print_json, run_and_exit
 from models.errors import UserError
-from models.heap import keep_plenty
 
 # Nothing heavy is imported up here: a mistyped option is answered at once.
 
@@ -26,7 +25,6 @@ _CACHE_HELP = "weights and graphs (default: ~/.cache/imagesortd)"
 def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(arguments)
-    keep_plenty()
     command: Callable[[argparse.Namespace], dict[str, Any] | list[dict[str, Any]]] = options.run
     if not options.json:
         command(options)

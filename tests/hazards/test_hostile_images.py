@@ -13,10 +13,10 @@ import pytest
 
 from daemon.decoders import Limits
 from daemon.filing import Filer, Status
+from daemon.heap import give_back
 from daemon.journal import Journal
 from daemon.pipeline import Pipeline, Policy
 from models.classifier import open_classifier
-from models.heap import give_back
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.pictures import KINDS, save, save_slow

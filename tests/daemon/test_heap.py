@@ -14,7 +14,7 @@ from tests.processes import environment
 #: Prints what the C library has to tell of its heaps, once some threads have had memory of it at one time.
 HEAPS = """
 import ctypes, threading
-from models.heap import keep_little
+from daemon.heap import keep_little
 {first}
 together = threading.Barrier(6)
 def work():
@@ -46,7 +46,7 @@ def test_threads_share_few_heaps() -> None:
 #: Prints the page faults of taking 6 MB in pieces and giving them back, ten times, and once more after ``last``.
 FAULTS = """
 import resource
-from models.heap import give_back, keep_plenty
+from daemon.heap import give_back, keep_plenty
 {first}
 def faults(times):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
