@@ -205,12 +205,14 @@ def used_file(file: Path | None) -> Path | None:
 
 def _read_file(file: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))  # Windows' editors put a mark at its start
     except FileNotFoundError as error:
         raise UserError(f"there is no configuration file {file}: create it or leave --config out") from error
     except OSError as error:
         raise UserError(f"the configuration file {file} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"the configuration file {file} is no text in UTF-8: save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
         raise UserError(f"the configuration file {file} is not valid TOML: {error}") from error
     return content
 

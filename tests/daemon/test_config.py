@@ -139,6 +139,20 @@ def test_a_mistake_in_the_file_is_named_with_its_key_and_place(text: str, senten
     assert "\n" not in str(raised.value).removesuffix("\n") or "TOML" in sentence
 
 
+def test_a_file_as_editors_of_windows_save_it_is_read() -> None:
+    Path("config.toml").write_bytes(b'\xef\xbb\xbfothers_dir = "unsure"\r\nbatch_size = 4\r\n')
+    settings = config.load({})
+    assert (settings.others_dir, settings.batch_size) == ("unsure", 4)
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "utf-16"])
+def test_a_file_in_another_encoding_is_to_be_saved_as_utf_8(encoding: str) -> None:
+    Path("config.toml").write_bytes('others_dir = "기타"\n'.encode(encoding))
+    with pytest.raises(UserError) as raised:
+        config.load({})
+    assert str(raised.value) == "the configuration file config.toml is no text in UTF-8: save it as UTF-8"
+
+
 def test_a_mistake_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGESORTD_THREADS", "all")
     with pytest.raises(UserError, match="the environment variable IMAGESORTD_THREADS is 'all'"):
