@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import tomllib
 from collections.abc import Mapping
@@ -68,6 +69,15 @@ class Settings(BaseSettings):
         """True counts as 1 in Python, which nobody means who writes ``threads = true``."""
         if isinstance(value, bool) and info.field_name in _NUMBERS:
             raise ValueError("it must be a number")
+        return value
+
+    @field_validator("watch", "output", "checkpoint", "cache_dir", "state_dir", "metrics_file", mode="before")
+    @classmethod
+    def _no_drive(cls, value: object) -> object:
+        r"""``D:\photos`` would be a folder of that name here, in the one that the daemon happens to be started in."""
+        paths = value if isinstance(value, list) else [value]
+        if any(isinstance(path, str) and _DRIVE.match(path) for path in paths):
+            raise _OF_WINDOWS
         return value
 
     @field_validator("watch", mode="before")
@@ -152,6 +162,9 @@ class Settings(BaseSettings):
 _NUMBERS = frozenset(key for key, field in Settings.model_fields.items() if field.annotation in (int, float)) | {
     "threshold"
 }
+#: What a path of Windows begins with; in TOML the backslash may have made a control character of the next letter.
+_DRIVE = re.compile(r"[A-Za-z]:[\\/\x00-\x1f]")
+_OF_WINDOWS = PydanticCustomError("of_windows", "it is a path of Windows: give the folder's path on this machine")
 #: An empty path would mean the folder that the daemon happens to be started in.
 _EMPTY = PydanticCustomError("empty_folder", "is empty: name a folder")
 _EMPTY_ENTRY = PydanticCustomError("empty_folder", "has an entry that is empty: name a folder")
@@ -240,7 +253,7 @@ def _sentence(error: ValidationError, flags: Mapping[str, object], environment: 
     if first["type"] == "empty_folder":
         return f"{place} {first['msg']}"
     value = str(first["input"]).lower() if isinstance(first["input"], bool) else repr(first["input"])
-    return f"{place} is {value}, which is not valid: {_requirement(key, first['msg'])}"
+    return f"{place} is {value}, which is not valid: {_requirement(key, first['type'], first['msg'])}"
 
 
 #: What a value should have been, where pydantic speaks of types or makes one complaint per alternative.
@@ -251,7 +264,11 @@ _REQUIREMENTS = {
 }
 
 
-def _requirement(key: str, message: str) -> str:
+def _requirement(key: str, kind: str, message: str) -> str:
+    if kind == _OF_WINDOWS.type:
+        return message
+    if kind == "path_type" and key not in _REQUIREMENTS:
+        return "give a path between quotes"
     return _REQUIREMENTS.get(key) or message.removeprefix("Value error, ").removeprefix("Input ")
 
 

@@ -128,6 +128,23 @@ def test_an_empty_folder_setting_means_the_usual_place() -> None:
             'output = "~nobody-of-that-name"',
             "output in config.toml is '~nobody-of-that-name', which is not valid: there",
         ),
+        (
+            r"output = 'C:\Users\kim\sorted'",
+            "output in config.toml is 'C:\\\\Users\\\\kim\\\\sorted', which is not valid: it is a path",
+        ),
+        (
+            "watch = ['in', 'D:/in']",
+            "watch in config.toml is ['in', 'D:/in'], which is not valid: it is a path of Windows",
+        ),
+        (
+            r'checkpoint = "D:\new"',
+            r"checkpoint in config.toml is 'D:\new', which is not valid: it is a path of Windows",
+        ),
+        (
+            "[output]\nfolder = 'a'",
+            "output in config.toml is {'folder': 'a'}, which is not valid: give a path between quotes",
+        ),
+        ("cache_dir = 3", "cache_dir in config.toml is 3, which is not valid: give a path between quotes"),
         ("= 1", "the configuration file config.toml is not valid TOML"),
     ],
 )
