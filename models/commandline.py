@@ -49,6 +49,7 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
     """
     program = sys.modules[main.__module__].__package__ or "imagesortd"  # of python -m, the module is just "__main__"
     try:
+        _check_encoding()
         code = main(normalise(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
     except UserError as error:
@@ -97,6 +98,19 @@ def print_json(value: object) -> None:
     except UnicodeEncodeError:
         text = json.dumps(value, indent=1)
     print(text)
+
+
+def _check_encoding() -> None:
+    """Refuse a locale in which the name of a class could not be the name of a folder. Raises `UserError`.
+
+    Python takes a plain C locale for UTF-8 by itself; what comes here was asked for.
+    """
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":
+        raise UserError(
+            f"names of files are in {encoding} by your locale, and here they have to be in UTF-8: "
+            "set PYTHONUTF8=1 or LC_ALL=C.UTF-8"
+        )
 
 
 def _complain(sentence: str, code: int) -> int:

@@ -129,6 +129,17 @@ def test_letters_that_the_terminal_lacks_are_escaped() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"caf\xe9 \\uac1c\\ubbf8\n", b"")
 
 
+def test_names_of_files_that_are_not_in_utf_8_by_the_locale_are_refused() -> None:
+    plain = {name: value for name, value in os.environ.items() if name not in {"LANG", "PYTHONUTF8"}}
+    assert models("list", "--help", env=plain | {"LC_ALL": "C"}).returncode == 0
+    done = models("list", env=plain | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "models: names of files are in ascii by your locale, and here they have to be in UTF-8: "
+        "set PYTHONUTF8=1 or LC_ALL=C.UTF-8\n"
+    )
+
+
 def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "models", "list", "--cache_dir", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
