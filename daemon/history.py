@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterable
 
 from daemon.report import quoted, shown
@@ -27,7 +28,7 @@ def main(arguments: list[str]) -> int:
     which = wanted(
         options,
         place.journal,
-        label=options.label,
+        label=None if options.label is None else unicodedata.normalize("NFC", options.label),  # as all classes are
         until=options.until,
         min_confidence=options.min_confidence,
         max_confidence=options.max_confidence,

@@ -26,6 +26,14 @@ def numbered(name: str, number: int, limit: int = 255) -> str:
     return _shortened(stem, room) + suffix + extension
 
 
+def spellings(name: str) -> list[str]:
+    """A name as it was typed, and with its letters put together and taken apart.
+
+    Files from macOS have them apart, a keyboard puts them together, and nobody sees the difference.
+    """
+    return list(dict.fromkeys([name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)]))
+
+
 def free_number(taken: Callable[[int], bool]) -> int:
     """A number that is not ``taken``, found in O(log n) tries among n taken ones without a gap.
 

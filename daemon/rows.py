@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from daemon.names import spellings
 from daemon.schema import RENAMED
 from daemon.source import Identity
 
@@ -285,11 +286,12 @@ def _models(db: sqlite3.Connection, beginning: str) -> list[int]:
 
 def _named(name: str) -> tuple[str, tuple[Any, ...]]:
     folder, slash, last = name.rpartition("/")
-    file = _text(last)
-    condition, values = f"(name = ? OR ({RENAMED} AND filed_name = ?))", (file, file)
+    files = [_text(each) for each in spellings(last)]
+    marks = _marks(files)
+    condition, values = f"(name IN ({marks}) OR ({RENAMED} AND filed_name IN ({marks})))", (*files, *files)
     if slash:
-        there = f"((name = ? AND inbox = {_NUMBER}) OR (filed_name = ? AND folder = {_NUMBER}))"
-        return f"{condition} AND {there}", (*values, file, _text(folder), file, _text(folder or "/"))
+        there = f"((name IN ({marks}) AND inbox = {_NUMBER}) OR (filed_name IN ({marks}) AND folder = {_NUMBER}))"
+        return f"{condition} AND {there}", (*values, *files, _text(folder), *files, _text(folder or "/"))
     return condition, values
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -46,6 +47,23 @@ def full(office: Office) -> Office:
         journal.write([filing])
     journal.close()
     return office
+
+
+def test_a_class_is_found_however_its_letters_are_put_together(office: Office) -> None:
+    filing = Filing(
+        state=State.DONE,
+        action="move",
+        source=office.desk.inbox / "1.jpg",
+        identity=Identity(1, 2, 3, 4),
+        folder=office.desk.output / "고양이",
+        filed_name="1.jpg",
+        label="고양이",
+        time=DAY,
+    )
+    journal = Journal(office.desk.journal_path)
+    journal.write([filing])
+    journal.close()
+    assert numbers(office, "--class", unicodedata.normalize("NFD", "고양이")) == [1]
 
 
 def numbers(office: Office, *options: str) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import unicodedata
 from collections.abc import Callable
 from datetime import timedelta, timezone
 from pathlib import Path
@@ -54,6 +55,17 @@ def test_a_file_is_found_by_the_name_it_was_filed_under(path: Path, output: byte
         assert [row.identity.ino for row in history(path, name=wanted.name)] == [1]
         assert [row.identity.ino for row in history(path, name=str(wanted))] == [1]
     assert history(path, name=str(source.with_name(filed.name))) == []
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_file_is_found_however_its_letters_are_put_together(path: Path, swapped: bool) -> None:
+    stored, typed = unicodedata.normalize("NFD", "/in/고양이.jpg"), unicodedata.normalize("NFC", "/in/고양이.jpg")
+    stored, typed = (typed, stored) if swapped else (stored, typed)
+    source = Path(stored)
+    Journal(path).write([filing(1, source=source, folder=Path("/sorted/cat"), filed_name=f"{source.stem}_2.jpg")])
+    for wanted in (typed, Path(typed).name, f"{Path(typed).stem}_2.jpg", f"/sorted/cat/{Path(typed).stem}_2.jpg"):
+        assert [row.identity.ino for row in history(path, name=wanted)] == [1]
+    assert history(path, name=f"/elsewhere/{Path(typed).name}") == []
 
 
 def test_what_rows_have_in_common_is_written_once(path: Path) -> None:
