@@ -210,8 +210,9 @@ class _Batch:
         try:
             self._journal.write([transfer.row for transfer in waiting])
         except JournalBusy as error:
+            busy = JournalBusy(f"the journal cannot be written ({error})")
             for transfer in waiting:
-                self._back_out(transfer, Status.RETRY, f"The journal cannot be written now: {error}.")
+                self._back_out(transfer, Status.RETRY, sentence(transfer.row, busy))
 
     def _start(self, transfer: Transfer) -> None:
         """Rename or link the image to its destination, or make a copy under a private name beside it."""

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from daemon.filing import Status
+from daemon.journal import Journal, JournalBusy
 from daemon.troubles import Troubles
+from tests.filing_desk import make_desk
 
 
 @pytest.fixture
@@ -99,3 +102,19 @@ def test_an_image_is_tried_again_at_ever_longer_intervals(large: list[Path]) -> 
     troubles.over(large[0])
     troubles.failed(large[0], full(large[0]))
     assert troubles.delay(large[0]) == 5
+
+
+def test_an_image_that_waits_for_the_journal_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = make_desk(tmp_path)
+    path = desk.put()
+
+    def write(*_: object) -> None:
+        raise JournalBusy("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "write", write)
+        filed = desk.file_one(path)
+    assert filed.status is Status.RETRY
+    why = "the journal cannot be written (database or disk is full)"
+    assert filed.error == f"{str(path)!r} cannot be filed now: {why}."
+    assert desk.file_one(path).status is Status.FILED
