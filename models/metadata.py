@@ -168,6 +168,8 @@ def check_class_name(name: str) -> str:
     problem = None
     if not name or name in {".", ".."} or name != name.strip() or name.endswith("."):
         problem = "is empty, a dot, or begins or ends with a space or ends with a dot"
+    elif any(unicodedata.category(character) == "Cs" for character in name):
+        problem = "is not in UTF-8, as names in archives from Windows often are not"
     elif any(character in '/\\<>:"|?*' or _is_unseen(character) for character in name):
         problem = 'holds a control character or one of / \\ < > : " | ? *'
     elif name.startswith("."):
@@ -187,7 +189,7 @@ def _is_unseen(character: str) -> bool:
     The joiners (U+200C, U+200D) belong to the spelling of some languages, and hold emoji together.
     """
     category = unicodedata.category(character)
-    return category in {"Cc", "Cs", "Zl", "Zp"} or (category == "Cf" and character not in "\u200c\u200d")
+    return category in {"Cc", "Zl", "Zp"} or (category == "Cf" and character not in "\u200c\u200d")
 
 
 def check_distinct(names: list[str]) -> None:

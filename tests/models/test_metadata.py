@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import unicodedata
 from pathlib import Path
 
@@ -151,6 +152,11 @@ def test_unsafe_class_names_are_refused(name: str) -> None:
         check_class_name(name)
     with pytest.raises(CheckpointError, match="cannot be a folder's name"):
         small_checkpoint(classes=["cat", "dog", name])
+
+
+def test_a_class_name_in_another_encoding_is_said_to_be_so() -> None:
+    with pytest.raises(CheckpointError, match="cannot be a folder's name: it is not in UTF-8"):
+        check_class_name(os.fsdecode("고양이".encode("cp949")))
 
 
 @pytest.mark.parametrize(
