@@ -7,6 +7,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -235,7 +236,7 @@ def _environment() -> dict[str, str]:
     ours = {name.removeprefix(PREFIX).lower(): name for name in os.environ if name.upper().startswith(PREFIX)}
     for key, name in ours.items():
         if key not in Settings.model_fields:
-            raise UserError(f"the environment variable {name} is not a setting: see config.toml for the names")
+            raise UserError(f"the environment variable {name} {_not_a_setting(key)}")
     return ours
 
 
@@ -249,11 +250,17 @@ def _sentence(error: ValidationError, flags: Mapping[str, object], environment: 
     else:
         place = f"{key} in {file}"
     if first["type"] == "extra_forbidden":
-        return f"{place} is not a setting: see config.toml for the names"
+        return f"{place} {_not_a_setting(key)}"
     if first["type"] == "empty_folder":
         return f"{place} {first['msg']}"
     value = str(first["input"]).lower() if isinstance(first["input"], bool) else repr(first["input"])
     return f"{place} is {value}, which is not valid: {_requirement(key, first['type'], first['msg'])}"
+
+
+def _not_a_setting(key: str) -> str:
+    near = get_close_matches(key, Settings.model_fields, n=1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    return f"is not a setting{meant}: python -m daemon --help names them all"
 
 
 #: What a value should have been, where pydantic speaks of types or makes one complaint per alternative.

@@ -95,7 +95,11 @@ def test_an_empty_folder_setting_means_the_usual_place() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("threshhold = 0.5", "threshhold in config.toml is not a setting"),
+        (
+            "threshhold = 0.5",
+            "threshhold in config.toml is not a setting (did you mean threshold?): python -m daemon --help names them all",
+        ),
+        ("[daemon]\nthreads = 1", "daemon in config.toml is not a setting: python -m daemon --help names them all"),
         ('batch_size = "many"', "batch_size in config.toml is 'many', which is not valid"),
         ("batch_size = 0", "batch_size in config.toml is 0, which is not valid: should be greater than or equal to 1"),
         ("threshold = 1.5", "threshold in config.toml is 1.5, which is not valid: give a number from 0 to 1"),
@@ -204,7 +208,9 @@ def test_a_link_to_a_checkpoint_stays_a_link(tmp_path: Path) -> None:
 
 def test_an_unknown_variable_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGESORTD_TRESHOLD", "0.5")
-    with pytest.raises(UserError, match="the environment variable IMAGESORTD_TRESHOLD is not a setting"):
+    with pytest.raises(
+        UserError, match=r"the environment variable IMAGESORTD_TRESHOLD is not a setting \(did you mean threshold\?\): "
+    ):
         config.load({})
 
 
