@@ -97,7 +97,7 @@ def _bring_back(place: Place, options: argparse.Namespace, which: Callable[[], I
             left = sum(undone.status not in _DONE for undone, _ in every)
             print_json(_record(undone, said) for undone, said in every)
         elif filings:
-            left = _print(results, dry_run=options.dry_run)
+            left = _print(results, place.settings.output, dry_run=options.dry_run)
         else:
             print(shown(nothing))
     return EXIT_LEFT_BEHIND if left else 0
@@ -161,15 +161,16 @@ def _record(undone: Undone, said: str) -> dict[str, object]:
     return record(undone.filing) | {"outcome": undone.status.value, "back": back, "says": said}
 
 
-def _print(results: Iterator[tuple[Undone, str]], *, dry_run: bool) -> int:
+def _print(results: Iterator[tuple[Undone, str]], output: Path, *, dry_run: bool) -> int:
     """Print a line for each; returns how many were left."""
-    done = left = 0
+    done = left = again = 0
     for undone, said in results:
         ok = undone.status in _DONE
         done, left = done + ok, left + (not ok)
+        again += ok and output not in undone.filing.source.parent.parents  # else resort had moved it between folders
         print(f"{'' if ok else 'left: '}{shown(said)}")
     verb = "would go back" if dry_run else "went back"
     print(f"{done} {verb}" + (f", {left} left" if left else ""))
-    if done and not dry_run:
+    if again and not dry_run:
         print("A daemon that is started on their inbox now files them anew.")
     return left

@@ -67,7 +67,9 @@ def test_images_go_where_the_newer_model_sees_them_and_back(office: Office, newe
     undo = said.splitlines()[-1].removeprefix("To take it back: python -m daemon ").split()
     assert office.run("resort", "--checkpoint", str(newer))[1].startswith("0 moved")
 
-    assert office.run(*undo)[0] == 0
+    code, said = office.run(*undo)
+    assert code == 0
+    assert said.splitlines()[-1] == "3 went back", "and not to an inbox, where a daemon would look"
     assert places(office) == before
 
 
