@@ -26,7 +26,7 @@ from daemon.opening import check_names
 from daemon.pipeline import Pipeline, Policy
 from daemon.report import shown
 from daemon.rows import Filing, State, Wanted
-from daemon.selection import Place, add_place, instant
+from daemon.selection import Place, add_place, instant, place_again
 from models.allowed import allow_plugins
 from models.atomic import file_digest
 from models.classifier import Prediction, open_classifier
@@ -72,6 +72,8 @@ def main(arguments: list[str]) -> int:
         print(json.dumps(_record(result, sorter, journal), indent=1))
     else:
         _print(result, sorter, journal)
+        if journal is not None and result.moved:
+            print(f"To take it back: python -m daemon undo --run {journal.run}{place_again(options)}")
     return EXIT_LEFT_BEHIND if result.failed else 0
 
 
@@ -196,8 +198,6 @@ def _print(result: Result, sorter: _Sorter, journal: Journal | None) -> None:
     model = f"checkpoint {sorter.classifier.digest[:12]} (unsure under {sorter.threshold.value:.2f})"
     stay = ", ".join(f"{count} {why}" for why, count in result.stay.items() if count) or "none"
     print(f"{len(result.moved)} {verb} by {model}; stay: {stay}")
-    if journal is not None and result.moved:
-        print(f"To take it back: python -m daemon undo --run {journal.run}")
 
 
 def _from(filed: Filed) -> str:

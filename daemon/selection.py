@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from collections.abc import Iterator
 from datetime import datetime, time, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from daemon import config
 from daemon.config import Settings
 from daemon.journal import read_history
+from daemon.report import quoted
 from daemon.rows import Filing, State, Wanted
 from daemon.state import journal_path, state_folder
 from models.commandline import Parser
@@ -26,6 +28,16 @@ def add_place(parser: Parser) -> None:
     parser.add_argument("--output", metavar="DIR", help="the output folder of the daemon (./sorted)")
     parser.add_argument("--state-dir", metavar="DIR", help="where its journal is (~/.local/state/imagesortd)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (./config.toml where there is one)")
+
+
+def place_again(options: argparse.Namespace) -> str:
+    """The options of `add_place` as they were given, for a shell: what another command about the same place needs."""
+    given = {"--output": options.output, "--state-dir": options.state_dir, "--config": options.config}
+    return "".join(f" {option} {_word(str(value))}" for option, value in given.items() if value is not None)
+
+
+def _word(text: str) -> str:
+    return shlex.quote(text) if text.isprintable() else quoted(text)
 
 
 def add_which(parser: Parser) -> None:
