@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -148,7 +149,8 @@ def model_findings(settings: Settings) -> Iterator[Finding]:
     metadata = classifier.metadata
     parts = ", ".join(part.name for part in metadata.parts)
     if metadata.settings.get("starter"):
-        advice = "python -m trainer fit --data-dir DIR learns folders of your own"
+        place = shlex.quote(str(settings.checkpoint))
+        advice = f"python -m trainer fit --data-dir DIR --output-dir {place} learns folders of your own"
         yield note("checkpoint", f"nothing is published in {settings.checkpoint}: the starter model serves", advice)
     else:
         yield fine("checkpoint", f"{classifier.digest[:12]}, {len(metadata.classes)} classes, is whole and proved")

@@ -202,7 +202,10 @@ def test_limits_are_held_against_the_folders_there_are(tmp_path: Path) -> None:
 
 def test_the_starter_is_noted_and_a_published_checkpoint_is_fine(tmp_path: Path, publish: Publish) -> None:
     settings = config.load({})
-    assert [finding.state for finding in model_findings(settings)] == ["note", "fine"]
+    starter, weights = model_findings(settings)
+    assert (starter.state, weights.state) == ("note", "fine")
+    assert starter.advice is not None
+    assert f"--output-dir {settings.checkpoint} learns" in starter.advice, "where this daemon looks"
     publish(tmp_path / "checkpoints" / "run")
     assert [finding.state for finding in model_findings(settings)] == ["fine", "fine"]
 
