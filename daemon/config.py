@@ -227,7 +227,8 @@ def _read_file(file: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise UserError(f"the configuration file {file} is no text in UTF-8: save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"the configuration file {file} is not valid TOML: {error}") from error
+        mend = "mend that line (text, such as a path, goes between 'quotes')"
+        raise UserError(f"the configuration file {file} is not valid TOML: {error}: {mend}") from error
     return content
 
 

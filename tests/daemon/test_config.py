@@ -150,6 +150,11 @@ def test_an_empty_folder_setting_means_the_usual_place() -> None:
         ),
         ("cache_dir = 3", "cache_dir in config.toml is 3, which is not valid: give a path between quotes"),
         ("= 1", "the configuration file config.toml is not valid TOML"),
+        (
+            "output = ./sorted",
+            "the configuration file config.toml is not valid TOML: Invalid value (at line 1, column 10): "
+            "mend that line (text, such as a path, goes between 'quotes')",
+        ),
     ],
 )
 def test_a_mistake_in_the_file_is_named_with_its_key_and_place(text: str, sentence: str) -> None:

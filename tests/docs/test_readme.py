@@ -78,3 +78,10 @@ def test_the_endings_that_are_looked_at_are_named(file: str) -> None:
     text = (ROOT / file).read_text(encoding="utf-8").replace("\n#", "")
     (listed,) = re.findall(r"\.jpg(?:\s+\.[a-z]+){3,}", text)
     assert set(listed.split()) == IMAGE_SUFFIXES
+
+
+@pytest.mark.parametrize("package", ["daemon", "models", "trainer"])
+def test_the_map_of_the_source_names_each_file_once(package: str) -> None:
+    (table,) = re.findall(rf"^\| `{package}/` \| files \|\n((?:\|.*\n)+)", README, flags=re.MULTILINE)
+    named = re.findall(r"`(\w+)`", table)
+    assert sorted(named) == sorted({file.stem for file in (ROOT / package).glob("*.py")} - {"__init__"})
