@@ -35,8 +35,8 @@ class _Likeness:
 
 #: Near duplicates.
 _NEAR = _Likeness(bits=12, colours=0.92, detail=0.9)
-#: The same view with nothing new in it. Of 240 pairs of views with noise and other light 95 % are this like, 5 % with an
-#: object of a tenth of their width at another place, none with a larger one.
+#: The same view with nothing new in it. Of 240 pairs of views with noise and other light 95 % are this like; 5 % with
+#: an object of a tenth of their width at another place, and none with a larger one.
 _SAME = _Likeness(bits=2, colours=0.998, detail=0.996)
 #: So many near duplicates may be those of one picture, whatever their labels.
 _MOST = 12
