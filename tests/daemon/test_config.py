@@ -97,7 +97,8 @@ def test_an_empty_folder_setting_means_the_usual_place() -> None:
     [
         (
             "threshhold = 0.5",
-            "threshhold in config.toml is not a setting (did you mean threshold?): python -m daemon --help names",
+            "threshhold in config.toml is not a setting (did you mean threshold?): "
+            "python -m daemon --help names them all",
         ),
         ("[daemon]\nthreads = 1", "daemon in config.toml is not a setting: python -m daemon --help names them all"),
         ('batch_size = "many"', "batch_size in config.toml is 'many', which is not valid"),
