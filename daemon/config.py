@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     others_dir: str = "others"
     quarantine_dir: str = "quarantine"
     action: Literal["move", "copy", "link"] = "move"
-    language: Literal["en", "ko"] = "en"
+    language: Literal["auto", "en", "ko"] = "auto"
     recursive: bool = True
     poll: bool = False
     settle_seconds: float = Field(default=2.0, gt=0, le=3600, allow_inf_nan=False)

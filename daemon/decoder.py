@@ -40,6 +40,7 @@ from daemon.heap import keep_plenty
 from daemon.source import Source, SourceError, open_source
 from models.errors import ImageError
 from models.images import Crop, Transform, decode
+from models.language import inherit
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
@@ -206,6 +207,7 @@ def main() -> None:
     for number in _IGNORED:  # they reach a whole group, and it is the daemon that decides what ends
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # it may be ignored already, and then no child can be waited for
+    inherit()
     control = socket.socket(fileno=os.dup(0))
     # The cores are shared out among the decoders; threads of one of them would count against its memory.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1

@@ -53,7 +53,7 @@ class Manner:
         """That of the settings."""
         return cls(
             location=settings.checkpoint,
-            language=settings.language,
+            language="ko" if settings.language == "ko" else "en",
             threads=settings.threads or cores(),
             precision=settings.precision,
             device=settings.device,

@@ -21,7 +21,6 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add("--others-dir", metavar="NAME", help="folder for unsure images (others)")
     add("--quarantine-dir", metavar="NAME", help="folder for unreadable files (quarantine)")
     add("--action", metavar="move|copy|link", help="what filing does (move)")
-    add("--language", metavar="en|ko", help="of the starter model's folders (en)")
     add("--recursive", action=argparse.BooleanOptionalAction, help="watch the folders inside, too")
     add("--poll", action=argparse.BooleanOptionalAction, help="look again and again instead of using events")
     add("--settle-seconds", metavar="S", help="quiet time after which a file is complete (2)")

@@ -84,7 +84,6 @@ def _parser() -> Parser:
     add("--checkpoint", metavar="PATH", help="checkpoint file, run folder, or folder the trainer publishes to")
     add("--threshold", default=0.0, metavar="P", help='less probable images go to the others: 0 to 1, or "auto" (0.0)')
     add("--others-dir", metavar="NAME", help="folder for unsure images (others)")
-    add("--language", metavar="en|ko", help="of the starter model's folders (en)")
     add("--batch-size", metavar="N", help="images per step of the model (16)")
     add("--threads", metavar="N", help="threads that decode and compute; 0 is one per core")
     add("--device", metavar="cpu|cuda", help="where the model computes (cpu)")

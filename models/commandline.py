@@ -13,7 +13,9 @@ from typing import NoReturn
 
 from loguru import logger
 
+from . import language
 from .errors import UserError
+from .language import tr, trn
 
 #: The exit code where some images were left behind.
 EXIT_LEFT_BEHIND = 3
@@ -24,6 +26,12 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: object) -> None:
         super().__init__(allow_abbrev=False, **options)  # type: ignore[arg-type]
+        self.add_argument(
+            "--language",
+            choices=(language.AUTO, *language.LANGUAGES),
+            default=argparse.SUPPRESS,
+            help=tr("of messages; auto: by the locale. The starter model's folders are Korean with ko, else English"),
+        )
 
     def error(self, message: str) -> NoReturn:
         """Raise `UserError` where argparse would print its usage and exit."""
@@ -48,9 +56,12 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
     Anything else is a fault of this program: it is logged with its traceback, and 1.
     """
     program = sys.modules[main.__module__].__package__ or "imagesortd"  # of python -m, the module is just "__main__"
+    given = normalise(sys.argv[1:] if arguments is None else arguments)
+    language.use(language.chosen(given))
+    argparse._, argparse.ngettext = tr, trn  # type: ignore[attr-defined]  # it asks gettext for its own words so
     try:
         _check_encoding()
-        code = main(normalise(sys.argv[1:] if arguments is None else arguments))
+        code = main(given)
         sys.stdout.flush()
     except UserError as error:
         return _complain(f"{program}: {error}", error.exit_code)

@@ -39,6 +39,7 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("HF_HOME", str(home / "hub"))
         patch.setenv("TORCH_HOME", str(home / "torch"))
         patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("LANGUAGE", "en")
         yield home
 
 

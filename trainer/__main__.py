@@ -25,6 +25,7 @@ _CACHE_HELP = "weights and graphs (default: ~/.cache/imagesortd)"
 def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(arguments)
+    vars(options).pop("language", None)  # it was used before the arguments were parsed
     command: Callable[[argparse.Namespace], dict[str, Any] | list[dict[str, Any]]] = options.run
     if not options.json:
         command(options)

@@ -1,0 +1,47 @@
+"""The catalogue: whole, without what nobody says any more, and with the fields of the English sentences."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests import translations
+from tests.translations import fields, marked, missing, unmarked
+
+#: Files whose sentences are marked; what stands elsewhere is English only.
+MARKED: tuple[str, ...] = ("models/language.py",)
+
+KOREAN = [
+    pytest.param(english, korean, id=english[:40])
+    for table in translations.translations().values()
+    for english, korean in table.items()
+]
+
+
+def test_it_has_every_sentence() -> None:
+    assert missing() == {}
+
+
+def test_it_has_no_sentence_that_nobody_says() -> None:
+    tables = translations.translations()
+    said = {text.text for text in marked()}
+    stale = [
+        english for file, table in tables.items() if file != "argparse" for english in table if english not in said
+    ]
+    assert stale == []
+
+
+def test_no_sentence_is_translated_twice() -> None:
+    every = [english for table in translations.translations().values() for english in table]
+    assert len(every) == len(set(every))
+
+
+@pytest.mark.parametrize(("english", "korean"), KOREAN)
+def test_a_sentence_keeps_its_fields(english: str, korean: str) -> None:
+    assert fields(korean) == fields(english)
+    assert re.search("[가-힣]", korean) or not re.search("[a-z]{2} [a-z]{2}", english)
+
+
+def test_what_people_read_is_marked() -> None:
+    assert [text for text in unmarked() if text.file in MARKED] == []
