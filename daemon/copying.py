@@ -14,6 +14,11 @@ from daemon.moves import Entry, close
 from daemon.source import OPEN_FLAGS, Identity, SourceChanged
 
 _CHUNK = 1 << 20
+#: Extended attributes that go with a copy: what people and programs noted, and who may read it, which belongs with the
+#: mode. No other: ``security.capability`` would give rights to whoever runs the copy, labels and signatures
+#: (``security.selinux``, ``security.ima``, ``security.evm``) are those of the place or the inode, and ``trusted.*``
+#: tells an overlay or a cluster what the original stands for, which the copy does not.
+_ATTRIBUTES_KEPT = ("user.", "system.posix_acl_access")
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTRIBUTES_LOST = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODATA,
                               errno.ENOSPC, errno.EDQUOT, errno.E2BIG, errno.ERANGE})  # fmt: skip
@@ -80,7 +85,7 @@ def _copy_attributes(source: int, target: int, status: os.stat_result) -> None:
             os.fchown(target, status.st_uid, status.st_gid)
     names: list[str] = []
     with _losing("extended attributes"):
-        names = os.listxattr(source)
+        names = [name for name in os.listxattr(source) if name.startswith(_ATTRIBUTES_KEPT)]
     for name in names:
         with _losing(name):
             os.setxattr(target, name, os.getxattr(source, name))

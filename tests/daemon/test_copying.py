@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from collections import Counter
 
 import pytest
 
-from daemon.filing import Status
+from daemon.filing import Action, Status
 from tests.filing_desk import Desk, failing
 
 
@@ -46,3 +47,55 @@ def test_a_copy_keeps_its_owner_where_that_is_allowed(far: Desk) -> None:
     filed = far.file_one(path)
     assert filed.destination is not None
     assert (filed.destination.stat().st_uid, filed.destination.stat().st_gid) == (12345, 12346)
+
+
+#: Of a capability set, version 2: what lets a program bind to low ports.
+CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may set them")
+@pytest.mark.parametrize("action", ["move", "copy"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("security.capability", CAPABILITY),
+        ("security.ima", b"\x01" + bytes(20)),
+        ("security.evm", b"\x02" + bytes(20)),
+        ("security.selinux", b"system_u:object_r:public_content_rw_t:s0\0"),
+        ("security.SMACK64", b"floor"),
+        ("security.unheard_of", b"1"),
+        ("trusted.overlay.metacopy", b""),
+        ("trusted.overlay.redirect", b"/elsewhere"),
+        ("trusted.gfid", bytes(16)),
+    ],
+)
+def test_a_copy_gets_no_attribute_that_means_something_to_the_system(
+    far: Desk, action: Action, name: str, value: bytes
+) -> None:
+    path = far.put()
+    try:
+        os.setxattr(path, name, value)
+    except OSError as error:
+        pytest.skip(f"this machine does not let it be set: {error}")
+    filed = far.file_one(path, action=action)
+    assert filed.destination is not None
+    there = {each: os.getxattr(filed.destination, each) for each in os.listxattr(filed.destination)}
+    assert there.get(name) != value
+
+
+def test_a_copy_can_be_read_by_whom_an_access_list_names(far: Desk) -> None:
+    path = far.put()
+    entries = [(0x01, 6, -1), (0x02, 4, 12345), (0x04, 0, -1), (0x10, 4, -1), (0x20, 0, -1)]
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, may, who & 0xFFFFFFFF) for tag, may, who in entries)
+    try:
+        os.setxattr(path, "system.posix_acl_access", acl)
+    except OSError as error:
+        pytest.skip(f"no access lists here: {error}")
+    filed = far.file_one(path)
+    assert filed.destination is not None
+    try:
+        assert os.getxattr(filed.destination, "system.posix_acl_access") == acl
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        pytest.skip(f"no access lists there: {error}")
