@@ -30,7 +30,7 @@ def open_journal(place: Place, held: ExitStack, why: str = "") -> Journal:
     journal = Journal(place.journal)
     held.callback(journal.close)
     try:
-        replay(journal)
+        replay(journal, place.roots)
     except JournalBusy as error:
         raise UserError(f"the journal cannot be written now ({error}): try again later") from error
     return journal

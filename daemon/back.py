@@ -68,7 +68,7 @@ def retry_main(arguments: list[str]) -> int:
         for filing in place.filings(Wanted(reasons=reasons, states=[State.DONE, State.REFUSED])):
             known.add(filing.destination)
             yield filing
-        yield from strays(quarantine, place.settings.watch, known, reasons)
+        yield from strays(quarantine, place.settings.watch, known, reasons, place.roots)
 
     return _bring_back(place, options, which, nothing)
 
@@ -90,7 +90,7 @@ def _bring_back(place: Place, options: argparse.Namespace, which: Callable[[], I
         if journal is not None:
             hold(place, _inboxes(place, filings), closing, _WHY)
         corrections = Corrections(place.settings.output)
-        results = _results(undo(journal, filings), corrections, str if options.json else _quoted)
+        results = _results(undo(journal, filings, place.roots), corrections, str if options.json else _quoted)
         left = 0
         if options.json:
             every = list(results)

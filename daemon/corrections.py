@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
-from daemon.copying import sha256_of
-from daemon.moves import FOLDER_FLAGS, Entry
+from daemon.identity import is_filed
+from daemon.roots import OpenFolders, Roots
 from daemon.rows import Filing
 
 
@@ -23,7 +22,11 @@ class Corrections:
         if self._paths is None:
             self._paths = {inode: path for folder in _class_folders(self._output) for inode, path in _files(folder)}
         path = self._paths.get(filing.filed_ino)
-        return path if path is not None and path != filing.destination and _is_same(path, filing) else None
+        return (
+            path
+            if path is not None and path != filing.destination and _is_same(path, filing, Roots([self._output]))
+            else None
+        )
 
 
 def _class_folders(output: Path) -> list[Path]:
@@ -41,18 +44,9 @@ def _files(folder: Path) -> list[tuple[int, Path]]:
     return found
 
 
-def _is_same(path: Path, filing: Filing) -> bool:
-    """Inode numbers are used again: the time and size, or the content, must be the same too."""
+def _is_same(path: Path, filing: Filing, roots: Roots) -> bool:
     try:
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            return False
-        if (status.st_size, status.st_mtime_ns) == (filing.identity.size, filing.identity.mtime_ns):
-            return True
-        folder = os.open(path.parent, FOLDER_FLAGS)
-        try:
-            return filing.sha256 is not None and sha256_of(Entry(folder, path.name)) == filing.sha256
-        finally:
-            os.close(folder)
+        with OpenFolders(roots) as folders:
+            return is_filed(folders.entry(path), filing)
     except OSError:
         return False

@@ -37,6 +37,7 @@ from PIL import (  # each format is imported once, before the fork
 from daemon.cropbuffer import CropBuffer
 from daemon.frames import Channel
 from daemon.heap import keep_plenty
+from daemon.roots import Roots
 from daemon.source import Source, SourceError, open_source
 from models.errors import ImageError
 from models.images import Crop, Transform, decode
@@ -172,7 +173,7 @@ def _answer(
     path: Path, transforms: Sequence[Transform], request: dict[str, Any], buffer: CropBuffer, slot: int
 ) -> dict[str, str]:
     try:
-        source = _read(path, request["max_bytes"])
+        source = _read(path, request["max_bytes"], Roots(request["roots"]))
     except SourceError as error:
         return {"trouble": type(error).__name__, "message": str(error)}
     buffer.write_note(slot, {"identity": source.identity, "sha256": source.sha256})
@@ -183,11 +184,11 @@ def _answer(
     return {}
 
 
-def _read(path: Path, max_bytes: int) -> Source:
+def _read(path: Path, max_bytes: int, roots: Roots) -> Source:
     try:
-        return open_source(path, max_bytes=max_bytes)
+        return open_source(path, max_bytes=max_bytes, roots=roots)
     except MemoryError:
-        return open_source(path, max_bytes=-1)  # identified, not read
+        return open_source(path, max_bytes=-1, roots=roots)  # identified, not read
 
 
 def _decode(source: Source, transforms: Sequence[Transform], max_pixels: int) -> list[Crop]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,13 +12,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from daemon import transfer
-from daemon.copying import sha256_of
 from daemon.folders import Folders, Output
+from daemon.identity import has_content
 from daemon.journal import Journal, JournalBusy
 from daemon.moves import Entry
 from daemon.names import numbered
 from daemon.reasons import write_reason
 from daemon.replay import replay
+from daemon.roots import Roots
 from daemon.rows import Filing, State
 from daemon.sidecars import Sidecars
 from daemon.source import Identity, Source, SourceChanged, SourceGone
@@ -70,7 +70,8 @@ class Filer:
     ``move`` takes them out of the inbox; ``copy`` and ``link`` (a hard link, or a copy where none is possible) leave
     them there and remember in the journal which ones are filed. Without a journal the memory ends with this object,
     and a crash may leave a ``.part`` file. A dry run changes nothing anywhere. ``skip_equal``: a copy is not made where
-    an equal image lay, under its name or a number of it, before this object made any.
+    an equal image lay, under its name or a number of it, before this object made any. ``roots``: the inboxes; of an
+    image elsewhere no component of the path may be a symbolic link.
     """
 
     def __init__(
@@ -81,8 +82,9 @@ class Filer:
         journal: Journal | None = None,
         dry_run: bool = False,
         skip_equal: bool = False,
+        roots: Roots | None = None,
     ) -> None:
-        self._output = Output(output)
+        self._output = Output(output, roots)
         self._action = action
         self._journal = Journal(None) if journal is None else journal
         self._dry_run = dry_run
@@ -131,7 +133,7 @@ class Filer:
         found: Counter[State] = Counter()
         if self._unfinished != set():
             with suppress(JournalBusy):
-                found = replay(self._journal)
+                found = replay(self._journal, self._output.roots)
             with suppress(JournalBusy):
                 self._unfinished = {_file(row.identity) for row in self._journal.unfinished()}
         return found
@@ -202,7 +204,7 @@ class Filer:
             there = Entry(folder, numbered(row.source.name, number, limit))
             if not there.exists():
                 return False
-            if path / there.name not in self._made and _is_equal(there, row):
+            if path / there.name not in self._made and has_content(there, row):
                 return True
         raise AssertionError("there are more numbers than names")
 
@@ -213,11 +215,6 @@ _File = tuple[int, int, int]
 def _file(identity: Identity) -> _File:
     """An identity without the device number, which may change when the machine starts anew."""
     return identity.ino, identity.size, identity.mtime_ns
-
-
-def _is_equal(there: Entry, row: Filing) -> bool:
-    status = there.status()
-    return stat.S_ISREG(status.st_mode) and status.st_size == row.identity.size and sha256_of(there) == row.sha256
 
 
 class _Place(NamedTuple):

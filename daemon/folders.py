@@ -10,7 +10,8 @@ from types import TracebackType
 
 from daemon.copying import create
 from daemon.marker import MARKER
-from daemon.moves import FOLDER_FLAGS, Entry, close, sync_folder
+from daemon.moves import Entry, close
+from daemon.roots import Roots, step_into
 
 
 class Output:
@@ -19,28 +20,33 @@ class Output:
     When that file system is gone (a drive unplugged, a mount lost), nothing is filed into the empty place it leaves.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, roots: Roots | None = None) -> None:
+        """``roots``: the inboxes, of which it may be a part."""
         self.path = Path(os.path.abspath(path))  # noqa: PTH100 - links in it are the owner's choice
+        self.roots = (roots or Roots()).including(self.path)
         self._dev: int | None = None
 
     def open(self) -> int:
         """A descriptor of the folder, which is made when it is missing. Raises OSError."""
         missing = []
         path = self.path
-        while (folder := _open_if_there(path)) is None:
+        while (folder := self._open_if_there(path)) is None:
             missing.append(path.name)
             path = path.parent
-        try:
-            device = os.fstat(folder).st_dev
-            if self._dev not in (None, device):
-                raise OSError(errno.ENODEV, "the file system of the output folder is not mounted", str(self.path))
-            for name in reversed(missing):
-                folder = _step_into(folder, name, make=True)
-        except BaseException:
+        device = os.fstat(folder).st_dev
+        if self._dev not in (None, device):
             close(folder)
-            raise
+            raise OSError(errno.ENODEV, "the file system of the output folder is not mounted", str(self.path))
+        for name in reversed(missing):
+            folder = step_into(folder, name, make=True)
         self._dev = device
         return folder
+
+    def _open_if_there(self, path: Path) -> int | None:
+        try:
+            return self.roots.open_folder(path)
+        except FileNotFoundError:
+            return None
 
 
 class Folders:
@@ -61,10 +67,10 @@ class Folders:
         self._stack.close()
 
     def entry(self, path: Path) -> Entry:
-        """The place of an image in an inbox. Raises OSError."""
+        """The place of an image, in an inbox or wherever it is. Raises OSError, also where a link is in the way."""
         folder, _, name = str(path).rpartition("/")  # of a text that is there already: a Path would make another Path
         if folder not in self._inboxes:
-            self._inboxes[folder] = self._kept(os.open(folder or "/", FOLDER_FLAGS))
+            self._inboxes[folder] = self._kept(self._output.roots.open_folder(folder or "/"))
         return Entry(self._inboxes[folder], name)
 
     def path(self, folder: str) -> Path:
@@ -86,15 +92,15 @@ class Folders:
         return self._class_folders[folder]
 
     def _walk(self, folder: PurePath, *, make: bool) -> int:
-        descriptor = self._output.open() if make else os.open(self._output.path, FOLDER_FLAGS)
-        try:
-            for depth, name in enumerate(folder.parts):
-                descriptor = _step_into(descriptor, name, make=make)
-                if depth == 0 and make:
+        descriptor = self._output.open() if make else self._output.roots.open_folder(self._output.path)
+        for depth, name in enumerate(folder.parts):
+            descriptor = step_into(descriptor, name, make=make)
+            if depth == 0 and make:
+                try:
                     _mark(descriptor)
-        except BaseException:
-            close(descriptor)
-            raise
+                except BaseException:
+                    close(descriptor)
+                    raise
         return descriptor
 
     def _kept(self, descriptor: int) -> int:
@@ -102,40 +108,8 @@ class Folders:
         return descriptor
 
 
-def _open_if_there(path: Path) -> int | None:
-    try:
-        return os.open(path, FOLDER_FLAGS)
-    except FileNotFoundError:
-        return None
-
-
 def _mark(folder: int) -> None:
     """Leave the file that tells a watcher not to take images out of this folder again."""
     if not Entry(folder, MARKER).exists():
         with suppress(FileExistsError):  # another program was quicker
             close(create(Entry(folder, MARKER), 0o666))
-
-
-def _step_into(folder: int, name: str, *, make: bool) -> int:
-    """Open a folder inside another, never through a link, and close the outer one."""
-    try:
-        inner = _open_folder(folder, name)
-    except FileNotFoundError:
-        if not make:
-            raise
-        with suppress(FileExistsError):
-            os.mkdir(name, dir_fd=folder)
-        # The new name must outlast a power cut before an original is dropped for a copy inside.
-        sync_folder(folder)
-        inner = _open_folder(folder, name)
-    close(folder)
-    return inner
-
-
-def _open_folder(folder: int, name: str) -> int:
-    try:
-        return os.open(name, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
-    except OSError as error:
-        if error.errno in (errno.ENOTDIR, errno.ELOOP):
-            raise OSError(errno.ENOTDIR, "in the way of a folder lies a file or a symbolic link", name) from error
-        raise

@@ -12,8 +12,10 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.folders import Folders, Output
+from daemon.identity import is_filed_or_edited
 from daemon.journal import Journal, JournalBusy
 from daemon.marker import is_marked
+from daemon.roots import Roots
 from daemon.rows import Filing
 from daemon.settle import is_unfinished
 from daemon.sidecars import complain, follower, images_of, owner, send
@@ -88,9 +90,9 @@ class Latecomers:
 
     def _follow(self, sidecar: Path, image: Filing) -> None:
         assert image.destination is not None
-        with Folders(Output(self._output)) as folders:
+        with Folders(Output(self._output, Roots(self._inboxes))) as folders:
             source, target = folders.entry(image.source), folders.entry(image.destination)
-            if target.status().st_ino != image.filed_ino:
+            if not is_filed_or_edited(target, image):
                 return  # it is another file now
             each = follower(image, source, target, sidecar.name)
             for sent in send([each] if each else [], self._journal):

@@ -17,6 +17,7 @@ from daemon.decoders import Decoders, Limits
 from daemon.filing import Decision, Filed, Filer, Status
 from daemon.journal import JournalBusy
 from daemon.remote import Decoded, Task
+from daemon.roots import Roots
 from daemon.source import Identity, NotAFile, SourceChanged, SourceError, SourceGone, SourceUnreadable
 from daemon.threshold import Threshold, in_force
 from models.classifier import Classifier, Prediction
@@ -87,13 +88,24 @@ class Pipeline:
     """Takes stable images from their inbox to their folder. ``classifier`` may be replaced between two calls."""
 
     def __init__(
-        self, classifier: Classifier, filer: Filer, policy: Policy, *, threads: int, decoders: Decoders | None = None
+        self,
+        classifier: Classifier,
+        filer: Filer,
+        policy: Policy,
+        *,
+        threads: int,
+        decoders: Decoders | None = None,
+        roots: Roots | None = None,
     ) -> None:
-        """``decoders``, as many as ``threads``, may have been started while the classifier was being opened."""
+        """``decoders``, as many as ``threads``, may have been started while the classifier was being opened.
+
+        ``roots``: where images come from, see `open_source`.
+        """
         self.classifier = classifier
         self._filer = filer
         self._policy = policy
         self._threads = threads
+        self._roots = roots or Roots()
         # While a core has come to the end of a batch and another one has not, it begins with the next batch.
         self._model = ThreadPoolExecutor(_BATCHES_AT_ONCE, thread_name_prefix="model")
         self.decoders = decoders or Decoders(threads, policy.limits)
@@ -199,6 +211,7 @@ class Pipeline:
                     transforms=transforms,
                     max_bytes=self._policy.max_bytes,
                     max_pixels=self._policy.max_pixels,
+                    root=self._roots.root_of(str(path)),
                 )
                 pending.append(self.decoders.submit(task))
                 if len(pending) > ahead:

@@ -45,12 +45,16 @@ class Decoded:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What to do with one image; larger files and larger pictures are not decoded."""
+    """What to do with one image; larger files and larger pictures are not decoded.
+
+    ``root``: the inbox, below which no folder may be a symbolic link; None: none in the whole path may be.
+    """
 
     path: Path
     transforms: Sequence[Transform]
     max_bytes: int
     max_pixels: int
+    root: str | None = None
 
     def goes_with(self, other: Task) -> bool:
         """Whether the same is to be done with both images."""
@@ -182,6 +186,7 @@ class Decoder:
 def _request(tasks: Sequence[Task]) -> dict[str, object]:
     return {
         "paths": [str(task.path) for task in tasks],
+        "roots": [*{task.root for task in tasks if task.root is not None}],
         "transforms": [*map(vars, tasks[0].transforms)],
         "max_bytes": tasks[0].max_bytes,
         "max_pixels": tasks[0].max_pixels,

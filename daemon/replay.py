@@ -10,27 +10,32 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from loguru import logger
 
 from daemon import moves
 from daemon.copying import sha256_of
+from daemon.identity import is_made_here, is_meant, is_one_folder, is_unchanged
 from daemon.journal import Journal
-from daemon.moves import FOLDER_FLAGS, Entry, close
+from daemon.moves import Entry, close
 from daemon.reasons import reason_name, write_reason
+from daemon.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.rows import Filing, State
-from daemon.source import OPEN_FLAGS
-from daemon.transfer import NOT_MADE_YET, is_meant, private_name
+from daemon.source import OPEN_FLAGS, Identity
+from daemon.transfer import NOT_MADE_YET, private_name
 
 
-def replay(journal: Journal) -> Counter[State]:
-    """Settle every unfinished filing; counts the states they end in (VOID: to be filed anew). Raises JournalBusy."""
+def replay(journal: Journal, roots: Roots | None = None) -> Counter[State]:
+    """Settle every unfinished filing; counts the states they end in (VOID: to be filed anew). Raises JournalBusy.
+
+    ``roots``: the inboxes and the output, see `Roots`.
+    """
     rows = journal.unfinished()
     for row in rows:
         try:
-            with ExitStack() as folders:
+            with OpenFolders(roots or Roots()) as folders:
                 _Leftover(row, folders).settle()
         except OSError as error:
             logger.warning("What became of {!r} cannot be seen now: {}", str(row.source), error)
@@ -41,17 +46,18 @@ def replay(journal: Journal) -> Counter[State]:
 class _Leftover:
     """One unfinished filing, with the names it may have left behind."""
 
-    def __init__(self, row: Filing, folders: ExitStack) -> None:
+    def __init__(self, row: Filing, folders: OpenFolders) -> None:
         assert row.destination is not None
         self._row = row
-        source = _open(row.source.parent, folders)
-        target = _open(row.destination.parent, folders)
-        self._source = None if source is None else Entry(source, row.source.name)
-        self._claim = None if source is None else Entry(source, private_name("claim", row))
-        self._target = None if target is None else Entry(target, row.destination.name)
+        self._source = _entry(row.source, folders)
+        self._target = _entry(row.destination, folders)
+        if self._source and self._target and is_one_folder(self._source.folder, self._target.folder):
+            # The folder that it came from is another one now, or is seen through a mount: what was put here is all
+            # there is, and not its own original.
+            self._source = None
+        self._claim = _beside(self._source, private_name("claim", row))
         self._part, self._place, self._drop = (
-            None if target is None else Entry(target, private_name(purpose, row))
-            for purpose in ("part", "place", "drop")
+            _beside(self._target, private_name(purpose, row)) for purpose in ("part", "place", "drop")
         )
 
     def settle(self) -> None:
@@ -120,7 +126,12 @@ class _Leftover:
             original.unlink()
         else:
             assert self._claim is not None
-            moves.drop(original, self._claim.name, self._is_original)
+            assert self._target is not None
+            target, copy = self._target, Identity.of(self._target.status())
+            # Where the two are one in a way that nobody can see, the copy is gone as soon as the original is claimed.
+            moves.drop(
+                original, self._claim.name, lambda entry: self._is_original(entry) and is_unchanged(target, copy)
+            )
         moves.sync_folder(original.folder)
 
     def _done(self) -> None:
@@ -135,21 +146,10 @@ class _Leftover:
         return entry is not None and entry.exists() and is_meant(entry, self._row)
 
     def _is_copy(self, entry: Entry | None) -> bool:
-        """Whether a name stands for what this filing put there: its inode and its content."""
-        status = _status(entry)
-        if entry is None or status is None:
-            return False
-        row = self._row
-        if row.copy_ino is not None:
-            same = (status.st_ino, status.st_size) == (row.copy_ino, row.identity.size)
-        else:
-            same = (status.st_ino, status.st_size, status.st_mtime_ns) == row.identity[1:]
-            same = same and self._is_beside_source(status)
-        return same and row.sha256 in (None, sha256_of(entry))
-
-    def _is_beside_source(self, status: os.stat_result) -> bool:
-        """A renamed or linked file is on its source's file system; inode numbers of another one mean nothing."""
-        return self._source is None or os.fstat(self._source.folder).st_dev == status.st_dev
+        """Whether a name stands for what this filing put there."""
+        return entry is not None and is_made_here(
+            entry, self._row, None if self._source is None else self._source.folder
+        )
 
     def _is_unfinished_copy(self) -> bool:
         """Whether the destination is being written under its final name, from a complete copy beside it."""
@@ -186,10 +186,13 @@ def _opened(entry: Entry) -> Iterator[int]:
         close(descriptor)
 
 
-def _open(path: Path, folders: ExitStack) -> int | None:
+def _entry(path: Path, folders: OpenFolders) -> Entry | None:
+    """A name in its folder; None where that is not there, and a link to another folder in its place is not it."""
     try:
-        folder = os.open(path, FOLDER_FLAGS)
-    except FileNotFoundError:
+        return folders.entry(path)
+    except NO_FOLDER:
         return None
-    folders.callback(close, folder)
-    return folder
+
+
+def _beside(entry: Entry | None, name: str) -> Entry | None:
+    return None if entry is None else entry._replace(name=name)

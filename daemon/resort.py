@@ -7,7 +7,6 @@ put another file in its place, the person is right, and it stays. So does one th
 from __future__ import annotations
 
 import json
-import stat
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
@@ -20,15 +19,16 @@ from daemon.alone import open_journal
 from daemon.config import Settings
 from daemon.corrections import Corrections
 from daemon.filing import Decision, Filed, Filer, Status
+from daemon.identity import is_filed
 from daemon.journal import Journal
 from daemon.logs import start_logging
 from daemon.opening import check_names
 from daemon.pipeline import Pipeline, Policy
 from daemon.report import shown
+from daemon.roots import OpenFolders, Roots
 from daemon.rows import Filing, State, Wanted
 from daemon.selection import Place, add_place, instant, place_again
 from models.allowed import allow_plugins
-from models.atomic import file_digest
 from models.classifier import Prediction, open_classifier
 from models.commandline import EXIT_LEFT_BEHIND, Parser
 from models.runtime import cores
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
     start_logging("WARNING", as_json=False)
     with ExitStack() as held:
         journal = None if options.dry_run else open_journal(place, held)
-        sorter = _Sorter(settings, Path(options.checkpoint), journal)
+        sorter = _Sorter(settings, Path(options.checkpoint), journal, place.roots)
         held.callback(sorter.close)
         result = sorter.sort(place.filings(Wanted(since=options.since, states=[State.DONE])))
     if options.json:
@@ -97,7 +97,7 @@ def _parser() -> Parser:
 class _Sorter:
     """A checkpoint and the means to file by it; without a journal nothing is moved."""
 
-    def __init__(self, settings: Settings, checkpoint: Path, journal: Journal | None) -> None:
+    def __init__(self, settings: Settings, checkpoint: Path, journal: Journal | None, roots: Roots) -> None:
         allow_plugins(settings.plugins)
         threads = settings.threads or cores()
         self.classifier = open_classifier(
@@ -109,8 +109,9 @@ class _Sorter:
         )
         check_names(checkpoint, self.classifier.classes, (settings.others_dir, settings.quarantine_dir))
         self._output = settings.output
-        self._filer = Filer(settings.output, journal=journal, dry_run=journal is None)
-        self._pipeline = Pipeline(self.classifier, self._filer, Policy.of(settings), threads=threads)
+        self._roots = roots
+        self._filer = Filer(settings.output, journal=journal, dry_run=journal is None, roots=roots)
+        self._pipeline = Pipeline(self.classifier, self._filer, Policy.of(settings), threads=threads, roots=roots)
         self._batch = settings.batch_size
         self.threshold = self._pipeline.threshold
         self.close = self._pipeline.close
@@ -130,7 +131,7 @@ class _Sorter:
 
         def paths() -> Iterator[Path]:
             nonlocal looked_at
-            for path in _where_filed(filings, self._output, result.stay):
+            for path in _where_filed(filings, self._output, self._roots, result.stay):
                 looked_at += 1
                 yield path
 
@@ -157,7 +158,7 @@ class _Sorter:
         return prediction.confidence >= self.threshold.value and not unknown
 
 
-def _where_filed(filings: Iterator[Filing], output: Path, stay: Counter[str]) -> Iterator[Path]:
+def _where_filed(filings: Iterator[Filing], output: Path, roots: Roots, stay: Counter[str]) -> Iterator[Path]:
     """The images that lie where they were filed last."""
     corrections = Corrections(output)
     known: set[int] = set()
@@ -165,7 +166,7 @@ def _where_filed(filings: Iterator[Filing], output: Path, stay: Counter[str]) ->
         if filing.destination is None or filing.reason is not None or filing.filed_ino in known:
             continue  # filed again since, by an earlier run of this command: where it was before says nothing
         known.add(filing.filed_ino)
-        if _is_there(filing, filing.destination):
+        if _is_there(filing, filing.destination, roots):
             yield filing.destination
         elif corrections.of(filing) is not None:
             stay[PLACED] += 1
@@ -173,15 +174,11 @@ def _where_filed(filings: Iterator[Filing], output: Path, stay: Counter[str]) ->
             stay[GONE] += 1
 
 
-def _is_there(filing: Filing, path: Path) -> bool:
-    """Whether the file of a filing lies at a path. Inode numbers are used again, and on some file systems made up."""
+def _is_there(filing: Filing, path: Path, roots: Roots) -> bool:
+    """Whether the file of a filing lies at a path, as it was."""
     try:
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            return False
-        unchanged = (status.st_size, status.st_mtime_ns) == (filing.identity.size, filing.identity.mtime_ns)
-        same = status.st_ino == filing.filed_ino
-        return (same and unchanged) or ((same or unchanged) and file_digest(path) == filing.sha256)
+        with OpenFolders(roots) as folders:
+            return is_filed(folders.entry(path), filing)
     except OSError:
         return False
 

@@ -14,6 +14,7 @@ from daemon import config
 from daemon.config import Settings
 from daemon.journal import read_history
 from daemon.report import quoted
+from daemon.roots import Roots
 from daemon.rows import Filing, State, Wanted
 from daemon.state import journal_path, state_folder
 from models.commandline import Parser
@@ -72,6 +73,7 @@ class Place:
         """
         given = {key: value for key in ("output", "state_dir") if (value := getattr(options, key)) is not None}
         self.settings: Settings = config.load(given, options.config)
+        self.roots = Roots([*self.settings.watch, self.settings.output])
         self.state = state_folder(self.settings.state_dir)
         self.journal = journal_path(self.state, self.settings.output)
         has_quarantine = without_journal and (self.settings.output / self.settings.quarantine_dir).is_dir()

@@ -27,6 +27,7 @@ from daemon.passedover import PassedOver, Teller
 from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reload import Reloader
+from daemon.roots import Roots
 from daemon.state import journal_path, lock, state_folder
 from daemon.status import status_path
 from daemon.threshold import Threshold
@@ -76,10 +77,11 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         reloader = Reloader.of(settings, WeightsStore(settings.cache_dir), None if dry_run else journal)
         closing.callback(reloader.close)
         classifier = reloader.first(path)
-        filer = Filer(settings.output, action=settings.action, journal=journal, dry_run=dry_run)
+        roots = Roots([*settings.watch, settings.output])
+        filer = Filer(settings.output, action=settings.action, journal=journal, dry_run=dry_run, roots=roots)
         if not dry_run:
             _resume(filer)
-        pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders)
+        pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
         closing.callback(pipeline.close)
         attendant = Attendant(
             notifier,

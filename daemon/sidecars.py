@@ -95,7 +95,7 @@ class Sidecars:
         for image in images:
             folder = image.source.folder
             if folder not in listings:
-                listings[folder] = self._listing(image.row.source.parent)
+                listings[folder] = self._listing(image.row.source.parent, folder)
             for name in _beside(image.source.name, listings[folder]):
                 each = follower(image.row, image.source, image.target, name)
                 transfers += [each] if each else []
@@ -103,14 +103,14 @@ class Sidecars:
             if each.status is not Status.FILED:
                 complain(each)
 
-    def _listing(self, folder: Path) -> dict[str, list[str]]:
+    def _listing(self, folder: Path, descriptor: int) -> dict[str, list[str]]:
         now = time.monotonic()
         renew, names = self._listings.get(folder, (now, {}))
         if now < renew:
             return names
         if folder not in self._listings and len(self._listings) >= _MOST_FOLDERS:
             self._listings.clear()
-        names = _list(folder)
+        names = _list(descriptor)
         end = time.monotonic()
         self._listings[folder] = end + _PAYS_FOR_ITSELF * (end - now), names
         return names
@@ -124,8 +124,8 @@ def _beside(image: str, listing: dict[str, list[str]]) -> Iterable[str]:
     return sorted(name for common in (stem, image) for name in listing.get(common, ()) if belongs(name, image))
 
 
-def _list(folder: Path) -> dict[str, list[str]]:
-    """The names of sidecars in a folder, by what they have in common with their image's."""
+def _list(folder: int) -> dict[str, list[str]]:
+    """The names of sidecars in an open folder, by what they have in common with their image's."""
     found: dict[str, list[str]] = {}
     count = 0
     try:
@@ -134,7 +134,7 @@ def _list(folder: Path) -> dict[str, list[str]]:
                 if (common := owner(entry.name)) is not None and (count := count + 1) <= _MOST_NAMES:
                     found.setdefault(common, []).append(entry.name)
     except OSError as error:
-        logger.debug("The sidecars in {!r} cannot be seen now: {}", str(folder), error)
+        logger.debug("The sidecars in a folder cannot be seen now: {}", error)
     return found
 
 

@@ -25,6 +25,7 @@ from daemon.opening import ComingClassifier, Manner, Opening
 from daemon.passedover import PassedOver
 from daemon.pipeline import ModelFailed, Outcome, Pipeline, Policy, not_a_file
 from daemon.report import line, shown
+from daemon.roots import Roots
 from daemon.threshold import in_force
 from daemon.walk import walk
 from models.allowed import allow_plugins
@@ -110,8 +111,9 @@ def sort(folder: Path, settings: Settings, nursery: Nursery, passed: PassedOver)
         closing.callback(decoders.close)
         classifier = ComingClassifier(lambda wanted: _open(settings, policy, wanted))
         closing.callback(classifier.close)
-        filer = Filer(settings.output, action="copy", skip_equal=True)
-        pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders)
+        roots = Roots([folder, settings.output])
+        filer = Filer(settings.output, action="copy", skip_equal=True, roots=roots)
+        pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
         closing.callback(pipeline.close)
         odd: list[Outcome] = []
         images = sorted(_images(folder, settings.output, passed, odd))

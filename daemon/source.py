@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from daemon.moves import close
+from daemon.roots import Roots
 from models.errors import ImageError
 
 #: Never follow a link in place of the image, never block on a FIFO, never leak the descriptor to a child.
@@ -74,14 +75,15 @@ class Source:
         return self.content
 
 
-def open_source(path: Path, *, max_bytes: int) -> Source:
+def open_source(path: Path, *, max_bytes: int, roots: Roots | None = None) -> Source:
     """Read a stable image once, through a descriptor that cannot be anything but a regular file.
 
-    A file of more than ``max_bytes`` bytes is not read (its ``data`` raises ImageError). Raises SourceGone,
-    SourceChanged, NotAFile or SourceUnreadable.
+    A file of more than ``max_bytes`` bytes is not read (its ``data`` raises ImageError). ``roots``: below them, or in
+    another path as a whole, no folder may be a symbolic link. Raises SourceGone, SourceChanged, NotAFile or
+    SourceUnreadable.
     """
     try:
-        descriptor = os.open(path, OPEN_FLAGS)
+        descriptor = (roots or Roots()).open(path, OPEN_FLAGS)
         try:
             return _read(path, descriptor, max_bytes)
         finally:

@@ -10,15 +10,20 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.copying import sha256_of
-from daemon.moves import FOLDER_FLAGS, Entry, close
+from daemon.moves import Entry, close
 from daemon.reasons import read_reason
+from daemon.roots import Roots
 from daemon.rows import Filing, State
 from daemon.source import Identity
 from models.errors import UserError
 
 
 def strays(
-    quarantine: Path, inboxes: Sequence[Path], known: Collection[Path | None], reasons: Collection[str]
+    quarantine: Path,
+    inboxes: Sequence[Path],
+    known: Collection[Path | None],
+    reasons: Collection[str],
+    roots: Roots | None = None,
 ) -> Iterator[Filing]:
     """What the journal would say of the images in ``quarantine/<reason>/`` that are not ``known`` destinations.
 
@@ -29,7 +34,7 @@ def strays(
         if reasons and folder.name not in reasons:
             continue
         try:
-            descriptor = os.open(folder, FOLDER_FLAGS | os.O_NOFOLLOW)
+            descriptor = (roots or Roots()).open_folder(folder)
         except OSError as error:
             logger.warning("{!r} cannot be read: {}", str(folder), error.strerror)
             continue

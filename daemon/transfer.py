@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +16,7 @@ from enum import StrEnum
 from loguru import logger
 
 from daemon import copying, moves
+from daemon.identity import is_meant, is_unchanged
 from daemon.journal import Journal, JournalBusy
 from daemon.moves import NOWHERE, CannotMove, Entry, close
 from daemon.names import free_number, numbered
@@ -83,19 +83,6 @@ def private_name(purpose: str, row: Filing) -> str:
     ``drop``, one being taken back. In the folder of the source: ``claim``, an original that is about to go.
     """
     return f".{purpose}.{row.run}-{row.id}"
-
-
-def is_meant(entry: Entry, row: Filing) -> bool:
-    """Whether a name stands for the file that a row is about, in the state of which it speaks. Raises OSError.
-
-    Where inode numbers mean nothing (some network file systems make them up anew at every look), the content decides.
-    Device numbers change when the machine starts anew, so that they are not compared.
-    """
-    status = entry.status()
-    identity = row.identity
-    if not stat.S_ISREG(status.st_mode) or (status.st_size, status.st_mtime_ns) != (identity.size, identity.mtime_ns):
-        return False
-    return status.st_ino == identity.ino or (row.sha256 is not None and copying.sha256_of(entry) == row.sha256)
 
 
 def check_source(source: Entry, row: Filing) -> None:
@@ -354,7 +341,12 @@ class _Batch:
     def _take_back(self, transfer: Transfer) -> None:
         row = transfer.row
         check_source(transfer.source, row)
-        moves.drop(transfer.target, transfer.private("drop"), lambda entry: entry.status().st_ino == row.filed_ino)
+        source = Identity.of(transfer.source.status())
+
+        def is_one_of_two(entry: Entry) -> bool:
+            return entry.status().st_ino == row.filed_ino and is_unchanged(transfer.source, source)
+
+        moves.drop(transfer.target, transfer.private("drop"), is_one_of_two)
 
 
 def _link(transfer: Transfer) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +12,11 @@ from loguru import logger
 
 from daemon import moves, transfer
 from daemon.copying import sha256_of
+from daemon.identity import is_filed_or_edited, is_one_folder, is_unchanged
 from daemon.journal import Journal
-from daemon.moves import FOLDER_FLAGS, Entry, close
+from daemon.moves import Entry
 from daemon.reasons import read_reason, reason_name
+from daemon.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.rows import Filing, State
 from daemon.sidecars import renamed
 from daemon.source import Identity
@@ -49,21 +49,22 @@ class _Back(NamedTuple):
     transfer: Transfer
 
 
-def undo(journal: Journal | None, filings: Iterable[Filing]) -> Iterator[Undone]:
+def undo(journal: Journal | None, filings: Iterable[Filing], roots: Roots | None = None) -> Iterator[Undone]:
     """Undo filings, some at a time, in the order given (newest first, as a history yields them).
 
     A moved image moves back, and its sidecars with it; of a copy or link, the copy is removed while the original is
     still there; a refusal is forgotten. Without a journal it is a dry run, which changes nothing. Raises JournalBusy;
-    then all those before are undone with their sidecars, and none of the rest.
+    then all those before are undone with their sidecars, and none of the rest. ``roots``: the inboxes and the output,
+    see `Roots`.
     """
-    taken: set[Path] = set()
+    roots, taken = roots or Roots(), set[Path]()
     for group in _groups(filings):
         sidecars = {} if journal is None else {filing.id: _sidecars(journal, filing) for filing in group}
-        results, served = _undo(journal, group, taken)
+        results, served = _undo(journal, group, roots, taken)
         if journal is not None:
             for undone in results:
                 if undone.status is Status.FILED:
-                    _bring_sidecars(journal, undone, sidecars[undone.filing.id], taken)
+                    _bring_sidecars(journal, undone, sidecars[undone.filing.id], roots, taken)
             journal.write_later(served)  # last of all: else nobody would look for sidecars after a kill
         yield from results
 
@@ -83,12 +84,14 @@ def _groups(filings: Iterable[Filing]) -> Iterator[list[Filing]]:
         yield group
 
 
-def _undo(journal: Journal | None, filings: Sequence[Filing], taken: set[Path]) -> tuple[list[Undone], list[Filing]]:
+def _undo(
+    journal: Journal | None, filings: Sequence[Filing], roots: Roots, taken: set[Path]
+) -> tuple[list[Undone], list[Filing]]:
     """Undo filings that need not wait for each other; also gives the rows that have served, which are to be written.
 
     ``taken`` are the names that a dry run has given out.
     """
-    with ExitStack() as folders:
+    with OpenFolders(roots) as folders:
         ways = [_begin(journal, filing, folders, taken) for filing in filings]
         backs = [way for way in ways if isinstance(way, _Back)]
         if journal is not None:
@@ -98,21 +101,21 @@ def _undo(journal: Journal | None, filings: Sequence[Filing], taken: set[Path]) 
     return results, served + [back.transfer.row for back in backs if back.transfer.status is Status.FILED]
 
 
-def _begin(journal: Journal | None, filing: Filing, folders: ExitStack, taken: set[Path]) -> Undone | _Back:
+def _begin(journal: Journal | None, filing: Filing, folders: OpenFolders, taken: set[Path]) -> Undone | _Back:
     """Undo a filing, but for an image that is to move: that is made ready."""
     if filing.state is State.REFUSED:
         return _succeeded(filing, dry_run=journal is None)
     if filing.state is not State.DONE or filing.destination is None:
         return Undone(filing=filing, status=Status.ALREADY)
     try:
-        image = _entry(filing.destination, folders)
-        if not _is_ours(image, filing):
+        image = folders.entry(filing.destination)
+        if not is_filed_or_edited(image, filing):
             return Undone(filing=filing, status=Status.CHANGED)
         if filing.action != "move":
             return _remove_copy(journal, filing, image, folders)
         if journal is not None:
             return _way_back(journal, filing, image, folders)
-        taken.add(free := _free(filing.source, taken))
+        taken.add(free := _free(filing.source, taken, folders))
         return Undone(filing=filing, status=Status.PLANNED, destination=free)
     except FileNotFoundError:
         return _gone(journal, filing, folders)
@@ -120,18 +123,17 @@ def _begin(journal: Journal | None, filing: Filing, folders: ExitStack, taken: s
         return Undone(filing=filing, status=Status.RETRY, error=transfer.sentence(filing, error))
 
 
-def _gone(journal: Journal | None, filing: Filing, folders: ExitStack) -> Undone:
+def _gone(journal: Journal | None, filing: Filing, folders: OpenFolders) -> Undone:
     """An image that is not where it was filed may be back already: an undo was killed before its sidecars followed."""
     with suppress(OSError):
-        if filing.action == "move" and _is_ours(_entry(filing.source, folders), filing):
+        if filing.action == "move" and is_filed_or_edited(folders.entry(filing.source), filing):
             return _succeeded(filing, filing.source, dry_run=journal is None)
     return Undone(filing=filing, status=Status.GONE)
 
 
-def _way_back(journal: Journal, filing: Filing, image: Entry, folders: ExitStack) -> _Back:
+def _way_back(journal: Journal, filing: Filing, image: Entry, folders: OpenFolders) -> _Back:
     assert filing.destination is not None
-    filing.source.parent.mkdir(parents=True, exist_ok=True)
-    inbox = _entry(filing.source, folders)
+    inbox = folders.entry(filing.source, make=True)
     target = inbox._replace(name=transfer.free_name(inbox.folder, inbox.name))
     row = replace(
         filing,
@@ -165,7 +167,7 @@ def _sidecars(journal: Journal, image: Filing) -> list[Filing]:
     return [] if image.id is None else journal.sidecars(image.id)
 
 
-def _bring_sidecars(journal: Journal, undone: Undone, sidecars: list[Filing], taken: set[Path]) -> None:
+def _bring_sidecars(journal: Journal, undone: Undone, sidecars: list[Filing], roots: Roots, taken: set[Path]) -> None:
     """Let the sidecars of an image go where it went; their trouble is only logged."""
     image, back = undone.filing, undone.destination
     if image.destination is None:
@@ -174,30 +176,44 @@ def _bring_sidecars(journal: Journal, undone: Undone, sidecars: list[Filing], ta
         assert sidecar.destination is not None
         if back is not None:
             sidecar.source = back.with_name(renamed(sidecar.destination.name, image.destination.name, back.name))
-    results, served = _undo(journal, sidecars, taken)
+    results, served = _undo(journal, sidecars, roots, taken)
     journal.write_later(served)
     for came in results:
         if came.status is not Status.FILED:
             logger.warning("The sidecar {!r} stays: {}", str(came.filing.destination), came.error or came.status)
 
 
-def _free(path: Path, taken: set[Path]) -> Path:
-    """Where an image would come to lie, if its folder is there or not."""
-    with ExitStack() as folders:
-        folder = _entry(path, folders).folder if path.parent.is_dir() else None
-        return path.with_name(transfer.free_name(folder, path.name, lambda name: path.with_name(name) in taken))
+def _free(path: Path, taken: set[Path], folders: OpenFolders) -> Path:
+    """Where an image would come to lie, if its folder is there or not. Raises OSError."""
+    try:
+        folder = folders.entry(path).folder
+    except FileNotFoundError:
+        folder = None
+    return path.with_name(transfer.free_name(folder, path.name, lambda name: path.with_name(name) in taken))
 
 
-def _remove_copy(journal: Journal | None, filing: Filing, image: Entry, folders: ExitStack) -> Undone:
-    """Only while the original is there, with the content that the copy has too."""
-    original = _entry(filing.source, folders)
-    if not original.exists() or sha256_of(original) != sha256_of(image):
-        return Undone(filing=filing, status=Status.CHANGED)
+def _remove_copy(journal: Journal | None, filing: Filing, image: Entry, folders: OpenFolders) -> Undone:
+    """Only while the original is there, with the content that the copy has too, and is another file or name."""
+    stays = Undone(filing=filing, status=Status.CHANGED)
+    try:
+        original = folders.entry(filing.source)
+        if is_one_folder(original.folder, image.folder):
+            return stays  # its folder is the copy's own now, or was mounted there
+        before = Identity.of(original.status())
+        if sha256_of(original) != sha256_of(image):
+            return stays
+    except NO_FOLDER:
+        return stays
     if journal is None:
         return _succeeded(filing, dry_run=True)
-    if moves.drop(image, transfer.private_name("drop", filing), lambda entry: _is_ours(entry, filing)):
+
+    def is_one_of_two(copy: Entry) -> bool:
+        # Where the two are one in a way that nobody can see, the original is gone as soon as the copy is claimed.
+        return is_filed_or_edited(copy, filing) and is_unchanged(original, before)
+
+    if moves.drop(image, transfer.private_name("drop", filing), is_one_of_two):
         return _succeeded(filing)
-    return Undone(filing=filing, status=Status.CHANGED)
+    return stays
 
 
 def _succeeded(filing: Filing, back: Path | None = None, *, dry_run: bool = False) -> Undone:
@@ -207,15 +223,6 @@ def _succeeded(filing: Filing, back: Path | None = None, *, dry_run: bool = Fals
     return Undone(filing=filing, status=Status.FILED, destination=back)
 
 
-def _is_ours(image: Entry, filing: Filing) -> bool:
-    """Whether a file is the one that was filed: the same file, perhaps edited since, or one of the same content."""
-    if filing.image_id is not None and filing.action == "move":
-        return stat.S_ISREG(image.status().st_mode)  # whatever program wrote it anew: its name makes it a sidecar
-    return image.status().st_ino == filing.filed_ino or (
-        filing.sha256 is not None and sha256_of(image) == filing.sha256
-    )
-
-
 def _remove_note(image: Entry, filing: Filing) -> None:
     """Take away the note that was written beside a quarantined image, if it is that note."""
     note = read_reason(image)
@@ -223,9 +230,3 @@ def _remove_note(image: Entry, filing: Filing) -> None:
     if same or note.get("source") == str(filing.source):
         with suppress(OSError):
             Entry(image.folder, reason_name(image)).unlink()
-
-
-def _entry(path: Path, folders: ExitStack) -> Entry:
-    folder = os.open(path.parent, FOLDER_FLAGS)
-    folders.callback(close, folder)
-    return Entry(folder, path.name)

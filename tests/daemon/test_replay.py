@@ -301,7 +301,7 @@ def test_an_error_with_one_filing_leaves_the_others_to_be_settled(desk: Desk, mo
     def fail(*_: object) -> str:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("daemon.replay.sha256_of", fail)
+    monkeypatch.setattr("daemon.identity.sha256_of", fail)
     journal = desk.journal()
     assert replay(journal) == Counter([State.COPIED, State.VOID])
     assert source.exists()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -242,10 +241,10 @@ class TestLate:
 
 def test_a_folder_is_listed_once_for_many_images(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sidecars, "_PAYS_FOR_ITSELF", 1e9)
-    listed: list[Path] = []
+    listed: list[int] = []
     real = sidecars._list
 
-    def listing(folder: Path) -> dict[str, list[str]]:
+    def listing(folder: int) -> dict[str, list[str]]:
         listed.append(folder)
         return real(folder)
 
@@ -255,5 +254,5 @@ def test_a_folder_is_listed_once_for_many_images(near: Desk, monkeypatch: pytest
     filer = Filer(near.output)
     for name in names:
         filer.file([near.decide(near.inbox / name)])
-    assert listed == [near.inbox]
+    assert len(listed) == 1
     assert "cat/7.xmp" in near.filed()
