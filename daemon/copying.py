@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
 from loguru import logger
@@ -22,6 +22,9 @@ _ATTRIBUTES_KEPT = ("user.", "system.posix_acl_access")
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ATTRIBUTES_LOST = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODATA,
                               errno.ENOSPC, errno.EDQUOT, errno.E2BIG, errno.ERANGE})  # fmt: skip
+
+#: Only the owner may set them, and a drive can be mounted for another user; or it cannot hold them at all.
+_TIMES_LOST = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
 def create(entry: Entry, mode: int = 0o600) -> int:
@@ -91,14 +94,15 @@ def _copy_attributes(source: int, target: int, status: os.stat_result) -> None:
             os.setxattr(target, name, os.getxattr(source, name))
     with _losing("mode"):
         os.fchmod(target, status.st_mode & 0o777)
-    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with _losing("times", _TIMES_LOST):
+        os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 @contextmanager
-def _losing(what: str) -> Iterator[None]:
+def _losing(what: str, errors: Collection[int] = _ATTRIBUTES_LOST) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _ATTRIBUTES_LOST:
+        if error.errno not in errors:
             raise
         logger.debug("A copy goes without its {}: {}", what, error)

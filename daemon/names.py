@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import unicodedata
 from collections.abc import Callable
+from urllib.parse import quote
 
 #: An extension longer than this (bytes, with its dot) is taken for a part of the name.
 _LONGEST_EXTENSION = 32
+#: How a file system refuses a name that it cannot hold; which of them, depends on its driver.
+NAME_REFUSED = frozenset({errno.EINVAL, errno.EILSEQ, errno.ENOENT})
+#: What FAT, exFAT, NTFS and SMB cannot hold: these, control characters, and bytes that are no text.
+_FORBIDDEN = re.compile(r'[:?*"<>|\\\x00-\x1f\x7f\ud800-\udfff]')
+_FORBIDDEN_AT_THE_END = re.compile(r"[. ]+$")
+#: Names of devices in DOS, with any extension.
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$|clock\$) *(?=\.|$)", re.IGNORECASE)
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def numbered(name: str, number: int, limit: int = 255) -> str:
@@ -24,6 +35,19 @@ def numbered(name: str, number: int, limit: int = 255) -> str:
         stem, extension = name, ""
     room = limit - len(os.fsencode(suffix + extension))
     return _shortened(stem, room) + suffix + extension
+
+
+def simpler_name(name: str) -> str:
+    """Return the name to try next where a file system cannot hold ``name``; at last, that one itself.
+
+    First a name that exFAT, NTFS and SMB can hold, with ``_`` in place of what they cannot; then one of ASCII, as in an
+    address of the web, for a drive that is mounted for the letters of another language.
+    """
+    simpler = _FORBIDDEN.sub("_", name)
+    simpler = _FORBIDDEN_AT_THE_END.sub(lambda end: "_" * len(end[0]), simpler)
+    if reserved := _RESERVED.match(simpler):
+        simpler = f"{reserved[1]}_{simpler[reserved.end() :]}"
+    return simpler if simpler != name else _BEYOND_ASCII.sub(lambda letter: quote(letter[0]), name)
 
 
 def spellings(name: str) -> list[str]:

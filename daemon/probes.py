@@ -94,6 +94,7 @@ def folder_findings(subject: str, folder: Path, *, links: bool = False) -> Itera
             yield fine(subject, f"{folder} can be written and flushed")
             yield from _renaming(subject, folder, entry)
             yield from _linking(subject, folder, entry, needed=links)
+            yield from _attributes(subject, folder, entry)
     except OSError as error:
         advice = _WRITING.get(error.errno or 0, "look at its drive: dmesg may say more")
         if error.errno in _NOT_ALLOWED:
@@ -135,6 +136,18 @@ def _renaming(subject: str, folder: Path, entry: Entry) -> Iterator[Finding]:
         )
     else:
         yield fine(subject, "files are renamed without ever replacing one")
+
+
+def _attributes(subject: str, folder: Path, entry: Entry) -> Iterator[Finding]:
+    """What is let go of there: a picture is filed without it."""
+    try:
+        os.utime(entry.name, ns=(0, 10**18), dir_fd=entry.folder, follow_symlinks=False)
+    except OSError as error:
+        yield note(
+            subject,
+            f"files in {folder} do not keep their times ({error.strerror}): it is mounted for another user",
+            "where the times of pictures matter, mount it with uid= of the daemon's user",
+        )
 
 
 def _linking(subject: str, folder: Path, entry: Entry, *, needed: bool) -> Iterator[Finding]:

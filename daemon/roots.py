@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from daemon.moves import FOLDER_FLAGS, Entry, close, sync_folder
+from daemon.names import NAME_REFUSED, simpler_name
 
 #: ``openat2`` has this number on every architecture but Alpha; Python has no function for it.
 _OPENAT2 = 437
@@ -24,6 +25,9 @@ _NO_SYMLINKS, _BENEATH = 0x04, 0x08
 _LOOK_CLOSER = frozenset({errno.ELOOP, errno.EAGAIN, errno.EXDEV})
 #: A folder on the way needs no permission to be read.
 _ON_THE_WAY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_NO_SUCH_NAME = (
+    "the file system cannot hold a folder named {name!r}: mount it with iocharset=utf8, or give the class another name"
+)
 _IN_THE_WAY = "in the way of a folder lies a file or a symbolic link"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -117,12 +121,21 @@ def step_into(folder: int, name: str, *, make: bool) -> int:
             if not make:
                 raise
         with suppress(FileExistsError):
-            os.mkdir(name, dir_fd=folder)
+            _make_folder(folder, name)
         # The new name must outlast a power cut before an original is dropped for a copy inside.
         sync_folder(folder)
         return _open_folder(folder, name)
     finally:
         close(folder)
+
+
+def _make_folder(folder: int, name: str) -> None:
+    try:
+        os.mkdir(name, dir_fd=folder)
+    except OSError as error:
+        if error.errno not in NAME_REFUSED or simpler_name(name) == name:
+            raise
+        raise OSError(error.errno, _NO_SUCH_NAME.format(name=name), name) from error
 
 
 def _open_folder(folder: int, name: str) -> int:

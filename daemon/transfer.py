@@ -19,7 +19,7 @@ from daemon import copying, moves
 from daemon.identity import is_meant, is_unchanged
 from daemon.journal import Journal, JournalBusy
 from daemon.moves import NOWHERE, CannotMove, Entry, close
-from daemon.names import free_number, numbered
+from daemon.names import NAME_REFUSED, free_number, numbered, simpler_name
 from daemon.rows import Filing, State
 from daemon.source import Identity, SourceChanged, SourceGone
 
@@ -32,7 +32,7 @@ _COPIES_AT_ONCE = 32
 
 
 class _NameTaken(Exception):
-    """The name chosen for an image is somebody else's, but it may have another one."""
+    """The name chosen for an image is somebody else's, or none that the file system can hold; it may have another."""
 
 
 class Status(StrEnum):
@@ -190,6 +190,8 @@ class _Batch:
         name = free_name(folder, transfer.wanted, lambda name: Entry(folder, name) in self._given)
         transfer.target = Entry(folder, name)
         transfer.row.filed_name = name
+        if transfer.part is not None:  # which may have been about to be written once more under the other name
+            transfer.row.copy_ino = transfer.part.status().st_ino
         self._given.add(transfer.target)
 
     def _record(self, transfers: Iterable[Transfer]) -> None:
@@ -290,12 +292,22 @@ class _Batch:
         part.unlink()
 
     def _put(self, transfer: Transfer, put: Callable[[Transfer], None]) -> None:
-        """Let ``put`` make the target. Raises _NameTaken, see ``_name_each``."""
+        """Let ``put`` make the target. Raises _NameTaken, see ``_name_each``.
+
+        Which names a file system can hold is found out by trying: where an error may be about the name, one that fits
+        everywhere is tried next. If that fails too, it was not the name.
+        """
         try:
             put(transfer)
         except FileExistsError as error:
             if transfer.exact:
                 raise
+            raise _NameTaken from error
+        except OSError as error:
+            simpler = simpler_name(transfer.wanted)
+            if transfer.exact or error.errno not in NAME_REFUSED or simpler == transfer.wanted:
+                raise
+            transfer.wanted = simpler
             raise _NameTaken from error
 
     def _flush_targets(self, transfers: Sequence[Transfer]) -> None:

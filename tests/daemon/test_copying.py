@@ -34,7 +34,8 @@ def test_a_copy_survives_the_loss_of_its_attributes(far: Desk, monkeypatch: pyte
     os.setxattr(path, "user.rating", b"5")
     if os.geteuid() == 0:
         os.chown(path, 12345, 12345)
-    for name, code in (("setxattr", errno.ENOTSUP), ("fchown", errno.EPERM), ("fchmod", errno.EPERM)):
+    for name, code in (("setxattr", errno.ENOTSUP), ("fchown", errno.EPERM), ("fchmod", errno.EPERM),
+                       ("utime", errno.EPERM)):  # fmt: skip
         monkeypatch.setattr(os, name, failing(code))
     assert far.file_one(path).status is Status.FILED
     assert far.contents() == Counter([b"an image"])

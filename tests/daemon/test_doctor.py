@@ -267,3 +267,12 @@ def test_everything_is_examined_though_much_is_missing(tmp_path: Path) -> None:
     settings = config.load({"watch": ["a", "b"], "output": "c", "state_dir": "d"})
     texts = wrongs(examine(settings, {}, None))
     assert len([text for text in texts if "is not there" in text]) == 3
+
+
+def test_times_that_are_not_kept_are_worth_knowing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "utime", raising(errno.EPERM))
+    found = list(folder_findings("output", tmp_path / "sorted"))
+    assert [each.text for each in found if each.state == "note"] == [
+        f"files in {tmp_path}/sorted do not keep their times (Operation not permitted): it is mounted for another user"
+    ]
+    assert wrongs(found) == []

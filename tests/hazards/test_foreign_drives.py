@@ -1,0 +1,102 @@
+"""Drives as cameras, Windows and NAS boxes format them, mounted for another user: exFAT and NTFS, by FUSE."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daemon.filing import Status
+from daemon.journal import read_history
+from daemon.undo import undo
+from tests.filing_desk import Desk, images, make_desk
+
+NAMES = ["what?.jpg", "cam 10:11:12.jpg", "new\nline.jpg", "CON.jpg", "고양이.jpg", "e\u0301.jpg", "\u00e9.jpg",
+         "Cat.jpg", "cat.jpg", "ok.jpg"]  # fmt: skip
+_DRIVES = {
+    "exfat": (["mkfs.exfat"], ["mount.exfat-fuse", "-o", "uid=1000,gid=1000,umask=000"]),
+    "ntfs": (["mkfs.ntfs", "-q", "-F"], ["ntfs-3g", "-o", "uid=1000,gid=1000,umask=000,windows_names"]),
+}
+
+
+@pytest.fixture(params=sorted(_DRIVES))
+def drive(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+    """A desk whose output is on such a drive."""
+    make, mount = _DRIVES[request.param]
+    if os.geteuid() != 0 or not all(map(shutil.which, (make[0], mount[0], "losetup"))):
+        pytest.skip(f"needs root, {make[0]} and {mount[0]}")
+    image, folder = tmp_path / "image", tmp_path / "drive"
+    with image.open("wb") as file:
+        file.truncate(16 << 20)
+    folder.mkdir()
+    loop = ""
+    try:
+        call(*make, str(image))
+        loop = call("losetup", "-f", "--show", str(image))
+        call(*mount, loop, str(folder))
+    except subprocess.CalledProcessError as error:
+        if loop:
+            call("losetup", "-d", loop)
+        pytest.skip(f"no such drive can be mounted here: {error.stderr}")
+    try:
+        yield make_desk(tmp_path, folder)
+    finally:
+        call("umount", str(folder))
+        call("losetup", "-d", loop)
+
+
+def call(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_every_name_arrives_and_goes_back(drive: Desk) -> None:
+    for number, name in enumerate(NAMES):
+        drive.put(name, str(number).encode())
+    filed = drive.file([drive.decide(path, "고양이") for path in images(drive.inbox)])
+    assert [each.status for each in filed] == [Status.FILED] * len(NAMES), [each.error for each in filed]
+    assert images(drive.inbox) == []
+    assert sorted(drive.filed().values()) == sorted(str(number).encode() for number in range(len(NAMES)))
+    journal = drive.journal()
+    assert {each.status for each in undo(journal, list(read_history(drive.journal_path)))} == {Status.FILED}
+    journal.close()
+    assert {path.name: path.read_bytes() for path in images(drive.inbox)} == {
+        name: str(number).encode() for number, name in enumerate(NAMES)
+    }
+
+
+_AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from daemon.probes import folder_findings
+from tests.filing_desk import Desk
+desk = Desk(*map(Path, sys.argv[1:]))
+os.setgid(65534), os.setuid(65534)
+paths = sorted(desk.inbox.iterdir())
+print([each.status.value for each in desk.file([desk.decide(path) for path in paths])])
+found = list(folder_findings("output", desk.output))
+print([each.text for each in found if each.state == "note" and "times" in each.text])
+print([each.text for each in found if each.state == "wrong" and "written" in each.text])
+"""
+
+
+def test_a_drive_that_is_mounted_for_another_user(drive: Desk, tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        drive.put(name, name.encode())
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(path.stat().st_mode | 0o711)
+    drive.output.mkdir()
+    for folder in (drive.inbox, drive.journal_path.parent):
+        folder.mkdir(exist_ok=True)
+        call("chown", "-R", "65534:65534", str(folder))
+    places = map(str, (drive.inbox, drive.output, drive.journal_path))
+    said = call(sys.executable, "-c", _AS_NOBODY, *places).splitlines()
+    assert said[0] == "['filed', 'filed']"
+    assert said[2] == "[]"
+    assert drive.filed() == {"cat/a.jpg": b"a.jpg", "cat/b.jpg": b"b.jpg"}
+    assert images(drive.inbox) == []
+    assert said[1].endswith("do not keep their times (Operation not permitted): it is mounted for another user']")
