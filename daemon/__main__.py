@@ -8,6 +8,7 @@ from importlib import import_module
 from daemon.nursery import Nursery
 from models.commandline import run_and_exit
 from models.errors import UserError
+from models.spelling import closest
 
 #: Where each command is; only the one that is asked for is imported.
 _COMMANDS = {
@@ -28,7 +29,9 @@ def main(arguments: list[str]) -> int:
         module, function = _COMMANDS[name]
         return int(getattr(import_module(f"daemon.{module}"), function)(arguments[1:]))
     if name not in (None, "sort"):
-        raise UserError(f"there is no command {name!r}: give sort, {', '.join(_COMMANDS)}, or --watch INBOX")
+        near = closest(name, ("sort", *_COMMANDS))
+        meant = f" (did you mean {near}?)" if near else ""
+        raise UserError(f"there is no command {name!r}{meant}: give sort, {', '.join(_COMMANDS)}, or --watch INBOX")
     with closing(Nursery()) as nursery:  # it imports what decoders need while we import the rest
         if name == "sort":
             from daemon import sorting

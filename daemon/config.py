@@ -7,9 +7,8 @@ import re
 import shlex
 import tomllib
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -22,6 +21,7 @@ from models.checkpoint import check_class_name
 from models.engines import Device
 from models.errors import CheckpointError, UserError
 from models.runtime import Precision
+from models.spelling import closest
 
 PREFIX = "IMAGESORTD_"
 DEFAULT_FILE = Path("config.toml")
@@ -255,12 +255,19 @@ def _sentence(error: ValidationError, flags: Mapping[str, object], environment: 
     if first["type"] == "empty_folder":
         return f"{place} {first['msg']}"
     value = str(first["input"]).lower() if isinstance(first["input"], bool) else repr(first["input"])
-    return f"{place} is {value}, which is not valid: {_requirement(key, first['type'], first['msg'])}"
+    near = closest(str(first["input"]), _choices(key)) if first["type"] == "literal_error" else None
+    meant = f" (did you mean {near}?)" if near else ""
+    return f"{place} is {value}, which is not valid{meant}: {_requirement(key, first['type'], first['msg'])}"
+
+
+def _choices(key: str) -> list[str]:
+    """The values of a setting that is one of a few words."""
+    return [str(each) for each in get_args(Settings.model_fields[key].annotation)]
 
 
 def _not_a_setting(key: str) -> str:
-    near = get_close_matches(key, Settings.model_fields, n=1)
-    meant = f" (did you mean {near[0]}?)" if near else ""
+    near = closest(key, Settings.model_fields)
+    meant = f" (did you mean {near}?)" if near else ""
     return f"is not a setting{meant}: python -m daemon --help names them all"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import shutil
 import subprocess
@@ -35,7 +34,7 @@ from daemon.reload import Reloader
 from daemon.report import shown
 from daemon.state import state_folder
 from models.allowed import INSTALL_IT, NOT_INSTALLED, allow_plugins, missing_plugins
-from models.commandline import Parser
+from models.commandline import Parser, print_json
 from models.errors import UserError
 from models.weights import WeightsStore
 
@@ -69,7 +68,7 @@ def main(arguments: list[str]) -> int:
             print(as_text(finding), flush=True)
     count = sum(finding.state == "wrong" for finding in findings)
     if as_json:
-        print(json.dumps({"wrong": count, "findings": [asdict(each) for each in findings]}, indent=1))
+        print_json({"wrong": count, "findings": [asdict(each) for each in findings]})
     else:
         print(f"{count} to put right" if count else "nothing is wrong")
     return EXIT_WRONG if count else 0

@@ -189,12 +189,13 @@ class Filer:
             if row.reason is not None:
                 row.state = State.REFUSED
                 return each.settle(Status.REFUSED) if self._dry_run else None
+        row.folder = plan.folders.path(decision.folder)  # named in what is said where it cannot be opened
         place = plan.place(decision.folder)
         if self._skip_equal and place.folder is not None and self._is_there(row, place.folder, place.path):
             return each.settle(Status.ALREADY)
         name = place.free_name(each.wanted) if self._dry_run else place.name(each.wanted)
         each.target = Entry(-1 if place.folder is None else place.folder, name)
-        row.folder, row.filed_name = place.path, name
+        row.filed_name = name
         return each.settle(Status.PLANNED) if self._dry_run else None
 
     def _is_there(self, row: Filing, folder: int, path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import unicodedata
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from daemon.report import quoted, shown
 from daemon.rows import Filing, State
 from daemon.selection import Place, add_place, add_which, count, end, probability, wanted
 from models.commandline import Parser
+from models.jsontext import json_text
 
 #: What is said of a filing that did not simply happen.
 _WORDS = {
@@ -77,7 +77,7 @@ def print_json(records: Iterable[dict[str, object]]) -> None:
     """Print a list, one object a line, as they come."""
     separator = "[\n"
     for each in records:
-        sys.stdout.write(separator + json.dumps(each))
+        sys.stdout.write(separator + json_text(each, encoding=sys.stdout.encoding))
         separator = ",\n"
     print("[]" if separator == "[\n" else "\n]")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from loguru import logger
 from daemon.filing import Status
 from daemon.pipeline import Outcome
 from daemon.report import shown
+from models.jsontext import json_text
 
 #: Images told in one run, and those remembered while the command is slower than the filing.
 _MOST_LINES, _MOST_PENDING = 1_000, 10_000
@@ -92,7 +92,7 @@ class Hook:
             if lost:
                 logger.warning("on_filed: the command is too slow; it was not told of {} images", lost)
             try:
-                self._complain(self._run("".join(lines).encode("ascii")))
+                self._complain(self._run("".join(lines).encode()))
             except OSError as error:
                 self._complain(f"it cannot be run: {error.strerror}")
 
@@ -141,7 +141,7 @@ def _last_words(errors: IO[bytes]) -> str:
 
 
 def line(outcome: Outcome, now: datetime) -> str:
-    """What the command reads of one image. Bytes of a name that are no UTF-8 are lone surrogates, as in Python."""
+    """What the command reads of one image, in UTF-8. Bytes of a name that are no UTF-8 are escaped, as ``\\udce9``."""
     assert outcome.destination is not None
     prediction = outcome.prediction
     told = {
@@ -153,4 +153,4 @@ def line(outcome: Outcome, now: datetime) -> str:
         "reason": outcome.reason,
         "detail": outcome.detail,
     }
-    return json.dumps(told) + "\n"
+    return json_text(told) + "\n"

@@ -166,7 +166,7 @@ class Journal:
             self._io_errors += 1
             self._close()
         if code in _PASSING or (code == sqlite3.SQLITE_IOERR and self._io_errors < _PATIENCE):
-            raise JournalBusy(str(error)) from error
+            raise JournalBusy(f"{str(self._path)!r}: {error}") from error
 
     def _opened(self) -> sqlite3.Connection:
         if self._db is None:

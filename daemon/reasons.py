@@ -14,6 +14,7 @@ from daemon.names import numbered
 from daemon.rows import Filing
 from daemon.source import OPEN_FLAGS
 from daemon.transfer import free_name
+from models.jsontext import json_text
 
 
 def reason_name(image: Entry) -> str:
@@ -34,7 +35,7 @@ def write_reason(image: Entry, row: Filing) -> None:
     try:
         entry = Entry(image.folder, free_name(image.folder, reason_name(image)))
         with os.fdopen(create(entry, 0o666), "w", encoding="utf-8") as file:
-            json.dump(note, file, indent=2)
+            file.write(json_text(note, indent=2))
     except OSError as error:
         logger.warning("No reason could be written beside {!r}: {}", str(row.destination), error)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 from daemon.filing import Status
 from daemon.pipeline import Outcome
 from models.classifier import Classifier
+from models.printable import quoted, shown
+
+__all__ = ["describe_change", "line", "quoted", "shown"]
 
 
 def line(outcome: Outcome) -> str:
@@ -23,34 +24,6 @@ def line(outcome: Outcome) -> str:
     else:
         why = f"{prediction.label}? {prediction.confidence:.2f}{f', {outcome.detail}' if outcome.detail else ''}"
     return f"{shown(outcome.path.name)} {verb} {shown(where)} ({why})"
-
-
-def quoted(text: str) -> str:
-    """A file name that can be pasted into a shell, between quotes of the user's own where `shown` would not change it.
-
-    Others are given as ``$'…'``, which bash, zsh and POSIX know, and so are those that look like that.
-    """
-    if text.isprintable() and not text.startswith("$'"):
-        return text
-    return "$'" + "".join(map(_escaped, text)) + "'"
-
-
-def _escaped(character: str) -> str:
-    if character in "\\'":
-        return f"\\{character}"
-    if character == "\n":
-        return "\\n"
-    if character.isprintable():
-        return character
-    return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
-
-
-def shown(text: str) -> str:
-    """Text that may hold a hostile file name, fit for one line of a log or a terminal: the rest is escaped."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in text
-    )
 
 
 def describe_change(old: Classifier, new: Classifier) -> str:

@@ -6,7 +6,6 @@ put another file in its place, the person is right, and it stays. So does one th
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
@@ -30,7 +29,7 @@ from daemon.rows import Filing, State, Wanted
 from daemon.selection import Place, add_place, instant, place_again
 from models.allowed import allow_plugins
 from models.classifier import Prediction, open_classifier
-from models.commandline import EXIT_LEFT_BEHIND, Parser
+from models.commandline import EXIT_LEFT_BEHIND, Parser, print_json
 from models.runtime import cores
 from models.weights import WeightsStore
 
@@ -69,7 +68,7 @@ def main(arguments: list[str]) -> int:
         held.callback(sorter.close)
         result = sorter.sort(place.filings(Wanted(since=options.since, states=[State.DONE])))
     if options.json:
-        print(json.dumps(_record(result, sorter, journal), indent=1))
+        print_json(_record(result, sorter, journal))
     else:
         _print(result, sorter, journal)
         if journal is not None and result.moved:

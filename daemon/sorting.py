@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -33,6 +33,7 @@ from models.classifier import Classifier
 from models.commandline import EXIT_LEFT_BEHIND, Parser
 from models.errors import UserError
 from models.images import Transform
+from models.jsontext import json_text
 from models.runtime import cores
 from models.weights import WeightsStore
 
@@ -182,14 +183,15 @@ def _print_summary(outcomes: list[Outcome], output: Path, passed: PassedOver, fo
     folders = Counter(outcome.destination.parent.name for outcome in filed if outcome.destination)
     left = [outcome for outcome in outcomes if outcome.status not in _SORTED]
     if as_json:
-        rows = ",\n".join(f"  {json.dumps(_row(outcome))}" for outcome in outcomes)
+        encoding = sys.stdout.encoding
+        rows = ",\n".join(f"  {json_text(_row(outcome), encoding=encoding)}" for outcome in outcomes)
         head = {
             "output": str(output),
             "folders": folders,
             "not_looked_at": passed.count + foreign,
             "folders_not_read": passed.closed,
         }
-        print(f'{json.dumps(head)[:-1]}, "images": [\n{rows}\n]}}')
+        print(f'{json_text(head, encoding=encoding)[:-1]}, "images": [\n{rows}\n]}}')
         return
     print(f"{len(filed)} of {len(outcomes)} images copied to {output}")
     for name, count in folders.most_common():

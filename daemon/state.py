@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from models.errors import UserError
+from models.homes import base_folder
 
 
 def state_folder(given: Path | None) -> Path:
@@ -18,8 +19,7 @@ def state_folder(given: Path | None) -> Path:
         return given
     if systemd := os.environ.get("STATE_DIRECTORY"):
         return Path(systemd.split(":")[0])
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "imagesortd"
+    return base_folder("XDG_STATE_HOME", ".local/state", "--state-dir") / "imagesortd"
 
 
 def journal_path(state: Path, output: Path) -> Path:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from loguru import logger
 
@@ -29,6 +30,8 @@ NOT_MADE_YET = 0
 _ATTEMPTS = 100
 #: How many copies are written before the first of them is flushed.
 _COPIES_AT_ONCE = 32
+#: Troubles that a folder makes, whatever the image is.
+_OF_FOLDERS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
 
 
 class _NameTaken(Exception):
@@ -121,9 +124,22 @@ def longest_name(folder: int | None) -> int:
 
 
 def sentence(row: Filing, error: Exception) -> str:
-    """What keeps an image from its destination, for the log."""
+    """What keeps an image from its destination, for the log; a folder that lets nothing in or out is named."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, OSError) and error.errno in _OF_FOLDERS and (folder := _barred(row)) is not None:
+        return f"{str(row.source)!r} cannot be filed now: {reason}: {str(folder)!r}."
     return f"{str(row.source)!r} cannot be filed now: {reason}."
+
+
+def _barred(row: Filing) -> Path | None:
+    """The folder that an image cannot leave or enter; the one it goes to, where nothing is to be seen of that."""
+    for folder in (row.source.parent if row.action == "move" else None, row.folder):
+        if folder is None:
+            continue
+        there = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+        if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
+            return there
+    return row.folder
 
 
 def run(transfers: Sequence[Transfer], journal: Journal) -> None:

@@ -17,6 +17,7 @@ from daemon.config import Settings
 from daemon.options import add_settings, given
 from models.commandline import Parser
 from models.errors import UserError
+from models.homes import base_folder
 from models.runtime import cores
 
 NAME = "imagesortd.service"
@@ -145,7 +146,7 @@ def _is_user(name: str) -> bool:
 
 def user_folder() -> Path:
     """Where a user's own units lie."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
+    return base_folder("XDG_CONFIG_HOME", ".config", "no --user") / "systemd" / "user"
 
 
 def write(text: str, folder: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +14,10 @@ from loguru import logger
 
 from . import language
 from .errors import UserError
+from .jsontext import json_text
 from .language import tr, trn
+from .printable import shown
+from .spelling import closest
 
 #: The exit code where some images were left behind.
 EXIT_LEFT_BEHIND = 3
@@ -32,6 +34,48 @@ class Parser(argparse.ArgumentParser):
             default=argparse.SUPPRESS,
             help=tr("of messages; auto: by the locale. The starter model's folders are Korean with ko, else English"),
         )
+
+    def parse_known_args(  # type: ignore[override]  # the overloads of the library's stubs
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse; an option that is not known is complained of first, by the parser of the command it is given to.
+
+        Otherwise a misspelled one that is required would be called missing.
+        """
+        given = list(sys.argv[1:] if args is None else args)
+        if self._subparsers is None:
+            self._refuse(self._unknown(given))
+        parsed, rest = super().parse_known_args(given, namespace)
+        self._refuse(next((each for each in rest if each.startswith("-")), None))
+        return parsed, rest
+
+    def _unknown(self, arguments: Sequence[str]) -> str | None:
+        """The first long option that this parser does not have."""
+        for argument in arguments:
+            if argument == "--":
+                return None
+            name = argument.partition("=")[0]
+            if len(name) > 2 and name.startswith("--") and " " not in name and name not in self._option_string_actions:
+                return name
+        return None
+
+    def _refuse(self, option: str | None) -> None:
+        if option is not None:
+            known = [each for each in self._option_string_actions if each.startswith("--")]
+            near = closest(option.partition("=")[0].strip("-"), [each.removeprefix("--") for each in known])
+            if near is None:
+                self.error(tr("there is no option {option}", option=option))
+            self.error(tr("there is no option {option}: did you mean --{near}?", option=option, near=near))
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        """Say of a command or a choice that is misspelled which one may be meant."""
+        if action.choices is not None and value not in action.choices:
+            near = closest(str(value), map(str, action.choices))
+            if near is not None:
+                choices = ", ".join(map(str, action.choices))
+                text = tr("{value} is none of {choices}: did you mean {near}?", value=value, choices=choices, near=near)
+                raise argparse.ArgumentError(action, text)
+        super()._check_value(action, value)
 
     def error(self, message: str) -> NoReturn:
         """Raise `UserError` where argparse would print its usage and exit."""
@@ -52,8 +96,8 @@ def normalise(arguments: Sequence[str]) -> list[str]:
 def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit code.
 
-    A `UserError` becomes its sentence and its exit code, a failing system call a sentence and 1, an interruption 130.
-    Anything else is a fault of this program: it is logged with its traceback, and 1.
+    A `UserError` becomes its sentence and its exit code, a failing system call a sentence and 1, an interruption 130,
+    with the sentence that it may carry. Anything else is a fault of this program: logged with its traceback, and 1.
     """
     program = sys.modules[main.__module__].__package__ or "imagesortd"  # of python -m, the module is just "__main__"
     given = normalise(sys.argv[1:] if arguments is None else arguments)
@@ -65,8 +109,8 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
         sys.stdout.flush()
     except UserError as error:
         return _complain(f"{program}: {error}", error.exit_code)
-    except KeyboardInterrupt:
-        return _complain(f"{program}: interrupted", 130)
+    except KeyboardInterrupt as stopped:
+        return _complain(f"{program}: {str(stopped) or 'interrupted'}", 130)
     except BrokenPipeError:
         # Whoever read our output has gone; leave without the complaint the interpreter would make at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -102,13 +146,8 @@ def _print_any_letter() -> None:
 
 
 def print_json(value: object) -> None:
-    """Print a result as JSON, with the letters it has where standard output can show them all, else escaped."""
-    text = json.dumps(value, indent=1, ensure_ascii=False)
-    try:
-        text.encode(sys.stdout.encoding)
-    except UnicodeEncodeError:
-        text = json.dumps(value, indent=1)
-    print(text)
+    """Print a result as JSON; letters that standard output cannot write are escaped."""
+    print(json_text(value, indent=1, encoding=sys.stdout.encoding))
 
 
 def _check_encoding() -> None:
@@ -126,6 +165,5 @@ def _check_encoding() -> None:
 
 def _complain(sentence: str, code: int) -> int:
     """Print one line: what names of files and checkpoints may hold for a terminal to act on is escaped."""
-    shown = (each if each.isprintable() else each.encode("unicode_escape").decode() for each in sentence)
-    print("".join(shown), file=sys.stderr)
+    print(shown(sentence), file=sys.stderr)
     return code

@@ -11,12 +11,14 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .atomic import file_digest
 from .download import TIMEOUT_S, ask
-from .errors import WeightsUnavailable
+from .errors import UserError, WeightsUnavailable
+from .homes import base_folder, expanded
 from .weights import Weights, WeightsStore, check_safetensors, how_to_get, local_file, reason
 
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
@@ -67,7 +69,7 @@ class HubFolder:
 
     def locate(self, given: str | None, store: WeightsStore) -> Weights:
         if given is not None and given not in self.known:
-            path = Path(given).expanduser()
+            path = expanded(given)
             if path.is_dir():
                 return _local_folder(path, self.required)
             if self.file_alone and path.is_file():
@@ -93,7 +95,7 @@ class HubFolder:
 
     def _cached(self, repository: str, revision: str, store: WeightsStore) -> Path | None:
         """The repository in our cache, or in the one that all programs of this user share."""
-        for cache in (store.root / "hub", _shared_cache()):
+        for cache in (store.root / "hub", *_shared_caches()):
             model = cache / f"models--{repository.replace('/', '--')}"
             folder = model / "snapshots" / _commit(model, revision or "main")
             if self._is_complete(folder):
@@ -141,12 +143,19 @@ class HubFolder:
             ) from error
 
 
+def _shared_caches() -> list[Path]:
+    """Where the hub's own library keeps what it fetches; nowhere for a user without a home."""
+    with suppress(UserError):
+        return [_shared_cache()]
+    return []
+
+
 def _shared_cache() -> Path:
-    """Where the hub's own library keeps what it fetches."""
     if given := os.environ.get("HF_HUB_CACHE"):
         return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("HF_HOME") or Path(base) / "huggingface") / "hub"
+    if given := os.environ.get("HF_HOME"):
+        return Path(given) / "hub"
+    return base_folder("XDG_CACHE_HOME", ".cache", "HF_HOME") / "huggingface" / "hub"
 
 
 def _commit(model: Path, revision: str) -> str:

@@ -24,6 +24,7 @@ from loguru import logger
 from .allowed import ENTRY_POINTS, PLUGINS_VARIABLE, allowed_plugins, report_missing
 from .errors import BackboneError
 from .images import Transform
+from .spelling import closest
 from .weights import Weights, WeightsSource, WeightsStore
 
 if TYPE_CHECKING:
@@ -268,6 +269,9 @@ def _check_compositions() -> None:
 
 
 def _unknown(name: str, known: Iterable[str]) -> BackboneError:
-    sentence = f"there is no backbone {name!r}: choose one of {', '.join(sorted(known))}, or join several with +"
+    names = sorted(known)
+    near = closest(name, names)
+    meant = f" (did you mean {near}?)" if near else ""
+    sentence = f"there is no backbone {name!r}{meant}: choose one of {', '.join(names)}, or join several with +"
     troubled = [f"the plug-in {plugin}: {trouble}" for plugin, trouble in plugins().items() if trouble]
     return BackboneError("; ".join([sentence, *troubled]))

@@ -19,6 +19,7 @@ from .atomic import file_digest, is_whole
 from .children import run_child
 from .download import download
 from .errors import UserError, WeightsUnavailable
+from .homes import base_folder, expanded
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,7 @@ def default_cache_root() -> Path:
     """systemd's ``$CACHE_DIRECTORY``, else the XDG base directory for caches."""
     if systemd := os.environ.get("CACHE_DIRECTORY"):
         return Path(systemd.split(":")[0])
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "imagesortd"
+    return base_folder("XDG_CACHE_HOME", ".cache", "--cache-dir") / "imagesortd"
 
 
 class WeightsSource(Protocol):
@@ -153,8 +153,7 @@ class TorchvisionPickle:
         return Path(self._file).stem.rsplit("-", 1)[1]
 
     def _downloaded(self, store: WeightsStore) -> Path | None:
-        hub = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
-        for folder in (store.root / "downloads", hub / "hub" / "checkpoints"):
+        for folder in (store.root / "downloads", *_hubs_of_torch()):
             if (path := folder / self._file).is_file():
                 return path
         return None
@@ -192,6 +191,15 @@ class TorchvisionPickle:
         return target
 
 
+def _hubs_of_torch() -> list[Path]:
+    """Where torch keeps what it fetches; nowhere for a user without a home."""
+    with contextlib.suppress(UserError):
+        given = os.environ.get("TORCH_HOME")
+        torch = Path(given) if given else base_folder("XDG_CACHE_HOME", ".cache", "TORCH_HOME") / "torch"
+        return [torch / "hub" / "checkpoints"]
+    return []
+
+
 def how_to_get(name: str, place: str, kind: str, pull: str = "") -> str:
     """What a person can do about weights that are not here; ``pull`` is what to pull, if not the name alone."""
     return (
@@ -202,7 +210,7 @@ def how_to_get(name: str, place: str, kind: str, pull: str = "") -> str:
 
 def local_file(given: str, store: WeightsStore, sha256_prefix: str | None = None) -> Weights:
     """A user's own weights file: safetensors as it is, a pickle only if it is the known one, where there is one."""
-    path = Path(given).expanduser().absolute()
+    path = expanded(given).absolute()
     if not path.is_file():
         raise WeightsUnavailable(f"there is no weights file {given}: give an existing .safetensors file")
     if path.suffix == ".safetensors":

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from models import printable
 from models.errors import UserError
 from models.images import is_image_name
 from models.metadata import check_class_name, check_distinct
@@ -261,5 +262,4 @@ def digest(samples: Sequence[Sample]) -> str:
 
 def shown(name: str | Path) -> str:
     """A file's name as it can be printed: bytes that are no text and characters a terminal would act on are escaped."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    return printable.shown(str(name))

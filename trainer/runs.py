@@ -17,6 +17,7 @@ from typing import Any
 
 from models.atomic import sync_folder
 from models.errors import UserError
+from models.jsontext import json_text
 from trainer.data import DataSet, Mask
 from trainer.folds import NEVER
 from trainer.heads import Epoch
@@ -129,7 +130,7 @@ def _toml(value: str | int | float | bool) -> str:
 
 def write_json(path: Path, content: object) -> None:
     """A JSON file for people and programs."""
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json_text(content, indent=1) + "\n", encoding="utf-8")
 
 
 _SPLIT = ["file", "label", "sha256", "side", "fold", "predicted", "confidence", "true_probability", "reason"]

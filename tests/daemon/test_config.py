@@ -257,5 +257,5 @@ def test_others_and_quarantine_are_two_folders() -> None:
 def test_an_unknown_command_or_option_is_named() -> None:
     with pytest.raises(UserError, match="there is no command 'wach'"):
         main(["wach"])
-    with pytest.raises(UserError, match="unrecognized arguments: --wach"):
+    with pytest.raises(UserError, match="there is no option --wach: did you mean --watch"):
         main(["--wach", "x"])

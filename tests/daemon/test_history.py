@@ -139,3 +139,13 @@ def test_wrong_use_is_a_sentence(full: Office, options: list[str], said: str) ->
 def test_no_journal_is_a_sentence(office: Office) -> None:
     with pytest.raises(UserError, match="there is no journal of filings into .*sorted"):
         office.run("history")
+
+
+def test_json_has_the_letters_of_names(office: Office) -> None:
+    desk = office.desk
+    desk.file([desk.decide(desk.put("봄.jpg"), "고양이"), desk.decide(desk.put(os.fsdecode(b"caf\xe9.jpg")), "개")])
+    _, text = office.run("history", "--json")
+    assert '"class": "고양이"' in text
+    assert "봄.jpg" in text
+    assert r"caf\udce9.jpg" in text
+    assert {Path(row["destination"]).name for row in office.json("history")} == {"봄.jpg", os.fsdecode(b"caf\xe9.jpg")}

@@ -165,3 +165,10 @@ def test_a_single_pass_waits_for_the_command_and_a_dry_run_has_none(tmp_path: Pa
     assert told(file) == []
     assert run("daemon", *options, cwd=tmp_path).returncode == 0
     assert told(file) == ["one.png"]
+
+
+def test_a_line_has_the_letters_of_names_and_is_valid_whatever_they_are() -> None:
+    hangul, bytes_ = (filed(name) for name in ("봄.jpg", os.fsdecode(b"caf\xe9.jpg")))
+    assert '"file": "/inbox/봄.jpg"' in line(hangul, datetime(2026, 1, 2, tzinfo=UTC))
+    said = line(bytes_, datetime(2026, 1, 2, tzinfo=UTC)).encode("utf-8")
+    assert os.fsencode(json.loads(said)["file"]) == b"/inbox/caf\xe9.jpg"

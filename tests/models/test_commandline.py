@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from io import BytesIO, TextIOWrapper
@@ -53,8 +54,8 @@ def test_a_program_gives_its_own_exit_code(capsys: pytest.CaptureFixture[str]) -
         ([], "the following arguments are required: --data-dir"),
         (["--data-dir"], "argument --data-dir: expected one argument"),
         (["--data-dir", "a", "--count", "many"], "argument --count: invalid int value: 'many'"),
-        (["--data", "a"], "the following arguments are required: --data-dir"),
-        (["--data-dir", "a", "--nothing"], "unrecognized arguments: --nothing"),
+        (["--data", "a"], "there is no option --data: did you mean --data-dir?"),
+        (["--data-dir", "a", "--nothing"], "there is no option --nothing"),
     ],
 )
 def test_a_wrong_command_is_one_sentence(
@@ -73,10 +74,10 @@ def test_a_wrong_command_is_one_sentence(
             2,
             "the checkpoint 개 is not used: it is damaged",
         ),
-        (UserError("no \x1b[2Jfolder\na\udcffb\u202e"), 2, r"no \x1b[2Jfolder\na\udcffb\u202e"),
+        (UserError("no \x1b[2Jfolder\na\udcffb\u202e"), 2, r"no \x1b[2Jfolder\na\xffb\u202e"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (OSError(errno.ENOSPC, "No space left on device", "/a/b"), 1, "/a/b: No space left on device"),
-        (OSError(errno.ENOSPC, "No space left on device", b"/a\xff"), 1, r"/a\udcff: No space left on device"),
+        (OSError(errno.ENOSPC, "No space left on device", b"/a\xff"), 1, r"/a\xff: No space left on device"),
         (OSError(errno.EIO, "Input/output error", 3), 1, "Input/output error"),
         (OSError("odd"), 1, "odd"),
     ],
@@ -114,7 +115,7 @@ def test_help_is_help() -> None:
 def test_a_wrong_command_of_a_real_program_is_one_sentence() -> None:
     done = models("lost")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("models: argument COMMAND: invalid choice: 'lost'")
+    assert done.stderr.startswith("models: argument COMMAND: lost is none of list, info, pull: did you mean list?")
     assert done.stderr.count("\n") == 1
 
 
@@ -162,3 +163,35 @@ def test_json_is_json_whatever_letters_the_terminal_has(
     printed = terminal.buffer.getvalue().decode(encoding)
     assert json.loads(printed) == result
     assert ("고양이 🐈" in printed) is readable
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["fit", "--data-dri", "D"], "there is no option --data-dri: did you mean --data-dir?"),
+        (["fit", "--data_dri=D"], "there is no option --data-dri: did you mean --data-dir?"),
+        (["fit", "--data-dir", "D", "--zzzz"], "there is no option --zzzz"),
+        (["fit", "-data-dir", "D"], "there is no option --data-dir: did you mean"),
+        (["fti", "--data-dir", "D"], "fti is none of fit: did you mean fit?"),
+        (["Fit", "--data-dir", "D"], "Fit is none of fit: did you mean fit?"),
+        (["fit", "--data-dir", "D", "--publish", "nevre"], "nevre is none of always, never: did you mean never?"),
+        (["qqq"], "invalid choice: 'qqq'"),
+    ],
+)
+def test_a_misspelled_word_is_told_with_the_one_that_is_meant(arguments: list[str], meant: str) -> None:
+    parser = Parser(prog="tool")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    fit = commands.add_parser("fit")
+    fit.add_argument("--data-dir", required=True)
+    fit.add_argument("--publish", choices=("always", "never"))
+    if arguments[1:2] == ["-data-dir"]:
+        meant = "the following arguments are required: --data-dir"
+    with pytest.raises(UserError, match=re.escape(meant)):
+        parser.parse_args(normalise(arguments))
+
+
+def test_what_follows_two_hyphens_or_is_a_value_is_no_misspelled_option() -> None:
+    parser = Parser(prog="tool")
+    parser.add_argument("--name")
+    parser.add_argument("rest", nargs="*")
+    assert parser.parse_args(["--name=--a", "b", "--", "--nmae"]).rest == ["b", "--nmae"]

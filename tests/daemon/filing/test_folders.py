@@ -82,7 +82,7 @@ def test_an_output_that_cannot_be_written_leaves_the_image_for_later(desk: Desk)
     with bound_by_modes():
         (filed,) = desk.file([decision])
     assert filed.status is Status.RETRY
-    assert filed.error == f"{str(path)!r} cannot be filed now: Permission denied."
+    assert filed.error == f"{str(path)!r} cannot be filed now: Permission denied: {str(desk.output)!r}."
     assert path.exists()
     desk.output.chmod(0o755)
     assert desk.file([decision])[0].status is Status.FILED

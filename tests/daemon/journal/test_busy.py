@@ -31,7 +31,7 @@ def locked(path: Path) -> Iterator[Callable[[], None]]:
 
 def test_a_journal_that_another_program_holds_is_not_damaged(path: Path, locked: Callable[[], None]) -> None:
     journal = Journal(path, timeout=0.01)
-    with pytest.raises(JournalBusy, match="locked"):
+    with pytest.raises(JournalBusy, match=r"journal\S*': .*locked"):
         journal.write([filing(2)])
     with pytest.raises(JournalBusy):
         journal.note("a", "b")
