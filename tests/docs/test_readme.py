@@ -1,4 +1,4 @@
-"""What the READMEs say is so: commands, options, the test command, both languages alike."""
+"""What the READMEs say is so: commands, options, the test command, links, both languages alike."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ import pytest
 from models.images import IMAGE_SUFFIXES
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("daemon", "models", "trainer")
+ENGLISH_PAGES = [ROOT / "README.md", *(ROOT / package / "README.md" for package in PACKAGES)]
+PAGES = [*ENGLISH_PAGES, *(page.with_name("README.ko.md") for page in ENGLISH_PAGES)]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 KOREAN = (ROOT / "README.ko.md").read_text(encoding="utf-8")
+ENGLISH_TEXT = "\n".join(page.read_text(encoding="utf-8") for page in ENGLISH_PAGES)
+KOREAN_TEXT = "\n".join(page.with_name("README.ko.md").read_text(encoding="utf-8") for page in ENGLISH_PAGES)
 
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+#: Python, pip or our program without the environment that it is in.
+UNNAMED = re.compile(r"(?<![/\w])(python|pip)\s|(?<![/\w])imagesortd\s+[a-z-]")
 
 
 def fenced(text: str, language: str) -> list[str]:
@@ -24,32 +31,40 @@ def fenced(text: str, language: str) -> list[str]:
 
 
 def commands(text: str) -> dict[str, set[str]]:
-    """The command table: each ``python -m …`` with the options it is shown with."""
-    (table,) = fenced(text, "text")
+    """The command tables: each ``python -m …`` with the options it is shown with."""
     found: dict[str, set[str]] = {}
-    name = ""
-    for line in table.splitlines():
-        line = line.split("#")[0]
-        if match := re.match(r"python -m (\w+(?: [a-z][a-z-]*)?)", line):
-            name = match[1]
-        found.setdefault(name, set()).update(OPTION.findall(line))
+    for table in fenced(text, "text"):
+        name = ""
+        for line in table.splitlines():
+            line = line.split("#")[0]
+            if match := re.match(r"python -m (\w+(?: [a-z][a-z-]*)?)", line):
+                name = match[1]
+            found.setdefault(name, set()).update(OPTION.findall(line))
     return found
 
 
-@pytest.mark.parametrize("command", commands(README))
+@pytest.mark.parametrize("command", commands(ENGLISH_TEXT))
 def test_every_option_in_the_readme_exists(command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", *command.split(), "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert commands(README)[command] <= set(OPTION.findall(done.stdout))
+    assert commands(ENGLISH_TEXT)[command] <= set(OPTION.findall(done.stdout))
 
 
 def test_the_commands_in_the_examples_exist() -> None:
-    examples = "\n".join([*fenced(README, "sh"), *fenced(KOREAN, "sh"), *fenced(README, "ini")])
+    examples = "\n".join(block for text in (ENGLISH_TEXT, KOREAN_TEXT) for block in fenced(text, "sh"))
     used = set(re.findall(r"python -m (daemon|trainer|models)(?: ([a-z][a-z-]*))?", examples))
-    known = {tuple(command.split()) for command in commands(README)}
+    known = {tuple(command.split()) for command in commands(ENGLISH_TEXT)}
     for package, subcommand in used:
         assert ((package, subcommand) if subcommand else (package,)) in known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_terminal_block_works_in_a_fresh_terminal(page: Path) -> None:
+    """Python and our program are named with the environment that they are in."""
+    for block in fenced(page.read_text(encoding="utf-8"), "sh"):
+        lines = [line for line in block.splitlines() if not line.lstrip().startswith("#")]
+        assert not [line for line in lines if UNNAMED.search(line)]
 
 
 def test_ci_calls_the_readmes_test_command() -> None:
@@ -58,30 +73,63 @@ def test_ci_calls_the_readmes_test_command() -> None:
     assert command in KOREAN
 
 
-def test_both_languages_show_the_same_commands_modes_and_unit() -> None:
-    assert commands(KOREAN) == commands(README)
-    assert fenced(KOREAN, "ini") == fenced(README, "ini")
-    for mode in re.findall(r"^\| `([\w+]+)`", README, flags=re.MULTILINE):
-        assert f"| `{mode}`" in KOREAN
+@pytest.mark.parametrize("page", ENGLISH_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_both_languages_have_the_same_sections_and_blocks(page: Path) -> None:
+    """But for the map of the source, which is in English."""
+    english, korean = (file.read_text(encoding="utf-8") for file in (page, page.with_name("README.ko.md")))
+    sections = len(re.findall(r"^## (?!Map of the source)", english, flags=re.MULTILINE))
+    assert len(re.findall(r"^## ", korean, flags=re.MULTILINE)) == sections
+    assert len(fenced(korean, "sh")) == len(fenced(english, "sh"))
+
+
+def test_both_languages_show_the_same_commands_and_modes() -> None:
+    assert commands(KOREAN_TEXT) == commands(ENGLISH_TEXT)
+    for mode in re.findall(r"^\| `([\w+]+)`", ENGLISH_TEXT, flags=re.MULTILINE):
+        assert f"| `{mode}`" in KOREAN_TEXT
 
 
 def test_every_mode_in_the_readme_is_registered() -> None:
     from models import registry
 
-    named = set(re.findall(r"^\| `(\w+)`", README, flags=re.MULTILINE)) - {"auto"}
-    assert {*registry.entries(), *registry.compositions()} >= {name for name in named if not name.startswith("src")}
-    assert {*registry.entries(), *registry.compositions()} <= named
+    table = (ROOT / "models" / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(\w+)`", table, flags=re.MULTILINE)) - {"auto"}
+    assert {*registry.entries(), *registry.compositions()} == named
 
 
-@pytest.mark.parametrize("file", ["README.md", "README.ko.md", "config.toml"])
+@pytest.mark.parametrize("file", ["daemon/README.md", "daemon/README.ko.md", "config.toml"])
 def test_the_endings_that_are_looked_at_are_named(file: str) -> None:
     text = (ROOT / file).read_text(encoding="utf-8").replace("\n#", "")
     (listed,) = re.findall(r"\.jpg(?:\s+\.[a-z]+){3,}", text)
     assert set(listed.split()) == IMAGE_SUFFIXES
 
 
-@pytest.mark.parametrize("package", ["daemon", "models", "trainer"])
+def anchors(page: Path) -> set[str]:
+    """What a link may name behind ``#``: the headings, as GitHub spells them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith("https:"):
+            continue
+        file, _, anchor = target.partition("#")
+        there = page.parent / file if file else page
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_contents_name_every_section(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    sections = re.findall(r"^## (.*)$", text, flags=re.MULTILINE)
+    assert re.findall(r"^\[(.*?)\]\(#", text, flags=re.MULTILINE)[: len(sections)] == sections
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_the_map_of_the_source_names_each_file_once(package: str) -> None:
-    (table,) = re.findall(rf"^\| `{package}/` \| files \|\n((?:\|.*\n)+)", README, flags=re.MULTILINE)
+    page = (ROOT / package / "README.md").read_text(encoding="utf-8")
+    (table,) = re.findall(rf"^\| `{package}/` \| files \|\n((?:\|.*\n)+)", page, flags=re.MULTILINE)
     named = re.findall(r"`(\w+)`", table)
     assert sorted(named) == sorted({file.stem for file in (ROOT / package).glob("*.py")} - {"__init__"})
