@@ -48,6 +48,22 @@ def remote_kind(path: str) -> str | None:
     return kind if kind is not None and is_remote(kind) else None
 
 
+def kinds_by_device() -> dict[int, str]:
+    """The kinds of the network file systems that are mounted, by their device numbers; empty without a table."""
+    try:
+        table = MOUNTINFO.read_bytes()
+    except OSError:
+        return {}
+    kinds = {}
+    for line in table.splitlines():
+        place, _, filesystem = line.partition(b" - ")
+        device = re.search(rb" (\d+):(\d+) /", place)
+        kind = filesystem.split(b" ", 1)[0].decode("ascii", "replace")
+        if device is not None and is_remote(kind):
+            kinds[os.makedev(int(device[1]), int(device[2]))] = kind
+    return kinds
+
+
 def _unescape(field: bytes) -> bytes:
     """Undo the kernel's octal escapes of space, tab, newline and backslash."""
     return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), field)

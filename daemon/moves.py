@@ -119,11 +119,25 @@ def link_or_cannot(old: Entry, new: Entry) -> None:
         raise
 
 
-def drop(entry: Entry, claim: str, meant: Callable[[Entry], bool]) -> bool:
+def unlink_meant(private: Entry, meant: Callable[[Entry], bool]) -> bool:
+    """Unlink a file if it is the one that is meant; returns whether it is. Raises OSError."""
+    ours = meant(private)
+    if ours:
+        private.unlink()
+    return ours
+
+
+def drop(
+    entry: Entry,
+    claim: str,
+    meant: Callable[[Entry], bool],
+    unlink: Callable[[Entry, Callable[[Entry], bool]], bool] = unlink_meant,
+) -> bool:
     """Remove a name while it stands for the file that is meant, which lies safely elsewhere.
 
     The name is first moved to ``claim``, where nobody else puts a file in its place between the look and the removal.
-    Returns False, with everything as it was, when the name stands for something else or for nothing.
+    Returns False, with everything as it was, when the name stands for something else or for nothing. Whatever
+    ``unlink`` raises is raised with everything as it was.
     """
     private = Entry(entry.folder, claim)
     try:
@@ -131,10 +145,8 @@ def drop(entry: Entry, claim: str, meant: Callable[[Entry], bool]) -> bool:
     except FileNotFoundError:
         return False
     try:
-        ours = meant(private)
-        if ours:
-            private.unlink()
-    except OSError:
+        ours = unlink(private, meant)
+    except Exception:
         put_back(private, entry)
         raise
     if not ours:

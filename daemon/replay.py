@@ -17,14 +17,16 @@ from loguru import logger
 
 from daemon import moves
 from daemon.copying import sha256_of
+from daemon.growth import is_earlier_state
 from daemon.identity import is_made_here, is_meant, is_one_folder, is_unchanged
 from daemon.journal import Journal
 from daemon.moves import Entry, close
 from daemon.reasons import reason_name, write_reason
 from daemon.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.rows import Filing, State
-from daemon.source import OPEN_FLAGS, Identity
+from daemon.source import OPEN_FLAGS, BeingWritten, Identity
 from daemon.transfer import NOT_MADE_YET, private_name
+from daemon.writers import is_being_written, unlink_closed
 
 
 def replay(journal: Journal, roots: Roots | None = None) -> Counter[State]:
@@ -64,7 +66,9 @@ class _Leftover:
         """Bring the filing to an end, and the row to the state that says which. Raises OSError."""
         original = next((entry for entry in (self._source, self._claim) if self._is_original(entry)), None)
         copied = self._is_copy(self._target)
-        if original is not None:
+        if original is None and self._is_written_on(copied):
+            self._return_what_is_written(copied)
+        elif original is not None:
             self._settle_with_original(original, copied)
         elif copied:
             self._done()
@@ -80,16 +84,52 @@ class _Leftover:
             self._give_up()
 
     def _settle_with_original(self, original: Entry, copied: bool) -> None:
-        if copied and self._flush_copy():
-            if self._row.action == "move":
-                self._drop_original(original)
-            self._done()
-            return
+        with suppress(BeingWritten):
+            if copied and self._flush_copy():
+                if self._row.action == "move":
+                    self._drop_original(original)
+                self._done()
+                return
         if self._target is not None and (copied or self._is_unfinished_copy()):
             self._target.unlink()
         self._remove(self._part, self._place, self._drop)
         if original == self._claim and self._source is not None:
             moves.put_back(original, self._source)
+        self._row.state = State.VOID
+
+    def _is_written_on(self, copied: bool) -> bool:
+        """Whether a writer has gone on with an image that had lost its name, or still may."""
+        if self._row.action != "move" or self._source is None or self._target is None:
+            return False
+        if _status(self._claim) is not None:
+            return True
+        if self._row.copy_ino is None:
+            return self._is_moved() and (not copied or is_being_written(self._target))
+        source = _status(self._source)
+        same = source is not None and source.st_ino == self._row.identity.ino
+        return copied and same and is_earlier_state(self._target, self._source)
+
+    def _is_moved(self) -> bool:
+        """Whether the destination is the image itself, in whatever state."""
+        status = _status(self._target)
+        same = status is not None and status.st_ino == self._row.identity.ino and self._row.copy_ino is None
+        return same and status is not None and self._is_beside_source(status)
+
+    def _return_what_is_written(self, copied: bool) -> None:
+        """Give it back the name it had, without a copy: once it is whole it is filed anew."""
+        assert self._source is not None
+        assert self._target is not None
+        if self._claim is not None and self._claim.exists():
+            moves.put_back(self._claim, self._source)
+        source, target = _status(self._source), _status(self._target)
+        if self._is_moved():
+            if source is not None and target is not None and os.path.samestat(source, target):
+                self._target.unlink()
+            else:
+                moves.put_back(self._target, self._source)
+        elif copied:
+            self._target.unlink()
+        self._remove(self._part, self._place, self._drop)
         self._row.state = State.VOID
 
     def _give_up(self) -> None:
@@ -123,14 +163,17 @@ class _Leftover:
 
     def _drop_original(self, original: Entry) -> None:
         if original == self._claim:
-            original.unlink()
+            unlink_closed(original, self._is_original)
         else:
             assert self._claim is not None
             assert self._target is not None
             target, copy = self._target, Identity.of(self._target.status())
             # Where the two are one in a way that nobody can see, the copy is gone as soon as the original is claimed.
             moves.drop(
-                original, self._claim.name, lambda entry: self._is_original(entry) and is_unchanged(target, copy)
+                original,
+                self._claim.name,
+                lambda entry: self._is_original(entry) and is_unchanged(target, copy),
+                unlink_closed,
             )
         moves.sync_folder(original.folder)
 

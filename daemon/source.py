@@ -33,6 +33,10 @@ class SourceChanged(SourceError):
     """The file was written to, or replaced, after it was called stable: back to settling."""
 
 
+class BeingWritten(SourceChanged):
+    """Somebody has the file open for writing, so that more of it may follow: it waits."""
+
+
 class NotAFile(SourceError):
     """A folder, symbolic link, FIFO, socket or device: not ours to move, it stays where it is."""
 

@@ -22,7 +22,8 @@ from daemon.journal import Journal, JournalBusy
 from daemon.moves import NOWHERE, CannotMove, Entry, close
 from daemon.names import NAME_REFUSED, free_number, numbered, simpler_name
 from daemon.rows import Filing, State
-from daemon.source import Identity, SourceChanged, SourceGone
+from daemon.source import BeingWritten, Identity, SourceChanged, SourceGone
+from daemon.writers import is_being_written, unlink_closed
 
 #: In place of a copy's inode: the copy is about to be made under its final name, and may be there, empty.
 NOT_MADE_YET = 0
@@ -179,6 +180,8 @@ class _Batch:
                 step(transfer)
             except SourceGone:
                 self._back_out(transfer, Status.GONE)
+            except BeingWritten:
+                self._back_out(transfer, Status.CHANGED, is_written=True)
             except SourceChanged:
                 self._back_out(transfer, Status.CHANGED)
             except _NameTaken:
@@ -239,16 +242,21 @@ class _Batch:
         return self._verify(transfer)
 
     def _verify(self, transfer: Transfer) -> None:
-        """Take back a file that took the place of the one meant between the last look and the move."""
+        """Take back a file that took the place of the one meant between the last look and the move, or is written."""
         try:
+            trouble: SourceChanged = BeingWritten(f"{transfer.source.name!r} is open for writing")
             if is_meant(transfer.target, transfer.row):
-                return
+                # From here on nobody can open it by the name it had: who has it open now is the last who could.
+                if not is_being_written(transfer.target):
+                    return
+            else:
+                trouble = SourceChanged(f"{transfer.source.name!r} changed while it was filed")
             linked, transfer.placed = transfer.placed, False
             if linked and os.path.samestat(transfer.target.status(), transfer.source.status()):
                 transfer.target.unlink()
             else:
                 moves.put_back(transfer.target, transfer.source)
-            raise SourceChanged(f"{transfer.source.name!r} changed while it was filed")
+            raise trouble
         except FileNotFoundError:
             return  # who waits for images to be filed may have taken it by now
 
@@ -336,7 +344,9 @@ class _Batch:
                         self._back_out(transfer, Status.RETRY, sentence(transfer.row, error))
 
     def _drop_original(self, transfer: Transfer) -> None:
-        moves.drop(transfer.source, transfer.private("claim"), lambda entry: is_meant(entry, transfer.row))
+        """Raises BeingWritten while somebody has it open: what is written then would go with it."""
+        claim = transfer.private("claim")
+        moves.drop(transfer.source, claim, lambda entry: is_meant(entry, transfer.row), unlink_closed)
 
     def _finish(self) -> None:
         done = list(_unsettled(self._all))
@@ -354,27 +364,38 @@ class _Batch:
             transfer.settle(Status.FILED)
         self._journal.write_later([transfer.row for transfer in self._all])
 
-    def _back_out(self, transfer: Transfer, status: Status, error: str | None = None) -> None:
-        """Leave the image where it was; what cannot be cleaned up now, the next start's replay does."""
+    def _back_out(
+        self, transfer: Transfer, status: Status, error: str | None = None, *, is_written: bool = False
+    ) -> None:
+        """Leave the image where it was; what cannot be cleaned up now, the next start's replay does.
+
+        ``is_written``: a copy is of a moment only, whatever has been written since.
+        """
         transfer.settle(status, error)
         try:
             if transfer.part is not None:
                 transfer.part.unlink()
             if transfer.placed:
-                self._take_back(transfer)
+                self._take_back(transfer, is_written=is_written)
             transfer.row.state = State.VOID
         except (OSError, SourceGone, SourceChanged) as trouble:
             logger.warning("A copy of {!r} is left behind: {}", str(transfer.row.source), trouble)
 
-    def _take_back(self, transfer: Transfer) -> None:
+    def _take_back(self, transfer: Transfer, *, is_written: bool) -> None:
         row = transfer.row
-        check_source(transfer.source, row)
+        if not (is_written and _is_inode(transfer.source, row.identity.ino)):
+            check_source(transfer.source, row)
         source = Identity.of(transfer.source.status())
 
         def is_one_of_two(entry: Entry) -> bool:
-            return entry.status().st_ino == row.filed_ino and is_unchanged(transfer.source, source)
+            there = is_unchanged(transfer.source, source) or (is_written and _is_inode(transfer.source, source.ino))
+            return entry.status().st_ino == row.filed_ino and there
 
         moves.drop(transfer.target, transfer.private("drop"), is_one_of_two)
+
+
+def _is_inode(entry: Entry, number: int) -> bool:
+    return entry.exists() and entry.status().st_ino == number
 
 
 def _link(transfer: Transfer) -> None:

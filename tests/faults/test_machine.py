@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -87,16 +87,21 @@ class Machine(RuleBasedStateMachine):
         self.desk = make_desk(near, far)
         self.expected: Counter[bytes] = Counter()
         self.crashed = False
+        self.writers: dict[Path, BinaryIO] = {}
         self._contents = (b"image %d" % number for number in count())
 
     def teardown(self) -> None:
         if hasattr(self, "_stack"):
+            for writer in self.writers.values():
+                writer.close()
             self._stack.close()
 
     @rule(names=st.lists(NAMES | SIDECARS, min_size=1))
     def write(self, names: list[str]) -> None:
         for name in names:
             path = self.desk.inbox / name
+            if path in self.writers:
+                continue
             if path.exists():
                 if self.crashed:
                     continue  # its copy may be filed already: then both the old and the new state are kept
@@ -116,16 +121,49 @@ class Machine(RuleBasedStateMachine):
     @rule(old=NAMES | SIDECARS, new=NAMES | SIDECARS)
     def rename(self, old: str, new: str) -> None:
         old_path, new_path = self.desk.inbox / old, self.desk.inbox / new
-        if old_path.exists() and not new_path.exists():
+        if old_path.exists() and not new_path.exists() and not {old_path, new_path} & self.writers.keys():
             old_path.rename(new_path)
 
     @precondition(lambda self: not self.crashed)
     @rule(name=NAMES | SIDECARS)
     def delete(self, name: str) -> None:
         path = self.desk.inbox / name
-        if path.exists():
+        if path.exists() and path not in self.writers:
             self.expected[path.read_bytes()] -= 1
             path.unlink()
+
+    @precondition(lambda self: not self.crashed)
+    @rule(name=NAMES | SIDECARS)
+    def somebody_opens_a_file_for_writing(self, name: str) -> None:
+        path = self.desk.inbox / name
+        if path not in self.writers:
+            if not path.exists():
+                self.expected[b""] += 1
+            self.writers[path] = path.open("ab", buffering=0)
+
+    @precondition(lambda self: self.writers)
+    @rule(data=st.data())
+    def a_writer_goes_on(self, data: st.DataObject) -> None:
+        self._go_on(data.draw(st.sampled_from(sorted(self.writers))))
+
+    @precondition(lambda self: self.writers)
+    @rule(data=st.data())
+    def a_writer_ends(self, data: st.DataObject) -> None:
+        path = data.draw(st.sampled_from(sorted(self.writers)))
+        self._go_on(path)
+        self.writers.pop(path).close()
+
+    def _go_on(self, path: Path) -> None:
+        """Write by the open file, wherever it is by now."""
+        writer = self.writers[path]
+        size = os.fstat(writer.fileno()).st_size
+        before = Path(f"/proc/self/fd/{writer.fileno()}")
+        with before.open("rb") as file:
+            content = file.read(size)
+        more = next(self._contents)
+        writer.write(more)
+        self.expected[content] -= 1
+        self.expected[content + more] += 1
 
     @rule(name=NAMES, folder=FOLDERS)
     def somebody_puts_a_file_into_a_class_folder(self, name: str, folder: str) -> None:
@@ -137,7 +175,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: not self.crashed)
     @rule(folder=FOLDERS)
     def file(self, folder: str) -> None:
-        assert self._file(folder) <= {Status.FILED}
+        assert self._file(folder) <= ({Status.FILED, Status.CHANGED} if self.writers else {Status.FILED})
 
     @precondition(lambda self: not self.crashed)
     @rule()
@@ -210,6 +248,24 @@ def run(examples: int, steps: int) -> None:
         database=None,
     )
     run_state_machine_as_test(Machine, settings=quiet)
+
+
+def one_writer_that_pauses() -> None:
+    """The steps by which the machine finds a program that unlinks what is open."""
+    machine = Machine()
+    machine.begin(two=True)
+    try:
+        machine.somebody_opens_a_file_for_writing("cat.jpg")
+        machine._go_on(machine.desk.inbox / "cat.jpg")
+        machine.file("cat")
+        machine._go_on(machine.desk.inbox / "cat.jpg")
+        machine.every_image_is_in_one_place()
+    finally:
+        machine.teardown()
+
+
+def test_nothing_is_lost_of_a_writer_that_pauses() -> None:
+    one_writer_that_pauses()
 
 
 def test_nothing_is_lost_whatever_happens() -> None:

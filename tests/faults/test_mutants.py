@@ -19,7 +19,8 @@ from daemon.journal import Journal
 from daemon.moves import Entry
 from daemon.rows import Filing
 from tests.daemon import test_replay, test_transfer
-from tests.daemon.filing import test_copies, test_folders, test_races
+from tests.daemon.filing import test_copies, test_folders, test_open_writers, test_races
+from tests.faults import test_machine
 from tests.faults.order import MOVE_BY_COPY, RENAME, _every_step
 from tests.faults.scenario import Scenario
 from tests.faults.test_kill import kill_and_check
@@ -133,12 +134,34 @@ def test_a_name_is_replaced_after_a_look(near: Desk, tmp_path: Path, monkeypatch
 
 
 def test_the_original_goes_by_its_name(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def by_name(entry: Entry, claim: str, meant: Callable[[Entry], bool]) -> bool:
+    def by_name(entry: Entry, *_: object) -> bool:
         entry.unlink()
         return True
 
     monkeypatch.setattr(moves, "drop", by_name)
     caught(lambda: test_transfer.test_a_new_image_of_the_same_name_is_not_dropped_for_the_old_one(far, monkeypatch))
+
+
+def test_an_original_is_unlinked_although_it_is_open(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "unlink_closed", moves.unlink_meant)
+    caught(lambda: test_open_writers.test_an_image_whose_writer_pauses_stays(far, None))
+    caught(test_machine.one_writer_that_pauses)
+
+
+def test_an_image_is_renamed_although_it_is_open(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "is_being_written", lambda _: False)
+    caught(lambda: test_open_writers.test_an_image_whose_writer_pauses_stays(near, None))
+
+
+def test_a_recovery_unlinks_an_original_although_it_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "unlink_closed", moves.unlink_meant)
+    with far_folder() as folder:
+        desk = make_desk(tmp_path, folder)
+        caught(
+            lambda: test_open_writers.test_a_recovery_takes_nothing_from_a_writer(
+                desk, monkeypatch, "rename", "after the restart"
+            )
+        )
 
 
 def test_nobody_looks_again_before_the_move(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
