@@ -112,8 +112,10 @@ class _Leftover:
     def _is_moved(self) -> bool:
         """Whether the destination is the image itself, in whatever state."""
         status = _status(self._target)
-        same = status is not None and status.st_ino == self._row.identity.ino and self._row.copy_ino is None
-        return same and status is not None and self._is_beside_source(status)
+        if status is None or self._row.copy_ino is not None or status.st_ino != self._row.identity.ino:
+            return False
+        # Inode numbers of another file system mean nothing.
+        return self._source is None or os.fstat(self._source.folder).st_dev == status.st_dev
 
     def _return_what_is_written(self, copied: bool) -> None:
         """Give it back the name it had, without a copy: once it is whole it is filed anew."""

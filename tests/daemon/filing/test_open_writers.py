@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from daemon import moves, transfer, writers
+from daemon import moves, writers
 from daemon.filing import Action, Status
+from daemon.identity import is_meant
 from daemon.moves import Entry
 from daemon.replay import replay
 from daemon.rows import State
@@ -46,7 +47,7 @@ def need_leases(folder: Path) -> None:
 
 
 def files_itself_once_closed(desk: Desk) -> None:
-    """What `writer` left lies in the inbox, whole, and is filed."""
+    """What a writer left lies in the inbox, whole, and is filed."""
     path = desk.inbox / "cat.jpg"
     assert images(desk.inbox) == [path]
     assert path.read_bytes() == FIRST + REST
@@ -85,7 +86,7 @@ def test_a_writer_that_opens_the_file_while_it_is_filed_keeps_it(desk: Desk, mon
     need_leases(desk.inbox)
     path = desk.put(content=FIRST)
     opened: list[int] = []
-    real = transfer.is_meant
+    real = is_meant
 
     def reopening(entry: Entry, row: Any) -> bool:
         meant = real(entry, row)
@@ -93,7 +94,7 @@ def test_a_writer_that_opens_the_file_while_it_is_filed_keeps_it(desk: Desk, mon
             opened.append(os.open(path, os.O_WRONLY | os.O_APPEND))
         return meant
 
-    monkeypatch.setattr(transfer, "is_meant", reopening)
+    monkeypatch.setattr("daemon.transfer.is_meant", reopening)
     assert desk.file_one(path).status is Status.CHANGED
     os.write(opened[0], REST)
     os.close(opened[0])
