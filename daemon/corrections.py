@@ -8,6 +8,7 @@ from pathlib import Path
 from daemon.identity import is_filed
 from daemon.roots import OpenFolders, Roots
 from daemon.rows import Filing
+from models.leftovers import is_leftover
 
 
 class Corrections:
@@ -31,14 +32,16 @@ class Corrections:
 
 def _class_folders(output: Path) -> list[Path]:
     try:
-        return sorted(path for path in output.iterdir() if path.is_dir() and not path.is_symlink())
+        folders = [path for path in output.iterdir() if path.is_dir() and not path.is_symlink()]
+        return sorted(path for path in folders if not is_leftover(path.name))
     except OSError:
         return []
 
 
 def _files(folder: Path) -> list[tuple[int, Path]]:
     found = []
-    for place, _, _ in os.walk(folder):
+    for place, inside, _ in os.walk(folder):
+        inside[:] = [name for name in inside if not is_leftover(name)]  # what is thrown away is not corrected
         with os.scandir(place) as entries:
             found += [(entry.inode(), Path(entry.path)) for entry in entries if entry.is_file(follow_symlinks=False)]
     return found

@@ -109,6 +109,8 @@ def _same_file_system(inbox: Path, settings: Settings) -> Iterator[Finding]:
 
 def _name_findings(inbox: Path, settings: Settings) -> Iterator[Finding]:
     passed = survey(inbox, recursive=watches_inside(settings), pruned=[settings.output, *settings.watch])
+    if passed.leftovers.pictures:
+        yield note("inbox", f"{inbox}: {passed.leftovers}")
     if passed.count:
         yield note("inbox", str(passed), "give those that are pictures an ending such as .jpg, or move them away")
 

@@ -29,6 +29,7 @@ from watchdog.observers.inotify_c import (
 )
 
 from daemon.settle import is_candidate, is_unfinished
+from models.leftovers import is_leftover
 
 logging.getLogger("watchdog").addHandler(logging.NullHandler())  # what it has to say is said here, in our own log
 
@@ -184,7 +185,7 @@ class HintSource:
             return
         name = os.fsdecode(event.name)
         if event.is_directory:
-            if not event.mask & _ARRIVED or is_unfinished(name):
+            if not event.mask & _ARRIVED or is_unfinished(name) or is_leftover(name):
                 return
             kind = Kind.FOLDER
         elif is_candidate(name):

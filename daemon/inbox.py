@@ -18,11 +18,13 @@ from daemon.mounts import remote_kind
 from daemon.passedover import PassedOver
 from daemon.settle import Signature
 from daemon.walk import walk
+from models.leftovers import is_below_leftover, pictures_in
 
 _RAISE_WATCHES = "sysctl fs.inotify.max_user_watches=1048576"
 _SHARE = 20  # a walk that took a second of the work loop's time is not repeated for at least this many
 _MOST_COMPLAINTS = 1_000  # troubles remembered, so as not to repeat them
 _MOST_ARRIVALS = 10_000  # new folders remembered before the whole inbox is walked instead
+_MOST_LEFT_ALONE = 10_000  # folders of the system whose pictures are counted once only
 
 _Names = Iterator[os.DirEntry[str] | None]
 
@@ -74,6 +76,7 @@ class Inbox:
         self._step_begun = 0.0
         self._arrivals: dict[str, None] = {}
         self._arrivals_walk: _Names | None = None
+        self._left_alone: dict[str, int] = {}  # how many pictures each folder of the system holds
         self._turn = 0
         self._complaints: dict[tuple[str, int | None], int] = {}  # the turn in which each was last met
 
@@ -138,12 +141,14 @@ class Inbox:
         return found
 
     def signature(self, path: str) -> Signature | None:
-        """What a file of this inbox is now; None when it is gone, no plain file, or in a folder we file into."""
+        """What a file of this inbox is now; None when it is gone, no plain file, or in a folder that is not its."""
         try:
             signature = self._judge(os.lstat(path))
         except OSError:
             return None
         folder = path.rpartition("/")[0]
+        if is_below_leftover(folder, self.path):
+            return None
         while len(folder) > len(self.path):
             if is_marked(folder):
                 return None
@@ -250,7 +255,16 @@ class Inbox:
             failed=failed,
             odd=odd,
             other=None if survey is None else survey.meet,
+            leftover=None if survey is None else lambda folder: survey.leftovers.meet(self._pictures_in(folder)),
         )
+
+    def _pictures_in(self, folder: str) -> int:
+        """Count the pictures of a folder that is left alone, once and not at every walk."""
+        if folder not in self._left_alone:
+            if len(self._left_alone) >= _MOST_LEFT_ALONE:
+                self._left_alone.clear()
+            self._left_alone[folder] = pictures_in(folder)
+        return self._left_alone[folder]
 
     def _enter(self, folder: str) -> bool:
         if folder == self.path:
@@ -262,6 +276,8 @@ class Inbox:
             identity = (stat.st_dev, stat.st_ino)
             if not modes.S_ISDIR(stat.st_mode) or self._identity is None or stat.st_dev != self._identity[0]:
                 return False
+            if is_below_leftover(folder, self.path):
+                return False  # renamed since it was met
             if folder in self._pruned or identity in self._pruned_identities or is_marked(folder):
                 return False
         if self.polled is None:

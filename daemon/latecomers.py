@@ -21,6 +21,7 @@ from daemon.settle import is_unfinished
 from daemon.sidecars import complain, follower, images_of, owner, send
 from daemon.source import Identity
 from daemon.transfer import Status
+from models.leftovers import is_leftover
 
 #: How long after an image was filed a sidecar may still join it: cameras use their file names again.
 LATEST = timedelta(days=1)
@@ -66,7 +67,9 @@ class Latecomers:
                 if entry is None:
                     yield
                 elif _is_folder(entry):
-                    if self._recursive and not is_unfinished(entry.name) and not self._is_filed_into(entry.path):
+                    if self._recursive and not (
+                        is_unfinished(entry.name) or is_leftover(entry.name) or self._is_filed_into(entry.path)
+                    ):
                         pending.append(entry.path)
                 elif owner(entry.name) is not None:
                     self._join(Path(entry.path), met)

@@ -14,6 +14,7 @@ from daemon.report import shown
 from daemon.settle import is_unfinished
 from daemon.sidecars import follows
 from daemon.walk import walk
+from models.leftovers import Leftovers, is_leftover, pictures_in
 
 _MOST_EXAMPLES = 3
 
@@ -23,7 +24,8 @@ class PassedOver:
     """How many files of a folder are not looked at, and the names of a few; no more is kept, however many there are.
 
     Not counted are hidden files, those their writer has not finished, and sidecars. ``odd`` is how many things have
-    the name of an image and are no files, ``closed`` how many folders could not be read.
+    the name of an image and are no files, ``closed`` how many folders could not be read, ``leftovers`` what is of the
+    NAS or of the system.
     """
 
     folder: str
@@ -31,10 +33,16 @@ class PassedOver:
     examples: list[str] = field(default_factory=list)
     odd: int = 0
     closed: int = 0
+    leftovers: Leftovers = field(default_factory=Leftovers)
 
     def meet(self, entry: os.DirEntry[str]) -> None:
         """A walk came by something that is no folder and has not the name of an image."""
-        if is_unfinished(entry.name) or not entry.is_file(follow_symlinks=False) or follows(entry.path):
+        if (
+            is_unfinished(entry.name)
+            or is_leftover(entry.name)
+            or not entry.is_file(follow_symlinks=False)
+            or follows(entry.path)
+        ):
             return
         self.count += 1
         if len(self.examples) < _MOST_EXAMPLES:
@@ -55,6 +63,7 @@ class Teller:
 
     def __init__(self) -> None:
         self._told: dict[str, int] = {}
+        self._left_alone: dict[str, int] = {}
 
     def __call__(self, passed: PassedOver) -> None:
         """A whole walk of a folder has ended."""
@@ -64,6 +73,10 @@ class Teller:
             self._told[passed.folder] = passed.count
         elif not passed.count:
             self._told.pop(passed.folder, None)
+        left = passed.leftovers.pictures
+        if left >= max(2 * self._left_alone.get(passed.folder, 0), 1):
+            logger.info("{}: {}", shown(passed.folder), passed.leftovers)
+            self._left_alone[passed.folder] = left
 
 
 def survey(folder: Path, *, recursive: bool, pruned: Collection[Path]) -> PassedOver:
@@ -77,6 +90,7 @@ def survey(folder: Path, *, recursive: bool, pruned: Collection[Path]) -> Passed
         failed=lambda *_: None,
         odd=lambda *_: None,
         other=passed.meet,
+        leftover=lambda inside: passed.leftovers.meet(pictures_in(inside)),
     ):
         pass
     return passed

@@ -27,6 +27,7 @@ from daemon.passedover import PassedOver, Teller
 from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reload import Reloader
+from daemon.report import shown
 from daemon.roots import Roots
 from daemon.state import journal_path, lock, state_folder
 from daemon.status import status_path
@@ -106,6 +107,8 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         for each in passed.values():
             if each.count:
                 logger.info("{}", each)
+            if each.leftovers.pictures:
+                logger.info("{}: {}", shown(each.folder), each.leftovers)
         attendant.stopping(watcher.status())
         return EXIT_LEFT_BEHIND if left else 0
 
@@ -203,7 +206,7 @@ def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, 
     """
     metadata = classifier.metadata
     names: Sequence[str] = metadata.classes
-    shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    classes = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     logger.info("watching {}", ", ".join(map(str, settings.watch)))
     if settings.recursive and not watches_inside(settings):
         logger.info("not the folders inside: images are filed into the inbox {}, whose folders stay", settings.output)
@@ -212,7 +215,7 @@ def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, 
         logger.info("model: the starter model ({}), since {}", metadata.mode, why)
     else:
         logger.info("model: {}, checkpoint {} from {}", metadata.mode, classifier.digest[:12], settings.checkpoint)
-    logger.info("classes: {}", shown)
+    logger.info("classes: {}", classes)
     verb = {"move": "moving", "copy": "copying", "link": "linking"}[settings.action]
     logger.info(
         "{} images to {}/<class>/, others to {}/, unreadable files to {}/",

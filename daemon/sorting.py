@@ -34,6 +34,7 @@ from models.commandline import EXIT_LEFT_BEHIND, Parser
 from models.errors import UserError
 from models.images import Transform
 from models.jsontext import json_text
+from models.leftovers import pictures_in
 from models.runtime import cores
 from models.weights import WeightsStore
 
@@ -162,6 +163,7 @@ def _images(folder: Path, output: Path, passed: PassedOver, odd: list[Outcome]) 
         failed=failed,
         odd=lambda path, what: odd.append(not_a_file(Path(path), f"it is {what}")),
         other=passed.meet,
+        leftover=lambda inside: passed.leftovers.meet(pictures_in(inside)),
     )
     return (Path(os.fsdecode(entry.path)) for entry in entries if entry is not None)
 
@@ -190,6 +192,7 @@ def _print_summary(outcomes: list[Outcome], output: Path, passed: PassedOver, fo
             "folders": folders,
             "not_looked_at": passed.count + foreign,
             "folders_not_read": passed.closed,
+            "left_alone": passed.leftovers.pictures,
         }
         print(f'{json_text(head, encoding=encoding)[:-1]}, "images": [\n{rows}\n]}}')
         return
@@ -207,6 +210,8 @@ def _print_summary(outcomes: list[Outcome], output: Path, passed: PassedOver, fo
         print(f"{which} in the output folder {output} {were} not looked at: this program did not file them")
     if passed.count:
         print(passed)
+    if passed.leftovers.pictures:
+        print(passed.leftovers)
 
 
 def _row(outcome: Outcome) -> dict[str, object]:

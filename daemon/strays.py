@@ -16,6 +16,7 @@ from daemon.roots import Roots
 from daemon.rows import Filing, State
 from daemon.source import Identity
 from models.errors import UserError
+from models.leftovers import is_leftover
 
 
 def strays(
@@ -40,7 +41,8 @@ def strays(
             continue
         try:
             for name in sorted(os.listdir(descriptor)):  # noqa: PTH208 - of the open folder
-                if not name.startswith(".") and not name.endswith(".json") and folder / name not in known:
+                hidden = name.startswith(".") or is_leftover(name)
+                if not hidden and not name.endswith(".json") and folder / name not in known:
                     yield from _stray(Entry(descriptor, name), folder, inboxes)
         finally:
             close(descriptor)
@@ -49,7 +51,8 @@ def strays(
 def reason_folders(quarantine: Path) -> list[Path]:
     """The folders in a quarantine, each named for a reason; none where there is no quarantine."""
     try:
-        return sorted(path for path in quarantine.iterdir() if path.is_dir() and not path.is_symlink())
+        folders = [path for path in quarantine.iterdir() if path.is_dir() and not path.is_symlink()]
+        return sorted(path for path in folders if not is_leftover(path.name))
     except OSError:
         return []
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 
 from daemon.settle import is_candidate, is_unfinished
+from models.leftovers import is_leftover
 
 
 def walk(
@@ -16,13 +17,15 @@ def walk(
     failed: Callable[[str, OSError], None],
     odd: Callable[[str, str], None],
     other: Callable[[os.DirEntry[str]], None] | None = None,
+    leftover: Callable[[str], None] | None = None,
 ) -> Iterator[os.DirEntry[str] | None]:
     """Yield each candidate file (by its name and kind) below ``folders``, and None for every other name.
 
     ``enter`` is called before a folder is read, and leaves it out by False. Memory goes with the number of folders,
     never of files. Symbolic links are not followed. ``failed`` is told of a folder that could not be read to its end;
     the walk goes on with the next one. ``odd`` is told of what has the name of an image and is no file: its path, and
-    what it is; ``other`` of all that has another name and is no folder. Close the iterator when it is not read to its
+    what it is; ``other`` of all that has another name and is no folder; ``leftover`` of folders of the NAS or of the
+    system, which are never entered. Close the iterator when it is not read to its
     end.
     """
     pending = list(folders)
@@ -34,7 +37,10 @@ def walk(
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
-                        if recursive and not is_unfinished(entry.name):
+                        if recursive and is_leftover(entry.name):
+                            if leftover is not None:
+                                leftover(entry.path)
+                        elif recursive and not is_unfinished(entry.name):
                             pending.append(entry.path)
                         yield None
                     elif not is_candidate(entry.name):

@@ -9,7 +9,7 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from models import printable
 from models.errors import UserError
 from models.images import is_image_name
+from models.leftovers import Leftovers, is_leftover, pictures_in
 from models.metadata import check_class_name, check_distinct
 from trainer.folds import Folds, assign, count_of, drawn
 from trainer.neighbours import Group
@@ -90,7 +91,7 @@ class Folders:
     """What the class folders of a data set hold. ``empty`` names those without any image.
 
     ``beside``: how many images lie beside the class folders, and so have no class. ``hidden``: how many hidden files
-    and folders were passed over.
+    and folders were passed over. ``leftovers``: what is of the NAS or of the system.
     """
 
     root: Path
@@ -98,6 +99,7 @@ class Folders:
     empty: tuple[str, ...]
     beside: int = 0
     hidden: int = 0
+    leftovers: Leftovers = field(default_factory=Leftovers)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -122,7 +124,7 @@ def scan(root: Path, *, max_samples: int | None = None, seed: int = 0, least_cla
     for folder in top.folders:
         label = check_class_name(unicodedata.normalize("NFC", folder.name))
         inside = by_label.setdefault(label, [])
-        for path in _walk(folder):
+        for path in _walk(folder, top.leftovers):
             if path.name.startswith("."):
                 hidden += 1
             else:
@@ -135,16 +137,17 @@ def scan(root: Path, *, max_samples: int | None = None, seed: int = 0, least_cla
         for file in sorted(_pick(by_label[label], max_samples, seed), key=lambda file: file.name)
     ]
     empty = tuple(sorted(label for label, files in by_label.items() if not files))
-    return Folders(root, tuple(chosen), empty, top.images, hidden)
+    return Folders(root, tuple(chosen), empty, top.images, hidden, top.leftovers)
 
 
 @dataclass(frozen=True)
 class _Top:
-    """The class folders of a data set, how many images lie beside them, and how many hidden entries."""
+    """The class folders of a data set, how many images lie beside them, how many hidden entries, and leftovers."""
 
     folders: list[Path]
     images: int
     hidden: int
+    leftovers: Leftovers
 
 
 def _class_folders(root: Path) -> _Top:
@@ -153,7 +156,11 @@ def _class_folders(root: Path) -> _Top:
     if not root.is_dir():
         raise UserError(f"{root} is not a folder: give --data-dir a folder with one folder of images per class")
     entries = _entries(root)
-    visible = [entry for entry in entries if not entry.name.startswith(".")]
+    leftovers = Leftovers()
+    for entry in entries:
+        if is_leftover(entry.name) and _is_folder(entry):
+            leftovers.meet(pictures_in(entry.path))
+    visible = [entry for entry in entries if not (entry.name.startswith(".") or is_leftover(entry.name))]
     folders = sorted(Path(entry.path) for entry in visible if _is_folder(entry))
     images = sum(is_image_name(entry.name) for entry in visible if not _is_folder(entry))
     if not folders:
@@ -161,7 +168,7 @@ def _class_folders(root: Path) -> _Top:
         if not entries:
             what = "is empty"
         raise UserError(f"{root} {what}: put the images of each class into a folder with the name of the class")
-    return _Top(folders, images, len(entries) - len(visible))
+    return _Top(folders, images, sum(entry.name.startswith(".") for entry in entries), leftovers)
 
 
 def _require_images(root: Path, by_label: dict[str, list[File]], least_classes: int) -> None:
@@ -184,7 +191,7 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         raise UserError(f"the folder {folder} cannot be read: {error.strerror}") from error
 
 
-def _walk(top: Path) -> Iterator[Path]:
+def _walk(top: Path, leftovers: Leftovers) -> Iterator[Path]:
     """Every regular file with an image's name below ``top``, and whatever is hidden there, unopened.
 
     Links are followed; no folder is walked twice.
@@ -200,6 +207,8 @@ def _walk(top: Path) -> Iterator[Path]:
         for entry in _entries(folder):
             if entry.name.startswith("."):
                 yield Path(entry.path)
+            elif is_leftover(entry.name):
+                leftovers.meet(pictures_in(entry.path) if _is_folder(entry) else 0)
             elif _is_folder(entry):
                 left.append(Path(entry.path))
             elif is_image_name(entry.name) and _is_file(entry):

@@ -48,6 +48,8 @@ def begin(folders: Folders, extractor: FeatureExtractor) -> None:
         say("", f"{folders.nested} of them lie in folders inside a class folder, and belong to that class")
     if folders.hidden:
         say("", f"{folders.hidden} hidden files and folders are left alone")
+    if folders.leftovers.pictures:
+        say("", str(folders.leftovers))
     for label in sizes:
         if setting := _DAEMON_FOLDERS.get(label.casefold()):
             say("", f"warning: {label} is a class here, so the daemon's {setting} must be given another name")

@@ -161,3 +161,12 @@ def test_any_name_can_be_shown() -> None:
     assert shown(os.fsdecode(b"caf\xe9.jpg")) == "caf\\xe9.jpg"
     assert shown("고양이.jpg") == "고양이.jpg"
     assert shown("a\x1b[2Jb\n.jpg") == "a\\x1b[2Jb\\n.jpg"
+
+
+def test_what_is_of_the_nas_or_the_system_is_no_class_and_nothing_to_learn(tmp_path: Path) -> None:
+    for name in ("cat/1.jpg", "dog/2.jpg", "$RECYCLE.BIN/S/$R1.jpg", "cat/@eaDir/1.jpg/SYNOPHOTO_THUMB_M.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    folders = scan(tmp_path)
+    assert [file.name for file in folders.files] == ["cat/1.jpg", "dog/2.jpg"]
+    assert (folders.classes, folders.leftovers.folders, folders.leftovers.pictures) == (("cat", "dog"), 2, 2)

@@ -1,0 +1,107 @@
+"""What a NAS or the system leaves in an inbox or an output is left alone, whoever comes by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.corrections import Corrections
+from daemon.filing import Status
+from daemon.journal import read_history
+from daemon.passedover import Teller, survey
+from daemon.strays import reason_folders, strays
+from daemon.undo import undo
+from tests.daemon.watcher.desk import Desk, put
+from tests.filing_desk import Desk as FilingDesk
+from tests.filing_desk import make_desk
+
+NAMES = ["@eaDir", "#recycle", "$RECYCLE.BIN", "@Recycle", "lost+found", "__MACOSX"]
+
+
+@pytest.fixture
+def filing(tmp_path: Path) -> FilingDesk:
+    return make_desk(tmp_path)
+
+
+@pytest.fixture
+def desks() -> Iterator[Callable[..., Desk]]:
+    made: list[Desk] = []
+
+    def make(*roots: Path, **settings: Any) -> Desk:
+        made.append(Desk(*roots, **settings))
+        return made[-1]
+
+    yield make
+    for desk in made:
+        desk.watcher.stop()
+
+
+@pytest.mark.parametrize("poll", [False, True])
+def test_a_walk_and_events_pass_by(poll: bool, tmp_path: Path, desks: Callable[..., Desk]) -> None:
+    root = tmp_path / "inbox"
+    for name in NAMES:
+        put(root / "a" / name / "x.jpg" / "thumb.jpg")
+    mine = put(root / "a" / "x.jpg")
+    desk = desks(root, poll=poll, poll_seconds=0.02)
+    assert desk.collect(1) == [mine]
+    for name in NAMES:
+        put(root / "b" / name / "deep" / "deleted.jpg")
+        put(root / name.upper() / "deleted.jpg")
+    desk.nothing()
+
+
+def test_a_picture_that_its_owner_throws_away_does_not_come_back(tmp_path: Path, desks: Callable[..., Desk]) -> None:
+    """Also where a folder that is watched already becomes the bin."""
+    root = tmp_path / "inbox"
+    (root / "folder").mkdir(parents=True)
+    desk = desks(root, rescan_seconds=0.05)
+    desk.first_walk()
+    (root / "folder").rename(root / "#recycle")
+    put(root / "#recycle" / "deleted.jpg")
+    desk.nothing(0.4)
+
+
+def test_a_bin_as_an_inbox_of_its_own_is_watched(tmp_path: Path, desks: Callable[..., Desk]) -> None:
+    mine = put(tmp_path / "#recycle" / "again.jpg")
+    assert desks(tmp_path / "#recycle").collect(1) == [mine]
+
+
+def test_it_is_counted_and_said_once(tmp_path: Path, logged: list[str]) -> None:
+    for name in NAMES[:3]:
+        put(tmp_path / name / "a" / "x.jpg")
+        put(tmp_path / name / "y.png")
+    put(tmp_path / "Thumbs.db")
+    tell = Teller()
+    for _ in range(3):
+        passed = survey(tmp_path, recursive=True, pruned=[])
+        tell(passed)
+    said = "6 pictures in 3 folders of the NAS or of the system are left alone (thumbnails, recycle bins)"
+    assert (passed.count, str(passed.leftovers)) == (0, said)
+    assert [line for line in logged if said in line] == [f"{tmp_path}: {said}"]
+
+
+@pytest.mark.parametrize("place", ["#recycle/cat", "cat/#recycle", "@Recycle"])
+def test_a_filed_picture_in_a_bin_of_the_output_is_no_correction(place: str, filing: FilingDesk) -> None:
+    filed = filing.file_one(filing.put())
+    assert filed.destination is not None
+    bin_folder = filing.output / place
+    bin_folder.mkdir(parents=True)
+    filed.destination.rename(bin_folder / "cat.jpg")
+    (row,) = read_history(filing.journal_path)
+    assert Corrections(filing.output).of(row) is None
+    journal = filing.journal()
+    assert [each.status for each in undo(journal, [row])] == [Status.GONE]
+    journal.close()
+    assert (bin_folder / "cat.jpg").exists()
+
+
+def test_nothing_is_brought_back_out_of_a_bin_in_the_quarantine(filing: FilingDesk) -> None:
+    quarantine = filing.output / "quarantine"
+    put(quarantine / "#recycle" / "deleted.jpg")
+    put(quarantine / "truncated" / "Thumbs.db")
+    mine = put(quarantine / "truncated" / "mine.jpg")
+    assert [folder.name for folder in reason_folders(quarantine)] == ["truncated"]
+    assert [row.destination for row in strays(quarantine, [filing.inbox], [], [])] == [mine]
