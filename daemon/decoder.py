@@ -40,7 +40,7 @@ from daemon.heap import keep_plenty
 from daemon.roots import Roots
 from daemon.source import Source, SourceError, open_source
 from models.errors import ImageError
-from models.images import Crop, Transform, decode
+from models.images import Picture, Transform, decode_picture
 from models.language import inherit
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
@@ -156,7 +156,7 @@ def _serve(channel: Channel, buffer: CropBuffer) -> None:
 
     A note says which file it is before it is decoded, so that the daemon knows it whatever its pixels do, and a mark
     when it is finished, so that the daemon knows which one has never been. The answers say why a file cannot be read,
-    or why there are no crops; else they are in the buffer.
+    or why there are no crops; else they are in the buffer, and the answer may say that the file lacks its end.
     """
     status = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     while True:
@@ -178,10 +178,11 @@ def _answer(
         return {"trouble": type(error).__name__, "message": str(error)}
     buffer.write_note(slot, {"identity": source.identity, "sha256": source.sha256})
     try:
-        buffer.write_crops(slot, _decode(source, transforms, request["max_pixels"]))
+        picture = _decode(source, transforms, request["max_pixels"])
     except ImageError as error:
         return {"reason": error.reason, "message": error.message}
-    return {}
+    buffer.write_crops(slot, picture.crops)
+    return {} if picture.ended else {"end": "missing"}
 
 
 def _read(path: Path, max_bytes: int, roots: Roots) -> Source:
@@ -191,9 +192,9 @@ def _read(path: Path, max_bytes: int, roots: Roots) -> Source:
         return open_source(path, max_bytes=-1, roots=roots)  # identified, not read
 
 
-def _decode(source: Source, transforms: Sequence[Transform], max_pixels: int) -> list[Crop]:
+def _decode(source: Source, transforms: Sequence[Transform], max_pixels: int) -> Picture:
     try:
-        return decode(BytesIO(source.data), transforms, max_pixels=max_pixels)
+        return decode_picture(BytesIO(source.data), transforms, max_pixels=max_pixels)
     except MemoryError as error:
         raise ImageError("too-large", "The image needs more memory than there is.") from error
 

@@ -134,7 +134,8 @@ class Pipeline:
         """File the images, and yield what became of each, batch by batch.
 
         ``waits`` is asked about an image that ends too early: True means that it is still being written, and then
-        there is no outcome. ``stopping`` is asked after each image, and every second while decoders take their time:
+        there is no outcome; with False it is classified where nothing but its end is missing, else it is broken.
+        ``stopping`` is asked after each image, and every second while decoders take their time:
         with True, only what is decoded already is filed. A caller that stops iterating instead leaves the images after
         that batch untouched, and hears nothing of the rest of the batch. Raises `ModelFailed`.
         """
@@ -184,7 +185,9 @@ class Pipeline:
                     yield Outcome(path=path, status=Status.ALREADY)
                 case Decoded(error=SourceError() as error):
                     yield _not_taken(decoded.path, error)
-                case Decoded(error=ImageError(reason="truncated" | "empty")) if waits(decoded.path):
+                case Decoded(error=ImageError(reason="truncated" | "empty")) | Decoded(ended=False) if waits(
+                    decoded.path
+                ):
                     continue
                 case _:
                     yield decoded

@@ -35,12 +35,14 @@ class Decoded:
     """One image: which file it is and a crop for each transform, or the error that says why not.
 
     With an `ImageError` the source is known all the same; with a `SourceError` it is not. The bytes are not here.
+    ``ended`` is False where the picture is whole, but the end of its file is not there: it may still be written.
     """
 
     path: Path
     source: Source | None = None
     crops: list[Crop] | None = None
     error: ImageError | SourceError | None = None
+    ended: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +164,7 @@ class Decoder:
             if reason not in REASONS:  # it becomes the name of a folder
                 raise ValueError(f"no reason: {reason!r}")
             return Decoded(task.path, source, error=ImageError(reason, _sentence(answer)))
-        return Decoded(task.path, source, self._buffer.crops(slot, task.transforms))
+        return Decoded(task.path, source, self._buffer.crops(slot, task.transforms), ended="end" not in answer)
 
     def _source(self, slot: int, path: Path) -> Source | None:
         """What was read, as the decoder has noted; None where it has not come so far, or noted nonsense."""

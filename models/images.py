@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
-import logging
 import os
-import re
-import threading
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib import import_module
-from io import BytesIO
-from pathlib import Path, PurePath
-from typing import BinaryIO, Literal, cast
+from pathlib import PurePath
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import PIL
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from models.errors import ImageError
 from models.formats import ends_early, kind_of
+from models.opening import PLUGINS, open_image
+from models.pixels import plain_pixels
+from models.repairs import repaired, sound
 
-#: Raised whenever the same file would decode to other pixels, so that cached features and graphs are not mixed up.
+#: Raised when an ordinary picture would decode to other pixels: what was made by another version is of no use then,
+#: cached features, graphs and checkpoints alike.
 DECODE_VERSION = 2
+
+#: Raised when that is so of rare files only, which were misread before. Cached features are made anew, so that none of
+#: them is mixed up; a checkpoint sees ordinary pictures as it was taught to, and serves on.
+READING_VERSION = 1
 
 #: How the names of image files end, in lower case and with the dot. Decoding goes by the content alone.
 IMAGE_SUFFIXES = frozenset(
@@ -47,20 +46,8 @@ _REDUCING_GAP = 2.0
 # columns alone costs half as much as 4), and 12 MP are resized in 16 ms (3: 10, 2: 6, at once: 36).
 _AVERAGING_GAP = 4.0
 
-# Every format that is read, and the class that reads it; each is imported when the first file of its kind comes along.
-_PLUGINS = {
-    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
-    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
-    "WebP": ("PIL.WebPImagePlugin", "WebPImageFile"),
-    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
-    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
-    "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
-    "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
-    "HEIC": ("pillow_heif", "HeifImageFile"),
-}
-
-# Tags of TIFF and EXIF.
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
+# The tag of EXIF and TIFF.
+_ORIENTATION = 274
 
 # What makes the stored picture upright, by the EXIF orientation.
 _TURNS = {
@@ -76,11 +63,11 @@ _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resamplin
 
 _Box = tuple[float, float, float, float]  # left, top, right, bottom
 
-_QUIET = ("ignore", None, Warning, re.compile(r"(PIL|pillow_heif)\."), 0)
-_lock = threading.Lock()
-
-# What Pillow has to say about bad files is said by us, in an ImageError.
-logging.getLogger("PIL").setLevel(logging.CRITICAL)
+# What may be looked at of an animation that begins with nothing: so many frames, and so many pixels of them.
+_MOST_FRAMES, _MOST_PIXELS = 32, 64_000_000
+# A frame with no two levels of a colour farther apart than this shows nothing; lossy formats make noise.
+_NOTHING = 16
+_ANIMATED = {"GIF", "WebP", "PNG", "AVIF", "HEIC"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +106,17 @@ def is_image_name(name: str) -> bool:
     return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
+class Picture(NamedTuple):
+    """The crops of a picture, and whether its file has an end: if not, its last bytes may still be written."""
+
+    crops: list[Crop]
+    ended: bool
+
+
 def decode(
     file: BinaryIO, transforms: Sequence[Transform], *, max_pixels: int = 200_000_000, reduce: bool = True
 ) -> list[Crop]:
-    """Decode the first frame once and cut one (crop, crop, 3) RGB crop out of it for each transform, in their order.
+    """Decode a picture once and cut one (crop, crop, 3) RGB crop out of it for each transform, in their order.
 
     The picture is turned upright by its EXIF orientation, and laid on white where it is transparent. The crop is what
     torchvision's ``Resize`` and ``CenterCrop`` give; transformers rounds the middle down where torchvision rounds to
@@ -130,23 +124,39 @@ def decode(
     large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, and what is still large is averaged by a whole factor before
     it is resampled: several times faster, the features hardly change. Safe to call from several threads at once.
 
+    Of an animation it is the first frame of whose crops one shows something. Broken metadata is passed over.
+
     Raises ImageError for a file that is no usable image, whatever is wrong with it, and OSError only where reading
     ``file`` itself fails, which says nothing about the image.
     """
-    data, kind = _read(file, max_pixels)
+    return decode_picture(file, transforms, max_pixels=max_pixels, reduce=reduce).crops
+
+
+def decode_picture(
+    file: BinaryIO, transforms: Sequence[Transform], *, max_pixels: int = 200_000_000, reduce: bool = True
+) -> Picture:
+    """Decode as `decode` does, and say whether the file has an end."""
+    data, kind, ended = _read(file, max_pixels)
     try:
-        return _decode(data, kind, transforms, max_pixels, reduce)
+        return Picture(_decode(data, kind, transforms, max_pixels, reduce), ended)
     except ImageError:
         raise
     except Exception as error:  # a hostile file can make the plug-ins raise anything
-        raise _explain(error, data, kind) from error
+        explained = _explain(error, data, kind)
+        if explained.reason != "too-large":
+            for repair in repaired(data, kind, max_pixels):
+                try:
+                    return Picture(_decode(repair.data, kind, transforms, max_pixels, reduce), ended and repair.ended)
+                except Exception:
+                    continue
+        raise explained from error
 
 
 def read_header(file: BinaryIO, *, max_pixels: int = 200_000_000) -> Header:
     """Read the header of an image that ``decode`` takes. Raises as ``decode`` does."""
-    data, kind = _read(file, max_pixels)
+    data, kind, _ = _read(file, max_pixels)
     try:
-        image = _open(data, kind, max_pixels)
+        image = _opened(data, kind, max_pixels)
     except Exception as error:  # as above
         raise _explain(error, data, kind) from error
     try:
@@ -156,14 +166,30 @@ def read_header(file: BinaryIO, *, max_pixels: int = 200_000_000) -> Header:
     return Header(*image.size, animated)
 
 
+def _opened(data: bytes, kind: str, max_pixels: int) -> ImageFile:
+    """The image with its header read, whatever its metadata is like."""
+    try:
+        return open_image(data, kind, max_pixels)
+    except Exception:
+        for repair in repaired(data, kind, max_pixels):
+            try:
+                return open_image(repair.data, kind, max_pixels)
+            except Exception:
+                continue
+        raise
+
+
 def check_size(size: int, *, max_pixels: int = 200_000_000) -> None:
     """Raise ImageError for a file of more bytes than an image of the allowed size can need: it is not to be read."""
     if size > 8 * max_pixels + (64 << 20):  # the widest layout, and room for metadata
         raise ImageError("too-large", f"The file has {size} bytes, more than an image of the allowed size can need.")
 
 
-def _read(file: BinaryIO, max_pixels: int) -> tuple[bytes, str]:
-    """The whole file and its format. In memory, so that nothing changes under the decoder's feet."""
+def _read(file: BinaryIO, max_pixels: int) -> tuple[bytes, str, bool]:
+    """What matters of a file, its format, and whether it has an end.
+
+    In memory, so that nothing changes under the decoder's feet.
+    """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(64)
@@ -171,14 +197,15 @@ def _read(file: BinaryIO, max_pixels: int) -> tuple[bytes, str]:
         raise ImageError("empty", "The file is empty.")
     kind = kind_of(head)
     if kind is None:
-        raise ImageError("not-an-image", f"The file is none of {', '.join(_PLUGINS)}, whatever its name says.")
+        raise ImageError("not-an-image", f"The file is none of {', '.join(PLUGINS)}, whatever its name says.")
     check_size(size, max_pixels=max_pixels)
     file.seek(0)
-    return file.read(), kind
+    repair = sound(file.read(), kind)
+    return repair.data, kind, repair.ended
 
 
 def _decode(data: bytes, kind: str, transforms: Sequence[Transform], max_pixels: int, reduce: bool) -> list[Crop]:
-    image = _open(data, kind, max_pixels)
+    image = open_image(data, kind, max_pixels)
     width, height = image.size
     if width * height > max_pixels:
         message = f"The {kind} image has {width} x {height} pixels, more than the {max_pixels} that are allowed."
@@ -190,38 +217,42 @@ def _decode(data: bytes, kind: str, transforms: Sequence[Transform], max_pixels:
         if drafted:
             scale = drafted[1][2] / width
     image.load()
-    orientation = _orientation(image)
-    plain = _plain(image)
     gap = _AVERAGING_GAP if reduce else None
-    return [_crop(plain, (width, height), scale, orientation, transform, gap) for transform in transforms]
+    crops = _crops(image, (width, height), scale, transforms, gap)
+    if kind in _ANIMATED and crops and not any(map(_shows_something, crops)):
+        for other in _further_frames(image, transforms, max_pixels, gap):
+            if any(map(_shows_something, other)):
+                return other
+    return crops
 
 
-def _open(data: bytes, kind: str, max_pixels: int) -> ImageFile:
-    """The image with its header read and no pixel decoded."""
-    module, name = _PLUGINS[kind]
-    plugin = getattr(import_module(module), name)
-    with _lock:
-        # `catch_warnings` is not for threads: our filter stays, and is put in front again where it was overtaken.
-        if not warnings.filters or warnings.filters[0] != _QUIET:
-            warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\.")
-        # Pillow refuses images of more than twice this, some before we can. Never lowered: it is everybody's.
-        if Image.MAX_IMAGE_PIXELS is not None:
-            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, (max_pixels + 1) // 2)
-    if kind == "TIFF":
-        _quieten_libtiff()
-    return cast(ImageFile, plugin(BytesIO(data)))
+def _crops(
+    image: ImageFile, size: tuple[int, int], scale: float, transforms: Sequence[Transform], gap: float | None
+) -> list[Crop]:
+    orientation = _orientation(image)
+    plain = plain_pixels(image)
+    return [_crop(plain, size, scale, orientation, transform, gap) for transform in transforms]
 
 
-@cache
-def _quieten_libtiff() -> None:
-    """Keep libtiff from writing to standard error about bad files: what matters of it is said in an ImageError."""
-    folder = Path(PIL.__file__).parent.with_name("pillow.libs")  # where Pillow's wheels keep their libraries
-    for path in folder.glob("libtiff*"):
-        library = ctypes.CDLL(str(path))
-        for name in ("TIFFSetWarningHandler", "TIFFSetErrorHandler"):
-            handler = getattr(library, name)
-            handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
-            handler(None)
+def _further_frames(
+    image: ImageFile, transforms: Sequence[Transform], max_pixels: int, gap: float | None
+) -> Iterator[list[Crop]]:
+    """The crops of the frames behind the first, as many as may be looked at, and as can be decoded."""
+    try:
+        pixels = 0
+        for frame in range(image.tell() + 1, min(getattr(image, "n_frames", 1), _MOST_FRAMES)):
+            image.seek(frame)
+            pixels += image.width * image.height
+            if pixels > min(_MOST_PIXELS, max_pixels * _MOST_FRAMES) or image.width * image.height > max_pixels:
+                return
+            image.load()
+            yield _crops(image, image.size, 1.0, transforms, gap)
+    except Exception:  # the first one is good enough
+        return
+
+
+def _shows_something(crop: Crop) -> bool:
+    return bool(np.ptp(crop, axis=(0, 1)).max() > _NOTHING)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -231,55 +262,6 @@ def _orientation(image: Image.Image) -> int:
         return value if value in _TURNS else 1
     except Exception:
         return 1
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """The same picture in a mode that may be resampled: L, RGB, or RGBa (colours multiplied by alpha)."""
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _eight_bits(image)
-    transparency = image.info.get("transparency")
-    if isinstance(transparency, str):  # a comment of this name
-        del image.info["transparency"]
-    elif isinstance(transparency, tuple) and max(transparency) > 255:  # of 16-bit colours, whose high bytes we have
-        image.info["transparency"] = tuple(value >> 8 for value in transparency)
-    if image.has_transparency_data:
-        covered = image if image.mode == "RGBA" else image.convert("RGBA")
-        return covered.convert("RGBa")
-    if image.mode in ("L", "RGB"):
-        return image
-    return image.convert("RGB")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits, or floating point, as L (as LA where one value of it stands for transparent).
-
-    16 bits are scaled from their whole range. The others tell no range, so floating point within 0..1, and
-    anything within 0..255, is taken as that, and what goes beyond is stretched from its lowest to its highest value.
-    """
-    values = np.asarray(image)
-    tags = getattr(image, "tag_v2", {})
-    if image.mode.startswith("I;16"):
-        bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
-        grey = (values >> (bits - 8)).astype(np.uint8)
-    else:
-        grey = _stretched(values)
-    if tags.get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds for 8 bits only
-        grey = 255 - grey
-    result = Image.fromarray(grey)
-    if isinstance(transparent := image.info.get("transparency"), int):
-        result.putalpha(Image.fromarray(np.where(values == transparent, np.uint8(0), np.uint8(255))))
-    return result
-
-
-def _stretched(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
-    real = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
-    low, high = float(real.min()), float(real.max())
-    if low >= 0 and high <= 255:
-        low, high = 0.0, (1.0 if values.dtype.kind == "f" and high <= 1 else 255.0)
-    slope = 255 / ((high - low) or 1.0)
-    with np.errstate(all="ignore"):
-        grey: npt.NDArray[np.uint8] = np.clip(np.rint(real * slope - low * slope), 0, 255).astype(np.uint8)
-    return grey
 
 
 def _crop(
@@ -333,8 +315,6 @@ def _explain(error: Exception, data: bytes, kind: str) -> ImageError:
         return ImageError("too-large", f"The {kind} image has more pixels than are allowed.")
     if isinstance(error, MemoryError) or "out of memory" in text:
         return ImageError("too-large", f"The {kind} image needs more memory than there is.")
-    if "max_text" in text:
-        return ImageError("too-large", f"The {kind} image carries text or a colour profile that unpacks to too much.")
     if "limit exceeded" in text:
         return ImageError("too-large", f"The {kind} image goes beyond the limits of its decoder.")
     if "truncated" in text or ends_early(data, kind):

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from loguru import logger
 
+from models.images import READING_VERSION
 from models.registry import Backbone
 from models.weights import WeightsStore
 from trainer.looks import GLANCE, VERSION, Look
@@ -148,14 +149,14 @@ class FeatureCache:
 
 
 def _kind(backbone: Backbone) -> str:
-    return _digest(f"{backbone.name} {backbone.digest} {backbone.transform.fingerprint}")
+    return _digest(f"{backbone.name} {backbone.digest} {backbone.transform.fingerprint} {READING_VERSION}")
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-_LOOK = _digest(f"look {VERSION} {GLANCE.fingerprint}")
+_LOOK = _digest(f"look {VERSION} {GLANCE.fingerprint} {READING_VERSION}")
 
 
 def _checked(content: bytes) -> bytes | None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from daemon.filing import Filer, Status
 from daemon.history import sentence
@@ -181,6 +182,27 @@ def test_an_image_that_is_still_written_has_no_outcome(pipeline: Pipeline, inbox
     assert asked == [half, begun]
     assert [outcome.path for outcome in outcomes] == [whole]
     assert half.is_file()
+
+
+def test_an_image_without_its_end_is_waited_for_and_then_classified(pipeline: Pipeline, inbox: Path) -> None:
+    whole = inbox / "whole.jpg"
+    with Image.open(save("fog", 1, inbox.parent / "fog.png")) as picture:
+        picture.convert("RGB").save(whole, "JPEG")
+    unended, cut = inbox / "unended.jpg", inbox / "cut.jpg"
+    unended.write_bytes(whole.read_bytes()[:-2])
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    asked: list[Path] = []
+
+    def waits(path: Path) -> bool:
+        asked.append(path)
+        return asked.count(path) == 1
+
+    assert [outcome.path for outcome in pipeline.process([unended, cut, whole], waits)] == [whole]
+    assert asked == [unended, cut]
+    filed, broken = pipeline.process([unended, cut], waits)
+    assert filed.reason is None
+    assert filed.prediction is not None
+    assert broken.reason == "truncated"
 
 
 def test_stopping_between_batches_leaves_the_rest_in_the_inbox(pipeline: Pipeline, inbox: Path) -> None:
