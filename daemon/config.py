@@ -7,6 +7,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -21,6 +22,7 @@ from models.checkpoint import check_class_name
 from models.engines import Device
 from models.errors import CheckpointError, UserError
 from models.runtime import Precision
+from models.shares import read_share
 from models.spelling import closest
 
 PREFIX = "IMAGESORTD_"
@@ -70,6 +72,15 @@ class Settings(BaseSettings):
         """True counts as 1 in Python, which nobody means who writes ``threads = true``."""
         if isinstance(value, bool) and info.field_name in _NUMBERS:
             raise ValueError("it must be a number")
+        return value
+
+    @field_validator("threshold", mode="before")
+    @classmethod
+    def _share(cls, value: object) -> object:
+        """``70%`` and ``7/10`` are 0.7; what is no share is left as it is, for the complaint about it."""
+        with suppress(ValueError):
+            if isinstance(value, str) and 0 <= (share := read_share(value)) <= 1:
+                return share
         return value
 
     @field_validator("watch", "output", "checkpoint", "cache_dir", "state_dir", "metrics_file", mode="before")
@@ -273,7 +284,7 @@ def _not_a_setting(key: str) -> str:
 
 #: What a value should have been, where pydantic speaks of types or makes one complaint per alternative.
 _REQUIREMENTS = {
-    "threshold": 'give a number from 0 to 1, or "auto"',
+    "threshold": 'give a number from 0 to 1, a share such as "70%", or "auto"',
     "watch": "give a list of folders",
     "plugins": "give a list of names",
 }

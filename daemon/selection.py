@@ -19,6 +19,7 @@ from daemon.rows import Filing, State, Wanted
 from daemon.state import journal_path, state_folder
 from models.commandline import Parser
 from models.errors import UserError
+from models.shares import read_share
 
 #: In place of the name of a run: the one that filed last.
 LAST_RUN = "last"
@@ -116,13 +117,13 @@ def digest(text: str) -> str:
 
 
 def probability(text: str) -> float:
-    """A number from 0 to 1."""
+    """A number from 0 to 1, or a share such as 70%."""
     try:
-        number = float(text)
+        number = read_share(text)
     except ValueError:
         number = -1.0
     if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1, nor a share such as 70%")
     return number
 
 

@@ -65,6 +65,9 @@ _DTYPES = ("F32", "F16", "I64", "U8")
 #: Versions of the metadata that can be read; what an older one does not say has its default.
 _READABLE = (1, SCHEMA_VERSION)
 
+#: How the files of torch.save begin: a zip archive, and before torch 1.6 a pickle of protocol 2 or later.
+_PICKLES = (b"PK\x03\x04", *(bytes([0x80, protocol]) for protocol in range(2, 6)))
+
 _METADATA_KEY = "imagesortd"
 _BACKBONE_PREFIX = "backbone:"
 
@@ -128,6 +131,11 @@ def _header(data: bytes) -> dict[str, Any]:
     """The JSON header, before anything is allocated for the tensors it speaks of."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > len(data) - 8:
+        if data.startswith(_PICKLES) or data[257:262] == b"ustar":
+            raise CheckpointError(
+                "it is a pickle (.pth, .pt, .pth.tar) of torch, which is never opened since it may run any program: "
+                "make a new checkpoint of the same images with python -m trainer fit --data-dir DIR"
+            )
         raise CheckpointError("it is not a safetensors file, or was cut off")
     if length > MAX_HEADER_BYTES:
         raise CheckpointError(f"its header of {length} bytes is larger than any real one")

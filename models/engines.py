@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .errors import WeightsUnavailable
+from .errors import BackboneError, UserError, WeightsUnavailable
 from .images import Transform
 from .registry import Backbone
 
@@ -100,7 +100,12 @@ def uint8_module(backbone: Backbone) -> torch.nn.Module:
     """The backbone as a module that takes uint8 crops (n, side, side, 3), its fine-tuned weights loaded if any."""
     import torch
 
-    module = backbone.module()
+    try:
+        module = backbone.module()
+    except UserError:
+        raise
+    except Exception as error:  # it may be that of a plug-in, which is somebody else's code
+        raise BackboneError(f"the backbone {backbone.name} cannot be made: {type(error).__name__}: {error}") from error
     if backbone.tuned is not None:
         from safetensors.torch import load_file
 

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from loguru import logger
 
 from .allowed import ENTRY_POINTS, PLUGINS_VARIABLE, allowed_plugins, report_missing
+from .compat import mend_torchvision
 from .errors import BackboneError
 from .images import Transform
 from .spelling import closest
@@ -188,6 +189,7 @@ def _load_plugin(name: str) -> str:
     if point is None:
         return report_missing(name)
     entries_before, compositions_before, families_before = dict(_entries), dict(_compositions), dict(_families)
+    mend_torchvision()
     try:
         point.load()
         _check_compositions()

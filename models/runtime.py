@@ -211,9 +211,9 @@ def select(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[
                 f"weights are given for {', '.join(strangers)}, which mode {mode} does not use: "
                 f"it uses {', '.join(names)}"
             )
-        return tuple(registry.locate(name, weights.get(name), store) for name in names)
+        return _located(names, weights, store)
     try:
-        return tuple(registry.locate(name, weights.get(name), store) for name in registry.parts_of("hybrid"))
+        return _located(registry.parts_of("hybrid"), weights, store)
     except WeightsUnavailable as error:
         if weights:
             raise
@@ -223,3 +223,19 @@ def select(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[
             error,
         )
     return (registry.locate(registry.EMBEDDED, None, store),)
+
+
+def _located(names: Sequence[str], weights: Mapping[str, str], store: WeightsStore) -> tuple[Backbone, ...]:
+    """Every part by name. Raises `WeightsUnavailable` that says of each missing part how to get it."""
+    located: list[Backbone] = []
+    missing: list[WeightsUnavailable] = []
+    for name in names:
+        try:
+            located.append(registry.locate(name, weights.get(name), store))
+        except WeightsUnavailable as error:
+            missing.append(error)
+    if len(missing) > 1:
+        raise WeightsUnavailable(f"{len(missing)} parts are missing: {'; and '.join(map(str, missing))}")
+    if missing:
+        raise missing[0]
+    return tuple(located)

@@ -16,6 +16,7 @@ from loguru import logger
 
 from models.commandline import Parser, print_json, run_and_exit
 from models.errors import UserError
+from models.shares import read_share
 
 # Nothing heavy is imported up here: a mistyped option is answered at once.
 
@@ -79,7 +80,8 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         "--max-error",
         type=_fraction,
         metavar="SHARE",
-        help="let the daemon's automatic threshold keep the share of wrong images among those it files at most this",
+        help="let at most this share of the images that the daemon files be wrong, such as 5%% or 0.05: the daemon's "
+        "automatic threshold is then chosen for it",
     )
     add("--fine-tune", action="store_true", help="train the backbones too, and keep that if it is better")
     add("--ft-lr", type=_rate, default=1e-4, metavar="RATE", help="learning rate of fine-tuning (default %(default)s)")
@@ -134,7 +136,12 @@ def _add_zero_shot(parser: argparse.ArgumentParser) -> None:
     add("--mode", default="clip", help="a backbone that reads text (default %(default)s)")
     add("--weights", type=_weights, action="append", default=[], metavar="NAME=PATH_OR_ID", help="a backbone's weights")
     add("--clip-model", metavar="ID_OR_DIR", help="short for --weights clip=ID_OR_DIR")
-    add("--threshold", type=_probability, metavar="P", help="less probable images go to the others, 0 to 1")
+    add(
+        "--threshold",
+        type=_probability,
+        metavar="P",
+        help="pictures it is less sure of go to the others: 0 to 1, or 70%%",
+    )
     add("--output-dir", type=Path, default=Path("checkpoints"), metavar="DIR", help="where runs are: %(default)s")
     add(
         "--publish",
@@ -194,21 +201,28 @@ def _rate(text: str) -> float:
     return number
 
 
+def _share(text: str) -> float:
+    try:
+        return read_share(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"give a share such as 5%, 1/20 or 0.05, not {text!r}") from error
+
+
 def _fraction(text: str) -> float:
-    if not 0 < (number := _number(text)) < 1:
-        raise argparse.ArgumentTypeError(f"it must be between 0 and 1, not {text}")
+    if not 0 < (number := _share(text)) < 1:
+        raise argparse.ArgumentTypeError(f"it must be between 0 and 1, such as 0.05 or 5%, not {text}")
     return number
 
 
 def _fold(text: str) -> float:
-    if not 0.1 <= (number := _number(text)) <= 0.5:
-        raise argparse.ArgumentTypeError(f"it must be from 0.1 to 0.5, for ten folds to two, not {text}")
+    if not 0.1 <= (number := _share(text)) <= 0.5:
+        raise argparse.ArgumentTypeError(f"it must be from 0.1 to 0.5 (10% to 50%), for ten folds to two, not {text}")
     return number
 
 
 def _probability(text: str) -> float:
-    if not 0 <= (number := _number(text)) <= 1:
-        raise argparse.ArgumentTypeError(f"it must be between 0 and 1, not {text}")
+    if not 0 <= (number := _share(text)) <= 1:
+        raise argparse.ArgumentTypeError(f"it must be between 0 and 1, such as 0.7 or 70%, not {text}")
     return number
 
 

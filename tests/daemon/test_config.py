@@ -41,6 +41,13 @@ def test_flags_win_over_environment_over_file_over_default(monkeypatch: pytest.M
     assert (settings.others_dir, settings.batch_size) == ("from-flag", 4)
 
 
+@pytest.mark.parametrize("value", ["70%", "70 %", "7/10", "0.7"])
+def test_a_threshold_may_be_a_percentage_or_a_fraction(value: str) -> None:
+    assert config.load({"threshold": value}).threshold == pytest.approx(0.7)
+    write(f'threshold = "{value}"')
+    assert config.load({}).threshold == pytest.approx(0.7)
+
+
 def test_plug_ins_allowed_by_one_file_are_not_so_by_the_next() -> None:
     for names in (["one", "two"], ["three"], []):
         write(f"plugins = {names}")
@@ -104,6 +111,7 @@ def test_an_empty_folder_setting_means_the_usual_place() -> None:
         ('batch_size = "many"', "batch_size in config.toml is 'many', which is not valid"),
         ("batch_size = 0", "batch_size in config.toml is 0, which is not valid: should be greater than or equal to 1"),
         ("threshold = 1.5", "threshold in config.toml is 1.5, which is not valid: give a number from 0 to 1"),
+        ('threshold = "170%"', "threshold in config.toml is '170%', which is not valid: give a number from 0 to 1"),
         ('threshold = "often"', "threshold in config.toml is 'often', which is not valid: give a number from 0 to 1"),
         ("settle_seconds = -1", "settle_seconds in config.toml is -1, which is not valid"),
         ("settle_seconds = inf", "settle_seconds in config.toml is inf, which is not valid"),

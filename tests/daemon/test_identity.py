@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from daemon import identity
-from daemon.filing import Action, Filer, Status
+from daemon.filing import Action, Status
 from daemon.journal import read_history
 from daemon.latecomers import Latecomers
 from daemon.moves import Entry
 from daemon.replay import replay
 from daemon.roots import OpenFolders, Roots
 from daemon.rows import Filing, State, Wanted
-from daemon.undo import Undone, undo
+from daemon.undo import undo
 from tests.filing_desk import Desk
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 import os
 import pickle
 import subprocess
 import sys
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,6 +236,31 @@ def test_a_pickle_under_a_checkpoints_name_is_not_opened(path: Path, good: bytes
     assert not made.exists()
     pickle.loads(data)
     assert made.exists()
+
+
+def _tar(content: bytes) -> bytes:
+    with io.BytesIO() as file:
+        with tarfile.open(fileobj=file, mode="w") as tar:
+            member = tarfile.TarInfo("state")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        return file.getvalue()
+
+
+def _zip(content: bytes) -> bytes:
+    with io.BytesIO() as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("model/data.pkl", content)
+        return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["model_best.pth.tar", FILE_NAME])
+@pytest.mark.parametrize("wrap", [bytes, _tar, _zip])
+def test_weights_that_torch_pickled_are_called_so(name: str, wrap: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(wrap(pickle.dumps({"epoch": 3, "state_dict": {"weight": list(range(500))}}, protocol=2)))
+    with pytest.raises(CheckpointError, match=r"it is a pickle .* python -m trainer fit"):
+        read(path)
 
 
 def test_a_huge_file_is_not_read(path: Path, good: bytes) -> None:

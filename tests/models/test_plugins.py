@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / "tests" / "example_plugin"
@@ -101,3 +102,37 @@ np.testing.assert_allclose(features[0, [0, 9, 18]], first.mean(axis=0), rtol=1e-
 """
     done = run(site, "-c", code, allowed="example")
     assert done.returncode == 0, done.stderr
+
+
+def test_a_plugin_may_import_torchvision_like_any_library(site: Path) -> None:
+    code = """
+import numpy as np
+from models import registry
+from models.runtime import open_extractor, select
+from models.weights import WeightsStore
+assert registry.plugins()["vision"] == "", registry.plugins()["vision"]
+import torchvision
+assert torchvision.__spec__.loader is torchvision.__loader__
+assert callable(torchvision.models.mobilenet_v3_small)
+store = WeightsStore()
+extractor = open_extractor(select("edges", {}, store), store)
+crops = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), dtype=np.uint8)
+assert extractor.features([crops]).shape == (2, 3)
+"""
+    done = run(site, "-c", code, allowed="vision")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_backbone_that_cannot_be_made_is_one_sentence(site: Path, tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (32, 32), (len(name) * 20, number * 99, ord(name[0]))).save(
+                tmp_path / "data" / name / f"{number}.png"
+            )
+    options = ["--data-dir", str(tmp_path / "data"), "--output-dir", str(tmp_path / "runs"), "--mode", "faulty"]
+    done = run(site, "-m", "trainer", "fit", *options, allowed="faulty")
+    assert done.returncode == 2
+    assert "the backbone faulty cannot be made: RuntimeError: an operator does not exist" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 3, done.stderr

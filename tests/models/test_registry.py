@@ -166,6 +166,22 @@ def test_an_explicit_mode_without_weights_says_what_is_missing_and_how_to_get_it
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("mode", ["hybrid", "clip+efficientnet_lite0+mobilenet", "auto"])
+def test_every_part_that_is_missing_is_named_and_how_to_get_it(
+    mode: str, store: WeightsStore, logged: list[str]
+) -> None:
+    said = ""
+    try:
+        select(mode, {}, store)
+    except WeightsUnavailable as error:
+        said = str(error)
+    said = said or "".join(logged)
+    assert "2 parts are missing" in said
+    assert "pull mobilenet" in said
+    assert "pull clip" in said
+    assert "\n" not in said.strip()
+
+
 def test_auto_says_loudly_that_it_continues_with_the_embedded_backbone(store: WeightsStore, logged: list[str]) -> None:
     parts = select("auto", {}, store)
     assert [part.name for part in parts] == ["efficientnet_lite0"]

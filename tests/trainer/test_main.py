@@ -58,6 +58,31 @@ def test_an_impossible_value_is_one_sentence_with_the_options_name(
 
 
 @pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--max-error", "few", "give a share such as 5%, 1/20 or 0.05, not 'few'"),
+        ("--max-error", "5", "it must be between 0 and 1, such as 0.05 or 5%, not 5"),
+        ("--max-error", "1/0", "give a share"),
+        ("--val-fraction", "5%", "it must be from 0.1 to 0.5 (10% to 50%)"),
+    ],
+)
+def test_what_is_no_share_is_told_how_to_be_written(
+    option: str, value: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert trainer("fit", "--data-dir", tmp_path, option, value) == 2
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["5%", "1/20", "0.05", "5 %"])
+def test_a_share_may_be_a_percentage_or_a_fraction(
+    value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--max-error", value, "--val-fraction", "20%")
+    assert trainer("fit", "--data-dir", tmp_path / "none", *options) == 2
+    assert "there is no folder" in capsys.readouterr().err  # it got as far as that
+
+
+@pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ((), "required: COMMAND"),
