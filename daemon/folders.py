@@ -12,6 +12,7 @@ from daemon.copying import create
 from daemon.marker import MARKER
 from daemon.moves import Entry, close
 from daemon.roots import Roots, step_into
+from models.ownership import hand_over
 
 
 class Output:
@@ -112,4 +113,6 @@ def _mark(folder: int) -> None:
     """Leave the file that tells a watcher not to take images out of this folder again."""
     if not Entry(folder, MARKER).exists():
         with suppress(FileExistsError):  # another program was quicker
-            close(create(Entry(folder, MARKER), 0o666))
+            marker = create(Entry(folder, MARKER), 0o666)
+            hand_over(marker, folder)
+            close(marker)

@@ -21,6 +21,7 @@ from daemon import rows, schema
 from daemon.rows import Filing, Position, State, Wanted
 from daemon.source import Identity
 from models.errors import UserError
+from models.ownership import make_file, make_folder
 
 _Answer = TypeVar("_Answer")
 
@@ -180,7 +181,11 @@ class Journal:
     def _connected(self) -> sqlite3.Connection:
         if self._path is not None:
             with suppress(OSError):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(self._path.parent)
+                # SQLite gives the files beside it to whom this one belongs. Closing one that is in use would take away
+                # its locks.
+                if os.geteuid() == 0 and not self._path.exists():
+                    os.close(make_file(self._path, 0o644))
         return _connect(self._path, self._timeout)
 
     def _close(self) -> None:

@@ -15,6 +15,7 @@ from daemon.rows import Filing
 from daemon.source import OPEN_FLAGS
 from daemon.transfer import free_name
 from models.jsontext import json_text
+from models.ownership import hand_over
 
 
 def reason_name(image: Entry) -> str:
@@ -35,6 +36,7 @@ def write_reason(image: Entry, row: Filing) -> None:
     try:
         entry = Entry(image.folder, free_name(image.folder, reason_name(image)))
         with os.fdopen(create(entry, 0o666), "w", encoding="utf-8") as file:
+            hand_over(file.fileno(), image.folder)
             file.write(json_text(note, indent=2))
     except OSError as error:
         logger.warning("No reason could be written beside {!r}: {}", str(row.destination), error)

@@ -11,12 +11,13 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 
 from daemon.moves import FOLDER_FLAGS, Entry, close, sync_folder
 from daemon.names import NAME_REFUSED, simpler_name
+from models.ownership import hand_over_folder
 
 #: ``openat2`` has this number on every architecture but Alpha; Python has no function for it.
 _OPENAT2 = 437
@@ -120,11 +121,17 @@ def step_into(folder: int, name: str, *, make: bool) -> int:
         except FileNotFoundError:
             if not make:
                 raise
-        with suppress(FileExistsError):
+        made = True
+        try:
             _make_folder(folder, name)
+        except FileExistsError:
+            made = False  # another program was quicker
         # The new name must outlast a power cut before an original is dropped for a copy inside.
         sync_folder(folder)
-        return _open_folder(folder, name)
+        inner = _open_folder(folder, name)
+        if made:
+            hand_over_folder(inner, folder)
+        return inner
     finally:
         close(folder)
 

@@ -38,6 +38,7 @@ from models.allowed import allow_plugins, missing_plugins, report_missing
 from models.classifier import Classifier
 from models.commandline import EXIT_LEFT_BEHIND
 from models.errors import UserError
+from models.ownership import make_folder
 from models.runtime import cores
 from models.weights import WeightsStore
 
@@ -178,7 +179,7 @@ def _make(folder: Path, key: str, *, dry_run: bool) -> None:
     if dry_run:
         return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise UserError(f"{key}: the folder {folder} cannot be made: {error.strerror}") from error
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from models.errors import UserError
 from models.homes import base_folder
+from models.ownership import make_file, make_folder
 
 
 def state_folder(given: Path | None) -> Path:
@@ -65,8 +66,8 @@ def _find(folder: Path) -> os.stat_result | None:
 
 def _open(path: Path, held: ExitStack) -> int:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        make_folder(path.parent)
+        descriptor = make_file(path, 0o644)
     except OSError as error:
         raise UserError(
             f"the state folder {path.parent} cannot be written ({error.strerror}): "

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from loguru import logger
 
+from models.ownership import hand_over_file, make_folder
+
 
 class WrittenFile:
     """A file whose whole content is replaced in one step. Trouble with it is logged once and harms nothing."""
@@ -29,10 +31,11 @@ class WrittenFile:
             self._failed = False
 
     def _write(self, text: str) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         descriptor, made = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}-")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                hand_over_file(descriptor, self._path)
                 if self._mode is not None:
                     os.fchmod(file.fileno(), self._mode)
                 file.write(text)

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from models.ownership import hand_over_file, make_folder
+
 
 @contextlib.contextmanager
 def atomic_file(path: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
@@ -18,8 +20,9 @@ def atomic_file(path: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
     Without ``replace`` an existing file stays as it is, whoever made it first, and `FileExistsError` is raised.
     Until then, and after a crash, what there is of the file has a hidden name of its own beside ``path``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    hand_over_file(descriptor, path)
     partial = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:

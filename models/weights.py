@@ -20,6 +20,7 @@ from .children import run_child
 from .download import download
 from .errors import UserError, WeightsUnavailable
 from .homes import base_folder, expanded
+from .ownership import make_file, make_folder
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class WeightsStore:
         """A folder of the cache, made on demand."""
         path = self.root / name
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
         except OSError as error:
             raise _unwritable(path, error) from error
         return path
@@ -56,7 +57,7 @@ class WeightsStore:
         """Hold an inter-process lock of that name, so that two processes do not make the same thing at once."""
         path = self.folder("locks") / name
         try:
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+            descriptor = make_file(path, 0o644)
         except OSError as error:
             raise _unwritable(path, error) from error
         try:

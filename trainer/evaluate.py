@@ -12,6 +12,7 @@ import numpy as np
 
 from models.classifier import STRANGE
 from models.errors import UserError
+from models.ownership import make_folder
 from models.scoring import Strangeness
 from models.weights import WeightsStore
 from trainer import data, runs
@@ -219,7 +220,7 @@ def _write(output: Path, found: _Found, measured: Measured, summary: dict[str, A
     preface = [("checkpoint", f"{summary['checkpoint']} (sha256 {summary['sha256'][:12]})")]
     preface += [("data", summary["data_dir"]), *_notes(summary)]
     try:
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
         runs.write_json(output / "report.json", summary)
         _write_predictions(output / "predictions.csv", found)
         if compared is None:

@@ -18,6 +18,7 @@ from typing import Any
 from models.atomic import sync_folder
 from models.errors import UserError
 from models.jsontext import json_text
+from models.ownership import make_folder
 from trainer.data import DataSet, Mask
 from trainer.folds import NEVER
 from trainer.heads import Epoch
@@ -47,7 +48,7 @@ def create(checkpoints: Path, mode: str, now: datetime, fill: Callable[[Path], N
     Raises `UserError` when the folder cannot be written to, or is full.
     """
     try:
-        checkpoints.mkdir(parents=True, exist_ok=True)
+        make_folder(checkpoints)
         hidden, lock = _make_hidden(checkpoints)
     except OSError as error:
         raise UserError(f"{checkpoints} cannot be written to ({error.strerror}): give another --output-dir") from error
