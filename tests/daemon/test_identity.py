@@ -52,12 +52,6 @@ def stranger(path: Path, ino: int, content: bytes = b"a stranger's") -> None:
         pytest.skip("this file system gives inode numbers only once")
 
 
-@pytest.fixture
-def late(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No copy is made so slowly that a file which is born after it could be taken for one."""
-    monkeypatch.setattr(identity, "_COPYING", identity.timedelta())
-
-
 def test_undo_does_not_trust_an_inode_that_was_given_once_more(near: Desk) -> None:
     path = near.put()
     assert near.file_one(path).status is Status.FILED
