@@ -25,6 +25,8 @@ _WINDOW = 60.0
 #: The oldest image's age is measured anew each time; a difference of less than these seconds is none.
 _JITTER = 2.0
 _LONGEST_ERROR = 1_000
+#: Classes that are counted one by one: each is a time series for as long as the daemon runs, whatever models come.
+_MOST_CLASSES = 500
 
 
 class _Record(BaseModel):
@@ -88,6 +90,7 @@ class Health(_Record):
     restarts: int
     images: dict[str, int]
     attempts: dict[str, int] = {}  # those of a version without them are read, too
+    classes: dict[str, int] = {}  # images filed by class; under "" those of classes beyond the first few hundred
     images_per_second: float
     errors: int
     last_error: ErrorHealth | None
@@ -124,6 +127,7 @@ class Tally:
         self._started = wall()
         self._images: Counter[str] = Counter()
         self._attempts: Counter[str] = Counter()
+        self._classes: Counter[str] = Counter()
         self._recent: deque[tuple[float, int]] = deque()  # (when, how many images by then)
         self._oldest: float | None = None
         self._model = _model(classifier)
@@ -156,7 +160,14 @@ class Tally:
         if outcome.comes_again:
             self._attempts[outcome.status.value] += 1
         else:
-            self._images[_kind(outcome)] += 1
+            kind = _kind(outcome)
+            self._images[kind] += 1
+            if kind == "filed" and outcome.prediction is not None:
+                self._count_class(outcome.prediction.label)
+
+    def _count_class(self, label: str) -> None:
+        is_known = label in self._classes or len(self._classes) < _MOST_CLASSES
+        self._classes[label if is_known else ""] += 1
 
     @property
     def images(self) -> Mapping[str, int]:
@@ -194,6 +205,7 @@ class Tally:
             restarts=watcher.restarts,
             images=dict(self._images),
             attempts=dict(self._attempts),
+            classes=dict(self._classes),
             images_per_second=0.0 if stopped else self._speed(),
             errors=self._errors,
             last_error=self._last_error,

@@ -15,7 +15,7 @@ from daemon.filing import Status
 from daemon.housekeeping import Housekeeping
 from daemon.pipeline import ModelFailed, Outcome, Pipeline
 from daemon.reload import Reloader
-from daemon.report import describe_change, line, shown
+from daemon.report import describe_change, fields, line, shown
 from daemon.troubles import Troubles
 from daemon.watcher import InboxWatcher
 from models.classifier import Classifier
@@ -85,7 +85,7 @@ class WorkLoop:
             left |= unanswered
             for path in unanswered:
                 self._watcher.done(path)
-                logger.warning("{} is left behind: it is still being written", shown(path.name))
+                logger.bind(file=str(path)).warning("{} is left behind: it is still being written", shown(path.name))
         if self._stopping.is_set():
             logger.warning("stopped before the end: what is not filed yet stays in the inbox")
             status = self._watcher.status()
@@ -166,16 +166,17 @@ class WorkLoop:
     def _report(self, outcome: Outcome) -> None:
         """One line for each image; a trouble that lasts is said once, and again after it has passed."""
         path, status = outcome.path, outcome.status
+        log = logger.bind(**fields(outcome))
         match status:
             case Status.FILED | Status.PLANNED:
                 level = "INFO" if outcome.reason is None else "WARNING"
-                logger.log(level, "{}", line(outcome))
+                log.log(level, "{}", line(outcome))
             case Status.REFUSED:
-                logger.warning("{} stays where it is: {}", shown(path.name), outcome.detail)
+                log.warning("{} stays where it is: {}", shown(path.name), outcome.detail)
             case Status.RETRY:
                 self._troubles.failed(path, outcome.detail or "The image cannot be filed now.")
             case _:
-                logger.debug("{}: {}", shown(path.name), status.value)
+                log.debug("{}: {}", shown(path.name), status.value)
         if status is Status.FILED:
             self._troubles.filed(path)
         elif not outcome.comes_again:

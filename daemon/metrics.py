@@ -19,6 +19,12 @@ def _lines(health: Health, now: float) -> Iterator[str]:
         "images_total", "counter", "Images by what became of them.", *_by("outcome", health.images.items())
     )
     yield from _metric(
+        "filed_total",
+        "counter",
+        "Images filed, by class; without one those of classes beyond the first 500.",
+        *_by("class", health.classes.items()),
+    )
+    yield from _metric(
         "attempts_total",
         "counter",
         "Attempts that left an image waiting, to be tried again.",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from daemon.filing import Status
 from daemon.pipeline import Outcome
 from models.classifier import Classifier
 from models.printable import quoted, shown
 
-__all__ = ["describe_change", "line", "quoted", "shown"]
+__all__ = ["describe_change", "fields", "line", "quoted", "shown"]
 
 
 def line(outcome: Outcome) -> str:
@@ -24,6 +26,18 @@ def line(outcome: Outcome) -> str:
     else:
         why = f"{prediction.label}? {prediction.confidence:.2f}{f', {outcome.detail}' if outcome.detail else ''}"
     return f"{shown(outcome.path.name)} {verb} {shown(where)} ({why})"
+
+
+def fields(outcome: Outcome) -> dict[str, Any]:
+    """What a line of the log is about, for those who read it as JSON."""
+    prediction = outcome.prediction
+    return {
+        "file": str(outcome.path),
+        "class": None if prediction is None else prediction.label,
+        "confidence": None if prediction is None else round(prediction.confidence, 6),
+        "destination": None if outcome.destination is None else str(outcome.destination),
+        "reason": outcome.reason,
+    }
 
 
 def describe_change(old: Classifier, new: Classifier) -> str:

@@ -24,7 +24,7 @@ from daemon.nursery import Nursery
 from daemon.opening import ComingClassifier, Manner, Opening
 from daemon.passedover import PassedOver
 from daemon.pipeline import ModelFailed, Outcome, Pipeline, Policy, not_a_file
-from daemon.report import line, shown
+from daemon.report import fields, line, shown
 from daemon.roots import Roots
 from daemon.threshold import in_force
 from daemon.walk import walk
@@ -120,12 +120,13 @@ def sort(folder: Path, settings: Settings, nursery: Nursery, passed: PassedOver)
         odd: list[Outcome] = []
         images = sorted(_images(folder, settings.output, passed, odd))
         for outcome in chain(odd, _outcomes(pipeline, images)):
+            log = logger.bind(**fields(outcome))
             if outcome.status is Status.FILED:
-                logger.info("{}", line(outcome))
+                log.info("{}", line(outcome))
             elif outcome.status is Status.ALREADY:
-                logger.info("{} is there already", shown(str(outcome.path)))
+                log.info("{} is there already", shown(str(outcome.path)))
             else:
-                logger.warning("{} is left behind: {}", shown(str(outcome.path)), outcome.detail or outcome.status)
+                log.warning("{} is left behind: {}", shown(str(outcome.path)), outcome.detail or outcome.status)
             outcomes.append(outcome)
         classifier.wait()
     return outcomes

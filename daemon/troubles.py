@@ -40,9 +40,9 @@ class Troubles:
         self._causes[cause] += 1
         if not is_known:
             self._unsettled = True
-            logger.error("{} It stays in the inbox and is tried again.", shown(sentence))
+            logger.bind(file=str(path)).error("{} It stays in the inbox and is tried again.", shown(sentence))
         elif before is None:
-            logger.info("{}", shown(sentence))  # as for any image, a line
+            logger.bind(file=str(path)).info("{}", shown(sentence))  # as for any image, a line
 
     def delay(self, path: Path) -> float:
         """Seconds until an image that failed is to be tried again."""

@@ -92,6 +92,19 @@ def test_images_are_counted_by_what_became_of_them(tally: Tally) -> None:
     assert health.attempts == {"retry": 2, "changed": 1}
 
 
+def test_classes_are_counted_and_no_more_than_a_few_hundred(tally: Tally) -> None:
+    for outcome in (filed("a", "a"), filed("a", "a"), filed("others", "a"), filed("quarantine/empty", None, "empty")):
+        tally.outcome(outcome)
+    assert tally.health(watcher()).classes == {"a": 2}
+    for number in range(2_000):
+        tally.outcome(filed(f"c{number}", f"c{number}"))
+    tally.outcome(filed("a", "a"))
+    classes = tally.health(watcher()).classes
+    assert classes["a"] == 3
+    assert len(classes) == 501
+    assert sum(classes.values()) == 2_003
+
+
 def test_the_speed_is_that_of_the_last_minute(tally: Tally, clock: Clock) -> None:
     assert tally.health(watcher()).images_per_second == 0.0
     for _ in range(10):

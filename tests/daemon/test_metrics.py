@@ -67,6 +67,14 @@ def test_hostile_names_stay_inside_their_label() -> None:
     assert found['imagesortd_inbox_up{inbox="/a\\"} 1\\\\\\n"}'] == 1
 
 
+def test_images_are_counted_by_class() -> None:
+    classes = {"개": 3, 'a"b\\': 2, "": 5}
+    found = samples(render(HEALTH.model_copy(update={"classes": classes}), 0.0))
+    assert found['imagesortd_filed_total{class="개"}'] == 3
+    assert found['imagesortd_filed_total{class="a\\"b\\\\"}'] == 2
+    assert found['imagesortd_filed_total{class=""}'] == 5
+
+
 @pytest.mark.parametrize(
     "address", ["0.0.0.0:9469", "192.168.0.1:80", "example.org:80", "127.0.0.1", "127.0.0.1:x", "::1"]
 )
