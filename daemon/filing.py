@@ -183,7 +183,7 @@ class Filer:
         if self._unfinished and _file(row.identity) in self._unfinished:
             return each.settle(Status.RETRY, f"A copy of {str(row.source)!r} can neither be finished nor taken back.")
         if self._action != "move":
-            if row.identity in plan.identities or self._journal.filed_before(row.identity, row.source, row.sha256):
+            if row.identity in plan.identities or self._was_filed(row):
                 return each.settle(Status.ALREADY)
             plan.identities.add(row.identity)
             if row.reason is not None:
@@ -197,6 +197,15 @@ class Filer:
         each.target = Entry(-1 if place.folder is None else place.folder, name)
         row.filed_name = name
         return each.settle(Status.PLANNED) if self._dry_run else None
+
+    def _was_filed(self, row: Filing) -> bool:
+        """Whether the file was filed before, in this state or with the same content: a clock may have been set."""
+        if self._journal.filed_before(row.identity, row.source, row.sha256):
+            return True
+        number = self._journal.same_filed(row.source, row.identity.size, lambda: row.sha256)
+        if number is not None and not self._dry_run:
+            self._journal.touch(number, row.identity)
+        return number is not None
 
     def _is_there(self, row: Filing, folder: int, path: Path) -> bool:
         """Whether an equal image is in an open class folder that this object did not copy there. Raises OSError."""

@@ -104,6 +104,19 @@ class Journal:
         """See ``rows.filed_before``; earlier runs count. Raises JournalBusy."""
         return self._use(lambda db: rows.filed_before(db, identity, source, sha256))
 
+    def same_filed(self, source: Path, size: int, content: Callable[[], str | None]) -> int | None:
+        """The row of a file that was copied, linked or refused from this path with this content, whatever its time is.
+
+        ``content`` gives the sha256, and is only asked where there may be one. Raises JournalBusy.
+        """
+        known = self._use(lambda db: rows.contents_filed(db, source, size))
+        return known.get(content() or "") if known else None
+
+    def touch(self, number: int, identity: Identity) -> None:
+        """See ``rows.touch``: the next time it is known at a look. Raises JournalBusy."""
+        self._follow_the_file()
+        self._use(lambda db: _in_transaction(db, lambda: rows.touch(db, number, identity), durably=False))
+
     def sidecars(self, image_id: int) -> list[Filing]:
         """See ``rows.sidecars``. Raises JournalBusy."""
         return self._use(lambda db: rows.sidecars(db, image_id))

@@ -18,7 +18,8 @@ from daemon.marker import is_marked
 from daemon.roots import Roots
 from daemon.rows import Filing
 from daemon.settle import is_unfinished
-from daemon.sidecars import complain, follower, images_of, owner, send
+from daemon.sidecarnames import images_of, owners
+from daemon.sidecars import complain, follower, send
 from daemon.source import Identity
 from daemon.transfer import Status
 from models.leftovers import is_leftover
@@ -71,7 +72,7 @@ class Latecomers:
                         is_unfinished(entry.name) or is_leftover(entry.name) or self._is_filed_into(entry.path)
                     ):
                         pending.append(entry.path)
-                elif owner(entry.name) is not None:
+                elif owners(entry.name):
                     self._join(Path(entry.path), met)
                 yield
         self._complaints &= met
@@ -84,7 +85,8 @@ class Latecomers:
         try:
             if self._journal.filed_before(Identity.of(sidecar.lstat()), sidecar, None):
                 return  # the quick answer where thousands have been copied and stay
-            image = self._journal.newest([*map(Path, images_of(str(sidecar)))], datetime.now(UTC) - LATEST)
+            images = [*map(Path, images_of(str(sidecar)))]
+            image = self._journal.newest(images, datetime.now(UTC) - LATEST) if images else None
             if image is None or image.destination is None or (image.action == "move" and _any_there(sidecar)):
                 return
             self._follow(sidecar, image)
@@ -123,4 +125,4 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _any_there(sidecar: Path) -> bool:
     """Whether an image of the sidecar is in the inbox now: it goes with that one, then."""
-    return any(os.path.lexists(image) for image in images_of(str(sidecar)))
+    return any(map(os.path.lexists, images_of(str(sidecar))))

@@ -12,7 +12,7 @@ from loguru import logger
 from daemon.marker import is_marked
 from daemon.report import shown
 from daemon.settle import is_unfinished
-from daemon.sidecars import follows
+from daemon.sidecarnames import follows
 from daemon.walk import walk
 from models.leftovers import Leftovers, is_leftover, pictures_in
 

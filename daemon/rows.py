@@ -46,6 +46,16 @@ SELECT 1 FROM filings WHERE mtime_ns = :mtime_ns AND size = :size AND action <> 
     AND {_REMEMBERED} LIMIT 1
 """
 
+#: Of a name that a camera gives to every picture, no more rows are looked at.
+_FROM_THERE_BY_CONTENT = f"""
+SELECT id, sha256 FROM (SELECT * FROM filings WHERE name = :name ORDER BY time DESC LIMIT 1000)
+    WHERE size = :size AND sha256 IS NOT NULL AND {_REMEMBERED}
+    AND inbox = (SELECT id FROM texts WHERE text = :inbox)
+"""
+#: What was filed keeps its inode, which is the original's where it is a link.
+_TOUCH = """UPDATE filings SET copy_ino = iif(action = 'link', coalesce(copy_ino, ino), copy_ino),
+    dev = ?, ino = ?, mtime_ns = ? WHERE id = ?"""
+
 
 #: A place among the rows in the order of their times: a time and an id.
 Position = tuple[int, int]
@@ -176,6 +186,18 @@ def filed_before(db: sqlite3.Connection, identity: Identity, source: Path, sha25
         "sha256": sha256,
     }
     return db.execute(_FILED_BEFORE, values).fetchone() is not None
+
+
+def contents_filed(db: sqlite3.Connection, source: Path, size: int) -> dict[str, int]:
+    """The contents, by their sha256, that were copied, linked or refused from a path in this size; and their rows."""
+    folder, _, name = str(source).rpartition("/")
+    values = {"inbox": _text(folder), "name": _text(name), "size": size}
+    return {sha256: number for number, sha256 in db.execute(_FROM_THERE_BY_CONTENT, values)}
+
+
+def touch(db: sqlite3.Connection, number: int, identity: Identity) -> None:
+    """Remember that a file which stays in the inbox has another time or inode now, and the same content."""
+    db.execute(_TOUCH, (_signed(identity.dev), _signed(identity.ino), _signed(identity.mtime_ns), number))
 
 
 @dataclass(frozen=True, kw_only=True)

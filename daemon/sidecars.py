@@ -16,67 +16,22 @@ from pathlib import Path
 from loguru import logger
 
 from daemon import transfer
+from daemon.copying import sha256_of
 from daemon.journal import Journal, JournalBusy
 from daemon.moves import Entry
 from daemon.rows import Filing, State
+from daemon.sidecarnames import beginnings, belongs, is_film, owners, renamed
 from daemon.source import Identity
 from daemon.transfer import Status, Transfer
-from models.images import IMAGE_SUFFIXES, is_image_name
-
-#: Of every image, in place of its suffix or after it.
-_NOTES = frozenset({".xmp", ".json", ".aae", ".thm"})
-#: Of a photograph, in place of its suffix: the raw data beside it, the film of a Live Photo.
-_SHOTS = frozenset({".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw", ".mov"})
-_SUFFIXES = _NOTES | _SHOTS
-_PHOTOGRAPHS = frozenset({".jpg", ".jpeg", ".jpe", ".heic", ".heif"})
-
-#: How the name of an image may end.
-_ENDINGS = sorted({each for suffix in IMAGE_SUFFIXES for each in (suffix, suffix.upper())})
 
 #: Seconds without a change until a sidecar counts as complete.
 SETTLE_SECONDS = 2.0
+#: Nanoseconds between a picture and a film of the same name that may be one shot: cameras use their names again.
+_ONE_SHOT = 24 * 3600 * 10**9
 #: A folder's listing is used for this many times as long as it took to make; then the folder is listed again.
 _PAYS_FOR_ITSELF = 50
 #: The most names that are remembered of one folder, and the most folders.
 _MOST_NAMES, _MOST_FOLDERS = 100_000, 16
-
-
-def owner(name: str) -> str | None:
-    """What the name of a sidecar has in common with its image's: its stem, or its whole name; None for others."""
-    stem, dot, suffix = name.rpartition(".")
-    return stem if dot + suffix.lower() in _SUFFIXES and not name.startswith(".") else None
-
-
-def belongs(sidecar: str, image: str) -> bool:
-    """Whether a file of the one name is a sidecar of an image of the other."""
-    (start, suffix), (stem, kind) = os.path.splitext(sidecar), os.path.splitext(image)  # noqa: PTH122
-    if suffix.lower() in _NOTES:
-        return start in (stem, image)
-    return start == stem and suffix.lower() in _SHOTS and kind.lower() in _PHOTOGRAPHS
-
-
-def renamed(sidecar: str, image: str, new: str) -> str:
-    """The name of a sidecar after its image got a ``new`` one."""
-    if sidecar.startswith(f"{image}."):
-        return new + sidecar[len(image) :]
-    return os.path.splitext(new)[0] + os.path.splitext(sidecar)[1]  # noqa: PTH122
-
-
-def images_of(sidecar: str) -> list[str]:
-    """The paths that an image of the sidecar at a path may have."""
-    folder, slash, name = sidecar.rpartition("/")
-    common = owner(name)
-    if common is None:
-        return []
-    names = [common] if is_image_name(common) else []
-    names += [common + ending for ending in _ENDINGS]
-    return [folder + slash + image for image in names if belongs(name, image)]
-
-
-def follows(path: str) -> bool:
-    """Whether a file goes where an image goes: notes are for nothing else; raw data and films only if one is there."""
-    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
-    return suffix in _NOTES or (suffix in _SHOTS and any(map(os.path.lexists, images_of(path))))
 
 
 class Sidecars:
@@ -120,8 +75,8 @@ def _beside(image: str, listing: dict[str, list[str]]) -> Iterable[str]:
     """The sidecars of an image, by name, among those listed."""
     if not listing:
         return ()
-    stem = os.path.splitext(image)[0]  # noqa: PTH122
-    return sorted(name for common in (stem, image) for name in listing.get(common, ()) if belongs(name, image))
+    names = {name for common in beginnings(image) for name in listing.get(common, ()) if belongs(name, image)}
+    return sorted(names)
 
 
 def _list(folder: int) -> dict[str, list[str]]:
@@ -131,8 +86,9 @@ def _list(folder: int) -> dict[str, list[str]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if (common := owner(entry.name)) is not None and (count := count + 1) <= _MOST_NAMES:
-                    found.setdefault(common, []).append(entry.name)
+                if (common := owners(entry.name)) and (count := count + 1) <= _MOST_NAMES:
+                    for each in common:
+                        found.setdefault(each, []).append(entry.name)
     except OSError as error:
         logger.debug("The sidecars in a folder cannot be seen now: {}", error)
     return found
@@ -146,6 +102,8 @@ def follower(image: Filing, source: Entry, target: Entry, name: str) -> Transfer
     except OSError:
         return None
     if not stat.S_ISREG(status.st_mode) or abs(time.time() - status.st_mtime) < SETTLE_SECONDS:
+        return None
+    if is_film(name) and abs(status.st_mtime_ns - image.identity.mtime_ns) > _ONE_SHOT:
         return None
     wanted = renamed(name, source.name, target.name)
     row = Filing(
@@ -163,7 +121,7 @@ def follower(image: Filing, source: Entry, target: Entry, name: str) -> Transfer
 def send(transfers: Sequence[Transfer], journal: Journal) -> list[Transfer]:
     """Let sidecars follow their images, those that have not done so before; returns those that tried."""
     try:
-        new = [each for each in transfers if not _followed_before(each.row, journal)]
+        new = [each for each in transfers if not _followed_before(each, journal)]
     except JournalBusy:
         return []  # they are late, then
     transfer.run(new, journal)
@@ -176,5 +134,20 @@ def complain(sidecar: Transfer) -> None:
     logger.warning("The sidecar {!r} does not follow its image: {}", str(sidecar.row.source), why)
 
 
-def _followed_before(row: Filing, journal: Journal) -> bool:
-    return row.action != "move" and journal.filed_before(row.identity, row.source, None)
+def _followed_before(sidecar: Transfer, journal: Journal) -> bool:
+    row = sidecar.row
+    if row.action == "move":
+        return False
+    if journal.filed_before(row.identity, row.source, None):
+        return True
+    number = journal.same_filed(row.source, row.identity.size, lambda: _content(sidecar.source))
+    if number is not None:
+        journal.touch(number, row.identity)
+    return number is not None
+
+
+def _content(sidecar: Entry) -> str | None:
+    try:
+        return sha256_of(sidecar)
+    except OSError:
+        return None

@@ -18,7 +18,7 @@ from daemon.moves import Entry
 from daemon.reasons import read_reason, reason_name
 from daemon.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.rows import Filing, State
-from daemon.sidecars import renamed
+from daemon.sidecarnames import renamed
 from daemon.source import Identity
 from daemon.transfer import Status, Transfer
 
@@ -175,7 +175,10 @@ def _bring_sidecars(journal: Journal, undone: Undone, sidecars: list[Filing], ro
     for sidecar in sidecars:
         assert sidecar.destination is not None
         if back is not None:
-            sidecar.source = back.with_name(renamed(sidecar.destination.name, image.destination.name, back.name))
+            name = sidecar.source.name  # where the image has its old name, so has the sidecar
+            if back.name != image.source.name:
+                name = renamed(sidecar.destination.name, image.destination.name, back.name)
+            sidecar.source = back.with_name(name)
     results, served = _undo(journal, sidecars, roots, taken)
     journal.write_later(served)
     for came in results:

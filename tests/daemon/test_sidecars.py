@@ -12,7 +12,7 @@ from daemon import sidecars
 from daemon.filing import Action, Filer, Status
 from daemon.journal import read_history
 from daemon.latecomers import LATEST, Latecomers
-from daemon.sidecars import belongs, owner, renamed
+from daemon.sidecarnames import belongs, images_of, owners, renamed
 from daemon.undo import Undone, undo
 from tests.filing_desk import Desk, images
 
@@ -67,7 +67,76 @@ def test_who_belongs_to_whom(sidecar: str, image: str, expected: bool) -> None:
 def test_names() -> None:
     assert renamed("cat.xmp", "cat.jpg", "cat_2.jpg") == "cat_2.xmp"
     assert renamed("cat.jpg.xmp", "cat.jpg", "cat_2.jpg") == "cat_2.jpg.xmp"
-    assert (owner("cat.jpg.xmp"), owner("cat.MOV"), owner("cat.jpg"), owner(".xmp")) == ("cat.jpg", "cat", None, None)
+    assert [owners(name) for name in ("cat.jpg.xmp", "cat.MOV", "cat.jpg", ".xmp")] == [["cat.jpg"], ["cat"], [], []]
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "image", "second"),
+    [
+        ("IMG_1.jpg.supplemental-metadata.json", "IMG_1.jpg", "IMG_1_2.jpg.supplemental-metadata.json"),
+        ("IMG_1.JPG.Supplemental-Metad.JSON", "IMG_1.JPG", "IMG_1_2.JPG.Supplemental-Metad.JSON"),
+        ("IMG_1.jpg.suppl.json", "IMG_1.jpg", "IMG_1_2.jpg.suppl.json"),
+        ("IMG_1.jpg.s.json", "IMG_1.jpg", "IMG_1_2.jpg.s.json"),
+        ("IMG_1.jpg..json", "IMG_1.jpg", "IMG_1_2.jpg..json"),
+        ("IMG_2.jpg.supplemental-metadata(1).json", "IMG_2(1).jpg", "IMG_2(1)_2.jpg.supplemental-metadata.json"),
+        ("IMG_2.jpg.suppl(1).json", "IMG_2(1).jpg", "IMG_2(1)_2.jpg.supplemental-metadata.json"),
+        ("IMG_2.jpg(1).json", "IMG_2(1).jpg", "IMG_2(1)_2.jpg.supplemental-metadata.json"),
+        ("IMG_2(1).jpg.supplemental-metadata.json", "IMG_2(1).jpg", "IMG_2(1)_2.jpg.supplemental-metadata.json"),
+        ("IMG_3_HEVC.MOV", "IMG_3.HEIC", "IMG_3_2_HEVC.MOV"),
+        ("IMG_4.MP4", "IMG_4.HEIC", "IMG_4_2.MP4"),
+        ("PXL_1.MP", "PXL_1.MP.jpg", "PXL_1.MP_2.MP"),
+        ("P6.rwl", "P6.jpg", "P6_2.rwl"),
+        ("P6.GPR", "P6.jpg", "P6_2.GPR"),
+        (f"{'x' * 46}.json", f"{'x' * 47}.jpg", f"{'x' * 47}_2.jpg.json"),
+        ("IMG_O5.aae", "IMG_E5.jpg", "IMG_E5_2.aae"),
+    ],
+)
+def test_names_of_phones_and_services(desk: Desk, sidecar: str, image: str, second: str) -> None:
+    """They follow, also with a number, and go back to the names they had."""
+    for other in (image.replace("1", "7").replace("xx", "xy"), f"other {image}"):
+        assert not belongs(sidecar, other) or other == image
+    stem, _, suffix = image.rpartition(".")
+    for _ in range(2):
+        put(desk, image, sidecar)
+        file(desk, image)
+    assert sorted(desk.filed()) == sorted(f"cat/{name}" for name in (image, sidecar, f"{stem}_2.{suffix}", second))
+    assert belongs(second, f"{stem}_2.{suffix}")
+    assert [each.status for each in undo_all(desk)][:1] == [Status.FILED]
+    assert {image, sidecar} <= set(inbox(desk))
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "image"),
+    [
+        ("IMG_2.jpg.supplemental-metadata(1).json", "IMG_2.jpg"), ("IMG_4.mp4", "IMG_4.png"), ("x.json", "xy.jpg"),
+        ("IMG_2.jpg.supplemental-metadata.json", "IMG_2(1).jpg"), ("IMG_3_HEVC.MOV", "IMG_3.png"),
+        ("IMG_2.jpg(1).json", "IMG_2(11).jpg"), ("IMG_1.jpg.package.json", "IMG_1.jpg"),
+        ("IMG_O5.aae", "IMG_5.jpg"), ("._x.jpg", "x.jpg"),
+    ],
+)  # fmt: skip
+def test_what_is_no_sidecar_of_an_image(sidecar: str, image: str) -> None:
+    assert not belongs(sidecar, image)
+
+
+@pytest.mark.parametrize("name", ["IMG_2.jpg.supplemental-metadata(1).json", "IMG_2(1)_HEVC.MOV", "IMG_2(1).mp4"])
+def test_late_ones_by_names_of_today_join(desk: Desk, name: str) -> None:
+    put(desk, "IMG_2(1).jpg")
+    file(desk, "IMG_2(1).jpg")
+    put(desk, name)
+    assert str(desk.inbox / "IMG_2(1).jpg") in images_of(str(desk.inbox / name))
+    late(desk)
+    assert sorted(desk.filed()) == sorted(["cat/IMG_2(1).jpg", f"cat/{name}"])
+
+
+@pytest.mark.parametrize("name", ["cat.mov", "cat.mp4", "cat_HEVC.MOV"])
+def test_a_film_of_another_day_only_has_the_same_name(desk: Desk, name: str) -> None:
+    put(desk, "cat.jpg", age=3600)
+    put(desk, name, age=3 * 86400)
+    put(desk, "cat.nef", age=3 * 86400)
+    file(desk)
+    assert sorted(desk.filed()) == ["cat/cat.jpg", "cat/cat.nef"]
+    late(desk)
+    assert inbox(desk) == [name]
 
 
 def test_they_travel_and_come_back(desk: Desk) -> None:

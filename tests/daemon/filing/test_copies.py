@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from daemon.filing import Action, Filer, Status
+from daemon.journal import Journal, read_history
+from daemon.latecomers import Latecomers
+from daemon.source import Identity
+from daemon.undo import undo
 from tests.filing_desk import Desk
 
 
@@ -107,3 +112,73 @@ class TestSkippingEqualOnes:
         path = desk.put(content=b"one")
         desk.file_one(path, "dog", action="copy")
         assert self.copy(desk, path) == [Status.FILED]
+
+
+@pytest.mark.parametrize("action", ["copy", "link"])
+def test_a_picture_whose_time_alone_changes_is_not_copied_again(desk: Desk, action: Action) -> None:
+    """A card that is read after a clock change, rsync, touch."""
+    path = desk.put(content=b"a picture")
+    assert desk.file_one(path, action=action).status is Status.FILED
+    os.utime(path, ns=(0, path.stat().st_mtime_ns - 3600 * 10**9))
+    journal = desk.journal()
+    filer = Filer(desk.output, action=action, journal=journal)
+    assert not filer.filed_before(path, Identity.of(path.stat())), "its content is looked at once"
+    (filed,) = filer.file([desk.decide(path)])
+    assert filed.status is Status.ALREADY
+    assert filer.filed_before(path, Identity.of(path.stat())), "and not at every walk"
+    journal.close()
+    assert list(desk.filed()) == ["cat/cat.jpg"]
+    (row,) = read_history(desk.journal_path)
+    assert (row.filed_ino, row.identity) == ((desk.output / "cat/cat.jpg").stat().st_ino, Identity.of(path.stat()))
+
+
+@pytest.mark.parametrize("action", ["copy", "link"])
+def test_a_picture_put_there_anew_with_the_same_bytes_is_not_copied_again(desk: Desk, action: Action) -> None:
+    path = desk.put(content=b"a picture")
+    desk.file_one(path, action=action)
+    filed = (desk.output / "cat/cat.jpg").stat().st_ino
+    path.rename(desk.inbox / "kept so that its inode is not used again")
+    assert desk.file_one(desk.put(content=b"a picture"), action=action).status is Status.ALREADY
+    (row,) = read_history(desk.journal_path)
+    assert row.filed_ino == filed
+    assert desk.file_one(desk.put(content=b"another"), action=action).status is Status.FILED
+    (desk.inbox / "folder").mkdir()
+    assert desk.file_one(desk.put("folder/cat.jpg", b"a picture"), action=action).status is Status.FILED, (
+        "another place"
+    )
+
+
+def test_a_dry_run_does_not_remember_the_new_time(desk: Desk) -> None:
+    path = desk.put()
+    desk.file_one(path, action="copy")
+    os.utime(path, ns=(0, 10**18))
+    journal = Journal(desk.journal_path, read_only=True)
+    assert (
+        Filer(desk.output, action="copy", journal=journal, dry_run=True).file([desk.decide(path)])[0].status
+        == "already"
+    )
+    journal.close()
+    (row,) = read_history(desk.journal_path)
+    assert row.identity.mtime_ns != 10**18
+
+
+def test_what_was_undone_is_copied_again_whatever_its_time(desk: Desk) -> None:
+    path = desk.put()
+    desk.file_one(path, action="copy")
+    journal = desk.journal()
+    assert [each.status for each in undo(journal, list(read_history(desk.journal_path)))] == [Status.FILED]
+    journal.close()
+    os.utime(path, ns=(0, 10**18))
+    assert desk.file_one(path, action="copy").status is Status.FILED
+
+
+def test_a_sidecar_whose_time_alone_changes_is_not_complained_of(desk: Desk, logged: list[str]) -> None:
+    path, note = desk.put(), desk.put("cat.xmp")
+    os.utime(note, (1e9, 1e9))
+    desk.file_one(path, action="copy")
+    os.utime(note, (1e9, 1.1e9))
+    journal = desk.journal()
+    Latecomers([desk.inbox], desk.output, journal, recursive=True).work(60.0)
+    journal.close()
+    assert sorted(desk.filed()) == ["cat/cat.jpg", "cat/cat.xmp"]
+    assert not [line for line in logged if "cat.xmp" in line]
