@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,17 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the shared pictures are not on this machine")
     return SHARED_DATA
+
+
+def pytest_configure() -> None:
+    """Let the processes that tests start obey signals that this one was told to ignore, under nohup or by a shell.
+
+    What is ignored stays so in a child; what has a handler gets its default action there.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT, signal.SIGCHLD, signal.SIGUSR1):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            ours = signal.default_int_handler if number == signal.SIGINT else lambda *_: None
+            signal.signal(number, ours)
 
 
 @pytest.fixture(scope="session", autouse=True)
