@@ -15,7 +15,9 @@ from daemon.handled import Handled
 from daemon.hints import HintSource, Identity
 from daemon.marker import is_marked
 from daemon.mounts import remote_kind
+from daemon.moves import Entry, close
 from daemon.passedover import PassedOver
+from daemon.roots import Roots
 from daemon.settle import Signature
 from daemon.walk import walk
 from models.leftovers import is_below_leftover, pictures_in
@@ -50,8 +52,9 @@ class Inbox:
         pace: Pace,
         clock: Callable[[], float],
         surveyed: Callable[[PassedOver], None] = lambda _: None,
+        roots: Roots | None = None,
     ) -> None:
-        """``surveyed`` is told, at the end of each whole walk, what it passed over."""
+        """``surveyed`` is told, at the end of each whole walk, what it passed over. ``roots``: all inboxes."""
         self.path = path
         self.prefix = path.rstrip("/") + "/"
         self.missing: str | None = None  # why it is not there
@@ -60,6 +63,7 @@ class Inbox:
         self.handled = Handled()
         self.next_walk = 0.0
         self._root = Path(path)
+        self._roots = (roots or Roots()).including(self._root)
         self._force_poll = poll
         self._pruned = frozenset(p for p in pruned if p.startswith(self.prefix))
         self._pruned_identities: frozenset[Identity] = frozenset()
@@ -143,7 +147,7 @@ class Inbox:
     def signature(self, path: str) -> Signature | None:
         """What a file of this inbox is now; None when it is gone, no plain file, or in a folder that is not its."""
         try:
-            signature = self._judge(os.lstat(path))
+            signature = self._judge(self._status(path))
         except OSError:
             return None
         folder = path.rpartition("/")[0]
@@ -154,6 +158,17 @@ class Inbox:
                 return None
             folder = folder.rpartition("/")[0]
         return signature
+
+    def _status(self, path: str) -> os.stat_result:
+        """What a name stands for, and never what lies behind a link that is in the place of a folder."""
+        folder, _, name = path.rpartition("/")
+        if self._roots.is_root(folder):
+            return os.lstat(path)
+        descriptor = self._roots.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return Entry(descriptor, name).status()
+        finally:
+            close(descriptor)
 
     def _look(self) -> Identity:
         stat = self._root.stat()
@@ -255,6 +270,7 @@ class Inbox:
             failed=failed,
             odd=odd,
             other=None if survey is None else survey.meet,
+            roots=self._roots,
             leftover=None if survey is None else lambda folder: survey.leftovers.meet(self._pictures_in(folder)),
         )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 
+from daemon.moves import close
+from daemon.roots import Roots
 from daemon.settle import is_candidate, is_unfinished
 from models.leftovers import is_leftover
 
@@ -18,22 +20,28 @@ def walk(
     odd: Callable[[str, str], None],
     other: Callable[[os.DirEntry[str]], None] | None = None,
     leftover: Callable[[str], None] | None = None,
+    roots: Roots | None = None,
 ) -> Iterator[os.DirEntry[str] | None]:
     """Yield each candidate file (by its name and kind) below ``folders``, and None for every other name.
 
     ``enter`` is called before a folder is read, and leaves it out by False. Memory goes with the number of folders,
-    never of files. Symbolic links are not followed. ``failed`` is told of a folder that could not be read to its end;
+    never of files. Symbolic links are not followed, but for those in the paths of
+    ``roots`` (``folders``, where none are given). ``failed`` is told of a folder that could not be read to its end;
     the walk goes on with the next one. ``odd`` is told of what has the name of an image and is no file: its path, and
     what it is; ``other`` of all that has another name and is no folder; ``leftover`` of folders of the NAS or of the
     system, which are never entered. Close the iterator when it is not read to its
     end.
     """
     pending = list(folders)
+    roots = roots or Roots(pending)
     while pending:
         folder = pending.pop()
         try:
             if not enter(folder):
                 continue
+            # A link in the place of a folder, or of one above it, is found here. One that comes a moment later leads to
+            # names at most: what they stand for is looked at, opened and moved below the root only.
+            close(roots.open_folder(folder))
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):

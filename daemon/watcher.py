@@ -20,6 +20,7 @@ from loguru import logger
 from daemon.hints import HintSource, Kind
 from daemon.inbox import Inbox, Pace
 from daemon.passedover import PassedOver
+from daemon.roots import Roots
 from daemon.settle import Settler
 from daemon.wakeup import Wakeup
 
@@ -90,6 +91,7 @@ class InboxWatcher:
         self._settler = Settler(settle_seconds, patience_seconds=patience_seconds, limit=max(_MOST_WAITING, backlog))
         paths = list(dict.fromkeys(os.path.abspath(root) for root in roots))  # noqa: PTH100 - links in it are the owner's choice
         pruned = [os.path.abspath(path) for path in exclude]  # noqa: PTH100
+        named = Roots(paths)
         pace = Pace(rescan=rescan_seconds, poll=poll_seconds)
         self._inboxes = [
             Inbox(
@@ -100,6 +102,7 @@ class InboxWatcher:
                 pace=pace,
                 clock=clock,
                 surveyed=surveyed,
+                roots=named,
             )
             for path in sorted(paths, key=len, reverse=True)  # the innermost first: a path belongs to it
         ]

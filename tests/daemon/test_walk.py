@@ -48,6 +48,22 @@ def test_only_plain_files_below_the_folder_itself(tmp_path: Path) -> None:
     assert met(inbox) == []
 
 
+def test_a_folder_that_becomes_a_link_before_it_is_read_is_passed_over(tmp_path: Path) -> None:
+    inbox, elsewhere = tmp_path / "inbox", tmp_path / "elsewhere"
+    for folder in (inbox / "a" / "b", elsewhere / "b"):
+        folder.mkdir(parents=True)
+        (folder / "a.jpg").touch()
+
+    def enter(folder: str) -> bool:
+        if folder.endswith("/b") and not (inbox / "a").is_symlink():
+            (inbox / "a").rename(tmp_path / "aside")
+            (inbox / "a").symlink_to(elsewhere)
+        return True
+
+    names = walk([str(inbox)], recursive=True, enter=enter, failed=never, odd=odd)
+    assert [entry.path for entry in names if entry is not None] == []
+
+
 def test_unfinished_and_left_out_folders_are_not_entered(tmp_path: Path) -> None:
     for name in (".rsync-partial", "album.part", "left", "album"):
         (tmp_path / name).mkdir()

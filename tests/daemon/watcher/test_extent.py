@@ -66,3 +66,24 @@ def test_other_devices_are_left_out(desks: Callable[..., Desk]) -> None:
         desk.nothing()
     finally:
         path.unlink()
+
+
+@pytest.mark.parametrize("poll", [False, True])
+@pytest.mark.parametrize("deep", ["holiday", "holiday/deep"])
+def test_what_lies_behind_a_folder_that_became_a_link_is_not_looked_at(
+    poll: bool, deep: str, root: Path, desks: Callable[..., Desk], tmp_path: Path
+) -> None:
+    path = put(root / deep / "a.jpg")
+    outside = put(tmp_path / "outside" / Path(deep).relative_to("holiday") / "a.jpg", b"another").parent
+    put(outside / "b.jpg")
+    desk = desks(root, poll=poll, poll_seconds=0.02)
+    assert desk.collect(1) == [path]
+    (root / "holiday").rename(tmp_path / "aside")
+    (root / "holiday").symlink_to(tmp_path / "outside")
+    desk.watcher.done(path)
+    desk.nothing()
+    assert desk.watcher.status().waiting == 0
+    (root / "holiday").unlink()
+    (tmp_path / "aside").rename(root / "holiday")
+    put(root / "c.jpg")
+    assert root / "c.jpg" in desk.collect(1)
