@@ -83,6 +83,7 @@ class Health(_Record):
     output: str
     inboxes: list[InboxHealth]
     waiting: int
+    about: bool = False  # the number of those waiting is an estimate
     in_flight: int
     oldest: float | None
     watched_folders: int
@@ -197,7 +198,8 @@ class Tally:
                 )
                 for each in watcher.inboxes
             ],
-            waiting=watcher.waiting,
+            waiting=watcher.waiting + watcher.ahead,
+            about=watcher.ahead > 0,
             in_flight=watcher.in_flight,
             oldest=self._oldest_since(watcher),
             watched_folders=watcher.watched_folders,

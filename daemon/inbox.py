@@ -11,6 +11,7 @@ from pathlib import Path
 
 from loguru import logger
 
+from daemon.backlog import Backlog
 from daemon.handled import Handled
 from daemon.hints import HintSource, Identity
 from daemon.marker import is_marked
@@ -61,6 +62,7 @@ class Inbox:
         self.polled: str | None = None  # why it is polled; None with events
         self.others = 0  # files that the last whole walk passed over
         self.handled = Handled()
+        self.backlog = Backlog()
         self.next_walk = 0.0
         self._root = Path(path)
         self._roots = (roots or Roots()).including(self._root)
@@ -110,6 +112,7 @@ class Inbox:
         """Let go of the folders that a walk holds open."""
         self._walk = self._arrivals_walk = None
         self._arrivals.clear()
+        self.backlog.clear()
 
     def arrived(self, folder: str) -> None:
         """A folder was made in the inbox, or moved there: arm and walk it soon."""
@@ -142,7 +145,33 @@ class Inbox:
             if signature is not None and not self.handled.meet(entry.path, signature):
                 found.append((entry.path, signature))
         self._walk_cost += self._clock() - self._step_begun
+        self.backlog.met(len(found))
         return found
+
+    def count_ahead(self, knows: Callable[[str], bool]) -> None:
+        """The walk stands still for want of room: go on counting what it has not come to."""
+        if self._walk is not None:
+            self.backlog.count(
+                self._turn, self._names_ahead, lambda entry: knows(entry.path) or self._is_handled(entry)
+            )
+
+    def _names_ahead(self) -> _Names:
+        def enter(folder: str) -> bool:
+            return self._identity is not None and self._is_part(folder, os.lstat(folder))
+
+        return walk(
+            [self.path],
+            recursive=self._recursive,
+            enter=lambda folder: folder == self.path or enter(folder),
+            failed=lambda *_: None,
+            odd=lambda *_: None,
+        )
+
+    def _is_handled(self, entry: os.DirEntry[str]) -> bool:
+        if not len(self.handled):
+            return False  # images are moved: there is no need to look at each
+        signature = self._signature_of(entry)
+        return signature is None or self.handled.meet(entry.path, signature)
 
     def signature(self, path: str) -> Signature | None:
         """What a file of this inbox is now; None when it is gone, no plain file, or in a folder that is not its."""
@@ -223,6 +252,7 @@ class Inbox:
     def _end(self) -> None:
         now = self._clock()
         self._walk = None
+        self.backlog.clear()
         self.handled.turn()
         if self._source is not None and self.polled is None:
             self._source.sweep(self.path, self._turn)
@@ -290,15 +320,20 @@ class Inbox:
         else:
             stat = os.lstat(folder)
             identity = (stat.st_dev, stat.st_ino)
-            if not modes.S_ISDIR(stat.st_mode) or self._identity is None or stat.st_dev != self._identity[0]:
-                return False
-            if is_below_leftover(folder, self.path):
-                return False  # renamed since it was met
-            if folder in self._pruned or identity in self._pruned_identities or is_marked(folder):
+            if not self._is_part(folder, stat):
                 return False
         if self.polled is None:
             self._arm(folder, identity)
         return True
+
+    def _is_part(self, folder: str, stat: os.stat_result) -> bool:
+        """Whether a folder below the inbox is a part of it."""
+        identity = (stat.st_dev, stat.st_ino)
+        if not modes.S_ISDIR(stat.st_mode) or self._identity is None or stat.st_dev != self._identity[0]:
+            return False
+        if is_below_leftover(folder, self.path):
+            return False  # renamed since it was met
+        return not (folder in self._pruned or identity in self._pruned_identities or is_marked(folder))
 
     def _arm(self, folder: str, identity: Identity) -> None:
         if self._source is None:

@@ -89,7 +89,7 @@ class WorkLoop:
         if self._stopping.is_set():
             logger.warning("stopped before the end: what is not filed yet stays in the inbox")
             status = self._watcher.status()
-            return max(len(left) + status.waiting + status.in_flight, 1)
+            return max(len(left) + status.waiting + status.ahead + status.in_flight, 1)
         return len(left) + sum(map(os.path.lexists, self._watcher.status().missing))  # there, but not to be entered
 
     def _is_idle(self) -> bool:

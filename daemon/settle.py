@@ -75,6 +75,10 @@ class Settler:
         """How many of those waiting are not held back."""
         return len(self._waiting) - len(self._held)
 
+    def knows(self, path: str) -> bool:
+        """Whether this file waits or is in flight."""
+        return path in self._waiting or path in self._in_flight
+
     @property
     def in_flight(self) -> int:
         """How many candidates are handed out and unanswered."""

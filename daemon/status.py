@@ -104,7 +104,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
         ("output", health.output),
         ("model", f"{model.mode}, {which}, {model.classes} classes, {health.reloads} reloads"),
         ("threshold", str(Threshold(**health.threshold.model_dump()))),
-        ("queue", f"{health.waiting} waiting, {health.in_flight} in flight"),
+        ("queue", f"{'about ' if health.about else ''}{health.waiting} waiting, {health.in_flight} in flight"),
         ("oldest", f"waits for {_duration(now - health.oldest)}" if health.oldest is not None else "nothing waits"),
         ("images", counted(health.images) or "none yet"),
         ("speed", f"{health.images_per_second:.1f} images/s over the last minute"),

@@ -52,6 +52,7 @@ class WatcherStatus:
     watched_folders: int
     overflows: int  # times that hints were lost, each made good by a walk
     restarts: int  # times that the reader of events had died
+    ahead: int = 0  # files that walks have not come to, about so many: they are not among those waiting
 
     @property
     def missing(self) -> tuple[Path, ...]:
@@ -193,6 +194,7 @@ class InboxWatcher:
             watched_folders=len(self._source) if self._source is not None else 0,
             overflows=self._overflows,
             restarts=self._restarts,
+            ahead=sum(inbox.backlog.left for inbox in self._inboxes),
         )
 
     def _observe(self) -> None:
@@ -209,6 +211,8 @@ class InboxWatcher:
         for inbox in self._order:
             for path, signature in inbox.step(_SLICE, self._backlog - self._settler.pressing):
                 self._settler.offer(path, signature, self._clock())
+            if self._settler.pressing >= self._backlog:
+                inbox.count_ahead(self._settler.knows)
 
     def _make_good(self) -> None:
         self._overflows += 1
@@ -272,6 +276,8 @@ class InboxWatcher:
             times.append(due)
         room = self._settler.pressing < self._backlog
         for inbox in self._inboxes:
+            if inbox.backlog.counting:
+                times.append(0.0)
             if inbox.missing is None and room:
                 times.append(0.0 if inbox.walking else inbox.next_walk)
         return min(times)

@@ -76,6 +76,11 @@ def test_people_read_everything_at_a_glance() -> None:
     ]
 
 
+def test_an_estimate_is_called_one() -> None:
+    text = as_text(HEALTH.model_copy(update={"waiting": 4436, "about": True}), True, 1100.0)
+    assert "queue       about 4436 waiting, 1 in flight\n" in text
+
+
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     path = left(tmp_path, tmp_path / "out")
     assert read(path) == HEALTH

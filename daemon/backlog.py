@@ -1,0 +1,53 @@
+"""How many images an inbox holds that the walk has not come to: it stops where enough of them are ready."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+#: Names read at a time, some 20 ms of the work loop's.
+_SLICE = 10_000
+
+
+class Backlog:
+    """Counts once for each walk that stops, by names alone and a slice at a time; then the walk counts it down.
+
+    ``left`` is an estimate: files come and go while it is counted. No more is kept than the place in the folder.
+    """
+
+    def __init__(self) -> None:
+        self.left = 0
+        self._turn: int | None = None  # of the walk that was counted
+        self._names: Iterator[os.DirEntry[str] | None] | None = None
+
+    @property
+    def counting(self) -> bool:
+        """Whether there is more to count: what is ``left`` is a lower bound until then."""
+        return self._names is not None
+
+    def count(
+        self,
+        turn: int,
+        names: Callable[[], Iterator[os.DirEntry[str] | None]],
+        is_known: Callable[[os.DirEntry[str]], bool],
+    ) -> None:
+        """The walk of this ``turn`` stands still: go on counting the files that are not known."""
+        if turn != self._turn:
+            self._turn, self.left, self._names = turn, 0, names()
+        if self._names is None:
+            return
+        read = 0
+        for entry in islice(self._names, _SLICE):
+            read += 1
+            self.left += entry is not None and not is_known(entry)
+        if read < _SLICE:
+            self._names = None
+
+    def met(self, count: int) -> None:
+        """The walk came to so many files."""
+        self.left = max(self.left - count, 0)
+
+    def clear(self) -> None:
+        """The walk has come to its end, or is given up."""
+        self.left, self._names, self._turn = 0, None, None
