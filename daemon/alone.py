@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 
 from daemon.journal import Journal, JournalBusy
+from daemon.outputmark import OutputAway, OutputMark
 from daemon.replay import replay
 from daemon.selection import Place
 from daemon.state import lock
 from models.errors import UserError
 
 
-def hold(place: Place, folders: Iterable[Path], held: ExitStack, why: str = "") -> None:
+def hold(place: Place, folders: Collection[Path], held: ExitStack, why: str = "") -> None:
     """Keep every daemon out of these folders until ``held`` is closed. Raises `UserError` where one is at work there.
 
     ``why``: the reason why none may be, which ends that sentence.
     """
     try:
-        held.enter_context(lock(place.state, list(folders)))
+        held.enter_context(lock(place.state, folders))
+        if place.settings.output in folders:
+            mark = OutputMark(place.settings.output, place.journal.parent)
+            held.callback(mark.release)
+            held.enter_context(mark.at_work(make=False))
+    except OutputAway as error:
+        raise UserError(str(error)) from error
     except UserError as error:
         raise UserError(f"{error}{why and f'; {why}'} (--dry-run may be used meanwhile)") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -15,8 +15,10 @@ from daemon import transfer
 from daemon.folders import Folders, Output
 from daemon.identity import has_content
 from daemon.journal import Journal, JournalBusy
+from daemon.locks import FolderBusy
 from daemon.moves import Entry
 from daemon.names import numbered
+from daemon.outputmark import OutputAway, OutputMark
 from daemon.reasons import write_reason
 from daemon.replay import replay
 from daemon.roots import Roots
@@ -83,8 +85,11 @@ class Filer:
         dry_run: bool = False,
         skip_equal: bool = False,
         roots: Roots | None = None,
+        mark: OutputMark | None = None,
     ) -> None:
+        """``mark`` of the output: who is at work there, and whether it is the right one, is asked for each batch."""
         self._output = Output(output, roots)
+        self._mark = mark
         self._action = action
         self._journal = Journal(None) if journal is None else journal
         self._dry_run = dry_run
@@ -100,6 +105,19 @@ class Filer:
 
     def file(self, decisions: Sequence[Decision]) -> list[Filed]:
         """File a batch; one outcome per decision, in order. An image's trouble is in its outcome, never raised."""
+        try:
+            with self._at_work():
+                return self._file(decisions)
+        except (OutputAway, FolderBusy) as error:
+            now, why = datetime.now(UTC), f"Nothing can be filed now: {error}."
+            return [Filed(decision, Status.RETRY, self._row(decision, now), why) for decision in decisions]
+
+    def _at_work(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._mark is None else self._mark.at_work()
+
+    def _file(self, decisions: Sequence[Decision]) -> list[Filed]:
+        if self._mark is not None and (device := self._mark.device) is not None:
+            self._output.stay_on(device)
         self._finish_earlier()
         now = datetime.now(UTC)
         transfers = [Transfer(decision.source.path.name, self._row(decision, now)) for decision in decisions]
@@ -123,10 +141,15 @@ class Filer:
     def resume(self) -> Counter[State]:
         """Settle what an earlier run left unfinished; counts the states that ends in.
 
-        While the journal cannot be written the images concerned wait, and all of them while it cannot be read either.
+        While the journal cannot be written the images concerned wait, and all of them while it cannot be read either,
+        or while the output is not there.
         """
         self._unfinished = None
-        return self._finish_earlier()
+        try:
+            with self._at_work():
+                return self._finish_earlier()
+        except (OutputAway, FolderBusy):
+            return Counter()
 
     def _finish_earlier(self) -> Counter[State]:
         """Try again what could neither be finished nor taken back, before more copies of it are made."""

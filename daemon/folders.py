@@ -27,6 +27,10 @@ class Output:
         self.roots = (roots or Roots()).including(self.path)
         self._dev: int | None = None
 
+    def stay_on(self, device: int) -> None:
+        """The file system it is on now; a drive that was mounted again may have another number."""
+        self._dev = device
+
     def open(self) -> int:
         """A descriptor of the folder, which is made when it is missing. Raises OSError."""
         missing = []

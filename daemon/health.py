@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from daemon.filing import Status
 from daemon.pipeline import Outcome
+from daemon.processes import process_began
 from daemon.report import shown
 from daemon.threshold import Threshold
 from daemon.watcher import WatcherStatus
@@ -98,16 +99,6 @@ class Health(_Record):
     model: ModelHealth
     threshold: ThresholdHealth
     reloads: int
-
-
-def process_began(pid: int) -> int | None:
-    """When a running process began, in ticks since boot; None when there is none of that id."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()  # what is before is its name, which may hold anything
-    return None if fields[0] in "ZX" else int(fields[19])
 
 
 class Tally:

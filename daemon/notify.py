@@ -59,6 +59,15 @@ class Notifier:
         """How often `alive` wants to be called; None when nobody watches."""
         return None if self.watchdog_seconds is None else self.watchdog_seconds / _SIGNS
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is a systemd to tell."""
+        return self._socket is not None
+
+    def still_starting(self, seconds: float) -> None:
+        """The start goes on, and there will be news of it within so many seconds."""
+        self._send(f"EXTEND_TIMEOUT_USEC={int((seconds + _PATIENCE) * 2e6)}")
+
     def ready(self) -> None:
         """The service files images; after `reloading`, it does so again."""
         self._send("READY=1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,9 +21,11 @@ from daemon.health import Tally
 from daemon.housekeeping import Housekeeping, Pruning
 from daemon.journal import Journal
 from daemon.latecomers import Latecomers
+from daemon.locks import FolderBusy
 from daemon.loop import WorkLoop
 from daemon.notify import Notifier
 from daemon.nursery import Nursery
+from daemon.outputmark import OutputAway, OutputMark
 from daemon.passedover import PassedOver, Teller
 from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import Configuration
@@ -45,6 +48,9 @@ from models.weights import WeightsStore
 if TYPE_CHECKING:
     from daemon.listener import MetricsListener
 
+#: Seconds until a folder that somebody else is at work on is tried again.
+_AGAIN = 5.0
+
 
 def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, reread: Callable[[], Settings]) -> int:
     """File what arrives in the inboxes until SIGTERM or SIGINT, or with ``once`` what is there; the exit code.
@@ -57,18 +63,21 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
     threads = settings.threads or cores()
     for inbox in settings.watch:
         _make(inbox, "watch", dry_run=dry_run)
-    _make(settings.output, "output", dry_run=dry_run)
     state = state_folder(settings.state_dir)
+    path = journal_path(state, settings.output)
+    mark = None if dry_run else OutputMark(settings.output, path.parent)
+    if mark is None or not mark.is_away():
+        _make(settings.output, "output", dry_run=dry_run)
     with ExitStack() as closing:
         notifier = Notifier.of()
         closing.callback(notifier.close)
-        if not dry_run:
-            closing.enter_context(lock(state, dict.fromkeys([*settings.watch, settings.output])))
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until there is a loop to stop
+        if mark is not None:
+            closing.callback(mark.release)
+            _occupy(lambda: closing.enter_context(_locked(state, settings, mark)), notifier, once=once)
         notifier.status("loading the model")
-        path = journal_path(state, settings.output)
         journal = _journal(path, dry_run=dry_run)
         closing.callback(journal.close)
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until there is a loop to stop
         passed: dict[str, PassedOver] = {}  # by the last whole walk of each inbox
         surveyed = (lambda each: passed.update({each.folder: each})) if once else Teller()
         watcher = _watcher(settings, surveyed)
@@ -80,7 +89,9 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         closing.callback(reloader.close)
         classifier = reloader.first(path)
         roots = Roots([*settings.watch, settings.output])
-        filer = Filer(settings.output, action=settings.action, journal=journal, dry_run=dry_run, roots=roots)
+        filer = Filer(
+            settings.output, action=settings.action, journal=journal, dry_run=dry_run, roots=roots, mark=mark
+        )
         if not dry_run:
             _resume(filer)
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
@@ -112,6 +123,35 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
                 logger.info("{}: {}", shown(each.folder), each.leftovers)
         attendant.stopping(watcher.status())
         return EXIT_LEFT_BEHIND if left else 0
+
+
+def _locked(state: Path, settings: Settings, mark: OutputMark) -> ExitStack:
+    """The locks of the folders. Raises `FolderBusy`; that the output is away is said, and waited for."""
+    with lock(state, dict.fromkeys([*settings.watch, settings.output])) as held:
+        try:
+            with mark.at_work():
+                pass
+        except OutputAway as error:
+            logger.error("images wait in the inbox: {}", error)
+        return held.pop_all()
+
+
+def _occupy(take: Callable[[], object], notifier: Notifier, *, once: bool) -> None:
+    """Take the locks. A service waits for whoever holds one, since nobody may be there to start it again."""
+    said = ""
+    while True:
+        try:
+            take()
+            return
+        except FolderBusy as error:
+            if once or not notifier.is_heard:
+                raise
+            if str(error) != said:
+                said = str(error)
+                logger.error("waiting: {}", said)
+            notifier.status(f"waiting: {said}")
+            notifier.still_starting(_AGAIN)
+            time.sleep(_AGAIN)
 
 
 def _obey_signals(loop: WorkLoop) -> None:

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from loguru import logger
+
+from daemon.locks import FolderBusy, holders, lock_descriptor
 from models.errors import UserError
 from models.homes import base_folder
 from models.ownership import make_file, make_folder
@@ -31,12 +34,14 @@ def journal_path(state: Path, output: Path) -> Path:
 def lock(state: Path, folders: Iterable[Path]) -> ExitStack:
     """Hold a lock for each folder until the returned stack is closed.
 
-    The lock is on the folder itself, so it holds whatever the folder is called and wherever the other daemon keeps its
-    state. But an open folder keeps its file system from being unmounted: on any other than that of the state folder
-    (open anyway) or of ``/`` (never unmounted), a file in the state folder stands for the folder, by its identity.
-    Another one is locked by its name: for file systems that lock no folders, and for one that is made again.
+    Files in the state folder, which nobody else may enter, stand for the folder: one for its name, since it may be made
+    again, and one for its identity, since it may have several names. For a daemon that keeps its state elsewhere the
+    folder itself is locked, too. But an open folder keeps its file system from being unmounted, so that is only done on
+    that of the state folder (open anyway) and of ``/`` (never unmounted). And everybody who may read a folder may lock
+    it, so that only a lock of this user, of root or of the folder's owner counts.
 
-    Raises `UserError` when another daemon holds one of them, or when the state folder cannot be written.
+    The lock of the output, on whatever drive it lies, is `daemon.outputmark`. Raises `FolderBusy` when another daemon
+    holds one of them, `UserError` when the state folder cannot be written.
     """
     held = ExitStack()
     taken: set[tuple[int, int]] = set()
@@ -67,7 +72,9 @@ def _find(folder: Path) -> os.stat_result | None:
 def _open(path: Path, held: ExitStack) -> int:
     try:
         make_folder(path.parent)
-        descriptor = make_file(path, 0o644)
+        if os.geteuid() in (0, path.parent.stat().st_uid):
+            path.parent.chmod(0o700)  # or else everybody may lock what is inside
+        descriptor = make_file(path, 0o600)
     except OSError as error:
         raise UserError(
             f"the state folder {path.parent} cannot be written ({error.strerror}): "
@@ -84,14 +91,24 @@ def _lock_itself(folder: Path, held: ExitStack) -> None:
         return  # it may not be read
     held.callback(os.close, descriptor)
     with suppress(OSError):  # NFS locks only what is open for writing, which no folder can be
-        _lock(descriptor, folder)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found = os.fstat(descriptor)
+            if holders(found.st_ino) & {os.geteuid(), 0, found.st_uid}:
+                raise _busy(folder) from None
+            logger.warning(
+                "somebody else holds a lock on {}, which counts for nothing: it is none of this user's daemons", folder
+            )
 
 
 def _lock(descriptor: int, folder: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(f"another daemon is at work on {folder}: stop it first, or give another folder") from error
+    if not lock_descriptor(descriptor):
+        raise _busy(folder)
+
+
+def _busy(folder: Path) -> FolderBusy:
+    return FolderBusy(f"another daemon is at work on {folder}: stop it first, or give another folder")
 
 
 def _name(resolved: Path) -> str:

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from daemon import config
 from daemon.config import Settings
-from daemon.health import Health, counted, process_began
+from daemon.health import Health, counted
 from daemon.options import add_settings, given
+from daemon.processes import process_began
 from daemon.state import journal_path, state_folder
 from daemon.threshold import Threshold
 from models.commandline import Parser, print_json

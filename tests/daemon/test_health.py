@@ -12,8 +12,9 @@ import pytest
 from loguru import logger
 
 from daemon.filing import Status
-from daemon.health import Tally, process_began
+from daemon.health import Tally
 from daemon.pipeline import Outcome
+from daemon.processes import process_began
 from daemon.threshold import Threshold
 from daemon.watcher import InboxStatus, WatcherStatus
 from models.classifier import Classifier, Prediction, open_classifier

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from daemon import config, status
-from daemon.health import ErrorHealth, Health, InboxHealth, ModelHealth, ThresholdHealth, process_began
+from daemon.health import ErrorHealth, Health, InboxHealth, ModelHealth, ThresholdHealth
+from daemon.processes import process_began
 from daemon.status import as_text, find, is_running, read, status_path
 from daemon.writtenfile import WrittenFile
 from models.errors import UserError
