@@ -99,10 +99,13 @@ def _link_and_unlink(old: Entry, new: Entry, claim: str) -> None:
     link_or_cannot(old, new)
     try:
         moved = new.status()
-        drop(old, claim, lambda entry: os.path.samestat(entry.status(), moved))
+        dropped = drop(old, claim, lambda entry: os.path.samestat(entry.status(), moved))
     except OSError:
         new.unlink()
         raise
+    if not dropped and not old.exists() and new.status().st_nlink > 1:
+        new.unlink()  # another one was quicker to move it, and the file has the name that it was given there
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), old.name)
 
 
 def link_or_cannot(old: Entry, new: Entry) -> None:
@@ -143,7 +146,8 @@ def drop(
     try:
         os.rename(entry.name, claim, src_dir_fd=entry.folder, dst_dir_fd=entry.folder)
     except FileNotFoundError:
-        return False
+        if not private.exists():  # a share may have renamed it, lost the answer, and asked once more
+            return False
     try:
         ours = unlink(private, meant)
     except Exception:

@@ -239,6 +239,10 @@ class _Batch:
         except CannotMove:
             row.action = "copy" if row.action == "link" else row.action
             return self._copy(transfer)
+        except FileNotFoundError as error:
+            if transfer.source.exists():
+                raise
+            raise SourceGone(str(error)) from error  # somebody was quicker to take it
         return self._verify(transfer)
 
     def _verify(self, transfer: Transfer) -> None:
@@ -346,7 +350,17 @@ class _Batch:
     def _drop_original(self, transfer: Transfer) -> None:
         """Raises BeingWritten while somebody has it open: what is written then would go with it."""
         claim = transfer.private("claim")
-        moves.drop(transfer.source, claim, lambda entry: is_meant(entry, transfer.row), unlink_closed)
+        if moves.drop(transfer.source, claim, lambda entry: is_meant(entry, transfer.row), unlink_closed):
+            return
+        if not transfer.source.exists():
+            # Somebody was quicker to take it: the copy would be a second image.
+            self._drop_copy(transfer)
+            raise SourceGone(f"{transfer.source.name!r} was taken while it was copied")
+
+    def _drop_copy(self, transfer: Transfer) -> None:
+        inode = transfer.row.filed_ino
+        moves.drop(transfer.target, transfer.private("drop"), lambda entry: entry.status().st_ino == inode)
+        transfer.placed = False
 
     def _finish(self) -> None:
         done = list(_unsettled(self._all))
@@ -392,6 +406,7 @@ class _Batch:
             return entry.status().st_ino == row.filed_ino and there
 
         moves.drop(transfer.target, transfer.private("drop"), is_one_of_two)
+        transfer.placed = False
 
 
 def _is_inode(entry: Entry, number: int) -> bool:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from daemon import moves
-from daemon.filing import Action, Filer, Status
+from daemon.filing import Action, Filed, Filer, Status
 from daemon.moves import Entry
 from daemon.rows import Filing
-from tests.filing_desk import Desk, make_desk, tree
+from tests.filing_desk import Desk, far_folder, make_desk, tree
 
 
 def race(put: Callable[[Entry], None], monkeypatch: pytest.MonkeyPatch, times: int) -> None:
@@ -185,3 +188,67 @@ def test_what_took_the_place_of_the_image_is_not_touched(desk: Desk, kind: str) 
     (filed,) = desk.file([decision])
     assert filed.status is Status.CHANGED
     assert tree(desk.inbox) == before
+
+
+def no_rename(old: Entry, new: Entry) -> None:
+    raise OSError(errno.EINVAL, "this file system has no rename that refuses to replace")
+
+
+def no_link(old: Entry, new: Entry) -> None:
+    raise OSError(errno.EPERM, "this file system has no hard links")
+
+
+@pytest.mark.parametrize("outputs", ["one output", "outputs of their own"])
+@pytest.mark.parametrize("lacking", [[], ["rename_noreplace"], ["rename_noreplace", "link"]])
+def test_programs_that_file_the_same_images_at_once_double_none(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: list[str], outputs: str
+) -> None:
+    """Each has a journal of its own, as daemons of several users or machines have."""
+    for name in lacking:
+        monkeypatch.setattr(moves, name, no_rename if name == "rename_noreplace" else no_link)
+    desks = [replace(desk, journal_path=tmp_path / f"{number}.db") for number in range(3)]
+    if outputs != "one output":
+        for number, each in enumerate(desks):
+            each.output = desk.output / str(number)
+    paths = [desk.put(f"{number}.jpg", b"%d" % number) for number in range(60)]
+    decisions = [desk.decide(path) for path in paths]
+    start = threading.Barrier(len(desks))
+    filed: list[Filed] = []
+
+    def work(each: Desk, order: int) -> None:
+        mine = [*decisions[order * 7 :], *decisions[: order * 7]]
+        start.wait()
+        for index in range(0, 60, 10):
+            filed.extend(each.file(mine[index : index + 10]))
+
+    threads = [threading.Thread(target=work, args=(each, order)) for order, each in enumerate(desks)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert desk.contents() == Counter(b"%d" % number for number in range(60))
+    assert list(desk.inbox.iterdir()) == []
+    statuses = Counter(each.status for each in filed)
+    assert statuses[Status.FILED] == 60
+    assert statuses.keys() <= {Status.FILED, Status.GONE, Status.RETRY}
+    assert [row.state for each in desks for row in each.journal().unfinished()] == []
+
+
+def test_an_original_that_a_share_moved_without_saying_so_is_not_taken_for_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shares ask again when an answer was lost, and then there is nothing of the old name."""
+    rename = os.rename
+
+    def forgetful(old: str, new: str, **more: Any) -> None:
+        rename(old, new, **more)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), old)
+
+    with far_folder() as far:
+        desk = make_desk(tmp_path, far)
+        path = desk.put(content=b"an image")
+        decision = desk.decide(path)
+        monkeypatch.setattr(os, "rename", forgetful)
+        (filed,) = desk.file([decision])
+    assert filed.status is Status.FILED
+    assert list(desk.inbox.iterdir()) == []
