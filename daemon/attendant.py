@@ -27,6 +27,7 @@ class Attendant:
 
     ``status`` is the file that ``python -m daemon status`` reads, ``metrics`` the one for Prometheus. Both are written
     when something has changed; the metrics also once a minute, since they carry the time of the last progress.
+    ``output_away`` says why nothing can be filed into the output, if so.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Attendant:
         status: WrittenFile | None = None,
         metrics: WrittenFile | None = None,
         hook: Hook | None = None,
+        output_away: Callable[[], str | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._notifier = notifier
@@ -47,6 +49,7 @@ class Attendant:
         self._metrics = metrics
         self._metrics_until = -math.inf
         self._hook = hook
+        self._output_away = output_away
         self._clock = clock
         self._next_look = -math.inf
         self._health: Health | None = None
@@ -91,6 +94,7 @@ class Attendant:
             return
         self._next_look = now + _PACE
         self._looked = time.time()
+        self._tally.output_away = self._output_away()
         self._show(self._tally.health(watcher()))
 
     def metrics(self) -> str:
@@ -140,6 +144,8 @@ def sentence(health: Health) -> str:
     """One line for ``systemctl status`."""
     missing = [inbox.path for inbox in health.inboxes if inbox.missing]
     parts = [f"missing: {', '.join(missing)}"] if missing else []
+    if health.output_away:
+        parts.append(f"not there: {health.output}")
     parts.append("stopped" if health.stopped else f"{health.waiting + health.in_flight} waiting")
     if health.images:
         parts.append(counted(health.images))

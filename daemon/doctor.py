@@ -17,6 +17,7 @@ from daemon import config, unit
 from daemon.config import Settings, watches_inside
 from daemon.logs import start_logging
 from daemon.options import add_settings, given
+from daemon.outputmark import OutputMark
 from daemon.passedover import survey
 from daemon.probes import (
     Finding,
@@ -32,7 +33,7 @@ from daemon.probes import (
 )
 from daemon.reload import Reloader
 from daemon.report import shown
-from daemon.state import state_folder
+from daemon.state import journal_path, state_folder
 from models.allowed import INSTALL_IT, NOT_INSTALLED, allow_plugins, missing_plugins
 from models.commandline import Parser, print_json
 from models.errors import UserError
@@ -91,7 +92,7 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
             yield from _same_file_system(inbox, settings)
             yield from _name_findings(inbox, settings)
     yield from limit_findings(settings.watch, recursive=watches_inside(settings))
-    yield from folder_findings("output", settings.output)
+    yield from output_findings(settings)
     yield from own_folder_findings("state", state_folder(settings.state_dir))
     yield from own_folder_findings("cache", WeightsStore(settings.cache_dir).root)
     yield from plugin_findings(settings)
@@ -99,6 +100,16 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
     yield from decoder_findings()
     yield from hook_findings(settings)
     yield from unit_findings(settings, flags, file)
+
+
+def output_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether the output can be filed into, and is the one that images were filed into before."""
+    memory = journal_path(state_folder(settings.state_dir), settings.output).parent
+    if (away := OutputMark(settings.output, memory).why_away()) is None:
+        yield from folder_findings("output", settings.output)
+    else:
+        text, _, advice = away.partition(": ")
+        yield wrong("output", text, advice)
 
 
 def _same_file_system(inbox: Path, settings: Settings) -> Iterator[Finding]:

@@ -109,8 +109,11 @@ class Filer:
             with self._at_work():
                 return self._file(decisions)
         except (OutputAway, FolderBusy) as error:
-            now, why = datetime.now(UTC), f"Nothing can be filed now: {error}."
-            return [Filed(decision, Status.RETRY, self._row(decision, now), why) for decision in decisions]
+            rows = [self._row(decision, datetime.now(UTC)) for decision in decisions]
+            return [
+                Filed(decision, Status.RETRY, row, transfer.sentence(row, error))
+                for decision, row in zip(decisions, rows, strict=True)
+            ]
 
     def _at_work(self) -> AbstractContextManager[None]:
         return nullcontext() if self._mark is None else self._mark.at_work()

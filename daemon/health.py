@@ -82,6 +82,7 @@ class Health(_Record):
     started: float
     stopped: bool
     output: str
+    output_away: str | None = None  # why nothing can be filed into it; a version without it is read, too
     inboxes: list[InboxHealth]
     waiting: int
     about: bool = False  # the number of those waiting is an estimate
@@ -128,6 +129,7 @@ class Tally:
         self._errors = 0
         self._last_error: ErrorHealth | None = None
         self._sink: int | None = None
+        self.output_away: str | None = None  # why nothing can be filed into the output now
 
     def listen(self) -> None:
         """Remember errors as they are logged, by whatever thread; needed again after the log was set up anew."""
@@ -179,6 +181,7 @@ class Tally:
             started=self._started,
             stopped=stopped,
             output=shown(str(self._output)),
+            output_away=self.output_away,
             inboxes=[
                 InboxHealth(
                     path=shown(str(each.path)),

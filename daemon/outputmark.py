@@ -55,14 +55,23 @@ class OutputMark:
         self._memory = memory / REMEMBERED
         self._descriptor: int | None = None
         self._number = ""
+        self._seen: tuple[int, int] | None = None  # the folder that was found to be the right one last
 
-    def is_away(self) -> bool:
-        """Whether another folder, or none, is where the output was."""
+    def why_away(self) -> str | None:
+        """What to do about another folder, or none, being where the output was; None where it is there."""
+        try:
+            found = self._output.stat()
+        except OSError:
+            found = None
+        if found is not None and (found.st_dev, found.st_ino) == self._seen:
+            return None
         try:
             self._check(self._found())
-        except OutputAway:
-            return True
-        return False
+        except OutputAway as away:
+            self._seen = None
+            return str(away)
+        self._seen = None if found is None else (found.st_dev, found.st_ino)
+        return None
 
     @property
     def device(self) -> int | None:

@@ -66,7 +66,7 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
     state = state_folder(settings.state_dir)
     path = journal_path(state, settings.output)
     mark = None if dry_run else OutputMark(settings.output, path.parent)
-    if mark is None or not mark.is_away():
+    if mark is None or mark.why_away() is None:
         _make(settings.output, "output", dry_run=dry_run)
     with ExitStack() as closing:
         notifier = Notifier.of()
@@ -103,6 +103,7 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
             status=None if dry_run else WrittenFile(status_path(state, settings.output)),
             metrics=None if dry_run else metrics_file(settings),
             hook=None if dry_run else hook_of(settings),
+            output_away=(lambda: None) if mark is None else mark.why_away,
         )
         if settings.metrics_listen and not dry_run:
             closing.callback(_listen(settings.metrics_listen, attendant).close)

@@ -102,7 +102,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
     model = health.model
     which = "the starter model" if model.starter else f"checkpoint {model.digest[:12]}"
     rows += [
-        ("output", health.output),
+        ("output", f"{health.output} (NOT THERE: {health.output_away})" if health.output_away else health.output),
         ("model", f"{model.mode}, {which}, {model.classes} classes, {health.reloads} reloads"),
         ("threshold", str(Threshold(**health.threshold.model_dump()))),
         ("queue", f"{'about ' if health.about else ''}{health.waiting} waiting, {health.in_flight} in flight"),

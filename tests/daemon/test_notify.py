@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from daemon.notify import Notifier
+from daemon.state import lock
 from tests.processes import PATIENCE, Daemon, daemon
 
 
@@ -182,3 +183,27 @@ def test_a_stopped_loop_gives_no_sign_of_life(tmp_path: Path, monkeypatch: pytes
         ours.settimeout(1.0)
         with pytest.raises(TimeoutError):
             systemd.next("WATCHDOG=1")
+
+
+def test_a_service_waits_for_whoever_is_at_work_on_its_folders(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: object
+) -> None:
+    """Were it to end, systemd would give up starting it in the end."""
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    held = lock(tmp_path / "elsewhere", [inbox])
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    with listening(address) as ours:
+        running = Daemon(tmp_path, [])
+        try:
+            systemd = Systemd(ours)
+            assert systemd.next("STATUS=") == f"STATUS=waiting: another daemon is at work on {inbox}: {_STOP}"
+            assert int(systemd.next("EXTEND_TIMEOUT_USEC=").partition("=")[2]) > 5e6
+            held.close()
+            systemd.next("READY=1")
+            assert running.log().count("waiting: another daemon") == 1
+        finally:
+            running.terminate()
+
+
+_STOP = "stop it first, or give another folder"

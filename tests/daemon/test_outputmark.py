@@ -16,7 +16,8 @@ from daemon.filing import Filer, Status
 from daemon.locks import FolderBusy
 from daemon.outputmark import OUTPUT_MARK, REMEMBERED, OutputAway, OutputMark
 from tests.filing_desk import Desk, far_folder, make_desk
-from tests.processes import environment, wait_for
+from tests.pictures import KINDS, draw
+from tests.processes import environment, run, wait_for
 
 _ANOTHER = """
 import sys
@@ -159,7 +160,7 @@ def test_nothing_is_filed_into_the_empty_mount_point_of_a_drive(desk: Desk, driv
     mount_point.unlink()
     mount_point.mkdir()
     mark = mark_of(desk)
-    assert mark.is_away()
+    assert mark.why_away() is not None
     (filed,) = desk.file([desk.decide(desk.put("b.jpg"))], mark=mark)
     assert filed.status is Status.RETRY
     memory = desk.journal_path.parent / REMEMBERED
@@ -204,7 +205,7 @@ def test_an_output_that_was_emptied_is_taken_as_it_is(desk: Desk, how: str) -> N
     shutil.rmtree(desk.output)
     if how == "emptied":
         desk.output.mkdir()
-    assert not mark_of(desk).is_away()
+    assert mark_of(desk).why_away() is None
     assert desk.file([desk.decide(desk.put("b.jpg"))], mark=mark_of(desk))[0].status is Status.FILED
 
 
@@ -224,3 +225,34 @@ def test_the_mark_outlives_a_kill(desk: Desk, tmp_path: Path) -> None:
     wait_for(lambda: another.process.poll() is not None, "its end")
     with mark_of(desk).at_work():
         assert (desk.journal_path.parent / REMEMBERED).read_bytes() == number
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts")
+def test_a_daemon_that_starts_before_the_drive_is_mounted_waits_for_it(tmp_path: Path, store: object) -> None:
+    drive, inbox = tmp_path / "drive", tmp_path / "inbox"
+    drive.mkdir()
+    inbox.mkdir()
+    command = ["--output", str(drive / "sorted"), "--once"]
+    mount = ["mount", "-t", "tmpfs", "tmpfs", str(drive)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    try:
+        draw(KINDS[0], 1).save(inbox / "a.png")
+        assert run("daemon", *command, cwd=tmp_path).returncode == 0
+        subprocess.run(["mount", "--move", str(drive), str(mounted)], check=True)
+        draw(KINDS[0], 2).save(inbox / "b.png")
+        done = run("daemon", *command, cwd=tmp_path)
+        assert done.returncode == 3
+        assert f"images wait in the inbox: the output folder {drive}/sorted is not the one" in done.stderr
+        assert list(drive.iterdir()) == []
+        assert (
+            "is not the one that images were filed into" in run("daemon", "doctor", *command[:2], cwd=tmp_path).stdout
+        )
+        subprocess.run(["mount", "--move", str(mounted), str(drive)], check=True)
+        assert run("daemon", *command, cwd=tmp_path).returncode == 0
+        assert list(inbox.iterdir()) == []
+    finally:
+        for folder in (drive, mounted):
+            subprocess.run(["umount", str(folder)], capture_output=True)

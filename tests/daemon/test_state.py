@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,3 +107,28 @@ def test_the_journal_goes_with_the_folder_not_with_its_name(tmp_path: Path, inbo
     state = tmp_path / "state"
     assert journal_path(state, tmp_path / "link") == journal_path(state, inbox)
     assert journal_path(state, tmp_path / "elsewhere" / "inbox") != journal_path(state, inbox)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as another user")
+def test_the_lock_of_a_stranger_counts_for_nothing(tmp_path: Path, inbox: Path, logged: list[str]) -> None:
+    """Everybody who may read a folder may lock it."""
+    inbox.chmod(0o755)
+    script = "import fcntl, os, sys; os.setuid(65534); f = os.open('.', os.O_RDONLY); fcntl.flock(f, fcntl.LOCK_EX); "
+    script += "print('locked', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=inbox, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as stranger:
+        assert stranger.stdout is not None
+        stranger.stdout.readline()
+        lock(tmp_path / "state", [inbox]).close()
+        stranger.communicate(b"")
+    assert logged == [
+        f"somebody else holds a lock on {inbox}, which counts for nothing: it is none of this user's daemons"
+    ]
+
+
+def test_the_locks_in_the_state_folder_are_nobody_elses(tmp_path: Path, inbox: Path) -> None:
+    (tmp_path / "state" / "locks").mkdir(parents=True)
+    (tmp_path / "state" / "locks").chmod(0o755)
+    with lock(tmp_path / "state", [inbox]):
+        assert (tmp_path / "state" / "locks").stat().st_mode & 0o777 == 0o700
