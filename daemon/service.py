@@ -89,9 +89,7 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         closing.callback(reloader.close)
         classifier = reloader.first(path)
         roots = Roots([*settings.watch, settings.output])
-        filer = Filer(
-            settings.output, action=settings.action, journal=journal, dry_run=dry_run, roots=roots, mark=mark
-        )
+        filer = Filer(settings.output, action=settings.action, journal=journal, dry_run=dry_run, roots=roots, mark=mark)
         if not dry_run:
             _resume(filer)
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
