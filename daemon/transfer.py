@@ -356,6 +356,8 @@ class _Batch:
             # Somebody was quicker to take it: the copy would be a second image.
             self._drop_copy(transfer)
             raise SourceGone(f"{transfer.source.name!r} was taken while it was copied")
+        if is_meant(transfer.source, transfer.row):
+            raise SourceChanged(f"{transfer.source.name!r} was in somebody else's hands, and is back")
 
     def _drop_copy(self, transfer: Transfer) -> None:
         inode = transfer.row.filed_ino
