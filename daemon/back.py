@@ -38,7 +38,7 @@ def undo_main(arguments: list[str]) -> int:
     place = Place(options)
 
     def which() -> Iterator[Filing]:
-        return place.filings(wanted(options, place.journal, states=[State.DONE]), options.last)
+        return place.filings(wanted(options, place.journal, states=[State.DONE], as_written=True), options.last)
 
     return _bring_back(place, options, which, "nothing that is filed matches")
 

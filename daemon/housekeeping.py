@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,6 +25,8 @@ _PAUSE = 86400.0
 _MANY = 100
 #: How many rows whose files are missing are gathered before the inboxes are walked for them.
 _MISSED = 10_000
+#: Under which the journal notes the time that was really lived through, and how often, in seconds.
+_LIVED, _HOUR = "lived", 3600.0
 
 
 class Pruning:
@@ -34,16 +36,47 @@ class Pruning:
     inbox: under its name or another one, or on a drive that is not mounted now.
     """
 
-    def __init__(self, journal: Journal, inboxes: Sequence[Path], days: int) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        inboxes: Sequence[Path],
+        days: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._journal = journal
         self._inboxes = inboxes
         self._days = days
+        self._clock = clock
+        self._wall = wall
+        self._told = clock()
+        self._lived: datetime | None = None
+
+    def live(self) -> None:
+        """Note, once an hour, how far time has come. Raises JournalBusy."""
+        if self._lived is None or self._clock() >= self._told + _HOUR:
+            self._now()
+
+    def _now(self) -> datetime:
+        """The time, but no further from what was noted last than this process has lived since.
+
+        A machine may begin with a clock that is years ahead, and all history would be old then.
+        """
+        noted = self._lived or _noted(self._journal.noted(_LIVED))
+        told, self._told = self._told, self._clock()
+        now = self._wall()
+        if noted is not None:
+            now = min(now, noted + timedelta(seconds=self._told - told))
+        self._journal.note(_LIVED, now.isoformat())
+        self._lived = now
+        return now
 
     def steps(self) -> Iterator[None]:
         """One look at the whole journal, a little a step. Raises JournalBusy."""
         if self._days == 0:
             return
-        before = datetime.now(UTC) - timedelta(days=self._days)
+        before = self._now() - timedelta(days=self._days)
         position: Position | None = BEGINNING
         missed: list[Filing] = []
         while position is not None:
@@ -71,6 +104,13 @@ class Pruning:
                 row.state = State.VOID
             self._journal.write(gone)
             yield
+
+
+def _noted(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _inodes(inboxes: Sequence[Path]) -> Iterator[int]:
@@ -125,6 +165,10 @@ class Housekeeping:
 
     def _prune(self, seconds: float) -> bool:
         start = time.monotonic()
+        try:
+            self._pruning.live()
+        except JournalBusy as error:
+            logger.debug("How far time has come is noted later: {}", error)
         if start < self._next:
             return False
         try:

@@ -206,7 +206,8 @@ class Wanted:
 
     ``name`` is that of the image in the inbox or where it was filed, or with a slash its absolute path there.
     ``model_digest`` may be its beginning. ``since`` is the first instant, ``until`` the first one no longer wanted.
-    ``reasons``: unreadable images of one of these kinds; an empty sequence means of any.
+    ``reasons``: unreadable images of one of these kinds; an empty sequence means of any. ``as_written``: the last one
+    that was written comes first, whatever the clock said; else the one of the latest time.
     """
 
     label: str | None = None
@@ -218,6 +219,7 @@ class Wanted:
     min_confidence: float | None = None
     max_confidence: float | None = None
     reasons: Sequence[str] | None = None
+    as_written: bool = False
     states: Sequence[State] = (State.COPIED, State.DONE, State.UNDONE, State.REFUSED, State.ORPHAN)
 
     def conditions(self, models: Sequence[int]) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -251,7 +253,7 @@ def newest(db: sqlite3.Connection, sources: Sequence[Path], since: datetime) -> 
     """The last image filed from one of these paths (of one folder) since a time, if it is filed and readable."""
     names, folder = [_text(path.name) for path in sources], str(sources[0]).rpartition("/")[0]
     query = f"""{_SELECT} WHERE name IN ({_marks(names)}) AND inbox = {_NUMBER} AND time >= ?
-        AND image_id IS NULL ORDER BY time DESC, id DESC LIMIT 1"""
+        AND image_id IS NULL ORDER BY id DESC LIMIT 1"""
     row = db.execute(query, (*names, _text(folder), _instant(since))).fetchone()
     filing = None if row is None else _decode(row)
     return filing if filing is not None and filing.state is State.DONE and filing.reason is None else None
@@ -293,9 +295,10 @@ def _forget_texts(db: sqlite3.Connection) -> None:
 
 def history(db: sqlite3.Connection, wanted: Wanted, limit: int | None = None) -> Iterator[Filing]:
     """Rows, newest first, that are wanted."""
+    order = "id DESC" if wanted.as_written else "time DESC, id DESC"
     models = [] if wanted.model_digest is None else _models(db, wanted.model_digest)
     conditions, values = zip(*wanted.conditions(models), strict=True)
-    query = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY time DESC, id DESC LIMIT ?"
+    query = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
     for row in db.execute(query, (*chain(*values), -1 if limit is None else limit)):
         yield _decode(row)
 

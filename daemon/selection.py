@@ -55,7 +55,7 @@ def wanted(options: argparse.Namespace, journal: Path, **more: Any) -> Wanted:
     """What the options ask for, and ``more``."""
     run = options.run
     if run == LAST_RUN:
-        newest = next(read_history(journal, Wanted(states=[State.DONE]), 1), None)
+        newest = next(read_history(journal, Wanted(states=[State.DONE], as_written=True), 1), None)
         run = None if newest is None else newest.run
     name = options.file
     if name is not None and "/" in name:

@@ -6,14 +6,15 @@ import os
 import re
 import subprocess
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from daemon.filing import Status
+from daemon.filing import Filer, Status
 from daemon.journal import Journal, JournalBusy, read_history
 from daemon.report import shown
-from daemon.rows import State
+from daemon.rows import Filing, State
 from daemon.state import lock
 from models.errors import UserError
 from tests.daemon.commands import Office, make_office
@@ -268,3 +269,24 @@ def test_a_name_can_be_pasted_from_the_history_into_a_shell(office: Office, name
     assert said.startswith(f"{away} -> {back}\n"), "undo says it so as well"
     done = subprocess.run(["bash", "-c", f"test ! -e {away} && ls {back}"], capture_output=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_last_is_the_last_that_was_filed_though_the_clock_was_set_back(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = office.desk
+    desk.file_one(desk.put("first.jpg", b"1"))
+    journal = desk.journal()
+    decision = desk.decide(desk.put("second.jpg", b"2"))
+    write = journal.write
+
+    def set_back(filings: list[Filing]) -> None:
+        for filing in filings:
+            filing.time = datetime(2020, 1, 1, tzinfo=UTC)
+        write(filings)
+
+    monkeypatch.setattr(journal, "write", set_back)
+    Filer(desk.output, journal=journal).file([decision])
+    journal.close()
+    assert office.run("undo", "--last", "1")[0] == 0
+    assert inbox(office) == ["second.jpg"]

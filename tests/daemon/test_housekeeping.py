@@ -216,3 +216,34 @@ def test_an_inbox_that_cannot_be_read_forgets_nothing(desk: Desk) -> None:
     assert not make(desk, journal).idle(1.0)
     journal.close()
     assert left(desk) == ["cat.jpg"]
+
+
+def test_a_clock_that_is_years_ahead_for_one_start_takes_no_history(desk: Desk) -> None:
+    """Time counts as far as the daemon has lived through it."""
+    desk.file_one(desk.put("new.jpg"))
+    journal = desk.journal()
+    real, lived = datetime.now(UTC), 0.0
+
+    def pruned(wall: datetime) -> list[str]:
+        pruning = Pruning(journal, [desk.inbox], 400, clock=lambda: lived, wall=lambda: wall)
+        pruning.live()
+        for _ in pruning.steps():
+            pass
+        return left(desk)
+
+    assert pruned(real) == ["new.jpg"]
+    assert pruned(real + timedelta(days=1100)) == ["new.jpg"]
+    assert pruned(real - timedelta(days=1100)) == ["new.jpg"]
+    pruning = Pruning(journal, [desk.inbox], 400, clock=lambda: lived, wall=lambda: real + timedelta(seconds=lived))
+    for _ in range(402):
+        pruning.live()
+        lived += 86400
+    for _ in pruning.steps():
+        pass
+    assert left(desk) == ["new.jpg"], "the clock was set back before"
+    for _ in range(1200):
+        pruning.live()
+        lived += 86400
+    for _ in pruning.steps():
+        pass
+    assert left(desk) == []
