@@ -26,6 +26,7 @@ from daemon.rows import Filing, State
 from daemon.sidecars import Sidecars
 from daemon.source import Identity, Source, SourceChanged, SourceGone
 from daemon.transfer import Status, Transfer
+from models.markers import Kind
 
 __all__ = ["Action", "Decision", "Filed", "Filer", "Status"]
 
@@ -50,6 +51,13 @@ class Decision:
     model_digest: str | None = None
     reason: str | None = None
     detail: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What its folder is for."""
+        if self.reason is not None:
+            return "quarantine"
+        return "class" if self.label in (None, self.folder) else "others"
 
 
 class Filed(NamedTuple):
@@ -216,7 +224,7 @@ class Filer:
                 row.state = State.REFUSED
                 return each.settle(Status.REFUSED) if self._dry_run else None
         row.folder = plan.folders.path(decision.folder)  # named in what is said where it cannot be opened
-        place = plan.place(decision.folder)
+        place = plan.place(decision.folder, decision.kind)
         if self._skip_equal and place.folder is not None and self._is_there(row, place.folder, place.path):
             return each.settle(Status.ALREADY)
         name = place.free_name(each.wanted) if self._dry_run else place.name(each.wanted)
@@ -286,10 +294,10 @@ class _Plan:
     identities: set[Identity] = field(default_factory=set)
     _places: dict[str, _Place] = field(default_factory=dict)
 
-    def place(self, folder: str) -> _Place:
+    def place(self, folder: str, kind: Kind) -> _Place:
         """A class folder, which is made where that is wanted. Raises OSError."""
         if folder not in self._places:
-            descriptor = self.folders.class_folder(folder, make=self.make)
+            descriptor = self.folders.class_folder(folder, make=self.make, kind=kind)
             taken = self.taken.setdefault(folder, set())
             path = self.folders.path(folder)
             self._places[folder] = _Place(descriptor, path, transfer.longest_name(descriptor), taken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import ExitStack, suppress
 from pathlib import Path, PurePath
 from types import TracebackType
@@ -12,6 +13,7 @@ from daemon.copying import create
 from daemon.marker import MARKER
 from daemon.moves import Entry, close
 from daemon.roots import Roots, step_into
+from models.markers import Kind, content
 from models.ownership import hand_over
 
 
@@ -82,27 +84,30 @@ class Folders:
         """Where a folder under the output is."""
         return self._output.path / folder
 
-    def class_folder(self, folder: str, *, make: bool) -> int | None:
-        """A folder under the output; None when it is missing and not to be made. Raises OSError."""
+    def class_folder(self, folder: str, *, make: bool, kind: Kind = "class") -> int | None:
+        """A folder under the output; None when it is missing and not to be made. Raises OSError.
+
+        ``kind``: what its marker is to say.
+        """
         if folder not in self._class_folders:
             way = PurePath(folder)
             if way.is_absolute() or ".." in way.parts or not way.parts:
                 raise ValueError(f"{folder!r} is not a folder under the output")
             try:
-                self._class_folders[folder] = self._kept(self._walk(way, make=make))
+                self._class_folders[folder] = self._kept(self._walk(way, kind, make=make))
             except FileNotFoundError:
                 if make:
                     raise
                 return None
         return self._class_folders[folder]
 
-    def _walk(self, folder: PurePath, *, make: bool) -> int:
+    def _walk(self, folder: PurePath, kind: Kind, *, make: bool) -> int:
         descriptor = self._output.open() if make else self._output.roots.open_folder(self._output.path)
         for depth, name in enumerate(folder.parts):
             descriptor = step_into(descriptor, name, make=make)
             if depth == 0 and make:
                 try:
-                    _mark(descriptor)
+                    _mark(descriptor, kind)
                 except BaseException:
                     close(descriptor)
                     raise
@@ -113,10 +118,25 @@ class Folders:
         return descriptor
 
 
-def _mark(folder: int) -> None:
-    """Leave the file that tells a watcher not to take images out of this folder again."""
-    if not Entry(folder, MARKER).exists():
+def _mark(folder: int, kind: Kind) -> None:
+    """Leave the file that tells a watcher not to take images out of this folder again, and a fit what it is for."""
+    marker, text = Entry(folder, MARKER), content(kind)
+    try:
+        found = marker.status()
+    except FileNotFoundError:
         with suppress(FileExistsError):  # another program was quicker
-            marker = create(Entry(folder, MARKER), 0o666)
-            hand_over(marker, folder)
-            close(marker)
+            made = create(marker, 0o666)
+            hand_over(made, folder)
+            _fill(made, text)
+    else:  # each kind has a text of another length
+        if found.st_size != len(text) and stat.S_ISREG(found.st_mode):
+            with suppress(OSError):  # it may be another user's, and is good enough
+                _fill(os.open(MARKER, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder), text)
+
+
+def _fill(marker: int, text: bytes) -> None:
+    try:
+        with suppress(OSError):  # that it is there matters more
+            os.write(marker, text)
+    finally:
+        close(marker)

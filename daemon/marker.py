@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-MARKER = ".imagesortd"
+from models.markers import MARKER
+
+__all__ = ["MARKER", "is_marked", "marked_folder"]
 
 
 def is_marked(folder: str) -> bool:

@@ -34,8 +34,8 @@ class Manner:
     """How checkpoints are looked for and opened: what the settings say about it.
 
     ``batch``: how many images to classify beforehand, since the first ones take longer. ``required``: the location must
-    be there. ``reserved``: folder names that no class may have. ``probation``: how many images of a new model are
-    watched.
+    be there. ``reserved``: folder names in ``output`` that no class may have. ``probation``: how many images of a new
+    model are watched.
     """
 
     location: Path
@@ -46,6 +46,7 @@ class Manner:
     batch: int = 8
     required: bool = False
     reserved: Sequence[str] = ()
+    output: Path = Path()
     probation: int = 0
 
     @classmethod
@@ -59,6 +60,7 @@ class Manner:
             device=settings.device,
             batch=settings.batch_size,
             required=settings.checkpoint != _USUAL.absolute(),
+            output=settings.output,
             reserved=(settings.others_dir, settings.quarantine_dir),
             probation=settings.probation_images,
         )
@@ -197,5 +199,5 @@ def check_names(location: Path, classes: Sequence[str], reserved: Sequence[str])
         if (taken := folders.get(name.casefold())) is not None:
             raise NameTaken(
                 f"the checkpoint {location} has a class {name}, and the folder {taken} is for other images: "
-                "give others_dir or quarantine_dir another name"
+                "give others_dir or quarantine_dir another name, or go back with python -m trainer rollback"
             )

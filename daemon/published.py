@@ -72,6 +72,10 @@ class Place:
             )
         return Published(self._target, pointer.sha256, f"{pointer.sha256} {pointer.published} {state[1]} {state[2]}")
 
+    def wants_starter(self) -> bool:
+        """Whether the starter model is to serve, by somebody's will: a pointer that is missing may be an accident."""
+        return checkpoints.is_starter_published(self.location)
+
     def required(self) -> Published | None:
         """Like `find`, but raises `CheckpointError` also where nothing is published that should be.
 
@@ -85,6 +89,8 @@ class Place:
         if location.suffix == ".safetensors" and not location.exists():
             raise CheckpointError(f"there is no checkpoint {location}: give a file that is there")
         found = self._find()
+        if found is None and self.wants_starter():
+            return None
         if found is None and any(location.glob(f"*/{checkpoints.FILE_NAME}")):
             raise CheckpointError(
                 f"{location} holds runs, but none of them is published: publish one with python -m trainer publish"

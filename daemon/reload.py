@@ -19,7 +19,7 @@ from daemon.bell import Bell
 from daemon.config import Settings
 from daemon.heap import give_back
 from daemon.journal import Journal, JournalBusy
-from daemon.opening import Loading, Manner, NameTaken, Opening
+from daemon.opening import Loading, Manner, Opening
 from daemon.pipeline import Outcome
 from daemon.probation import from_journal
 from daemon.published import Leases, Published
@@ -27,6 +27,7 @@ from daemon.serving import Model, Serving
 from daemon.verdicts import Verdicts
 from models.classifier import Classifier
 from models.errors import CheckpointError, UserError
+from models.markers import leave_names
 from models.weights import WeightsStore
 
 #: Seconds after trouble that is not the checkpoint's own (weights out of reach, ...), doubled from first to last.
@@ -49,6 +50,7 @@ class Reloader:
         self._opening = Opening(manner, store)
         self._place = manner.place
         self._journal = journal or Journal(None)
+        self._tells = journal is not None  # a dry run leaves nothing anywhere
         self._verdicts = Verdicts(self._journal, manner.location)
         self._leases = Leases()
         self._serving = Serving(self._verdicts, self._leases)
@@ -82,6 +84,7 @@ class Reloader:
         ``history``: the journal's file, which knows what the model before made of its last images. Raises `UserError`
         when what is published cannot be used, and nothing is known to be good.
         """
+        self._leave_names()
         self._stamp = self._place.stamp()
         rejected = None
         try:
@@ -101,6 +104,16 @@ class Reloader:
             self._serving.remember(from_journal(history, model.digest))
         return model.classifier
 
+    def _leave_names(self) -> None:
+        """Tell the trainer which class names would be refused here, as far as we may write there."""
+        manner = self._opening.manner
+        if not self._tells:
+            return
+        try:
+            leave_names(manner.location, manner.output, manner.reserved)
+        except OSError as error:
+            logger.debug("the trainer is not told the names of other folders: {}", error)
+
     def _attempt(self, published: Published) -> Classifier:
         try:
             self._verdicts.attempt(published, flush=True)
@@ -116,9 +129,6 @@ class Reloader:
         """Serve with the last good model, because of an error with what is published; False where there is none."""
         good = self._verdicts.good
         if good is None:
-            return False
-        if isinstance(error, NameTaken) and good.path == self._opening.starter().path:
-            # The settings need mending, and the starter's folders are no substitute for classes of one's own.
             return False
         try:
             classifier = self._opening.open(good.path, good.digest, None)
@@ -187,6 +197,9 @@ class Reloader:
             self._stay(error)
             return
         self._stamp = self._place.stamp()  # which knows the run's file now
+        if published is None and self._place.wants_starter():
+            published = self._opening.starter()
+        self._leave_names()
         if published is None and self._tried:
             self._say(_STAYS, f"nothing is published in {self._place.location} any more")
         if published is None or (published.key == self._tried and not again):
@@ -230,7 +243,10 @@ class Reloader:
             else:
                 old = self._serving.model
                 self._let_go = old is None or classifier.extractor is not old.classifier.extractor
-                self._serving.take_over(Model(loading.published, classifier), self._opening.manner.probation)
+                model = Model(loading.published, classifier)
+                # Who goes back to the starter wants it, however many images it is unsure of.
+                probation = 0 if self._place.wants_starter() else self._opening.manner.probation
+                self._serving.take_over(model, probation)
                 self._anew = False
         self._verdicts.end_attempt()
         threading.Thread(target=self._verdicts.settle, name="settle", daemon=True).start()
@@ -292,6 +308,7 @@ class Reloader:
             self._verdicts = Verdicts(self._journal, new.location)
             self._serving.moved(self._verdicts)
         opens_otherwise = (new.location, new.precision) != (old.location, old.precision)
+        self._leave_names()
         if opens_otherwise or new.reserved != old.reserved:
             # What is published may have been turned down for a class name, or is being checked for the old ones.
             self._place, self._stamp, self._tried, self._retry_at = new.place, None, "", None

@@ -38,8 +38,10 @@ __all__ = [
     "Pointer",
     "Pretrained",
     "check_class_name",
+    "is_starter_published",
     "load",
     "publish",
+    "publish_starter",
     "read",
     "read_pointer",
     "read_published",
@@ -329,6 +331,8 @@ def read_pointer(checkpoints: Path) -> Pointer | None:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     except (ValidationError, CheckpointError) as error:
+        if is_starter_published(checkpoints):
+            return None
         raise CheckpointError(f"{path} is damaged: publish again with python -m trainer publish") from error
 
 
@@ -367,6 +371,24 @@ def read_published(path: Path, sha256: str) -> Checkpoint:
             "go back with python -m trainer rollback, or fit again"
         )
     return checkpoint
+
+
+def publish_starter(folder: Path, published: str) -> None:
+    """Have the starter model served, atomically. ``published``: the time, ISO 8601.
+
+    A pointer that says so, and not none: one that is missing may be an accident, after which the model in use stays.
+    """
+    with atomic_file(folder / POINTER) as file:
+        file.write(json.dumps({"starter": True, "published": published}, indent=1).encode() + b"\n")
+
+
+def is_starter_published(folder: Path) -> bool:
+    """Whether somebody went back to the starter model there."""
+    try:
+        found = json.loads(_read_bytes(folder / POINTER, MAX_POINTER_BYTES))
+    except (OSError, ValueError, RecursionError, CheckpointError):
+        return False
+    return isinstance(found, dict) and found.get("starter") is True and "run" not in found
 
 
 def publish(run: Path, sha256: str, published: str) -> None:

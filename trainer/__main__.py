@@ -48,6 +48,7 @@ def _parser() -> Parser:
     publishing.add_argument("publish_run", metavar="RUN", help="a run folder, or its name inside --output-dir")
     _add_keep(publishing)
     rolling = commands.add_parser("rollback", help="let the daemon serve what was published before")
+    rolling.add_argument("--starter", action="store_true", help="the starter model, whatever was published before")
     for command, action in ((listing, _list), (publishing, _publish), (rolling, _rollback)):
         _add_common(command, action)
         command.add_argument("--output-dir", type=Path, default=Path("checkpoints"), help="where runs are: %(default)s")
@@ -301,16 +302,20 @@ def _zero_shot(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _list(options: argparse.Namespace) -> list[dict[str, Any]]:
-    from trainer.publish import as_rows, list_runs, print_rows
+    from models.checkpoint import is_starter_published
+    from trainer.publish import STARTER, as_rows, list_runs, print_rows
 
     rows = as_rows(list_runs(options.output_dir))
     print_rows(rows)
+    if is_starter_published(options.output_dir):
+        print(f"* {STARTER} serves: somebody rolled back to it; to serve a run: python -m trainer publish RUN")
     return rows
 
 
 def _publish(options: argparse.Namespace) -> dict[str, Any]:
+    from models.checkpoint import FILE_NAME, read
     from models.weights import WeightsStore
-    from trainer.publish import publish
+    from trainer.publish import leaving, publish
 
     run = next(
         (path for path in (options.output_dir / options.publish_run, Path(options.publish_run)) if path.is_dir()), None
@@ -318,8 +323,11 @@ def _publish(options: argparse.Namespace) -> dict[str, Any]:
     if run is None:
         raise UserError(f"there is no run {options.publish_run}, neither in {options.output_dir} nor as a folder")
     run = run.resolve()
+    gone = leaving(run.parent, read(run / FILE_NAME).metadata.classes).sentences()
+    print(*gone, sep="\n", end="\n" if gone else "")
     proved = publish(run, WeightsStore(options.cache_dir), keep=options.keep)
     print(f"published {run}: {len(proved.classes)} classes; a running daemon goes over to it by itself")
+    print(*gone, sep="\n", end="\n" if gone else "")
     return {"published": str(run), "sha256": proved.digest}
 
 
@@ -327,7 +335,7 @@ def _rollback(options: argparse.Namespace) -> dict[str, Any]:
     from models.weights import WeightsStore
     from trainer.publish import rollback
 
-    now, before = rollback(options.output_dir, WeightsStore(options.cache_dir))
+    now, before = rollback(options.output_dir, WeightsStore(options.cache_dir), starter=options.starter)
     print(f"rolled back from {before} to {now}; a running daemon goes over to it by itself")
     return {"published": now, "before": before}
 

@@ -19,6 +19,7 @@ from models import printable
 from models.errors import UserError
 from models.images import is_image_name
 from models.leftovers import Leftovers, is_leftover, pictures_in
+from models.markers import USUAL_NAMES, read_kind
 from models.metadata import check_class_name, check_distinct
 from trainer.folds import Folds, assign, count_of, drawn
 from trainer.neighbours import Group
@@ -92,6 +93,7 @@ class Folders:
 
     ``beside``: how many images lie beside the class folders, and so have no class. ``hidden``: how many hidden files
     and folders were passed over. ``leftovers``: what is of the NAS or of the system.
+    ``not_classes``: folders of the daemon for images that it is unsure of, or that cannot be read.
     """
 
     root: Path
@@ -100,6 +102,7 @@ class Folders:
     beside: int = 0
     hidden: int = 0
     leftovers: Leftovers = field(default_factory=Leftovers)
+    not_classes: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -119,9 +122,12 @@ def scan(root: Path, *, max_samples: int | None = None, seed: int = 0, least_cla
     ``least_classes`` (1 or 2) have images.
     """
     top = _class_folders(root)
+    out = _of_the_daemon(top.folders)
     by_label: dict[str, list[File]] = {}
     hidden = top.hidden
     for folder in top.folders:
+        if folder.name in out:
+            continue
         label = check_class_name(unicodedata.normalize("NFC", folder.name))
         inside = by_label.setdefault(label, [])
         for path in _walk(folder, top.leftovers):
@@ -137,7 +143,7 @@ def scan(root: Path, *, max_samples: int | None = None, seed: int = 0, least_cla
         for file in sorted(_pick(by_label[label], max_samples, seed), key=lambda file: file.name)
     ]
     empty = tuple(sorted(label for label, files in by_label.items() if not files))
-    return Folders(root, tuple(chosen), empty, top.images, hidden, top.leftovers)
+    return Folders(root, tuple(chosen), empty, top.images, hidden, top.leftovers, tuple(out))
 
 
 @dataclass(frozen=True)
@@ -171,7 +177,23 @@ def _class_folders(root: Path) -> _Top:
     return _Top(folders, images, sum(entry.name.startswith(".") for entry in entries), leftovers)
 
 
+def _of_the_daemon(folders: Sequence[Path]) -> list[str]:
+    """The names of the folders in which the daemon files what is of no class.
+
+    Their markers say so. One without, or of an older version, is known by its usual name, where the daemon has been.
+    """
+    kinds = {folder.name: read_kind(folder) for folder in folders}
+    been = any(kind is not None for kind in kinds.values())
+    return [
+        name
+        for name, kind in kinds.items()
+        if kind in ("others", "quarantine") or (been and not kind and name.casefold() in USUAL_NAMES)
+    ]
+
+
 def _require_images(root: Path, by_label: dict[str, list[File]], least_classes: int) -> None:
+    if not by_label:
+        raise UserError(f"{root} holds only the daemon's own folders: make a folder for each class beside them")
     filled = [label for label, files in by_label.items() if files]
     if not filled:
         raise UserError(f"there are no images in the class folders of {root} ({', '.join(sorted(by_label))})")

@@ -27,7 +27,7 @@ from trainer.heads import Epoch
 from trainer.measure import Measured
 from trainer.neighbours import Group, groups
 from trainer.prompts import Embeddings, text_embeddings
-from trainer.publish import publish
+from trainer.publish import leaving, publish, refusal
 from trainer.resume import Unfinished, place_of
 from trainer.runs import require_writable
 from trainer.views import Part
@@ -86,10 +86,12 @@ def fit(options: FitOptions) -> Outcome:
     run = write(options, fitted, images, findings, measured, thresholds, stages)
     narrate.result(measured, thresholds, fitted.filing(measured, thresholds), run)
     verdict = _verdict(options, fitted.judged(images), measured, store)
+    gone = leaving(options.output_dir, measured.classes).sentences() if verdict.publish else []
+    narrate.leaving(gone)
     if verdict.publish:
         publish(run, store, keep=options.keep)
     place.finish()
-    narrate.verdict(verdict, run)
+    narrate.verdict(verdict, run, [*narrate.unrecognised(measured), *gone])
     return Outcome(run, measured, verdict.publish, verdict.why)
 
 
@@ -199,6 +201,8 @@ def _fine_tuned(
 
 
 def _verdict(options: FitOptions, judged: list[Sample], measured: Measured, store: WeightsStore) -> Verdict:
+    if options.publish != "never" and (why := refusal(options.output_dir, measured.classes)) is not None:
+        return Verdict(False, why)
     if options.publish == "if-better":
         if measured.is_guessing:
             return Verdict(False, "nothing shows that it is better than guessing")

@@ -25,9 +25,8 @@ _LISTED = 10
 _TABLE = 30
 #: Classes whose sizes differ by more than this factor are mentioned.
 _UNEQUAL = 2
-
-#: Folders beside those of the classes in which the daemon, unless told otherwise, files what has no class.
-_DAEMON_FOLDERS = {"others": "others_dir", "quarantine": "quarantine_dir"}
+#: Of a class with fewer judged images nobody knows how well it is recognised.
+_FEW = 5
 
 
 def say(topic: str, text: str) -> None:
@@ -50,9 +49,8 @@ def begin(folders: Folders, extractor: FeatureExtractor) -> None:
         say("", f"{folders.hidden} hidden files and folders are left alone")
     if folders.leftovers.pictures:
         say("", str(folders.leftovers))
-    for label in sizes:
-        if setting := _DAEMON_FOLDERS.get(label.casefold()):
-            say("", f"warning: {label} is a class here, so the daemon's {setting} must be given another name")
+    if folders.not_classes:
+        say("", f"{_list(list(folders.not_classes), ', ')}: left out, for what the daemon files there is of no class")
     names = [f"{part.name} ({part.source})" for part in extractor.parts]
     say("backbone", f"{' + '.join(names)}, {extractor.width} features, by {extractor.engine}")
 
@@ -110,6 +108,8 @@ def division(found: DataSet) -> None:
 
 def epoch(done: Epoch, total: int) -> None:
     """One line for each epoch."""
+    if done.number == 1:
+        say("epochs", "of one of the heads that are tried, or of fine-tuning; one fold judges them, so figures differ")
     say(
         "",
         f"epoch {done.number:>{len(str(total))}}/{total}  loss {done.train_loss:.3f}  "
@@ -165,17 +165,43 @@ def result(measured: Measured, thresholds: Thresholds, filing: Filing, run: Path
         say(
             "", "nothing shows that it tells the classes apart; look at the folders of the classes, or give more images"
         )
+    for warning in unrecognised(measured):
+        say("", warning)
     for at, sentence in enumerate(thresholds.sentences(filing)):
         say("" if at else "threshold", sentence)
     names = sorted(path.name for path in run.iterdir())
     say("written", f"{shown(run)}: {', '.join(names)}")
 
 
-def verdict(given: Verdict, run: Path) -> None:
-    """What happens next."""
+def leaving(sentences: Sequence[str]) -> None:
+    """What goes when this is published, before it is."""
+    for at, sentence in enumerate(sentences):
+        say("" if at else "publishing", sentence)
+
+
+def unrecognised(measured: Measured) -> list[str]:
+    """A warning for each class of whose judged images none is recognised, or of which there are too few to tell."""
+    images = np.bincount(measured.labels, minlength=len(measured.classes))
+    right = np.bincount(measured.labels[measured.right], minlength=len(measured.classes))
+    warnings = []
+    for name, count, hits in zip(measured.classes, images.tolist(), right.tolist(), strict=True):
+        if count and not hits:
+            what = "its only picture is not" if count == 1 else f"none of its {count} pictures is"
+            warnings.append(f"warning: {name}: {what} recognised: give this class more pictures, or look at its folder")
+        elif 1 < count < _FEW:
+            warnings.append(
+                f"warning: {name}: only {count} pictures tell how well this class is recognised: give it more"
+            )
+    return warnings
+
+
+def verdict(given: Verdict, run: Path, warnings: Sequence[str] = ()) -> None:
+    """What happens next, and what to know about it."""
     if given.publish:
         say("published", given.why)
         say("", f"a daemon that serves {shown(run.parent)} goes over to it by itself, without a restart")
+        for warning in warnings:
+            say("", warning)
     else:
         say("kept back", f"not published: {given.why}")
         say("", f"the daemon goes on as before; to use it all the same: python -m trainer publish {shown(run)}")

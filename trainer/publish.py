@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from loguru import logger
 from pydantic import BaseModel, ValidationError
@@ -17,10 +18,18 @@ from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.classifier import Classifier, open_classifier
 from models.errors import CheckpointError, UserError
+from models.groups import starter_groups
+from models.markers import taken, taken_names
 from models.weights import WeightsStore
 from trainer.retention import KEEP, alone, retain
 from trainer.runs import METRICS
 from trainer.tables import table
+
+#: Class folders that are listed when they go.
+_LISTED = 30
+
+#: What serves where no run is published, in words.
+STARTER = "the starter model"
 
 #: Beside the runs: every publication and every step back, one JSON object a line.
 HISTORY = "published.jsonl"
@@ -52,6 +61,8 @@ def publish(run: Path, store: WeightsStore, *, keep: int = KEEP) -> Classifier:
     `WeightsUnavailable` when the weights of a backbone are not to be had.
     """
     proved = _prove(run, store)
+    if (why := refusal(run.parent, proved.classes)) is not None:
+        raise UserError(f"{run.name} is not published: {why}")
     with alone(run.parent):
         _point(run, proved.digest, rollback=False)
         if removed := retain(run.parent, keep, _needed(run.parent, run.name)):
@@ -59,22 +70,76 @@ def publish(run: Path, store: WeightsStore, *, keep: int = KEEP) -> Classifier:
     return proved
 
 
+def refusal(folder: Path, classes: Sequence[str]) -> str | None:
+    """Why a daemon would refuse a checkpoint of these classes that is published in ``folder``, if it would."""
+    names = taken_names(folder)
+    name = taken(classes, names)
+    if name is None:
+        return None
+    return (
+        f"it has a class {name}, and the daemon's folders for other images are called {' and '.join(names)}: give the "
+        "class folder another name and fit again; or give others_dir or quarantine_dir another name in the daemon's "
+        f"settings, and start it with --checkpoint {folder} once"
+    )
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """The class folders of the model that serves now, by ``model``, which a new one has no class for."""
+
+    model: str
+    classes: list[str]
+    folder: Path
+
+    def sentences(self) -> list[str]:
+        """What that means, and how to keep them; nothing where none goes."""
+        if not self.classes:
+            return []
+        listed = ", ".join(self.classes[:_LISTED])
+        more = f", and {len(self.classes) - _LISTED} more" if len(self.classes) > _LISTED else ""
+        count = "1 class folder" if len(self.classes) == 1 else f"{len(self.classes)} class folders"
+        return [
+            f"warning: {count} of {self.model} will get no more pictures: {listed}{more}",
+            "such pictures go to the nearest of the new classes or to the others; what was filed stays where it is",
+            "to keep them, give each a folder of pictures in the data set and fit again; "
+            f"to go back: python -m trainer rollback --output-dir {self.folder}",
+        ]
+
+
+def leaving(folder: Path, classes: Sequence[str]) -> Leaving:
+    """Which class folders the model that ``folder`` publishes has, or else the starter, and a new one has not."""
+    model, before = STARTER, starter_groups(_language())[0]
+    with contextlib.suppress(CheckpointError):
+        pointer = checkpoints.read_pointer(folder)
+        if pointer is not None:
+            model, before = f"the run {pointer.run}, which serves now,", checkpoints.load(folder).metadata.classes
+    return Leaving(model, sorted(set(before) - set(classes)), folder)
+
+
+def _language() -> Literal["en", "ko"]:
+    """That of messages, which the daemon's starter model has, too."""
+    return "ko" if os.environ.get("LANGUAGE") == "ko" else "en"
+
+
 def _needed(folder: Path, current: str) -> set[str]:
     """The current run, and the one to go back to."""
     return {current, *[entry.run for entry in _stack(folder) if entry.run != current][-1:]}
 
 
-def rollback(folder: Path, store: WeightsStore) -> tuple[str, str]:
+def rollback(folder: Path, store: WeightsStore, *, starter: bool = False) -> tuple[str, str]:
     """Point back at what was published before the current run; returns the names of both runs (now, before).
 
-    The earlier run is proved as `publish` proves one. Raises `UserError` when there is nothing to go back to.
+    The earlier run is proved as `publish` proves one. Before the first one served the starter model, which ``starter``
+    goes back to at once. Raises `UserError` when there is nothing to go back to.
     """
     pointer = checkpoints.read_pointer(folder)
     if pointer is None:
         raise UserError(f"nothing is published in {folder}: there is nothing to roll back")
     before = [entry for entry in _stack(folder) if entry.run != pointer.run]
-    if not before:
-        raise UserError(f"{pointer.run} is the only run that was published in {folder}: there is nothing to go back to")
+    if starter or not before:
+        with alone(folder):
+            _point_at_starter(folder)
+        return STARTER, pointer.run
     target = before[-1]
     proved = _prove(folder / target.run, store)
     if proved.digest != target.sha256:
@@ -132,15 +197,29 @@ def _point(run: Path, sha256: str, *, rollback: bool) -> None:
         ) from error
     entry = Entry(run=run.name, sha256=sha256, published=now, rollback=rollback)
     try:
-        with (run.parent / HISTORY).open("a+b") as file:
-            file.write(_end_of_torn_line(file) + entry.model_dump_json().encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        _note(run.parent, entry)
     except OSError as error:
         raise UserError(
             f"{run.name} is published, but {run.parent / HISTORY} cannot be written ({error.strerror}), so that "
             f"rollback will not know of it; once it can: python -m trainer publish {run}"
         ) from error
+
+
+def _point_at_starter(folder: Path) -> None:
+    """Point the daemon at the starter model and note it in the history. Raises `UserError` as `_point` does."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    try:
+        checkpoints.publish_starter(folder, now)
+        _note(folder, Entry(run="", sha256="", published=now, rollback=True))
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written to ({error.strerror}): mend that, and roll back again") from error
+
+
+def _note(folder: Path, entry: Entry) -> None:
+    with (folder / HISTORY).open("a+b") as file:
+        file.write(_end_of_torn_line(file) + entry.model_dump_json().encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _end_of_torn_line(history: BinaryIO) -> bytes:

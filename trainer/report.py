@@ -72,8 +72,9 @@ def _figures(measured: Measured, filing: Filing | None) -> str:
     ]
     if filing is not None:
         wrong = f", {filing.wrong} of them wrong ({filing.wrong / filing.filed:.2%})" if filing.filed else ""
-        unsure = f"{filing.unsure} under the threshold {filing.threshold:.3g} ({filing.unsure / filing.images:.1%})"
-        unknown = f"{filing.unknown} unlike all known images ({filing.unknown / filing.images:.1%})"
+        sure = f"{100 * filing.threshold:.3g} % sure"
+        unsure = f"{filing.unsure} that it is less than {sure} of ({filing.unsure / filing.images:.1%})"
+        unknown = f"{filing.unknown} unlike anything it was taught ({filing.unknown / filing.images:.1%})"
         lines += [
             ("filed", f"{filing.filed} ({filing.filed / filing.images:.1%}){wrong}"),
             ("not filed", f"{unsure}, {unknown}"),

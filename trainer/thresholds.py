@@ -68,24 +68,33 @@ class Thresholds:
         others = [
             f"with --threshold {_to_type(each.threshold):g} {each.coverage:.0%} of images are filed, at most "
             f"{100 * each.max_error:.3g} % of them wrongly ({_certain(each)})"
-            for each in self.promises
-            if each != self.kept
+            for each in self._distinct()
         ]
         return [*refusals, self._in_force(filing), *others]
 
+    def _distinct(self) -> list[Promise]:
+        """The promises of other thresholds than the one in force; of those for one threshold the strictest."""
+        known = set() if self.kept is None else {_to_type(self.kept.threshold)}
+        found = []
+        for each in self.promises:
+            if each != self.kept and (threshold := _to_type(each.threshold)) not in known:
+                known.add(threshold)
+                found.append(each)
+        return found
+
     def _in_force(self, filing: Filing) -> str:
         if self.kept is not None:
-            why = f"so that at most {100 * self.kept.max_error:.3g} % of those filed are wrong ({_certain(self.kept)})"
+            why = f"at most {100 * self.kept.max_error:.3g} % of those filed are wrong, {_certain(self.kept)}"
         elif self.asked is not None:
-            why = "its usual threshold"
+            why = "the usual threshold"
         else:
-            why = "its usual threshold, since none was asked for by --max-error"
+            why = "the usual threshold, since none was asked for by --max-error"
         told = "no image could be judged to tell how many that are"
         if filing.images:
             told = f"of {filing.images} judged images {filing.filed / filing.images:.0%} are filed"
         if filing.filed:
             told += f", {filing.wrong / filing.filed:.1%} of them wrongly"
-        return f"the daemon files images from {self.served:.3f} on, {why}: {told}"
+        return f"pictures it is less than {100 * self.served:.3g} % sure of go to the others ({why}): {told}"
 
     def _refusal(self, asked: float) -> str:
         needed = images_needed(asked)

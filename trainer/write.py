@@ -19,6 +19,7 @@ from trainer.data import DataSet, digest
 from trainer.fitted import FitOptions, Fitted
 from trainer.heads import Epoch
 from trainer.measure import Measured
+from trainer.narrate import unrecognised
 from trainer.report import write_report
 from trainer.thresholds import Thresholds
 from trainer.unknown import REFUSED
@@ -53,12 +54,24 @@ def write(
         filing = fitted.filing(measured, thresholds)
         preface = (
             _preface(images, measured, tuned=bool(fitted.tuned))
-            + "".join(f"{each}\n" for each in thresholds.sentences(filing))
+            + "".join(f"{each}\n" for each in [*unrecognised(measured), *thresholds.sentences(filing)])
             + "\n"
         )
-        write_report(run, measured, paths, filing=filing, stages=stages, preface=preface)
+        write_report(run, measured, paths, filing=filing, stages=_titled(stages, fitted), preface=preface)
 
     return runs.create(options.output_dir, checkpoint.metadata.mode, now.astimezone(), fill)
+
+
+def _titled(stages: Mapping[str, Sequence[Epoch]], fitted: Fitted) -> dict[str, Sequence[Epoch]]:
+    """The stages under the names that they have in the picture of curves, where it is told which head is served."""
+    winner = fitted.choice.winner
+    if "mean of" in winner:
+        head = "gradient head, half of what is served"
+    elif "gradient" in winner and not fitted.tuned:
+        head = "gradient head, which is served"
+    else:
+        head = "gradient head, tried but not served"
+    return {head if name == "head" else name: epochs for name, epochs in stages.items()}
 
 
 def _seal(

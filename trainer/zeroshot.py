@@ -24,7 +24,7 @@ from trainer.compare import Verdict
 from trainer.fitted import Policy
 from trainer.promptfile import PromptFile, read_prompts, write_prompts
 from trainer.prompts import Prompts, Texts, read_texts
-from trainer.publish import publish
+from trainer.publish import leaving, publish, refusal
 from trainer.retention import KEEP
 from trainer.versions import versions
 
@@ -75,9 +75,11 @@ def zero_shot(options: ZeroShotOptions) -> ZeroShotOutcome:
     run = _write(options, _seal(options, classes, texts, open_extractor(parts, store)), prompts)
     narrate.say("written", f"{run}: {', '.join(sorted(path.name for path in run.iterdir()))}")
     verdict = _verdict(options, classes)
+    gone = leaving(options.output_dir, classes).sentences() if verdict.publish else []
+    narrate.leaving(gone)
     if verdict.publish:
         publish(run, store, keep=options.keep)
-    narrate.verdict(verdict, run)
+    narrate.verdict(verdict, run, gone)
     return ZeroShotOutcome(run, classes, unread, verdict.publish, verdict.why)
 
 
@@ -160,6 +162,8 @@ def _write(options: ZeroShotOptions, checkpoint: Checkpoint, prompts: dict[str, 
 
 def _verdict(options: ZeroShotOptions, classes: list[str]) -> Verdict:
     """No image tells which of two is better, but one that was fitted on images is not given up for a guess."""
+    if options.publish != "never" and (why := refusal(options.output_dir, classes)) is not None:
+        return Verdict(False, why)
     if options.publish != "if-better":
         return Verdict(options.publish == "always", f"--publish {options.publish} was given")
     try:

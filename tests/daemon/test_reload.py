@@ -18,7 +18,7 @@ from daemon.opening import Manner
 from daemon.reload import Reloader
 from daemon.report import describe_change
 from daemon.wakeup import Wakeup
-from models.checkpoint import FILE_NAME, POINTER
+from models.checkpoint import FILE_NAME, POINTER, publish_starter
 from models.classifier import Classifier, open_classifier
 from models.errors import CheckpointError, WeightsUnavailable
 from models.weights import WeightsStore
@@ -121,6 +121,20 @@ def test_a_pointer_that_goes_away_changes_nothing(checkpoints: Path, store: Weig
     reloading.first()
     (checkpoints / POINTER).unlink()
     settle(reloading)
+
+
+def test_a_rollback_to_the_starter_is_followed_while_running_and_at_a_start(
+    checkpoints: Path, store: WeightsStore, publish: Publish
+) -> None:
+    publish(checkpoints / "run-1", ["a", "b"])
+    reloading = reloader(checkpoints, store)
+    assert reloading.first().classes == ["a", "b"]
+    publish_starter(checkpoints, "2026-02-03T04:05:06+00:00")
+    assert "dog" in next_one(reloading).classes
+    settle(reloading)
+    assert "dog" in reloader(checkpoints, store).first().classes
+    publish(checkpoints / "run-2", ["c", "d"])
+    assert next_one(reloading).classes == ["c", "d"]
 
 
 def test_a_checkpoint_may_be_one_file(checkpoints: Path, store: WeightsStore, publish: Publish) -> None:

@@ -38,6 +38,12 @@ def test_wrong_labels_are_found_and_little_else() -> None:
     assert all(each.probability > each.own and each.other != measured.labels[each.at] for each in found[:5])
 
 
+def test_no_label_is_called_wrong_whose_own_class_is_likelier() -> None:
+    probabilities = np.array([[0.55, 0.45], [0.95, 0.05], [0.45, 0.55], [0.7, 0.3], [0.6, 0.4]])
+    found = suspicions(Measured(["a", "b"], np.array([0, 0, 1, 1, 1]), probabilities))
+    assert [each.at for each in found] == [3]  # b's own have .42 on average, and so has the first image
+
+
 def test_the_likeliest_comes_first() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7], [0.95, 0.05]])
     found = suspicions(Measured(["a", "b"], np.array([0, 0, 1, 0, 1]), probabilities))
@@ -89,7 +95,9 @@ def test_what_more_images_would_bring_is_said_of_all_and_of_the_class_that_gains
     for row, count in enumerate((80, 40)):
         mistakes[row, np.flatnonzero(measured.labels == 1)[:count]] = 1
     text = advice(measured, samples(measured), [], Growth(mistakes))
-    assert "90.6% of new pictures would be right: 73.3% are with a quarter of the images, 86.7%" in text
+    right = measured.right.mean()  # of the head that is served, as in the report
+    assert f"({right:.1%} are now, about {1 - (1 - right) * 0.5**0.5:.1%} then)" in text
     images = int((measured.labels == 1).sum())
-    assert f"  b: {images} images more would spare about 12 of its 40 mistakes (likely " in text
+    own = int((~measured.right & (measured.labels == 1)).sum())
+    assert f"  b: {images} images more would spare about {own * 11.7 / 40:.0f} of its {own} mistakes (likely " in text
     assert "  a: " not in text

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.errors import UserError
+from models.markers import MARKER, Kind, content
 from trainer.data import Sample, digest, divide, scan, shown
 
 
@@ -170,3 +171,35 @@ def test_what_is_of_the_nas_or_the_system_is_no_class_and_nothing_to_learn(tmp_p
     folders = scan(tmp_path)
     assert [file.name for file in folders.files] == ["cat/1.jpg", "dog/2.jpg"]
     assert (folders.classes, folders.leftovers.folders, folders.leftovers.pictures) == (("cat", "dog"), 2, 2)
+
+
+def test_the_folders_in_which_the_daemon_files_what_has_no_class_are_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/a.jpg", "dog/b.jpg", "미정/c.jpg", "broken/truncated/d.jpg", "bird/e.jpg")
+    kinds: dict[str, Kind] = {"cat": "class", "미정": "others", "broken": "quarantine"}
+    for folder, kind in kinds.items():
+        (tmp_path / folder / MARKER).write_bytes(content(kind))
+    (tmp_path / "dog" / MARKER).touch()
+    found = scan(tmp_path)
+    assert found.classes == ("bird", "cat", "dog")
+    assert sorted(found.not_classes) == ["broken", "미정"]
+
+
+@pytest.mark.parametrize("marked", ["cat", "others"])
+def test_older_markers_leave_out_what_has_the_usual_name(tmp_path: Path, marked: str) -> None:
+    touch(tmp_path, "cat/a.jpg", "dog/b.jpg", "others/c.jpg", "Quarantine/truncated/d.jpg")
+    (tmp_path / marked / MARKER).touch()
+    found = scan(tmp_path)
+    assert found.classes == ("cat", "dog")
+    assert sorted(found.not_classes) == ["Quarantine", "others"]
+
+
+def test_where_no_daemon_has_been_others_is_a_class(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/a.jpg", "others/c.jpg")
+    assert scan(tmp_path).classes == ("cat", "others")
+
+
+def test_a_data_set_of_the_daemons_own_folders_alone_is_one_sentence(tmp_path: Path) -> None:
+    touch(tmp_path, "others/c.jpg")
+    (tmp_path / "others" / MARKER).touch()
+    with pytest.raises(UserError, match="holds only the daemon's own folders"):
+        scan(tmp_path)

@@ -40,7 +40,7 @@ def test_a_promise_that_cannot_be_kept_is_refused_in_a_sentence_and_the_fit_is_f
     outcome = fit(FitOptions(data_dir=folder, mode="efficientnet_lite0", output_dir=tmp_path / "runs", max_error=0.01))
     said = capsys.readouterr().out
     assert "at most 1 % wrong cannot be promised: that takes 299 images without a mistake, and only 20" in said
-    in_force = "the daemon files images from 0.500 on, its usual threshold: of 20 judged images "
+    in_force = "pictures it is less than 50 % sure of go to the others (the usual threshold): of 20 judged images "
     assert in_force in said
     assert in_force in (outcome.run / "report.txt").read_text(encoding="utf-8")
     assert outcome.published

@@ -14,11 +14,12 @@ import pytest
 from models import checkpoint as checkpoints
 from models.commandline import run
 from models.errors import CheckpointError, UserError
+from models.markers import leave_names
 from models.weights import WeightsStore
 from trainer.__main__ import main
 from trainer.fit import Outcome, fit
 from trainer.fitted import FitOptions
-from trainer.publish import HISTORY, as_rows, list_runs, print_rows, publish, rollback
+from trainer.publish import HISTORY, STARTER, as_rows, list_runs, print_rows, publish, rollback
 from trainer.runs import METRICS
 
 
@@ -76,9 +77,49 @@ def test_rolling_back_goes_back_step_by_step(runs: Path, store: WeightsStore) ->
         publish(runs / name, store)
     assert rollback(runs, store) == ("b", "c")
     assert rollback(runs, store) == ("a", "b")
-    with pytest.raises(UserError, match="nothing to go back to"):
+    assert rollback(runs, store) == (STARTER, "a")  # which served before the first one
+    assert current(runs) is None
+    assert checkpoints.is_starter_published(runs)
+    with pytest.raises(UserError, match="nothing is published"):
         rollback(runs, store)
-    assert current(runs) == "a"
+    publish(runs / "b", store)
+    assert rollback(runs, store) == (STARTER, "b")
+
+
+def test_the_starter_can_be_gone_back_to_at_once_and_is_listed(
+    runs: Path, store: WeightsStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "ab":
+        publish(runs / name, store)
+    assert run(main, ["rollback", "--starter", "--output-dir", str(runs)]) == 0
+    assert "rolled back from b to the starter model" in capsys.readouterr().out
+    assert run(main, ["list", "--output-dir", str(runs)]) == 0
+    assert "* the starter model serves" in capsys.readouterr().out
+
+
+def test_what_the_daemon_would_refuse_is_not_published(runs: Path, store: WeightsStore) -> None:
+    classes = checkpoints.read(runs / "a" / checkpoints.FILE_NAME).metadata.classes
+    leave_names(runs, Path("/sorted"), [classes[0].upper(), "quarantine"])
+    with pytest.raises(UserError, match=f"a is not published: it has a class {classes[0]}, and the daemon's folders"):
+        publish(runs / "a", store)
+    assert current(runs) is None
+    leave_names(runs, Path("/sorted"), ["others", "quarantine"])
+    publish(runs / "a", store)
+
+
+def test_publishing_says_which_class_folders_go_before_and_after(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(main, ["publish", "a", "--output-dir", str(runs)]) == 0
+    said = capsys.readouterr().out
+    before, after = said.split("\npublished", 1)
+    for part in (before, after):
+        assert "class folders of the starter model will get no more pictures" in part
+        assert "dog" in part
+        assert "to keep them" in part
+        assert "trainer rollback" in part
+    assert run(main, ["publish", "b", "--output-dir", str(runs)]) == 0  # of the same classes
+    assert "no more pictures" not in capsys.readouterr().out
 
 
 def test_publishing_again_after_a_rollback_leads_back_to_where_it_was(runs: Path, store: WeightsStore) -> None:

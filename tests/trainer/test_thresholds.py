@@ -114,8 +114,8 @@ def test_the_promises_that_can_be_made_are_made_and_said() -> None:
     )
     served, *others = made.sentences(FILING)
     assert served == (
-        f"the daemon files images from {made.promises[2].threshold:.3f} on, so that at most 3 % of those filed are "
-        "wrong (95 % certain): of 200 judged images 80% are filed, 2.5% of them wrongly"
+        f"pictures it is less than {100 * made.promises[2].threshold:.3g} % sure of go to the others (at most 3 % of "
+        "those filed are wrong, 95 % certain): of 200 judged images 80% are filed, 2.5% of them wrongly"
     )
     for sentence, other in zip(others, [*made.promises[:2], *made.promises[3:]], strict=True):
         typed = float(sentence.removeprefix("with --threshold ").split()[0])
@@ -129,10 +129,12 @@ def test_without_a_promise_the_usual_threshold_is_in_force_and_the_others_are_th
     made = choose(np.linspace(0.4, 1, 500), np.full(500, True), None)
     served, *others = made.sentences(FILING)
     assert served == (
-        "the daemon files images from 0.500 on, its usual threshold, since none was asked for by --max-error: "
-        "of 200 judged images 80% are filed, 2.5% of them wrongly"
+        "pictures it is less than 50 % sure of go to the others (the usual threshold, since none was asked for by "
+        "--max-error): of 200 judged images 80% are filed, 2.5% of them wrongly"
     )
-    assert others[-1] == "with --threshold 0.0001 100% of images are filed, at most 10 % of them wrongly (95 % certain)"
+    assert others == [
+        "with --threshold 0.0001 100% of images are filed, at most 1 % of them wrongly (95 % certain)"
+    ]  # and not the same threshold again for 2, 5 and 10 %
 
 
 def test_the_threshold_that_is_named_is_that_of_the_checkpoint() -> None:
@@ -162,7 +164,9 @@ def test_with_too_few_images_the_number_that_it_takes_is_said() -> None:
     assert refusal == (
         "at most 1 % wrong cannot be promised: that takes 299 images without a mistake, and only 200 could be judged"
     )
-    assert served.startswith("the daemon files images from 0.500 on, its usual threshold: of 200 judged images 80%")
+    assert served.startswith(
+        "pictures it is less than 50 % sure of go to the others (the usual threshold): of 200 judged images 80%"
+    )
 
 
 def test_with_too_many_mistakes_it_is_said() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from daemon import filing
 from daemon.filing import Action, Filer, Status
 from daemon.marker import MARKER
+from models.markers import read_kind
 from tests.filing_desk import Desk, tree
 
 HOSTILE_NAMES = {
@@ -35,6 +37,17 @@ def test_an_image_moves_into_the_folder_of_its_class(desk: Desk) -> None:
     assert filed.destination.stat().st_ino == inode
     assert not path.exists()
     assert (desk.output / "cat" / MARKER).exists()
+
+
+def test_the_marker_says_what_the_folder_is_for_also_where_an_older_one_did_not(desk: Desk) -> None:
+    (desk.output / "cat").mkdir(parents=True)
+    (desk.output / "cat" / MARKER).touch()
+    desk.file_one(desk.put("a.jpg"), "cat")
+    unsure = replace(desk.decide(desk.put("b.jpg", b"b"), "미정"), label="cat")
+    unreadable = replace(desk.decide(desk.put("c.jpg", b"c"), "broken/truncated"), label=None, reason="truncated")
+    desk.file([unsure, unreadable])
+    kinds = {folder: read_kind(desk.output / folder) for folder in ("cat", "미정", "broken")}
+    assert kinds == {"cat": "class", "미정": "others", "broken": "quarantine"}
 
 
 def test_a_batch_is_filed_whole_and_in_order(desk: Desk) -> None:
