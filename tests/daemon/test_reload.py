@@ -94,9 +94,9 @@ def damaged(run: Path) -> None:
         (lambda folder: (folder / POINTER).write_text(""), "is damaged"),
         (lambda folder: (folder / POINTER).write_text(json.dumps({"run": "../x", "sha256": "0"})), "is damaged"),
         (lambda folder: shutil.rmtree(folder / "run-2"), "there is no checkpoint"),
-        (lambda folder: (folder / "run-2" / FILE_NAME).write_bytes(b"PK\x03\x04"), "not a safetensors file"),
+        (lambda folder: (folder / "run-2" / FILE_NAME).write_bytes(b"PK\x03\x04"), "it is a pickle"),
     ],
-    ids=["wrong digest", "garbage pointer", "empty pointer", "pointer outside", "run deleted", "not safetensors"],
+    ids=["wrong digest", "garbage pointer", "empty pointer", "pointer outside", "run deleted", "pickle"],
 )
 def test_a_broken_publication_is_said_once_and_the_old_model_stays(
     checkpoints: Path, store: WeightsStore, publish: Publish, spoil: object, sentence: str, logged: list[str]
