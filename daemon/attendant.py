@@ -12,6 +12,7 @@ from daemon.hooks import Hook
 from daemon.metrics import render
 from daemon.notify import Notifier
 from daemon.pipeline import Outcome, Pipeline
+from daemon.progress import Progress
 from daemon.reconfigure import Configuration, apply
 from daemon.reload import Reloader
 from daemon.watcher import WatcherStatus
@@ -40,6 +41,7 @@ class Attendant:
         metrics: WrittenFile | None = None,
         hook: Hook | None = None,
         output_away: Callable[[], str | None] = lambda: None,
+        progress: Progress | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._notifier = notifier
@@ -50,6 +52,7 @@ class Attendant:
         self._metrics_until = -math.inf
         self._hook = hook
         self._output_away = output_away
+        self._progress = Progress(shows_bar=False) if progress is None else progress
         self._clock = clock
         self._next_look = -math.inf
         self._health: Health | None = None
@@ -95,7 +98,9 @@ class Attendant:
         self._next_look = now + _PACE
         self._looked = time.time()
         self._tally.output_away = self._output_away()
-        self._show(self._tally.health(watcher()))
+        health = self._tally.health(watcher())
+        self._progress.look(sum(health.images.values()), health.waiting + health.in_flight, about=health.about)
+        self._show(health)
 
     def metrics(self) -> str:
         """The metrics as they were at the last progress. Safe in another thread."""
@@ -131,6 +136,7 @@ class Attendant:
 
     def stopping(self, watcher: WatcherStatus) -> None:
         """No more images are taken."""
+        self._progress.close()
         self._notifier.stopping()
         self._show(self._tally.health(watcher, stopped=True))
         if self._metrics is not None:

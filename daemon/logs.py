@@ -31,7 +31,21 @@ def start_logging(level: str, *, as_json: bool) -> None:
         layout = _json_line
     elif is_journal(sys.stderr):
         layout = _journal_lines
-    logger.add(sys.stderr, level=level, format=layout, diagnose=False, backtrace=False)
+    if sys.stderr.isatty():
+        logger.add(_above_a_bar, level=level, format=layout, colorize=True, diagnose=False, backtrace=False)
+    else:
+        logger.add(sys.stderr, level=level, format=layout, diagnose=False, backtrace=False)
+
+
+def _above_a_bar(message: str) -> None:
+    """Write to a terminal on which `daemon.progress` may show a bar: tqdm knows, where it is in use."""
+    if "tqdm" in sys.modules:
+        from tqdm import tqdm
+
+        tqdm.write(message, file=sys.stderr, end="")
+    else:
+        sys.stderr.write(message)
+        sys.stderr.flush()
 
 
 def is_journal(stream: TextIO) -> bool:

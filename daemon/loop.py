@@ -87,8 +87,13 @@ class WorkLoop:
                 self._watcher.done(path)
                 logger.bind(file=str(path)).warning("{} is left behind: it is still being written", shown(path.name))
         if self._stopping.is_set():
-            logger.warning("stopped before the end: what is not filed yet stays in the inbox")
             status = self._watcher.status()
+            logger.warning(
+                "stopped before the end ({}): what is not filed yet stays in the inbox, about {} images, and the same "
+                "command goes on with them",
+                self._attendant.images or "no image was filed",
+                len(left) + status.waiting + status.ahead + status.in_flight,
+            )
             return max(len(left) + status.waiting + status.ahead + status.in_flight, 1)
         return len(left) + sum(map(os.path.lexists, self._watcher.status().missing))  # there, but not to be entered
 

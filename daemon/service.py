@@ -28,6 +28,7 @@ from daemon.nursery import Nursery
 from daemon.outputmark import OutputAway, OutputMark
 from daemon.passedover import PassedOver, Teller
 from daemon.pipeline import Pipeline, Policy
+from daemon.progress import Progress, bar_fits
 from daemon.reconfigure import Configuration
 from daemon.reload import Reloader
 from daemon.report import shown
@@ -102,6 +103,7 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
             metrics=None if dry_run else metrics_file(settings),
             hook=None if dry_run else hook_of(settings),
             output_away=(lambda: None) if mark is None else mark.why_away,
+            progress=Progress(shows_bar=bar_fits(as_json=False, log_json=settings.log_json)),
         )
         if settings.metrics_listen and not dry_run:
             closing.callback(_listen(settings.metrics_listen, attendant).close)

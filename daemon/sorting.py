@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -24,6 +26,7 @@ from daemon.nursery import Nursery
 from daemon.opening import ComingClassifier, Manner, Opening
 from daemon.passedover import PassedOver
 from daemon.pipeline import ModelFailed, Outcome, Pipeline, Policy, not_a_file
+from daemon.progress import Progress, bar_fits
 from daemon.report import fields, line, shown
 from daemon.roots import Roots
 from daemon.threshold import in_force
@@ -69,8 +72,15 @@ def main(arguments: list[str], nursery: Nursery) -> int:
     folder = options.input_dir.resolve()
     passed = PassedOver(str(folder))
     foreign = _foreign(settings.output) if folder in settings.output.parents else 0
-    outcomes = sort(folder, settings, nursery, passed)
+    progress = Progress(shows_bar=bar_fits(as_json=options.json, log_json=settings.log_json))
+    stopped = threading.Event()
+    with _stopped_by_ctrl_c(stopped), closing(progress):
+        outcomes, left = sort(folder, settings, nursery, passed, progress, stopped.is_set)
     _print_summary(outcomes, settings.output, passed, foreign, as_json=options.json)
+    if stopped.is_set():
+        raise KeyboardInterrupt(
+            f"stopped after {len(outcomes)} images, {left} are left: the same command goes on with them"
+        )
     complete = not passed.closed and all(outcome.status in _SORTED for outcome in outcomes)
     return 0 if complete else EXIT_LEFT_BEHIND
 
@@ -99,27 +109,53 @@ def _parser() -> Parser:
     return parser
 
 
-def sort(folder: Path, settings: Settings, nursery: Nursery, passed: PassedOver) -> list[Outcome]:
-    """Copy every image below ``folder``; one outcome for each. Unreadable ones are left alone.
+@contextmanager
+def _stopped_by_ctrl_c(stopped: threading.Event) -> Iterator[None]:
+    """Let the first Ctrl-C end the work where it is safe to, and a second one at once."""
 
-    ``passed`` counts what is not looked at, and folders that cannot be read.
+    def stop(*_: object) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:
+        yield  # ignored, as of nohup, or somebody else's
+        return
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def sort(
+    folder: Path,
+    settings: Settings,
+    nursery: Nursery,
+    passed: PassedOver,
+    progress: Progress,
+    stopping: Callable[[], bool],
+) -> tuple[list[Outcome], int]:
+    """Copy every image below ``folder``; one outcome for each, and how many have none, for it was to stop.
+
+    Unreadable ones are left alone. ``passed`` counts what is not looked at, and folders that cannot be read.
     """
     allow_plugins(settings.plugins)
     threads = settings.threads or cores()
     policy = Policy.of(settings)
     outcomes = []
-    with ExitStack() as closing:
+    with ExitStack() as stack:
         decoders = Decoders(threads, policy.limits, nursery)
-        closing.callback(decoders.close)
+        stack.callback(decoders.close)
         classifier = ComingClassifier(lambda wanted: _open(settings, policy, wanted))
-        closing.callback(classifier.close)
+        stack.callback(classifier.close)
         roots = Roots([folder, settings.output])
         filer = Filer(settings.output, action="copy", skip_equal=True, roots=roots)
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
-        closing.callback(pipeline.close)
+        stack.callback(pipeline.close)
         odd: list[Outcome] = []
         images = sorted(_images(folder, settings.output, passed, odd))
-        for outcome in chain(odd, _outcomes(pipeline, images)):
+        for outcome in chain(odd, _outcomes(pipeline, images, stopping)):
             log = logger.bind(**fields(outcome))
             if outcome.status is Status.FILED:
                 log.info("{}", line(outcome))
@@ -128,8 +164,10 @@ def sort(folder: Path, settings: Settings, nursery: Nursery, passed: PassedOver)
             else:
                 log.warning("{} is left behind: {}", shown(str(outcome.path)), outcome.detail or outcome.status)
             outcomes.append(outcome)
-        classifier.wait()
-    return outcomes
+            progress.look(len(outcomes), len(odd) + len(images) - len(outcomes))
+        if not stopping():
+            classifier.wait()
+    return outcomes, len(odd) + len(images) - len(outcomes)
 
 
 def _open(settings: Settings, policy: Policy, wanted: Callable[[Sequence[Transform]], None]) -> Classifier:
@@ -141,10 +179,10 @@ def _open(settings: Settings, policy: Policy, wanted: Callable[[Sequence[Transfo
     return classifier
 
 
-def _outcomes(pipeline: Pipeline, paths: Iterable[Path]) -> Iterator[Outcome]:
+def _outcomes(pipeline: Pipeline, paths: Iterable[Path], stopping: Callable[[], bool]) -> Iterator[Outcome]:
     """What became of each image. Raises what kept the classifier from coming."""
     try:
-        yield from pipeline.process(paths)
+        yield from pipeline.process(paths, stopping=stopping)
     except ModelFailed as failed:
         raise failed.error from None
 

@@ -1,0 +1,94 @@
+"""How far a long job is: a bar on a terminal, a line a minute in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+from loguru import logger
+
+_LINE_SECONDS = 60.0
+#: Fewer images, or less to do than so many seconds, are no backlog worth a line.
+_FEW, _SHORT = 16, 30.0
+
+
+class Progress:
+    """Says how many images are done and left, how fast it goes, and how long it will take still.
+
+    A job begins when something is left and ends when nothing is. ``shows_bar``: on a terminal, where nothing else is
+    read from the same stream; lines of the log are written above the bar, see `daemon.logs`.
+    """
+
+    def __init__(self, *, shows_bar: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._bar: Bar | None = Bar() if shows_bar else None
+        self._since: tuple[float, int] | None = None  # when the line before was due, and how many were done by then
+
+    def look(self, done: int, left: int, *, about: bool = False) -> None:
+        """So many are done since the start of the program, and so many are left; ``about``: by an estimate."""
+        if self._bar is not None:
+            self._bar.show(done, left)
+            return
+        now = self._clock()
+        if not left:
+            self._since = None
+        elif self._since is None:
+            self._since = (now, done)
+        elif now >= self._since[0] + _LINE_SECONDS:
+            began, before = self._since
+            self._since = (now, done)
+            rate = (done - before) / (now - began)
+            if rate and left >= _FEW and left / rate >= _SHORT:
+                template = "{} done, about {} left, {:.1f} images/s: {} to go" if about else _EXACT
+                logger.info(template, done, left, rate, duration(left / rate))
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+_EXACT = "{} done, {} left, {:.1f} images/s: {} to go"
+
+
+class Bar:
+    """A bar on standard error for as long as something is left."""
+
+    def __init__(self) -> None:
+        self._bar: object | None = None
+        self._before = 0
+
+    def show(self, done: int, left: int) -> None:
+        """Draw the bar, at most ten times a second, or take it away."""
+        if not left:
+            self.close()
+            return
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._before = done
+            self._bar = tqdm(total=left, file=sys.stderr, unit=" images", leave=False, dynamic_ncols=True)
+        bar = self._bar
+        assert isinstance(bar, tqdm)
+        bar.total = done - self._before + left
+        bar.update(done - self._before - bar.n)
+
+    def close(self) -> None:
+        """Take the bar away, if there is one."""
+        if self._bar is not None:
+            self._bar.close()  # type: ignore[attr-defined]
+            self._bar = None
+
+
+def bar_fits(*, as_json: bool, log_json: bool) -> bool:
+    """Whether people look at standard error, and nothing that programs read goes there."""
+    return sys.stderr.isatty() and not log_json and not (as_json and sys.stdout.isatty())
+
+
+def duration(seconds: float) -> str:
+    """A time to go, for people."""
+    whole = int(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    return f"{whole // 60} min" if whole < 7200 else f"{whole // 3600} h {whole % 3600 // 60} min"
