@@ -15,6 +15,7 @@ from . import registry
 from .checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
 from .engines import Crops, Device
 from .errors import CheckpointError, WeightsUnavailable
+from .hub import HubFolder
 from .images import Transform
 from .registry import Backbone
 from .runtime import FeatureExtractor, Precision, graph_path, open_extractor
@@ -207,7 +208,13 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
 
 
 def _locate(record: PartRecord, store: WeightsStore) -> Backbone:
-    """The weights from where they were when the checkpoint was made, else from where they usually come."""
+    """The weights from where they were when the checkpoint was made, else from where they usually come.
+
+    A checkpoint may name anybody's repository: only those that this program knows are fetched for it.
+    """
+    usual_source = registry.entry(record.name).weights
+    if isinstance(usual_source, HubFolder) and usual_source.published(record.source) is None:
+        store = store.without_network("are not fetched because a checkpoint names them")
     try:
         return registry.locate(record.name, record.source, store)
     except WeightsUnavailable:

@@ -121,7 +121,7 @@ class HubFolder:
         how = how_to_get(self.name, "point HF_HOME at a cache that has it", "FOLDER", pull)
         if store.offline:
             raise WeightsUnavailable(
-                f"the weights of {self.name} ({repository}) are not on this machine and it is set to offline: {how}"
+                f"the weights of {self.name} ({repository}) are not on this machine and {store.why_offline}: {how}"
             )
         from huggingface_hub import constants, snapshot_download
 

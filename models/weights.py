@@ -41,7 +41,14 @@ class WeightsStore:
 
     def __init__(self, root: Path | None = None, *, offline: bool = False) -> None:
         self.root = (root or default_cache_root()).absolute()
+        self.why_offline = "it is set to offline"
         self.offline = offline or _truthy(os.environ.get("HF_HUB_OFFLINE", ""))
+
+    def without_network(self, why: str) -> WeightsStore:
+        """The same cache, for weights that are not to be fetched; ``why`` goes into the sentence that says so."""
+        store = WeightsStore(self.root, offline=True)
+        store.why_offline = why
+        return store
 
     def folder(self, name: str) -> Path:
         """A folder of the cache, made on demand."""

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from models import download, registry
+from models import classifier, download, hub, registry
 from models.download import ask
 from models.errors import WeightsUnavailable
 from models.hub import HubFolder, Published
+from models.metadata import PartRecord
 from models.weights import WeightsStore
 
 NOWHERE = "http://127.0.0.1:9"
@@ -222,3 +223,18 @@ def test_offline_is_one_sentence_and_asks_nobody(tmp_path: Path, name: str, monk
     with pytest.raises(WeightsUnavailable, match="are not on this machine and it is set to offline: .*--weights"):
         registry.locate(name, None, store)
     assert asked == []
+
+
+@pytest.mark.parametrize("name", ["clip", "timm/mobilenetv3_large_100.ra_in1k"])
+def test_nothing_is_fetched_because_a_checkpoint_names_it(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object) -> None:
+        raise AssertionError("somebody's repository was asked for")
+
+    monkeypatch.setattr(hub, "ask", asked)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    record = PartRecord.model_construct(name=name, source="somebody/elses@main", digest="0" * 64)
+    with pytest.raises(WeightsUnavailable, match="not fetched because a checkpoint names them: run"):
+        classifier._locate(record, WeightsStore(tmp_path))
