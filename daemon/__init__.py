@@ -1,3 +1,25 @@
 """The service: it watches inboxes and files every new image into the folder of its class."""
 
-import models  # noqa: F401 - it sets the environment, and must do so before anything imports NumPy
+import importlib.util
+import os
+import sys
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib takes a while to import
+
+# ``python -m`` puts the folder that the user is in before all others: what lies there must not be taken for ours, nor
+# for a library. A clone's own folder stays.
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path and sys.path[0] != _ROOT:
+    del sys.path[0]
+
+_models = importlib.util.find_spec("models")
+if _models is None or not (_models.origin or "").startswith(os.path.join(_ROOT, "models", "")):  # noqa: PTH118
+    _sentence = (
+        f"another module is called models, and lies before ours: {_models and (_models.origin or _models.name)}; use "
+        "imagesortd from a shell without PYTHONPATH, or take that module out of the way"
+    )
+    if sys.argv[:1] != ["-m"]:
+        raise ImportError(_sentence)
+    print(f"daemon: {_sentence}", file=sys.stderr)
+    sys.exit(2)
+
+import models  # noqa: E402, F401 - it sets the environment, and must do so before anything imports NumPy

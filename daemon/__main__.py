@@ -7,6 +7,7 @@ from importlib import import_module
 
 from daemon.nursery import Nursery
 from models.commandline import run_and_exit
+from models.completion import is_asked_for
 from models.errors import UserError
 from models.spelling import closest
 
@@ -28,15 +29,18 @@ def main(arguments: list[str]) -> int:
     if name in _COMMANDS:
         module, function = _COMMANDS[name]
         return int(getattr(import_module(f"daemon.{module}"), function)(arguments[1:]))
-    if name not in (None, "sort"):
+    if name not in (None, "watch", "sort"):
         near = closest(name, ("sort", *_COMMANDS))
         meant = f" (did you mean {near}?)" if near else ""
         raise UserError(f"there is no command {name!r}{meant}: give sort, {', '.join(_COMMANDS)}, or --watch INBOX")
+    arguments = arguments if name is None else arguments[1:]
+    if is_asked_for():
+        import_module("daemon.sorting" if name == "sort" else "daemon.watch").parser().parse_args(arguments)
     with closing(Nursery()) as nursery:  # it imports what decoders need while we import the rest
         if name == "sort":
             from daemon import sorting
 
-            return sorting.main(arguments[1:], nursery)
+            return sorting.main(arguments, nursery)
         from daemon import watch
 
         return watch.main(arguments, nursery)

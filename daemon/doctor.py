@@ -37,6 +37,7 @@ from daemon.state import journal_path, state_folder
 from models.allowed import INSTALL_IT, NOT_INSTALLED, allow_plugins, missing_plugins
 from models.commandline import Parser, print_json
 from models.errors import UserError
+from models.invocation import spelled
 from models.weights import WeightsStore
 
 EXIT_WRONG = 3
@@ -156,13 +157,13 @@ def model_findings(settings: Settings) -> Iterator[Finding]:
     try:
         classifier = Reloader.of(settings, WeightsStore(settings.cache_dir)).first()
     except UserError as error:
-        yield wrong("checkpoint", str(error), "put that right, or publish another: python -m trainer list")
+        yield wrong("checkpoint", str(error), spelled("put that right, or publish another: python -m trainer list"))
         return
     metadata = classifier.metadata
     parts = ", ".join(part.name for part in metadata.parts)
     if metadata.settings.get("starter"):
         place = shlex.quote(str(settings.checkpoint))
-        advice = f"python -m trainer fit --data-dir DIR --output-dir {place} learns folders of your own"
+        advice = f"{spelled('python -m trainer fit')} --data-dir DIR --output-dir {place} learns folders of your own"
         yield note("checkpoint", f"nothing is published in {settings.checkpoint}: the starter model serves", advice)
     else:
         yield fine("checkpoint", f"{classifier.digest[:12]}, {len(metadata.classes)} classes, is whole and proved")
@@ -221,7 +222,9 @@ def unit_findings(settings: Settings, flags: Mapping[str, object], file: Path | 
     if score is None:
         yield note("unit", f"systemd-analyze gives no score for {which}")
     elif score > (_EXPOSURE_OPEN if settings.device == "cuda" or settings.metrics_listen else _EXPOSURE):
-        yield wrong("unit", f"{which} is exposed: {score} of 10", "python -m daemon unit --install writes it anew")
+        yield wrong(
+            "unit", f"{which} is exposed: {score} of 10", spelled("python -m daemon unit --install writes it anew")
+        )
     else:
         yield fine("unit", f"{which} is well confined: exposure {score} of 10")
 

@@ -27,6 +27,7 @@ from daemon.serving import Model, Serving
 from daemon.verdicts import Verdicts
 from models.classifier import Classifier
 from models.errors import CheckpointError, UserError
+from models.invocation import spelled
 from models.markers import leave_names
 from models.weights import WeightsStore
 
@@ -336,5 +337,5 @@ def _sentence(error: Exception) -> str:
 def _not_again(published: Published, why: str) -> str:
     return (
         f"the checkpoint {published.name} is not tried again ({why}): publish another, or this one once more with "
-        "python -m trainer publish"
+        + spelled("python -m trainer publish")
     )

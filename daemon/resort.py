@@ -30,6 +30,7 @@ from daemon.selection import Place, add_place, instant, place_again
 from models.allowed import allow_plugins
 from models.classifier import Prediction, open_classifier
 from models.commandline import EXIT_LEFT_BEHIND, Parser, print_json
+from models.invocation import spelled
 from models.runtime import cores
 from models.weights import WeightsStore
 
@@ -72,7 +73,7 @@ def main(arguments: list[str]) -> int:
     else:
         _print(result, sorter, journal)
         if journal is not None and result.moved:
-            print(f"To take it back: python -m daemon undo --run {journal.run}{place_again(options)}")
+            print(spelled("To take it back: python -m daemon undo") + f" --run {journal.run}{place_again(options)}")
     return EXIT_LEFT_BEHIND if result.failed else 0
 
 

@@ -60,7 +60,7 @@ _SHARED = (
 
 def main(arguments: list[str], nursery: Nursery) -> int:
     """Sort one folder; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     flags = {key: value for key in _SHARED if (value := getattr(options, key, None)) is not None}
     settings = config.load(flags | {"output": options.output_dir, "threshold": options.threshold}, options.config)
     config.check_output(settings)
@@ -85,7 +85,8 @@ def main(arguments: list[str], nursery: Nursery) -> int:
     return 0 if complete else EXIT_LEFT_BEHIND
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """The command's options."""
     parser = Parser(
         prog="python -m daemon sort",
         description="Copy the images of a folder, and of the folders in it, into class folders, once. What an earlier "

@@ -32,7 +32,7 @@ Every option but --config, --once and --dry-run may stand in config.toml or in t
 
 def main(arguments: list[str], nursery: Nursery) -> int:
     """Watch until told to stop; returns the exit code."""
-    options = vars(_parser().parse_args(arguments))
+    options = vars(parser().parse_args(arguments))
     once, dry_run = options.pop("once", False), options.pop("dry_run", False)
     flags, file = given(options)
 
@@ -47,7 +47,8 @@ def main(arguments: list[str], nursery: Nursery) -> int:
     return watch(settings, nursery, once=once, dry_run=dry_run, reread=read)
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """The command's options."""
     parser = Parser(
         prog="python -m daemon",
         description="Watch folders, and file every new image into the folder of its class.",

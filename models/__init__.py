@@ -6,6 +6,13 @@ Nothing in here reads settings or knows of inboxes and class folders.
 from __future__ import annotations
 
 import os
+import sys
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib takes a while to import
+
+# As in the other packages: what lies in the folder that the user is in must not be taken for a library.
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path and sys.path[0] != _ROOT:
+    del sys.path[0]
 
 # ONNX Runtime would make up an identity for this machine, and send its maker what it is used for.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

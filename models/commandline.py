@@ -12,8 +12,9 @@ from typing import NoReturn
 
 from loguru import logger
 
-from . import language
+from . import completion, language
 from .errors import UserError
+from .invocation import SCRIPT, respelled, spelled, started_as_script
 from .jsontext import json_text
 from .language import tr, trn
 from .printable import shown
@@ -27,6 +28,8 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose complaints are one sentence, and that takes ``--data_dir`` for ``--data-dir``."""
 
     def __init__(self, **options: object) -> None:
+        if started_as_script():
+            options["prog"] = respelled(str(options.get("prog", SCRIPT)), SCRIPT)
         super().__init__(allow_abbrev=False, **options)  # type: ignore[arg-type]
         self.add_argument(
             "--language",
@@ -34,6 +37,20 @@ class Parser(argparse.ArgumentParser):
             default=argparse.SUPPRESS,
             help=tr("of messages; auto: by the locale. The starter model's folders are Korean with ko, else English"),
         )
+
+    def format_help(self) -> str:
+        """The help, with the commands as they are spelled where this process was started."""
+        text = super().format_help()
+        return respelled(text, SCRIPT) if started_as_script() else text
+
+    def parse_args(  # type: ignore[override]  # the overloads of the library's stubs
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Parse; where the shell asks what may come next, answer that and end."""
+        if completion.is_asked_for():
+            completion.complete(self)
+        parsed: argparse.Namespace = super().parse_args(args, namespace)
+        return parsed
 
     def parse_known_args(  # type: ignore[override]  # the overloads of the library's stubs
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -99,7 +116,8 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
     A `UserError` becomes its sentence and its exit code, a failing system call a sentence and 1, an interruption 130,
     with the sentence that it may carry. Anything else is a fault of this program: logged with its traceback, and 1.
     """
-    program = sys.modules[main.__module__].__package__ or "imagesortd"  # of python -m, the module is just "__main__"
+    package = sys.modules[main.__module__].__package__  # of python -m, the module is just "__main__"
+    program = SCRIPT if started_as_script() or not package else package
     given = normalise(sys.argv[1:] if arguments is None else arguments)
     language.use(language.chosen(given))
     argparse._, argparse.ngettext = tr, trn  # type: ignore[attr-defined]  # it asks gettext for its own words so
@@ -108,7 +126,7 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
         code = main(given)
         sys.stdout.flush()
     except UserError as error:
-        return _complain(f"{program}: {error}", error.exit_code)
+        return _complain(f"{program}: {spelled(str(error))}", error.exit_code)
     except KeyboardInterrupt as stopped:
         return _complain(f"{program}: {str(stopped) or 'interrupted'}", 130)
     except BrokenPipeError:

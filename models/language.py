@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
+from .invocation import spelled
+
 Language = Literal["en", "ko"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 
@@ -31,7 +33,7 @@ def tr(text: str, /, **values: object) -> str:
 
     Without values nothing is filled in, and braces mean themselves.
     """
-    translated = _messages.get(text, text)
+    translated = spelled(_messages.get(text, text))
     return translated.format(**values) if values else translated
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from loguru import logger
 
-from models import allowed
+from models import allowed, invocation
 from models.weights import WeightsStore
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -59,6 +59,12 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def no_plugins_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing has said yet which plug-ins are allowed, whatever command a test before has run in this process."""
     monkeypatch.setattr(allowed, "_named", None)
+
+
+@pytest.fixture(autouse=True)
+def commands_as_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentences name commands as ``python -m``, whether the script is installed here or not."""
+    monkeypatch.setattr(invocation, "script_words", lambda: None)
 
 
 @pytest.fixture

@@ -340,8 +340,13 @@ def _rollback(options: argparse.Namespace) -> dict[str, Any]:
     return {"published": now, "before": before}
 
 
-if __name__ == "__main__":
+def start(arguments: list[str]) -> int:
+    """Run one command as a program of its own, with the trainer's way of logging; returns the exit code."""
     warnings.simplefilter("ignore")  # what libraries have to say to their developers
     logger.remove()
     logger.add(sys.stderr, format="<level>{level.name}: {message}</level>", level="INFO")
-    run_and_exit(main)
+    return main(arguments)
+
+
+if __name__ == "__main__":
+    run_and_exit(start)

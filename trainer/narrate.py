@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.invocation import spelled
 from models.runtime import FeatureExtractor
 from trainer.audit import Finding, sentences
 from trainer.choose import Choice
@@ -204,4 +205,5 @@ def verdict(given: Verdict, run: Path, warnings: Sequence[str] = ()) -> None:
             say("", warning)
     else:
         say("kept back", f"not published: {given.why}")
-        say("", f"the daemon goes on as before; to use it all the same: python -m trainer publish {shown(run)}")
+        command = spelled("python -m trainer publish")
+        say("", f"the daemon goes on as before; to use it all the same: {command} {shown(run)}")

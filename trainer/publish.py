@@ -19,6 +19,7 @@ from models.checkpoint import Checkpoint
 from models.classifier import Classifier, open_classifier
 from models.errors import CheckpointError, UserError
 from models.groups import starter_groups
+from models.invocation import spelled
 from models.markers import taken, taken_names
 from models.weights import WeightsStore
 from trainer.retention import KEEP, alone, retain
@@ -297,7 +298,7 @@ def as_rows(listed: list[Listed]) -> list[dict[str, object]]:
 def print_rows(rows: list[dict[str, object]]) -> None:
     """The runs as a table; the current one is marked with an asterisk."""
     if not rows:
-        print("no run has a checkpoint yet: make one with python -m trainer fit")
+        print(spelled("no run has a checkpoint yet: make one with python -m trainer fit"))
         return
     usable = [row for row in rows if not row["problem"]]
     lines = iter(table([_HEADER, *map(_cells, usable)], words=2).splitlines())

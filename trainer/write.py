@@ -10,6 +10,7 @@ from typing import Any
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint, Head
 from models.classifier import seal
+from models.invocation import spelled
 from models.metadata import Metadata, PartRecord, Unknown
 from models.registry import parts_of
 from trainer import runs
@@ -152,7 +153,8 @@ def _preface(images: DataSet, measured: Measured, *, tuned: bool) -> str:
             f"{len(measured.labels)} of {len(images.samples)} images were held out. This is how fine-tuned backbones\n"
             "and a head that never learned from them classified them; the head that is served was fitted on all.\n"
             "They also decided which epoch of fine-tuning is kept, and that it is: that flatters these figures, and\n"
-            "what they promise, a little. Only other images tell for sure: python -m trainer evaluate.\n\n"
+            "what they promise, a little. Only other images tell for sure: "
+            + spelled("python -m trainer evaluate.\n\n")
         )
     return (
         f"{len(measured.labels)} of {len(images.samples)} images were held out in turn. This is how heads that never\n"

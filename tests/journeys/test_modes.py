@@ -47,7 +47,7 @@ def test_an_explicit_mode_never_falls_back(mode: str, tmp_path: Path) -> None:
     done = run("trainer", "fit", "--data-dir", "data", "--mode", mode, cwd=tmp_path)
     assert done.returncode == 2
     assert "are not on this machine" in done.stderr
-    assert "python -m models pull" in done.stderr
+    assert "models pull" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "checkpoints").exists()
 

@@ -1,0 +1,110 @@
+"""The script ``imagesortd``: the commands of the daemon, the trainer and the models under one name.
+
+It looks for modules where it is installed, and never in the folder that the user is in. A command's package is imported
+by name once the command is asked for: from here no arrow leads to the daemon or the trainer.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from importlib import import_module
+
+from . import completion
+from .commandline import Parser, run_and_exit
+from .errors import UserError
+from .invocation import COMMANDS, SCRIPT, use_script
+from .language import mark, tr
+from .spelling import closest
+
+_PACKAGES = {command: package for package, commands in COMMANDS.items() for command in commands}
+
+_OVERVIEW = mark("""\
+usage: imagesortd COMMAND [OPTION ...]
+
+filing pictures:
+  watch       watch folders, and file every new picture into the folder of its class
+  sort        copy the pictures of a folder into class folders, once
+  history     show what was filed, when, where and why
+  undo        move pictures back to where they came from
+  retry       bring quarantined pictures back, to be looked at again
+  resort      move filed pictures to where a newer checkpoint files them
+  status      show how the running daemon is
+  doctor      check everything that the daemon needs
+  unit        print or install a unit for systemd
+
+learning classes:
+  fit         learn the classes of a folder of class folders, and publish them to the daemon
+  evaluate    measure how right a checkpoint is
+  zero-shot   make a checkpoint from the names of its classes alone
+  list        show what was fitted, and which of it the daemon uses
+  publish     let the daemon use a run
+  rollback    let the daemon use what was published before
+  models      list, info NAME, pull NAME: the backbones and their weights
+
+help:
+  help COMMAND           explain a command, as COMMAND --help does
+  completion SHELL       print what makes the Tab key complete commands: bash, zsh or fish
+  --version              print the version
+""")
+
+
+def script() -> None:
+    """Run the script and exit."""
+    use_script()
+    run_and_exit(main)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; returns the exit code."""
+    if completion.is_asked_for():
+        arguments = completion.command_line()
+    name, *rest = arguments or ["help"]
+    if name in ("help", "--help", "-h"):
+        return main([*rest, "--help"]) if rest else _say(tr(_OVERVIEW))
+    if name == "--version":
+        return _say(f"{SCRIPT} {_version()}\n")
+    if name == "completion":
+        return _completion(rest)
+    if name.startswith("-"):  # as in python -m daemon: options without a command are those of watch
+        name, rest = "watch", arguments
+    if name in _PACKAGES:
+        return _main_of(_PACKAGES[name])(rest if name == "models" else [name, *rest])
+    if completion.is_asked_for():
+        completion.complete(_names_parser())
+    near = closest(name, [*_PACKAGES, "help", "completion"])
+    if near:
+        raise UserError(tr("there is no command {name}: did you mean {near}?", name=name, near=near))
+    raise UserError(tr("there is no command {name}: see imagesortd help", name=name))
+
+
+def _say(text: str) -> int:
+    print(text, end="")
+    return 0
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version(SCRIPT)
+    except importlib.metadata.PackageNotFoundError:
+        return tr("from a clone that is not installed")
+
+
+def _main_of(package: str) -> Callable[[list[str]], int]:
+    module = import_module(f"{package}.__main__")
+    main: Callable[[list[str]], int] = getattr(module, "start", module.main)
+    return main
+
+
+def _completion(arguments: list[str]) -> int:
+    parser = Parser(prog=f"{SCRIPT} completion", description=tr("Print what makes the Tab key complete commands."))
+    parser.add_argument("shell", choices=completion.SHELLS, metavar="SHELL", help=tr("bash, zsh or fish"))
+    return _say(completion.shell_code(SCRIPT, parser.parse_args(arguments).shell))
+
+
+def _names_parser() -> Parser:
+    """What completes the name of a command."""
+    parser = Parser(prog=SCRIPT)
+    parser.add_argument("command", choices=[*_PACKAGES, "help", "completion"])
+    parser.add_argument("--version", action="store_true")
+    return parser

@@ -1,0 +1,165 @@
+"""The script ``imagesortd``: every command under one name, from any folder, and the Tab key."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from models import completion, imagesortd
+from models.errors import UserError
+from models.invocation import COMMANDS, respelled
+from tests.pictures import class_folders
+
+ROOT = Path(__file__).resolve().parents[2]
+#: What the installed script holds. It stands in no folder of ours, and Python looks there for modules first.
+SCRIPT = "from models.imagesortd import script\nscript()\n"
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> list[str]:
+    """A command that starts the script."""
+    file = tmp_path / "bin" / "imagesortd"
+    file.parent.mkdir()
+    file.write_text(SCRIPT)
+    return [sys.executable, str(file)]
+
+
+@pytest.fixture
+def strays(tmp_path: Path) -> Path:
+    """A folder with modules that are called like ours, or like libraries: to import one is the end."""
+    folder = tmp_path / "strays"
+    for name in ("models", "daemon", "trainer", "numpy", "loguru", "PIL", "onnxruntime", "tomllib"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(f"raise SystemExit('the stray {name} was imported')\n")
+    return folder
+
+
+def run(command: list[str], cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"PYTHONPATH": str(ROOT), "COLUMNS": "120", **more}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+def test_the_project_installs_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["scripts"] == {"imagesortd": "models.imagesortd:script"}
+
+
+@pytest.mark.parametrize("command", [command for commands in COMMANDS.values() for command in commands])
+def test_every_command_explains_itself_under_its_name(
+    command: str, started: list[str], strays: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = run([*started, "help", command], strays)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: imagesortd {command} ")
+    assert "python -m" not in done.stdout
+    imagesortd.main([])
+    assert f"\n  {command} " in capsys.readouterr().out
+
+
+def test_it_has_every_command_of_the_packages() -> None:
+    from daemon.__main__ import _COMMANDS
+    from trainer.__main__ import _parser
+
+    assert set(COMMANDS["daemon"]) == {"watch", "sort", *_COMMANDS}
+    assert f"{{{','.join(COMMANDS['trainer'])}}}" in _parser().format_usage() or all(
+        command in _parser().format_help() for command in COMMANDS["trainer"]
+    )
+
+
+def test_a_picture_is_sorted_in_a_folder_of_stray_modules(started: list[str], strays: Path) -> None:
+    """The children that decode and export import nothing from there either."""
+    class_folders(strays / "photos", {"discs": "discs"}, 1)
+    done = run([*started, "sort", "--input-dir", "photos", "--output-dir", "out"], strays)
+    assert done.returncode == 0, done.stderr
+    assert len(list((strays / "out").rglob("*.*g"))) == 1
+
+
+@pytest.mark.parametrize("package", ["daemon", "trainer"])
+def test_python_m_takes_nothing_but_the_package_itself_from_the_present_folder(package: str, strays: Path) -> None:
+    for file in (strays / package).iterdir():
+        file.unlink()
+    (strays / package).rmdir()
+    done = run([sys.executable, "-m", package, "--help"], strays)
+    assert done.returncode == 0, done.stderr
+    assert "stray" not in done.stderr
+
+
+@pytest.mark.parametrize("package", ["daemon", "trainer"])
+def test_another_models_that_lies_before_ours_is_named(package: str, strays: Path, tmp_path: Path) -> None:
+    apart = tmp_path / "apart"
+    apart.mkdir()
+    (strays / "models").rename(apart / "models")
+    done = run([sys.executable, "-m", package, "--help"], tmp_path, PYTHONPATH=f"{apart}{os.pathsep}{ROOT}")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert str(apart / "models" / "__init__.py") in done.stderr
+    assert "imagesortd" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["help"], ["completion", "bash"]], ids=" ".join)
+def test_small_questions_load_no_large_library(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys; from models import imagesortd; imagesortd.main(sys.argv[1:]);"
+        "print(*{'torch', 'onnxruntime', 'numpy', 'PIL', 'daemon', 'trainer'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = run([sys.executable, "-c", code, *arguments], ROOT)
+    assert (done.returncode, done.stderr.strip()) == (0, "")
+    assert done.stdout
+
+
+def test_a_mistyped_command_is_guessed() -> None:
+    with pytest.raises(UserError, match="there is no command histroy: did you mean history"):
+        imagesortd.main(["histroy"])
+    with pytest.raises(UserError, match="see imagesortd help"):
+        imagesortd.main(["xyzzy"])
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("imagesortd hist", {"history"}),
+        ("imagesortd help ev", {"evaluate"}),
+        ("imagesortd watch --oth", {"--others-dir"}),
+        ("imagesortd sort --input", {"--input-dir"}),
+        ("imagesortd history --min", {"--min-confidence"}),
+        ("imagesortd fit --max", {"--max-samples", "--max-error"}),
+        ("imagesortd fit --publish ", {"always", "never", "if-better"}),
+        ("imagesortd models p", {"pull"}),
+        ("imagesortd models pull --t", {"--to"}),
+        ("imagesortd completion z", {"zsh"}),
+        ("/opt/some where/imagesortd undo --la".replace(" where", ""), {"--last", "--language"}),
+    ],
+)
+def test_the_tab_key_completes(line: str, expected: set[str], started: list[str], strays: Path, tmp_path: Path) -> None:
+    asked = {"COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
+    asked |= {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "said")}
+    run(started, strays, **asked)
+    assert {word.strip() for word in (tmp_path / "said").read_text().split("\n")} == expected
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_each_shell_gets_its_code(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert imagesortd.main(["completion", shell]) == 0
+    assert "imagesortd" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("publish one with python -m trainer publish", "publish one with /opt/i publish"),
+        ("see python -m models list", "see /opt/i models list"),
+        ("python -m daemon undo --run 3", "/opt/i undo --run 3"),
+        ("python -m daemon --help names them all", "/opt/i watch --help names them all"),
+        ("python -m models.export is run as a child", "python -m models.export is run as a child"),
+        ("python -m pytest", "python -m pytest"),
+    ],
+)
+def test_sentences_name_the_script_where_there_is_one(text: str, expected: str) -> None:
+    assert respelled(text, "/opt/i") == expected
+    assert respelled(text, None) == text
