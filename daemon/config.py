@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     action: Literal["move", "copy", "link"] = "move"
     language: Literal["auto", "en", "ko"] = "auto"
     recursive: bool = True
+    cross_mounts: bool = False
     poll: bool = False
     settle_seconds: float = Field(default=2.0, gt=0, le=3600, allow_inf_nan=False)
     rescan_seconds: float = Field(default=60.0, gt=0, le=86400, allow_inf_nan=False)

@@ -120,7 +120,15 @@ def _same_file_system(inbox: Path, settings: Settings) -> Iterator[Finding]:
 
 
 def _name_findings(inbox: Path, settings: Settings) -> Iterator[Finding]:
-    passed = survey(inbox, recursive=watches_inside(settings), pruned=[settings.output, *settings.watch])
+    passed = survey(
+        inbox,
+        recursive=watches_inside(settings),
+        pruned=[settings.output, *settings.watch],
+        cross_mounts=settings.cross_mounts,
+    )
+    for sentence in passed.apart:
+        about, _, advice = sentence.partition(": ")
+        yield wrong("inbox", about, advice)
     if passed.leftovers.pictures:
         yield note("inbox", f"{inbox}: {passed.leftovers}")
     if passed.count:

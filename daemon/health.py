@@ -44,6 +44,7 @@ class InboxHealth(_Record):
     mode: str
     polled: str | None
     missing: str | None
+    apart: int = 0
     other_files: int = 0  # a version without it is read, too
 
 
@@ -189,6 +190,7 @@ class Tally:
                     polled=each.polled,
                     missing=each.missing,
                     other_files=each.other_files,
+                    apart=each.apart,
                 )
                 for each in watcher.inboxes
             ],

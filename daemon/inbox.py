@@ -54,6 +54,7 @@ class Inbox:
         clock: Callable[[], float],
         surveyed: Callable[[PassedOver], None] = lambda _: None,
         roots: Roots | None = None,
+        cross_mounts: bool = False,
     ) -> None:
         """``surveyed`` is told, at the end of each whole walk, what it passed over. ``roots``: all inboxes."""
         self.path = path
@@ -61,19 +62,22 @@ class Inbox:
         self.missing: str | None = None  # why it is not there
         self.polled: str | None = None  # why it is polled; None with events
         self.others = 0  # files that the last whole walk passed over
+        self.apart = 0  # folders that are links, or on other file systems, and were passed over
         self.handled = Handled()
         self.backlog = Backlog()
         self.next_walk = 0.0
         self._root = Path(path)
         self._roots = (roots or Roots()).including(self._root)
         self._force_poll = poll
+        self._pruned_anywhere = [*pruned]
         self._pruned = frozenset(p for p in pruned if p.startswith(self.prefix))
         self._pruned_identities: frozenset[Identity] = frozenset()
         self._recursive = recursive
+        self._cross_mounts = cross_mounts
         self._pace = pace
         self._clock = clock
         self._surveyed = surveyed
-        self._survey = PassedOver(path)  # of the present walk
+        self._survey = self._new_survey()  # of the present walk
         self._identity: Identity | None = None
         self._source: HintSource | None = None
         self._walk: _Names | None = None
@@ -246,8 +250,12 @@ class Inbox:
         self._turn += 1
         self._walk_cost = 0.0
         self._walk_again = False
-        self._survey = PassedOver(self.path)
+        self._survey = self._new_survey()
         self._walk = self._names([self.path], self._survey)
+
+    def _new_survey(self) -> PassedOver:
+        known = map(os.path.realpath, [self.path, *self._pruned_anywhere])
+        return PassedOver(self.path, recursive=self._recursive, known=[*known])
 
     def _end(self) -> None:
         now = self._clock()
@@ -259,7 +267,10 @@ class Inbox:
         pause = self._pace.rescan if self.polled is None else self._pace.poll
         cost = self._walk_cost + now - self._step_begun
         self.next_walk = now + (cost if self._walk_again else max(pause, _SHARE * cost))
-        self.others = self._survey.count
+        self.others, self.apart = self._survey.count, len(self._survey.apart)
+        for sentence in self._survey.apart:
+            if self._is_new(sentence, None):
+                logger.warning("{}", sentence)
         self._surveyed(self._survey)
         if len(self._complaints) >= _MOST_COMPLAINTS:  # else none could be said any more, for as long as we run
             self._complaints = {each: turn for each, turn in self._complaints.items() if turn == self._turn}
@@ -320,20 +331,26 @@ class Inbox:
         else:
             stat = os.lstat(folder)
             identity = (stat.st_dev, stat.st_ino)
-            if not self._is_part(folder, stat):
+            if not self._is_part(folder, stat, self._survey):
                 return False
         if self.polled is None:
             self._arm(folder, identity)
         return True
 
-    def _is_part(self, folder: str, stat: os.stat_result) -> bool:
-        """Whether a folder below the inbox is a part of it."""
+    def _is_part(self, folder: str, stat: os.stat_result, survey: PassedOver | None = None) -> bool:
+        """Whether a folder below the inbox is a part of it; ``survey`` is told of one on another file system."""
         identity = (stat.st_dev, stat.st_ino)
-        if not modes.S_ISDIR(stat.st_mode) or self._identity is None or stat.st_dev != self._identity[0]:
+        if not modes.S_ISDIR(stat.st_mode) or self._identity is None:
             return False
         if is_below_leftover(folder, self.path):
             return False  # renamed since it was met
-        return not (folder in self._pruned or identity in self._pruned_identities or is_marked(folder))
+        if folder in self._pruned or identity in self._pruned_identities or is_marked(folder):
+            return False
+        if stat.st_dev == self._identity[0] or self._cross_mounts:
+            return True
+        if survey is not None:
+            survey.meet_mount(folder)
+        return False
 
     def _arm(self, folder: str, identity: Identity) -> None:
         if self._source is None:
@@ -366,7 +383,8 @@ class Inbox:
     def _judge(self, stat: os.stat_result) -> Signature | None:
         if not modes.S_ISREG(stat.st_mode):
             return None
-        return Signature(stat.st_size, stat.st_mtime_ns, 0 if self.polled else stat.st_ino)
+        is_foreign = self._identity is not None and stat.st_dev != self._identity[0]
+        return Signature(stat.st_size, stat.st_mtime_ns, 0 if self.polled or is_foreign else stat.st_ino)
 
     def _refresh_pruned(self) -> None:
         identities = set()

@@ -22,6 +22,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add("--quarantine-dir", metavar="NAME", help="folder for unreadable files (quarantine)")
     add("--action", metavar="move|copy|link", help="what filing does (move)")
     add("--recursive", action=argparse.BooleanOptionalAction, help="watch the folders inside, too")
+    add("--cross-mounts", action=argparse.BooleanOptionalAction, help="and those that are on other file systems")
     add("--poll", action=argparse.BooleanOptionalAction, help="look again and again instead of using events")
     add("--settle-seconds", metavar="S", help="quiet time after which a file is complete (2)")
     add("--rescan-seconds", metavar="S", help="time between looks at the whole inbox (60)")

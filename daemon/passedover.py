@@ -17,6 +17,7 @@ from daemon.walk import walk
 from models.leftovers import Leftovers, is_leftover, pictures_in
 
 _MOST_EXAMPLES = 3
+_MOST_APART = 100
 
 
 @dataclass
@@ -25,7 +26,8 @@ class PassedOver:
 
     Not counted are hidden files, those their writer has not finished, and sidecars. ``odd`` is how many things have
     the name of an image and are no files, ``closed`` how many folders could not be read, ``leftovers`` what is of the
-    NAS or of the system.
+    NAS or of the system, ``apart`` a sentence for each folder of another file system, and for each link to a folder but
+    those to what is ``known``.
     """
 
     folder: str
@@ -34,9 +36,31 @@ class PassedOver:
     odd: int = 0
     closed: int = 0
     leftovers: Leftovers = field(default_factory=Leftovers)
+    recursive: bool = True
+    known: Collection[str] = ()
+    apart: list[str] = field(default_factory=list)
+
+    def meet_mount(self, folder: str) -> None:
+        """A walk came by a folder that is on another file system, and is not entered."""
+        self._set_apart(
+            f"{shown(folder)} is on another file system, and stays: cross_mounts = true files what is in it"
+        )
+
+    def _meet_link(self, entry: os.DirEntry[str]) -> None:
+        target = os.path.realpath(entry.path)
+        if not self.recursive or not entry.is_dir() or any(_is_inside(target, folder) for folder in self.known):
+            return
+        name, where = shown(entry.path), shown(target)
+        self._set_apart(f"{name} is a link to a folder, and stays: for what is in it, add --watch {where}")
+
+    def _set_apart(self, sentence: str) -> None:
+        if len(self.apart) < _MOST_APART:
+            self.apart.append(sentence)
 
     def meet(self, entry: os.DirEntry[str]) -> None:
         """A walk came by something that is no folder and has not the name of an image."""
+        if entry.is_symlink() and not is_unfinished(entry.name):
+            self._meet_link(entry)
         if (
             is_unfinished(entry.name)
             or is_leftover(entry.name)
@@ -79,14 +103,26 @@ class Teller:
             self._left_alone[passed.folder] = left
 
 
-def survey(folder: Path, *, recursive: bool, pruned: Collection[Path]) -> PassedOver:
+def survey(folder: Path, *, recursive: bool, pruned: Collection[Path], cross_mounts: bool = False) -> PassedOver:
     """What a walk of an inbox would pass over; the ``pruned`` folders inside are not part of it."""
     root, left_out = str(folder), frozenset(map(str, pruned))
-    passed = PassedOver(root)
+    passed = PassedOver(root, recursive=recursive, known=[root, *left_out])
+    device = folder.stat().st_dev
+
+    def enter(inside: str) -> bool:
+        if inside == root:
+            return True
+        if inside in left_out or is_marked(inside):
+            return False
+        if cross_mounts or os.lstat(inside).st_dev == device:
+            return True
+        passed.meet_mount(inside)
+        return False
+
     for _ in walk(
         [root],
         recursive=recursive,
-        enter=lambda inside: inside == root or not (inside in left_out or is_marked(inside)),
+        enter=enter,
         failed=lambda *_: None,
         odd=lambda *_: None,
         other=passed.meet,
@@ -94,3 +130,7 @@ def survey(folder: Path, *, recursive: bool, pruned: Collection[Path]) -> Passed
     ):
         pass
     return passed
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")

@@ -213,6 +213,7 @@ def _watcher(settings: Settings, surveyed: Callable[[PassedOver], None]) -> Inbo
         poll=settings.poll,
         recursive=watches_inside(settings),
         surveyed=surveyed,
+        cross_mounts=settings.cross_mounts,
     )
 
 
@@ -228,7 +229,7 @@ def _make(folder: Path, key: str, *, dry_run: bool) -> None:
 def _run(loop: WorkLoop, passed: Mapping[str, PassedOver], *, once: bool) -> int:
     """Returns how many images were left behind; a folder that could not be read counts as one."""
     if once:
-        return loop.run_once() + sum(each.odd + each.closed for each in passed.values())
+        return loop.run_once() + sum(each.odd + each.closed + len(each.apart) for each in passed.values())
     loop.run()
     return 0
 

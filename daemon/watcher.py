@@ -39,6 +39,7 @@ class InboxStatus:
     missing: str | None  # why it is not there
     walking: bool  # it is being walked, or about to be
     other_files: int  # that are not looked at because of their names, as of the last whole walk
+    apart: int = 0  # folders of other file systems and links to folders, which are not entered
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ class InboxWatcher:
         most_hints: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
         surveyed: Callable[[PassedOver], None] = lambda _: None,
+        cross_mounts: bool = False,
     ) -> None:
         self._clock = clock
         self._poll = poll
@@ -104,6 +106,7 @@ class InboxWatcher:
                 clock=clock,
                 surveyed=surveyed,
                 roots=named,
+                cross_mounts=cross_mounts,
             )
             for path in sorted(paths, key=len, reverse=True)  # the innermost first: a path belongs to it
         ]
@@ -183,6 +186,7 @@ class InboxWatcher:
                 missing=inbox.missing,
                 walking=inbox.missing is None and (inbox.walking or inbox.next_walk <= now),
                 other_files=inbox.others,
+                apart=inbox.apart,
             )
             for inbox in self._inboxes
         )

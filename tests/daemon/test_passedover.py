@@ -68,3 +68,17 @@ def test_a_daemon_says_it_once_and_when_there_are_twice_as_many(logged: list[str
         ["3", "other", "files", "in", "/other"],
         ["1", "other", "file", "in", "/inbox"],
     ]
+
+
+def test_a_link_to_a_folder_is_named_and_one_to_what_is_known_is_not(tmp_path: Path) -> None:
+    for name in ("inbox/inside", "elsewhere", "sorted"):
+        (tmp_path / name).mkdir(parents=True)
+    inbox = tmp_path / "inbox"
+    (inbox / "card").symlink_to("../elsewhere")
+    (inbox / "done").symlink_to("../sorted")
+    (inbox / "same").symlink_to("inside")
+    (inbox / "gone").symlink_to("nowhere")
+    passed = survey(inbox, recursive=True, pruned=[tmp_path / "sorted"])
+    what = f"{inbox}/card is a link to a folder, and stays"
+    assert passed.apart == [f"{what}: for what is in it, add --watch {tmp_path}/elsewhere"]
+    assert survey(inbox, recursive=False, pruned=[]).apart == []

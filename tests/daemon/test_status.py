@@ -154,7 +154,14 @@ def test_a_real_daemon_is_seen_at_work_killed_and_stopped(tmp_path: Path, publis
         answer = asked(tmp_path)
         assert (answer["running"], answer["pid"]) == (True, running.process.pid)
         assert answer["inboxes"] == [
-            {"path": str(tmp_path / "inbox"), "mode": "inotify", "polled": None, "missing": None, "other_files": 0}
+            {
+                "path": str(tmp_path / "inbox"),
+                "mode": "inotify",
+                "polled": None,
+                "missing": None,
+                "apart": 0,
+                "other_files": 0,
+            }
         ]
         running.process.kill()
         running.process.wait()

@@ -56,7 +56,7 @@ def test_an_inbox_inside_another_is_walked_by_itself_alone(root: Path, desks: Ca
     assert desk.watcher.status().waiting == 0
 
 
-def test_other_devices_are_left_out(desks: Callable[..., Desk]) -> None:
+def test_other_devices_are_left_out_unless_they_are_wanted(desks: Callable[..., Desk], logged: list[str]) -> None:
     outer, inner = Path("/dev"), Path("/dev/shm")
     if not inner.is_dir() or outer.stat().st_dev == inner.stat().st_dev:
         pytest.skip("needs a file system mounted below another")
@@ -64,6 +64,10 @@ def test_other_devices_are_left_out(desks: Callable[..., Desk]) -> None:
     try:
         desk = desks(outer, poll=True, poll_seconds=0.02)
         desk.nothing()
+        sentence = f"{inner} is on another file system, and stays: cross_mounts = true files what is in it"
+        assert logged.count(sentence) == 1
+        assert desk.watcher.status().inboxes[0].apart >= 1
+        assert path in desks(outer, poll=True, poll_seconds=0.02, cross_mounts=True).collect(1)
     finally:
         path.unlink()
 
