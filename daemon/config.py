@@ -29,6 +29,9 @@ PREFIX = "IMAGESORTD_"
 DEFAULT_FILE = Path("config.toml")
 
 
+_Quiet = Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)]
+
+
 class Settings(BaseSettings):
     """Every setting of the daemon; config.toml explains each."""
 
@@ -47,6 +50,8 @@ class Settings(BaseSettings):
     cross_mounts: bool = False
     poll: bool = False
     settle_seconds: float = Field(default=2.0, gt=0, le=3600, allow_inf_nan=False)
+    quiet_after_close_seconds: Annotated[_Quiet | dict[Path, _Quiet], NoDecode] = 0.0
+    writer_patience_seconds: float = Field(default=300.0, ge=0, le=604800, allow_inf_nan=False)
     rescan_seconds: float = Field(default=60.0, gt=0, le=86400, allow_inf_nan=False)
     batch_size: int = Field(default=16, ge=1, le=256)
     threads: int = Field(default=0, ge=0, le=1024)
@@ -100,6 +105,19 @@ class Settings(BaseSettings):
         if isinstance(folders, list) and any(_is_empty(folder) for folder in folders):
             raise _EMPTY if len(folders) == 1 else _EMPTY_ENTRY
         return folders
+
+    @field_validator("quiet_after_close_seconds", mode="before")
+    @classmethod
+    def _by_inbox(cls, value: object) -> object:
+        """``10``, or ``./scans=10,./letters=5`` where it is text."""
+        if not isinstance(value, str) or "=" not in value:
+            return value
+        return {inbox: seconds for inbox, _, seconds in (part.rpartition("=") for part in value.split(","))}
+
+    @field_validator("quiet_after_close_seconds")
+    @classmethod
+    def _by_their_one_name(cls, value: float | dict[Path, float]) -> float | dict[Path, float]:
+        return {_one_name(inbox): seconds for inbox, seconds in value.items()} if isinstance(value, dict) else value
 
     @field_validator("output", "checkpoint", mode="before")
     @classmethod
@@ -173,7 +191,8 @@ class Settings(BaseSettings):
 
 #: The settings that are numbers.
 _NUMBERS = frozenset(key for key, field in Settings.model_fields.items() if field.annotation in (int, float)) | {
-    "threshold"
+    "threshold",
+    "quiet_after_close_seconds",
 }
 #: What a path of Windows begins with; in TOML the backslash may have made a control character of the next letter.
 _DRIVE = re.compile(r"[A-Za-z]:[\\/\x00-\x1f]")
@@ -287,6 +306,7 @@ def _not_a_setting(key: str) -> str:
 _REQUIREMENTS = {
     "threshold": 'give a number from 0 to 1, a share such as "70%", or "auto"',
     "watch": "give a list of folders",
+    "quiet_after_close_seconds": "give a number of seconds, or one for each inbox: './scans' = 10",
     "plugins": "give a list of names",
 }
 
@@ -304,6 +324,10 @@ def check_folders(settings: Settings) -> None:
     check_output(settings)
     if settings.others_dir.casefold() == settings.quarantine_dir.casefold():
         raise UserError("others_dir and quarantine_dir are the same folder: give them different names")
+    if isinstance(settings.quiet_after_close_seconds, dict):
+        for inbox in settings.quiet_after_close_seconds:
+            if inbox not in settings.watch:
+                raise UserError(f"quiet_after_close_seconds: {inbox} is not an inbox: name one of watch")
     for inbox in settings.watch:
         if _is_no_folder(inbox):
             raise UserError(f"watch: {inbox} is not a folder: give one")

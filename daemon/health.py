@@ -48,6 +48,14 @@ class InboxHealth(_Record):
     other_files: int = 0  # a version without it is read, too
 
 
+class UnfinishedHealth(_Record):
+    """The images that wait for their writer: one of them, and since when it waits."""
+
+    count: int
+    example: str
+    since: float
+
+
 class ErrorHealth(_Record):
     """The last thing that was logged as an error."""
 
@@ -89,6 +97,7 @@ class Health(_Record):
     about: bool = False  # the number of those waiting is an estimate
     in_flight: int
     oldest: float | None
+    unfinished: UnfinishedHealth | None = None
     watched_folders: int
     overflows: int
     restarts: int
@@ -124,6 +133,7 @@ class Tally:
         self._classes: Counter[str] = Counter()
         self._recent: deque[tuple[float, int]] = deque()  # (when, how many images by then)
         self._oldest: float | None = None
+        self._unfinished: UnfinishedHealth | None = None
         self._model = _model(classifier)
         self._threshold = threshold
         self._reloads = 0
@@ -198,6 +208,7 @@ class Tally:
             about=watcher.ahead > 0,
             in_flight=watcher.in_flight,
             oldest=self._oldest_since(watcher),
+            unfinished=self._unfinished_now(watcher),
             watched_folders=watcher.watched_folders,
             overflows=watcher.overflows,
             restarts=watcher.restarts,
@@ -220,6 +231,19 @@ class Tally:
         if self._oldest is None or abs(since - self._oldest) > _JITTER:
             self._oldest = since
         return self._oldest
+
+    def _unfinished_now(self, watcher: WatcherStatus) -> UnfinishedHealth | None:
+        status = watcher.unfinished
+        if status.example is None:
+            self._unfinished = None
+            return None
+        now = UnfinishedHealth(
+            count=status.count, example=shown(str(status.example)), since=self._wall() - status.seconds
+        )
+        before = self._unfinished
+        if before is None or (before.count, before.example) != (now.count, now.example):
+            self._unfinished = now  # else only the clocks differ
+        return self._unfinished
 
     def _speed(self) -> float:
         now, total = self._clock(), self._images.total()

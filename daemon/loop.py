@@ -86,6 +86,9 @@ class WorkLoop:
             for path in unanswered:
                 self._watcher.done(path)
                 logger.bind(file=str(path)).warning("{} is left behind: it is still being written", shown(path.name))
+        for path in self._watcher.unfinished():
+            left.add(path)
+            logger.bind(file=str(path)).warning("{} is left behind: it is still being written", shown(path.name))
         if self._stopping.is_set():
             status = self._watcher.status()
             logger.warning(
@@ -99,7 +102,8 @@ class WorkLoop:
 
     def _is_idle(self) -> bool:
         status = self._watcher.status()
-        return not status.waiting and not status.in_flight and not any(inbox.walking for inbox in status.inboxes)
+        waiting = status.waiting - status.unfinished.count
+        return waiting <= 0 and not status.in_flight and not any(inbox.walking for inbox in status.inboxes)
 
     def step(self, timeout: float) -> int:
         """Wait up to ``timeout`` seconds for images and file them; returns how many there were."""

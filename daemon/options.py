@@ -25,6 +25,17 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     add("--cross-mounts", action=argparse.BooleanOptionalAction, help="and those that are on other file systems")
     add("--poll", action=argparse.BooleanOptionalAction, help="look again and again instead of using events")
     add("--settle-seconds", metavar="S", help="quiet time after which a file is complete (2)")
+    add(
+        "--quiet-after-close-seconds",
+        metavar="S",
+        help="how long a file is left alone after it was closed, for scanners that open it again for the next page; by "
+        "inbox: ./scans=10,./letters=5 (0)",
+    )
+    add(
+        "--writer-patience-seconds",
+        metavar="S",
+        help="how long a file waits that grew, is empty or has gaps, where nobody can say whether it is open (300)",
+    )
     add("--rescan-seconds", metavar="S", help="time between looks at the whole inbox (60)")
     add("--batch-size", metavar="N", help="images per step of the model (16)")
     add("--threads", metavar="N", help="threads that decode and compute; 0 is one per core")

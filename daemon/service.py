@@ -205,10 +205,15 @@ def _housekeeping(settings: Settings, journal: Journal) -> Housekeeping:
 
 
 def _watcher(settings: Settings, surveyed: Callable[[PassedOver], None]) -> InboxWatcher:
+    quiet = settings.quiet_after_close_seconds
     return InboxWatcher(
         settings.watch,
         exclude=[settings.output],
         settle_seconds=settings.settle_seconds,
+        writer_patience_seconds=settings.writer_patience_seconds,
+        quiet_after_close={str(inbox): seconds for inbox, seconds in quiet.items()}
+        if isinstance(quiet, dict)
+        else quiet,
         rescan_seconds=settings.rescan_seconds,
         poll=settings.poll,
         recursive=watches_inside(settings),

@@ -37,7 +37,9 @@ class Signature(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Candidate:
+class Candidate:
+    """What is known of a path that may become an image to file."""
+
     seen: float  # first offered
     due: float  # when to look at it
     signature: Signature | None = None
@@ -45,6 +47,10 @@ class _Candidate:
     hold: float = 0.0  # not handed out before, unless it changes
     complete: bool = False  # its writer closed it, or it was renamed into place
     tries: int = 0  # how often it was found incomplete in this state
+    waits: bool = False  # it waits for its writer
+    created: bool = False  # an event said that it was created, and none that it was closed
+    closed: bool = False  # an event said that it was closed or renamed into place, in this state
+    grew: bool = False  # it changed while it was watched, and no event has said since that it was closed
 
 
 class Settler:
@@ -60,9 +66,9 @@ class Settler:
         self._settle = settle_seconds
         self._patience = patience_seconds
         self._limit = limit
-        self._waiting: dict[str, _Candidate] = {}
+        self._waiting: dict[str, Candidate] = {}
         self._held: set[str] = set()  # those waiting that were put back and have not changed since
-        self._in_flight: dict[str, _Candidate] = {}
+        self._in_flight: dict[str, Candidate] = {}
         self._queue: list[tuple[float, str]] = []  # (due, path); entries that no longer match are passed over
 
     @property
@@ -109,6 +115,7 @@ class Settler:
         if candidate is None:
             return False
         candidate.complete = candidate.complete or complete
+        candidate.created = not candidate.complete and (candidate.created or candidate.signature is None)
         candidate.due = now
         self._push(path, candidate)
         return True
@@ -128,8 +135,11 @@ class Settler:
         due = self.next_due()
         return self._queue[0][1] if due is not None and due <= now else None
 
-    def look(self, path: str, signature: Signature | None, now: float) -> bool:
-        """Judge a waiting candidate by what it is now (None: gone, or none of ours). True: stable, now in flight."""
+    def look(self, path: str, signature: Signature | None, now: float, quiet: float = 0.0) -> bool:
+        """Judge a waiting candidate by what it is now (None: gone, or none of ours). True: stable, now in flight.
+
+        ``quiet``: seconds without a change or another closing that it needs even when its writer has closed it.
+        """
         candidate = self._waiting[path]
         if signature is None:
             del self._waiting[path]
@@ -140,14 +150,39 @@ class Settler:
         # An empty file that was closed is a writer that has not begun (SMB clients create, close, open again).
         complete = candidate.complete and signature.size > 0
         candidate.complete = False
-        settled = now if complete else candidate.since + self._settle
+        if complete:
+            candidate.closed, candidate.grew = True, False
+            if candidate.waits:
+                candidate.hold = 0.0
+            if quiet:
+                candidate.since = now
+        pause = max(self._settle, quiet)
+        settled = now if complete and not quiet else candidate.since + pause
         if now >= max(candidate.hold, settled):
             self._in_flight[path] = self._waiting.pop(path)
             self._held.discard(path)
             return True
-        candidate.due = max(candidate.hold, candidate.since + self._settle)
+        candidate.due = max(candidate.hold, candidate.since + pause)
         self._push(path, candidate)
         return False
+
+    def candidate(self, path: str) -> Candidate:
+        """What is known of a candidate in flight."""
+        return self._in_flight[path]
+
+    def wait(self, path: str, pause: float, now: float) -> bool:
+        """A candidate that was just handed out waits for its writer: like `again`, and a close ends the wait.
+
+        False when it is forgotten instead.
+        """
+        self._in_flight[path].waits = True
+        self.again(path, pause, now)
+        return path in self._waiting
+
+    def mistrust_events(self) -> None:
+        """Events were lost, among them perhaps that a file was closed."""
+        for candidate in self._waiting.values():
+            candidate.created = False
 
     def done(self, path: str) -> Signature | None:
         """Forget a candidate in flight; what it was when it was handed out."""
@@ -191,21 +226,23 @@ class Settler:
         first = min((c.seen for store in (self._waiting, self._in_flight) for c in store.values()), default=now)
         return now - first
 
-    def _admit(self, path: str, now: float) -> _Candidate | None:
+    def _admit(self, path: str, now: float) -> Candidate | None:
         candidate = self._waiting.get(path)
         if candidate is None and self.pressing < self._limit:
-            candidate = self._waiting[path] = _Candidate(seen=now, due=now)
+            candidate = self._waiting[path] = Candidate(seen=now, due=now)
         return candidate
 
-    def _changed(self, path: str, candidate: _Candidate, signature: Signature, now: float) -> None:
+    def _changed(self, path: str, candidate: Candidate, signature: Signature, now: float) -> None:
         self._held.discard(path)
+        candidate.grew = candidate.grew or candidate.signature is not None
+        candidate.closed = False
         candidate.signature, candidate.since, candidate.hold, candidate.tries = signature, now, 0.0, 0
 
-    def _put_back(self, path: str, candidate: _Candidate, hold: float) -> None:
+    def _put_back(self, path: str, candidate: Candidate, hold: float) -> None:
         candidate.hold = candidate.due = hold
         self._waiting[path] = candidate
         self._held.add(path)
         self._push(path, candidate)
 
-    def _push(self, path: str, candidate: _Candidate) -> None:
+    def _push(self, path: str, candidate: Candidate) -> None:
         heapq.heappush(self._queue, (candidate.due, path))

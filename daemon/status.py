@@ -110,6 +110,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
         ("threshold", str(Threshold(**health.threshold.model_dump()))),
         ("queue", f"{'about ' if health.about else ''}{health.waiting} waiting, {health.in_flight} in flight"),
         ("oldest", f"waits for {_duration(now - health.oldest)}" if health.oldest is not None else "nothing waits"),
+        *_unfinished(health, now),
         ("images", counted(health.images) or "none yet"),
         ("speed", f"{health.images_per_second:.1f} images/s over the last minute"),
         ("watching", f"{health.watched_folders} folders, {health.overflows} overflows, {health.restarts} restarts"),
@@ -124,6 +125,18 @@ def _state(health: Health, running: bool, now: float) -> str:
     if health.stopped:
         return "stopped"
     return f"GONE: process {health.pid} ended without saying so; what follows is out of date"
+
+
+def _unfinished(health: Health, now: float) -> list[tuple[str, str]]:
+    waiting = health.unfinished
+    if waiting is None:
+        return []
+    duration = _duration(now - waiting.since)
+    if waiting.count == 1:
+        text = f"1 image waits for its writer, for {duration}: {waiting.example}"
+    else:
+        text = f"{waiting.count} images wait for their writers, for up to {duration}: such as {waiting.example}"
+    return [("unfinished", text)]
 
 
 def _error(health: Health, now: float) -> str:

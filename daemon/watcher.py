@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from loguru import logger
@@ -21,7 +21,8 @@ from daemon.hints import HintSource, Kind
 from daemon.inbox import Inbox, Pace
 from daemon.passedover import PassedOver
 from daemon.roots import Roots
-from daemon.settle import Settler
+from daemon.settle import Settler, Signature
+from daemon.unfinished import Unfinished, UnfinishedStatus
 from daemon.wakeup import Wakeup
 
 _SLICE = 256  # names that a walk reads before the stable files are looked at again
@@ -54,6 +55,7 @@ class WatcherStatus:
     overflows: int  # times that hints were lost, each made good by a walk
     restarts: int  # times that the reader of events had died
     ahead: int = 0  # files that walks have not come to, about so many: they are not among those waiting
+    unfinished: UnfinishedStatus = field(default_factory=UnfinishedStatus)  # among those waiting
 
     @property
     def missing(self) -> tuple[Path, ...]:
@@ -68,6 +70,8 @@ class InboxWatcher:
     :data:`~daemon.marker.MARKER`. A root itself is never excluded. ``backlog`` bounds the candidates that walks hold
     ready, ``most_hints`` the events kept while nobody asks. Roots may be missing, now or later.
     ``surveyed`` is told of each root, whenever it was walked as a whole, what that passed over.
+    ``writer_patience_seconds``: how long a file waits of which nobody can say whether it is open, and which looks as if
+    it were. ``quiet_after_close``: how long one is left alone after it was closed, in every inbox or by inbox.
     """
 
     def __init__(
@@ -77,6 +81,8 @@ class InboxWatcher:
         exclude: Sequence[Path] = (),
         settle_seconds: float = 2.0,
         patience_seconds: float = 30.0,
+        writer_patience_seconds: float = 300.0,
+        quiet_after_close: Mapping[str, float] | float = 0.0,
         rescan_seconds: float = 60.0,
         poll: bool = False,
         poll_seconds: float = 1.0,
@@ -111,6 +117,8 @@ class InboxWatcher:
             for path in sorted(paths, key=len, reverse=True)  # the innermost first: a path belongs to it
         ]
         self._order = deque(self._inboxes)
+        self._unfinished = Unfinished(writer_patience_seconds, clock)
+        self._quiet = quiet_after_close
         self._source: HintSource | None = None
         self._wakeup = Wakeup()
         self._woken = False
@@ -175,6 +183,10 @@ class InboxWatcher:
         signature = inbox.signature(name) if inbox is not None else None
         return self._settler.incomplete(name, signature, self._clock())
 
+    def unfinished(self) -> list[Path]:
+        """The stable files that wait for their writer."""
+        return self._unfinished.paths()
+
     def status(self) -> WatcherStatus:
         """How things stand."""
         now = self._clock()
@@ -199,6 +211,7 @@ class InboxWatcher:
             overflows=self._overflows,
             restarts=self._restarts,
             ahead=sum(inbox.backlog.left for inbox in self._inboxes),
+            unfinished=self._unfinished.status(),
         )
 
     def _observe(self) -> None:
@@ -220,6 +233,7 @@ class InboxWatcher:
 
     def _make_good(self) -> None:
         self._overflows += 1
+        self._settler.mistrust_events()
         if self._overflows.bit_count() == 1:  # the 1st, 2nd, 4th, 8th time
             logger.warning("events were lost ({} times so far): the inboxes are walked at once", self._overflows)
         for inbox in self._inboxes:
@@ -268,9 +282,24 @@ class InboxWatcher:
             signature = inbox.signature(path) if inbox is not None else None
             if inbox is not None and signature is not None and inbox.handled.meet(path, signature):
                 signature = None
-            if self._settler.look(path, signature, now):
+            if signature is None:
+                self._unfinished.forget(path)
+            quiet = self._quiet_of(inbox)
+            if self._settler.look(path, signature, now, quiet) and signature and not self._waits(path, signature):
                 stable.append(Path(path))
         return stable
+
+    def _waits(self, path: str, signature: Signature) -> bool:
+        """Whether a stable file is to wait for its writer; then it waits."""
+        pause = self._unfinished.pause(path, signature, self._settler.candidate(path))
+        if pause is not None and not self._settler.wait(path, pause, self._clock()):
+            self._unfinished.forget(path)
+        return pause is not None
+
+    def _quiet_of(self, inbox: Inbox | None) -> float:
+        if isinstance(self._quiet, Mapping):
+            return self._quiet.get(inbox.path, 0.0) if inbox is not None else 0.0
+        return self._quiet
 
     def _next_event(self) -> float:
         """When there is something to do without being woken."""

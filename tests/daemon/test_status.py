@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemon import config, status
-from daemon.health import ErrorHealth, Health, InboxHealth, ModelHealth, ThresholdHealth
+from daemon.health import ErrorHealth, Health, InboxHealth, ModelHealth, ThresholdHealth, UnfinishedHealth
 from daemon.processes import process_began
 from daemon.status import as_text, find, is_running, read, status_path
 from daemon.writtenfile import WrittenFile
@@ -182,3 +182,11 @@ def test_a_dry_run_leaves_no_word(tmp_path: Path) -> None:
     (tmp_path / "inbox").mkdir()
     assert run("daemon", "--once", "--dry-run", "--state-dir", "state", cwd=tmp_path).returncode == 0
     assert not (tmp_path / "state").exists()
+
+
+def test_images_that_wait_for_their_writers_are_said() -> None:
+    waiting = UnfinishedHealth(count=1, example="/inbox/a.jpg", since=1000.0)
+    one = HEALTH.model_copy(update={"unfinished": waiting})
+    assert "unfinished  1 image waits for its writer, for 100 s: /inbox/a.jpg" in as_text(one, True, 1100.0)
+    two = HEALTH.model_copy(update={"unfinished": waiting.model_copy(update={"count": 2})})
+    assert "2 images wait for their writers, for up to 100 s: such as /inbox/a.jpg" in as_text(two, True, 1100.0)

@@ -49,6 +49,7 @@ def odd_things(folder: Path) -> set[str]:
 def empty_and_huge(folder: Path) -> dict[str, str]:
     """Put in files that are no images; for each the reason it must be in the quarantine for."""
     (folder / "empty.png").touch()
+    os.utime(folder / "empty.png", (0, 0))  # nobody is about to write it
     for name in ("huge.png", "long.png"):
         with (folder / name).open("wb") as file:
             file.truncate(SPARSE if name == "huge.png" else 100 << 20)

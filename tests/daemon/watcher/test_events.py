@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from daemon import unfinished, writers
+from daemon.writers import Writer
 from tests.daemon.watcher.desk import NEVER, Clock, Desk, put
 
 
@@ -47,9 +49,14 @@ def test_what_is_no_finished_image_is_not_offered(root: Path, desks: Callable[..
     assert desk.watcher.status().waiting == 0
 
 
-def test_a_writer_that_never_closes_is_waited_for_until_it_rests(root: Path, desks: Callable[..., Desk]) -> None:
+def test_a_writer_that_never_closes_is_waited_for_until_it_rests(
+    root: Path, desks: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody can know that it has the file open."""
+    monkeypatch.setattr(writers, "of_path", lambda _: Writer.UNKNOWN)
+    monkeypatch.setattr(unfinished, "_names", lambda _: 2)
     clock = Clock()
-    desk = desks(root, settle_seconds=2.0, clock=clock)
+    desk = desks(root, settle_seconds=2.0, writer_patience_seconds=2.0, clock=clock)
     with (root / "slow.jpg").open("wb", buffering=0) as file:
         for _ in range(10):
             file.write(b"x" * 100)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from tests.daemon.watcher.desk import NEVER, Desk, put
 def test_a_backlog_is_walked_as_a_stream(quick_root: Path, desks: Callable[..., Desk]) -> None:
     root = quick_root
     for number in range(20_000):
-        os.close(os.open(root / f"{number}.jpg", os.O_WRONLY | os.O_CREAT))
+        (root / f"{number}.jpg").write_bytes(b"x")
     desk = desks(root, settle_seconds=0.01, backlog=500)
     seen = len(desk.collect(8, limit=8))
     status = desk.watcher.status()
