@@ -28,9 +28,9 @@ def test_what_an_earlier_build_left_does_not_get_into_the_wheel(tmp_path: Path) 
     pytest.importorskip("setuptools", reason="without a network, building needs setuptools here")
     pytest.importorskip("wheel", reason="older setuptools builds with it")
     source = tmp_path / "source"
-    for file in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         source.mkdir(exist_ok=True)
-        (source / file).write_bytes((ROOT / file).read_bytes())
+        (source / name).write_bytes((ROOT / name).read_bytes())
     for package in PACKAGES:
         for file in (ROOT / package).rglob("*.*"):
             if file.suffix in {".py", ".toml"}:
