@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from models.language import mark, tr
+
 from . import registry
 from .allowed import allow_plugins
 from .commandline import Parser, print_json, run_and_exit
@@ -29,26 +31,29 @@ def main(arguments: list[str]) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m models", description="The backbones that images can be looked at with.")
+    parser = Parser(prog="python -m models", description=tr("The backbones that images can be looked at with."))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    listing = commands.add_parser("list", help="every backbone, and whether its weights are here")
-    info = commands.add_parser("info", help="everything about one backbone or mode")
-    pull = commands.add_parser("pull", help="fetch the weights of a backbone or mode ahead of their use")
+    listing = commands.add_parser("list", help=tr("every backbone, and whether its weights are here"))
+    info = commands.add_parser("info", help=tr("everything about one backbone or mode"))
+    pull = commands.add_parser("pull", help=tr("fetch the weights of a backbone or mode ahead of their use"))
     for command in (info, pull):
-        command.add_argument("name", metavar="NAME", help="such as clip, hybrid, mobilenet+clip, timm/<model>")
+        command.add_argument("name", metavar="NAME", help=tr("such as clip, hybrid, mobilenet+clip, timm/<model>"))
     for command in (listing, info):
-        command.add_argument("--json", action="store_true", help="print JSON")
+        command.add_argument("--json", action="store_true", help=tr("print JSON"))
     pull.add_argument(
-        "--to", type=Path, metavar="DIR", help="fetch into this folder: the --cache-dir of a machine without a network"
+        "--to",
+        type=Path,
+        metavar="DIR",
+        help=tr("fetch into this folder: the --cache-dir of a machine without a network"),
     )
     pull.add_argument(
         "--clip-model",
         metavar="ID",
-        help="openai, laion, siglip2, siglip2-b16, or the id of another CLIP or SigLIP model",
+        help=tr("openai, laion, siglip2, siglip2-b16, or the id of another CLIP or SigLIP model"),
     )
     for command in (listing, info, pull):
-        command.add_argument("--plugin", action="append", metavar="NAME", help="an installed plug-in to allow")
-        command.add_argument("--cache-dir", type=Path, metavar="DIR", help="where weights are kept")
+        command.add_argument("--plugin", action="append", metavar="NAME", help=tr("an installed plug-in to allow"))
+        command.add_argument("--cache-dir", type=Path, metavar="DIR", help=tr("where weights are kept"))
     return parser
 
 
@@ -61,7 +66,7 @@ def _list(options: argparse.Namespace, store: WeightsStore) -> None:
         for name, composition in registry.compositions().items()
     ]
     rows.sort(key=lambda row: str(row["name"]))
-    families = {f"{prefix}<name>": family.description for prefix, family in registry.families().items()}
+    families = {f"{prefix}<name>": tr(family.description) for prefix, family in registry.families().items()}
     if options.json:
         print_json({"backbones": rows, "families": families, "plugins": registry.plugins()})
         return
@@ -69,7 +74,7 @@ def _list(options: argparse.Namespace, store: WeightsStore) -> None:
     for name, description in families.items():
         print(f"{name}: {description}")
     for name, trouble in registry.plugins().items():
-        print(f"plug-in {name}: {trouble or 'in use'}")
+        print(tr("plug-in {name}: {trouble}", name=name, trouble=trouble or "in use"))
 
 
 def _row(entry: Entry, store: WeightsStore) -> dict[str, Any]:
@@ -81,7 +86,7 @@ def _row(entry: Entry, store: WeightsStore) -> dict[str, Any]:
         "weights": entry.weights.label,
         "licence": entry.licence,
         "here": _is_here(entry, store),
-        "description": entry.description,
+        "description": tr(entry.description),
     }
 
 
@@ -89,7 +94,10 @@ def _is_here(entry: Entry, store: WeightsStore) -> bool:
     try:
         return entry.weights.here(store)
     except Exception as error:  # a plug-in's weights source may fail in any way, and is one row of many
-        print(f"{entry.name}: whether its weights are here cannot be seen: {error}", file=sys.stderr)
+        print(
+            tr("{name}: whether its weights are here cannot be seen: {error}", name=entry.name, error=error),
+            file=sys.stderr,
+        )
         return False
 
 
@@ -99,20 +107,29 @@ def _composed(name: str, parts: Sequence[Entry], description: str, here: dict[st
         "parts": [part.name for part in parts],
         "features": sum(part.width for part in parts),
         "input": max(part.transform.crop for part in parts),
-        "weights": " and ".join(f"those of {part.name}" for part in parts),
+        "weights": tr("those of {names}", names=", ".join(part.name for part in parts)),
         "licence": ", ".join(dict.fromkeys(part.licence for part in parts)),
         "here": all(here.get(part.name, False) for part in parts),
-        "description": description,
+        "description": tr(description),
     }
 
 
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:
-    header = ["name", "features", "input", "weights", "licence", "here", "description"]
-    cells = [
-        [("yes" if row[key] else "to fetch") if key == "here" else str(row[key]) for key in header] for row in rows
+    header = [
+        mark("name"),
+        mark("features"),
+        mark("input"),
+        mark("weights"),
+        mark("licence"),
+        mark("here"),
+        mark("description"),
     ]
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    for line in [header, *cells]:
+    cells = [
+        [(tr("yes") if row[key] else tr("to fetch")) if key == "here" else str(row[key]) for key in header]
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(map(tr, header), *cells, strict=True)]
+    for line in [list(map(tr, header)), *cells]:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
@@ -121,9 +138,9 @@ def _info(options: argparse.Namespace, store: WeightsStore) -> None:
     for name in registry.parts_of(options.name):
         entry = registry.entry(name)
         shape = entry.transform
-        how = f"squeezed to {shape.crop} x {shape.crop}"
+        how = tr("squeezed to {side} x {side}", side=shape.crop)
         if not shape.stretch:
-            how = f"shorter side to {shape.resize}, centre {shape.crop} x {shape.crop}"
+            how = tr("shorter side to {resize}, centre {side} x {side}", resize=shape.resize, side=shape.crop)
         found.append(
             _row(entry, store)
             | {"transform": f"{how}, {shape.interpolation}", "mean": shape.mean, "std": shape.std}
@@ -141,13 +158,21 @@ def _info(options: argparse.Namespace, store: WeightsStore) -> None:
 def _pull(options: argparse.Namespace, store: WeightsStore) -> None:
     names = registry.parts_of(options.name)
     if options.clip_model and "clip" not in names:
-        raise UserError(f"--clip-model is given, but {options.name} does not use clip: leave it out")
+        raise UserError(tr("--clip-model is given, but {name} does not use clip: leave it out", name=options.name))
     for name in names:
         entry = registry.entry(name)
         given = options.clip_model if name == "clip" else None
         print(f"{name}: {_terms(entry, given)}", file=sys.stderr)
         weights = entry.weights.locate(given, store)
-        print(f"{name}: {weights.path}, from {weights.source} (sha256 {weights.digest})")
+        print(
+            tr(
+                "{name}: {path}, from {source} (sha256 {digest})",
+                name=name,
+                path=weights.path,
+                source=weights.source,
+                digest=weights.digest,
+            )
+        )
 
 
 def _terms(entry: Entry, given: str | None) -> str:

@@ -11,6 +11,8 @@ from functools import cache
 
 from loguru import logger
 
+from models.language import mark, tr
+
 #: The plug-ins that may be imported, joined by commas: what a person sets, and how they reach child processes.
 PLUGINS_VARIABLE = "IMAGESORTD_PLUGINS"
 
@@ -18,7 +20,7 @@ PLUGINS_VARIABLE = "IMAGESORTD_PLUGINS"
 ENTRY_POINTS = "imagesortd.backbones"
 
 #: What is wrong with a plug-in that `missing_plugins` names, and what to do about it.
-NOT_INSTALLED, INSTALL_IT = "allowed but not installed", "install its package, or take its name out"
+NOT_INSTALLED, INSTALL_IT = mark("allowed but not installed"), mark("install its package, or take its name out")
 
 _named: tuple[str, ...] | None = None
 
@@ -52,8 +54,8 @@ def missing_plugins() -> list[str]:
 @cache
 def report_missing(name: str) -> str:
     """Log, once in a process, that an allowed plug-in is not installed; returns the sentence about it."""
-    trouble = f"it is {NOT_INSTALLED}: {INSTALL_IT}"
-    logger.warning("the plug-in {}: {}", name, trouble)
+    trouble = tr("it is allowed but not installed: install its package, or take its name out")
+    logger.warning(tr("the plug-in {name}: {trouble}", name=name, trouble=trouble))
     return trouble
 
 

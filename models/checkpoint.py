@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
+from models.language import tr
+
 from .atomic import atomic_file
 from .errors import CheckpointError
 from .head import Array, Golden, Head, Pretrained
@@ -97,9 +99,9 @@ def _read_bytes(path: Path, limit: int) -> bytes:
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise CheckpointError("it is not a file")
+            raise CheckpointError(tr("it is not a file"))
         if found.st_size > limit:
-            raise CheckpointError(f"it has {found.st_size} bytes, more than any real one")
+            raise CheckpointError(tr("it has {size} bytes, more than any real one", size=found.st_size))
         return file.read(found.st_size)
 
 
@@ -112,7 +114,7 @@ def _parse(data: bytes) -> Checkpoint:
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"it is damaged: {error}") from error
+        raise CheckpointError(tr("it is damaged: {error}", error=error)) from error
     head, golden, backbones = _take_tensors(tensors, metadata)
     return Checkpoint(metadata, head, golden, backbones, hashlib.sha256(data).hexdigest())
 
@@ -122,11 +124,15 @@ def _blamed_on(path: Path) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise CheckpointError(f"there is no checkpoint {path}: give an existing file or run folder") from error
+        raise CheckpointError(
+            tr("there is no checkpoint {path}: give an existing file or run folder", path=path)
+        ) from error
     except OSError as error:
-        raise CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror}") from error
+        raise CheckpointError(
+            tr("the checkpoint {path} cannot be read: {reason}", path=path, reason=error.strerror)
+        ) from error
     except CheckpointError as error:
-        raise CheckpointError(f"the checkpoint {path} is not used: {error}") from error
+        raise CheckpointError(tr("the checkpoint {path} is not used: {error}", path=path, error=error)) from error
 
 
 def _header(data: bytes) -> dict[str, Any]:
@@ -135,22 +141,32 @@ def _header(data: bytes) -> dict[str, Any]:
     if len(data) < 8 or length > len(data) - 8:
         if data.startswith(_PICKLES) or data[257:262] == b"ustar":
             raise CheckpointError(
-                "it is a pickle (.pth, .pt, .pth.tar) of torch, which is never opened since it may run any program: "
-                "make a new checkpoint of the same images with python -m trainer fit --data-dir DIR"
+                tr(
+                    "it is a pickle (.pth, .pt, .pth.tar) of torch, which is never opened since it may run "
+                    "any program: make a new checkpoint of the same images with python -m trainer fit "
+                    "--data-dir DIR"
+                )
             )
-        raise CheckpointError("it is not a safetensors file, or was cut off")
+        raise CheckpointError(tr("it is not a safetensors file, or was cut off"))
     if length > MAX_HEADER_BYTES:
-        raise CheckpointError(f"its header of {length} bytes is larger than any real one")
+        raise CheckpointError(tr("its header of {length} bytes is larger than any real one", length=length))
     try:
         header = json.loads(data[8 : 8 + length])
     except (ValueError, RecursionError) as error:
-        raise CheckpointError("it is not a safetensors file") from error
+        raise CheckpointError(tr("it is not a safetensors file")) from error
     if not isinstance(header, dict):
-        raise CheckpointError("it is not a safetensors file")
+        raise CheckpointError(tr("it is not a safetensors file"))
     for name, tensor in header.items():
         dtype = tensor.get("dtype") if isinstance(tensor, dict) else None
         if name != "__metadata__" and not (isinstance(dtype, str) and dtype in _DTYPES):
-            raise CheckpointError(f"the tensor {name} is of type {dtype}; it may be one of {', '.join(_DTYPES)}")
+            raise CheckpointError(
+                tr(
+                    "the tensor {name} is of type {dtype}; it may be one of {names}",
+                    name=name,
+                    dtype=dtype,
+                    names=", ".join(_DTYPES),
+                )
+            )
     return header
 
 
@@ -159,25 +175,31 @@ def _metadata(header: dict[str, Any]) -> Metadata:
     text = own.get(_METADATA_KEY) if isinstance(own, dict) else None
     if not isinstance(text, str):
         raise CheckpointError(
-            "it holds weights but is no checkpoint of this program: make one with python -m trainer fit"
+            tr("it holds weights but is no checkpoint of this program: make one with python -m trainer fit")
         )
     try:
         content = json.loads(text)
         version = content["schema_version"]
         text = json.dumps(content | {"schema_version": SCHEMA_VERSION})
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError("its metadata is damaged") from error
+        raise CheckpointError(tr("its metadata is damaged")) from error
     if version not in _READABLE:
         raise CheckpointError(
-            f"its format has version {str(version)[:40]} and this program reads {SCHEMA_VERSION}: "
-            "update the program, or fit again with this one"
+            tr(
+                "its format has version {version} and this program reads {known}: update the "
+                "program, or fit again with this one",
+                version=str(version)[:40],
+                known=SCHEMA_VERSION,
+            )
         )
     try:
         return Metadata.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(step) for step in first["loc"])
-        raise CheckpointError(f"its metadata is wrong at {where or 'the top'}: {first['msg']}") from error
+        raise CheckpointError(
+            tr("its metadata is wrong at {where}: {first}", where=where or "the top", first=first["msg"])
+        ) from error
 
 
 def _take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, Golden, dict[str, dict[str, Array]]]:
@@ -186,14 +208,23 @@ def _take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, 
 
     def take(name: str, dtype: type[np.generic], *shape: int | None) -> Array:
         if name not in left:
-            raise CheckpointError(f"the tensor {name} is missing; it holds {', '.join(sorted(tensors))[:200]}")
+            raise CheckpointError(
+                tr("the tensor {name} is missing; it holds {names}", name=name, names=", ".join(sorted(tensors))[:200])
+            )
         tensor = left.pop(name)
         fits = len(tensor.shape) == len(shape) and all(
             want is None or want == got for want, got in zip(shape, tensor.shape, strict=False)
         )
         if tensor.dtype != dtype or not fits:
             raise CheckpointError(
-                f"the tensor {name} is {tensor.dtype}{list(tensor.shape)}, expected {np.dtype(dtype)}{list(shape)}"
+                tr(
+                    "the tensor {name} is {dtype}{shape}, expected {wanted_dtype}{wanted_shape}",
+                    name=name,
+                    dtype=tensor.dtype,
+                    shape=list(tensor.shape),
+                    wanted_dtype=np.dtype(dtype),
+                    wanted_shape=list(shape),
+                )
             )
         _check_finite(name, tensor)
         return tensor
@@ -204,15 +235,15 @@ def _take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, 
         pretrained = Pretrained(kept.astype(np.float32), take("pretrained.bias", np.float32, len(kept)))
     width = metadata.width if pretrained is None else len(pretrained.weight)
     if width == 0:
-        raise CheckpointError("the tensor pretrained.weight has no classes")
+        raise CheckpointError(tr("the tensor pretrained.weight has no classes"))
     grouped = "head.groups" in left
     weight = take("head.weight", np.float32, None if grouped else classes, width)
     outputs = weight.shape[0]
     if outputs == 0:
-        raise CheckpointError("the tensor head.weight has no outputs")
+        raise CheckpointError(tr("the tensor head.weight has no outputs"))
     groups = take("head.groups", np.int64, outputs) if grouped else None
     if groups is not None and (groups.min() < 0 or groups.max() >= classes):
-        raise CheckpointError("the tensor head.groups names a class that does not exist")
+        raise CheckpointError(tr("the tensor head.groups names a class that does not exist"))
     head = Head(
         weight=weight,
         bias=take("head.bias", np.float32, outputs),
@@ -225,7 +256,9 @@ def _take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, 
     _check_orthonormal(head.basis)
     pictures = take("golden.pictures", np.uint8, None, SAMPLE_SIDE, SAMPLE_SIDE, 3)
     if not 1 <= len(pictures) <= MAX_GOLDEN:
-        raise CheckpointError(f"it holds {len(pictures)} golden samples, not 1 to {MAX_GOLDEN}")
+        raise CheckpointError(
+            tr("it holds {count} golden samples, not 1 to {most}", count=len(pictures), most=MAX_GOLDEN)
+        )
     golden = Golden(
         pictures=pictures,
         features=take("golden.features", np.float32, len(pictures), metadata.width),
@@ -237,19 +270,25 @@ def _take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, 
         prefix = f"{_BACKBONE_PREFIX}{part.name}:"
         held = {name.removeprefix(prefix): left.pop(name) for name in list(left) if name.startswith(prefix)}
         if bool(held) != part.fine_tuned:
-            raise CheckpointError(f"the fine-tuned weights of {part.name} are {'unannounced' if held else 'missing'}")
+            raise CheckpointError(
+                tr("it holds fine-tuned weights of {name} that its metadata does not announce", name=part.name)
+                if held
+                else tr("the fine-tuned weights of {name} are missing", name=part.name)
+            )
         for name, tensor in held.items():
             _check_finite(prefix + name, tensor)
         if held:
             backbones[part.name] = held
     if left:
-        raise CheckpointError(f"it holds tensors that do not belong there: {', '.join(sorted(left))[:200]}")
+        raise CheckpointError(
+            tr("it holds tensors that do not belong there: {names}", names=", ".join(sorted(left))[:200])
+        )
     return head, golden, backbones
 
 
 def _check_finite(name: str, tensor: Array) -> None:
     if np.issubdtype(tensor.dtype, np.floating) and not np.isfinite(tensor).all():
-        raise CheckpointError(f"the tensor {name} holds values that are not numbers")
+        raise CheckpointError(tr("the tensor {name} holds values that are not numbers", name=name))
 
 
 def _check_orthonormal(basis: Array | None) -> None:
@@ -258,11 +297,13 @@ def _check_orthonormal(basis: Array | None) -> None:
         return
     rank, width = basis.shape
     if not 1 <= rank <= min(width, MAX_RANK):
-        raise CheckpointError(f"the tensor unknown.basis has {rank} directions in a space of {width}")
+        raise CheckpointError(
+            tr("the tensor unknown.basis has {rank} directions in a space of {width}", rank=rank, width=width)
+        )
     with np.errstate(over="ignore", invalid="ignore"):
         products = basis @ basis.T
     if not np.allclose(products, np.eye(rank), atol=1e-3):
-        raise CheckpointError("the tensor unknown.basis is not orthonormal")
+        raise CheckpointError(tr("the tensor unknown.basis is not orthonormal"))
 
 
 def write(checkpoint: Checkpoint, path: Path) -> str:
@@ -300,7 +341,9 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
         with atomic_file(path, replace=False) as file:
             file.write(data)
     except FileExistsError as error:
-        raise CheckpointError(f"{path} exists, and a checkpoint is never replaced: give another run folder") from error
+        raise CheckpointError(
+            tr("{path} exists, and a checkpoint is never replaced: give another run folder", path=path)
+        ) from error
     return digest
 
 
@@ -329,11 +372,13 @@ def read_pointer(checkpoints: Path) -> Pointer | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+        raise CheckpointError(tr("{path} cannot be read: {reason}", path=path, reason=error.strerror)) from error
     except (ValidationError, CheckpointError) as error:
         if is_starter_published(checkpoints):
             return None
-        raise CheckpointError(f"{path} is damaged: publish again with python -m trainer publish") from error
+        raise CheckpointError(
+            tr("{path} is damaged: publish again with python -m trainer publish", path=path)
+        ) from error
 
 
 def resolve(path: Path) -> Path:
@@ -341,15 +386,21 @@ def resolve(path: Path) -> Path:
     if not path.is_dir():
         if path.exists():
             return path
-        raise CheckpointError(f"there is no checkpoint {path}: give a checkpoint file, a run folder or its parent")
+        raise CheckpointError(
+            tr("there is no checkpoint {path}: give a checkpoint file, a run folder or its parent", path=path)
+        )
     if (path / FILE_NAME).is_file():
         return path / FILE_NAME
     pointer = read_pointer(path)
     if pointer is None:
-        raise CheckpointError(f"nothing is published in {path}: make a checkpoint with python -m trainer fit")
+        raise CheckpointError(
+            tr("nothing is published in {path}: make a checkpoint with python -m trainer fit", path=path)
+        )
     target = path / pointer.run / FILE_NAME
     if not target.is_file():
-        raise CheckpointError(f"{path / POINTER} names the run {pointer.run}, which is not there")
+        raise CheckpointError(
+            tr("{path} names the run {run}, which is not there", path=path / POINTER, run=pointer.run)
+        )
     return target
 
 
@@ -366,9 +417,13 @@ def read_published(path: Path, sha256: str) -> Checkpoint:
     checkpoint = read(path)
     if sha256 != checkpoint.digest:
         raise CheckpointError(
-            f"the checkpoint of run {path.parent.name} is not the file that was published (its sha256 begins "
-            f"{checkpoint.digest[:12]}, not {sha256[:12]}): "
-            "go back with python -m trainer rollback, or fit again"
+            tr(
+                "the checkpoint of run {name} is not the file that was published (its sha256 begins "
+                "{digest}, not {sha256}): go back with python -m trainer rollback, or fit again",
+                name=path.parent.name,
+                digest=checkpoint.digest[:12],
+                sha256=sha256[:12],
+            )
         )
     return checkpoint
 

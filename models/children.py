@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from models.language import tr
+
 from .allowed import PLUGINS_VARIABLE, allowed_plugins
 from .errors import UserError, WeightsUnavailable
 
@@ -25,9 +27,11 @@ def run_child(module: str, *arguments: str) -> str:
         errors="replace",
     )
     if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        lines = done.stderr.strip().splitlines() or [tr("exit code {code}", code=done.returncode)]
         said = done.returncode == UserError.exit_code
-        raise WeightsUnavailable(lines[-1] if said else f"{module} failed: {lines[-1]}")
+        raise WeightsUnavailable(
+            lines[-1] if said else tr("{module} failed: {reason}", module=module, reason=lines[-1])
+        )
     return done.stdout
 
 

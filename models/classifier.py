@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from loguru import logger
 
+from models.language import tr
+
 from . import checkpoint as checkpoints
 from . import registry
 from .checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
@@ -165,7 +167,7 @@ def open_classifier(
             _prove(classifier, checkpoint, path, INT8)
             return classifier
         except CheckpointError as error:
-            logger.warning("precision int8 is not used, float32 is: {}", error)
+            logger.warning(tr("precision int8 is not used, float32 is: {error}", error=error))
         classifier = Classifier(checkpoint, open_extractor(parts, store, threads=threads))
     _prove(classifier, checkpoint, path, FLOAT32)
     return classifier
@@ -176,7 +178,10 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
     transform = record.as_transform()
     if transform.fingerprint != record.fingerprint:
         raise CheckpointError(
-            f"the checkpoint was made by a version that decodes images otherwise for {record.name}: fit again"
+            tr(
+                "the checkpoint was made by a version that decodes images otherwise for {name}: fit again",
+                name=record.name,
+            )
         )
     described = Backbone(
         name=record.name,
@@ -189,20 +194,33 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
     if record.fine_tuned:
         tuned = tuned_backbone(described, checkpoint.backbones[record.name], store)
         if tuned.digest != record.digest:
-            raise CheckpointError(f"the fine-tuned weights of {record.name} are damaged: their digest is another")
+            raise CheckpointError(
+                tr("the fine-tuned weights of {name} are damaged: their digest is another", name=record.name)
+            )
         return tuned
     if graph_path(described, store).is_file():
         return described
     located = _locate(record, store)
     if located.digest != record.digest:
         raise CheckpointError(
-            f"the weights of {record.name} from {record.source} are not those the checkpoint was made with "
-            f"(sha256 {located.digest[:12]}, expected {record.digest[:12]}): fit again, or bring the old ones back"
+            tr(
+                "the weights of {name} from {source} are not those the checkpoint was made with (sha256 "
+                "{digest}, expected {wanted}): fit again, or bring the old ones back",
+                name=record.name,
+                source=record.source,
+                digest=located.digest[:12],
+                wanted=record.digest[:12],
+            )
         )
     if located.transform != transform:
         raise CheckpointError(
-            f"the checkpoint was made with another preprocessing of images for {record.name} "
-            f"({transform}) than this program's ({located.transform}): fit again"
+            tr(
+                "the checkpoint was made with another preprocessing of images for {name} ({transform}) "
+                "than this program's ({ours}): fit again",
+                name=record.name,
+                transform=transform,
+                ours=located.transform,
+            )
         )
     return located
 
@@ -214,7 +232,7 @@ def _locate(record: PartRecord, store: WeightsStore) -> Backbone:
     """
     usual_source = registry.entry(record.name).weights
     if isinstance(usual_source, HubFolder) and usual_source.published(record.source) is None:
-        store = store.without_network("are not fetched because a checkpoint names them")
+        store = store.without_network(tr("are not fetched because a checkpoint names them"))
     try:
         return registry.locate(record.name, record.source, store)
     except WeightsUnavailable:
@@ -232,28 +250,45 @@ def _prove(classifier: Classifier, checkpoint: Checkpoint, path: Path, bounds: B
     golden, metadata = checkpoint.golden, checkpoint.metadata
     features = classifier.extractor.sample_features(golden.pictures)
     if features.shape != golden.features.shape:
-        raise CheckpointError(f"the checkpoint {path} is not used: its backbones give {features.shape[1]} features")
+        raise CheckpointError(
+            tr(
+                "the checkpoint {path} is not used: its backbones give {shape} features",
+                path=path,
+                shape=features.shape[1],
+            )
+        )
     for record, got, expected in zip(
         metadata.parts, by_part(features, metadata), by_part(golden.features, metadata), strict=True
     ):
         norms = np.linalg.norm(got, axis=1) * np.linalg.norm(expected, axis=1)
         if not np.all(np.sum(got * expected, axis=1) >= bounds.cosine * norms):
             raise CheckpointError(
-                f"the checkpoint {path} is not used: {record.name} computes other features here "
-                "than when the checkpoint was made"
+                tr(
+                    "the checkpoint {path} is not used: {name} computes other features here than when the "
+                    "checkpoint was made",
+                    path=path,
+                    name=record.name,
+                )
             )
     probabilities = head_probabilities(metadata, checkpoint.head, features)
     distance = float(np.abs(probabilities - golden.probabilities).max())
     if not distance <= bounds.probability:
         raise CheckpointError(
-            f"the checkpoint {path} is not used: its golden samples come out otherwise than when it was made "
-            f"(probabilities differ by {distance:.3f})"
+            tr(
+                "the checkpoint {path} is not used: its golden samples come out otherwise than when it "
+                "was made (probabilities differ by {distance:.3f})",
+                path=path,
+                distance=distance,
+            )
         )
     if golden.strangeness is None:
         return
     strangeness = head_strangeness(metadata, checkpoint.head, features)
     if not np.all(np.abs(strangeness - golden.strangeness) <= bounds.strangeness * np.maximum(golden.strangeness, 1)):
         raise CheckpointError(
-            f"the checkpoint {path} is not used: it takes its golden samples for more or less strange than when it "
-            "was made"
+            tr(
+                "the checkpoint {path} is not used: it takes its golden samples for more or less strange "
+                "than when it was made",
+                path=path,
+            )
         )

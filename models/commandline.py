@@ -96,7 +96,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise `UserError` where argparse would print its usage and exit."""
-        raise UserError(f"{message} (see {self.prog} --help)")
+        raise UserError(tr("{message} (see {prog} --help)", message=message, prog=self.prog))
 
 
 def normalise(arguments: Sequence[str]) -> list[str]:
@@ -137,7 +137,7 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         return _complain(f"{program}: {place}{error.strerror or error}", 1)
     except Exception as error:
-        logger.opt(exception=error).critical("{} has failed by a fault of its own", program)
+        logger.opt(exception=error).critical(tr("{program} has failed by a fault of its own", program=program))
         return 1
     return code
 
@@ -176,8 +176,11 @@ def _check_encoding() -> None:
     encoding = sys.getfilesystemencoding()
     if encoding != "utf-8":
         raise UserError(
-            f"names of files are in {encoding} by your locale, and here they have to be in UTF-8: "
-            "set PYTHONUTF8=1 or LC_ALL=C.UTF-8"
+            tr(
+                "names of files are in {encoding} by your locale, and here they have to be in UTF-8: set "
+                "PYTHONUTF8=1 or LC_ALL=C.UTF-8",
+                encoding=encoding,
+            )
         )
 
 

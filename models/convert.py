@@ -14,6 +14,8 @@ import os
 import sys
 from pathlib import Path
 
+from models.language import tr
+
 from .atomic import keep
 from .errors import UserError, WeightsUnavailable
 
@@ -27,8 +29,14 @@ def convert(pickle: Path, sha256_prefix: str, target: Path) -> None:
     digest = hashlib.sha256(data).hexdigest()
     if not digest.startswith(sha256_prefix):
         raise WeightsUnavailable(
-            f"{pickle} is not opened: it was cut off, or is another file than was published (its sha256 begins "
-            f"{digest[:8]}, not {sha256_prefix[:8]}); delete it, and it is fetched or installed again"
+            tr(
+                "{pickle} is not opened: it was cut off, or is another file than was published (its "
+                "sha256 begins {digest}, not {sha256_prefix}); delete it, and it is fetched or installed "
+                "again",
+                pickle=pickle,
+                digest=digest[:8],
+                sha256_prefix=sha256_prefix[:8],
+            )
         )
 
     import torch
@@ -39,7 +47,9 @@ def convert(pickle: Path, sha256_prefix: str, target: Path) -> None:
         tensors = {str(name): tensor.contiguous() for name, tensor in state.items()}
         converted = save(tensors, {"sha256": digest, "order": json.dumps(list(tensors))})
     except Exception as error:  # an unpickler has no common kind of error
-        raise WeightsUnavailable(f"{pickle} holds more than tensors and is not used: give another file") from error
+        raise WeightsUnavailable(
+            tr("{pickle} holds more than tensors and is not used: give another file", pickle=pickle)
+        ) from error
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         partial.write_bytes(converted)
@@ -52,7 +62,15 @@ def _main(pickle: str, sha256_prefix: str, target: str) -> int:
     try:
         convert(Path(pickle), sha256_prefix, Path(target))
     except OSError as error:
-        print(f"{pickle} cannot be converted to {target}: {error.strerror}", file=sys.stderr)
+        print(
+            tr(
+                "{pickle} cannot be converted to {target}: {reason}",
+                pickle=pickle,
+                target=target,
+                reason=error.strerror,
+            ),
+            file=sys.stderr,
+        )
     except UserError as error:
         print(error, file=sys.stderr)
     else:

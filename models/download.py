@@ -11,6 +11,8 @@ from typing import IO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from models.language import tr
+
 #: How long to wait for an answer, and for each further piece of it.
 TIMEOUT_S = 5.0
 _PIECE_BYTES = 1 << 18
@@ -35,7 +37,7 @@ def ask(url: str) -> None:
     thread.start()
     thread.join(TIMEOUT_S)
     if thread.is_alive():
-        raise TimeoutError(f"no answer within {TIMEOUT_S:g} seconds")
+        raise TimeoutError(tr("no answer within {seconds:g} seconds", seconds=TIMEOUT_S))
     if problems:
         raise problems[0]
 
@@ -83,4 +85,6 @@ def _fetch_rest(url: str, name: str, file: IO[bytes]) -> None:
                 file.write(piece)
                 progress.update(len(piece))
     if missing and file.tell() != have + missing:
-        raise ConnectionError(f"the connection broke off after {file.tell()} of {have + missing} bytes")
+        raise ConnectionError(
+            tr("the connection broke off after {received} of {size} bytes", received=file.tell(), size=have + missing)
+        )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from models.language import tr
+
 from .errors import BackboneError, UserError, WeightsUnavailable
 from .images import Transform
 from .registry import Backbone
@@ -105,14 +107,21 @@ def uint8_module(backbone: Backbone) -> torch.nn.Module:
     except UserError:
         raise
     except Exception as error:  # it may be that of a plug-in, which is somebody else's code
-        raise BackboneError(f"the backbone {backbone.name} cannot be made: {type(error).__name__}: {error}") from error
+        raise BackboneError(
+            tr(
+                "the backbone {name} cannot be made: {kind}: {error}",
+                name=backbone.name,
+                kind=type(error).__name__,
+                error=error,
+            )
+        ) from error
     if backbone.tuned is not None:
         from safetensors.torch import load_file
 
         try:
             module.load_state_dict(load_file(backbone.tuned))
         except RuntimeError as error:
-            raise WeightsUnavailable(f"the fine-tuned weights do not fit {backbone.name}") from error
+            raise WeightsUnavailable(tr("the fine-tuned weights do not fit {name}", name=backbone.name)) from error
 
     class FromCrops(torch.nn.Module):
         mean: torch.Tensor

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from models.language import tr
+
 from . import registry
 from .atomic import keep
 from .engines import OnnxEngine, uint8_module
@@ -64,12 +66,21 @@ def export(backbone: Backbone, target: Path) -> None:
 def _check(backbone: Backbone, graph: Path, crops: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32]) -> None:
     got = OnnxEngine(graph, threads=1).features(crops)
     if got.shape != (len(crops), backbone.width):
-        raise WeightsUnavailable(f"{backbone.name} gives features {got.shape}, not {(len(crops), backbone.width)}")
+        raise WeightsUnavailable(
+            tr(
+                "{name} gives features {shape}, not {wanted}",
+                name=backbone.name,
+                shape=got.shape,
+                wanted=(len(crops), backbone.width),
+            )
+        )
     product = np.sum(got * expected, axis=1)
     cosine = product / (np.linalg.norm(got, axis=1) * np.linalg.norm(expected, axis=1))
     worst = float(np.min(np.nan_to_num(cosine, nan=-1.0)))
     if worst < AGREEMENT:
-        raise WeightsUnavailable(f"the graph of {backbone.name} disagrees with torch: cosine {worst:.6f}")
+        raise WeightsUnavailable(
+            tr("the graph of {name} disagrees with torch: cosine {worst:.6f}", name=backbone.name, worst=worst)
+        )
 
 
 def check_crops(backbone: Backbone) -> npt.NDArray[np.uint8]:
@@ -91,7 +102,14 @@ def _main(name: str, source: str, digest: str, target: str, tuned: str | None = 
     if tuned is not None:
         backbone = replace(backbone, digest=digest, tuned=Path(tuned))
     elif backbone.digest != digest:
-        raise WeightsUnavailable(f"{source} is not what it was: sha256 {backbone.digest[:12]}, expected {digest[:12]}")
+        raise WeightsUnavailable(
+            tr(
+                "{source} is not what it was: sha256 {digest}, expected {wanted}",
+                source=source,
+                digest=backbone.digest[:12],
+                wanted=digest[:12],
+            )
+        )
     export(backbone, Path(target))
 
 

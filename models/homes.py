@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from models.language import tr
+
 from .errors import UserError
 
 
@@ -20,7 +22,12 @@ def base_folder(variable: str, under_home: str, option: str) -> Path:
         return Path.home() / under_home
     except RuntimeError as error:
         raise UserError(
-            f"user {os.getuid()} has no home folder here: set HOME or {variable}, or give {option}"
+            tr(
+                "user {user} has no home folder here: set HOME or {variable}, or give {option}",
+                user=os.getuid(),
+                variable=variable,
+                option=option,
+            )
         ) from error
 
 
@@ -29,4 +36,4 @@ def expanded(given: str | Path) -> Path:
     try:
         return Path(given).expanduser()
     except RuntimeError as error:
-        raise UserError(f"{given}: there is no such home folder: give the whole path") from error
+        raise UserError(tr("{given}: there is no such home folder: give the whole path", given=given)) from error

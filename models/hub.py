@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from models.language import tr
+
 from .atomic import file_digest
 from .download import TIMEOUT_S, ask
 from .errors import UserError, WeightsUnavailable
@@ -76,10 +78,15 @@ class HubFolder:
                 return local_file(given, store)
         repository, revision = self._wanted(given or self.default)
         if not _REPOSITORY.fullmatch(repository) or ".." in revision:
-            names = f", or one of {', '.join(self.known)}" if self.known else ""
+            names = tr(", or one of {names}", names=", ".join(self.known)) if self.known else ""
             raise WeightsUnavailable(
-                f"there is no folder {given} with weights for {self.name}: give an existing one, "
-                f"the id of a model on the hub (owner/name){names}"
+                tr(
+                    "there is no folder {given} with weights for {name}: give an existing one, the id of a "
+                    "model on the hub (owner/name){names}",
+                    given=given,
+                    name=self.name,
+                    names=names,
+                )
             )
         folder = self._cached(repository, revision, store) or self._fetch(repository, revision, store)
         published = self.published(f"{repository}@{folder.name}")
@@ -118,10 +125,16 @@ class HubFolder:
         pull = self.name
         if self.option and (repository, revision) != self._wanted(self.default):
             pull += f" {self.option} {repository}" + (f"@{revision}" if revision else "")
-        how = how_to_get(self.name, "point HF_HOME at a cache that has it", "FOLDER", pull)
+        how = how_to_get(self.name, tr("point HF_HOME at a cache that has it"), "FOLDER", pull)
         if store.offline:
             raise WeightsUnavailable(
-                f"the weights of {self.name} ({repository}) are not on this machine and {store.why_offline}: {how}"
+                tr(
+                    "the weights of {name} ({repository}) are not on this machine and {why}: {how}",
+                    name=self.name,
+                    repository=repository,
+                    why=store.why_offline,
+                    how=how,
+                )
             )
         from huggingface_hub import constants, snapshot_download
 
@@ -138,8 +151,14 @@ class HubFolder:
             )
         except Exception as error:  # the hub's library raises many kinds; each means that it was not fetched
             raise WeightsUnavailable(
-                f"the weights of {self.name} ({repository}) are not on this machine "
-                f"and the model hub could not be reached ({reason(error)}): {how}"
+                tr(
+                    "the weights of {name} ({repository}) are not on this machine and the model hub could "
+                    "not be reached ({reason}): {how}",
+                    name=self.name,
+                    repository=repository,
+                    reason=reason(error),
+                    how=how,
+                )
             ) from error
 
 
@@ -170,7 +189,9 @@ def _local_folder(folder: Path, required: Iterable[str], sha256: str | None = No
     """The weights in a folder, whose ``model.safetensors`` must have this ``sha256``, where it is known."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise WeightsUnavailable(f"{folder} has no .safetensors file: weights in other formats are not opened")
+        raise WeightsUnavailable(
+            tr("{folder} has no .safetensors file: weights in other formats are not opened", folder=folder)
+        )
     digest = hashlib.sha256()
     for file in files:
         check_safetensors(file)
@@ -179,7 +200,9 @@ def _local_folder(folder: Path, required: Iterable[str], sha256: str | None = No
         digest.update(got.encode())
     for name in required:
         if not (folder / name).is_file():
-            raise WeightsUnavailable(f"{folder} has no {name}: it must be a model folder in the hub's layout")
+            raise WeightsUnavailable(
+                tr("{folder} has no {name}: it must be a model folder in the hub's layout", folder=folder, name=name)
+            )
         digest.update(file_digest(folder / name).encode())
     return Weights(folder.absolute(), digest.hexdigest(), str(folder.absolute()))
 
@@ -189,6 +212,11 @@ def _check_digest(file: Path, got: str, published: str | None) -> None:
     for expected in (published, blob if file.is_symlink() and _SHA256.fullmatch(blob) else None):
         if expected is not None and got != expected:
             raise WeightsUnavailable(
-                f"{file} is damaged, or is not the published file (its sha256 begins {got[:12]}, "
-                f"expected {expected[:12]}): delete it and fetch it again"
+                tr(
+                    "{file} is damaged, or is not the published file (its sha256 begins {got}, expected "
+                    "{expected}): delete it and fetch it again",
+                    file=file,
+                    got=got[:12],
+                    expected=expected[:12],
+                )
             )

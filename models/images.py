@@ -17,6 +17,7 @@ from PIL.ImageFile import ImageFile
 
 from models.errors import ImageError
 from models.formats import ends_early, kind_of
+from models.language import tr
 from models.opening import PLUGINS, open_image
 from models.pixels import plain_pixels
 from models.repairs import repaired, sound
@@ -182,7 +183,9 @@ def _opened(data: bytes, kind: str, max_pixels: int) -> ImageFile:
 def check_size(size: int, *, max_pixels: int = 200_000_000) -> None:
     """Raise ImageError for a file of more bytes than an image of the allowed size can need: it is not to be read."""
     if size > 8 * max_pixels + (64 << 20):  # the widest layout, and room for metadata
-        raise ImageError("too-large", f"The file has {size} bytes, more than an image of the allowed size can need.")
+        raise ImageError(
+            "too-large", tr("The file has {size} bytes, more than an image of the allowed size can need.", size=size)
+        )
 
 
 def _read(file: BinaryIO, max_pixels: int) -> tuple[bytes, str, bool]:
@@ -194,10 +197,12 @@ def _read(file: BinaryIO, max_pixels: int) -> tuple[bytes, str, bool]:
     file.seek(0)
     head = file.read(64)
     if not head:
-        raise ImageError("empty", "The file is empty.")
+        raise ImageError("empty", tr("The file is empty."))
     kind = kind_of(head)
     if kind is None:
-        raise ImageError("not-an-image", f"The file is none of {', '.join(PLUGINS)}, whatever its name says.")
+        raise ImageError(
+            "not-an-image", tr("The file is none of {names}, whatever its name says.", names=", ".join(PLUGINS))
+        )
     check_size(size, max_pixels=max_pixels)
     file.seek(0)
     repair = sound(file.read(), kind)
@@ -208,8 +213,16 @@ def _decode(data: bytes, kind: str, transforms: Sequence[Transform], max_pixels:
     image = open_image(data, kind, max_pixels)
     width, height = image.size
     if width * height > max_pixels:
-        message = f"The {kind} image has {width} x {height} pixels, more than the {max_pixels} that are allowed."
-        raise ImageError("too-large", message)
+        raise ImageError(
+            "too-large",
+            tr(
+                "The {kind} image has {width} x {height} pixels, more than the {most} that are allowed.",
+                kind=kind,
+                width=width,
+                height=height,
+                most=max_pixels,
+            ),
+        )
     scale = 1.0
     if reduce and transforms and kind == "JPEG":
         least = int(_REDUCING_GAP * max(transform.resize for transform in transforms))
@@ -312,11 +325,11 @@ def _explain(error: Exception, data: bytes, kind: str) -> ImageError:
     """What went wrong, in words of ours."""
     text = str(error).lower()
     if isinstance(error, Image.DecompressionBombError):
-        return ImageError("too-large", f"The {kind} image has more pixels than are allowed.")
+        return ImageError("too-large", tr("The {kind} image has more pixels than are allowed.", kind=kind))
     if isinstance(error, MemoryError) or "out of memory" in text:
-        return ImageError("too-large", f"The {kind} image needs more memory than there is.")
+        return ImageError("too-large", tr("The {kind} image needs more memory than there is.", kind=kind))
     if "limit exceeded" in text:
-        return ImageError("too-large", f"The {kind} image goes beyond the limits of its decoder.")
+        return ImageError("too-large", tr("The {kind} image goes beyond the limits of its decoder.", kind=kind))
     if "truncated" in text or ends_early(data, kind):
-        return ImageError("truncated", f"The {kind} image is cut short.")
-    return ImageError("corrupt", f"The {kind} image is damaged, or of a variety that cannot be decoded.")
+        return ImageError("truncated", tr("The {kind} image is cut short.", kind=kind))
+    return ImageError("corrupt", tr("The {kind} image is damaged, or of a variety that cannot be decoded.", kind=kind))

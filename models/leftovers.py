@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from models.images import is_image_name
+from models.language import tr
 
 #: Names of folders and files, in small letters; hidden ones are here too, for who looks at hidden files.
 _NAMES = frozenset({
@@ -79,7 +80,9 @@ class Leftovers:
             self.pictures += pictures
 
     def __str__(self) -> str:
-        pictures = "1 picture" if self.pictures == 1 else f"{self.pictures} pictures"
-        folders = "1 folder" if self.folders == 1 else f"{self.folders} folders"
-        verb = "is" if self.pictures == 1 else "are"
-        return f"{pictures} in {folders} of the NAS or of the system {verb} left alone (thumbnails, recycle bins)"
+        return tr(
+            "left alone: thumbnails, recycle bins and the like of a NAS or the system ({pictures} pictures, "
+            "{folders} folders)",
+            pictures=self.pictures,
+            folders=self.folders,
+        )

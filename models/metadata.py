@@ -8,6 +8,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from models.language import tr
+
 from .errors import CheckpointError
 from .images import Transform
 from .registry import Backbone
@@ -167,19 +169,21 @@ def check_class_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name)
     problem = None
     if not name or name in {".", ".."} or name != name.strip() or name.endswith("."):
-        problem = "is empty, a dot, or begins or ends with a space or ends with a dot"
+        problem = tr("is empty, a dot, or begins or ends with a space or ends with a dot")
     elif any(unicodedata.category(character) == "Cs" for character in name):
-        problem = "is not in UTF-8, as names in archives from Windows often are not"
+        problem = tr("is not in UTF-8, as names in archives from Windows often are not")
     elif any(character in '/\\<>:"|?*' or _is_unseen(character) for character in name):
-        problem = 'holds a control character or one of / \\ < > : " | ? *'
+        problem = tr('holds a control character or one of / \\ < > : " | ? *')
     elif name.startswith("."):
-        problem = "begins with a dot"
+        problem = tr("begins with a dot")
     elif name.split(".")[0].rstrip().casefold() in _RESERVED_NAMES:
-        problem = "is a reserved device name"
+        problem = tr("is a reserved device name")
     elif len(name.encode()) > 255:
-        problem = "is longer than 255 bytes"
+        problem = tr("is longer than 255 bytes")
     if problem is not None:
-        raise CheckpointError(f"the class name {name!r} cannot be a folder's name: it {problem}")
+        raise CheckpointError(
+            tr("the class name {name!r} cannot be a folder's name: it {problem}", name=name, problem=problem)
+        )
     return name
 
 
@@ -199,6 +203,10 @@ def check_distinct(names: list[str]) -> None:
         folded = unicodedata.normalize("NFC", name.casefold())
         if folded in seen:
             raise CheckpointError(
-                f"the class names {seen[folded]!r} and {name!r} are one folder where upper and lower case are the same"
+                tr(
+                    "the class names {seen!r} and {name!r} are one folder where upper and lower case are the same",
+                    seen=seen[folded],
+                    name=name,
+                )
             )
         seen[folded] = name

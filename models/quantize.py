@@ -10,6 +10,8 @@ import os
 import sys
 from pathlib import Path
 
+from models.language import tr
+
 from .atomic import keep
 from .errors import UserError, WeightsUnavailable
 
@@ -22,7 +24,7 @@ def quantize(graph: Path, target: Path) -> None:
     content = onnx.load(graph)
     constants = {tensor.name for tensor in content.graph.initializer}
     if not any(node.op_type == "MatMul" and constants & set(node.input) for node in content.graph.node):
-        raise WeightsUnavailable("it has no matrix products to store as int8")
+        raise WeightsUnavailable(tr("it has no matrix products to store as int8"))
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         quantize_dynamic(graph, partial, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8)

@@ -21,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from loguru import logger
 
+from models.language import tr
+
 from .allowed import ENTRY_POINTS, PLUGINS_VARIABLE, allowed_plugins, report_missing
 from .compat import mend_torchvision
 from .errors import BackboneError
@@ -154,13 +156,15 @@ def register_composition(name: str, parts: Sequence[str], *, description: str) -
 
 def _claim(name: str) -> None:
     if name in _entries or name in _compositions or name in _families:
-        raise BackboneError(f"two backbones are registered as {name!r}: remove one of them")
+        raise BackboneError(tr("two backbones are registered as {name!r}: remove one of them", name=name))
 
 
 def plugins() -> dict[str, str]:
     """Every installed or allowed plug-in, and what is the matter with it: nothing (""), or a sentence."""
     _scan()
-    refused = dict.fromkeys(_installed_plugins(), f"it is installed but not allowed: name it in {PLUGINS_VARIABLE}")
+    refused = dict.fromkeys(
+        _installed_plugins(), tr("it is installed but not allowed: name it in {variable}", variable=PLUGINS_VARIABLE)
+    )
     return dict(sorted({**refused, **_plugins}.items()))
 
 
@@ -200,8 +204,8 @@ def _load_plugin(name: str) -> str:
         _compositions.update(compositions_before)
         _families.clear()
         _families.update(families_before)
-        trouble = f"it cannot be used: {type(error).__name__}: {error}"
-        logger.warning("the plug-in {}: {}", name, trouble)
+        trouble = tr("it cannot be used: {kind}: {error}", kind=type(error).__name__, error=error)
+        logger.warning(tr("the plug-in {name}: {trouble}", name=name, trouble=trouble))
         return trouble
     return ""
 
@@ -250,7 +254,7 @@ def parts_of(mode: str) -> tuple[str, ...]:
         else:
             raise _unknown(name, [*_entries, *_compositions])
     if len(set(parts)) < len(parts):
-        raise BackboneError(f"mode {mode!r} names the same backbone twice: name each once")
+        raise BackboneError(tr("mode {mode!r} names the same backbone twice: name each once", mode=mode))
     return tuple(parts)
 
 
@@ -267,13 +271,24 @@ def _check_compositions() -> None:
     for composition in _compositions.values():
         for part in composition.parts:
             if part not in _entries and _family_of(part) is None:
-                raise BackboneError(f"{composition.name!r} is made of {part!r}, and there is no such backbone")
+                raise BackboneError(
+                    tr("{name!r} is made of {part!r}, and there is no such backbone", name=composition.name, part=part)
+                )
 
 
 def _unknown(name: str, known: Iterable[str]) -> BackboneError:
     names = sorted(known)
     near = closest(name, names)
-    meant = f" (did you mean {near}?)" if near else ""
-    sentence = f"there is no backbone {name!r}{meant}: choose one of {', '.join(names)}, or join several with +"
-    troubled = [f"the plug-in {plugin}: {trouble}" for plugin, trouble in plugins().items() if trouble]
+    meant = tr(" (did you mean {near}?)", near=near) if near else ""
+    sentence = tr(
+        "there is no backbone {name!r}{meant}: choose one of {names}, or join several with +",
+        name=name,
+        meant=meant,
+        names=", ".join(names),
+    )
+    troubled = [
+        tr("the plug-in {name}: {trouble}", name=plugin, trouble=trouble)
+        for plugin, trouble in plugins().items()
+        if trouble
+    ]
     return BackboneError("; ".join([sentence, *troubled]))

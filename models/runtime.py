@@ -17,6 +17,8 @@ from typing import Literal
 import numpy as np
 from loguru import logger
 
+from models.language import tr
+
 from . import registry
 from .atomic import is_whole
 from .children import run_child
@@ -127,7 +129,7 @@ def check_device(device: Device) -> None:
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("the device cuda is not there, or this torch is a build without CUDA: use the device cpu")
+        raise UserError(tr("the device cuda is not there, or this torch is a build without CUDA: use the device cpu"))
 
 
 def _int8_engine(backbone: Backbone, store: WeightsStore, threads: int) -> Engine:
@@ -155,16 +157,24 @@ def _engine(backbone: Backbone, store: WeightsStore, threads: int) -> Engine:
         if (engine := _cached(graph, threads)) is not None:
             return engine  # another process made it while this one waited
         if graph.is_file():
-            logger.warning("the graph of {} in the cache is damaged and is made again: {}", backbone.name, graph)
+            logger.warning(
+                tr(
+                    "the graph of {name} in the cache is damaged and is made again: {graph}",
+                    name=backbone.name,
+                    graph=graph,
+                )
+            )
             graph.unlink()
-        logger.info("preparing the graph of {}, once; this takes some seconds", backbone.name)
+        logger.info(tr("preparing the graph of {name}, once; this takes some seconds", name=backbone.name))
         failure = _export(backbone, graph)
         if failure is None and (engine := _cached(graph, threads)) is not None:
             return engine
     logger.warning(
-        "{} runs in torch, slower and larger: its ONNX graph could not be made ({})",
-        backbone.name,
-        failure or "it does not open",
+        tr(
+            "{name} runs in torch, slower and larger: its ONNX graph could not be made ({failure})",
+            name=backbone.name,
+            failure=failure or "it does not open",
+        ),
     )
     return TorchEngine(backbone, threads)
 
@@ -208,8 +218,12 @@ def select(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[
         names = registry.parts_of(mode)
         if strangers := sorted(set(weights) - set(names)):
             raise WeightsUnavailable(
-                f"weights are given for {', '.join(strangers)}, which mode {mode} does not use: "
-                f"it uses {', '.join(names)}"
+                tr(
+                    "weights are given for {names}, which mode {mode} does not use: it uses {used}",
+                    names=", ".join(strangers),
+                    mode=mode,
+                    used=", ".join(names),
+                )
             )
         return _located(names, weights, store)
     try:
@@ -218,9 +232,11 @@ def select(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[
         if weights:
             raise
         logger.warning(
-            "mode auto continues with the embedded backbone {} instead of hybrid: {}",
-            registry.EMBEDDED,
-            error,
+            tr(
+                "mode auto continues with the embedded backbone {embedded} instead of hybrid: {error}",
+                embedded=registry.EMBEDDED,
+                error=error,
+            ),
         )
     return (registry.locate(registry.EMBEDDED, None, store),)
 
@@ -235,7 +251,9 @@ def _located(names: Sequence[str], weights: Mapping[str, str], store: WeightsSto
         except WeightsUnavailable as error:
             missing.append(error)
     if len(missing) > 1:
-        raise WeightsUnavailable(f"{len(missing)} parts are missing: {'; and '.join(map(str, missing))}")
+        raise WeightsUnavailable(
+            tr("{count} parts are missing: {names}", count=len(missing), names="; and ".join(map(str, missing)))
+        )
     if missing:
         raise missing[0]
     return tuple(located)

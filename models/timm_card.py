@@ -6,6 +6,8 @@ import json
 import math
 import sys
 
+from models.language import tr
+
 from .errors import BackboneError, UserError
 
 
@@ -19,22 +21,30 @@ def card(name: str) -> dict[str, object]:
     from timm.data import resolve_model_data_config
 
     if not timm.is_model(name.split(".")[0]):
-        raise BackboneError(f"timm has no model {name!r}: look the name up at huggingface.co/timm")
+        raise BackboneError(tr("timm has no model {name!r}: look the name up at huggingface.co/timm", name=name))
     try:
         model = timm.create_model(name, pretrained=False, num_classes=0).eval()
     except RuntimeError as error:
-        raise BackboneError(f"timm cannot make {name!r}: {error}") from error
+        raise BackboneError(tr("timm cannot make {name!r}: {error}", name=name, error=error)) from error
     config = resolve_model_data_config(model)
     channels, height, side = config["input_size"]
     if channels != 3 or height != side:
-        raise BackboneError(f"timm's {name} wants images of {channels} x {height} x {side}: give one for RGB squares")
+        raise BackboneError(
+            tr(
+                "timm's {name} wants images of {channels} x {height} x {side}: give one for RGB squares",
+                name=name,
+                channels=channels,
+                height=height,
+                side=side,
+            )
+        )
     with torch.inference_mode():
         width = model(torch.zeros(1, 3, side, side)).shape[1]
     resize = math.floor(side / config["crop_pct"])
     return {
         "width": width,
         "description": f"timm's {name}",
-        "licence": model.pretrained_cfg.get("license") or "see the model's page on the hub",
+        "licence": model.pretrained_cfg.get("license") or tr("see the model's page on the hub"),
         "transform": {
             "resize": resize,
             "crop": side,

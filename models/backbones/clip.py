@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from models.language import mark, tr
+
 from ..errors import WeightsUnavailable
 from ..hub import HubFolder, Published
 from ..images import Transform
@@ -71,7 +73,7 @@ _PROMPTS = 64
 
 @register_backbone(
     "clip",
-    description="CLIP ViT-B/32, or another by --clip-model: what an image means",
+    description=mark("CLIP ViT-B/32, or another by --clip-model: what an image means"),
     transform=TRANSFORM,
     width=512,
     weights=HubFolder(name="clip", default="openai", known=KNOWN, option="--clip-model"),
@@ -95,9 +97,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise WeightsUnavailable(f"{path} cannot be read as JSON: the model folder is damaged") from error
+        raise WeightsUnavailable(tr("{path} cannot be read as JSON: the model folder is damaged", path=path)) from error
     if not isinstance(content, dict):
-        raise WeightsUnavailable(f"{path} is not a JSON object: the model folder is damaged")
+        raise WeightsUnavailable(tr("{path} is not a JSON object: the model folder is damaged", path=path))
     return content
 
 
@@ -111,7 +113,11 @@ def _width(config: dict[str, Any], folder: Path) -> int:
         case {"model_type": "siglip", "vision_config": dict()}:
             return _SIGLIP_WIDTH
     raise WeightsUnavailable(
-        f"{folder} holds a model of type {config.get('model_type')}: give one of type clip or siglip"
+        tr(
+            "{folder} holds a model of type {kind}: give one of type clip or siglip",
+            folder=folder,
+            kind=config.get("model_type"),
+        )
     )
 
 
@@ -137,7 +143,11 @@ def _transform(path: Path) -> Transform:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsUnavailable(
-            f"{path} is neither a CLIP model's preprocessing (shortest edge, centre crop) nor a SigLIP model's (square)"
+            tr(
+                "{path} is neither a CLIP model's preprocessing (shortest edge, centre crop) nor a "
+                "SigLIP model's (square)",
+                path=path,
+            )
         ) from error
 
 
@@ -156,12 +166,19 @@ def _load(folder: Path) -> Any:
             folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise WeightsUnavailable(f"the CLIP model in {folder} cannot be loaded: {error}") from error
+        raise WeightsUnavailable(
+            tr("the CLIP model in {folder} cannot be loaded: {error}", folder=folder, error=error)
+        ) from error
     # transformers fills what is missing with random numbers and only mentions it.
     if lacking := sorted({*found["missing_keys"], *map(str, found["mismatched_keys"])}):
         raise WeightsUnavailable(
-            f"the weights in {folder} lack {len(lacking)} tensors that its config.json describes, "
-            f"{lacking[0]} among them: fetch the folder again, or give another"
+            tr(
+                "the weights in {folder} lack {count} tensors that its config.json describes, {lacking} "
+                "among them: fetch the folder again, or give another",
+                folder=folder,
+                count=len(lacking),
+                lacking=lacking[0],
+            )
         )
     return model.eval()
 
@@ -231,8 +248,12 @@ def _tokenizer(folder: Path) -> Any:
 
     # Without any of them transformers makes an empty tokenizer and says nothing.
     if not any((folder / name).is_file() for name in _VOCABULARIES):
-        raise WeightsUnavailable(f"there is no tokenizer in {folder}: fetch the whole folder, with its tokenizer.json")
+        raise WeightsUnavailable(
+            tr("there is no tokenizer in {folder}: fetch the whole folder, with its tokenizer.json", folder=folder)
+        )
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # a damaged file may be refused in any way, by a library of another language too
-        raise WeightsUnavailable(f"the tokenizer in {folder} cannot be loaded: {error}") from error
+        raise WeightsUnavailable(
+            tr("the tokenizer in {folder} cannot be loaded: {error}", folder=folder, error=error)
+        ) from error

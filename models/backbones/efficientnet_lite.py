@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from models.language import mark, tr
+
 from ..errors import WeightsUnavailable
 from ..images import Transform
 from ..registry import EMBEDDED, Backbone, register_backbone
@@ -54,21 +56,21 @@ def _register(name: str, description: str, resize: int, crop: int, sha256: str) 
 
 _register(
     EMBEDDED,
-    "EfficientNet-Lite0, ImageNet; installs with the program, needs no network",
+    mark("EfficientNet-Lite0, ImageNet; installs with the program, needs no network"),
     256,
     224,
     "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 )
 _register(
     "efficientnet_lite1",
-    "EfficientNet-Lite1, ImageNet; needs no network once its package is installed",
+    mark("EfficientNet-Lite1, ImageNet; needs no network once its package is installed"),
     272,
     240,
     "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
 )
 _register(
     "efficientnet_lite2",
-    "EfficientNet-Lite2, ImageNet; needs no network once its package is installed",
+    mark("EfficientNet-Lite2, ImageNet; needs no network once its package is installed"),
     292,
     260,
     "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
@@ -97,7 +99,7 @@ def _module(name: str, weights: Weights, side: int) -> torch.nn.Module:
 
     from ..padding import fix_padding
 
-    unfit = f"{weights.path} does not hold an {name}: give another file"
+    unfit = tr("{path} does not hold a {architecture}: give another file", path=weights.path, architecture=name)
     model = timm.create_model(f"tf_{name}", pretrained=False)
     names = list(model.state_dict())
     with safe_open(weights.path, framework="pt") as file:

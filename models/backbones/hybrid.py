@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from models.language import mark
+
 from ..registry import register_composition
 
-register_composition("hybrid", ("mobilenet", "clip"), description="looks and meaning together; the recommended one")
+register_composition(
+    "hybrid", ("mobilenet", "clip"), description=mark("looks and meaning together; the recommended one")
+)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from models.language import mark, tr
+
 from ..errors import WeightsUnavailable
 from ..images import Transform
 from ..registry import Backbone, register_backbone
@@ -20,7 +22,7 @@ SMALL = Transform(resize=256, crop=224, interpolation="bilinear", mean=_IMAGENET
 
 @register_backbone(
     "mobilenet",
-    description="MobileNetV3-Large, ImageNet: how an image looks",
+    description=mark("MobileNetV3-Large, ImageNet: how an image looks"),
     transform=LARGE,
     width=1280,
     weights=TorchvisionPickle("mobilenet", "https://download.pytorch.org/models/mobilenet_v3_large-5c1a4163.pth"),
@@ -33,7 +35,7 @@ def mobilenet(weights: Weights) -> Backbone:
 
 @register_backbone(
     "mobilenet_small",
-    description="MobileNetV3-Small, ImageNet: half the work of mobilenet, a little less sharp",
+    description=mark("MobileNetV3-Small, ImageNet: half the work of mobilenet, a little less sharp"),
     transform=SMALL,
     width=1024,
     weights=TorchvisionPickle("mobilenet_small", "https://download.pytorch.org/models/mobilenet_v3_small-047dcff4.pth"),
@@ -66,7 +68,9 @@ def _module(weights: Weights, architecture: str) -> torch.nn.Module:
     try:
         model.load_state_dict(load_file(weights.path))
     except RuntimeError as error:
-        raise WeightsUnavailable(f"{weights.path} does not hold a {architecture}: give another file") from error
+        raise WeightsUnavailable(
+            tr("{path} does not hold a {architecture}: give another file", path=weights.path, architecture=architecture)
+        ) from error
     # Of the classifier (linear, hardswish, dropout, linear to the classes) the first two make the features.
     model.classifier = torch.nn.Sequential(model.get_submodule("classifier.0"), torch.nn.Hardswish())
     return model.eval()

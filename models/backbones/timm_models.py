@@ -9,6 +9,8 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING
 
+from models.language import mark, tr
+
 from ..children import run_child
 from ..errors import WeightsUnavailable
 from ..hub import HubFolder
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 PREFIX = "timm/"
 
 
-@register_family(PREFIX, description="any timm model by its name, such as timm/mobilenetv4_conv_small.e2400_r224_in1k")
+@register_family(
+    PREFIX, description=mark("any timm model by its name, such as timm/mobilenetv4_conv_small.e2400_r224_in1k")
+)
 @cache
 def timm_model(name: str) -> Entry:
     """The entry of one timm model. A child process asks timm for its width and transform, since timm means torch."""
@@ -65,7 +69,9 @@ def _module(name: str, weights: Weights, side: int) -> torch.nn.Module:
     try:
         model.load_state_dict(load_file(file))
     except (OSError, RuntimeError) as error:
-        raise WeightsUnavailable(f"{file} does not hold timm's {name}: give another file") from error
+        raise WeightsUnavailable(
+            tr("{file} does not hold timm's {name}: give another file", file=file, name=name)
+        ) from error
     model.reset_classifier(0)  # type: ignore[operator]
     model.eval()
     fix_padding(model, side)
