@@ -361,7 +361,10 @@ def f32(*shape: int, fill: float = 0.0) -> Any:
             "do not belong there: golden.strangeness, unknown.basis",
         ),
         (lambda: dataclasses.replace(small_checkpoint(), backbones={}), "weights of two are missing"),
-        (lambda: small_checkpoint(parts=[record("one", 4), record("two", 2)]), "weights of two that its metadata does not announce"),
+        (
+            lambda: small_checkpoint(parts=[record("one", 4), record("two", 2)]),
+            "weights of two that its metadata does not announce",
+        ),
         (
             lambda: dataclasses.replace(small_checkpoint(), backbones={"two": {"w": f32(2, fill=-np.inf)}}),
             r"backbone.two.w holds values that are not numbers",
