@@ -16,6 +16,7 @@ from loguru import logger
 
 from models.commandline import Parser, print_json, run_and_exit
 from models.errors import UserError
+from models.language import tr
 from models.shares import read_share
 
 # Nothing heavy is imported up here: a mistyped option is answered at once.
@@ -38,20 +39,24 @@ def main(arguments: list[str]) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m trainer", description="Make and evaluate the checkpoints that the daemon serves.")
+    parser = Parser(
+        prog="python -m trainer", description=tr("Make and evaluate the checkpoints that the daemon serves.")
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    _add_fit(commands.add_parser("fit", help="fit a checkpoint on a folder of class folders, and publish it"))
-    _add_evaluate(commands.add_parser("evaluate", help="how right a checkpoint is on a folder of class folders"))
-    _add_zero_shot(commands.add_parser("zero-shot", help="make a checkpoint from the names of its classes alone"))
-    listing = commands.add_parser("list", help="the runs, and which of them the daemon serves")
-    publishing = commands.add_parser("publish", help="let the daemon serve a run")
-    publishing.add_argument("publish_run", metavar="RUN", help="a run folder, or its name inside --output-dir")
+    _add_fit(commands.add_parser("fit", help=tr("fit a checkpoint on a folder of class folders, and publish it")))
+    _add_evaluate(commands.add_parser("evaluate", help=tr("how right a checkpoint is on a folder of class folders")))
+    _add_zero_shot(commands.add_parser("zero-shot", help=tr("make a checkpoint from the names of its classes alone")))
+    listing = commands.add_parser("list", help=tr("the runs, and which of them the daemon serves"))
+    publishing = commands.add_parser("publish", help=tr("let the daemon serve a run"))
+    publishing.add_argument("publish_run", metavar="RUN", help=tr("a run folder, or its name inside --output-dir"))
     _add_keep(publishing)
-    rolling = commands.add_parser("rollback", help="let the daemon serve what was published before")
-    rolling.add_argument("--starter", action="store_true", help="the starter model, whatever was published before")
+    rolling = commands.add_parser("rollback", help=tr("let the daemon serve what was published before"))
+    rolling.add_argument("--starter", action="store_true", help=tr("the starter model, whatever was published before"))
     for command, action in ((listing, _list), (publishing, _publish), (rolling, _rollback)):
         _add_common(command, action)
-        command.add_argument("--output-dir", type=Path, default=Path("checkpoints"), help="where runs are: %(default)s")
+        command.add_argument(
+            "--output-dir", type=Path, default=Path("checkpoints"), help=tr("where runs are: %(default)s")
+        )
     for command in (publishing, rolling):
         command.add_argument("--cache-dir", type=Path, metavar="DIR", help=_CACHE_HELP)
     return parser
@@ -59,71 +64,107 @@ def _parser() -> Parser:
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--data-dir", type=Path, required=True, metavar="DIR", help="one folder of images per class")
-    add("--mode", default="auto", help="auto, hybrid, or any backbone; a+b joins several (see python -m models list)")
-    add("--epochs", type=_count, default=10, metavar="N", help="passes over the features (default %(default)s)")
-    add("--batch-size", type=_count, default=32, metavar="N", help="images per step (default %(default)s)")
-    add("--lr", type=_rate, default=1e-3, metavar="RATE", help="learning rate of the head (default %(default)s)")
-    add("--patience", type=_natural, default=5, metavar="N", help="epochs without gain; 0: never (default %(default)s)")
-    add("--max-samples", type=_count, metavar="N", help="at most so many images per class, drawn by --seed")
+    add("--data-dir", type=Path, required=True, metavar="DIR", help=tr("one folder of images per class"))
+    add(
+        "--mode",
+        default="auto",
+        help=tr("auto, hybrid, or any backbone; a+b joins several (see python -m models list)"),
+    )
+    add("--epochs", type=_count, default=10, metavar="N", help=tr("passes over the features (default %(default)s)"))
+    add("--batch-size", type=_count, default=32, metavar="N", help=tr("images per step (default %(default)s)"))
+    add("--lr", type=_rate, default=1e-3, metavar="RATE", help=tr("learning rate of the head (default %(default)s)"))
+    add(
+        "--patience",
+        type=_natural,
+        default=5,
+        metavar="N",
+        help=tr("epochs without gain; 0: never (default %(default)s)"),
+    )
+    add("--max-samples", type=_count, metavar="N", help=tr("at most so many images per class, drawn by --seed"))
     add(
         "--val-fraction",
         type=_fold,
         default=0.2,
         metavar="SHARE",
-        help="held out at a time to judge by, 0.1 to 0.5 (default %(default)s)",
+        help=tr("held out at a time to judge by, 0.1 to 0.5 (default %(default)s)"),
     )
-    add("--seed", type=_natural, default=0, metavar="N", help="decides every draw (default %(default)s)")
+    add("--seed", type=_natural, default=0, metavar="N", help=tr("decides every draw (default %(default)s)"))
     add(
-        "--drop-parts", action="store_true", help="of a mode of several backbones serve one alone where that is as good"
+        "--drop-parts",
+        action="store_true",
+        help=tr("of a mode of several backbones serve one alone where that is as good"),
     )
     add(
         "--max-error",
         type=_fraction,
         metavar="SHARE",
-        help="let at most this share of the images that the daemon files be wrong, such as 5%% or 0.05: the daemon's "
-        "automatic threshold is then chosen for it",
+        help=tr(
+            "let at most this share of the images that the daemon files be wrong, such as 5%% or "
+            "0.05: the daemon's automatic threshold is then chosen for it"
+        ),
     )
-    add("--fine-tune", action="store_true", help="train the backbones too, and keep that if it is better")
-    add("--ft-lr", type=_rate, default=1e-4, metavar="RATE", help="learning rate of fine-tuning (default %(default)s)")
-    add("--ft-epochs", type=_count, default=5, metavar="N", help="passes of fine-tuning (default %(default)s)")
-    add("--weights", type=_weights, action="append", default=[], metavar="NAME=PATH_OR_ID", help="a backbone's weights")
-    add("--clip-model", metavar="ID_OR_DIR", help="short for --weights clip=ID_OR_DIR")
+    add("--fine-tune", action="store_true", help=tr("train the backbones too, and keep that if it is better"))
+    add(
+        "--ft-lr",
+        type=_rate,
+        default=1e-4,
+        metavar="RATE",
+        help=tr("learning rate of fine-tuning (default %(default)s)"),
+    )
+    add("--ft-epochs", type=_count, default=5, metavar="N", help=tr("passes of fine-tuning (default %(default)s)"))
+    add(
+        "--weights",
+        type=_weights,
+        action="append",
+        default=[],
+        metavar="NAME=PATH_OR_ID",
+        help=tr("a backbone's weights"),
+    )
+    add("--clip-model", metavar="ID_OR_DIR", help=tr("short for --weights clip=ID_OR_DIR"))
     add(
         "--output-dir",
         type=Path,
         default=Path("checkpoints"),
         metavar="DIR",
-        help="where runs go (default %(default)s)",
+        help=tr("where runs go (default %(default)s)"),
     )
     add(
         "--publish",
         choices=("always", "never", "if-better"),
         default="if-better",
-        help="whether the daemon shall serve the result (default %(default)s)",
+        help=tr("whether the daemon shall serve the result (default %(default)s)"),
     )
     _add_keep(parser)
-    add("--cache-dir", type=Path, metavar="DIR", help="weights, graphs and features (default: ~/.cache/imagesortd)")
-    add("--resume", action="store_true", help="go on with the same fit that was interrupted")
+    add("--cache-dir", type=Path, metavar="DIR", help=tr("weights, graphs and features (default: ~/.cache/imagesortd)"))
+    add("--resume", action="store_true", help=tr("go on with the same fit that was interrupted"))
     add(
         "--cache-size",
         type=_size,
         default="2 GB",
         metavar="SIZE",
-        help="room for the features of images; what was used least recently makes room (default %(default)s)",
+        help=tr("room for the features of images; what was used least recently makes room (default %(default)s)"),
     )
     _add_common(parser, _fit)
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--data-dir", type=Path, required=True, metavar="DIR", help="one folder of images per class")
+    add("--data-dir", type=Path, required=True, metavar="DIR", help=tr("one folder of images per class"))
     add(
-        "--checkpoint", type=Path, required=True, metavar="PATH", help="a checkpoint file, a run, or the folder of runs"
+        "--checkpoint",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help=tr("a checkpoint file, a run, or the folder of runs"),
     )
-    add("--compare", type=Path, metavar="PATH", help="another checkpoint: which of the two is better on these images?")
-    add("--batch-size", type=_count, default=32, metavar="N", help="images at once, at most (default %(default)s)")
-    add("--output-dir", type=Path, metavar="DIR", help="where the report goes (default: reports/RUN-DATA)")
+    add(
+        "--compare",
+        type=Path,
+        metavar="PATH",
+        help=tr("another checkpoint: which of the two is better on these images?"),
+    )
+    add("--batch-size", type=_count, default=32, metavar="N", help=tr("images at once, at most (default %(default)s)"))
+    add("--output-dir", type=Path, metavar="DIR", help=tr("where the report goes (default: reports/RUN-DATA)"))
     add("--cache-dir", type=Path, metavar="DIR", help=_CACHE_HELP)
     _add_common(parser, _evaluate)
 
@@ -131,25 +172,39 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 def _add_zero_shot(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     names = parser.add_mutually_exclusive_group(required=True)
-    names.add_argument("--classes", nargs="+", default=(), metavar="NAME", help="the classes, such as dog cat car")
-    names.add_argument("--classes-from", type=Path, metavar="DIR", help="the classes are the names of its folders")
-    add("--prompts", type=Path, metavar="FILE", help="what to call them: lines of CLASS: PROMPT, and templates with {}")
-    add("--mode", default="clip", help="a backbone that reads text (default %(default)s)")
-    add("--weights", type=_weights, action="append", default=[], metavar="NAME=PATH_OR_ID", help="a backbone's weights")
-    add("--clip-model", metavar="ID_OR_DIR", help="short for --weights clip=ID_OR_DIR")
+    names.add_argument("--classes", nargs="+", default=(), metavar="NAME", help=tr("the classes, such as dog cat car"))
+    names.add_argument("--classes-from", type=Path, metavar="DIR", help=tr("the classes are the names of its folders"))
+    add(
+        "--prompts",
+        type=Path,
+        metavar="FILE",
+        help=tr("what to call them: lines of CLASS: PROMPT, and templates with {}"),
+    )
+    add("--mode", default="clip", help=tr("a backbone that reads text (default %(default)s)"))
+    add(
+        "--weights",
+        type=_weights,
+        action="append",
+        default=[],
+        metavar="NAME=PATH_OR_ID",
+        help=tr("a backbone's weights"),
+    )
+    add("--clip-model", metavar="ID_OR_DIR", help=tr("short for --weights clip=ID_OR_DIR"))
     add(
         "--threshold",
         type=_probability,
         metavar="P",
-        help="pictures it is less sure of go to the others: 0 to 1, or 70%%",
+        help=tr("pictures it is less sure of go to the others: 0 to 1, or 70%%"),
     )
-    add("--output-dir", type=Path, default=Path("checkpoints"), metavar="DIR", help="where runs are: %(default)s")
+    add("--output-dir", type=Path, default=Path("checkpoints"), metavar="DIR", help=tr("where runs are: %(default)s"))
     add(
         "--publish",
         choices=("always", "never", "if-better"),
         default="if-better",
-        help="whether the daemon shall serve the result; if-better: not in place of one fitted on images of the same "
-        "classes (default %(default)s)",
+        help=tr(
+            "whether the daemon shall serve the result; if-better: not in place of one fitted on "
+            "images of the same classes (default %(default)s)"
+        ),
     )
     _add_keep(parser)
     add("--cache-dir", type=Path, metavar="DIR", help=_CACHE_HELP)
@@ -162,12 +217,14 @@ def _add_keep(parser: argparse.ArgumentParser) -> None:
         type=_natural,
         default=20,
         metavar="N",
-        help="newest runs that stay when one is published; those in use stay in any case; 0: all (default %(default)s)",
+        help=tr(
+            "newest runs that stay when one is published; those in use stay in any case; 0: all (default %(default)s)"
+        ),
     )
 
 
 def _add_common(parser: argparse.ArgumentParser, action: Callable[[argparse.Namespace], Any]) -> None:
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument("--json", action="store_true", help=tr("print the result as JSON"))
     parser.set_defaults(run=action)
 
 
@@ -177,14 +234,16 @@ def _number(text: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
+        raise argparse.ArgumentTypeError(tr("{text!r} is not a number", text=text))
     return number
 
 
 def _whole(text: str, least: int) -> int:
     number = _number(text)
     if number != int(number) or number < least:
-        raise argparse.ArgumentTypeError(f"it must be a whole number of at least {least}, not {text}")
+        raise argparse.ArgumentTypeError(
+            tr("it must be a whole number of at least {least}, not {text}", least=least, text=text)
+        )
     return int(number)
 
 
@@ -198,7 +257,7 @@ def _natural(text: str) -> int:
 
 def _rate(text: str) -> float:
     if not 0 < (number := _number(text)) <= 1:
-        raise argparse.ArgumentTypeError(f"it must be above 0 and at most 1, not {text}")
+        raise argparse.ArgumentTypeError(tr("it must be above 0 and at most 1, not {text}", text=text))
     return number
 
 
@@ -206,31 +265,35 @@ def _share(text: str) -> float:
     try:
         return read_share(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"give a share such as 5%, 1/20 or 0.05, not {text!r}") from error
+        raise argparse.ArgumentTypeError(
+            tr("give a share such as 5%, 1/20 or 0.05, not {text!r}", text=text)
+        ) from error
 
 
 def _fraction(text: str) -> float:
     if not 0 < (number := _share(text)) < 1:
-        raise argparse.ArgumentTypeError(f"it must be between 0 and 1, such as 0.05 or 5%, not {text}")
+        raise argparse.ArgumentTypeError(tr("it must be between 0 and 1, such as 0.05 or 5%, not {text}", text=text))
     return number
 
 
 def _fold(text: str) -> float:
     if not 0.1 <= (number := _share(text)) <= 0.5:
-        raise argparse.ArgumentTypeError(f"it must be from 0.1 to 0.5 (10% to 50%), for ten folds to two, not {text}")
+        raise argparse.ArgumentTypeError(
+            tr("it must be from 0.1 to 0.5 (10% to 50%), for ten folds to two, not {text}", text=text)
+        )
     return number
 
 
 def _probability(text: str) -> float:
     if not 0 <= (number := _share(text)) <= 1:
-        raise argparse.ArgumentTypeError(f"it must be between 0 and 1, such as 0.7 or 70%, not {text}")
+        raise argparse.ArgumentTypeError(tr("it must be between 0 and 1, such as 0.7 or 70%, not {text}", text=text))
     return number
 
 
 def _size(text: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", text, re.IGNORECASE)
     if not match:
-        raise argparse.ArgumentTypeError(f"it must be a size such as 500 MB or 2 GB, not {text}")
+        raise argparse.ArgumentTypeError(tr("it must be a size such as 500 MB or 2 GB, not {text}", text=text))
     number, unit, binary = match.groups()
     return int(float(number) * (1024 if binary else 1000) ** " kmgt".index(unit.lower() or " "))
 
@@ -238,7 +301,7 @@ def _size(text: str) -> int:
 def _weights(text: str) -> tuple[str, str]:
     name, equals, source = text.partition("=")
     if not (name and equals and source):
-        raise argparse.ArgumentTypeError(f"it must be NAME=PATH_OR_ID, not {text}")
+        raise argparse.ArgumentTypeError(tr("it must be NAME=PATH_OR_ID, not {text}", text=text))
     return name, source
 
 
@@ -308,7 +371,12 @@ def _list(options: argparse.Namespace) -> list[dict[str, Any]]:
     rows = as_rows(list_runs(options.output_dir))
     print_rows(rows)
     if is_starter_published(options.output_dir):
-        print(f"* {STARTER} serves: somebody rolled back to it; to serve a run: python -m trainer publish RUN")
+        print(
+            tr(
+                "* {starter} serves: somebody rolled back to it; to serve a run: python -m trainer publish RUN",
+                starter=STARTER,
+            )
+        )
     return rows
 
 
@@ -321,12 +389,24 @@ def _publish(options: argparse.Namespace) -> dict[str, Any]:
         (path for path in (options.output_dir / options.publish_run, Path(options.publish_run)) if path.is_dir()), None
     )
     if run is None:
-        raise UserError(f"there is no run {options.publish_run}, neither in {options.output_dir} nor as a folder")
+        raise UserError(
+            tr(
+                "there is no run {run}, neither in {output_dir} nor as a folder",
+                run=options.publish_run,
+                output_dir=options.output_dir,
+            )
+        )
     run = run.resolve()
     gone = leaving(run.parent, read(run / FILE_NAME).metadata.classes).sentences()
     print(*gone, sep="\n", end="\n" if gone else "")
     proved = publish(run, WeightsStore(options.cache_dir), keep=options.keep)
-    print(f"published {run}: {len(proved.classes)} classes; a running daemon goes over to it by itself")
+    print(
+        tr(
+            "published {run}: {count} classes; a running daemon goes over to it by itself",
+            run=run,
+            count=len(proved.classes),
+        )
+    )
     print(*gone, sep="\n", end="\n" if gone else "")
     return {"published": str(run), "sha256": proved.digest}
 
@@ -336,7 +416,7 @@ def _rollback(options: argparse.Namespace) -> dict[str, Any]:
     from trainer.publish import rollback
 
     now, before = rollback(options.output_dir, WeightsStore(options.cache_dir), starter=options.starter)
-    print(f"rolled back from {before} to {now}; a running daemon goes over to it by itself")
+    print(tr("rolled back from {before} to {now}; a running daemon goes over to it by itself", before=before, now=now))
     return {"published": now, "before": before}
 
 

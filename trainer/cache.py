@@ -21,6 +21,7 @@ import numpy.typing as npt
 from loguru import logger
 
 from models.images import READING_VERSION
+from models.language import tr
 from models.registry import Backbone
 from models.weights import WeightsStore
 from trainer.looks import GLANCE, VERSION, Look
@@ -138,13 +139,15 @@ class FeatureCache:
                         )
                 elif rows:
                     self._full = True
-                    logger.warning("the cache of features is full, the rest is not kept: give a larger --cache-size")
+                    logger.warning(
+                        tr("the cache of features is full, the rest is not kept: give a larger --cache-size")
+                    )
             except sqlite3.Error as error:
                 self._stop_keeping(error)
 
     def _stop_keeping(self, error: sqlite3.Error) -> None:
         if self._keeping:
-            logger.warning("features are not kept for the next fit: {}: {}", self._file, error)
+            logger.warning(tr("features are not kept for the next fit: {file}: {error}", file=self._file, error=error))
         self._keeping = False
 
 

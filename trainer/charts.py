@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from models.language import tr
 from trainer import bounds
 from trainer.canvas import BAD, GOOD, GREY, blank, drawing
 from trainer.heads import Epoch
@@ -35,13 +36,13 @@ def _losses(axes: Axes, name: str, epochs: Sequence[Epoch]) -> None:
     if np.isfinite(held_out).any():
         axes.plot(numbers, held_out, color=GOOD, marker=".", label="held out")
     _mark(axes, epochs, held_out, "loss")
-    axes.set_title(f"{name}: log-loss, nats")
+    axes.set_title(tr("{name}: log-loss, nats", name=name))
     axes.set_ylim(bottom=0)
 
 
 def _accuracies(axes: Axes, name: str, epochs: Sequence[Epoch]) -> None:
     accuracies = [epoch.held_out_accuracy for epoch in epochs]
-    axes.set_title(f"{name}: accuracy on held-out images")
+    axes.set_title(tr("{name}: accuracy on held-out images", name=name))
     if not np.isfinite(accuracies).any():
         axes.set_axis_off()
         axes.text(0.5, 0.5, "no image was held out", ha="center", va="center", transform=axes.transAxes, color=GREY)
@@ -58,7 +59,7 @@ def _mark(axes: Axes, epochs: Sequence[Epoch], values: Sequence[float], what: st
         best = int(np.nanargmin(held_out))
         text = f"best: epoch {epochs[best].number}, {what} {values[best]:.3f}"
         axes.plot([epochs[best].number], [values[best]], "ko", markersize=11, markerfacecolor="none", label=text)
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(tr("epoch"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     _legend(axes)
@@ -88,8 +89,8 @@ def reliability(measured: Measured) -> Figure:
         upper.bar(middles[some], share, 0.9 / _BARS, color=GOOD, alpha=0.7, label="accuracy")
         upper.errorbar(middles[some], share, away, color="black", linestyle="none", capsize=3, label="95 % interval")
         upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="as right as it is sure")
-        upper.set_title(f"expected calibration error {measured.figures()['calibration_error']:.3f}")
-        upper.set_ylabel("share of images that are right")
+        upper.set_title(tr("expected calibration error {error:.3f}", error=measured.figures()["calibration_error"]))
+        upper.set_ylabel(tr("share of images that are right"))
         upper.yaxis.set_major_formatter(PercentFormatter(1))
         upper.set_ylim(0, 1.02)
         upper.set_xlim(0, 1)
@@ -104,8 +105,8 @@ def _count(axes: Axes, middles: Sequence[float], images: Sequence[int]) -> None:
         if count:
             axes.text(middle, count, f"{count}", ha="center", va="bottom", fontsize=8)
     axes.set_ylim(0, 1.25 * max(images))
-    axes.set_ylabel("images")
-    axes.set_xlabel("confidence of the prediction")
+    axes.set_ylabel(tr("images"))
+    axes.set_xlabel(tr("confidence of the prediction"))
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     axes.xaxis.set_major_formatter(PercentFormatter(1))
 
@@ -124,9 +125,9 @@ def risk_coverage(measured: Measured, threshold: float | None) -> Figure:
             axes.axvline(filed / len(coverage), color=BAD, linewidth=0.8, linestyle="--")
         elif threshold is not None:
             axes.plot([], [], "o", color=BAD, label=f"threshold {threshold:.3g}: nothing reaches it")
-        axes.set_title(f"all {len(coverage)} images filed: {risk[-1]:.1%} of them wrong")
-        axes.set_xlabel("share of the images that is filed, the surest first")
-        axes.set_ylabel("wrong among them")
+        axes.set_title(tr("all {count} images filed: {risk:.1%} of them wrong", count=len(coverage), risk=risk[-1]))
+        axes.set_xlabel(tr("share of the images that is filed, the surest first"))
+        axes.set_ylabel(tr("wrong among them"))
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlim(0, 1)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from models import printable
 from models.errors import UserError
 from models.images import is_image_name
+from models.language import tr
 from models.leftovers import Leftovers, is_leftover, pictures_in
 from models.markers import USUAL_NAMES, read_kind
 from models.metadata import check_class_name, check_distinct
@@ -158,9 +159,13 @@ class _Top:
 
 def _class_folders(root: Path) -> _Top:
     if not root.exists():
-        raise UserError(f"there is no folder {root}: give --data-dir a folder with one folder of images per class")
+        raise UserError(
+            tr("there is no folder {root}: give --data-dir a folder with one folder of images per class", root=root)
+        )
     if not root.is_dir():
-        raise UserError(f"{root} is not a folder: give --data-dir a folder with one folder of images per class")
+        raise UserError(
+            tr("{root} is not a folder: give --data-dir a folder with one folder of images per class", root=root)
+        )
     entries = _entries(root)
     leftovers = Leftovers()
     for entry in entries:
@@ -170,10 +175,23 @@ def _class_folders(root: Path) -> _Top:
     folders = sorted(Path(entry.path) for entry in visible if _is_folder(entry))
     images = sum(is_image_name(entry.name) for entry in visible if not _is_folder(entry))
     if not folders:
-        what = "holds images but no class folders" if images else "holds neither class folders nor images"
         if not entries:
-            what = "is empty"
-        raise UserError(f"{root} {what}: put the images of each class into a folder with the name of the class")
+            text = tr(
+                "{root} is empty: put the images of each class into a folder with the name of the class", root=root
+            )
+        elif images:
+            text = tr(
+                "{root} holds images but no class folders: "
+                "put the images of each class into a folder with the name of the class",
+                root=root,
+            )
+        else:
+            text = tr(
+                "{root} holds neither class folders nor images: "
+                "put the images of each class into a folder with the name of the class",
+                root=root,
+            )
+        raise UserError(text)
     return _Top(folders, images, sum(entry.name.startswith(".") for entry in entries), leftovers)
 
 
@@ -193,16 +211,36 @@ def _of_the_daemon(folders: Sequence[Path]) -> list[str]:
 
 def _require_images(root: Path, by_label: dict[str, list[File]], least_classes: int) -> None:
     if not by_label:
-        raise UserError(f"{root} holds only the daemon's own folders: make a folder for each class beside them")
+        raise UserError(
+            tr("{root} holds only the daemon's own folders: make a folder for each class beside them", root=root)
+        )
     filled = [label for label, files in by_label.items() if files]
     if not filled:
-        raise UserError(f"there are no images in the class folders of {root} ({', '.join(sorted(by_label))})")
+        raise UserError(
+            tr(
+                "there are no images in the class folders of {root} ({names})",
+                root=root,
+                names=", ".join(sorted(by_label)),
+            )
+        )
     if len(filled) < least_classes:
         inner = {file.name.split("/")[1] for file in by_label[filled[0]] if file.name.count("/") > 1}
-        meant = f"; did you mean {root / filled[0]}, which holds {len(inner)} folders?" if len(inner) > 1 else ""
-        raise UserError(
-            f"only the class {filled[0]} of {root} has images: there is nothing to tell apart, give at least two{meant}"
-        )
+        if len(inner) > 1:
+            text = tr(
+                "only the class {name} of {root} has images: there is nothing to tell apart, give at least two; "
+                "did you mean {inner}, which holds {count} folders?",
+                name=filled[0],
+                root=root,
+                inner=root / filled[0],
+                count=len(inner),
+            )
+        else:
+            text = tr(
+                "only the class {name} of {root} has images: there is nothing to tell apart, give at least two",
+                name=filled[0],
+                root=root,
+            )
+        raise UserError(text)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -210,7 +248,9 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError as error:
-        raise UserError(f"the folder {folder} cannot be read: {error.strerror}") from error
+        raise UserError(
+            tr("the folder {folder} cannot be read: {reason}", folder=folder, reason=error.strerror)
+        ) from error
 
 
 def _walk(top: Path, leftovers: Leftovers) -> Iterator[Path]:
@@ -269,8 +309,16 @@ def divide(
     """
     classes = sorted({sample.label for sample in samples})
     if len(classes) < 2:
-        lost = f"{len(unreadable)} of its images cannot be read, the first being {shown(unreadable[0].name)}"
-        raise UserError(f"fewer than two classes of {root} have readable images: {lost}: {unreadable[0].message}")
+        raise UserError(
+            tr(
+                "fewer than two classes of {root} have readable images: "
+                "{count} of its images cannot be read, the first being {name}: {message}",
+                root=root,
+                count=len(unreadable),
+                name=shown(unreadable[0].name),
+                message=unreadable[0].message,
+            )
+        )
     labels = np.array([classes.index(sample.label) for sample in samples], np.int64)
     folds = fold(samples, groups, held_out=held_out, seed=seed)
     return DataSet(classes, samples, labels, folds, unreadable)

@@ -12,6 +12,7 @@ import numpy as np
 
 from models.classifier import STRANGE
 from models.errors import UserError
+from models.language import tr
 from models.ownership import make_folder
 from models.scoring import Strangeness
 from models.weights import WeightsStore
@@ -94,7 +95,9 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     classified = classify(folders.files, [each.classifier for each in opened], options.batch_size)
     known = [at for at, file in enumerate(classified.files) if file.label in matched[0].positions]
     if not known:
-        raise UserError(f"no image of {options.data_dir} is readable and of a class that the checkpoint knows")
+        raise UserError(
+            tr("no image of {data_dir} is readable and of a class that the checkpoint knows", data_dir=options.data_dir)
+        )
     found = _Found(opened[0], matched[0], classified, known)
     measured = found.measured()
     compared = None
@@ -122,7 +125,11 @@ def _open(options: EvaluateOptions, folders: Folders) -> tuple[list[Opened], lis
         _say_classes(matched[-1], folders, opened[-1])
     if len(opened) > 1 and opened[0].classifier.digest == opened[1].classifier.digest:
         raise UserError(
-            f"{options.checkpoint} and {options.compare} are the same checkpoint: there is nothing to compare"
+            tr(
+                "{checkpoint} and {compare} are the same checkpoint: there is nothing to compare",
+                checkpoint=options.checkpoint,
+                compare=options.compare,
+            )
         )
     return opened, matched
 
@@ -130,8 +137,12 @@ def _open(options: EvaluateOptions, folders: Folders) -> tuple[list[Opened], lis
 def _say_classes(matched: Matched, folders: Folders, opened: Opened) -> None:
     if not matched.positions:
         raise UserError(
-            f"no class of {folders.root} ({', '.join(matched.strangers[:8])}) is known to the checkpoint "
-            f"({', '.join(sorted(opened.classifier.classes)[:8])})"
+            tr(
+                "no class of {root} ({names}) is known to the checkpoint ({known})",
+                root=folders.root,
+                names=", ".join(matched.strangers[:8]),
+                known=", ".join(sorted(opened.classifier.classes)[:8]),
+            )
         )
     for label, name in matched.renamed.items():
         say("", f"the images of {label} are put to its class {name}")
@@ -236,7 +247,9 @@ def _write(output: Path, found: _Found, measured: Measured, summary: dict[str, A
         )
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"{output} cannot be written to ({reason}): give another --output-dir") from error
+        raise UserError(
+            tr("{output} cannot be written to ({reason}): give another --output-dir", output=output, reason=reason)
+        ) from error
 
 
 def _write_predictions(path: Path, found: _Found) -> None:

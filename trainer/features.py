@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from models.errors import ImageError, UserError
 from models.images import Crop, Transform, check_size, decode
+from models.language import tr
 from models.runtime import FeatureExtractor
 from trainer.cache import FeatureCache, Features
 from trainer.data import File, Sample, Unreadable, shown
@@ -172,7 +173,9 @@ class _Pass:
             part, batch, computed = self._computing.popleft()
             for (row, seen, _), vector in zip(batch, computed.result(), strict=True):
                 if not np.isfinite(vector).all():
-                    raise UserError(f"the backbones give no usable features for {shown(seen.file.path)}: move it away")
+                    raise UserError(
+                        tr("the backbones give no usable features for {path}: move it away", path=shown(seen.file.path))
+                    )
                 self.features[row, self._slices[part]] = vector
                 if self._cache is not None:
                     self._cache.put_features(part, seen.sha256, vector)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from models.checkpoint import Array
 from models.engines import uint8_module
 from models.errors import UserError
+from models.language import tr
 from models.registry import Backbone
 from models.runtime import cores
 from trainer.augment import Batch, batches
@@ -236,8 +237,12 @@ class _Run:
             if not (math.isfinite(value) and math.isfinite(slope)):  # a step would spoil the weights for all others
                 names = ", ".join(shown(side.samples[row].name) for row in batch.rows[:8])
                 raise UserError(
-                    f"fine-tuning diverged in epoch {epoch} on a batch with {names}: lower --ft-lr, "
-                    "or look at these images"
+                    tr(
+                        "fine-tuning diverged in epoch {epoch} on a batch with {names}: lower --ft-lr, or look "
+                        "at these images",
+                        epoch=epoch,
+                        names=names,
+                    )
                 )
             self._optimizer.step()
             total, seen = total + value * len(batch.rows), seen + len(batch.rows)

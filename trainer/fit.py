@@ -10,6 +10,7 @@ import numpy as np
 
 from models.checkpoint import Pretrained
 from models.errors import UserError
+from models.language import tr
 from models.registry import Backbone
 from models.runtime import FeatureExtractor, open_extractor, select
 from models.tuned import tuned_backbone
@@ -190,7 +191,13 @@ def _fine_tuned(
     again = extract([data.File(s.path, s.name, s.label) for s in images.samples], extractor, None)
     if again.unreadable:
         lost = again.unreadable[0]
-        raise UserError(f"{data.shown(lost.name)} changed while it was fitted on ({lost.message}): fit again")
+        raise UserError(
+            tr(
+                "{name} changed while it was fitted on ({message}): fit again",
+                name=data.shown(lost.name),
+                message=lost.message,
+            )
+        )
     judges = np.where(images.held, images.folds, NEVER)
     choice = _choose(images, judges, again.features, extractor, options, [], drop=False)
     narrate.choice(choice, len(images.samples))

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from models.language import tr
 from trainer.canvas import blank, cut, drawing, length
 
 Counts = npt.NDArray[np.int64]
@@ -74,8 +75,8 @@ def _percent(share: float) -> str:
 
 def _name(axes: Axes, title: str, names: list[str], size: float, upright: bool) -> None:
     axes.set_title(title)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
+    axes.set_xlabel(tr("predicted"))
+    axes.set_ylabel(tr("true"))
     ticks = range(0, len(names), -(-len(names) // _NAMED))
     named = [names[index] for index in ticks]
     axes.set_xticks(ticks, named, rotation=0 if upright else 90, fontsize=size)

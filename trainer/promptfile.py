@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.errors import UserError
+from models.language import tr
 from trainer.prompts import default_templates, fill, spoken
 
 _TEMPLATES = "templates"
@@ -54,9 +55,11 @@ def read_prompts(path: Path, classes: Sequence[str]) -> PromptFile:
     try:
         text = unicodedata.normalize("NFC", path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise UserError(f"the file of prompts {path} cannot be read: {error.strerror}") from error
+        raise UserError(
+            tr("the file of prompts {path} cannot be read: {reason}", path=path, reason=error.strerror)
+        ) from error
     except UnicodeDecodeError as error:
-        raise UserError(f"the file of prompts {path} is no text in UTF-8: save it as UTF-8") from error
+        raise UserError(tr("the file of prompts {path} is no text in UTF-8: save it as UTF-8", path=path)) from error
     return _toml(path, text, classes) if path.suffix.casefold() == ".toml" else _lines(path, text, classes)
 
 
@@ -78,8 +81,14 @@ def _lines(path: Path, text: str, classes: Sequence[str]) -> PromptFile:
             found.templates.append(line)
         else:
             raise UserError(
-                f"line {number} of {path} is neither CLASS: PROMPT, with one of the classes "
-                f"({', '.join(classes[:8])}), nor a template with {{}}: {line[:60]!r}"
+                tr(
+                    "line {number} of {path} is neither CLASS: PROMPT, with one of the classes ({names}), "
+                    "nor a template with {{}}: {line!r}",
+                    number=number,
+                    path=path,
+                    names=", ".join(classes[:8]),
+                    line=line[:60],
+                )
             )
     return found
 
@@ -89,19 +98,39 @@ def _toml(path: Path, text: str, classes: Sequence[str]) -> PromptFile:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(
-            f'{path} is no TOML: {error}; names that are not plain English letters need quotes: "강아지" = ["a dog"]'
+            tr(
+                '{path} is no TOML: {error}; names that are not plain English letters need quotes: "강아지" '
+                '= ["a dog"]',
+                path=path,
+                error=error,
+            )
         ) from error
     found = PromptFile()
     for name, value in content.items():
         each = [value] if isinstance(value, str) else value
         if not (isinstance(each, list) and each and all(isinstance(words, str) and words.strip() for words in each)):
-            raise UserError(f"{name} in {path} must be a text or a list of texts, and not empty")
+            raise UserError(
+                tr("{name} in {path} must be a text or a list of texts, and not empty", name=name, path=path)
+            )
         if name in classes:
             found.words[name] = each
         elif name != _TEMPLATES:
-            raise UserError(f"{path} gives prompts for {name}, which is none of the classes: {', '.join(classes[:8])}")
+            raise UserError(
+                tr(
+                    "{path} gives prompts for {name}, which is none of the classes: {names}",
+                    path=path,
+                    name=name,
+                    names=", ".join(classes[:8]),
+                )
+            )
         elif lacking := [template for template in each if "{}" not in template]:
-            raise UserError(f"the template {lacking[0]!r} in {path} has no {{}} to put the class into")
+            raise UserError(
+                tr(
+                    "the template {template!r} in {path} has no {{}} to put the class into",
+                    template=lacking[0],
+                    path=path,
+                )
+            )
         else:
             found.templates.extend(each)
     return found

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from loguru import logger
 
 from models.errors import WeightsUnavailable
+from models.language import tr
 from models.registry import Backbone, TextTower
 
 Embeddings = npt.NDArray[np.float32]
@@ -105,7 +106,7 @@ def _embeddings(part: Backbone, prompts: Prompts) -> Embeddings | None:
     try:
         texts = read_texts(part, prompts)
     except WeightsUnavailable as error:
-        logger.warning("{} does without the names of the classes: {}", part.name, error)
+        logger.warning(tr("{name} does without the names of the classes: {error}", name=part.name, error=error))
         return None
     return None if texts is None else texts.embeddings
 

@@ -20,6 +20,7 @@ from models.classifier import Classifier, open_classifier
 from models.errors import CheckpointError, UserError
 from models.groups import starter_groups
 from models.invocation import spelled
+from models.language import tr
 from models.markers import taken, taken_names
 from models.weights import WeightsStore
 from trainer.retention import KEEP, alone, retain
@@ -63,11 +64,13 @@ def publish(run: Path, store: WeightsStore, *, keep: int = KEEP) -> Classifier:
     """
     proved = _prove(run, store)
     if (why := refusal(run.parent, proved.classes)) is not None:
-        raise UserError(f"{run.name} is not published: {why}")
+        raise UserError(tr("{name} is not published: {why}", name=run.name, why=why))
     with alone(run.parent):
         _point(run, proved.digest, rollback=False)
         if removed := retain(run.parent, keep, _needed(run.parent, run.name)):
-            logger.info("old runs were removed, the newest {} stay: {}", keep, ", ".join(removed))
+            logger.info(
+                tr("old runs were removed, the newest {keep} stay: {names}", keep=keep, names=", ".join(removed))
+            )
     return proved
 
 
@@ -135,7 +138,7 @@ def rollback(folder: Path, store: WeightsStore, *, starter: bool = False) -> tup
     """
     pointer = checkpoints.read_pointer(folder)
     if pointer is None:
-        raise UserError(f"nothing is published in {folder}: there is nothing to roll back")
+        raise UserError(tr("nothing is published in {folder}: there is nothing to roll back", folder=folder))
     before = [entry for entry in _stack(folder) if entry.run != pointer.run]
     if starter or not before:
         with alone(folder):
@@ -144,7 +147,9 @@ def rollback(folder: Path, store: WeightsStore, *, starter: bool = False) -> tup
     target = before[-1]
     proved = _prove(folder / target.run, store)
     if proved.digest != target.sha256:
-        raise CheckpointError(f"the checkpoint of run {target.run} is not the file that was published: publish another")
+        raise CheckpointError(
+            tr("the checkpoint of run {run} is not the file that was published: publish another", run=target.run)
+        )
     with alone(folder):
         _point(folder / target.run, proved.digest, rollback=True)
     return target.run, pointer.run
@@ -167,8 +172,13 @@ def require_as_made(run: Path, sha256: str) -> None:
         made = next((entry.sha256 for entry in _entries(run.parent) if entry.run == run.name), sha256)
     if sha256 != made:
         raise CheckpointError(
-            f"the checkpoint of run {run.name} is damaged: it is not the file that was made (its sha256 begins "
-            f"{sha256[:12]}, not {made[:12]}); use another run, or fit again"
+            tr(
+                "the checkpoint of run {name} is damaged: it is not the file that was made (its sha256 "
+                "begins {sha256}, not {made}); use another run, or fit again",
+                name=run.name,
+                sha256=sha256[:12],
+                made=made[:12],
+            )
         )
 
 
@@ -179,8 +189,10 @@ def _sha256_when_made(run: Path) -> str | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{run / METRICS} is damaged, so nothing tells whether the checkpoint is whole: "
-            "use another run, or fit again"
+            tr(
+                "{file} is damaged, so nothing tells whether the checkpoint is whole: use another run, or fit again",
+                file=run / METRICS,
+            )
         ) from error
     made = metrics.get("sha256") if isinstance(metrics, dict) else None
     return made if isinstance(made, str) else None
@@ -193,16 +205,28 @@ def _point(run: Path, sha256: str, *, rollback: bool) -> None:
         checkpoints.publish(run, sha256, now)
     except OSError as error:
         raise UserError(
-            f"{run.name} is not published, and the daemon goes on as before: {run.parent / checkpoints.POINTER} cannot "
-            f"be written ({error.strerror}); once it can: python -m trainer publish {run}"
+            tr(
+                "{name} is not published, and the daemon goes on as before: {file} cannot be written "
+                "({reason}); once it can: python -m trainer publish {run}",
+                name=run.name,
+                file=run.parent / checkpoints.POINTER,
+                reason=error.strerror,
+                run=run,
+            )
         ) from error
     entry = Entry(run=run.name, sha256=sha256, published=now, rollback=rollback)
     try:
         _note(run.parent, entry)
     except OSError as error:
         raise UserError(
-            f"{run.name} is published, but {run.parent / HISTORY} cannot be written ({error.strerror}), so that "
-            f"rollback will not know of it; once it can: python -m trainer publish {run}"
+            tr(
+                "{name} is published, but {file} cannot be written ({reason}), so that rollback will "
+                "not know of it; once it can: python -m trainer publish {run}",
+                name=run.name,
+                file=run.parent / HISTORY,
+                reason=error.strerror,
+                run=run,
+            )
         ) from error
 
 
@@ -213,7 +237,13 @@ def _point_at_starter(folder: Path) -> None:
         checkpoints.publish_starter(folder, now)
         _note(folder, Entry(run="", sha256="", published=now, rollback=True))
     except OSError as error:
-        raise UserError(f"{folder} cannot be written to ({error.strerror}): mend that, and roll back again") from error
+        raise UserError(
+            tr(
+                "{folder} cannot be written to ({reason}): mend that, and roll back again",
+                folder=folder,
+                reason=error.strerror,
+            )
+        ) from error
 
 
 def _note(folder: Path, entry: Entry) -> None:
@@ -259,7 +289,7 @@ def _stack(folder: Path) -> list[Entry]:
 def list_runs(folder: Path) -> list[Listed]:
     """Every run folder with a checkpoint, oldest first. Raises `UserError` when there is no such folder."""
     if not folder.is_dir():
-        raise UserError(f"there is no folder {folder}: make a checkpoint with python -m trainer fit")
+        raise UserError(tr("there is no folder {folder}: make a checkpoint with python -m trainer fit", folder=folder))
     pointer = checkpoints.read_pointer(folder)
     listed = []
     for run in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from loguru import logger
 
 from models.atomic import atomic_file
+from models.language import tr
 from models.weights import WeightsStore
 
 #: What nobody has come back to for so long is removed.
@@ -79,9 +80,11 @@ class Unfinished:
                 file.write(save(dict(progress.arrays), {_STATE: json.dumps(progress.state)}))
         except OSError as error:
             logger.warning(
-                "how far fine-tuning has come is not kept ({}: {}): --resume would repeat these epochs",
-                self._folder,
-                error.strerror,
+                tr(
+                    "how far fine-tuning has come is not kept ({folder}: {reason}): --resume would repeat these epochs",
+                    folder=self._folder,
+                    reason=error.strerror,
+                ),
             )
         self._saved_at = time.monotonic()
         self._saving_s = self._saved_at - began

@@ -19,6 +19,7 @@ from loguru import logger
 
 from models.atomic import sync_folder
 from models.checkpoint import FILE_NAME, POINTER
+from models.language import tr
 from trainer.runs import METRICS
 
 #: Runs that stay, where nobody says how many.
@@ -72,7 +73,7 @@ def _remove(run: Path) -> bool:
     try:
         descriptor = os.open(run / FILE_NAME, os.O_RDWR | os.O_CLOEXEC)  # NFS locks what is open for writing
     except OSError as error:
-        logger.warning("the old run {} stays: {}", run.name, error.strerror)
+        logger.warning(tr("the old run {name} stays: {reason}", name=run.name, reason=error.strerror))
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,7 +83,7 @@ def _remove(run: Path) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        logger.warning("the old run {} stays: {}", run.name, error.strerror)
+        logger.warning(tr("the old run {name} stays: {reason}", name=run.name, reason=error.strerror))
         return False
     finally:
         os.close(descriptor)

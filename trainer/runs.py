@@ -18,6 +18,7 @@ from typing import Any
 from models.atomic import sync_folder
 from models.errors import UserError
 from models.jsontext import json_text
+from models.language import tr
 from models.ownership import make_folder
 from trainer.data import DataSet, Mask
 from trainer.folds import NEVER
@@ -38,7 +39,7 @@ def require_writable(folder: Path, option: str) -> None:
     """Raise `UserError` now, rather than after hours, if ``folder`` could not be made or written to."""
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
-        raise UserError(f"{folder} cannot be written to: give another {option}")
+        raise UserError(tr("{folder} cannot be written to: give another {option}", folder=folder, option=option))
 
 
 def create(checkpoints: Path, mode: str, now: datetime, fill: Callable[[Path], None]) -> Path:
@@ -51,7 +52,13 @@ def create(checkpoints: Path, mode: str, now: datetime, fill: Callable[[Path], N
         make_folder(checkpoints)
         hidden, lock = _make_hidden(checkpoints)
     except OSError as error:
-        raise UserError(f"{checkpoints} cannot be written to ({error.strerror}): give another --output-dir") from error
+        raise UserError(
+            tr(
+                "{checkpoints} cannot be written to ({reason}): give another --output-dir",
+                checkpoints=checkpoints,
+                reason=error.strerror,
+            )
+        ) from error
     try:
         _clean(checkpoints)
         hidden.chmod(0o755)
@@ -59,7 +66,13 @@ def create(checkpoints: Path, mode: str, now: datetime, fill: Callable[[Path], N
         sync_folder(hidden)
         return _take_name(hidden, checkpoints / f"{now:%Y%m%d-%H%M%S}-{mode}")
     except OSError as error:
-        raise UserError(f"the run cannot be written to {checkpoints} ({error.strerror or error})") from error
+        raise UserError(
+            tr(
+                "the run cannot be written to {checkpoints} ({reason})",
+                checkpoints=checkpoints,
+                reason=error.strerror or error,
+            )
+        ) from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
         os.close(lock)
@@ -99,7 +112,9 @@ def _take_name(hidden: Path, name: Path) -> Path:
             pass
         except OSError as error:
             if not run.exists():
-                raise UserError(f"the run folder {run} cannot be made ({error.strerror})") from error
+                raise UserError(
+                    tr("the run folder {run} cannot be made ({reason})", run=run, reason=error.strerror)
+                ) from error
         else:
             sync_folder(run.parent)
             return run

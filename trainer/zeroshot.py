@@ -15,6 +15,7 @@ from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint, Head
 from models.classifier import seal
 from models.errors import CheckpointError, UserError
+from models.language import tr
 from models.metadata import Metadata, PartRecord, check_class_name, check_distinct
 from models.registry import Backbone
 from models.runtime import FeatureExtractor, open_extractor, select
@@ -92,7 +93,7 @@ def _classes(options: ZeroShotOptions) -> list[str]:
     except CheckpointError as error:
         raise UserError(str(error)) from error
     if len(classes) < 2:
-        raise UserError("one class alone cannot be told from anything: give at least two")
+        raise UserError(tr("one class alone cannot be told from anything: give at least two"))
     return classes
 
 
@@ -102,14 +103,24 @@ def _folder_names(root: Path) -> list[str]:
         with os.scandir(root) as entries:
             return [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
     except OSError as error:
-        raise UserError(f"the folder {root} cannot be read ({error.strerror}): give another --classes-from") from error
+        raise UserError(
+            tr(
+                "the folder {root} cannot be read ({reason}): give another --classes-from",
+                root=root,
+                reason=error.strerror,
+            )
+        ) from error
 
 
 def _read(parts: Sequence[Backbone], prompts: Prompts, mode: str) -> list[Texts]:
     if dumb := [part.name for part in parts if part.text is None]:
         raise UserError(
-            f"{', '.join(dumb)} of mode {mode} reads no text, so names mean nothing to it: use --mode clip, "
-            "or fit on images with python -m trainer fit"
+            tr(
+                "{names} of mode {mode} reads no text, so names mean nothing to it: use --mode clip, or "
+                "fit on images with python -m trainer fit",
+                names=", ".join(dumb),
+                mode=mode,
+            )
         )
     return [texts for part in parts if (texts := read_texts(part, prompts)) is not None]
 

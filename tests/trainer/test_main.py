@@ -87,7 +87,7 @@ def test_a_share_may_be_a_percentage_or_a_fraction(
     [
         ((), "required: COMMAND"),
         (("fit",), "required: --data-dir"),
-        (("fit", "--data-dir", "x", "--epoch", "3"), "unrecognized arguments: --epoch"),
+        (("fit", "--data-dir", "x", "--epoch", "3"), "there is no option --epoch: did you mean --epochs?"),
         (("train",), "invalid choice"),
         (("evaluate", "--data-dir", "x"), "required: --checkpoint"),
         (("fit", "--data-dir", "there/is/none"), "there is no folder there/is/none"),
