@@ -3,53 +3,107 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from daemon.identity import is_filed
+from daemon.identity import is_filed, is_filed_or_edited
+from daemon.moves import Entry
 from daemon.roots import OpenFolders, Roots
 from daemon.rows import Filing
 from models.leftovers import is_leftover
 
+if TYPE_CHECKING:
+    import numpy as np
+
+#: Of larger outputs, or slower ones, no more is read: what was not found then may lie anywhere.
+_MOST_FILES, _SECONDS = 2_000_000, 20.0
+
 
 class Corrections:
-    """Finds images under the output by their inode; the folders are read once, when the first one is missed."""
+    """Finds images under the output by their inode; the folders are read once, when the first one is missed.
 
-    def __init__(self, output: Path) -> None:
-        self._output = output
-        self._paths: dict[int, Path] | None = None
+    No more is kept of a file than 12 bytes: its inode and the number of its folder.
+    """
+
+    def __init__(self, output: Path, *, most: int = _MOST_FILES, clock: Callable[[], float] = time.monotonic) -> None:
+        self._output, self._most, self._clock = output, most, clock
+        self._roots = Roots([output])
+        self._folders: list[str] = []
+        self._inodes: np.ndarray | None = None  # in their order
+        self._places: np.ndarray | None = None  # the number of the folder of each
+        self._names: tuple[int, dict[int, str]] = (-1, {})  # of the folder that was read last
+        #: Whether all folders could be read to their ends; false says that what was not found may be there.
+        self.complete = True
 
     def of(self, filing: Filing) -> Path | None:
         """Where an image lies that was filed and is not there any more; None when it is in no class folder."""
-        if self._paths is None:
-            self._paths = {inode: path for folder in _class_folders(self._output) for inode, path in _files(folder)}
-        path = self._paths.get(filing.filed_ino)
-        return (
-            path
-            if path is not None and path != filing.destination and _is_same(path, filing, Roots([self._output]))
-            else None
-        )
+        return self._find(filing, is_filed)
 
+    def now(self, filing: Filing) -> Path | None:
+        """The same for people to read, who may have edited it since."""
+        return self._find(filing, is_filed_or_edited)
 
-def _class_folders(output: Path) -> list[Path]:
-    try:
-        folders = [path for path in output.iterdir() if path.is_dir() and not path.is_symlink()]
-        return sorted(path for path in folders if not is_leftover(path.name))
-    except OSError:
-        return []
+    def _find(self, filing: Filing, is_it: Callable[[Entry, Filing], bool]) -> Path | None:
+        for path in self._paths(filing):
+            if path != filing.destination and self._is_same(path, filing, is_it):
+                return path
+        return None
 
+    def _is_same(self, path: Path, filing: Filing, is_it: Callable[[Entry, Filing], bool]) -> bool:
+        try:
+            with OpenFolders(self._roots) as folders:
+                return is_it(folders.entry(path), filing)
+        except OSError:
+            return False
 
-def _files(folder: Path) -> list[tuple[int, Path]]:
-    found = []
-    for place, inside, _ in os.walk(folder):
-        inside[:] = [name for name in inside if not is_leftover(name)]  # what is thrown away is not corrected
-        with os.scandir(place) as entries:
-            found += [(entry.inode(), Path(entry.path)) for entry in entries if entry.is_file(follow_symlinks=False)]
-    return found
+    def _paths(self, filing: Filing) -> Iterator[Path]:
+        """The files with the inode of an image: where the output is part of several file systems there may be more."""
+        if self._inodes is None or self._places is None:
+            self._inodes, self._places = self._read()
+        first, last = (int(self._inodes.searchsorted(filing.filed_ino, side)) for side in ("left", "right"))
+        for number in {int(place) for place in self._places[first:last]}:
+            name = self._names_in(number).get(filing.filed_ino)
+            if name is not None:
+                yield Path(self._folders[number], name)
 
+    def _names_in(self, number: int) -> dict[int, str]:
+        if self._names[0] != number:
+            names = {}
+            try:
+                with os.scandir(self._folders[number]) as entries:
+                    names = {entry.inode(): entry.name for entry in entries}
+            except OSError:
+                pass
+            self._names = (number, names)
+        return self._names[1]
 
-def _is_same(path: Path, filing: Filing, roots: Roots) -> bool:
-    try:
-        with OpenFolders(roots) as folders:
-            return is_filed(folders.entry(path), filing)
-    except OSError:
-        return False
+    def _read(self) -> tuple[np.ndarray, np.ndarray]:
+        """The inodes below the class folders in their order, and the number of the folder of each."""
+        from array import array
+
+        import numpy as np
+
+        inodes, places = array("Q"), array("I")
+        end = self._clock() + _SECONDS
+        pending = [str(self._output)]
+        while pending:
+            folder = pending.pop()
+            try:
+                with os.scandir(folder) as entries:
+                    for met, entry in enumerate(entries):
+                        if len(inodes) >= self._most or (met % 1000 == 0 and self._clock() > end):
+                            self.complete = False
+                            pending.clear()
+                            break
+                        if entry.is_dir(follow_symlinks=False):
+                            pending += [] if is_leftover(entry.name) else [entry.path]  # thrown away, not corrected
+                        elif entry.is_file(follow_symlinks=False) and folder != str(self._output):
+                            inodes.append(entry.inode())
+                            places.append(len(self._folders))
+            except OSError:
+                self.complete = False
+            self._folders.append(folder)
+        order = np.argsort(np.asarray(inodes), kind="stable")
+        return np.asarray(inodes)[order], np.asarray(places)[order]

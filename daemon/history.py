@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
 from daemon.report import quoted, shown
 from daemon.rows import Filing, State
 from daemon.selection import Place, add_place, add_which, count, end, probability, wanted
+from daemon.whereabouts import Now, Whereabouts
 from models.commandline import Parser
 from models.jsontext import json_text
 
@@ -34,10 +36,12 @@ def main(arguments: list[str]) -> int:
         max_confidence=options.max_confidence,
     )
     filings = place.filings(which, options.limit)
+    whereabouts = Whereabouts(place.settings.output, place.journal)
+    found = ((filing, whereabouts.of(filing)) for filing in filings)
     if options.json:
-        print_json(record(filing) for filing in filings)
+        print_json(record(filing) | {"now": None if now.path is None else str(now.path)} for filing, now in found)
     else:
-        _print(filings)
+        _print(found, place.settings.output)
     return 0
 
 
@@ -82,15 +86,26 @@ def print_json(records: Iterable[dict[str, object]]) -> None:
     print("[]" if separator == "[\n" else "\n]")
 
 
-def _print(filings: Iterable[Filing]) -> None:
+def _print(found: Iterable[tuple[Filing, Now]], output: Path) -> None:
     run = None
-    for filing in filings:
+    for filing, now in found:
         if filing.run != run:
             run = filing.run
             print(f"run {run}")
-        print(f"  {filing.time.astimezone():%Y-%m-%d %H:%M:%S}  {_WORDS.get(filing.state, '')}{sentence(filing)}")
+        said = f"{_WORDS.get(filing.state, '')}{sentence(filing)}{_since(filing, now, output)}"
+        print(f"  {filing.time.astimezone():%Y-%m-%d %H:%M:%S}  {said}")
     if run is None:
         print("nothing that was filed matches")
+
+
+def _since(filing: Filing, now: Now, output: Path) -> str:
+    """What became of a filed image since, for people; nothing where it lies where it was filed."""
+    if filing.state is not State.DONE or now.path == filing.destination:
+        return ""
+    if now.path is None:
+        return ", no longer there" if now.known else ", no longer there; where it is now is not known"
+    folder = quoted(str(now.path.parent.relative_to(output)))
+    return f", corrected to {folder}" if now.corrected else f", now in {folder}"
 
 
 def sentence(filing: Filing) -> str:

@@ -156,6 +156,7 @@ def sort(
         stack.callback(pipeline.close)
         odd: list[Outcome] = []
         images = sorted(_images(folder, settings.output, passed, odd))
+        progress.look(0, len(odd) + len(images))
         for outcome in chain(odd, _outcomes(pipeline, images, stopping)):
             log = logger.bind(**fields(outcome))
             if outcome.status is Status.FILED:

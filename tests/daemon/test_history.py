@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.journal import Journal
+from daemon.corrections import Corrections
+from daemon.journal import Journal, read_history
 from daemon.rows import Filing, State
 from daemon.selection import end, instant
 from daemon.source import Identity
@@ -106,7 +107,10 @@ def test_for_people(full: Office) -> None:
     code, text = full.run("history", "--limit", "1")
     assert code == 0
     when = (DAY + timedelta(days=9)).astimezone()
-    assert text == f"run second\n  {when:%Y-%m-%d %H:%M:%S}  9.jpg -> cat/9_2.jpg (cat 0.90, abcd00000000)\n"
+    assert (
+        text
+        == f"run second\n  {when:%Y-%m-%d %H:%M:%S}  9.jpg -> cat/9_2.jpg (cat 0.90, abcd00000000), no longer there\n"
+    )
     assert full.run("history", "--class", "horse") == (0, "nothing that was filed matches\n")
     assert full.run("history", "--class", "horse", "--json") == (0, "[]\n")
 
@@ -149,3 +153,97 @@ def test_json_has_the_letters_of_names(office: Office) -> None:
     assert "봄.jpg" in text
     assert r"caf\udce9.jpg" in text
     assert {Path(row["destination"]).name for row in office.json("history")} == {"봄.jpg", os.fsdecode(b"caf\xe9.jpg")}
+
+
+def lines(office: Office) -> dict[str, str]:
+    """What is said of each image after its time, by its name."""
+    said = [line.split(maxsplit=2)[2] for line in office.run("history")[1].splitlines() if line.startswith("  ")]
+    return {line.partition(" ")[0]: line for line in said}
+
+
+def now(office: Office) -> dict[str, str | None]:
+    return {Path(row["source"]).name: row["now"] for row in office.json("history")}
+
+
+def test_where_each_image_lies_now(office: Office) -> None:
+    desk = office.desk
+    names = ["stays.jpg", "moved.jpg", "renamed.jpg", "sorted.jpg", "edited.jpg", "gone.jpg", "bin.jpg"]
+    desk.file([desk.decide(desk.put(name, name.encode()), "dog", confidence=0.9) for name in names])
+    dog = desk.output / "dog"
+    for old, new in {
+        "moved.jpg": "wolf/moved.jpg",
+        "renamed.jpg": "늑대/회색/\N{DIGIT ONE}.jpg",
+        "sorted.jpg": "dog/best/sorted.jpg",
+        "edited.jpg": "wolf/edited.jpg",
+        "bin.jpg": "#recycle/dog/bin.jpg",
+    }.items():
+        (desk.output / new).parent.mkdir(parents=True, exist_ok=True)
+        (dog / old).rename(desk.output / new)
+    (desk.output / "wolf" / "edited.jpg").write_bytes(b"brighter")
+    (dog / "gone.jpg").unlink()
+    assert now(office) == {
+        "stays.jpg": str(dog / "stays.jpg"),
+        "moved.jpg": str(desk.output / "wolf" / "moved.jpg"),
+        "renamed.jpg": str(desk.output / "늑대" / "회색" / "1.jpg"),
+        "sorted.jpg": str(dog / "best" / "sorted.jpg"),
+        "edited.jpg": str(desk.output / "wolf" / "edited.jpg"),
+        "gone.jpg": None,
+        "bin.jpg": None,
+    }
+    assert lines(office) == {
+        "stays.jpg": "stays.jpg -> dog/stays.jpg (dog 0.90)",
+        "moved.jpg": "moved.jpg -> dog/moved.jpg (dog 0.90), corrected to wolf",
+        "renamed.jpg": "renamed.jpg -> dog/renamed.jpg (dog 0.90), corrected to 늑대/회색",
+        "sorted.jpg": "sorted.jpg -> dog/sorted.jpg (dog 0.90), now in dog/best",
+        "edited.jpg": "edited.jpg -> dog/edited.jpg (dog 0.90), corrected to wolf",
+        "gone.jpg": "gone.jpg -> dog/gone.jpg (dog 0.90), no longer there",
+        "bin.jpg": "bin.jpg -> dog/bin.jpg (dog 0.90), no longer there",
+    }
+
+
+def test_what_a_later_command_moved_was_not_corrected(office: Office) -> None:
+    desk = office.desk
+    first = desk.file_one(desk.put(), "dog").destination
+    assert first is not None
+    second = desk.file_one(first, "wolf").destination
+    assert [row["now"] for row in office.json("history")] == [str(second)] * 2
+    text = office.run("history")[1]
+    assert ", now in wolf\n" in text
+    assert "corrected" not in text
+
+
+def test_a_stranger_in_the_place_of_an_image_is_not_it(office: Office) -> None:
+    desk = office.desk
+    filed = desk.file_one(desk.put(), "dog").destination
+    assert filed is not None
+    (desk.output / "wolf").mkdir()
+    filed.rename(desk.output / "wolf" / "cat.jpg")
+    filed.write_bytes(b"somebody else's")
+    assert now(office) == {"cat.jpg": str(desk.output / "wolf" / "cat.jpg")}
+
+
+def test_an_image_that_went_back_lies_in_the_inbox(office: Office) -> None:
+    path = office.desk.put()
+    office.desk.file_one(path, "dog")
+    office.run("undo", "--last", "1")
+    assert now(office) == {"cat.jpg": str(path)}
+    assert "no longer" not in office.run("history")[1]
+
+
+def test_without_the_drive_of_the_output_it_is_not_known_where_an_image_is(office: Office) -> None:
+    office.desk.file_one(office.desk.put(), "dog")
+    office.desk.output.rename(office.desk.output.with_name("unmounted"))
+    assert now(office) == {"cat.jpg": None}
+    assert office.run("history")[1].endswith(", no longer there; where it is now is not known\n")
+
+
+@pytest.mark.parametrize("limit", ["files", "time"])
+def test_no_more_of_the_class_folders_is_read_than_the_limit(limit: str, office: Office) -> None:
+    desk = office.desk
+    desk.file([desk.decide(desk.put(f"{number}.jpg"), "dog") for number in range(5)])
+    (desk.output / "dog" / "3.jpg").unlink()
+    row = next(each for each in read_history(desk.journal_path) if each.source.name == "3.jpg")
+    times = iter(range(0, 10_000, 30))
+    few = Corrections(desk.output, most=2) if limit == "files" else Corrections(desk.output, clock=lambda: next(times))
+    all_of_it = Corrections(desk.output)
+    assert [few.now(row), few.complete, all_of_it.now(row), all_of_it.complete] == [None, False, None, True]
