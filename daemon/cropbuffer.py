@@ -1,7 +1,7 @@
 """The memory that a decoder shares with the daemon, in which it leaves its crops: they pass no socket, nobody waits.
 
-It has a slot for each image that a decoder is given at once, from 0. Nothing but pixels, a short JSON note, and whether
-the image is finished comes this way: a decoder that a hostile image has taken over can write wrong ones, at any moment,
+It has a slot for each image that a decoder is given at once, from 0. Nothing but pixels, a short JSON note, and how the
+image is finished comes this way: a decoder that a hostile image has taken over can write wrong ones, at any moment,
 and that is all. The memory cannot be cut short under the daemon's feet (`memfd_create(2)`, ``F_SEAL_SHRINK``).
 """
 
@@ -14,6 +14,7 @@ import mmap
 import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
 from itertools import takewhile
 from typing import Any
 
@@ -29,12 +30,21 @@ _USUAL = 8 << 20
 SLOTS = 8
 
 _LENGTH = struct.Struct("=I")
-_NOTE = 1024  # bytes for each note, its length and whether the image is finished before it
+_NOTE = 1024  # bytes for each note, its length and how the image is finished before it
 _TEXT = 2 * _LENGTH.size  # where in them the note itself begins
-_CROPS = SLOTS * _NOTE  # where the crops begin, behind all notes
+_CUT = SLOTS * _NOTE  # behind all notes: whether the images that are not begun are taken back
+_CROPS = _CUT + 64  # where the crops begin
 
 _MFD_NOEXEC_SEAL = 8  # linux/memfd.h; Linux since 6.3 wants it, and older ones do not know it
 _SEALS = fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
+
+class Finish(IntEnum):
+    """How an image is finished: with crops, which need not wait for the answer, or in some other way."""
+
+    OTHERWISE = 1
+    CROPS = 2
+    CROPS_WITHOUT_END = 3  # of the file
 
 
 def size_for(transforms: Iterable[Transform]) -> int:
@@ -80,6 +90,16 @@ class CropBuffer:
         """Take all notes away; no image is finished."""
         for slot in range(SLOTS):
             self._memory[slot * _NOTE : slot * _NOTE + _TEXT] = bytes(_TEXT)
+        self._memory[_CUT] = 0
+
+    def cut(self) -> None:
+        """Take back the images that are not begun."""
+        self._memory[_CUT] = 1
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether only the image that is begun is still wanted."""
+        return self._memory[_CUT] != 0
 
     def write_note(self, slot: int, note: Mapping[str, object]) -> None:
         """Leave a note, which is there at once, or, where it is cut off, not at all."""
@@ -100,9 +120,14 @@ class CropBuffer:
             return None
         return parsed(self._memory[place + _TEXT : place + min(_TEXT + length, _NOTE)])
 
-    def finish(self, slot: int) -> None:
+    def finish(self, slot: int, how: Finish = Finish.OTHERWISE) -> None:
         """Say that there is nothing more to do about the image."""
-        _LENGTH.pack_into(self._memory, slot * _NOTE + _LENGTH.size, 1)
+        _LENGTH.pack_into(self._memory, slot * _NOTE + _LENGTH.size, how)
+
+    def finish_of(self, slot: int) -> int:
+        """How the image is finished; 0 where it is not, and any number by a decoder that was taken over."""
+        (how,) = _LENGTH.unpack_from(self._memory, slot * _NOTE + _LENGTH.size)
+        return int(how)
 
     def finished(self) -> int:
         """How many images are finished, those of the first slots."""

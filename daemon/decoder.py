@@ -34,7 +34,7 @@ from PIL import (  # each format is imported once, before the fork
     WebPImagePlugin,  # noqa: F401
 )
 
-from daemon.cropbuffer import CropBuffer
+from daemon.cropbuffer import CropBuffer, Finish
 from daemon.frames import Channel
 from daemon.heap import keep_plenty
 from daemon.roots import Roots
@@ -53,6 +53,8 @@ _OOM_SCORE = 800
 # Seconds that a killed decoder may take to vanish; one that reads from a dead network file system takes longer.
 _VANISHING = 1.0
 _PAGE = resource.getpagesize()
+# What has an answer of such keys is finished so.
+_FINISHES = {frozenset[str](): Finish.CROPS, frozenset({"end"}): Finish.CROPS_WITHOUT_END}
 
 
 class Nursery:
@@ -156,7 +158,8 @@ def _serve(channel: Channel, buffer: CropBuffer) -> None:
 
     A note says which file it is before it is decoded, so that the daemon knows it whatever its pixels do, and a mark
     when it is finished, so that the daemon knows which one has never been. The answers say why a file cannot be read,
-    or why there are no crops; else they are in the buffer, and the answer may say that the file lacks its end.
+    or why there are no crops; else they are in the buffer, and the answer may say that the file lacks its end. Those
+    that are not begun have none where the daemon took them back, since the one before takes so long.
     """
     status = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     while True:
@@ -164,8 +167,10 @@ def _serve(channel: Channel, buffer: CropBuffer) -> None:
         transforms = [Transform(**values) for values in request["transforms"]]
         answers = []
         for slot, path in enumerate(request["paths"]):
+            if slot and buffer.is_cut:
+                break
             answers.append(_answer(Path(path), transforms, request, buffer, slot))
-            buffer.finish(slot)
+            buffer.finish(slot, _FINISHES.get(frozenset(answers[-1]), Finish.OTHERWISE))
         channel.send({"answers": answers, "resident": _resident(status)})
 
 

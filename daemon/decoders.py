@@ -17,8 +17,8 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ from loguru import logger
 from daemon import cropbuffer
 from daemon.cropbuffer import CropBuffer, size_for, slots_for
 from daemon.nursery import Nursery
-from daemon.remote import Decoded, Decoder, DecoderLost, Task
+from daemon.remote import Decoded, Decoder, DecoderLost, Release, Task
 from daemon.source import SourceUnreadable
 from models.errors import ImageError
 
@@ -98,7 +98,8 @@ class Decoders:
             given_up, self._waiting = self._waiting, deque()
         self._nursery.shut()
         for image in given_up:
-            image.answer.cancel()
+            if not image.answer.cancel():  # a decoder had it already, and was too busy with another one
+                image.answer.set_exception(CancelledError())
         for thread in self._threads:
             thread.join()
         for decoder in self._idle:
@@ -128,20 +129,40 @@ class Decoders:
                 images = self._answer(images)
 
     def _answer(self, images: Sequence[_Image]) -> list[_Image]:
-        """Answer at least one of the images, and return the others."""
+        """Answer at least one of the images, and return the others; those that another decoder is to have wait."""
+        released: set[_Image] = set()
+
+        def release(slow: int, early: Mapping[int, Decoded]) -> None:
+            released.update(image for place, image in enumerate(images) if place != slow)
+            for place, decoded in early.items():
+                images[place].answer.set_result(decoded)
+            self._wait_again([image for image in images if image in released and not image.answer.done()])
+
         try:
-            answers = self._decode([image.task for image in images])
+            answers = self._decode([image.task for image in images], release)
         except Exception as error:  # whoever waits for an answer is to hear of it, whatever it is
             for image in images:
-                image.answer.set_exception(error)
+                if image not in released:
+                    image.answer.set_exception(error)
             return []
         left = []
         for image, answer in zip(images, answers, strict=True):
+            if image in released:
+                continue
             if answer is None:
                 left.append(image)
             else:
                 image.answer.set_result(answer)
         return left
+
+    def _wait_again(self, images: Sequence[_Image]) -> None:
+        with self._come:
+            if not self._closed:
+                self._waiting.extendleft(reversed(images))
+                self._come.notify()
+                return
+        for image in images:
+            image.answer.set_exception(CancelledError())
 
     def _next(self) -> list[_Image]:
         """Wait for images, and take those that a decoder is given at once; none means that it is all over.
@@ -167,31 +188,31 @@ class Decoders:
             elif characters > _LONGEST_PATHS or not task.goes_with(images[0].task):
                 break
             image = self._waiting.popleft()
-            if image.answer.set_running_or_notify_cancel():
+            if image.answer.running() or image.answer.set_running_or_notify_cancel():
                 images.append(image)
         return images
 
-    def _decode(self, tasks: Sequence[Task]) -> list[Decoded | None]:
+    def _decode(self, tasks: Sequence[Task], release: Release) -> list[Decoded | None]:
         """Try images; None for those that are to be tried again, since their decoder was lost over another one.
 
         That one is tried once more, alone: somebody else may have killed the decoder.
         """
         try:
-            return self._attempt(tasks)
+            return self._attempt(tasks, release)
         except DecoderLost as lost:
             if self._closed:
                 raise
             culprit = tasks[lost.at]
             logger.warning("the decoder of {!r} was lost ({}); another one tries", str(culprit.path), lost.how)
         try:
-            (answer,) = self._attempt([culprit])
+            (answer,) = self._attempt([culprit], release)
         except DecoderLost as lost:
             if self._closed:
                 raise
             answer = _given_up(culprit.path, lost)
         return [answer if task is culprit else None for task in tasks]
 
-    def _attempt(self, tasks: Sequence[Task]) -> list[Decoded | None]:
+    def _attempt(self, tasks: Sequence[Task], release: Release) -> list[Decoded | None]:
         try:
             decoder = self._take(size_for(tasks[0].transforms))
         except SourceUnreadable as error:
@@ -200,7 +221,7 @@ class Decoders:
             return [Decoded(task.path, error=error) for task in tasks]
         started = time.monotonic()
         try:
-            return decoder.decode(tasks, self._limits.seconds)
+            return decoder.decode(tasks, self._limits.seconds, release)
         except DecoderLost as lost:
             status = self._nursery.end(decoder.pid)
             lost.how = lost.how or _described(status)

@@ -131,7 +131,7 @@ class Pipeline:
         waits: Callable[[Path], bool] = lambda _: False,
         stopping: Callable[[], bool] = lambda: False,
     ) -> Iterator[Outcome]:
-        """File the images, and yield what became of each, batch by batch.
+        """File the images, and yield what became of each, batch by batch, in order but for those that take long.
 
         ``waits`` is asked about an image that ends too early: True means that it is still being written, and then
         there is no outcome; with False it is classified where nothing but its end is missing, else it is broken.
@@ -147,7 +147,8 @@ class Pipeline:
                     yield decoded
                 elif decoded is not None:
                     batch.append(decoded)
-                if len(batch) == self._policy.batch_size:
+                is_waiting = decoded is None and not any(look.done() for look in looks)
+                if len(batch) == self._policy.batch_size or (batch and is_waiting):
                     looks.append(self._model.submit(self._classified, batch))
                     batch = []
                 # The model looks at one batch while the one before is filed, which waits for the disk. Where images
@@ -197,13 +198,15 @@ class Pipeline:
     ) -> Iterator[Decoded | Path | None]:
         """The images decoded, in order, a few ahead of what is asked for; a path alone was filed before.
 
-        None says that one of ``looks`` is done while the next image is still being decoded.
+        One that takes long holds up no other: it comes when it is decoded. None says that the next image is still being
+        decoded: one of ``looks`` is done meanwhile, or what is decoded need not wait for it.
         """
         transforms = self.classifier.transforms
         # Enough for the decoders to do while a batch is classified and filed. 800 pictures of 150 px take 3.7 s with
         # two batches of 16, and 4.4 s with one of 8.
         ahead = 2 * self._policy.batch_size + self._threads
         pending: deque[Future[Decoded]] = deque()
+        slow: list[Future[Decoded]] = []
         try:
             for path in paths:
                 if self._filed_before(path):
@@ -217,14 +220,14 @@ class Pipeline:
                     root=self._roots.root_of(str(path)),
                 )
                 pending.append(self.decoders.submit(task))
-                if len(pending) > ahead:
-                    yield from _next(pending, stopping, looks)
-            while pending:
-                yield from _next(pending, stopping, looks)
+                while len(pending) > ahead:
+                    yield from _next(pending, slow, stopping, looks)
+            while pending or slow:
+                yield from _next(pending, slow, stopping, looks)
         except CancelledError:
             return
         finally:
-            for future in pending:
+            for future in (*pending, *slow):
                 future.cancel()
 
     def _filed_before(self, path: Path) -> bool:
@@ -274,17 +277,35 @@ class Pipeline:
 
 
 def _next(
-    pending: deque[Future[Decoded]], stopping: Callable[[], bool], looks: Collection[Future[_Decided]]
+    pending: deque[Future[Decoded]],
+    slow: list[Future[Decoded]],
+    stopping: Callable[[], bool],
+    looks: Collection[Future[_Decided]],
 ) -> Iterator[Decoded | None]:
-    """The first image, when it is decoded, and None as above; raises CancelledError where it is to be given up."""
-    while not pending[0].done():
-        awaited: list[Future[Any]] = [pending[0], *looks]
+    """The next image that is decoded, and None as above; raises CancelledError where they are to be given up.
+
+    It is the first of ``pending``, or one of the ``slow``, to which the first is moved that is not decoded in a while.
+    """
+    while True:
+        for future in slow:
+            if future.done():
+                slow.remove(future)
+                yield future.result()
+                return
+        if pending and pending[0].done():
+            yield pending.popleft().result()
+            return
+        awaited: list[Future[Any]] = [*islice(pending, 1), *slow, *looks]
         done, _ = wait(awaited, _PATIENCE, FIRST_COMPLETED)
-        if not done and stopping():
-            raise CancelledError
-        if not pending[0].done() and done:
+        if done and any(look.done() for look in looks):
             yield None
-    yield pending.popleft().result()
+        elif not done:
+            if stopping():
+                raise CancelledError
+            yield None
+            if pending and pending[0].running():  # else none has come to it yet
+                slow.append(pending.popleft())
+                return
 
 
 def _outcome(decoded: Decoded, prediction: Prediction | None, result: Filed) -> Outcome:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from daemon.cropbuffer import CropBuffer
+from daemon.cropbuffer import CropBuffer, Finish
 from daemon.frames import Channel
 from daemon.source import Identity, NotAFile, Source, SourceChanged, SourceError, SourceGone, SourceUnreadable
 from models.errors import REASONS, ImageError
@@ -25,6 +25,8 @@ _READING = 600.0
 # Seconds of one turn of waiting. Turns are counted, not the clock: a daemon that was itself stopped for an hour has
 # waited one turn, and does not blame the image.
 _TURN = 0.25
+# Turns that an image may take until those that came with it wait for it no longer.
+_TURNS_TOGETHER = 4
 
 _TROUBLES = {error.__name__: error for error in (SourceGone, SourceChanged, NotAFile, SourceUnreadable)}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -62,6 +64,10 @@ class Task:
         """Whether the same is to be done with both images."""
         terms = self.transforms, self.max_bytes, self.max_pixels
         return terms == (other.transforms, other.max_bytes, other.max_pixels)
+
+
+#: Is told the place of an image that takes long, and what became of others by their places; to be called once.
+Release = Callable[[int, Mapping[int, Decoded]], None]
 
 
 class DecoderLost(Exception):
@@ -105,20 +111,22 @@ class Decoder:
         """Whether it is alive, and neither old nor fat."""
         return self._files < _MOST_FILES and self._resident < _MOST_RESIDENT
 
-    def decode(self, tasks: Sequence[Task], seconds: float) -> list[Decoded | None]:
+    def decode(self, tasks: Sequence[Task], seconds: float, release: Release = lambda *_: None) -> list[Decoded | None]:
         """Have images decoded that go with each other. Where one takes too long, there is None for all others.
 
+        Where one takes long, ``release`` is called: of all others nothing more is to be expected, and there is None.
         Raises `DecoderLost`; then, and after a timeout, it is fit for nothing more.
         """
         self._resident = math.inf
         try:
             self._buffer.clear()
             self.channel.send(_request(tasks))
-            answer = self._answer(len(tasks), seconds)
-            decoded: list[Decoded | None] = [
-                self._decoded(slot, task, each)
-                for slot, (task, each) in enumerate(zip(tasks, answer["answers"], strict=True))
-            ]
+            answer, alone = self._answer(tasks, seconds, release)
+            if alone is None and len(answer["answers"]) != len(tasks):
+                raise ValueError("answers of other images")
+            decoded: list[Decoded | None] = [None] * len(tasks)
+            for slot in range(len(tasks)) if alone is None else [alone]:
+                decoded[slot] = self._decoded(slot, tasks[slot], answer["answers"][slot])
             self._resident = _number(answer["resident"])
         except _Overdue as overdue:
             at, path = overdue.at, tasks[overdue.at].path
@@ -126,27 +134,42 @@ class Decoder:
             return [slow if place == at else None for place in range(len(tasks))]
         except OSError as error:
             raise DecoderLost(*self._at_work(tasks)) from error
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, LookupError) as error:
             raise DecoderLost(*self._at_work(tasks), "it spoke nonsense") from error
         self._files += len(tasks)
         return decoded
 
-    def _answer(self, count: int, seconds: float) -> dict[str, Any]:
-        """Wait for that of so many images; raises `_Overdue` where reading, or then decoding, takes too long of one.
+    def _answer(self, tasks: Sequence[Task], seconds: float, release: Release) -> tuple[dict[str, Any], int | None]:
+        """Wait for that of the images; raises `_Overdue` where reading, or then decoding, takes too long of one.
 
         It is the one that was waited for in vain: the decoder goes on meanwhile, and may be at the next one already.
+        Returned too is which one alone the answer is about, where all the others were released.
         """
-        left, seen = _READING, (0, False)
+        left, turns, seen, alone = _READING, 0, (0, False), None
         while left > 0:
             with suppress(TimeoutError):
-                return self.channel.receive()
-            at = min(self._buffer.finished(), count - 1)
+                return self.channel.receive(), alone
+            at = min(self._buffer.finished(), len(tasks) - 1)
             now = at, self._buffer.has_note(at)
             if now > seen:
-                left, seen = (seconds if now[1] else _READING), now
+                left, turns, seen = (seconds if now[1] else _READING), 0, now
             else:
-                left -= _TURN
+                left, turns = left - _TURN, turns + 1
+            if turns >= _TURNS_TOGETHER and left > 0 and alone is None and len(tasks) > 1:
+                alone = at
+                self._buffer.cut()
+                release(at, self._early(at, tasks))
         raise _Overdue(*seen)
+
+    def _early(self, at: int, tasks: Sequence[Task]) -> dict[int, Decoded]:
+        """The images before this one that are decoded, by their places."""
+        early = {}
+        for slot, task in enumerate(tasks[:at]):
+            how, source = self._buffer.finish_of(slot), self._source(slot, task.path)
+            if how in (Finish.CROPS, Finish.CROPS_WITHOUT_END) and source is not None:
+                crops = self._buffer.crops(slot, task.transforms)
+                early[slot] = Decoded(task.path, source, crops, ended=how == Finish.CROPS)
+        return early
 
     def _at_work(self, tasks: Sequence[Task]) -> tuple[int, Source | None]:
         """The place of the image that it is at, and which file that is, once it was read."""

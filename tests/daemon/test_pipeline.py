@@ -248,6 +248,30 @@ def test_a_batch_is_filed_while_the_next_one_is_decoded(
     assert [path for path, _ in order] == paths
 
 
+@pytest.mark.parametrize("place", [0, 2, 5, 11])
+def test_one_that_hangs_holds_up_no_other(
+    pipeline: Pipeline, inbox: Path, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """It is decoded only when all the others are filed, wherever in the handful it is."""
+    monkeypatch.setattr("daemon.pipeline._PATIENCE", 0.05)
+    paths = [save("fog", seed, inbox / f"{seed:02}.png") for seed in range(12)]
+    submit, filed, others = pipeline.decoders.submit, [], threading.Event()
+
+    def hanging(task: Task) -> Future[Decoded]:
+        decoded = submit(task)
+        return pool.submit(lambda: (others.wait(60), decoded.result())[1]) if task.path == paths[place] else decoded
+
+    monkeypatch.setattr(pipeline.decoders, "submit", hanging)
+    with ThreadPoolExecutor(1) as pool:
+        for outcome in pipeline.process(paths):
+            filed.append(outcome.path)
+            if len(filed) == len(paths) - 1:
+                assert paths[place] not in filed
+                others.set()
+    slow = paths.pop(place)
+    assert (sorted(filed[:-1]), filed[-1]) == (paths, slow)
+
+
 def test_two_batches_are_looked_at_at_once(pipeline: Pipeline, inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that no core waits at the end of a batch for what another one still has of it."""
     paths = [save("fog", seed, inbox / f"{seed:02}.png") for seed in range(4 * POLICY.batch_size)]

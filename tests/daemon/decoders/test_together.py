@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -173,8 +174,9 @@ def test_a_lost_decoder_costs_nothing(make: Make, pictures: list[Path], picture:
 
 
 def test_a_crasher_is_found_among_the_others(
-    make: Make, pictures: list[Path], picture: Path, slow: Path, sizes: list[int]
+    make: Make, pictures: list[Path], picture: Path, slow: Path, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(remote, "_TURNS_TOGETHER", math.inf)
     decoders = make()
     with held_back(decoders, picture):
         futures = at_its_place(decoders, pictures, slow)
@@ -195,10 +197,39 @@ def test_one_that_hangs_is_found_among_the_others(
     assert sizes == [1, 7, 6]
 
 
+def test_nobody_waits_for_one_that_hangs(
+    make: Make, pictures: list[Path], picture: Path, slow: Path, sizes: list[int]
+) -> None:
+    """What its decoder has done already is there, and what it has not begun goes to the other decoder."""
+    decoders = make(2, Limits(memory=1 << 30, seconds=600))
+    pids = decoders.pids()[1:]
+    hanging, other = pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    blocking = [decoders.submit(task(picture)) for _ in pids]
+    wait_for(lambda: all(future.running() for future in blocking), "both decoders have an image")
+    paths = [*pictures[:2], slow, *pictures[2:], *[picture] * 7]
+    futures = [decoders.submit(task(path)) for path in paths]
+    os.kill(hanging, signal.SIGCONT)
+    wait_until_at_work(hanging)
+    os.kill(hanging, signal.SIGSTOP)
+    wait_for(lambda: all(future.done() for future in futures[:2]), "what was decoded before is there")
+    os.kill(other, signal.SIGCONT)
+    for place, future in enumerate(futures):
+        if place != 2:
+            check(paths[place], future.result(60))
+    assert not futures[2].done()
+    os.kill(hanging, signal.SIGCONT)
+    check(slow, futures[2].result(60))
+    assert decoders.pids()[1:].count(hanging) == 1, "it is as good as before"
+    assert sizes[2] == 7
+
+
 def test_each_image_has_time_of_its_own(
     make: Make, slow: Path, picture: Path, tmp_path: Path, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eight that take most of the time that one may take."""
+    monkeypatch.setattr(remote, "_TURNS_TOGETHER", math.inf)
     paths = [Path(shutil.copy(slow, tmp_path / f"slow-{number}.png")) for number in range(8)]
     decoders = make()
     started = os.times().elapsed
