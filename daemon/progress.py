@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from loguru import logger
 
+from models.language import tr
+
 _LINE_SECONDS = 60.0
 #: Fewer images, or less to do than so many seconds, are no backlog worth a line.
 _FEW, _SHORT = 16, 30.0
@@ -60,15 +62,18 @@ class Bar:
         self._before = 0
 
     def show(self, done: int, left: int) -> None:
-        """Draw the bar, at most ten times a second, or take it away."""
+        """Draw the bar, at most ten times a second, or take it away; a few images are not worth one."""
         if not left:
             self.close()
+            return
+        if self._bar is None and left < _FEW:
             return
         from tqdm import tqdm
 
         if self._bar is None:
             self._before = done
-            self._bar = tqdm(total=left, file=sys.stderr, unit=" images", leave=False, dynamic_ncols=True)
+            layout = tr("{n_fmt} of {total_fmt} |{bar}| {rate_noinv_fmt}, {remaining} to go")
+            self._bar = tqdm(total=left, file=sys.stderr, bar_format=layout, unit="", leave=False, dynamic_ncols=True)
         bar = self._bar
         assert isinstance(bar, tqdm)
         bar.total = done - self._before + left

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -37,6 +43,55 @@ def test_what_waits_without_getting_on_or_is_soon_done_is_no_backlog(logged: lis
         now = float(second)
         progress.look(second, 5)
     assert logged == []
+
+
+_BARS = """
+import sys
+from loguru import logger
+from daemon.logs import start_logging
+from daemon.progress import Progress, bar_fits
+start_logging("INFO", as_json=False)
+progress = Progress(shows_bar=bar_fits(as_json=False, log_json=False))
+few, many = int(sys.argv[1]), int(sys.argv[2])
+for done in range(few + 1):
+    progress.look(done, few - done)
+logger.info("-- only a few so far --")
+for done in range(many + 1):
+    progress.look(few + done, many - done)
+    logger.info("image {} of all", done)
+progress.close()
+"""
+
+
+def on_a_terminal(columns: int, *arguments: object) -> str:
+    """What a program of bars writes to a terminal of that width."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    command = [sys.executable, "-c", _BARS, *map(str, arguments)]
+    with subprocess.Popen(command, env=environment(), stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        written = b""
+        try:
+            while more_of_it := os.read(ours, 1 << 16):
+                written += more_of_it
+        except OSError:
+            pass  # the last one has closed the terminal
+        os.close(ours)
+    assert process.returncode == 0, written
+    return re.sub(r"\x1b\[[\d;]*m", "", written.decode())
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_bar_of_a_terminal(columns: int) -> None:
+    before, _, after = on_a_terminal(columns, 3, 60).partition("-- only a few so far --")
+    assert "|" not in before  # a picture now and then is no job to watch
+    bars = re.findall(r"\r([^\r\n]*\|[^\r\n]*)", after)
+    assert bars[0].startswith("0 of 60 |")  # from the first moment, and of all that there are
+    assert all(len(bar) <= columns for bar in bars)
+    assert any(re.search(r"[\d.]+/s, 00:00 to go$", bar) for bar in bars)
+    said = re.findall(r"(?:^|[\r\n])[^\r\n|]*(image \d+ of all)(?=\r\n)", after)
+    assert said == [f"image {number} of all" for number in range(61)]  # none of them on a line with a bar
+    assert not re.split(r"[\r\n]", after)[-1].strip()  # nothing is left of it
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(5.9, "5 s"), (600, "10 min"), (7_260, "2 h 1 min")])
