@@ -175,9 +175,11 @@ class OutputMark:
         self._remember()
 
     def _trusted(self) -> set[int]:
+        """Whose the mark may be. On a drive that is mounted for another user all is that user's, the folder too."""
+        trusted = {os.geteuid(), 0}
         with suppress(OSError):
-            return {os.geteuid(), 0, self._output.stat().st_uid} if os.geteuid() == 0 else {os.geteuid(), 0}
-        return {os.geteuid(), 0}
+            trusted.add(self._output.stat().st_uid)
+        return trusted
 
     def _raise_if_foreign(self, error: OSError) -> None:
         try:
