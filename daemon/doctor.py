@@ -124,6 +124,7 @@ def _name_findings(inbox: Path, settings: Settings) -> Iterator[Finding]:
         inbox,
         recursive=watches_inside(settings),
         pruned=[settings.output, *settings.watch],
+        outputs=[settings.output],
         cross_mounts=settings.cross_mounts,
     )
     for sentence in passed.apart:

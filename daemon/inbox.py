@@ -48,6 +48,7 @@ class Inbox:
         path: str,
         *,
         pruned: Sequence[str],
+        outputs: Sequence[str] = (),
         recursive: bool,
         poll: bool,
         pace: Pace,
@@ -56,7 +57,9 @@ class Inbox:
         roots: Roots | None = None,
         cross_mounts: bool = False,
     ) -> None:
-        """``surveyed`` is told, at the end of each whole walk, what it passed over. ``roots``: all inboxes."""
+        """``outputs``: where class folders belong; one elsewhere was brought there, and is not passed over in silence.
+
+        ``surveyed`` is told, at the end of each whole walk, what it passed over. ``roots``: all inboxes."""
         self.path = path
         self.prefix = path.rstrip("/") + "/"
         self.missing: str | None = None  # why it is not there
@@ -70,6 +73,7 @@ class Inbox:
         self._roots = (roots or Roots()).including(self._root)
         self._force_poll = poll
         self._pruned_anywhere = [*pruned]
+        self._outputs = outputs
         self._pruned = frozenset(p for p in pruned if p.startswith(self.prefix))
         self._pruned_identities: frozenset[Identity] = frozenset()
         self._recursive = recursive
@@ -338,13 +342,17 @@ class Inbox:
         return True
 
     def _is_part(self, folder: str, stat: os.stat_result, survey: PassedOver | None = None) -> bool:
-        """Whether a folder below the inbox is a part of it; ``survey`` is told of one on another file system."""
+        """Whether a folder below the inbox is a part of it; ``survey`` is told of one that somebody may miss."""
         identity = (stat.st_dev, stat.st_ino)
         if not modes.S_ISDIR(stat.st_mode) or self._identity is None:
             return False
         if is_below_leftover(folder, self.path):
             return False  # renamed since it was met
-        if folder in self._pruned or identity in self._pruned_identities or is_marked(folder):
+        if folder in self._pruned or identity in self._pruned_identities:
+            return False
+        if is_marked(folder):
+            if survey is not None:
+                survey.meet_marked(folder, self._outputs)
             return False
         if stat.st_dev == self._identity[0] or self._cross_mounts:
             return True

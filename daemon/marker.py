@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from models.markers import MARKER
 
-__all__ = ["MARKER", "is_marked", "marked_folder"]
+__all__ = ["MARKER", "is_below", "is_marked", "marked_folder"]
 
 
 def is_marked(folder: str) -> bool:
     """Whether a folder is one that this program files into, as far as that can be seen."""
     return os.path.lexists(f"{folder}/{MARKER}")
+
+
+def is_below(path: str, folders: Iterable[str]) -> bool:
+    """Whether a path is one of these folders, or lies below one; all are compared without the links in them."""
+    real = os.path.realpath(path)
+    return any(_is_inside(real, os.path.realpath(folder)) for folder in folders)
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def marked_folder(path: Path) -> Path | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from loguru import logger
 
-from daemon.marker import is_marked
+from daemon.marker import MARKER, is_below, is_marked
 from daemon.report import shown
 from daemon.settle import is_unfinished
 from daemon.sidecarnames import follows
@@ -26,8 +26,8 @@ class PassedOver:
 
     Not counted are hidden files, those their writer has not finished, and sidecars. ``odd`` is how many things have
     the name of an image and are no files, ``closed`` how many folders could not be read, ``leftovers`` what is of the
-    NAS or of the system, ``apart`` a sentence for each folder of another file system, and for each link to a folder but
-    those to what is ``known``.
+    NAS or of the system, ``apart`` a sentence for each folder of another file system, for each link to a folder but
+    those to what is ``known``, and for each class folder that was brought there.
     """
 
     folder: str
@@ -46,15 +46,26 @@ class PassedOver:
             f"{shown(folder)} is on another file system, and stays: cross_mounts = true files what is in it"
         )
 
+    def meet_marked(self, folder: str, outputs: Sequence[str]) -> None:
+        """A walk came by a class folder. Where it is of no output of ours, its pictures are missed by somebody.
+
+        They may also be those of another daemon, so that nobody but their owner can say that they are to be filed.
+        """
+        if not is_below(folder, outputs) and pictures_in(folder):
+            self._set_apart(
+                f"{shown(folder)} is a folder that pictures were filed into, and stays: "
+                f"to have those in it filed once more, delete the hidden file {MARKER} in it"
+            )
+
     def _meet_link(self, entry: os.DirEntry[str]) -> None:
         target = os.path.realpath(entry.path)
-        if not self.recursive or not entry.is_dir() or any(_is_inside(target, folder) for folder in self.known):
+        if not self.recursive or not entry.is_dir() or is_below(target, self.known):
             return
         name, where = shown(entry.path), shown(target)
         self._set_apart(f"{name} is a link to a folder, and stays: for what is in it, add --watch {where}")
 
     def _set_apart(self, sentence: str) -> None:
-        if len(self.apart) < _MOST_APART:
+        if len(self.apart) < _MOST_APART and sentence not in self.apart:
             self.apart.append(sentence)
 
     def meet(self, entry: os.DirEntry[str]) -> None:
@@ -103,8 +114,13 @@ class Teller:
             self._left_alone[passed.folder] = left
 
 
-def survey(folder: Path, *, recursive: bool, pruned: Collection[Path], cross_mounts: bool = False) -> PassedOver:
-    """What a walk of an inbox would pass over; the ``pruned`` folders inside are not part of it."""
+def survey(
+    folder: Path, *, recursive: bool, pruned: Collection[Path], outputs: Sequence[Path] = (), cross_mounts: bool = False
+) -> PassedOver:
+    """What a walk of an inbox would pass over; the ``pruned`` folders inside are not part of it.
+
+    ``outputs``: where class folders belong.
+    """
     root, left_out = str(folder), frozenset(map(str, pruned))
     passed = PassedOver(root, recursive=recursive, known=[root, *left_out])
     device = folder.stat().st_dev
@@ -112,7 +128,10 @@ def survey(folder: Path, *, recursive: bool, pruned: Collection[Path], cross_mou
     def enter(inside: str) -> bool:
         if inside == root:
             return True
-        if inside in left_out or is_marked(inside):
+        if inside in left_out:
+            return False
+        if is_marked(inside):
+            passed.meet_marked(inside, [*map(str, outputs)])
             return False
         if cross_mounts or os.lstat(inside).st_dev == device:
             return True
@@ -130,7 +149,3 @@ def survey(folder: Path, *, recursive: bool, pruned: Collection[Path], cross_mou
     ):
         pass
     return passed
-
-
-def _is_inside(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip("/") + "/")

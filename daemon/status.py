@@ -100,7 +100,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
         others = f", {inbox.other_files} other file{plural}, not looked at" if inbox.other_files else ""
         if inbox.apart:
             apart = "1 folder" if inbox.apart == 1 else f"{inbox.apart} folders"
-            others += f", {apart} on other file systems or links, not entered (see doctor)"
+            others += f", {apart} on other file systems, links or filed into, not entered (see doctor)"
         rows.append(("inbox", f"{inbox.path} ({how}{f': {inbox.polled}' if inbox.polled else ''}){others}"))
     model = health.model
     which = "the starter model" if model.starter else f"checkpoint {model.digest[:12]}"

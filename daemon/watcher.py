@@ -40,7 +40,7 @@ class InboxStatus:
     missing: str | None  # why it is not there
     walking: bool  # it is being walked, or about to be
     other_files: int  # that are not looked at because of their names, as of the last whole walk
-    apart: int = 0  # folders of other file systems and links to folders, which are not entered
+    apart: int = 0  # folders of other file systems, links to folders and class folders, which are not entered
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ class InboxWatcher:
             Inbox(
                 path,
                 pruned=[*pruned, *paths],
+                outputs=pruned,
                 recursive=recursive,
                 poll=poll,
                 pace=pace,

@@ -188,6 +188,38 @@ def test_a_folder_marked_later_is_watched_no_more(
     assert len(source) == 1
 
 
+def test_a_class_folder_that_somebody_brought_is_said_to_stay(
+    root: Path, make: Callable[..., Inbox], clock: Clock, logged: list[str]
+) -> None:
+    for folder in ("ours/cat", "cat", "deep/er/dog", "empty"):
+        put(root / folder / ".imagesortd")
+    for folder in ("ours/cat", "cat", "deep/er/dog"):
+        put(root / folder / "a.jpg")
+    inbox = make(root / "ours", outputs=[str(root / "ours")])
+    for _ in range(3):
+        assert walk_all(inbox) == []
+        clock.now += PACE.poll
+    assert inbox.apart == 2
+    told = [line.split(" is a folder")[0] for line in logged if "is a folder" in line]
+    assert sorted(told) == [str(root / "cat"), str(root / "deep/er/dog")]
+    (root / "cat" / ".imagesortd").unlink()
+    assert walk_all(inbox) == ["a.jpg"]
+    assert inbox.apart == 1
+
+
+def test_class_folders_of_an_output_that_is_the_inbox_are_no_matter(
+    root: Path, make: Callable[..., Inbox], logged: list[str]
+) -> None:
+    put(root / "cat" / ".imagesortd")
+    put(root / "cat" / "a.jpg")
+    (root.parent / "link").symlink_to(root)
+    for output in (root, root.parent / "link"):
+        inbox = make(output, outputs=[str(output)])
+        assert walk_all(inbox) == []
+        assert inbox.apart == 0
+    assert not any("is a folder" in line for line in logged)
+
+
 def test_troubles_are_said_once_and_the_rest_is_found(
     root: Path, make: Callable[..., Inbox], clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,15 @@ def test_what_is_nobodys_picture_is_not_counted(tmp_path: Path) -> None:
     assert survey(tmp_path, recursive=True, pruned=[tmp_path / "sorted"]).count == 0
 
 
+def test_a_class_folder_elsewhere_than_in_the_output_is_told(tmp_path: Path) -> None:
+    put(tmp_path / "sorted" / "cat", ".imagesortd", "a.jpg")
+    put(tmp_path / "cat", ".imagesortd", "a.jpg")
+    output = [tmp_path / "sorted"]
+    (sentence,) = survey(tmp_path, recursive=True, pruned=output, outputs=output).apart
+    assert sentence.startswith(str(tmp_path / "cat"))
+    assert survey(tmp_path, recursive=True, pruned=[], outputs=[tmp_path]).apart == []
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [
