@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     cross_mounts: bool = False
     poll: bool = False
     settle_seconds: float = Field(default=2.0, gt=0, le=3600, allow_inf_nan=False)
-    quiet_after_close_seconds: Annotated[_Quiet | dict[Path, _Quiet], NoDecode] = 0.0
+    quiet_after_close_seconds: Annotated[_Quiet | dict[Path, _Quiet] | Literal["auto"], NoDecode] = "auto"
     writer_patience_seconds: float = Field(default=300.0, ge=0, le=604800, allow_inf_nan=False)
     rescan_seconds: float = Field(default=60.0, gt=0, le=86400, allow_inf_nan=False)
     batch_size: int = Field(default=16, ge=1, le=256)
@@ -116,7 +116,7 @@ class Settings(BaseSettings):
 
     @field_validator("quiet_after_close_seconds")
     @classmethod
-    def _by_their_one_name(cls, value: float | dict[Path, float]) -> float | dict[Path, float]:
+    def _by_their_one_name(cls, value: float | str | dict[Path, float]) -> float | str | dict[Path, float]:
         return {_one_name(inbox): seconds for inbox, seconds in value.items()} if isinstance(value, dict) else value
 
     @field_validator("output", "checkpoint", mode="before")
@@ -306,7 +306,7 @@ def _not_a_setting(key: str) -> str:
 _REQUIREMENTS = {
     "threshold": 'give a number from 0 to 1, a share such as "70%", or "auto"',
     "watch": "give a list of folders",
-    "quiet_after_close_seconds": "give a number of seconds, or one for each inbox: './scans' = 10",
+    "quiet_after_close_seconds": "give a number of seconds, \"auto\", or a number for each inbox: './scans' = 10",
     "plugins": "give a list of names",
 }
 

@@ -29,7 +29,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--quiet-after-close-seconds",
         metavar="S",
         help="how long a file is left alone after it was closed, for scanners that open it again for the next page; by "
-        "inbox: ./scans=10,./letters=5 (0)",
+        "inbox: ./scans=10,./letters=5 (auto: 10 for TIFF)",
     )
     add(
         "--writer-patience-seconds",

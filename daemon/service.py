@@ -213,6 +213,8 @@ def _watcher(settings: Settings, surveyed: Callable[[PassedOver], None]) -> Inbo
         writer_patience_seconds=settings.writer_patience_seconds,
         quiet_after_close={str(inbox): seconds for inbox, seconds in quiet.items()}
         if isinstance(quiet, dict)
+        else None
+        if quiet == "auto"
         else quiet,
         rescan_seconds=settings.rescan_seconds,
         poll=settings.poll,

@@ -39,6 +39,10 @@ class UnfinishedStatus:
     seconds: float = 0.0
 
 
+#: Scanners of documents take up to this many seconds a page.
+_PAGE_SECONDS = 10.0
+
+
 class Unfinished:
     """The stable files of the inboxes that wait for their writer. ``patience``: seconds, where nobody can know."""
 
@@ -86,7 +90,7 @@ class Unfinished:
         quiet = self._clock() - candidate.since
         if signature.size == 0:
             # SMB clients and browsers create a file, close it, and open it again when the first bytes arrive.
-            if quiet < self._patience and _age(signature) < self._patience:
+            if quiet < self._patience and age(signature) < self._patience:
                 return _EMPTY
             return _DOWNLOADING if _is_placeholder(path) else None
         if writer is Writer.NOBODY or candidate.closed:
@@ -95,7 +99,7 @@ class Unfinished:
             return _OPEN  # a hard link is created, too, without being open; it has another name
         if quiet >= self._patience:
             return None
-        fresh = _age(signature) < self._patience
+        fresh = age(signature) < self._patience
         return _GROWING if candidate.grew or (fresh and has_gaps(path)) else None
 
 
@@ -134,7 +138,17 @@ def _is_placeholder(path: str) -> bool:
     return False
 
 
-def _age(signature: Signature) -> float:
+def pages_pause(path: str, signature: Signature | None) -> float:
+    """Seconds that a file of several pages is left alone after it was closed, for a scanner that opens it again.
+
+    TIFF is the one format that scanners write page by page; a file of long ago gets no more pages.
+    """
+    if signature is None or not path.lower().endswith((".tif", ".tiff")):
+        return 0.0
+    return _PAGE_SECONDS if age(signature) < _PAGE_SECONDS else 0.0
+
+
+def age(signature: Signature) -> float:
     """Seconds since a file was written, by its own time: a file of long ago has no writer."""
     return abs(time.time() - signature.mtime_ns / 1e9)
 

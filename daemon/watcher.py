@@ -22,7 +22,7 @@ from daemon.inbox import Inbox, Pace
 from daemon.passedover import PassedOver
 from daemon.roots import Roots
 from daemon.settle import Settler, Signature
-from daemon.unfinished import Unfinished, UnfinishedStatus
+from daemon.unfinished import Unfinished, UnfinishedStatus, pages_pause
 from daemon.wakeup import Wakeup
 
 _SLICE = 256  # names that a walk reads before the stable files are looked at again
@@ -71,7 +71,8 @@ class InboxWatcher:
     ready, ``most_hints`` the events kept while nobody asks. Roots may be missing, now or later.
     ``surveyed`` is told of each root, whenever it was walked as a whole, what that passed over.
     ``writer_patience_seconds``: how long a file waits of which nobody can say whether it is open, and which looks as if
-    it were. ``quiet_after_close``: how long one is left alone after it was closed, in every inbox or by inbox.
+    it were. ``quiet_after_close``: how long one is left alone after it was closed, in every inbox or by inbox;
+    None: see `pages_pause`.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class InboxWatcher:
         settle_seconds: float = 2.0,
         patience_seconds: float = 30.0,
         writer_patience_seconds: float = 300.0,
-        quiet_after_close: Mapping[str, float] | float = 0.0,
+        quiet_after_close: Mapping[str, float] | float | None = 0.0,
         rescan_seconds: float = 60.0,
         poll: bool = False,
         poll_seconds: float = 1.0,
@@ -285,7 +286,7 @@ class InboxWatcher:
                 signature = None
             if signature is None:
                 self._unfinished.forget(path)
-            quiet = self._quiet_of(inbox)
+            quiet = self._quiet_of(path, inbox, signature)
             if self._settler.look(path, signature, now, quiet) and signature and not self._waits(path, signature):
                 stable.append(Path(path))
         return stable
@@ -297,10 +298,11 @@ class InboxWatcher:
             self._unfinished.forget(path)
         return pause is not None
 
-    def _quiet_of(self, inbox: Inbox | None) -> float:
-        if isinstance(self._quiet, Mapping):
-            return self._quiet.get(inbox.path, 0.0) if inbox is not None else 0.0
-        return self._quiet
+    def _quiet_of(self, path: str, inbox: Inbox | None, signature: Signature | None) -> float:
+        quiet = self._quiet
+        if isinstance(quiet, Mapping):
+            quiet = quiet.get(inbox.path) if inbox is not None else None
+        return pages_pause(path, signature) if quiet is None else quiet
 
     def _next_event(self) -> float:
         """When there is something to do without being woken."""

@@ -285,5 +285,5 @@ def test_quiet_after_close_by_inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("value", ["-1", "soon", "./scans=soon", "=", "inf"])
 def test_quiet_after_close_that_is_no_time(value: str) -> None:
-    with pytest.raises(UserError, match="give a number of seconds, or one for each inbox"):
+    with pytest.raises(UserError, match='give a number of seconds, "auto", or a number for each inbox'):
         config.load({"quiet_after_close_seconds": value})

@@ -172,11 +172,12 @@ def test_an_empty_file_waits_long(root: Path, desks: Callable[..., Desk], clock:
     assert passes(desk, clock, PATIENCE) == [path]
 
 
-@pytest.mark.parametrize("by_inbox", [False, True])
+@pytest.mark.parametrize("how", ["everywhere", "by inbox", "of itself", "of itself, another inbox named"])
 def test_a_scanner_that_opens_its_file_again_for_each_page(
-    root: Path, desks: Callable[..., Desk], clock: Clock, by_inbox: bool
+    root: Path, desks: Callable[..., Desk], clock: Clock, how: str
 ) -> None:
-    desk = desk_of(desks, root, clock, quiet_after_close={str(root): 10.0} if by_inbox else 10.0)
+    quiet = {"everywhere": 10.0, "by inbox": {str(root): 10.0}, "of itself": None}.get(how, {"/elsewhere": 3.0})
+    desk = desk_of(desks, root, clock, quiet_after_close=quiet)
     path = root / "scan.tif"
     for _ in range(4):
         with path.open("ab") as file:
@@ -186,6 +187,19 @@ def test_a_scanner_that_opens_its_file_again_for_each_page(
         pass  # a closing without a change counts, too
     assert passes(desk, clock, 8.0) == []
     assert passes(desk, clock, 4.0) == [path]
+
+
+def test_only_new_files_of_several_pages_are_left_alone_of_themselves(
+    root: Path, desks: Callable[..., Desk], clock: Clock
+) -> None:
+    desk = desk_of(desks, root, clock, quiet_after_close=None)
+    picture, old = root / "a.jpg", root / "old.tif"
+    for path in (picture, old):
+        with path.open("wb") as file:
+            file.write(b"whole")
+            os.utime(path, (1e9, 1e9) if path == old else None)
+    os.utime(old, (1e9, 1e9))
+    assert sorted(passes(desk, clock, 8.0)) == [picture, old]
 
 
 def test_gaps(tmp_path: Path) -> None:
