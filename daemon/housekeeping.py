@@ -1,4 +1,7 @@
-"""What the daemon does when it has nothing else to do: late sidecars join their images, old rows leave the journal."""
+"""What the daemon does when it has nothing else to do.
+
+Late sidecars join their images, files whose writer went on are filed anew, old rows leave the journal.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from loguru import logger
 from daemon.journal import Journal, JournalBusy
 from daemon.latecomers import Latecomers
 from daemon.rows import BEGINNING, Filing, Position, State
+from daemon.secondlook import SecondLook
 
 #: Seconds of work in an idle moment; an image that arrives meanwhile waits no longer than this.
 _SLICE = 0.05
@@ -140,8 +144,9 @@ def _is_gone(row: Filing) -> bool:
 class Housekeeping:
     """Works in slices; each kind of work keeps its own pauses."""
 
-    def __init__(self, latecomers: Latecomers, pruning: Pruning) -> None:
+    def __init__(self, latecomers: Latecomers, pruning: Pruning, second_look: SecondLook | None = None) -> None:
         self._latecomers = latecomers
+        self._second_look = second_look
         self._pruning = pruning
         self._steps: Iterator[None] | None = None
         self._next = -math.inf
@@ -160,6 +165,8 @@ class Housekeeping:
     def idle(self, seconds: float = _SLICE) -> bool:
         """Work for about ``seconds``; returns whether there is more to do."""
         if self._latecomers.work(seconds):
+            return True
+        if self._second_look is not None and self._second_look.work(seconds):
             return True
         return self._prune(seconds)
 

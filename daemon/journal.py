@@ -125,6 +125,10 @@ class Journal:
         """See ``rows.newest``. Raises JournalBusy."""
         return self._use(lambda db: rows.newest(db, sources, since))
 
+    def recent(self, since: datetime, limit: int) -> list[Filing]:
+        """See ``rows.recent``. Raises JournalBusy."""
+        return self._use(lambda db: rows.recent(db, since, limit))
+
     def prune(self, before: datetime, after: Position, limit: int) -> tuple[Position | None, list[Filing]]:
         """See ``rows.prune``. Raises JournalBusy."""
         self._follow_the_file()

@@ -259,6 +259,13 @@ def newest(db: sqlite3.Connection, sources: Sequence[Path], since: datetime) -> 
     return filing if filing is not None and filing.state is State.DONE and filing.reason is None else None
 
 
+def recent(db: sqlite3.Connection, since: datetime, limit: int) -> list[Filing]:
+    """The last images that were moved within a file system since a time, and lie where they went, newest first."""
+    query = f"""{_SELECT} WHERE time >= ? AND state = 'done' AND action = 'move' AND copy_ino IS NULL
+        AND image_id IS NULL ORDER BY time DESC, id DESC LIMIT ?"""
+    return [_decode(row) for row in db.execute(query, (_instant(since), limit))]
+
+
 def prune(
     db: sqlite3.Connection, before: datetime, after: Position, limit: int
 ) -> tuple[Position | None, list[Filing]]:

@@ -33,6 +33,7 @@ from daemon.reconfigure import Configuration
 from daemon.reload import Reloader
 from daemon.report import shown
 from daemon.roots import Roots
+from daemon.secondlook import SecondLook
 from daemon.state import journal_path, lock, state_folder
 from daemon.status import status_path
 from daemon.threshold import Threshold
@@ -201,7 +202,8 @@ def _resume(filer: Filer) -> None:
 
 def _housekeeping(settings: Settings, journal: Journal) -> Housekeeping:
     latecomers = Latecomers(settings.watch, settings.output, journal, recursive=watches_inside(settings))
-    return Housekeeping(latecomers, Pruning(journal, settings.watch, settings.journal_days))
+    second_look = SecondLook(settings.watch, settings.output, journal) if settings.action == "move" else None
+    return Housekeeping(latecomers, Pruning(journal, settings.watch, settings.journal_days), second_look)
 
 
 def _watcher(settings: Settings, surveyed: Callable[[PassedOver], None]) -> InboxWatcher:

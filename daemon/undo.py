@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,18 +49,28 @@ class _Back(NamedTuple):
     transfer: Transfer
 
 
-def undo(journal: Journal | None, filings: Iterable[Filing], roots: Roots | None = None) -> Iterator[Undone]:
+#: Whether a name stands for the image that was filed: `is_filed_or_edited`, or what a caller knows better.
+IsMeant = Callable[[Entry, Filing], bool]
+
+
+def undo(
+    journal: Journal | None,
+    filings: Iterable[Filing],
+    roots: Roots | None = None,
+    *,
+    is_meant: IsMeant = is_filed_or_edited,
+) -> Iterator[Undone]:
     """Undo filings, some at a time, in the order given (newest first, as a history yields them).
 
     A moved image moves back, and its sidecars with it; of a copy or link, the copy is removed while the original is
     still there; a refusal is forgotten. Without a journal it is a dry run, which changes nothing. Raises JournalBusy;
     then all those before are undone with their sidecars, and none of the rest. ``roots``: the inboxes and the output,
-    see `Roots`.
+    see `Roots`. ``is_meant`` tells an image that was moved; of copies and sidecars the ordinary answer counts.
     """
     roots, taken = roots or Roots(), set[Path]()
     for group in _groups(filings):
         sidecars = {} if journal is None else {filing.id: _sidecars(journal, filing) for filing in group}
-        results, served = _undo(journal, group, roots, taken)
+        results, served = _undo(journal, group, roots, taken, is_meant)
         if journal is not None:
             for undone in results:
                 if undone.status is Status.FILED:
@@ -85,14 +95,18 @@ def _groups(filings: Iterable[Filing]) -> Iterator[list[Filing]]:
 
 
 def _undo(
-    journal: Journal | None, filings: Sequence[Filing], roots: Roots, taken: set[Path]
+    journal: Journal | None,
+    filings: Sequence[Filing],
+    roots: Roots,
+    taken: set[Path],
+    is_meant: IsMeant = is_filed_or_edited,
 ) -> tuple[list[Undone], list[Filing]]:
     """Undo filings that need not wait for each other; also gives the rows that have served, which are to be written.
 
     ``taken`` are the names that a dry run has given out.
     """
     with OpenFolders(roots) as folders:
-        ways = [_begin(journal, filing, folders, taken) for filing in filings]
+        ways = [_begin(journal, filing, folders, taken, is_meant) for filing in filings]
         backs = [way for way in ways if isinstance(way, _Back)]
         if journal is not None:
             transfer.run([back.transfer for back in backs], journal)
@@ -101,7 +115,9 @@ def _undo(
     return results, served + [back.transfer.row for back in backs if back.transfer.status is Status.FILED]
 
 
-def _begin(journal: Journal | None, filing: Filing, folders: OpenFolders, taken: set[Path]) -> Undone | _Back:
+def _begin(
+    journal: Journal | None, filing: Filing, folders: OpenFolders, taken: set[Path], is_meant: IsMeant
+) -> Undone | _Back:
     """Undo a filing, but for an image that is to move: that is made ready."""
     if filing.state is State.REFUSED:
         return _succeeded(filing, dry_run=journal is None)
@@ -109,7 +125,7 @@ def _begin(journal: Journal | None, filing: Filing, folders: OpenFolders, taken:
         return Undone(filing=filing, status=Status.ALREADY)
     try:
         image = folders.entry(filing.destination)
-        if not is_filed_or_edited(image, filing):
+        if not (is_meant if filing.action == "move" else is_filed_or_edited)(image, filing):
             return Undone(filing=filing, status=Status.CHANGED)
         if filing.action != "move":
             return _remove_copy(journal, filing, image, folders)
