@@ -6,14 +6,17 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from loguru import logger
+
 from daemon import transfer
 from daemon.folders import Folders, Output
-from daemon.identity import has_content
+from daemon.growth import drop_half
+from daemon.identity import has_content, is_one_folder
 from daemon.journal import Journal, JournalBusy
 from daemon.locks import FolderBusy
 from daemon.moves import Entry
@@ -34,6 +37,8 @@ Action = Literal["move", "copy", "link"]
 
 #: The most names that a dry run remembers having given out; beyond them it starts over, for it may go on for months.
 _MOST_PLANNED = 100_000
+#: For how long after it was copied or linked an original may turn out to have been half of an image.
+_GROWS = timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +225,8 @@ class Filer:
             if row.identity in plan.identities or self._was_filed(row):
                 return each.settle(Status.ALREADY)
             plan.identities.add(row.identity)
+            if not self._dry_run and row.reason is None:
+                self._drop_half(each, plan)
             if row.reason is not None:
                 row.state = State.REFUSED
                 return each.settle(Status.REFUSED) if self._dry_run else None
@@ -240,6 +247,21 @@ class Filer:
         if number is not None and not self._dry_run:
             self._journal.touch(number, row.identity)
         return number is not None
+
+    def _drop_half(self, each: Transfer, plan: _Plan) -> None:
+        """Remove what was copied or linked of an image before its writer was done: the original has all of it."""
+        source = each.row.source
+        old = self._journal.newest([source], each.row.time - _GROWS)
+        if old is None or old.destination is None or old.action == "move" or old.sha256 == each.row.sha256:
+            return
+        try:
+            copy = plan.folders.entry(old.destination)
+            if not is_one_folder(copy.folder, each.source.folder) and drop_half(copy, each.source, old):
+                old.state = State.UNDONE
+                self._journal.write_later([old])
+                logger.info("{} changed after it was filed; what was filed of it before goes", str(source))
+        except (OSError, SourceGone, SourceChanged) as error:
+            logger.debug("{!r} stays: {}", str(old.destination), error)
 
     def _is_there(self, row: Filing, folder: int, path: Path) -> bool:
         """Whether an equal image is in an open class folder that this object did not copy there. Raises OSError."""

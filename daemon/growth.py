@@ -6,8 +6,11 @@ import os
 
 import numpy as np
 
-from daemon.moves import Entry, close
-from daemon.source import OPEN_FLAGS
+from daemon.copying import sha256_of
+from daemon.moves import Entry, close, drop
+from daemon.rows import Filing
+from daemon.source import OPEN_FLAGS, Identity
+from daemon.transfer import private_name
 
 _CHUNK = 1 << 20
 
@@ -26,6 +29,27 @@ def is_earlier_state(old: Entry, new: Entry) -> bool:
             close(after)
     finally:
         close(before)
+
+
+def drop_half(copy: Entry, original: Entry, filing: Filing) -> bool:
+    """Remove the copy or link that a filing made, if it is as it was made, and an earlier state of its original.
+
+    Returns whether it is gone. Raises OSError.
+    """
+    before = Identity.of(original.status())
+
+    def is_half(entry: Entry) -> bool:
+        # Claimed by now: where the two names were one in a way that nobody could see, the original is gone.
+        if not original.exists() or Identity.of(original.status()) != before:
+            return False
+        status = entry.status()
+        if status.st_ino != filing.filed_ino:
+            return False
+        if os.path.samestat(status, original.status()):
+            return status.st_nlink > 1
+        return sha256_of(entry) == filing.sha256 and is_earlier_state(entry, original)
+
+    return drop(copy, private_name("drop", filing), is_half)
 
 
 def _is_kept(before: int, after: int) -> bool:
