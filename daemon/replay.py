@@ -103,11 +103,17 @@ class _Leftover:
             return False
         if _status(self._claim) is not None:
             return True
-        if self._row.copy_ino is None:
-            return self._is_moved() and (not copied or is_being_written(self._target))
+        if self._is_moved():
+            return not copied or is_being_written(self._target)
+        if not self._is_source_changed():
+            return False
+        copies = [entry for entry in (self._target if copied else None, self._part, self._place) if _status(entry)]
+        return all(is_earlier_state(entry, self._source) for entry in copies if entry is not None)
+
+    def _is_source_changed(self) -> bool:
+        """Whether the image is in the inbox, in another state: what was there has its inode still."""
         source = _status(self._source)
-        same = source is not None and source.st_ino == self._row.identity.ino
-        return copied and same and is_earlier_state(self._target, self._source)
+        return source is not None and source.st_ino == self._row.identity.ino
 
     def _is_moved(self) -> bool:
         """Whether the destination is the image itself, in whatever state."""
