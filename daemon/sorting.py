@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from daemon import config
+from daemon import config, writers
 from daemon.config import Settings
 from daemon.decoders import Decoders
 from daemon.filing import Filer, Status
@@ -31,6 +32,7 @@ from daemon.report import fields, line, shown
 from daemon.roots import Roots
 from daemon.threshold import in_force
 from daemon.walk import walk
+from daemon.writers import Writer
 from models.allowed import allow_plugins
 from models.classifier import Classifier
 from models.commandline import EXIT_LEFT_BEHIND, Parser
@@ -40,6 +42,9 @@ from models.jsontext import json_text
 from models.leftovers import pictures_in
 from models.runtime import cores
 from models.weights import WeightsStore
+
+#: Who writes a file that was written longer ago is learned from a lease only, where one is granted.
+_FRESH_SECONDS = 3600.0
 
 _SORTED = frozenset({Status.FILED, Status.ALREADY})
 
@@ -156,6 +161,7 @@ def sort(
         stack.callback(pipeline.close)
         odd: list[Outcome] = []
         images = sorted(_images(folder, settings.output, passed, odd))
+        found = len(odd) + len(images)
         progress.look(0, len(odd) + len(images))
         for outcome in chain(odd, _outcomes(pipeline, images, stopping)):
             log = logger.bind(**fields(outcome))
@@ -166,10 +172,10 @@ def sort(
             else:
                 log.warning("{} is left behind: {}", shown(str(outcome.path)), outcome.detail or outcome.status)
             outcomes.append(outcome)
-            progress.look(len(outcomes), len(odd) + len(images) - len(outcomes))
+            progress.look(len(outcomes), found - len(outcomes))
         if not stopping():
             classifier.wait()
-    return outcomes, len(odd) + len(images) - len(outcomes)
+    return outcomes, found - len(outcomes)
 
 
 def _open(settings: Settings, policy: Policy, wanted: Callable[[Sequence[Transform]], None]) -> Classifier:
@@ -183,10 +189,30 @@ def _open(settings: Settings, policy: Policy, wanted: Callable[[Sequence[Transfo
 
 def _outcomes(pipeline: Pipeline, paths: Iterable[Path], stopping: Callable[[], bool]) -> Iterator[Outcome]:
     """What became of each image. Raises what kept the classifier from coming."""
+    written: list[Path] = []
     try:
-        yield from pipeline.process(paths, stopping=stopping)
+        yield from pipeline.process(_closed(paths, written), stopping=stopping)
     except ModelFailed as failed:
         raise failed.error from None
+    for path in written:
+        yield Outcome(path=path, status=Status.CHANGED, detail="a program has it open for writing")
+
+
+def _closed(paths: Iterable[Path], written: list[Path]) -> Iterator[Path]:
+    """The images that nobody has open for writing, as far as that can be known; the others are ``written``."""
+    for path in paths:
+        if writers.of_path(str(path), look_around=_is_fresh(path)) is Writer.SOMEBODY:
+            written.append(path)
+        else:
+            yield path
+
+
+def _is_fresh(path: Path) -> bool:
+    """Whether it was written lately, so that it is worth some milliseconds to look who has it open."""
+    try:
+        return abs(time.time() - path.lstat().st_mtime) < _FRESH_SECONDS
+    except OSError:
+        return False
 
 
 def _images(folder: Path, output: Path, passed: PassedOver, odd: list[Outcome]) -> Iterator[Path]:

@@ -39,14 +39,17 @@ class Writer(Enum):
     UNKNOWN = "unknown"  # somebody of whom this process cannot know, perhaps
 
 
-def of_path(path: str) -> Writer:
-    """Who writes a file now; UNKNOWN too where it cannot be opened."""
+def of_path(path: str, *, look_around: bool = True) -> Writer:
+    """Who writes a file now; UNKNOWN too where it cannot be opened.
+
+    ``look_around``: go through the open files of other processes where no lease is granted.
+    """
     try:
         descriptor = os.open(path, OPEN_FLAGS)
     except OSError:
         return Writer.UNKNOWN
     try:
-        return _of(descriptor)
+        return _of(descriptor, look_around=look_around)
     finally:
         close(descriptor)
 
@@ -87,16 +90,16 @@ def unlink_closed(private: Entry, meant: Callable[[Entry], bool]) -> bool:
         close(descriptor)
 
 
-def _of(descriptor: int) -> Writer:
+def _of(descriptor: int, *, look_around: bool = True) -> Writer:
     """Like ``_lease``, without keeping the lease: a writer that does not want to wait would be turned away."""
-    writer = _lease(descriptor)
+    writer = _lease(descriptor, look_around=look_around)
     if writer is Writer.NOBODY:
         with suppress(OSError):
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return writer
 
 
-def _lease(descriptor: int) -> Writer:
+def _lease(descriptor: int, *, look_around: bool = True) -> Writer:
     """Who writes an open file; with NOBODY a lease is held until the descriptor is closed."""
     try:
         # The kernel's signal when somebody opens the file would end this process, SIGIO; this one passes unnoticed.
@@ -105,7 +108,7 @@ def _lease(descriptor: int) -> Writer:
     except OSError as error:
         if error.errno == errno.EAGAIN and _kind(descriptor) not in _REFUSED_BY_SERVERS:
             return Writer.SOMEBODY
-        return Writer.SOMEBODY if _is_open_elsewhere(descriptor) else Writer.UNKNOWN
+        return Writer.SOMEBODY if look_around and _is_open_elsewhere(descriptor) else Writer.UNKNOWN
     if _kind(descriptor) is None:
         return Writer.NOBODY
     with suppress(OSError):

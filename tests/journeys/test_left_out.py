@@ -70,6 +70,19 @@ def test_what_is_named_like_a_picture_and_is_no_file_is_left_behind(tmp_path: Pa
     assert "done: no image was filed; 2 left behind" in done.stderr
 
 
+def test_sort_leaves_a_file_that_is_open_for_writing_behind(tmp_path: Path) -> None:
+    inbox = inbox_with_others(tmp_path)
+    with save("fog", 2, inbox / "open.jpg").open("ab"):
+        done = run("daemon", "sort", "--input-dir", "inbox", "--output-dir", "out", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout.splitlines()[0] == f"1 of 2 images copied to {tmp_path / 'out'}"
+    assert "      1  left behind (see the lines above)" in done.stdout.splitlines()
+    assert f"{inbox / 'open.jpg'} is left behind: a program has it open for writing" in done.stderr
+    assert not [*(tmp_path / "out").rglob("open*")]
+    done = run("daemon", "sort", "--input-dir", "inbox", "--output-dir", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 BOUND = """
 import sys
 from daemon.__main__ import main

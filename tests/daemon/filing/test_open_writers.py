@@ -208,7 +208,7 @@ def test_a_recovery_takes_nothing_from_a_writer(
     with monkeypatch.context() as patch:
         patch.setattr(writers, "_is_leased", lambda _: True)
         patch.setattr(os, step, killing(getattr(os, step)))
-        patch.setattr(writers, "_lease", lambda *_: writers.Writer.NOBODY)
+        patch.setattr(writers, "_lease", lambda *_, **__: writers.Writer.NOBODY)
         try:
             desk.file_one(path)
         except Killed:
