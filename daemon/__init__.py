@@ -19,7 +19,7 @@ if _models is None or not (_models.origin or "").startswith(os.path.join(_ROOT, 
     )
     if sys.argv[:1] != ["-m"]:
         raise ImportError(_sentence)
-    print(f"daemon: {_sentence}", file=sys.stderr)
+    sys.stderr.write(f"daemon: {_sentence}\n")
     sys.exit(2)
 
 import models  # noqa: E402, F401 - it sets the environment, and must do so before anything imports NumPy

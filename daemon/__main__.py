@@ -9,6 +9,7 @@ from daemon.nursery import Nursery
 from models.commandline import run_and_exit
 from models.completion import is_asked_for
 from models.errors import UserError
+from models.language import tr
 from models.spelling import closest
 
 #: Where each command is; only the one that is asked for is imported.
@@ -32,7 +33,14 @@ def main(arguments: list[str]) -> int:
     if name not in (None, "watch", "sort"):
         near = closest(name, ("sort", *_COMMANDS))
         meant = f" (did you mean {near}?)" if near else ""
-        raise UserError(f"there is no command {name!r}{meant}: give sort, {', '.join(_COMMANDS)}, or --watch INBOX")
+        raise UserError(
+            tr(
+                "there is no command {name!r}{meant}: give sort, {names}, or --watch INBOX",
+                name=name,
+                meant=meant,
+                names=", ".join(_COMMANDS),
+            )
+        )
     arguments = arguments if name is None else arguments[1:]
     if is_asked_for():
         import_module("daemon.sorting" if name == "sort" else "daemon.watch").parser().parse_args(arguments)

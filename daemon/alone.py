@@ -12,6 +12,7 @@ from daemon.replay import replay
 from daemon.selection import Place
 from daemon.state import lock
 from models.errors import UserError
+from models.language import tr
 
 
 def hold(place: Place, folders: Collection[Path], held: ExitStack, why: str = "") -> None:
@@ -28,7 +29,9 @@ def hold(place: Place, folders: Collection[Path], held: ExitStack, why: str = ""
     except OutputAway as error:
         raise UserError(str(error)) from error
     except UserError as error:
-        raise UserError(f"{error}{why and f'; {why}'} (--dry-run may be used meanwhile)") from error
+        raise UserError(
+            tr("{error}{why} (--dry-run may be used meanwhile)", error=error, why=why and f"; {why}")
+        ) from error
 
 
 def open_journal(place: Place, held: ExitStack, why: str = "") -> Journal:
@@ -39,5 +42,5 @@ def open_journal(place: Place, held: ExitStack, why: str = "") -> Journal:
     try:
         replay(journal, place.roots)
     except JournalBusy as error:
-        raise UserError(f"the journal cannot be written now ({error}): try again later") from error
+        raise UserError(tr("the journal cannot be written now ({error}): try again later", error=error)) from error
     return journal

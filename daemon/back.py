@@ -20,6 +20,7 @@ from daemon.transfer import Status
 from daemon.undo import Undone, undo
 from models.commandline import EXIT_LEFT_BEHIND, Parser
 from models.errors import REASONS, UserError
+from models.language import tr
 
 #: Why no daemon may be at work meanwhile.
 _WHY = "it would file again at once what goes back"
@@ -30,11 +31,11 @@ _DONE = frozenset({Status.FILED, Status.PLANNED, Status.ALREADY})
 def undo_main(arguments: list[str]) -> int:
     """Take back what was filed; returns the exit code."""
     parser = _parser("undo", "Move filed images back to where they came from, newest first; replace nothing there.")
-    parser.add_argument("--last", type=count, metavar="N", help="the newest N of them")
+    parser.add_argument("--last", type=count, metavar="N", help=tr("the newest N of them"))
     add_which(parser)
     options = parser.parse_args(arguments)
     if all(getattr(options, name) is None for name in ("file", "since", "run", "checkpoint", "last")):
-        raise UserError("say what to undo: --last N, --file NAME, --since DAY, --run RUN or --checkpoint DIGEST")
+        raise UserError(tr("say what to undo: --last N, --file NAME, --since DAY, --run RUN or --checkpoint DIGEST"))
     place = Place(options)
 
     def which() -> Iterator[Filing]:
@@ -50,7 +51,7 @@ def retry_main(arguments: list[str]) -> int:
         "Move quarantined images back to where they came from, so that they are tried again at the next start; those "
         "that the journal does not know go by the note beside them, or into the inbox.",
     )
-    parser.add_argument("--reason", action="append", metavar="REASON", help="only those of quarantine/REASON")
+    parser.add_argument("--reason", action="append", metavar="REASON", help=tr("only those of quarantine/REASON"))
     options = parser.parse_args(arguments)
     place = Place(options, without_journal=True)
     reasons = options.reason or ()
@@ -58,7 +59,9 @@ def retry_main(arguments: list[str]) -> int:
     known_reasons = sorted({*REASONS, *(folder.name for folder in reason_folders(quarantine))})
     for reason in reasons:
         if reason not in known_reasons:
-            raise UserError(f"there is no reason {reason!r}: give one of {', '.join(known_reasons)}")
+            raise UserError(
+                tr("there is no reason {reason!r}: give one of {names}", reason=reason, names=", ".join(known_reasons))
+            )
     nothing = "there is no image that could not be read"
     if reasons:
         nothing = f"no image could not be read for this reason; the reasons are {', '.join(known_reasons)}"
@@ -75,8 +78,8 @@ def retry_main(arguments: list[str]) -> int:
 
 def _parser(command: str, description: str) -> Parser:
     parser = Parser(prog=f"python -m daemon {command}", description=description)
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, and touch nothing")
-    parser.add_argument("--json", action="store_true", help="print a list of objects as JSON")
+    parser.add_argument("--dry-run", action="store_true", help=tr("say what would be done, and touch nothing"))
+    parser.add_argument("--json", action="store_true", help=tr("print a list of objects as JSON"))
     add_place(parser)
     return parser
 
@@ -120,7 +123,9 @@ def _results(
         for each in undone:
             yield each, _sentence(each, corrections, name)
     except JournalBusy as error:
-        raise UserError(f"the journal cannot be used now ({error}): run this again for what is left") from error
+        raise UserError(
+            tr("the journal cannot be used now ({error}): run this again for what is left", error=error)
+        ) from error
 
 
 def _sentence(undone: Undone, corrections: Corrections, name: Callable[[Path], str]) -> str:
@@ -172,5 +177,5 @@ def _print(results: Iterator[tuple[Undone, str]], output: Path, *, dry_run: bool
     verb = "would go back" if dry_run else "went back"
     print(f"{done} {verb}" + (f", {left} left" if left else ""))
     if again and not dry_run:
-        print("A daemon that is started on their inbox now files them anew.")
+        print(tr("A daemon that is started on their inbox now files them anew."))
     return left

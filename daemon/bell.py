@@ -25,6 +25,7 @@ from watchdog.observers.inotify_c import (
 
 from daemon.hints import Identity
 from models.checkpoint import FILE_NAME, POINTER
+from models.language import tr
 
 _CAME = InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO | InotifyConstants.IN_CLOSE_WRITE
 _LEFT = InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF | InotifyConstants.IN_UNMOUNT
@@ -101,7 +102,12 @@ class Bell:
     def _complain(self, error: OSError) -> None:
         if not self._complained:
             self._complained = True
-            logger.info("what is published is looked for every second, without events: {}", error.strerror or error)
+            logger.info(
+                tr(
+                    "what is published is looked for every second, without events: {reason}",
+                    reason=error.strerror or error,
+                )
+            )
 
 
 class _Watch:

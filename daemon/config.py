@@ -21,6 +21,7 @@ from models.allowed import split_names
 from models.checkpoint import check_class_name
 from models.engines import Device
 from models.errors import CheckpointError, UserError
+from models.language import tr
 from models.runtime import Precision
 from models.shares import read_share
 from models.spelling import closest
@@ -252,14 +253,20 @@ def _read_file(file: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8-sig"))  # Windows' editors put a mark at its start
     except FileNotFoundError as error:
-        raise UserError(f"there is no configuration file {file}: create it or leave --config out") from error
+        raise UserError(
+            tr("there is no configuration file {file}: create it or leave --config out", file=file)
+        ) from error
     except OSError as error:
-        raise UserError(f"the configuration file {file} cannot be read: {error.strerror}") from error
+        raise UserError(
+            tr("the configuration file {file} cannot be read: {reason}", file=file, reason=error.strerror)
+        ) from error
     except UnicodeDecodeError as error:
-        raise UserError(f"the configuration file {file} is no text in UTF-8: save it as UTF-8") from error
+        raise UserError(tr("the configuration file {file} is no text in UTF-8: save it as UTF-8", file=file)) from error
     except tomllib.TOMLDecodeError as error:
         mend = "mend that line (text, such as a path, goes between 'quotes')"
-        raise UserError(f"the configuration file {file} is not valid TOML: {error}: {mend}") from error
+        raise UserError(
+            tr("the configuration file {file} is not valid TOML: {error}: {mend}", file=file, error=error, mend=mend)
+        ) from error
     return content
 
 
@@ -268,7 +275,9 @@ def _environment() -> dict[str, str]:
     ours = {name.removeprefix(PREFIX).lower(): name for name in os.environ if name.upper().startswith(PREFIX)}
     for key, name in ours.items():
         if key not in Settings.model_fields:
-            raise UserError(f"the environment variable {name} {_not_a_setting(key)}")
+            raise UserError(
+                tr("the environment variable {name} {not_a_setting}", name=name, not_a_setting=_not_a_setting(key))
+            )
     return ours
 
 
@@ -323,18 +332,24 @@ def check_folders(settings: Settings) -> None:
     """Refuse what would file images for ever: an inbox inside the output. Raises `UserError`."""
     check_output(settings)
     if settings.others_dir.casefold() == settings.quarantine_dir.casefold():
-        raise UserError("others_dir and quarantine_dir are the same folder: give them different names")
+        raise UserError(tr("others_dir and quarantine_dir are the same folder: give them different names"))
     if isinstance(settings.quiet_after_close_seconds, dict):
         for inbox in settings.quiet_after_close_seconds:
             if inbox not in settings.watch:
-                raise UserError(f"quiet_after_close_seconds: {inbox} is not an inbox: name one of watch")
+                raise UserError(
+                    tr("quiet_after_close_seconds: {inbox} is not an inbox: name one of watch", inbox=inbox)
+                )
     for inbox in settings.watch:
         if _is_no_folder(inbox):
-            raise UserError(f"watch: {inbox} is not a folder: give one")
+            raise UserError(tr("watch: {inbox} is not a folder: give one", inbox=inbox))
         if settings.output in inbox.parents:
             raise UserError(
-                f"watch: the inbox {inbox} lies inside the output {settings.output}, so what is filed would come in "
-                "again: move one of them elsewhere"
+                tr(
+                    "watch: the inbox {inbox} lies inside the output {output}, so what is filed would come "
+                    "in again: move one of them elsewhere",
+                    inbox=inbox,
+                    output=settings.output,
+                )
             )
 
 
@@ -342,9 +357,15 @@ def check_output(settings: Settings) -> None:
     """Refuse an output that is a file, or that lies inside a class folder. Raises `UserError`."""
     output = settings.output
     if _is_no_folder(output):
-        raise UserError(f"output: {output} is not a folder: give one")
+        raise UserError(tr("output: {output} is not a folder: give one", output=output))
     if (folder := marked_folder(output)) is not None:
-        raise UserError(f"output: {output} lies inside the class folder {folder}: give a folder outside it")
+        raise UserError(
+            tr(
+                "output: {output} lies inside the class folder {folder}: give a folder outside it",
+                output=output,
+                folder=folder,
+            )
+        )
 
 
 def _is_no_folder(path: Path) -> bool:

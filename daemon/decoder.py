@@ -41,7 +41,7 @@ from daemon.roots import Roots
 from daemon.source import Source, SourceError, open_source
 from models.errors import ImageError
 from models.images import Picture, Transform, decode_picture
-from models.language import inherit
+from models.language import inherit, tr
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP)
@@ -201,7 +201,7 @@ def _decode(source: Source, transforms: Sequence[Transform], max_pixels: int) ->
     try:
         return decode_picture(BytesIO(source.data), transforms, max_pixels=max_pixels)
     except MemoryError as error:
-        raise ImageError("too-large", "The image needs more memory than there is.") from error
+        raise ImageError("too-large", tr("The image needs more memory than there is.")) from error
 
 
 def _resident(status: int) -> int:

@@ -31,6 +31,7 @@ from daemon.nursery import Nursery
 from daemon.remote import Decoded, Decoder, DecoderLost, Release, Task
 from daemon.source import SourceUnreadable
 from models.errors import ImageError
+from models.language import tr
 
 # Seconds of work that a decoder is given at once, by the time that the last images took: large ones go one by one.
 _A_WHILE = 0.05
@@ -203,7 +204,9 @@ class Decoders:
             if self._closed:
                 raise
             culprit = tasks[lost.at]
-            logger.warning("the decoder of {!r} was lost ({}); another one tries", str(culprit.path), lost.how)
+            logger.warning(
+                tr("the decoder of {path!r} was lost ({how}); another one tries", path=str(culprit.path), how=lost.how)
+            )
         try:
             (answer,) = self._attempt([culprit], release)
         except DecoderLost as lost:
@@ -289,7 +292,7 @@ class Decoders:
 def _given_up(path: Path, lost: DecoderLost) -> Decoded:
     if lost.source is None:
         return Decoded(path, error=SourceUnreadable(f"The decoder was lost while it read {str(path)!r}: {lost.how}."))
-    error = ImageError("crashed-decoder", f"Two decoders were lost over it, the second one so: {lost.how}.")
+    error = ImageError("crashed-decoder", tr("Two decoders were lost over it, the second one so: {how}.", how=lost.how))
     return Decoded(path, lost.source, error=error)
 
 

@@ -38,6 +38,7 @@ from models.allowed import INSTALL_IT, NOT_INSTALLED, allow_plugins, missing_plu
 from models.commandline import Parser, print_json
 from models.errors import UserError
 from models.invocation import spelled
+from models.language import tr
 from models.weights import WeightsStore
 
 EXIT_WRONG = 3
@@ -52,10 +53,12 @@ def main(arguments: list[str]) -> int:
     """Print the findings; returns the exit code: 0 when nothing is wrong, else 3."""
     parser = Parser(
         prog="python -m daemon doctor",
-        description="Look at the folders, limits, weights, checkpoint, decoders and unit. Run it as the daemon's user. "
-        "Exit code 3: something is wrong.",
+        description=tr(
+            "Look at the folders, limits, weights, checkpoint, decoders and unit. Run it as the "
+            "daemon's user. Exit code 3: something is wrong."
+        ),
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help=tr("print JSON"))
     add_settings(parser)
     options = vars(parser.parse_args(arguments))
     as_json = options.pop("json")
@@ -72,7 +75,7 @@ def main(arguments: list[str]) -> int:
     if as_json:
         print_json({"wrong": count, "findings": [asdict(each) for each in findings]})
     else:
-        print(f"{count} to put right" if count else "nothing is wrong")
+        print(tr("{count} to put right", count=count) if count else tr("nothing is wrong"))
     return EXIT_WRONG if count else 0
 
 

@@ -29,6 +29,7 @@ from daemon.rows import Filing, State
 from daemon.sidecars import Sidecars
 from daemon.source import Identity, Source, SourceChanged, SourceGone
 from daemon.transfer import Status, Transfer
+from models.language import tr
 from models.markers import Kind
 
 __all__ = ["Action", "Decision", "Filed", "Filer", "Status"]
@@ -259,7 +260,9 @@ class Filer:
             if not is_one_folder(copy.folder, each.source.folder) and drop_half(copy, each.source, old):
                 old.state = State.UNDONE
                 self._journal.write_later([old])
-                logger.info("{} changed after it was filed; what was filed of it before goes", str(source))
+                logger.info(
+                    tr("{source} changed after it was filed; what was filed of it before goes", source=str(source))
+                )
         except (OSError, SourceGone, SourceChanged) as error:
             logger.debug("{!r} stays: {}", str(old.destination), error)
 

@@ -29,6 +29,7 @@ from watchdog.observers.inotify_c import (
 )
 
 from daemon.settle import is_candidate, is_unfinished
+from models.language import tr
 from models.leftovers import is_leftover
 
 logging.getLogger("watchdog").addHandler(logging.NullHandler())  # what it has to say is said here, in our own log
@@ -159,7 +160,7 @@ class HintSource:
         try:
             self._note(event)
         except Exception:
-            logger.exception("an event could not be read; the inboxes will be walked")
+            logger.exception(tr("an event could not be read; the inboxes will be walked"))
             self._lose()
 
     def on_queue_overflow(self) -> None:

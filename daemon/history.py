@@ -13,6 +13,7 @@ from daemon.selection import Place, add_place, add_which, count, end, probabilit
 from daemon.whereabouts import Now, Whereabouts
 from models.commandline import Parser
 from models.jsontext import json_text
+from models.language import tr
 
 #: What is said of a filing that did not simply happen.
 _WORDS = {
@@ -46,15 +47,15 @@ def main(arguments: list[str]) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m daemon history", description="Show what was filed, newest first.")
+    parser = Parser(prog="python -m daemon history", description=tr("Show what was filed, newest first."))
     add_which(parser)
     add = parser.add_argument
-    add("--until", type=end, metavar="DAY", help="up to the end of that day, or to a time")
-    add("--class", dest="label", metavar="NAME", help="that the model took for this class")
-    add("--min-confidence", type=probability, metavar="P", help="of at least this probability, 0 to 1")
-    add("--max-confidence", type=probability, metavar="P", help="of at most this probability, 0 to 1")
-    add("--limit", type=count, metavar="N", help="the newest N only")
-    add("--json", action="store_true", help="print a list of objects as JSON")
+    add("--until", type=end, metavar="DAY", help=tr("up to the end of that day, or to a time"))
+    add("--class", dest="label", metavar="NAME", help=tr("that the model took for this class"))
+    add("--min-confidence", type=probability, metavar="P", help=tr("of at least this probability, 0 to 1"))
+    add("--max-confidence", type=probability, metavar="P", help=tr("of at most this probability, 0 to 1"))
+    add("--limit", type=count, metavar="N", help=tr("the newest N only"))
+    add("--json", action="store_true", help=tr("print a list of objects as JSON"))
     add_place(parser)
     return parser
 
@@ -91,11 +92,11 @@ def _print(found: Iterable[tuple[Filing, Now]], output: Path) -> None:
     for filing, now in found:
         if filing.run != run:
             run = filing.run
-            print(f"run {run}")
+            print(tr("run {run}", run=run))
         said = f"{_WORDS.get(filing.state, '')}{sentence(filing)}{_since(filing, now, output)}"
         print(f"  {filing.time.astimezone():%Y-%m-%d %H:%M:%S}  {said}")
     if run is None:
-        print("nothing that was filed matches")
+        print(tr("nothing that was filed matches"))
 
 
 def _since(filing: Filing, now: Now, output: Path) -> str:

@@ -19,6 +19,7 @@ from daemon.filing import Status
 from daemon.pipeline import Outcome
 from daemon.report import shown
 from models.jsontext import json_text
+from models.language import tr
 
 #: Images told in one run, and those remembered while the command is slower than the filing.
 _MOST_LINES, _MOST_PENDING = 1_000, 10_000
@@ -75,7 +76,12 @@ class Hook:
         self._thread.join(2 * self._seconds)
         if self._thread.is_alive():
             with self._changed:
-                logger.warning("on_filed: the daemon ends before the command was told of {} images", len(self._pending))
+                logger.warning(
+                    tr(
+                        "on_filed: the daemon ends before the command was told of {count} images",
+                        count=len(self._pending),
+                    )
+                )
                 self._pending.clear()
             self._kill()
             self._thread.join(self._seconds)
@@ -90,7 +96,7 @@ class Hook:
             if not lines:
                 return
             if lost:
-                logger.warning("on_filed: the command is too slow; it was not told of {} images", lost)
+                logger.warning(tr("on_filed: the command is too slow; it was not told of {lost} images", lost=lost))
             try:
                 self._complain(self._run("".join(lines).encode()))
             except OSError as error:
@@ -127,9 +133,9 @@ class Hook:
     def _complain(self, complaint: str | None) -> None:
         """Say what is wrong once, and when it has passed."""
         if complaint is not None and complaint != self._complaint:
-            logger.error("on_filed: {}: {}", shown(self._command[0]), complaint)
+            logger.error(tr("on_filed: {command}: {complaint}", command=shown(self._command[0]), complaint=complaint))
         elif complaint is None and self._complaint is not None:
-            logger.info("on_filed: the command works again")
+            logger.info(tr("on_filed: the command works again"))
         self._complaint = complaint
 
 

@@ -21,6 +21,7 @@ from daemon.passedover import PassedOver
 from daemon.roots import Roots
 from daemon.settle import Signature
 from daemon.walk import walk
+from models.language import tr
 from models.leftovers import is_below_leftover, pictures_in
 
 _RAISE_WATCHES = "sysctl fs.inotify.max_user_watches=1048576"
@@ -111,9 +112,9 @@ class Inbox:
         if same and (self.polled is not None or source is None or source.is_armed(identity)):
             return
         if self.missing is not None:
-            logger.info("inbox {!r} is back", self.path)
+            logger.info(tr("inbox {path!r} is back", path=self.path))
         elif self._identity is not None and source is self._source:
-            logger.warning("inbox {!r} was replaced: watching the folder that is there now", self.path)
+            logger.warning(tr("inbox {path!r} was replaced: watching the folder that is there now", path=self.path))
         self._found(identity, source)
 
     def close(self) -> None:
@@ -217,7 +218,9 @@ class Inbox:
 
     def _lost(self, why: str) -> None:
         if self.missing is None:
-            logger.warning("inbox {!r} is not there ({}): waiting for it to come back", self.path, why)
+            logger.warning(
+                tr("inbox {path!r} is not there ({why}): waiting for it to come back", path=self.path, why=why)
+            )
         self.missing, self.others = why, 0
         self.close()
         if self._source is not None and self._identity is not None:
@@ -247,7 +250,14 @@ class Inbox:
         else:
             self.polled = None
         if self.polled not in (None, before):
-            logger.info("inbox {!r} is polled every {:g} s: {}", self.path, self._pace.poll, self.polled)
+            logger.info(
+                tr(
+                    "inbox {path!r} is polled every {poll:g} s: {polled}",
+                    path=self.path,
+                    poll=self._pace.poll,
+                    polled=self.polled,
+                )
+            )
 
     def _begin(self) -> None:
         self._refresh_pruned()
@@ -377,7 +387,15 @@ class Inbox:
             advice = f"after {watched} folders; raise it with `{_RAISE_WATCHES}` and start again"
         else:
             advice = "so it brings no events"
-        logger.warning("inbox {!r} is polled every {:g} s: {}, {}", self.path, self._pace.poll, self.polled, advice)
+        logger.warning(
+            tr(
+                "inbox {path!r} is polled every {poll:g} s: {polled}, {advice}",
+                path=self.path,
+                poll=self._pace.poll,
+                polled=self.polled,
+                advice=advice,
+            )
+        )
 
     def _signature_of(self, entry: os.DirEntry[str]) -> Signature | None:
         try:
@@ -406,11 +424,11 @@ class Inbox:
 
     def _complain(self, folder: str, error: OSError) -> None:
         if self._is_new(folder, error.errno):
-            logger.warning("cannot look into {!r}: {}", folder, error.strerror or error)
+            logger.warning(tr("cannot look into {folder!r}: {reason}", folder=folder, reason=error.strerror or error))
 
     def _wonder(self, path: str, what: str) -> None:
         if self._is_new(path, None):
-            logger.warning("{!r} stays where it is: it is {}", path, what)
+            logger.warning(tr("{path!r} stays where it is: it is {what}", path=path, what=what))
 
     def _is_new(self, path: str, trouble: int | None) -> bool:
         complaint = (path, trouble)

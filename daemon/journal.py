@@ -21,6 +21,7 @@ from daemon import rows, schema
 from daemon.rows import Filing, Position, State, Wanted
 from daemon.source import Identity
 from models.errors import UserError
+from models.language import tr
 from models.ownership import make_file, make_folder
 
 _Answer = TypeVar("_Answer")
@@ -82,7 +83,7 @@ class Journal:
             self._write(filings, durably=False)
         except JournalBusy as error:
             self._owed.extend(filings)
-            logger.warning("The journal is behind by {} filings: {}", len(self._owed), error)
+            logger.warning(tr("The journal is behind by {count} filings: {error}", count=len(self._owed), error=error))
 
     def _write(self, filings: Sequence[Filing], *, durably: bool) -> None:
         changes = [filing for filing in (*self._owed, *filings) if filing.id or filing.state is not State.VOID]
@@ -214,7 +215,7 @@ class Journal:
     def _follow_the_file(self) -> None:
         """Notice a journal that was deleted or replaced under us: SQLite would go on writing into the void."""
         if self._db is not None and self._path is not None and _which_file(self._path) != self._file:
-            logger.error("The journal {} was taken away; a new one begins", str(self._path))
+            logger.error(tr("The journal {path} was taken away; a new one begins", path=str(self._path)))
             self._close()
 
     def _look_again(self, path: Path, error: sqlite3.Error) -> None:
@@ -225,21 +226,40 @@ class Journal:
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR:
             self._set_aside(path, error)
         else:
-            logger.warning("The journal {} is read again: {}", str(path), error)
+            logger.warning(tr("The journal {path} is read again: {error}", path=str(path), error=error))
 
     def _set_aside(self, path: Path, error: Exception) -> None:
         aside = f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
-        logger.error("The journal {} cannot be used ({}); it becomes {} and a new one begins", str(path), error, aside)
+        logger.error(
+            tr(
+                "The journal {path} cannot be used ({error}); it becomes {aside} and a new one begins",
+                path=str(path),
+                error=error,
+                aside=aside,
+            )
+        )
         for suffix in ("", "-wal", "-shm"):
             with suppress(OSError):
                 path.with_name(path.name + suffix).rename(path.with_name(aside + suffix))
 
     def _do_without(self, path: Path, error: Exception) -> None:
-        logger.warning("The journal {} cannot be read, so what was filed before is not known: {}", str(path), error)
+        logger.warning(
+            tr(
+                "The journal {path} cannot be read, so what was filed before is not known: {error}",
+                path=str(path),
+                error=error,
+            )
+        )
         self._path = None
 
     def _give_up(self, path: Path, error: Exception) -> None:
-        logger.error("No journal can be kept in {} ({}); until a restart it is kept in memory", str(path), error)
+        logger.error(
+            tr(
+                "No journal can be kept in {path} ({error}); until a restart it is kept in memory",
+                path=str(path),
+                error=error,
+            )
+        )
         self._path = None
 
 
@@ -252,7 +272,7 @@ def read_history(path: Path, wanted: Wanted | None = None, limit: int | None = N
         with closing(_connect_to_read(path)) as db:
             yield from rows.history(db, wanted or Wanted(), limit)
     except sqlite3.Error as error:
-        raise UserError(f"The journal {str(path)!r} cannot be read: {error}.") from error
+        raise UserError(tr("The journal {path!r} cannot be read: {error}.", path=str(path), error=error)) from error
 
 
 def _connect(path: Path | None, timeout: float) -> sqlite3.Connection:

@@ -22,6 +22,7 @@ from daemon.sidecarnames import images_of, owners
 from daemon.sidecars import complain, follower, send
 from daemon.source import Identity
 from daemon.transfer import Status
+from models.language import tr
 from models.leftovers import is_leftover
 
 #: How long after an image was filed a sidecar may still join it: cameras use their file names again.
@@ -102,7 +103,13 @@ class Latecomers:
             each = follower(image, source, target, sidecar.name)
             for sent in send([each] if each else [], self._journal):
                 if sent.status is Status.FILED:
-                    logger.info("{} follows its image to {}", sidecar.name, sent.row.destination)
+                    logger.info(
+                        tr(
+                            "{name} follows its image to {destination}",
+                            name=sidecar.name,
+                            destination=sent.row.destination,
+                        )
+                    )
                 elif sidecar not in self._complaints:
                     self._complaints.add(sidecar)
                     complain(sent)

@@ -15,6 +15,7 @@ from loguru import logger
 
 from daemon.addresses import host_and_port
 from models.errors import UserError
+from models.language import tr
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -34,7 +35,11 @@ class MetricsListener:
             self._server = self._open(address, text)
         except OSError as error:
             raise UserError(
-                f"metrics_listen: cannot listen on {address} ({error.strerror}): give another address"
+                tr(
+                    "metrics_listen: cannot listen on {address} ({reason}): give another address",
+                    address=address,
+                    reason=error.strerror,
+                )
             ) from error
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)

@@ -19,6 +19,7 @@ from daemon.report import describe_change, fields, line, shown
 from daemon.troubles import Troubles
 from daemon.watcher import InboxWatcher
 from models.classifier import Classifier
+from models.language import tr
 
 #: Images taken from the watcher at a time; the model is looked after between two such handfuls.
 _HANDFUL = 64
@@ -85,17 +86,23 @@ class WorkLoop:
             left |= unanswered
             for path in unanswered:
                 self._watcher.done(path)
-                logger.bind(file=str(path)).warning("{} is left behind: it is still being written", shown(path.name))
+                logger.bind(file=str(path)).warning(
+                    tr("{name} is left behind: it is still being written", name=shown(path.name))
+                )
         for path in self._watcher.unfinished():
             left.add(path)
-            logger.bind(file=str(path)).warning("{} is left behind: it is still being written", shown(path.name))
+            logger.bind(file=str(path)).warning(
+                tr("{name} is left behind: it is still being written", name=shown(path.name))
+            )
         if self._stopping.is_set():
             status = self._watcher.status()
             logger.warning(
-                "stopped before the end ({}): what is not filed yet stays in the inbox, about {} images, and the same "
-                "command goes on with them",
-                self._attendant.images or "no image was filed",
-                len(left) + status.waiting + status.ahead + status.in_flight,
+                tr(
+                    "stopped before the end ({images}): what is not filed yet stays in the inbox, about "
+                    "{count} images, and the same command goes on with them",
+                    images=self._attendant.images or "no image was filed",
+                    count=len(left) + status.waiting + status.ahead + status.in_flight,
+                ),
             )
             return max(len(left) + status.waiting + status.ahead + status.in_flight, 1)
         return len(left) + sum(map(os.path.lexists, self._watcher.status().missing))  # there, but not to be entered
@@ -159,7 +166,14 @@ class WorkLoop:
         if newer is not None:
             change = describe_change(self._pipeline.classifier, newer)
             self._pipeline.classifier = newer
-            logger.info("took over checkpoint {}: {}; {}", newer.digest[:12], change, self._pipeline.threshold)
+            logger.info(
+                tr(
+                    "took over checkpoint {digest}: {change}; {threshold}",
+                    digest=newer.digest[:12],
+                    change=change,
+                    threshold=self._pipeline.threshold,
+                )
+            )
             self._attendant.took_over(newer)
 
     def _answer(self, outcome: Outcome) -> None:
@@ -181,7 +195,7 @@ class WorkLoop:
                 level = "INFO" if outcome.reason is None else "WARNING"
                 log.log(level, "{}", line(outcome))
             case Status.REFUSED:
-                log.warning("{} stays where it is: {}", shown(path.name), outcome.detail)
+                log.warning(tr("{name} stays where it is: {detail}", name=shown(path.name), detail=outcome.detail))
             case Status.RETRY:
                 self._troubles.failed(path, outcome.detail or "The image cannot be filed now.")
             case _:

@@ -9,6 +9,8 @@ from collections.abc import Callable, MutableMapping
 
 from loguru import logger
 
+from models.language import tr
+
 #: Seconds that a message may take; systemd reads at once, so longer means that nobody does.
 _PATIENCE = 2.0
 #: How often in one watchdog interval a sign of life is given, while there is one to give.
@@ -108,7 +110,7 @@ class Notifier:
             self._socket.sendto(message.encode("utf-8", "replace"), socket.MSG_NOSIGNAL, self._address)
         except OSError as error:
             if not self._failed:
-                logger.warning("systemd cannot be told how the service is: {}", error)
+                logger.warning(tr("systemd cannot be told how the service is: {error}", error=error))
             self._failed = True
         else:
             self._failed = False

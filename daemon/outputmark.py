@@ -25,6 +25,7 @@ from daemon.mounts import remote_kind
 from daemon.moves import FOLDER_FLAGS, Entry, close
 from daemon.processes import is_another, oneself
 from models.atomic import atomic_file
+from models.language import tr
 
 #: In the output folder. It is none of the class folders' markers.
 OUTPUT_MARK = ".imagesortd-output"
@@ -250,7 +251,13 @@ class OutputMark:
             with atomic_file(self._memory) as file:
                 file.write(json.dumps(now._asdict()).encode())
         except OSError as error:
-            logger.warning("which output folder this is cannot be remembered in {}: {}", self._memory, error.strerror)
+            logger.warning(
+                tr(
+                    "which output folder this is cannot be remembered in {memory}: {reason}",
+                    memory=self._memory,
+                    reason=error.strerror,
+                )
+            )
 
 
 def _read(descriptor: int) -> dict[str, object]:

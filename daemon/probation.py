@@ -20,6 +20,7 @@ from loguru import logger
 from daemon.journal import read_history
 from daemon.rows import Filing, State, Wanted
 from models.errors import UserError
+from models.language import tr
 
 #: How often a model that is no worse may be sent away, in all looks together.
 ALPHA = 0.001
@@ -102,7 +103,9 @@ def from_journal(journal: Path, digest: str) -> list[Seen]:
     try:
         return list(_seen(rows))[::-1]
     except UserError as error:
-        logger.warning("what checkpoint {} made of earlier images is not known: {}", digest[:12], error)
+        logger.warning(
+            tr("what checkpoint {digest} made of earlier images is not known: {error}", digest=digest[:12], error=error)
+        )
         return []
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from models import checkpoint as checkpoints
 from models.errors import CheckpointError
+from models.language import tr
 
 #: What tells one state of a file from another; None where there is no file.
 _Stamp = tuple[int, int, int] | None
@@ -67,8 +68,13 @@ class Place:
         state = _stamp(self._target)
         if state is None:
             raise CheckpointError(
-                f"{location / checkpoints.POINTER} names the run {pointer.run}, and there is no checkpoint "
-                f"{self._target}: publish another run, or bring this one back"
+                tr(
+                    "{location} names the run {run}, and there is no checkpoint {target}: publish another "
+                    "run, or bring this one back",
+                    location=location / checkpoints.POINTER,
+                    run=pointer.run,
+                    target=self._target,
+                )
             )
         return Published(self._target, pointer.sha256, f"{pointer.sha256} {pointer.published} {state[1]} {state[2]}")
 
@@ -87,18 +93,24 @@ class Place:
     def _find_required(self) -> Published | None:
         location = self.location
         if location.suffix == ".safetensors" and not location.exists():
-            raise CheckpointError(f"there is no checkpoint {location}: give a file that is there")
+            raise CheckpointError(tr("there is no checkpoint {location}: give a file that is there", location=location))
         found = self._find()
         if found is None and self.wants_starter():
             return None
         if found is None and any(location.glob(f"*/{checkpoints.FILE_NAME}")):
             raise CheckpointError(
-                f"{location} holds runs, but none of them is published: publish one with python -m trainer publish"
+                tr(
+                    "{location} holds runs, but none of them is published: publish one with python -m trainer publish",
+                    location=location,
+                )
             )
         if found is None and self._required and not location.is_dir():
             raise CheckpointError(
-                f"there is no checkpoint {location}: give a checkpoint file, a run folder or its parent; "
-                "a folder that something will be published to must be there, too"
+                tr(
+                    "there is no checkpoint {location}: give a checkpoint file, a run folder or its parent; "
+                    "a folder that something will be published to must be there, too",
+                    location=location,
+                )
             )
         return found
 
@@ -109,7 +121,9 @@ def _blamed_on(location: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CheckpointError(f"{location} cannot be read: {error.strerror}") from error
+        raise CheckpointError(
+            tr("{location} cannot be read: {reason}", location=location, reason=error.strerror)
+        ) from error
 
 
 def published_file(path: Path) -> Published:

@@ -15,6 +15,7 @@ from daemon.rows import Filing
 from daemon.source import OPEN_FLAGS
 from daemon.transfer import free_name
 from models.jsontext import json_text
+from models.language import tr
 from models.ownership import hand_over
 
 
@@ -39,7 +40,13 @@ def write_reason(image: Entry, row: Filing) -> None:
             hand_over(file.fileno(), image.folder)
             file.write(json_text(note, indent=2))
     except OSError as error:
-        logger.warning("No reason could be written beside {!r}: {}", str(row.destination), error)
+        logger.warning(
+            tr(
+                "No reason could be written beside {destination!r}: {error}",
+                destination=str(row.destination),
+                error=error,
+            )
+        )
 
 
 def read_reason(image: Entry) -> dict[str, Any]:

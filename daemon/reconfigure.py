@@ -12,6 +12,7 @@ from daemon.opening import Manner, check_names
 from daemon.pipeline import Pipeline, Policy
 from daemon.reload import Reloader
 from models.errors import UserError
+from models.language import tr
 
 _LIMITS = ("max_megapixels", "max_file_mb", "decode_memory_mb", "decode_seconds")
 _DECIDING = ("threshold", "others_dir", "quarantine_dir", "batch_size", *_LIMITS)
@@ -38,24 +39,29 @@ class Configuration:
             new = self._reread()
             self._check(new, classes)
         except (UserError, OSError) as error:
-            logger.error("the settings in use stay: {}", error)
+            logger.error(tr("the settings in use stay: {error}", error=error))
             return frozenset()
         changed = {key for key in Settings.model_fields if getattr(new, key) != getattr(self.settings, key)}
         taken = changed & TAKEN_OVER
         self.settings = self.settings.model_copy(update={key: getattr(new, key) for key in taken})
         if taken:
-            logger.info("took over new settings: {}", ", ".join(sorted(taken)))
+            logger.info(tr("took over new settings: {names}", names=", ".join(sorted(taken))))
         if waiting := sorted(changed - taken):
-            logger.warning("these new settings need a restart: {}", ", ".join(waiting))
+            logger.warning(tr("these new settings need a restart: {names}", names=", ".join(waiting)))
         if not changed:
-            logger.info("the settings were read again: nothing has changed")
+            logger.info(tr("the settings were read again: nothing has changed"))
         return frozenset(taken)
 
     def _check(self, new: Settings, classes: Sequence[str]) -> None:
         """Refuse what a start would refuse, as far as that is known before another model is loaded."""
         check_names(self.settings.checkpoint, classes, (new.others_dir, new.quarantine_dir))
         if new.checkpoint != self.settings.checkpoint and Manner.of(new).place.required() is None:
-            logger.warning("nothing is published in {} yet: until then the model in use stays", new.checkpoint)
+            logger.warning(
+                tr(
+                    "nothing is published in {checkpoint} yet: until then the model in use stays",
+                    checkpoint=new.checkpoint,
+                )
+            )
 
 
 def apply(settings: Settings, taken: frozenset[str], pipeline: Pipeline, reloader: Reloader) -> None:

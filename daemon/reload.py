@@ -28,6 +28,7 @@ from daemon.verdicts import Verdicts
 from models.classifier import Classifier
 from models.errors import CheckpointError, UserError
 from models.invocation import spelled
+from models.language import tr
 from models.markers import leave_names
 from models.weights import WeightsStore
 
@@ -119,7 +120,13 @@ class Reloader:
         try:
             self._verdicts.attempt(published, flush=True)
         except (JournalBusy, OSError) as error:
-            logger.warning("it cannot be noted that the checkpoint {} is being loaded: {}", published.name, error)
+            logger.warning(
+                tr(
+                    "it cannot be noted that the checkpoint {name} is being loaded: {error}",
+                    name=published.name,
+                    error=error,
+                )
+            )
         try:
             self._leases.take(published.path)
             return self._opening.open(published.path, published.digest, None)
@@ -148,7 +155,7 @@ class Reloader:
         """With nothing else to serve, a checkpoint that was rejected is tried all the same."""
         if rejected is None:
             raise error
-        logger.warning("there is no other model, so it is tried all the same: {}", error)
+        logger.warning(tr("there is no other model, so it is tried all the same: {error}", error=error))
         self._serving.trust(Model(rejected, self._attempt(rejected)))
 
     def _begin(self, model: Model, history: Path | None) -> None:
@@ -160,7 +167,13 @@ class Reloader:
         try:
             before = self._opening.open(good.path, good.digest, model.classifier)
         except Exception as error:
-            logger.warning("the model before, {}, cannot be opened to compare with: {}", good.digest[:12], error)
+            logger.warning(
+                tr(
+                    "the model before, {digest}, cannot be opened to compare with: {error}",
+                    digest=good.digest[:12],
+                    error=error,
+                )
+            )
             self._serving.trust(model)
         else:
             self._serving.use(Model(Published(good.path, good.digest, good.key), before))

@@ -16,6 +16,7 @@ from daemon.frames import Channel
 from daemon.source import Identity, NotAFile, Source, SourceChanged, SourceError, SourceGone, SourceUnreadable
 from models.errors import REASONS, ImageError
 from models.images import Crop, Transform
+from models.language import tr
 
 # A decoder makes room for a new one after so many files, or when it has grown to so many bytes.
 _MOST_FILES = 10_000
@@ -235,4 +236,6 @@ def _number(value: object) -> int:
 def _too_slow(path: Path, source: Source | None, seconds: float) -> Decoded:
     if source is None:
         return Decoded(path, error=SourceUnreadable(f"{str(path)!r} could not be read within {_READING:g} seconds."))
-    return Decoded(path, source, error=ImageError("timeout", f"Decoding took longer than {seconds:g} seconds."))
+    return Decoded(
+        path, source, error=ImageError("timeout", tr("Decoding took longer than {seconds:g} seconds.", seconds=seconds))
+    )

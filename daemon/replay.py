@@ -27,6 +27,7 @@ from daemon.rows import Filing, State
 from daemon.source import OPEN_FLAGS, BeingWritten, Identity
 from daemon.transfer import NOT_MADE_YET, private_name
 from daemon.writers import is_being_written, unlink_closed
+from models.language import tr
 
 
 def replay(journal: Journal, roots: Roots | None = None) -> Counter[State]:
@@ -40,7 +41,9 @@ def replay(journal: Journal, roots: Roots | None = None) -> Counter[State]:
             with OpenFolders(roots or Roots()) as folders:
                 _Leftover(row, folders).settle()
         except OSError as error:
-            logger.warning("What became of {!r} cannot be seen now: {}", str(row.source), error)
+            logger.warning(
+                tr("What became of {source!r} cannot be seen now: {error}", source=str(row.source), error=error)
+            )
     journal.write(rows)
     return Counter(row.state for row in rows)
 
@@ -153,7 +156,14 @@ class _Leftover:
         row.state = State.ORPHAN
         row.detail = f"somebody moved it while the program was stopped{kept}"
         source, destination = str(row.source), str(row.destination)
-        logger.error("{!r} is neither in the inbox nor at {!r}: {}", source, destination, row.detail)
+        logger.error(
+            tr(
+                "{source!r} is neither in the inbox nor at {destination!r}: {detail}",
+                source=source,
+                destination=destination,
+                detail=row.detail,
+            )
+        )
 
     def _flush_copy(self) -> bool:
         """Make the copy durable; False when it cannot be trusted to be, and must be made anew."""
@@ -165,7 +175,13 @@ class _Leftover:
         except OSError as error:
             if self._row.copy_ino is None:
                 raise
-            logger.warning("The copy {!r} cannot be flushed: {}", str(self._row.destination), error)
+            logger.warning(
+                tr(
+                    "The copy {destination!r} cannot be flushed: {error}",
+                    destination=str(self._row.destination),
+                    error=error,
+                )
+            )
             return False
         return True
 

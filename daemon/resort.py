@@ -31,6 +31,7 @@ from models.allowed import allow_plugins
 from models.classifier import Prediction, open_classifier
 from models.commandline import EXIT_LEFT_BEHIND, Parser, print_json
 from models.invocation import spelled
+from models.language import tr
 from models.runtime import cores
 from models.weights import WeightsStore
 
@@ -80,16 +81,24 @@ def main(arguments: list[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m daemon resort",
-        description="Move filed images to where another checkpoint files them. What a person has moved stays, and so "
-        "does what it is unsure of. The daemon must be stopped meanwhile, but for --dry-run.",
+        description=tr(
+            "Move filed images to where another checkpoint files them. What a person has moved "
+            "stays, and so does what it is unsure of. The daemon must be stopped meanwhile, but for "
+            "--dry-run."
+        ),
     )
     add = parser.add_argument
-    add("--checkpoint", required=True, metavar="PATH", help="checkpoint file, run folder, or folder of runs")
-    add("--since", type=instant, metavar="DAY", help="only images filed from that day on (2026-11-23, or with a time)")
-    add("--threshold", metavar="P", help='less probable images stay: 0 to 1, or "auto"')
-    add("--cache-dir", metavar="DIR", help="for weights and graphs (~/.cache/imagesortd)")
-    add("--dry-run", action="store_true", help="say what would be done, and touch nothing")
-    add("--json", action="store_true", help="print the result as JSON")
+    add("--checkpoint", required=True, metavar="PATH", help=tr("checkpoint file, run folder, or folder of runs"))
+    add(
+        "--since",
+        type=instant,
+        metavar="DAY",
+        help=tr("only images filed from that day on (2026-11-23, or with a time)"),
+    )
+    add("--threshold", metavar="P", help=tr('less probable images stay: 0 to 1, or "auto"'))
+    add("--cache-dir", metavar="DIR", help=tr("for weights and graphs (~/.cache/imagesortd)"))
+    add("--dry-run", action="store_true", help=tr("say what would be done, and touch nothing"))
+    add("--json", action="store_true", help=tr("print the result as JSON"))
     add_place(parser)
     return parser
 
@@ -188,13 +197,13 @@ def _print(result: Result, sorter: _Sorter, journal: Journal | None) -> None:
     for filed in result.moved:
         print(f"{_from(filed)} {verb} {_to(filed)} ({filed.decision.confidence:.2f})")
     for filed in result.failed:
-        print(f"left: {_from(filed)}: {shown(filed.error or filed.status.value)}")
+        print(tr("left: {source}: {error}", source=_from(filed), error=shown(filed.error or filed.status.value)))
     for (old, new), count in result.pairs():
         print(f"{count:7}  {shown(old)} -> {shown(new)}")
     verb = "would move" if journal is None else "moved"
     model = f"checkpoint {sorter.classifier.digest[:12]} (unsure under {sorter.threshold.value:.2f})"
     stay = ", ".join(f"{count} {why}" for why, count in result.stay.items() if count) or "none"
-    print(f"{len(result.moved)} {verb} by {model}; stay: {stay}")
+    print(tr("{count} {verb} by {model}; stay: {stay}", count=len(result.moved), verb=verb, model=model, stay=stay))
 
 
 def _from(filed: Filed) -> str:

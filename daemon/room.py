@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from models.errors import UserError
+from models.language import tr
 
 #: While it is loaded a checkpoint is in memory as its file's bytes, as its tensors and as the graph made of them.
 _TIMES = 3
@@ -21,8 +22,13 @@ def require_room(path: Path) -> None:
     size = path.stat().st_size
     if size > _SMALL and (free := free_memory()) < _TIMES * size:
         raise UserError(
-            f"there is not enough memory for the checkpoint {path}: {_TIMES * size >> 20} MB are needed to load it, "
-            f"and {free >> 20} MB are free"
+            tr(
+                "there is not enough memory for the checkpoint {path}: {times} MB are needed to load it, "
+                "and {free} MB are free",
+                path=path,
+                times=_TIMES * size >> 20,
+                free=free >> 20,
+            )
         )
 
 

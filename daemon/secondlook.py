@@ -27,6 +27,7 @@ from daemon.rows import Filing
 from daemon.source import OPEN_FLAGS
 from daemon.transfer import Status
 from daemon.writers import Writer
+from models.language import tr
 
 #: How long after it was filed a file may still grow by its writer's hand. Later it is somebody's edit.
 LATEST = timedelta(hours=1)
@@ -132,9 +133,12 @@ class SecondLook:
         for undone in undo.undo(self._journal, [filing], self._roots, is_meant=went_on):
             if undone.status is Status.FILED:
                 logger.info(
-                    "{} changed after it was filed: its writer went on; it is back at {} to be filed anew",
-                    str(filing.destination),
-                    str(undone.destination),
+                    tr(
+                        "{destination} changed after it was filed: its writer went on; it is back at "
+                        "{inbox} to be filed anew",
+                        destination=str(filing.destination),
+                        inbox=str(undone.destination),
+                    ),
                 )
             else:
                 self._seen.pop(filing.id, None)  # tried again

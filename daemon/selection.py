@@ -19,6 +19,7 @@ from daemon.rows import Filing, State, Wanted
 from daemon.state import journal_path, state_folder
 from models.commandline import Parser
 from models.errors import UserError
+from models.language import tr
 from models.shares import read_share
 
 #: In place of the name of a run: the one that filed last.
@@ -27,9 +28,11 @@ LAST_RUN = "last"
 
 def add_place(parser: Parser) -> None:
     """The options that say whose journal is meant."""
-    parser.add_argument("--output", metavar="DIR", help="the output folder of the daemon (./sorted)")
-    parser.add_argument("--state-dir", metavar="DIR", help="where its journal is (~/.local/state/imagesortd)")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (./config.toml where there is one)")
+    parser.add_argument("--output", metavar="DIR", help=tr("the output folder of the daemon (./sorted)"))
+    parser.add_argument("--state-dir", metavar="DIR", help=tr("where its journal is (~/.local/state/imagesortd)"))
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help=tr("settings file (./config.toml where there is one)")
+    )
 
 
 def place_again(options: argparse.Namespace) -> str:
@@ -45,10 +48,14 @@ def _word(text: str) -> str:
 def add_which(parser: Parser) -> None:
     """The options that say which filings, for all commands that choose some."""
     add = parser.add_argument
-    add("--file", metavar="NAME", help="of that name, in the inbox or where it was filed; or a path")
-    add("--since", type=instant, metavar="DAY", help="from that day on (2026-11-23, or 2026-11-23T14:30)")
-    add("--run", metavar="RUN", help=f'by one run of the daemon, or "{LAST_RUN}"; history names them')
-    add("--checkpoint", type=digest, metavar="DIGEST", help="with that checkpoint; the first letters will do")
+    add("--file", metavar="NAME", help=tr("of that name, in the inbox or where it was filed; or a path"))
+    add("--since", type=instant, metavar="DAY", help=tr("from that day on (2026-11-23, or 2026-11-23T14:30)"))
+    add(
+        "--run",
+        metavar="RUN",
+        help=tr('by one run of the daemon, or "{last_run}"; history names them', last_run=LAST_RUN),
+    )
+    add("--checkpoint", type=digest, metavar="DIGEST", help=tr("with that checkpoint; the first letters will do"))
 
 
 def wanted(options: argparse.Namespace, journal: Path, **more: Any) -> Wanted:
@@ -80,8 +87,12 @@ class Place:
         has_quarantine = without_journal and (self.settings.output / self.settings.quarantine_dir).is_dir()
         if not self.journal.exists() and not has_quarantine:
             raise UserError(
-                f"there is no journal of filings into {self.settings.output} in {self.state}: "
-                "give the --output and the --state-dir of the daemon"
+                tr(
+                    "there is no journal of filings into {output} in {state}: give the --output and the "
+                    "--state-dir of the daemon",
+                    output=self.settings.output,
+                    state=self.state,
+                )
             )
 
     def filings(self, wanted: Wanted, limit: int | None = None) -> Iterator[Filing]:
@@ -97,7 +108,7 @@ def instant(text: str) -> datetime:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is neither a day like 2026-11-23 nor a time like {_EXAMPLE}"
+            tr("{text!r} is neither a day like 2026-11-23 nor a time like {example}", text=text, example=_EXAMPLE)
         ) from error
 
 
@@ -112,7 +123,9 @@ def end(text: str) -> datetime:
 def digest(text: str) -> str:
     """A checkpoint's digest or its beginning."""
     if not re.fullmatch(r"[0-9a-fA-F]{4,64}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not how a digest begins: give at least its first 4 letters")
+        raise argparse.ArgumentTypeError(
+            tr("{text!r} is not how a digest begins: give at least its first 4 letters", text=text)
+        )
     return text.lower()
 
 
@@ -123,14 +136,14 @@ def probability(text: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1, nor a share such as 70%")
+        raise argparse.ArgumentTypeError(tr("{text!r} is not a number from 0 to 1, nor a share such as 70%", text=text))
     return number
 
 
 def count(text: str) -> int:
     """A whole number from 1 on."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+        raise argparse.ArgumentTypeError(tr("{text!r} is not a whole number of at least 1", text=text))
     return int(text)
 
 

@@ -43,6 +43,7 @@ from models.allowed import allow_plugins, missing_plugins, report_missing
 from models.classifier import Classifier
 from models.commandline import EXIT_LEFT_BEHIND
 from models.errors import UserError
+from models.language import tr
 from models.ownership import make_folder
 from models.runtime import cores
 from models.weights import WeightsStore
@@ -134,7 +135,7 @@ def _locked(state: Path, settings: Settings, mark: OutputMark) -> ExitStack:
             with mark.at_work():
                 pass
         except OutputAway as error:
-            logger.error("images wait in the inbox: {}", error)
+            logger.error(tr("images wait in the inbox: {error}", error=error))
         return held.pop_all()
 
 
@@ -150,7 +151,7 @@ def _occupy(take: Callable[[], object], notifier: Notifier, *, once: bool) -> No
                 raise
             if str(error) != said:
                 said = str(error)
-                logger.error("waiting: {}", said)
+                logger.error(tr("waiting: {said}", said=said))
             notifier.status(f"waiting: {said}")
             notifier.still_starting(_AGAIN)
             time.sleep(_AGAIN)
@@ -197,7 +198,7 @@ def _resume(filer: Filer) -> None:
     found = filer.resume()
     if found:
         outcome = ", ".join(f"{count} {state.value}" for state, count in found.items())
-        logger.warning("the last run was cut off; its unfinished filings: {}", outcome)
+        logger.warning(tr("the last run was cut off; its unfinished filings: {outcome}", outcome=outcome))
 
 
 def _housekeeping(settings: Settings, journal: Journal) -> Housekeeping:
@@ -232,7 +233,9 @@ def _make(folder: Path, key: str, *, dry_run: bool) -> None:
     try:
         make_folder(folder)
     except OSError as error:
-        raise UserError(f"{key}: the folder {folder} cannot be made: {error.strerror}") from error
+        raise UserError(
+            tr("{key}: the folder {folder} cannot be made: {reason}", key=key, folder=folder, reason=error.strerror)
+        ) from error
 
 
 def _run(loop: WorkLoop, passed: Mapping[str, PassedOver], *, once: bool) -> int:
@@ -259,22 +262,36 @@ def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, 
     metadata = classifier.metadata
     names: Sequence[str] = metadata.classes
     classes = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    logger.info("watching {}", ", ".join(map(str, settings.watch)))
+    logger.info(tr("watching {names}", names=", ".join(map(str, settings.watch))))
     if settings.recursive and not watches_inside(settings):
-        logger.info("not the folders inside: images are filed into the inbox {}, whose folders stay", settings.output)
+        logger.info(
+            tr(
+                "not the folders inside: images are filed into the inbox {output}, whose folders stay",
+                output=settings.output,
+            )
+        )
     if metadata.settings.get("starter"):
         why = trouble or f"nothing is published in {settings.checkpoint}"
-        logger.info("model: the starter model ({}), since {}", metadata.mode, why)
+        logger.info(tr("model: the starter model ({mode}), since {why}", mode=metadata.mode, why=why))
     else:
-        logger.info("model: {}, checkpoint {} from {}", metadata.mode, classifier.digest[:12], settings.checkpoint)
-    logger.info("classes: {}", classes)
-    verb = {"move": "moving", "copy": "copying", "link": "linking"}[settings.action]
+        logger.info(
+            tr(
+                "model: {mode}, checkpoint {digest} from {checkpoint}",
+                mode=metadata.mode,
+                digest=classifier.digest[:12],
+                checkpoint=settings.checkpoint,
+            )
+        )
+    logger.info(tr("classes: {classes}", classes=classes))
+    verb = {"move": tr("moving"), "copy": tr("copying"), "link": tr("linking")}[settings.action]
     logger.info(
-        "{} images to {}/<class>/, others to {}/, unreadable files to {}/",
-        f"a dry run, not {verb}" if dry_run else verb,
-        settings.output,
-        settings.others_dir,
-        settings.quarantine_dir,
+        tr(
+            "{doing} images to {output}/<class>/, others to {others_dir}/, unreadable files to {quarantine_dir}/",
+            doing=tr("a dry run, not {verb}", verb=verb) if dry_run else verb,
+            output=settings.output,
+            others_dir=settings.others_dir,
+            quarantine_dir=settings.quarantine_dir,
+        ),
     )
     logger.info("{}", threshold)
-    logger.info("ready; stop with Ctrl-C")
+    logger.info(tr("ready; stop with Ctrl-C"))

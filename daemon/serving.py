@@ -18,6 +18,7 @@ from daemon.published import Leases, Published
 from daemon.threshold import alike
 from daemon.verdicts import Verdicts
 from models.classifier import Classifier
+from models.language import tr
 
 
 @dataclass(frozen=True)
@@ -126,10 +127,12 @@ class Serving:
         self._verdicts.reject(bad.published, bad.digest, fault)
         self._trial, self._back = None, good
         logger.error(
-            "back to checkpoint {} from {}: {}; to use it all the same, publish it once more",
-            good.digest[:12],
-            bad.digest[:12],
-            fault,
+            tr(
+                "back to checkpoint {digest} from {before}: {fault}; to use it all the same, publish it once more",
+                digest=good.digest[:12],
+                before=bad.digest[:12],
+                fault=fault,
+            ),
         )
 
     def step_back(self) -> Model | None:

@@ -23,6 +23,7 @@ from daemon.rows import Filing, State
 from daemon.sidecarnames import beginnings, belongs, is_film, owners, renamed
 from daemon.source import Identity
 from daemon.transfer import Status, Transfer
+from models.language import tr
 
 #: Seconds without a change until a sidecar counts as complete.
 SETTLE_SECONDS = 2.0
@@ -131,7 +132,9 @@ def send(transfers: Sequence[Transfer], journal: Journal) -> list[Transfer]:
 def complain(sidecar: Transfer) -> None:
     """Say of a sidecar that it stays."""
     why = sidecar.error or sidecar.status
-    logger.warning("The sidecar {!r} does not follow its image: {}", str(sidecar.row.source), why)
+    logger.warning(
+        tr("The sidecar {source!r} does not follow its image: {why}", source=str(sidecar.row.source), why=why)
+    )
 
 
 def _followed_before(sidecar: Transfer, journal: Journal) -> bool:

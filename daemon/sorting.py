@@ -39,6 +39,7 @@ from models.commandline import EXIT_LEFT_BEHIND, Parser
 from models.errors import UserError
 from models.images import Transform
 from models.jsontext import json_text
+from models.language import tr, trn
 from models.leftovers import pictures_in
 from models.runtime import cores
 from models.weights import WeightsStore
@@ -71,7 +72,10 @@ def main(arguments: list[str], nursery: Nursery) -> int:
     config.check_output(settings)
     if not options.input_dir.is_dir():
         raise UserError(
-            f"--input-dir {options.input_dir} is not a folder: give the folder whose images are to be sorted"
+            tr(
+                "--input-dir {input_dir} is not a folder: give the folder whose images are to be sorted",
+                input_dir=options.input_dir,
+            )
         )
     start_logging(settings.log_level, as_json=settings.log_json)
     folder = options.input_dir.resolve()
@@ -94,24 +98,31 @@ def parser() -> Parser:
     """The command's options."""
     parser = Parser(
         prog="python -m daemon sort",
-        description="Copy the images of a folder, and of the folders in it, into class folders, once. What an earlier "
-        "run copied into the same folder, and is equal still, is not copied again.",
+        description=tr(
+            "Copy the images of a folder, and of the folders in it, into class folders, once. What "
+            "an earlier run copied into the same folder, and is equal still, is not copied again."
+        ),
     )
     add = parser.add_argument
-    add("--input-dir", type=Path, required=True, metavar="DIR", help="the images")
-    add("--output-dir", type=Path, required=True, metavar="DIR", help="where class folders are made")
-    add("--checkpoint", metavar="PATH", help="checkpoint file, run folder, or folder the trainer publishes to")
-    add("--threshold", default=0.0, metavar="P", help='less probable images go to the others: 0 to 1, or "auto" (0.0)')
-    add("--others-dir", metavar="NAME", help="folder for unsure images (others)")
-    add("--batch-size", metavar="N", help="images per step of the model (16)")
-    add("--threads", metavar="N", help="threads that decode and compute; 0 is one per core")
-    add("--device", metavar="cpu|cuda", help="where the model computes (cpu)")
-    add("--precision", metavar="float32|int8", help="of transformers such as CLIP (float32)")
-    add("--plugins", metavar="NAMES", help="packages that may bring backbones, joined with commas")
-    add("--cache-dir", metavar="DIR", help="for weights and graphs (~/.cache/imagesortd)")
-    add("--log-level", metavar="LEVEL", help="DEBUG, INFO (a line per image), WARNING or ERROR")
-    add("--config", type=Path, metavar="FILE", help="settings file (./config.toml where there is one)")
-    add("--json", action=argparse.BooleanOptionalAction, default=False, help="print the result as JSON")
+    add("--input-dir", type=Path, required=True, metavar="DIR", help=tr("the images"))
+    add("--output-dir", type=Path, required=True, metavar="DIR", help=tr("where class folders are made"))
+    add("--checkpoint", metavar="PATH", help=tr("checkpoint file, run folder, or folder the trainer publishes to"))
+    add(
+        "--threshold",
+        default=0.0,
+        metavar="P",
+        help=tr('less probable images go to the others: 0 to 1, or "auto" (0.0)'),
+    )
+    add("--others-dir", metavar="NAME", help=tr("folder for unsure images (others)"))
+    add("--batch-size", metavar="N", help=tr("images per step of the model (16)"))
+    add("--threads", metavar="N", help=tr("threads that decode and compute; 0 is one per core"))
+    add("--device", metavar="cpu|cuda", help=tr("where the model computes (cpu)"))
+    add("--precision", metavar="float32|int8", help=tr("of transformers such as CLIP (float32)"))
+    add("--plugins", metavar="NAMES", help=tr("packages that may bring backbones, joined with commas"))
+    add("--cache-dir", metavar="DIR", help=tr("for weights and graphs (~/.cache/imagesortd)"))
+    add("--log-level", metavar="LEVEL", help=tr("DEBUG, INFO (a line per image), WARNING or ERROR"))
+    add("--config", type=Path, metavar="FILE", help=tr("settings file (./config.toml where there is one)"))
+    add("--json", action=argparse.BooleanOptionalAction, default=False, help=tr("print the result as JSON"))
     return parser
 
 
@@ -168,9 +179,15 @@ def sort(
             if outcome.status is Status.FILED:
                 log.info("{}", line(outcome))
             elif outcome.status is Status.ALREADY:
-                log.info("{} is there already", shown(str(outcome.path)))
+                log.info(tr("{path} is there already", path=shown(str(outcome.path))))
             else:
-                log.warning("{} is left behind: {}", shown(str(outcome.path)), outcome.detail or outcome.status)
+                log.warning(
+                    tr(
+                        "{path} is left behind: {detail}",
+                        path=shown(str(outcome.path)),
+                        detail=outcome.detail or outcome.status,
+                    )
+                )
             outcomes.append(outcome)
             progress.look(len(outcomes), found - len(outcomes))
         if not stopping():
@@ -221,7 +238,7 @@ def _images(folder: Path, output: Path, passed: PassedOver, odd: list[Outcome]) 
 
     def failed(inside: str, error: OSError) -> None:
         passed.closed += 1
-        logger.warning("{} cannot be read: {}", shown(inside), error.strerror)
+        logger.warning(tr("{inside} cannot be read: {reason}", inside=shown(inside), reason=error.strerror))
 
     entries = walk(
         [root],
@@ -261,20 +278,32 @@ def _print_summary(outcomes: list[Outcome], output: Path, passed: PassedOver, fo
             "folders_not_read": passed.closed,
             "left_alone": passed.leftovers.pictures,
         }
-        print(f'{json_text(head, encoding=encoding)[:-1]}, "images": [\n{rows}\n]}}')
+        sys.stdout.write(f'{json_text(head, encoding=encoding)[:-1]}, "images": [\n{rows}\n]}}\n')
         return
-    print(f"{len(filed)} of {len(outcomes)} images copied to {output}")
+    print(tr("{count} of {every} images copied to {output}", count=len(filed), every=len(outcomes), output=output))
     for name, count in folders.most_common():
         print(f"{count:7}  {name}")
     if already := len(outcomes) - len(filed) - len(left):
-        print(f"{already:7}  there already, equal and in the same folder")
+        print(tr("{already:7}  there already, equal and in the same folder", already=already))
     if left:
-        print(f"{len(left):7}  left behind (see the lines above)")
+        print(tr("{count:7}  left behind (see the lines above)", count=len(left)))
     if passed.closed:
-        print(f"{passed.closed:7}  folder{'' if passed.closed == 1 else 's'} that cannot be read (see the lines above)")
+        print(
+            trn(
+                "{count:7}  folder that cannot be read (see the lines above)",
+                "{count:7}  folders that cannot be read (see the lines above)",
+                passed.closed,
+            )
+        )
     if foreign:
-        which, were = ("1 image", "was") if foreign == 1 else (f"{foreign} images", "were")
-        print(f"{which} in the output folder {output} {were} not looked at: this program did not file them")
+        print(
+            trn(
+                "1 image in the output folder {output} was not looked at: this program did not file them",
+                "{count} images in the output folder {output} were not looked at: this program did not file them",
+                foreign,
+                output=output,
+            )
+        )
     if passed.count:
         print(passed)
     if passed.leftovers.pictures:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from daemon.moves import close
 from daemon.roots import Roots
 from models.errors import ImageError
+from models.language import tr
 
 #: Never follow a link in place of the image, never block on a FIFO, never leak the descriptor to a child.
 OPEN_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -75,7 +76,9 @@ class Source:
     def data(self) -> bytes:
         """The bytes to decode; raises ImageError("too-large") for a file over the limit."""
         if self.content is None:
-            raise ImageError("too-large", f"The file has {self.identity.size} bytes, more than the limit allows.")
+            raise ImageError(
+                "too-large", tr("The file has {size} bytes, more than the limit allows.", size=self.identity.size)
+            )
         return self.content
 
 

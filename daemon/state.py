@@ -14,6 +14,7 @@ from loguru import logger
 from daemon.locks import FolderBusy, holders, lock_descriptor
 from models.errors import UserError
 from models.homes import base_folder
+from models.language import tr
 from models.ownership import make_file, make_folder
 
 
@@ -77,8 +78,12 @@ def _open(path: Path, held: ExitStack) -> int:
         descriptor = make_file(path, 0o600)
     except OSError as error:
         raise UserError(
-            f"the state folder {path.parent} cannot be written ({error.strerror}): "
-            "give a writable one with --state-dir or IMAGESORTD_STATE_DIR"
+            tr(
+                "the state folder {parent} cannot be written ({reason}): give a writable one with "
+                "--state-dir or IMAGESORTD_STATE_DIR",
+                parent=path.parent,
+                reason=error.strerror,
+            )
         ) from error
     held.callback(os.close, descriptor)
     return descriptor
@@ -98,7 +103,11 @@ def _lock_itself(folder: Path, held: ExitStack) -> None:
             if holders(found.st_ino) & {os.geteuid(), 0, found.st_uid}:
                 raise _busy(folder) from None
             logger.warning(
-                "somebody else holds a lock on {}, which counts for nothing: it is none of this user's daemons", folder
+                tr(
+                    "somebody else holds a lock on {folder}, which counts for nothing: it is none of this "
+                    "user's daemons",
+                    folder=folder,
+                )
             )
 
 

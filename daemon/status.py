@@ -16,6 +16,7 @@ from daemon.state import journal_path, state_folder
 from daemon.threshold import Threshold
 from models.commandline import Parser, print_json
 from models.errors import UserError
+from models.language import tr
 
 FILE_NAME = "status.json"
 EXIT_NOT_RUNNING = 3
@@ -28,9 +29,9 @@ def main(arguments: list[str]) -> int:
     """Print the status; returns the exit code: 0 when the daemon runs, else 3."""
     parser = Parser(
         prog="python -m daemon status",
-        description="How the daemon that files into the output folder is. Exit code 3: it does not run.",
+        description=tr("How the daemon that files into the output folder is. Exit code 3: it does not run."),
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--json", action="store_true", help=tr("print JSON"))
     add_settings(parser)
     options = vars(parser.parse_args(arguments))
     as_json = options.pop("json")
@@ -64,16 +65,28 @@ def find(settings: Settings, *, named: bool) -> Path:
     places = ", ".join(map(str, states))
     if named:
         raise UserError(
-            f"no daemon that files into {settings.output} left a status file in {places}: "
-            "give the --output and the --state-dir of the daemon"
+            tr(
+                "no daemon that files into {output} left a status file in {places}: give the --output "
+                "and the --state-dir of the daemon",
+                output=settings.output,
+                places=places,
+            )
         )
     found = [path for state in states for path in sorted(state.glob(f"*/{FILE_NAME}"))]
     if len(found) == 1:
         return found[0]
     if found:
         outputs = ", ".join(read(path).output for path in found)
-        raise UserError(f"several daemons left a status file in {places}: say whose with --output, one of {outputs}")
-    raise UserError(f"no daemon left a status file in {places}: start one, or say where with --state-dir")
+        raise UserError(
+            tr(
+                "several daemons left a status file in {places}: say whose with --output, one of {outputs}",
+                places=places,
+                outputs=outputs,
+            )
+        )
+    raise UserError(
+        tr("no daemon left a status file in {places}: start one, or say where with --state-dir", places=places)
+    )
 
 
 def read(path: Path) -> Health:
@@ -81,9 +94,13 @@ def read(path: Path) -> Health:
     try:
         return Health.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): ask as its owner, or as root") from error
+        raise UserError(
+            tr("{path} cannot be read ({reason}): ask as its owner, or as root", path=path, reason=error.strerror)
+        ) from error
     except ValidationError as error:
-        raise UserError(f"{path} is damaged: a running daemon writes it again within a second of work") from error
+        raise UserError(
+            tr("{path} is damaged: a running daemon writes it again within a second of work", path=path)
+        ) from error
 
 
 def is_running(health: Health) -> bool:

@@ -16,6 +16,7 @@ from daemon.roots import Roots
 from daemon.rows import Filing, State
 from daemon.source import Identity
 from models.errors import UserError
+from models.language import tr
 from models.leftovers import is_leftover
 
 
@@ -37,7 +38,7 @@ def strays(
         try:
             descriptor = (roots or Roots()).open_folder(folder)
         except OSError as error:
-            logger.warning("{!r} cannot be read: {}", str(folder), error.strerror)
+            logger.warning(tr("{folder!r} cannot be read: {reason}", folder=str(folder), reason=error.strerror))
             continue
         try:
             for name in sorted(os.listdir(descriptor)):  # noqa: PTH208 - of the open folder
@@ -64,7 +65,9 @@ def _stray(image: Entry, folder: Path, inboxes: Sequence[Path]) -> Iterator[Fili
             return
         sha256 = sha256_of(image)
     except OSError as error:
-        logger.warning("{!r} cannot be read: {}", str(folder / image.name), error.strerror)
+        logger.warning(
+            tr("{folder!r} cannot be read: {reason}", folder=str(folder / image.name), reason=error.strerror)
+        )
         return
     note = read_reason(image)
     yield Filing(
@@ -93,7 +96,10 @@ def _origin(said: object, inboxes: Sequence[Path]) -> Path | None:
 def _first(inboxes: Sequence[Path]) -> Path:
     if not inboxes[0].is_dir():
         raise UserError(
-            f"there are quarantined images that the journal does not know, and no inbox {inboxes[0]} for them: "
-            "name the inbox as watch in config.toml or in IMAGESORTD_WATCH"
+            tr(
+                "there are quarantined images that the journal does not know, and no inbox {inboxes} for "
+                "them: name the inbox as watch in config.toml or in IMAGESORTD_WATCH",
+                inboxes=inboxes[0],
+            )
         )
     return inboxes[0]

@@ -24,6 +24,7 @@ from daemon.names import NAME_REFUSED, free_number, numbered, simpler_name
 from daemon.rows import Filing, State
 from daemon.source import BeingWritten, Identity, SourceChanged, SourceGone
 from daemon.writers import is_being_written, unlink_closed
+from models.language import tr
 
 #: In place of a copy's inode: the copy is about to be made under its final name, and may be there, empty.
 NOT_MADE_YET = 0
@@ -372,7 +373,7 @@ class _Batch:
                 moves.sync_folder(folder)
             except OSError as error:
                 # After a power cut the original may be back; the row stays COPIED, and the next start drops it again.
-                logger.warning("A folder of originals cannot be flushed: {}", error)
+                logger.warning(tr("A folder of originals cannot be flushed: {error}", error=error))
                 unsure.add(folder)
         for transfer in done:
             if transfer.row.state is not State.COPIED or transfer.source.folder not in unsure:
@@ -395,7 +396,9 @@ class _Batch:
                 self._take_back(transfer, is_written=is_written)
             transfer.row.state = State.VOID
         except (OSError, SourceGone, SourceChanged) as trouble:
-            logger.warning("A copy of {!r} is left behind: {}", str(transfer.row.source), trouble)
+            logger.warning(
+                tr("A copy of {source!r} is left behind: {trouble}", source=str(transfer.row.source), trouble=trouble)
+            )
 
     def _take_back(self, transfer: Transfer, *, is_written: bool) -> None:
         row = transfer.row

@@ -10,6 +10,7 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.report import shown
+from models.language import tr
 
 #: Seconds until an image is tried again: doubled from the first to the last.
 FIRST_DELAY, LAST_DELAY = 5.0, 300.0
@@ -40,7 +41,9 @@ class Troubles:
         self._causes[cause] += 1
         if not is_known:
             self._unsettled = True
-            logger.bind(file=str(path)).error("{} It stays in the inbox and is tried again.", shown(sentence))
+            logger.bind(file=str(path)).error(
+                tr("{sentence} It stays in the inbox and is tried again.", sentence=shown(sentence))
+            )
         elif before is None:
             logger.bind(file=str(path)).info("{}", shown(sentence))  # as for any image, a line
 
@@ -65,4 +68,4 @@ class Troubles:
             self._of[first] = self._of.pop(first)  # it is there; the next look is at another one
         if self._unsettled and not self._of:
             self._unsettled = False
-            logger.info("filing works again")
+            logger.info(tr("filing works again"))

@@ -21,6 +21,7 @@ from daemon.rows import Filing, State
 from daemon.sidecarnames import renamed
 from daemon.source import Identity
 from daemon.transfer import Status, Transfer
+from models.language import tr
 
 #: The most images that go back together: one flush of the journal covers them. Each holds two folders open.
 _TOGETHER = 64
@@ -199,7 +200,13 @@ def _bring_sidecars(journal: Journal, undone: Undone, sidecars: list[Filing], ro
     journal.write_later(served)
     for came in results:
         if came.status is not Status.FILED:
-            logger.warning("The sidecar {!r} stays: {}", str(came.filing.destination), came.error or came.status)
+            logger.warning(
+                tr(
+                    "The sidecar {destination!r} stays: {error}",
+                    destination=str(came.filing.destination),
+                    error=came.error or came.status,
+                )
+            )
 
 
 def _free(path: Path, taken: set[Path], folders: OpenFolders) -> Path:

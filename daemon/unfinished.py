@@ -15,6 +15,7 @@ from daemon.moves import close
 from daemon.settle import Candidate, Signature
 from daemon.source import OPEN_FLAGS
 from daemon.writers import Writer
+from models.language import tr
 
 #: Seconds between two looks at a file that waits: twice as long each time, from the first to the last.
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 30.0
@@ -66,7 +67,7 @@ class Unfinished:
             return None
         since, looks = self._since.get(path, (self._clock(), 0))
         if looks == 0:
-            logger.info("{!r} waits for its writer: {}", path, why)
+            logger.info(tr("{path!r} waits for its writer: {why}", path=path, why=why))
         self._since[path] = since, looks + 1
         return float(min(_FIRST_PAUSE * 2.0 ** min(looks, 10), _LAST_PAUSE))
 

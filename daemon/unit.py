@@ -18,6 +18,7 @@ from daemon.options import add_settings, given
 from models.commandline import Parser
 from models.errors import UserError
 from models.homes import base_folder
+from models.language import tr
 from models.runtime import cores
 
 NAME = "imagesortd.service"
@@ -85,11 +86,13 @@ def main(arguments: list[str]) -> int:
     """Print the unit, or install it; returns the exit code."""
     parser = Parser(
         prog="python -m daemon unit",
-        description="Print the systemd unit for the options given here, the environment and the configuration file.",
+        description=tr(
+            "Print the systemd unit for the options given here, the environment and the configuration file."
+        ),
     )
-    parser.add_argument("--install", action="store_true", help="write it to its place, and say what to do next")
-    parser.add_argument("--user", action="store_true", help="for a user's own systemd, instead of the machine's")
-    parser.add_argument("--run-as", default="imagesortd", metavar="NAME", help="user and group (imagesortd)")
+    parser.add_argument("--install", action="store_true", help=tr("write it to its place, and say what to do next"))
+    parser.add_argument("--user", action="store_true", help=tr("for a user's own systemd, instead of the machine's"))
+    parser.add_argument("--run-as", default="imagesortd", metavar="NAME", help=tr("user and group (imagesortd)"))
     add_settings(parser)
     options = vars(parser.parse_args(arguments))
     install, user, run_as = options.pop("install"), options.pop("user"), options.pop("run_as")
@@ -97,7 +100,7 @@ def main(arguments: list[str]) -> int:
     settings = config.load(flags, file)
     config.check_folders(settings)
     if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", run_as):
-        raise UserError(f"--run-as {run_as!r} is not a user name: give one such as imagesortd")
+        raise UserError(tr("--run-as {run_as!r} is not a user name: give one such as imagesortd", run_as=run_as))
     text = render(settings, flags, config.used_file(file), user=user, run_as=run_as)
     if not install:
         print(text, end="")
@@ -105,16 +108,25 @@ def main(arguments: list[str]) -> int:
         return 0
     path = write(text, user_folder() if user else SYSTEM_FOLDER)
     systemctl = "systemctl --user" if user else "systemctl"
-    print(f"{path} is written. Next:\n{systemctl} daemon-reload\n{systemctl} enable --now {NAME}")
+    print(
+        tr(
+            "{path} is written. Next:\n{systemctl} daemon-reload\n{systemctl} enable --now {name}",
+            path=path,
+            systemctl=systemctl,
+            name=NAME,
+        )
+    )
     if user:
-        print("It runs while you are logged in. To have it run from the machine's start on:\nloginctl enable-linger")
+        print(
+            tr("It runs while you are logged in. To have it run from the machine's start on:\nloginctl enable-linger")
+        )
     _print_preparations(settings, None if user else run_as)
     return 0
 
 
 def _print_preparations(settings: Settings, run_as: str | None) -> None:
     for line in preparations(settings, run_as):
-        print(f"before that: {line}", file=sys.stderr)
+        print(tr("before that: {line}", line=line), file=sys.stderr)
 
 
 def preparations(settings: Settings, run_as: str | None) -> list[str]:
@@ -161,7 +173,11 @@ def write(text: str, folder: Path) -> Path:
         Path(made).replace(path)
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror}): run this as root, or give --user for a unit of your own"
+            tr(
+                "{path} cannot be written ({reason}): run this as root, or give --user for a unit of your own",
+                path=path,
+                reason=error.strerror,
+            )
         ) from error
     return path
 
@@ -304,5 +320,5 @@ def _words(words: Iterable[object], *, command: bool = False) -> str:
 
 def _specifier_free(text: str) -> str:
     if not text.isprintable():
-        raise UserError(f"{text!r} cannot stand in a unit: rename what is not printable in it")
+        raise UserError(tr("{text!r} cannot stand in a unit: rename what is not printable in it", text=text))
     return text.replace("%", "%%")

@@ -23,6 +23,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from daemon.journal import Journal, JournalBusy
 from daemon.published import Published
+from models.language import tr
 
 #: The most rejections that are remembered.
 _MOST = 100
@@ -75,7 +76,7 @@ class Verdicts:
             noted = self._journal.noted(self._note)
             memory = _Memory() if noted is None else _Memory.model_validate_json(noted)
         except (JournalBusy, ValidationError) as error:
-            logger.warning("what happened to earlier checkpoints is unknown: {}", error)
+            logger.warning(tr("what happened to earlier checkpoints is unknown: {error}", error=error))
             return _Memory()
         key, digest = memory.attempting, memory.attempted
         if key is not None and not _is(memory.good, digest, key):
@@ -143,7 +144,7 @@ class Verdicts:
         try:
             self._write()
         except JournalBusy as error:
-            logger.warning("what happened to a checkpoint is remembered only until a restart: {}", error)
+            logger.warning(tr("what happened to a checkpoint is remembered only until a restart: {error}", error=error))
 
 
 def _is(good: Good | None, digest: str, key: str) -> bool:

@@ -12,6 +12,7 @@ from daemon.nursery import Nursery
 from daemon.options import add_settings, given
 from daemon.service import watch
 from models.commandline import Parser
+from models.language import tr
 
 _EPILOG = """
 commands:
@@ -51,13 +52,13 @@ def parser() -> Parser:
     """The command's options."""
     parser = Parser(
         prog="python -m daemon",
-        description="Watch folders, and file every new image into the folder of its class.",
+        description=tr("Watch folders, and file every new image into the folder of its class."),
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,  # only what is given: the rest comes from environment, file and defaults
     )
     add_settings(parser)
     add = parser.add_argument
-    add("--once", action="store_true", help="file what is there and stop; exit code 3 if something was left")
-    add("--dry-run", action="store_true", help="say what would be done, and touch nothing")
+    add("--once", action="store_true", help=tr("file what is there and stop; exit code 3 if something was left"))
+    add("--dry-run", action="store_true", help=tr("say what would be done, and touch nothing"))
     return parser

@@ -24,6 +24,7 @@ from daemon.roots import Roots
 from daemon.settle import Settler, Signature
 from daemon.unfinished import Unfinished, UnfinishedStatus, pages_pause
 from daemon.wakeup import Wakeup
+from models.language import tr
 
 _SLICE = 256  # names that a walk reads before the stable files are looked at again
 _CHECK_SECONDS = 1.0  # between two looks at whether the inboxes and the reader of events are alive
@@ -237,7 +238,12 @@ class InboxWatcher:
         self._overflows += 1
         self._settler.mistrust_events()
         if self._overflows.bit_count() == 1:  # the 1st, 2nd, 4th, 8th time
-            logger.warning("events were lost ({} times so far): the inboxes are walked at once", self._overflows)
+            logger.warning(
+                tr(
+                    "events were lost ({overflows} times so far): the inboxes are walked at once",
+                    overflows=self._overflows,
+                )
+            )
         for inbox in self._inboxes:
             inbox.rescan()
 
@@ -250,7 +256,7 @@ class InboxWatcher:
 
     def _open_source(self) -> None:
         if self._source is not None:
-            logger.error("the reader of events has died: starting another and walking the inboxes")
+            logger.error(tr("the reader of events has died: starting another and walking the inboxes"))
             self._restarts += 1
             self._source.close()
             self._source = None
@@ -259,9 +265,11 @@ class InboxWatcher:
         except OSError as error:
             self._poll = True
             logger.warning(
-                "no inotify instance is available ({}): polling; raise the limit with "
-                "`sysctl fs.inotify.max_user_instances=1024` and start again",
-                error.strerror,
+                tr(
+                    "no inotify instance is available ({reason}): polling; raise the limit with `sysctl "
+                    "fs.inotify.max_user_instances=1024` and start again",
+                    reason=error.strerror,
+                ),
             )
 
     def _hinted(self, path: str, kind: Kind) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from loguru import logger
 
+from models.language import tr
 from models.ownership import hand_over_file, make_folder
 
 
@@ -25,7 +26,7 @@ class WrittenFile:
             self._write(text)
         except OSError as error:
             if not self._failed:
-                logger.warning("{} cannot be written: {}", self._path, error.strerror)
+                logger.warning(tr("{path} cannot be written: {reason}", path=self._path, reason=error.strerror))
             self._failed = True
         else:
             self._failed = False
@@ -49,4 +50,4 @@ class WrittenFile:
         try:
             self._path.unlink(missing_ok=True)
         except OSError as error:
-            logger.warning("{} cannot be removed: {}", self._path, error.strerror)
+            logger.warning(tr("{path} cannot be removed: {reason}", path=self._path, reason=error.strerror))

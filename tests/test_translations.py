@@ -10,7 +10,7 @@ from tests import translations
 from tests.translations import fields, marked, missing, unmarked
 
 #: Where sentences are marked; what stands elsewhere is English only.
-MARKED_PACKAGES = ("models/",)
+MARKED_PACKAGES = ("daemon/", "models/", "trainer/")
 
 KOREAN = [
     pytest.param(english, korean, id=english[:40])

@@ -19,5 +19,5 @@ if _models is None or not (_models.origin or "").startswith(os.path.join(_ROOT, 
     )
     if sys.argv[:1] != ["-m"]:
         raise ImportError(_sentence)
-    print(f"trainer: {_sentence}", file=sys.stderr)
+    sys.stderr.write(f"trainer: {_sentence}\n")
     sys.exit(2)
