@@ -81,8 +81,8 @@ class Leftovers:
 
     def __str__(self) -> str:
         return tr(
-            "left alone: thumbnails, recycle bins and the like of a NAS or the system ({pictures} pictures, "
-            "{folders} folders)",
+            "left alone: thumbnails, recycle bins and the like of a NAS or the system (pictures: {pictures}, "
+            "folders: {folders})",
             pictures=self.pictures,
             folders=self.folders,
         )

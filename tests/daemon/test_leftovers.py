@@ -78,7 +78,7 @@ def test_it_is_counted_and_said_once(tmp_path: Path, logged: list[str]) -> None:
     for _ in range(3):
         passed = survey(tmp_path, recursive=True, pruned=[])
         tell(passed)
-    said = "left alone: thumbnails, recycle bins and the like of a NAS or the system (6 pictures, 3 folders)"
+    said = "left alone: thumbnails, recycle bins and the like of a NAS or the system (pictures: 6, folders: 3)"
     assert (passed.count, str(passed.leftovers)) == (0, said)
     assert [line for line in logged if said in line] == [f"{tmp_path}: {said}"]
 
