@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 
 from loguru import logger
 
@@ -14,6 +15,10 @@ from daemon.moves import Entry, close
 from daemon.source import OPEN_FLAGS, Identity, SourceChanged
 
 _CHUNK = 1 << 20
+#: Bytes of a copy that are flushed at a time: on a slow share, the flush at the end of a film would take minutes.
+_FLUSHED_AT_ONCE = 32 << 20
+#: Is called whenever a part of a file was read or copied: a large one may take longer than a watchdog waits.
+_on_progress: ContextVar[Callable[[], None]] = ContextVar("on_progress", default=lambda: None)
 #: Extended attributes that go with a copy: what people and programs noted, and who may read it, which belongs with the
 #: mode. No other: ``security.capability`` would give rights to whoever runs the copy, labels and signatures
 #: (``security.selinux``, ``security.ima``, ``security.evm``) are those of the place or the inode, and ``trusted.*``
@@ -25,6 +30,16 @@ _ATTRIBUTES_LOST = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno
 
 #: Only the owner may set them, and a drive can be mounted for another user; or it cannot hold them at all.
 _TIMES_LOST = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
+
+
+@contextmanager
+def reporting_to(on_progress: Callable[[], None]) -> Iterator[None]:
+    """Have this thread tell meanwhile, in the midst of a file, that copying gets on. It may not raise."""
+    token = _on_progress.set(on_progress)
+    try:
+        yield
+    finally:
+        _on_progress.reset(token)
 
 
 def create(entry: Entry, mode: int = 0o600) -> int:
@@ -64,11 +79,17 @@ def sha256_of(entry: Entry) -> str:
 
 def _copy_bytes(source: int, target: int | None) -> str:
     digest = hashlib.sha256()
+    on_progress, unflushed = _on_progress.get(), 0
     while chunk := os.read(source, _CHUNK):
         digest.update(chunk)
         rest = memoryview(chunk)
         while target is not None and rest:
             rest = rest[os.write(target, rest) :]
+        unflushed += len(chunk)
+        if target is not None and unflushed >= _FLUSHED_AT_ONCE:
+            os.fdatasync(target)
+            unflushed = 0
+        on_progress()
     return digest.hexdigest()
 
 

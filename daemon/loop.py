@@ -10,6 +10,7 @@ from pathlib import Path
 
 from loguru import logger
 
+from daemon import copying
 from daemon.attendant import Attendant
 from daemon.filing import Status
 from daemon.housekeeping import Housekeeping
@@ -63,14 +64,19 @@ class WorkLoop:
 
     def run(self) -> None:
         """File what arrives until `stop` is called."""
-        while not self._stopping.is_set():
-            self.step(min(_TICK, self._attendant.tick))
+        with copying.reporting_to(self._progress):
+            while not self._stopping.is_set():
+                self.step(min(_TICK, self._attendant.tick))
 
     def run_once(self) -> int:
         """File what is there now; returns how many images were left behind.
 
         Told to stop, it counts those that it knows of, and one at least.
         """
+        with copying.reporting_to(self._progress):
+            return self._run_once()
+
+    def _run_once(self) -> int:
         left: set[Path] = set()
         while not self._stopping.is_set():
             paths = self._watcher.ready(_ONCE_TICK, _HANDFUL)
@@ -123,8 +129,11 @@ class WorkLoop:
             self._answer(outcome)
         if self._housekeeping is not None:
             self._housekeeping.turn(idle=not paths)
-        self._attendant.progress(self._watcher.status)
+        self._progress()
         return len(paths)
+
+    def _progress(self) -> None:
+        self._attendant.progress(self._watcher.status)
 
     def _outcomes(self, paths: list[Path], *, waits: Callable[[Path], bool]) -> Iterable[Outcome]:
         for outcome in self._processed(paths, waits):
@@ -132,7 +141,7 @@ class WorkLoop:
             self._attendant.outcome(outcome)
             self._reloader.outcome(outcome)
             yield outcome
-            self._attendant.progress(self._watcher.status)
+            self._progress()
         self._attendant.batch_ended()
 
     def _processed(self, paths: list[Path], waits: Callable[[Path], bool]) -> Iterable[Outcome]:
@@ -159,7 +168,7 @@ class WorkLoop:
 
     def _is_to_stop(self) -> bool:
         """Whether to take no more images. It is asked while one is decoded, too, which may take long: life goes on."""
-        self._attendant.progress(self._watcher.status)
+        self._progress()
         return self._stopping.is_set()
 
     def _take_over(self, newer: Classifier | None) -> None:

@@ -6,10 +6,14 @@ import errno
 import os
 import struct
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from daemon.copying import copy_into, create, reporting_to
 from daemon.filing import Action, Status
+from daemon.moves import Entry
+from daemon.source import Identity
 from tests.filing_desk import Desk, failing
 
 
@@ -100,3 +104,31 @@ def test_a_copy_can_be_read_by_whom_an_access_list_names(far: Desk) -> None:
         if error.errno != errno.EOPNOTSUPP:
             raise
         pytest.skip(f"no access lists there: {error}")
+
+
+def test_a_large_copy_tells_that_it_gets_on_and_is_flushed_bit_by_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a film on a slow share neither looks like a hanging daemon nor takes all its time at the end."""
+    events: list[str] = []
+    flush = os.fdatasync
+
+    def fdatasync(descriptor: int) -> None:
+        events.append("flushed")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    (tmp_path / "film.mov").write_bytes(bytes(70 << 20))
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        film = Entry(folder, "film.mov")
+        identity = Identity.of(film.status())
+        target = create(Entry(folder, "copy.mov"))
+        with reporting_to(lambda: events.append("on")):
+            copy_into(target, film, identity, None)
+        os.close(target)
+    finally:
+        os.close(folder)
+    assert events.count("on") == 70
+    assert events.count("flushed") == 2
+    assert events.index("flushed") == 31

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 
 from daemon import config
 from daemon.attendant import Attendant
+from daemon.copying import sha256_of
 from daemon.filing import Filer, Status
 from daemon.health import Tally
 from daemon.loop import WorkLoop
+from daemon.moves import Entry
 from daemon.notify import Notifier
 from daemon.pipeline import Outcome, Pipeline, Policy
 from daemon.reconfigure import Configuration
@@ -104,3 +107,22 @@ def test_what_a_single_pass_files_after_it_had_changed_is_not_left_behind(
     assert running.loop.run_once() == 0
     assert running.told == [path, path]
     assert not path.exists()
+
+
+def test_while_a_large_file_is_copied_the_watchdog_hears_that_it_gets_on(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[object] = []
+    monkeypatch.setattr(running.loop._attendant, "progress", alive.append)
+
+    def copying(*_: object) -> None:
+        source = running.desk.inbox / "film.mov"
+        source.write_bytes(bytes(4 << 20))
+        folder = os.open(running.desk.inbox, os.O_RDONLY)
+        sha256_of(Entry(folder, source.name))
+        os.close(folder)
+        running.loop.stop()
+
+    monkeypatch.setattr(running.loop, "step", copying)
+    running.loop.run()
+    assert len(alive) == 4
