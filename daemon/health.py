@@ -20,6 +20,7 @@ from daemon.report import shown
 from daemon.threshold import Threshold
 from daemon.watcher import WatcherStatus
 from models.classifier import Classifier
+from models.language import mark, tr
 
 #: Seconds over which the speed is taken.
 _WINDOW = 60.0
@@ -257,9 +258,23 @@ class Tally:
         return round((total - before) / max(min(now - began, _WINDOW), 1.0), 1)
 
 
+#: How many images had an outcome, by its name in the status file.
+_OUTCOMES = {
+    "filed": mark("{count} filed"),
+    "planned": mark("{count} planned"),
+    "unsure": mark("{count} unsure"),
+    "quarantined": mark("{count} quarantined"),
+    "changed": mark("{count} changed"),
+    "gone": mark("{count} gone"),
+    "already": mark("{count} already"),
+    "refused": mark("{count} refused"),
+    "retry": mark("{count} retry"),
+}
+
+
 def counted(images: Mapping[str, int]) -> str:
     """How many images had which outcome, for people: ``20 filed, 2 unsure``; "" where there was none."""
-    return ", ".join(f"{count} {kind}" for kind, count in images.items())
+    return ", ".join(tr(_OUTCOMES.get(kind, f"{{count}} {kind}"), count=count) for kind, count in images.items())
 
 
 def _kind(outcome: Outcome) -> str:

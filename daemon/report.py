@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from daemon.filing import Status
 from daemon.pipeline import Outcome
 from models.classifier import Classifier
+from models.language import tr
 from models.printable import quoted, shown
 
-__all__ = ["describe_change", "fields", "line", "quoted", "shown"]
+__all__ = ["describe_change", "fields", "line", "quoted", "shown", "some"]
 
 
 def line(outcome: Outcome) -> str:
     """What became of a filed image, for people: ``cat.jpg -> cat/cat.jpg (0.93)``."""
     assert outcome.destination is not None
-    verb = "would go to" if outcome.status is Status.PLANNED else "->"
+    verb = tr("would go to") if outcome.status is Status.PLANNED else "->"
     # quarantine/<reason>/<name> has one step more
     where = "/".join(outcome.destination.parts[-3 if outcome.reason is not None else -2 :])
     prediction = outcome.prediction
@@ -46,18 +48,21 @@ def describe_change(old: Classifier, new: Classifier) -> str:
     added = [name for name in new.classes if name not in before]
     removed = [name for name in old.classes if name not in after]
     kept = [name for name in new.classes if name in before]
-    parts = [f"{new.metadata.mode}, {len(new.classes)} classes"]
+    parts = [tr("{mode}, {count} classes", mode=new.metadata.mode, count=len(new.classes))]
     if added:
-        parts.append(f"new: {_some(added)}")
+        parts.append(tr("new: {names}", names=some(added)))
     if removed:
-        parts.append(f"gone, their folders stay: {_some(removed)}")
+        parts.append(tr("gone, their folders stay: {names}", names=some(removed)))
     if added or removed:
-        parts.append(f"kept: {_some(kept)}" if kept else "none is kept")
+        parts.append(tr("kept: {names}", names=some(kept)) if kept else tr("none is kept"))
     else:
-        parts.append("the same classes")
+        parts.append(tr("the same classes"))
     return "; ".join(parts)
 
 
-def _some(names: list[str], limit: int = 12) -> str:
+def some(names: Sequence[str], limit: int = 12) -> str:
+    """The first of many names, and how many more there are."""
     shown = ", ".join(names[:limit])
-    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
+    if len(names) <= limit:
+        return shown
+    return tr("{names} and {count} more", names=shown, count=len(names) - limit)

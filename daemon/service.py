@@ -31,7 +31,7 @@ from daemon.pipeline import Pipeline, Policy
 from daemon.progress import Progress, bar_fits
 from daemon.reconfigure import Configuration
 from daemon.reload import Reloader
-from daemon.report import shown
+from daemon.report import shown, some
 from daemon.roots import Roots
 from daemon.secondlook import SecondLook
 from daemon.state import journal_path, lock, state_folder
@@ -261,7 +261,7 @@ def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, 
     """
     metadata = classifier.metadata
     names: Sequence[str] = metadata.classes
-    classes = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    classes = some(names, 8)
     logger.info(tr("watching {names}", names=", ".join(map(str, settings.watch))))
     if settings.recursive and not watches_inside(settings):
         logger.info(
@@ -271,7 +271,7 @@ def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, 
             )
         )
     if metadata.settings.get("starter"):
-        why = trouble or f"nothing is published in {settings.checkpoint}"
+        why = trouble or tr("nothing is published in {checkpoint}", checkpoint=settings.checkpoint)
         logger.info(tr("model: the starter model ({mode}), since {why}", mode=metadata.mode, why=why))
     else:
         logger.info(

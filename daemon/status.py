@@ -16,7 +16,8 @@ from daemon.state import journal_path, state_folder
 from daemon.threshold import Threshold
 from models.commandline import Parser, print_json
 from models.errors import UserError
-from models.language import tr
+from models.language import tr, trn
+from models.printable import padded
 
 FILE_NAME = "status.json"
 EXIT_NOT_RUNNING = 3
@@ -110,59 +111,102 @@ def is_running(health: Health) -> bool:
 
 def as_text(health: Health, running: bool, now: float) -> str:
     """The status for people."""
-    rows = [("daemon", _state(health, running, now))]
+    rows = [(tr("daemon"), _state(health, running, now))]
     for inbox in health.inboxes:
-        how = f"MISSING: {inbox.missing}" if inbox.missing else inbox.mode
-        plural = "" if inbox.other_files == 1 else "s"
-        others = f", {inbox.other_files} other file{plural}, not looked at" if inbox.other_files else ""
+        how = tr("MISSING: {why}", why=inbox.missing) if inbox.missing else inbox.mode
+        others = ""
+        if inbox.other_files:
+            others = trn(", 1 other file, not looked at", ", {count} other files, not looked at", inbox.other_files)
         if inbox.apart:
-            apart = "1 folder" if inbox.apart == 1 else f"{inbox.apart} folders"
-            others += f", {apart} on other file systems, links or filed into, not entered (see doctor)"
-        rows.append(("inbox", f"{inbox.path} ({how}{f': {inbox.polled}' if inbox.polled else ''}){others}"))
+            others += trn(
+                ", 1 folder on other file systems, links or filed into, not entered (see doctor)",
+                ", {count} folders on other file systems, links or filed into, not entered (see doctor)",
+                inbox.apart,
+            )
+        rows.append((tr("inbox"), f"{inbox.path} ({how}{f': {inbox.polled}' if inbox.polled else ''}){others}"))
     model = health.model
-    which = "the starter model" if model.starter else f"checkpoint {model.digest[:12]}"
+    which = tr("the starter model") if model.starter else tr("checkpoint {digest}", digest=model.digest[:12])
+    away = health.output_away
+    queue = {"waiting": health.waiting, "in_flight": health.in_flight}
+    oldest = tr("nothing waits")
+    if health.oldest is not None:
+        oldest = tr("waits for {duration}", duration=_duration(now - health.oldest))
     rows += [
-        ("output", f"{health.output} (NOT THERE: {health.output_away})" if health.output_away else health.output),
-        ("model", f"{model.mode}, {which}, {model.classes} classes, {health.reloads} reloads"),
-        ("threshold", str(Threshold(**health.threshold.model_dump()))),
-        ("queue", f"{'about ' if health.about else ''}{health.waiting} waiting, {health.in_flight} in flight"),
-        ("oldest", f"waits for {_duration(now - health.oldest)}" if health.oldest is not None else "nothing waits"),
+        (
+            tr("output"),
+            tr("{output} (NOT THERE: {why})", output=health.output, why=away) if away else health.output,
+        ),
+        (
+            tr("model"),
+            tr(
+                "{mode}, {which}, {classes} classes, {reloads} reloads",
+                mode=model.mode,
+                which=which,
+                classes=model.classes,
+                reloads=health.reloads,
+            ),
+        ),
+        (tr("threshold"), str(Threshold(**health.threshold.model_dump()))),
+        (
+            tr("queue"),
+            tr("about {waiting} waiting, {in_flight} in flight", **queue)
+            if health.about
+            else tr("{waiting} waiting, {in_flight} in flight", **queue),
+        ),
+        (tr("oldest"), oldest),
         *_unfinished(health, now),
-        ("images", counted(health.images) or "none yet"),
-        ("speed", f"{health.images_per_second:.1f} images/s over the last minute"),
-        ("watching", f"{health.watched_folders} folders, {health.overflows} overflows, {health.restarts} restarts"),
-        ("last error", _error(health, now)),
+        (tr("images"), counted(health.images) or tr("none yet")),
+        (tr("speed"), tr("{speed:.1f} images/s over the last minute", speed=health.images_per_second)),
+        (
+            tr("watching"),
+            tr(
+                "{folders} folders, {overflows} overflows, {restarts} restarts",
+                folders=health.watched_folders,
+                overflows=health.overflows,
+                restarts=health.restarts,
+            ),
+        ),
+        (tr("last error"), _error(health, now)),
     ]
-    return "\n".join(f"{name:<11} {value}" for name, value in rows)
+    return "\n".join(f"{padded(name, 11)} {value}" for name, value in rows)
 
 
 def _state(health: Health, running: bool, now: float) -> str:
     if running:
-        return f"running, process {health.pid}, for {_duration(now - health.started)}"
+        return tr("running, process {pid}, for {duration}", pid=health.pid, duration=_duration(now - health.started))
     if health.stopped:
-        return "stopped"
-    return f"GONE: process {health.pid} ended without saying so; what follows is out of date"
+        return tr("stopped")
+    return tr("GONE: process {pid} ended without saying so; what follows is out of date", pid=health.pid)
 
 
 def _unfinished(health: Health, now: float) -> list[tuple[str, str]]:
     waiting = health.unfinished
     if waiting is None:
         return []
-    duration = _duration(now - waiting.since)
-    if waiting.count == 1:
-        text = f"1 image waits for its writer, for {duration}: {waiting.example}"
-    else:
-        text = f"{waiting.count} images wait for their writers, for up to {duration}: such as {waiting.example}"
-    return [("unfinished", text)]
+    text = trn(
+        "1 image waits for its writer, for {duration}: {example}",
+        "{count} images wait for their writers, for up to {duration}: such as {example}",
+        waiting.count,
+        duration=_duration(now - waiting.since),
+        example=waiting.example,
+    )
+    return [(tr("unfinished"), text)]
 
 
 def _error(health: Health, now: float) -> str:
     last = health.last_error
-    return "none" if last is None else f"{_duration(now - last.time)} ago (of {health.errors}): {last.text}"
+    if last is None:
+        return tr("none")
+    return tr(
+        "{duration} ago (of {errors}): {text}",
+        duration=_duration(now - last.time),
+        errors=health.errors,
+        text=last.text,
+    )
 
 
 def _duration(seconds: float) -> str:
     whole = max(0, int(seconds))
     if whole < 120:
-        return f"{whole} s"
-    return f"{whole // 60} min" if whole < 7200 else f"{whole // 3600} h"
+        return tr("{count} s", count=whole)
+    return tr("{count} min", count=whole // 60) if whole < 7200 else tr("{count} h", count=whole // 3600)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.language import mark, tr
 from models.metadata import DEFAULT_THRESHOLD, Metadata
 
-_NONE_SET = (
+_NONE_SET = mark(
     "no threshold above 0 is set (--threshold 0.5 sends the less probable to the others, --threshold auto goes by the "
     "checkpoint's own)"
 )
@@ -24,12 +25,17 @@ class Threshold:
     unknown_too: bool
 
     def __str__(self) -> str:
-        unknown = "images unlike all known ones"
         if self.value == 0:
-            what = f"only {unknown} go to the others" if self.unknown_too else "every readable image goes to its class"
-        else:
-            what = f"images under {self.value:.3f} go to the others{f', and {unknown}' if self.unknown_too else ''}"
-        return f"{what}: {self.why}"
+            if self.unknown_too:
+                return tr("only images unlike all known ones go to the others: {why}", why=self.why)
+            return tr("every readable image goes to its class: {why}", why=self.why)
+        if self.unknown_too:
+            return tr(
+                "images under {value:.3f} go to the others, and images unlike all known ones: {why}",
+                value=self.value,
+                why=self.why,
+            )
+        return tr("images under {value:.3f} go to the others: {why}", value=self.value, why=self.why)
 
 
 def in_force(chosen: float | None, metadata: Metadata) -> Threshold:
@@ -43,17 +49,30 @@ def in_force(chosen: float | None, metadata: Metadata) -> Threshold:
 
 def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
     if chosen == 0:
-        return chosen, _NONE_SET
+        return chosen, tr(_NONE_SET)
     if chosen is not None:
-        return chosen, "the threshold that was set"
-    asked = None if metadata.max_error is None else f"at most {percent(metadata.max_error)} of those filed are wrong"
+        return chosen, tr("the threshold that was set")
+    share = None if metadata.max_error is None else percent(metadata.max_error)
     if metadata.threshold is not None:
-        return metadata.threshold, "the checkpoint's own threshold" if asked is None else f"so {asked}"
-    if asked is not None:
-        return DEFAULT_THRESHOLD, f"the usual threshold, since the checkpoint cannot promise that {asked}"
-    offers = [f"{percent(promise.max_error)} from {promise.threshold:.3f} on" for promise in metadata.promises]
-    offer = f", which could promise at most so many wrong: {'; '.join(offers)}" if offers else ""
-    return DEFAULT_THRESHOLD, f"the usual threshold, since none was asked of the checkpoint{offer}"
+        if share is None:
+            return metadata.threshold, tr("the checkpoint's own threshold")
+        return metadata.threshold, tr("so at most {share} of those filed are wrong", share=share)
+    if share is not None:
+        return DEFAULT_THRESHOLD, tr(
+            "the usual threshold, since the checkpoint cannot promise that at most {share} of those filed are wrong",
+            share=share,
+        )
+    offers = [
+        tr("{share} from {threshold:.3f} on", share=percent(promise.max_error), threshold=promise.threshold)
+        for promise in metadata.promises
+    ]
+    if not offers:
+        return DEFAULT_THRESHOLD, tr("the usual threshold, since none was asked of the checkpoint")
+    return DEFAULT_THRESHOLD, tr(
+        "the usual threshold, since none was asked of the checkpoint, which could promise at most so many wrong: "
+        "{offers}",
+        offers="; ".join(offers),
+    )
 
 
 def alike(one: Metadata, other: Metadata) -> bool:

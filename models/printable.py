@@ -7,6 +7,7 @@ A byte that is no UTF-8, which Python has as a lone surrogate, is shown as ``\\x
 from __future__ import annotations
 
 import os
+import unicodedata
 
 
 def shown(text: str) -> str:
@@ -43,3 +44,19 @@ def _quoted(character: str) -> str:
     if character.isprintable():
         return character
     return "".join(f"\\{byte:03o}" for byte in os.fsencode(character))
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal a text takes: Hangul and the like two a character, combining marks none."""
+    return sum(
+        0
+        if unicodedata.combining(character) or unicodedata.category(character) in ("Me", "Cf")
+        else 1 + (unicodedata.east_asian_width(character) in "WF")
+        for character in unicodedata.normalize("NFC", text)
+    )
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """The text with spaces up to ``width`` columns, before it with ``right``, else after it."""
+    spaces = " " * (width - columns(text))
+    return spaces + text if right else text + spaces

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
+from models.printable import columns, padded
 
-def columns(text: str) -> int:
-    """How many columns of a terminal a text takes: Hangul and the like two a character, combining marks none."""
-    return sum(
-        0
-        if unicodedata.combining(character) or unicodedata.category(character) in ("Me", "Cf")
-        else 1 + (unicodedata.east_asian_width(character) in "WF")
-        for character in unicodedata.normalize("NFC", text)
-    )
-
-
-def padded(text: str, width: int, *, right: bool = False) -> str:
-    """The text with spaces up to ``width`` columns, before it with ``right``, else after it."""
-    spaces = " " * (width - columns(text))
-    return spaces + text if right else text + spaces
+__all__ = ["columns", "padded", "table"]
 
 
 def table(rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
