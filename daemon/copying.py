@@ -68,6 +68,18 @@ def copy_into(target: int, source: Entry, identity: Identity, sha256: str | None
         close(descriptor)
 
 
+def require_room(folder: int, size: int) -> None:
+    """Raise OSError (ENOSPC) where a copy of so many bytes cannot fit, before the disk is full.
+
+    A sparse file may say that it has any number of them, and its copy would take them all.
+    """
+    if size < _FLUSHED_AT_ONCE:
+        return  # the usual case is found out by writing
+    room = os.fstatvfs(folder)
+    if room.f_blocks and size > room.f_bavail * room.f_frsize:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def sha256_of(entry: Entry) -> str:
     """Hex digest of a regular file's bytes. Raises OSError."""
     descriptor = os.open(entry.name, OPEN_FLAGS, dir_fd=entry.folder)

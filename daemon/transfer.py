@@ -269,6 +269,7 @@ class _Batch:
         row = transfer.row
         if row.action == "move" and not os.access(".", os.W_OK | os.X_OK, dir_fd=transfer.source.folder):
             raise PermissionError(f"nothing can be taken away from {str(row.source.parent)!r}")
+        copying.require_room(transfer.target.folder, row.identity.size)
         part = Entry(transfer.target.folder, transfer.private("part"))
         descriptor = copying.create(part)
         try:
