@@ -212,6 +212,20 @@ def hook_findings(settings: Settings) -> Iterator[Finding]:
         yield wrong("on_filed", f"there is no program {program}", "install it, or give its whole path")
     else:
         yield fine("on_filed", f"{program} is there")
+    yield from _network_of_hook()
+
+
+def _network_of_hook() -> Iterator[Finding]:
+    """A note where the unit keeps the command of on_filed from the network."""
+    try:
+        text = (unit.SYSTEM_FOLDER / unit.NAME).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return  # it runs in a terminal, or as a user's own service
+    if unit.has_no_network(text):
+        advice = spelled(
+            "if the command needs it, give the unit's options again: python -m daemon unit --install --network"
+        )
+        yield note("on_filed", "the installed unit gives it no network", advice)
 
 
 def unit_findings(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
@@ -230,10 +244,12 @@ def unit_findings(settings: Settings, flags: Mapping[str, object], file: Path | 
         if verified is None or verified.returncode:
             complaint = "" if verified is None else verified.stderr.strip().partition("\n")[0]
             yield note("unit", f"systemd-analyze verify does not accept {which}: {complaint}")
+        is_open = not unit.has_no_network(path.read_text(encoding="utf-8", errors="replace"))
         score = exposure(path)
+    most = _EXPOSURE_OPEN if is_open or settings.device == "cuda" or settings.metrics_listen else _EXPOSURE
     if score is None:
         yield note("unit", f"systemd-analyze gives no score for {which}")
-    elif score > (_EXPOSURE_OPEN if settings.device == "cuda" or settings.metrics_listen else _EXPOSURE):
+    elif score > most:
         yield wrong(
             "unit", f"{which} is exposed: {score} of 10", spelled("python -m daemon unit --install writes it anew")
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import pwd
 import re
 import shlex
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from daemon import config
 from daemon.config import Settings
 from daemon.options import add_settings, given
+from daemon.unitsteps import Setup, steps
 from models.commandline import Parser
 from models.errors import UserError
 from models.homes import base_folder
@@ -22,6 +22,7 @@ from models.language import tr
 from models.runtime import cores
 
 NAME = "imagesortd.service"
+DEFAULT_USER = "imagesortd"
 
 #: Where the units of the machine lie.
 SYSTEM_FOLDER = Path("/etc/systemd/system")
@@ -92,68 +93,57 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--install", action="store_true", help=tr("write it to its place, and say what to do next"))
     parser.add_argument("--user", action="store_true", help=tr("for a user's own systemd, instead of the machine's"))
-    parser.add_argument("--run-as", default="imagesortd", metavar="NAME", help=tr("user and group (imagesortd)"))
+    parser.add_argument("--run-as", default=DEFAULT_USER, metavar="NAME", help=tr("user and group (imagesortd)"))
+    parser.add_argument(
+        "--network", action="store_true", help=tr("let it use the network, for an on_filed that needs it")
+    )
     add_settings(parser)
     options = vars(parser.parse_args(arguments))
-    install, user, run_as = options.pop("install"), options.pop("user"), options.pop("run_as")
+    install, user, network = options.pop("install"), options.pop("user"), options.pop("network")
+    run_as = options.pop("run_as")
     flags, file = given(options)
     settings = config.load(flags, file)
     config.check_folders(settings)
     if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", run_as):
         raise UserError(tr("--run-as {run_as!r} is not a user name: give one such as imagesortd", run_as=run_as))
-    text = render(settings, flags, config.used_file(file), user=user, run_as=run_as)
-    if not install:
-        print(text, end="")
-        _print_preparations(settings, None if user else run_as)
-        return 0
-    path = write(text, user_folder() if user else SYSTEM_FOLDER)
-    systemctl = "systemctl --user" if user else "systemctl"
-    print(
-        tr(
-            "{path} is written. Next:\n{systemctl} daemon-reload\n{systemctl} enable --now {name}",
-            path=path,
-            systemctl=systemctl,
-            name=NAME,
-        )
-    )
-    if user:
-        print(
-            tr("It runs while you are logged in. To have it run from the machine's start on:\nloginctl enable-linger")
-        )
-    _print_preparations(settings, None if user else run_as)
+    used = config.used_file(file)
+    text = render(settings, flags, used, user=user, run_as=run_as, network=network)
+    setup = _setup(settings, flags, used, user=user, run_as=run_as, network=network)
+    if install:
+        path = write(text, user_folder() if user else SYSTEM_FOLDER)
+        print(tr("{path} is written. Next:", path=path))
+        print(steps(setup, written=True), end="")
+    else:
+        print(text, end="", flush=True)
+        print(tr("To set it up:"), steps(setup, written=False), sep="\n", end="", file=sys.stderr)
+    if not user and (said := _about_network(settings, network=network)):
+        print(said, file=sys.stderr)
     return 0
 
 
-def _print_preparations(settings: Settings, run_as: str | None) -> None:
-    for line in preparations(settings, run_as):
-        print(tr("before that: {line}", line=line), file=sys.stderr)
+def _setup(
+    settings: Settings, flags: Mapping[str, object], file: Path | None, *, user: bool, run_as: str, network: bool
+) -> Setup:
+    options = arguments(settings, flags if file is not None else _from_here(settings, flags), file)
+    own = (["--user"] if user else []) + (["--network"] if network else [])
+    own += [] if user or run_as == DEFAULT_USER else ["--run-as", run_as]
+    environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith(config.PREFIX)}
+    return Setup(settings, NAME, None if user else run_as, options, [*own, *options], environment)
 
 
-def preparations(settings: Settings, run_as: str | None) -> list[str]:
-    """The commands that make what the unit needs and is not there: the user (None: a user's own unit), the folders."""
-    commands = []
-    if run_as is not None and not _is_user(run_as):
-        commands.append(f"useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {run_as}")
-    owner = "" if run_as is None else f"-o {run_as} -g {run_as} "
-    folders = [*writable(settings), *([] if settings.checkpoint.suffix else [settings.checkpoint])]
-    missing = [folder for folder in folders if _is_missing(folder)]
-    return [*commands, *(f"install -d {owner}{shlex.quote(str(folder))}" for folder in missing)]
-
-
-def _is_missing(folder: Path) -> bool:
-    """Whether nothing is there; what this user may not look at counts as there."""
-    try:
-        return not folder.exists()
-    except OSError:
-        return False
-
-
-def _is_user(name: str) -> bool:
-    try:
-        pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
+def _about_network(settings: Settings, *, network: bool) -> str | None:
+    """What to know of the network of a unit of the machine's."""
+    if network:
+        return tr(
+            "With --network, a picture that breaks into its decoder reaches the network from there: give it only for "
+            "an on_filed that needs it."
+        )
+    if not settings.on_filed:
+        return None
+    return tr(
+        "The service has no network, and neither has the command of on_filed: if it needs one, write the unit with "
+        "--network."
+    )
 
 
 def user_folder() -> Path:
@@ -193,14 +183,22 @@ def writable(settings: Settings) -> list[Path]:
     return list(dict.fromkeys(folders))
 
 
-def render(settings: Settings, flags: Mapping[str, object], file: Path | None, *, user: bool, run_as: str) -> str:
+def render(
+    settings: Settings,
+    flags: Mapping[str, object],
+    file: Path | None,
+    *,
+    user: bool,
+    run_as: str,
+    network: bool = False,
+) -> str:
     """The unit's text. ``flags`` are the settings given on the command line, ``file`` the one that was read."""
     source = Path(__file__).resolve().parents[1]
     installed = source.is_relative_to(sys.prefix)
     folder = Path.cwd() if file is not None else (None if installed else source)
     words = arguments(settings, flags if file is not None else _from_here(settings, flags), file)
     environment = {name: value for name, value in sorted(os.environ.items()) if _goes_along(name, user=user)}
-    if not installed and folder != source:
+    if not installed:  # -P takes no modules from the working folder
         environment["PYTHONPATH"] = str(source)
     if not user:
         environment["HF_HUB_OFFLINE"] = "1"  # there is no network in there: do not wait for one
@@ -215,7 +213,7 @@ def render(settings: Settings, flags: Mapping[str, object], file: Path | None, *
         "",
         "[Service]",
         "Type=notify",
-        f"ExecStart={_words([sys.executable, '-m', 'daemon', *words], command=True)}",
+        f"ExecStart={_words([sys.executable, '-P', '-m', 'daemon', *words], command=True)}",
         "ExecReload=/bin/kill -HUP $MAINPID",
         *([f"WorkingDirectory={_specifier_free(str(folder))}"] if folder else []),
         *(f"Environment={_words([f'{name}={value}'])}" for name, value in environment.items()),
@@ -232,7 +230,7 @@ def render(settings: Settings, flags: Mapping[str, object], file: Path | None, *
         "IOSchedulingPriority=7",
         f"MemoryMax={memory_mb(settings)}M",
         "TasksMax=256",
-        *(_ANYWHERE.splitlines() if user else _hardening(settings, readable, run_as)),
+        *(_ANYWHERE.splitlines() if user else _hardening(settings, readable, run_as, network=network)),
         *(["RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"] if user else []),
         "",
         "[Install]",
@@ -251,22 +249,18 @@ def memory_mb(settings: Settings) -> int:
     return images + _MODEL_MB + (_GPU_MB if settings.device == "cuda" else 0)
 
 
-def _hardening(settings: Settings, readable: Sequence[Path], run_as: str) -> list[str]:
+def _hardening(settings: Settings, readable: Sequence[Path], run_as: str, *, network: bool) -> list[str]:
     writes = writable(settings)
     lines = [
         f"User={run_as}",
         f"Group={run_as}",
-        "UMask=0027",
+        "UMask=0007",  # the group works in the folders, too
         "StateDirectory=imagesortd",
         "CacheDirectory=imagesortd",
     ]
     lines += _ANYWHERE.splitlines() + _AS_ROOT_ONLY.splitlines()
     lines += (_GPU_ONLY if settings.device == "cuda" else _CPU_ONLY).splitlines()
-    if settings.metrics_listen and not settings.metrics_listen.startswith("/"):
-        lines += ["IPAddressDeny=any", "IPAddressAllow=localhost"]
-        lines += ["RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"]
-    else:
-        lines += ["PrivateNetwork=yes", "IPAddressDeny=any", "RestrictAddressFamilies=AF_UNIX"]
+    lines += _network_lines(settings, network=network)
     if outside := [path for path in writes if not _is_below(path, _HIDDEN)]:
         lines.append(f"ReadWritePaths={_words(outside)}")
     inside = [path for path in writes if _is_below(path, _HIDDEN)]
@@ -276,6 +270,22 @@ def _hardening(settings: Settings, readable: Sequence[Path], run_as: str) -> lis
     lines += [f"BindReadOnlyPaths={_words([path])}" for path in only_read]
     lines += [f"BindPaths={_words([path])}" for path in inside]
     return lines
+
+
+def _network_lines(settings: Settings, *, network: bool) -> list[str]:
+    if network:
+        lines = ["# unit --network: the daemon and the command of on_filed may use the network."]
+        return [*lines, "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"]
+    lines = ["# No network, for the command of on_filed neither; unit --network allows it."]
+    if settings.metrics_listen and not settings.metrics_listen.startswith("/"):
+        lines += ["IPAddressDeny=any", "IPAddressAllow=localhost"]
+        return [*lines, "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"]
+    return [*lines, "PrivateNetwork=yes", "IPAddressDeny=any", "RestrictAddressFamilies=AF_UNIX"]
+
+
+def has_no_network(text: str) -> bool:
+    """Whether a unit with this text keeps its processes from the network."""
+    return bool(re.search(r"^(?:PrivateNetwork=(?:yes|true|on|1)|IPAddressDeny=any)\s*$", text, flags=re.MULTILINE))
 
 
 def _is_below(path: Path, folders: Iterable[Path]) -> bool:

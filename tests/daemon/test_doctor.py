@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon import config, doctor, probes
+from daemon import config, doctor, probes, unit
 from daemon.__main__ import main
 from daemon.doctor import as_text, decoder_findings, examine, model_findings, own_folder_findings, unit_findings
 from daemon.probes import Finding, event_findings, folder_findings, limit_findings
@@ -224,6 +224,29 @@ def test_a_command_that_is_not_there_is_wrong() -> None:
     assert "no-such-program" in text
     assert wrongs(doctor.hook_findings(config.load({"on_filed": "cat"}))) == []
     assert list(doctor.hook_findings(config.load({}))) == []
+
+
+def test_a_command_without_a_network_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unit, "SYSTEM_FOLDER", tmp_path)
+    settings = config.load({"on_filed": "cat"})
+    assert [each.state for each in doctor.hook_findings(settings)] == ["fine"], "no unit is installed"
+    for network, states in ((False, ["fine", "note"]), (True, ["fine"])):
+        text = unit.render(settings, {}, None, user=False, run_as="imagesortd", network=network)
+        unit.write(text, tmp_path)
+        found = list(doctor.hook_findings(settings))
+        assert [each.state for each in found] == states
+    unit.write("[Service]\nIPAddressDeny=any\n", tmp_path)
+    assert "--network" in (list(doctor.hook_findings(settings))[-1].advice or "")
+
+
+def test_a_network_that_was_asked_for_is_not_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/systemd-analyze")
+    monkeypatch.setattr(unit, "SYSTEM_FOLDER", tmp_path)
+    monkeypatch.setattr(doctor, "exposure", lambda _: 1.2)
+    settings = config.load({})
+    for network, count in ((False, 1), (True, 0)):
+        unit.write(unit.render(settings, {}, None, user=False, run_as="imagesortd", network=network), tmp_path)
+        assert len(wrongs(unit_findings(settings, {}, None))) == count
 
 
 def test_an_exposed_unit_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

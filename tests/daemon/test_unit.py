@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import shlex
@@ -56,8 +57,9 @@ def exposure(path: Path) -> float:
         (["--watch", "/home/me/inbox", "--output", "/root/sorted", "--checkpoint", "/tmp/checkpoints"], 0.5),
         (["--device", "cuda"], 0.8),
         (["--metrics-listen", "127.0.0.1:9469"], 1.5),
+        (["--network"], 1.5),
     ],
-    ids=["plain", "odd names", "at home", "gpu", "metrics"],
+    ids=["plain", "odd names", "at home", "gpu", "metrics", "network"],
 )
 def test_systemd_accepts_the_unit_and_finds_it_safe(
     options: list[str], most: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -84,7 +86,7 @@ def test_the_command_line_repeats_what_was_given(tmp_path: Path, capsys: pytest.
     )
     (command,) = values(text, "ExecStart")
     assert shlex.split(command) == [
-        *[sys.executable, "-m", "daemon", "--config", str(tmp_path / "config.toml")],
+        *[sys.executable, "-P", "-m", "daemon", "--config", str(tmp_path / "config.toml")],
         *["--watch", str(tmp_path / "in"), "--watch", "/srv/two", "--no-recursive", "--threshold", "0.4"],
         *["--plugins", "a,b"],
     ]
@@ -97,7 +99,7 @@ def test_paths_are_meant_from_here(
     monkeypatch.setenv("IMAGESORTD_OUTPUT", "out")
     text = printed(capsys, "--threshold", "0.4")
     (command,) = values(text, "ExecStart")
-    assert shlex.split(command)[3:] == [
+    assert shlex.split(command)[4:] == [
         *["--threshold", "0.4", "--watch", str(tmp_path / "inbox"), "--output", str(tmp_path / "out")],
         *["--checkpoint", str(tmp_path / "checkpoints")],
     ]
@@ -117,7 +119,7 @@ def test_the_printed_command_line_is_understood_and_means_the_same(
     (command,) = values(printed(capsys, *given), "ExecStart")
     parser = Parser()
     options.add_settings(parser)
-    flags, file = options.given(vars(parser.parse_args(shlex.split(command)[3:])))
+    flags, file = options.given(vars(parser.parse_args(shlex.split(command)[4:])))
     expected = {"watch": ["a b"], "output": "out", "threshold": "auto", "poll": True, "max_file_mb": 3}
     assert config.load(flags, file) == config.load(expected)
 
@@ -185,13 +187,13 @@ def test_a_users_unit_is_installed_and_the_next_two_commands_are_said(
     path = tmp_path / "config" / "systemd" / "user" / "imagesortd.service"
     assert path.read_text() == text
     assert path.stat().st_mode & 0o777 == 0o644
-    assert lines == [
-        f"{path} is written. Next:",
+    assert lines[0] == f"{path} is written. Next:"
+    assert [line for line in lines[1:] if not line.startswith("#")][:3] == [
+        f"install -d {tmp_path / 'sorted'} {tmp_path / 'checkpoints'}",
         "systemctl --user daemon-reload",
         "systemctl --user enable --now imagesortd.service",
-        "It runs while you are logged in. To have it run from the machine's start on:",
-        "loginctl enable-linger",
     ]
+    assert "# loginctl enable-linger" in lines
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
@@ -201,15 +203,90 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
         unit.write("", tmp_path / "file")
 
 
-def test_what_must_be_made_before_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "sorted").mkdir()
+def test_the_steps_stand_in_the_order_in_which_they_are_to_be_taken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUDO_USER", "me")
+    monkeypatch.setenv("IMAGESORTD_OTHERS_DIR", "not sure")
+    assert main(["unit", "--run-as", "nobody-of-that-name", "--watch", "/no/a b", "--output", "/no/out"]) == 0
+    said = capsys.readouterr().err
+    order = [
+        "# 1. ",
+        "sudo useradd --system --user-group",
+        "# 2. ",
+        "sudo install -d -m 2775 -o nobody-of-that-name -g nobody-of-that-name '/no/a b' /no/out ",
+        "# 3. ",
+        'sudo usermod -aG nobody-of-that-name "$USER"',
+        "# 4. ",
+        "pull hybrid --to /var/cache/imagesortd",
+        "# 5. ",
+        "sudo env 'IMAGESORTD_OTHERS_DIR=not sure' ",
+        "--install --run-as nobody-of-that-name --watch '/no/a b' --output /no/out",
+        "# 6. ",
+        "sudo systemctl daemon-reload",
+        "sudo systemctl enable --now imagesortd.service",
+        "# 7. ",
+        "status --watch '/no/a b'",
+        "doctor --watch '/no/a b'",
+    ]
+    places = [said.find(text) for text in order]
+    assert -1 not in places, said
+    assert places == sorted(places), said
+    assert subprocess.run(["bash", "-n"], input=said.partition("\n")[2], text=True).returncode == 0
+
+
+def test_folders_that_are_there_are_opened_to_the_group(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, mode in (("inbox", 0o755), ("sorted", 0o2775), ("checkpoints", 0o2775)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(mode)
     here = pwd.getpwuid(os.getuid()).pw_name
-    assert main(["unit", "--run-as", here, "--watch", "a b"]) == 0
-    wanted = f"install -d -o {here} -g {here} '{tmp_path / 'a b'}'"
-    assert capsys.readouterr().err.splitlines() == [f"before that: {wanted}"]
-    assert main(["unit", "--run-as", "nobody-of-that-name", "--watch", ".", "--output", "out"]) == 0
-    assert "useradd --system" in capsys.readouterr().err
+    group = grp.getgrgid((tmp_path / "sorted").stat().st_gid).gr_name
+    assert main(["unit", "--run-as", here, "--watch", "inbox"]) == 0
+    said = capsys.readouterr().err
+    assert "useradd" not in said
+    assert "install -d" not in said
+    if group == here:
+        assert f"find {tmp_path / 'inbox'} -type d -exec chgrp {here} {{}} + -exec chmod g+rwxs {{}} +" in said
+
+
+def test_the_group_may_work_with_what_the_service_makes(capsys: pytest.CaptureFixture[str]) -> None:
+    (mask,) = values(printed(capsys), "UMask")
+    assert int(mask, 8) == 0o007
+
+
+def test_the_working_folder_brings_no_modules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("config.toml").touch()
+    Path("pydantic.py").write_text("raise SystemExit('shadowed')")
+    text = printed(capsys)
+    (command,) = values(text, "ExecStart")
+    words = shlex.split(command)
+    environment = dict(value.split("=", 1) for value in values(text, "Environment") if value.startswith("PYTHONPATH="))
+    done = subprocess.run(
+        [*words[: words.index("daemon") + 1], "--help"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]} | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_network_is_closed_unless_asked_for_and_both_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["unit", "--on-filed", "curl -d @- http://example.org"]) == 0
+    closed = capsys.readouterr()
+    assert values(closed.out, "PrivateNetwork") == ["yes"]
+    assert "# No network" in closed.out
+    assert "write the unit with --network" in closed.err
+    assert main(["unit", "--network", "--on-filed", "curl"]) == 0
+    opened = capsys.readouterr()
+    assert values(opened.out, "PrivateNetwork") == values(opened.out, "IPAddressDeny") == []
+    assert values(opened.out, "RestrictAddressFamilies") == ["AF_UNIX AF_INET AF_INET6"]
+    assert "reaches the network" in opened.err
+    assert "--install --network" in opened.err
+    assert main(["unit"]) == 0
+    assert "--network" not in capsys.readouterr().err
+    assert main(["unit", "--network", "--metrics-listen", "127.0.0.1:9469"]) == 0
+    assert values(capsys.readouterr().out, "IPAddressDeny") == []
 
 
 def test_a_folder_that_may_not_be_looked_at_is_not_to_be_made(
@@ -226,7 +303,7 @@ def test_a_folder_that_may_not_be_looked_at_is_not_to_be_made(
             assert main(["unit", "--user", "--checkpoint", str(closed / "checkpoints"), *flags]) == 0
     finally:
         closed.chmod(0o755)
-    assert capsys.readouterr().err == ""
+    assert "install -d" not in capsys.readouterr().err
 
 
 def test_memory_is_enough_for_every_decoder_at_its_limit() -> None:
