@@ -16,12 +16,12 @@ from loguru import logger
 
 from models.commandline import Parser, print_json, run_and_exit
 from models.errors import UserError
-from models.language import tr
+from models.language import mark, tr
 from models.shares import read_share
 
 # Nothing heavy is imported up here: a mistyped option is answered at once.
 
-_CACHE_HELP = "weights and graphs (default: ~/.cache/imagesortd)"
+_CACHE_HELP = mark("weights and graphs (default: ~/.cache/imagesortd)")
 
 
 def main(arguments: list[str]) -> int:
@@ -58,7 +58,7 @@ def _parser() -> Parser:
             "--output-dir", type=Path, default=Path("checkpoints"), help=tr("where runs are: %(default)s")
         )
     for command in (publishing, rolling):
-        command.add_argument("--cache-dir", type=Path, metavar="DIR", help=_CACHE_HELP)
+        command.add_argument("--cache-dir", type=Path, metavar="DIR", help=tr(_CACHE_HELP))
     return parser
 
 
@@ -165,7 +165,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     )
     add("--batch-size", type=_count, default=32, metavar="N", help=tr("images at once, at most (default %(default)s)"))
     add("--output-dir", type=Path, metavar="DIR", help=tr("where the report goes (default: reports/RUN-DATA)"))
-    add("--cache-dir", type=Path, metavar="DIR", help=_CACHE_HELP)
+    add("--cache-dir", type=Path, metavar="DIR", help=tr(_CACHE_HELP))
     _add_common(parser, _evaluate)
 
 
@@ -207,7 +207,7 @@ def _add_zero_shot(parser: argparse.ArgumentParser) -> None:
         ),
     )
     _add_keep(parser)
-    add("--cache-dir", type=Path, metavar="DIR", help=_CACHE_HELP)
+    add("--cache-dir", type=Path, metavar="DIR", help=tr(_CACHE_HELP))
     _add_common(parser, _zero_shot)
 
 
@@ -320,7 +320,7 @@ def _fit(options: argparse.Namespace) -> dict[str, Any]:
     try:
         outcome = fit(FitOptions(**plain))
     except KeyboardInterrupt:
-        say("stopped", "the same command with --resume goes on with it")
+        say(tr("stopped"), tr("the same command with --resume goes on with it"))
         raise
     return {
         "run": shown(outcome.run),
@@ -374,7 +374,7 @@ def _list(options: argparse.Namespace) -> list[dict[str, Any]]:
         print(
             tr(
                 "* {starter} serves: somebody rolled back to it; to serve a run: python -m trainer publish RUN",
-                starter=STARTER,
+                starter=tr(STARTER),
             )
         )
     return rows
@@ -413,10 +413,15 @@ def _publish(options: argparse.Namespace) -> dict[str, Any]:
 
 def _rollback(options: argparse.Namespace) -> dict[str, Any]:
     from models.weights import WeightsStore
-    from trainer.publish import rollback
+    from trainer.publish import STARTER, rollback
 
     now, before = rollback(options.output_dir, WeightsStore(options.cache_dir), starter=options.starter)
-    print(tr("rolled back from {before} to {now}; a running daemon goes over to it by itself", before=before, now=now))
+    text = tr(
+        "rolled back from {before} to {now}; a running daemon goes over to it by itself",
+        before=before,
+        now=tr(STARTER) if now == STARTER else now,
+    )
+    print(text)
     return {"published": now, "before": before}
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.language import mark, tr
 from trainer.audit import Finding
 from trainer.data import Sample, shown
 from trainer.growth import Growth, doubled, outlooks, shares
@@ -19,7 +20,7 @@ from trainer.measure import Measured
 
 _LISTED = 100
 _WEAK = 5
-_GUESSED = "it cannot be told: nothing shows that the classes are told apart at all"
+_GUESSED = mark("it cannot be told: nothing shows that the classes are told apart at all")
 
 
 @dataclass(frozen=True)
@@ -55,19 +56,19 @@ def advice(
     """The text of ``advice.txt``. ``judged`` are the samples that ``measured`` and ``growth`` are about, in order."""
     sections = [
         _section(
-            "Labels to look at, the likeliest to be wrong first",
-            _GUESSED if measured.is_guessing else "no label looks wrong",
+            tr("Labels to look at, the likeliest to be wrong first"),
+            tr(_GUESSED) if measured.is_guessing else tr("no label looks wrong"),
             list(_wrong(measured, judged)),
         ),
         _section(
-            "Pictures under several labels: leave each under one",
-            "no picture lies under two labels",
+            tr("Pictures under several labels: leave each under one"),
+            tr("no picture lies under two labels"),
             [f"{shown(each.name)}: {shown(each.detail)}" for each in findings if each.kind == "two-labels"],
         ),
-        _section("Classes that are recognised worst", "no class stands out", list(_weak(measured))),
+        _section(tr("Classes that are recognised worst"), tr("no class stands out"), list(_weak(measured))),
         _section(
-            "What twice as many images of every class would bring, judging by what a quarter of these brought",
-            "it cannot be told: too few images or mistakes, very many images, or fine-tuned backbones",
+            tr("What twice as many images of every class would bring, judging by what a quarter of these brought"),
+            tr("it cannot be told: too few images or mistakes, very many images, or fine-tuned backbones"),
             [] if growth is None else list(_growing(measured, growth)),
         ),
     ]
@@ -75,7 +76,7 @@ def advice(
 
 
 def _section(title: str, nothing: str, lines: Sequence[str]) -> str:
-    more = [f"and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
+    more = [tr("and {count} more", count=len(lines) - _LISTED)] if len(lines) > _LISTED else []
     indented = [f"  {line}\n" for line in [*lines[:_LISTED], *more] or [nothing]]
     return f"{title}:\n{''.join(indented)}"
 
@@ -84,9 +85,13 @@ def _wrong(measured: Measured, judged: Sequence[Sample]) -> Iterator[str]:
     """The suspicious labels, of which guesses would name half of all."""
     for each in [] if measured.is_guessing else suspicions(measured):
         sample = judged[each.at]
-        yield (
-            f"{shown(sample.name)}: {shown(measured.classes[each.other])} ({each.probability:.0%}) "
-            f"rather than {shown(sample.label)} ({each.own:.0%})"
+        yield tr(
+            "{name}: {other} ({probability:.0%}) rather than {label} ({own:.0%})",
+            name=shown(sample.name),
+            other=shown(measured.classes[each.other]),
+            probability=each.probability,
+            label=shown(sample.label),
+            own=each.own,
         )
 
 
@@ -106,9 +111,13 @@ def _weak(measured: Measured) -> Iterator[str]:
             missed = counts[at].copy()
             missed[at] = 0
             taken = int(missed.argmax())
-            yield (
-                f"{shown(measured.classes[at])}: {right[at]} of {true[at]} images are recognised, "
-                f"{missed[taken]} are taken for {shown(measured.classes[taken])}"
+            yield tr(
+                "{name}: {right} of {count} images are recognised, {missed} are taken for {other}",
+                name=shown(measured.classes[at]),
+                right=right[at],
+                count=true[at],
+                missed=missed[taken],
+                other=shown(measured.classes[taken]),
             )
 
 
@@ -118,17 +127,24 @@ def _growing(measured: Measured, growth: Growth) -> Iterator[str]:
     # told of those of the served one, so that there is one accuracy.
     wrong = 1 - measured.right.mean()
     gone = (doubled(growth) - every) / (1 - every) if every < 1 else 0.0
-    yield (
-        f"about {100 * gone * wrong:.1f} more of 100 pictures would be right ({1 - wrong:.1%} are now, about "
-        f"{1 - wrong + gone * wrong:.1%} then)"
+    yield tr(
+        "about {more:.1f} more of 100 pictures would be right ({now:.1%} are now, about {then:.1%} then)",
+        more=100 * gone * wrong,
+        now=1 - wrong,
+        then=1 - wrong + gone * wrong,
     )
     counts = np.bincount(measured.labels, minlength=len(measured.classes))
     mistakes = np.bincount(measured.labels[~measured.right], minlength=len(measured.classes))
     for each in outlooks(growth, measured.labels)[:_WEAK]:
         own = mistakes[each.label] / each.mistakes if each.mistakes else 0.0
         if round(each.fewer * own):
-            yield (
-                f"{shown(measured.classes[each.label])}: {counts[each.label]} images more would spare about "
-                f"{each.fewer * own:.0f} of its {mistakes[each.label]} mistakes "
-                f"(likely {each.least * own:.0f} to {each.most * own:.0f})"
+            yield tr(
+                "{name}: {count} images more would spare about {fewer:.0f} of its {mistakes} mistakes "
+                "(likely {least:.0f} to {most:.0f})",
+                name=shown(measured.classes[each.label]),
+                count=counts[each.label],
+                fewer=each.fewer * own,
+                mistakes=mistakes[each.label],
+                least=each.least * own,
+                most=each.most * own,
             )

@@ -8,26 +8,52 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from models.language import mark, tr, trn
 from trainer.data import Sample, shown
 from trainer.features import Extracted
 from trainer.looks import Look
 from trainer.neighbours import PLAIN, Group
+from trainer.tables import listed
 
 #: An image is tiny when its shorter side is less than this share of the crop that is made of it.
 TINY = 0.25
 #: An image is long when one side is this many times the other.
 LONG = 4.0
 
-#: The kinds of findings in the order they are told in, each with what is said of one image and of several.
+#: The kinds of findings in the order they are told in, each with what is said of one image and of several (see `trn`).
 KINDS = {
-    "unreadable": ("cannot be read and is left out", "cannot be read and are left out"),
-    "two-labels": ("shows a picture that lies under several labels", "show pictures that lie under several labels"),
-    "copy": ("is a copy of another, byte for byte", "are copies of another, byte for byte"),
-    "near-duplicate": ("shows nearly the same picture as another", "show nearly the same picture as another"),
-    "tiny": ("is tiny: there is little to see on it", "are tiny: there is little to see on them"),
-    "long": ("is so long that it is seen in part, or squeezed", "are so long that they are seen in part, or squeezed"),
-    "plain": ("is nearly of one colour", "are nearly of one colour"),
-    "animated": ("has several frames, of which the first counts", "have several frames, of which the first counts"),
+    "unreadable": (
+        "1 image cannot be read and is left out: {names}",
+        mark("{count} images cannot be read and are left out: {names}"),
+    ),
+    "two-labels": (
+        "1 image shows a picture that lies under several labels: {names}",
+        mark("{count} images show pictures that lie under several labels: {names}"),
+    ),
+    "copy": (
+        "1 image is a copy of another, byte for byte: {names}",
+        mark("{count} images are copies of another, byte for byte: {names}"),
+    ),
+    "near-duplicate": (
+        "1 image shows nearly the same picture as another: {names}",
+        mark("{count} images show nearly the same picture as another: {names}"),
+    ),
+    "tiny": (
+        "1 image is tiny: there is little to see on it: {names}",
+        mark("{count} images are tiny: there is little to see on them: {names}"),
+    ),
+    "long": (
+        "1 image is so long that it is seen in part, or squeezed: {names}",
+        mark("{count} images are so long that they are seen in part, or squeezed: {names}"),
+    ),
+    "plain": (
+        "1 image is nearly of one colour: {names}",
+        mark("{count} images are nearly of one colour: {names}"),
+    ),
+    "animated": (
+        "1 image has several frames, of which the first counts: {names}",
+        mark("{count} images have several frames, of which the first counts: {names}"),
+    ),
 }
 
 _NAMED = 3
@@ -66,25 +92,30 @@ def _alike(samples: Sequence[Sample], looks: Sequence[Look], groups: Group) -> I
         for at in of:
             sample, look = samples[at], looks[at]
             if len(labels) > 1:
-                detail = f"the same picture, or nearly, lies under {', '.join(labels)}"
+                detail = tr("the same picture, or nearly, lies under {names}", names=", ".join(labels))
                 yield Finding("two-labels", sample.name, sample.label, detail, look)
             first = first_of.setdefault(sample.sha256, sample)
             if first is not sample:
-                yield Finding("copy", sample.name, sample.label, f"a copy of {first.name}", look)
+                yield Finding("copy", sample.name, sample.label, tr("a copy of {name}", name=first.name), look)
             elif at != of[0]:
-                yield Finding("near-duplicate", sample.name, sample.label, f"like {samples[of[0]].name}", look)
+                yield Finding(
+                    "near-duplicate", sample.name, sample.label, tr("like {name}", name=samples[of[0]].name), look
+                )
 
 
 def _odd(look: Look, crop: int) -> Iterator[tuple[str, str]]:
     shorter, longer = sorted((look.width, look.height))
     if shorter < TINY * crop:
-        yield "tiny", f"{look.width} x {look.height} pixels are enlarged to {crop} x {crop}"
+        text = tr(
+            "{width} x {height} pixels are enlarged to {crop} x {crop}", width=look.width, height=look.height, crop=crop
+        )
+        yield "tiny", text
     if longer >= LONG * shorter:
-        yield "long", f"{longer / shorter:.1f} times as long as it is wide"
+        yield "long", tr("{ratio:.1f} times as long as it is wide", ratio=longer / shorter)
     if look.spread < PLAIN:
-        yield "plain", f"its brightness varies by {look.spread:.1f} of 255"
+        yield "plain", tr("its brightness varies by {spread:.1f} of 255", spread=look.spread)
     if look.animated:
-        yield "animated", "only its first frame is looked at"
+        yield "animated", tr("only its first frame is looked at")
 
 
 def sentences(findings: Sequence[Finding]) -> Iterator[str]:
@@ -92,10 +123,8 @@ def sentences(findings: Sequence[Finding]) -> Iterator[str]:
     for kind, (of_one, of_many) in KINDS.items():
         of = [finding for finding in findings if finding.kind == kind]
         if of:
-            named = [f"{shown(finding.name)} ({shown(finding.detail)})" for finding in of[:_NAMED]]
-            more = f", and {len(of) - _NAMED} more" if len(of) > _NAMED else ""
-            what = f"1 image {of_one}" if len(of) == 1 else f"{len(of)} images {of_many}"
-            yield f"{what}: {', '.join(named)}{more}"
+            names = [f"{shown(finding.name)} ({shown(finding.detail)})" for finding in of]
+            yield trn(of_one, of_many, len(of), names=listed(names, _NAMED))
 
 
 def write_audit(path: Path, findings: Sequence[Finding]) -> None:

@@ -216,7 +216,7 @@ def _connect(file: Path) -> sqlite3.Connection:
         base.execute("PRAGMA synchronous = NORMAL")
         if _pragma(base, "user_version") != _LAYOUT:
             if _pragma(base, "page_count") > 1:
-                raise sqlite3.DatabaseError("its layout is that of another version")
+                raise sqlite3.DatabaseError(tr("its layout is that of another version"))
             base.execute(f"PRAGMA user_version = {_LAYOUT}")
         base.executescript(_TABLES)
     except sqlite3.Error:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.checkpoint import Pretrained
+from models.language import mark, tr
 from trainer.calibrate import Logits, Losses, accuracy, fit_temperature, losses
 from trainer.discriminant import fit_discriminant
 from trainer.gradient import fit_gradient
@@ -27,10 +28,12 @@ class Candidate:
 
     ``heads`` are one for each fold, and that of all images, which is the last. ``out_of_fold`` are logits (judged
     images, classes), ``losses`` (judged images,) those of them after division by ``temperature``. ``refolded`` is the
-    mean log-loss over several ways to fold the images, where the candidate was compared by that.
+    mean log-loss over several ways to fold the images, where the candidate was compared by that. ``label`` is the name
+    as people read it, in their language.
     """
 
     name: str
+    label: str
     parts: tuple[int, ...]
     heads: list[Linear]
     out_of_fold: Logits
@@ -50,7 +53,8 @@ class View:
     """Some of the parts (positions) under a name, which is empty where there is only one part, and their features.
 
     ``scaling`` made them what they are in ``task``. ``texts`` is the head that the classes' names make, where a part
-    reads text. ``pretrained`` gave the inputs, where they are not the features themselves.
+    reads text. ``pretrained`` gave the inputs, where they are not the features themselves. ``label`` is what people
+    read for the name, where that is something else.
     """
 
     name: str
@@ -59,14 +63,16 @@ class View:
     scaling: Scaling
     texts: Linear | None = None
     pretrained: Pretrained | None = None
+    label: str = ""
 
-    def candidate(self, kind: str, heads: list[Linear]) -> Candidate:
-        """Judge heads of this view."""
+    def candidate(self, kind: str, heads: list[Linear], **values: object) -> Candidate:
+        """Judge heads of this view; ``kind`` is a marked template of the ``values``."""
         labels = self.task.labels[self.task.judged]
         logits = self.task.out_of_fold(heads)
         temperature = fit_temperature(logits, labels)
         return Candidate(
-            name=f"{self.name}: {kind}" if self.name else kind,
+            name=_under(self.name, kind.format(**values)),
+            label=_under(self.label or self.name, tr(kind, **values)),
             parts=self.parts,
             heads=heads,
             out_of_fold=logits,
@@ -80,12 +86,17 @@ class View:
         return replace(self, task=replace(self.task, start=self.texts))
 
 
+def _under(view: str, kind: str) -> str:
+    return f"{view}: {kind}" if view else kind
+
+
 def logistic(view: View, grid: Sequence[float] = GRID) -> Candidate:
     """The best of the grid; it is left when two weaker penalties in a row did worse than the best."""
+    begun = view.task.start is not None
+    kind = mark("logistic from texts, C {strength:g}") if begun else mark("logistic, C {strength:g}")
     tried: list[Candidate] = []
     for strength, heads in zip(grid, fit_logistic(view.task, grid), strict=True):
-        added = " from texts" if view.task.start is not None else ""
-        tried.append(view.candidate(f"logistic{added}, C {strength:g}", heads))
+        tried.append(view.candidate(kind, heads, strength=strength))
         if len(tried) - 1 - int(np.argmin([each.loss for each in tried])) >= 2:
             break
     return min(tried, key=lambda candidate: candidate.loss)
@@ -94,14 +105,16 @@ def logistic(view: View, grid: Sequence[float] = GRID) -> Candidate:
 def gradient(view: View, options: GradientOptions, on_epoch: OnEpoch | None) -> Candidate:
     """The gradient head of the best epoch."""
     heads, epochs = fit_gradient(view.task, options, on_epoch)
-    added = " from texts" if view.task.start is not None else ""
-    return view.candidate(f"gradient{added}, {epochs} epochs", heads)
+    begun = view.task.start is not None
+    kind = mark("gradient from texts, {epochs} epochs") if begun else mark("gradient, {epochs} epochs")
+    return view.candidate(kind, heads, epochs=epochs)
 
 
 def discriminant(view: View) -> Candidate:
     """Discriminant analysis with the best shrinkage."""
     fitted = fit_discriminant(view.task, SHRINKAGES)
-    tried = [view.candidate(f"discriminant, shrunk {s:g}", heads) for s, heads in zip(SHRINKAGES, fitted, strict=True)]
+    kind = mark("discriminant, shrunk {share:g}")
+    tried = [view.candidate(kind, heads, share=share) for share, heads in zip(SHRINKAGES, fitted, strict=True)]
     return min(tried, key=lambda candidate: candidate.loss)
 
 

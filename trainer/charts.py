@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from models.language import tr
+from models.language import mark, tr
 from trainer import bounds
 from trainer.canvas import BAD, GOOD, GREY, blank, drawing
 from trainer.heads import Epoch
@@ -32,10 +32,10 @@ def curves(stages: Mapping[str, Sequence[Epoch]]) -> Figure:
 
 def _losses(axes: Axes, name: str, epochs: Sequence[Epoch]) -> None:
     numbers, held_out = [epoch.number for epoch in epochs], [epoch.held_out_loss for epoch in epochs]
-    axes.plot(numbers, [epoch.train_loss for epoch in epochs], color=BAD, marker=".", label="trained on")
+    axes.plot(numbers, [epoch.train_loss for epoch in epochs], color=BAD, marker=".", label=tr("trained on"))
     if np.isfinite(held_out).any():
-        axes.plot(numbers, held_out, color=GOOD, marker=".", label="held out")
-    _mark(axes, epochs, held_out, "loss")
+        axes.plot(numbers, held_out, color=GOOD, marker=".", label=tr("held out"))
+    _mark(axes, epochs, held_out, mark("best: epoch {epoch}, loss {value:.3f}"))
     axes.set_title(tr("{name}: log-loss, nats", name=name))
     axes.set_ylim(bottom=0)
 
@@ -45,19 +45,19 @@ def _accuracies(axes: Axes, name: str, epochs: Sequence[Epoch]) -> None:
     axes.set_title(tr("{name}: accuracy on held-out images", name=name))
     if not np.isfinite(accuracies).any():
         axes.set_axis_off()
-        axes.text(0.5, 0.5, "no image was held out", ha="center", va="center", transform=axes.transAxes, color=GREY)
+        axes.text(0.5, 0.5, tr("no image was held out"), ha="center", va="center", transform=axes.transAxes, color=GREY)
         return
-    axes.plot([epoch.number for epoch in epochs], accuracies, color=GOOD, marker=".", label="held out")
-    _mark(axes, epochs, accuracies, "accuracy")
+    axes.plot([epoch.number for epoch in epochs], accuracies, color=GOOD, marker=".", label=tr("held out"))
+    _mark(axes, epochs, accuracies, mark("best: epoch {epoch}, accuracy {value:.3f}"))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
 
 
-def _mark(axes: Axes, epochs: Sequence[Epoch], values: Sequence[float], what: str) -> None:
-    """Ring the epoch with the lowest held-out loss, whose weights are kept, and say what it has."""
+def _mark(axes: Axes, epochs: Sequence[Epoch], values: Sequence[float], said: str) -> None:
+    """Ring the epoch with the lowest held-out loss, whose weights are kept, and say what it has by a template."""
     held_out = np.array([epoch.held_out_loss for epoch in epochs])
     if np.isfinite(held_out).any():
         best = int(np.nanargmin(held_out))
-        text = f"best: epoch {epochs[best].number}, {what} {values[best]:.3f}"
+        text = tr(said, epoch=epochs[best].number, value=values[best])
         axes.plot([epochs[best].number], [values[best]], "ko", markersize=11, markerfacecolor="none", label=text)
     axes.set_xlabel(tr("epoch"))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -86,9 +86,11 @@ def reliability(measured: Measured) -> Figure:
         share = right[some] / images[some]
         intervals = np.array([bounds.interval(*pair) for pair in zip(right[some], images[some], strict=True)])
         away = np.abs(intervals.T - share)
-        upper.bar(middles[some], share, 0.9 / _BARS, color=GOOD, alpha=0.7, label="accuracy")
-        upper.errorbar(middles[some], share, away, color="black", linestyle="none", capsize=3, label="95 % interval")
-        upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="as right as it is sure")
+        upper.bar(middles[some], share, 0.9 / _BARS, color=GOOD, alpha=0.7, label=tr("accuracy"))
+        upper.errorbar(
+            middles[some], share, away, color="black", linestyle="none", capsize=3, label=tr("95 % interval")
+        )
+        upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label=tr("as right as it is sure"))
         upper.set_title(tr("expected calibration error {error:.3f}", error=measured.figures()["calibration_error"]))
         upper.set_ylabel(tr("share of images that are right"))
         upper.yaxis.set_major_formatter(PercentFormatter(1))
@@ -120,11 +122,17 @@ def risk_coverage(measured: Measured, threshold: float | None) -> Figure:
         axes = figure.subplots()
         axes.plot(coverage, risk, color=GOOD, drawstyle="steps-post")
         if filed and threshold is not None:
-            text = f"threshold {threshold:.3g}: {filed / len(coverage):.1%} reach it, {wrong / filed:.2%} of them wrong"
+            text = tr(
+                "threshold {threshold:.3g}: {share:.1%} reach it, {wrong:.2%} of them wrong",
+                threshold=threshold,
+                share=filed / len(coverage),
+                wrong=wrong / filed,
+            )
             axes.plot([filed / len(coverage)], [wrong / filed], "o", color=BAD, label=text, clip_on=False)
             axes.axvline(filed / len(coverage), color=BAD, linewidth=0.8, linestyle="--")
         elif threshold is not None:
-            axes.plot([], [], "o", color=BAD, label=f"threshold {threshold:.3g}: nothing reaches it")
+            text = tr("threshold {threshold:.3g}: nothing reaches it", threshold=threshold)
+            axes.plot([], [], "o", color=BAD, label=text)
         axes.set_title(tr("all {count} images filed: {risk:.1%} of them wrong", count=len(coverage), risk=risk[-1]))
         axes.set_xlabel(tr("share of the images that is filed, the surest first"))
         axes.set_ylabel(tr("wrong among them"))

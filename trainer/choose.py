@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.checkpoint import Pretrained
+from models.language import mark, tr
 from trainer import candidates, views
 from trainer.cache import Features
 from trainer.calibrate import Labels, Logits, Losses
@@ -34,8 +35,6 @@ _FIRST = 3e-3
 FEW = 100
 #: By how many standard errors they have to be better then.
 _FEW_ERRORS = 1.25
-#: What a single head has to have to be taken: `_head` says why.
-_BETTER = "both more images right and a loss lower by more than chance"
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ class Choice:
 
     ``out_of_fold`` are the logits (judged images, classes) of the ``judged`` images (n,), each from a head that never
     saw it. Its inputs are features at unit length, or made by ``pretrained``. ``span`` tells images that are like none
-    of these, where there are enough, and ``growth`` what more images would bring.
+    of these, where there are enough, and ``growth`` what more images would bring. ``label`` is what people read for
+    the name of the ``winner``; the ``reason`` is in their language as well.
     """
 
     head: Linear
@@ -65,6 +65,7 @@ class Choice:
     parts: tuple[int, ...]
     temperature: float
     winner: str
+    label: str
     reason: str
     candidates: list[Candidate]
     start: Start
@@ -112,6 +113,7 @@ def choose(
         parts=winner.parts,
         temperature=winner.temperature,
         winner=winner.name,
+        label=winner.label,
         reason="; ".join(filter(None, [why, taken.why, why_parts])),
         candidates=sorted(table, key=lambda candidate: (len(candidate.parts), candidate.parts)),
         start=Start.of(taken.views[0], winner if taken.at == 0 else _lowest(taken.quick[0])),
@@ -131,7 +133,8 @@ def _unjudged(every: View) -> Choice:
         parts=every.parts,
         temperature=1.0,
         winner=f"logistic, C {_UNTRIED:g}",
-        reason="no image is held out to choose by",
+        label=tr("logistic, C {strength:g}", strength=_UNTRIED),
+        reason=tr("no image is held out to choose by"),
         candidates=[],
         start=Start(heads[0], every.scaling),
         judged=every.task.judged,
@@ -172,7 +175,7 @@ class _Tried:
         if len(best.losses) < FEW:
             return cls._of_few(plain, classes, quick, redrawn)
         found, better = _of_many(classes, best)
-        why = "the ImageNet classes are clearly better than the features themselves" if better else ""
+        why = tr("the ImageNet classes are clearly better than the features themselves") if better else ""
         return cls([plain, classes] if better else [plain], [quick, [found]], int(better), why)
 
     @classmethod
@@ -187,10 +190,19 @@ class _Tried:
         """
         (compared, than), (found, losses) = _refolded(plain, redrawn), _refolded(classes, redrawn)
         better = clearly_lower(losses, than, _FEW_ERRORS)
-        why = (
-            f"the ImageNet classes are {'' if better else 'not '}clearly better than the features themselves, by heads "
-            f"of one strength in all the ways to fold so few images ({losses.mean():.4f} and {than.mean():.4f})"
-        )
+        values = {"loss": losses.mean(), "other_loss": than.mean()}
+        if better:
+            why = tr(
+                "the ImageNet classes are clearly better than the features themselves, by heads "
+                "of one strength in all the ways to fold so few images ({loss:.4f} and {other_loss:.4f})",
+                **values,
+            )
+        else:
+            why = tr(
+                "the ImageNet classes are not clearly better than the features themselves, by heads "
+                "of one strength in all the ways to fold so few images ({loss:.4f} and {other_loss:.4f})",
+                **values,
+            )
         # The best may be of that strength too, but begun from another: its own figures stay what they are.
         known = [replace(each, refolded=compared.refolded) if each.name == compared.name else each for each in quick]
         beside = [] if compared.name in [each.name for each in quick] else [compared]
@@ -252,11 +264,12 @@ def _parts(quick: Sequence[Candidate], drop: bool) -> tuple[int, str]:
         return 0, ""
     best = int(np.argmin([candidate.loss for candidate in singles]))
     if clearly_lower(every.losses, singles[best].losses):
-        return len(singles), f"all parts together are clearly better than the best taken alone, {singles[best].name}"
+        label = singles[best].label
+        return len(singles), tr("all parts together are clearly better than the best taken alone, {name}", name=label)
     if drop:
-        return best, "all parts together are not better than this one alone by more than chance"
+        return best, tr("all parts together are not better than this one alone by more than chance")
     alone = singles[best].name.partition(":")[0]
-    return len(singles), f"{alone} alone would do as well: --drop-parts lets a fit leave the others out"
+    return len(singles), tr("{name} alone would do as well: --drop-parts lets a fit leave the others out", name=alone)
 
 
 def _head(
@@ -277,17 +290,23 @@ def _head(
     if view.pretrained is not None:
         gradient = candidates.gradient(view, options, on_epoch)
         if gradient.accuracy > logistic.accuracy and clearly_lower(gradient.losses, logistic.losses):
-            return [gradient], gradient, f"compared with logistic it has {_BETTER}"
-        return [gradient], logistic, f"gradient does not have {_BETTER}"
+            why = tr("compared with logistic it has both more images right and a loss lower by more than chance")
+            return [gradient], gradient, why
+        why = tr("gradient does not have both more images right and a loss lower by more than chance")
+        return [gradient], logistic, why
     if view.texts is not None and logistic is quick[1]:
         view = view.from_texts()
     gradient = candidates.gradient(view, options, on_epoch)
-    mean = candidates.mean(view, "the mean of gradient and logistic", [gradient, logistic])
+    mean = candidates.mean(view, mark("the mean of gradient and logistic"), [gradient, logistic])
     others = [candidates.discriminant(view), gradient, mean]
     best = _lowest([*quick, *others])
     if best.accuracy > mean.accuracy and clearly_lower(best.losses, mean.losses):
-        return others, best, f"compared with the mean of heads it has {_BETTER}"
-    return others, mean, f"the single head of the lowest loss does not have {_BETTER}"
+        why = tr("compared with the mean of heads it has both more images right and a loss lower by more than chance")
+        return others, best, why
+    why = tr(
+        "the single head of the lowest loss does not have both more images right and a loss lower by more than chance"
+    )
+    return others, mean, why
 
 
 def clearly_lower(losses: Losses, than: Losses, errors: float = 1) -> bool:

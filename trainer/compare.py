@@ -12,6 +12,7 @@ from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.classifier import open_classifier
 from models.errors import CheckpointError, UserError
+from models.language import tr
 from models.weights import WeightsStore
 from trainer.data import File, Sample
 from trainer.features import BATCH, Read, read_all, stacked
@@ -50,10 +51,10 @@ def compare(folder: Path, samples: Sequence[Sample], measured: Measured, store: 
     try:
         pointer = checkpoints.read_pointer(folder)
         if pointer is None:
-            return Verdict(True, "nothing was published before")
+            return Verdict(True, tr("nothing was published before"))
         current = checkpoints.load(folder)
     except CheckpointError as error:
-        return Verdict(True, f"the one published before cannot be used: {error}")
+        return Verdict(True, tr("the one published before cannot be used: {error}", error=error))
     if list(current.metadata.classes) != list(measured.classes):
         return Verdict(True, _other_classes(current.metadata.classes, measured.classes, pointer.run))
     outcomes = _outcomes(folder / pointer.run, current, samples, store)
@@ -68,8 +69,13 @@ def compare(folder: Path, samples: Sequence[Sample], measured: Measured, store: 
 
 def _other_classes(old: Sequence[str], new: Sequence[str], run: str) -> str:
     added, gone = sorted(set(new) - set(old)), sorted(set(old) - set(new))
-    changes = [f"{words} {', '.join(names)}" for words, names in (("new:", added), ("gone:", gone)) if names]
-    return f"its classes are not those of {run} ({'; '.join(changes) or 'another order'}), so the two do not compare"
+    changes = [tr("new: {names}", names=", ".join(added))] if added else []
+    changes += [tr("gone: {names}", names=", ".join(gone))] if gone else []
+    return tr(
+        "its classes are not those of {run} ({changes}), so the two do not compare",
+        run=run,
+        changes="; ".join(changes) or tr("another order"),
+    )
 
 
 def _outcomes(run: Path, current: Checkpoint, samples: Sequence[Sample], store: WeightsStore) -> list[_Outcome | None]:
@@ -118,9 +124,15 @@ def _judge(new: Sequence[_Outcome], old: Sequence[_Outcome], run: str) -> Verdic
     new_loss, old_loss = (
         float(np.mean([-np.log(max(probability, _LEAST)) for _, probability in outcomes])) for outcomes in (new, old)
     )
-    figures = (
-        f"of {len(new)} images that neither was fitted on, it has {new_right} right (log-loss {new_loss:.3f}), "
-        f"{run} {old_right} ({old_loss:.3f})"
+    figures = tr(
+        "of {count} images that neither was fitted on, it has {right} right (log-loss {loss:.3f}), "
+        "{run} {run_right} ({run_loss:.3f})",
+        count=len(new),
+        right=new_right,
+        loss=new_loss,
+        run=run,
+        run_right=old_right,
+        run_loss=old_loss,
     )
     worse = new_right < old_right or (new_right == old_right and new_loss > old_loss + _LOSS_MARGIN)
     return Verdict(not worse, figures)
@@ -130,12 +142,18 @@ def _by_record(current: Checkpoint, measured: Measured, run: str) -> Verdict:
     """No image is common to both, so each one's own held-out accuracy is all there is."""
     recorded, own = current.metadata.metrics.get("accuracy"), measured.figures().get("accuracy")
     if recorded is None:
-        return Verdict(True, f"there is no image to compare it with {run} on")
+        return Verdict(True, tr("there is no image to compare it with {run} on", run=run))
     if own is None:
-        return Verdict(
-            False, f"no image tells how right it is, and {run} has an accuracy of {recorded:.3f} on held-out images"
+        text = tr(
+            "no image tells how right it is, and {run} has an accuracy of {accuracy:.3f} on held-out images",
+            run=run,
+            accuracy=recorded,
         )
-    return Verdict(
-        own >= recorded,
-        f"its accuracy on its own held-out images is {own:.3f}, that of {run} on other ones {recorded:.3f}",
+        return Verdict(False, text)
+    text = tr(
+        "its accuracy on its own held-out images is {own:.3f}, that of {run} on other ones {accuracy:.3f}",
+        own=own,
+        run=run,
+        accuracy=recorded,
     )
+    return Verdict(own >= recorded, text)

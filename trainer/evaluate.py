@@ -12,7 +12,7 @@ import numpy as np
 
 from models.classifier import STRANGE
 from models.errors import UserError
-from models.language import tr
+from models.language import tr, trn
 from models.ownership import make_folder
 from models.scoring import Strangeness
 from models.weights import WeightsStore
@@ -23,6 +23,7 @@ from trainer.data import Folders, shown
 from trainer.measure import Filing, Measured, Probabilities
 from trainer.narrate import say
 from trainer.report import describe, write_report
+from trainer.tables import listed, padded
 from trainer.versus import Versus, versus
 
 #: Longer lists are cut on the terminal: the report folder has all of it.
@@ -120,7 +121,13 @@ def _open(options: EvaluateOptions, folders: Folders) -> tuple[list[Opened], lis
             continue
         opened.append(open_checkpoint(path, store))
         classifier = opened[-1].classifier
-        say("checkpoint", f"{shown(opened[-1].path)}: {len(classifier.classes)} classes, {classifier.metadata.mode}")
+        text = tr(
+            "{path}: {count} classes, {mode}",
+            path=shown(opened[-1].path),
+            count=len(classifier.classes),
+            mode=classifier.metadata.mode,
+        )
+        say(tr("checkpoint"), text)
         matched.append(match(folders.classes, classifier.classes))
         _say_classes(matched[-1], folders, opened[-1])
     if len(opened) > 1 and opened[0].classifier.digest == opened[1].classifier.digest:
@@ -145,16 +152,11 @@ def _say_classes(matched: Matched, folders: Folders, opened: Opened) -> None:
             )
         )
     for label, name in matched.renamed.items():
-        say("", f"the images of {label} are put to its class {name}")
+        say("", tr("the images of {label} are put to its class {name}", label=label, name=name))
     if matched.strangers:
-        say("", f"it does not know {_list(matched.strangers)}: not counted below")
+        say("", tr("it does not know {names}: not counted below", names=listed(matched.strangers, _LISTED)))
     if matched.absent:
-        say("", f"the data has no image of {_list(matched.absent)}")
-
-
-def _list(names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+        say("", tr("the data has no image of {names}", names=listed(matched.absent, _LISTED)))
 
 
 def _summary(
@@ -207,29 +209,45 @@ def _notes(summary: dict[str, Any]) -> list[tuple[str, str]]:
     if strangers["images"]:
         classes = [f"{label} {count}" for label, count in strangers["classes"].items()]
         taken = [f"{label} {count}" for label, count in strangers["taken_for"].items()]
-        text = (
-            f"not counted: images of classes it does not know ({_list(classes)}), taken for {_list(taken)}; "
-            f"refused as unlike all known ones: {strangers['refused_as_unknown']}, filed: {strangers['filed']}"
+        text = tr(
+            "not counted: images of classes it does not know ({classes}), taken for {taken}; "
+            "refused as unlike all known ones: {refused}, filed: {filed}",
+            classes=listed(classes, _LISTED),
+            taken=listed(taken, _LISTED),
+            refused=strangers["refused_as_unknown"],
+            filed=strangers["filed"],
         )
-        notes.append(("unknown", text))
+        notes.append((tr("unknown"), text))
     if summary["unreadable"]:
-        notes.append(("unreadable", f"not counted: images that cannot be read ({len(summary['unreadable'])})"))
-    for fitted, whom in [(summary["fitted_on"], "it")] + [
-        (of_run["fitted_on"], of_run["name"]) for of_run in (compare["runs"][1:] if compare else [])
-    ]:
-        if fitted:
-            text = f"{fitted} of these images are among those {whom} was fitted on: the figures flatter it"
-            notes.append(("warning", text))
+        text = tr("not counted: images that cannot be read ({count})", count=len(summary["unreadable"]))
+        notes.append((tr("unreadable"), text))
+    if fitted := summary["fitted_on"]:
+        text = trn(
+            "{count} of these images is among those it was fitted on: the figures flatter it",
+            "{count} of these images are among those it was fitted on: the figures flatter it",
+            fitted,
+        )
+        notes.append((tr("warning"), text))
+    for of_run in compare["runs"][1:] if compare else []:
+        if fitted := of_run["fitted_on"]:
+            text = trn(
+                "{count} of these images is among those {name} was fitted on: the figures flatter it",
+                "{count} of these images are among those {name} was fitted on: the figures flatter it",
+                fitted,
+                name=of_run["name"],
+            )
+            notes.append((tr("warning"), text))
     if compare:
         if compare["only_in_first"] or compare["only_in_second"]:
-            notes.append(("compare", "the two know different classes: compared on images of those that both know"))
-        notes.append(("compare", compare["sentence"]))
+            text = tr("the two know different classes: compared on images of those that both know")
+            notes.append((tr("compare"), text))
+        notes.append((tr("compare"), compare["sentence"]))
     return notes
 
 
 def _write(output: Path, found: _Found, measured: Measured, summary: dict[str, Any], compared: Versus | None) -> None:
-    preface = [("checkpoint", f"{summary['checkpoint']} (sha256 {summary['sha256'][:12]})")]
-    preface += [("data", summary["data_dir"]), *_notes(summary)]
+    preface = [(tr("checkpoint"), f"{summary['checkpoint']} (sha256 {summary['sha256'][:12]})")]
+    preface += [(tr("data"), summary["data_dir"]), *_notes(summary)]
     try:
         make_folder(output)
         runs.write_json(output / "report.json", summary)
@@ -243,7 +261,7 @@ def _write(output: Path, found: _Found, measured: Measured, summary: dict[str, A
             measured,
             [found.classified.files[at].path for at in found.known],
             filing=found.filing(),
-            preface="".join(f"{topic:<11}{text}\n" for topic, text in preface) + "\n",
+            preface="".join(padded(topic, 11) + f"{text}\n" for topic, text in preface) + "\n",
         )
     except OSError as error:
         reason = error.strerror or error
@@ -286,8 +304,8 @@ def _write_predictions(path: Path, found: _Found) -> None:
 
 def _tell(found: _Found, measured: Measured, summary: dict[str, Any], output: Path) -> None:
     for line in summary["unreadable"][:_LISTED]:
-        say("unreadable", line)
+        say(tr("unreadable"), line)
     print(f"\n{describe(measured, found.filing())}")
     for topic, text in _notes(summary):
         say(topic, text)
-    say("written", f"{shown(output)}: {', '.join(sorted(path.name for path in output.iterdir()))}")
+    say(tr("written"), f"{shown(output)}: {', '.join(sorted(path.name for path in output.iterdir()))}")

@@ -79,7 +79,9 @@ def _bytes_of(path: Path) -> bytes:
 def _unreadable(file: File, error: ImageError | OSError) -> Unreadable:
     if isinstance(error, ImageError):
         return Unreadable(file.name, file.label, error.reason, str(error))
-    return Unreadable(file.name, file.label, "no-access", f"The file cannot be read: {error.strerror}.")
+    return Unreadable(
+        file.name, file.label, "no-access", tr("The file cannot be read: {reason}.", reason=error.strerror)
+    )
 
 
 def stacked(reads: Sequence[Read]) -> list[npt.NDArray[np.uint8]]:

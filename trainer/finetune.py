@@ -21,7 +21,7 @@ from tqdm import tqdm
 from models.checkpoint import Array
 from models.engines import uint8_module
 from models.errors import UserError
-from models.language import tr
+from models.language import tr, trn
 from models.registry import Backbone
 from models.runtime import cores
 from trainer.augment import Batch, batches
@@ -75,10 +75,17 @@ def fine_tune(
     done = len(course.epochs)
     if not course.is_over(options.epochs, options.patience):
         each = run.seconds_per_epoch(train, held_out)
-        tell(
-            f"{options.epochs - done} epochs of {len(train.samples)} images will take about "
-            f"{_duration((options.epochs - done) * each)} on the {device.type.upper()}, if nothing else keeps it busy"
+        text = trn(
+            "{count} epoch of {images} images will take about {duration} on the {device}, "
+            "if nothing else keeps it busy",
+            "{count} epochs of {images} images will take about {duration} on the {device}, "
+            "if nothing else keeps it busy",
+            options.epochs - done,
+            images=len(train.samples),
+            duration=_duration((options.epochs - done) * each),
+            device=device.type.upper(),
         )
+        tell(text)
     began = time.monotonic()
     while not course.is_over(options.epochs, options.patience):
         started, number = time.monotonic(), len(course.epochs) + 1
@@ -89,13 +96,22 @@ def fine_tune(
             place.save(run.progress(course, key))
         on_epoch(course.epochs[-1])
     if (made := len(course.epochs) - done) > 0:
-        tell(f"{made} epochs took {_duration(time.monotonic() - began)}; {_duration(made * each)} were expected")
+        text = trn(
+            "{count} epoch took {duration}; {expected} were expected",
+            "{count} epochs took {duration}; {expected} were expected",
+            made,
+            duration=_duration(time.monotonic() - began),
+            expected=_duration(made * each),
+        )
+        tell(text)
     run.net.load_state_dict(course.best, strict=False)
     return run.net.tuned()
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{math.ceil(seconds)} seconds"
+    if seconds >= 90:
+        return tr("{count} minutes", count=round(seconds / 60))
+    return trn("{count} second", "{count} seconds", math.ceil(seconds))
 
 
 class _Net(torch.nn.Module):
@@ -187,12 +203,12 @@ class _Run:
         if kept is None:
             return Course(self.net.learned())
         if kept.state.get("digest") != key:
-            tell("what an interrupted fit kept is of other images or another head, so it begins afresh")
+            tell(tr("what an interrupted fit kept is of other images or another head, so it begins afresh"))
             return Course(self.net.learned())
         course, self._step = restore(kept, self.net, self._optimizer)
         for epoch in course.epochs:
             on_epoch(epoch)
-        tell(f"goes on after epoch {len(course.epochs)}, which the interrupted fit had come to")
+        tell(tr("goes on after epoch {epoch}, which the interrupted fit had come to", epoch=len(course.epochs)))
         return course
 
     def progress(self, course: Course, key: str) -> Progress:

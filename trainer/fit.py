@@ -162,7 +162,7 @@ def _fine_tuned(
     from trainer.finetune import FineTuneOptions, fine_tune
 
     if not images.held.any():
-        narrate.say("fine-tune", "not done: no image is held out to tell whether it helps")
+        narrate.say(tr("fine-tune"), tr("not done: no image is held out to tell whether it helps"))
         return frozen
 
     def on_epoch(epoch: Epoch) -> None:
@@ -183,7 +183,7 @@ def _fine_tuned(
             patience=options.patience,
             seed=options.seed,
         ),
-        lambda text: narrate.say("fine-tune", text),
+        lambda text: narrate.say(tr("fine-tune"), text),
         on_epoch,
         place,
     )
@@ -212,6 +212,6 @@ def _verdict(options: FitOptions, judged: list[Sample], measured: Measured, stor
         return Verdict(False, why)
     if options.publish == "if-better":
         if measured.is_guessing:
-            return Verdict(False, "nothing shows that it is better than guessing")
+            return Verdict(False, tr("nothing shows that it is better than guessing"))
         return compare(options.output_dir, judged, measured, store)
-    return Verdict(options.publish == "always", f"--publish {options.publish} was given")
+    return Verdict(options.publish == "always", tr("--publish {policy} was given", policy=options.publish))

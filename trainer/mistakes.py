@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from models.errors import ImageError
 from models.images import Crop, Transform, decode
+from models.language import tr, trn
 from trainer.canvas import BAD, GOOD, GREY, blank, cut, drawing, length
 from trainer.data import shown
 from trainer.measure import Measured
@@ -47,11 +48,28 @@ def contact_sheet(measured: Measured, paths: Sequence[Path]) -> Figure:
 
 
 def _title(wrong: int, images: int, places: int) -> str:
-    verb = "is" if wrong < 2 else "are"
-    text = f"{wrong or 'none'} of {images} images {verb} taken for another class"
-    if wrong and not places:
-        return f"{text}, and no file of theirs can be read any more"
-    return f"{text}; the {places} surest of these mistakes" if places < wrong else text
+    if not wrong:
+        return tr("none of {images} images is taken for another class", images=images)
+    if not places:
+        return trn(
+            "{count} of {images} images is taken for another class, and its file cannot be read any more",
+            "{count} of {images} images are taken for another class, and no file of theirs can be read any more",
+            wrong,
+            images=images,
+        )
+    if places < wrong:
+        return tr(
+            "{count} of {images} images are taken for another class; the {places} surest of these mistakes",
+            count=wrong,
+            images=images,
+            places=places,
+        )
+    return trn(
+        "{count} of {images} images is taken for another class",
+        "{count} of {images} images are taken for another class",
+        wrong,
+        images=images,
+    )
 
 
 def _readable(measured: Measured, paths: Sequence[Path], positions: Sequence[int]) -> Iterator[_Shown]:
@@ -59,8 +77,8 @@ def _readable(measured: Measured, paths: Sequence[Path], positions: Sequence[int
     for at, crop in zip(positions, crops, strict=True):
         if crop is not None:
             true, predicted = measured.classes[measured.labels[at]], measured.classes[measured.predicted[at]]
-            sure = f"{100 * measured.confidence[at]:.0f} % sure: "
-            yield _Shown(crop, (_line("", shown(paths[at].name)), _line("true: ", true), _line(sure, predicted)))
+            sure = tr("{percent:.0f} % sure: ", percent=100 * measured.confidence[at])
+            yield _Shown(crop, (_line("", shown(paths[at].name)), _line(tr("true: "), true), _line(sure, predicted)))
 
 
 def _decode(path: Path) -> Crop | None:

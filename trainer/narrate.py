@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.invocation import spelled
+from models.language import tr, trn
 from models.runtime import FeatureExtractor
 from trainer.audit import Finding, sentences
 from trainer.choose import Choice
@@ -19,6 +19,7 @@ from trainer.folds import NEVER
 from trainer.heads import Epoch
 from trainer.measure import Filing, Measured
 from trainer.report import class_table
+from trainer.tables import listed, padded, table
 from trainer.thresholds import Thresholds
 
 #: Longer lists are cut: the run folder has all of it.
@@ -32,41 +33,66 @@ _FEW = 5
 
 def say(topic: str, text: str) -> None:
     """One line of the story; an empty topic goes on with the one before."""
-    print(f"{topic:<11}{text}", flush=True)
+    print(padded(topic, 11) + text, flush=True)
 
 
 def begin(folders: Folders, extractor: FeatureExtractor) -> None:
     """What there is to work on, and with."""
     sizes = Counter(file.label for file in folders.files)
     shown_sizes = [f"{label} {size}" for label, size in sorted(sizes.items())]
-    say("images", f"{len(folders.files)} in {len(sizes)} classes of {shown(folders.root)}: {_list(shown_sizes, ', ')}")
+    say(
+        tr("images"),
+        tr(
+            "{count} in {classes} classes of {root}: {sizes}",
+            count=len(folders.files),
+            classes=len(sizes),
+            root=shown(folders.root),
+            sizes=listed(shown_sizes, _LISTED),
+        ),
+    )
     if folders.empty:
-        say("", f"warning: no images in {_list(list(folders.empty), ', ')}: left out")
+        say("", tr("warning: no images in {names}: left out", names=listed(folders.empty, _LISTED)))
     if folders.beside:
-        say("", f"warning: {folders.beside} images lie beside the class folders: left out, since they have no class")
+        text = trn(
+            "warning: {count} image lies beside the class folders: left out, since it has no class",
+            "warning: {count} images lie beside the class folders: left out, since they have no class",
+            folders.beside,
+        )
+        say("", text)
     if folders.nested:
-        say("", f"{folders.nested} of them lie in folders inside a class folder, and belong to that class")
+        text = trn(
+            "{count} of them lies in a folder inside a class folder, and belongs to that class",
+            "{count} of them lie in folders inside a class folder, and belong to that class",
+            folders.nested,
+        )
+        say("", text)
     if folders.hidden:
-        say("", f"{folders.hidden} hidden files and folders are left alone")
+        text = trn(
+            "{count} hidden file or folder is left alone",
+            "{count} hidden files and folders are left alone",
+            folders.hidden,
+        )
+        say("", text)
     if folders.leftovers.pictures:
         say("", str(folders.leftovers))
     if folders.not_classes:
-        say("", f"{_list(list(folders.not_classes), ', ')}: left out, for what the daemon files there is of no class")
-    names = [f"{part.name} ({part.source})" for part in extractor.parts]
-    say("backbone", f"{' + '.join(names)}, {extractor.width} features, by {extractor.engine}")
+        names = listed(folders.not_classes, _LISTED)
+        say("", tr("{names}: left out, for what the daemon files there is of no class", names=names))
+    text = tr(
+        "{names}, {width} features, by {engine}",
+        names=" + ".join(f"{part.name} ({part.source})" for part in extractor.parts),
+        width=extractor.width,
+        engine=extractor.engine,
+    )
+    say(tr("backbone"), text)
 
 
 def resumption(*, found: bool) -> None:
     """Whether there is something to go on with."""
     if found:
-        say("resume", "goes on with the fit that was interrupted: what it computed of the images is known")
+        say(tr("resume"), tr("goes on with the fit that was interrupted: what it computed of the images is known"))
     else:
-        say("resume", "no such fit was interrupted, so this one begins afresh")
-
-
-def _list(items: list[str], separator: str) -> str:
-    more = f"{separator}and {len(items) - _LISTED} more" if len(items) > _LISTED else ""
-    return separator.join(items[:_LISTED]) + more
+        say(tr("resume"), tr("no such fit was interrupted, so this one begins afresh"))
 
 
 def images(found: DataSet, extracted: Extracted, findings: Sequence[Finding], parted: int) -> None:
@@ -74,74 +100,131 @@ def images(found: DataSet, extracted: Extracted, findings: Sequence[Finding], pa
 
     ``parted``: how many images are judged by others that look nearly like them (see `trainer.neighbours`).
     """
-    known, seconds = extracted.cached, extracted.seconds
-    say("features", f"of {len(found.samples)} images in {seconds:.1f} s, {known} of them known from before")
+    text = tr(
+        "of {count} images in {seconds:.1f} s, {known} of them known from before",
+        count=len(found.samples),
+        seconds=extracted.seconds,
+        known=extracted.cached,
+    )
+    say(tr("features"), text)
     for number, sentence in enumerate(sentences(findings)):
-        say("" if number else "audit", sentence)
+        say("" if number else tr("audit"), sentence)
     if gone := sorted({lost.label for lost in found.unreadable} - set(found.classes)):
-        say("", f"warning: {_list(gone, ', ')}: no image can be read, so it is none of the classes")
+        names = listed(gone, _LISTED)
+        say("", tr("warning: {names}: no image can be read, so it is none of the classes", names=names))
     division(found)
     if parted:
-        say(
-            "", f"warning: {parted} images look nearly alike, as those of a camera that stands still or of one form do:"
+        text = tr(
+            "warning: {count} images look nearly alike, as those of a camera that stands still or of one form do:",
+            count=parted,
         )
-        say("", "they judge each other, so the figures hold for more pictures of the same camera or form")
+        say("", text)
+        say("", tr("they judge each other, so the figures hold for more pictures of the same camera or form"))
 
 
 def division(found: DataSet) -> None:
     """Who judges whom, and which classes may come off badly."""
     folds, judged = len({*found.folds.tolist()} - {NEVER}), int((found.folds != NEVER).sum())
     if judged:
-        say("folds", f"{folds}: each of {judged} images is judged by heads that were fitted on the other folds")
+        text = tr(
+            "{folds}: each of {judged} images is judged by heads that were fitted on the other folds",
+            folds=folds,
+            judged=judged,
+        )
+        say(tr("folds"), text)
     else:
-        say("folds", "none: no class has two different pictures, so no image can be held out")
+        say(tr("folds"), tr("none: no class has two different pictures, so no image can be held out"))
     alone = sorted(set(range(len(found.classes))) - set(found.labels[found.folds != NEVER].tolist()))
     if alone:
-        names = _list([found.classes[label] for label in alone], ", ")
-        say("", f"warning: {names}: one picture only, so nothing tells how well this class is recognised")
+        names = listed([found.classes[label] for label in alone], _LISTED)
+        text = tr("warning: {names}: one picture only, so nothing tells how well this class is recognised", names=names)
+        say("", text)
     sizes = np.bincount(found.labels, minlength=len(found.classes))
     if alike := int(((found.folds == NEVER) & (sizes[found.labels] > 1)).sum()):
-        say("", f"warning: {alike} images look nearly alike, as those of a camera that stands still do, or are copies:")
-        say("", "they cannot be held out of anything, so the figures tell nothing of them")
+        text = tr(
+            "warning: {count} images look nearly alike, as those of a camera that stands still do, or are copies:",
+            count=alike,
+        )
+        say("", text)
+        say("", tr("they cannot be held out of anything, so the figures tell nothing of them"))
     if sizes.max() > _UNEQUAL * sizes.min():
-        say("", f"the classes have {sizes.min()} to {sizes.max()} images; heads are fitted as if each had as many")
+        text = tr(
+            "the classes have {least} to {most} images; heads are fitted as if each had as many",
+            least=sizes.min(),
+            most=sizes.max(),
+        )
+        say("", text)
 
 
 def epoch(done: Epoch, total: int) -> None:
     """One line for each epoch."""
     if done.number == 1:
-        say("epochs", "of one of the heads that are tried, or of fine-tuning; one fold judges them, so figures differ")
-    say(
-        "",
-        f"epoch {done.number:>{len(str(total))}}/{total}  loss {done.train_loss:.3f}  "
-        f"held out: loss {done.held_out_loss:.3f}, accuracy {done.held_out_accuracy:.3f}  ({done.seconds:.1f} s)",
+        text = tr("of one of the heads that are tried, or of fine-tuning; one fold judges them, so figures differ")
+        say(tr("epochs"), text)
+    text = tr(
+        "epoch {number}/{total}  loss {loss:.3f}  "
+        "held out: loss {held_out_loss:.3f}, accuracy {accuracy:.3f}  ({seconds:.1f} s)",
+        number=f"{done.number:>{len(str(total))}}",
+        total=total,
+        loss=done.train_loss,
+        held_out_loss=done.held_out_loss,
+        accuracy=done.held_out_accuracy,
+        seconds=done.seconds,
     )
+    say("", text)
 
 
 def choice(made: Choice, count: int) -> None:
     """The table of candidates and the choice."""
-    if made.candidates:
-        width = max(len(candidate.name) for candidate in made.candidates)
-        several = any(candidate.refolded is not None for candidate in made.candidates)
-        say("head", f"{'':{width}}  out-of-fold loss  accuracy  temperature{'  all ways to fold' if several else ''}")
-        for candidate in made.candidates:
-            figures = f"{candidate.loss:16.4f}  {candidate.accuracy:8.3f}  {candidate.temperature:11.2f}"
-            refolded = "" if candidate.refolded is None else f"{candidate.refolded:.4f}"
-            mark = "  <- taken" if candidate.name == made.winner else ""
-            say("", f"{candidate.name:{width}}  {figures}{f'  {refolded:>16}' if several else ''}{mark}".rstrip())
-    say("" if made.candidates else "head", f"{made.winner} is taken: {made.reason}; fitted again on all {count} images")
+    for number, line in enumerate(_candidates(made).splitlines()):
+        say("" if number else tr("head"), line)
+    text = tr(
+        "{name} is taken: {reason}; fitted again on all {count} images",
+        name=made.label,
+        reason=made.reason,
+        count=count,
+    )
+    say("" if made.candidates else tr("head"), text)
+
+
+def _candidates(made: Choice) -> str:
+    if not made.candidates:
+        return ""
+    several = any(candidate.refolded is not None for candidate in made.candidates)
+    header = ["", tr("out-of-fold loss"), tr("accuracy"), tr("temperature")]
+    rows = [[*header, *([tr("all ways to fold")] if several else []), ""]]
+    for each in made.candidates:
+        figures = [f"{each.loss:.4f}", f"{each.accuracy:.3f}", f"{each.temperature:.2f}"]
+        refolded = ["" if each.refolded is None else f"{each.refolded:.4f}"] if several else []
+        rows.append([each.label, *figures, *refolded, tr("<- taken") if each.name == made.winner else ""])
+    return table(rows)
 
 
 def fine_tuning(kept: bool, before: Measured, after: Measured) -> None:
     """Whether fine-tuning was worth it."""
-    figures = [
-        f"accuracy {measured.figures()['accuracy']:.3f}, loss {measured.losses.mean():.3f}"
-        for measured in (before, after)
-    ]
-    verdict = "kept: clearly better" if kept else "not kept: not better by more than chance"
-    say("fine-tune", f"{verdict} on the held-out images ({figures[0]} before, {figures[1]} after)")
-    if kept:
-        say("", "these images chose the epoch too, so the figures below, which are of them alone, flatter it a little")
+    values = {
+        "accuracy_before": before.figures()["accuracy"],
+        "loss_before": before.losses.mean(),
+        "accuracy_after": after.figures()["accuracy"],
+        "loss_after": after.losses.mean(),
+    }
+    if not kept:
+        text = tr(
+            "not kept: not better by more than chance on the held-out images "
+            "(accuracy {accuracy_before:.3f}, loss {loss_before:.3f} before, "
+            "accuracy {accuracy_after:.3f}, loss {loss_after:.3f} after)",
+            **values,
+        )
+        say(tr("fine-tune"), text)
+        return
+    text = tr(
+        "kept: clearly better on the held-out images "
+        "(accuracy {accuracy_before:.3f}, loss {loss_before:.3f} before, "
+        "accuracy {accuracy_after:.3f}, loss {loss_after:.3f} after)",
+        **values,
+    )
+    say(tr("fine-tune"), text)
+    say("", tr("these images chose the epoch too, so the figures below, which are of them alone, flatter it a little"))
 
 
 def result(measured: Measured, thresholds: Thresholds, filing: Filing, run: Path) -> None:
@@ -150,34 +233,40 @@ def result(measured: Measured, thresholds: Thresholds, filing: Filing, run: Path
     if figures:
         if len(measured.concerned) <= _TABLE:
             print(f"\n{class_table(measured)}")
-        say(
-            "held out",
-            f"accuracy {figures['accuracy']:.3f}, log-loss {figures['log_loss']:.3f}, "
-            f"calibration error {figures['calibration_error']:.3f} on {int(figures['images'])} images",
+        text = tr(
+            "accuracy {accuracy:.3f}, log-loss {loss:.3f}, calibration error {error:.3f} on {count} images",
+            accuracy=figures["accuracy"],
+            loss=figures["log_loss"],
+            error=figures["calibration_error"],
+            count=int(figures["images"]),
         )
+        say(tr("held out"), text)
     else:
-        say("held out", "nothing, so how right this checkpoint is nobody knows: give more images")
+        say(tr("held out"), tr("nothing, so how right this checkpoint is nobody knows: give more images"))
     if measured.is_guessing:
-        right, count = int(measured.right.sum()), len(measured.labels)
-        say(
-            "",
-            f"warning: {right} of {count} are right, and guessing has {measured.guessing()[0]:.1f} right on average:",
+        text = tr(
+            "warning: {right} of {count} are right, and guessing has {guessed:.1f} right on average:",
+            right=int(measured.right.sum()),
+            count=len(measured.labels),
+            guessed=measured.guessing()[0],
         )
-        say(
-            "", "nothing shows that it tells the classes apart; look at the folders of the classes, or give more images"
+        say("", text)
+        text = tr(
+            "nothing shows that it tells the classes apart; look at the folders of the classes, or give more images"
         )
+        say("", text)
     for warning in unrecognised(measured):
         say("", warning)
     for at, sentence in enumerate(thresholds.sentences(filing)):
-        say("" if at else "threshold", sentence)
+        say("" if at else tr("threshold"), sentence)
     names = sorted(path.name for path in run.iterdir())
-    say("written", f"{shown(run)}: {', '.join(names)}")
+    say(tr("written"), f"{shown(run)}: {', '.join(names)}")
 
 
 def leaving(sentences: Sequence[str]) -> None:
     """What goes when this is published, before it is."""
     for at, sentence in enumerate(sentences):
-        say("" if at else "publishing", sentence)
+        say("" if at else tr("publishing"), sentence)
 
 
 def unrecognised(measured: Measured) -> list[str]:
@@ -187,23 +276,36 @@ def unrecognised(measured: Measured) -> list[str]:
     warnings = []
     for name, count, hits in zip(measured.classes, images.tolist(), right.tolist(), strict=True):
         if count and not hits:
-            what = "its only picture is not" if count == 1 else f"none of its {count} pictures is"
-            warnings.append(f"warning: {name}: {what} recognised: give this class more pictures, or look at its folder")
-        elif 1 < count < _FEW:
-            warnings.append(
-                f"warning: {name}: only {count} pictures tell how well this class is recognised: give it more"
+            text = trn(
+                "warning: {name}: its only picture is not recognised: "
+                "give this class more pictures, or look at its folder",
+                "warning: {name}: none of its {count} pictures is recognised: "
+                "give this class more pictures, or look at its folder",
+                count,
+                name=name,
             )
+            warnings.append(text)
+        elif 1 < count < _FEW:
+            text = tr(
+                "warning: {name}: only {count} pictures tell how well this class is recognised: give it more",
+                name=name,
+                count=count,
+            )
+            warnings.append(text)
     return warnings
 
 
 def verdict(given: Verdict, run: Path, warnings: Sequence[str] = ()) -> None:
     """What happens next, and what to know about it."""
     if given.publish:
-        say("published", given.why)
-        say("", f"a daemon that serves {shown(run.parent)} goes over to it by itself, without a restart")
+        say(tr("published"), given.why)
+        folder = shown(run.parent)
+        say("", tr("a daemon that serves {folder} goes over to it by itself, without a restart", folder=folder))
         for warning in warnings:
             say("", warning)
     else:
-        say("kept back", f"not published: {given.why}")
-        command = spelled("python -m trainer publish")
-        say("", f"the daemon goes on as before; to use it all the same: {command} {shown(run)}")
+        say(tr("kept back"), tr("not published: {why}", why=given.why))
+        text = tr(
+            "the daemon goes on as before; to use it all the same: python -m trainer publish {run}", run=shown(run)
+        )
+        say("", text)

@@ -37,8 +37,10 @@ def confusion_matrix(counts: Counts, classes: Sequence[str]) -> Figure:
     names = [cut(name, size, _NAME) for name in classes]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     panels = (
-        _Panel("images", counts / max(int(counts.max(initial=0)), 1), [[f"{n or ''}" for n in row] for row in counts]),
-        _Panel("share of the true class, %", shares, [[_percent(share) for share in row] for row in shares]),
+        _Panel(
+            tr("images"), counts / max(int(counts.max(initial=0)), 1), [[f"{n or ''}" for n in row] for row in counts]
+        ),
+        _Panel(tr("share of the true class, %"), shares, [[_percent(share) for share in row] for row in shares]),
     )
     label, side = max(length(name, size) for name in names), _side(counts)
     upright = label < 0.9 * side / len(names)

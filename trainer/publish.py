@@ -19,19 +19,18 @@ from models.checkpoint import Checkpoint
 from models.classifier import Classifier, open_classifier
 from models.errors import CheckpointError, UserError
 from models.groups import starter_groups
-from models.invocation import spelled
-from models.language import tr
+from models.language import mark, tr, trn
 from models.markers import taken, taken_names
 from models.weights import WeightsStore
 from trainer.retention import KEEP, alone, retain
 from trainer.runs import METRICS
-from trainer.tables import table
+from trainer.tables import listed, table
 
 #: Class folders that are listed when they go.
 _LISTED = 30
 
 #: What serves where no run is published, in words.
-STARTER = "the starter model"
+STARTER = mark("the starter model")
 
 #: Beside the runs: every publication and every step back, one JSON object a line.
 HISTORY = "published.jsonl"
@@ -80,10 +79,13 @@ def refusal(folder: Path, classes: Sequence[str]) -> str | None:
     name = taken(classes, names)
     if name is None:
         return None
-    return (
-        f"it has a class {name}, and the daemon's folders for other images are called {' and '.join(names)}: give the "
-        "class folder another name and fit again; or give others_dir or quarantine_dir another name in the daemon's "
-        f"settings, and start it with --checkpoint {folder} once"
+    return tr(
+        "it has a class {name}, and the daemon's folders for other images are called {names}: give the class folder "
+        "another name and fit again; or give others_dir or quarantine_dir another name in the daemon's settings, and "
+        "start it with --checkpoint {folder} once",
+        name=name,
+        names=tr("{first} and {second}", first=names[0], second=names[1]),
+        folder=folder,
     )
 
 
@@ -99,24 +101,31 @@ class Leaving:
         """What that means, and how to keep them; nothing where none goes."""
         if not self.classes:
             return []
-        listed = ", ".join(self.classes[:_LISTED])
-        more = f", and {len(self.classes) - _LISTED} more" if len(self.classes) > _LISTED else ""
-        count = "1 class folder" if len(self.classes) == 1 else f"{len(self.classes)} class folders"
         return [
-            f"warning: {count} of {self.model} will get no more pictures: {listed}{more}",
-            "such pictures go to the nearest of the new classes or to the others; what was filed stays where it is",
-            "to keep them, give each a folder of pictures in the data set and fit again; "
-            f"to go back: python -m trainer rollback --output-dir {self.folder}",
+            trn(
+                "warning: {count} class folder of {model} will get no more pictures: {names}",
+                "warning: {count} class folders of {model} will get no more pictures: {names}",
+                len(self.classes),
+                model=self.model,
+                names=listed(self.classes, _LISTED),
+            ),
+            tr("such pictures go to the nearest of the new classes or to the others; what was filed stays where it is"),
+            tr(
+                "to keep them, give each a folder of pictures in the data set and fit again; "
+                "to go back: python -m trainer rollback --output-dir {folder}",
+                folder=self.folder,
+            ),
         ]
 
 
 def leaving(folder: Path, classes: Sequence[str]) -> Leaving:
     """Which class folders the model that ``folder`` publishes has, or else the starter, and a new one has not."""
-    model, before = STARTER, starter_groups(_language())[0]
+    model, before = tr(STARTER), starter_groups(_language())[0]
     with contextlib.suppress(CheckpointError):
         pointer = checkpoints.read_pointer(folder)
         if pointer is not None:
-            model, before = f"the run {pointer.run}, which serves now,", checkpoints.load(folder).metadata.classes
+            model = tr("the run {run}, which serves now,", run=pointer.run)
+            before = checkpoints.load(folder).metadata.classes
     return Leaving(model, sorted(set(before) - set(classes)), folder)
 
 
@@ -328,10 +337,10 @@ def as_rows(listed: list[Listed]) -> list[dict[str, object]]:
 def print_rows(rows: list[dict[str, object]]) -> None:
     """The runs as a table; the current one is marked with an asterisk."""
     if not rows:
-        print(spelled("no run has a checkpoint yet: make one with python -m trainer fit"))
+        print(tr("no run has a checkpoint yet: make one with python -m trainer fit"))
         return
     usable = [row for row in rows if not row["problem"]]
-    lines = iter(table([_HEADER, *map(_cells, usable)], words=2).splitlines())
+    lines = iter(table([_header(), *map(_cells, usable)], words=2).splitlines())
     header = next(lines)
     if usable:
         print(f"  {header}")
@@ -340,12 +349,13 @@ def print_rows(rows: list[dict[str, object]]) -> None:
         print(f"{mark} {row['run']}: {row['problem']}" if row["problem"] else f"{mark} {next(lines)}")
 
 
-_HEADER = ["run", "mode", "classes", "images", "held-out accuracy", "MB", "made"]
+def _header() -> list[str]:
+    return [tr("run"), tr("mode"), tr("classes"), tr("images"), tr("held-out accuracy"), "MB", tr("made")]
 
 
 def _cells(row: dict[str, object]) -> list[str]:
-    accuracy = "unknown" if row["accuracy"] is None else f"{row['accuracy']:.3f}"
-    mode = f"{row['mode']}, fine-tuned" if row["fine_tuned"] else str(row["mode"])
+    accuracy = tr("unknown") if row["accuracy"] is None else f"{row['accuracy']:.3f}"
+    mode = tr("{mode}, fine-tuned", mode=row["mode"]) if row["fine_tuned"] else str(row["mode"])
     numbers = [f"{row['classes']}", f"{row['images']}", accuracy, f"{row['megabytes']:.2f}"]
     return [str(row["run"]), mode, *numbers, _in_utc(str(row["created"]))]
 
@@ -355,4 +365,4 @@ def _in_utc(created: str) -> str:
     try:
         return f"{datetime.fromisoformat(created).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     except ValueError:  # nothing was recorded, or another program wrote it
-        return "at an unknown time"
+        return tr("at an unknown time")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.language import tr
 from trainer import bounds
 from trainer.canvas import save
 from trainer.charts import curves, reliability, risk_coverage
@@ -14,7 +15,7 @@ from trainer.heads import Epoch
 from trainer.measure import COVERAGES, Filing, Measured
 from trainer.mistakes import contact_sheet
 from trainer.plots import confusion_matrix
-from trainer.tables import table
+from trainer.tables import columns, padded, table
 
 #: Confused pairs of classes that are listed.
 _PAIRS = 10
@@ -59,34 +60,55 @@ def describe(measured: Measured, filing: Filing | None = None) -> str:
 def _figures(measured: Measured, filing: Filing | None) -> str:
     figures = measured.figures()
     low, high = measured.interval()
-    lines = [
-        ("images", f"{len(measured.labels)}, {int(measured.right.sum())} of them right"),
-        ("accuracy", f"{figures['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f})"),
-        ("macro F1", f"{figures['macro_f1']:.3f}"),
-        ("log-loss", f"{figures['log_loss']:.3f} nats"),
-        ("calibration error", f"{figures['calibration_error']:.3f}"),
-        (
-            "surest images",
-            ", ".join(f"{share:.0%}: accuracy {measured.accuracy_at(share):.3f}" for share in COVERAGES),
-        ),
+    right = tr("{images}, {right} of them right", images=len(measured.labels), right=int(measured.right.sum()))
+    accuracy = tr(
+        "{accuracy:.3f} (95 % interval {low:.3f} to {high:.3f})", accuracy=figures["accuracy"], low=low, high=high
+    )
+    surest = [
+        tr("{share:.0%}: accuracy {accuracy:.3f}", share=share, accuracy=measured.accuracy_at(share))
+        for share in COVERAGES
     ]
-    if filing is not None:
-        wrong = f", {filing.wrong} of them wrong ({filing.wrong / filing.filed:.2%})" if filing.filed else ""
-        sure = f"{100 * filing.threshold:.3g} % sure"
-        unsure = f"{filing.unsure} that it is less than {sure} of ({filing.unsure / filing.images:.1%})"
-        unknown = f"{filing.unknown} unlike anything it was taught ({filing.unknown / filing.images:.1%})"
-        lines += [
-            ("filed", f"{filing.filed} ({filing.filed / filing.images:.1%}){wrong}"),
-            ("not filed", f"{unsure}, {unknown}"),
-        ]
-    width = max(len(name) for name, _ in lines)
-    return "".join(f"{name:{width}}  {text}\n" for name, text in lines)
+    lines = [
+        (tr("images"), right),
+        (tr("accuracy"), accuracy),
+        (tr("macro F1"), f"{figures['macro_f1']:.3f}"),
+        (tr("log-loss"), tr("{loss:.3f} nats", loss=figures["log_loss"])),
+        (tr("calibration error"), f"{figures['calibration_error']:.3f}"),
+        (tr("surest images"), ", ".join(surest)),
+        *([] if filing is None else _fates(filing)),
+    ]
+    width = max(columns(name) for name, _ in lines)
+    return "".join(f"{padded(name, width)}  {text}\n" for name, text in lines)
+
+
+def _fates(filing: Filing) -> list[tuple[str, str]]:
+    """What becomes of the images in the daemon."""
+    if filing.filed:
+        filed = tr(
+            "{filed} ({share:.1%}), {wrong} of them wrong ({wrong_share:.2%})",
+            filed=filing.filed,
+            share=filing.filed / filing.images,
+            wrong=filing.wrong,
+            wrong_share=filing.wrong / filing.filed,
+        )
+    else:
+        filed = f"0 ({0:.1%})"
+    others = tr(
+        "{unsure} that it is less than {sure:.3g} % sure of ({unsure_share:.1%}), "
+        "{unknown} unlike anything it was taught ({unknown_share:.1%})",
+        unsure=filing.unsure,
+        sure=100 * filing.threshold,
+        unsure_share=filing.unsure / filing.images,
+        unknown=filing.unknown,
+        unknown_share=filing.unknown / filing.images,
+    )
+    return [(tr("filed"), filed), (tr("not filed"), others)]
 
 
 def class_table(measured: Measured) -> str:
     """Precision, recall (with its 95 % interval) and F1 of every class that some image is of, or is taken for."""
     counts = measured.confusion()
-    rows = [["class", "images", "precision", "recall", "95 % interval", "F1"]]
+    rows = [[tr("class"), tr("images"), tr("precision"), tr("recall"), tr("95 % interval"), "F1"]]
     for at, index in enumerate(measured.concerned):
         right, of_class, taken_for = int(counts[at, at]), int(counts[at].sum()), int(counts[:, at].sum())
         low, high = bounds.interval(right, of_class)
@@ -95,7 +117,11 @@ def class_table(measured: Measured) -> str:
                 measured.classes[index],
                 f"{of_class}",
                 f"{right / taken_for:.3f}" if taken_for else "",
-                *((f"{right / of_class:.3f}", f"{low:.3f} to {high:.3f}") if of_class else ("", "")),
+                *(
+                    (f"{right / of_class:.3f}", tr("{low:.3f} to {high:.3f}", low=low, high=high))
+                    if of_class
+                    else ("", "")
+                ),
                 f"{2 * right / (of_class + taken_for):.3f}",
             ]
         )
@@ -108,6 +134,6 @@ def _confused(measured: Measured) -> str:
     np.fill_diagonal(counts, 0)
     names = [measured.classes[index] for index in measured.concerned]
     pairs = sorted(((-counts[true, taken], true, taken) for true, taken in np.argwhere(counts).tolist()))
-    rows = [["most often confused", "taken for", "images"]]
+    rows = [[tr("most often confused"), tr("taken for"), tr("images")]]
     rows += [[names[true], names[taken], f"{-count}"] for count, true, taken in pairs[:_PAIRS]]
     return table(rows, words=2)

@@ -1,9 +1,10 @@
-"""Tables of plain text whose columns stay straight whatever script they hold."""
+"""Tables of plain text whose columns stay straight whatever script they hold, and lists that are cut."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from models.language import tr
 from models.printable import columns, padded
 
 __all__ = ["columns", "padded", "table"]
@@ -19,3 +20,9 @@ def table(rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
         for row in rows
     ]
     return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def listed(items: Sequence[str], most: int) -> str:
+    """The first ``most`` items, and how many more there are."""
+    names = ", ".join(items[:most])
+    return names if len(items) <= most else tr("{names}, and {count} more", names=names, count=len(items) - most)

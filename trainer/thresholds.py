@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr
 
+from models.language import tr
 from models.metadata import DEFAULT_THRESHOLD, Promise
 from trainer.measure import Filing, Measured
 from trainer.neighbours import Group
@@ -66,8 +67,14 @@ class Thresholds:
         """Which threshold is in force, what ``filing`` tells of the judged images by it, and what others promise."""
         refusals = [self._refusal(self.asked)] if self.asked is not None and self.kept is None else []
         others = [
-            f"with --threshold {_to_type(each.threshold):g} {each.coverage:.0%} of images are filed, at most "
-            f"{100 * each.max_error:.3g} % of them wrongly ({_certain(each)})"
+            tr(
+                "with --threshold {threshold:g} {coverage:.0%} of images are filed, "
+                "at most {max_error:.3g} % of them wrongly ({certainty:.3g} % certain)",
+                threshold=_to_type(each.threshold),
+                coverage=each.coverage,
+                max_error=100 * each.max_error,
+                certainty=100 * each.certainty,
+            )
             for each in self._distinct()
         ]
         return [*refusals, self._in_force(filing), *others]
@@ -83,30 +90,54 @@ class Thresholds:
         return found
 
     def _in_force(self, filing: Filing) -> str:
+        return tr(
+            "pictures it is less than {sure:.3g} % sure of go to the others ({why}): {told}",
+            sure=100 * self.served,
+            why=self._why(),
+            told=_told(filing),
+        )
+
+    def _why(self) -> str:
         if self.kept is not None:
-            why = f"at most {100 * self.kept.max_error:.3g} % of those filed are wrong, {_certain(self.kept)}"
-        elif self.asked is not None:
-            why = "the usual threshold"
-        else:
-            why = "the usual threshold, since none was asked for by --max-error"
-        told = "no image could be judged to tell how many that are"
-        if filing.images:
-            told = f"of {filing.images} judged images {filing.filed / filing.images:.0%} are filed"
-        if filing.filed:
-            told += f", {filing.wrong / filing.filed:.1%} of them wrongly"
-        return f"pictures it is less than {100 * self.served:.3g} % sure of go to the others ({why}): {told}"
+            return tr(
+                "at most {max_error:.3g} % of those filed are wrong, {certainty:.3g} % certain",
+                max_error=100 * self.kept.max_error,
+                certainty=100 * self.kept.certainty,
+            )
+        if self.asked is not None:
+            return tr("the usual threshold")
+        return tr("the usual threshold, since none was asked for by --max-error")
 
     def _refusal(self, asked: float) -> str:
         needed = images_needed(asked)
         if self.judged < needed:
-            why = f"that takes {needed} images without a mistake, and only {self.judged} could be judged"
-        else:
-            why = f"there are too many mistakes among the surest of the {self.judged} judged images"
-        return f"at most {100 * asked:.3g} % wrong cannot be promised: {why}"
+            return tr(
+                "at most {max_error:.3g} % wrong cannot be promised: "
+                "that takes {needed} images without a mistake, and only {judged} could be judged",
+                max_error=100 * asked,
+                needed=needed,
+                judged=self.judged,
+            )
+        return tr(
+            "at most {max_error:.3g} % wrong cannot be promised: "
+            "there are too many mistakes among the surest of the {judged} judged images",
+            max_error=100 * asked,
+            judged=self.judged,
+        )
 
 
-def _certain(promise: Promise) -> str:
-    return f"{100 * promise.certainty:.3g} % certain"
+def _told(filing: Filing) -> str:
+    """What becomes of the judged images, if there are any."""
+    if not filing.images:
+        return tr("no image could be judged to tell how many that are")
+    if not filing.filed:
+        return tr("of {images} judged images none is filed", images=filing.images)
+    return tr(
+        "of {images} judged images {share:.0%} are filed, {wrong:.1%} of them wrongly",
+        images=filing.images,
+        share=filing.filed / filing.images,
+        wrong=filing.wrong / filing.filed,
+    )
 
 
 def judge(measured: Measured, known: Mask, pictures: Group, asked: float | None) -> Thresholds:

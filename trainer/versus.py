@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
+from models.language import mark, tr
 from trainer import bounds
 from trainer.classify import Classified, Matched
 from trainer.measure import Measured
@@ -54,21 +55,32 @@ class Versus:
 
     def sentence(self) -> str:
         """Who is better, if anybody, in one sentence."""
+        one, other = self.names
         if not self.files:
-            return (
-                f"no image is of a class that both {self.names[0]} and {self.names[1]} know, so nothing compares them"
+            return tr(
+                "no image is of a class that both {first} and {second} know, so nothing compares them",
+                first=one,
+                second=other,
             )
         first, second = int(self.first.right.sum()), int(self.second.right.sum())
-        counts = (
-            f"of {len(self.files)} images, {self.names[0]} has {first} right ({first / len(self.files):.3f}) and "
-            f"{self.names[1]} {second} ({second / len(self.files):.3f})"
+        counts = tr(
+            "of {count} images, {first} has {right} right ({share:.3f}) and {second} {second_right} "
+            "({second_share:.3f})",
+            count=len(self.files),
+            first=one,
+            right=first,
+            share=first / len(self.files),
+            second=other,
+            second_right=second,
+            second_share=second / len(self.files),
         )
         if first == second:
-            return f"{counts}: neither is better"
-        p = f"p = {self.p:.2g} by McNemar's exact test"
+            return tr("{counts}: neither is better", counts=counts)
         if self.p >= SIGNIFICANT:
-            return f"{counts}: the difference may be chance ({p})"
-        return f"{counts}: {self.names[int(second > first)]} is better ({p})"
+            text = mark("{counts}: the difference may be chance (p = {p:.2g} by McNemar's exact test)")
+        else:
+            text = mark("{counts}: {better} is better (p = {p:.2g} by McNemar's exact test)")
+        return tr(text, counts=counts, better=self.names[int(second > first)], p=self.p)
 
     def summary(self) -> dict[str, Any]:
         """All of it as numbers; accuracies are shares in 0..1 with their 95 % intervals."""

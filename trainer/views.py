@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.checkpoint import Pretrained
+from models.language import tr
 from models.scoring import likeness
 from trainer.cache import Features
 from trainer.calibrate import Labels
@@ -52,7 +53,8 @@ def whole(features: Features, labels: Labels, classes: int, folds: Folds, parts:
     scaling.apply_to(features)
     task = Task(features, labels, classes, folds)
     name = "all parts" if len(parts) > 1 else ""
-    return View(name, tuple(range(len(parts))), task, scaling, _text_head(parts, scaling))
+    label = tr("all parts") if len(parts) > 1 else ""
+    return View(name, tuple(range(len(parts))), task, scaling, _text_head(parts, scaling), label=label)
 
 
 def alone(every: View, parts: Sequence[Part], at: int) -> View:
@@ -84,7 +86,9 @@ def as_classes(inputs: Features, part: Part, view: View) -> View:
     scaling = Scaling.of(inputs, [inputs.shape[1]])
     scaling.apply_to(inputs)
     task = Task(inputs, view.task.labels, view.task.classes, view.task.folds)
-    return View(f"{view.name} as ImageNet classes".strip(), view.parts, task, scaling, pretrained=part.pretrained)
+    name = f"{view.name} as ImageNet classes".strip()
+    label = tr("{name} as ImageNet classes", name=view.name) if view.name else tr("as ImageNet classes")
+    return View(name, view.parts, task, scaling, pretrained=part.pretrained, label=label)
 
 
 def _text_head(parts: Sequence[Part], scaling: Scaling) -> Linear | None:

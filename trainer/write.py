@@ -10,7 +10,7 @@ from typing import Any
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint, Head
 from models.classifier import seal
-from models.invocation import spelled
+from models.language import tr
 from models.metadata import Metadata, PartRecord, Unknown
 from models.registry import parts_of
 from trainer import runs
@@ -67,12 +67,12 @@ def _titled(stages: Mapping[str, Sequence[Epoch]], fitted: Fitted) -> dict[str, 
     """The stages under the names that they have in the picture of curves, where it is told which head is served."""
     winner = fitted.choice.winner
     if "mean of" in winner:
-        head = "gradient head, half of what is served"
+        head = tr("gradient head, half of what is served")
     elif "gradient" in winner and not fitted.tuned:
-        head = "gradient head, which is served"
+        head = tr("gradient head, which is served")
     else:
-        head = "gradient head, tried but not served"
-    return {head if name == "head" else name: epochs for name, epochs in stages.items()}
+        head = tr("gradient head, tried but not served")
+    return {head if name == "head" else tr("fine-tune"): epochs for name, epochs in stages.items()}
 
 
 def _seal(
@@ -147,16 +147,19 @@ def _metrics(fitted: Fitted, images: DataSet, measured: Measured, thresholds: Th
 
 def _preface(images: DataSet, measured: Measured, *, tuned: bool) -> str:
     if not len(measured.labels):
-        return "No image was held out, so how right this checkpoint is nobody knows.\n"
+        return tr("No image was held out, so how right this checkpoint is nobody knows.\n")
     if tuned:
-        return (
-            f"{len(measured.labels)} of {len(images.samples)} images were held out. This is how fine-tuned backbones\n"
+        return tr(
+            "{judged} of {count} images were held out. This is how fine-tuned backbones\n"
             "and a head that never learned from them classified them; the head that is served was fitted on all.\n"
             "They also decided which epoch of fine-tuning is kept, and that it is: that flatters these figures, and\n"
-            "what they promise, a little. Only other images tell for sure: "
-            + spelled("python -m trainer evaluate.\n\n")
+            "what they promise, a little. Only other images tell for sure: python -m trainer evaluate.\n\n",
+            judged=len(measured.labels),
+            count=len(images.samples),
         )
-    return (
-        f"{len(measured.labels)} of {len(images.samples)} images were held out in turn. This is how heads that never\n"
-        "saw them classified them; the one that is served was fitted on all.\n\n"
+    return tr(
+        "{judged} of {count} images were held out in turn. This is how heads that never\n"
+        "saw them classified them; the one that is served was fitted on all.\n\n",
+        judged=len(measured.labels),
+        count=len(images.samples),
     )

@@ -74,7 +74,7 @@ def zero_shot(options: ZeroShotOptions) -> ZeroShotOutcome:
     _tell(parts, prompts, unread)
 
     run = _write(options, _seal(options, classes, texts, open_extractor(parts, store)), prompts)
-    narrate.say("written", f"{run}: {', '.join(sorted(path.name for path in run.iterdir()))}")
+    narrate.say(tr("written"), f"{run}: {', '.join(sorted(path.name for path in run.iterdir()))}")
     verdict = _verdict(options, classes)
     gone = leaving(options.output_dir, classes).sentences() if verdict.publish else []
     narrate.leaving(gone)
@@ -126,18 +126,20 @@ def _read(parts: Sequence[Backbone], prompts: Prompts, mode: str) -> list[Texts]
 
 
 def _tell(parts: Sequence[Backbone], prompts: Prompts, unread: Sequence[str]) -> None:
-    narrate.say("classes", ", ".join(prompts))
-    narrate.say("backbone", " + ".join(f"{part.name} ({part.source})" for part in parts))
+    narrate.say(tr("classes"), ", ".join(prompts))
+    narrate.say(tr("backbone"), " + ".join(f"{part.name} ({part.source})" for part in parts))
     count = sum(map(len, prompts.values()))
-    narrate.say("prompts", f"{count}, such as {' | '.join(next(iter(prompts.values()))[:2])}")
+    examples = " | ".join(next(iter(prompts.values()))[:2])
+    narrate.say(tr("prompts"), tr("{count}, such as {examples}", count=count, examples=examples))
     if unread:
-        narrate.say(
-            "",
-            f"warning: the tokenizer does not know the letters of {', '.join(unread)}: such a name may mean nothing to "
-            "this model",
+        text = tr(
+            "warning: the tokenizer does not know the letters of {names}: such a name may mean nothing to this model",
+            names=", ".join(unread),
         )
-        narrate.say("", f"give it words that it reads, a line each in a file for --prompts:  {unread[0]}: a dog")
-        narrate.say("", "or take a model that reads many languages:  --clip-model siglip2")
+        narrate.say("", text)
+        text = tr("give it words that it reads, a line each in a file for --prompts:  {name}: a dog", name=unread[0])
+        narrate.say("", text)
+        narrate.say("", tr("or take a model that reads many languages:  --clip-model siglip2"))
 
 
 def _seal(
@@ -176,16 +178,17 @@ def _verdict(options: ZeroShotOptions, classes: list[str]) -> Verdict:
     if options.publish != "never" and (why := refusal(options.output_dir, classes)) is not None:
         return Verdict(False, why)
     if options.publish != "if-better":
-        return Verdict(options.publish == "always", f"--publish {options.publish} was given")
+        return Verdict(options.publish == "always", tr("--publish {policy} was given", policy=options.publish))
     try:
         pointer = checkpoints.read_pointer(options.output_dir)
         if pointer is None:
-            return Verdict(True, "nothing was published before")
+            return Verdict(True, tr("nothing was published before"))
         current = checkpoints.load(options.output_dir).metadata
     except CheckpointError as error:
-        return Verdict(True, f"the one published before cannot be used: {error}")
+        return Verdict(True, tr("the one published before cannot be used: {error}", error=error))
     if set(current.classes) != set(classes):
-        return Verdict(True, f"its classes are not those of {pointer.run}, so the two do not compare")
+        return Verdict(True, tr("its classes are not those of {run}, so the two do not compare", run=pointer.run))
     if not current.data_digest:
-        return Verdict(True, f"{pointer.run} was made from names too, and this is the newer one")
-    return Verdict(False, f"{pointer.run} was fitted on images of the same classes, and this one is made from names")
+        return Verdict(True, tr("{run} was made from names too, and this is the newer one", run=pointer.run))
+    text = tr("{run} was fitted on images of the same classes, and this one is made from names", run=pointer.run)
+    return Verdict(False, text)

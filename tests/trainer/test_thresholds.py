@@ -149,7 +149,7 @@ def test_the_threshold_that_is_named_is_that_of_the_checkpoint() -> None:
     ("filing", "told"),
     [
         (Filing(0.5, 0, 0, 0, 0), "no image could be judged to tell how many that are"),
-        (Filing(0.5, 20, 0, 0, 20), "of 20 judged images 0% are filed"),
+        (Filing(0.5, 20, 0, 0, 20), "of 20 judged images none is filed"),
     ],
 )
 def test_where_nothing_is_filed_nothing_is_said_of_mistakes(filing: Filing, told: str) -> None:
