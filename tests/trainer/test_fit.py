@@ -236,15 +236,11 @@ def test_what_is_odd_about_the_images_is_said(tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_classes_named_like_folders_of_the_daemon_are_warned_of(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_classes_named_like_folders_of_the_daemon_are_not_published(tmp_path: Path) -> None:
     data = make_shapes(tmp_path / "data", 2, labels=("Others", "quarantine", "otherwise"))
-    assert fit(options(data, tmp_path / "runs", epochs=1)).published
-    said = capsys.readouterr().out
-    assert "warning: Others is a class here, so the daemon's others_dir must be given another name" in said
-    assert "warning: quarantine is a class here, so the daemon's quarantine_dir must be given another name" in said
-    assert said.count("is a class here") == 2
+    outcome = fit(options(data, tmp_path / "runs", epochs=1))
+    assert not outcome.published
+    assert outcome.why.startswith("it has a class Others, and the daemon's folders for other images are called")
 
 
 def test_all_unreadable_is_said_with_a_reason(tmp_path: Path) -> None:
