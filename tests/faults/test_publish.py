@@ -28,6 +28,7 @@ class Proved:
     """What `publish` asks of a run that was proved: that is not what is killed here."""
 
     digest: str
+    classes: tuple[str, ...] = ()
 
 
 @dataclass

@@ -15,6 +15,7 @@ from daemon.decoders import Limits
 from daemon.filing import Filer, Status
 from daemon.heap import give_back
 from daemon.journal import Journal
+from daemon.outputmark import OUTPUT_MARK
 from daemon.pipeline import Pipeline, Policy
 from models.classifier import open_classifier
 from models.weights import WeightsStore
@@ -148,7 +149,7 @@ def test_a_daemon_that_is_killed_leaves_no_process_and_no_file(at_home: Path) ->
         running.process.wait()
     wait_for(lambda: not any(map(is_alive, everybody)), "all processes end")
     assert [path.name for path in (at_home / "inbox").iterdir()] == ["slow.png"]
-    assert not (at_home / "sorted").exists() or list((at_home / "sorted").iterdir()) == []
+    assert not (at_home / "sorted").exists() or [path.name for path in (at_home / "sorted").iterdir()] == [OUTPUT_MARK]
     done = run("daemon", "--once", "--threshold", "0", cwd=at_home)
     assert done.returncode == 0, done.stderr
     assert list((at_home / "inbox").iterdir()) == []

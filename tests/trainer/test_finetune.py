@@ -50,7 +50,7 @@ def test_the_weights_change_and_the_images_are_learned(clip: tuple[Backbone, ...
     assert epochs[-1].train_loss < epochs[0].train_loss
     before_it, after_it = said
     assert re.fullmatch(
-        r"4 epochs of 54 images will take about \d+ (seconds|minutes) on the [CG]PU, if nothing else keeps it busy",
+        r"4 epochs of 54 images will take about \d+ (seconds?|minutes?) on the [CG]PU, if nothing else keeps it busy",
         before_it,
     )
     assert re.fullmatch(r"4 epochs took \d+ \w+; \d+ \w+ were expected", after_it)
