@@ -42,7 +42,6 @@ class Latecomers:
         self._steps: Iterator[None] | None = None
         self._next = -math.inf
         self._spent = 0.0
-        self._complaints: set[Path] = set()
 
     def work(self, seconds: float) -> bool:
         """Look for at most ``seconds``, and not at all in the pause; returns whether there is more to look at."""
@@ -61,7 +60,6 @@ class Latecomers:
 
     def _look(self) -> Iterator[None]:
         """One look through all inboxes, a name a step."""
-        met: set[Path] = set()
         pending = [str(inbox) for inbox in self._inboxes]
         while pending:
             folder = pending.pop()
@@ -74,15 +72,13 @@ class Latecomers:
                     ):
                         pending.append(entry.path)
                 elif owners(entry.name):
-                    self._join(Path(entry.path), met)
+                    self._join(Path(entry.path))
                 yield
-        self._complaints &= met
 
     def _is_filed_into(self, folder: str) -> bool:
         return folder == str(self._output) or is_marked(folder)
 
-    def _join(self, sidecar: Path, met: set[Path]) -> None:
-        met.add(sidecar)
+    def _join(self, sidecar: Path) -> None:
         try:
             if self._journal.filed_before(Identity.of(sidecar.lstat()), sidecar, None):
                 return  # the quick answer where thousands have been copied and stay
@@ -110,8 +106,7 @@ class Latecomers:
                             destination=sent.row.destination,
                         )
                     )
-                elif sidecar not in self._complaints:
-                    self._complaints.add(sidecar)
+                else:
                     complain(sent)
 
 

@@ -53,7 +53,7 @@ class WorkLoop:
         self._troubles = Troubles()
 
     def stop(self) -> None:
-        """End once what is decoded is filed. Safe in a signal handler."""
+        """End once what is decoded is filed, without another copy of a file. Safe in a signal handler."""
         self._stopping.set()
         self._watcher.wake()
 
@@ -64,7 +64,7 @@ class WorkLoop:
 
     def run(self) -> None:
         """File what arrives until `stop` is called."""
-        with copying.reporting_to(self._progress):
+        with copying.reporting_to(self._progress, self._stopping.is_set):
             while not self._stopping.is_set():
                 self.step(min(_TICK, self._attendant.tick))
 
@@ -73,7 +73,7 @@ class WorkLoop:
 
         Told to stop, it counts those that it knows of, and one at least.
         """
-        with copying.reporting_to(self._progress):
+        with copying.reporting_to(self._progress, self._stopping.is_set):
             return self._run_once()
 
     def _run_once(self) -> int:
@@ -190,7 +190,7 @@ class WorkLoop:
         match outcome.status:
             case Status.RETRY:
                 self._watcher.again(path, self._troubles.delay(path))
-            case Status.CHANGED:
+            case Status.CHANGED | Status.STOPPED:
                 self._watcher.again(path, 0.0)
             case _:
                 self._watcher.done(path)

@@ -15,6 +15,8 @@ from models.language import tr
 _PATIENCE = 2.0
 #: How often in one watchdog interval a sign of life is given, while there is one to give.
 _SIGNS = 4
+#: Seconds between two signs of a start that takes long, and within which the next one comes at the latest.
+_START_SIGNS, _START_PATIENCE = 5.0, 60.0
 _LONGEST_STATUS = 500
 
 
@@ -69,6 +71,12 @@ class Notifier:
     def still_starting(self, seconds: float) -> None:
         """The start goes on, and there will be news of it within so many seconds."""
         self._send(f"EXTEND_TIMEOUT_USEC={int((seconds + _PATIENCE) * 2e6)}")
+
+    def gets_on(self) -> None:
+        """The start takes long, and gets on. Call it as often as you like, like `alive`."""
+        if self._clock() >= self._next_sign:
+            self._next_sign = self._clock() + _START_SIGNS
+            self.still_starting(_START_PATIENCE)
 
     def ready(self) -> None:
         """The service files images; after `reloading`, it does so again."""

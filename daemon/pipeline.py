@@ -73,7 +73,7 @@ class Outcome:
     @property
     def comes_again(self) -> bool:
         """It could not be dealt with now, so that this was one attempt of several."""
-        return self.status in (Status.RETRY, Status.CHANGED)
+        return self.status in (Status.RETRY, Status.CHANGED, Status.STOPPED)
 
 
 class ModelFailed(Exception):

@@ -16,7 +16,7 @@ from pathlib import Path
 from loguru import logger
 
 from daemon import moves
-from daemon.copying import sha256_of
+from daemon.copying import Stopping, report_progress, sha256_of
 from daemon.growth import is_earlier_state
 from daemon.identity import is_made_here, is_meant, is_one_folder, is_unchanged
 from daemon.journal import Journal
@@ -38,8 +38,11 @@ def replay(journal: Journal, roots: Roots | None = None) -> Counter[State]:
     rows = journal.unfinished()
     for row in rows:
         try:
+            report_progress()
             with OpenFolders(roots or Roots()) as folders:
                 _Leftover(row, folders).settle()
+        except Stopping:
+            break
         except OSError as error:
             logger.warning(
                 tr("What became of {source!r} cannot be seen now: {error}", source=str(row.source), error=error)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
+from daemon import copying
 from daemon.attendant import Attendant, hook_of, metrics_file
 from daemon.config import Settings, watches_inside
 from daemon.decoders import Decoders
@@ -94,7 +95,7 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         roots = Roots([*settings.watch, settings.output])
         filer = Filer(settings.output, action=settings.action, journal=journal, dry_run=dry_run, roots=roots, mark=mark)
         if not dry_run:
-            _resume(filer)
+            _resume(filer, notifier)
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
         closing.callback(pipeline.close)
         attendant = Attendant(
@@ -193,9 +194,10 @@ def _journal(path: Path, *, dry_run: bool) -> Journal:
     return Journal(path if path.exists() or not dry_run else None, read_only=dry_run)
 
 
-def _resume(filer: Filer) -> None:
-    """Put right what a crash left half done."""
-    found = filer.resume()
+def _resume(filer: Filer, notifier: Notifier) -> None:
+    """Put right what a crash left half done. A large file may be read for longer than systemd waits for a start."""
+    with copying.reporting_to(notifier.gets_on):
+        found = filer.resume()
     if found:
         outcome = ", ".join(f"{count} {state.value}" for state, count in found.items())
         logger.warning(tr("the last run was cut off; its unfinished filings: {outcome}", outcome=outcome))

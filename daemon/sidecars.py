@@ -33,6 +33,7 @@ _ONE_SHOT = 24 * 3600 * 10**9
 _PAYS_FOR_ITSELF = 50
 #: The most names that are remembered of one folder, and the most folders.
 _MOST_NAMES, _MOST_FOLDERS = 100_000, 16
+_MOST_COMPLAINTS = 10_000
 
 
 class Sidecars:
@@ -129,12 +130,27 @@ def send(transfers: Sequence[Transfer], journal: Journal) -> list[Transfer]:
     return new
 
 
-def complain(sidecar: Transfer) -> None:
-    """Say of a sidecar that it stays."""
-    why = sidecar.error or sidecar.status
-    logger.warning(
-        tr("The sidecar {source!r} does not follow its image: {why}", source=str(sidecar.row.source), why=why)
-    )
+class Complaints:
+    """Says of each sidecar once that it stays, whoever tried; the last few thousand are remembered."""
+
+    def __init__(self) -> None:
+        self._said: set[tuple[Path, Identity]] = set()
+
+    def __call__(self, sidecar: Transfer) -> None:
+        """It did not follow its image, and is tried again as long as it may be late."""
+        which = sidecar.row.source, sidecar.row.identity
+        if sidecar.status is Status.STOPPED or which in self._said:
+            return
+        if len(self._said) >= _MOST_COMPLAINTS:
+            self._said.clear()
+        self._said.add(which)
+        why = sidecar.error or sidecar.status
+        logger.warning(
+            tr("The sidecar {source!r} does not follow its image: {why}", source=str(sidecar.row.source), why=why)
+        )
+
+
+complain = Complaints()
 
 
 def _followed_before(sidecar: Transfer, journal: Journal) -> bool:

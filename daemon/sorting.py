@@ -17,7 +17,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from daemon import config, writers
+from daemon import config, copying, writers
 from daemon.config import Settings
 from daemon.decoders import Decoders
 from daemon.filing import Filer, Status
@@ -83,7 +83,7 @@ def main(arguments: list[str], nursery: Nursery) -> int:
     foreign = _foreign(settings.output) if folder in settings.output.parents else 0
     progress = Progress(shows_bar=bar_fits(as_json=options.json, log_json=settings.log_json))
     stopped = threading.Event()
-    with _stopped_by_ctrl_c(stopped), closing(progress):
+    with _stopped_by_signals(stopped), closing(progress):
         outcomes, left = sort(folder, settings, nursery, passed, progress, stopped.is_set)
     _print_summary(outcomes, settings.output, passed, foreign, as_json=options.json)
     if stopped.is_set():
@@ -127,22 +127,26 @@ def parser() -> Parser:
 
 
 @contextmanager
-def _stopped_by_ctrl_c(stopped: threading.Event) -> Iterator[None]:
-    """Let the first Ctrl-C end the work where it is safe to, and a second one at once."""
+def _stopped_by_signals(stopped: threading.Event) -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM end the work where it is safe to, and a second one at once."""
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    # Others were set by somebody else, or ignored, as of nohup.
+    ours = {number: default for number, default in defaults.items() if signal.getsignal(number) is default}
 
     def stop(*_: object) -> None:
         stopped.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        restore()
 
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:
-        yield  # ignored, as of nohup, or somebody else's
-        return
-    signal.signal(signal.SIGINT, stop)
+    def restore() -> None:
+        for number, default in ours.items():
+            signal.signal(number, default)
+
+    for number in ours:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
 def sort(
@@ -174,7 +178,10 @@ def sort(
         images = sorted(_images(folder, settings.output, passed, odd))
         found = len(odd) + len(images)
         progress.look(0, len(odd) + len(images))
+        stack.enter_context(copying.reporting_to(lambda: None, stopping))
         for outcome in chain(odd, _outcomes(pipeline, images, stopping)):
+            if outcome.status is Status.STOPPED:
+                continue
             log = logger.bind(**fields(outcome))
             if outcome.status is Status.FILED:
                 log.info("{}", line(outcome))

@@ -113,6 +113,15 @@ def _read(path: Path, descriptor: int, max_bytes: int) -> Source:
     content = os.read(descriptor, identity.size + 1)
     while len(content) <= identity.size and (more := os.read(descriptor, identity.size + 1)):
         content += more  # some network file systems give less at a time
-    if len(content) != identity.size or Identity.of(os.fstat(descriptor)) != identity:
+    if Identity.of(os.fstat(descriptor)) != identity:
         raise SourceChanged(f"{str(path)!r} changed while it was read")
+    if len(content) != identity.size:
+        # A document of a cloud, or what a kernel or a program makes up while it is read: no copy of it can be trusted.
+        raise SourceUnreadable(
+            tr(
+                "{path!r} cannot be filed: its size is given as {size} bytes, and not as many can be read.",
+                path=str(path),
+                size=identity.size,
+            )
+        )
     return Source(path, identity, hashlib.sha256(content).hexdigest(), content)

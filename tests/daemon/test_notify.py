@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from daemon.journal import Journal
 from daemon.notify import Notifier
-from daemon.state import lock
+from daemon.rows import Filing, State
+from daemon.source import Identity
+from daemon.state import journal_path, lock
 from tests.processes import PATIENCE, Daemon, daemon
 
 
@@ -204,6 +207,39 @@ def test_a_service_waits_for_whoever_is_at_work_on_its_folders(
             assert running.log().count("waiting: another daemon") == 1
         finally:
             running.terminate()
+
+
+def test_a_start_that_reads_what_a_crash_left_half_done_tells_that_it_gets_on(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: object
+) -> None:
+    """A large file may take longer than systemd waits for a start, and would be read again and again for ever."""
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    monkeypatch.setenv("IMAGESORTD_STATE_DIR", str(tmp_path / "state"))
+    inbox, output = tmp_path / "inbox", tmp_path / "sorted"
+    inbox.mkdir()
+    film = inbox / "cat.mov"
+    film.write_bytes(b"film")
+    journal = Journal(journal_path(tmp_path / "state", output))
+    identity = Identity.of(film.stat())
+    row = Filing(state=State.INTENT, action="move", source=film, identity=identity, folder=output, filed_name=film.name)
+    journal.write([row])
+    journal.close()
+    with listening(address) as ours, daemon(tmp_path) as running:
+        systemd = Systemd(ours)
+        assert int(systemd.next("EXTEND_TIMEOUT_USEC=").partition("=")[2]) > 60e6
+        systemd.next("READY=1")
+        assert "the last run was cut off" in running.log()
+
+
+def test_a_start_that_takes_long_tells_so_now_and_then(address: str) -> None:
+    now = [0.0]
+    with listening(address) as ours:
+        notifier = Notifier(address, clock=lambda: now[0])
+        for _ in range(100):
+            notifier.gets_on()
+            now[0] += 0.1
+        assert len(received(ours)) == 2
+        notifier.close()
 
 
 _STOP = "stop it first, or give another folder"

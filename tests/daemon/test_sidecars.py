@@ -183,7 +183,6 @@ def test_a_name_that_is_taken_stops_the_sidecar_only(near: Desk, logged: list[st
     assert inbox(near) == ["cat.xmp"]
     journal = near.journal()
     latecomers = Latecomers([near.inbox], near.output, journal, recursive=True)
-    del logged[:]
     for _ in range(3):
         latecomers._next = 0.0
         latecomers.work(60.0)

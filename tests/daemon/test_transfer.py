@@ -103,11 +103,11 @@ def test_a_file_written_to_while_it_is_copied_stays(far: Desk, monkeypatch: pyte
     decision = far.decide(path)
     copy = copying._copy_bytes
 
-    def while_written(source: int, target: int | None) -> str:
+    def while_written(source: int, target: int | None, before: os.stat_result) -> str | None:
         status = path.stat()
         path.write_bytes(b"written to")
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-        return copy(source, target)
+        return copy(source, target, before)
 
     monkeypatch.setattr(copying, "_copy_bytes", while_written)
     (filed,) = far.file([decision], action=action)
