@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from importlib import import_module
 
+from daemon.capabilities import keep_from_children
 from daemon.nursery import Nursery
 from models.commandline import run_and_exit
 from models.completion import is_asked_for
@@ -44,6 +45,7 @@ def main(arguments: list[str]) -> int:
     arguments = arguments if name is None else arguments[1:]
     if is_asked_for():
         import_module("daemon.sorting" if name == "sort" else "daemon.watch").parser().parse_args(arguments)
+    keep_from_children()
     with closing(Nursery()) as nursery:  # it imports what decoders need while we import the rest
         if name == "sort":
             from daemon import sorting

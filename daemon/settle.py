@@ -166,9 +166,9 @@ class Settler:
         self._push(path, candidate)
         return False
 
-    def candidate(self, path: str) -> Candidate:
-        """What is known of a candidate in flight."""
-        return self._in_flight[path]
+    def candidate(self, path: str) -> Candidate | None:
+        """What is known of a candidate in flight; None when there is none."""
+        return self._in_flight.get(path)
 
     def wait(self, path: str, pause: float, now: float) -> bool:
         """A candidate that was just handed out waits for its writer: like `again`, and a close ends the wait.
@@ -198,12 +198,12 @@ class Settler:
         if candidate is not None and len(self._held) < self._limit:
             self._put_back(path, candidate, now + delay)
 
-    def incomplete(self, path: str, signature: Signature | None, now: float) -> bool:
+    def incomplete(self, path: str, signature: Signature | None, now: float, patience: float = 0.0) -> bool:
         """A candidate in flight ends too early: settle again, each time for longer.
 
         ``signature`` is what the file is now; None when it is gone, then it is forgotten.
-        False when it has been quiet for ``patience_seconds``: nobody writes it any more, it is broken. It then stays in
-        flight until :meth:`done`.
+        False when it has been quiet for ``patience_seconds``, or ``patience`` where that is more: nobody writes it any
+        more, it is broken. It then stays in flight until :meth:`done`.
         """
         candidate = self._in_flight.get(path)
         if candidate is None:
@@ -213,7 +213,7 @@ class Settler:
             return True
         if signature != candidate.signature:
             self._changed(path, candidate, signature, now)
-        broken_at = candidate.since + self._patience
+        broken_at = candidate.since + max(self._patience, patience)
         if now >= broken_at:
             return False
         pause = self._settle * 2.0**candidate.tries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -70,6 +71,15 @@ class Unfinished:
             logger.info(tr("{path!r} waits for its writer: {why}", path=path, why=why))
         self._since[path] = since, looks + 1
         return float(min(_FIRST_PAUSE * 2.0 ** min(looks, 10), _LAST_PAUSE))
+
+    def patience(self, path: str, signature: Signature, candidate: Candidate) -> float:
+        """Seconds without a change after which a file that ends too early gets no more from its writer."""
+        writer = writers.of_path(path)
+        if writer is Writer.SOMEBODY:
+            return math.inf
+        if writer is Writer.NOBODY or candidate.closed or age(signature) >= self._patience:
+            return 0.0
+        return self._patience
 
     def forget(self, path: str) -> None:
         """It is gone, or waits no more."""

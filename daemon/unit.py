@@ -54,13 +54,15 @@ SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @mount @debug @cpu-emulation @obsolete
 SystemCallErrorNumber=EPERM
 """
+# CAP_LEASE is there to learn whether an upload of another user is still open, and for nothing else; decoders and the
+# command of on_filed do not have it. The kernel asks for it outside of user namespaces: so there is no PrivateUsers=.
 _AS_ROOT_ONLY = """\
 ProtectSystem=strict
 PrivateTmp=yes
 PrivateMounts=yes
 PrivateIPC=yes
-CapabilityBoundingSet=
-AmbientCapabilities=
+CapabilityBoundingSet=CAP_LEASE
+AmbientCapabilities=CAP_LEASE
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
 ProtectKernelLogs=yes
@@ -70,9 +72,11 @@ ProtectHostname=yes
 ProtectProc=invisible
 RemoveIPC=yes
 """
+# A process cannot choose how it is scheduled without @resources: the unit lets it wait for others, as decoders do.
 _CPU_ONLY = """\
 PrivateDevices=yes
-PrivateUsers=yes
+SystemCallFilter=~@resources
+CPUSchedulingPolicy=batch
 """
 _GPU_ONLY = """\
 DevicePolicy=closed

@@ -179,12 +179,17 @@ class InboxWatcher:
     def incomplete(self, path: Path) -> bool:
         """The file ends too early; True: it waits for the rest and is handed out again.
 
-        False: it has been quiet for ``patience_seconds``, so it is broken; it stays in flight until ``done``.
+        False: it has been quiet for ``patience_seconds``, so it is broken; it stays in flight until ``done``. Where
+        nobody can say whether it is open, that takes ``writer_patience_seconds``.
         """
         name = str(path)
         inbox = self._inbox_of(name)
         signature = inbox.signature(name) if inbox is not None else None
-        return self._settler.incomplete(name, signature, self._clock())
+        candidate = self._settler.candidate(name)
+        patience = 0.0
+        if signature is not None and candidate is not None:
+            patience = self._unfinished.patience(name, signature, candidate)
+        return self._settler.incomplete(name, signature, self._clock(), patience)
 
     def unfinished(self) -> list[Path]:
         """The stable files that wait for their writer."""
@@ -301,7 +306,9 @@ class InboxWatcher:
 
     def _waits(self, path: str, signature: Signature) -> bool:
         """Whether a stable file is to wait for its writer; then it waits."""
-        pause = self._unfinished.pause(path, signature, self._settler.candidate(path))
+        candidate = self._settler.candidate(path)
+        assert candidate is not None
+        pause = self._unfinished.pause(path, signature, candidate)
         if pause is not None and not self._settler.wait(path, pause, self._clock()):
             self._unfinished.forget(path)
         return pause is not None

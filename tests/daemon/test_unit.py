@@ -145,10 +145,22 @@ def test_metrics_get_what_they_need(capsys: pytest.CaptureFixture[str]) -> None:
     assert (values(text, "IPAddressDeny"), values(text, "IPAddressAllow")) == (["any"], ["localhost"])
 
 
+@pytest.mark.parametrize("options", [[], ["--device", "cuda"], ["--network"]])
+def test_the_service_may_learn_of_open_files_of_others_and_has_no_other_capability(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = printed(capsys, *options)
+    assert values(text, "CapabilityBoundingSet") == values(text, "AmbientCapabilities") == ["CAP_LEASE"]
+    assert values(text, "PrivateUsers") == []  # the kernel asks for it outside of user namespaces
+    assert values(printed(capsys, "--user", *options), "AmbientCapabilities") == []  # nobody has it to give
+
+
 def test_the_hardening_leaves_a_gpu_within_reach(capsys: pytest.CaptureFixture[str]) -> None:
     plain, gpu = printed(capsys), printed(capsys, "--device", "cuda")
-    assert values(plain, "PrivateDevices") == values(plain, "PrivateUsers") == ["yes"]
-    assert values(gpu, "PrivateDevices") == values(gpu, "PrivateUsers") == []
+    assert values(plain, "PrivateDevices") == ["yes"]
+    assert values(gpu, "PrivateDevices") == []
+    assert "~@resources" in values(plain, "SystemCallFilter")
+    assert "~@resources" not in values(gpu, "SystemCallFilter")  # its drivers bind memory to processors
     assert "char-nvidia* rw" in values(gpu, "DeviceAllow")
     assert values(plain, "MemoryDenyWriteExecute") == []  # convolutions are compiled in memory
 

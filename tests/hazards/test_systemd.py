@@ -24,6 +24,8 @@ RestartSec=0.2
 StandardError=append:{log}
 """
 
+CAP_LEASE = 28
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -61,18 +63,19 @@ def file_one(place: Path, name: str) -> None:
 
 
 def install(systemd: Manager, *arguments: str) -> list[str]:
-    """Install the unit, run the next two commands, and so start it; returns all that was said."""
+    """Install the unit, run the commands that are to start it, and so start it; returns all that was said."""
     installed = systemd.run(sys.executable, "-m", "daemon", "unit", "--install", *systemd.flags, *arguments)
-    assert (installed.returncode, installed.stderr) == (0, "")
+    assert installed.returncode == 0, installed.stderr
     said = installed.stdout.splitlines()
     unit = said[0].split()[0]
     systemd.write(f"{unit}.d/hurry.conf", IN_A_HURRY.format(log=systemd.folder / LOG))
     systemctl = ["systemctl", *systemd.flags]
-    assert [line.split() for line in said[1:3]] == [
+    commands = [line for line in said if line.startswith("systemctl")]
+    assert [line.split() for line in commands] == [
         [*systemctl, "daemon-reload"],
         [*systemctl, "enable", "--now", "imagesortd.service"],
     ]
-    for command in said[1:3]:
+    for command in commands:
         done = systemd.run(*command.split())
         assert done.returncode == 0, (done.stderr, systemd.show("ExecMainStatus"), systemd.run("cat", LOG).stdout)
     return said
@@ -119,6 +122,37 @@ def test_the_installed_unit_starts_reloads_survives_a_hang_and_stops(systemd: Ma
     live_through_it_all(systemd, place)
 
 
+def capabilities(systemd: Manager, pid: str | int) -> set[str]:
+    """What a process may do now, and what a program that it starts could."""
+    lines = systemd.run("cat", f"/proc/{pid}/status", check=True).stdout.splitlines()
+    return {line.partition(":")[2].strip() for line in lines if line.startswith(("CapEff", "CapAmb"))}
+
+
+def test_the_service_knows_of_an_open_file_of_another_user(systemd: Manager, place: Path) -> None:
+    """Without events and without patience; and no decoder nor command has the capability that it takes."""
+    told = place / "sorted" / "told"
+    (place / "config.toml").write_text(
+        'watch = ["inbox"]\nthreshold = 0.0\npoll = true\nsettle_seconds = 0.2\nwriter_patience_seconds = 0\n'
+        f"on_filed = \"sh -c 'grep Cap /proc/self/status > {told}'\"\n"
+    )
+    install(systemd, "--run-as", USER)
+    main = systemd.show("MainPID")
+    assert capabilities(systemd, main) == {f"{1 << CAP_LEASE:016x}", f"{0:016x}"}
+    below = systemd.run("pgrep", "--parent", main, check=True).stdout.split()
+    assert below
+    assert all(capabilities(systemd, pid) == {f"{0:016x}"} for pid in below)
+    made, target = save(KINDS[0], 1, place / "outside" / "one.png"), place / "inbox" / "one.png"
+    with target.open("wb") as file:
+        file.write(made.read_bytes())
+        file.flush()
+        wait_for(lambda: "a program has it open for writing" in (place / LOG).read_text(), "it waits for its writer")
+        assert target.exists()
+    wait_for((place / "sorted" / KINDS[0] / "one.png").exists, f"it is filed:\n{(place / LOG).read_text()[-2000:]}")
+    wait_for(lambda: told.exists() and "CapAmb" in told.read_text(), "the command is told")
+    said = dict(line.split() for line in told.read_text().splitlines())
+    assert {said[name] for name in ("CapPrm:", "CapEff:", "CapAmb:")} == {f"{0:016x}"}
+
+
 def test_so_does_the_unit_of_somebody_without_rights(systemd: Manager, own: Manager, place: Path) -> None:
     said = install(own)
     verified = own.run("systemd-analyze", "--user", "verify", "imagesortd.service")
@@ -136,4 +170,4 @@ def test_so_does_the_unit_of_somebody_without_rights(systemd: Manager, own: Mana
     file_one(place, "five.png")
     systemd.systemctl("stop", "session.service")
     assert "stopped: 1 filed" in (place / LOG).read_text().splitlines()[-1]
-    assert said[-1] == "loginctl enable-linger"
+    assert "# loginctl enable-linger" in said

@@ -136,6 +136,42 @@ def test_where_nobody_can_know_a_file_that_rests_is_taken_soon(
 
 
 @pytest.mark.usefixtures("unknown")
+def test_where_nobody_can_know_a_file_that_ends_too_early_has_the_patience_of_a_writer(
+    root: Path, desks: Callable[..., Desk], clock: Clock
+) -> None:
+    """It may rest from the first time that it is seen: it did not grow, and has no gaps."""
+    desk = desk_of(desks, root, clock, poll=True)
+    path = put(root / "half.jpg", b"x" * 10_000)
+    old = put(root / "old.jpg", b"x" * 10_000)
+    os.utime(old, (1e9, 1e9))
+    broken: dict[Path, float] = {}
+    start = clock.now
+    while clock.now < start + 2 * PATIENCE and path not in broken:
+        for image in passes(desk, clock, 1.0):
+            if not desk.watcher.incomplete(image):
+                broken[image] = clock.now - start
+                desk.watcher.done(image)
+    assert broken[old] < 60 < PATIENCE <= broken[path]
+
+
+@pytest.mark.parametrize(("writer", "closed"), [(Writer.NOBODY, False), (Writer.UNKNOWN, True)])
+def test_a_file_that_ends_too_early_and_has_no_writer_is_broken_soon(
+    root: Path,
+    desks: Callable[..., Desk],
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    writer: Writer,
+    closed: bool,
+) -> None:
+    monkeypatch.setattr(writers, "of_path", lambda _: writer)
+    desk = desk_of(desks, root, clock, poll=not closed)
+    path = put(root / "half.jpg", b"x" * 10_000)
+    start = clock.now
+    while not any(not desk.watcher.incomplete(image) for image in passes(desk, clock, 1.0)):
+        assert clock.now < start + PATIENCE / 2, path
+
+
+@pytest.mark.usefixtures("unknown")
 def test_a_hard_link_is_created_and_not_open(root: Path, desks: Callable[..., Desk], clock: Clock) -> None:
     desk = desk_of(desks, root, clock)
     outside = put(root.parent / "picture.jpg", b"x")
