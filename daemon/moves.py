@@ -24,7 +24,6 @@ _NO_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 #: The file system has no hard links, or grants none for this file.
 _NO_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV})
 #: Some network file systems cannot flush a folder; they have flushed it already or never will.
-_NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
 #: How a folder is opened whose names are to be used.
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -188,12 +187,3 @@ def close(descriptor: int) -> None:
     """Close a descriptor, for good: what has to be durable was flushed before, and Linux frees it also on an error."""
     with suppress(OSError):
         os.close(descriptor)
-
-
-def sync_folder(folder: int) -> None:
-    """Flush a folder, so that the names in it outlast a power cut. Raises OSError."""
-    try:
-        os.fsync(folder)
-    except OSError as error:
-        if error.errno not in _NO_FOLDER_SYNC:
-            raise

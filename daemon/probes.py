@@ -15,7 +15,8 @@ from uuid import uuid4
 from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyFD, Mask
 
 from daemon.mounts import remote_kind
-from daemon.moves import FOLDER_FLAGS, Entry, link, rename_noreplace, sync_folder
+from daemon.moves import FOLDER_FLAGS, Entry, link, rename_noreplace
+from models.atomic import sync_folder
 
 INOTIFY_LIMITS = Path("/proc/sys/fs/inotify")
 

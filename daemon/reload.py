@@ -25,6 +25,7 @@ from daemon.probation import from_journal
 from daemon.published import Leases, Published
 from daemon.serving import Model, Serving
 from daemon.verdicts import Verdicts
+from models.backoff import Backoff
 from models.classifier import Classifier
 from models.errors import CheckpointError, UserError
 from models.invocation import spelled
@@ -32,8 +33,8 @@ from models.language import tr
 from models.markers import leave_names
 from models.weights import WeightsStore
 
-#: Seconds after trouble that is not the checkpoint's own (weights out of reach, ...), doubled from first to last.
-FIRST_RETRY, LAST_RETRY = 60.0, 3600.0
+#: Seconds after trouble that is not the checkpoint's own (weights out of reach, ...), until it is tried again.
+BACKOFF = Backoff(first=60.0, last=3600.0)
 
 #: What trouble with a new checkpoint means to people.
 _STAYS = "the model in use stays"
@@ -60,7 +61,7 @@ class Reloader:
         self._stamp: object = None
         self._tried = ""
         self._retry_at: float | None = None
-        self._delay = FIRST_RETRY
+        self._failures = 0  # that may pass, one after the other
         self.trouble = ""  # why what is published is not in use, as it was said last
         self._loading: Loading | None = None
         self._bell: Bell | None = None
@@ -251,7 +252,7 @@ class Reloader:
             assert loading.error is not None
             self._stay(loading.error)
         else:
-            self.trouble, self._delay = "", FIRST_RETRY
+            self.trouble, self._failures = "", 0
             if self._serves(classifier.digest):
                 classifier = None
             else:
@@ -279,8 +280,8 @@ class Reloader:
         self._say(f"{_STAYS}, and the new one is tried again", trouble)
 
     def _later(self) -> None:
-        self._retry_at = time.monotonic() + self._delay
-        self._delay = min(2 * self._delay, LAST_RETRY)
+        self._retry_at = time.monotonic() + BACKOFF.delay(self._failures)
+        self._failures += 1
 
     def _say(self, consequence: str, trouble: str) -> None:
         """Each trouble once, also where it lasts over the start."""

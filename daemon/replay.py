@@ -27,6 +27,7 @@ from daemon.rows import Filing, State
 from daemon.source import OPEN_FLAGS, BeingWritten, Identity
 from daemon.transfer import NOT_MADE_YET, private_name
 from daemon.writers import is_being_written, unlink_closed
+from models.atomic import sync_folder
 from models.language import tr
 
 
@@ -174,7 +175,7 @@ class _Leftover:
         try:
             with _opened(self._target) as descriptor:
                 os.fsync(descriptor)
-            moves.sync_folder(self._target.folder)
+            sync_folder(self._target.folder)
         except OSError as error:
             if self._row.copy_ino is None:
                 raise
@@ -202,7 +203,7 @@ class _Leftover:
                 lambda entry: self._is_original(entry) and is_unchanged(target, copy),
                 unlink_closed,
             )
-        moves.sync_folder(original.folder)
+        sync_folder(original.folder)
 
     def _done(self) -> None:
         self._remove(self._part, self._place, self._drop)

@@ -15,8 +15,9 @@ from contextlib import ExitStack, suppress
 from functools import lru_cache
 from pathlib import Path
 
-from daemon.moves import FOLDER_FLAGS, Entry, close, sync_folder
+from daemon.moves import FOLDER_FLAGS, Entry, close
 from daemon.names import NAME_REFUSED, simpler_name
+from models.atomic import sync_folder
 from models.ownership import hand_over_folder
 
 #: ``openat2`` has this number on every architecture but Alpha; Python has no function for it.

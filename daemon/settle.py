@@ -12,6 +12,7 @@ import heapq
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from models.backoff import Backoff
 from models.images import is_image_name
 
 _UNFINISHED_STARTS = (".", "~$")  # dotfiles, LibreOffice's .~lock, rsync's .name.XXXXXX, Office's owner files
@@ -216,7 +217,7 @@ class Settler:
         broken_at = candidate.since + max(self._patience, patience)
         if now >= broken_at:
             return False
-        pause = self._settle * 2.0**candidate.tries
+        pause = Backoff(self._settle, self._patience).delay(candidate.tries)
         candidate.tries += 1
         self._put_back(path, self._in_flight.pop(path), min(now + pause, broken_at))
         return True

@@ -24,6 +24,7 @@ from daemon.names import NAME_REFUSED, free_number, numbered, simpler_name
 from daemon.rows import Filing, State
 from daemon.source import BeingWritten, Identity, SourceChanged, SourceGone
 from daemon.writers import is_being_written, unlink_closed
+from models.atomic import sync_folder
 from models.language import tr
 
 #: In place of a copy's inode: the copy is about to be made under its final name, and may be there, empty.
@@ -351,7 +352,7 @@ class _Batch:
     def _flush_targets(self, transfers: Sequence[Transfer]) -> None:
         for folder in {transfer.target.folder for transfer in transfers}:
             try:
-                moves.sync_folder(folder)
+                sync_folder(folder)
             except OSError as error:
                 for transfer in transfers:
                     if transfer.target.folder == folder:
@@ -379,7 +380,7 @@ class _Batch:
         unsure: set[int] = set()
         for folder in {transfer.source.folder for transfer in done if transfer.row.state is State.COPIED}:
             try:
-                moves.sync_folder(folder)
+                sync_folder(folder)
             except OSError as error:
                 # After a power cut the original may be back; the row stays COPIED, and the next start drops it again.
                 logger.warning(tr("A folder of originals cannot be flushed: {error}", error=error))

@@ -10,16 +10,17 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.report import shown
+from models.backoff import Backoff
 from models.language import tr
 
-#: Seconds until an image is tried again: doubled from the first to the last.
-FIRST_DELAY, LAST_DELAY = 5.0, 300.0
+#: Seconds until an image is tried again.
+BACKOFF = Backoff(first=5.0, last=300.0)
 
 
 @dataclass(frozen=True, slots=True)
 class _Trouble:
     cause: str
-    delay: float
+    failures: int
 
 
 class Troubles:
@@ -36,8 +37,7 @@ class Troubles:
         cause = sentence.replace(repr(str(path)), "")
         is_known = cause in self._causes
         self.over(path)
-        delay = FIRST_DELAY if before is None else min(2 * before.delay, LAST_DELAY)
-        self._of[path] = _Trouble(cause, delay)
+        self._of[path] = _Trouble(cause, 1 if before is None else before.failures + 1)
         self._causes[cause] += 1
         if not is_known:
             self._unsettled = True
@@ -49,7 +49,7 @@ class Troubles:
 
     def delay(self, path: Path) -> float:
         """Seconds until an image that failed is to be tried again."""
-        return self._of[path].delay
+        return BACKOFF.delay(self._of[path].failures - 1)
 
     def over(self, path: Path) -> None:
         """Something became of an image, or it is gone."""

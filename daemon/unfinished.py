@@ -16,10 +16,11 @@ from daemon.moves import close
 from daemon.settle import Candidate, Signature
 from daemon.source import OPEN_FLAGS
 from daemon.writers import Writer
+from models.backoff import Backoff
 from models.language import tr
 
-#: Seconds between two looks at a file that waits: twice as long each time, from the first to the last.
-_FIRST_PAUSE, _LAST_PAUSE = 1.0, 30.0
+#: Seconds until a file that waits is examined again.
+_BACKOFF = Backoff(first=1.0, last=30.0)
 _TAIL = 4096
 #: A server's count of blocks may be this much short of the size, where files are compressed or small.
 _SPARSE_BYTES = 1 << 16
@@ -70,7 +71,7 @@ class Unfinished:
         if looks == 0:
             logger.info(tr("{path!r} waits for its writer: {why}", path=path, why=why))
         self._since[path] = since, looks + 1
-        return float(min(_FIRST_PAUSE * 2.0 ** min(looks, 10), _LAST_PAUSE))
+        return _BACKOFF.delay(looks)
 
     def patience(self, path: str, signature: Signature, candidate: Candidate) -> float:
         """Seconds without a change after which a file that ends too early gets no more from its writer."""

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from daemon import config
 from daemon.config import Settings
 from daemon.options import add_settings, given
 from daemon.unitsteps import Setup, steps
+from models.atomic import atomic_file
 from models.commandline import Parser
 from models.errors import UserError
 from models.homes import base_folder
@@ -159,12 +159,8 @@ def write(text: str, folder: Path) -> Path:
     """Put the unit into its folder, in one step; returns its path. Raises `UserError`."""
     path = folder / NAME
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor, made = tempfile.mkstemp(dir=folder, prefix=f".{NAME}-")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(descriptor, 0o644)
-            file.write(text)
-        Path(made).replace(path)
+        with atomic_file(path) as file:
+            file.write(text.encode())
     except OSError as error:
         raise UserError(
             tr(

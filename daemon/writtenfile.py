@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from loguru import logger
 
+from models.atomic import atomic_file
 from models.language import tr
-from models.ownership import hand_over_file, make_folder
 
 
 class WrittenFile:
@@ -23,27 +21,14 @@ class WrittenFile:
     def write(self, text: str) -> None:
         """Replace the content; a reader sees the old one or the new one."""
         try:
-            self._write(text)
+            with atomic_file(self._path, durable=False, mode=self._mode) as file:
+                file.write(text.encode())
         except OSError as error:
             if not self._failed:
                 logger.warning(tr("{path} cannot be written: {reason}", path=self._path, reason=error.strerror))
             self._failed = True
         else:
             self._failed = False
-
-    def _write(self, text: str) -> None:
-        make_folder(self._path.parent)
-        descriptor, made = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                hand_over_file(descriptor, self._path)
-                if self._mode is not None:
-                    os.fchmod(file.fileno(), self._mode)
-                file.write(text)
-            Path(made).replace(self._path)
-        except BaseException:
-            Path(made).unlink(missing_ok=True)
-            raise
 
     def remove(self) -> None:
         """Take the file away."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
@@ -12,12 +13,18 @@ from typing import BinaryIO
 
 from models.ownership import hand_over_file, make_folder
 
+#: What fsync(2) answers for a folder on a file system that has no such thing.
+_NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
+
 
 @contextlib.contextmanager
-def atomic_file(path: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
+def atomic_file(
+    path: Path, *, replace: bool = True, durable: bool = True, mode: int | None = 0o644
+) -> Iterator[BinaryIO]:
     """A binary file that takes the name ``path`` once it is written, synced and closed.
 
     Without ``replace`` an existing file stays as it is, whoever made it first, and `FileExistsError` is raised.
+    Without ``durable`` nothing is synced: for what a power cut may take. ``mode`` None: only its owner may read it.
     Until then, and after a crash, what there is of the file has a hidden name of its own beside ``path``.
     """
     make_folder(path.parent)
@@ -28,13 +35,16 @@ def atomic_file(path: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
+            if durable:
+                os.fsync(file.fileno())
         if replace:
             partial.rename(path)
         else:
             _rename_new(partial, path)
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -83,10 +93,21 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` durable, fsync(2)."""
+def sync_folder(folder: Path | int) -> None:
+    """Sync a folder, by its path or open, so that the names in it outlast a power cut, fsync(2). Raises `OSError`.
+
+    Where the file system cannot sync folders there is nothing to be done, and nothing is raised: what was renamed is
+    there.
+    """
+    if isinstance(folder, int):
+        try:
+            os.fsync(folder)
+        except OSError as error:
+            if error.errno not in _NO_FOLDER_SYNC:
+                raise
+        return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        sync_folder(descriptor)
     finally:
         os.close(descriptor)

@@ -181,13 +181,3 @@ def test_a_file_put_back_finds_its_name_taken_again(
         "cat.jpg": b"second",
         "cat_2.jpg": b"first",
     }
-
-
-def test_a_folder_that_cannot_be_flushed_is_as_durable_as_it_gets(
-    folders: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "fsync", failing(errno.EINVAL))
-    moves.sync_folder(folders[0])
-    monkeypatch.setattr(os, "fsync", failing(errno.EIO))
-    with pytest.raises(OSError, match="Input/output"):
-        moves.sync_folder(folders[0])

@@ -18,6 +18,7 @@ from daemon.opening import Manner
 from daemon.reload import Reloader
 from daemon.report import describe_change
 from daemon.wakeup import Wakeup
+from models.backoff import Backoff
 from models.checkpoint import FILE_NAME, POINTER, publish_starter
 from models.classifier import Classifier, open_classifier
 from models.errors import CheckpointError, WeightsUnavailable
@@ -187,7 +188,7 @@ def test_no_class_takes_the_folder_of_the_unsure(
 def test_trouble_that_may_pass_is_tried_again(
     checkpoints: Path, store: WeightsStore, publish: Publish, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
-    monkeypatch.setattr(daemon.reload, "FIRST_RETRY", 0.0)
+    monkeypatch.setattr(daemon.reload, "BACKOFF", Backoff(0.0, 0.0))
     publish(checkpoints / "run-1", ["a", "b"])
     reloading = reloader(checkpoints, store)
     reloading.first()
@@ -231,7 +232,7 @@ def test_what_cannot_be_written_down_first_is_loaded_later(
     monkeypatch: pytest.MonkeyPatch,
     logged: list[str],
 ) -> None:
-    monkeypatch.setattr(daemon.reload, "FIRST_RETRY", 0.0)
+    monkeypatch.setattr(daemon.reload, "BACKOFF", Backoff(0.0, 0.0))
     publish(checkpoints / "run-1", ["a", "b"])
     journal = Journal(tmp_path / "journal")
     reloading = Reloader(Manner(location=checkpoints), store, journal)

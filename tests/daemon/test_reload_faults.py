@@ -27,6 +27,7 @@ from daemon.journal import Journal
 from daemon.opening import Manner, NameTaken, Opening
 from daemon.reload import Reloader
 from models import checkpoint as checkpoints
+from models.backoff import Backoff
 from models.checkpoint import FILE_NAME, MAX_FILE_BYTES, POINTER
 from models.classifier import Classifier
 from models.errors import CheckpointError
@@ -149,7 +150,7 @@ def test_the_last_good_model_goes_on_and_it_is_said_once_why(
     complaints: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(daemon.reload, "FIRST_RETRY", 0.0)  # even if it is tried again at once
+    monkeypatch.setattr(daemon.reload, "BACKOFF", Backoff(0.0, 0.0))  # even if it is tried again at once
     good = publish(service.folder / "run-1", ["a", "b"])
     running = service.start()
     assert running.first().digest == good
@@ -180,7 +181,7 @@ def test_the_last_good_model_goes_on_and_it_is_said_once_why(
 def test_a_checkpoint_that_does_not_fit_into_memory_waits_until_it_does(
     service: Service, publish: Publish, complaints: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(daemon.reload, "FIRST_RETRY", 0.0)
+    monkeypatch.setattr(daemon.reload, "BACKOFF", Backoff(0.0, 0.0))
     good = publish(service.folder / "run-1", ["a", "b"])
     fits = 3 * (service.folder / "run-1" / FILE_NAME).stat().st_size
     running = service.start()

@@ -276,15 +276,15 @@ def test_an_original_that_cannot_be_dropped_costs_its_copy(
 
 
 def test_an_original_that_may_come_back_keeps_its_row_open(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    sync = moves.sync_folder
+    sync = os.fsync
     inbox = far.inbox.stat().st_ino
 
-    def failing_in_the_inbox(folder: int) -> None:
-        if os.fstat(folder).st_ino == inbox:
+    def failing_in_the_inbox(file: int) -> None:
+        if os.fstat(file).st_ino == inbox:
             raise OSError(errno.EIO, "Input/output error")
-        sync(folder)
+        sync(file)
 
-    monkeypatch.setattr(moves, "sync_folder", failing_in_the_inbox)
+    monkeypatch.setattr(os, "fsync", failing_in_the_inbox)
     assert far.file_one(far.put()).status is Status.FILED
     assert [row.state for row in far.journal().unfinished()] == [State.COPIED]
 
