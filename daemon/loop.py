@@ -45,6 +45,7 @@ class WorkLoop:
     ) -> None:
         self._watcher = watcher
         self._pipeline = pipeline
+        pipeline.leave_slow(watcher.wake)
         self._reloader = reloader
         self._attendant = attendant
         self._housekeeping = housekeeping
@@ -78,19 +79,22 @@ class WorkLoop:
 
     def _run_once(self) -> int:
         left: set[Path] = set()
+        unanswered: set[Path] = set()
         while not self._stopping.is_set():
             paths = self._watcher.ready(_ONCE_TICK, _HANDFUL)
             if not paths and self._is_idle():
                 break
-            unanswered = set(paths)
+            unanswered.update(paths)
             for outcome in self._outcomes(paths, waits=_is_fresh):
                 self._watcher.done(outcome.path)
                 unanswered.discard(outcome.path)
                 (left.add if outcome.comes_again else left.discard)(outcome.path)
             if self._stopping.is_set():
                 break
-            left |= unanswered
-            for path in unanswered:
+            pending = set(self._pipeline.pending)
+            unfinished, unanswered = unanswered - pending, unanswered & pending
+            left |= unfinished
+            for path in unfinished:
                 self._watcher.done(path)
                 logger.bind(file=str(path)).warning(
                     tr("{name} is left behind: it is still being written", name=shown(path.name))
@@ -146,25 +150,16 @@ class WorkLoop:
 
     def _processed(self, paths: list[Path], waits: Callable[[Path], bool]) -> Iterable[Outcome]:
         """What becomes of images; where a new model fails, those not classified yet go to the one before it."""
-        left = dict.fromkeys(paths)
-
-        def leaves(path: Path) -> bool:
-            is_incomplete = waits(path)
-            if is_incomplete:
-                del left[path]
-            return is_incomplete
-
-        try:
-            for outcome in self._pipeline.process(paths, leaves, self._is_to_stop):
-                del left[outcome.path]
-                yield outcome
-            return
-        except ModelFailed as failure:
-            before = self._reloader.failed(failure.error)
-            if before is None:
-                raise
-        self._take_over(before)
-        yield from self._processed(list(left), waits)
+        coming = iter(paths)
+        while True:
+            try:
+                yield from self._pipeline.process(coming, waits, self._is_to_stop)
+                return
+            except ModelFailed as failure:
+                before = self._reloader.failed(failure.error)
+                if before is None:
+                    raise
+            self._take_over(before)
 
     def _is_to_stop(self) -> bool:
         """Whether to take no more images. It is asked while one is decoded, too, which may take long: life goes on."""

@@ -1,14 +1,24 @@
-"""The way of an image on one screen: open, decode, predict, file; in batches, decoding ahead of the model."""
+"""The way of an image on one screen: decode, predict, decide, file; decoding goes on ahead of the model.
+
+On its way an image is a path, then
+
+- `Task`: what its decoder, another process, is asked, and `Decoded`, what that answered and is to be believed;
+- `Prediction`: what the classifier made of the crops;
+- `Decision`: where it belongs, which is all that the filer knows of it, and `Filed`, what the filer did;
+- `Outcome`: what everybody else is told.
+
+In between it is an `_Image` in one of the queues of `Pipeline`, all of which one loop owns: `Pipeline.process`.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,15 +32,15 @@ from daemon.source import Identity, NotAFile, SourceChanged, SourceError, Source
 from daemon.threshold import Threshold, in_force
 from models.classifier import Classifier, Prediction
 from models.errors import ImageError
-from models.images import Crop
+from models.images import Transform
 
-#: How many batches the model looks at.
+#: How many batches the model is given at once.
 _BATCHES_AT_ONCE = 2
-#: Seconds to wait for a decoder before asking whether to go on.
+#: Seconds without a decoded image until those being decoded are waited for no longer, and it is asked whether to go on.
 _PATIENCE = 1.0
 
-#: A batch, and what the classifier makes of each image; None where it is not to be read.
-_Decided = list[tuple[Decoded, Prediction | None]]
+#: Where an image belongs, by what was decoded and predicted (None: it cannot be read); None: it stays where it is.
+Decide = Callable[[Decoded, Prediction | None], Decision | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +94,25 @@ class ModelFailed(Exception):
         self.error = error
 
 
+@dataclass(frozen=True, eq=False)
+class _Image:
+    """An image on its way: what its decoder is asked, and the answer, once there is one."""
+
+    task: Task
+    answer: Future[Decoded]
+
+    @property
+    def decoded(self) -> Decoded:
+        return self.answer.result()
+
+
+class _Batch(NamedTuple):
+    """Images that the model was given, and what it makes of each; None of one that cannot be read."""
+
+    images: list[_Image]
+    predictions: Future[list[Prediction | None]]
+
+
 class Pipeline:
     """Takes stable images from their inbox to their folder. ``classifier`` may be replaced between two calls."""
 
@@ -96,19 +125,27 @@ class Pipeline:
         threads: int,
         decoders: Decoders | None = None,
         roots: Roots | None = None,
+        decide: Decide | None = None,
     ) -> None:
         """``decoders``, as many as ``threads``, may have been started while the classifier was being opened.
 
-        ``roots``: where images come from, see `open_source`.
+        ``roots``: where images come from, see `open_source`. ``decide``: otherwise than by the policy.
         """
         self.classifier = classifier
         self._filer = filer
         self._policy = policy
         self._threads = threads
         self._roots = roots or Roots()
+        self._decide = decide or self._by_policy
+        self._tell: Callable[[], None] | None = None
         # While a core has come to the end of a batch and another one has not, it begins with the next batch.
         self._model = ThreadPoolExecutor(_BATCHES_AT_ONCE, thread_name_prefix="model")
         self.decoders = decoders or Decoders(threads, policy.limits)
+        # An image goes from one queue to the next.
+        self._decoding: deque[_Image] = deque()  # in order
+        self._slow: list[_Image] = []  # still being decoded, and no other waits for it
+        self._decoded: list[_Image] = []  # the next batch
+        self._batches: deque[_Batch] = deque()
 
     def close(self) -> None:
         """End the decoders, and wait for the model."""
@@ -125,6 +162,19 @@ class Pipeline:
         """What goes to the others now, by the policy and by the classifier in use."""
         return in_force(self._policy.threshold, self.classifier.metadata)
 
+    def leave_slow(self, tell: Callable[[], None]) -> None:
+        """Let `process` return while images that take long are still being decoded, from now on.
+
+        A later call goes on with them, whatever other images it is given. ``tell`` is called in any thread when one is
+        decoded, so that somebody makes that call.
+        """
+        self._tell = tell
+
+    @property
+    def pending(self) -> list[Path]:
+        """The images that the last call of `process` left with their decoders."""
+        return [image.task.path for image in self._slow]
+
     def process(
         self,
         paths: Iterable[Path],
@@ -137,98 +187,54 @@ class Pipeline:
         there is no outcome; with False it is classified where nothing but its end is missing, else it is broken.
         ``stopping`` is asked after each image, and every second while decoders take their time:
         with True, only what is decoded already is filed. A caller that stops iterating instead leaves the images after
-        that batch untouched, and hears nothing of the rest of the batch. Raises `ModelFailed`.
+        that batch untouched, and hears nothing of the rest of the batch. Raises `ModelFailed`; the next call, with
+        another classifier, then begins with the images that had no outcome.
         """
-        batch: list[Decoded] = []
-        looks: deque[Future[_Decided]] = deque()
+        coming = iter(paths)
+        transforms = self.classifier.transforms
         try:
-            for decoded in self._decoded(paths, waits, stopping, looks):
-                if isinstance(decoded, Outcome):
-                    yield decoded
-                elif decoded is not None:
-                    batch.append(decoded)
-                is_waiting = decoded is None and not any(look.done() for look in looks)
-                if len(batch) == self._policy.batch_size or (batch and is_waiting):
-                    looks.append(self._model.submit(self._classified, batch))
-                    batch = []
+            while True:
+                while len(self._decoding) <= self._most_ahead and (path := next(coming, None)) is not None:
+                    if self._filed_before(path):
+                        yield Outcome(path=path, status=Status.ALREADY)
+                        coming = iter(()) if stopping() else coming
+                    else:
+                        self._decode(path, transforms)
+                image = self._take_decoded()
+                is_over = image is None and not self._decoding and (self._tell is not None or not self._slow)
+                is_quiet = image is None and not is_over and not self._wait()
+                if image is not None and image.decoded.crops is not None and image.task.transforms != transforms:
+                    self._decode(image.task.path, transforms)  # it was on its way when the classifier was replaced
+                elif image is not None and isinstance(image.decoded.error, SourceError):
+                    yield _not_taken(image.task.path, image.decoded.error)
+                elif image is not None and not (_ends_early(image.decoded) and waits(image.task.path)):
+                    self._decoded.append(image)
+                if len(self._decoded) >= self._policy.batch_size or is_over or is_quiet:
+                    self._begin_batch()
                 # The model looks at one batch while the one before is filed, which waits for the disk. Where images
                 # are large it is done long before the next batch is decoded.
-                while looks and (len(looks) >= _BATCHES_AT_ONCE or looks[0].done()):
-                    yield from self._file(looks.popleft().result())
+                while self._batches and (is_over or self._is_next_due()):
+                    yield from self._file()
+                if is_over:
+                    return
+                if is_quiet:
+                    self._set_slow_aside()
                 if stopping():
-                    break
-            if batch:
-                looks.append(self._model.submit(self._classified, batch))
-            while looks:
-                yield from self._file(looks.popleft().result())
-        finally:
-            for look in looks:
-                look.cancel()
+                    coming = iter(())
+                    self._give_up_decoding()
+        except ModelFailed:
+            self._take_back_batches()
+            raise
+        except BaseException:  # also where the caller stops iterating
+            self._take_back_batches()
+            self._give_up_decoding()
+            raise
 
-    def classified(self, paths: Iterable[Path]) -> Iterator[tuple[Decoded, Prediction | None]]:
-        """Only look at the images: what the classifier makes of each; None where it is not to be read."""
-        each = self._decoded(paths, lambda _: False, lambda: False, ())
-        images = (decoded for decoded in each if isinstance(decoded, Decoded))
-        while batch := list(islice(images, self._policy.batch_size)):
-            yield from self._classified(batch)
-
-    def _decoded(
-        self,
-        paths: Iterable[Path],
-        waits: Callable[[Path], bool],
-        stopping: Callable[[], bool],
-        looks: Collection[Future[_Decided]],
-    ) -> Iterator[Decoded | Outcome | None]:
-        """The images to go on with; an outcome for one that nothing more is to be done about; None as below."""
-        for decoded in self._decode_ahead(paths, stopping, looks):
-            match decoded:
-                case Path() as path:
-                    yield Outcome(path=path, status=Status.ALREADY)
-                case Decoded(error=SourceError() as error):
-                    yield _not_taken(decoded.path, error)
-                case Decoded(error=ImageError(reason="truncated" | "empty")) | Decoded(ended=False) if waits(
-                    decoded.path
-                ):
-                    continue
-                case _:
-                    yield decoded
-
-    def _decode_ahead(
-        self, paths: Iterable[Path], stopping: Callable[[], bool], looks: Collection[Future[_Decided]]
-    ) -> Iterator[Decoded | Path | None]:
-        """The images decoded, in order, a few ahead of what is asked for; a path alone was filed before.
-
-        One that takes long holds up no other: it comes when it is decoded. None says that the next image is still being
-        decoded: one of ``looks`` is done meanwhile, or what is decoded need not wait for it.
-        """
-        transforms = self.classifier.transforms
+    @property
+    def _most_ahead(self) -> int:
         # Enough for the decoders to do while a batch is classified and filed. 800 pictures of 150 px take 3.7 s with
         # two batches of 16, and 4.4 s with one of 8.
-        ahead = 2 * self._policy.batch_size + self._threads
-        pending: deque[Future[Decoded]] = deque()
-        slow: list[Future[Decoded]] = []
-        try:
-            for path in paths:
-                if self._filed_before(path):
-                    yield path
-                    continue
-                task = Task(
-                    path=path,
-                    transforms=transforms,
-                    max_bytes=self._policy.max_bytes,
-                    max_pixels=self._policy.max_pixels,
-                    root=self._roots.root_of(str(path)),
-                )
-                pending.append(self.decoders.submit(task))
-                while len(pending) > ahead:
-                    yield from _next(pending, slow, stopping, looks)
-            while pending or slow:
-                yield from _next(pending, slow, stopping, looks)
-        except CancelledError:
-            return
-        finally:
-            for future in (*pending, *slow):
-                future.cancel()
+        return 2 * self._policy.batch_size + self._threads
 
     def _filed_before(self, path: Path) -> bool:
         try:
@@ -236,24 +242,91 @@ class Pipeline:
         except (OSError, JournalBusy):
             return False  # the ordinary way says what is wrong
 
-    def _classified(self, batch: list[Decoded]) -> _Decided:
-        predictions = iter(self._predict([decoded.crops for decoded in batch if decoded.crops is not None]))
-        return [(decoded, next(predictions) if decoded.crops is not None else None) for decoded in batch]
+    def _decode(self, path: Path, transforms: Sequence[Transform]) -> None:
+        task = Task(
+            path=path,
+            transforms=transforms,
+            max_bytes=self._policy.max_bytes,
+            max_pixels=self._policy.max_pixels,
+            root=self._roots.root_of(str(path)),
+        )
+        self._decoding.append(_Image(task, self.decoders.submit(task)))
 
-    def _file(self, decided: _Decided) -> Iterator[Outcome]:
-        filed = self._filer.file([self._decide(decoded, prediction) for decoded, prediction in decided])
-        for (decoded, prediction), result in zip(decided, filed, strict=True):
+    def _take_decoded(self) -> _Image | None:
+        """The next image, if it is decoded, or one that took long and is decoded now."""
+        for image in self._slow:
+            if image.answer.done():
+                self._slow.remove(image)
+                return image
+        if self._decoding and self._decoding[0].answer.done():
+            return self._decoding.popleft()
+        return None
+
+    def _wait(self) -> bool:
+        """Wait for decoders and model together; False where none of them got on within the patience."""
+        awaited: list[Future[Any]] = [image.answer for image in (*islice(self._decoding, 1), *self._slow)]
+        awaited += [batch.predictions for batch in islice(self._batches, 1)]
+        return bool(wait(awaited, _PATIENCE, FIRST_COMPLETED).done)
+
+    def _set_slow_aside(self) -> None:
+        """Let no other image wait for those that are being decoded now; one that no decoder has begun keeps its turn.
+
+        Of those that a decoder has been given together, one may not be begun; it is not held up by that either.
+        """
+        slow = [image for image in self._decoding if image.answer.running()]
+        self._slow += slow
+        self._decoding = deque(image for image in self._decoding if image not in slow)
+        if (tell := self._tell) is not None:
+            for image in slow:
+                image.answer.add_done_callback(lambda _: tell())
+
+    def _begin_batch(self) -> None:
+        if self._decoded:
+            images, self._decoded = self._decoded, []
+            self._batches.append(_Batch(images, self._model.submit(self._predict, images)))
+
+    def _is_next_due(self) -> bool:
+        return len(self._batches) >= _BATCHES_AT_ONCE or self._batches[0].predictions.done()
+
+    def _take_back_batches(self) -> None:
+        """Go back to the state before images were given to the model."""
+        images = [image for batch in self._batches for image in batch.images]
+        self._decoding.extendleft(reversed([*images, *self._decoded]))
+        for batch in self._batches:
+            batch.predictions.cancel()
+        self._batches.clear()
+        self._decoded = []
+
+    def _give_up_decoding(self) -> None:
+        for image in (*self._decoding, *self._slow):
+            image.answer.cancel()
+        self._decoding.clear()
+        self._slow.clear()
+
+    def _file(self) -> Iterator[Outcome]:
+        """File the batch that the model was given first, once it is classified."""
+        predictions = self._batches[0].predictions.result()
+        images = self._batches.popleft().images
+        decided = [
+            (image.decoded, prediction, decision)
+            for image, prediction in zip(images, predictions, strict=True)
+            if (decision := self._decide(image.decoded, prediction)) is not None
+        ]
+        filed = self._filer.file([decision for _, _, decision in decided])
+        for (decoded, prediction, _), result in zip(decided, filed, strict=True):
             yield _outcome(decoded, prediction, result)
 
-    def _predict(self, crops: list[list[Crop]]) -> list[Prediction]:
-        if not crops:
-            return []
+    def _predict(self, images: Sequence[_Image]) -> list[Prediction | None]:
+        crops = [image.decoded.crops for image in images]
+        readable = [each for each in crops if each is not None]
         try:
-            return self.classifier.predict([np.stack(part) for part in zip(*crops, strict=True)])
+            stacks = [np.stack(part) for part in zip(*readable, strict=True)]
+            predictions = iter(self.classifier.predict(stacks) if readable else [])
         except Exception as error:  # of whatever library computes
             raise ModelFailed(error) from error
+        return [None if each is None else next(predictions) for each in crops]
 
-    def _decide(self, decoded: Decoded, prediction: Prediction | None) -> Decision:
+    def _by_policy(self, decoded: Decoded, prediction: Prediction | None) -> Decision:
         assert decoded.source is not None
         if prediction is None:
             assert isinstance(decoded.error, ImageError)
@@ -276,36 +349,10 @@ class Pipeline:
         )
 
 
-def _next(
-    pending: deque[Future[Decoded]],
-    slow: list[Future[Decoded]],
-    stopping: Callable[[], bool],
-    looks: Collection[Future[_Decided]],
-) -> Iterator[Decoded | None]:
-    """The next image that is decoded, and None as above; raises CancelledError where they are to be given up.
-
-    It is the first of ``pending``, or one of the ``slow``, to which the first is moved that is not decoded in a while.
-    """
-    while True:
-        for future in slow:
-            if future.done():
-                slow.remove(future)
-                yield future.result()
-                return
-        if pending and pending[0].done():
-            yield pending.popleft().result()
-            return
-        awaited: list[Future[Any]] = [*islice(pending, 1), *slow, *looks]
-        done, _ = wait(awaited, _PATIENCE, FIRST_COMPLETED)
-        if done and any(look.done() for look in looks):
-            yield None
-        elif not done:
-            if stopping():
-                raise CancelledError
-            yield None
-            if pending and pending[0].running():  # else none has come to it yet
-                slow.append(pending.popleft())
-                return
+def _ends_early(decoded: Decoded) -> bool:
+    return not decoded.ended or (
+        isinstance(decoded.error, ImageError) and decoded.error.reason in ("truncated", "empty")
+    )
 
 
 def _outcome(decoded: Decoded, prediction: Prediction | None, result: Filed) -> Outcome:

@@ -7,22 +7,22 @@ put another file in its place, the person is right, and it stays. So does one th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from daemon import config
 from daemon.alone import open_journal
 from daemon.config import Settings
 from daemon.corrections import Corrections
-from daemon.filing import Decision, Filed, Filer, Status
+from daemon.filing import Decision, Filer, Status
 from daemon.identity import is_filed
 from daemon.journal import Journal
 from daemon.logs import start_logging
 from daemon.opening import check_names
-from daemon.pipeline import Pipeline, Policy
+from daemon.pipeline import Outcome, Pipeline, Policy
+from daemon.remote import Decoded
 from daemon.report import shown
 from daemon.roots import OpenFolders, Roots
 from daemon.rows import Filing, State, Wanted
@@ -43,13 +43,13 @@ AGREES, UNSURE, PLACED, GONE, UNREADABLE = "same class", "unsure", "moved by han
 class Result:
     """What came of it: the images that moved or would move, why others stay, and those that could not be moved."""
 
-    moved: list[Filed] = field(default_factory=list)
+    moved: list[Outcome] = field(default_factory=list)
     stay: Counter[str] = field(default_factory=Counter)
-    failed: list[Filed] = field(default_factory=list)
+    failed: list[Outcome] = field(default_factory=list)
 
     def pairs(self) -> list[tuple[tuple[str, str], int]]:
         """How many images go from which class folder to which, the largest number first."""
-        ways = ((filed.decision.source.path.parent.name, filed.decision.folder) for filed in self.moved)
+        ways = ((outcome.path.parent.name, _class(outcome)) for outcome in self.moved)
         return Counter(ways).most_common()
 
 
@@ -120,47 +120,42 @@ class _Sorter:
         self._output = settings.output
         self._roots = roots
         self._filer = Filer(settings.output, journal=journal, dry_run=journal is None, roots=roots)
-        self._pipeline = Pipeline(self.classifier, self._filer, Policy.of(settings), threads=threads, roots=roots)
-        self._batch = settings.batch_size
+        self._pipeline = Pipeline(
+            self.classifier, self._filer, Policy.of(settings), threads=threads, roots=roots, decide=self._decide
+        )
         self.threshold = self._pipeline.threshold
         self.close = self._pipeline.close
+        self._result = Result()
 
     def sort(self, filings: Iterator[Filing]) -> Result:
         """Look at what was filed, newest first, and move what belongs elsewhere."""
-        result = Result()
-        with closing(self._decisions(filings, result)) as decisions:
-            while batch := list(islice(decisions, self._batch)):
-                for filed in self._filer.file(batch):
-                    arrived = filed.status in (Status.FILED, Status.PLANNED)
-                    (result.moved if arrived else result.failed).append(filed)
+        result = self._result
+        for outcome in self._pipeline.process(_where_filed(filings, self._output, self._roots, result.stay)):
+            if outcome.status in (Status.FILED, Status.PLANNED):
+                result.moved.append(outcome)
+            elif outcome.prediction is not None:
+                result.failed.append(outcome)
+            else:
+                result.stay[GONE] += 1
         return result
 
-    def _decisions(self, filings: Iterator[Filing], result: Result) -> Generator[Decision, None, None]:
-        looked_at = 0
-
-        def paths() -> Iterator[Path]:
-            nonlocal looked_at
-            for path in _where_filed(filings, self._output, self._roots, result.stay):
-                looked_at += 1
-                yield path
-
-        for decoded, prediction in self._pipeline.classified(paths()):
-            looked_at -= 1
-            if prediction is None or decoded.source is None:
-                result.stay[UNREADABLE] += 1
-            elif prediction.label == decoded.path.parent.name:
-                result.stay[AGREES] += 1
-            elif self._is_sure(prediction):
-                yield Decision(
-                    source=decoded.source,
-                    folder=prediction.label,
-                    label=prediction.label,
-                    confidence=prediction.confidence,
-                    model_digest=self.classifier.digest,
-                )
-            else:
-                result.stay[UNSURE] += 1
-        result.stay[GONE] += looked_at
+    def _decide(self, decoded: Decoded, prediction: Prediction | None) -> Decision | None:
+        """Move what the checkpoint is sure of elsewhere; what stays is counted."""
+        if prediction is None or decoded.source is None:
+            self._result.stay[UNREADABLE] += 1
+        elif prediction.label == decoded.path.parent.name:
+            self._result.stay[AGREES] += 1
+        elif not self._is_sure(prediction):
+            self._result.stay[UNSURE] += 1
+        else:
+            return Decision(
+                source=decoded.source,
+                folder=prediction.label,
+                label=prediction.label,
+                confidence=prediction.confidence,
+                model_digest=self.classifier.digest,
+            )
+        return None
 
     def _is_sure(self, prediction: Prediction) -> bool:
         unknown = self.threshold.unknown_too and prediction.unknown
@@ -194,10 +189,11 @@ def _is_there(filing: Filing, path: Path, roots: Roots) -> bool:
 
 def _print(result: Result, sorter: _Sorter, journal: Journal | None) -> None:
     verb = "would go to" if journal is None else "->"
-    for filed in result.moved:
-        print(f"{_from(filed)} {verb} {_to(filed)} ({filed.decision.confidence:.2f})")
-    for filed in result.failed:
-        print(tr("left: {source}: {error}", source=_from(filed), error=shown(filed.error or filed.status.value)))
+    for outcome in result.moved:
+        assert outcome.prediction is not None
+        print(f"{_from(outcome)} {verb} {_to(outcome)} ({outcome.prediction.confidence:.2f})")
+    for outcome in result.failed:
+        print(tr("left: {source}: {error}", source=_from(outcome), error=shown(outcome.detail or outcome.status.value)))
     for (old, new), count in result.pairs():
         print(f"{count:7}  {shown(old)} -> {shown(new)}")
     verb = "would move" if journal is None else "moved"
@@ -206,13 +202,18 @@ def _print(result: Result, sorter: _Sorter, journal: Journal | None) -> None:
     print(tr("{count} {verb} by {model}; stay: {stay}", count=len(result.moved), verb=verb, model=model, stay=stay))
 
 
-def _from(filed: Filed) -> str:
-    return shown("/".join(filed.decision.source.path.parts[-2:]))
+def _from(outcome: Outcome) -> str:
+    return shown("/".join(outcome.path.parts[-2:]))
 
 
-def _to(filed: Filed) -> str:
-    assert filed.destination is not None
-    return shown("/".join(filed.destination.parts[-2:]))
+def _to(outcome: Outcome) -> str:
+    assert outcome.destination is not None
+    return shown("/".join(outcome.destination.parts[-2:]))
+
+
+def _class(outcome: Outcome) -> str:
+    assert outcome.prediction is not None
+    return outcome.prediction.label
 
 
 def _record(result: Result, sorter: _Sorter, journal: Journal | None) -> dict[str, object]:
@@ -220,19 +221,19 @@ def _record(result: Result, sorter: _Sorter, journal: Journal | None) -> dict[st
         "checkpoint": sorter.classifier.digest,
         "threshold": sorter.threshold.value,
         "run": None if journal is None else journal.run,
-        "images": [_image(filed) for filed in (*result.moved, *result.failed)],
+        "images": [_image(outcome) for outcome in (*result.moved, *result.failed)],
         "pairs": [{"from": old, "to": new, "images": count} for (old, new), count in result.pairs()],
         "stay": {why: count for why, count in result.stay.items() if count},
     }
 
 
-def _image(filed: Filed) -> dict[str, object]:
-    decision = filed.decision
+def _image(outcome: Outcome) -> dict[str, object]:
+    assert outcome.prediction is not None
     return {
-        "file": str(decision.source.path),
-        "destination": None if filed.destination is None else str(filed.destination),
-        "class": decision.label,
-        "confidence": None if decision.confidence is None else round(decision.confidence, 6),
-        "status": filed.status.value,
-        "error": filed.error,
+        "file": str(outcome.path),
+        "destination": None if outcome.destination is None else str(outcome.destination),
+        "class": outcome.prediction.label,
+        "confidence": round(outcome.prediction.confidence, 6),
+        "status": outcome.status.value,
+        "error": outcome.detail,
     }

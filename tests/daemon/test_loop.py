@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import Mock
@@ -21,6 +23,7 @@ from daemon.notify import Notifier
 from daemon.pipeline import Outcome, Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reload import Reloader
+from daemon.remote import Decoded, Task
 from daemon.watcher import InboxWatcher
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
@@ -35,7 +38,32 @@ class Running:
 
     loop: WorkLoop
     desk: Desk
+    pipeline: Pipeline
     told: list[Path] = field(default_factory=list)
+
+    def told_of(self, count: int, patience: float = 0.05) -> bool:
+        """Whether somebody was told of so many images, after one step more."""
+        self.loop.step(patience)
+        return len(self.told) == count
+
+
+class Hanging:
+    """A decoder that never comes to an end with some images, until it is told to, or is at its time limit."""
+
+    def __init__(self, pipeline: Pipeline, pool: ThreadPoolExecutor) -> None:
+        self.names: set[str] = set()
+        self._release = threading.Event()
+        self._submit = pipeline.decoders.submit
+        self._pool = pool
+
+    def submit(self, task: Task) -> Future[Decoded]:
+        decoded = self._submit(task)
+        if task.path.name not in self.names:
+            return decoded
+        return self._pool.submit(lambda: (self._release.wait(60), decoded.result())[1])
+
+    def end(self) -> None:
+        self._release.set()
 
 
 @pytest.fixture
@@ -52,7 +80,7 @@ def running(
     watcher = InboxWatcher([desk.inbox], settle_seconds=0.01)
     tally = Tally(desk.output, classifier, lambda: pipeline.threshold)
     attendant = Attendant(Notifier.of(), Configuration(settings, lambda: settings), tally)
-    made = Running(WorkLoop(watcher, pipeline, reloader, attendant), desk)
+    made = Running(WorkLoop(watcher, pipeline, reloader, attendant), desk, pipeline)
 
     def outcome(outcome: Outcome) -> None:
         made.told.append(outcome.path)
@@ -107,6 +135,54 @@ def test_what_a_single_pass_files_after_it_had_changed_is_not_left_behind(
     assert running.loop.run_once() == 0
     assert running.told == [path, path]
     assert not path.exists()
+
+
+@pytest.fixture
+def hanging(running: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
+    """A loop that nobody stops, and whose decoders may hang."""
+    monkeypatch.setattr("daemon.pipeline._PATIENCE", 0.05)
+    monkeypatch.setattr(running.loop, "stop", lambda: None)
+    with ThreadPoolExecutor(2) as pool:
+        made = Hanging(running.pipeline, pool)
+        monkeypatch.setattr(running.pipeline.decoders, "submit", made.submit)
+        yield made
+        made.end()
+
+
+def test_while_one_image_takes_long_those_that_come_later_are_filed(running: Running, hanging: Hanging) -> None:
+    """It occupies its decoder, and nothing else."""
+    hanging.names = {"slow0.png", "slow1.png"}
+    inbox = running.desk.inbox
+    first = {save(KINDS[0], seed, inbox / f"{name}.png") for seed, name in enumerate(["slow0", "slow1", "a", "b"])}
+    wait_for(lambda: running.told_of(2), "the others of the first handful")
+    second = {save(KINDS[1], seed, inbox / f"second{seed}.png") for seed in range(10, 16)}
+    wait_for(lambda: running.told_of(8), "the second handful")
+    slow = {path for path in first if path.name in hanging.names}
+    assert set(running.told) == (first | second) - slow
+    assert set(running.pipeline.pending) == slow
+    hanging.end()
+    wait_for(lambda: running.told_of(10, patience=60), "the slow ones, by being woken")
+    assert set(running.told) == first | second
+    assert list(inbox.iterdir()) == running.pipeline.pending == []
+
+
+def test_a_single_pass_waits_for_an_image_that_takes_long_only_at_its_end(
+    running: Running, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.loop._HANDFUL", 4)
+    hanging.names = {"00.png"}
+    paths = [save(KINDS[seed % 2], seed, running.desk.inbox / f"{seed:02}.png") for seed in range(20)]
+    outcome = running.loop._attendant.outcome
+
+    def told(each: Outcome) -> None:
+        outcome(each)
+        if len(running.told) == 19:
+            hanging.end()
+
+    monkeypatch.setattr(running.loop._attendant, "outcome", told)
+    assert running.loop.run_once() == 0
+    assert sorted(running.told) == paths
+    assert running.told[-1] == paths[0]
 
 
 def test_while_a_large_file_is_copied_the_watchdog_hears_that_it_gets_on(

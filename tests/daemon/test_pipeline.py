@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from PIL import Image
@@ -17,7 +18,7 @@ from PIL import Image
 from daemon.filing import Filer, Status
 from daemon.history import sentence
 from daemon.journal import Journal, read_history
-from daemon.pipeline import Outcome, Pipeline, Policy
+from daemon.pipeline import ModelFailed, Outcome, Pipeline, Policy
 from daemon.remote import Decoded, Task
 from daemon.report import line
 from daemon.rows import Wanted
@@ -57,6 +58,15 @@ def pipeline(classifier: Classifier, tmp_path: Path) -> Iterator[Pipeline]:
 
 def by_name(outcomes: list[Outcome]) -> dict[str, Outcome]:
     return {outcome.path.name: outcome for outcome in outcomes}
+
+
+def drained(pipeline: Pipeline, paths: list[Path], count: int) -> list[Path]:
+    """The first ``count`` images that are filed of those given, and of those that were left before, by name."""
+    outcomes = list(pipeline.process(paths))
+    while len(outcomes) < count:
+        outcomes += pipeline.process([])
+    assert {outcome.status for outcome in outcomes} == {Status.FILED}
+    return sorted(outcome.path for outcome in outcomes)
 
 
 def test_each_kind_goes_to_its_folder(pipeline: Pipeline, inbox: Path, tmp_path: Path) -> None:
@@ -270,6 +280,80 @@ def test_one_that_hangs_holds_up_no_other(
                 others.set()
     slow = paths.pop(place)
     assert (sorted(filed[:-1]), filed[-1]) == (paths, slow)
+
+
+def test_an_image_that_takes_long_may_be_left_to_a_later_call(
+    pipeline: Pipeline, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.pipeline._PATIENCE", 0.05)
+    paths = [save("fog", seed, inbox / f"{seed:02}.png") for seed in range(9)]
+    submit, others, told = pipeline.decoders.submit, threading.Event(), threading.Event()
+
+    def hanging(task: Task) -> Future[Decoded]:
+        decoded = submit(task)
+        return pool.submit(lambda: (others.wait(60), decoded.result())[1]) if task.path == paths[1] else decoded
+
+    monkeypatch.setattr(pipeline.decoders, "submit", hanging)
+    pipeline.leave_slow(told.set)
+    with ThreadPoolExecutor(1) as pool:
+        assert drained(pipeline, paths[:4], 3) == [paths[0], *paths[2:4]]
+        assert drained(pipeline, paths[4:], 5) == paths[4:]
+        assert pipeline.pending == [paths[1]]
+        told.clear()
+        others.set()
+        assert told.wait(60)
+    assert drained(pipeline, [], 1) == [paths[1]]
+    assert pipeline.pending == []
+
+
+def test_an_image_that_was_on_its_way_to_another_model_is_decoded_again(
+    pipeline: Pipeline, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that looks at larger crops, say."""
+    monkeypatch.setattr("daemon.pipeline._PATIENCE", 0.05)
+    path = save("fog", 1, inbox / "a.png")
+    submit, ready, tasks = pipeline.decoders.submit, threading.Event(), []
+
+    def hanging(task: Task) -> Future[Decoded]:
+        tasks.append(task)
+        decoded = submit(task)
+        return decoded if len(tasks) > 1 else pool.submit(lambda: (ready.wait(60), decoded.result())[1])
+
+    monkeypatch.setattr(pipeline.decoders, "submit", hanging)
+    pipeline.leave_slow(lambda: None)
+    with ThreadPoolExecutor(1) as pool:
+        assert list(pipeline.process([path])) == []
+        newer = Mock(wraps=pipeline.classifier, metadata=pipeline.classifier.metadata, digest="0" * 64)
+        newer.transforms = tuple(replace(each, resize=each.resize + 1) for each in pipeline.classifier.transforms)
+        pipeline.classifier = newer
+        ready.set()
+    assert drained(pipeline, [], 1) == [path]
+    assert [task.transforms for task in tasks[1:]] == [newer.transforms] != [tasks[0].transforms]
+
+
+def test_what_a_model_fails_at_waits_for_another_one(
+    pipeline: Pipeline, inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing is decoded twice."""
+    paths = [save("fog", seed, inbox / f"{seed:02}.png") for seed in range(10)]
+    coming, submitted = iter(paths), []
+    outcomes: list[Outcome] = []
+    good, submit = pipeline.classifier, pipeline.decoders.submit
+    failing = Mock(wraps=good, metadata=good.metadata, transforms=good.transforms, digest=good.digest)
+    failing.predict = Mock(side_effect=RuntimeError("the graph does not run"))
+
+    def noted(task: Task) -> Future[Decoded]:
+        submitted.append(task.path)
+        return submit(task)
+
+    monkeypatch.setattr(pipeline.decoders, "submit", noted)
+    pipeline.classifier = failing
+    with pytest.raises(ModelFailed, match="the graph does not run"):
+        outcomes += pipeline.process(coming)
+    pipeline.classifier = good
+    outcomes += pipeline.process(coming)
+    assert sorted(outcome.path for outcome in outcomes) == submitted == paths
+    assert list(inbox.iterdir()) == []
 
 
 def test_two_batches_are_looked_at_at_once(pipeline: Pipeline, inbox: Path, monkeypatch: pytest.MonkeyPatch) -> None:
