@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.language import mark, tr
-from models.metadata import DEFAULT_THRESHOLD, Metadata
+from models.metadata import DEFAULT_THRESHOLD, Metadata, strictest
 
 _NONE_SET = mark(
     "no threshold above 0 is set (--threshold 0.5 sends the less probable to the others, --threshold auto goes by the "
@@ -27,15 +27,18 @@ class Threshold:
     def __str__(self) -> str:
         if self.value == 0:
             if self.unknown_too:
-                return tr("only images unlike all known ones go to the others: {why}", why=self.why)
+                return tr("only pictures unlike anything it was taught go to others/: {why}", why=self.why)
             return tr("every readable image goes to its class: {why}", why=self.why)
         if self.unknown_too:
             return tr(
-                "images under {value:.3f} go to the others, and images unlike all known ones: {why}",
-                value=self.value,
+                "pictures it is less than {sure:.3g} % sure of go to others/, "
+                "as do those unlike anything it was taught: {why}",
+                sure=100 * self.value,
                 why=self.why,
             )
-        return tr("images under {value:.3f} go to the others: {why}", value=self.value, why=self.why)
+        return tr(
+            "pictures it is less than {sure:.3g} % sure of go to others/: {why}", sure=100 * self.value, why=self.why
+        )
 
 
 def in_force(chosen: float | None, metadata: Metadata) -> Threshold:
@@ -63,8 +66,8 @@ def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
             share=share,
         )
     offers = [
-        tr("{share} from {threshold:.3f} on", share=percent(promise.max_error), threshold=promise.threshold)
-        for promise in metadata.promises
+        tr("{share} with --threshold {threshold:g}", share=percent(promise.max_error), threshold=promise.typed)
+        for promise in strictest(metadata.promises)
     ]
     if not offers:
         return DEFAULT_THRESHOLD, tr("the usual threshold, since none was asked of the checkpoint")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Literal, Self
 
@@ -81,6 +83,19 @@ class Promise(Strict):
     certainty: float = Field(gt=0, lt=1)
     threshold: float = Field(ge=0, le=1)
     coverage: float = Field(ge=0, le=1)
+
+    @property
+    def typed(self) -> float:
+        """A threshold of few digits that is no lower; nor is it 0, by which unknown images would be filed too."""
+        return max(math.ceil(10_000 * self.threshold), 1) / 10_000
+
+
+def strictest(promises: Sequence[Promise]) -> list[Promise]:
+    """Of promises for one threshold, as people type it, the one of the fewest mistakes."""
+    found: dict[float, Promise] = {}
+    for each in sorted(promises, key=lambda promise: promise.max_error):
+        found.setdefault(each.typed, each)
+    return list(found.values())
 
 
 class Unknown(Strict):

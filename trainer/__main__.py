@@ -407,7 +407,6 @@ def _publish(options: argparse.Namespace) -> dict[str, Any]:
             count=len(proved.classes),
         )
     )
-    print(*gone, sep="\n", end="\n" if gone else "")
     return {"published": str(run), "sha256": proved.digest}
 
 

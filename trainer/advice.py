@@ -20,6 +20,8 @@ from trainer.measure import Measured
 
 _LISTED = 100
 _WEAK = 5
+#: Another class is clearly likelier than a label when it is so many times as probable.
+_CLEARLY = 2.0
 _GUESSED = mark("it cannot be told: nothing shows that the classes are told apart at all")
 
 
@@ -42,8 +44,8 @@ def suspicions(measured: Measured) -> list[Suspicion]:
     confident = np.where(probabilities >= usual, probabilities, 0.0)
     other = confident.argmax(1) if len(labels) else np.empty(0, np.int64)
     rows = np.flatnonzero((other != labels) & (confident.max(1, initial=0.0) > 0))
+    rows = rows[probabilities[rows, other[rows]] >= _CLEARLY * probabilities[rows, labels[rows]]]
     margin = probabilities[rows, other[rows]] - probabilities[rows, labels[rows]]
-    rows, margin = rows[margin > 0], margin[margin > 0]  # else its own class is likelier
     return [
         Suspicion(at, int(other[at]), float(probabilities[at, other[at]]), float(probabilities[at, labels[at]]))
         for at in rows[np.argsort(-margin, kind="stable")].tolist()
@@ -137,14 +139,22 @@ def _growing(measured: Measured, growth: Growth) -> Iterator[str]:
     mistakes = np.bincount(measured.labels[~measured.right], minlength=len(measured.classes))
     for each in outlooks(growth, measured.labels)[:_WEAK]:
         own = mistakes[each.label] / each.mistakes if each.mistakes else 0.0
-        if round(each.fewer * own):
+        least, fewer, most = (round(value * own) for value in (each.least, each.fewer, each.most))
+        if fewer:
+            text = (
+                mark("{name}: {count} images more would spare about {fewer} of its {mistakes} mistakes")
+                if least == most
+                else mark(
+                    "{name}: {count} images more would spare about {fewer} of its {mistakes} mistakes "
+                    "(likely {least} to {most})"
+                )
+            )
             yield tr(
-                "{name}: {count} images more would spare about {fewer:.0f} of its {mistakes} mistakes "
-                "(likely {least:.0f} to {most:.0f})",
+                text,
                 name=shown(measured.classes[each.label]),
                 count=counts[each.label],
-                fewer=each.fewer * own,
+                fewer=fewer,
                 mistakes=mistakes[each.label],
-                least=each.least * own,
-                most=each.most * own,
+                least=least,
+                most=most,
             )

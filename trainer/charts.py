@@ -7,16 +7,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 
 from models.language import mark, tr
 from trainer import bounds
 from trainer.canvas import BAD, GOOD, GREY, blank, drawing
 from trainer.heads import Epoch
-from trainer.measure import Measured
+from trainer.measure import Filing, Measured
 
 #: Equal parts of 0..1 that confidence is divided into.
 _BARS = 10
+#: Steps between the ticks of shares, and how many ticks there are at most, and what is shown at least.
+_STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+_TICKS, _LEAST_SPAN = 8, 0.004
 
 
 def curves(stages: Mapping[str, Sequence[Epoch]]) -> Figure:
@@ -36,20 +39,20 @@ def _losses(axes: Axes, name: str, epochs: Sequence[Epoch]) -> None:
     if np.isfinite(held_out).any():
         axes.plot(numbers, held_out, color=GOOD, marker=".", label=tr("held out"))
     _mark(axes, epochs, held_out, mark("best: epoch {epoch}, loss {value:.3f}"))
-    axes.set_title(tr("{name}: log-loss, nats", name=name))
+    axes.set_title(tr("{name}\nlog-loss (lower is better)", name=name))
     axes.set_ylim(bottom=0)
 
 
 def _accuracies(axes: Axes, name: str, epochs: Sequence[Epoch]) -> None:
     accuracies = [epoch.held_out_accuracy for epoch in epochs]
-    axes.set_title(tr("{name}: accuracy on held-out images", name=name))
+    axes.set_title(tr("{name}\naccuracy on held-out images", name=name))
     if not np.isfinite(accuracies).any():
         axes.set_axis_off()
         axes.text(0.5, 0.5, tr("no image was held out"), ha="center", va="center", transform=axes.transAxes, color=GREY)
         return
     axes.plot([epoch.number for epoch in epochs], accuracies, color=GOOD, marker=".", label=tr("held out"))
     _mark(axes, epochs, accuracies, mark("best: epoch {epoch}, accuracy {value:.3f}"))
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    _percents(axes, *axes.get_ylim())
 
 
 def _mark(axes: Axes, epochs: Sequence[Epoch], values: Sequence[float], said: str) -> None:
@@ -63,6 +66,16 @@ def _mark(axes: Axes, epochs: Sequence[Epoch], values: Sequence[float], said: st
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     _legend(axes)
+
+
+def _percents(axes: Axes, low: float, high: float) -> None:
+    """Show shares from ``low`` to ``high``, or a little more, in steps of whole per cent, or tenths of one."""
+    middle, span = (low + high) / 2, max(high - low, _LEAST_SPAN)
+    low, high = max(middle - span / 2, 0.0), min(middle + span / 2, 1 + 0.02 * span)
+    step = next(step for step in _STEPS if (high - low) / step <= _TICKS)
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(MultipleLocator(step))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if step >= 0.01 else 1))
 
 
 def _legend(axes: Axes) -> None:
@@ -113,34 +126,41 @@ def _count(axes: Axes, middles: Sequence[float], images: Sequence[int]) -> None:
     axes.xaxis.set_major_formatter(PercentFormatter(1))
 
 
-def risk_coverage(measured: Measured, threshold: float | None) -> Figure:
-    """How many of the surest images are wrong, over how many are filed; the threshold's place is marked."""
+def risk_coverage(measured: Measured, filing: Filing | None) -> Figure:
+    """How many of the images that are filed first are wrong, over how many are filed; the place of one is marked."""
     coverage, risk = measured.risk_coverage()
-    filed, wrong = measured.above(threshold or 0.0)
     with drawing():
         figure = blank(6.4, 4.6)
         axes = figure.subplots()
         axes.plot(coverage, risk, color=GOOD, drawstyle="steps-post")
-        if filed and threshold is not None:
-            text = tr(
-                "threshold {threshold:.3g}: {share:.1%} reach it, {wrong:.2%} of them wrong",
-                threshold=threshold,
-                share=filed / len(coverage),
-                wrong=wrong / filed,
-            )
-            axes.plot([filed / len(coverage)], [wrong / filed], "o", color=BAD, label=text, clip_on=False)
-            axes.axvline(filed / len(coverage), color=BAD, linewidth=0.8, linestyle="--")
-        elif threshold is not None:
-            text = tr("threshold {threshold:.3g}: nothing reaches it", threshold=threshold)
-            axes.plot([], [], "o", color=BAD, label=text)
-        axes.set_title(tr("all {count} images filed: {risk:.1%} of them wrong", count=len(coverage), risk=risk[-1]))
+        if filing is not None:
+            _place(axes, filing)
+        text = tr(
+            "if all {count} images were filed, {risk:.2%} of them would be wrong", count=len(coverage), risk=risk[-1]
+        )
+        axes.set_title(text)
         axes.set_xlabel(tr("share of the images that is filed, the surest first"))
         axes.set_ylabel(tr("wrong among them"))
         axes.xaxis.set_major_formatter(PercentFormatter(1))
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlim(0, 1)
-        axes.set_ylim(0, min(max(1.1 * float(risk.max()), 0.01), 1.02))
+        _percents(axes, 0, min(max(1.1 * float(risk.max()), 0.01), 1.02))
         axes.grid(alpha=0.3)
-        if threshold is not None:
+        if filing is not None:
             _legend(axes)
     return figure
+
+
+def _place(axes: Axes, filing: Filing) -> None:
+    if not filing.filed:
+        text = tr("with threshold {threshold:.3g} nothing is filed", threshold=filing.threshold)
+        axes.plot([], [], "o", color=BAD, label=text)
+        return
+    share, wrong = filing.filed / filing.images, filing.wrong / filing.filed
+    text = tr(
+        "with threshold {threshold:.3g}, {share:.1%} are filed, {wrong:.2%} of them wrongly",
+        threshold=filing.threshold,
+        share=share,
+        wrong=wrong,
+    )
+    axes.plot([share], [wrong], "o", color=BAD, label=text, clip_on=False)
+    axes.axvline(share, color=BAD, linewidth=0.8, linestyle="--")

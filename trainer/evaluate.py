@@ -20,7 +20,7 @@ from trainer import data, runs
 from trainer import versus as versus_
 from trainer.classify import Classified, Matched, Opened, classify, match, open_checkpoint, titles
 from trainer.data import Folders, shown
-from trainer.measure import Filing, Measured, Probabilities
+from trainer.measure import Mask, Measured, Probabilities, filed
 from trainer.narrate import say
 from trainer.report import describe, write_report
 from trainer.tables import listed, padded
@@ -66,24 +66,27 @@ class _Found:
     def measured(self) -> Measured:
         """The images whose class the checkpoint knows."""
         labels = [self.matched.positions[self.classified.files[at].label] for at in self.known]
-        return Measured(self.opened.classifier.classes, np.array(labels, np.int64), self.probabilities[self.known])
+        return Measured(
+            self.opened.classifier.classes,
+            np.array(labels, np.int64),
+            self.probabilities[self.known],
+            self.strangeness[self.known] > STRANGE,
+        )
 
-    def filing(self) -> Filing:
-        """What the daemon makes of the images whose class the checkpoint knows, unless it is told otherwise."""
-        return self.measured().filing(self.threshold, self.strangeness[self.known] > STRANGE)
+    def filed(self) -> Mask:
+        """Which of all readable images the daemon files, unless it is told otherwise."""
+        return filed(self.probabilities.max(axis=1), self.strangeness > STRANGE, self.threshold)
 
     def strangers(self) -> dict[str, Any]:
         """The images of classes that it does not know, and what it takes them for."""
         others = sorted(set(range(len(self.classified.files))) - set(self.known))
-        probabilities, strange = self.probabilities[others], self.strangeness[others] > STRANGE
-        taken = [self.opened.classifier.classes[at] for at in probabilities.argmax(axis=1)]
-        filed = (probabilities.max(axis=1) >= self.threshold) & ~strange
+        taken = [self.opened.classifier.classes[at] for at in self.probabilities[others].argmax(axis=1)]
         return {
             "images": len(others),
             "classes": dict(Counter(self.classified.files[at].label for at in others)),
             "taken_for": dict(Counter(taken).most_common()),
-            "refused_as_unknown": int(strange.sum()),
-            "filed": int(filed.sum()),
+            "refused_as_unknown": int((self.strangeness[others] > STRANGE).sum()),
+            "filed": int(self.filed()[others].sum()),
         }
 
 
@@ -168,7 +171,7 @@ def _summary(
         "sha256": opened.classifier.digest,
         "data_dir": shown(options.data_dir),
         "figures": measured.figures(),
-        "filing": found.filing().figures(),
+        "filing": measured.filing(found.threshold).figures(),
         "classes": measured.report(),
         "renamed": dict(matched.renamed),
         "only_in_data": matched.strangers,
@@ -260,7 +263,7 @@ def _write(output: Path, found: _Found, measured: Measured, summary: dict[str, A
             output,
             measured,
             [found.classified.files[at].path for at in found.known],
-            filing=found.filing(),
+            filing=measured.filing(found.threshold),
             preface="".join(padded(topic, 11) + f"{text}\n" for topic, text in preface) + "\n",
         )
     except OSError as error:
@@ -281,12 +284,11 @@ def _write_predictions(path: Path, found: _Found) -> None:
         rows.writerow(
             ["file", "label", "predicted", "confidence", "strangeness", "fate", "true_probability", "right", "in_top_3"]
         )
-        for image, probabilities, strangeness in zip(
-            found.classified.files, found.probabilities, found.strangeness, strict=True
+        for image, probabilities, strangeness, into_class in zip(
+            found.classified.files, found.probabilities, found.strangeness, found.filed().tolist(), strict=True
         ):
             best = np.argsort(-probabilities, kind="stable")[:3].tolist()
-            sure = probabilities[best[0]] >= found.threshold
-            fate = "unknown" if strangeness > STRANGE else "filed" if sure else "unsure"
+            fate = "filed" if into_class else "unknown" if strangeness > STRANGE else "unsure"
             row = [
                 image.name,
                 image.label,
@@ -305,7 +307,7 @@ def _write_predictions(path: Path, found: _Found) -> None:
 def _tell(found: _Found, measured: Measured, summary: dict[str, Any], output: Path) -> None:
     for line in summary["unreadable"][:_LISTED]:
         say(tr("unreadable"), line)
-    print(f"\n{describe(measured, found.filing())}")
+    print(f"\n{describe(measured, measured.filing(found.threshold))}")
     for topic, text in _notes(summary):
         say(topic, text)
     say(tr("written"), f"{shown(output)}: {', '.join(sorted(path.name for path in output.iterdir()))}")

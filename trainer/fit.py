@@ -85,14 +85,13 @@ def fit(options: FitOptions) -> Outcome:
     measured = fitted.measured(images)
     thresholds = fitted.thresholds(measured, alike.first, options.max_error)
     run = write(options, fitted, images, findings, measured, thresholds, stages)
-    narrate.result(measured, thresholds, fitted.filing(measured, thresholds), run)
+    narrate.result(measured, thresholds, run)
     verdict = _verdict(options, fitted.judged(images), measured, store)
-    gone = leaving(options.output_dir, measured.classes).sentences() if verdict.publish else []
-    narrate.leaving(gone)
     if verdict.publish:
+        narrate.leaving(leaving(options.output_dir, measured.classes).sentences())
         publish(run, store, keep=options.keep)
     place.finish()
-    narrate.verdict(verdict, run, [*narrate.unrecognised(measured), *gone])
+    narrate.verdict(verdict, run)
     return Outcome(run, measured, verdict.publish, verdict.why)
 
 

@@ -16,7 +16,7 @@ from trainer.calibrate import log_probabilities
 from trainer.choose import Choice
 from trainer.data import DataSet, Mask, Sample, shown
 from trainer.heads import GradientOptions
-from trainer.measure import Filing, Measured
+from trainer.measure import Measured
 from trainer.neighbours import Group
 from trainer.retention import KEEP
 from trainer.runs import Setting
@@ -79,24 +79,15 @@ class Fitted:
         judged = self.choice.judged
         wanted = judged if among is None else judged & among
         logits = log_probabilities(self.choice.out_of_fold[wanted[judged]], self.choice.temperature)
-        return Measured(images.classes, images.labels[wanted], np.exp(logits))
+        unknown = None if self.choice.span is None else ~self.choice.span.known[wanted]
+        return Measured(images.classes, images.labels[wanted], np.exp(logits), unknown)
 
     def thresholds(self, measured: Measured, pictures: Group, max_error: float | None) -> Thresholds:
         """The thresholds that ``measured``, which is of all judged images, allows.
 
         ``pictures`` (n,) has one number for all images that show one picture.
         """
-        return judge(measured, ~self.strange(), pictures[self.choice.judged], max_error)
-
-    def filing(self, measured: Measured, thresholds: Thresholds) -> Filing:
-        """What becomes of ``measured``, which is of all judged images, by the threshold that is served."""
-        return measured.filing(thresholds.served, self.strange())
-
-    def strange(self) -> Mask:
-        """Which of the judged images are unlike those that they were held out of."""
-        span, judged = self.choice.span, self.choice.judged
-        strange: Mask = np.full(int(judged.sum()), False) if span is None else ~span.known[judged]
-        return strange
+        return judge(measured, pictures[self.choice.judged], max_error)
 
     def judged(self, images: DataSet) -> list[Sample]:
         """The samples that `measured` is about, in the same order."""

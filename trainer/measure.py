@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,15 @@ _LUCK = 1.64
 
 #: The shares of images, the surest first, whose accuracy is reported.
 COVERAGES = (0.95, 0.9, 0.8)
+
+
+def filed(confidence: npt.NDArray[np.floating[Any]], strange: Mask, threshold: float) -> Mask:
+    """Which images (n,) the daemon files into a class: those that it is sure enough of, and not the ``strange`` ones.
+
+    It compares probabilities in single precision, as the classifier gives them.
+    """
+    sure: Mask = confidence.astype(np.float32).astype(np.float64) >= threshold
+    return sure & ~strange
 
 
 @dataclass(frozen=True)
@@ -61,11 +71,20 @@ def _share(part: int, whole: int) -> float | None:
 
 @dataclass(frozen=True)
 class Measured:
-    """Calibrated probabilities (n, classes) of n images, and their true classes (n,) as positions in ``classes``."""
+    """Calibrated probabilities (n, classes) of n images, and their true classes (n,) as positions in ``classes``.
+
+    ``unknown`` (n,) are the images that are unlike all that was learned, which are never filed; None: nothing tells.
+    """
 
     classes: Sequence[str]
     labels: Labels
     probabilities: Probabilities
+    unknown: Mask | None = None
+
+    @property
+    def strange(self) -> Mask:
+        """Which of the images (n,) are unlike all that was learned."""
+        return np.full(len(self.labels), False) if self.unknown is None else self.unknown
 
     @property
     def predicted(self) -> Labels:
@@ -150,11 +169,12 @@ class Measured:
         return float(squares.mean())
 
     def risk_coverage(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Coverage (n,), 1/n to 1, and risk (n,): the share of mistakes among the surest images of that coverage.
+        """Coverage (n,), 1/n to 1, and risk (n,): the share of mistakes among the first images of that coverage.
 
-        Among equally sure ones the mistakes come first, so that no threshold does worse than the curve says.
+        They come in the order in which they would be filed: the surest first, and the `strange` ones, which are not, at
+        the end. Among equally sure ones the mistakes come first, so that no threshold does worse than the curve says.
         """
-        order = np.lexsort((self.right, -self.confidence))
+        order = np.lexsort((self.right, -self.confidence, self.strange))
         counts = np.arange(1, len(order) + 1)
         return counts / len(order), np.cumsum(~self.right[order]) / counts
 
@@ -162,11 +182,6 @@ class Measured:
         """The accuracy on the surest images, ``coverage`` (0..1, not 0) of all."""
         count = int(np.ceil(coverage * len(self.labels) - 1e-9))
         return 1 - float(self.risk_coverage()[1][count - 1])
-
-    def above(self, threshold: float) -> tuple[int, int]:
-        """How many images reach ``threshold``, and how many of them are mistakes."""
-        filed = self.confidence >= threshold
-        return int(filed.sum()), int((filed & ~self.right).sum())
 
     def reliability(self, bins: int = 10) -> list[Bin]:
         """Confidence, accuracy and count in bins of equal count; see `trainer.calibrate.reliability`."""
@@ -186,15 +201,15 @@ class Measured:
             for at, index in enumerate(self.concerned)
         }
 
-    def filing(self, threshold: float, strange: Mask) -> Filing:
-        """What becomes of the images if those under ``threshold`` and the ``strange`` ones (n,) are not filed."""
-        filed = (self.confidence >= threshold) & ~strange
+    def filing(self, threshold: float) -> Filing:
+        """What becomes of the images if those under ``threshold`` and the `strange` ones are not filed."""
+        into_class = filed(self.confidence, self.strange, threshold)
         return Filing(
             threshold,
             images=len(self.labels),
-            filed=int(filed.sum()),
-            wrong=int((filed & ~self.right).sum()),
-            unknown=int(strange.sum()),
+            filed=int(into_class.sum()),
+            wrong=int((into_class & ~self.right).sum()),
+            unknown=int(self.strange.sum()),
         )
 
     def confusion(self) -> Counts:

@@ -17,7 +17,7 @@ from trainer.data import DataSet, Folders, shown
 from trainer.features import Extracted
 from trainer.folds import NEVER
 from trainer.heads import Epoch
-from trainer.measure import Filing, Measured
+from trainer.measure import Measured
 from trainer.report import class_table
 from trainer.tables import listed, padded, table
 from trainer.thresholds import Thresholds
@@ -159,7 +159,7 @@ def division(found: DataSet) -> None:
 def epoch(done: Epoch, total: int) -> None:
     """One line for each epoch."""
     if done.number == 1:
-        text = tr("of one of the heads that are tried, or of fine-tuning; one fold judges them, so figures differ")
+        text = tr("of one head that is tried, or of fine-tuning; the figures of the head that is taken are below")
         say(tr("epochs"), text)
     text = tr(
         "epoch {number}/{total}  loss {loss:.3f}  "
@@ -227,7 +227,7 @@ def fine_tuning(kept: bool, before: Measured, after: Measured) -> None:
     say("", tr("these images chose the epoch too, so the figures below, which are of them alone, flatter it a little"))
 
 
-def result(measured: Measured, thresholds: Thresholds, filing: Filing, run: Path) -> None:
+def result(measured: Measured, thresholds: Thresholds, run: Path) -> None:
     """The closing table, and where everything is."""
     figures = measured.figures()
     if figures:
@@ -257,7 +257,7 @@ def result(measured: Measured, thresholds: Thresholds, filing: Filing, run: Path
         say("", text)
     for warning in unrecognised(measured):
         say("", warning)
-    for at, sentence in enumerate(thresholds.sentences(filing)):
+    for at, sentence in enumerate(thresholds.sentences(measured)):
         say("" if at else tr("threshold"), sentence)
     names = sorted(path.name for path in run.iterdir())
     say(tr("written"), f"{shown(run)}: {', '.join(names)}")
@@ -295,14 +295,12 @@ def unrecognised(measured: Measured) -> list[str]:
     return warnings
 
 
-def verdict(given: Verdict, run: Path, warnings: Sequence[str] = ()) -> None:
-    """What happens next, and what to know about it."""
+def verdict(given: Verdict, run: Path) -> None:
+    """What happens next."""
     if given.publish:
         say(tr("published"), given.why)
         folder = shown(run.parent)
         say("", tr("a daemon that serves {folder} goes over to it by itself, without a restart", folder=folder))
-        for warning in warnings:
-            say("", warning)
     else:
         say(tr("kept back"), tr("not published: {why}", why=given.why))
         text = tr(

@@ -109,7 +109,7 @@ class Leaving:
                 model=self.model,
                 names=listed(self.classes, _LISTED),
             ),
-            tr("such pictures go to the nearest of the new classes or to the others; what was filed stays where it is"),
+            tr("such pictures go to the nearest of the new classes or to others/; what was filed stays where it is"),
             tr(
                 "to keep them, give each a folder of pictures in the data set and fit again; "
                 "to go back: python -m trainer rollback --output-dir {folder}",

@@ -43,7 +43,7 @@ def write_report(
     names = [measured.classes[index] for index in measured.concerned]
     save(confusion_matrix(measured.confusion(), names), folder / "confusion_matrix.png")
     save(reliability(measured), folder / "reliability.png")
-    save(risk_coverage(measured, None if filing is None else filing.threshold), folder / "risk_coverage.png")
+    save(risk_coverage(measured, filing), folder / "risk_coverage.png")
     save(contact_sheet(measured, paths), folder / "mistakes.png")
 
 

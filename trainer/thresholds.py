@@ -20,14 +20,14 @@ latter may.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr
 
 from models.language import tr
-from models.metadata import DEFAULT_THRESHOLD, Promise
+from models.metadata import DEFAULT_THRESHOLD, Promise, strictest
 from trainer.measure import Filing, Measured
 from trainer.neighbours import Group
 
@@ -63,35 +63,32 @@ class Thresholds:
         """The threshold that the daemon goes by, unless its user sets one."""
         return DEFAULT_THRESHOLD if self.kept is None else self.kept.threshold
 
-    def sentences(self, filing: Filing) -> list[str]:
-        """Which threshold is in force, what ``filing`` tells of the judged images by it, and what others promise."""
+    def sentences(self, measured: Measured) -> list[str]:
+        """Which threshold is in force, what becomes of the judged images by it, and what others promise."""
         refusals = [self._refusal(self.asked)] if self.asked is not None and self.kept is None else []
         others = [
             tr(
-                "with --threshold {threshold:g} {coverage:.0%} of images are filed, "
-                "at most {max_error:.3g} % of them wrongly ({certainty:.3g} % certain)",
-                threshold=_to_type(each.threshold),
-                coverage=each.coverage,
+                "with --threshold {threshold:g}, {share:.1%} of the judged images are filed; "
+                "at most {max_error:.3g} % of what is filed will be wrong ({certainty:.3g} % certain)",
+                threshold=each.typed,
+                share=measured.filing(each.typed).filed / len(measured.labels),
                 max_error=100 * each.max_error,
                 certainty=100 * each.certainty,
             )
-            for each in self._distinct()
+            for each in strictest(self.promises)
+            if self.kept is None or each.typed != self.kept.typed
         ]
-        return [*refusals, self._in_force(filing), *others]
-
-    def _distinct(self) -> list[Promise]:
-        """The promises of other thresholds than the one in force; of those for one threshold the strictest."""
-        known = set() if self.kept is None else {_to_type(self.kept.threshold)}
-        found = []
-        for each in self.promises:
-            if each != self.kept and (threshold := _to_type(each.threshold)) not in known:
-                known.add(threshold)
-                found.append(each)
-        return found
+        return [*refusals, self._in_force(measured.filing(self.served)), *others]
 
     def _in_force(self, filing: Filing) -> str:
+        if self.served == 0:
+            return tr(
+                "only pictures unlike anything it was taught go to others/ ({why}): {told}",
+                why=self._why(),
+                told=_told(filing),
+            )
         return tr(
-            "pictures it is less than {sure:.3g} % sure of go to the others ({why}): {told}",
+            "pictures it is less than {sure:.3g} % sure of go to others/ ({why}): {told}",
             sure=100 * self.served,
             why=self._why(),
             told=_told(filing),
@@ -133,20 +130,28 @@ def _told(filing: Filing) -> str:
     if not filing.filed:
         return tr("of {images} judged images none is filed", images=filing.images)
     return tr(
-        "of {images} judged images {share:.0%} are filed, {wrong:.1%} of them wrongly",
+        "of {images} judged images {filed} ({share:.1%}) are filed, {wrong} of them wrongly ({wrong_share:.2%})",
         images=filing.images,
+        filed=filing.filed,
         share=filing.filed / filing.images,
-        wrong=filing.wrong / filing.filed,
+        wrong=filing.wrong,
+        wrong_share=filing.wrong / filing.filed,
     )
 
 
-def judge(measured: Measured, known: Mask, pictures: Group, asked: float | None) -> Thresholds:
-    """The thresholds for judged images (n,), of which only the ``known`` (n,) are filed.
+def judge(measured: Measured, pictures: Group, asked: float | None) -> Thresholds:
+    """The thresholds for judged images (n,).
 
-    ``pictures`` (n,) has one number for images that show one picture: near duplicates say no more than one of them.
+    ``pictures`` (n,) has one number for images that show one picture: near duplicates say no more than one of them. Of
+    how many are filed they all tell, as everywhere else.
     """
     first = np.unique(pictures, return_index=True)[1]
-    return choose(np.where(known, measured.confidence, -1.0)[first], measured.right[first], asked)
+    made = choose(np.where(measured.strange, -1.0, measured.confidence)[first], measured.right[first], asked)
+    promises = [
+        each.model_copy(update={"coverage": measured.filing(each.threshold).filed / len(measured.labels)})
+        for each in made.promises
+    ]
+    return replace(made, promises=promises)
 
 
 def choose(confidence: npt.NDArray[np.float64], right: Mask, asked: float | None) -> Thresholds:
@@ -196,11 +201,6 @@ def promise(
         threshold=float(thresholds[last]),
         coverage=float(filed[last] / len(right)),
     )
-
-
-def _to_type(threshold: float) -> float:
-    """A threshold of few digits that is no lower; nor is it 0, by which unknown images would be filed too."""
-    return max(math.ceil(10_000 * threshold), 1) / 10_000
 
 
 def _sequence(count: int, max_error: float, certainty: float) -> list[tuple[int, float]]:

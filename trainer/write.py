@@ -39,6 +39,7 @@ def write(
     """Write the run folder; returns where it is. Raises `UserError` when the output folder cannot be written to."""
     now = datetime.now(UTC)
     checkpoint = _seal(options, fitted, images, measured, thresholds, now)
+    filing = measured.filing(thresholds.served)
 
     def fill(run: Path) -> None:
         sha256 = checkpoints.write(checkpoint, run / checkpoints.FILE_NAME)
@@ -52,10 +53,9 @@ def write(
         growth = None if fitted.tuned else fitted.choice.growth
         (run / "advice.txt").write_text(advice(measured, judged, findings, growth), encoding="utf-8")
         paths = [sample.path for sample in judged]
-        filing = fitted.filing(measured, thresholds)
         preface = (
             _preface(images, measured, tuned=bool(fitted.tuned))
-            + "".join(f"{each}\n" for each in [*unrecognised(measured), *thresholds.sentences(filing)])
+            + "".join(f"{each}\n" for each in [*unrecognised(measured), *thresholds.sentences(measured)])
             + "\n"
         )
         write_report(run, measured, paths, filing=filing, stages=_titled(stages, fitted), preface=preface)
@@ -119,6 +119,7 @@ def _metrics(fitted: Fitted, images: DataSet, measured: Measured, thresholds: Th
     choice = fitted.choice
     return {
         "held_out": measured.figures(),
+        "filing": measured.filing(thresholds.served).figures(),
         "classes": measured.report() if len(measured.labels) else {},
         "head": {"taken": choice.winner, "why": choice.reason, "temperature": choice.temperature},
         "thresholds": {

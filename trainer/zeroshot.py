@@ -76,11 +76,10 @@ def zero_shot(options: ZeroShotOptions) -> ZeroShotOutcome:
     run = _write(options, _seal(options, classes, texts, open_extractor(parts, store)), prompts)
     narrate.say(tr("written"), f"{run}: {', '.join(sorted(path.name for path in run.iterdir()))}")
     verdict = _verdict(options, classes)
-    gone = leaving(options.output_dir, classes).sentences() if verdict.publish else []
-    narrate.leaving(gone)
     if verdict.publish:
+        narrate.leaving(leaving(options.output_dir, classes).sentences())
         publish(run, store, keep=options.keep)
-    narrate.verdict(verdict, run, gone)
+    narrate.verdict(verdict, run)
     return ZeroShotOutcome(run, classes, unread, verdict.publish, verdict.why)
 
 

@@ -66,8 +66,8 @@ def test_people_read_everything_at_a_glance() -> None:
         "inbox       /usb (MISSING: No such file or directory)",
         "output      /sorted",
         "model       hybrid, checkpoint 0123456789ab, 4 classes, 2 reloads",
-        "threshold   images under 0.750 go to the others, and images unlike all known ones: so at most 1 % of those "
-        "filed are wrong",
+        "threshold   pictures it is less than 75 % sure of go to others/, as do those unlike anything it was taught: "
+        "so at most 1 % of those filed are wrong",
         "queue       3 waiting, 1 in flight",
         "oldest      waits for 10 s",
         "images      12 filed, 2 unsure",

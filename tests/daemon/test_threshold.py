@@ -35,7 +35,7 @@ PROMISES = [
             {"promises": PROMISES},
             DEFAULT_THRESHOLD,
             "the usual threshold, since none was asked of the checkpoint, which could promise at most so many wrong: "
-            "0.5 % from 0.990 on; 5 % from 0.625 on",
+            "0.5 % with --threshold 0.99; 5 % with --threshold 0.625",
         ),
     ],
 )
@@ -44,7 +44,7 @@ def test_the_users_counts_then_the_checkpoints_then_the_usual_one(
 ) -> None:
     found = in_force(chosen, small_checkpoint(**NOTHING | changes).metadata)
     assert (found.value, found.why) == (value, why)
-    assert str(found) == f"images under {value:.3f} go to the others: {why}"
+    assert str(found) == f"pictures it is less than {100 * value:.3g} % sure of go to others/: {why}"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_users_counts_then_the_checkpoints_then_the_usual_one(
         (
             None,
             {"threshold": 0.0, "unknown": Unknown(limit=1.0, refused=0.02)},
-            "only images unlike all known ones go to the others: the checkpoint's own threshold",
+            "only pictures unlike anything it was taught go to others/: the checkpoint's own threshold",
         ),
     ],
 )
@@ -95,5 +95,5 @@ def test_unknown_images_go_to_the_others_too_unless_everything_is_to_be_filed(ch
     told = Unknown(limit=1.0, refused=0.02)
     found = in_force(chosen, small_checkpoint(**NOTHING | {"unknown": told, "threshold": 0.0}).metadata)
     assert found.unknown_too is too
-    assert ("images unlike all known ones" in str(found)) is too
+    assert ("unlike anything it was taught" in str(found)) is too
     assert not in_force(chosen, small_checkpoint(**NOTHING).metadata).unknown_too

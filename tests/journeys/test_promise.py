@@ -32,7 +32,7 @@ def sort(cwd: Path, images: Path, name: str) -> list[tuple[str, str]]:
 def test_of_what_is_filed_hardly_more_is_wrong_than_was_asked_for(shared_data: Path, tmp_path: Path) -> None:
     train, test = scenes(shared_data, tmp_path, of_each_fold=None)
     for seed in range(5):
-        assert "from 0.9" in fit(tmp_path, train, seed)
+        assert "at most 1 % of those filed are wrong, 95 % certain" in fit(tmp_path, train, seed)
         evaluated = run(
             "trainer", "evaluate", "--data-dir", str(test), "--checkpoint", "checkpoints", "--json", cwd=tmp_path
         )
@@ -54,5 +54,5 @@ def test_with_too_few_images_nothing_is_promised_and_the_daemon_says_what_it_doe
     train, test = scenes(shared_data, tmp_path, of_each_fold=10)
     assert "at most 1 % wrong cannot be promised: that takes 299 images" in fit(tmp_path, train, 0)
     done = run("daemon", "sort", "--input-dir", str(test), "--output-dir", "out", "--threshold", "auto", cwd=tmp_path)
-    assert "images under 0.500 go to the others" in done.stderr
+    assert "pictures it is less than 50 % sure of go to others/" in done.stderr
     assert "the checkpoint cannot promise that at most 1 % of those filed are wrong" in done.stderr

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from trainer.advice import advice, suspicions
 from trainer.audit import Finding
@@ -44,6 +46,13 @@ def test_no_label_is_called_wrong_whose_own_class_is_likelier() -> None:
     assert found == []  # b's own have .42 on average, and the first image has .45, but .55 of its own
 
 
+def test_a_label_is_called_wrong_only_where_the_other_class_is_clearly_likelier() -> None:
+    """Half of b's own images are hardly told from a, so .51 of b is as much as they have."""
+    probabilities = np.array([[0.49, 0.51], [0.95, 0.05], [0.5, 0.5], [0.48, 0.52], [0.9, 0.1], [0.2, 0.8]])
+    found = suspicions(Measured(["a", "b"], np.array([0, 0, 1, 1, 0, 0]), probabilities))
+    assert [each.at for each in found] == [5]
+
+
 def test_the_likeliest_comes_first() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7], [0.95, 0.05]])
     found = suspicions(Measured(["a", "b"], np.array([0, 0, 1, 0, 1]), probabilities))
@@ -71,7 +80,7 @@ def test_the_text_names_images_labels_and_classes() -> None:
 
 def test_guesses_put_no_label_under_suspicion() -> None:
     random = np.random.default_rng(0)
-    logits = random.normal(0, 0.1, (120, 3))
+    logits = random.normal(0, 1, (120, 3))
     probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     measured = Measured(["a", "b", "c"], np.arange(120) % 3, probabilities)
     assert measured.is_guessing
@@ -97,7 +106,19 @@ def test_what_more_images_would_bring_is_said_of_all_and_of_the_class_that_gains
     text = advice(measured, samples(measured), [], Growth(mistakes))
     right = measured.right.mean()  # of the head that is served, as in the report
     assert f"({right:.1%} are now, about {1 - (1 - right) * 0.5**0.5:.1%} then)" in text
+    assert not re.search(r"likely (\d+) to \1\)", text)
     images = int((measured.labels == 1).sum())
     own = int((~measured.right & (measured.labels == 1)).sum())
-    assert f"  b: {images} images more would spare about {own * 11.7 / 40:.0f} of its {own} mistakes (likely " in text
+    assert f"  b: {images} images more would spare about {own * 11.7 / 40:.0f} of its {own} mistakes\n" in text
     assert "  a: " not in text
+
+
+@pytest.mark.parametrize(("before", "after"), [(60, 55), (60, 50), (60, 30), (60, 10)])
+def test_a_range_of_one_number_is_not_told_as_a_range(before: int, after: int) -> None:
+    measured, _ = flipped(0.1)
+    mistakes = np.zeros((2, 300), np.float32)
+    for row, count in enumerate((before, after)):
+        mistakes[row, :count] = 1
+    text = advice(measured, samples(measured), [], Growth(mistakes))
+    assert not re.search(r"likely (\d+) to \1\)", text)
+    assert "would be right" in text

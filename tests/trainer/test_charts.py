@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.lines import Line2D
 
 from tests.trainer.test_plots import assert_tidy, texts_of
 from trainer.charts import curves, reliability, risk_coverage
@@ -25,6 +28,11 @@ def measured(count: int, sharp: float = 2.0) -> Measured:
     logits[np.arange(count), labels] += sharp
     probabilities = np.exp(logits)
     return Measured(["산", "바다", "숲"], labels, probabilities / probabilities.sum(axis=1, keepdims=True))
+
+
+def points_of(line: Line2D) -> list[list[float]]:
+    points: list[list[float]] = np.asarray(line.get_xydata(), np.float64).tolist()
+    return points
 
 
 def said(figure: object) -> str:
@@ -58,17 +66,52 @@ def test_reliability_counts_every_image_and_gives_the_error(count: int) -> None:
 
 
 def test_the_threshold_is_marked_where_it_is() -> None:
-    images = measured(300)
-    filed, wrong = images.above(0.8)
-    figure = risk_coverage(images, 0.8)
+    images = replace(measured(300), unknown=np.arange(300) % 50 == 0)
+    filing = images.filing(0.8)
+    figure = risk_coverage(images, filing)
     assert_tidy(figure)
-    assert f"threshold 0.8: {filed / 300:.1%} reach it, {wrong / filed:.2%} of them wrong" in said(figure)
-    marked = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
-    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in marked] == [(filed / 300, wrong / filed)]  # type: ignore[index]
+    share, wrong = filing.filed / 300, filing.wrong / filing.filed
+    assert f"with threshold 0.8, {share:.1%} are filed, {wrong:.2%} of them wrongly" in said(figure)
+    curve, marked = (
+        [tuple(point) for line in figure.axes[0].lines if line.get_marker() == kind for point in points_of(line)]
+        for kind in ("None", "o")
+    )
+    assert marked == [(share, wrong)]
+    assert any(point == pytest.approx((share, wrong)) for point in curve)
+
+
+def test_unknown_images_are_filed_at_no_threshold() -> None:
+    images = replace(measured(200), unknown=np.arange(200) < 20)
+    assert "with threshold 0, 90.0% are filed" in said(risk_coverage(images, images.filing(0.0)))
 
 
 def test_a_threshold_that_nothing_reaches() -> None:
-    assert "threshold 1: nothing reaches it" in said(risk_coverage(measured(20), 1.0))
+    images = measured(20)
+    assert "with threshold 1 nothing is filed" in said(risk_coverage(images, images.filing(1.0)))
+
+
+@pytest.mark.parametrize("name", ["gradient head, tried but not served", "gradient head, half of what is served"])
+def test_a_long_name_of_a_stage_is_not_cut_off(name: str) -> None:
+    assert_tidy(curves({name: epochs(10, 7), "fine-tune": epochs(3, 1)}))
+
+
+@pytest.mark.parametrize("low", [0.0, 0.5, 0.9647, 0.999, 1.0])
+@pytest.mark.parametrize("span", [0.0, 0.0003, 0.002, 0.006, 0.02, 0.3, 1.0])
+def test_shares_are_labelled_in_whole_or_tenth_per_cent(low: float, span: float) -> None:
+    accuracies = [low, min(low + span / 3, 1.0), min(low + span, 1.0)]
+    figure = curves({"head": [Epoch(at, 0.5, 0.5 - at / 10, share, 1.0) for at, share in enumerate(accuracies, 1)]})
+    labels = [text.partition(": ")[2] for text in texts_of(figure)]
+    shares = [text for text in labels if text.endswith("%")]
+    assert 1 < len(shares) < 12
+    assert all(re.fullmatch(r"\d+(\.\d)?%", text) for text in shares), shares
+    assert len({"." in text for text in shares}) == 1
+    assert max(float(text[:-1]) for text in shares) <= 100
+    assert len(set(shares)) == len(shares)
+
+
+def test_few_mistakes_are_labelled_so_too() -> None:
+    labels = [text.partition(": ")[2] for text in texts_of(risk_coverage(measured(500, 6.0), None))]
+    assert all(re.fullmatch(r"\d+(\.\d)?%", text) for text in labels if text.endswith("%"))
 
 
 @pytest.mark.parametrize(("count", "sharp"), [(1, 9.0), (1, -9.0), (50, 9.0)])

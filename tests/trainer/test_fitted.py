@@ -26,6 +26,7 @@ def test_a_checkpoint_ships_its_promises_and_what_it_takes_for_unknown(fitted: O
     assert found.golden.strangeness is not None
     assert (found.golden.strangeness > 0).all()
     metrics = json.loads((fitted.run / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["filing"] == fitted.measured.filing(0.5).figures()
     shipped = metrics["thresholds"]
     assert shipped["max_error"] is None
     assert shipped["promises"] == [promise.model_dump() for promise in metadata.promises]
@@ -40,10 +41,12 @@ def test_a_promise_that_cannot_be_kept_is_refused_in_a_sentence_and_the_fit_is_f
     outcome = fit(FitOptions(data_dir=folder, mode="efficientnet_lite0", output_dir=tmp_path / "runs", max_error=0.01))
     said = capsys.readouterr().out
     assert "at most 1 % wrong cannot be promised: that takes 299 images without a mistake, and only 20" in said
-    in_force = "pictures it is less than 50 % sure of go to the others (the usual threshold): of 20 judged images "
+    in_force = "pictures it is less than 50 % sure of go to others/ (the usual threshold): of 20 judged images "
     assert in_force in said
     assert in_force in (outcome.run / "report.txt").read_text(encoding="utf-8")
     assert outcome.published
+    assert said.count("will get no more pictures") == 1
+    assert said.index("will get no more pictures") < said.index("\npublished")
     metadata = checkpoints.load(outcome.run).metadata
     assert (metadata.threshold, metadata.max_error, metadata.promises) == (None, 0.01, [])
     assert metadata.settings["max_error"] == 0.01

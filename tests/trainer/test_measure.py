@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -55,19 +56,31 @@ def test_the_surest_images_are_right_more_often() -> None:
     assert MEASURED.accuracy_at(0.5) == 1.0
     assert MEASURED.accuracy_at(0.51) == pytest.approx(2 / 3)
     assert MEASURED.accuracy_at(1.0) == 0.75
-    assert MEASURED.above(0.6) == (3, 1)
 
 
 def test_what_the_daemon_files_by_hand() -> None:
     """At 0.6 three images are sure enough, one of them wrong; a strange one is refused however sure it is."""
-    none, first = np.full(4, False), np.array([True, False, False, True])
-    assert MEASURED.filing(0.6, none) == Filing(0.6, images=4, filed=3, wrong=1, unknown=0)
-    filing = MEASURED.filing(0.6, first)
+    strange = replace(MEASURED, unknown=np.array([True, False, False, True]))
+    assert MEASURED.filing(0.6) == Filing(0.6, images=4, filed=3, wrong=1, unknown=0)
+    filing = strange.filing(0.6)
     assert filing == Filing(0.6, images=4, filed=2, wrong=1, unknown=2)
     assert filing.unsure == 0
     assert filing.figures()["filed_share"] == 0.5
     assert filing.figures()["wrong_share_of_filed"] == 0.5
     assert filing.figures()["refused_as_unknown_share"] == 0.5
+
+
+def test_strange_images_come_last_however_sure_it_is_of_them() -> None:
+    """The surest, bee .8 and right, is strange: what is filed before it is ant .7, bee .6 (wrong) and cat .5."""
+    surest = MEASURED.confidence.argmax()
+    strange = replace(MEASURED, unknown=np.arange(4) == surest)
+    coverage, risk = strange.risk_coverage()
+    assert risk.tolist() == pytest.approx([0, 1 / 2, 1 / 3, 1 / 4])
+    assert strange.accuracy_at(0.5) == 0.5
+    for threshold in (0.0, 0.55, 0.65):
+        filing = strange.filing(threshold)
+        at = coverage.tolist().index(filing.filed / filing.images)
+        assert risk[at] == pytest.approx(filing.wrong / filing.filed)
 
 
 def test_equally_sure_images_count_their_mistakes_first() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ SOME = Measured(
     np.array([[0.9, 0.1, 0, 0], [0.7, 0.3, 0, 0], [0.1, 0.8, 0, 0.1], [0.2, 0.2, 0, 0.6]]),
 )
 #: Of the two images over the threshold the one that is taken for another class is strange.
-FILING = SOME.filing(0.75, np.array([False, False, True, False]))
+FILING = replace(SOME, unknown=np.array([False, False, True, False])).filing(0.75)
 
 
 def test_every_file_is_written(tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_figures_by_hand() -> None:
 
 
 def test_where_nothing_is_filed_no_share_of_it_is_wrong() -> None:
-    filing = SOME.filing(0.95, np.full(4, False))
+    filing = SOME.filing(0.95)
     assert "filed              0 (0.0%)\n" in describe(SOME, filing)
     assert (filing.figures()["wrong_share_of_filed"], filing.figures()["under_threshold"]) == (None, 4)
 

@@ -7,19 +7,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from trainer.measure import Filing, Measured
+from trainer.measure import Measured
 from trainer.thresholds import CERTAINTY, STANDARD, choose, images_needed, judge, promise
 
 Confidence = npt.NDArray[np.float64]
 Right = npt.NDArray[np.bool_]
 
-FILING = Filing(threshold=0.5, images=200, filed=160, wrong=4, unknown=10)
+
+def measured(confidence: Confidence, right: Right, unknown: Right | None = None) -> Measured:
+    """Images of a hundred classes, the first of which is predicted so surely."""
+    others = np.repeat((1 - confidence)[:, None] / 99, 99, axis=1)
+    return Measured(
+        [f"{at}" for at in range(100)], np.where(right, 0, 1), np.column_stack([confidence, others]), unknown
+    )
+
+
+#: 200 images: of 40 it is not sure enough, of the others 4 are wrong, and 10 of these are unknown, 2 of them wrong.
+SOME = measured(np.repeat([0.4, 0.9], [40, 160]), np.arange(200) % 40 != 39, np.arange(200) >= 190)
 
 
 def drawn(random: np.random.Generator, count: int, worst: float, shape: float) -> tuple[Confidence, Right]:
     """Images of any confidence in 0..1, of which ``worst * (1 - confidence) ** shape`` are wrong."""
     confidence = random.random(count)
     return confidence, random.random(count) >= worst * (1 - confidence) ** shape
+
+
+def drawn_surely(random: np.random.Generator, count: int) -> tuple[Confidence, Right]:
+    """The same, of more than a hundredth, as the most probable of a hundred classes is."""
+    confidence, right = drawn(random, count, 0.5, 4.0)
+    return np.maximum(confidence, 0.0101), right
 
 
 def true_risk(threshold: float, worst: float, shape: float) -> float:
@@ -106,35 +122,47 @@ def test_images_that_are_not_filed_whatever_the_threshold_do_not_count_as_mistak
 
 def test_the_promises_that_can_be_made_are_made_and_said() -> None:
     random = np.random.default_rng(3)
-    made = choose(*drawn(random, 2000, 0.5, 4.0), 0.03)
+    images = measured(*drawn_surely(random, 2000))
+    made = judge(images, np.arange(2000), 0.03)
     assert [each.max_error for each in made.promises] == [0.01, 0.02, 0.03, 0.05, 0.1]
     assert made.kept == made.promises[2]
     assert [each.threshold for each in made.promises] == sorted(
         (each.threshold for each in made.promises), reverse=True
     )
-    served, *others = made.sentences(FILING)
-    assert served == (
-        f"pictures it is less than {100 * made.promises[2].threshold:.3g} % sure of go to the others (at most 3 % of "
-        "those filed are wrong, 95 % certain): of 200 judged images 80% are filed, 2.5% of them wrongly"
+    served, *others = made.sentences(images)
+    assert served.startswith(
+        f"pictures it is less than {100 * made.promises[2].threshold:.3g} % sure of go to others/ (at most 3 % of "
+        f"those filed are wrong, 95 % certain): of 2000 judged images {round(2000 * made.promises[2].coverage)} ("
     )
     for sentence, other in zip(others, [*made.promises[:2], *made.promises[3:]], strict=True):
-        typed = float(sentence.removeprefix("with --threshold ").split()[0])
+        typed = float(sentence.removeprefix("with --threshold ").partition(", ")[0])
         assert other.threshold <= typed < other.threshold + 2e-4
         assert sentence.endswith(
-            f"of images are filed, at most {100 * other.max_error:g} % of them wrongly (95 % certain)"
+            f", {images.filing(typed).filed / 2000:.1%} of the judged images are filed; "
+            f"at most {100 * other.max_error:g} % of what is filed will be wrong (95 % certain)"
         )
 
 
 def test_without_a_promise_the_usual_threshold_is_in_force_and_the_others_are_there_to_be_set() -> None:
     made = choose(np.linspace(0.4, 1, 500), np.full(500, True), None)
-    served, *others = made.sentences(FILING)
+    served, *others = made.sentences(SOME)
     assert served == (
-        "pictures it is less than 50 % sure of go to the others (the usual threshold, since none was asked for by "
-        "--max-error): of 200 judged images 80% are filed, 2.5% of them wrongly"
+        "pictures it is less than 50 % sure of go to others/ (the usual threshold, since none was asked for by "
+        "--max-error): of 200 judged images 150 (75.0%) are filed, 3 of them wrongly (2.00%)"
     )
     assert others == [
-        "with --threshold 0.0001 100% of images are filed, at most 1 % of them wrongly (95 % certain)"
+        "with --threshold 0.0001, 95.0% of the judged images are filed; "
+        "at most 1 % of what is filed will be wrong (95 % certain)"
     ]  # and not the same threshold again for 2, 5 and 10 %
+
+
+def test_a_threshold_of_nothing_is_not_told_as_one() -> None:
+    images = measured(np.linspace(0.4, 1, 500), np.full(500, True), np.arange(500) < 5)
+    served, *_ = judge(images, np.arange(500), 0.05).sentences(images)
+    assert served == (
+        "only pictures unlike anything it was taught go to others/ (at most 5 % of those filed are wrong, 95 % "
+        "certain): of 500 judged images 495 (99.0%) are filed, 0 of them wrongly (0.00%)"
+    )
 
 
 def test_the_threshold_that_is_named_is_that_of_the_checkpoint() -> None:
@@ -146,44 +174,41 @@ def test_the_threshold_that_is_named_is_that_of_the_checkpoint() -> None:
 
 
 @pytest.mark.parametrize(
-    ("filing", "told"),
-    [
-        (Filing(0.5, 0, 0, 0, 0), "no image could be judged to tell how many that are"),
-        (Filing(0.5, 20, 0, 0, 20), "of 20 judged images none is filed"),
-    ],
+    ("count", "told"),
+    [(0, "no image could be judged to tell how many that are"), (20, "of 20 judged images none is filed")],
 )
-def test_where_nothing_is_filed_nothing_is_said_of_mistakes(filing: Filing, told: str) -> None:
-    assert choose(np.empty(0), np.empty(0, np.bool_), None).sentences(filing)[0].endswith(f": {told}")
+def test_where_nothing_is_filed_nothing_is_said_of_mistakes(count: int, told: str) -> None:
+    images = measured(np.full(count, 0.9), np.full(count, True), np.full(count, True))
+    assert choose(np.empty(0), np.empty(0, np.bool_), None).sentences(images)[0].endswith(f": {told}")
 
 
 def test_with_too_few_images_the_number_that_it_takes_is_said() -> None:
     made = choose(np.linspace(0.5, 1, 200), np.full(200, True), 0.01)
     assert made.kept is None
     assert [each.max_error for each in made.promises] == [0.02, 0.05, 0.1]
-    refusal, served, *_ = made.sentences(FILING)
+    refusal, served, *_ = made.sentences(SOME)
     assert refusal == (
         "at most 1 % wrong cannot be promised: that takes 299 images without a mistake, and only 200 could be judged"
     )
     assert served.startswith(
-        "pictures it is less than 50 % sure of go to the others (the usual threshold): of 200 judged images 80%"
+        "pictures it is less than 50 % sure of go to others/ (the usual threshold): of 200 judged images 150 (75.0%)"
     )
 
 
 def test_with_too_many_mistakes_it_is_said() -> None:
     made = choose(np.linspace(0, 1, 1000), np.arange(1000) % 2 == 0, 0.1)
     assert made.promises == []
-    assert "there are too many mistakes among the surest of the 1000 judged images" in made.sentences(FILING)[0]
+    assert "there are too many mistakes among the surest of the 1000 judged images" in made.sentences(SOME)[0]
 
 
 def test_copies_of_a_picture_count_once_and_unknown_images_are_not_filed() -> None:
     probabilities = np.column_stack([np.linspace(0.5, 1, 100), np.linspace(0.5, 0, 100)])
-    measured = Measured(["a", "b"], np.zeros(100, np.int64), probabilities)
+    images = Measured(["a", "b"], np.zeros(100, np.int64), probabilities, np.arange(100) % 2 == 1)
     pictures = np.arange(100)
-    known = np.arange(100) % 2 == 0
-    made = judge(measured, known, pictures, None)
+    made = judge(images, pictures, None)
     assert made.judged == 100
     assert made.promises[0].coverage == 0.5
-    copied = judge(measured, known, pictures % 50, 0.05)
+    copied = judge(images, pictures % 50, 0.05)
     assert copied.judged == 50
     assert copied.kept is None
 
