@@ -16,6 +16,8 @@ from loguru import logger
 
 from daemon.journal import Journal, JournalBusy
 from daemon.latecomers import Latecomers
+from daemon.moves import close
+from daemon.roots import OpenFolders, Roots
 from daemon.rows import BEGINNING, Filing, Position, State
 from daemon.secondlook import SecondLook
 
@@ -51,6 +53,7 @@ class Pruning:
     ) -> None:
         self._journal = journal
         self._inboxes = inboxes
+        self._roots = Roots(inboxes)
         self._days = days
         self._clock = clock
         self._wall = wall
@@ -87,7 +90,7 @@ class Pruning:
             position, remembered = self._journal.prune(before, position, _MANY)
             yield
             for row in remembered:
-                if _is_gone(row):
+                if _is_gone(row, self._roots):
                     missed.append(row)
                 yield
             if len(missed) >= _MISSED or position is None:
@@ -99,11 +102,15 @@ class Pruning:
         if not missed:
             return
         missing = {row.identity.ino for row in missed}
-        for inode in _inodes(self._inboxes):
+        for inode in _inodes(self._inboxes, self._roots):
             missing.discard(inode)
             yield
         for start in range(0, len(missed), _MANY):
-            gone = [row for row in missed[start : start + _MANY] if row.identity.ino in missing and _is_gone(row)]
+            gone = [
+                row
+                for row in missed[start : start + _MANY]
+                if row.identity.ino in missing and _is_gone(row, self._roots)
+            ]
             for row in gone:
                 row.state = State.VOID
             self._journal.write(gone)
@@ -117,28 +124,36 @@ def _noted(text: str | None) -> datetime | None:
         return None
 
 
-def _inodes(inboxes: Sequence[Path]) -> Iterator[int]:
+def _inodes(inboxes: Sequence[Path], roots: Roots) -> Iterator[int]:
     """The inode numbers of all that lies in the inboxes. Raises OSError where a folder cannot be read."""
     pending = [str(inbox) for inbox in inboxes]
     while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                yield entry.inode()
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
+        path = pending.pop()
+        folder = roots.open_folder(path)
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    yield entry.inode()
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(f"{path}/{entry.name}")
+        finally:
+            close(folder)
 
 
-def _is_gone(row: Filing) -> bool:
-    """Whether a file is not under its name any more, in a folder that is there."""
+def _is_gone(row: Filing, roots: Roots) -> bool:
+    """Whether a file is not under its name any more, in a folder that is there, and not behind a link in its place."""
     try:
-        if row.source.parent.stat().st_dev != row.identity.dev:
-            return False
-        status = row.source.lstat()
-        return (status.st_size, status.st_mtime_ns) != (row.identity.size, row.identity.mtime_ns)
-    except FileNotFoundError:
-        return row.source.parent.is_dir()  # else the drive may be away
+        with OpenFolders(roots) as folders:
+            entry = folders.entry(row.source)
+            if os.fstat(entry.folder).st_dev != row.identity.dev:
+                return False
+            try:
+                status = entry.status()
+            except FileNotFoundError:
+                return True
+            return (status.st_size, status.st_mtime_ns) != (row.identity.size, row.identity.mtime_ns)
     except OSError:
-        return False
+        return False  # the drive may be away
 
 
 class Housekeeping:

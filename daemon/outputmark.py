@@ -22,10 +22,11 @@ from loguru import logger
 
 from daemon.locks import FolderBusy, lock_descriptor
 from daemon.mounts import remote_kind
-from daemon.moves import FOLDER_FLAGS, Entry, close
+from daemon.moves import close
 from daemon.processes import is_another, oneself
 from models.atomic import atomic_file
 from models.language import tr
+from models.ownership import make_file
 
 #: In the output folder. It is none of the class folders' markers.
 OUTPUT_MARK = ".imagesortd-output"
@@ -137,27 +138,12 @@ class OutputMark:
             return False
 
     def _open(self, *, make: bool) -> int | None:
-        folder = os.open(self._output, FOLDER_FLAGS)
+        if make:
+            return make_file(self._path, 0o600)
         try:
-            entry = Entry(folder, OUTPUT_MARK)
-            try:
-                return os.open(entry.name, _FLAGS, dir_fd=folder)
-            except FileNotFoundError:
-                if not make:
-                    return None
-            with suppress(FileExistsError):  # another one was quicker
-                return self._made(entry)
-            return os.open(entry.name, _FLAGS, dir_fd=folder)
-        finally:
-            close(folder)
-
-    def _made(self, entry: Entry) -> int:
-        descriptor = os.open(entry.name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=entry.folder)
-        owner = os.fstat(entry.folder)
-        if os.geteuid() == 0 and owner.st_uid != 0:  # the service of that user is to open it, too
-            with suppress(OSError):
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        return descriptor
+            return os.open(self._path, _FLAGS)
+        except FileNotFoundError:
+            return None
 
     def _lock(self, descriptor: int) -> None:
         found = os.fstat(descriptor)

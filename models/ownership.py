@@ -61,8 +61,11 @@ def make_folder(path: Path) -> None:
 
 
 def make_file(path: Path, mode: int) -> int:
-    """A descriptor, for reading and writing, of a file that is made where it is missing. Raises OSError."""
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    """A descriptor, for reading and writing, of a file that is made where it is missing. Raises OSError.
+
+    Whatever else lies in its place is not waited for, and a link is not followed.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     with _folder_of(path) as folder:
         try:
             made = os.open(path.name, flags | os.O_CREAT | os.O_EXCL, mode, dir_fd=folder)

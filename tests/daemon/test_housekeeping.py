@@ -110,18 +110,31 @@ def test_what_was_copied_is_remembered_while_it_may_be_there(
     elif what == "drive away":
         desk.inbox.rename(away)
         desk.inbox.mkdir()
-        real = Path.stat
+        real = os.fstat
 
-        def stat(path: Path, **more: bool) -> os.stat_result:
-            status = real(path, **more)
-            return os.stat_result((*status[:2], status.st_dev + 1, *status[3:])) if path == desk.inbox else status
+        def fstat(descriptor: int) -> os.stat_result:
+            status = real(descriptor)
+            return os.stat_result((*status[:2], status.st_dev + 1, *status[3:]))
 
-        monkeypatch.setattr(Path, "stat", stat)
+        monkeypatch.setattr(os, "fstat", fstat)
     prune(desk)
     assert bool(left(desk)) == (what not in ("replaced", "gone"))
     if what in ("copied", "refused", "renamed", "in a folder"):
         (again,) = desk.file([desk.decide(path, reason=reason)], action="copy")
         assert again.status is Status.ALREADY
+
+
+def test_what_lies_behind_a_link_in_the_place_of_a_folder_says_nothing_of_what_was_there(desk: Desk) -> None:
+    """The folder may come back, and its images are not to be filed twice then."""
+    folder, elsewhere = desk.inbox / "day", desk.inbox.with_name("elsewhere")
+    folder.mkdir()
+    desk.file([desk.decide(desk.put("day/cat.jpg"))], action="copy")
+    age(desk)
+    folder.rename(desk.inbox.with_name("kept"))
+    elsewhere.mkdir()
+    folder.symlink_to(elsewhere)
+    prune(desk)
+    assert left(desk) == ["cat.jpg"]
 
 
 def test_many_rows_go_in_steps(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
