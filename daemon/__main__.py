@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
         meant = f" (did you mean {near}?)" if near else ""
         raise UserError(
             tr(
-                "there is no command {name!r}{meant}: give sort, {names}, or --watch INBOX",
+                "there is no command '{name}'{meant}: give sort, {names}, or --watch INBOX",
                 name=name,
                 meant=meant,
                 names=", ".join(_COMMANDS),

@@ -18,7 +18,7 @@ from models.language import tr
 def hold(place: Place, folders: Collection[Path], held: ExitStack, why: str = "") -> None:
     """Keep every daemon out of these folders until ``held`` is closed. Raises `UserError` where one is at work there.
 
-    ``why``: the reason why none may be, which ends that sentence.
+    ``why``: the reason why none may be, which is marked for translation, and ends that sentence.
     """
     try:
         held.enter_context(lock(place.state, folders))
@@ -29,9 +29,9 @@ def hold(place: Place, folders: Collection[Path], held: ExitStack, why: str = ""
     except OutputAway as error:
         raise UserError(str(error)) from error
     except UserError as error:
-        raise UserError(
-            tr("{error}{why} (--dry-run may be used meanwhile)", error=error, why=why and f"; {why}")
-        ) from error
+        if why:
+            raise UserError(tr("{error}; {why} (--dry-run may be used meanwhile)", error=error, why=tr(why))) from error
+        raise UserError(tr("{error} (--dry-run may be used meanwhile)", error=error)) from error
 
 
 def open_journal(place: Place, held: ExitStack, why: str = "") -> Journal:

@@ -20,17 +20,17 @@ from daemon.transfer import Status
 from daemon.undo import Undone, undo
 from models.commandline import EXIT_LEFT_BEHIND, Parser
 from models.errors import REASONS, UserError
-from models.language import tr
+from models.language import mark, tr
 
 #: Why no daemon may be at work meanwhile.
-_WHY = "it would file again at once what goes back"
+_WHY = mark("it would file again at once what goes back")
 
 _DONE = frozenset({Status.FILED, Status.PLANNED, Status.ALREADY})
 
 
 def undo_main(arguments: list[str]) -> int:
     """Take back what was filed; returns the exit code."""
-    parser = _parser("undo", "Move filed images back to where they came from, newest first; replace nothing there.")
+    parser = _parser("undo", tr("Move filed images back to where they came from, newest first; replace nothing there."))
     parser.add_argument("--last", type=count, metavar="N", help=tr("the newest N of them"))
     add_which(parser)
     options = parser.parse_args(arguments)
@@ -41,15 +41,17 @@ def undo_main(arguments: list[str]) -> int:
     def which() -> Iterator[Filing]:
         return place.filings(wanted(options, place.journal, states=[State.DONE], as_written=True), options.last)
 
-    return _bring_back(place, options, which, "nothing that is filed matches")
+    return _bring_back(place, options, which, tr("nothing that is filed matches"))
 
 
 def retry_main(arguments: list[str]) -> int:
     """Bring quarantined images back, to be looked at again; returns the exit code."""
     parser = _parser(
         "retry",
-        "Move quarantined images back to where they came from, so that they are tried again at the next start; those "
-        "that the journal does not know go by the note beside them, or into the inbox.",
+        tr(
+            "Move quarantined images back to where they came from, so that they are tried again at the next start; "
+            "those that the journal does not know go by the note beside them, or into the inbox."
+        ),
     )
     parser.add_argument("--reason", action="append", metavar="REASON", help=tr("only those of quarantine/REASON"))
     options = parser.parse_args(arguments)
@@ -60,11 +62,14 @@ def retry_main(arguments: list[str]) -> int:
     for reason in reasons:
         if reason not in known_reasons:
             raise UserError(
-                tr("there is no reason {reason!r}: give one of {names}", reason=reason, names=", ".join(known_reasons))
+                tr("there is no reason '{reason}': give one of {names}", reason=reason, names=", ".join(known_reasons))
             )
-    nothing = "there is no image that could not be read"
+    nothing = tr("there is no image that could not be read")
     if reasons:
-        nothing = f"no image could not be read for this reason; the reasons are {', '.join(known_reasons)}"
+        nothing = tr(
+            "there is no image that could not be read for this reason; the reasons are {names}",
+            names=", ".join(known_reasons),
+        )
 
     def which() -> Iterator[Filing]:
         known = set()
@@ -132,33 +137,38 @@ def _sentence(undone: Undone, corrections: Corrections, name: Callable[[Path], s
     filing = undone.filing
     source = name(filing.source)
     if filing.state is State.REFUSED or filing.destination is None:
-        return f"{source} will be looked at again"
+        return tr("{source} will be looked at again", source=source)
     destination = name(filing.destination)
     match undone.status:
-        case Status.FILED | Status.PLANNED if undone.destination is not None:
-            verb = "->" if undone.status is Status.FILED else "would go to"
-            return f"{destination} {verb} {name(undone.destination)}"
-        case Status.FILED | Status.PLANNED:
-            return f"{destination} is {_gone(undone)}; the original is {source}"
+        case Status.FILED if undone.destination is not None:
+            return f"{destination} -> {name(undone.destination)}"
+        case Status.PLANNED if undone.destination is not None:
+            return tr("{name} would go to {place}", name=destination, place=name(undone.destination))
+        case Status.FILED:
+            return tr("{name} is removed; the original is {source}", name=destination, source=source)
+        case Status.PLANNED:
+            return tr("{name} is to be removed; the original is {source}", name=destination, source=source)
         case Status.GONE:
             corrected = corrections.of(filing)
             if corrected is None:
-                return f"{destination} is no longer there"
-            return f"{destination} was corrected: somebody moved it to {name(corrected)}, and there it stays"
+                return tr("{name} is no longer there", name=destination)
+            return tr(
+                "{name} was corrected: somebody moved it to {place}, and there it stays",
+                name=destination,
+                place=name(corrected),
+            )
         case Status.CHANGED if filing.action == "move":
-            return f"{destination} is another file now, and stays"
+            return tr("{name} is another file now, and stays", name=destination)
         case Status.CHANGED:
-            return f"{destination} stays: {source} is no longer there with the same content"
+            return tr(
+                "{name} stays: {source} is no longer there with the same content", name=destination, source=source
+            )
         case _:
-            return undone.error or f"{destination} was undone already"
+            return undone.error or tr("{name} was undone already", name=destination)
 
 
 def _quoted(path: Path) -> str:
     return quoted(str(path))
-
-
-def _gone(undone: Undone) -> str:
-    return "removed" if undone.status is Status.FILED else "to be removed"
 
 
 def _record(undone: Undone, said: str) -> dict[str, object]:
@@ -173,9 +183,16 @@ def _print(results: Iterator[tuple[Undone, str]], output: Path, *, dry_run: bool
         ok = undone.status in _DONE
         done, left = done + ok, left + (not ok)
         again += ok and output not in undone.filing.source.parent.parents  # else resort had moved it between folders
-        print(f"{'' if ok else 'left: '}{shown(said)}")
-    verb = "would go back" if dry_run else "went back"
-    print(f"{done} {verb}" + (f", {left} left" if left else ""))
+        print(shown(said) if ok else tr("left: {sentence}", sentence=said))
+    counts = {"done": done, "left": left}
+    if dry_run and left:
+        print(tr("{done} would go back, {left} left", **counts))
+    elif dry_run:
+        print(tr("{done} would go back", **counts))
+    elif left:
+        print(tr("{done} went back, {left} left", **counts))
+    else:
+        print(tr("{done} went back", **counts))
     if again and not dry_run:
         print(tr("A daemon that is started on their inbox now files them anew."))
     return left

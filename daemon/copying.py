@@ -87,7 +87,7 @@ def copy_into(target: int, source: Entry, identity: Identity, sha256: str | None
         after = os.fstat(descriptor)
         same = Identity.of(before) == Identity.of(after) and before.st_mtime_ns == identity.mtime_ns
         if not same or (digest not in (sha256, None) and (sha256 is not None or before.st_ino != identity.ino)):
-            raise SourceChanged(f"{source.name!r} changed while it was copied")
+            raise SourceChanged(tr("'{name}' changed while it was copied", name=source.name))
         if digest is None:
             raise _wrong_size(before.st_size)
         _copy_attributes(descriptor, target, before)

@@ -205,7 +205,7 @@ class Decoders:
                 raise
             culprit = tasks[lost.at]
             logger.warning(
-                tr("the decoder of {path!r} was lost ({how}); another one tries", path=str(culprit.path), how=lost.how)
+                tr("the decoder of '{path}' was lost ({how}); another one tries", path=str(culprit.path), how=lost.how)
             )
         try:
             (answer,) = self._attempt([culprit], release)
@@ -255,7 +255,7 @@ class Decoders:
                 failing.pop_all()
                 return decoder
         except OSError as error:
-            raise SourceUnreadable(f"No decoder can be started: {error.strerror or error}.") from error
+            raise SourceUnreadable(tr("No decoder can be started: {error}.", error=error.strerror or error)) from error
 
     def _end(self, decoder: Decoder) -> None:
         self._nursery.end(decoder.pid)
@@ -291,15 +291,20 @@ class Decoders:
 
 def _given_up(path: Path, lost: DecoderLost) -> Decoded:
     if lost.source is None:
-        return Decoded(path, error=SourceUnreadable(f"The decoder was lost while it read {str(path)!r}: {lost.how}."))
+        return Decoded(
+            path,
+            error=SourceUnreadable(tr("The decoder was lost while it read '{path}': {how}.", path=path, how=lost.how)),
+        )
     error = ImageError("crashed-decoder", tr("Two decoders were lost over it, the second one so: {how}.", how=lost.how))
     return Decoded(path, lost.source, error=error)
 
 
 def _described(status: int | None) -> str:
     if status is None:
-        return "it vanished"
-    return f"killed by {_signal_name(-status)}" if status < 0 else f"exit code {status}"
+        return tr("it vanished")
+    if status < 0:
+        return tr("killed by {signal}", signal=_signal_name(-status))
+    return tr("exit code {code}", code=status)
 
 
 def _signal_name(number: int) -> str:

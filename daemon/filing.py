@@ -31,6 +31,7 @@ from daemon.source import Identity, Source, SourceChanged, SourceGone
 from daemon.transfer import Status, Transfer
 from models.language import tr
 from models.markers import Kind
+from models.printable import shown
 
 __all__ = ["Action", "Decision", "Filed", "Filer", "Status"]
 
@@ -219,9 +220,10 @@ class Filer:
         if self._dry_run or row.reason is not None:  # else it is looked at right before the move
             transfer.check_source(each.source, row)
         if self._unfinished is None:
-            return each.settle(Status.RETRY, "What an earlier run left unfinished cannot be put right now.")
+            return each.settle(Status.RETRY, tr("What an earlier run left unfinished cannot be put right now."))
         if self._unfinished and _file(row.identity) in self._unfinished:
-            return each.settle(Status.RETRY, f"A copy of {str(row.source)!r} can neither be finished nor taken back.")
+            stuck = tr("A copy of '{source}' can neither be finished nor taken back.", source=row.source)
+            return each.settle(Status.RETRY, stuck)
         if self._action != "move":
             if row.identity in plan.identities or self._was_filed(row):
                 return each.settle(Status.ALREADY)
@@ -260,11 +262,9 @@ class Filer:
             if not is_one_folder(copy.folder, each.source.folder) and drop_half(copy, each.source, old):
                 old.state = State.UNDONE
                 self._journal.write_later([old])
-                logger.info(
-                    tr("{source} changed after it was filed; what was filed of it before goes", source=str(source))
-                )
+                logger.info(tr("{source} changed after it was filed; what was filed of it before goes", source=source))
         except (OSError, SourceGone, SourceChanged) as error:
-            logger.debug("{!r} stays: {}", str(old.destination), error)
+            logger.debug("{} stays: {}", shown(str(old.destination)), error)
 
     def _is_there(self, row: Filing, folder: int, path: Path) -> bool:
         """Whether an equal image is in an open class folder that this object did not copy there. Raises OSError."""

@@ -13,8 +13,10 @@ from daemon.copying import create
 from daemon.marker import MARKER
 from daemon.moves import Entry, close
 from daemon.roots import Roots, step_into
+from models.language import tr
 from models.markers import Kind, content
 from models.ownership import hand_over
+from models.printable import shown
 
 
 class Output:
@@ -43,7 +45,7 @@ class Output:
         device = os.fstat(folder).st_dev
         if self._dev not in (None, device):
             close(folder)
-            raise OSError(errno.ENODEV, "the file system of the output folder is not mounted", str(self.path))
+            raise OSError(errno.ENODEV, tr("the file system of the output folder is not mounted"), str(self.path))
         for name in reversed(missing):
             folder = step_into(folder, name, make=True)
         self._dev = device
@@ -92,7 +94,7 @@ class Folders:
         if folder not in self._class_folders:
             way = PurePath(folder)
             if way.is_absolute() or ".." in way.parts or not way.parts:
-                raise ValueError(f"{folder!r} is not a folder under the output")
+                raise ValueError(f"{shown(folder)} is not a folder under the output")
             try:
                 self._class_folders[folder] = self._kept(self._walk(way, kind, make=make))
             except FileNotFoundError:

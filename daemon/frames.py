@@ -11,6 +11,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from models.language import tr
+
 # Bytes; a path of 4,096 bytes may take six times as many.
 _LONGEST = 1 << 16
 
@@ -31,7 +33,7 @@ class Channel:
         """The next message; raises `ValueError` where it is none, and `TimeoutError` where patience ends."""
         text = self._connection.recv(_LONGEST)
         if not text:
-            raise ConnectionError("the other side has ended")
+            raise ConnectionError(tr("the other side has ended"))
         return parsed(text)
 
     def is_silent(self) -> bool:

@@ -112,9 +112,9 @@ class Inbox:
         if same and (self.polled is not None or source is None or source.is_armed(identity)):
             return
         if self.missing is not None:
-            logger.info(tr("inbox {path!r} is back", path=self.path))
+            logger.info(tr("inbox '{path}' is back", path=self.path))
         elif self._identity is not None and source is self._source:
-            logger.warning(tr("inbox {path!r} was replaced: watching the folder that is there now", path=self.path))
+            logger.warning(tr("inbox '{path}' was replaced: watching the folder that is there now", path=self.path))
         self._found(identity, source)
 
     def close(self) -> None:
@@ -219,7 +219,7 @@ class Inbox:
     def _lost(self, why: str) -> None:
         if self.missing is None:
             logger.warning(
-                tr("inbox {path!r} is not there ({why}): waiting for it to come back", path=self.path, why=why)
+                tr("inbox '{path}' is not there ({why}): waiting for it to come back", path=self.path, why=why)
             )
         self.missing, self.others = why, 0
         self.close()
@@ -252,7 +252,7 @@ class Inbox:
         if self.polled not in (None, before):
             logger.info(
                 tr(
-                    "inbox {path!r} is polled every {poll:g} s: {polled}",
+                    "inbox '{path}' is polled every {poll:g} s: {polled}",
                     path=self.path,
                     poll=self._pace.poll,
                     polled=self.polled,
@@ -389,7 +389,7 @@ class Inbox:
             advice = "so it brings no events"
         logger.warning(
             tr(
-                "inbox {path!r} is polled every {poll:g} s: {polled}, {advice}",
+                "inbox '{path}' is polled every {poll:g} s: {polled}, {advice}",
                 path=self.path,
                 poll=self._pace.poll,
                 polled=self.polled,
@@ -424,11 +424,11 @@ class Inbox:
 
     def _complain(self, folder: str, error: OSError) -> None:
         if self._is_new(folder, error.errno):
-            logger.warning(tr("cannot look into {folder!r}: {reason}", folder=folder, reason=error.strerror or error))
+            logger.warning(tr("cannot look into '{folder}': {reason}", folder=folder, reason=error.strerror or error))
 
     def _wonder(self, path: str, what: str) -> None:
         if self._is_new(path, None):
-            logger.warning(tr("{path!r} stays where it is: it is {what}", path=path, what=what))
+            logger.warning(tr("'{path}' stays where it is: {what}", path=path, what=what))
 
     def _is_new(self, path: str, trouble: int | None) -> bool:
         complaint = (path, trouble)

@@ -185,7 +185,7 @@ class Journal:
             self._io_errors += 1
             self._close()
         if code in _PASSING or (code == sqlite3.SQLITE_IOERR and self._io_errors < _PATIENCE):
-            raise JournalBusy(f"{str(self._path)!r}: {error}") from error
+            raise JournalBusy(tr("'{path}': {error}", path=self._path, error=error)) from error
 
     def _opened(self) -> sqlite3.Connection:
         if self._db is None:
@@ -272,7 +272,7 @@ def read_history(path: Path, wanted: Wanted | None = None, limit: int | None = N
         with closing(_connect_to_read(path)) as db:
             yield from rows.history(db, wanted or Wanted(), limit)
     except sqlite3.Error as error:
-        raise UserError(tr("The journal {path!r} cannot be read: {error}.", path=str(path), error=error)) from error
+        raise UserError(tr("The journal '{path}' cannot be read: {error}.", path=str(path), error=error)) from error
 
 
 def _connect(path: Path | None, timeout: float) -> sqlite3.Connection:

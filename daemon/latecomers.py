@@ -24,6 +24,7 @@ from daemon.source import Identity
 from daemon.transfer import Status
 from models.language import tr
 from models.leftovers import is_leftover
+from models.printable import shown
 
 #: How long after an image was filed a sidecar may still join it: cameras use their file names again.
 LATEST = timedelta(days=1)
@@ -88,7 +89,7 @@ class Latecomers:
                 return
             self._follow(sidecar, image)
         except (OSError, JournalBusy) as error:
-            logger.debug("The sidecar {!r} is looked at again later: {}", str(sidecar), error)
+            logger.debug("The sidecar {} is looked at again later: {}", shown(str(sidecar)), error)
 
     def _follow(self, sidecar: Path, image: Filing) -> None:
         assert image.destination is not None

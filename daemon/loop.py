@@ -201,7 +201,7 @@ class WorkLoop:
             case Status.REFUSED:
                 log.warning(tr("{name} stays where it is: {detail}", name=shown(path.name), detail=outcome.detail))
             case Status.RETRY:
-                self._troubles.failed(path, outcome.detail or "The image cannot be filed now.")
+                self._troubles.failed(path, outcome.detail or tr("The image cannot be filed now."))
             case _:
                 log.debug("{}: {}", shown(path.name), status.value)
         if status is Status.FILED:

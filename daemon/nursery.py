@@ -16,6 +16,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from models.language import tr
+
 _ROOT = str(Path(__file__).resolve().parents[1])
 _LONGEST_ANSWER = 1024
 # Seconds until an answer is given up. The first one waits for the imports, on a machine that may have much else to do.
@@ -70,7 +72,7 @@ class Nursery:
                 self._start()
                 answer = self._ask(request, connection, shared)
             if answer is None:
-                raise OSError("it ends at once")
+                raise OSError(tr("it ends at once"))
             if "error" in answer:
                 raise OSError(answer["error"])
             pid = int(answer["pid"])

@@ -18,6 +18,7 @@ from models.classifier import Classifier, open_classifier
 from models.engines import Device
 from models.errors import CheckpointError
 from models.images import Transform
+from models.language import tr
 from models.runtime import Precision, cores
 from models.starter import Language, starter_path
 from models.weights import WeightsStore
@@ -198,6 +199,11 @@ def check_names(location: Path, classes: Sequence[str], reserved: Sequence[str])
     for name in classes:
         if (taken := folders.get(name.casefold())) is not None:
             raise NameTaken(
-                f"the checkpoint {location} has a class {name}, and the folder {taken} is for other images: "
-                "give others_dir or quarantine_dir another name, or go back with python -m trainer rollback"
+                tr(
+                    "the checkpoint {location} has a class {name}, and the folder {taken} is for other images: give "
+                    "others_dir or quarantine_dir another name, or go back with python -m trainer rollback",
+                    location=location,
+                    name=name,
+                    taken=taken,
+                )
             )

@@ -114,7 +114,7 @@ class OutputMark:
             descriptor = None
         except OSError as error:
             if error.errno == errno.ELOOP:
-                raise FolderBusy(f"{self._path} is not a file of this program: delete it") from error
+                raise FolderBusy(tr("{path} is not a file of this program: delete it", path=self._path)) from error
             logger.debug("the output folder {} is not locked: {}", self._output, error.strerror)
             descriptor = None
         if descriptor is None:
@@ -148,7 +148,7 @@ class OutputMark:
     def _lock(self, descriptor: int) -> None:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_size not in (0, _SIZE):
-            raise FolderBusy(f"{self._path} is not a file of this program: delete it")
+            raise FolderBusy(tr("{path} is not a file of this program: delete it", path=self._path))
         if found.st_uid not in self._trusted():
             self._raise_foreign(found.st_uid)
         content = _read(descriptor)
@@ -179,8 +179,12 @@ class OutputMark:
 
     def _raise_foreign(self, owner: int) -> None:
         raise FolderBusy(
-            f"{self._path} belongs to the user {_user(owner)}: stop the daemon of that user; "
-            "where there is none, delete this file"
+            tr(
+                "{path} belongs to the user {user}: stop the daemon of that user; where there is none, delete this "
+                "file",
+                path=self._path,
+                user=_user(owner),
+            )
         )
 
     def _stays_mounted(self) -> bool:
@@ -202,8 +206,12 @@ class OutputMark:
         if number is None and known.file_system == _file_system(self._output):
             return  # the folder was emptied, or deleted: it is still the same drive
         raise OutputAway(
-            f"the output folder {self._output} is not the one that images were filed into before: mount its drive; "
-            f"or, if this is the right one, delete {self._memory}"
+            tr(
+                "the output folder {output} is not the one that images were filed into before: mount its drive; or, "
+                "if this is the right one, delete {memory}",
+                output=self._output,
+                memory=self._memory,
+            )
         )
 
     def _found(self) -> str | None:
@@ -267,11 +275,15 @@ def _write(descriptor: int, content: dict[str, object]) -> None:
 
 
 def _busy(output: Path, content: dict[str, object]) -> str:
-    who = ""
     pid, host = content.get("pid"), content.get("host")
-    if isinstance(pid, int) and isinstance(host, str):
-        who = f" (process {pid} on {host})"
-    return f"another daemon is at work on {output}{who}: stop it first, or give another folder"
+    if not isinstance(pid, int) or not isinstance(host, str):
+        return tr("another daemon is at work on {folder}: stop it first, or give another folder", folder=output)
+    return tr(
+        "another daemon is at work on {folder} (process {pid} on {host}): stop it first, or give another folder",
+        folder=output,
+        pid=pid,
+        host=host,
+    )
 
 
 def _user(number: int) -> str:

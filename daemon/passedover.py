@@ -14,6 +14,7 @@ from daemon.report import shown
 from daemon.settle import is_unfinished
 from daemon.sidecarnames import follows
 from daemon.walk import walk
+from models.language import tr, trn
 from models.leftovers import Leftovers, is_leftover, pictures_in
 
 _MOST_EXAMPLES = 3
@@ -43,7 +44,7 @@ class PassedOver:
     def meet_mount(self, folder: str) -> None:
         """A walk came by a folder that is on another file system, and is not entered."""
         self._set_apart(
-            f"{shown(folder)} is on another file system, and stays: cross_mounts = true files what is in it"
+            tr("{folder} is on another file system, and stays: cross_mounts = true files what is in it", folder=folder)
         )
 
     def meet_marked(self, folder: str, outputs: Sequence[str]) -> None:
@@ -53,16 +54,25 @@ class PassedOver:
         """
         if not is_below(folder, outputs) and pictures_in(folder):
             self._set_apart(
-                f"{shown(folder)} is a folder that pictures were filed into, and stays: "
-                f"to have those in it filed once more, delete the hidden file {MARKER} in it"
+                tr(
+                    "{folder} is a folder that pictures were filed into, and stays: to have those in it filed once "
+                    "more, delete the hidden file {marker} in it",
+                    folder=folder,
+                    marker=MARKER,
+                )
             )
 
     def _meet_link(self, entry: os.DirEntry[str]) -> None:
         target = os.path.realpath(entry.path)
         if not self.recursive or not entry.is_dir() or is_below(target, self.known):
             return
-        name, where = shown(entry.path), shown(target)
-        self._set_apart(f"{name} is a link to a folder, and stays: for what is in it, add --watch {where}")
+        self._set_apart(
+            tr(
+                "{name} is a link to a folder, and stays: for what is in it, add --watch {where}",
+                name=entry.path,
+                where=target,
+            )
+        )
 
     def _set_apart(self, sentence: str) -> None:
         if len(self.apart) < _MOST_APART and sentence not in self.apart:
@@ -84,10 +94,14 @@ class PassedOver:
             self.examples.append(entry.name)
 
     def __str__(self) -> str:
-        which = "1 other file" if self.count == 1 else f"{self.count} other files"
-        why = "is not looked at: its name does" if self.count == 1 else "are not looked at: their names do"
-        names = ", ".join(map(shown, self.examples)) + (", …" if self.count > len(self.examples) else "")
-        return f"{which} in {shown(self.folder)} {why} not end like those of pictures ({names})"
+        return trn(
+            "1 other file in {folder} is not looked at: its name does not end like those of pictures ({names})",
+            "{count} other files in {folder} are not looked at: their names do not end like those of pictures "
+            "({names})",
+            self.count,
+            folder=self.folder,
+            names=", ".join(self.examples) + (", …" if self.count > len(self.examples) else ""),
+        )
 
 
 class Teller:

@@ -33,6 +33,7 @@ from daemon.threshold import Threshold, in_force
 from models.classifier import Classifier, Prediction
 from models.errors import ImageError
 from models.images import Transform
+from models.language import tr
 
 #: How many batches the model is given at once.
 _BATCHES_AT_ONCE = 2
@@ -345,8 +346,12 @@ class Pipeline:
             label=prediction.label,
             confidence=prediction.confidence,
             model_digest=self.classifier.digest,
-            detail=f"unlike all known images: {prediction.strangeness:.2f} times the limit" if unknown else None,
+            detail=_unlike(prediction) if unknown else None,
         )
+
+
+def _unlike(prediction: Prediction) -> str:
+    return tr("unlike anything it was taught: {times:.2f} times the limit", times=prediction.strangeness)
 
 
 def _ends_early(decoded: Decoded) -> bool:
@@ -380,7 +385,7 @@ def _not_taken(path: Path, error: SourceError) -> Outcome:
         case SourceChanged():
             return Outcome(path=path, status=Status.CHANGED)
         case NotAFile():
-            return not_a_file(path, "It is not a regular file.")
+            return not_a_file(path, tr("It is not a regular file."))
         case SourceUnreadable():
             return Outcome(path=path, status=Status.RETRY, detail=str(error))
     raise AssertionError(f"an unknown kind of {SourceError.__name__}") from error

@@ -62,7 +62,7 @@ class Probation:
         self.seen.append(seen)
         self._unsure += seen.unsure
         if not math.isfinite(confidence):
-            return "its probabilities are not numbers"
+            return tr("its probabilities are not numbers")
         count = len(self.seen)
         if count not in self._looks or not self._before:
             return None
@@ -71,9 +71,13 @@ class Probation:
         chance = by_chance(self._unsure, count, self._unsure_before, self._before)
         if chance >= ALPHA / len(LOOKS):
             return None
-        return (
-            f"it was unsure of {self._unsure} of its first {count} images, "
-            f"where {self._unsure_before} of the {self._before} before were to be expected"
+        return tr(
+            "it was unsure of {unsure} of its first {count} images, where {unsure_before} of the {before} before were "
+            "to be expected",
+            unsure=self._unsure,
+            count=count,
+            unsure_before=self._unsure_before,
+            before=self._before,
         )
 
 

@@ -42,16 +42,17 @@ class Progress:
             self._since = (now, done)
             rate = (done - before) / (now - began)
             if rate and left >= _FEW and left / rate >= _SHORT:
-                template = "{} done, about {} left, {:.1f} images/s: {} to go" if about else _EXACT
-                logger.info(template, done, left, rate, duration(left / rate))
+                values = {"done": done, "left": left, "rate": rate, "time": duration(left / rate)}
+                if about:
+                    line = tr("{done} done, about {left} left, {rate:.1f} images/s: {time} to go", **values)
+                else:
+                    line = tr("{done} done, {left} left, {rate:.1f} images/s: {time} to go", **values)
+                logger.info("{}", line)
 
     def close(self) -> None:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
-
-
-_EXACT = "{} done, {} left, {:.1f} images/s: {} to go"
 
 
 class Bar:
@@ -95,5 +96,7 @@ def duration(seconds: float) -> str:
     """A time to go, for people."""
     whole = int(seconds)
     if whole < 120:
-        return f"{whole} s"
-    return f"{whole // 60} min" if whole < 7200 else f"{whole // 3600} h {whole % 3600 // 60} min"
+        return tr("{count} s", count=whole)
+    if whole < 7200:
+        return tr("{count} min", count=whole // 60)
+    return tr("{hours} h {minutes} min", hours=whole // 3600, minutes=whole % 3600 // 60)

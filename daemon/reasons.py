@@ -42,7 +42,7 @@ def write_reason(image: Entry, row: Filing) -> None:
     except OSError as error:
         logger.warning(
             tr(
-                "No reason could be written beside {destination!r}: {error}",
+                "No reason could be written beside '{destination}': {error}",
                 destination=str(row.destination),
                 error=error,
             )

@@ -28,8 +28,7 @@ from daemon.verdicts import Verdicts
 from models.backoff import Backoff
 from models.classifier import Classifier
 from models.errors import CheckpointError, UserError
-from models.invocation import spelled
-from models.language import tr
+from models.language import mark, reason, tr
 from models.markers import leave_names
 from models.weights import WeightsStore
 
@@ -37,7 +36,10 @@ from models.weights import WeightsStore
 BACKOFF = Backoff(first=60.0, last=3600.0)
 
 #: What trouble with a new checkpoint means to people.
-_STAYS = "the model in use stays"
+_STAYS = mark("the model in use stays: {trouble}")
+_STAYS_AND_RETRIES = mark("the model in use stays, and the new one is tried again: {trouble}")
+_LAST_GOOD = mark("the last good model, {digest}, is used: {trouble}")
+_LAST_GOOD_AND_RETRIES = mark("the last good model, {digest}, is used, and the new one is tried again: {trouble}")
 
 
 class Reloader:
@@ -144,11 +146,10 @@ class Reloader:
         except Exception as trouble:
             logger.debug("the last good model cannot be used either: {}", trouble)
             return False
-        used = f"the last good model, {good.digest[:12]}, is used"
-        if _may_pass(error):
+        retries = _may_pass(error)
+        if retries:
             self._later()
-            used += ", and the new one is tried again"
-        self._say(used, _sentence(error))
+        self._say(_LAST_GOOD_AND_RETRIES if retries else _LAST_GOOD, _sentence(error), digest=good.digest[:12])
         self._serving.use(Model(Published(good.path, good.digest, good.key), classifier))
         return True
 
@@ -216,7 +217,7 @@ class Reloader:
             published = self._opening.starter()
         self._leave_names()
         if published is None and self._tried:
-            self._say(_STAYS, f"nothing is published in {self._place.location} any more")
+            self._say(_STAYS, tr("nothing is published in {location} any more", location=self._place.location))
         if published is None or (published.key == self._tried and not again):
             return
         self._tried = published.key
@@ -228,7 +229,7 @@ class Reloader:
         try:
             self._verdicts.attempt(published)
         except JournalBusy as error:
-            self._try_later(f"it cannot be noted that it is being loaded ({error})")
+            self._try_later(tr("it cannot be noted that it is being loaded ({error})", error=error))
             return
         self._leases.take(published.path)
         model = self._serving.model
@@ -277,17 +278,17 @@ class Reloader:
 
     def _try_later(self, trouble: str) -> None:
         self._later()
-        self._say(f"{_STAYS}, and the new one is tried again", trouble)
+        self._say(_STAYS_AND_RETRIES, trouble)
 
     def _later(self) -> None:
         self._retry_at = time.monotonic() + BACKOFF.delay(self._failures)
         self._failures += 1
 
-    def _say(self, consequence: str, trouble: str) -> None:
+    def _say(self, sentence: str, trouble: str, **values: object) -> None:
         """Each trouble once, also where it lasts over the start."""
         if trouble != self.trouble:
             self.trouble = trouble
-            logger.error("{}: {}", consequence, trouble)
+            logger.error("{}", tr(sentence, trouble=trouble, **values))
 
     # --- what becomes of images
 
@@ -345,11 +346,13 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _sentence(error: Exception) -> str:
-    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {reason(error)}"
 
 
 def _not_again(published: Published, why: str) -> str:
-    return (
-        f"the checkpoint {published.name} is not tried again ({why}): publish another, or this one once more with "
-        + spelled("python -m trainer publish")
+    return tr(
+        "the checkpoint {name} is not tried again ({why}): publish another, or this one once more with "
+        "python -m trainer publish",
+        name=published.name,
+        why=why,
     )

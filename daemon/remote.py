@@ -136,7 +136,7 @@ class Decoder:
         except OSError as error:
             raise DecoderLost(*self._at_work(tasks)) from error
         except (ValueError, TypeError, LookupError) as error:
-            raise DecoderLost(*self._at_work(tasks), "it spoke nonsense") from error
+            raise DecoderLost(*self._at_work(tasks), tr("it sent an invalid answer")) from error
         self._files += len(tasks)
         return decoded
 
@@ -235,7 +235,12 @@ def _number(value: object) -> int:
 
 def _too_slow(path: Path, source: Source | None, seconds: float) -> Decoded:
     if source is None:
-        return Decoded(path, error=SourceUnreadable(f"{str(path)!r} could not be read within {_READING:g} seconds."))
+        return Decoded(
+            path,
+            error=SourceUnreadable(
+                tr("'{path}' could not be read within {seconds:g} seconds.", path=path, seconds=_READING)
+            ),
+        )
     return Decoded(
         path, source, error=ImageError("timeout", tr("Decoding took longer than {seconds:g} seconds.", seconds=seconds))
     )

@@ -46,7 +46,7 @@ def replay(journal: Journal, roots: Roots | None = None) -> Counter[State]:
             break
         except OSError as error:
             logger.warning(
-                tr("What became of {source!r} cannot be seen now: {error}", source=str(row.source), error=error)
+                tr("What became of '{source}' cannot be seen now: {error}", source=str(row.source), error=error)
             )
     journal.write(rows)
     return Counter(row.state for row in rows)
@@ -86,7 +86,7 @@ class _Leftover:
             moves.put_back(self._drop, self._target)
             self._done()
         elif self._source is None or self._target is None:
-            raise FileNotFoundError("its folder is not there")
+            raise FileNotFoundError(tr("its folder is not there"))
         else:
             self._give_up()
 
@@ -149,20 +149,22 @@ class _Leftover:
 
     def _give_up(self) -> None:
         """Nothing is where it should be. A whole copy may be all there is now; a torn one is of no use to anybody."""
-        row, kept = self._row, ""
+        row, kept = self._row, None
         for entry in (self._part, self._place):
             if entry is None or not entry.exists():
                 continue
             if row.sha256 in (None, sha256_of(entry)):
-                kept = f"; a copy is kept as {entry.name}"
+                kept = entry.name
             else:
                 entry.unlink()
         row.state = State.ORPHAN
-        row.detail = f"somebody moved it while the program was stopped{kept}"
+        row.detail = tr("somebody moved it while the program was stopped")
+        if kept is not None:
+            row.detail = tr("somebody moved it while the program was stopped; a copy is kept as {name}", name=kept)
         source, destination = str(row.source), str(row.destination)
         logger.error(
             tr(
-                "{source!r} is neither in the inbox nor at {destination!r}: {detail}",
+                "'{source}' is neither in the inbox nor at '{destination}': {detail}",
                 source=source,
                 destination=destination,
                 detail=row.detail,
@@ -181,7 +183,7 @@ class _Leftover:
                 raise
             logger.warning(
                 tr(
-                    "The copy {destination!r} cannot be flushed: {error}",
+                    "The copy '{destination}' cannot be flushed: {error}",
                     destination=str(self._row.destination),
                     error=error,
                 )

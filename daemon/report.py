@@ -8,7 +8,7 @@ from typing import Any
 from daemon.filing import Status
 from daemon.pipeline import Outcome
 from models.classifier import Classifier
-from models.language import tr
+from models.language import tr, trn
 from models.printable import quoted, shown
 
 __all__ = ["describe_change", "fields", "line", "quoted", "shown", "some"]
@@ -17,7 +17,6 @@ __all__ = ["describe_change", "fields", "line", "quoted", "shown", "some"]
 def line(outcome: Outcome) -> str:
     """What became of a filed image, for people: ``cat.jpg -> cat/cat.jpg (0.93)``."""
     assert outcome.destination is not None
-    verb = tr("would go to") if outcome.status is Status.PLANNED else "->"
     # quarantine/<reason>/<name> has one step more
     where = "/".join(outcome.destination.parts[-3 if outcome.reason is not None else -2 :])
     prediction = outcome.prediction
@@ -27,7 +26,10 @@ def line(outcome: Outcome) -> str:
         why = f"{prediction.confidence:.2f}"
     else:
         why = f"{prediction.label}? {prediction.confidence:.2f}{f', {outcome.detail}' if outcome.detail else ''}"
-    return f"{shown(outcome.path.name)} {verb} {shown(where)} ({why})"
+    name = outcome.path.name
+    if outcome.status is Status.PLANNED:
+        return tr("{name} would go to {place} ({why})", name=name, place=where, why=why)
+    return shown(f"{name} -> {where} ({why})")
 
 
 def fields(outcome: Outcome) -> dict[str, Any]:
@@ -48,7 +50,7 @@ def describe_change(old: Classifier, new: Classifier) -> str:
     added = [name for name in new.classes if name not in before]
     removed = [name for name in old.classes if name not in after]
     kept = [name for name in new.classes if name in before]
-    parts = [tr("{mode}, {count} classes", mode=new.metadata.mode, count=len(new.classes))]
+    parts = [trn("{mode}, 1 class", "{mode}, {count} classes", len(new.classes), mode=new.metadata.mode)]
     if added:
         parts.append(tr("new: {names}", names=some(added)))
     if removed:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from daemon import config
+from daemon import config, transfer
 from daemon.alone import open_journal
 from daemon.config import Settings
 from daemon.corrections import Corrections
@@ -31,12 +31,19 @@ from models.allowed import allow_plugins
 from models.classifier import Prediction, open_classifier
 from models.commandline import EXIT_LEFT_BEHIND, Parser, print_json
 from models.invocation import spelled
-from models.language import tr
+from models.language import mark, tr
 from models.runtime import cores
 from models.weights import WeightsStore
 
-#: Why an image stays.
+#: Why an image stays: as JSON has it, and for people.
 AGREES, UNSURE, PLACED, GONE, UNREADABLE = "same class", "unsure", "moved by hand", "not there any more", "unreadable"
+_STAYS = {
+    AGREES: mark("{count} same class"),
+    UNSURE: mark("{count} unsure"),
+    PLACED: mark("{count} moved by hand"),
+    GONE: mark("{count} not there any more"),
+    UNREADABLE: mark("{count} unreadable"),
+}
 
 
 @dataclass
@@ -74,7 +81,8 @@ def main(arguments: list[str]) -> int:
     else:
         _print(result, sorter, journal)
         if journal is not None and result.moved:
-            print(spelled("To take it back: python -m daemon undo") + f" --run {journal.run}{place_again(options)}")
+            undo = spelled("python -m daemon undo") + f" --run {journal.run}{place_again(options)}"
+            print(tr("To take it back: {command}", command=undo))
     return EXIT_LEFT_BEHIND if result.failed else 0
 
 
@@ -188,18 +196,26 @@ def _is_there(filing: Filing, path: Path, roots: Roots) -> bool:
 
 
 def _print(result: Result, sorter: _Sorter, journal: Journal | None) -> None:
-    verb = "would go to" if journal is None else "->"
     for outcome in result.moved:
         assert outcome.prediction is not None
-        print(f"{_from(outcome)} {verb} {_to(outcome)} ({outcome.prediction.confidence:.2f})")
+        way = {"name": _from(outcome), "place": _to(outcome)}
+        said = tr("{name} would go to {place}", **way) if journal is None else "{name} -> {place}".format(**way)
+        print(f"{said} ({outcome.prediction.confidence:.2f})")
     for outcome in result.failed:
-        print(tr("left: {source}: {error}", source=_from(outcome), error=shown(outcome.detail or outcome.status.value)))
+        why = outcome.detail or transfer.said(outcome.status)
+        print(tr("left: {source}: {error}", source=_from(outcome), error=why))
     for (old, new), count in result.pairs():
         print(f"{count:7}  {shown(old)} -> {shown(new)}")
-    verb = "would move" if journal is None else "moved"
-    model = f"checkpoint {sorter.classifier.digest[:12]} (unsure under {sorter.threshold.value:.2f})"
-    stay = ", ".join(f"{count} {why}" for why, count in result.stay.items() if count) or "none"
-    print(tr("{count} {verb} by {model}; stay: {stay}", count=len(result.moved), verb=verb, model=model, stay=stay))
+    values = {
+        "count": len(result.moved),
+        "digest": sorter.classifier.digest[:12],
+        "threshold": sorter.threshold.value,
+        "stay": ", ".join(tr(_STAYS[why], count=count) for why, count in result.stay.items() if count) or tr("none"),
+    }
+    if journal is None:
+        print(tr("{count} would move by checkpoint {digest} (unsure under {threshold:.2f}); stay: {stay}", **values))
+    else:
+        print(tr("{count} moved by checkpoint {digest} (unsure under {threshold:.2f}); stay: {stay}", **values))
 
 
 def _from(outcome: Outcome) -> str:

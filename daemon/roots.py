@@ -18,6 +18,7 @@ from pathlib import Path
 from daemon.moves import FOLDER_FLAGS, Entry, close
 from daemon.names import NAME_REFUSED, simpler_name
 from models.atomic import sync_folder
+from models.language import mark, tr
 from models.ownership import hand_over_folder
 
 #: ``openat2`` has this number on every architecture but Alpha; Python has no function for it.
@@ -25,10 +26,10 @@ _OPENAT2 = 437
 _NO_SYMLINKS = 0x04
 #: A folder on the way needs no permission to be read.
 _ON_THE_WAY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-_NO_SUCH_NAME = (
-    "the file system cannot hold a folder named {name!r}: mount it with iocharset=utf8, or give the class another name"
+_NO_SUCH_NAME = mark(
+    "the file system cannot hold a folder named '{name}': mount it with iocharset=utf8, or give the class another name"
 )
-_IN_THE_WAY = "in the way of a folder lies a file or a symbolic link"
+_IN_THE_WAY = mark("in the way of a folder lies a file or a symbolic link")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -146,7 +147,7 @@ def _make_folder(folder: int, name: str) -> None:
     except OSError as error:
         if error.errno not in NAME_REFUSED or simpler_name(name) == name:
             raise
-        raise OSError(error.errno, _NO_SUCH_NAME.format(name=name), name) from error
+        raise OSError(error.errno, tr(_NO_SUCH_NAME, name=name), name) from error
 
 
 def _open_folder(folder: int, name: str) -> int:
@@ -154,7 +155,7 @@ def _open_folder(folder: int, name: str) -> int:
         return os.open(name, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
     except OSError as error:
         if error.errno in (errno.ENOTDIR, errno.ELOOP):
-            raise OSError(errno.ENOTDIR, _IN_THE_WAY, name) from error
+            raise OSError(errno.ENOTDIR, tr(_IN_THE_WAY), name) from error
         raise
 
 
@@ -176,7 +177,7 @@ def _open_beneath(folder: int, path: str, flags: int) -> int:
             opened.append(folder)
         return os.open(name, flags | os.O_NOFOLLOW, dir_fd=folder)
     except NotADirectoryError as error:
-        raise NotADirectoryError(errno.ENOTDIR, _IN_THE_WAY, path) from error
+        raise NotADirectoryError(errno.ENOTDIR, tr(_IN_THE_WAY), path) from error
     finally:
         for descriptor in opened:
             close(descriptor)

@@ -28,6 +28,7 @@ from daemon.source import OPEN_FLAGS
 from daemon.transfer import Status
 from daemon.writers import Writer
 from models.language import tr
+from models.printable import shown
 
 #: How long after it was filed a file may still grow by its writer's hand. Later it is somebody's edit.
 LATEST = timedelta(hours=1)
@@ -101,7 +102,7 @@ class SecondLook:
                 if self._has_settled_anew(filing):
                     self._judge(filing)
             except (OSError, JournalBusy) as error:
-                logger.debug("{!r} is looked at again later: {}", str(filing.destination), error)
+                logger.debug("{} is looked at again later: {}", shown(str(filing.destination)), error)
 
     def _has_settled_anew(self, filing: Filing) -> bool:
         """Whether the file changed since it was filed, has been quiet since, and this state is not judged yet."""
@@ -142,7 +143,7 @@ class SecondLook:
                 )
             else:
                 self._seen.pop(filing.id, None)  # tried again
-                logger.debug("{!r} stays: {}", str(filing.destination), undone.error or undone.status)
+                logger.debug("{} stays: {}", shown(str(filing.destination)), undone.error or undone.status)
 
 
 def went_on(entry: Entry, filing: Filing) -> bool:

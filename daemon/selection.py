@@ -108,7 +108,7 @@ def instant(text: str) -> datetime:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(
-            tr("{text!r} is neither a day like 2026-11-23 nor a time like {example}", text=text, example=_EXAMPLE)
+            tr("'{text}' is neither a day like 2026-11-23 nor a time like {example}", text=text, example=_EXAMPLE)
         ) from error
 
 
@@ -124,7 +124,7 @@ def digest(text: str) -> str:
     """A checkpoint's digest or its beginning."""
     if not re.fullmatch(r"[0-9a-fA-F]{4,64}", text):
         raise argparse.ArgumentTypeError(
-            tr("{text!r} is not how a digest begins: give at least its first 4 letters", text=text)
+            tr("'{text}' is not how a digest begins: give at least its first 4 letters", text=text)
         )
     return text.lower()
 
@@ -136,14 +136,14 @@ def probability(text: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(tr("{text!r} is not a number from 0 to 1, nor a share such as 70%", text=text))
+        raise argparse.ArgumentTypeError(tr("'{text}' is not a number from 0 to 1, nor a share such as 70%", text=text))
     return number
 
 
 def count(text: str) -> int:
     """A whole number from 1 on."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(tr("{text!r} is not a whole number of at least 1", text=text))
+        raise argparse.ArgumentTypeError(tr("'{text}' is not a whole number of at least 1", text=text))
     return int(text)
 
 

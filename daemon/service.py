@@ -79,7 +79,7 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         if mark is not None:
             closing.callback(mark.release)
             _occupy(lambda: closing.enter_context(_locked(state, settings, mark)), notifier, once=once)
-        notifier.status("loading the model")
+        notifier.status(tr("loading the model"))
         journal = _journal(path, dry_run=dry_run)
         closing.callback(journal.close)
         passed: dict[str, PassedOver] = {}  # by the last whole walk of each inbox
@@ -250,10 +250,13 @@ def _run(loop: WorkLoop, passed: Mapping[str, PassedOver], *, once: bool) -> int
 
 def _conclude(images: str, left: int, *, once: bool, dry_run: bool) -> None:
     """Say how many images had which outcome."""
-    end = "done" if once else "stopped"
-    if dry_run and images:
-        end += ", had it been no dry run"
-    logger.info("{}: {}{}", end, images or "no image was filed", f"; {left} left behind" if left else "")
+    if not images:
+        images = tr("no image was filed")
+    elif dry_run:
+        images = tr("{images}, had it been no dry run", images=images)
+    if left:
+        images = tr("{images}; {left} left behind", images=images, left=left)
+    logger.info("{}", tr("done: {images}", images=images) if once else tr("stopped: {images}", images=images))
 
 
 def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, trouble: str, *, dry_run: bool) -> None:

@@ -119,7 +119,8 @@ class Serving:
     def failed(self, error: Exception) -> None:
         """The model in use could not classify a batch; on probation, that is its end."""
         if self._trial is not None:
-            self._give_up(self._trial, f"it failed with {type(error).__name__}: {error}")
+            fault = tr("it failed with {kind}: {error}", kind=type(error).__name__, error=error)
+            self._give_up(self._trial, fault)
 
     def _give_up(self, trial: _Trial, fault: str) -> None:
         assert self._model is not None

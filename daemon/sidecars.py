@@ -22,7 +22,7 @@ from daemon.moves import Entry
 from daemon.rows import Filing, State
 from daemon.sidecarnames import beginnings, belongs, is_film, owners, renamed
 from daemon.source import Identity
-from daemon.transfer import Status, Transfer
+from daemon.transfer import Status, Transfer, said
 from models.language import tr
 
 #: Seconds without a change until a sidecar counts as complete.
@@ -144,9 +144,9 @@ class Complaints:
         if len(self._said) >= _MOST_COMPLAINTS:
             self._said.clear()
         self._said.add(which)
-        why = sidecar.error or sidecar.status
+        why = sidecar.error or (None if sidecar.status is None else said(sidecar.status))
         logger.warning(
-            tr("The sidecar {source!r} does not follow its image: {why}", source=str(sidecar.row.source), why=why)
+            tr("The sidecar '{source}' does not follow its image: {why}", source=str(sidecar.row.source), why=why)
         )
 
 

@@ -31,6 +31,7 @@ from daemon.progress import Progress, bar_fits
 from daemon.report import fields, line, shown
 from daemon.roots import Roots
 from daemon.threshold import in_force
+from daemon.transfer import said
 from daemon.walk import walk
 from daemon.writers import Writer
 from models.allowed import allow_plugins
@@ -88,7 +89,11 @@ def main(arguments: list[str], nursery: Nursery) -> int:
     _print_summary(outcomes, settings.output, passed, foreign, as_json=options.json)
     if stopped.is_set():
         raise KeyboardInterrupt(
-            f"stopped after {len(outcomes)} images, {left} are left: the same command goes on with them"
+            tr(
+                "stopped; images done: {done}, left: {left}; the same command goes on with them",
+                done=len(outcomes),
+                left=left,
+            )
         )
     complete = not passed.closed and all(outcome.status in _SORTED for outcome in outcomes)
     return 0 if complete else EXIT_LEFT_BEHIND
@@ -186,15 +191,10 @@ def sort(
             if outcome.status is Status.FILED:
                 log.info("{}", line(outcome))
             elif outcome.status is Status.ALREADY:
-                log.info(tr("{path} is there already", path=shown(str(outcome.path))))
+                log.info("{}", tr("{path} is there already", path=outcome.path))
             else:
-                log.warning(
-                    tr(
-                        "{path} is left behind: {detail}",
-                        path=shown(str(outcome.path)),
-                        detail=outcome.detail or outcome.status,
-                    )
-                )
+                why = outcome.detail or said(outcome.status)
+                log.warning("{}", tr("{path} is left behind: {detail}", path=outcome.path, detail=why))
             outcomes.append(outcome)
             progress.look(len(outcomes), found - len(outcomes))
         if not stopping():
@@ -219,7 +219,7 @@ def _outcomes(pipeline: Pipeline, paths: Iterable[Path], stopping: Callable[[], 
     except ModelFailed as failed:
         raise failed.error from None
     for path in written:
-        yield Outcome(path=path, status=Status.CHANGED, detail="a program has it open for writing")
+        yield Outcome(path=path, status=Status.CHANGED, detail=tr("a program has it open for writing"))
 
 
 def _closed(paths: Iterable[Path], written: list[Path]) -> Iterator[Path]:
@@ -245,14 +245,14 @@ def _images(folder: Path, output: Path, passed: PassedOver, odd: list[Outcome]) 
 
     def failed(inside: str, error: OSError) -> None:
         passed.closed += 1
-        logger.warning(tr("{inside} cannot be read: {reason}", inside=shown(inside), reason=error.strerror))
+        logger.warning(tr("{inside} cannot be read: {reason}", inside=inside, reason=error.strerror))
 
     entries = walk(
         [root],
         recursive=True,
         enter=lambda inside: inside == root or not (is_marked(inside) if filed == root else inside == filed),
         failed=failed,
-        odd=lambda path, what: odd.append(not_a_file(Path(path), f"it is {what}")),
+        odd=lambda path, what: odd.append(not_a_file(Path(path), what)),
         other=passed.meet,
         leftover=lambda inside: passed.leftovers.meet(pictures_in(inside)),
     )
@@ -289,7 +289,7 @@ def _print_summary(outcomes: list[Outcome], output: Path, passed: PassedOver, fo
         return
     print(tr("{count} of {every} images copied to {output}", count=len(filed), every=len(outcomes), output=output))
     for name, count in folders.most_common():
-        print(f"{count:7}  {name}")
+        print(f"{count:7}  {shown(name)}")
     if already := len(outcomes) - len(filed) - len(left):
         print(tr("{already:7}  there already, equal and in the same folder", already=already))
     if left:

@@ -100,13 +100,15 @@ def open_source(path: Path, *, max_bytes: int, roots: Roots | None = None) -> So
             raise SourceGone(str(error)) from error
         if error.errno in _NOT_A_FILE:
             raise NotAFile(str(error)) from error
-        raise SourceUnreadable(str(error)) from error
+        raise SourceUnreadable(
+            tr("'{path}' cannot be read: {reason}.", path=path, reason=error.strerror or str(error))
+        ) from error
 
 
 def _read(path: Path, descriptor: int, max_bytes: int) -> Source:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        raise NotAFile(f"{str(path)!r} is not a regular file")
+        raise NotAFile(tr("'{path}' is not a regular file", path=path))
     identity = Identity.of(status)
     if identity.size > max_bytes:
         return Source(path, identity, sha256=None)
@@ -114,12 +116,12 @@ def _read(path: Path, descriptor: int, max_bytes: int) -> Source:
     while len(content) <= identity.size and (more := os.read(descriptor, identity.size + 1)):
         content += more  # some network file systems give less at a time
     if Identity.of(os.fstat(descriptor)) != identity:
-        raise SourceChanged(f"{str(path)!r} changed while it was read")
+        raise SourceChanged(tr("'{path}' changed while it was read", path=path))
     if len(content) != identity.size:
         # A document of a cloud, or what a kernel or a program makes up while it is read: no copy of it can be trusted.
         raise SourceUnreadable(
             tr(
-                "{path!r} cannot be filed: its size is given as {size} bytes, and not as many can be read.",
+                "'{path}' cannot be filed: its size is given as {size} bytes, and not as many can be read.",
                 path=str(path),
                 size=identity.size,
             )

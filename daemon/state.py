@@ -117,7 +117,7 @@ def _lock(descriptor: int, folder: Path) -> None:
 
 
 def _busy(folder: Path) -> FolderBusy:
-    return FolderBusy(f"another daemon is at work on {folder}: stop it first, or give another folder")
+    return FolderBusy(tr("another daemon is at work on {folder}: stop it first, or give another folder", folder=folder))
 
 
 def _name(resolved: Path) -> str:

@@ -139,7 +139,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
         (
             tr("model"),
             tr(
-                "{mode}, {which}, {classes} classes, {reloads} reloads",
+                "{mode}, {which}; classes: {classes}, reloads: {reloads}",
                 mode=model.mode,
                 which=which,
                 classes=model.classes,
@@ -160,7 +160,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
         (
             tr("watching"),
             tr(
-                "{folders} folders, {overflows} overflows, {restarts} restarts",
+                "folders: {folders}, overflows: {overflows}, restarts: {restarts}",
                 folders=health.watched_folders,
                 overflows=health.overflows,
                 restarts=health.restarts,

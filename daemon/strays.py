@@ -38,7 +38,7 @@ def strays(
         try:
             descriptor = (roots or Roots()).open_folder(folder)
         except OSError as error:
-            logger.warning(tr("{folder!r} cannot be read: {reason}", folder=str(folder), reason=error.strerror))
+            logger.warning(tr("'{folder}' cannot be read: {reason}", folder=str(folder), reason=error.strerror))
             continue
         try:
             for name in sorted(os.listdir(descriptor)):  # noqa: PTH208 - of the open folder
@@ -66,7 +66,7 @@ def _stray(image: Entry, folder: Path, inboxes: Sequence[Path]) -> Iterator[Fili
         sha256 = sha256_of(image)
     except OSError as error:
         logger.warning(
-            tr("{folder!r} cannot be read: {reason}", folder=str(folder / image.name), reason=error.strerror)
+            tr("'{folder}' cannot be read: {reason}", folder=str(folder / image.name), reason=error.strerror)
         )
         return
     note = read_reason(image)
@@ -79,7 +79,7 @@ def _stray(image: Entry, folder: Path, inboxes: Sequence[Path]) -> Iterator[Fili
         folder=folder,
         filed_name=image.name,
         reason=folder.name,
-        detail="the journal did not know it",
+        detail=tr("the journal did not know it"),
     )
 
 

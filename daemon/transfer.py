@@ -25,7 +25,7 @@ from daemon.rows import Filing, State
 from daemon.source import BeingWritten, Identity, SourceChanged, SourceGone
 from daemon.writers import is_being_written, unlink_closed
 from models.atomic import sync_folder
-from models.language import tr
+from models.language import mark, tr
 
 #: In place of a copy's inode: the copy is about to be made under its final name, and may be there, empty.
 NOT_MADE_YET = 0
@@ -52,6 +52,23 @@ class Status(StrEnum):
     REFUSED = "refused"  # unreadable and left where it is, because images are not to be moved
     STOPPED = "stopped"  # told to stop on the way; the image is still where it was
     RETRY = "retry"  # failed for now; the image is still where it was
+
+
+_SAID = {
+    Status.FILED: mark("it is filed"),
+    Status.PLANNED: mark("it would be filed"),
+    Status.CHANGED: mark("it changed meanwhile"),
+    Status.GONE: mark("it is no longer there"),
+    Status.ALREADY: mark("it was filed before"),
+    Status.REFUSED: mark("it cannot be read"),
+    Status.RETRY: mark("it cannot be filed now"),
+    Status.STOPPED: mark("the program was told to stop"),
+}
+
+
+def said(status: Status) -> str:
+    """What became of an image, for people."""
+    return tr(_SAID[status])
 
 
 @dataclass(eq=False, slots=True)
@@ -99,7 +116,7 @@ def check_source(source: Entry, row: Filing) -> None:
     except FileNotFoundError as error:
         raise SourceGone(str(error)) from error
     if not meant:
-        raise SourceChanged(f"{source.name!r} is not the file that was looked at")
+        raise SourceChanged(tr("'{name}' is not the file that was looked at", name=source.name))
 
 
 def free_name(
@@ -131,8 +148,10 @@ def sentence(row: Filing, error: Exception) -> str:
     """What keeps an image from its destination, for the log; a folder that lets nothing in or out is named."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     if isinstance(error, OSError) and error.errno in _OF_FOLDERS and (folder := _barred(row)) is not None:
-        return f"{str(row.source)!r} cannot be filed now: {reason}: {str(folder)!r}."
-    return f"{str(row.source)!r} cannot be filed now: {reason}."
+        return tr(
+            "'{source}' cannot be filed now: {reason}: '{folder}'.", source=row.source, reason=reason, folder=folder
+        )
+    return tr("'{source}' cannot be filed now: {reason}.", source=row.source, reason=reason)
 
 
 def _barred(row: Filing) -> Path | None:
@@ -206,7 +225,7 @@ class _Batch:
             self._record(outrun)
             self._each(outrun, step)
         for transfer in self._outrun:
-            error = FileExistsError(f"every name like {transfer.wanted!r} is taken at once")
+            error = FileExistsError(tr("every name like '{name}' is taken at once", name=transfer.wanted))
             self._back_out(transfer, Status.RETRY, sentence(transfer.row, error))
 
     def _choose_again(self, transfer: Transfer) -> None:
@@ -223,7 +242,7 @@ class _Batch:
         try:
             self._journal.write([transfer.row for transfer in waiting])
         except JournalBusy as error:
-            busy = JournalBusy(f"the journal cannot be written ({error})")
+            busy = JournalBusy(tr("the journal cannot be written ({error})", error=error))
             for transfer in waiting:
                 self._back_out(transfer, Status.RETRY, sentence(transfer.row, busy))
 
@@ -253,13 +272,13 @@ class _Batch:
     def _verify(self, transfer: Transfer) -> None:
         """Take back a file that took the place of the one meant between the last look and the move, or is written."""
         try:
-            trouble: SourceChanged = BeingWritten(f"{transfer.source.name!r} is open for writing")
+            trouble: SourceChanged = BeingWritten(tr("'{name}' is open for writing", name=transfer.source.name))
             if is_meant(transfer.target, transfer.row):
                 # From here on nobody can open it by the name it had: who has it open now is the last who could.
                 if not is_being_written(transfer.target):
                     return
             else:
-                trouble = SourceChanged(f"{transfer.source.name!r} changed while it was filed")
+                trouble = SourceChanged(tr("'{name}' changed while it was filed", name=transfer.source.name))
             linked, transfer.placed = transfer.placed, False
             if linked and os.path.samestat(transfer.target.status(), transfer.source.status()):
                 transfer.target.unlink()
@@ -272,7 +291,7 @@ class _Batch:
     def _copy(self, transfer: Transfer) -> None:
         row = transfer.row
         if row.action == "move" and not os.access(".", os.W_OK | os.X_OK, dir_fd=transfer.source.folder):
-            raise PermissionError(f"nothing can be taken away from {str(row.source.parent)!r}")
+            raise PermissionError(tr("nothing can be taken away from '{folder}'", folder=row.source.parent))
         copying.report_progress()  # perhaps it is to stop
         part = Entry(transfer.target.folder, transfer.private("part"))
         descriptor = copying.create(part)
@@ -316,7 +335,7 @@ class _Batch:
         part = transfer.part
         assert part is not None
         if transfer.target.exists():  # else a replay might take somebody's empty file for what is made here
-            raise FileExistsError(errno.EEXIST, "File exists", transfer.target.name)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), transfer.target.name)
         transfer.row.copy_ino = NOT_MADE_YET
         self._journal.write([transfer.row])
         descriptor = copying.create(transfer.target)
@@ -366,9 +385,9 @@ class _Batch:
         if not transfer.source.exists():
             # Somebody was quicker to take it: the copy would be a second image.
             self._drop_copy(transfer)
-            raise SourceGone(f"{transfer.source.name!r} was taken while it was copied")
+            raise SourceGone(tr("'{name}' was taken while it was copied", name=transfer.source.name))
         if is_meant(transfer.source, transfer.row):
-            raise SourceChanged(f"{transfer.source.name!r} was in somebody else's hands, and is back")
+            raise SourceChanged(tr("'{name}' was in somebody else's hands, and is back", name=transfer.source.name))
 
     def _drop_copy(self, transfer: Transfer) -> None:
         inode = transfer.row.filed_ino
@@ -409,7 +428,7 @@ class _Batch:
             return
         except (OSError, SourceGone, SourceChanged) as trouble:
             logger.warning(
-                tr("A copy of {source!r} is left behind: {trouble}", source=str(transfer.row.source), trouble=trouble)
+                tr("A copy of '{source}' is left behind: {trouble}", source=str(transfer.row.source), trouble=trouble)
             )
 
     def _take_back(self, transfer: Transfer, *, is_written: bool) -> None:

@@ -34,7 +34,7 @@ class Troubles:
     def failed(self, path: Path, sentence: str) -> None:
         """An image could not be filed, as the sentence says, which may name it."""
         before = self._of.get(path)
-        cause = sentence.replace(repr(str(path)), "")
+        cause = sentence.replace(shown(str(path)), "")
         is_known = cause in self._causes
         self.over(path)
         self._of[path] = _Trouble(cause, 1 if before is None else before.failures + 1)
@@ -42,7 +42,7 @@ class Troubles:
         if not is_known:
             self._unsettled = True
             logger.bind(file=str(path)).error(
-                tr("{sentence} It stays in the inbox and is tried again.", sentence=shown(sentence))
+                tr("{sentence} It stays in the inbox and is tried again.", sentence=sentence)
             )
         elif before is None:
             logger.bind(file=str(path)).info("{}", shown(sentence))  # as for any image, a line

@@ -20,7 +20,7 @@ from daemon.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.rows import Filing, State
 from daemon.sidecarnames import renamed
 from daemon.source import Identity
-from daemon.transfer import Status, Transfer
+from daemon.transfer import Status, Transfer, said
 from models.language import tr
 
 #: The most images that go back together: one flush of the journal covers them. Each holds two folders open.
@@ -202,9 +202,9 @@ def _bring_sidecars(journal: Journal, undone: Undone, sidecars: list[Filing], ro
         if came.status is not Status.FILED:
             logger.warning(
                 tr(
-                    "The sidecar {destination!r} stays: {error}",
-                    destination=str(came.filing.destination),
-                    error=came.error or came.status,
+                    "The sidecar '{destination}' stays: {error}",
+                    destination=came.filing.destination,
+                    error=came.error or said(came.status),
                 )
             )
 

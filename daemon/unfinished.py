@@ -17,7 +17,7 @@ from daemon.settle import Candidate, Signature
 from daemon.source import OPEN_FLAGS
 from daemon.writers import Writer
 from models.backoff import Backoff
-from models.language import tr
+from models.language import mark, tr
 
 #: Seconds until a file that waits is examined again.
 _BACKOFF = Backoff(first=1.0, last=30.0)
@@ -27,10 +27,10 @@ _SPARSE_BYTES = 1 << 16
 _BLOCK = 512
 _MOST_NAMES = 1_000  # read in a folder, when looking for the download to which an empty file belongs
 
-_OPEN = "a program has it open for writing"
-_DOWNLOADING = "its download goes on"
-_EMPTY = "it is empty"
-_GROWING = "it has grown or has gaps, and nobody has said that it was closed"
+_OPEN = mark("a program has it open for writing")
+_DOWNLOADING = mark("its download goes on")
+_EMPTY = mark("it is empty")
+_GROWING = mark("it has grown or has gaps, and nobody has said that it was closed")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Unfinished:
             return None
         since, looks = self._since.get(path, (self._clock(), 0))
         if looks == 0:
-            logger.info(tr("{path!r} waits for its writer: {why}", path=path, why=why))
+            logger.info(tr("'{path}' waits for its writer: {why}", path=path, why=tr(why)))
         self._since[path] = since, looks + 1
         return _BACKOFF.delay(looks)
 

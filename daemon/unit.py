@@ -109,7 +109,7 @@ def main(arguments: list[str]) -> int:
     settings = config.load(flags, file)
     config.check_folders(settings)
     if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", run_as):
-        raise UserError(tr("--run-as {run_as!r} is not a user name: give one such as imagesortd", run_as=run_as))
+        raise UserError(tr("--run-as '{run_as}' is not a user name: give one such as imagesortd", run_as=run_as))
     used = config.used_file(file)
     text = render(settings, flags, used, user=user, run_as=run_as, network=network)
     setup = _setup(settings, flags, used, user=user, run_as=run_as, network=network)
@@ -330,5 +330,5 @@ def _words(words: Iterable[object], *, command: bool = False) -> str:
 
 def _specifier_free(text: str) -> str:
     if not text.isprintable():
-        raise UserError(tr("{text!r} cannot stand in a unit: rename what is not printable in it", text=text))
+        raise UserError(tr("'{text}' cannot stand in a unit: rename what is not printable in it", text=text))
     return text.replace("%", "%%")

@@ -80,7 +80,7 @@ class Verdicts:
             return _Memory()
         key, digest = memory.attempting, memory.attempted
         if key is not None and not _is(memory.good, digest, key):
-            memory.reject(key, Rejection(digest=digest, why="the daemon ended while loading it"))
+            memory.reject(key, Rejection(digest=digest, why=tr("the daemon ended while loading it")))
         memory.attempting = None
         return memory
 

@@ -8,7 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from daemon.moves import close
 from daemon.roots import Roots
 from daemon.settle import is_candidate, is_unfinished
+from models.language import mark, tr
 from models.leftovers import is_leftover
+
+_LINK = mark("it is a symbolic link")
+_DEVICE = mark("it is a pipe, a socket or a device")
 
 
 def walk(
@@ -58,7 +62,7 @@ def walk(
                     elif entry.is_file(follow_symlinks=False):
                         yield entry
                     else:
-                        odd(entry.path, "a symbolic link" if entry.is_symlink() else "a pipe, a socket or a device")
+                        odd(entry.path, tr(_LINK) if entry.is_symlink() else tr(_DEVICE))
                         yield None
         except (FileNotFoundError, NotADirectoryError):
             continue  # taken away while we looked

@@ -22,6 +22,7 @@ from pathlib import Path
 from daemon.mounts import kinds_by_device
 from daemon.moves import Entry, close
 from daemon.source import OPEN_FLAGS, BeingWritten
+from models.language import tr
 
 #: Here a lease is refused also for reasons of the server's.
 _REFUSED_BY_SERVERS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs"})
@@ -83,7 +84,7 @@ def unlink_closed(private: Entry, meant: Callable[[Entry], bool]) -> bool:
         if writer is not Writer.SOMEBODY and not meant(private):
             return False
         if writer is Writer.SOMEBODY or (writer is Writer.NOBODY and not _is_leased(descriptor)):
-            raise BeingWritten(f"{private.name!r} is open for writing")
+            raise BeingWritten(tr("'{name}' is open for writing", name=private.name))
         private.unlink()
         return True
     finally:

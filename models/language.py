@@ -9,12 +9,14 @@ The language is that of ``--language``, else of ``IMAGESORTD_LANGUAGE``, of conf
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal, get_args
 
 from .invocation import spelled
+from .printable import shown
 
 Language = Literal["en", "ko"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
@@ -25,16 +27,37 @@ _LOCALE = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
 #: The value that leaves the choice to the locale.
 AUTO = "auto"
 
+#: What the system says of its errors.
+_SYSTEM = frozenset(map(os.strerror, errno.errorcode))
+
 _messages: Mapping[str, str] = {}
 
 
 def tr(text: str, /, **values: object) -> str:
     """A sentence in the language in use; ``values`` fill the fields of its template, as in `str.format`.
 
-    Without values nothing is filled in, and braces mean themselves.
+    Names, paths and errors among them are `shown`, for a name may hold anything. Without values nothing is filled in,
+    and braces mean themselves.
     """
     translated = spelled(_messages.get(text, text))
-    return translated.format(**values) if values else translated
+    return translated.format(**{name: _shown(value) for name, value in values.items()}) if values else translated
+
+
+def reason(error: BaseException) -> str:
+    """What an error says; one of the system has no number then, and its file comes last."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return shown(tr(str(error)))
+    said = shown(tr(error.strerror))
+    return said if error.filename is None else f"{said}: '{shown(os.fsdecode(error.filename))}'"
+
+
+def _shown(value: object) -> object:
+    """What stands in a sentence: the system's words for an error, `strerror`, are in the catalogue, too."""
+    if isinstance(value, BaseException):
+        return reason(value)
+    if isinstance(value, str):
+        return shown(_messages.get(value, value) if value in _SYSTEM else value)
+    return shown(str(value)) if isinstance(value, PurePath) else value
 
 
 def trn(one: str, many: str, count: int, /, **values: object) -> str:

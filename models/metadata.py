@@ -197,7 +197,7 @@ def check_class_name(name: str) -> str:
         problem = tr("is longer than 255 bytes")
     if problem is not None:
         raise CheckpointError(
-            tr("the class name {name!r} cannot be a folder's name: it {problem}", name=name, problem=problem)
+            tr("the class name '{name}' cannot be a folder's name: it {problem}", name=name, problem=problem)
         )
     return name
 
@@ -219,7 +219,7 @@ def check_distinct(names: list[str]) -> None:
         if folded in seen:
             raise CheckpointError(
                 tr(
-                    "the class names {seen!r} and {name!r} are one folder where upper and lower case are the same",
+                    "the class names '{seen}' and '{name}' are one folder where upper and lower case are the same",
                     seen=seen[folded],
                     name=name,
                 )

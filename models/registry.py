@@ -156,7 +156,7 @@ def register_composition(name: str, parts: Sequence[str], *, description: str) -
 
 def _claim(name: str) -> None:
     if name in _entries or name in _compositions or name in _families:
-        raise BackboneError(tr("two backbones are registered as {name!r}: remove one of them", name=name))
+        raise BackboneError(tr("two backbones are registered as '{name}': remove one of them", name=name))
 
 
 def plugins() -> dict[str, str]:
@@ -254,7 +254,7 @@ def parts_of(mode: str) -> tuple[str, ...]:
         else:
             raise _unknown(name, [*_entries, *_compositions])
     if len(set(parts)) < len(parts):
-        raise BackboneError(tr("mode {mode!r} names the same backbone twice: name each once", mode=mode))
+        raise BackboneError(tr("mode '{mode}' names the same backbone twice: name each once", mode=mode))
     return tuple(parts)
 
 
@@ -272,7 +272,7 @@ def _check_compositions() -> None:
         for part in composition.parts:
             if part not in _entries and _family_of(part) is None:
                 raise BackboneError(
-                    tr("{name!r} is made of {part!r}, and there is no such backbone", name=composition.name, part=part)
+                    tr("'{name}' is made of '{part}', and there is no such backbone", name=composition.name, part=part)
                 )
 
 
@@ -281,7 +281,7 @@ def _unknown(name: str, known: Iterable[str]) -> BackboneError:
     near = closest(name, names)
     meant = tr(" (did you mean {near}?)", near=near) if near else ""
     sentence = tr(
-        "there is no backbone {name!r}{meant}: choose one of {names}, or join several with +",
+        "there is no backbone '{name}'{meant}: choose one of {names}, or join several with +",
         name=name,
         meant=meant,
         names=", ".join(names),

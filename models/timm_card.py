@@ -21,11 +21,11 @@ def card(name: str) -> dict[str, object]:
     from timm.data import resolve_model_data_config
 
     if not timm.is_model(name.split(".")[0]):
-        raise BackboneError(tr("timm has no model {name!r}: look the name up at huggingface.co/timm", name=name))
+        raise BackboneError(tr("timm has no model '{name}': look the name up at huggingface.co/timm", name=name))
     try:
         model = timm.create_model(name, pretrained=False, num_classes=0).eval()
     except RuntimeError as error:
-        raise BackboneError(tr("timm cannot make {name!r}: {error}", name=name, error=error)) from error
+        raise BackboneError(tr("timm cannot make '{name}': {error}", name=name, error=error)) from error
     config = resolve_model_data_config(model)
     channels, height, side = config["input_size"]
     if channels != 3 or height != side:

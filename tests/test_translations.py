@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,6 +13,9 @@ from tests.translations import fields, marked, missing, unmarked
 
 #: Where sentences are marked; what stands elsewhere is English only.
 MARKED_PACKAGES = ("daemon/", "models/", "trainer/")
+
+#: Tables of what others say: argparse, and the system of its errors.
+OTHERS = ("argparse", "system")
 
 KOREAN = [
     pytest.param(english, korean, id=english[:40])
@@ -27,7 +32,7 @@ def test_it_has_no_sentence_that_nobody_says() -> None:
     tables = translations.translations()
     said = {text.text for text in marked()}
     stale = [
-        english for file, table in tables.items() if file != "argparse" for english in table if english not in said
+        english for file, table in tables.items() if file not in OTHERS for english in table if english not in said
     ]
     assert stale == []
 
@@ -45,3 +50,25 @@ def test_a_sentence_keeps_its_fields(english: str, korean: str) -> None:
 
 def test_what_people_read_is_marked() -> None:
     assert [text for text in unmarked() if text.file.startswith(MARKED_PACKAGES)] == []
+
+
+def test_no_name_is_shown_as_python_writes_it() -> None:
+    """`tr` shows names by the one rule of `models.printable`; ``!r`` would write what cannot be printed otherwise."""
+    assert [f"{file}:{line}" for file, tree in translations.sources() for line in _quoting(tree)] == []
+
+
+#: Raised by a fault of ours, and never shown.
+_FAULTS = frozenset({"ValueError", "TypeError", "AssertionError", "LookupError"})
+
+
+def _quoting(node: ast.AST) -> Iterator[int]:
+    """The lines where a text has a field that is written as by `repr`."""
+    match node:
+        case ast.Call(func=ast.Name(id=name)) if name in _FAULTS:
+            return
+        case ast.FormattedValue(conversion=conversion) if conversion == ord("r"):
+            yield node.lineno
+        case ast.Constant(value=str(text)) if "!r}" in text:
+            yield node.lineno
+    for child in ast.iter_child_nodes(node):
+        yield from _quoting(child)

@@ -234,7 +234,7 @@ def _number(text: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(tr("{text!r} is not a number", text=text))
+        raise argparse.ArgumentTypeError(tr("'{text}' is not a number", text=text))
     return number
 
 
@@ -266,7 +266,7 @@ def _share(text: str) -> float:
         return read_share(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(
-            tr("give a share such as 5%, 1/20 or 0.05, not {text!r}", text=text)
+            tr("give a share such as 5%, 1/20 or 0.05, not '{text}'", text=text)
         ) from error
 
 

@@ -214,7 +214,7 @@ def _notes(summary: dict[str, Any]) -> list[tuple[str, str]]:
         taken = [f"{label} {count}" for label, count in strangers["taken_for"].items()]
         text = tr(
             "not counted: images of classes it does not know ({classes}), taken for {taken}; "
-            "refused as unlike all known ones: {refused}, filed: {filed}",
+            "refused as unlike anything it was taught: {refused}, filed: {filed}",
             classes=listed(classes, _LISTED),
             taken=listed(taken, _LISTED),
             refused=strangers["refused_as_unknown"],

@@ -83,7 +83,7 @@ def _lines(path: Path, text: str, classes: Sequence[str]) -> PromptFile:
             raise UserError(
                 tr(
                     "line {number} of {path} is neither CLASS: PROMPT, with one of the classes ({names}), "
-                    "nor a template with {{}}: {line!r}",
+                    "nor a template with {{}}: '{line}'",
                     number=number,
                     path=path,
                     names=", ".join(classes[:8]),
@@ -126,7 +126,7 @@ def _toml(path: Path, text: str, classes: Sequence[str]) -> PromptFile:
         elif lacking := [template for template in each if "{}" not in template]:
             raise UserError(
                 tr(
-                    "the template {template!r} in {path} has no {{}} to put the class into",
+                    "the template '{template}' in {path} has no {{}} to put the class into",
                     template=lacking[0],
                     path=path,
                 )

@@ -133,7 +133,7 @@ def test_a_name_is_kept_where_the_trouble_is_another(desk: Desk, monkeypatch: py
         broken.setattr(moves, "rename_noreplace", failing(errno.ENOENT))
         filed = desk.file_one(path)
         assert (filed.status, path.exists()) == (Status.RETRY, True)
-        assert filed.error == f"{str(path)!r} cannot be filed now: No such file or directory."
+        assert filed.error == f"'{path}' cannot be filed now: No such file or directory."
     assert desk.file_one(path).destination == desk.output / "cat/what?.jpg"
 
 

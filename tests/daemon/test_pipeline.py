@@ -129,7 +129,7 @@ def test_an_image_unlike_all_known_ones_goes_to_the_others_unless_everything_is_
     if folder == "others":
         assert outcome.detail == row.detail
         assert row.detail is not None
-        assert row.detail.startswith("unlike all known images: ")
+        assert row.detail.startswith("unlike anything it was taught: ")
         assert f", {row.detail})" in sentence(row)
         assert f", {row.detail})" in line(outcome)
     else:

@@ -119,7 +119,7 @@ def test_ctrl_c_says_how_far_sort_came_and_the_same_command_goes_on(tmp_path: Pa
     copied = [path for path in (tmp_path / "out").rglob("*") if path.suffix == ".png"]
     assert process.returncode == 130
     assert (
-        f"stopped after {len(copied)} images, {400 - len(copied)} are left: the same command goes on" in log.read_text()
+        f"stopped; images done: {len(copied)}, left: {400 - len(copied)}; the same command goes on" in log.read_text()
     )
     assert not list((tmp_path / "out").rglob("*.part"))
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)

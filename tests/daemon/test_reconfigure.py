@@ -75,7 +75,7 @@ def test_settings_that_cannot_be_read_leave_those_in_use(
     gone.rmdir()
     assert held.refresh([]) == frozenset()
     assert held.settings == before
-    assert logged == ["the settings in use stay: [Errno 2] No such file or directory"]
+    assert logged == ["the settings in use stay: No such file or directory"]
 
 
 def test_no_folder_for_other_images_takes_the_name_of_a_class(logged: list[str]) -> None:

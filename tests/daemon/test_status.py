@@ -65,14 +65,14 @@ def test_people_read_everything_at_a_glance() -> None:
         "inbox       /net (polling: it lies on nfs)",
         "inbox       /usb (MISSING: No such file or directory)",
         "output      /sorted",
-        "model       hybrid, checkpoint 0123456789ab, 4 classes, 2 reloads",
+        "model       hybrid, checkpoint 0123456789ab; classes: 4, reloads: 2",
         "threshold   pictures it is less than 75 % sure of go to others/, as do those unlike anything it was taught: "
         "so at most 1 % of those filed are wrong",
         "queue       3 waiting, 1 in flight",
         "oldest      waits for 10 s",
         "images      12 filed, 2 unsure",
         "speed       2.5 images/s over the last minute",
-        "watching    7 folders, 1 overflows, 0 restarts",
+        "watching    folders: 7, overflows: 1, restarts: 0",
         "last error  100 s ago (of 1): the disk is full",
     ]
 

@@ -26,7 +26,7 @@ def full(path: Path) -> str:
 
 
 def locked(path: Path) -> str:
-    return f"[Errno 13] Permission denied: {str(path)!r}"
+    return f"[Errno 13] Permission denied: '{path}'"
 
 
 def test_a_spell_is_one_error_however_many_images_fail_and_small_ones_do_not_end_it(

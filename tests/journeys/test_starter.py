@@ -100,7 +100,7 @@ def test_a_dry_run_touches_nothing(tmp_path: Path, photographs: list[Path]) -> N
     done = run("daemon", "--once", "--dry-run", "--state-dir", "state", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "flower.jpg would go to flower_plant/flower.jpg" in done.stderr
-    assert "done, had it been no dry run: 1 filed\n" in done.stderr
+    assert "done: 1 filed, had it been no dry run\n" in done.stderr
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["flower.jpg", "inbox"]
 
 

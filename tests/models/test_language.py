@@ -13,7 +13,7 @@ import pytest
 
 from models import language
 from models.commandline import Parser
-from models.language import chosen, tr, trn, use
+from models.language import chosen, reason, tr, trn, use
 from tests.processes import ROOT, environment
 
 
@@ -21,6 +21,7 @@ from tests.processes import ROOT, environment
 def english_again() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LANGUAGE", "en")
+        use("en")
         yield
         use("en")
 
@@ -44,6 +45,23 @@ def test_what_the_catalogue_lacks_is_said_in_english(messages: dict[str, str]) -
 def test_without_values_braces_mean_themselves(messages: dict[str, str]) -> None:
     assert tr("a {brace") == "괄호 {"
     assert tr("of {} and {") == "of {} and {"
+
+
+def test_names_are_shown_by_the_one_rule_for_names() -> None:
+    assert tr("{path} is gone", path=Path("caf\udce9\n.jpg")) == "caf\\xe9\\n.jpg is gone"
+    error = PermissionError(13, "Permission denied", "caf\udce9")
+    assert tr("gone: {error}", error=error) == "gone: Permission denied: 'caf\\xe9'"
+    assert tr("{error}!", error=ValueError("a\nb")) == "a\\nb!"
+    assert tr("{count:3} of {name}", count=7, name="a\x1b") == "  7 of a\\x1b"
+
+
+def test_the_system_speaks_it_too() -> None:
+    use("ko")
+    assert tr("{path} cannot be read: {reason}", path="a", reason="Permission denied").endswith(": 권한이 없습니다")
+    assert tr("{source}: {error}", source="a", error=FileExistsError(17, "File exists", "b")).endswith(
+        "파일이 이미 있습니다: 'b'"
+    )
+    assert reason(OSError("a fault of its own")) == "a fault of its own"
 
 
 def test_english_has_a_plural_and_korean_has_none(messages: dict[str, str]) -> None:
