@@ -67,7 +67,7 @@ def retry_main(arguments: list[str]) -> int:
     nothing = tr("there is no image that could not be read")
     if reasons:
         nothing = tr(
-            "there is no image that could not be read for this reason; the reasons are {names}",
+            "no image could not be read for this reason; the reasons are {names}",
             names=", ".join(known_reasons),
         )
 
