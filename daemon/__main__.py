@@ -33,13 +33,17 @@ def main(arguments: list[str]) -> int:
         return int(getattr(import_module(f"daemon.{module}"), function)(arguments[1:]))
     if name not in (None, "watch", "sort"):
         near = closest(name, ("sort", *_COMMANDS))
-        meant = f" (did you mean {near}?)" if near else ""
+        names = ", ".join(_COMMANDS)
+        if near is None:
+            raise UserError(
+                tr("there is no command '{name}': give sort, {names}, or --watch INBOX", name=name, names=names)
+            )
         raise UserError(
             tr(
-                "there is no command '{name}'{meant}: give sort, {names}, or --watch INBOX",
+                "there is no command '{name}' (did you mean {near}?): give sort, {names}, or --watch INBOX",
                 name=name,
-                meant=meant,
-                names=", ".join(_COMMANDS),
+                near=near,
+                names=names,
             )
         )
     arguments = arguments if name is None else arguments[1:]

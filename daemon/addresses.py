@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 
-_WANTED = "give 127.0.0.1:PORT or [::1]:PORT, or the absolute path of a UNIX socket"
+from models.language import mark, tr
+
+_WANTED = mark("give 127.0.0.1:PORT or [::1]:PORT, or the absolute path of a UNIX socket")
 
 
 def check_address(address: str) -> str:
@@ -12,7 +14,7 @@ def check_address(address: str) -> str:
     if address and not address.startswith("/"):
         host, port = host_and_port(address)
         if not ipaddress.ip_address(host).is_loopback or not 0 <= port < 65536:
-            raise ValueError(_WANTED)
+            raise ValueError(tr(_WANTED))
     return address
 
 
@@ -24,4 +26,4 @@ def host_and_port(address: str) -> tuple[str, int]:
         ipaddress.ip_address(host)
         return host, int(port)
     except ValueError as error:
-        raise ValueError(_WANTED) from error
+        raise ValueError(tr(_WANTED)) from error

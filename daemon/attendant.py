@@ -18,6 +18,7 @@ from daemon.reload import Reloader
 from daemon.watcher import WatcherStatus
 from daemon.writtenfile import WrittenFile
 from models.classifier import Classifier
+from models.language import tr
 
 #: Seconds between two looks at how things stand, and the longest between two writings of the metrics.
 _PACE, _METRICS_AGE = 1.0, 60.0
@@ -149,14 +150,15 @@ class Attendant:
 def sentence(health: Health) -> str:
     """One line for ``systemctl status`."""
     missing = [inbox.path for inbox in health.inboxes if inbox.missing]
-    parts = [f"missing: {', '.join(missing)}"] if missing else []
+    parts = [tr("missing: {inboxes}", inboxes=", ".join(missing))] if missing else []
     if health.output_away:
-        parts.append(f"not there: {health.output}")
-    parts.append("stopped" if health.stopped else f"{health.waiting + health.in_flight} waiting")
+        parts.append(tr("not there: {output}", output=health.output))
+    waiting = health.waiting + health.in_flight
+    parts.append(tr("stopped") if health.stopped else tr("{count} waiting", count=waiting))
     if health.images:
         parts.append(counted(health.images))
     if health.images_per_second:
-        parts.append(f"{health.images_per_second:.1f} images/s")
+        parts.append(tr("{speed:.1f} images/s", speed=health.images_per_second))
     return ", ".join(parts)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon.addresses import check_address
@@ -21,7 +21,7 @@ from models.allowed import split_names
 from models.checkpoint import check_class_name
 from models.engines import Device
 from models.errors import CheckpointError, UserError
-from models.language import tr
+from models.language import mark, tr
 from models.runtime import Precision
 from models.shares import read_share
 from models.spelling import closest
@@ -78,7 +78,7 @@ class Settings(BaseSettings):
     def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
         """True counts as 1 in Python, which nobody means who writes ``threads = true``."""
         if isinstance(value, bool) and info.field_name in _NUMBERS:
-            raise ValueError("it must be a number")
+            raise ValueError(tr("it must be a number"))
         return value
 
     @field_validator("threshold", mode="before")
@@ -135,7 +135,10 @@ class Settings(BaseSettings):
     @field_validator("on_filed", mode="before")
     @classmethod
     def _words(cls, value: object) -> object:
-        return shlex.split(value) if isinstance(value, str) else value
+        try:
+            return shlex.split(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise ValueError(tr(_OF_SHLEX.get(str(error), str(error)))) from error
 
     @field_validator("watch", "output")
     @classmethod
@@ -161,7 +164,7 @@ class Settings(BaseSettings):
     def _collected(cls, value: Path | None) -> Path | None:
         """The textfile collector passes over every other name in silence."""
         if value is not None and value.suffix != ".prom":
-            raise ValueError("its name must end in .prom, for node_exporter reads no other file")
+            raise ValueError(tr("its name must end in .prom, for node_exporter reads no other file"))
         return value
 
     @field_validator("metrics_listen")
@@ -175,7 +178,7 @@ class Settings(BaseSettings):
         try:
             return check_class_name(name)
         except CheckpointError as error:
-            raise ValueError("it must be the name of one folder") from error
+            raise ValueError(tr("it must be the name of one folder")) from error
 
     @classmethod
     def settings_customise_sources(
@@ -195,12 +198,17 @@ _NUMBERS = frozenset(key for key, field in Settings.model_fields.items() if fiel
     "threshold",
     "quiet_after_close_seconds",
 }
+#: What is said of a command that cannot be taken apart.
+_OF_SHLEX = {
+    "No closing quotation": mark("No closing quotation"),
+    "No escaped character": mark("No escaped character"),
+}
 #: What a path of Windows begins with; in TOML the backslash may have made a control character of the next letter.
 _DRIVE = re.compile(r"[A-Za-z]:[\\/\x00-\x1f]")
-_OF_WINDOWS = PydanticCustomError("of_windows", "it is a path of Windows: give the folder's path on this machine")
+_OF_WINDOWS = PydanticCustomError("of_windows", "a path of Windows")
 #: An empty path would mean the folder that the daemon happens to be started in.
-_EMPTY = PydanticCustomError("empty_folder", "is empty: name a folder")
-_EMPTY_ENTRY = PydanticCustomError("empty_folder", "has an entry that is empty: name a folder")
+_EMPTY = PydanticCustomError("empty_folder", "an empty path")
+_EMPTY_ENTRY = PydanticCustomError("empty_entry", "an empty path among others")
 
 
 def _is_empty(path: object) -> bool:
@@ -216,7 +224,7 @@ def _at_home(path: Path) -> Path:
     try:
         return path.expanduser()
     except RuntimeError as error:
-        raise ValueError("there is no such home folder") from error
+        raise ValueError(tr("there is no such home folder")) from error
 
 
 def watches_inside(settings: Settings) -> bool:
@@ -263,11 +271,27 @@ def _read_file(file: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise UserError(tr("the configuration file {file} is no text in UTF-8: save it as UTF-8", file=file)) from error
     except tomllib.TOMLDecodeError as error:
-        mend = "mend that line (text, such as a path, goes between 'quotes')"
         raise UserError(
-            tr("the configuration file {file} is not valid TOML: {error}: {mend}", file=file, error=error, mend=mend)
+            tr(
+                "the configuration file {file} is not valid TOML: {error}: "
+                "mend that line (text, such as a path, goes between 'quotes')",
+                file=file,
+                error=_of_toml(str(error)),
+            )
         ) from error
     return content
+
+
+def _of_toml(complaint: str) -> str:
+    """What the reader of TOML says, and where."""
+    what, _, place = complaint.rpartition(" (at ")
+    if place == "end of document)":
+        return tr("{what} (at end of document)", what=tr(what))
+    found = re.fullmatch(r"line (\d+), column (\d+)\)", place)
+    if found is None:
+        return complaint
+    line, column = found.groups()
+    return tr("{what} (at line {line}, column {column})", what=tr(what), line=line, column=column)
 
 
 def _environment() -> dict[str, str]:
@@ -275,9 +299,7 @@ def _environment() -> dict[str, str]:
     ours = {name.removeprefix(PREFIX).lower(): name for name in os.environ if name.upper().startswith(PREFIX)}
     for key, name in ours.items():
         if key not in Settings.model_fields:
-            raise UserError(
-                tr("the environment variable {name} {not_a_setting}", name=name, not_a_setting=_not_a_setting(key))
-            )
+            raise UserError(_not_a_setting(tr("the environment variable {name}", name=name), key))
     return ours
 
 
@@ -287,17 +309,21 @@ def _sentence(error: ValidationError, flags: Mapping[str, object], environment: 
     if key in flags:
         place = f"--{key.replace('_', '-')}"
     elif key in environment:
-        place = f"the environment variable {environment[key]}"
+        place = tr("the environment variable {name}", name=environment[key])
     else:
-        place = f"{key} in {file}"
+        place = tr("{key} in {file}", key=key, file=file)
     if first["type"] == "extra_forbidden":
-        return f"{place} {_not_a_setting(key)}"
-    if first["type"] == "empty_folder":
-        return f"{place} {first['msg']}"
+        return _not_a_setting(place, key)
+    if first["type"] == _EMPTY.type:
+        return tr("{place} is empty: name a folder", place=place)
+    if first["type"] == _EMPTY_ENTRY.type:
+        return tr("{place} has an entry that is empty: name a folder", place=place)
     value = str(first["input"]).lower() if isinstance(first["input"], bool) else repr(first["input"])
     near = closest(str(first["input"]), _choices(key)) if first["type"] == "literal_error" else None
-    meant = f" (did you mean {near}?)" if near else ""
-    return f"{place} is {value}, which is not valid{meant}: {_requirement(key, first['type'], first['msg'])}"
+    said = {"place": place, "value": value, "requirement": _requirement(key, first)}
+    if near:
+        return tr("{place} is {value}, which is not valid (did you mean {near}?): {requirement}", near=near, **said)
+    return tr("{place} is {value}, which is not valid: {requirement}", **said)
 
 
 def _choices(key: str) -> list[str]:
@@ -305,27 +331,51 @@ def _choices(key: str) -> list[str]:
     return [str(each) for each in get_args(Settings.model_fields[key].annotation)]
 
 
-def _not_a_setting(key: str) -> str:
+def _not_a_setting(place: str, key: str) -> str:
     near = closest(key, Settings.model_fields)
-    meant = f" (did you mean {near}?)" if near else ""
-    return f"is not a setting{meant}: python -m daemon --help names them all"
+    if near:
+        return tr(
+            "{place} is not a setting (did you mean {near}?): python -m daemon --help names them all",
+            place=place,
+            near=near,
+        )
+    return tr("{place} is not a setting: python -m daemon --help names them all", place=place)
 
 
 #: What a value should have been, where pydantic speaks of types or makes one complaint per alternative.
 _REQUIREMENTS = {
-    "threshold": 'give a number from 0 to 1, a share such as "70%", or "auto"',
-    "watch": "give a list of folders",
-    "quiet_after_close_seconds": "give a number of seconds, \"auto\", or a number for each inbox: './scans' = 10",
-    "plugins": "give a list of names",
+    "threshold": mark('give a number from 0 to 1, a share such as "70%", or "auto"'),
+    "watch": mark("give a list of folders"),
+    "quiet_after_close_seconds": mark("give a number of seconds, \"auto\", or a number for each inbox: './scans' = 10"),
+    "plugins": mark("give a list of names"),
+}
+
+#: What pydantic requires, by its name of the complaint; the fields are those of the complaint's context.
+_OF_PYDANTIC = {
+    "greater_than": mark("should be greater than {gt:g}"),
+    "greater_than_equal": mark("should be greater than or equal to {ge:g}"),
+    "less_than_equal": mark("should be less than or equal to {le:g}"),
+    "finite_number": mark("should be a finite number"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), mark("should be a whole number")),
+    **dict.fromkeys(("float_type", "float_parsing"), mark("should be a number")),
+    **dict.fromkeys(("bool_type", "bool_parsing"), mark("should be true or false")),
+    "string_type": mark("should be a text between quotes"),
+    "path_type": mark("give a path between quotes"),
+    "list_type": mark("should be a list"),
 }
 
 
-def _requirement(key: str, kind: str, message: str) -> str:
+def _requirement(key: str, complaint: ErrorDetails) -> str:
+    kind, message = complaint["type"], complaint["msg"]
     if kind == _OF_WINDOWS.type:
-        return message
-    if kind == "path_type" and key not in _REQUIREMENTS:
-        return "give a path between quotes"
-    return _REQUIREMENTS.get(key) or message.removeprefix("Value error, ").removeprefix("Input ")
+        return tr("it is a path of Windows: give the folder's path on this machine")
+    if key in _REQUIREMENTS:
+        return tr(_REQUIREMENTS[key])
+    if kind == "literal_error":
+        return tr("give one of {choices}", choices=", ".join(_choices(key)))
+    if kind in _OF_PYDANTIC:
+        return tr(_OF_PYDANTIC[kind], **complaint.get("ctx", {}))
+    return message.removeprefix("Value error, ").removeprefix("Input ")
 
 
 def check_folders(settings: Settings) -> None:

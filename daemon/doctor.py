@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -34,11 +35,11 @@ from daemon.probes import (
 from daemon.reload import Reloader
 from daemon.report import shown
 from daemon.state import journal_path, state_folder
-from models.allowed import INSTALL_IT, NOT_INSTALLED, allow_plugins, missing_plugins
+from models.allowed import INSTALL_IT, allow_plugins, missing_plugins
 from models.commandline import Parser, print_json
 from models.errors import UserError
-from models.invocation import spelled
-from models.language import tr
+from models.language import mark, tr
+from models.printable import columns, padded
 from models.weights import WeightsStore
 
 EXIT_WRONG = 3
@@ -79,11 +80,29 @@ def main(arguments: list[str]) -> int:
     return EXIT_WRONG if count else 0
 
 
+#: What the subjects are called for people; those that are names of settings are called so in every language.
+_SUBJECTS = {
+    "inbox": mark("inbox"),
+    "events": mark("events"),
+    "limits": mark("limits"),
+    "output": mark("output"),
+    "state": mark("state"),
+    "cache": mark("cache"),
+    "plug-in": mark("plug-in"),
+    "checkpoint": mark("checkpoint"),
+    "weights": mark("weights"),
+    "decoders": mark("decoders"),
+    "unit": mark("unit"),
+}
+
+
 def as_text(finding: Finding) -> str:
     """One finding for people; the advice stands on a line of its own."""
-    sign = {"fine": "ok   ", "note": "note ", "wrong": "WRONG"}[finding.state]
-    text = f"{sign} {finding.subject}: {shown(finding.text)}"
-    return text if finding.advice is None else f"{text}\n      -> {shown(finding.advice)}"
+    signs = {"fine": tr("ok"), "note": tr("note"), "wrong": tr("WRONG")}
+    width = max(map(columns, signs.values()))
+    subject = _SUBJECTS.get(finding.subject, finding.subject)
+    text = f"{padded(signs[finding.state], width)} {tr(subject)}: {shown(finding.text)}"
+    return text if not finding.advice else f"{text}\n      -> {shown(finding.advice)}"
 
 
 def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
@@ -112,14 +131,23 @@ def output_findings(settings: Settings) -> Iterator[Finding]:
     if (away := OutputMark(settings.output, memory).why_away()) is None:
         yield from folder_findings("output", settings.output)
     else:
-        text, _, advice = away.partition(": ")
-        yield wrong("output", text, advice)
+        yield wrong("output", *_with_advice(away))
+
+
+def _with_advice(sentence: str) -> tuple[str, str]:
+    """What is wrong, and what to do: after a colon, or in Korean as a sentence of its own."""
+    about, *advice = re.split(r": |(?<=다)\. ", sentence, maxsplit=1)
+    return about, "".join(advice)
 
 
 def _same_file_system(inbox: Path, settings: Settings) -> Iterator[Finding]:
     if is_folder(settings.output) and inbox.stat().st_dev != settings.output.stat().st_dev:
-        text = f"{inbox} and {settings.output} are on two file systems: each image is copied, flushed, and then removed"
-        yield note("inbox", text, "on one file system it would be a rename")
+        text = tr(
+            "{inbox} and {output} are on two file systems: each image is copied, flushed, and then removed",
+            inbox=inbox,
+            output=settings.output,
+        )
+        yield note("inbox", text, tr("on one file system it would be a rename"))
 
 
 def _name_findings(inbox: Path, settings: Settings) -> Iterator[Finding]:
@@ -131,12 +159,12 @@ def _name_findings(inbox: Path, settings: Settings) -> Iterator[Finding]:
         cross_mounts=settings.cross_mounts,
     )
     for sentence in passed.apart:
-        about, _, advice = sentence.partition(": ")
-        yield wrong("inbox", about, advice)
+        yield wrong("inbox", *_with_advice(sentence))
     if passed.leftovers.pictures:
         yield note("inbox", f"{inbox}: {passed.leftovers}")
     if passed.count:
-        yield note("inbox", str(passed), "give those that are pictures an ending such as .jpg, or move them away")
+        advice = tr("give those that are pictures an ending such as .jpg, or move them away")
+        yield note("inbox", str(passed), advice)
 
 
 def own_folder_findings(subject: str, folder: Path) -> Iterator[Finding]:
@@ -148,10 +176,12 @@ def own_folder_findings(subject: str, folder: Path) -> Iterator[Finding]:
         with probe_file(place):
             pass
     except OSError as error:
-        advice = f"put that right, or give another folder with --{subject}-dir"
+        advice = tr("put that right, or give another folder with --{subject}-dir", subject=subject)
         yield wrong(subject, unwritable(folder, error), advice)
     else:
-        yield fine(subject, f"{folder} can be {'written' if place == folder else 'made'}")
+        is_there = place == folder
+        text = tr("{folder} can be written", folder=folder) if is_there else tr("{folder} can be made", folder=folder)
+        yield fine(subject, text)
 
 
 def plugin_findings(settings: Settings) -> Iterator[Finding]:
@@ -159,9 +189,9 @@ def plugin_findings(settings: Settings) -> Iterator[Finding]:
     missing = missing_plugins()
     for name in settings.plugins:
         if name in missing:
-            yield wrong("plug-in", f"{name} is {NOT_INSTALLED}", INSTALL_IT)
+            yield wrong("plug-in", tr("{name} is allowed but not installed", name=name), tr(INSTALL_IT))
         else:
-            yield fine("plug-in", f"{name} is installed")
+            yield fine("plug-in", tr("{name} is installed", name=name))
 
 
 def model_findings(settings: Settings) -> Iterator[Finding]:
@@ -169,24 +199,31 @@ def model_findings(settings: Settings) -> Iterator[Finding]:
     try:
         classifier = Reloader.of(settings, WeightsStore(settings.cache_dir)).first()
     except UserError as error:
-        yield wrong("checkpoint", str(error), spelled("put that right, or publish another: python -m trainer list"))
+        yield wrong("checkpoint", str(error), tr("put that right, or publish another: python -m trainer list"))
         return
     metadata = classifier.metadata
     parts = ", ".join(part.name for part in metadata.parts)
     if metadata.settings.get("starter"):
         place = shlex.quote(str(settings.checkpoint))
-        advice = f"{spelled('python -m trainer fit')} --data-dir DIR --output-dir {place} learns folders of your own"
-        yield note("checkpoint", f"nothing is published in {settings.checkpoint}: the starter model serves", advice)
+        advice = tr("python -m trainer fit --data-dir DIR --output-dir {place} learns folders of your own", place=place)
+        text = tr("nothing is published in {checkpoint}: the starter model serves", checkpoint=settings.checkpoint)
+        yield note("checkpoint", text, advice)
     else:
-        yield fine("checkpoint", f"{classifier.digest[:12]}, {len(metadata.classes)} classes, is whole and proved")
-    yield fine("weights", f"those of {parts} are here")
+        text = tr(
+            "{digest}, {count} classes, is whole and proved",
+            digest=classifier.digest[:12],
+            count=len(metadata.classes),
+        )
+        yield fine("checkpoint", text)
+    yield fine("weights", tr("those of {parts} are here", parts=parts))
 
 
 def decoder_findings() -> Iterator[Finding]:
     """Whether every format can be read, by a Pillow without known holes."""
     if int(PIL.__version__.split(".")[0]) < _OLDEST_PILLOW:
         advice = f"pip install 'pillow>={_OLDEST_PILLOW}'"
-        yield wrong("decoders", f"Pillow {PIL.__version__} can be broken into by a JPEG file", advice)
+        text = tr("Pillow {version} can be broken into by a JPEG file", version=PIL.__version__)
+        yield wrong("decoders", text, advice)
     missing = [kind for kind, name in _DECODERS.items() if not features.check(name)]
     try:
         import pillow_heif  # noqa: F401
@@ -194,9 +231,12 @@ def decoder_findings() -> Iterator[Finding]:
         missing.append("HEIC")
     if missing:
         advice = "pip install --force-reinstall pillow pillow-heif"
-        yield wrong("decoders", f"there is none for {', '.join(missing)}: such files go to the quarantine", advice)
+        text = tr("there is none for {kinds}: such files go to the quarantine", kinds=", ".join(missing))
+        yield wrong("decoders", text, advice)
     else:
-        yield fine("decoders", f"Pillow {PIL.__version__} reads {', '.join(_DECODERS)}; pillow-heif reads HEIC")
+        kinds = ", ".join(_DECODERS)
+        text = tr("Pillow {version} reads {kinds}; pillow-heif reads HEIC", version=PIL.__version__, kinds=kinds)
+        yield fine("decoders", text)
 
 
 #: Pillow's word for what reads a format; GIF and BMP need nothing.
@@ -209,9 +249,10 @@ def hook_findings(settings: Settings) -> Iterator[Finding]:
         return
     program = settings.on_filed[0]
     if shutil.which(program) is None:
-        yield wrong("on_filed", f"there is no program {program}", "install it, or give its whole path")
+        text = tr("there is no program {program}", program=program)
+        yield wrong("on_filed", text, tr("install it, or give its whole path"))
     else:
-        yield fine("on_filed", f"{program} is there")
+        yield fine("on_filed", tr("{program} is there", program=program))
     yield from _network_of_hook()
 
 
@@ -222,16 +263,14 @@ def _network_of_hook() -> Iterator[Finding]:
     except OSError:
         return  # it runs in a terminal, or as a user's own service
     if unit.has_no_network(text):
-        advice = spelled(
-            "if the command needs it, give the unit's options again: python -m daemon unit --install --network"
-        )
-        yield note("on_filed", "the installed unit gives it no network", advice)
+        advice = tr("if the command needs it, give the unit's options again: python -m daemon unit --install --network")
+        yield note("on_filed", tr("the installed unit gives it no network"), advice)
 
 
 def unit_findings(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
     """What systemd's own tools say of the installed unit, or of the one that would be installed."""
     if shutil.which("systemd-analyze") is None:
-        yield note("unit", "systemd-analyze is not here: the unit was not looked at")
+        yield note("unit", tr("systemd-analyze is not here: the unit was not looked at"))
         return
     installed = unit.SYSTEM_FOLDER / unit.NAME
     with tempfile.TemporaryDirectory() as folder:
@@ -239,22 +278,23 @@ def unit_findings(settings: Settings, flags: Mapping[str, object], file: Path | 
         if not installed.is_file():
             text = unit.render(settings, flags, file, user=False, run_as="imagesortd")
             path = unit.write(text, Path(folder))
-        which = f"the installed {installed}" if path == installed else "the unit for these settings"
+        is_installed = path == installed
+        which = tr("the installed {unit}", unit=installed) if is_installed else tr("the unit for these settings")
         verified = _analyze("verify", str(path))
         if verified is None or verified.returncode:
             complaint = "" if verified is None else verified.stderr.strip().partition("\n")[0]
-            yield note("unit", f"systemd-analyze verify does not accept {which}: {complaint}")
+            text = tr("systemd-analyze verify does not accept {which}: {complaint}", which=which, complaint=complaint)
+            yield note("unit", text)
         is_open = not unit.has_no_network(path.read_text(encoding="utf-8", errors="replace"))
         score = exposure(path)
     most = _EXPOSURE_OPEN if is_open or settings.device == "cuda" or settings.metrics_listen else _EXPOSURE
     if score is None:
-        yield note("unit", f"systemd-analyze gives no score for {which}")
+        yield note("unit", tr("systemd-analyze gives no score for {which}", which=which))
     elif score > most:
-        yield wrong(
-            "unit", f"{which} is exposed: {score} of 10", spelled("python -m daemon unit --install writes it anew")
-        )
+        text = tr("{which} is exposed: {score} of 10", which=which, score=score)
+        yield wrong("unit", text, tr("python -m daemon unit --install writes it anew"))
     else:
-        yield fine("unit", f"{which} is well confined: exposure {score} of 10")
+        yield fine("unit", tr("{which} is well confined: exposure {score} of 10", which=which, score=score))
 
 
 def exposure(path: Path) -> float | None:

@@ -13,14 +13,14 @@ from daemon.selection import Place, add_place, add_which, count, end, probabilit
 from daemon.whereabouts import Now, Whereabouts
 from models.commandline import Parser
 from models.jsontext import json_text
-from models.language import tr
+from models.language import mark, tr
 
 #: What is said of a filing that did not simply happen.
 _WORDS = {
-    State.COPIED: "not finished: ",
-    State.UNDONE: "undone: ",
-    State.REFUSED: "left where it is: ",
-    State.ORPHAN: "lost track of: ",
+    State.COPIED: mark("not finished: {filing}"),
+    State.UNDONE: mark("undone: {filing}"),
+    State.REFUSED: mark("left where it is: {filing}"),
+    State.ORPHAN: mark("lost track of: {filing}"),
 }
 
 
@@ -93,20 +93,26 @@ def _print(found: Iterable[tuple[Filing, Now]], output: Path) -> None:
         if filing.run != run:
             run = filing.run
             print(tr("run {run}", run=run))
-        said = f"{_WORDS.get(filing.state, '')}{sentence(filing)}{_since(filing, now, output)}"
-        print(f"  {filing.time.astimezone():%Y-%m-%d %H:%M:%S}  {said}")
+        print(f"  {filing.time.astimezone():%Y-%m-%d %H:%M:%S}  {_told(filing, now, output)}")
     if run is None:
         print(tr("nothing that was filed matches"))
 
 
-def _since(filing: Filing, now: Now, output: Path) -> str:
-    """What became of a filed image since, for people; nothing where it lies where it was filed."""
+def _told(filing: Filing, now: Now, output: Path) -> str:
+    """A filing for people, and what became of the image since where it does not lie where it was filed."""
+    said = sentence(filing)
+    if filing.state in _WORDS:
+        return tr(_WORDS[filing.state], filing=said)
     if filing.state is not State.DONE or now.path == filing.destination:
-        return ""
+        return said
+    if now.path is None and now.known:
+        return tr("{filing}, no longer there", filing=said)
     if now.path is None:
-        return ", no longer there" if now.known else ", no longer there; where it is now is not known"
+        return tr("{filing}, no longer there; where it is now is not known", filing=said)
     folder = quoted(str(now.path.parent.relative_to(output)))
-    return f", corrected to {folder}" if now.corrected else f", now in {folder}"
+    if now.corrected:
+        return tr("{filing}, corrected to {folder}", filing=said, folder=folder)
+    return tr("{filing}, now in {folder}", filing=said, folder=folder)
 
 
 def sentence(filing: Filing) -> str:

@@ -100,7 +100,7 @@ class Hook:
             try:
                 self._complain(self._run("".join(lines).encode()))
             except OSError as error:
-                self._complain(f"it cannot be run: {error.strerror}")
+                self._complain(tr("it cannot be run: {reason}", reason=error.strerror))
 
     def _run(self, lines: bytes) -> str | None:
         """Run the command once; what went wrong, or None. Raises OSError."""
@@ -117,12 +117,15 @@ class Hook:
             except subprocess.TimeoutExpired:
                 self._kill()
                 process.communicate()
-                return f"it took longer than {self._seconds:g} s and was killed"
+                return tr("it took longer than {seconds:g} s and was killed", seconds=self._seconds)
             finally:
                 self._process = None
             if process.returncode == 0:
                 return None
-            return f"it ended with code {process.returncode}{_last_words(errors)}"
+            code, words = process.returncode, _last_words(errors)
+            if words:
+                return tr("it ended with code {code}: {words}", code=code, words=words)
+            return tr("it ended with code {code}", code=code)
 
     def _kill(self) -> None:
         process = self._process
@@ -142,8 +145,7 @@ class Hook:
 def _last_words(errors: IO[bytes]) -> str:
     size = errors.seek(0, os.SEEK_END)
     errors.seek(max(0, size - _LONGEST_COMPLAINT))
-    words = shown(errors.read().decode("utf-8", "replace").strip())
-    return f": {words}" if words else ""
+    return shown(errors.read().decode("utf-8", "replace").strip())
 
 
 def line(outcome: Outcome, now: datetime) -> str:

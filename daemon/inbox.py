@@ -242,11 +242,11 @@ class Inbox:
         before = self.polled
         kind = remote_kind(self.path)
         if self._force_poll:
-            self.polled = "asked for"
+            self.polled = tr("asked for")
         elif self._source is None:
-            self.polled = "no inotify instance"
+            self.polled = tr("no inotify instance")
         elif kind is not None:
-            self.polled = f"{kind} brings no events from other hosts"
+            self.polled = tr("{kind} brings no events from other hosts", kind=kind)
         else:
             self.polled = None
         if self.polled not in (None, before):
@@ -384,18 +384,23 @@ class Inbox:
     def _poll_instead(self, error: OSError, watched: int) -> None:
         self.polled = error.strerror or str(error)
         if error.errno == errno.ENOSPC:
-            advice = f"after {watched} folders; raise it with `{_RAISE_WATCHES}` and start again"
-        else:
-            advice = "so it brings no events"
-        logger.warning(
-            tr(
-                "inbox '{path}' is polled every {poll:g} s: {polled}, {advice}",
+            text = tr(
+                "inbox '{path}' is polled every {poll:g} s: {polled}, after {watched} folders; raise it with "
+                "`{command}` and start again",
                 path=self.path,
                 poll=self._pace.poll,
                 polled=self.polled,
-                advice=advice,
+                watched=watched,
+                command=_RAISE_WATCHES,
             )
-        )
+        else:
+            text = tr(
+                "inbox '{path}' is polled every {poll:g} s: {polled}, so it brings no events",
+                path=self.path,
+                poll=self._pace.poll,
+                polled=self.polled,
+            )
+        logger.warning(text)
 
     def _signature_of(self, entry: os.DirEntry[str]) -> Signature | None:
         try:

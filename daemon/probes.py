@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyFD
 from daemon.mounts import remote_kind
 from daemon.moves import FOLDER_FLAGS, Entry, link, rename_noreplace
 from models.atomic import sync_folder
+from models.language import mark, tr
 
 INOTIFY_LIMITS = Path("/proc/sys/fs/inotify")
 
@@ -25,10 +27,11 @@ _FREE_BYTES, _FREE_FILES = 1 << 30, 10_000
 _EVENT_SECONDS = 2.0
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM)
 _WRITING = {
-    errno.EROFS: "mount it for writing",
-    errno.ENOSPC: "make room, or images stay in the inbox",
-    errno.EDQUOT: "make room in the user's quota, or images stay in the inbox",
+    errno.EROFS: mark("mount it for writing"),
+    errno.ENOSPC: mark("make room, or images stay in the inbox"),
+    errno.EDQUOT: mark("make room in the user's quota, or images stay in the inbox"),
 }
+_SOMETHING_ELSE = mark("look at its drive: dmesg may say more")
 _MOST_FOLDERS = 200_000
 
 
@@ -83,23 +86,27 @@ def folder_findings(subject: str, folder: Path, *, links: bool = False) -> Itera
     try:
         is_there = folder.is_dir()
     except OSError as error:
-        text = f"{folder} cannot be looked at{_as_this_user(error)} ({error.strerror})"
-        yield wrong(subject, text, "let the daemon's user enter the folders above it: chmod a+x")
+        said = {"folder": folder, "reason": error.strerror}
+        text = tr("{folder} cannot be looked at ({reason})", **said)
+        if error.errno in _NOT_ALLOWED:
+            text = tr("{folder} cannot be looked at as this user ({reason})", **said)
+        yield wrong(subject, text, tr("let the daemon's user enter the folders above it: chmod a+x"))
         return
     if not is_there:
-        yield wrong(subject, f"{folder} is not there", f"make it: mkdir -p {folder}; or mount what it is on")
+        advice = tr("make it: mkdir -p {folder}; or mount what it is on", folder=shlex.quote(str(folder)))
+        yield wrong(subject, tr("{folder} is not there", folder=folder), advice)
         return
     try:
         with probe_file(folder) as entry:
             sync_folder(entry.folder)
-            yield fine(subject, f"{folder} can be written and flushed")
+            yield fine(subject, tr("{folder} can be written and flushed", folder=folder))
             yield from _renaming(subject, folder, entry)
             yield from _linking(subject, folder, entry, needed=links)
             yield from _attributes(subject, folder, entry)
     except OSError as error:
-        advice = _WRITING.get(error.errno or 0, "look at its drive: dmesg may say more")
+        advice = tr(_WRITING.get(error.errno or 0, _SOMETHING_ELSE))
         if error.errno in _NOT_ALLOWED:
-            advice = f"give it to the daemon's user: chown USER {folder}"
+            advice = tr("give it to the daemon's user: chown USER {folder}", folder=shlex.quote(str(folder)))
         yield wrong(subject, unwritable(folder, error), advice)
         return
     yield from _room(subject, folder)
@@ -115,11 +122,9 @@ def is_folder(path: Path) -> bool:
 
 def unwritable(folder: Path, error: OSError) -> str:
     """That a folder cannot be written, and why; another user could only where it is a matter of permission."""
-    return f"{folder} cannot be written{_as_this_user(error)} ({error.strerror})"
-
-
-def _as_this_user(error: OSError) -> str:
-    return " as this user" if error.errno in _NOT_ALLOWED else ""
+    if error.errno in _NOT_ALLOWED:
+        return tr("{folder} cannot be written as this user ({reason})", folder=folder, reason=error.strerror)
+    return tr("{folder} cannot be written ({reason})", folder=folder, reason=error.strerror)
 
 
 def _renaming(subject: str, folder: Path, entry: Entry) -> Iterator[Finding]:
@@ -132,11 +137,15 @@ def _renaming(subject: str, folder: Path, entry: Entry) -> Iterator[Finding]:
             other.unlink()
         yield note(
             subject,
-            f"{folder} has no rename that refuses to replace ({error.strerror}): links or copies are made instead",
-            "nothing is at risk; a local file system such as ext4 or xfs is faster",
+            tr(
+                "{folder} has no rename that refuses to replace ({reason}): links or copies are made instead",
+                folder=folder,
+                reason=error.strerror,
+            ),
+            tr("nothing is at risk; a local file system such as ext4 or xfs is faster"),
         )
     else:
-        yield fine(subject, "files are renamed without ever replacing one")
+        yield fine(subject, tr("files are renamed without ever replacing one"))
 
 
 def _attributes(subject: str, folder: Path, entry: Entry) -> Iterator[Finding]:
@@ -146,8 +155,12 @@ def _attributes(subject: str, folder: Path, entry: Entry) -> Iterator[Finding]:
     except OSError as error:
         yield note(
             subject,
-            f"files in {folder} do not keep their times ({error.strerror}): it is mounted for another user",
-            "where the times of pictures matter, mount it with uid= of the daemon's user",
+            tr(
+                "files in {folder} do not keep their times ({reason}): it is mounted for another user",
+                folder=folder,
+                reason=error.strerror,
+            ),
+            tr("where the times of pictures matter, mount it with uid= of the daemon's user"),
         )
 
 
@@ -157,49 +170,60 @@ def _linking(subject: str, folder: Path, entry: Entry, *, needed: bool) -> Itera
         link(entry, other)
         other.unlink()
     except OSError as error:
-        text = f"{folder} has no hard links ({error.strerror})"
+        said = {"folder": folder, "reason": error.strerror}
         if needed:
-            yield wrong(subject, f'{text}, so that action = "link" copies', 'say action = "copy", or use another drive')
+            text = tr('{folder} has no hard links ({reason}), so that action = "link" copies', **said)
+            yield wrong(subject, text, tr('say action = "copy", or use another drive'))
         else:
-            yield note(subject, text)
+            yield note(subject, tr("{folder} has no hard links ({reason})", **said))
     else:
-        yield fine(subject, "hard links work")
+        yield fine(subject, tr("hard links work"))
 
 
 def _room(subject: str, folder: Path) -> Iterator[Finding]:
     stat = os.statvfs(folder)
     free = stat.f_bavail * stat.f_frsize
     if free < _FREE_BYTES:
-        yield wrong(subject, f"{folder} has {free >> 20} MB left", "make room, or images stay in the inbox")
+        text = tr("{folder} has {size} MB left", folder=folder, size=free >> 20)
+        yield wrong(subject, text, tr(_WRITING[errno.ENOSPC]))
     elif stat.f_files and stat.f_favail < _FREE_FILES:
-        yield wrong(subject, f"{folder} has room for {stat.f_favail} more files", "delete many small files there")
+        text = tr("{folder} has room for {count} more files", folder=folder, count=stat.f_favail)
+        yield wrong(subject, text, tr("delete many small files there"))
     else:
-        yield fine(subject, f"{free >> 30} GB are free")
+        yield fine(subject, tr("{size} GB are free", size=free >> 30))
 
 
 def event_findings(inbox: Path, *, poll: bool) -> Iterator[Finding]:
     """Whether this kernel tells of new files in an inbox."""
     if poll:
-        yield note("events", f"{inbox} is polled, as poll = true says")
+        yield note("events", tr("{inbox} is polled, as poll = true says", inbox=inbox))
         return
     if (kind := remote_kind(str(inbox))) is not None:
-        yield note("events", f"{inbox} lies on {kind} and is polled: what others write there brings no events")
+        text = tr(
+            "{inbox} lies on {kind} and is polled: what others write there brings no events", inbox=inbox, kind=kind
+        )
+        yield note("events", text)
         return
     try:
         heard = hears(inbox)
     except OSError as error:
         yield wrong(
             "events",
-            f"{inbox} cannot be watched ({error.strerror}), and would be polled",
-            "raise the limits: sysctl fs.inotify.max_user_watches=1048576 fs.inotify.max_user_instances=1024",
+            tr("{inbox} cannot be watched ({reason}), and would be polled", inbox=inbox, reason=error.strerror),
+            tr(
+                "raise the limits: {command}",
+                command="sysctl fs.inotify.max_user_watches=1048576 fs.inotify.max_user_instances=1024",
+            ),
         )
         return
     if heard is None:
-        yield note("events", f"whether new files in {inbox} bring events is not known: none can be made there")
+        text = tr("whether new files in {inbox} bring events is not known: none can be made there", inbox=inbox)
+        yield note("events", text)
     elif heard:
-        yield fine("events", f"new files in {inbox} bring events at once")
+        yield fine("events", tr("new files in {inbox} bring events at once", inbox=inbox))
     else:
-        yield wrong("events", f"a new file in {inbox} brought no event", "set poll = true in config.toml")
+        text = tr("a new file in {inbox} brought no event", inbox=inbox)
+        yield wrong("events", text, tr("set poll = true in config.toml"))
 
 
 class _Ear:
@@ -238,20 +262,20 @@ def limit_findings(inboxes: list[Path], *, recursive: bool, limits: Path = INOTI
         watches = int((limits / "max_user_watches").read_text())
         queue = int((limits / "max_queued_events").read_text())
     except (OSError, ValueError):
-        yield note("limits", "the kernel does not say how many folders may be watched")
+        yield note("limits", tr("the kernel does not say how many folders may be watched"))
         return
     folders = _count_folders(inboxes) if recursive else len(inboxes)
     if 2 * folders > watches:
         yield wrong(
             "limits",
-            f"{folders} folders are to be watched, and {watches} may be",
+            tr("{folders} folders are to be watched, and {watches} may be", folders=folders, watches=watches),
             f"sysctl fs.inotify.max_user_watches={max(1 << 20, 4 * folders)}",
         )
     else:
-        yield fine("limits", f"{watches} folders may be watched, {folders} are")
+        yield fine("limits", tr("{watches} folders may be watched, {folders} are", watches=watches, folders=folders))
     if queue < 16384:
         advice = "sysctl fs.inotify.max_queued_events=65536"
-        yield note("limits", f"{queue} events are kept; beyond that the inbox is walked", advice)
+        yield note("limits", tr("{count} events are kept; beyond that the inbox is walked", count=queue), advice)
 
 
 def _count_folders(inboxes: list[Path]) -> int:

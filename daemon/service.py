@@ -34,6 +34,7 @@ from daemon.reconfigure import Configuration
 from daemon.reload import Reloader
 from daemon.report import shown, some
 from daemon.roots import Roots
+from daemon.rows import State
 from daemon.secondlook import SecondLook
 from daemon.state import journal_path, lock, state_folder
 from daemon.status import status_path
@@ -44,7 +45,7 @@ from models.allowed import allow_plugins, missing_plugins, report_missing
 from models.classifier import Classifier
 from models.commandline import EXIT_LEFT_BEHIND
 from models.errors import UserError
-from models.language import tr
+from models.language import mark, tr
 from models.ownership import make_folder
 from models.runtime import cores
 from models.weights import WeightsStore
@@ -54,6 +55,14 @@ if TYPE_CHECKING:
 
 #: Seconds until a folder that somebody else is at work on is tried again.
 _AGAIN = 5.0
+
+#: What became of filings that a crash cut off.
+_RESUMED = {
+    State.DONE: mark("{count} done"),
+    State.ORPHAN: mark("{count} lost track of"),
+    State.VOID: mark("{count} begun anew"),
+}
+_UNSETTLED = mark("{count} not settled yet")
 
 
 def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, reread: Callable[[], Settings]) -> int:
@@ -150,10 +159,11 @@ def _occupy(take: Callable[[], object], notifier: Notifier, *, once: bool) -> No
         except FolderBusy as error:
             if once or not notifier.is_heard:
                 raise
-            if str(error) != said:
-                said = str(error)
-                logger.error(tr("waiting: {said}", said=said))
-            notifier.status(f"waiting: {said}")
+            waiting = tr("waiting: {said}", said=str(error))
+            if waiting != said:
+                said = waiting
+                logger.error("{}", said)
+            notifier.status(said)
             notifier.still_starting(_AGAIN)
             time.sleep(_AGAIN)
 
@@ -199,7 +209,7 @@ def _resume(filer: Filer, notifier: Notifier) -> None:
     with copying.reporting_to(notifier.gets_on):
         found = filer.resume()
     if found:
-        outcome = ", ".join(f"{count} {state.value}" for state, count in found.items())
+        outcome = ", ".join(tr(_RESUMED.get(state, _UNSETTLED), count=count) for state, count in found.items())
         logger.warning(tr("the last run was cut off; its unfinished filings: {outcome}", outcome=outcome))
 
 
@@ -267,7 +277,7 @@ def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, 
     metadata = classifier.metadata
     names: Sequence[str] = metadata.classes
     classes = some(names, 8)
-    logger.info(tr("watching {names}", names=", ".join(map(str, settings.watch))))
+    logger.info(tr("watching {names}", names=", ".join(shown(str(inbox)) for inbox in settings.watch)))
     if settings.recursive and not watches_inside(settings):
         logger.info(
             tr(

@@ -16,11 +16,14 @@ from daemon.state import journal_path, state_folder
 from daemon.threshold import Threshold
 from models.commandline import Parser, print_json
 from models.errors import UserError
-from models.language import tr, trn
+from models.language import mark, tr, trn
 from models.printable import padded
 
 FILE_NAME = "status.json"
 EXIT_NOT_RUNNING = 3
+
+#: How an inbox is watched; inotify is a name.
+_MODES = {"polling": mark("polling")}
 
 #: Where the unit's StateDirectory= is; looked into when the user's own state folder has nothing.
 SYSTEM_STATE = Path("/var/lib/imagesortd")
@@ -113,7 +116,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
     """The status for people."""
     rows = [(tr("daemon"), _state(health, running, now))]
     for inbox in health.inboxes:
-        how = tr("MISSING: {why}", why=inbox.missing) if inbox.missing else inbox.mode
+        how = tr("MISSING: {why}", why=inbox.missing) if inbox.missing else _MODES.get(inbox.mode, inbox.mode)
         others = ""
         if inbox.other_files:
             others = trn(", 1 other file, not looked at", ", {count} other files, not looked at", inbox.other_files)
@@ -123,7 +126,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
                 ", {count} folders on other file systems, links or filed into, not entered (see doctor)",
                 inbox.apart,
             )
-        rows.append((tr("inbox"), f"{inbox.path} ({how}{f': {inbox.polled}' if inbox.polled else ''}){others}"))
+        rows.append((tr("inbox"), f"{inbox.path} ({tr(how)}{f': {inbox.polled}' if inbox.polled else ''}){others}"))
     model = health.model
     which = tr("the starter model") if model.starter else tr("checkpoint {digest}", digest=model.digest[:12])
     away = health.output_away

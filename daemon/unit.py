@@ -206,7 +206,7 @@ def render(
     readable += [path for path in (folder, file) if path is not None]
     lines = [
         "[Unit]",
-        f"Description=Sort the pictures that arrive in {_specifier_free(', '.join(map(str, settings.watch)))}",
+        f"Description={_specifier_free(_description(settings))}",
         *([] if user else [f"RequiresMountsFor={_words([*settings.watch, settings.output])}"]),
         "StartLimitIntervalSec=300",
         "StartLimitBurst=10",
@@ -237,6 +237,11 @@ def render(
         f"WantedBy={'default.target' if user else 'multi-user.target'}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _description(settings: Settings) -> str:
+    """What systemd calls the service."""
+    return tr("Sort the pictures that arrive in {inboxes}", inboxes=", ".join(map(str, settings.watch)))
 
 
 def _goes_along(name: str, *, user: bool) -> bool:
@@ -274,9 +279,9 @@ def _hardening(settings: Settings, readable: Sequence[Path], run_as: str, *, net
 
 def _network_lines(settings: Settings, *, network: bool) -> list[str]:
     if network:
-        lines = ["# unit --network: the daemon and the command of on_filed may use the network."]
+        lines = [tr("# unit --network: the daemon and the command of on_filed may use the network.")]
         return [*lines, "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"]
-    lines = ["# No network, for the command of on_filed neither; unit --network allows it."]
+    lines = [tr("# No network, for the command of on_filed neither; unit --network allows it.")]
     if settings.metrics_listen and not settings.metrics_listen.startswith("/"):
         lines += ["IPAddressDeny=any", "IPAddressAllow=localhost"]
         return [*lines, "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"]

@@ -12,23 +12,23 @@ from daemon.nursery import Nursery
 from daemon.options import add_settings, given
 from daemon.service import watch
 from models.commandline import Parser
-from models.language import tr
+from models.language import mark, tr
 
-_EPILOG = """
+_EPILOG = mark("""
 commands:
-  python -m daemon --watch INBOX     watch and file until stopped (this page)
-  python -m daemon sort --help       copy the images of a folder into class folders, once
-  python -m daemon history --help    what was filed, when, where and why
-  python -m daemon undo --help       move images back to where they came from
-  python -m daemon retry --help      bring quarantined images back, to be looked at again
-  python -m daemon resort --help     move filed images to where a newer checkpoint files them
-  python -m daemon status --help     how the running daemon is
-  python -m daemon doctor --help     is everything there that the daemon needs?
-  python -m daemon unit --help       print or install a unit for systemd
+  {program} --watch INBOX     watch and file until stopped (this page)
+  {program} sort --help       copy the images of a folder into class folders, once
+  {program} history --help    what was filed, when, where and why
+  {program} undo --help       move images back to where they came from
+  {program} retry --help      bring quarantined images back, to be looked at again
+  {program} resort --help     move filed images to where a newer checkpoint files them
+  {program} status --help     how the running daemon is
+  {program} doctor --help     is everything there that the daemon needs?
+  {program} unit --help       print or install a unit for systemd
 
 Every option but --config, --once and --dry-run may stand in config.toml or in the environment
 (IMAGESORTD_THRESHOLD=0.6); config.toml explains them and names their defaults.
-"""
+""")
 
 
 def main(arguments: list[str], nursery: Nursery) -> int:
@@ -53,7 +53,7 @@ def parser() -> Parser:
     parser = Parser(
         prog="python -m daemon",
         description=tr("Watch folders, and file every new image into the folder of its class."),
-        epilog=_EPILOG,
+        epilog=tr(_EPILOG, program="python -m daemon"),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,  # only what is given: the rest comes from environment, file and defaults
     )

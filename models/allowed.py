@@ -19,8 +19,8 @@ PLUGINS_VARIABLE = "IMAGESORTD_PLUGINS"
 #: Where other packages announce backbones: the entry point's name is the plug-in's, its value a module.
 ENTRY_POINTS = "imagesortd.backbones"
 
-#: What is wrong with a plug-in that `missing_plugins` names, and what to do about it.
-NOT_INSTALLED, INSTALL_IT = mark("allowed but not installed"), mark("install its package, or take its name out")
+#: What to do about a plug-in that `missing_plugins` names.
+INSTALL_IT = mark("install its package, or take its name out")
 
 _named: tuple[str, ...] | None = None
 

@@ -128,14 +128,14 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
     except UserError as error:
         return _complain(f"{program}: {spelled(str(error))}", error.exit_code)
     except KeyboardInterrupt as stopped:
-        return _complain(f"{program}: {str(stopped) or 'interrupted'}", 130)
+        return _complain(f"{program}: {str(stopped) or tr('interrupted')}", 130)
     except BrokenPipeError:
         # Whoever read our output has gone; leave without the complaint the interpreter would make at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        return _complain(f"{program}: {place}{error.strerror or error}", 1)
+        return _complain(f"{program}: {place}{tr(error.strerror or str(error))}", 1)
     except Exception as error:
         logger.opt(exception=error).critical(tr("{program} has failed by a fault of its own", program=program))
         return 1

@@ -14,8 +14,8 @@ from tests.translations import fields, marked, missing, unmarked
 #: Where sentences are marked; what stands elsewhere is English only.
 MARKED_PACKAGES = ("daemon/", "models/", "trainer/")
 
-#: Tables of what others say: argparse, and the system of its errors.
-OTHERS = ("argparse", "system")
+#: Tables of what others say: argparse, the reader of TOML, and the system of its errors.
+OTHERS = ("argparse", "system", "tomllib")
 
 KOREAN = [
     pytest.param(english, korean, id=english[:40])
