@@ -97,9 +97,9 @@ def test_the_cache_has_the_size_that_was_asked_for(
     [("2 GB", 2 * 10**9), ("500MB", 5 * 10**8), ("1.5 GiB", 3 * 2**29), ("10k", 10_000), ("0", 0), ("7b", 7)],
 )
 def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
-    from trainer.__main__ import _size
+    from trainer import arguments
 
-    assert _size(text) == size
+    assert arguments.size(text) == size
 
 
 @pytest.mark.slow

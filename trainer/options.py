@@ -1,0 +1,180 @@
+"""The options of the commands; those that several have are written once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from models.language import tr
+from trainer.arguments import count, fold, fraction, natural, probability, rate, size, weights
+
+# Nothing heavy is imported up here: a mistyped option is answered at once.
+
+
+def add_fit(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``fit``."""
+    add = parser.add_argument
+    _add_data(parser)
+    add(
+        "--mode",
+        default="auto",
+        help=tr("auto, hybrid, or any backbone; a+b joins several (see python -m models list)"),
+    )
+    add("--epochs", type=count, default=10, metavar="N", help=tr("passes over the features (default %(default)s)"))
+    add("--batch-size", type=count, default=32, metavar="N", help=tr("images per step (default %(default)s)"))
+    add("--lr", type=rate, default=1e-3, metavar="RATE", help=tr("learning rate of the head (default %(default)s)"))
+    add(
+        "--patience",
+        type=natural,
+        default=5,
+        metavar="N",
+        help=tr("epochs without gain; 0: never (default %(default)s)"),
+    )
+    add("--max-samples", type=count, metavar="N", help=tr("at most so many images per class, drawn by --seed"))
+    add(
+        "--val-fraction",
+        type=fold,
+        default=0.2,
+        metavar="SHARE",
+        help=tr("held out at a time to judge by, 0.1 to 0.5 (default %(default)s)"),
+    )
+    add("--seed", type=natural, default=0, metavar="N", help=tr("decides every draw (default %(default)s)"))
+    add(
+        "--drop-parts",
+        action="store_true",
+        help=tr("of a mode of several backbones serve one alone where that is as good"),
+    )
+    add(
+        "--max-error",
+        type=fraction,
+        metavar="SHARE",
+        help=tr(
+            "let at most this share of the images that the daemon files be wrong, such as 5%% or "
+            "0.05: the daemon's automatic threshold is then chosen for it"
+        ),
+    )
+    add("--fine-tune", action="store_true", help=tr("train the backbones too, and keep that if it is better"))
+    add(
+        "--ft-lr",
+        type=rate,
+        default=1e-4,
+        metavar="RATE",
+        help=tr("learning rate of fine-tuning (default %(default)s)"),
+    )
+    add("--ft-epochs", type=count, default=5, metavar="N", help=tr("passes of fine-tuning (default %(default)s)"))
+    _add_weights(parser)
+    _add_publication(parser, tr("whether the daemon shall serve the result (default %(default)s)"))
+    add("--cache-dir", type=Path, metavar="DIR", help=tr("weights, graphs and features (default: ~/.cache/imagesortd)"))
+    add("--resume", action="store_true", help=tr("go on with the same fit that was interrupted"))
+    add(
+        "--cache-size",
+        type=size,
+        default="2 GB",
+        metavar="SIZE",
+        help=tr("room for the features of images; what was used least recently makes room (default %(default)s)"),
+    )
+
+
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``evaluate``."""
+    add = parser.add_argument
+    _add_data(parser)
+    add(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help=tr("a checkpoint file, a run, or the folder of runs"),
+    )
+    add(
+        "--compare",
+        type=Path,
+        metavar="PATH",
+        help=tr("another checkpoint: which of the two is better on these images?"),
+    )
+    add("--batch-size", type=count, default=32, metavar="N", help=tr("images at once, at most (default %(default)s)"))
+    add("--output-dir", type=Path, metavar="DIR", help=tr("where the report goes (default: reports/RUN-DATA)"))
+    add_cache(parser)
+
+
+def add_zero_shot(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``zero-shot``."""
+    add = parser.add_argument
+    names = parser.add_mutually_exclusive_group(required=True)
+    names.add_argument("--classes", nargs="+", default=(), metavar="NAME", help=tr("the classes, such as dog cat car"))
+    names.add_argument("--classes-from", type=Path, metavar="DIR", help=tr("the classes are the names of its folders"))
+    add(
+        "--prompts",
+        type=Path,
+        metavar="FILE",
+        help=tr("what to call them: lines of CLASS: PROMPT, and templates with {}"),
+    )
+    add("--mode", default="clip", help=tr("a backbone that reads text (default %(default)s)"))
+    _add_weights(parser)
+    add(
+        "--threshold",
+        type=probability,
+        metavar="P",
+        help=tr("pictures it is less sure of go to the others: 0 to 1, or 70%%"),
+    )
+    text = tr(
+        "whether the daemon shall serve the result; if-better: not in place of one fitted on "
+        "images of the same classes (default %(default)s)"
+    )
+    _add_publication(parser, text)
+    add_cache(parser)
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """Add where runs are."""
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        default=Path("checkpoints"),
+        metavar="DIR",
+        help=tr("where runs are (default %(default)s)"),
+    )
+
+
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """Add where weights and graphs are."""
+    text = tr("weights and graphs (default: ~/.cache/imagesortd)")
+    parser.add_argument("--cache-dir", type=Path, metavar="DIR", help=text)
+
+
+def add_keep(parser: argparse.ArgumentParser) -> None:
+    """Add how many runs stay."""
+    parser.add_argument(
+        "--keep",
+        type=natural,
+        default=20,
+        metavar="N",
+        help=tr(
+            "newest runs that stay when one is published; those in use stay in any case; 0: all (default %(default)s)"
+        ),
+    )
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data-dir", type=Path, required=True, metavar="DIR", help=tr("one folder of images per class")
+    )
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights",
+        type=weights,
+        action="append",
+        default=[],
+        metavar="NAME=PATH_OR_ID",
+        help=tr("a backbone's weights"),
+    )
+    parser.add_argument("--clip-model", metavar="ID_OR_DIR", help=tr("short for --weights clip=ID_OR_DIR"))
+
+
+def _add_publication(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Where the run goes, and whether it is published; ``meaning`` says what that is for this command."""
+    add_runs(parser)
+    parser.add_argument("--publish", choices=("always", "never", "if-better"), default="if-better", help=meaning)
+    add_keep(parser)
