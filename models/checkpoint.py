@@ -26,7 +26,7 @@ from .atomic import atomic_file
 from .errors import CheckpointError
 from .head import Array, Golden, Head, Pretrained
 from .metadata import SCHEMA_VERSION, Metadata, PartRecord, Strict, check_class_name
-from .samples import SAMPLE_SIDE
+from .tensors import BACKBONE_PREFIX, take_tensors
 
 __all__ = [
     "FILE_NAME",
@@ -59,10 +59,6 @@ MAX_HEADER_BYTES = 4 << 20
 #: Everything in one file; a fine-tuned ViT-L has 1.2 GB.
 MAX_FILE_BYTES = 2 << 30
 MAX_POINTER_BYTES = 1 << 16
-#: Each golden sample becomes a crop for each part when a checkpoint is opened.
-MAX_GOLDEN = 16
-#: Directions of the basis that tells unknown images; they are compared with each other when it is read.
-MAX_RANK = 1024
 #: The types a tensor may have, by their names in the file.
 _DTYPES = ("F32", "F16", "I64", "U8")
 
@@ -73,7 +69,6 @@ _READABLE = (1, SCHEMA_VERSION)
 _PICKLES = (b"PK\x03\x04", *(bytes([0x80, protocol]) for protocol in range(2, 6)))
 
 _METADATA_KEY = "imagesortd"
-_BACKBONE_PREFIX = "backbone:"
 
 
 @dataclass(frozen=True)
@@ -115,7 +110,7 @@ def _parse(data: bytes) -> Checkpoint:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(tr("it is damaged: {error}", error=error)) from error
-    head, golden, backbones = _take_tensors(tensors, metadata)
+    head, golden, backbones = take_tensors(tensors, metadata)
     return Checkpoint(metadata, head, golden, backbones, hashlib.sha256(data).hexdigest())
 
 
@@ -202,110 +197,6 @@ def _metadata(header: dict[str, Any]) -> Metadata:
         ) from error
 
 
-def _take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, Golden, dict[str, dict[str, Array]]]:
-    """Every tensor of the file by name, type and shape; none may be missing and none left over."""
-    left = dict(tensors)
-
-    def take(name: str, dtype: type[np.generic], *shape: int | None) -> Array:
-        if name not in left:
-            raise CheckpointError(
-                tr("the tensor {name} is missing; it holds {names}", name=name, names=", ".join(sorted(tensors))[:200])
-            )
-        tensor = left.pop(name)
-        fits = len(tensor.shape) == len(shape) and all(
-            want is None or want == got for want, got in zip(shape, tensor.shape, strict=False)
-        )
-        if tensor.dtype != dtype or not fits:
-            raise CheckpointError(
-                tr(
-                    "the tensor {name} is {dtype}{shape}, expected {wanted_dtype}{wanted_shape}",
-                    name=name,
-                    dtype=tensor.dtype,
-                    shape=list(tensor.shape),
-                    wanted_dtype=np.dtype(dtype),
-                    wanted_shape=list(shape),
-                )
-            )
-        _check_finite(name, tensor)
-        return tensor
-
-    classes, pretrained = len(metadata.classes), None
-    if metadata.normalisation == "pretrained":
-        kept = take("pretrained.weight", np.float16, None, metadata.width)
-        pretrained = Pretrained(kept.astype(np.float32), take("pretrained.bias", np.float32, len(kept)))
-    width = metadata.width if pretrained is None else len(pretrained.weight)
-    if width == 0:
-        raise CheckpointError(tr("the tensor pretrained.weight has no classes"))
-    grouped = "head.groups" in left
-    weight = take("head.weight", np.float32, None if grouped else classes, width)
-    outputs = weight.shape[0]
-    if outputs == 0:
-        raise CheckpointError(tr("the tensor head.weight has no outputs"))
-    groups = take("head.groups", np.int64, outputs) if grouped else None
-    if groups is not None and (groups.min() < 0 or groups.max() >= classes):
-        raise CheckpointError(tr("the tensor head.groups names a class that does not exist"))
-    head = Head(
-        weight=weight,
-        bias=take("head.bias", np.float32, outputs),
-        mean=take("head.mean", np.float32, width),
-        scale=take("head.scale", np.float32, width),
-        groups=groups,
-        basis=take("unknown.basis", np.float32, None, width) if metadata.unknown else None,
-        pretrained=pretrained,
-    )
-    _check_orthonormal(head.basis)
-    pictures = take("golden.pictures", np.uint8, None, SAMPLE_SIDE, SAMPLE_SIDE, 3)
-    if not 1 <= len(pictures) <= MAX_GOLDEN:
-        raise CheckpointError(
-            tr("it holds {count} golden samples, not 1 to {most}", count=len(pictures), most=MAX_GOLDEN)
-        )
-    golden = Golden(
-        pictures=pictures,
-        features=take("golden.features", np.float32, len(pictures), metadata.width),
-        probabilities=take("golden.probabilities", np.float32, len(pictures), classes),
-        strangeness=take("golden.strangeness", np.float32, len(pictures)) if metadata.unknown else None,
-    )
-    backbones: dict[str, dict[str, Array]] = {}
-    for part in metadata.parts:
-        prefix = f"{_BACKBONE_PREFIX}{part.name}:"
-        held = {name.removeprefix(prefix): left.pop(name) for name in list(left) if name.startswith(prefix)}
-        if bool(held) != part.fine_tuned:
-            raise CheckpointError(
-                tr("it holds fine-tuned weights of {name} that its metadata does not announce", name=part.name)
-                if held
-                else tr("the fine-tuned weights of {name} are missing", name=part.name)
-            )
-        for name, tensor in held.items():
-            _check_finite(prefix + name, tensor)
-        if held:
-            backbones[part.name] = held
-    if left:
-        raise CheckpointError(
-            tr("it holds tensors that do not belong there: {names}", names=", ".join(sorted(left))[:200])
-        )
-    return head, golden, backbones
-
-
-def _check_finite(name: str, tensor: Array) -> None:
-    if np.issubdtype(tensor.dtype, np.floating) and not np.isfinite(tensor).all():
-        raise CheckpointError(tr("the tensor {name} holds values that are not numbers", name=name))
-
-
-def _check_orthonormal(basis: Array | None) -> None:
-    """A basis of other vectors would give distances of no meaning."""
-    if basis is None:
-        return
-    rank, width = basis.shape
-    if not 1 <= rank <= min(width, MAX_RANK):
-        raise CheckpointError(
-            tr("the tensor unknown.basis has {rank} directions in a space of {width}", rank=rank, width=width)
-        )
-    with np.errstate(over="ignore", invalid="ignore"):
-        products = basis @ basis.T
-    if not np.allclose(products, np.eye(rank), atol=1e-3):
-        raise CheckpointError(tr("the tensor unknown.basis is not orthonormal"))
-
-
 def write(checkpoint: Checkpoint, path: Path) -> str:
     """Write a checkpoint atomically and durably; returns the sha256 of the file.
 
@@ -333,7 +224,7 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
         optional["pretrained.bias"] = head.pretrained.bias
     tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
     for part, state in checkpoint.backbones.items():
-        tensors |= {f"{_BACKBONE_PREFIX}{part}:{name}": tensor for name, tensor in state.items()}
+        tensors |= {f"{BACKBONE_PREFIX}{part}:{name}": tensor for name, tensor in state.items()}
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     data = save(contiguous, {_METADATA_KEY: checkpoint.metadata.model_dump_json()})
     digest = _parse(data).digest

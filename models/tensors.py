@@ -1,0 +1,123 @@
+"""The tensors of a checkpoint file: each has its name, type and shape, and none is left over."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.language import tr
+
+from .errors import CheckpointError
+from .head import Array, Golden, Head, Pretrained
+from .metadata import Metadata
+from .samples import SAMPLE_SIDE
+
+#: Each golden sample becomes a crop for each part when a checkpoint is opened.
+MAX_GOLDEN = 16
+#: Directions of the basis that tells unknown images; they are compared with each other when it is read.
+MAX_RANK = 1024
+#: How the names of a backbone's fine-tuned tensors begin.
+BACKBONE_PREFIX = "backbone:"
+
+
+def take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, Golden, dict[str, dict[str, Array]]]:
+    """Every tensor of the file by name, type and shape; none may be missing and none left over."""
+    left = dict(tensors)
+
+    def take(name: str, dtype: type[np.generic], *shape: int | None) -> Array:
+        if name not in left:
+            raise CheckpointError(
+                tr("the tensor {name} is missing; it holds {names}", name=name, names=", ".join(sorted(tensors))[:200])
+            )
+        tensor = left.pop(name)
+        fits = len(tensor.shape) == len(shape) and all(
+            want is None or want == got for want, got in zip(shape, tensor.shape, strict=False)
+        )
+        if tensor.dtype != dtype or not fits:
+            raise CheckpointError(
+                tr(
+                    "the tensor {name} is {dtype}{shape}, expected {wanted_dtype}{wanted_shape}",
+                    name=name,
+                    dtype=tensor.dtype,
+                    shape=list(tensor.shape),
+                    wanted_dtype=np.dtype(dtype),
+                    wanted_shape=list(shape),
+                )
+            )
+        _check_finite(name, tensor)
+        return tensor
+
+    classes, pretrained = len(metadata.classes), None
+    if metadata.normalisation == "pretrained":
+        kept = take("pretrained.weight", np.float16, None, metadata.width)
+        pretrained = Pretrained(kept.astype(np.float32), take("pretrained.bias", np.float32, len(kept)))
+    width = metadata.width if pretrained is None else len(pretrained.weight)
+    if width == 0:
+        raise CheckpointError(tr("the tensor pretrained.weight has no classes"))
+    grouped = "head.groups" in left
+    weight = take("head.weight", np.float32, None if grouped else classes, width)
+    outputs = weight.shape[0]
+    if outputs == 0:
+        raise CheckpointError(tr("the tensor head.weight has no outputs"))
+    groups = take("head.groups", np.int64, outputs) if grouped else None
+    if groups is not None and (groups.min() < 0 or groups.max() >= classes):
+        raise CheckpointError(tr("the tensor head.groups names a class that does not exist"))
+    head = Head(
+        weight=weight,
+        bias=take("head.bias", np.float32, outputs),
+        mean=take("head.mean", np.float32, width),
+        scale=take("head.scale", np.float32, width),
+        groups=groups,
+        basis=take("unknown.basis", np.float32, None, width) if metadata.unknown else None,
+        pretrained=pretrained,
+    )
+    _check_orthonormal(head.basis)
+    pictures = take("golden.pictures", np.uint8, None, SAMPLE_SIDE, SAMPLE_SIDE, 3)
+    if not 1 <= len(pictures) <= MAX_GOLDEN:
+        raise CheckpointError(
+            tr("it holds {count} golden samples, not 1 to {most}", count=len(pictures), most=MAX_GOLDEN)
+        )
+    golden = Golden(
+        pictures=pictures,
+        features=take("golden.features", np.float32, len(pictures), metadata.width),
+        probabilities=take("golden.probabilities", np.float32, len(pictures), classes),
+        strangeness=take("golden.strangeness", np.float32, len(pictures)) if metadata.unknown else None,
+    )
+    backbones: dict[str, dict[str, Array]] = {}
+    for part in metadata.parts:
+        prefix = f"{BACKBONE_PREFIX}{part.name}:"
+        held = {name.removeprefix(prefix): left.pop(name) for name in list(left) if name.startswith(prefix)}
+        if bool(held) != part.fine_tuned:
+            raise CheckpointError(
+                tr("it holds fine-tuned weights of {name} that its metadata does not announce", name=part.name)
+                if held
+                else tr("the fine-tuned weights of {name} are missing", name=part.name)
+            )
+        for name, tensor in held.items():
+            _check_finite(prefix + name, tensor)
+        if held:
+            backbones[part.name] = held
+    if left:
+        raise CheckpointError(
+            tr("it holds tensors that do not belong there: {names}", names=", ".join(sorted(left))[:200])
+        )
+    return head, golden, backbones
+
+
+def _check_finite(name: str, tensor: Array) -> None:
+    if np.issubdtype(tensor.dtype, np.floating) and not np.isfinite(tensor).all():
+        raise CheckpointError(tr("the tensor {name} holds values that are not numbers", name=name))
+
+
+def _check_orthonormal(basis: Array | None) -> None:
+    """A basis of other vectors would give distances of no meaning."""
+    if basis is None:
+        return
+    rank, width = basis.shape
+    if not 1 <= rank <= min(width, MAX_RANK):
+        raise CheckpointError(
+            tr("the tensor unknown.basis has {rank} directions in a space of {width}", rank=rank, width=width)
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = basis @ basis.T
+    if not np.allclose(products, np.eye(rank), atol=1e-3):
+        raise CheckpointError(tr("the tensor unknown.basis is not orthonormal"))
