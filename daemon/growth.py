@@ -8,9 +8,9 @@ import numpy as np
 
 from daemon.copying import sha256_of
 from daemon.moves import Entry, close, drop
+from daemon.privatenames import private_name
 from daemon.rows import Filing
 from daemon.source import OPEN_FLAGS, Identity
-from daemon.transfer import private_name
 
 _CHUNK = 1 << 20
 

@@ -1,6 +1,7 @@
 """What the daemon does when it has nothing else to do.
 
-Late sidecars join their images, files whose writer went on are filed anew, old rows leave the journal.
+What a lost journal would have explained is put right, late sidecars join their images, files whose writer went on are
+filed anew, old rows leave the journal.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from daemon.moves import close
 from daemon.roots import OpenFolders, Roots
 from daemon.rows import BEGINNING, Filing, Position, State
 from daemon.secondlook import SecondLook
+from daemon.unexplained import Unexplained
 
 #: Seconds of work in an idle moment; an image that arrives meanwhile waits no longer than this.
 _SLICE = 0.05
@@ -159,7 +161,14 @@ def _is_gone(row: Filing, roots: Roots) -> bool:
 class Housekeeping:
     """Works in slices; each kind of work keeps its own pauses."""
 
-    def __init__(self, latecomers: Latecomers, pruning: Pruning, second_look: SecondLook | None = None) -> None:
+    def __init__(
+        self,
+        latecomers: Latecomers,
+        pruning: Pruning,
+        second_look: SecondLook | None = None,
+        unexplained: Unexplained | None = None,
+    ) -> None:
+        self._sweep = None if unexplained is None else unexplained.steps()
         self._latecomers = latecomers
         self._second_look = second_look
         self._pruning = pruning
@@ -179,11 +188,24 @@ class Housekeeping:
 
     def idle(self, seconds: float = _SLICE) -> bool:
         """Work for about ``seconds``; returns whether there is more to do."""
+        if self._sweep is not None and self._go_on(self._sweep, seconds):
+            return True
+        self._sweep = None
         if self._latecomers.work(seconds):
             return True
         if self._second_look is not None and self._second_look.work(seconds):
             return True
         return self._prune(seconds)
+
+    def _go_on(self, steps: Iterator[None], seconds: float) -> bool:
+        start = time.monotonic()
+        try:
+            for _ in steps:
+                if time.monotonic() >= start + seconds:
+                    return True
+        except JournalBusy as error:
+            logger.debug("What a lost journal explained is looked for at the next start: {}", error)
+        return False
 
     def _prune(self, seconds: float) -> bool:
         start = time.monotonic()

@@ -157,13 +157,14 @@ def drop(
     return ours
 
 
-def put_back(private: Entry, entry: Entry) -> None:
-    """Return a claimed file to its name, or to one beside it when the name is taken again. Raises OSError."""
+def put_back(private: Entry, entry: Entry) -> str:
+    """Return a claimed file to its name, or to one beside it when the name is taken again; gives it. Raises OSError."""
     while True:
         number = free_number(lambda n: Entry(entry.folder, numbered(entry.name, n)).exists())
         with suppress(FileExistsError):
-            _give_name(private, Entry(entry.folder, numbered(entry.name, number)))
-            return
+            name = numbered(entry.name, number)
+            _give_name(private, Entry(entry.folder, name))
+            return name
 
 
 def _give_name(private: Entry, free: Entry) -> None:

@@ -21,11 +21,12 @@ from daemon.growth import is_earlier_state
 from daemon.identity import is_made_here, is_meant, is_one_folder, is_unchanged
 from daemon.journal import Journal
 from daemon.moves import Entry, close
+from daemon.privatenames import private_name
 from daemon.reasons import reason_name, write_reason
 from daemon.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.rows import Filing, State
 from daemon.source import OPEN_FLAGS, BeingWritten, Identity
-from daemon.transfer import NOT_MADE_YET, private_name
+from daemon.transfer import NOT_MADE_YET
 from daemon.writers import is_being_written, unlink_closed
 from models.atomic import sync_folder
 from models.language import tr

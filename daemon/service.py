@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from daemon.decoders import Decoders
 from daemon.filing import Filer
 from daemon.health import Tally
 from daemon.housekeeping import Housekeeping, Pruning
-from daemon.journal import Journal
+from daemon.journal import Journal, JournalBusy
 from daemon.latecomers import Latecomers
 from daemon.locks import FolderBusy
 from daemon.loop import WorkLoop
@@ -39,6 +39,7 @@ from daemon.secondlook import SecondLook
 from daemon.state import journal_path, lock, state_folder
 from daemon.status import status_path
 from daemon.threshold import Threshold
+from daemon.unexplained import Unexplained
 from daemon.watcher import InboxWatcher
 from daemon.writtenfile import WrittenFile
 from models.allowed import allow_plugins, missing_plugins, report_missing
@@ -105,6 +106,9 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         filer = Filer(settings.output, action=settings.action, journal=journal, dry_run=dry_run, roots=roots, mark=mark)
         if not dry_run:
             _resume(filer, notifier)
+        unexplained = None if mark is None else _unexplained(settings, journal, mark)
+        if once and unexplained is not None:
+            _look_through(unexplained, notifier)
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
         closing.callback(pipeline.close)
         attendant = Attendant(
@@ -119,7 +123,7 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         )
         if settings.metrics_listen and not dry_run:
             closing.callback(_listen(settings.metrics_listen, attendant).close)
-        housekeeping = None if dry_run else _housekeeping(settings, journal)
+        housekeeping = None if dry_run else _housekeeping(settings, journal, unexplained)
         loop = WorkLoop(watcher, pipeline, reloader, attendant, housekeeping)
         _obey_signals(loop)
         watcher.start()
@@ -213,10 +217,27 @@ def _resume(filer: Filer, notifier: Notifier) -> None:
         logger.warning(tr("the last run was cut off; its unfinished filings: {outcome}", outcome=outcome))
 
 
-def _housekeeping(settings: Settings, journal: Journal) -> Housekeeping:
+def _unexplained(settings: Settings, journal: Journal, mark: OutputMark) -> Unexplained:
+    return Unexplained(
+        settings.watch,
+        settings.output,
+        journal,
+        recursive=watches_inside(settings),
+        is_away=lambda: mark.why_away() is not None,
+    )
+
+
+def _look_through(unexplained: Unexplained, notifier: Notifier) -> None:
+    """All at once, before a single pass: there are no idle moments in it."""
+    with copying.reporting_to(notifier.gets_on), suppress(JournalBusy):
+        for _ in unexplained.steps():
+            notifier.gets_on()
+
+
+def _housekeeping(settings: Settings, journal: Journal, unexplained: Unexplained | None) -> Housekeeping:
     latecomers = Latecomers(settings.watch, settings.output, journal, recursive=watches_inside(settings))
     second_look = SecondLook(settings.watch, settings.output, journal) if settings.action == "move" else None
-    return Housekeeping(latecomers, Pruning(journal, settings.watch, settings.journal_days), second_look)
+    return Housekeeping(latecomers, Pruning(journal, settings.watch, settings.journal_days), second_look, unexplained)
 
 
 def _watcher(settings: Settings, surveyed: Callable[[PassedOver], None]) -> InboxWatcher:

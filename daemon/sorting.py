@@ -21,6 +21,7 @@ from daemon import config, copying, writers
 from daemon.config import Settings
 from daemon.decoders import Decoders
 from daemon.filing import Filer, Status
+from daemon.journal import Journal
 from daemon.logs import start_logging
 from daemon.marker import is_marked
 from daemon.nursery import Nursery
@@ -32,6 +33,7 @@ from daemon.report import fields, line, shown
 from daemon.roots import Roots
 from daemon.threshold import in_force
 from daemon.transfer import said
+from daemon.unexplained import Unexplained
 from daemon.walk import walk
 from daemon.writers import Writer
 from models.allowed import allow_plugins
@@ -176,7 +178,11 @@ def sort(
         classifier = ComingClassifier(lambda wanted: _open(settings, policy, wanted))
         stack.callback(classifier.close)
         roots = Roots([folder, settings.output])
-        filer = Filer(settings.output, action="copy", skip_equal=True, roots=roots)
+        journal = Journal(None)
+        stack.callback(journal.close)
+        for _ in Unexplained([folder], settings.output, journal, purposes=("part", "place")).steps():
+            pass  # an earlier run that was killed left copies half made
+        filer = Filer(settings.output, action="copy", journal=journal, skip_equal=True, roots=roots)
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
         stack.callback(pipeline.close)
         odd: list[Outcome] = []

@@ -21,6 +21,7 @@ from daemon.identity import is_meant, is_unchanged
 from daemon.journal import Journal, JournalBusy
 from daemon.moves import NOWHERE, CannotMove, Entry, close
 from daemon.names import NAME_REFUSED, free_number, numbered, simpler_name
+from daemon.privatenames import private_name
 from daemon.rows import Filing, State
 from daemon.source import BeingWritten, Identity, SourceChanged, SourceGone
 from daemon.writers import is_being_written, unlink_closed
@@ -98,15 +99,6 @@ class Transfer:
     def private(self, purpose: str) -> str:
         """See ``private_name``."""
         return private_name(purpose, self.row)
-
-
-def private_name(purpose: str, row: Filing) -> str:
-    """A hidden name that is nobody else's, for a moment of a transfer; a later run can tell it from the journal.
-
-    In the folder of the destination: ``part``, a copy being made; ``place``, one on its way to its final name;
-    ``drop``, one being taken back. In the folder of the source: ``claim``, an original that is about to go.
-    """
-    return f".{purpose}.{row.run}-{row.id}"
 
 
 def check_source(source: Entry, row: Filing) -> None:

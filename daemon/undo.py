@@ -15,6 +15,7 @@ from daemon.copying import sha256_of
 from daemon.identity import is_filed_or_edited, is_one_folder, is_unchanged
 from daemon.journal import Journal
 from daemon.moves import Entry
+from daemon.privatenames import private_name
 from daemon.reasons import read_reason, reason_name
 from daemon.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.rows import Filing, State
@@ -237,7 +238,7 @@ def _remove_copy(journal: Journal | None, filing: Filing, image: Entry, folders:
         # Where the two are one in a way that nobody can see, the original is gone as soon as the copy is claimed.
         return is_filed_or_edited(copy, filing) and is_unchanged(original, before)
 
-    if moves.drop(image, transfer.private_name("drop", filing), is_one_of_two):
+    if moves.drop(image, private_name("drop", filing), is_one_of_two):
         return _succeeded(filing)
     return stays
 

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from daemon.journal import read_history
+from daemon.privatenames import private_name
 from daemon.replay import replay
 from daemon.rows import Filing, State, Wanted
 from daemon.source import Identity
-from daemon.transfer import NOT_MADE_YET, private_name
+from daemon.transfer import NOT_MADE_YET
 from tests.filing_desk import Desk, images, make_desk
 
 CONTENT = b"an image"
