@@ -23,6 +23,7 @@ from daemon.moves import Entry
 from daemon.names import numbered
 from daemon.outputmark import OutputAway, OutputMark
 from daemon.reasons import write_reason
+from daemon.renamed import name_of
 from daemon.replay import replay
 from daemon.roots import Roots
 from daemon.rows import Filing, State
@@ -259,6 +260,9 @@ class Filer:
             return
         try:
             copy = plan.folders.entry(old.destination)
+            if not copy.exists() and (name := name_of(copy.folder, old.filed_ino)) is not None:
+                copy = copy._replace(name=name)
+                each.wanted = name  # somebody has given the half this name, and the whole has it then
             if not is_one_folder(copy.folder, each.source.folder) and drop_half(copy, each.source, old):
                 old.state = State.UNDONE
                 self._journal.write_later([old])

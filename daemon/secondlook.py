@@ -22,6 +22,7 @@ from loguru import logger
 from daemon import undo, writers
 from daemon.journal import Journal, JournalBusy
 from daemon.moves import Entry, close
+from daemon.renamed import Renamed
 from daemon.roots import OpenFolders, Roots
 from daemon.rows import Filing
 from daemon.source import OPEN_FLAGS
@@ -69,6 +70,7 @@ class SecondLook:
         self._journal = journal
         self._clock = clock
         self._seen: dict[int, _Seen] = {}  # by the numbers of rows
+        self._renamed = Renamed()
         self._steps: Iterator[None] | None = None
         self._next = -math.inf
         self._spent = 0.0
@@ -96,22 +98,26 @@ class SecondLook:
             return
         numbers = {filing.id for filing in filings}
         self._seen = {number: seen for number, seen in self._seen.items() if number in numbers}
-        for filing in filings:
+        missing: list[Filing] = []
+        for filing in map(self._renamed.now, filings):
             yield
             try:
                 if self._has_settled_anew(filing):
                     self._judge(filing)
+            except FileNotFoundError:
+                missing.append(filing)
             except (OSError, JournalBusy) as error:
                 logger.debug("{} is looked at again later: {}", shown(str(filing.destination)), error)
+        yield from self._renamed.find(missing)
 
     def _has_settled_anew(self, filing: Filing) -> bool:
-        """Whether the file changed since it was filed, has been quiet since, and this state is not judged yet."""
+        """Whether the file changed since it was filed, has been quiet since, and this state is not judged yet.
+
+        Raises FileNotFoundError where somebody has given it another name, among other OSErrors.
+        """
         assert filing.destination is not None
         assert filing.id is not None
-        try:
-            status = filing.destination.lstat()
-        except FileNotFoundError:
-            return False  # somebody has put it elsewhere
+        status = filing.destination.lstat()
         state = status.st_size, status.st_mtime_ns
         if state == (filing.identity.size, filing.identity.mtime_ns) or not stat.S_ISREG(status.st_mode):
             self._seen.pop(filing.id, None)
@@ -130,7 +136,7 @@ class SecondLook:
         self._seen[filing.id].judged = True
         with OpenFolders(self._roots) as folders:
             if not went_on(folders.entry(filing.destination), filing):
-                return
+                raise FileNotFoundError(f"{str(filing.destination)!r} is another file, or somebody's edit")
         for undone in undo.undo(self._journal, [filing], self._roots, is_meant=went_on):
             if undone.status is Status.FILED:
                 logger.info(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from daemon.journal import read_history
 from daemon.rows import State, Wanted
@@ -65,8 +66,8 @@ def pages(count: int) -> bytes:
 
 
 def add_page(path: Path) -> None:
-    with path.open("r+b") as file:
-        Image.new("L", (32, 32), 200).save(file, "TIFF", append=True)
+    with AppendingTiffWriter(str(path)) as file:
+        Image.new("L", (32, 32), 200).save(file, "TIFF")
     later(path)
 
 
@@ -85,6 +86,48 @@ def test_a_file_that_its_writer_goes_on_with_is_filed_anew(
     assert again.destination == desk.output / "cat" / "cat.jpg"
     undone = read_history(desk.journal_path, Wanted(states=[State.UNDONE]))
     assert [row.id for row in undone] == [filed.row.id]
+
+
+@pytest.mark.parametrize(("folder", "reason"), [("cat", None), ("others", None), ("quarantine/truncated", "truncated")])
+@pytest.mark.parametrize("first", ["renamed", "grown"])
+def test_so_is_one_that_a_person_has_renamed_where_it_lies(
+    desk: Desk, folder: str, reason: str | None, first: str
+) -> None:
+    filed = desk.file_one(desk.put(), folder, reason=reason, label="cat").destination
+    assert filed is not None
+    holiday = filed.with_name("holiday.jpg")
+
+    def rename(path: Path) -> None:
+        path.rename(holiday)
+
+    changes = [rename, lambda _: grow(holiday)] if first == "renamed" else [grow, rename]
+    look(desk, *changes, path=filed)
+    assert [path.name for path in desk.inbox.iterdir()] == ["holiday.jpg"]
+    assert (desk.inbox / "holiday.jpg").read_bytes() == b"an image and the rest"
+    assert not holiday.exists()
+
+
+def test_its_old_name_may_be_another_picture_s_by_then(desk: Desk) -> None:
+    filed = desk.file_one(desk.put()).destination
+    assert filed is not None
+    holiday = filed.rename(filed.with_name("holiday.jpg"))
+    assert desk.file_one(desk.put(content=b"the next one")).destination == filed
+    grow(holiday)
+    look(desk, *4 * [lambda _: None], path=filed)
+    assert (desk.inbox / "holiday.jpg").read_bytes() == b"an image and the rest"
+    assert filed.read_bytes() == b"the next one"
+
+
+@pytest.mark.parametrize("name", ["../dog/cat.jpg", "cat.jpg.bak", "deep/cat.jpg"])
+def test_what_a_person_has_moved_elsewhere_is_that_person_s(desk: Desk, name: str) -> None:
+    filed = desk.file_one(desk.put()).destination
+    assert filed is not None
+    for place in ("dog", "cat/deep"):
+        (desk.output / place).mkdir(exist_ok=True)
+    moved = filed.rename(filed.parent / name)
+    look(desk, lambda _: grow(moved), path=filed)
+    assert moved.exists()
+    assert not [*desk.inbox.iterdir()]
 
 
 @pytest.mark.parametrize("count", [1, 3])

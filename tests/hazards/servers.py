@@ -40,15 +40,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(command: Sequence[str | Path], folder: Path, port: int) -> Iterator[None]:
-    """A server process that listens on a port; ended with all its children."""
+def server(command: Sequence[str | Path], folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A server process that listens on a port, with a group of its own; ended with all its children."""
     log = folder / "server.log"
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, cwd=folder, start_new_session=True)
     try:
         wait_for(lambda: process.poll() is not None or _listens(port), f"the server answers: {log}")
         assert process.poll() is None, log.read_text(errors="replace")
-        yield
+        yield process
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -15,21 +15,26 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from tests.daemon.conftest import Publish
 from tests.filing_desk import far_folder
 from tests.hazards import servers
 from tests.hazards.station import Station, station
+from tests.hazards.syncthing import Syncthing
 from tests.pictures import draw
 from tests.processes import wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 KIND = "fog"
 #: Bytes a second; a picture takes some seconds.
 RATE = 150_000
 #: Seconds that a writer pauses: several times what the daemon lets a file settle.
 REST = 1.5
+#: Seconds that anything may take on a busy machine.
+LONG = 240.0
 _SEEDS = itertools.count(1)
 
 
@@ -65,10 +70,10 @@ class Uploads:
         return folder
 
     def picture(self, suffix: str, writer: str) -> Path:
-        """A new picture of some 400 kB; of megabytes for smbclient, which gathers as much before it sends."""
+        """A new picture of some 400 kB; of megabytes for programs that gather as much before they send."""
         seed = next(_SEEDS)
         path = self.outside() / f"picture-{seed}{suffix}"
-        draw(KIND, seed, 1600 if writer == "smbclient" else 360).save(path)
+        draw(KIND, seed, 1600 if writer in ("smbclient", "syncthing") else 360).save(path)
         return path
 
     def start(self, command: str, source: Path) -> subprocess.Popen[bytes]:
@@ -100,13 +105,13 @@ class Uploads:
         """It is filed once and whole, and is gone from the inbox where it is moved."""
         target, content = self.here.inbox / source.name, source.read_bytes()
         log = self.here.running.log
-        wait_for(lambda: self.filed(source) or not target.exists(), f"{source.name} is filed:\n{log()[-2000:]}")
+        wait_for(lambda: self.filed(source) or not target.exists(), f"{source.name} is filed:\n{log()[-2000:]}", LONG)
         if self.action == "move":
-            wait_for(lambda: not target.exists(), f"{source.name} leaves the inbox:\n{log()[-2000:]}")
+            wait_for(lambda: not target.exists(), f"{source.name} leaves the inbox:\n{log()[-2000:]}", LONG)
         else:
             assert target.read_bytes() == content
         whole = self.here.output / KIND / source.name
-        wait_for(lambda: self.filed(source) == [whole], f"{self.filed(source)}:\n{log()[-2000:]}")
+        wait_for(lambda: self.filed(source) == [whole], f"{self.filed(source)}:\n{log()[-2000:]}", LONG)
         assert whole.read_bytes() == content
 
 
@@ -184,14 +189,14 @@ def test_a_writer_that_pauses(writer: str, uploads: Uploads) -> None:
     source = uploads.picture(suffix, writer)
     writing = uploads.start(command, source)
     if writer not in UNSTOPPED:
-        wait_for(lambda: uploads.begun(source), "the upload begins")
+        wait_for(lambda: uploads.begun(source), "the upload begins", LONG)
         time.sleep(0.3)
         os.killpg(writing.pid, signal.SIGSTOP)
         time.sleep(REST)
         assert writing.poll() is None, "it ended before it could pause"
         assert uploads.filed(source) == []
         os.killpg(writing.pid, signal.SIGCONT)
-    assert writing.wait(60) == 0
+    assert writing.wait(LONG) == 0
     uploads.arrives(source)
 
 
@@ -219,11 +224,63 @@ def test_an_upload_that_is_broken_off_and_resumed(writer: str, uploads: Uploads)
     ready(uploads, needed)
     source = uploads.picture(".png", writer)
     writing = uploads.start(first, source)
-    wait_for(lambda: uploads.begun(source), "the upload begins")
+    wait_for(lambda: uploads.begun(source), "the upload begins", LONG)
     time.sleep(0.5)
     os.killpg(writing.pid, signal.SIGTERM)
-    writing.wait(60)
+    writing.wait(LONG)
     time.sleep(REST)
     assert uploads.filed(source) == []
-    assert uploads.start(then, source).wait(60) == 0
+    assert uploads.start(then, source).wait(LONG) == 0
     uploads.arrives(source)
+
+
+@pytest.fixture(scope="module")
+def syncthing(uploads: Uploads) -> Iterator[Syncthing]:
+    folder = uploads.here.folder / "syncthing"
+    folder.mkdir()
+    made = Syncthing(folder, uploads.here.inbox, RATE)
+    with made.running():
+        yield made
+
+
+@pytest.mark.parametrize("how", ["paused", "broken off"])
+def test_syncthing_between_two_folders(how: str, syncthing: Syncthing, uploads: Uploads) -> None:
+    source = uploads.picture(".bmp", "syncthing")
+    (syncthing.shared / source.name).write_bytes(source.read_bytes())
+    wait_for(lambda: uploads.begun(source), "the upload begins", LONG)
+    time.sleep(0.5)
+    if how == "paused":
+        os.killpg(syncthing.sender.pid, signal.SIGSTOP)
+    else:
+        syncthing.break_off()
+    assert not (uploads.here.inbox / source.name).exists(), "it ended before it could pause"
+    time.sleep(REST)
+    assert uploads.filed(source) == []
+    if how == "paused":
+        os.killpg(syncthing.sender.pid, signal.SIGCONT)
+    else:
+        syncthing.send()
+    wait_for(lambda: (uploads.here.inbox / source.name).exists() or uploads.filed(source), "it comes", LONG)
+    uploads.arrives(source)
+    time.sleep(2 * REST)
+    assert len(uploads.filed(source)) == 1  # it is not sent once more because it was taken away
+
+
+@pytest.mark.parametrize("scanner", ["adds a page", "writes all pages anew"])
+def test_a_scanner_that_opens_its_file_again_for_each_page(scanner: str, uploads: Uploads) -> None:
+    """Its pauses are longer than the daemon lets a file settle; TIFF has a quiet time of its own."""
+    source = uploads.outside() / f"scan-{next(_SEEDS)}.tif"
+    target, pages = uploads.here.inbox / source.name, [draw(KIND, next(_SEEDS), 240)]
+    for number in range(4):
+        for path in (source, target):
+            if number and scanner == "adds a page":
+                with AppendingTiffWriter(str(path)) as file:
+                    pages[-1].save(file, "TIFF")
+            else:
+                pages[0].save(path, "TIFF", save_all=True, append_images=pages[1:])
+        pages.append(draw(KIND, next(_SEEDS), 240))
+        time.sleep(REST)
+        assert uploads.filed(source) == [], number
+    uploads.arrives(source)
+    with Image.open(uploads.here.output / KIND / source.name) as filed:
+        assert getattr(filed, "n_frames", 1) == 4

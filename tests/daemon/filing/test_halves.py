@@ -30,6 +30,17 @@ def test_a_half_gives_way_to_the_whole(desk: Desk, action: Action, folder: str) 
     assert [row.id for row in undone] == [half.row.id]
 
 
+@pytest.mark.parametrize("action", ["copy", "link"])
+def test_so_does_one_that_somebody_has_renamed_where_it_lies(desk: Desk, action: Action) -> None:
+    path = desk.put(content=b"half")
+    filed = desk.file_one(path, action=action).destination
+    assert filed is not None
+    filed.rename(filed.with_name("holiday.jpg"))
+    grow(path)
+    desk.file_one(path, action=action)
+    assert desk.filed() == {"cat/holiday.jpg": b"half and the rest"}
+
+
 def test_gaps_are_filled(desk: Desk) -> None:
     path = desk.put(content=b"half" + bytes(13))
     desk.file_one(path, action="copy")
