@@ -136,7 +136,7 @@ class SecondLook:
         self._seen[filing.id].judged = True
         with OpenFolders(self._roots) as folders:
             if not went_on(folders.entry(filing.destination), filing):
-                raise FileNotFoundError(f"{str(filing.destination)!r} is another file, or somebody's edit")
+                raise FileNotFoundError(str(filing.destination))  # another file by that name, or somebody's edit
         for undone in undo.undo(self._journal, [filing], self._roots, is_meant=went_on):
             if undone.status is Status.FILED:
                 logger.info(
