@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from daemon.journal import Journal, JournalBusy
+from daemon.locks import FolderBusy
 from daemon.outputmark import OutputAway, OutputMark
 from daemon.replay import replay
 from daemon.selection import Place
@@ -15,10 +16,10 @@ from models.errors import UserError
 from models.language import tr
 
 
-def hold(place: Place, folders: Collection[Path], held: ExitStack, why: str = "") -> None:
+def hold(place: Place, folders: Collection[Path], held: ExitStack) -> None:
     """Keep every daemon out of these folders until ``held`` is closed. Raises `UserError` where one is at work there.
 
-    ``why``: the reason why none may be, which is marked for translation, and ends that sentence.
+    It would file again at once what goes back, and only one may write the journal.
     """
     try:
         held.enter_context(lock(place.state, folders))
@@ -28,15 +29,13 @@ def hold(place: Place, folders: Collection[Path], held: ExitStack, why: str = ""
             held.enter_context(mark.at_work(make=False))
     except OutputAway as error:
         raise UserError(str(error)) from error
-    except UserError as error:
-        if why:
-            raise UserError(tr("{error}; {why} (--dry-run may be used meanwhile)", error=error, why=tr(why))) from error
-        raise UserError(tr("{error} (--dry-run may be used meanwhile)", error=error)) from error
+    except FolderBusy as error:
+        raise UserError(error.for_a_command) from error
 
 
-def open_journal(place: Place, held: ExitStack, why: str = "") -> Journal:
+def open_journal(place: Place, held: ExitStack) -> Journal:
     """The journal, to be written, with what was left half done put right; nobody files into this output meanwhile."""
-    hold(place, [place.settings.output], held, why)
+    hold(place, [place.settings.output], held)
     journal = Journal(place.journal)
     held.callback(journal.close)
     try:

@@ -20,10 +20,7 @@ from daemon.transfer import Status
 from daemon.undo import Undone, undo
 from models.commandline import EXIT_LEFT_BEHIND, Parser
 from models.errors import REASONS, UserError
-from models.language import mark, tr
-
-#: Why no daemon may be at work meanwhile.
-_WHY = mark("it would file again at once what goes back")
+from models.language import tr
 
 _DONE = frozenset({Status.FILED, Status.PLANNED, Status.ALREADY})
 
@@ -93,10 +90,10 @@ def _bring_back(place: Place, options: argparse.Namespace, which: Callable[[], I
     """Let images go back; ``nothing`` is what to say where there is none."""
     start_logging("WARNING", as_json=False)
     with ExitStack() as closing:
-        journal = None if options.dry_run else open_journal(place, closing, _WHY)
+        journal = None if options.dry_run else open_journal(place, closing)
         filings = list(which())
         if journal is not None:
-            hold(place, _inboxes(place, filings), closing, _WHY)
+            hold(place, _inboxes(place, filings), closing)
         corrections = Corrections(place.settings.output)
         results = _results(undo(journal, filings, place.roots), corrections, str if options.json else _quoted)
         left = 0

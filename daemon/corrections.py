@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 from daemon.identity import is_filed, is_filed_or_edited
 from daemon.moves import Entry
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 
 #: Of larger outputs, or slower ones, no more is read: what was not found then may lie anywhere.
 _MOST_FILES, _SECONDS = 2_000_000, 20.0
+
+
+def class_of(path: Path, output: Path) -> str:
+    """The class whose folder a path below the output is or lies in, with its letters put together, as all classes."""
+    return normalize("NFC", path.relative_to(output).parts[0])
 
 
 class Corrections:
@@ -45,6 +51,18 @@ class Corrections:
         """The same for people to read, who may have edited it since."""
         return self._find(filing, is_filed_or_edited)
 
+    def inodes_in(self, label: str) -> list[int]:
+        """The inodes of all files in a class folder and below it, however the letters of its name are put together."""
+        inodes, places = self._known()
+        inside = [
+            number
+            for number, folder in enumerate(self._folders)
+            if folder != str(self._output) and class_of(Path(folder), self._output) == label
+        ]
+        import numpy as np
+
+        return [int(inode) for inode in inodes[np.isin(places, inside)]]
+
     def _find(self, filing: Filing, is_it: Callable[[Entry, Filing], bool]) -> Path | None:
         for path in self._paths(filing):
             if path != filing.destination and self._is_same(path, filing, is_it):
@@ -60,10 +78,9 @@ class Corrections:
 
     def _paths(self, filing: Filing) -> Iterator[Path]:
         """The files with the inode of an image: where the output is part of several file systems there may be more."""
-        if self._inodes is None or self._places is None:
-            self._inodes, self._places = self._read()
-        first, last = (int(self._inodes.searchsorted(filing.filed_ino, side)) for side in ("left", "right"))
-        for number in {int(place) for place in self._places[first:last]}:
+        inodes, places = self._known()
+        first, last = (int(inodes.searchsorted(filing.filed_ino, side)) for side in ("left", "right"))
+        for number in {int(place) for place in places[first:last]}:
             name = self._names_in(number).get(filing.filed_ino)
             if name is not None:
                 yield Path(self._folders[number], name)
@@ -78,6 +95,12 @@ class Corrections:
                 pass
             self._names = (number, names)
         return self._names[1]
+
+    def _known(self) -> tuple[np.ndarray, np.ndarray]:
+        """What `_read` found, when it was first needed."""
+        if self._inodes is None or self._places is None:
+            self._inodes, self._places = self._read()
+        return self._inodes, self._places
 
     def _read(self) -> tuple[np.ndarray, np.ndarray]:
         """The inodes below the class folders in their order, and the number of the folder of each."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from daemon.report import quoted, shown
@@ -28,17 +29,21 @@ def main(arguments: list[str]) -> int:
     """Print the history; returns the exit code."""
     options = _parser().parse_args(arguments)
     place = Place(options)
+    whereabouts = Whereabouts(place.settings.output, place.journal)
+    label = None if options.label is None else unicodedata.normalize("NFC", options.label)  # as all classes are
     which = wanted(
         options,
         place.journal,
-        label=None if options.label is None else unicodedata.normalize("NFC", options.label),  # as all classes are
+        label=label,
+        or_with_inode=() if label is None else whereabouts.inodes_in(label),
         until=options.until,
         min_confidence=options.min_confidence,
         max_confidence=options.max_confidence,
     )
-    filings = place.filings(which, options.limit)
-    whereabouts = Whereabouts(place.settings.output, place.journal)
-    found = ((filing, whereabouts.of(filing)) for filing in filings)
+    found: Iterator[tuple[Filing, Now]] = ((filing, whereabouts.of(filing)) for filing in place.filings(which))
+    if label is not None:
+        found = ((filing, now) for filing, now in found if whereabouts.is_of(filing, now, label))
+    found = islice(found, options.limit)
     if options.json:
         print_json(record(filing) | {"now": None if now.path is None else str(now.path)} for filing, now in found)
     else:
@@ -51,7 +56,12 @@ def _parser() -> Parser:
     add_which(parser)
     add = parser.add_argument
     add("--until", type=end, metavar="DAY", help=tr("up to the end of that day, or to a time"))
-    add("--class", dest="label", metavar="NAME", help=tr("that the model took for this class"))
+    add(
+        "--class",
+        dest="label",
+        metavar="NAME",
+        help=tr("taken for this class by the model, or moved to its folder by you"),
+    )
     add("--min-confidence", type=probability, metavar="P", help=tr("of at least this probability, 0 to 1"))
     add("--max-confidence", type=probability, metavar="P", help=tr("of at most this probability, 0 to 1"))
     add("--limit", type=count, metavar="N", help=tr("the newest N only"))

@@ -9,6 +9,7 @@ import struct
 from pathlib import Path
 
 from models.errors import UserError
+from models.language import tr
 
 #: The table of proc_locks(5).
 LOCKS = Path("/proc/locks")
@@ -20,7 +21,35 @@ _HELD = frozenset({errno.EAGAIN, errno.EACCES})
 
 
 class FolderBusy(UserError):
-    """Somebody else is at work on a folder: it may be waited for."""
+    """Somebody else is at work on a folder: it may be waited for.
+
+    ``for_a_command``: what to say where another folder would be no help.
+    """
+
+    def __init__(self, message: str, for_a_command: str = "") -> None:
+        super().__init__(message)
+        self.for_a_command = for_a_command or message
+
+
+def busy(folder: Path, pid: object = None, host: object = None) -> FolderBusy:
+    """A daemon is at work on a folder; its process and machine, as far as they are known."""
+    if not isinstance(pid, int) or not isinstance(host, str):
+        return FolderBusy(
+            tr("another daemon is at work on {folder}: stop it first, or give another folder", folder=folder),
+            tr("a daemon is at work on {folder}: stop it first (--dry-run may be used meanwhile)", folder=folder),
+        )
+    who = {"folder": folder, "pid": pid, "host": host}
+    return FolderBusy(
+        tr(
+            "another daemon is at work on {folder} (process {pid} on {host}): stop it first, or give another folder",
+            **who,
+        ),
+        tr(
+            "a daemon is at work on {folder} (process {pid} on {host}): stop it first (--dry-run may be used "
+            "meanwhile)",
+            **who,
+        ),
+    )
 
 
 def lock_descriptor(descriptor: int) -> bool:

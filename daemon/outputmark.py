@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from loguru import logger
 
-from daemon.locks import FolderBusy, lock_descriptor
+from daemon.locks import FolderBusy, busy, lock_descriptor
 from daemon.mounts import remote_kind
 from daemon.moves import close
 from daemon.processes import is_another, oneself
@@ -153,7 +153,7 @@ class OutputMark:
             self._raise_foreign(found.st_uid)
         content = _read(descriptor)
         if not lock_descriptor(descriptor) or is_another(content):
-            raise FolderBusy(_busy(self._output, content))
+            raise busy(self._output, content.get("pid"), content.get("host"))
         self._check(_number(content))
         self._number = _number(content) or secrets.token_hex(16)
         ours = {"number": self._number} | oneself()
@@ -272,18 +272,6 @@ def _write(descriptor: int, content: dict[str, object]) -> None:
     with suppress(OSError):
         os.pwrite(descriptor, json.dumps(content).encode().ljust(_SIZE), 0)
         os.fsync(descriptor)
-
-
-def _busy(output: Path, content: dict[str, object]) -> str:
-    pid, host = content.get("pid"), content.get("host")
-    if not isinstance(pid, int) or not isinstance(host, str):
-        return tr("another daemon is at work on {folder}: stop it first, or give another folder", folder=output)
-    return tr(
-        "another daemon is at work on {folder} (process {pid} on {host}): stop it first, or give another folder",
-        folder=output,
-        pid=pid,
-        host=host,
-    )
 
 
 def _user(number: int) -> str:

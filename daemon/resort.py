@@ -75,7 +75,9 @@ def main(arguments: list[str]) -> int:
         journal = None if options.dry_run else open_journal(place, held)
         sorter = _Sorter(settings, Path(options.checkpoint), journal, place.roots)
         held.callback(sorter.close)
-        result = sorter.sort(place.filings(Wanted(since=options.since, states=[State.DONE])))
+        filings = place.filings(Wanted(since=options.since, states=[State.DONE]))
+        unsure = settings.output / settings.others_dir if options.only_unsure else None
+        result = sorter.sort(filings, unsure)
     if options.json:
         print_json(_record(result, sorter, journal))
     else:
@@ -101,8 +103,9 @@ def _parser() -> Parser:
         "--since",
         type=instant,
         metavar="DAY",
-        help=tr("only images filed from that day on (2026-11-23, or with a time)"),
+        help=tr("only images filed from that day on (2026-11-23, today, yesterday, or with a time)"),
     )
+    add("--only-unsure", action="store_true", help=tr("only images that were filed as unsure, and lie there still"))
     add("--threshold", metavar="P", help=tr('less probable images stay: 0 to 1, or "auto"'))
     add("--cache-dir", metavar="DIR", help=tr("for weights and graphs (~/.cache/imagesortd)"))
     add("--dry-run", action="store_true", help=tr("say what would be done, and touch nothing"))
@@ -135,10 +138,10 @@ class _Sorter:
         self.close = self._pipeline.close
         self._result = Result()
 
-    def sort(self, filings: Iterator[Filing]) -> Result:
-        """Look at what was filed, newest first, and move what belongs elsewhere."""
+    def sort(self, filings: Iterator[Filing], only_in: Path | None) -> Result:
+        """Look at what was filed (all, or what lies in one folder), newest first; move what belongs elsewhere."""
         result = self._result
-        for outcome in self._pipeline.process(_where_filed(filings, self._output, self._roots, result.stay)):
+        for outcome in self._pipeline.process(_where_filed(filings, only_in, self._output, self._roots, result.stay)):
             if outcome.status in (Status.FILED, Status.PLANNED):
                 result.moved.append(outcome)
             elif outcome.prediction is not None:
@@ -170,7 +173,9 @@ class _Sorter:
         return prediction.confidence >= self.threshold.value and not unknown
 
 
-def _where_filed(filings: Iterator[Filing], output: Path, roots: Roots, stay: Counter[str]) -> Iterator[Path]:
+def _where_filed(
+    filings: Iterator[Filing], only_in: Path | None, output: Path, roots: Roots, stay: Counter[str]
+) -> Iterator[Path]:
     """The images that lie where they were filed last."""
     corrections = Corrections(output)
     known: set[int] = set()
@@ -178,6 +183,8 @@ def _where_filed(filings: Iterator[Filing], output: Path, roots: Roots, stay: Co
         if filing.destination is None or filing.reason is not None or filing.filed_ino in known:
             continue  # filed again since, by an earlier run of this command: where it was before says nothing
         known.add(filing.filed_ino)
+        if only_in not in (None, filing.folder):
+            continue
         if _is_there(filing, filing.destination, roots):
             yield filing.destination
         elif corrections.of(filing) is not None:

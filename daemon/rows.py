@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,10 @@ _SELECT_ALSO = f"SELECT id, {', '.join(_READ)}"
 _SELECT = f"{_SELECT_ALSO} FROM filings"
 #: The number of a given text; NULL, which is equal to nothing, where no row has it.
 _NUMBER = "(SELECT id FROM texts WHERE text = ?)"
+#: How a path ends: that many bytes, and these. A path that is no text is kept as its bytes anyway.
+_ENDS = "substr(CAST(text AS BLOB), -?) = ?"
+#: The inode of what was put there: the copy's, else the image's own.
+_FILED_INO = "coalesce(copy_ino, ino)"
 #: Fewer texts, and no more than twice as many as rows, are not worth a look at all rows for those nobody needs.
 _FEW_TEXTS = 10_000
 _FORGET_TEXTS = """DELETE FROM texts WHERE id NOT IN (
@@ -204,13 +209,16 @@ def touch(db: sqlite3.Connection, number: int, identity: Identity) -> None:
 class Wanted:
     """Which rows a history yields: those of images that meet everything given.
 
-    ``name`` is that of the image in the inbox or where it was filed, or with a slash its absolute path there.
+    ``label`` is the class that it was taken for; an image ``or_with_inode`` among these counts, too.
+    ``name`` is that of the image in the inbox or where it was filed, or with a slash its path there: absolute, or
+    its end.
     ``model_digest`` may be its beginning. ``since`` is the first instant, ``until`` the first one no longer wanted.
     ``reasons``: unreadable images of one of these kinds; an empty sequence means of any. ``as_written``: the last one
     that was written comes first, whatever the clock said; else the one of the latest time.
     """
 
     label: str | None = None
+    or_with_inode: Sequence[int] = ()
     name: str | None = None
     run: str | None = None
     model_digest: str | None = None
@@ -233,8 +241,10 @@ class Wanted:
             yield "reason IS NOT NULL", ()
         if self.reasons:
             yield f"reason IN ({_marks(self.reasons)})", tuple(self.reasons)
+        if self.label is not None:
+            inodes = json.dumps([_signed(inode) for inode in self.or_with_inode])
+            yield f"(label = ? OR {_FILED_INO} IN (SELECT value FROM json_each(?)))", (self.label, inodes)
         simple = {
-            "label = ?": self.label,
             f"run = {_NUMBER}": self.run,
             "time >= ?": None if self.since is None else _instant(self.since),
             "time < ?": None if self.until is None else _instant(self.until),
@@ -321,10 +331,16 @@ def _named(name: str) -> tuple[str, tuple[Any, ...]]:
     files = [_text(each) for each in spellings(last)]
     marks = _marks(files)
     condition, values = f"(name IN ({marks}) OR ({RENAMED} AND filed_name IN ({marks})))", (*files, *files)
-    if slash:
-        there = f"((name IN ({marks}) AND inbox = {_NUMBER}) OR (filed_name IN ({marks}) AND folder = {_NUMBER}))"
-        return f"{condition} AND {there}", (*values, *files, _text(folder), *files, _text(folder or "/"))
-    return condition, values
+    if not slash:
+        return condition, values
+    ends = [os.fsencode(f"/{each}") for each in spellings(folder)]
+    which = f"IN (SELECT id FROM texts WHERE {' OR '.join([_ENDS] * len(ends))})"
+    inbox: list[Any] = [value for end in ends for value in (len(end), end)]
+    there = inbox
+    if name.startswith("/"):
+        which, inbox, there = f"= {_NUMBER}", [_text(folder)], [_text(folder or "/")]
+    lies = f"((name IN ({marks}) AND inbox {which}) OR (filed_name IN ({marks}) AND folder {which}))"
+    return f"{condition} AND {lies}", (*values, *files, *inbox, *files, *there)
 
 
 def _marks(values: Sequence[object]) -> str:

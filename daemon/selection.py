@@ -25,6 +25,10 @@ from models.shares import read_share
 #: In place of the name of a run: the one that filed last.
 LAST_RUN = "last"
 
+_EXAMPLE = "2026-11-23T14:30"
+#: Days that may be called by a word.
+_DAYS_AGO = {"today": 0, "yesterday": 1, "오늘": 0, "어제": 1}
+
 
 def add_place(parser: Parser) -> None:
     """The options that say whose journal is meant."""
@@ -48,8 +52,17 @@ def _word(text: str) -> str:
 def add_which(parser: Parser) -> None:
     """The options that say which filings, for all commands that choose some."""
     add = parser.add_argument
-    add("--file", metavar="NAME", help=tr("of that name, in the inbox or where it was filed; or a path"))
-    add("--since", type=instant, metavar="DAY", help=tr("from that day on (2026-11-23, or 2026-11-23T14:30)"))
+    add(
+        "--file",
+        metavar="NAME",
+        help=tr("of that name, in the inbox or where it was filed; or a path, or its end"),
+    )
+    add(
+        "--since",
+        type=instant,
+        metavar="DAY",
+        help=tr("from that day on (2026-11-23, today, yesterday, or 2026-11-23T14:30)"),
+    )
     add(
         "--run",
         metavar="RUN",
@@ -67,7 +80,9 @@ def wanted(options: argparse.Namespace, journal: Path, **more: Any) -> Wanted:
     name = options.file
     if name is not None and "/" in name:
         path = Path(name)
-        name = str(path.parent.resolve() / path.name)  # as the journal has it, by the one name of its folder
+        whole = str(path.parent.resolve() / path.name)  # as the journal has it, by the one name of its folder
+        is_end = not path.is_absolute() and next(read_history(journal, Wanted(name=whole), 1), None) is None
+        name = str(path) if is_end and len(path.parts) > 1 else whole  # "cat/a.jpg", as the log and the history say it
     return Wanted(name=name, since=options.since, run=run, model_digest=options.checkpoint, **more)
 
 
@@ -104,18 +119,25 @@ class Place:
 
 def instant(text: str) -> datetime:
     """A day (its beginning) or a time, of this machine's zone where none is given."""
+    if (days := _DAYS_AGO.get(text.casefold())) is not None:
+        today = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)
+        return (today - timedelta(days=days)).astimezone()  # of the day's own zone, where the clocks changed since
     try:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(
-            tr("'{text}' is neither a day like 2026-11-23 nor a time like {example}", text=text, example=_EXAMPLE)
+            tr(
+                "'{text}' is neither a day like 2026-11-23, today or yesterday, nor a time like {example}",
+                text=text,
+                example=_EXAMPLE,
+            )
         ) from error
 
 
 def end(text: str) -> datetime:
     """Like `instant`, but of a day its end."""
     moment = instant(text)
-    if re.fullmatch(r"[\d-]+", text) and moment.time() == time():
+    if (re.fullmatch(r"[\d-]+", text) or text.casefold() in _DAYS_AGO) and moment.time() == time():
         return (moment.replace(tzinfo=None) + timedelta(days=1)).astimezone()
     return moment
 
@@ -145,6 +167,3 @@ def count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(tr("'{text}' is not a whole number of at least 1", text=text))
     return int(text)
-
-
-_EXAMPLE = "2026-11-23T14:30"

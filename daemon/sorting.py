@@ -80,10 +80,19 @@ def main(arguments: list[str], nursery: Nursery) -> int:
                 input_dir=options.input_dir,
             )
         )
+    if settings.output.exists() and settings.output.samefile(options.input_dir):
+        raise UserError(
+            tr(
+                "--input-dir and --output-dir are the same folder, {folder}: the copies would lie among their "
+                "originals; give another --output-dir, such as {example}",
+                folder=shown(str(settings.output)),
+                example=shown(str(settings.output / "sorted")),
+            )
+        )
     start_logging(settings.log_level, as_json=settings.log_json)
     folder = options.input_dir.resolve()
     passed = PassedOver(str(folder))
-    foreign = _foreign(settings.output) if folder in settings.output.parents else 0
+    foreign = _foreign(settings.output) if folder in settings.output.resolve().parents else 0
     progress = Progress(shows_bar=bar_fits(as_json=options.json, log_json=settings.log_json))
     stopped = threading.Event()
     with _stopped_by_signals(stopped), closing(progress):
@@ -247,7 +256,7 @@ def _is_fresh(path: Path) -> bool:
 
 def _images(folder: Path, output: Path, passed: PassedOver, odd: list[Outcome]) -> Iterator[Path]:
     """The image files below a folder, without what was sorted before; what is only named like one is ``odd``."""
-    root, filed = str(folder), str(output)
+    root, filed = str(folder), str(output.resolve())
 
     def failed(inside: str, error: OSError) -> None:
         passed.closed += 1
@@ -256,7 +265,7 @@ def _images(folder: Path, output: Path, passed: PassedOver, odd: list[Outcome]) 
     entries = walk(
         [root],
         recursive=True,
-        enter=lambda inside: inside == root or not (is_marked(inside) if filed == root else inside == filed),
+        enter=lambda inside: inside == root or inside != filed,
         failed=failed,
         odd=lambda path, what: odd.append(not_a_file(Path(path), what)),
         other=passed.meet,

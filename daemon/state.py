@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from daemon.locks import FolderBusy, holders, lock_descriptor
+from daemon.locks import busy, holders, lock_descriptor
 from models.errors import UserError
 from models.homes import base_folder
 from models.language import tr
@@ -101,7 +101,7 @@ def _lock_itself(folder: Path, held: ExitStack) -> None:
         except BlockingIOError:
             found = os.fstat(descriptor)
             if holders(found.st_ino) & {os.geteuid(), 0, found.st_uid}:
-                raise _busy(folder) from None
+                raise busy(folder) from None
             logger.warning(
                 tr(
                     "somebody else holds a lock on {folder}, which counts for nothing: it is none of this "
@@ -113,11 +113,7 @@ def _lock_itself(folder: Path, held: ExitStack) -> None:
 
 def _lock(descriptor: int, folder: Path) -> None:
     if not lock_descriptor(descriptor):
-        raise _busy(folder)
-
-
-def _busy(folder: Path) -> FolderBusy:
-    return FolderBusy(tr("another daemon is at work on {folder}: stop it first, or give another folder", folder=folder))
+        raise busy(folder)
 
 
 def _name(resolved: Path) -> str:

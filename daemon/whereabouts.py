@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.corrections import Corrections
+from daemon.corrections import Corrections, class_of
 from daemon.journal import read_history
 from daemon.rows import Filing, State, Wanted
 
@@ -44,8 +44,16 @@ class Whereabouts:
         moved = not inside or self._class(path) != self._class(filing.destination)
         return Now(path, corrected=moved and not self._is_filed_there(filing, path))
 
+    def inodes_in(self, label: str) -> list[int]:
+        """The inodes of the files that lie in the folder of a class now."""
+        return self._corrections.inodes_in(label)
+
+    def is_of(self, filing: Filing, now: Now, label: str) -> bool:
+        """Whether an image was taken for a class, or was corrected to it."""
+        return filing.label == label or (now.path is not None and now.corrected and self._class(now.path) == label)
+
     def _class(self, path: Path) -> str:
-        return path.relative_to(self._output).parts[0]
+        return class_of(path, self._output)
 
     def _is_filed_there(self, filing: Filing, path: Path) -> bool:
         """Whether no person but a later filing, by `resort`, brought an image to where it lies."""

@@ -8,6 +8,7 @@ import subprocess
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 
@@ -19,6 +20,9 @@ from daemon.state import lock
 from models.errors import UserError
 from tests.daemon.commands import Office, make_office
 from tests.filing_desk import images, tree
+
+#: Another folder would be no help, which a daemon would be told of.
+BUSY = r"^a daemon is at work on .*sorted: stop it first \(--dry-run may be used meanwhile\)$"
 
 
 @pytest.fixture
@@ -64,6 +68,31 @@ def test_chosen_by_file_run_checkpoint_and_time(office: Office) -> None:
     assert office.run("undo", "--since", "2999-01-01") == (0, "nothing that is filed matches\n")
     assert office.run("undo", "--checkpoint", "1111", "--since", "2001-01-01")[0] == 0
     assert inbox(office) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+
+
+@pytest.mark.parametrize("folder", ["cat", "고양이", "a%b_c", "a\\b"])
+def test_a_file_is_found_by_the_path_that_log_and_history_print(office: Office, folder: str) -> None:
+    """``cat/a.jpg``, wherever it is called from; no folder whose name only ends so."""
+    desk = office.desk
+    for each in (folder, f"not{folder}"):
+        desk.file([desk.decide(desk.put("a.jpg", each.encode()), each, label=each)])
+    for spelled in (f"{folder}/a.jpg", f"./{normalize('NFD', folder)}/a.jpg", f"sorted/{folder}/a.jpg"):
+        assert office.run("undo", "--file", spelled, "--dry-run")[1].count("would go back") == 1, spelled
+        assert office.run("undo", "--file", spelled, "--dry-run")[1].startswith(f"{desk.output / folder}/a.jpg")
+    assert office.run("undo", "--file", f"{folder}/b.jpg") == (0, "nothing that is filed matches\n")
+    assert office.run("undo", "--file", f"/{folder}/a.jpg") == (0, "nothing that is filed matches\n")
+    assert office.run("undo", "--file", f"{folder}/a.jpg")[0] == 0
+    assert [path.read_bytes() for path in images(desk.inbox)] == [folder.encode()]
+
+
+def test_the_path_of_a_file_that_is_there_is_that_file_only(office: Office) -> None:
+    file(office, "a.jpg")
+    other = office.desk.output / "cat" / "sorted" / "cat"
+    desk = office.desk
+    desk.file([desk.decide(desk.put("a.jpg", b"another"), "cat/sorted/cat")])
+    assert (other / "a.jpg").exists()
+    assert office.run("undo", "--file", "sorted/cat/a.jpg")[0] == 0
+    assert (other / "a.jpg").exists()
 
 
 def test_a_file_is_found_by_another_name_of_its_folder(office: Office, tmp_path: Path) -> None:
@@ -130,7 +159,7 @@ def test_not_while_a_daemon_would_file_them_again(office: Office, command: list[
     desk.file([desk.decide(desk.put("torn.jpg"), "quarantine/truncated", reason="truncated", label=None)])
     file(office, "a.jpg")
     with lock(office.state, [office.desk.output]):
-        with pytest.raises(UserError, match=r"another daemon is at work on .*sorted: stop it first.*--dry-run"):
+        with pytest.raises(UserError, match=BUSY):
             office.run(*command)
         assert office.run(*command, "--dry-run")[0] == 0
     with lock(office.state, [office.desk.inbox]), pytest.raises(UserError, match="at work on .*inbox"):
@@ -154,7 +183,7 @@ def test_a_daemon_with_its_own_state_is_recognised(office: Office, command: list
     file(office, "a.jpg")
     with (
         lock(tmp_path / "other", [office.desk.output]),
-        pytest.raises(UserError, match=r"another daemon is at work on .*sorted: stop it first.*--dry-run"),
+        pytest.raises(UserError, match=BUSY),
     ):
         office.run(*command)
 

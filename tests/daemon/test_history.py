@@ -103,6 +103,37 @@ def test_a_day_is_a_whole_day_of_this_place(full: Office) -> None:
     assert end("2026-03-04") - instant("2026-03-04") == timedelta(days=1)
 
 
+@pytest.mark.parametrize(("today", "yesterday"), [("today", "yesterday"), ("Today", "YESTERDAY"), ("오늘", "어제")])
+def test_days_may_be_called_by_a_word(full: Office, today: str, yesterday: str) -> None:
+    midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0)
+    assert instant(today) == midnight
+    assert end(yesterday) == midnight
+    assert instant(yesterday) < midnight < end(today)
+    assert numbers(full, "--until", yesterday) == numbers(full)
+    assert numbers(full, "--since", today) == []
+
+
+def test_a_class_has_what_was_corrected_to_it(office: Office) -> None:
+    """By hand, also below its folder; what was corrected away is found by the class that the model saw, too."""
+    desk = office.desk
+    for name in ("cat.jpg", "dog.jpg", "deep.jpg", "gone.jpg"):
+        label = "dog" if name == "dog.jpg" else "cat"
+        desk.file([desk.decide(desk.put(name, name.encode()), label, label=label)])
+    (desk.output / "dog" / "deep").mkdir()
+    (desk.output / "cat" / "deep.jpg").rename(desk.output / "dog" / "deep" / "renamed.jpg")
+    (desk.output / "cat" / "gone.jpg").rename(desk.output / "dog" / "gone.jpg")
+    (desk.output / "dog" / "stranger.jpg").write_bytes(b"by hand")
+
+    def names(*options: str) -> list[str]:
+        return [Path(str(row["source"])).name for row in office.json("history", "--class", *options)]
+
+    assert names("dog") == ["gone.jpg", "deep.jpg", "dog.jpg"]
+    assert names("dog", "--limit", "2") == ["gone.jpg", "deep.jpg"]
+    assert names("cat") == ["gone.jpg", "deep.jpg", "cat.jpg"]
+    assert names("horse") == []
+    assert office.run("history", "--class", "dog")[1].count("corrected to dog") == 2
+
+
 def test_for_people(full: Office) -> None:
     code, text = full.run("history", "--limit", "1")
     assert code == 0
@@ -128,7 +159,7 @@ def test_unreadable_and_hostile_names(office: Office) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--since", "yesterday"], "neither a day like"),
+        (["--since", "lately"], "neither a day like"),
         (["--until", "2026-13-01"], "neither a day like"),
         (["--min-confidence", "2"], "from 0 to 1"),
         (["--limit", "0"], "not a whole number of at least 1"),

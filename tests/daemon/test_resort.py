@@ -138,6 +138,17 @@ def test_only_what_was_filed_since_a_day(office: Office, newer: Path) -> None:
     assert said.startswith("0 would move")
 
 
+def test_only_the_unsure_ones(office: Office, newer: Path) -> None:
+    """Not what was filed elsewhere, nor what a person put among the unsure."""
+    for kind, folder in (("discs", "stripes"), ("fog", "others"), ("checks", "others")):
+        file(office, kind, folder)
+    file(office, "checks", "stripes", 2).rename(office.desk.output / "others" / "checks2.png")
+    options = ["--checkpoint", str(newer), "--only-unsure"]
+    assert office.run("resort", *options, "--dry-run")[1].splitlines()[-1].startswith("2 would move")
+    assert office.run("resort", *options)[0] == 0
+    assert places(office) == ["checks/checks1.png", "fog/fog1.png", "others/checks2.png", "stripes/discs1.png"]
+
+
 def test_a_name_that_is_taken_is_not_replaced(office: Office, newer: Path) -> None:
     filed = file(office, "discs", "stripes")
     other = save("discs", 9, office.desk.output / "discs" / filed.name)
@@ -153,7 +164,9 @@ def test_it_refuses_while_the_daemon_files_there(office: Office, newer: Path) ->
     file(office, "discs", "stripes")
     before = tree(office.desk.output)
     with lock(office.state, [office.desk.output]):
-        with pytest.raises(Exception, match=r"another daemon is at work on .* \(--dry-run may be used meanwhile\)"):
+        with pytest.raises(
+            Exception, match=r"^a daemon is at work on .*: stop it first \(--dry-run may be used \w+\)$"
+        ):
             office.run("resort", "--checkpoint", str(newer))
         assert office.run("resort", "--checkpoint", str(newer), "--dry-run")[0] == 0
     assert tree(office.desk.output) == before

@@ -115,7 +115,7 @@ def test_pictures_in_a_folder_that_cannot_be_read_are_left_behind(tmp_path: Path
     assert "done: no image was filed; 1 left behind" in once.stderr
 
 
-@pytest.mark.parametrize("output", ["ants", "ants/sorted", "."])
+@pytest.mark.parametrize("output", ["ants", "ants/sorted"])
 def test_pictures_in_an_output_inside_the_input(tmp_path: Path, output: str) -> None:
     """Those that somebody else put there are not looked at, which is said; what was filed there goes without saying."""
     photos = tmp_path / "photos"
@@ -129,3 +129,26 @@ def test_pictures_in_an_output_inside_the_input(tmp_path: Path, output: str) -> 
         assert done.stdout.startswith(f"{copied} of {looked_at} images copied")
         left = f"2 images in the output folder {photos / 'ants'} were not looked at: this program did not file them"
         assert (left in done.stdout.splitlines()) is (output == "ants")
+
+
+@pytest.mark.parametrize("output", ["photos", "photos/../photos", "link", "link/."])
+def test_nothing_is_sorted_into_the_folder_that_it_comes_from(tmp_path: Path, output: str) -> None:
+    """Each run with another model would lay copies among the originals, and take their folders for its own."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "link").symlink_to("photos")
+    save("fog", 1, tmp_path / "photos" / "1.jpg")
+    done = run("daemon", "sort", "--input-dir", "photos", "--output-dir", output, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout
+    assert "--input-dir and --output-dir are the same folder, " in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["1.jpg"]
+
+
+def test_an_output_that_is_a_link_into_the_input_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "photos/out").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("photos/out")
+    save("fog", 1, tmp_path / "photos" / "1.jpg")
+    for copied in (1, 0):
+        done = run("daemon", "sort", "--input-dir", "photos", "--output-dir", "link", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"{copied} of 1 images copied")
