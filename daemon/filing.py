@@ -30,6 +30,7 @@ from daemon.rows import Filing, State
 from daemon.sidecars import Sidecars
 from daemon.source import Identity, Source, SourceChanged, SourceGone
 from daemon.transfer import Status, Transfer
+from models.decision import Fate
 from models.language import tr
 from models.markers import Kind
 from models.printable import shown
@@ -49,11 +50,13 @@ class Decision:
     """Where one image shall go: ``folder`` is relative to the output, such as ``dog`` or ``quarantine/truncated``.
 
     ``reason`` marks an unreadable image (a slug, with ``detail`` as the sentence for people); else it is None.
-    ``detail`` alone says why an image went to the others, where that was not for its probability.
+    ``detail`` alone says why an image went to the others, where that was not for its probability. ``fate`` is what
+    was decided of an image that was classified.
     """
 
     source: Source
     folder: str
+    fate: Fate | None = None
     label: str | None = None
     confidence: float | None = None
     model_digest: str | None = None
@@ -65,7 +68,7 @@ class Decision:
         """What its folder is for."""
         if self.reason is not None:
             return "quarantine"
-        return "class" if self.label in (None, self.folder) else "others"
+        return "class" if self.fate in (None, Fate.FILED) else "others"
 
 
 class Filed(NamedTuple):

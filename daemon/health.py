@@ -7,7 +7,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 
 from loguru import logger
@@ -20,6 +19,7 @@ from daemon.report import shown
 from daemon.threshold import Threshold
 from daemon.watcher import WatcherStatus
 from models.classifier import Classifier
+from models.decision import Fate
 from models.language import mark, tr
 
 #: Seconds over which the speed is taken.
@@ -220,7 +220,7 @@ class Tally:
             errors=self._errors,
             last_error=self._last_error,
             model=self._model,
-            threshold=ThresholdHealth(**asdict(self._threshold())),
+            threshold=_threshold(self._threshold()),
             reloads=self._reloads,
         )
 
@@ -282,8 +282,12 @@ def _kind(outcome: Outcome) -> str:
         return outcome.status.value
     if outcome.reason is not None:
         return "quarantined"
-    prediction, place = outcome.prediction, outcome.destination
-    return "unsure" if prediction and place and place.parent.name != prediction.label else "filed"
+    return "filed" if outcome.fate in (None, Fate.FILED) else "unsure"
+
+
+def _threshold(threshold: Threshold) -> ThresholdHealth:
+    rule = threshold.rule
+    return ThresholdHealth(value=rule.threshold, why=threshold.why, unknown_too=rule.refuses_unknown)
 
 
 def _model(classifier: Classifier) -> ModelHealth:

@@ -31,6 +31,7 @@ from daemon.roots import Roots
 from daemon.source import Identity, NotAFile, SourceChanged, SourceError, SourceGone, SourceUnreadable
 from daemon.threshold import Threshold, in_force
 from models.classifier import Classifier, Prediction
+from models.decision import Fate
 from models.errors import ImageError
 from models.images import Transform
 from models.language import tr
@@ -72,11 +73,15 @@ class Policy:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one image; ``detail`` is a sentence where it was not simply filed."""
+    """What became of one image; ``detail`` is a sentence where it was not simply filed.
+
+    ``fate``: what was decided of one that was classified, whether it could then be moved or not.
+    """
 
     path: Path
     status: Status
     prediction: Prediction | None = None
+    fate: Fate | None = None
     destination: Path | None = None
     reason: str | None = None
     detail: str | None = None
@@ -337,16 +342,15 @@ class Pipeline:
                 reason=decoded.error.reason,
                 detail=str(decoded.error),
             )
-        threshold = self.threshold
-        unknown = threshold.unknown_too and prediction.unknown
-        sure = prediction.confidence >= threshold.value and not unknown
+        fate = self.threshold.rule.fate(prediction.confidence, unknown=prediction.unknown)
         return Decision(
             source=decoded.source,
-            folder=prediction.label if sure else self._policy.others_dir,
+            folder=prediction.label if fate is Fate.FILED else self._policy.others_dir,
+            fate=fate,
             label=prediction.label,
             confidence=prediction.confidence,
             model_digest=self.classifier.digest,
-            detail=_unlike(prediction) if unknown else None,
+            detail=_unlike(prediction) if fate is Fate.UNKNOWN else None,
         )
 
 
@@ -366,6 +370,7 @@ def _outcome(decoded: Decoded, prediction: Prediction | None, result: Filed) -> 
         path=decoded.path,
         status=result.status,
         prediction=prediction,
+        fate=result.decision.fate,
         destination=result.destination,
         reason=unreadable.reason if unreadable else None,
         detail=result.error or result.decision.detail,

@@ -8,6 +8,7 @@ from typing import Any
 from daemon.filing import Status
 from daemon.pipeline import Outcome
 from models.classifier import Classifier
+from models.decision import Fate
 from models.language import tr, trn
 from models.printable import quoted, shown
 
@@ -22,7 +23,7 @@ def line(outcome: Outcome) -> str:
     prediction = outcome.prediction
     if outcome.reason is not None or prediction is None:
         why = outcome.detail or outcome.reason
-    elif outcome.destination.parent.name == prediction.label:
+    elif outcome.fate is Fate.FILED:
         why = f"{prediction.confidence:.2f}"
     else:
         why = f"{prediction.label}? {prediction.confidence:.2f}{f', {outcome.detail}' if outcome.detail else ''}"

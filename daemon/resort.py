@@ -30,6 +30,7 @@ from daemon.selection import Place, add_place, instant, place_again
 from models.allowed import allow_plugins
 from models.classifier import Prediction, open_classifier
 from models.commandline import EXIT_LEFT_BEHIND, Parser, print_json
+from models.decision import Fate
 from models.invocation import spelled
 from models.language import mark, tr
 from models.runtime import cores
@@ -156,7 +157,7 @@ class _Sorter:
             self._result.stay[UNREADABLE] += 1
         elif prediction.label == decoded.path.parent.name:
             self._result.stay[AGREES] += 1
-        elif not self._is_sure(prediction):
+        elif self.threshold.rule.fate(prediction.confidence, unknown=prediction.unknown) is not Fate.FILED:
             self._result.stay[UNSURE] += 1
         else:
             return Decision(
@@ -167,10 +168,6 @@ class _Sorter:
                 model_digest=self.classifier.digest,
             )
         return None
-
-    def _is_sure(self, prediction: Prediction) -> bool:
-        unknown = self.threshold.unknown_too and prediction.unknown
-        return prediction.confidence >= self.threshold.value and not unknown
 
 
 def _where_filed(
@@ -216,7 +213,7 @@ def _print(result: Result, sorter: _Sorter, journal: Journal | None) -> None:
     values = {
         "count": len(result.moved),
         "digest": sorter.classifier.digest[:12],
-        "threshold": sorter.threshold.value,
+        "threshold": sorter.threshold.rule.threshold,
         "stay": ", ".join(tr(_STAYS[why], count=count) for why, count in result.stay.items() if count) or tr("none"),
     }
     if journal is None:
@@ -242,7 +239,7 @@ def _class(outcome: Outcome) -> str:
 def _record(result: Result, sorter: _Sorter, journal: Journal | None) -> dict[str, object]:
     return {
         "checkpoint": sorter.classifier.digest,
-        "threshold": sorter.threshold.value,
+        "threshold": sorter.threshold.rule.threshold,
         "run": None if journal is None else journal.run,
         "images": [_image(outcome) for outcome in (*result.moved, *result.failed)],
         "pairs": [{"from": old, "to": new, "images": count} for (old, new), count in result.pairs()],

@@ -18,6 +18,7 @@ from daemon.published import Leases, Published
 from daemon.threshold import alike
 from daemon.verdicts import Verdicts
 from models.classifier import Classifier
+from models.decision import Fate
 from models.language import tr
 
 
@@ -100,10 +101,10 @@ class Serving:
 
     def outcome(self, outcome: Outcome) -> None:
         """Something became of an image: a model on probation is judged by it."""
-        prediction, place = outcome.prediction, outcome.destination
-        if prediction is None or place is None or self._back is not None:
+        prediction = outcome.prediction
+        if prediction is None or outcome.destination is None or self._back is not None:
             return
-        seen = Seen(prediction.label, place.parent.name != prediction.label)
+        seen = Seen(prediction.label, outcome.fate is not Fate.FILED)
         if self._trial is None:
             self._recent.append(seen)
             return

@@ -9,12 +9,13 @@ from pydantic import ValidationError
 
 from daemon import config
 from daemon.config import Settings
-from daemon.health import Health, counted
+from daemon.health import Health, ThresholdHealth, counted
 from daemon.options import add_settings, given
 from daemon.processes import process_began
 from daemon.state import journal_path, state_folder
 from daemon.threshold import Threshold
 from models.commandline import Parser, print_json
+from models.decision import Rule
 from models.errors import UserError
 from models.language import mark, tr, trn
 from models.printable import padded
@@ -149,7 +150,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
                 reloads=health.reloads,
             ),
         ),
-        (tr("threshold"), str(Threshold(**health.threshold.model_dump()))),
+        (tr("threshold"), str(_threshold(health.threshold))),
         (
             tr("queue"),
             tr("about {waiting} waiting, {in_flight} in flight", **queue)
@@ -194,6 +195,10 @@ def _unfinished(health: Health, now: float) -> list[tuple[str, str]]:
         example=waiting.example,
     )
     return [(tr("unfinished"), text)]
+
+
+def _threshold(said: ThresholdHealth) -> Threshold:
+    return Threshold(Rule(said.value, refuses_unknown=said.unknown_too), said.why)
 
 
 def _error(health: Health, now: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.decision import Rule
 from models.language import mark, tr
 from models.metadata import DEFAULT_THRESHOLD, Metadata, strictest
 
@@ -15,29 +16,27 @@ _NONE_SET = mark(
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold in 0..1, and why it is this one, in words that go on a sentence.
+    """The rule in force, and why its threshold is this one, in words that go on a sentence."""
 
-    ``unknown_too``: images that are like no known one go to the others whatever their probability.
-    """
-
-    value: float
+    rule: Rule
     why: str
-    unknown_too: bool
 
     def __str__(self) -> str:
-        if self.value == 0:
-            if self.unknown_too:
+        if self.rule.threshold == 0:
+            if self.rule.refuses_unknown:
                 return tr("only pictures unlike anything it was taught go to others/: {why}", why=self.why)
             return tr("every readable image goes to its class: {why}", why=self.why)
-        if self.unknown_too:
+        if self.rule.refuses_unknown:
             return tr(
                 "pictures it is less than {sure:.3g} % sure of go to others/, "
                 "as do those unlike anything it was taught: {why}",
-                sure=100 * self.value,
+                sure=100 * self.rule.threshold,
                 why=self.why,
             )
         return tr(
-            "pictures it is less than {sure:.3g} % sure of go to others/: {why}", sure=100 * self.value, why=self.why
+            "pictures it is less than {sure:.3g} % sure of go to others/: {why}",
+            sure=100 * self.rule.threshold,
+            why=self.why,
         )
 
 
@@ -47,7 +46,7 @@ def in_force(chosen: float | None, metadata: Metadata) -> Threshold:
     A user who chooses 0 wants everything filed, unknown images too.
     """
     value, why = _value(chosen, metadata)
-    return Threshold(value, why, unknown_too=metadata.unknown is not None and chosen != 0)
+    return Threshold(Rule(value, refuses_unknown=metadata.unknown is not None and chosen != 0), why)
 
 
 def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:

@@ -15,6 +15,7 @@ from models.language import tr
 from . import checkpoint as checkpoints
 from . import registry
 from .checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
+from .decision import are_unknown
 from .engines import Crops, Device
 from .errors import CheckpointError, WeightsUnavailable
 from .hub import HubFolder
@@ -49,10 +50,6 @@ class Judgement(NamedTuple):
     strangeness: Strangeness
 
 
-#: What is stranger counts as unknown.
-STRANGE = 1.0
-
-
 @dataclass(frozen=True)
 class Prediction:
     """The most probable class of one image, and its probability in 0..1.
@@ -68,7 +65,7 @@ class Prediction:
     @property
     def unknown(self) -> bool:
         """Whether the image is like nothing that the head was fitted on, so that its class means nothing."""
-        return self.strangeness > STRANGE
+        return bool(are_unknown(np.array(self.strangeness)))
 
 
 class Classifier:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from models.classifier import STRANGE
+from models.decision import Fate, Rule, are_unknown
 from models.errors import UserError
 from models.language import tr, trn
 from models.ownership import make_folder
@@ -20,7 +20,7 @@ from trainer import data, runs
 from trainer import versus as versus_
 from trainer.classify import Classified, Matched, Opened, classify, match, open_checkpoint, titles
 from trainer.data import Folders, shown
-from trainer.measure import Mask, Measured, Probabilities, filed
+from trainer.measure import Measured, Probabilities
 from trainer.narrate import say
 from trainer.report import describe, write_report
 from trainer.tables import listed, padded
@@ -70,23 +70,24 @@ class _Found:
             self.opened.classifier.classes,
             np.array(labels, np.int64),
             self.probabilities[self.known],
-            self.strangeness[self.known] > STRANGE,
+            are_unknown(self.strangeness[self.known]),
         )
 
-    def filed(self) -> Mask:
-        """Which of all readable images the daemon files, unless it is told otherwise."""
-        return filed(self.probabilities.max(axis=1), self.strangeness > STRANGE, self.threshold)
+    def fates(self) -> list[Fate]:
+        """What the daemon makes of every readable image, unless it is told otherwise."""
+        return Rule(self.threshold).fates(self.probabilities.max(axis=1), are_unknown(self.strangeness))
 
     def strangers(self) -> dict[str, Any]:
         """The images of classes that it does not know, and what it takes them for."""
         others = sorted(set(range(len(self.classified.files))) - set(self.known))
         taken = [self.opened.classifier.classes[at] for at in self.probabilities[others].argmax(axis=1)]
+        fates = Counter(self.fates()[at] for at in others)
         return {
             "images": len(others),
             "classes": dict(Counter(self.classified.files[at].label for at in others)),
             "taken_for": dict(Counter(taken).most_common()),
-            "refused_as_unknown": int((self.strangeness[others] > STRANGE).sum()),
-            "filed": int(self.filed()[others].sum()),
+            "refused_as_unknown": fates[Fate.UNKNOWN],
+            "filed": fates[Fate.FILED],
         }
 
 
@@ -284,11 +285,10 @@ def _write_predictions(path: Path, found: _Found) -> None:
         rows.writerow(
             ["file", "label", "predicted", "confidence", "strangeness", "fate", "true_probability", "right", "in_top_3"]
         )
-        for image, probabilities, strangeness, into_class in zip(
-            found.classified.files, found.probabilities, found.strangeness, found.filed().tolist(), strict=True
+        for image, probabilities, strangeness, fate in zip(
+            found.classified.files, found.probabilities, found.strangeness, found.fates(), strict=True
         ):
             best = np.argsort(-probabilities, kind="stable")[:3].tolist()
-            fate = "filed" if into_class else "unknown" if strangeness > STRANGE else "unsure"
             row = [
                 image.name,
                 image.label,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from models.decision import Fate, Rule
 from trainer import bounds
 from trainer.calibrate import Bin, Labels, calibration_error, reliability
 from trainer.plots import Counts
@@ -22,15 +22,6 @@ _LUCK = 1.64
 
 #: The shares of images, the surest first, whose accuracy is reported.
 COVERAGES = (0.95, 0.9, 0.8)
-
-
-def filed(confidence: npt.NDArray[np.floating[Any]], strange: Mask, threshold: float) -> Mask:
-    """Which images (n,) the daemon files into a class: those that it is sure enough of, and not the ``strange`` ones.
-
-    It compares probabilities in single precision, as the classifier gives them.
-    """
-    sure: Mask = confidence.astype(np.float32).astype(np.float64) >= threshold
-    return sure & ~strange
 
 
 @dataclass(frozen=True)
@@ -203,7 +194,8 @@ class Measured:
 
     def filing(self, threshold: float) -> Filing:
         """What becomes of the images if those under ``threshold`` and the `strange` ones are not filed."""
-        into_class = filed(self.confidence, self.strange, threshold)
+        fates = Rule(threshold).fates(self.confidence, self.strange)
+        into_class = np.array([fate is Fate.FILED for fate in fates], dtype=bool)
         return Filing(
             threshold,
             images=len(self.labels),

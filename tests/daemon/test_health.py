@@ -18,11 +18,12 @@ from daemon.processes import process_began
 from daemon.threshold import Threshold
 from daemon.watcher import InboxStatus, WatcherStatus
 from models.classifier import Classifier, Prediction, open_classifier
+from models.decision import Fate, Rule
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
 
 OUTPUT = Path("/sorted")
-THRESHOLD = Threshold(0.5, "why not", unknown_too=False)
+THRESHOLD = Threshold(Rule(0.5, refuses_unknown=False), "why not")
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,7 @@ def filed(folder: str, label: str | None, reason: str | None = None) -> Outcome:
         path=Path("/inbox/x.png"),
         status=Status.FILED,
         prediction=Prediction(label, 0.5) if label else None,
+        fate=None if label is None else Fate.FILED if folder == label else Fate.UNSURE,
         destination=OUTPUT / folder / "x.png",
         reason=reason,
     )

@@ -15,6 +15,7 @@ from daemon.filing import Status
 from daemon.hooks import Hook, line
 from daemon.pipeline import Outcome
 from models.classifier import Prediction
+from models.decision import Fate
 from models.errors import UserError
 from tests.pictures import KINDS, save
 from tests.processes import PATIENCE, daemon, run, wait_for
@@ -25,6 +26,7 @@ def filed(name: str, status: Status = Status.FILED) -> Outcome:
         path=Path("/inbox") / name,
         status=status,
         prediction=Prediction("dog", 0.5),
+        fate=Fate.FILED,
         destination=Path("/sorted/dog") / name,
     )
 

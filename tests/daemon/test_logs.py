@@ -17,6 +17,7 @@ from daemon.logs import start_logging
 from daemon.pipeline import Outcome
 from daemon.report import fields, line
 from models.classifier import Prediction
+from models.decision import Fate
 from tests.pictures import KINDS, save
 from tests.processes import ROOT, environment, run
 
@@ -24,6 +25,7 @@ FILED = Outcome(
     path=Path("/inbox/봄.jpg"),
     status=Status.FILED,
     prediction=Prediction("고양이", 0.9375),
+    fate=Fate.FILED,
     destination=Path("/sorted/고양이/봄.jpg"),
 )
 UNREADABLE = Outcome(

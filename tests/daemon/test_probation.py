@@ -26,6 +26,7 @@ from daemon.reload import Reloader
 from daemon.watcher import InboxWatcher
 from models import checkpoint as checkpoints
 from models.classifier import Classifier, Prediction
+from models.decision import Fate
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.filing_desk import make_desk
@@ -131,6 +132,7 @@ def see(reloader: Reloader, count: int, *, unsure: bool, confidence: float = 0.9
             path=Path("x"),
             status=Status.FILED,
             prediction=Prediction("a", confidence),
+            fate=Fate.UNSURE if unsure else Fate.FILED,
             destination=Path("sorted", folder, "x"),
         )
         reloader.outcome(outcome)

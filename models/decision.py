@@ -1,0 +1,53 @@
+"""The rule that decides whether an image is filed into its class, or goes to the others because nobody can be sure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Mask = npt.NDArray[np.bool_]
+
+#: An image that is stranger than this is unknown: it is like nothing that the head was fitted on.
+_STRANGEST_KNOWN = 1.0
+
+
+class Fate(StrEnum):
+    """What becomes of an image that was classified."""
+
+    FILED = "filed"  # into the folder of its class
+    UNSURE = "unsure"  # less probable than the threshold
+    UNKNOWN = "unknown"  # so strange that its class means nothing
+
+
+def are_unknown(strangeness: npt.NDArray[np.floating[Any]]) -> Mask:
+    """Which images (n,) are like nothing that the head was fitted on."""
+    result: Mask = strangeness > _STRANGEST_KNOWN
+    return result
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A ``threshold`` in 0..1, and whether unknown images are refused, however probable their class is."""
+
+    threshold: float
+    refuses_unknown: bool = True
+
+    def fates(self, confidence: npt.NDArray[np.floating[Any]], unknown: Mask) -> list[Fate]:
+        """What becomes of n images whose class has the probability ``confidence`` (n,), and which are ``unknown`` (n,).
+
+        Probabilities are compared in single precision, as the classifier gives them.
+        """
+        sure = confidence.astype(np.float32).astype(np.float64) >= self.threshold
+        refused = unknown & self.refuses_unknown
+        return [
+            Fate.UNKNOWN if is_refused else Fate.FILED if is_sure else Fate.UNSURE
+            for is_sure, is_refused in zip(sure.tolist(), refused.tolist(), strict=True)
+        ]
+
+    def fate(self, confidence: float, *, unknown: bool) -> Fate:
+        """What becomes of one image."""
+        return self.fates(np.array([confidence]), np.array([unknown]))[0]
