@@ -30,7 +30,7 @@ from watchdog.observers.inotify_c import (
 
 from daemon.settle import is_candidate, is_unfinished
 from models.language import tr
-from models.leftovers import is_leftover
+from models.leftovers import is_left_alone
 
 logging.getLogger("watchdog").addHandler(logging.NullHandler())  # what it has to say is said here, in our own log
 
@@ -186,7 +186,7 @@ class HintSource:
             return
         name = os.fsdecode(event.name)
         if event.is_directory:
-            if not event.mask & _ARRIVED or is_unfinished(name) or is_leftover(name):
+            if not event.mask & _ARRIVED or is_unfinished(name) or is_left_alone(name):
                 return
             kind = Kind.FOLDER
         elif is_candidate(name):

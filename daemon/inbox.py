@@ -326,7 +326,9 @@ class Inbox:
             odd=odd,
             other=None if survey is None else survey.meet,
             roots=self._roots,
-            leftover=None if survey is None else lambda folder: survey.leftovers.meet(self._pictures_in(folder)),
+            leftover=None
+            if survey is None
+            else lambda folder: survey.leftovers.meet(self._pictures_in(folder), folder.rpartition("/")[2]),
         )
 
     def _pictures_in(self, folder: str) -> int:

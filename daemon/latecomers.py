@@ -23,7 +23,7 @@ from daemon.sidecars import complain, follower, send
 from daemon.source import Identity
 from daemon.transfer import Status
 from models.language import tr
-from models.leftovers import is_leftover
+from models.leftovers import is_left_alone
 from models.printable import shown
 
 #: How long after an image was filed a sidecar may still join it: cameras use their file names again.
@@ -69,7 +69,7 @@ class Latecomers:
                     yield
                 elif _is_folder(entry):
                     if self._recursive and not (
-                        is_unfinished(entry.name) or is_leftover(entry.name) or self._is_filed_into(entry.path)
+                        is_unfinished(entry.name) or is_left_alone(entry.name) or self._is_filed_into(entry.path)
                     ):
                         pending.append(entry.path)
                 elif owners(entry.name):

@@ -14,8 +14,9 @@ from daemon.report import shown
 from daemon.settle import is_unfinished
 from daemon.sidecarnames import follows
 from daemon.walk import walk
+from models.images import is_image_name
 from models.language import tr, trn
-from models.leftovers import Leftovers, is_leftover, pictures_in
+from models.leftovers import Leftovers, is_leftover, is_leftover_image, pictures_in
 
 _MOST_EXAMPLES = 3
 _MOST_APART = 100
@@ -62,6 +63,10 @@ class PassedOver:
                 )
             )
 
+    def meet_leftover(self, folder: str) -> None:
+        """A walk came by a folder of the NAS or of the system."""
+        self.leftovers.meet(pictures_in(folder), folder.rpartition("/")[2])
+
     def _meet_link(self, entry: os.DirEntry[str]) -> None:
         target = os.path.realpath(entry.path)
         if not self.recursive or not entry.is_dir() or is_below(target, self.known):
@@ -88,6 +93,9 @@ class PassedOver:
             or not entry.is_file(follow_symlinks=False)
             or follows(entry.path)
         ):
+            return
+        if is_image_name(entry.name) and is_leftover_image(entry.name):
+            self.leftovers.meet_image(entry.name)
             return
         self.count += 1
         if len(self.examples) < _MOST_EXAMPLES:
@@ -159,7 +167,7 @@ def survey(
         failed=lambda *_: None,
         odd=lambda *_: None,
         other=passed.meet,
-        leftover=lambda inside: passed.leftovers.meet(pictures_in(inside)),
+        leftover=passed.meet_leftover,
     ):
         pass
     return passed

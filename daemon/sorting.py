@@ -43,7 +43,6 @@ from models.errors import UserError
 from models.images import Transform
 from models.jsontext import json_text
 from models.language import tr, trn
-from models.leftovers import pictures_in
 from models.runtime import cores
 from models.weights import WeightsStore
 
@@ -269,7 +268,7 @@ def _images(folder: Path, output: Path, passed: PassedOver, odd: list[Outcome]) 
         failed=failed,
         odd=lambda path, what: odd.append(not_a_file(Path(path), what)),
         other=passed.meet,
-        leftover=lambda inside: passed.leftovers.meet(pictures_in(inside)),
+        leftover=lambda inside: passed.meet_leftover(inside),
     )
     return (Path(os.fsdecode(entry.path)) for entry in entries if entry is not None)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 
+from daemon.marker import is_marked
 from daemon.moves import close
 from daemon.roots import Roots
 from daemon.settle import is_candidate, is_unfinished
 from models.language import mark, tr
-from models.leftovers import is_leftover
+from models.leftovers import is_bin, is_leftover
 
 _LINK = mark("it is a symbolic link")
 _DEVICE = mark("it is a pipe, a socket or a device")
@@ -49,7 +50,7 @@ def walk(
             with os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
-                        if recursive and is_leftover(entry.name):
+                        if recursive and _is_left_alone(entry):
                             if leftover is not None:
                                 leftover(entry.path)
                         elif recursive and not is_unfinished(entry.name):
@@ -68,3 +69,8 @@ def walk(
             continue  # taken away while we looked
         except OSError as error:
             failed(folder, error)
+
+
+def _is_left_alone(folder: os.DirEntry[str]) -> bool:
+    """Whether it is of the NAS or of the system; a class of ours may have a plain word for a name, too."""
+    return is_leftover(folder.name) or (is_bin(folder.name) and not is_marked(folder.path))

@@ -19,7 +19,7 @@ from models import printable
 from models.errors import UserError
 from models.images import is_image_name
 from models.language import tr
-from models.leftovers import Leftovers, is_leftover, pictures_in
+from models.leftovers import Leftovers, is_bin, is_leftover, is_leftover_image, pictures_in
 from models.markers import USUAL_NAMES, read_kind
 from models.metadata import check_class_name, check_distinct
 from trainer.folds import Folds, assign, count_of, drawn
@@ -111,6 +111,11 @@ class Folders:
         return tuple(sorted({file.label for file in self.files}))
 
     @property
+    def bins(self) -> list[str]:
+        """The classes that may be recycle bins, by their names."""
+        return [label for label in self.classes if is_bin(label)]
+
+    @property
     def nested(self) -> int:
         """How many files lie in folders inside their class folder."""
         return sum(file.name.count("/") > 1 for file in self.files)
@@ -170,7 +175,7 @@ def _class_folders(root: Path) -> _Top:
     leftovers = Leftovers()
     for entry in entries:
         if is_leftover(entry.name) and _is_folder(entry):
-            leftovers.meet(pictures_in(entry.path))
+            leftovers.meet(pictures_in(entry.path), entry.name)
     visible = [entry for entry in entries if not (entry.name.startswith(".") or is_leftover(entry.name))]
     folders = sorted(Path(entry.path) for entry in visible if _is_folder(entry))
     images = sum(is_image_name(entry.name) for entry in visible if not _is_folder(entry))
@@ -270,9 +275,14 @@ def _walk(top: Path, leftovers: Leftovers) -> Iterator[Path]:
             if entry.name.startswith("."):
                 yield Path(entry.path)
             elif is_leftover(entry.name):
-                leftovers.meet(pictures_in(entry.path) if _is_folder(entry) else 0)
+                leftovers.meet(pictures_in(entry.path) if _is_folder(entry) else 0, entry.name)
             elif _is_folder(entry):
-                left.append(Path(entry.path))
+                if is_bin(entry.name):
+                    leftovers.meet(pictures_in(entry.path), entry.name)
+                else:
+                    left.append(Path(entry.path))
+            elif is_image_name(entry.name) and is_leftover_image(entry.name):
+                leftovers.meet_image(entry.name)
             elif is_image_name(entry.name) and _is_file(entry):
                 yield Path(entry.path)
 

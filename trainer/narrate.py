@@ -75,6 +75,16 @@ def begin(folders: Folders, extractor: FeatureExtractor) -> None:
         say("", text)
     if folders.leftovers.pictures:
         say("", str(folders.leftovers))
+    if folders.bins:
+        names = listed(folders.bins, _LISTED)
+        say(
+            "",
+            tr(
+                "{names}: learned as classes; if these are recycle bins, move them out of {root}",
+                names=names,
+                root=folders.root,
+            ),
+        )
     if folders.not_classes:
         names = listed(folders.not_classes, _LISTED)
         say("", tr("{names}: left out, for what the daemon files there is of no class", names=names))

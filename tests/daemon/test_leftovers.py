@@ -11,6 +11,7 @@ import pytest
 from daemon.corrections import Corrections
 from daemon.filing import Status
 from daemon.journal import read_history
+from daemon.marker import MARKER
 from daemon.passedover import Teller, survey
 from daemon.strays import reason_folders, strays
 from daemon.undo import undo
@@ -18,7 +19,16 @@ from tests.daemon.watcher.desk import Desk, put
 from tests.filing_desk import Desk as FilingDesk
 from tests.filing_desk import make_desk
 
-NAMES = ["@eaDir", "#recycle", "$RECYCLE.BIN", "@Recycle", "lost+found", "__MACOSX"]
+NAMES = [
+    "@eaDir",
+    "#recycle",
+    "$RECYCLE.BIN",
+    "@Recycle",
+    "lost+found",
+    "__MACOSX",
+    "Recycle Bin - Volume_1",
+    "x.photoslibrary",
+]
 
 
 @pytest.fixture
@@ -70,17 +80,61 @@ def test_a_bin_as_an_inbox_of_its_own_is_watched(tmp_path: Path, desks: Callable
 
 
 def test_it_is_counted_and_said_once(tmp_path: Path, logged: list[str]) -> None:
-    for name in NAMES[:3]:
+    for name in (NAMES[0], "Trash", "x.photoslibrary"):
         put(tmp_path / name / "a" / "x.jpg")
         put(tmp_path / name / "y.png")
+    put(tmp_path / "mine" / "Folder.jpg")
     put(tmp_path / "Thumbs.db")
     tell = Teller()
     for _ in range(3):
         passed = survey(tmp_path, recursive=True, pruned=[])
         tell(passed)
-    said = "left alone: thumbnails, recycle bins and the like of a NAS or the system (pictures: 6, folders: 3)"
-    assert (passed.count, str(passed.leftovers)) == (0, said)
-    assert [line for line in logged if said in line] == [f"{tmp_path}: {said}"]
+    said = "(pictures: 7, folders: 3; for example "
+    assert (passed.count, passed.leftovers.pictures) == (0, 7)
+    assert {"Trash", "x.photoslibrary"} < {*passed.leftovers.names, "Folder.jpg", "@eaDir"}
+    assert len([line for line in logged if said in line and line.startswith(f"{tmp_path}: left alone:")]) == 1
+
+
+@pytest.mark.parametrize("poll", [False, True])
+def test_a_folder_with_a_plain_word_for_a_name_is_left_alone(
+    poll: bool, tmp_path: Path, desks: Callable[..., Desk]
+) -> None:
+    root = tmp_path / "inbox"
+    put(root / "Trash" / "deleted.jpg")
+    mine = put(root / "mine" / "a.jpg")
+    desk = desks(root, poll=poll, poll_seconds=0.02)
+    assert desk.collect(1) == [mine]
+    put(root / "RECYCLED" / "deleted.jpg")
+    put(root / "mine" / "x.partial.jpg")
+    put(root / "mine" / "SYNOPHOTO_THUMB_XL.jpg")
+    desk.nothing()
+
+
+def test_a_class_folder_with_a_plain_word_for_a_name_is_not_counted(tmp_path: Path) -> None:
+    """The output may be the inbox, and a class may be called so."""
+    put(tmp_path / "trash" / "a.jpg")
+    (tmp_path / "trash" / MARKER).touch()
+    passed = survey(tmp_path, recursive=True, pruned=[], outputs=[tmp_path])
+    assert (passed.leftovers.pictures, passed.apart) == (0, [])
+
+
+def test_half_a_file_is_taken_when_it_gets_its_name(tmp_path: Path, desks: Callable[..., Desk]) -> None:
+    root = tmp_path / "inbox"
+    half = put(root / "x.part.jpg")
+    desk = desks(root)
+    desk.first_walk()
+    desk.nothing()
+    half.rename(root / "x.jpg")
+    assert desk.collect(1) == [root / "x.jpg"]
+
+
+def test_a_correction_into_a_class_with_a_plain_word_for_a_name_is_found(filing: FilingDesk) -> None:
+    filed = filing.file_one(filing.put())
+    assert filed.destination is not None
+    (filing.output / "trash").mkdir()
+    moved = filed.destination.rename(filing.output / "trash" / "cat.jpg")
+    (row,) = read_history(filing.journal_path)
+    assert Corrections(filing.output).of(row) == moved
 
 
 @pytest.mark.parametrize("place", ["#recycle/cat", "cat/#recycle", "@Recycle"])

@@ -173,6 +173,15 @@ def test_what_is_of_the_nas_or_the_system_is_no_class_and_nothing_to_learn(tmp_p
     assert (folders.classes, folders.leftovers.folders, folders.leftovers.pictures) == (("cat", "dog"), 2, 2)
 
 
+def test_a_folder_with_a_plain_word_for_a_name_is_a_class_but_none_inside_a_class(tmp_path: Path) -> None:
+    """A data set of litter has a class "trash"; a bin that a NAS made in a class folder is no part of the class."""
+    touch(tmp_path, "cat/1.jpg", "trash/2.jpg", "cat/Trash/3.jpg", "cat/Folder.jpg", "Recycle Bin - Volume_1/cat/4.jpg")
+    folders = scan(tmp_path)
+    assert [file.name for file in folders.files] == ["cat/1.jpg", "trash/2.jpg"]
+    assert folders.bins == ["trash"]
+    assert (folders.leftovers.folders, folders.leftovers.pictures) == (2, 3)
+
+
 def test_the_folders_in_which_the_daemon_files_what_has_no_class_are_left_out(tmp_path: Path) -> None:
     touch(tmp_path, "cat/a.jpg", "dog/b.jpg", "미정/c.jpg", "broken/truncated/d.jpg", "bird/e.jpg")
     kinds: dict[str, Kind] = {"cat": "class", "미정": "others", "broken": "quarantine"}
