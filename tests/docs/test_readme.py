@@ -31,13 +31,13 @@ def fenced(text: str, language: str) -> list[str]:
 
 
 def commands(text: str) -> dict[str, set[str]]:
-    """The command tables: each ``python -m …`` with the options it is shown with."""
+    """The command tables: each command of the script with the options it is shown with."""
     found: dict[str, set[str]] = {}
     for table in fenced(text, "text"):
         name = ""
         for line in table.splitlines():
             line = line.split("#")[0]
-            if match := re.match(r"python -m (\w+(?: [a-z][a-z-]*)?)", line):
+            if match := re.match(r"imagesortd ((?:models )?[a-z][a-z-]*)", line):
                 name = match[1]
             found.setdefault(name, set()).update(OPTION.findall(line))
     return found
@@ -45,18 +45,17 @@ def commands(text: str) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("command", commands(ENGLISH_TEXT))
 def test_every_option_in_the_readme_exists(command: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *command.split(), "--help"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    program = [sys.executable, "-c", "from models.imagesortd import script; script()"]
+    done = subprocess.run([*program, *command.split(), "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert commands(ENGLISH_TEXT)[command] <= set(OPTION.findall(done.stdout))
 
 
 def test_the_commands_in_the_examples_exist() -> None:
     examples = "\n".join(block for text in (ENGLISH_TEXT, KOREAN_TEXT) for block in fenced(text, "sh"))
-    used = set(re.findall(r"python -m (daemon|trainer|models)(?: ([a-z][a-z-]*))?", examples))
-    known = {tuple(command.split()) for command in commands(ENGLISH_TEXT)}
-    for package, subcommand in used:
-        assert ((package, subcommand) if subcommand else (package,)) in known
+    used = set(re.findall(r"\bimagesortd ((?:models )?[a-z][a-z-]*) -", examples))
+    assert used
+    assert used <= {*commands(ENGLISH_TEXT), "publish"}
+    assert not re.findall(r"python -m (?:daemon|trainer|models)", examples), "one spelling throughout"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
