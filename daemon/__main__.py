@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import closing
 from importlib import import_module
 
-from daemon.capabilities import keep_from_children
-from daemon.nursery import Nursery
-from models.commandline import run_and_exit
-from models.completion import is_asked_for
+from daemon.decoding.launcher import Nursery
+from daemon.files.capabilities import keep_from_children
 from models.errors import UserError
-from models.language import tr
-from models.spelling import closest
+from models.text.commandline import run_and_exit
+from models.text.completion import is_asked_for
+from models.text.language import tr
+from models.text.spelling import closest
 
 #: Where each command is; only the one that is asked for is imported.
 _COMMANDS = {
@@ -48,14 +48,16 @@ def main(arguments: list[str]) -> int:
         )
     arguments = arguments if name is None else arguments[1:]
     if is_asked_for():
-        import_module("daemon.sorting" if name == "sort" else "daemon.watch").parser().parse_args(arguments)
+        import_module("daemon.commands.sort" if name == "sort" else "daemon.commands.watch").parser().parse_args(
+            arguments
+        )
     keep_from_children()
     with closing(Nursery()) as nursery:  # it imports what decoders need while we import the rest
         if name == "sort":
-            from daemon import sorting
+            from daemon.commands import sort
 
-            return sorting.main(arguments, nursery)
-        from daemon import watch
+            return sort.main(arguments, nursery)
+        from daemon.commands import watch
 
         return watch.main(arguments, nursery)
 

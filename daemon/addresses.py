@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from models.language import mark, tr
+from models.text.language import mark, tr
 
 _WANTED = mark("give 127.0.0.1:PORT or [::1]:PORT, or the absolute path of a UNIX socket")
 

@@ -16,15 +16,15 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon.addresses import check_address
-from daemon.marker import marked_folder
+from daemon.files.marker import marked_folder
 from models.allowed import split_names
 from models.checkpoint import check_class_name
 from models.engines import Device
 from models.errors import CheckpointError, UserError
-from models.language import mark, tr
 from models.runtime import Precision
-from models.shares import read_share
-from models.spelling import closest
+from models.text.language import mark, tr
+from models.text.shares import read_share
+from models.text.spelling import closest
 
 PREFIX = "IMAGESORTD_"
 DEFAULT_FILE = Path("config.toml")

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from loguru import logger
 
-from daemon.journal import Journal, JournalBusy
-from daemon.latecomers import Latecomers
-from daemon.moves import close
-from daemon.roots import OpenFolders, Roots
-from daemon.rows import BEGINNING, Filing, Position, State
-from daemon.secondlook import SecondLook
-from daemon.unexplained import Unexplained
+from daemon.files.renaming import close
+from daemon.files.roots import OpenFolders, Roots
+from daemon.filing.late_sidecars import Latecomers
+from daemon.filing.late_writes import SecondLook
+from daemon.filing.unexplained import Unexplained
+from daemon.journal.journal import Journal, JournalBusy
+from daemon.journal.records import BEGINNING, Filing, Position, State
 
 #: Seconds of work in an idle moment; an image that arrives meanwhile waits no longer than this.
 _SLICE = 0.05

@@ -10,17 +10,17 @@ from pathlib import Path
 
 from loguru import logger
 
-from daemon import copying
-from daemon.attendant import Attendant
-from daemon.filing import Status
+from daemon.files import copying
+from daemon.filing.filer import Status
 from daemon.housekeeping import Housekeeping
+from daemon.monitoring.messages import describe_change, fields, line, shown
+from daemon.monitoring.monitor import Attendant
+from daemon.monitoring.retries import Troubles
 from daemon.pipeline import ModelFailed, Outcome, Pipeline
-from daemon.reload import Reloader
-from daemon.report import describe_change, fields, line, shown
-from daemon.troubles import Troubles
-from daemon.watcher import InboxWatcher
+from daemon.reloading.reloader import Reloader
+from daemon.watching.watcher import InboxWatcher
 from models.classifier import Classifier
-from models.language import tr
+from models.text.language import tr
 
 #: Images taken from the watcher at a time; the model is looked after between two such handfuls.
 _HANDFUL = 64

@@ -23,18 +23,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from daemon.config import Settings
-from daemon.decoders import Decoders, Limits
-from daemon.filing import Decision, Filed, Filer, Status
-from daemon.journal import JournalBusy
-from daemon.remote import Decoded, Task
-from daemon.roots import Roots
-from daemon.source import Identity, NotAFile, SourceChanged, SourceError, SourceGone, SourceUnreadable
-from daemon.threshold import Threshold, in_force
+from daemon.decoding.pool import Decoders, Limits
+from daemon.decoding.worker import Decoded, Task
+from daemon.files.roots import Roots
+from daemon.files.source import Identity, NotAFile, SourceChanged, SourceError, SourceGone, SourceUnreadable
+from daemon.filing.filer import Decision, Filed, Filer, Status
+from daemon.journal.journal import JournalBusy
+from daemon.reloading.threshold import Threshold, in_force
 from models.classifier import Classifier, Prediction
 from models.decision import Fate
 from models.errors import ImageError
 from models.images import Transform
-from models.language import tr
+from models.text.language import tr
 
 #: How many batches the model is given at once.
 _BATCHES_AT_ONCE = 2

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from loguru import logger
 
 from daemon.config import Settings
-from daemon.logs import start_logging
-from daemon.opening import Manner, check_names
+from daemon.monitoring.logs import start_logging
 from daemon.pipeline import Pipeline, Policy
-from daemon.reload import Reloader
+from daemon.reloading.loader import Manner, check_names
+from daemon.reloading.reloader import Reloader
 from models.errors import UserError
-from models.language import tr
+from models.text.language import tr
 
 _LIMITS = ("max_megapixels", "max_file_mb", "decode_memory_mb", "decode_seconds")
 _DECIDING = ("threshold", "others_dir", "quarantine_dir", "batch_size", *_LIMITS)

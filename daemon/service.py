@@ -13,46 +13,46 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from daemon import copying
-from daemon.attendant import Attendant, hook_of, metrics_file
+from daemon.commands.status import status_path
 from daemon.config import Settings, watches_inside
-from daemon.decoders import Decoders
-from daemon.filing import Filer
-from daemon.health import Tally
+from daemon.decoding.launcher import Nursery
+from daemon.decoding.pool import Decoders
+from daemon.files import copying
+from daemon.files.locks import FolderBusy
+from daemon.files.output_mark import OutputAway, OutputMark
+from daemon.files.roots import Roots
+from daemon.filing.filer import Filer
+from daemon.filing.late_sidecars import Latecomers
+from daemon.filing.late_writes import SecondLook
+from daemon.filing.unexplained import Unexplained
 from daemon.housekeeping import Housekeeping, Pruning
-from daemon.journal import Journal, JournalBusy
-from daemon.latecomers import Latecomers
-from daemon.locks import FolderBusy
+from daemon.journal.journal import Journal, JournalBusy
+from daemon.journal.records import State
 from daemon.loop import WorkLoop
-from daemon.notify import Notifier
-from daemon.nursery import Nursery
-from daemon.outputmark import OutputAway, OutputMark
-from daemon.passedover import PassedOver, Teller
+from daemon.monitoring.health import Tally
+from daemon.monitoring.messages import shown, some
+from daemon.monitoring.monitor import Attendant, hook_of, metrics_file
+from daemon.monitoring.progress import Progress, bar_fits
+from daemon.monitoring.status_file import WrittenFile
+from daemon.monitoring.systemd import Notifier
 from daemon.pipeline import Pipeline, Policy
-from daemon.progress import Progress, bar_fits
 from daemon.reconfigure import Configuration
-from daemon.reload import Reloader
-from daemon.report import shown, some
-from daemon.roots import Roots
-from daemon.rows import State
-from daemon.secondlook import SecondLook
+from daemon.reloading.reloader import Reloader
+from daemon.reloading.threshold import Threshold
 from daemon.state import journal_path, lock, state_folder
-from daemon.status import status_path
-from daemon.threshold import Threshold
-from daemon.unexplained import Unexplained
-from daemon.watcher import InboxWatcher
-from daemon.writtenfile import WrittenFile
+from daemon.watching.skipped import PassedOver, Teller
+from daemon.watching.watcher import InboxWatcher
 from models.allowed import allow_plugins, missing_plugins, report_missing
 from models.classifier import Classifier
-from models.commandline import EXIT_LEFT_BEHIND
 from models.errors import UserError
-from models.language import mark, tr
 from models.ownership import make_folder
 from models.runtime import cores
+from models.text.commandline import EXIT_LEFT_BEHIND
+from models.text.language import mark, tr
 from models.weights import WeightsStore
 
 if TYPE_CHECKING:
-    from daemon.listener import MetricsListener
+    from daemon.monitoring.metrics_server import MetricsListener
 
 #: Seconds until a folder that somebody else is at work on is tried again.
 _AGAIN = 5.0
@@ -198,7 +198,7 @@ def _has_terminal() -> bool:
 
 
 def _listen(address: str, attendant: Attendant) -> MetricsListener:
-    from daemon.listener import MetricsListener  # http.server is slow to import, and seldom wanted
+    from daemon.monitoring.metrics_server import MetricsListener  # http.server is slow to import, and seldom wanted
 
     return MetricsListener(address, attendant.metrics)
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from loguru import logger
 
-from daemon.locks import busy, holders, lock_descriptor
+from daemon.files.locks import busy, holders, lock_descriptor
 from models.errors import UserError
 from models.homes import base_folder
-from models.language import tr
 from models.ownership import make_file, make_folder
+from models.text.language import tr
 
 
 def state_folder(given: Path | None) -> Path:
@@ -41,8 +41,8 @@ def lock(state: Path, folders: Iterable[Path]) -> ExitStack:
     that of the state folder (open anyway) and of ``/`` (never unmounted). And everybody who may read a folder may lock
     it, so that only a lock of this user, of root or of the folder's owner counts.
 
-    The lock of the output, on whatever drive it lies, is `daemon.outputmark`. Raises `FolderBusy` when another daemon
-    holds one of them, `UserError` when the state folder cannot be written.
+    The lock of the output, on whatever drive it lies, is `daemon.files.output_mark`. Raises `FolderBusy` when another
+    daemon holds one of them, `UserError` when the state folder cannot be written.
     """
     held = ExitStack()
     taken: set[tuple[int, int]] = set()

@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models.language import mark, tr
-
-from . import registry
-from .allowed import allow_plugins
-from .commandline import Parser, print_json, run_and_exit
-from .errors import UserError
-from .hub import HubFolder
-from .registry import Entry
-from .weights import WeightsStore
+from models import registry
+from models.allowed import allow_plugins
+from models.errors import UserError
+from models.hub import HubFolder
+from models.registry import Entry
+from models.text.commandline import Parser, print_json, run_and_exit
+from models.text.language import mark, tr
+from models.weights import WeightsStore
 
 
 def main(arguments: list[str]) -> int:

@@ -11,7 +11,7 @@ from functools import cache
 
 from loguru import logger
 
-from models.language import mark, tr
+from models.text.language import mark, tr
 
 #: The plug-ins that may be imported, joined by commas: what a person sets, and how they reach child processes.
 PLUGINS_VARIABLE = "IMAGESORTD_PLUGINS"

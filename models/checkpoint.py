@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
-from models.language import tr
-
-from .atomic import atomic_file
-from .errors import CheckpointError
-from .head import Array, Golden, Head, Pretrained
-from .metadata import SCHEMA_VERSION, Metadata, PartRecord, Strict, check_class_name
-from .tensors import BACKBONE_PREFIX, take_tensors
+from models.atomic import atomic_file
+from models.errors import CheckpointError
+from models.head import Array, Golden, Head, Pretrained
+from models.metadata import SCHEMA_VERSION, Metadata, PartRecord, Strict, check_class_name
+from models.tensors import BACKBONE_PREFIX, take_tensors
+from models.text.language import tr
 
 __all__ = [
     "FILE_NAME",

@@ -7,10 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from models.language import tr
-
-from .allowed import PLUGINS_VARIABLE, allowed_plugins
-from .errors import UserError, WeightsUnavailable
+from models.allowed import PLUGINS_VARIABLE, allowed_plugins
+from models.errors import UserError, WeightsUnavailable
+from models.text.language import tr
 
 
 def run_child(module: str, *arguments: str) -> str:

@@ -10,22 +10,21 @@ from typing import NamedTuple
 import numpy as np
 from loguru import logger
 
-from models.language import tr
-
-from . import checkpoint as checkpoints
-from . import registry
-from .checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
-from .decision import are_unknown
-from .engines import Crops, Device
-from .errors import CheckpointError, WeightsUnavailable
-from .hub import HubFolder
-from .images import Transform
-from .registry import Backbone
-from .runtime import FeatureExtractor, Precision, graph_path, open_extractor
-from .samples import sample_pictures
-from .scoring import Probabilities, Strangeness, by_part, head_probabilities, head_strangeness
-from .tuned import tuned_backbone
-from .weights import WeightsStore
+from models import checkpoint as checkpoints
+from models import registry
+from models.checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
+from models.decision import are_unknown
+from models.engines import Crops, Device
+from models.errors import CheckpointError, WeightsUnavailable
+from models.hub import HubFolder
+from models.images import Transform
+from models.registry import Backbone
+from models.runtime import FeatureExtractor, Precision, graph_path, open_extractor
+from models.samples import sample_pictures
+from models.scoring import Probabilities, Strangeness, by_part, head_probabilities, head_strangeness
+from models.text.language import tr
+from models.tuned import tuned_backbone
+from models.weights import WeightsStore
 
 
 class Bounds(NamedTuple):

@@ -11,7 +11,7 @@ from typing import IO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from models.language import tr
+from models.text.language import tr
 
 #: How long to wait for an answer, and for each further piece of it.
 TIMEOUT_S = 5.0

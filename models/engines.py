@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from models.language import tr
-
-from .errors import BackboneError, UserError, WeightsUnavailable
-from .images import Transform
-from .registry import Backbone
+from models.errors import BackboneError, UserError, WeightsUnavailable
+from models.images import Transform
+from models.registry import Backbone
+from models.text.language import tr
 
 if TYPE_CHECKING:
     import torch

@@ -15,16 +15,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from models.language import tr
-
-from . import registry
-from .atomic import keep
-from .engines import OnnxEngine, uint8_module
-from .errors import UserError, WeightsUnavailable
-from .images import decode
-from .registry import Backbone
-from .samples import enlarge, sample_pictures
-from .weights import WeightsStore
+from models import registry
+from models.atomic import keep
+from models.engines import OnnxEngine, uint8_module
+from models.errors import UserError, WeightsUnavailable
+from models.images import decode
+from models.registry import Backbone
+from models.samples import enlarge, sample_pictures
+from models.text.language import tr
+from models.weights import WeightsStore
 
 #: Features of the graph and of torch must agree to this cosine, image by image.
 AGREEMENT = 0.9999

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from models.language import tr
-
-from .errors import UserError
+from models.errors import UserError
+from models.text.language import tr
 
 
 def base_folder(variable: str, under_home: str, option: str) -> Path:

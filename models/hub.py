@@ -15,13 +15,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from models.language import tr
-
-from .atomic import file_digest
-from .download import TIMEOUT_S, ask
-from .errors import UserError, WeightsUnavailable
-from .homes import base_folder, expanded
-from .weights import Weights, WeightsStore, check_safetensors, how_to_get, local_file, reason
+from models.atomic import file_digest
+from models.download import TIMEOUT_S, ask
+from models.errors import UserError, WeightsUnavailable
+from models.homes import base_folder, expanded
+from models.text.language import tr
+from models.weights import Weights, WeightsStore, check_safetensors, how_to_get, local_file, reason
 
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")

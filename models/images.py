@@ -15,12 +15,12 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
+from models.decoding.formats import ends_early, kind_of
+from models.decoding.opening import PLUGINS, open_image
+from models.decoding.pixels import plain_pixels
+from models.decoding.repairs import repaired, sound
 from models.errors import ImageError
-from models.formats import ends_early, kind_of
-from models.language import tr
-from models.opening import PLUGINS, open_image
-from models.pixels import plain_pixels
-from models.repairs import repaired, sound
+from models.text.language import tr
 
 #: Raised when an ordinary picture would decode to other pixels: what was made by another version is of no use then,
 #: cached features, graphs and checkpoints alike.

@@ -10,12 +10,12 @@ import importlib.metadata
 from collections.abc import Callable
 from importlib import import_module
 
-from . import completion
-from .commandline import Parser, run_and_exit
-from .errors import UserError
-from .invocation import COMMANDS, SCRIPT, use_script
-from .language import mark, tr
-from .spelling import closest
+from models.errors import UserError
+from models.text import completion
+from models.text.commandline import Parser, run_and_exit
+from models.text.invocation import COMMANDS, SCRIPT, use_script
+from models.text.language import mark, tr
+from models.text.spelling import closest
 
 _PACKAGES = {command: package for package, commands in COMMANDS.items() for command in commands}
 

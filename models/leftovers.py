@@ -12,8 +12,8 @@ import unicodedata
 from dataclasses import dataclass, field
 
 from models.images import is_image_name
-from models.language import tr
-from models.printable import shown
+from models.text.language import tr
+from models.text.printable import shown
 
 #: Names of folders and files, in small letters; hidden ones are here too, for who looks at hidden files.
 _NAMES = frozenset({

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, get_args
 
-from .atomic import atomic_file
+from models.atomic import atomic_file
 
 #: In every folder that the daemon files into.
 MARKER = ".imagesortd"

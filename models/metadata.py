@@ -10,11 +10,10 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from models.language import tr
-
-from .errors import CheckpointError
-from .images import Transform
-from .registry import Backbone
+from models.errors import CheckpointError
+from models.images import Transform
+from models.registry import Backbone
+from models.text.language import tr
 
 #: Version 2 added ``max_error``, ``promises``, ``unknown`` and the normalisation ``pretrained``; one of version 1 has
 #: none of them.

@@ -10,10 +10,9 @@ import os
 import sys
 from pathlib import Path
 
-from models.language import tr
-
-from .atomic import keep
-from .errors import UserError, WeightsUnavailable
+from models.atomic import keep
+from models.errors import UserError, WeightsUnavailable
+from models.text.language import tr
 
 
 def quantize(graph: Path, target: Path) -> None:

@@ -21,14 +21,13 @@ import numpy as np
 import numpy.typing as npt
 from loguru import logger
 
-from models.language import tr
-
-from .allowed import ENTRY_POINTS, PLUGINS_VARIABLE, allowed_plugins, report_missing
-from .compat import mend_torchvision
-from .errors import BackboneError
-from .images import Transform
-from .spelling import closest
-from .weights import Weights, WeightsSource, WeightsStore
+from models.allowed import ENTRY_POINTS, PLUGINS_VARIABLE, allowed_plugins, report_missing
+from models.compat import mend_torchvision
+from models.errors import BackboneError
+from models.images import Transform
+from models.text.language import tr
+from models.text.spelling import closest
+from models.weights import Weights, WeightsSource, WeightsStore
 
 if TYPE_CHECKING:
     import torch
@@ -177,7 +176,7 @@ def _scan() -> None:
 
 @cache
 def _scan_built_in() -> None:
-    from . import backbones
+    from models import backbones
 
     for module in sorted(found.name for found in pkgutil.iter_modules(backbones.__path__)):
         importlib.import_module(f"{backbones.__name__}.{module}")

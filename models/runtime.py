@@ -17,17 +17,16 @@ from typing import Literal
 import numpy as np
 from loguru import logger
 
-from models.language import tr
-
-from . import registry
-from .atomic import is_whole
-from .children import run_child
-from .engines import Crops, Device, Engine, Features, OnnxEngine, TorchEngine
-from .errors import UserError, WeightsUnavailable
-from .images import Transform
-from .registry import Backbone
-from .samples import enlarge
-from .weights import WeightsStore
+from models import registry
+from models.atomic import is_whole
+from models.children import run_child
+from models.engines import Crops, Device, Engine, Features, OnnxEngine, TorchEngine
+from models.errors import UserError, WeightsUnavailable
+from models.images import Transform
+from models.registry import Backbone
+from models.samples import enlarge
+from models.text.language import tr
+from models.weights import WeightsStore
 
 #: Raised when the exporter writes graphs differently, so that old ones are not used.
 GRAPH_VERSION = 2

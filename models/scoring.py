@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .engines import Features
-from .head import Head, Pretrained
-from .metadata import Metadata
+from models.engines import Features
+from models.head import Head, Pretrained
+from models.metadata import Metadata
 
 #: Calibrated probabilities (n, classes) of n images.
 Probabilities = npt.NDArray[np.float32]

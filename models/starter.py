@@ -13,13 +13,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from . import atomic, checkpoint, registry
-from .checkpoint import Head, Metadata, PartRecord
-from .classifier import seal
-from .groups import starter_groups
-from .registry import Backbone
-from .runtime import GRAPH_VERSION, open_extractor
-from .weights import WeightsStore
+from models import atomic, checkpoint, registry
+from models.checkpoint import Head, Metadata, PartRecord
+from models.classifier import seal
+from models.groups import starter_groups
+from models.registry import Backbone
+from models.runtime import GRAPH_VERSION, open_extractor
+from models.weights import WeightsStore
 
 Language = Literal["en", "ko"]
 

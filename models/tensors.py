@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.language import tr
-
-from .errors import CheckpointError
-from .head import Array, Golden, Head, Pretrained
-from .metadata import Metadata
-from .samples import SAMPLE_SIDE
+from models.errors import CheckpointError
+from models.head import Array, Golden, Head, Pretrained
+from models.metadata import Metadata
+from models.samples import SAMPLE_SIDE
+from models.text.language import tr
 
 #: Each golden sample becomes a crop for each part when a checkpoint is opened.
 MAX_GOLDEN = 16

@@ -6,14 +6,13 @@ import json
 import math
 import sys
 
-from models.language import tr
-
-from .errors import BackboneError, UserError
+from models.errors import BackboneError, UserError
+from models.text.language import tr
 
 
 def card(name: str) -> dict[str, object]:
     """Width, transform, licence and a line of description. Raises `BackboneError` for a name timm does not know."""
-    from .compat import import_torchvision
+    from models.compat import import_torchvision
 
     import_torchvision()
     import timm

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .atomic import atomic_file
-from .registry import Backbone
-from .runtime import graph_path
-from .weights import WeightsStore
+from models.atomic import atomic_file
+from models.registry import Backbone
+from models.runtime import graph_path
+from models.weights import WeightsStore
 
 #: How many fine-tuned weights of one backbone stay in the cache.
 MOST = 10

@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from models.language import tr
-
-from .atomic import file_digest, is_whole
-from .children import run_child
-from .download import download
-from .errors import UserError, WeightsUnavailable
-from .homes import base_folder, expanded
-from .ownership import make_file, make_folder
+from models.atomic import file_digest, is_whole
+from models.children import run_child
+from models.download import download
+from models.errors import UserError, WeightsUnavailable
+from models.homes import base_folder, expanded
+from models.ownership import make_file, make_folder
+from models.text.language import tr
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from loguru import logger
 
-from models import allowed, invocation
+from models import allowed
+from models.text import invocation
 from models.weights import WeightsStore
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from daemon.filing import Action, Decision, Filed, Filer
-from daemon.journal import Journal
-from daemon.marker import MARKER
-from daemon.source import open_source
+from daemon.files.marker import MARKER
+from daemon.files.source import open_source
+from daemon.filing.filer import Action, Decision, Filed, Filer
+from daemon.journal.journal import Journal
 
 _FAR = Path("/dev/shm")
 _DAC_OVERRIDE, _DAC_READ_SEARCH, _LINUX_CAPABILITY_VERSION_3 = 1, 2, 0x20080522

@@ -45,7 +45,7 @@ def test_nobody_imports_a_backbone_by_name(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["daemon.__main__", "daemon.sorting", "models.__main__", "models.classifier", "trainer.__main__"]
+    "module", ["daemon.__main__", "daemon.commands.sort", "models.__main__", "models.classifier", "trainer.__main__"]
 )
 def test_starting_imports_no_heavy_library(module: str) -> None:
     heavy = ["torch", "torchvision", "timm", "transformers", "sklearn", "matplotlib", "scipy"]

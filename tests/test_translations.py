@@ -53,7 +53,7 @@ def test_what_people_read_is_marked() -> None:
 
 
 def test_no_name_is_shown_as_python_writes_it() -> None:
-    """`tr` shows names by the one rule of `models.printable`; ``!r`` would write what cannot be printed otherwise."""
+    """`tr` shows names by the rule of `models.text.printable`; ``!r`` would show what cannot be printed otherwise."""
     assert [f"{file}:{line}" for file, tree in translations.sources() for line in _quoting(tree)] == []
 
 

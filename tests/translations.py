@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from models.language import Language, catalogue_file
+from models.text.language import Language, catalogue_file
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("daemon", "models", "trainer")

@@ -12,9 +12,9 @@ from typing import Any
 
 from loguru import logger
 
-from models.commandline import Parser, print_json, run_and_exit
 from models.errors import UserError
-from models.language import tr
+from models.text.commandline import Parser, print_json, run_and_exit
+from models.text.language import tr
 from trainer import options
 
 # Nothing heavy is imported up here: a mistyped option is answered at once.

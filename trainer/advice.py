@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.language import mark, tr
+from models.text.language import mark, tr
 from trainer.audit import Finding
 from trainer.data import Sample, shown
 from trainer.growth import Growth, doubled, outlooks, shares

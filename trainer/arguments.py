@@ -6,8 +6,8 @@ import argparse
 import math
 import re
 
-from models.language import tr
-from models.shares import read_share
+from models.text.language import tr
+from models.text.shares import read_share
 
 
 def _number(text: str) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.language import mark, tr, trn
+from models.text.language import mark, tr, trn
 from trainer.data import Sample, shown
 from trainer.features import Extracted
 from trainer.looks import Look

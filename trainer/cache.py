@@ -21,8 +21,8 @@ import numpy.typing as npt
 from loguru import logger
 
 from models.images import READING_VERSION
-from models.language import tr
 from models.registry import Backbone
+from models.text.language import tr
 from models.weights import WeightsStore
 from trainer.looks import GLANCE, VERSION, Look
 

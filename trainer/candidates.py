@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.checkpoint import Pretrained
-from models.language import mark, tr
+from models.text.language import mark, tr
 from trainer.calibrate import Logits, Losses, accuracy, fit_temperature, losses
 from trainer.discriminant import fit_discriminant
 from trainer.gradient import fit_gradient

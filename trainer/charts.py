@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 
-from models.language import mark, tr
+from models.text.language import mark, tr
 from trainer import bounds
 from trainer.canvas import BAD, GOOD, GREY, blank, drawing
 from trainer.heads import Epoch

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.checkpoint import Pretrained
-from models.language import mark, tr
+from models.text.language import mark, tr
 from trainer import candidates, views
 from trainer.cache import Features
 from trainer.calibrate import Labels, Logits, Losses

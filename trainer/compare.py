@@ -12,7 +12,7 @@ from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.classifier import open_classifier
 from models.errors import CheckpointError, UserError
-from models.language import tr
+from models.text.language import tr
 from models.weights import WeightsStore
 from trainer.data import File, Sample
 from trainer.features import BATCH, Read, read_all, stacked

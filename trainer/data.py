@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from models import printable
 from models.errors import UserError
 from models.images import is_image_name
-from models.language import tr
 from models.leftovers import Leftovers, is_bin, is_leftover, is_leftover_image, pictures_in
 from models.markers import USUAL_NAMES, read_kind
 from models.metadata import check_class_name, check_distinct
+from models.text import printable
+from models.text.language import tr
 from trainer.folds import Folds, assign, count_of, drawn
 from trainer.neighbours import Group
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from models.decision import Fate, Rule, are_unknown
 from models.errors import UserError
-from models.language import tr, trn
 from models.ownership import make_folder
 from models.scoring import Strangeness
+from models.text.language import tr, trn
 from models.weights import WeightsStore
 from trainer import data, runs
 from trainer import versus as versus_

@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from models.errors import ImageError, UserError
 from models.images import Crop, Transform, check_size, decode
-from models.language import tr
 from models.runtime import FeatureExtractor
+from models.text.language import tr
 from trainer.cache import FeatureCache, Features
 from trainer.data import File, Sample, Unreadable, shown
 from trainer.looks import GLANCE, Look, look_at

@@ -21,9 +21,9 @@ from tqdm import tqdm
 from models.checkpoint import Array
 from models.engines import uint8_module
 from models.errors import UserError
-from models.language import tr, trn
 from models.registry import Backbone
 from models.runtime import cores
+from models.text.language import tr, trn
 from trainer.augment import Batch, batches
 from trainer.calibrate import Labels, Logits, accuracy, fit_temperature, log_loss
 from trainer.course import Course, Side, digest, restore

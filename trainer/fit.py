@@ -10,9 +10,9 @@ import numpy as np
 
 from models.checkpoint import Pretrained
 from models.errors import UserError
-from models.language import tr
 from models.registry import Backbone
 from models.runtime import FeatureExtractor, open_extractor, select
+from models.text.language import tr
 from models.tuned import tuned_backbone
 from models.weights import WeightsStore
 from trainer import data, narrate

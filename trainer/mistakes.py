@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from models.errors import ImageError
 from models.images import Crop, Transform, decode
-from models.language import tr, trn
+from models.text.language import tr, trn
 from trainer.canvas import BAD, GOOD, GREY, blank, cut, drawing, length
 from trainer.data import shown
 from trainer.measure import Measured

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.language import tr, trn
 from models.runtime import FeatureExtractor
+from models.text.language import tr, trn
 from trainer.audit import Finding, sentences
 from trainer.choose import Choice
 from trainer.compare import Verdict

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from models.language import tr
+from models.text.language import tr
 from trainer.arguments import count, fold, fraction, natural, probability, rate, size, weights
 
 # Nothing heavy is imported up here: a mistyped option is answered at once.

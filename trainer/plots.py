@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from models.language import tr
+from models.text.language import tr
 from trainer.canvas import blank, cut, drawing, length
 
 Counts = npt.NDArray[np.int64]

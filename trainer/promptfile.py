@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.errors import UserError
-from models.language import tr
+from models.text.language import tr
 from trainer.prompts import default_templates, fill, spoken
 
 _TEMPLATES = "templates"

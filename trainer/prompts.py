@@ -15,8 +15,8 @@ import numpy.typing as npt
 from loguru import logger
 
 from models.errors import WeightsUnavailable
-from models.language import tr
 from models.registry import Backbone, TextTower
+from models.text.language import tr
 
 Embeddings = npt.NDArray[np.float32]
 #: The prompts of each class by its name.

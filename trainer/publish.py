@@ -19,8 +19,8 @@ from models.checkpoint import Checkpoint
 from models.classifier import Classifier, open_classifier
 from models.errors import CheckpointError, UserError
 from models.groups import starter_groups
-from models.language import mark, tr, trn
 from models.markers import taken, taken_names
+from models.text.language import mark, tr, trn
 from models.weights import WeightsStore
 from trainer.retention import KEEP, alone, retain
 from trainer.runs import METRICS

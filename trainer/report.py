@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.language import tr
+from models.text.language import tr
 from trainer import bounds
 from trainer.canvas import save
 from trainer.charts import curves, reliability, risk_coverage

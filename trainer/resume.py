@@ -19,7 +19,7 @@ import numpy.typing as npt
 from loguru import logger
 
 from models.atomic import atomic_file
-from models.language import tr
+from models.text.language import tr
 from models.weights import WeightsStore
 
 #: What nobody has come back to for so long is removed.

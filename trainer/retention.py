@@ -19,7 +19,7 @@ from loguru import logger
 
 from models.atomic import sync_folder
 from models.checkpoint import FILE_NAME, POINTER
-from models.language import tr
+from models.text.language import tr
 from trainer.runs import METRICS
 
 #: Runs that stay, where nobody says how many.

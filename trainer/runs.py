@@ -17,9 +17,9 @@ from typing import Any
 
 from models.atomic import sync_folder
 from models.errors import UserError
-from models.jsontext import json_text
-from models.language import tr
 from models.ownership import make_folder
+from models.text.jsontext import json_text
+from models.text.language import tr
 from trainer.data import DataSet, Mask
 from trainer.folds import NEVER
 from trainer.heads import Epoch

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from models.language import tr
-from models.printable import columns, padded
+from models.text.language import tr
+from models.text.printable import columns, padded
 
 __all__ = ["columns", "padded", "table"]
 

@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr
 
-from models.language import tr
 from models.metadata import DEFAULT_THRESHOLD, Promise, strictest
+from models.text.language import tr
 from trainer.measure import Filing, Measured
 from trainer.neighbours import Group
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
-from models.language import mark, tr
+from models.text.language import mark, tr
 from trainer import bounds
 from trainer.classify import Classified, Matched
 from trainer.measure import Measured

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.checkpoint import Pretrained
-from models.language import tr
 from models.scoring import likeness
+from models.text.language import tr
 from trainer.cache import Features
 from trainer.calibrate import Labels
 from trainer.candidates import View

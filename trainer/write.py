@@ -10,9 +10,9 @@ from typing import Any
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint, Head
 from models.classifier import seal
-from models.language import tr
 from models.metadata import Metadata, PartRecord, Unknown
 from models.registry import parts_of
+from models.text.language import tr
 from trainer import runs
 from trainer.advice import advice
 from trainer.audit import Finding, write_audit

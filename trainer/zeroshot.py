@@ -15,10 +15,10 @@ from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint, Head
 from models.classifier import seal
 from models.errors import CheckpointError, UserError
-from models.language import tr
 from models.metadata import Metadata, PartRecord, check_class_name, check_distinct
 from models.registry import Backbone
 from models.runtime import FeatureExtractor, open_extractor, select
+from models.text.language import tr
 from models.weights import WeightsStore
 from trainer import narrate, runs
 from trainer.compare import Verdict

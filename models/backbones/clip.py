@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from models.language import mark, tr
-
-from ..errors import WeightsUnavailable
-from ..hub import HubFolder, Published
-from ..images import Transform
-from ..registry import Backbone, TextTower, register_backbone
-from ..weights import Weights
+from models.errors import WeightsUnavailable
+from models.hub import HubFolder, Published
+from models.images import Transform
+from models.registry import Backbone, TextTower, register_backbone
+from models.text.language import mark, tr
+from models.weights import Weights
 
 if TYPE_CHECKING:
     import torch
@@ -152,7 +151,7 @@ def _transform(path: Path) -> Transform:
 
 
 def _load(folder: Path) -> Any:
-    from ..compat import import_torchvision
+    from models.compat import import_torchvision
 
     import_torchvision()
     from safetensors import SafetensorError

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from models.language import mark, tr
-
-from ..errors import WeightsUnavailable
-from ..images import Transform
-from ..registry import EMBEDDED, Backbone, register_backbone
-from ..weights import PackagePickle, Weights
+from models.errors import WeightsUnavailable
+from models.images import Transform
+from models.registry import EMBEDDED, Backbone, register_backbone
+from models.text.language import mark, tr
+from models.weights import PackagePickle, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -90,14 +89,14 @@ def _ordered_names(metadata: dict[str, str] | None, names: list[str]) -> list[st
 
 
 def _module(name: str, weights: Weights, side: int) -> torch.nn.Module:
-    from ..compat import import_torchvision
+    from models.compat import import_torchvision
 
     import_torchvision()
     import timm
     import torch
     from safetensors import safe_open
 
-    from ..padding import fix_padding
+    from models.padding import fix_padding
 
     unfit = tr("{path} does not hold a {architecture}: give another file", path=weights.path, architecture=name)
     model = timm.create_model(f"tf_{name}", pretrained=False)

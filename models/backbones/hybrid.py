@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from models.language import mark
-
-from ..registry import register_composition
+from models.registry import register_composition
+from models.text.language import mark
 
 register_composition(
     "hybrid", ("mobilenet", "clip"), description=mark("looks and meaning together; the recommended one")

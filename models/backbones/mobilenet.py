@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.language import mark, tr
-
-from ..errors import WeightsUnavailable
-from ..images import Transform
-from ..registry import Backbone, register_backbone
-from ..weights import TorchvisionPickle, Weights
+from models.errors import WeightsUnavailable
+from models.images import Transform
+from models.registry import Backbone, register_backbone
+from models.text.language import mark, tr
+from models.weights import TorchvisionPickle, Weights
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +57,7 @@ def _describe(name: str, weights: Weights, transform: Transform, width: int, arc
 
 
 def _module(weights: Weights, architecture: str) -> torch.nn.Module:
-    from ..compat import import_torchvision
+    from models.compat import import_torchvision
 
     torchvision = import_torchvision()
     import torch

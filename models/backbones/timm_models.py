@@ -9,14 +9,13 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING
 
-from models.language import mark, tr
-
-from ..children import run_child
-from ..errors import WeightsUnavailable
-from ..hub import HubFolder
-from ..images import Transform
-from ..registry import Backbone, Entry, register_family
-from ..weights import Weights
+from models.children import run_child
+from models.errors import WeightsUnavailable
+from models.hub import HubFolder
+from models.images import Transform
+from models.registry import Backbone, Entry, register_family
+from models.text.language import mark, tr
+from models.weights import Weights
 
 if TYPE_CHECKING:
     import torch
@@ -56,13 +55,13 @@ def timm_model(name: str) -> Entry:
 
 
 def _module(name: str, weights: Weights, side: int) -> torch.nn.Module:
-    from ..compat import import_torchvision
+    from models.compat import import_torchvision
 
     import_torchvision()
     import timm
     from safetensors.torch import load_file
 
-    from ..padding import fix_padding
+    from models.padding import fix_padding
 
     model: torch.nn.Module = timm.create_model(name, pretrained=False)
     file = weights.path / "model.safetensors" if weights.path.is_dir() else weights.path

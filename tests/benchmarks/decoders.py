@@ -21,11 +21,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from daemon.decoders import Decoders, Limits
-from daemon.filing import Filer, Status
+from daemon.decoding.pool import Decoders, Limits
+from daemon.decoding.worker import Decoded, Task
+from daemon.files.source import SourceError, open_source
+from daemon.filing.filer import Filer, Status
 from daemon.pipeline import Pipeline, Policy
-from daemon.remote import Decoded, Task
-from daemon.source import SourceError, open_source
 from models.classifier import open_classifier
 from models.errors import ImageError
 from models.images import decode

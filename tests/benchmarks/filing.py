@@ -27,10 +27,10 @@ from itertools import count
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from daemon.filing import Decision, Filer, Status
-from daemon.journal import Journal
-from daemon.moves import Entry, rename_noreplace
-from daemon.source import open_source
+from daemon.files.renaming import Entry, rename_noreplace
+from daemon.files.source import open_source
+from daemon.filing.filer import Decision, Filer, Status
+from daemon.journal.journal import Journal
 
 FILES, SIZE = 2048, 20_000
 BATCHES = (16, 64, 256, 1024)

@@ -21,13 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
-from daemon.filing import Filer
+from daemon.files.source import Identity
+from daemon.filing.filer import Filer
 from daemon.housekeeping import Pruning
-from daemon.journal import Journal
-from daemon.opening import Manner
-from daemon.reload import Reloader
-from daemon.rows import Filing, State
-from daemon.source import Identity
+from daemon.journal.journal import Journal
+from daemon.journal.records import Filing, State
+from daemon.reloading.loader import Manner
+from daemon.reloading.reloader import Reloader
 from daemon.state import journal_path
 from models import checkpoint, registry
 from models.checkpoint import FILE_NAME, Head, Metadata, PartRecord

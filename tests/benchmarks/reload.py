@@ -20,9 +20,9 @@ from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
-from daemon.journal import Journal, read_history
-from daemon.opening import Manner
-from daemon.reload import Reloader
+from daemon.journal.journal import Journal, read_history
+from daemon.reloading.loader import Manner
+from daemon.reloading.reloader import Reloader
 from daemon.state import journal_path
 from models import registry
 from models.runtime import open_extractor

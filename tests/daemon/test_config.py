@@ -11,7 +11,7 @@ import pytest
 from daemon import config
 from daemon.__main__ import main
 from daemon.config import Settings
-from daemon.marker import MARKER
+from daemon.files.marker import MARKER
 from models import allowed
 from models.errors import UserError
 

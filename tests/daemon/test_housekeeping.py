@@ -11,12 +11,13 @@ from unittest.mock import Mock
 
 import pytest
 
-from daemon import housekeeping, rows
-from daemon.filing import Status
+from daemon import housekeeping
+from daemon.filing.filer import Status
+from daemon.filing.late_sidecars import Latecomers
 from daemon.housekeeping import Housekeeping, Pruning
-from daemon.journal import Journal, JournalBusy, read_history
-from daemon.latecomers import Latecomers
-from daemon.rows import Filing, State, Wanted
+from daemon.journal import records
+from daemon.journal.journal import Journal, JournalBusy, read_history
+from daemon.journal.records import Filing, State, Wanted
 from tests.filing_desk import Desk, make_desk
 
 OLD = datetime.now(UTC) - timedelta(days=401)
@@ -61,7 +62,7 @@ def test_old_rows_go_and_new_ones_stay(desk: Desk) -> None:
 @pytest.mark.parametrize("few", [1, 1000])
 def test_texts_that_no_row_needs_go_once_they_are_many(desk: Desk, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of uploads that come in a folder each, every row would leave one for ever."""
-    monkeypatch.setattr(rows, "_FEW_TEXTS", few)
+    monkeypatch.setattr(records, "_FEW_TEXTS", few)
 
     def upload(folder: str) -> Path:
         (desk.inbox / folder).mkdir()

@@ -13,18 +13,18 @@ from unittest.mock import Mock
 import pytest
 
 from daemon import config
-from daemon.attendant import Attendant
-from daemon.copying import sha256_of
-from daemon.filing import Filer, Status
-from daemon.health import Tally
+from daemon.decoding.worker import Decoded, Task
+from daemon.files.copying import sha256_of
+from daemon.files.renaming import Entry
+from daemon.filing.filer import Filer, Status
 from daemon.loop import WorkLoop
-from daemon.moves import Entry
-from daemon.notify import Notifier
+from daemon.monitoring.health import Tally
+from daemon.monitoring.monitor import Attendant
+from daemon.monitoring.systemd import Notifier
 from daemon.pipeline import Outcome, Pipeline, Policy
 from daemon.reconfigure import Configuration
-from daemon.reload import Reloader
-from daemon.remote import Decoded, Task
-from daemon.watcher import InboxWatcher
+from daemon.reloading.reloader import Reloader
+from daemon.watching.watcher import InboxWatcher
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.filing_desk import Desk, make_desk

@@ -15,13 +15,13 @@ from unittest.mock import Mock
 import pytest
 from PIL import Image
 
-from daemon.filing import Filer, Status
-from daemon.history import sentence
-from daemon.journal import Journal, read_history
+from daemon.commands.history import sentence
+from daemon.decoding.worker import Decoded, Task
+from daemon.filing.filer import Filer, Status
+from daemon.journal.journal import Journal, read_history
+from daemon.journal.records import Wanted
+from daemon.monitoring.messages import line
 from daemon.pipeline import ModelFailed, Outcome, Pipeline, Policy
-from daemon.remote import Decoded, Task
-from daemon.report import line
-from daemon.rows import Wanted
 from models.classifier import Classifier, Prediction, open_classifier
 from models.decision import Fate
 from models.engines import Crops
@@ -406,14 +406,14 @@ def test_what_was_copied_before_is_not_decoded_again(
         assert [outcome.status for outcome in pipeline.process([path])] == [expected]
         pipeline.close()
         journal.close()
-        monkeypatch.setattr("daemon.decoders.Decoders.submit", lambda *_: pytest.fail("it was decoded again"))
+        monkeypatch.setattr("daemon.decoding.pool.Decoders.submit", lambda *_: pytest.fail("it was decoded again"))
     assert files_below(tmp_path / "sorted") == {"fog": ["a.png"]}
 
 
 def test_every_decision_is_journaled_with_the_model_that_made_it(
     classifier: Classifier, inbox: Path, tmp_path: Path
 ) -> None:
-    from daemon.journal import read_history
+    from daemon.journal.journal import read_history
 
     with_journal = Journal(tmp_path / "journal.sqlite")
     pipeline = Pipeline(classifier, Filer(tmp_path / "sorted", journal=with_journal), POLICY, threads=1)

@@ -13,10 +13,10 @@ import pytest
 
 from daemon import config
 from daemon.config import Settings
-from daemon.filing import Filer
+from daemon.filing.filer import Filer
 from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import TAKEN_OVER, Configuration, apply
-from daemon.reload import Reloader
+from daemon.reloading.reloader import Reloader
 from models.classifier import Classifier, open_classifier
 from models.errors import UserError
 from models.weights import WeightsStore

@@ -59,5 +59,5 @@ def test_what_an_earlier_build_left_does_not_get_into_the_wheel(tmp_path: Path) 
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "daemon/gone.py" not in names
     assert {str(path) for path in before if path.suffix == ".py"} - {"setup.py", "build/lib/daemon/gone.py"} <= names
-    assert {"models/messages.ko.toml", "models/starter_groups.toml"} <= names
+    assert {"models/text/messages.ko.toml", "models/starter_groups.toml"} <= names
     assert {path.relative_to(source) for path in source.rglob("*")} == before

@@ -129,6 +129,11 @@ def test_the_contents_name_every_section(page: Path) -> None:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_map_of_the_source_names_each_file_once(package: str) -> None:
     page = (ROOT / package / "README.md").read_text(encoding="utf-8")
-    (table,) = re.findall(rf"^\| `{package}/` \| files \|\n((?:\|.*\n)+)", page, flags=re.MULTILINE)
-    named = re.findall(r"`(\w+)`", table)
-    assert sorted(named) == sorted({file.stem for file in (ROOT / package).glob("*.py")} - {"__init__"})
+    (table,) = re.findall(rf"^\| `{package}/` \|.*\n\|---.*\n((?:\|.*\n)+)", page, flags=re.MULTILINE)
+    rows = re.findall(r"^\| (?:`(\w+)/` )?\| .* \| (.*) \|$", table, flags=re.MULTILINE)
+    named = {Path(package, room): re.findall(r"`(\w+)`", files) for room, files in rows}
+    folders = {file.relative_to(ROOT).parent for file in (ROOT / package).rglob("*.py")}
+    assert named == {
+        folder: sorted(file.stem for file in (ROOT / folder).glob("*.py") if file.stem != "__init__")
+        for folder in folders
+    }

@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from daemon.filing import Action
-from daemon.latecomers import Latecomers
-from daemon.replay import replay
-from daemon.source import SourceUnreadable
+from daemon.files.source import SourceUnreadable
+from daemon.filing.filer import Action
+from daemon.filing.late_sidecars import Latecomers
+from daemon.filing.recovery import replay
 from tests.filing_desk import Desk, images, make_desk
 
 #: A name that is taken, one that is no text, one for quarantine, one of more than a block.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.filing import Action
+from daemon.filing.filer import Action
 from tests.faults.scenario import Scenario
 from tests.faults.tracer import Point, fail_at, need_strace, points, trace
 from tests.filing_desk import far_folder

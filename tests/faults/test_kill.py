@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon import moves
-from daemon.filing import Action
+from daemon.files import renaming
+from daemon.filing.filer import Action
 from tests.faults.scenario import Scenario
 from tests.faults.tracer import Point, kill_at, need_strace, points, trace
 from tests.filing_desk import failing, far_folder
@@ -66,9 +66,9 @@ def test_a_kill_at_every_call_loses_nothing(places: tuple[Path, Path | None], tm
 def poor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenario]:
     """One file system that lacks calls."""
     need_strace()
-    monkeypatch.setattr(moves, "rename_noreplace", failing(errno.EINVAL))
+    monkeypatch.setattr(renaming, "rename_noreplace", failing(errno.EINVAL))
     if request.param != "no rename":
-        monkeypatch.setattr(moves, "link", failing(errno.EPERM))
+        monkeypatch.setattr(renaming, "link", failing(errno.EPERM))
     with far_folder() as quick:
         yield Scenario(quick, None)
 

@@ -25,10 +25,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from daemon import moves, rows
-from daemon.filing import Status
-from daemon.latecomers import Latecomers
-from daemon.replay import replay
+from daemon.files import renaming
+from daemon.filing.filer import Status
+from daemon.filing.late_sidecars import Latecomers
+from daemon.filing.recovery import replay
+from daemon.journal import records
 from tests.filing_desk import far_folder, images, make_desk
 
 NAMES = st.sampled_from(["cat.jpg", "dog.jpg", "cat_2.jpg", os.fsdecode(b"\xff.jpg"), "x" * 251 + ".jpg"])
@@ -37,9 +38,9 @@ FOLDERS = st.sampled_from(["cat", "dog", "quarantine/corrupt"])
 #: Every call through which filing changes something.
 SEAMS = [
     *((os, name) for name in ("open", "write", "fsync", "rename", "unlink", "utime")),
-    *((moves, name) for name in ("rename_noreplace", "link")),
+    *((renaming, name) for name in ("rename_noreplace", "link")),
 ]
-JOURNAL = [(rows, "_encode"), (rows, "_write_one")]
+JOURNAL = [(records, "_encode"), (records, "_write_one")]
 CODES = st.sampled_from([errno.EIO, errno.ENOSPC, errno.EMFILE, errno.EINVAL])
 
 

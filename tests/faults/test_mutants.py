@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from daemon import copying, moves, replay, rows, transfer
-from daemon import journal as journals
-from daemon.copying import sha256_of
-from daemon.journal import Journal
-from daemon.moves import Entry
-from daemon.rows import Filing
-from tests.daemon import test_replay, test_transfer
-from tests.daemon.filing import test_copies, test_folders, test_open_writers, test_races
+from daemon.files import copying, renaming
+from daemon.files.copying import sha256_of
+from daemon.files.renaming import Entry
+from daemon.filing import recovery, transfer
+from daemon.journal import journal as journals
+from daemon.journal import records
+from daemon.journal.journal import Journal
+from daemon.journal.records import Filing
+from tests.daemon.filing import test_copies, test_folders, test_open_writers, test_races, test_recovery, test_transfer
 from tests.faults import test_machine
 from tests.faults.order import MOVE_BY_COPY, RENAME, _every_step
 from tests.faults.scenario import Scenario
@@ -91,7 +92,7 @@ def test_the_copys_inode_is_not_journaled(tmp_path: Path, monkeypatch: pytest.Mo
         claims = [index for index, line in enumerate(lines) if "claim the original" in _every_step([line])]
         claim = points(lines[: claims[0] + 1])[-1]
         kill_and_check(scenario, claim)
-        write = rows._write_one
+        write = records._write_one
 
         def forgetful(db: sqlite3.Connection, filing: Filing) -> int | None:
             inode, filing.copy_ino = filing.copy_ino, None
@@ -99,25 +100,25 @@ def test_the_copys_inode_is_not_journaled(tmp_path: Path, monkeypatch: pytest.Mo
             filing.copy_ino = inode
             return number
 
-        monkeypatch.setattr(rows, "_write_one", forgetful)
+        monkeypatch.setattr(records, "_write_one", forgetful)
         caught(lambda: kill_and_check(scenario, claim))
 
 
 def test_equal_content_is_taken_for_our_copy(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def by_content(self: replay._Leftover, entry: Entry | None) -> bool:
-        if entry is None or replay._status(entry) is None:
+    def by_content(self: recovery._Leftover, entry: Entry | None) -> bool:
+        if entry is None or recovery._status(entry) is None:
             return False
         return self._row.sha256 == sha256_of(entry)
 
-    monkeypatch.setattr(replay._Leftover, "_is_copy", by_content)
-    caught(lambda: test_replay.test_a_stranger_in_the_place_of_a_copy_is_a_stranger(near))
+    monkeypatch.setattr(recovery._Leftover, "_is_copy", by_content)
+    caught(lambda: test_recovery.test_a_stranger_in_the_place_of_a_copy_is_a_stranger(near))
 
 
 def test_a_name_is_replaced(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     def replacing(old: Entry, new: Entry) -> None:
         os.rename(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder)
 
-    monkeypatch.setattr(moves, "rename_noreplace", replacing)
+    monkeypatch.setattr(renaming, "rename_noreplace", replacing)
     caught(lambda: test_races.test_the_kernel_decides_who_gets_a_name(near, monkeypatch, "move"))
 
 
@@ -129,7 +130,7 @@ def test_a_name_is_replaced_after_a_look(near: Desk, tmp_path: Path, monkeypatch
             raise FileExistsError(errno.EEXIST, "File exists")
         os.rename(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder)
 
-    monkeypatch.setattr(moves, "rename_noreplace", looking)
+    monkeypatch.setattr(renaming, "rename_noreplace", looking)
     caught(lambda: _equal(steps_of(near, tmp_path / "trace", "move"), RENAME))
 
 
@@ -138,12 +139,12 @@ def test_the_original_goes_by_its_name(far: Desk, monkeypatch: pytest.MonkeyPatc
         entry.unlink()
         return True
 
-    monkeypatch.setattr(moves, "drop", by_name)
+    monkeypatch.setattr(renaming, "drop", by_name)
     caught(lambda: test_transfer.test_a_new_image_of_the_same_name_is_not_dropped_for_the_old_one(far, monkeypatch))
 
 
 def test_an_original_is_unlinked_although_it_is_open(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer, "unlink_closed", moves.unlink_meant)
+    monkeypatch.setattr(transfer, "unlink_closed", renaming.unlink_meant)
     caught(lambda: test_open_writers.test_an_image_whose_writer_pauses_stays(far, None))
     caught(test_machine.one_writer_that_pauses)
 
@@ -154,7 +155,7 @@ def test_an_image_is_renamed_although_it_is_open(near: Desk, monkeypatch: pytest
 
 
 def test_a_recovery_unlinks_an_original_although_it_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "unlink_closed", moves.unlink_meant)
+    monkeypatch.setattr(recovery, "unlink_closed", renaming.unlink_meant)
     with far_folder() as folder:
         desk = make_desk(tmp_path, folder)
         caught(

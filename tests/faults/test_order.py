@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.filing import Action
+from daemon.filing.filer import Action
 from tests.faults.order import COPY, LINK, MOVE_BY_COPY, RENAME, steps
 from tests.faults.tracer import need_strace, trace
 from tests.filing_desk import Desk, far_folder, make_desk

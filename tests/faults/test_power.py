@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon import copying
-from daemon.filing import Action
+from daemon.files import copying
+from daemon.filing.filer import Action
 from tests.faults.disks import Disk, disks
 from tests.faults.scenario import Scenario
 from tests.faults.tracer import Point, kill_at, need_strace, points, trace

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import trainer.publish
-from daemon.published import Place
+from daemon.reloading.checkpoint_source import Place
 from models.checkpoint import FILE_NAME
 from models.weights import WeightsStore
 from tests.faults.tracer import Point, kill_at, need_strace, points, trace

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.journal import read_history
-from daemon.undo import undo
+from daemon.filing.undo import undo
+from daemon.journal.journal import read_history
 from tests.faults.scenario import Scenario
 from tests.faults.test_kill import all_points, sample
 from tests.faults.tracer import Point, kill_at, need_strace

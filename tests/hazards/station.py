@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from daemon.health import Health
+from daemon.commands.status import read, status_path
+from daemon.monitoring.health import Health
 from daemon.state import journal_path
-from daemon.status import read, status_path
 from tests.daemon.conftest import Publish
 from tests.pictures import KINDS, save
 from tests.processes import COMMAND, Daemon, daemon, wait_for

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon import config, unit
+from daemon import config
+from daemon.commands import unit
 from tests.pictures import KINDS, files_below, save
 from tests.processes import environment
 

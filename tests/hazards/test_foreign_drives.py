@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.filing import Status
-from daemon.journal import read_history
-from daemon.undo import undo
+from daemon.filing.filer import Status
+from daemon.filing.undo import undo
+from daemon.journal.journal import read_history
 from tests.filing_desk import Desk, images, make_desk
 
 NAMES = ["what?.jpg", "cam 10:11:12.jpg", "new\nline.jpg", "CON.jpg", "고양이.jpg", "e\u0301.jpg", "\u00e9.jpg",
@@ -72,8 +72,8 @@ def test_every_name_arrives_and_goes_back(drive: Desk) -> None:
 _AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from daemon.outputmark import OutputMark
-from daemon.probes import folder_findings
+from daemon.files.output_mark import OutputMark
+from daemon.commands.probes import folder_findings
 from tests.filing_desk import Desk
 desk = Desk(*map(Path, sys.argv[1:]))
 os.setgid(65534), os.setuid(65534)

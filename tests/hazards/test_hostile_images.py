@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon.decoders import Limits
-from daemon.filing import Filer, Status
-from daemon.heap import give_back
-from daemon.journal import Journal
-from daemon.outputmark import OUTPUT_MARK
+from daemon.decoding.pool import Limits
+from daemon.files.malloc import give_back
+from daemon.files.output_mark import OUTPUT_MARK
+from daemon.filing.filer import Filer, Status
+from daemon.journal.journal import Journal
 from daemon.pipeline import Pipeline, Policy
 from models.classifier import open_classifier
 from models.weights import WeightsStore

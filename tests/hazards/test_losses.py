@@ -22,7 +22,7 @@ from tests.processes import COMMAND, run, wait_for
 MORTAL = """
 import ctypes, signal, sys, threading
 from daemon.__main__ import main
-from models.commandline import run
+from models.text.commandline import run
 
 def kill(*_):
     for thread in threading.enumerate():  # that of the inbox, and that of what is published

@@ -86,8 +86,8 @@ def test_a_command_is_korean(command: str, scene: Path) -> None:
 )
 def test_a_refusal_is_korean(setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from daemon import config
-    from models import language
     from models.errors import UserError
+    from models.text import language
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LANGUAGE", "ko")
@@ -111,7 +111,7 @@ def test_a_refusal_is_korean(setting: str, tmp_path: Path, monkeypatch: pytest.M
     ],
 )
 def test_what_the_system_says_is_korean(error: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models import language
+    from models.text import language
 
     monkeypatch.setenv("LANGUAGE", "ko")
     language.inherit()

@@ -86,7 +86,7 @@ def test_sort_leaves_a_file_that_is_open_for_writing_behind(tmp_path: Path) -> N
 BOUND = """
 import sys
 from daemon.__main__ import main
-from models.commandline import run
+from models.text.commandline import run
 from tests.filing_desk import bound_by_modes
 with bound_by_modes():
     code = run(main)

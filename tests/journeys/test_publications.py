@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.journal import Journal, read_history
-from daemon.opening import Manner
-from daemon.reload import Reloader
+from daemon.journal.journal import Journal, read_history
+from daemon.reloading.loader import Manner
+from daemon.reloading.reloader import Reloader
 from daemon.state import journal_path
 from models import registry
 from models.classifier import Classifier

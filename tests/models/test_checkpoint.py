@@ -146,7 +146,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.models.checkpoints import small_checkpoint
-from models import atomic, checkpoint
+from models import atomic
+from models import checkpoint
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from daemon import state
-from daemon.unit import user_folder
+from daemon.commands.unit import user_folder
 from models.errors import UserError
 from models.hub import HubFolder
 from models.registry import entry

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from models import completion, imagesortd
+from models import imagesortd
 from models.errors import UserError
-from models.invocation import COMMANDS, respelled
+from models.text import completion
+from models.text.invocation import COMMANDS, respelled
 from tests.pictures import class_folders
 
 ROOT = Path(__file__).resolve().parents[2]

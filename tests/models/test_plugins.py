@@ -56,7 +56,8 @@ def test_an_allowed_plugin_brings_its_backbone(site: Path) -> None:
 
 def test_a_plugin_may_be_allowed_after_it_was_refused(site: Path) -> None:
     code = """
-from models import allowed, registry
+from models import allowed
+from models import registry
 assert registry.plugins()["example"].startswith("it is installed but not allowed")
 allowed.allow_plugins(["example"])
 assert "regions" in registry.entries()

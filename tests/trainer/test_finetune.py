@@ -10,10 +10,10 @@ import torch
 from models import checkpoint as checkpoints
 from models.checkpoint import Array
 from models.classifier import open_classifier
-from models.commandline import run
 from models.errors import UserError
 from models.registry import Backbone
 from models.runtime import select
+from models.text.commandline import run
 from models.weights import WeightsStore
 from tests.trainer.conftest import COLOURS
 from tests.trainer.tuning import side, start, tune

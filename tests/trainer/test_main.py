@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from models import checkpoint as checkpoints
-from models.commandline import run
+from models.text.commandline import run
 from trainer.__main__ import main
 from trainer.fit import Outcome
 
@@ -159,7 +159,7 @@ def test_fit_evaluate_list_publish_and_roll_back(
 def test_help_and_mistakes_are_answered_without_torch() -> None:
     program = """
 import sys
-from models.commandline import run
+from models.text.commandline import run
 from trainer.__main__ import main
 try:
     run(main, ["fit", "--help"])

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from models import checkpoint as checkpoints
-from models.commandline import run
 from models.errors import CheckpointError, UserError
 from models.markers import leave_names
+from models.text.commandline import run
 from models.weights import WeightsStore
 from trainer.__main__ import main
 from trainer.fit import Outcome, fit

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.published import Leases
+from daemon.reloading.checkpoint_source import Leases
 from models import checkpoint as checkpoints
 from models.checkpoint import FILE_NAME, POINTER
 from models.weights import WeightsStore
@@ -72,7 +72,8 @@ def test_a_run_in_use_stays_until_it_is_given_back(folder: Path) -> None:
 
 def test_a_daemon_that_was_killed_needs_nothing(folder: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from daemon.published import Leases; leases = Leases(); "
+        "import sys; from pathlib import Path; from daemon.reloading.checkpoint_source import Leases; "
+        "leases = Leases(); "
         "leases.take(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(folder / "a" / FILE_NAME)]

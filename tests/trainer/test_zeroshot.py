@@ -10,7 +10,7 @@ import pytest
 from models import checkpoint as checkpoints
 from models import registry
 from models.classifier import Classifier, open_classifier
-from models.commandline import run
+from models.text.commandline import run
 from models.weights import WeightsStore
 from tests.trainer.conftest import draw
 from trainer.__main__ import main

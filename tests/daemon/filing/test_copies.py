@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from daemon.filing import Action, Filer, Status
-from daemon.journal import Journal, read_history
-from daemon.latecomers import Latecomers
-from daemon.source import Identity
-from daemon.undo import undo
+from daemon.files.source import Identity
+from daemon.filing.filer import Action, Filer, Status
+from daemon.filing.late_sidecars import Latecomers
+from daemon.filing.undo import undo
+from daemon.journal.journal import Journal, read_history
 from tests.filing_desk import Desk
 
 

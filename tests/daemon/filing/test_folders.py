@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.filing import Decision, Filer, Status
-from daemon.marker import MARKER
-from daemon.source import open_source
+from daemon.files.marker import MARKER
+from daemon.files.source import open_source
+from daemon.filing.filer import Decision, Filer, Status
 from tests.filing_desk import Desk, bound_by_modes
 
 
@@ -57,7 +57,7 @@ def test_an_output_that_is_not_mounted_any_more_is_waited_for(
 
     path = desk.put()
     decision = desk.decide(path)
-    monkeypatch.setattr("daemon.folders.os.fstat", of_another_device)
+    monkeypatch.setattr("daemon.filing.folders.os.fstat", of_another_device)
     (filed,) = filer.file([decision])
     assert filed.status is Status.RETRY
     assert filed.error is not None

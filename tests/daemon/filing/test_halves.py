@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.filing import Action, Filer, Status
-from daemon.journal import read_history
-from daemon.rows import State, Wanted
+from daemon.filing.filer import Action, Filer, Status
+from daemon.journal.journal import read_history
+from daemon.journal.records import State, Wanted
 from tests.filing_desk import Desk
 
 

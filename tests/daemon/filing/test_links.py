@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from daemon import transfer
-from daemon.filing import Action, Decision, Filer, Status
-from daemon.journal import Journal, read_history
-from daemon.latecomers import Latecomers
-from daemon.replay import replay
-from daemon.roots import Roots
-from daemon.rows import Filing, State
-from daemon.source import SourceGone, open_source
-from daemon.undo import Undone, undo
+from daemon.files.roots import Roots
+from daemon.files.source import SourceGone, open_source
+from daemon.filing import transfer
+from daemon.filing.filer import Action, Decision, Filer, Status
+from daemon.filing.late_sidecars import Latecomers
+from daemon.filing.recovery import replay
+from daemon.filing.undo import Undone, undo
+from daemon.journal.journal import Journal, read_history
+from daemon.journal.records import Filing, State
 from tests.filing_desk import Desk, tree
 
 

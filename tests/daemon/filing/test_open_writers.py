@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from daemon import moves, writers
-from daemon.filing import Action, Status
-from daemon.identity import is_meant
-from daemon.moves import Entry
-from daemon.replay import replay
-from daemon.rows import State
+from daemon.files import renaming, writers
+from daemon.files.renaming import Entry
+from daemon.filing.filer import Action, Status
+from daemon.filing.identity import is_meant
+from daemon.filing.recovery import replay
+from daemon.journal.records import State
 from tests.filing_desk import Desk, Seam, failing, far_folder, images, make_desk
 
 FIRST, REST = b"the first half, ", b"the other half"
@@ -31,9 +31,9 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
             yield make_desk(tmp_path, folder)
         return
     if request.param != "one file system":
-        monkeypatch.setattr(moves, "rename_noreplace", failing(errno.EINVAL))
+        monkeypatch.setattr(renaming, "rename_noreplace", failing(errno.EINVAL))
     if request.param == "neither rename nor link":
-        monkeypatch.setattr(moves, "link", failing(errno.EPERM))
+        monkeypatch.setattr(renaming, "link", failing(errno.EPERM))
     yield make_desk(tmp_path)
 
 
@@ -94,7 +94,7 @@ def test_a_writer_that_opens_the_file_while_it_is_filed_keeps_it(desk: Desk, mon
             opened.append(os.open(path, os.O_WRONLY | os.O_APPEND))
         return meant
 
-    monkeypatch.setattr("daemon.transfer.is_meant", reopening)
+    monkeypatch.setattr("daemon.filing.transfer.is_meant", reopening)
     assert desk.file_one(path).status is Status.CHANGED
     os.write(opened[0], REST)
     os.close(opened[0])
@@ -109,7 +109,7 @@ def test_a_writer_that_goes_on_between_copy_and_unlink_keeps_its_file(
         need_leases(desk.inbox)
         writer = (desk.inbox / "cat.jpg").open("wb", buffering=0)
         writer.write(FIRST)
-        real, opened = moves.drop, list[int]()
+        real, opened = renaming.drop, list[int]()
 
         def drop(*arguments: Any) -> bool:
             if not writer.closed:
@@ -118,7 +118,7 @@ def test_a_writer_that_goes_on_between_copy_and_unlink_keeps_its_file(
                 opened.append(os.open(desk.inbox / "cat.jpg", os.O_WRONLY))
             return real(*arguments)
 
-        monkeypatch.setattr(moves, "drop", drop)
+        monkeypatch.setattr(renaming, "drop", drop)
         assert desk.file_one(desk.inbox / "cat.jpg").status is Status.CHANGED
         monkeypatch.undo()
         os.close(opened[0])

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon import filing
-from daemon.filing import Action, Filer, Status
-from daemon.marker import MARKER
+from daemon.files.marker import MARKER
+from daemon.filing.filer import Action, Filer, Status
 from models.decision import Fate
 from models.markers import read_kind
 from tests.filing_desk import Desk, tree
@@ -112,7 +111,7 @@ def test_a_dry_run_says_where_and_touches_nothing(desk: Desk, tmp_path: Path, ac
 
 
 def test_a_dry_run_remembers_a_limited_number_of_names(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filing, "_MOST_PLANNED", 3)
+    monkeypatch.setattr("daemon.filing.filer._MOST_PLANNED", 3)
     filer = Filer(desk.output, dry_run=True)
     names = []
     for number in range(10):

@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from daemon import moves
-from daemon.filing import Action, Filed, Filer, Status
-from daemon.moves import Entry
-from daemon.rows import Filing
+from daemon.files import renaming
+from daemon.files.renaming import Entry
+from daemon.filing.filer import Action, Filed, Filer, Status
+from daemon.journal.records import Filing
 from tests.filing_desk import Desk, far_folder, make_desk, tree
 
 
 def race(put: Callable[[Entry], None], monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     """Let somebody else take the free name just before the kernel is asked for it."""
-    rename, link = moves.rename_noreplace, moves.link
+    rename, link = renaming.rename_noreplace, renaming.link
     left = [times]
 
     def quicker(new: Entry) -> None:
@@ -38,8 +38,8 @@ def race(put: Callable[[Entry], None], monkeypatch: pytest.MonkeyPatch, times: i
         quicker(new)
         link(old, new)
 
-    monkeypatch.setattr(moves, "rename_noreplace", rename_late)
-    monkeypatch.setattr(moves, "link", link_late)
+    monkeypatch.setattr(renaming, "rename_noreplace", rename_late)
+    monkeypatch.setattr(renaming, "link", link_late)
 
 
 @pytest.mark.parametrize("action", ["move", "copy", "link"])
@@ -205,7 +205,7 @@ def test_programs_that_file_the_same_images_at_once_double_none(
 ) -> None:
     """Each has a journal of its own, as daemons of several users or machines have."""
     for name in lacking:
-        monkeypatch.setattr(moves, name, no_rename if name == "rename_noreplace" else no_link)
+        monkeypatch.setattr(renaming, name, no_rename if name == "rename_noreplace" else no_link)
     desks = [replace(desk, journal_path=tmp_path / f"{number}.db") for number in range(3)]
     if outputs != "one output":
         for number, each in enumerate(desks):

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from daemon.filing import Action, Status
+from daemon.filing.filer import Action, Status
 from tests.filing_desk import Desk
 
 
@@ -51,5 +51,5 @@ def test_a_note_that_cannot_be_written_stops_nothing(desk: Desk, monkeypatch: py
     def full(*_: object, **__: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("daemon.reasons.create", full)
+    monkeypatch.setattr("daemon.filing.quarantine_notes.create", full)
     assert desk.file_one(desk.put(), "quarantine/corrupt", reason="corrupt").status is Status.FILED

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from daemon.journal import read_history
-from daemon.rows import Filing, State, Wanted
-from daemon.source import Identity
+from daemon.files.source import Identity
+from daemon.journal.journal import read_history
+from daemon.journal.records import Filing, State, Wanted
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from daemon import rows
-from daemon.journal import Journal, JournalBusy
-from daemon.rows import Filing
+from daemon.journal import records
+from daemon.journal.journal import Journal, JournalBusy
+from daemon.journal.records import Filing
 from tests.daemon.journal.conftest import filing, history, set_aside
 
 
@@ -69,7 +69,7 @@ def test_a_full_disk_is_waited_for(path: Path) -> None:
 
 def failing_disk(times: int) -> Callable[[Any, Any], Sequence[int | None]]:
     left = [times]
-    real = rows.write
+    real = records.write
 
     def write(db: sqlite3.Connection, filings: list[Filing]) -> Sequence[int | None]:
         if left[0]:
@@ -88,13 +88,13 @@ def test_a_disk_with_the_hiccups_is_waited_for_and_a_dead_one_is_not(
     journal = Journal(path)
     journal.write([filing(1)])
     for _ in range(3):
-        monkeypatch.setattr(rows, "write", failing_disk(2))
+        monkeypatch.setattr(records, "write", failing_disk(2))
         for _ in range(2):
             with pytest.raises(JournalBusy):
                 journal.write([filing(2)])
         journal.write([filing(3)])
     assert set_aside(path) == []
-    monkeypatch.setattr(rows, "write", failing_disk(5))
+    monkeypatch.setattr(records, "write", failing_disk(5))
     for _ in range(4):
         with pytest.raises(JournalBusy):
             journal.write([filing(4)])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.journal import Journal
-from daemon.rows import State
+from daemon.journal.journal import Journal
+from daemon.journal.records import State
 from daemon.service import _journal
 from tests.daemon.journal.conftest import filing, garbage, history, set_aside
 from tests.filing_desk import bound_by_modes, tree

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from daemon import filing as filing_module
-from daemon import moves
-from daemon.filing import Filer, Status
-from daemon.journal import Journal, JournalBusy, read_history
-from daemon.moves import Entry
-from daemon.rows import State
+from daemon.files import renaming
+from daemon.files.renaming import Entry
+from daemon.filing import filer as filing_module
+from daemon.filing.filer import Filer, Status
+from daemon.journal.journal import Journal, JournalBusy, read_history
+from daemon.journal.records import State
 from tests.daemon.journal.conftest import filing, garbage
 from tests.filing_desk import Desk, make_desk
 
@@ -50,13 +50,13 @@ def test_a_journal_that_is_held_when_the_image_has_moved(
 ) -> None:
     desk.file_one(desk.put("first.jpg"))
     other = sqlite3.connect(path, isolation_level=None)
-    rename = moves.rename_noreplace
+    rename = renaming.rename_noreplace
 
     def hold(old: Entry, new: Entry) -> None:
         rename(old, new)
         other.execute("BEGIN IMMEDIATE")
 
-    monkeypatch.setattr(moves, "rename_noreplace", hold)
+    monkeypatch.setattr(renaming, "rename_noreplace", hold)
     journal = desk.journal()
     assert Filer(desk.output, journal=journal).file([desk.decide(desk.put())])[0].status is Status.FILED
     assert [row.state for row in journal.unfinished()] == [State.INTENT]

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from daemon import rows
-from daemon.journal import Journal
-from daemon.rows import State, Wanted
-from daemon.source import Identity
+from daemon.files.source import Identity
+from daemon.journal import records
+from daemon.journal.journal import Journal
+from daemon.journal.records import State, Wanted
 from tests.daemon.journal.conftest import DAY, filing, history
 
 
@@ -135,19 +135,21 @@ def test_every_history_has_an_index_in_its_order(path: Path, filters: dict[str, 
     journal = Journal(path)
     journal.write([filing(model_digest="ab")])
     journal.close()
-    assert plans(path, lambda db: list(rows.history(db, Wanted(**filters), 10))) == expected
+    assert plans(path, lambda db: list(records.history(db, Wanted(**filters), 10))) == expected
 
 
 def test_what_is_asked_for_each_image_has_an_index(path: Path) -> None:
     journal = Journal(path)
     journal.write([filing()])
     journal.close()
-    assert "filings_identity" in str(plans(path, lambda db: rows.filed_before(db, Identity(1, 2, 3, 4), Path("x"), "")))
-    assert "filings_name" in str(plans(path, lambda db: rows.newest(db, [Path("/x"), Path("/y")], DAY)))
-    assert "filings_image" in str(plans(path, lambda db: rows.sidecars(db, 1)))
-    assert plans(path, rows.unfinished) == ["SCAN filings USING INDEX filings_unfinished"]
+    assert "filings_identity" in str(
+        plans(path, lambda db: records.filed_before(db, Identity(1, 2, 3, 4), Path("x"), ""))
+    )
+    assert "filings_name" in str(plans(path, lambda db: records.newest(db, [Path("/x"), Path("/y")], DAY)))
+    assert "filings_image" in str(plans(path, lambda db: records.sidecars(db, 1)))
+    assert plans(path, records.unfinished) == ["SCAN filings USING INDEX filings_unfinished"]
     order = search("history", "time>? AND time<?")
-    assert plans(path, lambda db: rows.prune(db, DAY, rows.BEGINNING, 10))[:1] == [order]
+    assert plans(path, lambda db: records.prune(db, DAY, records.BEGINNING, 10))[:1] == [order]
 
 
 def test_indexes_that_are_missing_are_made_and_old_ones_go(path: Path) -> None:

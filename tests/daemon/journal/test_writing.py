@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.journal import Journal, read_history
-from daemon.rows import State
-from daemon.source import Identity
+from daemon.files.source import Identity
+from daemon.journal.journal import Journal, read_history
+from daemon.journal.records import State
 from models.errors import UserError
 from tests.daemon.journal.conftest import filing, history
 

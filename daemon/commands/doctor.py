@@ -1,0 +1,314 @@
+"""``python -m daemon doctor``: look at everything the daemon stands on, and say what to do about what is wrong."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import PIL
+from PIL import features
+
+from daemon import config
+from daemon.commands import unit
+from daemon.commands.options import add_settings, given
+from daemon.commands.probes import (
+    Finding,
+    event_findings,
+    fine,
+    folder_findings,
+    is_folder,
+    limit_findings,
+    note,
+    probe_file,
+    unwritable,
+    wrong,
+)
+from daemon.config import Settings, watches_inside
+from daemon.files.output_mark import OutputMark
+from daemon.monitoring.logs import start_logging
+from daemon.monitoring.messages import shown
+from daemon.reloading.reloader import Reloader
+from daemon.state import journal_path, state_folder
+from daemon.watching.skipped import survey
+from models.allowed import INSTALL_IT, allow_plugins, missing_plugins
+from models.errors import UserError
+from models.text.commandline import Parser, print_json
+from models.text.language import mark, tr
+from models.text.printable import columns, padded
+from models.weights import WeightsStore
+
+EXIT_WRONG = 3
+
+#: What systemd may say of the unit at most; a GPU, or a port for the metrics, costs a little.
+_EXPOSURE, _EXPOSURE_OPEN = 0.5, 1.5
+_ANALYZE_SECONDS = 60.0
+_OLDEST_PILLOW = 13
+
+
+def main(arguments: list[str]) -> int:
+    """Print the findings; returns the exit code: 0 when nothing is wrong, else 3."""
+    parser = Parser(
+        prog="python -m daemon doctor",
+        description=tr(
+            "Look at the folders, limits, weights, checkpoint, decoders and unit. Run it as the "
+            "daemon's user. Exit code 3: something is wrong."
+        ),
+    )
+    parser.add_argument("--json", action="store_true", help=tr("print JSON"))
+    add_settings(parser)
+    options = vars(parser.parse_args(arguments))
+    as_json = options.pop("json")
+    flags, file = given(options)
+    settings = config.load(flags, file)
+    config.check_folders(settings)
+    start_logging("WARNING", as_json=False)
+    findings = []
+    for finding in examine(settings, flags, config.used_file(file)):
+        findings.append(finding)
+        if not as_json:
+            print(as_text(finding), flush=True)
+    count = sum(finding.state == "wrong" for finding in findings)
+    if as_json:
+        print_json({"wrong": count, "findings": [asdict(each) for each in findings]})
+    else:
+        print(tr("{count} to put right", count=count) if count else tr("nothing is wrong"))
+    return EXIT_WRONG if count else 0
+
+
+#: What the subjects are called for people; those that are names of settings are called so in every language.
+_SUBJECTS = {
+    "inbox": mark("inbox"),
+    "events": mark("events"),
+    "limits": mark("limits"),
+    "output": mark("output"),
+    "state": mark("state"),
+    "cache": mark("cache"),
+    "plug-in": mark("plug-in"),
+    "checkpoint": mark("checkpoint"),
+    "weights": mark("weights"),
+    "decoders": mark("decoders"),
+    "unit": mark("unit"),
+}
+
+
+def as_text(finding: Finding) -> str:
+    """One finding for people; the advice stands on a line of its own."""
+    signs = {"fine": tr("ok"), "note": tr("note"), "wrong": tr("WRONG")}
+    width = max(map(columns, signs.values()))
+    subject = _SUBJECTS.get(finding.subject, finding.subject)
+    text = f"{padded(signs[finding.state], width)} {tr(subject)}: {shown(finding.text)}"
+    return text if not finding.advice else f"{text}\n      -> {shown(finding.advice)}"
+
+
+def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
+    """Everything that can be found out about a daemon with these settings."""
+    allow_plugins(settings.plugins)
+    for inbox in settings.watch:
+        yield from folder_findings("inbox", inbox, links=settings.action == "link")
+        if is_folder(inbox):
+            yield from event_findings(inbox, poll=settings.poll)
+            yield from _same_file_system(inbox, settings)
+            yield from _name_findings(inbox, settings)
+    yield from limit_findings(settings.watch, recursive=watches_inside(settings))
+    yield from output_findings(settings)
+    yield from own_folder_findings("state", state_folder(settings.state_dir))
+    yield from own_folder_findings("cache", WeightsStore(settings.cache_dir).root)
+    yield from plugin_findings(settings)
+    yield from model_findings(settings)
+    yield from decoder_findings()
+    yield from hook_findings(settings)
+    yield from unit_findings(settings, flags, file)
+
+
+def output_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether the output can be filed into, and is the one that images were filed into before."""
+    memory = journal_path(state_folder(settings.state_dir), settings.output).parent
+    if (away := OutputMark(settings.output, memory).why_away()) is None:
+        yield from folder_findings("output", settings.output)
+    else:
+        yield wrong("output", *_with_advice(away))
+
+
+def _with_advice(sentence: str) -> tuple[str, str]:
+    """What is wrong, and what to do: after a colon, or in Korean as a sentence of its own."""
+    about, *advice = re.split(r": |(?<=다)\. ", sentence, maxsplit=1)
+    return about, "".join(advice)
+
+
+def _same_file_system(inbox: Path, settings: Settings) -> Iterator[Finding]:
+    if is_folder(settings.output) and inbox.stat().st_dev != settings.output.stat().st_dev:
+        text = tr(
+            "{inbox} and {output} are on two file systems: each image is copied, flushed, and then removed",
+            inbox=inbox,
+            output=settings.output,
+        )
+        yield note("inbox", text, tr("on one file system it would be a rename"))
+
+
+def _name_findings(inbox: Path, settings: Settings) -> Iterator[Finding]:
+    passed = survey(
+        inbox,
+        recursive=watches_inside(settings),
+        pruned=[settings.output, *settings.watch],
+        outputs=[settings.output],
+        cross_mounts=settings.cross_mounts,
+    )
+    for sentence in passed.apart:
+        yield wrong("inbox", *_with_advice(sentence))
+    if passed.leftovers.pictures:
+        yield note("inbox", f"{inbox}: {passed.leftovers}")
+    if passed.count:
+        advice = tr("give those that are pictures an ending such as .jpg, or move them away")
+        yield note("inbox", str(passed), advice)
+
+
+def own_folder_findings(subject: str, folder: Path) -> Iterator[Finding]:
+    """Whether a folder that the daemon keeps for itself can be written, or made."""
+    place = folder
+    try:
+        while not place.exists():
+            place = place.parent
+        with probe_file(place):
+            pass
+    except OSError as error:
+        advice = tr("put that right, or give another folder with --{subject}-dir", subject=subject)
+        yield wrong(subject, unwritable(folder, error), advice)
+    else:
+        is_there = place == folder
+        text = tr("{folder} can be written", folder=folder) if is_there else tr("{folder} can be made", folder=folder)
+        yield fine(subject, text)
+
+
+def plugin_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether the plug-ins that are allowed are installed."""
+    missing = missing_plugins()
+    for name in settings.plugins:
+        if name in missing:
+            yield wrong("plug-in", tr("{name} is allowed but not installed", name=name), tr(INSTALL_IT))
+        else:
+            yield fine("plug-in", tr("{name} is installed", name=name))
+
+
+def model_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether the checkpoint and the weights it needs are here, and compute what they did when it was made."""
+    try:
+        classifier = Reloader.of(settings, WeightsStore(settings.cache_dir)).first()
+    except UserError as error:
+        yield wrong("checkpoint", str(error), tr("put that right, or publish another: python -m trainer list"))
+        return
+    metadata = classifier.metadata
+    parts = ", ".join(part.name for part in metadata.parts)
+    if metadata.settings.get("starter"):
+        place = shlex.quote(str(settings.checkpoint))
+        advice = tr("python -m trainer fit --data-dir DIR --output-dir {place} learns folders of your own", place=place)
+        text = tr("nothing is published in {checkpoint}: the starter model serves", checkpoint=settings.checkpoint)
+        yield note("checkpoint", text, advice)
+    else:
+        text = tr(
+            "{digest}, {count} classes, is whole and proved",
+            digest=classifier.digest[:12],
+            count=len(metadata.classes),
+        )
+        yield fine("checkpoint", text)
+    yield fine("weights", tr("those of {parts} are here", parts=parts))
+
+
+def decoder_findings() -> Iterator[Finding]:
+    """Whether every format can be read, by a Pillow without known holes."""
+    if int(PIL.__version__.split(".")[0]) < _OLDEST_PILLOW:
+        advice = f"pip install 'pillow>={_OLDEST_PILLOW}'"
+        text = tr("Pillow {version} can be broken into by a JPEG file", version=PIL.__version__)
+        yield wrong("decoders", text, advice)
+    missing = [kind for kind, name in _DECODERS.items() if not features.check(name)]
+    try:
+        import pillow_heif  # noqa: F401
+    except ImportError:
+        missing.append("HEIC")
+    if missing:
+        advice = "pip install --force-reinstall pillow pillow-heif"
+        text = tr("there is none for {kinds}: such files go to the quarantine", kinds=", ".join(missing))
+        yield wrong("decoders", text, advice)
+    else:
+        kinds = ", ".join(_DECODERS)
+        text = tr("Pillow {version} reads {kinds}; pillow-heif reads HEIC", version=PIL.__version__, kinds=kinds)
+        yield fine("decoders", text)
+
+
+#: Pillow's word for what reads a format; GIF and BMP need nothing.
+_DECODERS = {"JPEG": "jpg", "PNG": "zlib", "WebP": "webp", "TIFF": "libtiff", "AVIF": "avif"}
+
+
+def hook_findings(settings: Settings) -> Iterator[Finding]:
+    """Whether the command of on_filed is there."""
+    if not settings.on_filed:
+        return
+    program = settings.on_filed[0]
+    if shutil.which(program) is None:
+        text = tr("there is no program {program}", program=program)
+        yield wrong("on_filed", text, tr("install it, or give its whole path"))
+    else:
+        yield fine("on_filed", tr("{program} is there", program=program))
+    yield from _network_of_hook()
+
+
+def _network_of_hook() -> Iterator[Finding]:
+    """A note where the unit keeps the command of on_filed from the network."""
+    try:
+        text = (unit.SYSTEM_FOLDER / unit.NAME).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return  # it runs in a terminal, or as a user's own service
+    if unit.has_no_network(text):
+        advice = tr("if the command needs it, give the unit's options again: python -m daemon unit --install --network")
+        yield note("on_filed", tr("the installed unit gives it no network"), advice)
+
+
+def unit_findings(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
+    """What systemd's own tools say of the installed unit, or of the one that would be installed."""
+    if shutil.which("systemd-analyze") is None:
+        yield note("unit", tr("systemd-analyze is not here: the unit was not looked at"))
+        return
+    installed = unit.SYSTEM_FOLDER / unit.NAME
+    with tempfile.TemporaryDirectory() as folder:
+        path = installed
+        if not installed.is_file():
+            text = unit.render(settings, flags, file, user=False, run_as="imagesortd")
+            path = unit.write(text, Path(folder))
+        is_installed = path == installed
+        which = tr("the installed {unit}", unit=installed) if is_installed else tr("the unit for these settings")
+        verified = _analyze("verify", str(path))
+        if verified is None or verified.returncode:
+            complaint = "" if verified is None else verified.stderr.strip().partition("\n")[0]
+            text = tr("systemd-analyze verify does not accept {which}: {complaint}", which=which, complaint=complaint)
+            yield note("unit", text)
+        is_open = not unit.has_no_network(path.read_text(encoding="utf-8", errors="replace"))
+        score = exposure(path)
+    most = _EXPOSURE_OPEN if is_open or settings.device == "cuda" or settings.metrics_listen else _EXPOSURE
+    if score is None:
+        yield note("unit", tr("systemd-analyze gives no score for {which}", which=which))
+    elif score > most:
+        text = tr("{which} is exposed: {score} of 10", which=which, score=score)
+        yield wrong("unit", text, tr("python -m daemon unit --install writes it anew"))
+    else:
+        yield fine("unit", tr("{which} is well confined: exposure {score} of 10", which=which, score=score))
+
+
+def exposure(path: Path) -> float | None:
+    """systemd's score for a unit file, 0 (good) to 10; None when it gives none."""
+    done = _analyze("security", "--offline=true", "--threshold=100", str(path))
+    lines = [] if done is None else [line for line in done.stdout.splitlines() if "Overall exposure level" in line]
+    return float(lines[0].split(": ")[1].split()[0]) if lines else None
+
+
+def _analyze(*words: str) -> subprocess.CompletedProcess[str] | None:
+    try:
+        return subprocess.run(
+            ["systemd-analyze", *words], capture_output=True, text=True, timeout=_ANALYZE_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None

@@ -1,0 +1,45 @@
+"""What a command needs that moves filed images itself: nobody else at work on their folders, and the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import ExitStack
+from pathlib import Path
+
+from daemon.commands.filters import Place
+from daemon.files.locks import FolderBusy
+from daemon.files.output_mark import OutputAway, OutputMark
+from daemon.filing.recovery import replay
+from daemon.journal.journal import Journal, JournalBusy
+from daemon.state import lock
+from models.errors import UserError
+from models.text.language import tr
+
+
+def hold(place: Place, folders: Collection[Path], held: ExitStack) -> None:
+    """Keep every daemon out of these folders until ``held`` is closed. Raises `UserError` where one is at work there.
+
+    It would file again at once what goes back, and only one may write the journal.
+    """
+    try:
+        held.enter_context(lock(place.state, folders))
+        if place.settings.output in folders:
+            mark = OutputMark(place.settings.output, place.journal.parent)
+            held.callback(mark.release)
+            held.enter_context(mark.at_work(make=False))
+    except OutputAway as error:
+        raise UserError(str(error)) from error
+    except FolderBusy as error:
+        raise UserError(error.for_a_command) from error
+
+
+def open_journal(place: Place, held: ExitStack) -> Journal:
+    """The journal, to be written, with what was left half done put right; nobody files into this output meanwhile."""
+    hold(place, [place.settings.output], held)
+    journal = Journal(place.journal)
+    held.callback(journal.close)
+    try:
+        replay(journal, place.roots)
+    except JournalBusy as error:
+        raise UserError(tr("the journal cannot be written now ({error}): try again later", error=error)) from error
+    return journal

@@ -1,0 +1,169 @@
+"""Which filings a command is about: the options that say so, and the journal they are looked up in."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from collections.abc import Iterator
+from datetime import datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+from daemon import config
+from daemon.config import Settings
+from daemon.files.roots import Roots
+from daemon.journal.journal import read_history
+from daemon.journal.records import Filing, State, Wanted
+from daemon.monitoring.messages import quoted
+from daemon.state import journal_path, state_folder
+from models.errors import UserError
+from models.text.commandline import Parser
+from models.text.language import tr
+from models.text.shares import read_share
+
+#: In place of the name of a run: the one that filed last.
+LAST_RUN = "last"
+
+_EXAMPLE = "2026-11-23T14:30"
+#: Days that may be called by a word.
+_DAYS_AGO = {"today": 0, "yesterday": 1, "오늘": 0, "어제": 1}
+
+
+def add_place(parser: Parser) -> None:
+    """The options that say whose journal is meant."""
+    parser.add_argument("--output", metavar="DIR", help=tr("the output folder of the daemon (./sorted)"))
+    parser.add_argument("--state-dir", metavar="DIR", help=tr("where its journal is (~/.local/state/imagesortd)"))
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help=tr("settings file (./config.toml where there is one)")
+    )
+
+
+def place_again(options: argparse.Namespace) -> str:
+    """The options of `add_place` as they were given, for a shell: what another command about the same place needs."""
+    given = {"--output": options.output, "--state-dir": options.state_dir, "--config": options.config}
+    return "".join(f" {option} {_word(str(value))}" for option, value in given.items() if value is not None)
+
+
+def _word(text: str) -> str:
+    return shlex.quote(text) if text.isprintable() else quoted(text)
+
+
+def add_which(parser: Parser) -> None:
+    """The options that say which filings, for all commands that choose some."""
+    add = parser.add_argument
+    add(
+        "--file",
+        metavar="NAME",
+        help=tr("of that name, in the inbox or where it was filed; or a path, or its end"),
+    )
+    add(
+        "--since",
+        type=instant,
+        metavar="DAY",
+        help=tr("from that day on (2026-11-23, today, yesterday, or 2026-11-23T14:30)"),
+    )
+    add(
+        "--run",
+        metavar="RUN",
+        help=tr('by one run of the daemon, or "{last_run}"; history names them', last_run=LAST_RUN),
+    )
+    add("--checkpoint", type=digest, metavar="DIGEST", help=tr("with that checkpoint; the first letters will do"))
+
+
+def wanted(options: argparse.Namespace, journal: Path, **more: Any) -> Wanted:
+    """What the options ask for, and ``more``."""
+    run = options.run
+    if run == LAST_RUN:
+        newest = next(read_history(journal, Wanted(states=[State.DONE], as_written=True), 1), None)
+        run = None if newest is None else newest.run
+    name = options.file
+    if name is not None and "/" in name:
+        path = Path(name)
+        whole = str(path.parent.resolve() / path.name)  # as the journal has it, by the one name of its folder
+        is_end = not path.is_absolute() and next(read_history(journal, Wanted(name=whole), 1), None) is None
+        name = str(path) if is_end and len(path.parts) > 1 else whole  # "cat/a.jpg", as the log and the history say it
+    return Wanted(name=name, since=options.since, run=run, model_digest=options.checkpoint, **more)
+
+
+class Place:
+    """The output of a daemon, and the journal of what was filed there."""
+
+    def __init__(self, options: argparse.Namespace, *, without_journal: bool = False) -> None:
+        """Raises UserError for settings that are wrong, and where there is no journal.
+
+        ``without_journal``: a quarantine will do.
+        """
+        given = {key: value for key in ("output", "state_dir") if (value := getattr(options, key)) is not None}
+        self.settings: Settings = config.load(given, options.config)
+        self.roots = Roots([*self.settings.watch, self.settings.output])
+        self.state = state_folder(self.settings.state_dir)
+        self.journal = journal_path(self.state, self.settings.output)
+        has_quarantine = without_journal and (self.settings.output / self.settings.quarantine_dir).is_dir()
+        if not self.journal.exists() and not has_quarantine:
+            raise UserError(
+                tr(
+                    "there is no journal of filings into {output} in {state}: give the --output and the "
+                    "--state-dir of the daemon",
+                    output=self.settings.output,
+                    state=self.state,
+                )
+            )
+
+    def filings(self, wanted: Wanted, limit: int | None = None) -> Iterator[Filing]:
+        """The filings that are wanted, newest first; none where there is no journal."""
+        if not self.journal.exists():
+            return iter(())
+        return read_history(self.journal, wanted, limit)
+
+
+def instant(text: str) -> datetime:
+    """A day (its beginning) or a time, of this machine's zone where none is given."""
+    if (days := _DAYS_AGO.get(text.casefold())) is not None:
+        today = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)
+        return (today - timedelta(days=days)).astimezone()  # of the day's own zone, where the clocks changed since
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(
+            tr(
+                "'{text}' is neither a day like 2026-11-23, today or yesterday, nor a time like {example}",
+                text=text,
+                example=_EXAMPLE,
+            )
+        ) from error
+
+
+def end(text: str) -> datetime:
+    """Like `instant`, but of a day its end."""
+    moment = instant(text)
+    if (re.fullmatch(r"[\d-]+", text) or text.casefold() in _DAYS_AGO) and moment.time() == time():
+        return (moment.replace(tzinfo=None) + timedelta(days=1)).astimezone()
+    return moment
+
+
+def digest(text: str) -> str:
+    """A checkpoint's digest or its beginning."""
+    if not re.fullmatch(r"[0-9a-fA-F]{4,64}", text):
+        raise argparse.ArgumentTypeError(
+            tr("'{text}' is not how a digest begins: give at least its first 4 letters", text=text)
+        )
+    return text.lower()
+
+
+def probability(text: str) -> float:
+    """A number from 0 to 1, or a share such as 70%."""
+    try:
+        number = read_share(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(tr("'{text}' is not a number from 0 to 1, nor a share such as 70%", text=text))
+    return number
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(tr("'{text}' is not a whole number of at least 1", text=text))
+    return int(text)

@@ -1,0 +1,260 @@
+"""``python -m daemon resort``: what another checkpoint would file elsewhere, and its moving there.
+
+Only images that lie where the journal says they were filed last are looked at. Where a person has moved one since, or
+put another file in its place, the person is right, and it stays. So does one that the checkpoint is unsure of.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from daemon import config
+from daemon.commands.exclusive import open_journal
+from daemon.commands.filters import Place, add_place, instant, place_again
+from daemon.config import Settings
+from daemon.decoding.worker import Decoded
+from daemon.files.roots import OpenFolders, Roots
+from daemon.filing import transfer
+from daemon.filing.corrections import Corrections
+from daemon.filing.filer import Decision, Filer, Status
+from daemon.filing.identity import is_filed
+from daemon.journal.journal import Journal
+from daemon.journal.records import Filing, State, Wanted
+from daemon.monitoring.logs import start_logging
+from daemon.monitoring.messages import shown
+from daemon.pipeline import Outcome, Pipeline, Policy
+from daemon.reloading.loader import check_names
+from models.allowed import allow_plugins
+from models.classifier import Prediction, open_classifier
+from models.decision import Fate
+from models.runtime import cores
+from models.text.commandline import EXIT_LEFT_BEHIND, Parser, print_json
+from models.text.invocation import spelled
+from models.text.language import mark, tr
+from models.weights import WeightsStore
+
+#: Why an image stays: as JSON has it, and for people.
+AGREES, UNSURE, PLACED, GONE, UNREADABLE = "same class", "unsure", "moved by hand", "not there any more", "unreadable"
+_STAYS = {
+    AGREES: mark("{count} same class"),
+    UNSURE: mark("{count} unsure"),
+    PLACED: mark("{count} moved by hand"),
+    GONE: mark("{count} not there any more"),
+    UNREADABLE: mark("{count} unreadable"),
+}
+
+
+@dataclass
+class Result:
+    """What came of it: the images that moved or would move, why others stay, and those that could not be moved."""
+
+    moved: list[Outcome] = field(default_factory=list)
+    stay: Counter[str] = field(default_factory=Counter)
+    failed: list[Outcome] = field(default_factory=list)
+
+    def pairs(self) -> list[tuple[tuple[str, str], int]]:
+        """How many images go from which class folder to which, the largest number first."""
+        ways = ((outcome.path.parent.name, _class(outcome)) for outcome in self.moved)
+        return Counter(ways).most_common()
+
+
+def main(arguments: list[str]) -> int:
+    """Sort anew what was filed; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    place = Place(options)
+    flags = {
+        key: value
+        for key in ("output", "state_dir", "threshold", "cache_dir")
+        if (value := getattr(options, key)) is not None
+    }
+    settings = config.load(flags, options.config)
+    start_logging("WARNING", as_json=False)
+    with ExitStack() as held:
+        journal = None if options.dry_run else open_journal(place, held)
+        sorter = _Sorter(settings, Path(options.checkpoint), journal, place.roots)
+        held.callback(sorter.close)
+        filings = place.filings(Wanted(since=options.since, states=[State.DONE]))
+        unsure = settings.output / settings.others_dir if options.only_unsure else None
+        result = sorter.sort(filings, unsure)
+    if options.json:
+        print_json(_record(result, sorter, journal))
+    else:
+        _print(result, sorter, journal)
+        if journal is not None and result.moved:
+            undo = spelled("python -m daemon undo") + f" --run {journal.run}{place_again(options)}"
+            print(tr("To take it back: {command}", command=undo))
+    return EXIT_LEFT_BEHIND if result.failed else 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m daemon resort",
+        description=tr(
+            "Move filed images to where another checkpoint files them. What a person has moved "
+            "stays, and so does what it is unsure of. The daemon must be stopped meanwhile, but for "
+            "--dry-run."
+        ),
+    )
+    add = parser.add_argument
+    add("--checkpoint", required=True, metavar="PATH", help=tr("checkpoint file, run folder, or folder of runs"))
+    add(
+        "--since",
+        type=instant,
+        metavar="DAY",
+        help=tr("only images filed from that day on (2026-11-23, today, yesterday, or with a time)"),
+    )
+    add("--only-unsure", action="store_true", help=tr("only images that were filed as unsure, and lie there still"))
+    add("--threshold", metavar="P", help=tr('less probable images stay: 0 to 1, or "auto"'))
+    add("--cache-dir", metavar="DIR", help=tr("for weights and graphs (~/.cache/imagesortd)"))
+    add("--dry-run", action="store_true", help=tr("say what would be done, and touch nothing"))
+    add("--json", action="store_true", help=tr("print the result as JSON"))
+    add_place(parser)
+    return parser
+
+
+class _Sorter:
+    """A checkpoint and the means to file by it; without a journal nothing is moved."""
+
+    def __init__(self, settings: Settings, checkpoint: Path, journal: Journal | None, roots: Roots) -> None:
+        allow_plugins(settings.plugins)
+        threads = settings.threads or cores()
+        self.classifier = open_classifier(
+            checkpoint,
+            WeightsStore(settings.cache_dir),
+            threads=threads,
+            precision=settings.precision,
+            device=settings.device,
+        )
+        check_names(checkpoint, self.classifier.classes, (settings.others_dir, settings.quarantine_dir))
+        self._output = settings.output
+        self._roots = roots
+        self._filer = Filer(settings.output, journal=journal, dry_run=journal is None, roots=roots)
+        self._pipeline = Pipeline(
+            self.classifier, self._filer, Policy.of(settings), threads=threads, roots=roots, decide=self._decide
+        )
+        self.threshold = self._pipeline.threshold
+        self.close = self._pipeline.close
+        self._result = Result()
+
+    def sort(self, filings: Iterator[Filing], only_in: Path | None) -> Result:
+        """Look at what was filed (all, or what lies in one folder), newest first; move what belongs elsewhere."""
+        result = self._result
+        for outcome in self._pipeline.process(_where_filed(filings, only_in, self._output, self._roots, result.stay)):
+            if outcome.status in (Status.FILED, Status.PLANNED):
+                result.moved.append(outcome)
+            elif outcome.prediction is not None:
+                result.failed.append(outcome)
+            else:
+                result.stay[GONE] += 1
+        return result
+
+    def _decide(self, decoded: Decoded, prediction: Prediction | None) -> Decision | None:
+        """Move what the checkpoint is sure of elsewhere; what stays is counted."""
+        if prediction is None or decoded.source is None:
+            self._result.stay[UNREADABLE] += 1
+        elif prediction.label == decoded.path.parent.name:
+            self._result.stay[AGREES] += 1
+        elif self.threshold.rule.fate(prediction.confidence, unknown=prediction.unknown) is not Fate.FILED:
+            self._result.stay[UNSURE] += 1
+        else:
+            return Decision(
+                source=decoded.source,
+                folder=prediction.label,
+                label=prediction.label,
+                confidence=prediction.confidence,
+                model_digest=self.classifier.digest,
+            )
+        return None
+
+
+def _where_filed(
+    filings: Iterator[Filing], only_in: Path | None, output: Path, roots: Roots, stay: Counter[str]
+) -> Iterator[Path]:
+    """The images that lie where they were filed last."""
+    corrections = Corrections(output)
+    known: set[int] = set()
+    for filing in filings:
+        if filing.destination is None or filing.reason is not None or filing.filed_ino in known:
+            continue  # filed again since, by an earlier run of this command: where it was before says nothing
+        known.add(filing.filed_ino)
+        if only_in not in (None, filing.folder):
+            continue
+        if _is_there(filing, filing.destination, roots):
+            yield filing.destination
+        elif corrections.of(filing) is not None:
+            stay[PLACED] += 1
+        else:
+            stay[GONE] += 1
+
+
+def _is_there(filing: Filing, path: Path, roots: Roots) -> bool:
+    """Whether the file of a filing lies at a path, as it was."""
+    try:
+        with OpenFolders(roots) as folders:
+            return is_filed(folders.entry(path), filing)
+    except OSError:
+        return False
+
+
+def _print(result: Result, sorter: _Sorter, journal: Journal | None) -> None:
+    for outcome in result.moved:
+        assert outcome.prediction is not None
+        way = {"name": _from(outcome), "place": _to(outcome)}
+        said = tr("{name} would go to {place}", **way) if journal is None else "{name} -> {place}".format(**way)
+        print(f"{said} ({outcome.prediction.confidence:.2f})")
+    for outcome in result.failed:
+        why = outcome.detail or transfer.said(outcome.status)
+        print(tr("left: {source}: {error}", source=_from(outcome), error=why))
+    for (old, new), count in result.pairs():
+        print(f"{count:7}  {shown(old)} -> {shown(new)}")
+    values = {
+        "count": len(result.moved),
+        "digest": sorter.classifier.digest[:12],
+        "threshold": sorter.threshold.rule.threshold,
+        "stay": ", ".join(tr(_STAYS[why], count=count) for why, count in result.stay.items() if count) or tr("none"),
+    }
+    if journal is None:
+        print(tr("{count} would move by checkpoint {digest} (unsure under {threshold:.2f}); stay: {stay}", **values))
+    else:
+        print(tr("{count} moved by checkpoint {digest} (unsure under {threshold:.2f}); stay: {stay}", **values))
+
+
+def _from(outcome: Outcome) -> str:
+    return shown("/".join(outcome.path.parts[-2:]))
+
+
+def _to(outcome: Outcome) -> str:
+    assert outcome.destination is not None
+    return shown("/".join(outcome.destination.parts[-2:]))
+
+
+def _class(outcome: Outcome) -> str:
+    assert outcome.prediction is not None
+    return outcome.prediction.label
+
+
+def _record(result: Result, sorter: _Sorter, journal: Journal | None) -> dict[str, object]:
+    return {
+        "checkpoint": sorter.classifier.digest,
+        "threshold": sorter.threshold.rule.threshold,
+        "run": None if journal is None else journal.run,
+        "images": [_image(outcome) for outcome in (*result.moved, *result.failed)],
+        "pairs": [{"from": old, "to": new, "images": count} for (old, new), count in result.pairs()],
+        "stay": {why: count for why, count in result.stay.items() if count},
+    }
+
+
+def _image(outcome: Outcome) -> dict[str, object]:
+    assert outcome.prediction is not None
+    return {
+        "file": str(outcome.path),
+        "destination": None if outcome.destination is None else str(outcome.destination),
+        "class": outcome.prediction.label,
+        "confidence": round(outcome.prediction.confidence, 6),
+        "status": outcome.status.value,
+        "error": outcome.detail,
+    }

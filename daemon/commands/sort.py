@@ -1,0 +1,344 @@
+"""``python -m daemon sort``: copy the images of a folder into class folders, once."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+from loguru import logger
+
+from daemon import config
+from daemon.config import Settings
+from daemon.decoding.launcher import Nursery
+from daemon.decoding.pool import Decoders
+from daemon.files import copying, writers
+from daemon.files.marker import is_marked
+from daemon.files.roots import Roots
+from daemon.files.walk import walk
+from daemon.files.writers import Writer
+from daemon.filing.filer import Filer, Status
+from daemon.filing.transfer import said
+from daemon.filing.unexplained import Unexplained
+from daemon.journal.journal import Journal
+from daemon.monitoring.logs import start_logging
+from daemon.monitoring.messages import fields, line, shown
+from daemon.monitoring.progress import Progress, bar_fits
+from daemon.pipeline import ModelFailed, Outcome, Pipeline, Policy, not_a_file
+from daemon.reloading.loader import ComingClassifier, Manner, Opening
+from daemon.reloading.threshold import in_force
+from daemon.watching.skipped import PassedOver
+from models.allowed import allow_plugins
+from models.classifier import Classifier
+from models.errors import UserError
+from models.images import Transform
+from models.runtime import cores
+from models.text.commandline import EXIT_LEFT_BEHIND, Parser
+from models.text.jsontext import json_text
+from models.text.language import tr, trn
+from models.weights import WeightsStore
+
+#: Who writes a file that was written longer ago is learned from a lease only, where one is granted.
+_FRESH_SECONDS = 3600.0
+
+_SORTED = frozenset({Status.FILED, Status.ALREADY})
+
+#: Options that are settings of the daemon too, under these names.
+_SHARED = (
+    "checkpoint",
+    "others_dir",
+    "language",
+    "batch_size",
+    "threads",
+    "device",
+    "precision",
+    "plugins",
+    "cache_dir",
+    "log_level",
+)
+
+
+def main(arguments: list[str], nursery: Nursery) -> int:
+    """Sort one folder; returns the exit code."""
+    options = parser().parse_args(arguments)
+    flags = {key: value for key in _SHARED if (value := getattr(options, key, None)) is not None}
+    settings = config.load(flags | {"output": options.output_dir, "threshold": options.threshold}, options.config)
+    config.check_output(settings)
+    if not options.input_dir.is_dir():
+        raise UserError(
+            tr(
+                "--input-dir {input_dir} is not a folder: give the folder whose images are to be sorted",
+                input_dir=options.input_dir,
+            )
+        )
+    if settings.output.exists() and settings.output.samefile(options.input_dir):
+        raise UserError(
+            tr(
+                "--input-dir and --output-dir are the same folder, {folder}: the copies would lie among their "
+                "originals; give another --output-dir, such as {example}",
+                folder=shown(str(settings.output)),
+                example=shown(str(settings.output / "sorted")),
+            )
+        )
+    start_logging(settings.log_level, as_json=settings.log_json)
+    folder = options.input_dir.resolve()
+    passed = PassedOver(str(folder))
+    foreign = _foreign(settings.output) if folder in settings.output.resolve().parents else 0
+    progress = Progress(shows_bar=bar_fits(as_json=options.json, log_json=settings.log_json))
+    stopped = threading.Event()
+    with _stopped_by_signals(stopped), closing(progress):
+        outcomes, left = sort(folder, settings, nursery, passed, progress, stopped.is_set)
+    _print_summary(outcomes, settings.output, passed, foreign, as_json=options.json)
+    if stopped.is_set():
+        raise KeyboardInterrupt(
+            tr(
+                "stopped; images done: {done}, left: {left}; the same command goes on with them",
+                done=len(outcomes),
+                left=left,
+            )
+        )
+    complete = not passed.closed and all(outcome.status in _SORTED for outcome in outcomes)
+    return 0 if complete else EXIT_LEFT_BEHIND
+
+
+def parser() -> Parser:
+    """The command's options."""
+    parser = Parser(
+        prog="python -m daemon sort",
+        description=tr(
+            "Copy the images of a folder, and of the folders in it, into class folders, once. What "
+            "an earlier run copied into the same folder, and is equal still, is not copied again."
+        ),
+    )
+    add = parser.add_argument
+    add("--input-dir", type=Path, required=True, metavar="DIR", help=tr("the images"))
+    add("--output-dir", type=Path, required=True, metavar="DIR", help=tr("where class folders are made"))
+    add("--checkpoint", metavar="PATH", help=tr("checkpoint file, run folder, or folder the trainer publishes to"))
+    add(
+        "--threshold",
+        default=0.0,
+        metavar="P",
+        help=tr('less probable images go to the others: 0 to 1, or "auto" (0.0)'),
+    )
+    add("--others-dir", metavar="NAME", help=tr("folder for unsure images (others)"))
+    add("--batch-size", metavar="N", help=tr("images per step of the model (16)"))
+    add("--threads", metavar="N", help=tr("threads that decode and compute; 0 is one per core"))
+    add("--device", metavar="cpu|cuda", help=tr("where the model computes (cpu)"))
+    add("--precision", metavar="float32|int8", help=tr("of transformers such as CLIP (float32)"))
+    add("--plugins", metavar="NAMES", help=tr("packages that may bring backbones, joined with commas"))
+    add("--cache-dir", metavar="DIR", help=tr("for weights and graphs (~/.cache/imagesortd)"))
+    add("--log-level", metavar="LEVEL", help=tr("DEBUG, INFO (a line per image), WARNING or ERROR"))
+    add("--config", type=Path, metavar="FILE", help=tr("settings file (./config.toml where there is one)"))
+    add("--json", action=argparse.BooleanOptionalAction, default=False, help=tr("print the result as JSON"))
+    return parser
+
+
+@contextmanager
+def _stopped_by_signals(stopped: threading.Event) -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM end the work where it is safe to, and a second one at once."""
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    # Others were set by somebody else, or ignored, as of nohup.
+    ours = {number: default for number, default in defaults.items() if signal.getsignal(number) is default}
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        restore()
+
+    def restore() -> None:
+        for number, default in ours.items():
+            signal.signal(number, default)
+
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def sort(
+    folder: Path,
+    settings: Settings,
+    nursery: Nursery,
+    passed: PassedOver,
+    progress: Progress,
+    stopping: Callable[[], bool],
+) -> tuple[list[Outcome], int]:
+    """Copy every image below ``folder``; one outcome for each, and how many have none, for it was to stop.
+
+    Unreadable ones are left alone. ``passed`` counts what is not looked at, and folders that cannot be read.
+    """
+    allow_plugins(settings.plugins)
+    threads = settings.threads or cores()
+    policy = Policy.of(settings)
+    outcomes = []
+    with ExitStack() as stack:
+        decoders = Decoders(threads, policy.limits, nursery)
+        stack.callback(decoders.close)
+        classifier = ComingClassifier(lambda wanted: _open(settings, policy, wanted))
+        stack.callback(classifier.close)
+        roots = Roots([folder, settings.output])
+        journal = Journal(None)
+        stack.callback(journal.close)
+        for _ in Unexplained([folder], settings.output, journal, purposes=("part", "place")).steps():
+            pass  # an earlier run that was killed left copies half made
+        filer = Filer(settings.output, action="copy", journal=journal, skip_equal=True, roots=roots)
+        pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
+        stack.callback(pipeline.close)
+        odd: list[Outcome] = []
+        images = sorted(_images(folder, settings.output, passed, odd))
+        found = len(odd) + len(images)
+        progress.look(0, len(odd) + len(images))
+        stack.enter_context(copying.reporting_to(lambda: None, stopping))
+        for outcome in chain(odd, _outcomes(pipeline, images, stopping)):
+            if outcome.status is Status.STOPPED:
+                continue
+            log = logger.bind(**fields(outcome))
+            if outcome.status is Status.FILED:
+                log.info("{}", line(outcome))
+            elif outcome.status is Status.ALREADY:
+                log.info("{}", tr("{path} is there already", path=outcome.path))
+            else:
+                why = outcome.detail or said(outcome.status)
+                log.warning("{}", tr("{path} is left behind: {detail}", path=outcome.path, detail=why))
+            outcomes.append(outcome)
+            progress.look(len(outcomes), found - len(outcomes))
+        if not stopping():
+            classifier.wait()
+    return outcomes, found - len(outcomes)
+
+
+def _open(settings: Settings, policy: Policy, wanted: Callable[[Sequence[Transform]], None]) -> Classifier:
+    manner = replace(Manner.of(settings), batch=0)
+    opening = Opening(manner, WeightsStore(settings.cache_dir))
+    published = manner.place.required() or opening.starter()
+    classifier = opening.open(published.path, published.digest, None, wanted)
+    logger.info("{}", in_force(policy.threshold, classifier.metadata))
+    return classifier
+
+
+def _outcomes(pipeline: Pipeline, paths: Iterable[Path], stopping: Callable[[], bool]) -> Iterator[Outcome]:
+    """What became of each image. Raises what kept the classifier from coming."""
+    written: list[Path] = []
+    try:
+        yield from pipeline.process(_closed(paths, written), stopping=stopping)
+    except ModelFailed as failed:
+        raise failed.error from None
+    for path in written:
+        yield Outcome(path=path, status=Status.CHANGED, detail=tr("a program has it open for writing"))
+
+
+def _closed(paths: Iterable[Path], written: list[Path]) -> Iterator[Path]:
+    """The images that nobody has open for writing, as far as that can be known; the others are ``written``."""
+    for path in paths:
+        if writers.of_path(str(path), look_around=_is_fresh(path)) is Writer.SOMEBODY:
+            written.append(path)
+        else:
+            yield path
+
+
+def _is_fresh(path: Path) -> bool:
+    """Whether it was written lately, so that it is worth some milliseconds to look who has it open."""
+    try:
+        return abs(time.time() - path.lstat().st_mtime) < _FRESH_SECONDS
+    except OSError:
+        return False
+
+
+def _images(folder: Path, output: Path, passed: PassedOver, odd: list[Outcome]) -> Iterator[Path]:
+    """The image files below a folder, without what was sorted before; what is only named like one is ``odd``."""
+    root, filed = str(folder), str(output.resolve())
+
+    def failed(inside: str, error: OSError) -> None:
+        passed.closed += 1
+        logger.warning(tr("{inside} cannot be read: {reason}", inside=inside, reason=error.strerror))
+
+    entries = walk(
+        [root],
+        recursive=True,
+        enter=lambda inside: inside == root or inside != filed,
+        failed=failed,
+        odd=lambda path, what: odd.append(not_a_file(Path(path), what)),
+        other=passed.meet,
+        leftover=lambda inside: passed.meet_leftover(inside),
+    )
+    return (Path(os.fsdecode(entry.path)) for entry in entries if entry is not None)
+
+
+def _foreign(output: Path) -> int:
+    """How many images lie in an output that were not filed into its class folders."""
+    entries = walk(
+        [str(output)],
+        recursive=True,
+        enter=lambda inside: inside == str(output) or not is_marked(inside),
+        failed=lambda *_: None,
+        odd=lambda *_: None,
+    )
+    return sum(entry is not None for entry in entries)
+
+
+def _print_summary(outcomes: list[Outcome], output: Path, passed: PassedOver, foreign: int, *, as_json: bool) -> None:
+    filed = [outcome for outcome in outcomes if outcome.status is Status.FILED and outcome.destination]
+    folders = Counter(outcome.destination.parent.name for outcome in filed if outcome.destination)
+    left = [outcome for outcome in outcomes if outcome.status not in _SORTED]
+    if as_json:
+        encoding = sys.stdout.encoding
+        rows = ",\n".join(f"  {json_text(_row(outcome), encoding=encoding)}" for outcome in outcomes)
+        head = {
+            "output": str(output),
+            "folders": folders,
+            "not_looked_at": passed.count + foreign,
+            "folders_not_read": passed.closed,
+            "left_alone": passed.leftovers.pictures,
+        }
+        sys.stdout.write(f'{json_text(head, encoding=encoding)[:-1]}, "images": [\n{rows}\n]}}\n')
+        return
+    print(tr("{count} of {every} images copied to {output}", count=len(filed), every=len(outcomes), output=output))
+    for name, count in folders.most_common():
+        print(f"{count:7}  {shown(name)}")
+    if already := len(outcomes) - len(filed) - len(left):
+        print(tr("{already:7}  there already, equal and in the same folder", already=already))
+    if left:
+        print(tr("{count:7}  left behind (see the lines above)", count=len(left)))
+    if passed.closed:
+        print(
+            trn(
+                "{count:7}  folder that cannot be read (see the lines above)",
+                "{count:7}  folders that cannot be read (see the lines above)",
+                passed.closed,
+            )
+        )
+    if foreign:
+        print(
+            trn(
+                "1 image in the output folder {output} was not looked at: this program did not file them",
+                "{count} images in the output folder {output} were not looked at: this program did not file them",
+                foreign,
+                output=output,
+            )
+        )
+    if passed.count:
+        print(passed)
+    if passed.leftovers.pictures:
+        print(passed.leftovers)
+
+
+def _row(outcome: Outcome) -> dict[str, object]:
+    prediction = outcome.prediction
+    return {
+        "file": str(outcome.path),
+        "status": outcome.status.value,
+        "class": prediction.label if prediction else None,
+        "confidence": round(prediction.confidence, 6) if prediction else None,
+        "destination": str(outcome.destination) if outcome.destination else None,
+        "detail": outcome.detail,
+    }

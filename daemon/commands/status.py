@@ -1,0 +1,220 @@
+"""``python -m daemon status``: how the running daemon is, from the small file it keeps beside its journal."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from daemon import config
+from daemon.commands.options import add_settings, given
+from daemon.config import Settings
+from daemon.files.processes import process_began
+from daemon.monitoring.health import Health, ThresholdHealth, counted
+from daemon.reloading.threshold import Threshold
+from daemon.state import journal_path, state_folder
+from models.decision import Rule
+from models.errors import UserError
+from models.text.commandline import Parser, print_json
+from models.text.language import mark, tr, trn
+from models.text.printable import padded
+
+FILE_NAME = "status.json"
+EXIT_NOT_RUNNING = 3
+
+#: How an inbox is watched; inotify is a name.
+_MODES = {"polling": mark("polling")}
+
+#: Where the unit's StateDirectory= is; looked into when the user's own state folder has nothing.
+SYSTEM_STATE = Path("/var/lib/imagesortd")
+
+
+def main(arguments: list[str]) -> int:
+    """Print the status; returns the exit code: 0 when the daemon runs, else 3."""
+    parser = Parser(
+        prog="python -m daemon status",
+        description=tr("How the daemon that files into the output folder is. Exit code 3: it does not run."),
+    )
+    parser.add_argument("--json", action="store_true", help=tr("print JSON"))
+    add_settings(parser)
+    options = vars(parser.parse_args(arguments))
+    as_json = options.pop("json")
+    flags, file = given(options)
+    health = read(find(config.load(flags, file), named="output" in flags))
+    running = is_running(health)
+    if as_json:
+        print_json({"running": running, **health.model_dump()})
+    else:
+        print(as_text(health, running, time.time()))
+    return 0 if running else EXIT_NOT_RUNNING
+
+
+def status_path(state: Path, output: Path) -> Path:
+    """Where the daemon that files into ``output`` says how it is."""
+    return journal_path(state, output).with_name(FILE_NAME)
+
+
+def find(settings: Settings, *, named: bool) -> Path:
+    """The status file of the daemon for these settings, or the only one there is. Raises `UserError`.
+
+    ``named``: somebody asks for this very output.
+    """
+    states = [state_folder(settings.state_dir)]
+    if settings.state_dir is None and states != [SYSTEM_STATE]:
+        states.append(SYSTEM_STATE)
+    for state in states:
+        path = status_path(state, settings.output)
+        if path.is_file():
+            return path
+    places = ", ".join(map(str, states))
+    if named:
+        raise UserError(
+            tr(
+                "no daemon that files into {output} left a status file in {places}: give the --output "
+                "and the --state-dir of the daemon",
+                output=settings.output,
+                places=places,
+            )
+        )
+    found = [path for state in states for path in sorted(state.glob(f"*/{FILE_NAME}"))]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        outputs = ", ".join(read(path).output for path in found)
+        raise UserError(
+            tr(
+                "several daemons left a status file in {places}: say whose with --output, one of {outputs}",
+                places=places,
+                outputs=outputs,
+            )
+        )
+    raise UserError(
+        tr("no daemon left a status file in {places}: start one, or say where with --state-dir", places=places)
+    )
+
+
+def read(path: Path) -> Health:
+    """What the daemon wrote last. Raises `UserError`."""
+    try:
+        return Health.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(
+            tr("{path} cannot be read ({reason}): ask as its owner, or as root", path=path, reason=error.strerror)
+        ) from error
+    except ValidationError as error:
+        raise UserError(
+            tr("{path} is damaged: a running daemon writes it again within a second of work", path=path)
+        ) from error
+
+
+def is_running(health: Health) -> bool:
+    """Whether the daemon that wrote this is still there."""
+    return not health.stopped and health.process is not None and process_began(health.pid) == health.process
+
+
+def as_text(health: Health, running: bool, now: float) -> str:
+    """The status for people."""
+    rows = [(tr("daemon"), _state(health, running, now))]
+    for inbox in health.inboxes:
+        how = tr("MISSING: {why}", why=inbox.missing) if inbox.missing else _MODES.get(inbox.mode, inbox.mode)
+        others = ""
+        if inbox.other_files:
+            others = trn(", 1 other file, not looked at", ", {count} other files, not looked at", inbox.other_files)
+        if inbox.apart:
+            others += trn(
+                ", 1 folder on other file systems, links or filed into, not entered (see doctor)",
+                ", {count} folders on other file systems, links or filed into, not entered (see doctor)",
+                inbox.apart,
+            )
+        rows.append((tr("inbox"), f"{inbox.path} ({tr(how)}{f': {inbox.polled}' if inbox.polled else ''}){others}"))
+    model = health.model
+    which = tr("the starter model") if model.starter else tr("checkpoint {digest}", digest=model.digest[:12])
+    away = health.output_away
+    queue = {"waiting": health.waiting, "in_flight": health.in_flight}
+    oldest = tr("nothing waits")
+    if health.oldest is not None:
+        oldest = tr("waits for {duration}", duration=_duration(now - health.oldest))
+    rows += [
+        (
+            tr("output"),
+            tr("{output} (NOT THERE: {why})", output=health.output, why=away) if away else health.output,
+        ),
+        (
+            tr("model"),
+            tr(
+                "{mode}, {which}; classes: {classes}, reloads: {reloads}",
+                mode=model.mode,
+                which=which,
+                classes=model.classes,
+                reloads=health.reloads,
+            ),
+        ),
+        (tr("threshold"), str(_threshold(health.threshold))),
+        (
+            tr("queue"),
+            tr("about {waiting} waiting, {in_flight} in flight", **queue)
+            if health.about
+            else tr("{waiting} waiting, {in_flight} in flight", **queue),
+        ),
+        (tr("oldest"), oldest),
+        *_unfinished(health, now),
+        (tr("images"), counted(health.images) or tr("none yet")),
+        (tr("speed"), tr("{speed:.1f} images/s over the last minute", speed=health.images_per_second)),
+        (
+            tr("watching"),
+            tr(
+                "folders: {folders}, overflows: {overflows}, restarts: {restarts}",
+                folders=health.watched_folders,
+                overflows=health.overflows,
+                restarts=health.restarts,
+            ),
+        ),
+        (tr("last error"), _error(health, now)),
+    ]
+    return "\n".join(f"{padded(name, 11)} {value}" for name, value in rows)
+
+
+def _state(health: Health, running: bool, now: float) -> str:
+    if running:
+        return tr("running, process {pid}, for {duration}", pid=health.pid, duration=_duration(now - health.started))
+    if health.stopped:
+        return tr("stopped")
+    return tr("GONE: process {pid} ended without saying so; what follows is out of date", pid=health.pid)
+
+
+def _unfinished(health: Health, now: float) -> list[tuple[str, str]]:
+    waiting = health.unfinished
+    if waiting is None:
+        return []
+    text = trn(
+        "1 image waits for its writer, for {duration}: {example}",
+        "{count} images wait for their writers, for up to {duration}: such as {example}",
+        waiting.count,
+        duration=_duration(now - waiting.since),
+        example=waiting.example,
+    )
+    return [(tr("unfinished"), text)]
+
+
+def _threshold(said: ThresholdHealth) -> Threshold:
+    return Threshold(Rule(said.value, refuses_unknown=said.unknown_too), said.why)
+
+
+def _error(health: Health, now: float) -> str:
+    last = health.last_error
+    if last is None:
+        return tr("none")
+    return tr(
+        "{duration} ago (of {errors}): {text}",
+        duration=_duration(now - last.time),
+        errors=health.errors,
+        text=last.text,
+    )
+
+
+def _duration(seconds: float) -> str:
+    whole = max(0, int(seconds))
+    if whole < 120:
+        return tr("{count} s", count=whole)
+    return tr("{count} min", count=whole // 60) if whole < 7200 else tr("{count} h", count=whole // 3600)

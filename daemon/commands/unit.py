@@ -1,0 +1,339 @@
+"""``python -m daemon unit``: the systemd unit for the present configuration, hardened."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from daemon import config
+from daemon.commands.options import add_settings, given
+from daemon.commands.unit_steps import Setup, steps
+from daemon.config import Settings
+from models.atomic import atomic_file
+from models.errors import UserError
+from models.homes import base_folder
+from models.runtime import cores
+from models.text.commandline import Parser
+from models.text.language import tr
+
+NAME = "imagesortd.service"
+DEFAULT_USER = "imagesortd"
+
+#: Where the units of the machine lie.
+SYSTEM_FOLDER = Path("/etc/systemd/system")
+#: What ProtectHome= and PrivateTmp= hide. Only what is bound there again is to be seen.
+_HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
+_HIDDEN = (*_HOMES, Path("/tmp"), Path("/var/tmp"))
+
+#: The settings that are paths.
+_PATHS = ("watch", "output", "checkpoint", "cache_dir", "state_dir", "metrics_file")
+
+#: Where the program looks for folders of its user's, as far as the environment says so. A shell's is not systemd's.
+_USERS_FOLDERS = ("XDG_CACHE_HOME", "XDG_STATE_HOME", "HF_HOME")
+
+#: What filing the images that are decoded already may take.
+_STOP_SECONDS = 60
+
+_MODEL_MB, _GPU_MB = 1536, 8192
+
+# What a process that only reads images and renames files can do without. MemoryDenyWriteExecute= is not among it:
+# convolutions are compiled in memory.
+_ANYWHERE = """\
+NoNewPrivileges=yes
+LockPersonality=yes
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @mount @debug @cpu-emulation @obsolete
+SystemCallErrorNumber=EPERM
+"""
+# CAP_LEASE is there to learn whether an upload of another user is still open, and for nothing else; decoders and the
+# command of on_filed do not have it. The kernel asks for it outside of user namespaces: so there is no PrivateUsers=.
+_AS_ROOT_ONLY = """\
+ProtectSystem=strict
+PrivateTmp=yes
+PrivateMounts=yes
+PrivateIPC=yes
+CapabilityBoundingSet=CAP_LEASE
+AmbientCapabilities=CAP_LEASE
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectClock=yes
+ProtectHostname=yes
+ProtectProc=invisible
+RemoveIPC=yes
+"""
+# A process cannot choose how it is scheduled without @resources: the unit lets it wait for others, as decoders do.
+_CPU_ONLY = """\
+PrivateDevices=yes
+SystemCallFilter=~@resources
+CPUSchedulingPolicy=batch
+"""
+_GPU_ONLY = """\
+DevicePolicy=closed
+DeviceAllow=char-nvidia* rw
+DeviceAllow=/dev/nvidiactl rw
+DeviceAllow=/dev/nvidia-uvm rw
+DeviceAllow=/dev/nvidia-uvm-tools rw
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Print the unit, or install it; returns the exit code."""
+    parser = Parser(
+        prog="python -m daemon unit",
+        description=tr(
+            "Print the systemd unit for the options given here, the environment and the configuration file."
+        ),
+    )
+    parser.add_argument("--install", action="store_true", help=tr("write it to its place, and say what to do next"))
+    parser.add_argument("--user", action="store_true", help=tr("for a user's own systemd, instead of the machine's"))
+    parser.add_argument("--run-as", default=DEFAULT_USER, metavar="NAME", help=tr("user and group (imagesortd)"))
+    parser.add_argument(
+        "--network", action="store_true", help=tr("let it use the network, for an on_filed that needs it")
+    )
+    add_settings(parser)
+    options = vars(parser.parse_args(arguments))
+    install, user, network = options.pop("install"), options.pop("user"), options.pop("network")
+    run_as = options.pop("run_as")
+    flags, file = given(options)
+    settings = config.load(flags, file)
+    config.check_folders(settings)
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", run_as):
+        raise UserError(tr("--run-as '{run_as}' is not a user name: give one such as imagesortd", run_as=run_as))
+    used = config.used_file(file)
+    text = render(settings, flags, used, user=user, run_as=run_as, network=network)
+    setup = _setup(settings, flags, used, user=user, run_as=run_as, network=network)
+    if install:
+        path = write(text, user_folder() if user else SYSTEM_FOLDER)
+        print(tr("{path} is written. Next:", path=path))
+        print(steps(setup, written=True), end="")
+    else:
+        print(text, end="", flush=True)
+        print(tr("To set it up:"), steps(setup, written=False), sep="\n", end="", file=sys.stderr)
+    if not user and (said := _about_network(settings, network=network)):
+        print(said, file=sys.stderr)
+    return 0
+
+
+def _setup(
+    settings: Settings, flags: Mapping[str, object], file: Path | None, *, user: bool, run_as: str, network: bool
+) -> Setup:
+    options = arguments(settings, flags if file is not None else _from_here(settings, flags), file)
+    own = (["--user"] if user else []) + (["--network"] if network else [])
+    own += [] if user or run_as == DEFAULT_USER else ["--run-as", run_as]
+    environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith(config.PREFIX)}
+    return Setup(settings, NAME, None if user else run_as, options, [*own, *options], environment)
+
+
+def _about_network(settings: Settings, *, network: bool) -> str | None:
+    """What to know of the network of a unit of the machine's."""
+    if network:
+        return tr(
+            "With --network, a picture that breaks into its decoder reaches the network from there: give it only for "
+            "an on_filed that needs it."
+        )
+    if not settings.on_filed:
+        return None
+    return tr(
+        "The service has no network, and neither has the command of on_filed: if it needs one, write the unit with "
+        "--network."
+    )
+
+
+def user_folder() -> Path:
+    """Where a user's own units lie."""
+    return base_folder("XDG_CONFIG_HOME", ".config", "no --user") / "systemd" / "user"
+
+
+def write(text: str, folder: Path) -> Path:
+    """Put the unit into its folder, in one step; returns its path. Raises `UserError`."""
+    path = folder / NAME
+    try:
+        with atomic_file(path) as file:
+            file.write(text.encode())
+    except OSError as error:
+        raise UserError(
+            tr(
+                "{path} cannot be written ({reason}): run this as root, or give --user for a unit of your own",
+                path=path,
+                reason=error.strerror,
+            )
+        ) from error
+    return path
+
+
+def writable(settings: Settings) -> list[Path]:
+    """The folders the daemon writes to, beside its own for state and cache."""
+    folders = [*settings.watch, settings.output]
+    folders += [folder for folder in (settings.state_dir, settings.cache_dir) if folder]
+    if settings.metrics_file is not None:
+        folders.append(settings.metrics_file.parent)
+    if settings.metrics_listen.startswith("/"):
+        folders.append(Path(settings.metrics_listen).parent)
+    return list(dict.fromkeys(folders))
+
+
+def render(
+    settings: Settings,
+    flags: Mapping[str, object],
+    file: Path | None,
+    *,
+    user: bool,
+    run_as: str,
+    network: bool = False,
+) -> str:
+    """The unit's text. ``flags`` are the settings given on the command line, ``file`` the one that was read."""
+    source = Path(__file__).resolve().parents[2]
+    installed = source.is_relative_to(sys.prefix)
+    folder = Path.cwd() if file is not None else (None if installed else source)
+    words = arguments(settings, flags if file is not None else _from_here(settings, flags), file)
+    environment = {name: value for name, value in sorted(os.environ.items()) if _goes_along(name, user=user)}
+    if not installed:  # -P takes no modules from the working folder
+        environment["PYTHONPATH"] = str(source)
+    if not user:
+        environment["HF_HUB_OFFLINE"] = "1"  # there is no network in there: do not wait for one
+    readable = [Path(sys.prefix), Path(sys.base_prefix), source, settings.checkpoint]
+    readable += [path for path in (folder, file) if path is not None]
+    lines = [
+        "[Unit]",
+        f"Description={_specifier_free(_description(settings))}",
+        *([] if user else [f"RequiresMountsFor={_words([*settings.watch, settings.output])}"]),
+        "StartLimitIntervalSec=300",
+        "StartLimitBurst=10",
+        "",
+        "[Service]",
+        "Type=notify",
+        f"ExecStart={_words([sys.executable, '-P', '-m', 'daemon', *words], command=True)}",
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        *([f"WorkingDirectory={_specifier_free(str(folder))}"] if folder else []),
+        *(f"Environment={_words([f'{name}={value}'])}" for name, value in environment.items()),
+        "Restart=on-failure",
+        "RestartSec=5",
+        "RestartPreventExitStatus=2",  # a mistake in the settings is still there after a restart
+        "TimeoutStartSec=600",  # the first start prepares the weights
+        f"TimeoutStopSec={_STOP_SECONDS + math.ceil(2 * settings.on_filed_seconds)}",  # the command is told of the rest
+        "WatchdogSec=180",
+        "KillMode=mixed",
+        "OOMPolicy=continue",
+        "Nice=10",  # whoever works at the machine comes first, at its processor and at its disk
+        "IOSchedulingClass=best-effort",
+        "IOSchedulingPriority=7",
+        f"MemoryMax={memory_mb(settings)}M",
+        "TasksMax=256",
+        *(_ANYWHERE.splitlines() if user else _hardening(settings, readable, run_as, network=network)),
+        *(["RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"] if user else []),
+        "",
+        "[Install]",
+        f"WantedBy={'default.target' if user else 'multi-user.target'}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _description(settings: Settings) -> str:
+    """What systemd calls the service."""
+    return tr("Sort the pictures that arrive in {inboxes}", inboxes=", ".join(map(str, settings.watch)))
+
+
+def _goes_along(name: str, *, user: bool) -> bool:
+    return name.startswith(config.PREFIX) or (user and name in _USERS_FOLDERS)
+
+
+def memory_mb(settings: Settings) -> int:
+    """What the daemon may use: the model, and for each decoder what the settings grant it."""
+    images = (settings.threads or cores()) * settings.decode_memory_mb
+    return images + _MODEL_MB + (_GPU_MB if settings.device == "cuda" else 0)
+
+
+def _hardening(settings: Settings, readable: Sequence[Path], run_as: str, *, network: bool) -> list[str]:
+    writes = writable(settings)
+    lines = [
+        f"User={run_as}",
+        f"Group={run_as}",
+        "UMask=0007",  # the group works in the folders, too
+        "StateDirectory=imagesortd",
+        "CacheDirectory=imagesortd",
+    ]
+    lines += _ANYWHERE.splitlines() + _AS_ROOT_ONLY.splitlines()
+    lines += (_GPU_ONLY if settings.device == "cuda" else _CPU_ONLY).splitlines()
+    lines += _network_lines(settings, network=network)
+    if outside := [path for path in writes if not _is_below(path, _HIDDEN)]:
+        lines.append(f"ReadWritePaths={_words(outside)}")
+    inside = [path for path in writes if _is_below(path, _HIDDEN)]
+    only_read = [path for path in dict.fromkeys(readable) if _is_below(path, _HIDDEN) and path not in inside]
+    homely = any(_is_below(path, _HOMES) for path in (*inside, *only_read))
+    lines.append("ProtectHome=tmpfs" if homely else "ProtectHome=yes")
+    lines += [f"BindReadOnlyPaths={_words([path])}" for path in only_read]
+    lines += [f"BindPaths={_words([path])}" for path in inside]
+    return lines
+
+
+def _network_lines(settings: Settings, *, network: bool) -> list[str]:
+    if network:
+        lines = [tr("# unit --network: the daemon and the command of on_filed may use the network.")]
+        return [*lines, "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"]
+    lines = [tr("# No network, for the command of on_filed neither; unit --network allows it.")]
+    if settings.metrics_listen and not settings.metrics_listen.startswith("/"):
+        lines += ["IPAddressDeny=any", "IPAddressAllow=localhost"]
+        return [*lines, "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"]
+    return [*lines, "PrivateNetwork=yes", "IPAddressDeny=any", "RestrictAddressFamilies=AF_UNIX"]
+
+
+def has_no_network(text: str) -> bool:
+    """Whether a unit with this text keeps its processes from the network."""
+    return bool(re.search(r"^(?:PrivateNetwork=(?:yes|true|on|1)|IPAddressDeny=any)\s*$", text, flags=re.MULTILINE))
+
+
+def _is_below(path: Path, folders: Iterable[Path]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)
+
+
+def _from_here(settings: Settings, flags: Mapping[str, object]) -> Mapping[str, object]:
+    """The flags, and every path that is meant from the folder we are in; the service is not started in it."""
+    return dict(flags) | {key: value for key in _PATHS if (value := getattr(settings, key)) is not None}
+
+
+def arguments(settings: Settings, flags: Mapping[str, object], file: Path | None) -> list[str]:
+    """The daemon's command line: the file that was read, and the flags that were given, with absolute paths."""
+    words = [] if file is None else ["--config", str(file.absolute())]
+    for key in flags:
+        name, value = f"--{key.replace('_', '-')}", getattr(settings, key)
+        match value:
+            case bool():
+                words.append(name if value else f"--no-{name[2:]}")
+            case list() if key == "watch":
+                words += [word for path in value for word in (name, str(path))]
+            case list():
+                words += [name, shlex.join(value) if key == "on_filed" else ",".join(value)]
+            case Path():
+                words += [name, str(value)]
+            case _:
+                words += [name, str(value)]
+    return words
+
+
+def _words(words: Iterable[object], *, command: bool = False) -> str:
+    """Words quoted for a unit file; in a ``command``, a dollar is also doubled."""
+    quoted = []
+    for word in map(str, words):
+        text = _specifier_free(word)
+        text = text.replace("$", "$$") if command else text
+        if re.search(r"[\s\"'\\;]", text):
+            text = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        quoted.append(text)
+    return " ".join(quoted)
+
+
+def _specifier_free(text: str) -> str:
+    if not text.isprintable():
+        raise UserError(tr("'{text}' cannot stand in a unit: rename what is not printable in it", text=text))
+    return text.replace("%", "%%")

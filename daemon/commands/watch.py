@@ -1,0 +1,64 @@
+"""``python -m daemon --watch ./inbox``: the command line of the service."""
+
+from __future__ import annotations
+
+import argparse
+
+from daemon import config
+from daemon.commands.options import add_settings, given
+from daemon.config import Settings
+from daemon.decoding.launcher import Nursery
+from daemon.files.malloc import keep_little
+from daemon.monitoring.logs import start_logging
+from daemon.service import watch
+from models.text.commandline import Parser
+from models.text.language import mark, tr
+
+_EPILOG = mark("""
+commands:
+  {program} --watch INBOX     watch and file until stopped (this page)
+  {program} sort --help       copy the images of a folder into class folders, once
+  {program} history --help    what was filed, when, where and why
+  {program} undo --help       move images back to where they came from
+  {program} retry --help      bring quarantined images back, to be looked at again
+  {program} resort --help     move filed images to where a newer checkpoint files them
+  {program} status --help     how the running daemon is
+  {program} doctor --help     is everything there that the daemon needs?
+  {program} unit --help       print or install a unit for systemd
+
+Every option but --config, --once and --dry-run may stand in config.toml or in the environment
+(IMAGESORTD_THRESHOLD=0.6); config.toml explains them and names their defaults.
+""")
+
+
+def main(arguments: list[str], nursery: Nursery) -> int:
+    """Watch until told to stop; returns the exit code."""
+    options = vars(parser().parse_args(arguments))
+    once, dry_run = options.pop("once", False), options.pop("dry_run", False)
+    flags, file = given(options)
+
+    def read() -> Settings:
+        settings = config.load(flags, file)
+        config.check_folders(settings)
+        return settings
+
+    settings = read()
+    start_logging(settings.log_level, as_json=settings.log_json)
+    keep_little()
+    return watch(settings, nursery, once=once, dry_run=dry_run, reread=read)
+
+
+def parser() -> Parser:
+    """The command's options."""
+    parser = Parser(
+        prog="python -m daemon",
+        description=tr("Watch folders, and file every new image into the folder of its class."),
+        epilog=tr(_EPILOG, program="python -m daemon"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,  # only what is given: the rest comes from environment, file and defaults
+    )
+    add_settings(parser)
+    add = parser.add_argument
+    add("--once", action="store_true", help=tr("file what is there and stop; exit code 3 if something was left"))
+    add("--dry-run", action="store_true", help=tr("say what would be done, and touch nothing"))
+    return parser

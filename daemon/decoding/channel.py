@@ -1,0 +1,65 @@
+"""What the daemon and a decoder say to each other: short JSON messages.
+
+Nothing is ever unpickled: a decoder that a hostile image has taken over can tell wrong pixels, and that is all.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from models.text.language import tr
+
+# Bytes; a path of 4,096 bytes may take six times as many.
+_LONGEST = 1 << 16
+
+
+class Channel:
+    """One end of a socket that keeps messages apart. Every method raises `OSError` where the other side is gone."""
+
+    def __init__(self, connection: socket.socket, patience: float | None = None) -> None:
+        """``patience`` is how many seconds to wait for a message; None is for ever."""
+        self._connection = connection
+        self._connection.settimeout(patience)
+
+    def send(self, message: Mapping[str, object]) -> None:
+        """Send a message."""
+        self._connection.sendall(json.dumps(message).encode("ascii"))
+
+    def receive(self) -> dict[str, Any]:
+        """The next message; raises `ValueError` where it is none, and `TimeoutError` where patience ends."""
+        text = self._connection.recv(_LONGEST)
+        if not text:
+            raise ConnectionError(tr("the other side has ended"))
+        return parsed(text)
+
+    def is_silent(self) -> bool:
+        """Whether the other side is there, and has said nothing unasked."""
+        waiting = select.poll()
+        waiting.register(self._connection, select.POLLIN)
+        return not waiting.poll(0)
+
+    def shut(self) -> None:
+        """End the talk at once, also for a thread that waits in it."""
+        try:
+            self._connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # the other side was faster
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self._connection.close()
+
+
+def parsed(text: bytes) -> dict[str, Any]:
+    """An object of JSON, by whomever it was written; raises `ValueError` where it is anything else."""
+    try:
+        message = json.loads(text)
+    except RecursionError:
+        raise ValueError("brackets without end") from None
+    if not isinstance(message, dict):
+        raise ValueError("no object")
+    return message

@@ -1,0 +1,315 @@
+"""Decoding hostile images at arm's length: a few child processes under limits, each of which one file may cost.
+
+Separate processes, since a decoder written in C may crash, hang or eat the memory. They are not forked from the
+daemon, whose threads of ONNX Runtime may hold any lock, but from a small process that never had a thread
+(`daemon.decoding.forkserver`); multiprocessing's forkserver is such a process too, but takes the answers out of a
+pickle, which would let a decoder that was taken over take over the daemon. One thread of ours waits for each decoder;
+it enforces the deadline. Crops come through memory that is shared (`daemon.decoding.shared_crops`), and small images
+that wait go to a decoder several at a time: two cores take 0.35 ms for a picture of 150 px, one at a time 0.43, and
+threads of ours 0.41.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.decoding import shared_crops
+from daemon.decoding.launcher import Nursery
+from daemon.decoding.shared_crops import CropBuffer, size_for, slots_for
+from daemon.decoding.worker import Decoded, Decoder, DecoderLost, Release, Task
+from daemon.files.source import SourceUnreadable
+from models.errors import ImageError
+from models.text.language import tr
+
+# Seconds of work that a decoder is given at once, by the time that the last images took: large ones go one by one.
+_A_WHILE = 0.05
+# Characters of the paths that it is given at once, so that no message is too long.
+_LONGEST_PATHS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one image may cost a decoder: bytes of memory, and seconds once it is read."""
+
+    memory: int = 2 << 30
+    seconds: float = 60.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Image:
+    """One that waits for a decoder, or is with one."""
+
+    task: Task
+    answer: Future[Decoded] = field(default_factory=Future)
+
+
+class Decoders:
+    """``count`` decoders, each decoding one image after the other. They start at once, and in the background."""
+
+    def __init__(self, count: int, limits: Limits, nursery: Nursery | None = None) -> None:
+        """``nursery``: one that was started before; it is closed with the decoders."""
+        self._count = count
+        self._limits = limits
+        self._nursery = nursery or Nursery()
+        self._lock = threading.Lock()
+        self._come = threading.Condition(self._lock)
+        self._idle: list[Decoder] = []
+        self._busy: set[Decoder] = set()
+        self._waiting: deque[_Image] = deque()
+        self._pace = math.inf  # seconds that each of the last images took
+        self._closed = False
+        self._threads = [threading.Thread(target=self._run, name=f"decode_{at}", daemon=True) for at in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def adopt(self, limits: Limits) -> None:
+        """Hold images to other limits from now on; what is being decoded keeps its own."""
+        self._limits = limits
+
+    def submit(self, task: Task) -> Future[Decoded]:
+        """Have an image decoded. What is wrong with the image is in the answer, never raised."""
+        image = _Image(task)
+        with self._come:
+            if self._closed:
+                image.answer.cancel()
+            else:
+                self._waiting.append(image)
+                self._come.notify()
+        return image.answer
+
+    def close(self) -> None:
+        """End the decoders, whatever they are at. Images without an answer get none."""
+        with self._lock:
+            self._closed = True
+            for decoder in self._busy:
+                decoder.channel.shut()
+            self._come.notify_all()
+            given_up, self._waiting = self._waiting, deque()
+        self._nursery.shut()
+        for image in given_up:
+            if not image.answer.cancel():  # a decoder had it already, and was too busy with another one
+                image.answer.set_exception(CancelledError())
+        for thread in self._threads:
+            thread.join()
+        for decoder in self._idle:
+            decoder.close()
+        self._nursery.close()
+
+    def pids(self) -> list[int]:
+        """The processes at the moment; the first is the one that the decoders are forked from."""
+        with self._lock:
+            return [self._nursery.pid, *(decoder.pid for decoder in (*self._idle, *self._busy))]
+
+    def _warm(self) -> None:
+        try:
+            decoder = self._begin(size_for(()))
+        except SourceUnreadable as error:
+            if not self._closed:
+                logger.warning("{}", error)
+        else:
+            with self._lock:
+                self._idle.append(decoder)
+
+    def _run(self) -> None:
+        """The life of a thread: it has a decoder decode what waits, a few images at a time."""
+        self._warm()
+        while images := self._next():
+            while images:
+                images = self._answer(images)
+
+    def _answer(self, images: Sequence[_Image]) -> list[_Image]:
+        """Answer at least one of the images, and return the others; those that another decoder is to have wait."""
+        released: set[_Image] = set()
+
+        def release(slow: int, early: Mapping[int, Decoded]) -> None:
+            released.update(image for place, image in enumerate(images) if place != slow)
+            for place, decoded in early.items():
+                images[place].answer.set_result(decoded)
+            self._wait_again([image for image in images if image in released and not image.answer.done()])
+
+        try:
+            answers = self._decode([image.task for image in images], release)
+        except Exception as error:  # whoever waits for an answer is to hear of it, whatever it is
+            for image in images:
+                if image not in released:
+                    image.answer.set_exception(error)
+            return []
+        left = []
+        for image, answer in zip(images, answers, strict=True):
+            if image in released:
+                continue
+            if answer is None:
+                left.append(image)
+            else:
+                image.answer.set_result(answer)
+        return left
+
+    def _wait_again(self, images: Sequence[_Image]) -> None:
+        with self._come:
+            if not self._closed:
+                self._waiting.extendleft(reversed(images))
+                self._come.notify()
+                return
+        for image in images:
+            image.answer.set_exception(CancelledError())
+
+    def _next(self) -> list[_Image]:
+        """Wait for images, and take those that a decoder is given at once; none means that it is all over.
+
+        They are several where many wait, and take little time.
+        """
+        images: list[_Image] = []
+        with self._come:
+            while not (images or self._closed):
+                self._come.wait_for(lambda: self._closed or self._waiting)
+                images = self._taken()
+        return images
+
+    def _taken(self) -> list[_Image]:
+        images: list[_Image] = []
+        most = max(1, min(len(self._waiting) // self._count, int(_A_WHILE / (self._pace or _A_WHILE))))
+        characters = 0
+        while self._waiting and len(images) < most:
+            task = self._waiting[0].task
+            characters += len(str(task.path))
+            if not images:
+                most = min(most, slots_for(task.transforms))
+            elif characters > _LONGEST_PATHS or not task.goes_with(images[0].task):
+                break
+            image = self._waiting.popleft()
+            if image.answer.running() or image.answer.set_running_or_notify_cancel():
+                images.append(image)
+        return images
+
+    def _decode(self, tasks: Sequence[Task], release: Release) -> list[Decoded | None]:
+        """Try images; None for those that are to be tried again, since their decoder was lost over another one.
+
+        That one is tried once more, alone: somebody else may have killed the decoder.
+        """
+        try:
+            return self._attempt(tasks, release)
+        except DecoderLost as lost:
+            if self._closed:
+                raise
+            culprit = tasks[lost.at]
+            logger.warning(
+                tr("the decoder of '{path}' was lost ({how}); another one tries", path=str(culprit.path), how=lost.how)
+            )
+        try:
+            (answer,) = self._attempt([culprit], release)
+        except DecoderLost as lost:
+            if self._closed:
+                raise
+            answer = _given_up(culprit.path, lost)
+        return [answer if task is culprit else None for task in tasks]
+
+    def _attempt(self, tasks: Sequence[Task], release: Release) -> list[Decoded | None]:
+        try:
+            decoder = self._take(size_for(tasks[0].transforms))
+        except SourceUnreadable as error:
+            if self._closed:
+                raise
+            return [Decoded(task.path, error=error) for task in tasks]
+        started = time.monotonic()
+        try:
+            return decoder.decode(tasks, self._limits.seconds, release)
+        except DecoderLost as lost:
+            status = self._nursery.end(decoder.pid)
+            lost.how = lost.how or _described(status)
+            raise
+        finally:
+            self._pace = (time.monotonic() - started) / len(tasks)
+            with self._lock:
+                self._busy.discard(decoder)
+                fit = decoder.is_fit()
+                if fit:
+                    self._idle.append(decoder)
+            if not fit:
+                self._end(decoder)
+
+    def _begin(self, size: int) -> Decoder:
+        """A new decoder. Raises `SourceUnreadable` where the machine has no room for one."""
+        memory = self._limits.memory
+        try:
+            with ExitStack() as ending, ExitStack() as failing:
+                shared = shared_crops.create(size)
+                ending.callback(os.close, shared)
+                ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                ending.callback(theirs.close)
+                failing.callback(ours.close)
+                buffer = CropBuffer(shared)
+                failing.callback(buffer.close)
+                decoder = Decoder(self._nursery.begin(memory, theirs.fileno(), shared), ours, buffer, memory)
+                failing.pop_all()
+                return decoder
+        except OSError as error:
+            raise SourceUnreadable(tr("No decoder can be started: {error}.", error=error.strerror or error)) from error
+
+    def _end(self, decoder: Decoder) -> None:
+        self._nursery.end(decoder.pid)
+        decoder.close()
+
+    def _take(self, size: int) -> Decoder:
+        """A decoder for some images, the one that was busy last; a new one where none is left."""
+        while (decoder := self._idle_one()) is not None:
+            if self._nursery.has(decoder.pid) and decoder.is_ready(self._limits.memory, size):
+                return decoder
+            with self._lock:
+                self._busy.discard(decoder)
+            self._end(decoder)
+        decoder = self._begin(size)
+        with self._lock:
+            self._engage(decoder)
+        return decoder
+
+    def _idle_one(self) -> Decoder | None:
+        """The decoder that was busy last, if one is left; it is busy from now on."""
+        with self._lock:
+            if not self._idle:
+                return None
+            decoder = self._idle.pop()
+            self._engage(decoder)
+        return decoder
+
+    def _engage(self, decoder: Decoder) -> None:
+        self._busy.add(decoder)
+        if self._closed:
+            decoder.channel.shut()
+
+
+def _given_up(path: Path, lost: DecoderLost) -> Decoded:
+    if lost.source is None:
+        return Decoded(
+            path,
+            error=SourceUnreadable(tr("The decoder was lost while it read '{path}': {how}.", path=path, how=lost.how)),
+        )
+    error = ImageError("crashed-decoder", tr("Two decoders were lost over it, the second one so: {how}.", how=lost.how))
+    return Decoded(path, lost.source, error=error)
+
+
+def _described(status: int | None) -> str:
+    if status is None:
+        return tr("it vanished")
+    if status < 0:
+        return tr("killed by {signal}", signal=_signal_name(-status))
+    return tr("exit code {code}", code=status)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"  # a real-time one

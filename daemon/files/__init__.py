@@ -1,0 +1,1 @@
+"""System calls on files and processes, and the rules of names."""

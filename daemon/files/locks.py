@@ -1,0 +1,98 @@
+"""The locks of the kernel, as far as a file system has them."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from pathlib import Path
+
+from models.errors import UserError
+from models.text.language import tr
+
+#: The table of proc_locks(5).
+LOCKS = Path("/proc/locks")
+
+#: The file system does not know flock(2); some of them know locks of byte ranges.
+_NO_FLOCK = frozenset({errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+#: How a lock is refused that somebody else holds.
+_HELD = frozenset({errno.EAGAIN, errno.EACCES})
+
+
+class FolderBusy(UserError):
+    """Somebody else is at work on a folder: it may be waited for.
+
+    ``for_a_command``: what to say where another folder would be no help.
+    """
+
+    def __init__(self, message: str, for_a_command: str = "") -> None:
+        super().__init__(message)
+        self.for_a_command = for_a_command or message
+
+
+def busy(folder: Path, pid: object = None, host: object = None) -> FolderBusy:
+    """A daemon is at work on a folder; its process and machine, as far as they are known."""
+    if not isinstance(pid, int) or not isinstance(host, str):
+        return FolderBusy(
+            tr("another daemon is at work on {folder}: stop it first, or give another folder", folder=folder),
+            tr("a daemon is at work on {folder}: stop it first (--dry-run may be used meanwhile)", folder=folder),
+        )
+    who = {"folder": folder, "pid": pid, "host": host}
+    return FolderBusy(
+        tr(
+            "another daemon is at work on {folder} (process {pid} on {host}): stop it first, or give another folder",
+            **who,
+        ),
+        tr(
+            "a daemon is at work on {folder} (process {pid} on {host}): stop it first (--dry-run may be used "
+            "meanwhile)",
+            **who,
+        ),
+    )
+
+
+def lock_descriptor(descriptor: int) -> bool:
+    """Lock an open file until it is closed; False where somebody else holds it.
+
+    It counts as locked on a file system that has no locks at all. Shares of NFS and SMB have them at the server, so
+    that they hold between machines.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD:
+            return False
+        return error.errno not in _NO_FLOCK or _lock_bytes(descriptor)
+    return True
+
+
+def _lock_bytes(descriptor: int) -> bool:
+    """A lock that belongs to the open file, not to the process. It counts as taken where there is none."""
+    whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, whole)
+    except OSError as error:
+        return error.errno not in _HELD
+    return True
+
+
+def holders(inode: int) -> set[int]:
+    """The users whose processes hold a flock on a file of that inode, as far as this process can see them."""
+    found = set()
+    for line in _lines():
+        fields = line.split()
+        if len(fields) < 6 or fields[1] != "FLOCK" or fields[5].rpartition(":")[2] != str(inode):
+            continue
+        try:
+            found.add(Path(f"/proc/{fields[4]}").stat().st_uid)
+        except OSError:
+            continue
+    return found
+
+
+def _lines() -> list[str]:
+    try:
+        return LOCKS.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,294 @@
+"""The hidden file in the output folder: it says which folder this is, and is locked while a daemon files into it.
+
+A name does not tell two folders apart: where a drive is not mounted, its mount point lies there under the same name.
+So the output holds a number of its own, and the state folder remembers it. The file lies on the drive, so that daemons
+of several users or machines meet at it, and nobody but its owner can open it, so that nobody else can lock it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import pwd
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from loguru import logger
+
+from daemon.files.locks import FolderBusy, busy, lock_descriptor
+from daemon.files.mounts import remote_kind
+from daemon.files.processes import is_another, oneself
+from daemon.files.renaming import close
+from models.atomic import atomic_file
+from models.ownership import make_file
+from models.text.language import tr
+
+#: In the output folder. It is none of the class folders' markers.
+OUTPUT_MARK = ".imagesortd-output"
+#: Beside the journal: which output folder it is about.
+REMEMBERED = "output-id"
+
+_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+#: Bytes of the file, always the same: it is overwritten in place, and never empty meanwhile.
+_SIZE = 512
+
+
+class OutputAway(Exception):
+    """The output folder is not the one that was filed into before; the sentence says what to do."""
+
+
+class _Known(NamedTuple):
+    """What is remembered of an output folder: its number, and the file system it was on."""
+
+    number: str
+    file_system: str
+
+
+class OutputMark:
+    """The mark of one output folder, as one daemon sees it; ``memory`` is the folder of its journal."""
+
+    def __init__(self, output: Path, memory: Path) -> None:
+        self._output = output
+        self._memory = memory / REMEMBERED
+        self._descriptor: int | None = None
+        self._number = ""
+        self._seen: tuple[int, int] | None = None  # the folder that was found to be the right one last
+
+    def why_away(self) -> str | None:
+        """What to do about another folder, or none, being where the output was; None where it is there."""
+        try:
+            found = self._output.stat()
+        except OSError:
+            found = None
+        if found is not None and (found.st_dev, found.st_ino) == self._seen:
+            return None
+        try:
+            self._check(self._found())
+        except OutputAway as away:
+            self._seen = None
+            return str(away)
+        self._seen = None if found is None else (found.st_dev, found.st_ino)
+        return None
+
+    @property
+    def device(self) -> int | None:
+        """The file system that the output is on, while somebody is `at_work` there; None where it has no mark."""
+        return None if self._descriptor is None else os.fstat(self._descriptor).st_dev
+
+    @contextmanager
+    def at_work(self, *, make: bool = True) -> Iterator[None]:
+        """Keep everybody else from filing into the output meanwhile.
+
+        On a drive that somebody may want to unmount nothing is kept open afterwards. With ``make`` False an output
+        without a mark gets none. Raises `OutputAway`, and `FolderBusy` where somebody else is at work.
+        """
+        self._take(make=make)
+        try:
+            yield
+        finally:
+            if self._descriptor is not None and not self._stays_mounted():
+                self.release()
+
+    def release(self) -> None:
+        """Let others file into the output."""
+        if self._descriptor is not None:
+            close(self._descriptor)
+            self._descriptor = None
+
+    def _take(self, *, make: bool) -> None:
+        if self._descriptor is not None and self._is_held(self._descriptor):
+            return
+        self.release()
+        self._check(self._found())
+        if make:
+            self._output.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = self._open(make=make)
+        except PermissionError as error:
+            self._raise_if_foreign(error)
+            descriptor = None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise FolderBusy(tr("{path} is not a file of this program: delete it", path=self._path)) from error
+            logger.debug("the output folder {} is not locked: {}", self._output, error.strerror)
+            descriptor = None
+        if descriptor is None:
+            return  # nothing can be made there now; the transfer itself never files one image twice
+        try:
+            self._lock(descriptor)
+        except BaseException:
+            close(descriptor)
+            raise
+        self._descriptor = descriptor
+
+    @property
+    def _path(self) -> Path:
+        return self._output / OUTPUT_MARK
+
+    def _is_held(self, descriptor: int) -> bool:
+        """Whether the file that is locked is still the one in the folder: somebody may have tidied up."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._path.lstat())
+        except OSError:
+            return False
+
+    def _open(self, *, make: bool) -> int | None:
+        if make:
+            return make_file(self._path, 0o600)
+        try:
+            return os.open(self._path, _FLAGS)
+        except FileNotFoundError:
+            return None
+
+    def _lock(self, descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_size not in (0, _SIZE):
+            raise FolderBusy(tr("{path} is not a file of this program: delete it", path=self._path))
+        if found.st_uid not in self._trusted():
+            self._raise_foreign(found.st_uid)
+        content = _read(descriptor)
+        if not lock_descriptor(descriptor) or is_another(content):
+            raise busy(self._output, content.get("pid"), content.get("host"))
+        self._check(_number(content))
+        self._number = _number(content) or secrets.token_hex(16)
+        ours = {"number": self._number} | oneself()
+        if content != ours:
+            _write(descriptor, ours)
+        self._remember()
+
+    def _trusted(self) -> set[int]:
+        """Whose the mark may be. On a drive that is mounted for another user all is that user's, the folder too."""
+        trusted = {os.geteuid(), 0}
+        with suppress(OSError):
+            trusted.add(self._output.stat().st_uid)
+        return trusted
+
+    def _raise_if_foreign(self, error: OSError) -> None:
+        try:
+            owner = self._path.lstat().st_uid
+        except OSError:
+            logger.debug("the output folder {} is not locked: {}", self._output, error.strerror)
+            return
+        if owner != os.geteuid():
+            self._raise_foreign(owner)
+
+    def _raise_foreign(self, owner: int) -> None:
+        raise FolderBusy(
+            tr(
+                "{path} belongs to the user {user}: stop the daemon of that user; where there is none, delete this "
+                "file",
+                path=self._path,
+                user=_user(owner),
+            )
+        )
+
+    def _stays_mounted(self) -> bool:
+        """Whether nobody unmounts the file system of the output: `/`, that of the state folder, a share."""
+        try:
+            device = self._output.stat().st_dev
+            stays = {Path("/").stat().st_dev, self._memory.parent.stat().st_dev}
+        except OSError:
+            return False
+        return device in stays or remote_kind(str(self._output)) is not None
+
+    # --- which folder it is
+
+    def _check(self, number: str | None) -> None:
+        """Raise `OutputAway` unless the folder there is the one that is remembered."""
+        known = self._known()
+        if known is None or number == known.number:
+            return
+        if number is None and known.file_system == _file_system(self._output):
+            return  # the folder was emptied, or deleted: it is still the same drive
+        raise OutputAway(
+            tr(
+                "the output folder {output} is not the one that images were filed into before: mount its drive; or, "
+                "if this is the right one, delete {memory}",
+                output=self._output,
+                memory=self._memory,
+            )
+        )
+
+    def _found(self) -> str | None:
+        """The number of the folder that is there; None where it has none, or none that can be read."""
+        if self._descriptor is not None and self._is_held(self._descriptor):
+            return self._number
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except PermissionError:
+            known = self._known()
+            return None if known is None else known.number  # it is somebody else's, and said to be so later
+        except OSError:
+            return None
+        try:
+            return _number(_read(descriptor))
+        finally:
+            close(descriptor)
+
+    def _known(self) -> _Known | None:
+        try:
+            said = json.loads(self._memory.read_bytes())
+            return _Known(str(said["number"]), str(said["file_system"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _remember(self) -> None:
+        now = _Known(self._number, _file_system(self._output))
+        if now == self._known():
+            return
+        try:
+            with atomic_file(self._memory) as file:
+                file.write(json.dumps(now._asdict()).encode())
+        except OSError as error:
+            logger.warning(
+                tr(
+                    "which output folder this is cannot be remembered in {memory}: {reason}",
+                    memory=self._memory,
+                    reason=error.strerror,
+                )
+            )
+
+
+def _read(descriptor: int) -> dict[str, object]:
+    try:
+        said = json.loads(os.pread(descriptor, _SIZE, 0))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _number(content: dict[str, object]) -> str | None:
+    number = content.get("number")
+    return number if isinstance(number, str) and number else None
+
+
+def _write(descriptor: int, content: dict[str, object]) -> None:
+    """In place, so that there is always a number in it. A file system without room leaves what was there."""
+    with suppress(OSError):
+        os.pwrite(descriptor, json.dumps(content).encode().ljust(_SIZE), 0)
+        os.fsync(descriptor)
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _file_system(path: Path) -> str:
+    """What tells the file system of a path from others, on this machine and after a restart; device numbers change."""
+    while True:
+        try:
+            found = os.statvfs(path)
+        except FileNotFoundError:
+            path = path.parent
+            continue
+        except OSError:
+            return ""
+        return f"{found.f_fsid:x}-{0 if found.f_fsid else found.f_blocks * found.f_frsize:x}"

@@ -1,0 +1,62 @@
+"""The hidden names that a file has for a moment of its way, and how they are told from anybody else's."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from daemon.files.names import numbered, simpler_name
+from daemon.journal.records import Filing
+
+#: In bytes: eCryptfs has no longer names, and a file that has a name at all must get a private one, too.
+_LONGEST = 143
+#: What copies are called whose original is still where it was.
+COPIES = frozenset({"part", "place"})
+_OURS = re.compile(r"\.(part|place|drop|claim)\.(\d{8}T\d{6}-[0-9a-f]{8}-\d+)\.(.+)", re.DOTALL)
+
+
+class PrivateName(NamedTuple):
+    """What a private name says: what for, of which filing, and the name that the file has otherwise.
+
+    ``own_name`` is shortened where it is long, and plain for COPIES.
+    """
+
+    purpose: str
+    filing: str
+    own_name: str
+
+    @classmethod
+    def parse(cls, name: str) -> PrivateName | None:
+        """What a name says, if it is one of these."""
+        found = _OURS.fullmatch(name)
+        return None if found is None else cls(*found.groups())
+
+
+def private_name(purpose: str, row: Filing) -> str:
+    """A hidden name that is nobody else's, for a moment of a transfer; a later run can tell it from the journal.
+
+    In the folder of the destination: ``part``, a copy being made; ``place``, one on its way to its final name;
+    ``drop``, one being taken back. In the folder of the source: ``claim``, an original that is about to go. It ends
+    with the name of the file, for a later run that finds no journal; of a ``part`` or ``place``, whose file system may
+    not hold that name, as `plain_name` has it.
+    """
+    name = (row.filed_name if purpose == "drop" else None) or row.source.name
+    beginning = f".{purpose}.{filing_of(row)}."
+    return beginning + shortened(plain_name(name) if purpose in COPIES else name, len(beginning))
+
+
+def filing_of(row: Filing) -> str:
+    """What tells a filing from all others, in its private names."""
+    return f"{row.run}-{row.id}"
+
+
+def plain_name(name: str) -> str:
+    """A name that every file system can hold; many names may have the same."""
+    while (simpler := simpler_name(name)) != name:
+        name = simpler
+    return name
+
+
+def shortened(name: str, beginning: int) -> str:
+    """A name as it ends a private one, behind so many bytes."""
+    return numbered(name, 1, _LONGEST - beginning)

@@ -1,0 +1,190 @@
+"""The system calls of a move that never overwrites: the kernel decides whether a name is free, not a check before."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NamedTuple
+
+from daemon.files.names import free_number, numbered
+
+_RENAME_NOREPLACE = 1
+#: None where the C library has no such call; then every move goes through a hard link.
+_renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+
+#: How Python makes bytes of a name, looked up once.
+_CODING = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+
+#: The kernel or the file system has no rename that refuses to replace.
+_NO_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+#: The file system has no hard links, or grants none for this file.
+_NO_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV})
+#: Some network file systems cannot flush a folder; they have flushed it already or never will.
+#: How a folder is opened whose names are to be used.
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class CannotMove(Exception):
+    """These two places can only be joined by a copy: another file system, or one without rename and link."""
+
+
+class Entry(NamedTuple):
+    """A name in an open folder: the folder cannot be swapped for another between two calls."""
+
+    folder: int
+    name: str
+
+    def status(self) -> os.stat_result:
+        """What the name stands for, without following a link."""
+        return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
+
+    def exists(self) -> bool:
+        """Whether the name is taken, by whatever it may be."""
+        try:
+            self.status()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def seems_taken(self) -> bool:
+        """A quick hint at the same; a name that cannot be looked at seems free."""
+        return os.access(self.name, os.F_OK, dir_fd=self.folder, follow_symlinks=False)
+
+    def unlink(self) -> None:
+        """Take the name away."""
+        os.unlink(self.name, dir_fd=self.folder)
+
+
+#: Stands for an entry that is not known yet; every use of it fails.
+NOWHERE = Entry(-1, "")
+
+
+def rename_noreplace(old: Entry, new: Entry) -> None:
+    """``renameat2(RENAME_NOREPLACE)``, for which Python 3.11 has no function. Raises OSError."""
+    code = errno.ENOSYS
+    if _renameat2 is not None:
+        names = old.name.encode(*_CODING), new.name.encode(*_CODING)
+        if _renameat2(old.folder, names[0], new.folder, names[1], _RENAME_NOREPLACE) == 0:
+            return
+        code = ctypes.get_errno()
+    raise OSError(code, os.strerror(code), old.name, None, new.name)
+
+
+def link(old: Entry, new: Entry) -> None:
+    """A second name for the same file; it never replaces one either. Raises OSError."""
+    os.link(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder, follow_symlinks=False)
+
+
+def move_noreplace(old: Entry, new: Entry, claim: Callable[[], str]) -> None:
+    """Move a file on one file system; ``claim`` gives a private name in the old folder where one is needed.
+
+    Raises FileExistsError when the new name is taken, CannotMove when only a copy can do it, else OSError.
+    """
+    try:
+        rename_noreplace(old, new)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise CannotMove from error
+        if error.errno not in _NO_RENAME:
+            raise
+        _link_and_unlink(old, new, claim())
+
+
+def _link_and_unlink(old: Entry, new: Entry, claim: str) -> None:
+    link_or_cannot(old, new)
+    try:
+        moved = new.status()
+        dropped = drop(old, claim, lambda entry: os.path.samestat(entry.status(), moved))
+    except OSError:
+        new.unlink()
+        raise
+    if not dropped and not old.exists() and new.status().st_nlink > 1:
+        new.unlink()  # another one was quicker to move it, and the file has the name that it was given there
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), old.name)
+
+
+def link_or_cannot(old: Entry, new: Entry) -> None:
+    """``link``, with CannotMove where the file system has no hard links for these two places."""
+    try:
+        link(old, new)
+    except FileExistsError:
+        # A network file system may have made the link and lost the answer.
+        if not os.path.samestat(old.status(), new.status()):
+            raise
+    except OSError as error:
+        if error.errno in _NO_LINK:
+            raise CannotMove from error
+        raise
+
+
+def unlink_meant(private: Entry, meant: Callable[[Entry], bool]) -> bool:
+    """Unlink a file if it is the one that is meant; returns whether it is. Raises OSError."""
+    ours = meant(private)
+    if ours:
+        private.unlink()
+    return ours
+
+
+def drop(
+    entry: Entry,
+    claim: str,
+    meant: Callable[[Entry], bool],
+    unlink: Callable[[Entry, Callable[[Entry], bool]], bool] = unlink_meant,
+) -> bool:
+    """Remove a name while it stands for the file that is meant, which lies safely elsewhere.
+
+    The name is first moved to ``claim``, where nobody else puts a file in its place between the look and the removal.
+    Returns False, with everything as it was, when the name stands for something else or for nothing. Whatever
+    ``unlink`` raises is raised with everything as it was.
+    """
+    private = Entry(entry.folder, claim)
+    try:
+        os.rename(entry.name, claim, src_dir_fd=entry.folder, dst_dir_fd=entry.folder)
+    except FileNotFoundError:
+        if not private.exists():  # a share may have renamed it, lost the answer, and asked once more
+            return False
+    try:
+        ours = unlink(private, meant)
+    except Exception:
+        put_back(private, entry)
+        raise
+    if not ours:
+        put_back(private, entry)
+    return ours
+
+
+def put_back(private: Entry, entry: Entry) -> str:
+    """Return a claimed file to its name, or to one beside it when the name is taken again; gives it. Raises OSError."""
+    while True:
+        number = free_number(lambda n: Entry(entry.folder, numbered(entry.name, n)).exists())
+        with suppress(FileExistsError):
+            name = numbered(entry.name, number)
+            _give_name(private, Entry(entry.folder, name))
+            return name
+
+
+def _give_name(private: Entry, free: Entry) -> None:
+    try:
+        rename_noreplace(private, free)
+        return
+    except OSError as error:
+        if error.errno not in _NO_RENAME:
+            raise
+    try:
+        link_or_cannot(private, free)
+    except CannotMove:
+        # What is replaced then is the empty file that reserves the name.
+        close(os.open(free.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=free.folder))
+        os.rename(private.name, free.name, src_dir_fd=private.folder, dst_dir_fd=free.folder)
+    else:
+        private.unlink()
+
+
+def close(descriptor: int) -> None:
+    """Close a descriptor, for good: what has to be durable was flushed before, and Linux frees it also on an error."""
+    with suppress(OSError):
+        os.close(descriptor)

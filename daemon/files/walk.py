@@ -1,0 +1,76 @@
+"""A folder tree as a stream: one folder open at a time, one name a step, whatever the size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+
+from daemon.files.marker import is_marked
+from daemon.files.renaming import close
+from daemon.files.roots import Roots
+from daemon.watching.settle import is_candidate, is_unfinished
+from models.leftovers import is_bin, is_leftover
+from models.text.language import mark, tr
+
+_LINK = mark("it is a symbolic link")
+_DEVICE = mark("it is a pipe, a socket or a device")
+
+
+def walk(
+    folders: Iterable[str],
+    *,
+    recursive: bool,
+    enter: Callable[[str], bool],
+    failed: Callable[[str, OSError], None],
+    odd: Callable[[str, str], None],
+    other: Callable[[os.DirEntry[str]], None] | None = None,
+    leftover: Callable[[str], None] | None = None,
+    roots: Roots | None = None,
+) -> Iterator[os.DirEntry[str] | None]:
+    """Yield each candidate file (by its name and kind) below ``folders``, and None for every other name.
+
+    ``enter`` is called before a folder is read, and leaves it out by False. Memory goes with the number of folders,
+    never of files. Symbolic links are not followed, but for those in the paths of
+    ``roots`` (``folders``, where none are given). ``failed`` is told of a folder that could not be read to its end;
+    the walk goes on with the next one. ``odd`` is told of what has the name of an image and is no file: its path, and
+    what it is; ``other`` of all that has another name and is no folder; ``leftover`` of folders of the NAS or of the
+    system, which are never entered. Close the iterator when it is not read to its
+    end.
+    """
+    pending = list(folders)
+    roots = roots or Roots(pending)
+    while pending:
+        folder = pending.pop()
+        try:
+            if not enter(folder):
+                continue
+            # A link in the place of a folder, or of one above it, is found here. One that comes a moment later leads to
+            # names at most: what they stand for is looked at, opened and moved below the root only.
+            close(roots.open_folder(folder))
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        if recursive and _is_left_alone(entry):
+                            if leftover is not None:
+                                leftover(entry.path)
+                        elif recursive and not is_unfinished(entry.name):
+                            pending.append(entry.path)
+                        yield None
+                    elif not is_candidate(entry.name):
+                        if other is not None:
+                            other(entry)
+                        yield None
+                    elif entry.is_file(follow_symlinks=False):
+                        yield entry
+                    else:
+                        odd(entry.path, tr(_LINK) if entry.is_symlink() else tr(_DEVICE))
+                        yield None
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # taken away while we looked
+        except OSError as error:
+            failed(folder, error)
+
+
+def _is_left_alone(folder: os.DirEntry[str]) -> bool:
+    """Whether it is of the NAS or of the system; a class of ours may have a plain word for a name, too."""
+    return is_leftover(folder.name) or (is_bin(folder.name) and not is_marked(folder.path))

@@ -1,0 +1,1 @@
+"""Moving an image to where it belongs, and back, whatever happens in between."""

@@ -1,0 +1,341 @@
+"""Filing: a decision about an image becomes a destination, and the image goes there by a transfer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from loguru import logger
+
+from daemon.files.locks import FolderBusy
+from daemon.files.names import numbered
+from daemon.files.output_mark import OutputAway, OutputMark
+from daemon.files.renaming import Entry
+from daemon.files.roots import Roots
+from daemon.files.source import Identity, Source, SourceChanged, SourceGone
+from daemon.filing import transfer
+from daemon.filing.folders import Folders, Output
+from daemon.filing.growth import drop_half
+from daemon.filing.identity import has_content, is_one_folder
+from daemon.filing.quarantine_notes import write_reason
+from daemon.filing.recovery import replay
+from daemon.filing.renamed import name_of
+from daemon.filing.sidecars import Sidecars
+from daemon.filing.transfer import Status, Transfer
+from daemon.journal.journal import Journal, JournalBusy
+from daemon.journal.records import Filing, State
+from models.decision import Fate
+from models.markers import Kind
+from models.text.language import tr
+from models.text.printable import shown
+
+__all__ = ["Action", "Decision", "Filed", "Filer", "Status"]
+
+Action = Literal["move", "copy", "link"]
+
+#: The most names that a dry run remembers having given out; beyond them it starts over, for it may go on for months.
+_MOST_PLANNED = 100_000
+#: For how long after it was copied or linked an original may turn out to have been half of an image.
+_GROWS = timedelta(days=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Where one image shall go: ``folder`` is relative to the output, such as ``dog`` or ``quarantine/truncated``.
+
+    ``reason`` marks an unreadable image (a slug, with ``detail`` as the sentence for people); else it is None.
+    ``detail`` alone says why an image went to the others, where that was not for its probability. ``fate`` is what
+    was decided of an image that was classified.
+    """
+
+    source: Source
+    folder: str
+    fate: Fate | None = None
+    label: str | None = None
+    confidence: float | None = None
+    model_digest: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What its folder is for."""
+        if self.reason is not None:
+            return "quarantine"
+        return "class" if self.fate in (None, Fate.FILED) else "others"
+
+
+class Filed(NamedTuple):
+    """The outcome for one decision, as in ``row``; ``error`` says in a sentence why it is to be tried again."""
+
+    decision: Decision
+    status: Status
+    row: Filing
+    error: str | None = None
+
+    @property
+    def destination(self) -> Path | None:
+        """Where the image is now, or in a dry run would be."""
+        return self.row.destination if self.status in (Status.FILED, Status.PLANNED) else None
+
+
+class Filer:
+    """Files images into the folders under ``output``.
+
+    ``move`` takes them out of the inbox; ``copy`` and ``link`` (a hard link, or a copy where none is possible) leave
+    them there and remember in the journal which ones are filed. Without a journal the memory ends with this object,
+    and a crash may leave a ``.part`` file. A dry run changes nothing anywhere. ``skip_equal``: a copy is not made where
+    an equal image lay, under its name or a number of it, before this object made any. ``roots``: the inboxes; of an
+    image elsewhere no component of the path may be a symbolic link.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        *,
+        action: Action = "move",
+        journal: Journal | None = None,
+        dry_run: bool = False,
+        skip_equal: bool = False,
+        roots: Roots | None = None,
+        mark: OutputMark | None = None,
+    ) -> None:
+        """``mark`` of the output: who is at work there, and whether it is the right one, is asked for each batch."""
+        self._output = Output(output, roots)
+        self._mark = mark
+        self._action = action
+        self._journal = Journal(None) if journal is None else journal
+        self._dry_run = dry_run
+        self._skip_equal = skip_equal
+        self._made: set[Path | None] = set()
+        self._planned: dict[str, set[str]] = {}  # names that a dry run has given out, by folder
+        self._unfinished: set[_File] | None = set()  # None: nobody could look
+        self._sidecars = Sidecars()
+
+    def filed_before(self, path: Path, identity: Identity) -> bool:
+        """Whether ``file`` is sure to answer ALREADY: nothing need be read or decoded then. Raises JournalBusy."""
+        return self._action != "move" and self._journal.filed_before(identity, path, None)
+
+    def file(self, decisions: Sequence[Decision]) -> list[Filed]:
+        """File a batch; one outcome per decision, in order. An image's trouble is in its outcome, never raised."""
+        try:
+            with self._at_work():
+                return self._file(decisions)
+        except (OutputAway, FolderBusy) as error:
+            rows = [self._row(decision, datetime.now(UTC)) for decision in decisions]
+            return [
+                Filed(decision, Status.RETRY, row, transfer.sentence(row, error))
+                for decision, row in zip(decisions, rows, strict=True)
+            ]
+
+    def _at_work(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._mark is None else self._mark.at_work()
+
+    def _file(self, decisions: Sequence[Decision]) -> list[Filed]:
+        if self._mark is not None and (device := self._mark.device) is not None:
+            self._output.stay_on(device)
+        self._finish_earlier()
+        now = datetime.now(UTC)
+        transfers = [Transfer(decision.source.path.name, self._row(decision, now)) for decision in decisions]
+        with Folders(self._output) as folders:
+            plan = _Plan(folders, self._names_given_out(), make=not self._dry_run)
+            for decision, each in zip(decisions, transfers, strict=True):
+                self._plan(decision, each, plan)
+            transfer.run(transfers, self._journal)
+            for each in transfers:
+                if each.status is Status.FILED and each.row.reason is not None:
+                    write_reason(each.target, each.row)
+                if each.row.id is not None and each.row.state in (State.INTENT, State.COPIED):
+                    assert self._unfinished is not None, "nothing is begun before somebody could look"
+                    self._unfinished.add(_file(each.row.identity))
+            filed = [each for each in transfers if each.status is Status.FILED and each.row.reason is None]
+            if self._skip_equal:
+                self._made.update(each.row.destination for each in filed)
+            self._sidecars.follow(filed, self._journal)
+        return [_filed(decision, each) for decision, each in zip(decisions, transfers, strict=True)]
+
+    def resume(self) -> Counter[State]:
+        """Settle what an earlier run left unfinished; counts the states that ends in.
+
+        While the journal cannot be written the images concerned wait, and all of them while it cannot be read either,
+        or while the output is not there.
+        """
+        self._unfinished = None
+        try:
+            with self._at_work():
+                return self._finish_earlier()
+        except (OutputAway, FolderBusy):
+            return Counter()
+
+    def _finish_earlier(self) -> Counter[State]:
+        """Try again what could neither be finished nor taken back, before more copies of it are made."""
+        found: Counter[State] = Counter()
+        if self._unfinished != set():
+            with suppress(JournalBusy):
+                found = replay(self._journal, self._output.roots)
+            with suppress(JournalBusy):
+                self._unfinished = {_file(row.identity) for row in self._journal.unfinished()}
+        return found
+
+    def _names_given_out(self) -> dict[str, set[str]]:
+        """Names given out by earlier batches of a dry run: no image has them now, but one would have."""
+        if not self._dry_run:
+            return {}
+        if sum(map(len, self._planned.values())) >= _MOST_PLANNED:
+            self._planned.clear()
+        return self._planned
+
+    def _row(self, decision: Decision, now: datetime) -> Filing:
+        source = decision.source
+        return Filing(
+            state=State.INTENT,
+            action=self._action,
+            source=source.path,
+            identity=source.identity,
+            sha256=source.sha256,
+            label=decision.label,
+            confidence=decision.confidence,
+            model_digest=decision.model_digest,
+            reason=decision.reason,
+            detail=decision.detail,
+            time=now,
+        )
+
+    def _plan(self, decision: Decision, each: Transfer, plan: _Plan) -> None:
+        """Choose the destination, or settle the transfer before it begins."""
+        try:
+            self._choose(decision, each, plan)
+        except SourceGone:
+            each.settle(Status.GONE)
+        except SourceChanged:
+            each.settle(Status.CHANGED)
+        except (OSError, JournalBusy) as error:
+            each.settle(Status.RETRY, transfer.sentence(each.row, error))
+
+    def _choose(self, decision: Decision, each: Transfer, plan: _Plan) -> None:
+        row = each.row
+        each.source = plan.folders.entry(row.source)
+        if self._dry_run or row.reason is not None:  # else it is looked at right before the move
+            transfer.check_source(each.source, row)
+        if self._unfinished is None:
+            return each.settle(Status.RETRY, tr("What an earlier run left unfinished cannot be put right now."))
+        if self._unfinished and _file(row.identity) in self._unfinished:
+            stuck = tr("A copy of '{source}' can neither be finished nor taken back.", source=row.source)
+            return each.settle(Status.RETRY, stuck)
+        if self._action != "move":
+            if row.identity in plan.identities or self._was_filed(row):
+                return each.settle(Status.ALREADY)
+            plan.identities.add(row.identity)
+            if not self._dry_run and row.reason is None:
+                self._drop_half(each, plan)
+            if row.reason is not None:
+                row.state = State.REFUSED
+                return each.settle(Status.REFUSED) if self._dry_run else None
+        row.folder = plan.folders.path(decision.folder)  # named in what is said where it cannot be opened
+        place = plan.place(decision.folder, decision.kind)
+        if self._skip_equal and place.folder is not None and self._is_there(row, place.folder, place.path):
+            return each.settle(Status.ALREADY)
+        name = place.free_name(each.wanted) if self._dry_run else place.name(each.wanted)
+        each.target = Entry(-1 if place.folder is None else place.folder, name)
+        row.filed_name = name
+        return each.settle(Status.PLANNED) if self._dry_run else None
+
+    def _was_filed(self, row: Filing) -> bool:
+        """Whether the file was filed before, in this state or with the same content: a clock may have been set."""
+        if self._journal.filed_before(row.identity, row.source, row.sha256):
+            return True
+        number = self._journal.same_filed(row.source, row.identity.size, lambda: row.sha256)
+        if number is not None and not self._dry_run:
+            self._journal.touch(number, row.identity)
+        return number is not None
+
+    def _drop_half(self, each: Transfer, plan: _Plan) -> None:
+        """Remove what was copied or linked of an image before its writer was done: the original has all of it."""
+        source = each.row.source
+        old = self._journal.newest([source], each.row.time - _GROWS)
+        if old is None or old.destination is None or old.action == "move" or old.sha256 == each.row.sha256:
+            return
+        try:
+            copy = plan.folders.entry(old.destination)
+            if not copy.exists() and (name := name_of(copy.folder, old.filed_ino)) is not None:
+                copy = copy._replace(name=name)
+                each.wanted = name  # somebody has given the half this name, and the whole has it then
+            if not is_one_folder(copy.folder, each.source.folder) and drop_half(copy, each.source, old):
+                old.state = State.UNDONE
+                self._journal.write_later([old])
+                logger.info(tr("{source} changed after it was filed; what was filed of it before goes", source=source))
+        except (OSError, SourceGone, SourceChanged) as error:
+            logger.debug("{} stays: {}", shown(str(old.destination)), error)
+
+    def _is_there(self, row: Filing, folder: int, path: Path) -> bool:
+        """Whether an equal image is in an open class folder that this object did not copy there. Raises OSError."""
+        limit = transfer.longest_name(folder)
+        for number in count(1):
+            there = Entry(folder, numbered(row.source.name, number, limit))
+            if not there.exists():
+                return False
+            if path / there.name not in self._made and has_content(there, row):
+                return True
+        raise AssertionError("there are more numbers than names")
+
+
+_File = tuple[int, int, int]
+
+
+def _file(identity: Identity) -> _File:
+    """An identity without the device number, which may change when the machine starts anew."""
+    return identity.ino, identity.size, identity.mtime_ns
+
+
+class _Place(NamedTuple):
+    """A class folder as one batch sees it; ``folder`` is None where it is missing and not to be made."""
+
+    folder: int | None
+    path: Path
+    longest_name: int
+    taken: set[str]  # names given out to images of this batch
+
+    def name(self, wanted: str) -> str:
+        """A name that nobody in this batch has, taken from now on; in the folder it is mostly free. Raises OSError."""
+        name = numbered(wanted, 1, self.longest_name)
+        if name in self.taken:
+            return self.free_name(wanted)
+        self.taken.add(name)
+        return name
+
+    def free_name(self, wanted: str) -> str:
+        """A name that nobody in this batch has and that seems free, taken from now on. Raises OSError."""
+        name = transfer.free_name(self.folder, wanted, self.taken.__contains__, self.longest_name)
+        self.taken.add(name)
+        return name
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the decisions of one batch share: open folders, names given out, files already in the batch."""
+
+    folders: Folders
+    taken: dict[str, set[str]]
+    make: bool
+    identities: set[Identity] = field(default_factory=set)
+    _places: dict[str, _Place] = field(default_factory=dict)
+
+    def place(self, folder: str, kind: Kind) -> _Place:
+        """A class folder, which is made where that is wanted. Raises OSError."""
+        if folder not in self._places:
+            descriptor = self.folders.class_folder(folder, make=self.make, kind=kind)
+            taken = self.taken.setdefault(folder, set())
+            path = self.folders.path(folder)
+            self._places[folder] = _Place(descriptor, path, transfer.longest_name(descriptor), taken)
+        return self._places[folder]
+
+
+def _filed(decision: Decision, each: Transfer) -> Filed:
+    assert each.status is not None
+    return Filed(decision, each.status, each.row, each.error)

@@ -1,0 +1,144 @@
+"""The folders of one batch, held open: a class folder cannot become a link to elsewhere between look and move."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import ExitStack, suppress
+from pathlib import Path, PurePath
+from types import TracebackType
+
+from daemon.files.copying import create
+from daemon.files.marker import MARKER
+from daemon.files.renaming import Entry, close
+from daemon.files.roots import Roots, step_into
+from models.markers import Kind, content
+from models.ownership import hand_over
+from models.text.language import tr
+from models.text.printable import shown
+
+
+class Output:
+    """The folder that holds the class folders, on the file system on which it was first seen.
+
+    When that file system is gone (a drive unplugged, a mount lost), nothing is filed into the empty place it leaves.
+    """
+
+    def __init__(self, path: Path, roots: Roots | None = None) -> None:
+        """``roots``: the inboxes, of which it may be a part."""
+        self.path = Path(os.path.abspath(path))  # noqa: PTH100 - links in it are the owner's choice
+        self.roots = (roots or Roots()).including(self.path)
+        self._dev: int | None = None
+
+    def stay_on(self, device: int) -> None:
+        """The file system it is on now; a drive that was mounted again may have another number."""
+        self._dev = device
+
+    def open(self) -> int:
+        """A descriptor of the folder, which is made when it is missing. Raises OSError."""
+        missing = []
+        path = self.path
+        while (folder := self._open_if_there(path)) is None:
+            missing.append(path.name)
+            path = path.parent
+        device = os.fstat(folder).st_dev
+        if self._dev not in (None, device):
+            close(folder)
+            raise OSError(errno.ENODEV, tr("the file system of the output folder is not mounted"), str(self.path))
+        for name in reversed(missing):
+            folder = step_into(folder, name, make=True)
+        self._dev = device
+        return folder
+
+    def _open_if_there(self, path: Path) -> int | None:
+        try:
+            return self.roots.open_folder(path)
+        except FileNotFoundError:
+            return None
+
+
+class Folders:
+    """Descriptors of the folders that one batch uses; closed together at its end."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._stack = ExitStack()
+        self._inboxes: dict[str, int] = {}
+        self._class_folders: dict[str, int] = {}
+
+    def __enter__(self) -> Folders:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def entry(self, path: Path) -> Entry:
+        """The place of an image, in an inbox or wherever it is. Raises OSError, also where a link is in the way."""
+        folder, _, name = str(path).rpartition("/")  # of a text that is there already: a Path would make another Path
+        if folder not in self._inboxes:
+            self._inboxes[folder] = self._kept(self._output.roots.open_folder(folder or "/"))
+        return Entry(self._inboxes[folder], name)
+
+    def path(self, folder: str) -> Path:
+        """Where a folder under the output is."""
+        return self._output.path / folder
+
+    def class_folder(self, folder: str, *, make: bool, kind: Kind = "class") -> int | None:
+        """A folder under the output; None when it is missing and not to be made. Raises OSError.
+
+        ``kind``: what its marker is to say.
+        """
+        if folder not in self._class_folders:
+            way = PurePath(folder)
+            if way.is_absolute() or ".." in way.parts or not way.parts:
+                raise ValueError(f"{shown(folder)} is not a folder under the output")
+            try:
+                self._class_folders[folder] = self._kept(self._walk(way, kind, make=make))
+            except FileNotFoundError:
+                if make:
+                    raise
+                return None
+        return self._class_folders[folder]
+
+    def _walk(self, folder: PurePath, kind: Kind, *, make: bool) -> int:
+        descriptor = self._output.open() if make else self._output.roots.open_folder(self._output.path)
+        for depth, name in enumerate(folder.parts):
+            descriptor = step_into(descriptor, name, make=make)
+            if depth == 0 and make:
+                try:
+                    _mark(descriptor, kind)
+                except BaseException:
+                    close(descriptor)
+                    raise
+        return descriptor
+
+    def _kept(self, descriptor: int) -> int:
+        self._stack.callback(close, descriptor)
+        return descriptor
+
+
+def _mark(folder: int, kind: Kind) -> None:
+    """Leave the file that tells a watcher not to take images out of this folder again, and a fit what it is for."""
+    marker, text = Entry(folder, MARKER), content(kind)
+    try:
+        found = marker.status()
+    except FileNotFoundError:
+        with suppress(FileExistsError):  # another program was quicker
+            made = create(marker, 0o666)
+            hand_over(made, folder)
+            _fill(made, text)
+    else:  # each kind has a text of another length
+        if found.st_size != len(text) and stat.S_ISREG(found.st_mode):
+            with suppress(OSError):  # it may be another user's, and is good enough
+                _fill(os.open(MARKER, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder), text)
+
+
+def _fill(marker: int, text: bytes) -> None:
+    try:
+        with suppress(OSError):  # that it is there matters more
+            os.write(marker, text)
+    finally:
+        close(marker)

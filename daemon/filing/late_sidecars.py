@@ -1,0 +1,131 @@
+"""Sidecars that arrive after their image was filed: the inboxes are looked through for them, a little at a time."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.files.marker import is_marked
+from daemon.files.roots import Roots
+from daemon.files.sidecar_names import images_of, owners
+from daemon.files.source import Identity
+from daemon.filing.folders import Folders, Output
+from daemon.filing.identity import is_filed_or_edited
+from daemon.filing.sidecars import complain, follower, send
+from daemon.filing.transfer import Status
+from daemon.journal.journal import Journal, JournalBusy
+from daemon.journal.records import Filing
+from daemon.watching.settle import is_unfinished
+from models.leftovers import is_left_alone
+from models.text.language import tr
+from models.text.printable import shown
+
+#: How long after an image was filed a sidecar may still join it: cameras use their file names again.
+LATEST = timedelta(days=1)
+#: The pause after a look through the inboxes: seconds, or this many times what the look took, if that is longer.
+PAUSE, TIMES = 60.0, 10
+
+
+class Latecomers:
+    """Sends late sidecars after their images; `work` goes on where it stopped the last time."""
+
+    def __init__(self, inboxes: Sequence[Path], output: Path, journal: Journal, *, recursive: bool) -> None:
+        self._inboxes = inboxes
+        self._output = output
+        self._journal = journal
+        self._recursive = recursive
+        self._steps: Iterator[None] | None = None
+        self._next = -math.inf
+        self._spent = 0.0
+
+    def work(self, seconds: float) -> bool:
+        """Look for at most ``seconds``, and not at all in the pause; returns whether there is more to look at."""
+        start = time.monotonic()
+        if start < self._next:
+            return False
+        self._steps = self._steps or self._look()
+        for _ in self._steps:
+            if time.monotonic() >= start + seconds:
+                self._spent += time.monotonic() - start
+                return True
+        end = time.monotonic()
+        self._next = end + max(PAUSE, TIMES * (self._spent + end - start))
+        self._steps, self._spent = None, 0.0
+        return False
+
+    def _look(self) -> Iterator[None]:
+        """One look through all inboxes, a name a step."""
+        pending = [str(inbox) for inbox in self._inboxes]
+        while pending:
+            folder = pending.pop()
+            for entry in _entries(folder):
+                if entry is None:
+                    yield
+                elif _is_folder(entry):
+                    if self._recursive and not (
+                        is_unfinished(entry.name) or is_left_alone(entry.name) or self._is_filed_into(entry.path)
+                    ):
+                        pending.append(entry.path)
+                elif owners(entry.name):
+                    self._join(Path(entry.path))
+                yield
+
+    def _is_filed_into(self, folder: str) -> bool:
+        return folder == str(self._output) or is_marked(folder)
+
+    def _join(self, sidecar: Path) -> None:
+        try:
+            if self._journal.filed_before(Identity.of(sidecar.lstat()), sidecar, None):
+                return  # the quick answer where thousands have been copied and stay
+            images = [*map(Path, images_of(str(sidecar)))]
+            image = self._journal.newest(images, datetime.now(UTC) - LATEST) if images else None
+            if image is None or image.destination is None or (image.action == "move" and _any_there(sidecar)):
+                return
+            self._follow(sidecar, image)
+        except (OSError, JournalBusy) as error:
+            logger.debug("The sidecar {} is looked at again later: {}", shown(str(sidecar)), error)
+
+    def _follow(self, sidecar: Path, image: Filing) -> None:
+        assert image.destination is not None
+        with Folders(Output(self._output, Roots(self._inboxes))) as folders:
+            source, target = folders.entry(image.source), folders.entry(image.destination)
+            if not is_filed_or_edited(target, image):
+                return  # it is another file now
+            each = follower(image, source, target, sidecar.name)
+            for sent in send([each] if each else [], self._journal):
+                if sent.status is Status.FILED:
+                    logger.info(
+                        tr(
+                            "{name} follows its image to {destination}",
+                            name=sidecar.name,
+                            destination=sent.row.destination,
+                        )
+                    )
+                else:
+                    complain(sent)
+
+
+def _entries(folder: str) -> Iterator[os.DirEntry[str] | None]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError:
+        yield None  # the watcher says so
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _any_there(sidecar: Path) -> bool:
+    """Whether an image of the sidecar is in the inbox now: it goes with that one, then."""
+    return any(map(os.path.lexists, images_of(str(sidecar))))

@@ -1,0 +1,214 @@
+"""Files that changed soon after they were filed: their writer was not done, and nobody could know. They are filed anew.
+
+An upload that pauses and goes on, on one file system, reaches its file by whatever name it has. What it was at half
+time has decided on where it lies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import stat
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.files import writers
+from daemon.files.renaming import Entry, close
+from daemon.files.roots import OpenFolders, Roots
+from daemon.files.source import OPEN_FLAGS
+from daemon.files.writers import Writer
+from daemon.filing import undo
+from daemon.filing.renamed import Renamed
+from daemon.filing.transfer import Status
+from daemon.journal.journal import Journal, JournalBusy
+from daemon.journal.records import Filing
+from models.text.language import tr
+from models.text.printable import shown
+
+#: How long after it was filed a file may still grow by its writer's hand. Later it is somebody's edit.
+LATEST = timedelta(hours=1)
+#: The most filings that are looked at, the newest.
+_MANY = 1_000
+#: The pause after a look: seconds, or this many times what the look took, if that is longer.
+PAUSE, TIMES = 5.0, 50
+#: Seconds without a change, as this process sees it, after which a writer seems to be done.
+QUIET = 10.0
+_CHUNK = 1 << 20
+#: Of TIFF and BigTIFF: where the place of the first page is written, how the number of a page's entries is, how many
+#: bytes an entry has, and how the place of the next page is written behind them.
+_TIFFS = {42: (4, "H", 12, "I"), 43: (8, "Q", 20, "Q")}
+_MOST_PAGES = 10_000
+
+_State = tuple[int, int]  # size and time
+
+
+@dataclass
+class _Seen:
+    """What a filed file was at the last look, since when, and whether that state has been judged."""
+
+    state: _State
+    since: float
+    judged: bool = False
+
+
+class SecondLook:
+    """Takes files that their writer went on with back to their inbox, where they are filed by what they are now.
+
+    `work` goes on where it stopped the last time.
+    """
+
+    def __init__(
+        self, inboxes: Sequence[Path], output: Path, journal: Journal, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._roots = Roots([*inboxes, output])
+        self._journal = journal
+        self._clock = clock
+        self._seen: dict[int, _Seen] = {}  # by the numbers of rows
+        self._renamed = Renamed()
+        self._steps: Iterator[None] | None = None
+        self._next = -math.inf
+        self._spent = 0.0
+
+    def work(self, seconds: float) -> bool:
+        """Look for at most ``seconds``, and not at all in the pause; returns whether there is more to look at."""
+        start = self._clock()
+        if start < self._next:
+            return False
+        self._steps = self._steps or self._look()
+        for _ in self._steps:
+            if self._clock() >= start + seconds:
+                self._spent += self._clock() - start
+                return True
+        end = self._clock()
+        self._next = end + max(PAUSE, TIMES * (self._spent + end - start))
+        self._steps, self._spent = None, 0.0
+        return False
+
+    def _look(self) -> Iterator[None]:
+        try:
+            filings = self._journal.recent(datetime.now(UTC) - LATEST, _MANY)
+        except JournalBusy as error:
+            logger.debug("What was filed last is looked at again later: {}", error)
+            return
+        numbers = {filing.id for filing in filings}
+        self._seen = {number: seen for number, seen in self._seen.items() if number in numbers}
+        missing: list[Filing] = []
+        for filing in map(self._renamed.now, filings):
+            yield
+            try:
+                if self._has_settled_anew(filing):
+                    self._judge(filing)
+            except FileNotFoundError:
+                missing.append(filing)
+            except (OSError, JournalBusy) as error:
+                logger.debug("{} is looked at again later: {}", shown(str(filing.destination)), error)
+        yield from self._renamed.find(missing)
+
+    def _has_settled_anew(self, filing: Filing) -> bool:
+        """Whether the file changed since it was filed, has been quiet since, and this state is not judged yet.
+
+        Raises FileNotFoundError where somebody has given it another name, among other OSErrors.
+        """
+        assert filing.destination is not None
+        assert filing.id is not None
+        status = filing.destination.lstat()
+        state = status.st_size, status.st_mtime_ns
+        if state == (filing.identity.size, filing.identity.mtime_ns) or not stat.S_ISREG(status.st_mode):
+            self._seen.pop(filing.id, None)
+            return False
+        seen = self._seen.get(filing.id)
+        if seen is None or seen.state != state:
+            self._seen[filing.id] = _Seen(state, self._clock())
+            return False
+        return not seen.judged and self._clock() >= seen.since + QUIET
+
+    def _judge(self, filing: Filing) -> None:
+        assert filing.destination is not None
+        assert filing.id is not None
+        if writers.of_path(str(filing.destination)) is Writer.SOMEBODY:
+            return
+        self._seen[filing.id].judged = True
+        with OpenFolders(self._roots) as folders:
+            if not went_on(folders.entry(filing.destination), filing):
+                raise FileNotFoundError(str(filing.destination))  # another file by that name, or somebody's edit
+        for undone in undo.undo(self._journal, [filing], self._roots, is_meant=went_on):
+            if undone.status is Status.FILED:
+                logger.info(
+                    tr(
+                        "{destination} changed after it was filed: its writer went on; it is back at "
+                        "{inbox} to be filed anew",
+                        destination=str(filing.destination),
+                        inbox=str(undone.destination),
+                    ),
+                )
+            else:
+                self._seen.pop(filing.id, None)  # tried again
+                logger.debug("{} stays: {}", shown(str(filing.destination)), undone.error or undone.status)
+
+
+def went_on(entry: Entry, filing: Filing) -> bool:
+    """Whether it is the file that was moved there, with what its writer has added. Raises OSError.
+
+    It has grown behind the bytes that were filed, which may link to a page that was added. Or its inode and its size
+    are the same, as of a writer that gives a file its size first: what an editor writes anew mostly has another one.
+    """
+    descriptor = os.open(entry.name, OPEN_FLAGS, dir_fd=entry.folder)
+    try:
+        status = os.fstat(descriptor)
+        size = filing.identity.size
+        if not stat.S_ISREG(status.st_mode) or filing.sha256 is None or status.st_size < size:
+            return False
+        same = _sha256(descriptor, size) == filing.sha256
+        if status.st_size == size:
+            return not same and status.st_ino == filing.identity.ino
+        if same:
+            return True
+        link = _link_to_page(descriptor, size)
+        return link is not None and _sha256(descriptor, size, link) == filing.sha256
+    finally:
+        close(descriptor)
+
+
+def _sha256(descriptor: int, size: int, zeros: range = range(0)) -> str:
+    """The hash of the first bytes of an open file, with zeros in place of some of them."""
+    content, start = hashlib.sha256(), 0
+    while start < size and (chunk := os.pread(descriptor, min(_CHUNK, size - start), start)):
+        if zeros and zeros.start < start + len(chunk) and zeros.stop > start:
+            first, end = max(zeros.start - start, 0), min(zeros.stop - start, len(chunk))
+            chunk = chunk[:first] + bytes(end - first) + chunk[end:]
+        content.update(chunk)
+        start += len(chunk)
+    return content.hexdigest()
+
+
+def _link_to_page(descriptor: int, size: int) -> range | None:
+    """Where a TIFF says, within its first bytes, that its next page lies behind them. Raises OSError."""
+    head = os.pread(descriptor, 16, 0)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None or len(head) < 16:
+        return None
+    (version,) = struct.unpack_from(f"{order}H", head, 2)
+    if version not in _TIFFS:
+        return None
+    begin, count_format, entry_bytes, link_format = _TIFFS[version]
+    (page,) = struct.unpack_from(f"{order}{link_format}", head, begin)
+    for _ in range(_MOST_PAGES):
+        count_bytes, link_bytes = struct.calcsize(count_format), struct.calcsize(link_format)
+        raw = os.pread(descriptor, count_bytes, page)
+        if page >= size or len(raw) < count_bytes:
+            return None
+        at = page + count_bytes + struct.unpack(f"{order}{count_format}", raw)[0] * entry_bytes
+        raw = os.pread(descriptor, link_bytes, at) if at + link_bytes <= size else b""
+        if len(raw) < link_bytes:
+            return None
+        (page,) = struct.unpack(f"{order}{link_format}", raw)
+        if page >= size:
+            return range(at, at + link_bytes)
+    return None

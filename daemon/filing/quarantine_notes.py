@@ -1,0 +1,60 @@
+"""The note beside a quarantined image that says why it is there."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from loguru import logger
+
+from daemon.files.copying import create
+from daemon.files.names import numbered
+from daemon.files.renaming import Entry
+from daemon.files.source import OPEN_FLAGS
+from daemon.filing.transfer import free_name
+from daemon.journal.records import Filing
+from models.ownership import hand_over
+from models.text.jsontext import json_text
+from models.text.language import tr
+
+
+def reason_name(image: Entry) -> str:
+    """The name that the note beside an image wants: the image's name, shortened where it must be, and ``.json``."""
+    return numbered(f"{image.name}.json", 1, os.fpathconf(image.folder, "PC_NAME_MAX"))
+
+
+def write_reason(image: Entry, row: Filing) -> None:
+    """Write the note, under a name that is free. Its own trouble is only logged: the image is filed."""
+    note = {
+        "reason": row.reason,
+        "detail": row.detail,
+        "source": str(row.source),
+        "sha256": row.sha256,
+        "size": row.identity.size,
+        "time": row.time.isoformat(timespec="seconds"),
+    }
+    try:
+        entry = Entry(image.folder, free_name(image.folder, reason_name(image)))
+        with os.fdopen(create(entry, 0o666), "w", encoding="utf-8") as file:
+            hand_over(file.fileno(), image.folder)
+            file.write(json_text(note, indent=2))
+    except OSError as error:
+        logger.warning(
+            tr(
+                "No reason could be written beside '{destination}': {error}",
+                destination=str(row.destination),
+                error=error,
+            )
+        )
+
+
+def read_reason(image: Entry) -> dict[str, Any]:
+    """The note beside an image; empty where there is none that can be read."""
+    try:
+        note = os.open(reason_name(image), OPEN_FLAGS, dir_fd=image.folder)
+        with os.fdopen(note, encoding="utf-8") as file:
+            written = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return written if isinstance(written, dict) else {}

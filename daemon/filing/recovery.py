@@ -1,0 +1,272 @@
+"""What a crash left half done, put right at the next start, before anything new is filed.
+
+A destination counts as ours only with the inode and the content that the journal says: a stranger's file with the same
+bytes is a stranger's file. What cannot be decided (a folder that cannot be opened now) waits for the start after.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.files import renaming
+from daemon.files.copying import Stopping, report_progress, sha256_of
+from daemon.files.private_names import private_name
+from daemon.files.renaming import Entry, close
+from daemon.files.roots import NO_FOLDER, OpenFolders, Roots
+from daemon.files.source import OPEN_FLAGS, BeingWritten, Identity
+from daemon.files.writers import is_being_written, unlink_closed
+from daemon.filing.growth import is_earlier_state
+from daemon.filing.identity import is_made_here, is_meant, is_one_folder, is_unchanged
+from daemon.filing.quarantine_notes import reason_name, write_reason
+from daemon.filing.transfer import NOT_MADE_YET
+from daemon.journal.journal import Journal
+from daemon.journal.records import Filing, State
+from models.atomic import sync_folder
+from models.text.language import tr
+
+
+def replay(journal: Journal, roots: Roots | None = None) -> Counter[State]:
+    """Settle every unfinished filing; counts the states they end in (VOID: to be filed anew). Raises JournalBusy.
+
+    ``roots``: the inboxes and the output, see `Roots`.
+    """
+    rows = journal.unfinished()
+    for row in rows:
+        try:
+            report_progress()
+            with OpenFolders(roots or Roots()) as folders:
+                _Leftover(row, folders).settle()
+        except Stopping:
+            break
+        except OSError as error:
+            logger.warning(
+                tr("What became of '{source}' cannot be seen now: {error}", source=str(row.source), error=error)
+            )
+    journal.write(rows)
+    return Counter(row.state for row in rows)
+
+
+class _Leftover:
+    """One unfinished filing, with the names it may have left behind."""
+
+    def __init__(self, row: Filing, folders: OpenFolders) -> None:
+        assert row.destination is not None
+        self._row = row
+        self._source = _entry(row.source, folders)
+        self._target = _entry(row.destination, folders)
+        if self._source and self._target and is_one_folder(self._source.folder, self._target.folder):
+            # The folder that it came from is another one now, or is seen through a mount: what was put here is all
+            # there is, and not its own original.
+            self._source = None
+        self._claim = _beside(self._source, private_name("claim", row))
+        self._part, self._place, self._drop = (
+            _beside(self._target, private_name(purpose, row)) for purpose in ("part", "place", "drop")
+        )
+
+    def settle(self) -> None:
+        """Bring the filing to an end, and the row to the state that says which. Raises OSError."""
+        original = next((entry for entry in (self._source, self._claim) if self._is_original(entry)), None)
+        copied = self._is_copy(self._target)
+        if original is None and self._is_written_on(copied):
+            self._return_what_is_written(copied)
+        elif original is not None:
+            self._settle_with_original(original, copied)
+        elif copied:
+            self._done()
+        elif self._is_copy(self._drop):
+            # It was being taken back when the original was still there; now it is all there is.
+            assert self._drop is not None
+            assert self._target is not None
+            renaming.put_back(self._drop, self._target)
+            self._done()
+        elif self._source is None or self._target is None:
+            raise FileNotFoundError(tr("its folder is not there"))
+        else:
+            self._give_up()
+
+    def _settle_with_original(self, original: Entry, copied: bool) -> None:
+        with suppress(BeingWritten):
+            if copied and self._flush_copy():
+                if self._row.action == "move":
+                    self._drop_original(original)
+                self._done()
+                return
+        if self._target is not None and (copied or self._is_unfinished_copy()):
+            self._target.unlink()
+        self._remove(self._part, self._place, self._drop)
+        if original == self._claim and self._source is not None:
+            renaming.put_back(original, self._source)
+        self._row.state = State.VOID
+
+    def _is_written_on(self, copied: bool) -> bool:
+        """Whether a writer has gone on with an image that had lost its name, or still may."""
+        if self._row.action != "move" or self._source is None or self._target is None:
+            return False
+        if _status(self._claim) is not None:
+            return True
+        if self._is_moved():
+            return not copied or is_being_written(self._target)
+        if not self._is_source_changed():
+            return False
+        copies = [entry for entry in (self._target if copied else None, self._part, self._place) if _status(entry)]
+        return all(is_earlier_state(entry, self._source) for entry in copies if entry is not None)
+
+    def _is_source_changed(self) -> bool:
+        """Whether the image is in the inbox, in another state: what was there has its inode still."""
+        source = _status(self._source)
+        return source is not None and source.st_ino == self._row.identity.ino
+
+    def _is_moved(self) -> bool:
+        """Whether the destination is the image itself, in whatever state."""
+        status = _status(self._target)
+        if status is None or self._row.copy_ino is not None or status.st_ino != self._row.identity.ino:
+            return False
+        # Inode numbers of another file system mean nothing.
+        return self._source is None or os.fstat(self._source.folder).st_dev == status.st_dev
+
+    def _return_what_is_written(self, copied: bool) -> None:
+        """Give it back the name it had, without a copy: once it is whole it is filed anew."""
+        assert self._source is not None
+        assert self._target is not None
+        if self._claim is not None and self._claim.exists():
+            renaming.put_back(self._claim, self._source)
+        source, target = _status(self._source), _status(self._target)
+        if self._is_moved():
+            if source is not None and target is not None and os.path.samestat(source, target):
+                self._target.unlink()
+            else:
+                renaming.put_back(self._target, self._source)
+        elif copied:
+            self._target.unlink()
+        self._remove(self._part, self._place, self._drop)
+        self._row.state = State.VOID
+
+    def _give_up(self) -> None:
+        """Nothing is where it should be. A whole copy may be all there is now; a torn one is of no use to anybody."""
+        row, kept = self._row, None
+        for entry in (self._part, self._place):
+            if entry is None or not entry.exists():
+                continue
+            if row.sha256 in (None, sha256_of(entry)):
+                kept = entry.name
+            else:
+                entry.unlink()
+        row.state = State.ORPHAN
+        row.detail = tr("somebody moved it while the program was stopped")
+        if kept is not None:
+            row.detail = tr("somebody moved it while the program was stopped; a copy is kept as {name}", name=kept)
+        source, destination = str(row.source), str(row.destination)
+        logger.error(
+            tr(
+                "'{source}' is neither in the inbox nor at '{destination}': {detail}",
+                source=source,
+                destination=destination,
+                detail=row.detail,
+            )
+        )
+
+    def _flush_copy(self) -> bool:
+        """Make the copy durable; False when it cannot be trusted to be, and must be made anew."""
+        assert self._target is not None
+        try:
+            with _opened(self._target) as descriptor:
+                os.fsync(descriptor)
+            sync_folder(self._target.folder)
+        except OSError as error:
+            if self._row.copy_ino is None:
+                raise
+            logger.warning(
+                tr(
+                    "The copy '{destination}' cannot be flushed: {error}",
+                    destination=str(self._row.destination),
+                    error=error,
+                )
+            )
+            return False
+        return True
+
+    def _drop_original(self, original: Entry) -> None:
+        if original == self._claim:
+            unlink_closed(original, self._is_original)
+        else:
+            assert self._claim is not None
+            assert self._target is not None
+            target, copy = self._target, Identity.of(self._target.status())
+            # Where the two are one in a way that nobody can see, the copy is gone as soon as the original is claimed.
+            renaming.drop(
+                original,
+                self._claim.name,
+                lambda entry: self._is_original(entry) and is_unchanged(target, copy),
+                unlink_closed,
+            )
+        sync_folder(original.folder)
+
+    def _done(self) -> None:
+        self._remove(self._part, self._place, self._drop)
+        self._row.state = State.DONE
+        if self._row.reason is None or self._target is None:
+            return
+        if not Entry(self._target.folder, reason_name(self._target)).exists():
+            write_reason(self._target, self._row)
+
+    def _is_original(self, entry: Entry | None) -> bool:
+        return entry is not None and entry.exists() and is_meant(entry, self._row)
+
+    def _is_copy(self, entry: Entry | None) -> bool:
+        """Whether a name stands for what this filing put there."""
+        return entry is not None and is_made_here(
+            entry, self._row, None if self._source is None else self._source.folder
+        )
+
+    def _is_unfinished_copy(self) -> bool:
+        """Whether the destination is being written under its final name, from a complete copy beside it."""
+        part, target = _status(self._part), _status(self._target)
+        if part is None or target is None or part.st_ino == target.st_ino:
+            return False
+        inode = self._row.copy_ino
+        return target.st_ino == inode or (inode == NOT_MADE_YET and target.st_size == 0)
+
+    def _remove(self, *entries: Entry | None) -> None:
+        for entry in entries:
+            if entry is not None:
+                with suppress(FileNotFoundError):
+                    entry.unlink()
+
+
+def _status(entry: Entry | None) -> os.stat_result | None:
+    """What a name stands for, if that is a regular file."""
+    if entry is None:
+        return None
+    try:
+        status = entry.status()
+    except FileNotFoundError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+@contextmanager
+def _opened(entry: Entry) -> Iterator[int]:
+    descriptor = os.open(entry.name, OPEN_FLAGS, dir_fd=entry.folder)
+    try:
+        yield descriptor
+    finally:
+        close(descriptor)
+
+
+def _entry(path: Path, folders: OpenFolders) -> Entry | None:
+    """A name in its folder; None where that is not there, and a link to another folder in its place is not it."""
+    try:
+        return folders.entry(path)
+    except NO_FOLDER:
+        return None
+
+
+def _beside(entry: Entry | None, name: str) -> Entry | None:
+    return None if entry is None else entry._replace(name=name)

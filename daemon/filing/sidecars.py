@@ -1,0 +1,172 @@
+"""Sidecars: files that belong to an image by their name, and travel with it.
+
+``cat.xmp`` and ``cat.jpg.xmp`` belong to ``cat.jpg``; where the image becomes ``cat_2.jpg``, they become ``cat_2.xmp``
+and ``cat_2.jpg.xmp``. An image is filed first, its sidecars follow by the same transfer, and their trouble is not its
+trouble. One whose name is taken stays where it is. Those of an unreadable image stay, to be there when it comes back.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.files.copying import sha256_of
+from daemon.files.renaming import Entry
+from daemon.files.sidecar_names import beginnings, belongs, is_film, owners, renamed
+from daemon.files.source import Identity
+from daemon.filing import transfer
+from daemon.filing.transfer import Status, Transfer, said
+from daemon.journal.journal import Journal, JournalBusy
+from daemon.journal.records import Filing, State
+from models.text.language import tr
+
+#: Seconds without a change until a sidecar counts as complete.
+SETTLE_SECONDS = 2.0
+#: Nanoseconds between a picture and a film of the same name that may be one shot: cameras use their names again.
+_ONE_SHOT = 24 * 3600 * 10**9
+#: A folder's listing is used for this many times as long as it took to make; then the folder is listed again.
+_PAYS_FOR_ITSELF = 50
+#: The most names that are remembered of one folder, and the most folders.
+_MOST_NAMES, _MOST_FOLDERS = 100_000, 16
+_MOST_COMPLAINTS = 10_000
+
+
+class Sidecars:
+    """Which sidecars lie beside images, without a look at the folder for each image.
+
+    A folder's names are listed once and remembered for as long as that pays; what comes in between is late.
+    """
+
+    def __init__(self) -> None:
+        self._listings: dict[Path, tuple[float, dict[str, list[str]]]] = {}
+
+    def follow(self, images: Sequence[Transfer], journal: Journal) -> None:
+        """Send the sidecars of images that were just filed after them."""
+        listings: dict[int, dict[str, list[str]]] = {}
+        transfers = []
+        for image in images:
+            folder = image.source.folder
+            if folder not in listings:
+                listings[folder] = self._listing(image.row.source.parent, folder)
+            for name in _beside(image.source.name, listings[folder]):
+                each = follower(image.row, image.source, image.target, name)
+                transfers += [each] if each else []
+        for each in send(transfers, journal):
+            if each.status is not Status.FILED:
+                complain(each)
+
+    def _listing(self, folder: Path, descriptor: int) -> dict[str, list[str]]:
+        now = time.monotonic()
+        renew, names = self._listings.get(folder, (now, {}))
+        if now < renew:
+            return names
+        if folder not in self._listings and len(self._listings) >= _MOST_FOLDERS:
+            self._listings.clear()
+        names = _list(descriptor)
+        end = time.monotonic()
+        self._listings[folder] = end + _PAYS_FOR_ITSELF * (end - now), names
+        return names
+
+
+def _beside(image: str, listing: dict[str, list[str]]) -> Iterable[str]:
+    """The sidecars of an image, by name, among those listed."""
+    if not listing:
+        return ()
+    names = {name for common in beginnings(image) for name in listing.get(common, ()) if belongs(name, image)}
+    return sorted(names)
+
+
+def _list(folder: int) -> dict[str, list[str]]:
+    """The names of sidecars in an open folder, by what they have in common with their image's."""
+    found: dict[str, list[str]] = {}
+    count = 0
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if (common := owners(entry.name)) and (count := count + 1) <= _MOST_NAMES:
+                    for each in common:
+                        found.setdefault(each, []).append(entry.name)
+    except OSError as error:
+        logger.debug("The sidecars in a folder cannot be seen now: {}", error)
+    return found
+
+
+def follower(image: Filing, source: Entry, target: Entry, name: str) -> Transfer | None:
+    """The way of a sidecar after its image, whose ``source`` and ``target`` are given; None where it may not go yet."""
+    sidecar = Entry(source.folder, name)
+    try:
+        status = sidecar.status()
+    except OSError:
+        return None
+    if not stat.S_ISREG(status.st_mode) or abs(time.time() - status.st_mtime) < SETTLE_SECONDS:
+        return None
+    if is_film(name) and abs(status.st_mtime_ns - image.identity.mtime_ns) > _ONE_SHOT:
+        return None
+    wanted = renamed(name, source.name, target.name)
+    row = Filing(
+        state=State.INTENT,
+        action=image.action,
+        source=image.source.with_name(name),
+        identity=Identity.of(status),
+        folder=image.folder,
+        filed_name=wanted,
+        image_id=image.id,
+    )
+    return Transfer(wanted, row, source=sidecar, target=Entry(target.folder, wanted), exact=True)
+
+
+def send(transfers: Sequence[Transfer], journal: Journal) -> list[Transfer]:
+    """Let sidecars follow their images, those that have not done so before; returns those that tried."""
+    try:
+        new = [each for each in transfers if not _followed_before(each, journal)]
+    except JournalBusy:
+        return []  # they are late, then
+    transfer.run(new, journal)
+    return new
+
+
+class Complaints:
+    """Says of each sidecar once that it stays, whoever tried; the last few thousand are remembered."""
+
+    def __init__(self) -> None:
+        self._said: set[tuple[Path, Identity]] = set()
+
+    def __call__(self, sidecar: Transfer) -> None:
+        """It did not follow its image, and is tried again as long as it may be late."""
+        which = sidecar.row.source, sidecar.row.identity
+        if sidecar.status is Status.STOPPED or which in self._said:
+            return
+        if len(self._said) >= _MOST_COMPLAINTS:
+            self._said.clear()
+        self._said.add(which)
+        why = sidecar.error or (None if sidecar.status is None else said(sidecar.status))
+        logger.warning(
+            tr("The sidecar '{source}' does not follow its image: {why}", source=str(sidecar.row.source), why=why)
+        )
+
+
+complain = Complaints()
+
+
+def _followed_before(sidecar: Transfer, journal: Journal) -> bool:
+    row = sidecar.row
+    if row.action == "move":
+        return False
+    if journal.filed_before(row.identity, row.source, None):
+        return True
+    number = journal.same_filed(row.source, row.identity.size, lambda: _content(sidecar.source))
+    if number is not None:
+        journal.touch(number, row.identity)
+    return number is not None
+
+
+def _content(sidecar: Entry) -> str | None:
+    try:
+        return sha256_of(sidecar)
+    except OSError:
+        return None

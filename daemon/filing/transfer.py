@@ -1,0 +1,458 @@
+"""A batch of transfers, each so that at every instant its image is whole at one end or the other.
+
+The batch goes through stages, each stage over all its images, so that one flush of the journal covers them all:
+intents; renames, or complete and durable copies under a private name; the copies' inodes; the copies' final names; then
+the originals of the copies. An image that fails in one stage is put back to where it was, and its neighbours go on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.files import copying, renaming
+from daemon.files.names import NAME_REFUSED, free_number, numbered, simpler_name
+from daemon.files.private_names import private_name
+from daemon.files.renaming import NOWHERE, CannotMove, Entry, close
+from daemon.files.source import BeingWritten, Identity, SourceChanged, SourceGone
+from daemon.files.writers import is_being_written, unlink_closed
+from daemon.filing.identity import is_meant, is_unchanged
+from daemon.journal.journal import Journal, JournalBusy
+from daemon.journal.records import Filing, State
+from models.atomic import sync_folder
+from models.text.language import mark, tr
+
+#: In place of a copy's inode: the copy is about to be made under its final name, and may be there, empty.
+NOT_MADE_YET = 0
+#: How often another one may be quicker to take the name that was free a moment ago.
+_ATTEMPTS = 100
+#: How many copies are written before the first of them is flushed.
+_COPIES_AT_ONCE = 32
+#: Troubles that a folder makes, whatever the image is.
+_OF_FOLDERS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
+
+
+class _NameTaken(Exception):
+    """The name chosen for an image is somebody else's, or none that the file system can hold; it may have another."""
+
+
+class Status(StrEnum):
+    """What became of an image."""
+
+    FILED = "filed"
+    PLANNED = "planned"  # a dry run: it would have been filed there
+    CHANGED = "changed"  # written to or replaced meanwhile: back to settling
+    GONE = "gone"  # somebody took it away
+    ALREADY = "already"  # copied, linked or refused before, in this very state
+    REFUSED = "refused"  # unreadable and left where it is, because images are not to be moved
+    STOPPED = "stopped"  # told to stop on the way; the image is still where it was
+    RETRY = "retry"  # failed for now; the image is still where it was
+
+
+_SAID = {
+    Status.FILED: mark("it is filed"),
+    Status.PLANNED: mark("it would be filed"),
+    Status.CHANGED: mark("it changed meanwhile"),
+    Status.GONE: mark("it is no longer there"),
+    Status.ALREADY: mark("it was filed before"),
+    Status.REFUSED: mark("it cannot be read"),
+    Status.RETRY: mark("it cannot be filed now"),
+    Status.STOPPED: mark("the program was told to stop"),
+}
+
+
+def said(status: Status) -> str:
+    """What became of an image, for people."""
+    return tr(_SAID[status])
+
+
+@dataclass(eq=False, slots=True)
+class Transfer:
+    """One image on its way from ``source`` to ``target``; ``status`` is None until that is settled.
+
+    ``wanted`` is the name it would have if nothing were in the way; ``exact``: that name or none. ``row`` says what is
+    to be done (``action``, ``identity``) and is kept up to date, also with the final ``destination``. ``error`` is a
+    sentence, for RETRY. ``part`` is the copy while it has a private name; ``placed``: a copy or link made here has its
+    final one.
+    """
+
+    wanted: str
+    row: Filing
+    source: Entry = NOWHERE
+    target: Entry = NOWHERE
+    status: Status | None = None
+    error: str | None = None
+    part: Entry | None = None
+    placed: bool = False
+    exact: bool = False
+
+    def settle(self, status: Status, error: str | None = None) -> None:
+        """Nothing more is to be done."""
+        self.status, self.error = status, error
+
+    def private(self, purpose: str) -> str:
+        """See ``private_name``."""
+        return private_name(purpose, self.row)
+
+
+def check_source(source: Entry, row: Filing) -> None:
+    """Raise SourceGone or SourceChanged unless the name stands for the file that was decided on."""
+    try:
+        meant = is_meant(source, row)
+    except FileNotFoundError as error:
+        raise SourceGone(str(error)) from error
+    if not meant:
+        raise SourceChanged(tr("'{name}' is not the file that was looked at", name=source.name))
+
+
+def free_name(
+    folder: int | None, name: str, taken: Callable[[str], bool] = lambda _: False, limit: int | None = None
+) -> str:
+    """A name that seems free in an open folder (None: one that is not there yet), and is not ``taken`` otherwise.
+
+    ``limit``: how long a name may be there, in bytes, where that is known already.
+    """
+    if limit is None:
+        limit = longest_name(folder)
+
+    first = numbered(name, 1, limit)
+    if _is_free(folder, first, taken):
+        return first
+    return numbered(name, free_number(lambda number: not _is_free(folder, numbered(name, number, limit), taken)), limit)
+
+
+def _is_free(folder: int | None, name: str, taken: Callable[[str], bool]) -> bool:
+    return not (taken(name) or (folder is not None and Entry(folder, name).seems_taken()))
+
+
+def longest_name(folder: int | None) -> int:
+    """How many bytes a name may have in an open folder (None: one that is not there yet). Raises OSError."""
+    return 255 if folder is None else os.fpathconf(folder, "PC_NAME_MAX")
+
+
+def sentence(row: Filing, error: Exception) -> str:
+    """What keeps an image from its destination, for the log; a folder that lets nothing in or out is named."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, OSError) and error.errno in _OF_FOLDERS and (folder := _barred(row)) is not None:
+        return tr(
+            "'{source}' cannot be filed now: {reason}: '{folder}'.", source=row.source, reason=reason, folder=folder
+        )
+    return tr("'{source}' cannot be filed now: {reason}.", source=row.source, reason=reason)
+
+
+def _barred(row: Filing) -> Path | None:
+    """The folder that an image cannot leave or enter; the one it goes to, where nothing is to be seen of that."""
+    for folder in (row.source.parent if row.action == "move" else None, row.folder):
+        if folder is None:
+            continue
+        there = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+        if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
+            return there
+    return row.folder
+
+
+def run(transfers: Sequence[Transfer], journal: Journal) -> None:
+    """Carry out all that are not settled; afterwards they are. An image's trouble is its status, never raised."""
+    _Batch(transfers, journal).run()
+
+
+class _Batch:
+    def __init__(self, transfers: Sequence[Transfer], journal: Journal) -> None:
+        self._all = list(_unsettled(transfers))
+        self._journal = journal
+        self._outrun: list[Transfer] = []  # whose name is taken
+        self._given: set[Entry] = set()  # what others of the batch are to be called
+        self._copies: dict[Transfer, int] = {}  # those not flushed yet, with their descriptors
+
+    def run(self) -> None:
+        self._record(self._all)
+        try:
+            self._name_each(self._all, self._start)
+            self._flush_copies()
+        finally:
+            self._close_copies()
+        copies = [transfer for transfer in _unsettled(self._all) if transfer.part]
+        self._record(copies)
+        self._name_each(copies, self._place)
+        self._flush_targets([transfer for transfer in _unsettled(self._all) if transfer.placed])
+        originals = [transfer for transfer in _unsettled(copies) if transfer.row.action == "move"]
+        for transfer in originals:
+            transfer.row.state = State.COPIED
+        self._record(originals)
+        self._each(originals, self._drop_original)
+        self._finish()
+
+    def _each(self, transfers: Iterable[Transfer], step: Callable[[Transfer], None]) -> None:
+        for transfer in _unsettled(transfers):
+            try:
+                step(transfer)
+            except SourceGone:
+                self._back_out(transfer, Status.GONE)
+            except BeingWritten:
+                self._back_out(transfer, Status.CHANGED, is_written=True)
+            except SourceChanged:
+                self._back_out(transfer, Status.CHANGED)
+            except _NameTaken:
+                self._outrun.append(transfer)
+            except copying.Stopping:
+                self._back_out(transfer, Status.STOPPED)
+            except (OSError, JournalBusy) as error:
+                self._back_out(transfer, Status.RETRY, sentence(transfer.row, error))
+
+    def _name_each(self, transfers: Iterable[Transfer], step: Callable[[Transfer], None]) -> None:
+        """Like ``_each``; images whose name is taken try again under others, all together."""
+        self._each(transfers, step)
+        for _ in range(_ATTEMPTS):
+            if not self._outrun:
+                return
+            outrun, self._outrun = self._outrun, []
+            self._given = {transfer.target for transfer in self._all}
+            self._each(outrun, self._choose_again)
+            self._record(outrun)
+            self._each(outrun, step)
+        for transfer in self._outrun:
+            error = FileExistsError(tr("every name like '{name}' is taken at once", name=transfer.wanted))
+            self._back_out(transfer, Status.RETRY, sentence(transfer.row, error))
+
+    def _choose_again(self, transfer: Transfer) -> None:
+        folder = transfer.target.folder
+        name = free_name(folder, transfer.wanted, lambda name: Entry(folder, name) in self._given)
+        transfer.target = Entry(folder, name)
+        transfer.row.filed_name = name
+        if transfer.part is not None:  # which may have been about to be written once more under the other name
+            transfer.row.copy_ino = transfer.part.status().st_ino
+        self._given.add(transfer.target)
+
+    def _record(self, transfers: Iterable[Transfer]) -> None:
+        waiting = list(_unsettled(transfers))
+        try:
+            self._journal.write([transfer.row for transfer in waiting])
+        except JournalBusy as error:
+            busy = JournalBusy(tr("the journal cannot be written ({error})", error=error))
+            for transfer in waiting:
+                self._back_out(transfer, Status.RETRY, sentence(transfer.row, busy))
+
+    def _start(self, transfer: Transfer) -> None:
+        """Rename or link the image to its destination, or make a copy under a private name beside it."""
+        row = transfer.row
+        if row.state is State.REFUSED:
+            return transfer.settle(Status.REFUSED)
+        check_source(transfer.source, row)
+        if row.action == "copy":
+            return self._copy(transfer)
+        try:
+            if row.action == "link":
+                self._put(transfer, _link)
+                transfer.placed = True
+            else:
+                self._put(transfer, _move)
+        except CannotMove:
+            row.action = "copy" if row.action == "link" else row.action
+            return self._copy(transfer)
+        except FileNotFoundError as error:
+            if transfer.source.exists():
+                raise
+            raise SourceGone(str(error)) from error  # somebody was quicker to take it
+        return self._verify(transfer)
+
+    def _verify(self, transfer: Transfer) -> None:
+        """Take back a file that took the place of the one meant between the last look and the move, or is written."""
+        try:
+            trouble: SourceChanged = BeingWritten(tr("'{name}' is open for writing", name=transfer.source.name))
+            if is_meant(transfer.target, transfer.row):
+                # From here on nobody can open it by the name it had: who has it open now is the last who could.
+                if not is_being_written(transfer.target):
+                    return
+            else:
+                trouble = SourceChanged(tr("'{name}' changed while it was filed", name=transfer.source.name))
+            linked, transfer.placed = transfer.placed, False
+            if linked and os.path.samestat(transfer.target.status(), transfer.source.status()):
+                transfer.target.unlink()
+            else:
+                renaming.put_back(transfer.target, transfer.source)
+            raise trouble
+        except FileNotFoundError:
+            return  # who waits for images to be filed may have taken it by now
+
+    def _copy(self, transfer: Transfer) -> None:
+        row = transfer.row
+        if row.action == "move" and not os.access(".", os.W_OK | os.X_OK, dir_fd=transfer.source.folder):
+            raise PermissionError(tr("nothing can be taken away from '{folder}'", folder=row.source.parent))
+        copying.report_progress()  # perhaps it is to stop
+        part = Entry(transfer.target.folder, transfer.private("part"))
+        descriptor = copying.create(part)
+        try:
+            transfer.part = part
+            copying.require_room(descriptor, transfer.source, row.identity.size)
+            row.sha256 = copying.copy_into(descriptor, transfer.source, row.identity, row.sha256)
+            row.copy_ino = os.fstat(descriptor).st_ino
+        except BaseException:
+            close(descriptor)  # or it keeps its room on the disk
+            raise
+        self._copies[transfer] = descriptor
+        if len(self._copies) == _COPIES_AT_ONCE:
+            self._flush_copies()
+
+    def _flush_copies(self) -> None:
+        """Flush the copies that were written; the system is writing them all by now, so that one wait does for most."""
+        self._each(self._copies, self._flush_copy)
+        self._close_copies()
+
+    def _flush_copy(self, transfer: Transfer) -> None:
+        copying.report_progress()
+        os.fsync(self._copies[transfer])
+
+    def _close_copies(self) -> None:
+        for descriptor in self._copies.values():
+            close(descriptor)
+        self._copies.clear()
+
+    def _place(self, transfer: Transfer) -> None:
+        """Give a copy its final name."""
+        try:
+            self._put(transfer, _place)
+            transfer.placed = True
+        except CannotMove:
+            self._put(transfer, self._place_directly)
+        transfer.part = None
+
+    def _place_directly(self, transfer: Transfer) -> None:
+        """Write the copy once more, under its final name: this file system can neither rename nor link with care."""
+        part = transfer.part
+        assert part is not None
+        if transfer.target.exists():  # else a replay might take somebody's empty file for what is made here
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), transfer.target.name)
+        transfer.row.copy_ino = NOT_MADE_YET
+        self._journal.write([transfer.row])
+        descriptor = copying.create(transfer.target)
+        try:
+            transfer.placed = True
+            transfer.row.copy_ino = os.fstat(descriptor).st_ino
+            self._journal.write([transfer.row])
+            copying.copy_into(descriptor, part, Identity.of(part.status()), transfer.row.sha256)
+            os.fsync(descriptor)
+        finally:
+            close(descriptor)
+        part.unlink()
+
+    def _put(self, transfer: Transfer, put: Callable[[Transfer], None]) -> None:
+        """Let ``put`` make the target. Raises _NameTaken, see ``_name_each``.
+
+        Which names a file system can hold is found out by trying: where an error may be about the name, one that fits
+        everywhere is tried next. If that fails too, it was not the name.
+        """
+        try:
+            put(transfer)
+        except FileExistsError as error:
+            if transfer.exact:
+                raise
+            raise _NameTaken from error
+        except OSError as error:
+            simpler = simpler_name(transfer.wanted)
+            if transfer.exact or error.errno not in NAME_REFUSED or simpler == transfer.wanted:
+                raise
+            transfer.wanted = simpler
+            raise _NameTaken from error
+
+    def _flush_targets(self, transfers: Sequence[Transfer]) -> None:
+        for folder in {transfer.target.folder for transfer in transfers}:
+            try:
+                sync_folder(folder)
+            except OSError as error:
+                for transfer in transfers:
+                    if transfer.target.folder == folder:
+                        self._back_out(transfer, Status.RETRY, sentence(transfer.row, error))
+
+    def _drop_original(self, transfer: Transfer) -> None:
+        """Raises BeingWritten while somebody has it open: what is written then would go with it."""
+        claim = transfer.private("claim")
+        if renaming.drop(transfer.source, claim, lambda entry: is_meant(entry, transfer.row), unlink_closed):
+            return
+        if not transfer.source.exists():
+            # Somebody was quicker to take it: the copy would be a second image.
+            self._drop_copy(transfer)
+            raise SourceGone(tr("'{name}' was taken while it was copied", name=transfer.source.name))
+        if is_meant(transfer.source, transfer.row):
+            raise SourceChanged(tr("'{name}' was in somebody else's hands, and is back", name=transfer.source.name))
+
+    def _drop_copy(self, transfer: Transfer) -> None:
+        inode = transfer.row.filed_ino
+        renaming.drop(transfer.target, transfer.private("drop"), lambda entry: entry.status().st_ino == inode)
+        transfer.placed = False
+
+    def _finish(self) -> None:
+        done = list(_unsettled(self._all))
+        unsure: set[int] = set()
+        for folder in {transfer.source.folder for transfer in done if transfer.row.state is State.COPIED}:
+            try:
+                sync_folder(folder)
+            except OSError as error:
+                # After a power cut the original may be back; the row stays COPIED, and the next start drops it again.
+                logger.warning(tr("A folder of originals cannot be flushed: {error}", error=error))
+                unsure.add(folder)
+        for transfer in done:
+            if transfer.row.state is not State.COPIED or transfer.source.folder not in unsure:
+                transfer.row.state = State.DONE
+            transfer.settle(Status.FILED)
+        self._journal.write_later([transfer.row for transfer in self._all])
+
+    def _back_out(
+        self, transfer: Transfer, status: Status, error: str | None = None, *, is_written: bool = False
+    ) -> None:
+        """Leave the image where it was; what cannot be cleaned up now, the next start's replay does.
+
+        ``is_written``: a copy is of a moment only, whatever has been written since.
+        """
+        transfer.settle(status, error)
+        try:
+            if transfer.part is not None:
+                transfer.part.unlink()
+            if transfer.placed:
+                self._take_back(transfer, is_written=is_written)
+            transfer.row.state = State.VOID
+        except copying.Stopping:
+            return
+        except (OSError, SourceGone, SourceChanged) as trouble:
+            logger.warning(
+                tr("A copy of '{source}' is left behind: {trouble}", source=str(transfer.row.source), trouble=trouble)
+            )
+
+    def _take_back(self, transfer: Transfer, *, is_written: bool) -> None:
+        row = transfer.row
+        if not (is_written and _is_inode(transfer.source, row.identity.ino)):
+            check_source(transfer.source, row)
+        source = Identity.of(transfer.source.status())
+
+        def is_one_of_two(entry: Entry) -> bool:
+            there = is_unchanged(transfer.source, source) or (is_written and _is_inode(transfer.source, source.ino))
+            return entry.status().st_ino == row.filed_ino and there
+
+        renaming.drop(transfer.target, transfer.private("drop"), is_one_of_two)
+        transfer.placed = False
+
+
+def _is_inode(entry: Entry, number: int) -> bool:
+    return entry.exists() and entry.status().st_ino == number
+
+
+def _link(transfer: Transfer) -> None:
+    renaming.link_or_cannot(transfer.source, transfer.target)
+
+
+def _move(transfer: Transfer) -> None:
+    renaming.move_noreplace(transfer.source, transfer.target, lambda: transfer.private("claim"))
+
+
+def _place(transfer: Transfer) -> None:
+    assert transfer.part is not None
+    renaming.move_noreplace(transfer.part, transfer.target, lambda: transfer.private("place"))
+
+
+def _unsettled(transfers: Iterable[Transfer]) -> Iterable[Transfer]:
+    return (transfer for transfer in transfers if transfer.status is None)

@@ -1,0 +1,71 @@
+"""Where a filed image lies now: where it was filed, or where somebody or a later command moved it to."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.filing.corrections import Corrections, class_of
+from daemon.journal.journal import read_history
+from daemon.journal.records import Filing, State, Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """``path`` is None where the image was not found: it is gone if that is ``known``, else it may lie anywhere.
+
+    ``corrected``: a person moved it to the folder of another class.
+    """
+
+    path: Path | None
+    known: bool = True
+    corrected: bool = False
+
+
+class Whereabouts:
+    """Looks at the place of each filing; the class folders are read once, when the first image is missed."""
+
+    def __init__(self, output: Path, journal: Path) -> None:
+        self._output, self._journal = output, journal
+        self._corrections = Corrections(output)
+
+    def of(self, filing: Filing) -> Now:
+        """Where an image lies now, however far its filing came."""
+        if filing.state is not State.DONE or filing.destination is None:
+            return Now(filing.source if _is_at(filing, filing.source, filing.identity.ino) else None)
+        if _is_at(filing, filing.destination, filing.filed_ino):
+            return Now(filing.destination)
+        path = self._corrections.now(filing)
+        if path is None:
+            return Now(None, known=self._corrections.complete)
+        inside = filing.destination.is_relative_to(self._output)
+        moved = not inside or self._class(path) != self._class(filing.destination)
+        return Now(path, corrected=moved and not self._is_filed_there(filing, path))
+
+    def inodes_in(self, label: str) -> list[int]:
+        """The inodes of the files that lie in the folder of a class now."""
+        return self._corrections.inodes_in(label)
+
+    def is_of(self, filing: Filing, now: Now, label: str) -> bool:
+        """Whether an image was taken for a class, or was corrected to it."""
+        return filing.label == label or (now.path is not None and now.corrected and self._class(now.path) == label)
+
+    def _class(self, path: Path) -> str:
+        return class_of(path, self._output)
+
+    def _is_filed_there(self, filing: Filing, path: Path) -> bool:
+        """Whether no person but a later filing, by `resort`, brought an image to where it lies."""
+        there = read_history(self._journal, Wanted(name=str(path), states=(State.DONE,)))
+        return any(row.destination == path and row.filed_ino == filing.filed_ino for row in there)
+
+
+def _is_at(filing: Filing, path: Path, inode: int) -> bool:
+    """Whether a path stands for the file: its inode, or its size and time where a copy or a backup has another."""
+    try:
+        status = os.lstat(path)
+    except (OSError, ValueError):
+        return False
+    unchanged = (status.st_size, status.st_mtime_ns) == (filing.identity.size, filing.identity.mtime_ns)
+    return stat.S_ISREG(status.st_mode) and (status.st_ino == inode or unchanged)

@@ -1,0 +1,322 @@
+"""The journal: what is being filed and what was, in SQLite, durable before a file moves.
+
+One thread of one process writes; other processes may read meanwhile (write-ahead log). A journal that is damaged or
+cannot be written is set aside and a new one begun: filing goes on without its history, never without its images.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from loguru import logger
+
+from daemon.files.source import Identity
+from daemon.journal import records, schema
+from daemon.journal.records import Filing, Position, State, Wanted
+from models.errors import UserError
+from models.ownership import make_file, make_folder
+from models.text.language import tr
+
+_Answer = TypeVar("_Answer")
+
+#: Troubles that pass: another program holds the journal, or its disk is full.
+_PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
+#: Mistakes of this program; setting the journal aside would not mend them.
+_OURS = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError)
+#: How a transaction is flushed: before it counts as done, or whenever the system gets to it, but never out of order.
+_DURABLY, _SOON = "FULL", "NORMAL"
+#: This many I/O errors in a row mean that the journal is damaged; fewer may be a disk that recovers.
+_PATIENCE = 5
+
+
+class JournalBusy(Exception):
+    """The journal cannot be used now, because another program holds it or its disk is full: try again later."""
+
+
+class Journal:
+    """The journal in one file; ``path`` None keeps it in memory, for a program that files once and ends.
+
+    Opened at the first use. ``run`` names this journal object and goes into every row it writes.
+    """
+
+    def __init__(self, path: Path | None, *, timeout: float = 10.0, read_only: bool = False) -> None:
+        """``timeout``: seconds to wait for another program that holds the journal.
+
+        ``read_only``: for a dry run, which may go on beside the daemon whose journal it is. The file is never changed,
+        made or set aside; where it cannot be read, nothing is known of earlier filings.
+        """
+        self.run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        self._path = path
+        self._timeout = timeout
+        self._read_only = read_only
+        self._db: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._io_errors = 0
+        self._owed: list[Filing] = []
+
+    def close(self) -> None:
+        """Write what is owed and close the file; the next use opens it again."""
+        self.write_later([])
+        self._close()
+
+    def write(self, filings: Sequence[Filing]) -> None:
+        """Insert, update or (VOID) delete rows, durably, in one transaction; new ones get their ``id``.
+
+        Raises JournalBusy.
+        """
+        self._write(filings, durably=True)
+
+    def write_later(self, filings: Sequence[Filing]) -> None:
+        """Like ``write``, for what has happened already and a replay would find out.
+
+        It is not flushed, but outlasts the death of this process; after a power cut it may be found out again. While
+        the journal is busy the rows wait for the next call.
+        """
+        try:
+            self._write(filings, durably=False)
+        except JournalBusy as error:
+            self._owed.extend(filings)
+            logger.warning(tr("The journal is behind by {count} filings: {error}", count=len(self._owed), error=error))
+
+    def _write(self, filings: Sequence[Filing], *, durably: bool) -> None:
+        changes = [filing for filing in (*self._owed, *filings) if filing.id or filing.state is not State.VOID]
+        if not changes:
+            return
+        for filing in changes:
+            filing.run = filing.run or self.run
+        self._follow_the_file()
+        ids = self._use(lambda db: _in_transaction(db, lambda: records.write(db, changes), durably=durably))
+        for filing, number in zip(changes, ids, strict=True):
+            filing.id = number
+        self._owed.clear()
+
+    def unfinished(self) -> list[Filing]:
+        """The rows that a crash may have interrupted, oldest first. Raises JournalBusy."""
+        return self._use(records.unfinished)
+
+    def filed_before(self, identity: Identity, source: Path, sha256: str | None) -> bool:
+        """See ``rows.filed_before``; earlier runs count. Raises JournalBusy."""
+        return self._use(lambda db: records.filed_before(db, identity, source, sha256))
+
+    def same_filed(self, source: Path, size: int, content: Callable[[], str | None]) -> int | None:
+        """The row of a file that was copied, linked or refused from this path with this content, whatever its time is.
+
+        ``content`` gives the sha256, and is only asked where there may be one. Raises JournalBusy.
+        """
+        known = self._use(lambda db: records.contents_filed(db, source, size))
+        return known.get(content() or "") if known else None
+
+    def touch(self, number: int, identity: Identity) -> None:
+        """See ``rows.touch``: the next time it is known at a look. Raises JournalBusy."""
+        self._follow_the_file()
+        self._use(lambda db: _in_transaction(db, lambda: records.touch(db, number, identity), durably=False))
+
+    def sidecars(self, image_id: int) -> list[Filing]:
+        """See ``rows.sidecars``. Raises JournalBusy."""
+        return self._use(lambda db: records.sidecars(db, image_id))
+
+    def newest(self, sources: Sequence[Path], since: datetime) -> Filing | None:
+        """See ``rows.newest``. Raises JournalBusy."""
+        return self._use(lambda db: records.newest(db, sources, since))
+
+    def recent(self, since: datetime, limit: int) -> list[Filing]:
+        """See ``rows.recent``. Raises JournalBusy."""
+        return self._use(lambda db: records.recent(db, since, limit))
+
+    def prune(self, before: datetime, after: Position, limit: int) -> tuple[Position | None, list[Filing]]:
+        """See ``rows.prune``. Raises JournalBusy."""
+        self._follow_the_file()
+        return self._use(lambda db: _in_transaction(db, lambda: records.prune(db, before, after, limit), durably=False))
+
+    def note(self, key: str, value: str | None) -> None:
+        """Remember a fact across restarts; None forgets it. A power cut undoes it until `flush`. Raises JournalBusy."""
+        self._follow_the_file()
+        self._use(lambda db: _in_transaction(db, lambda: records.note(db, key, value), durably=False))
+
+    def flush(self) -> None:
+        """Return once the disk has all that was written. Safe in any thread, beside one that writes. Raises OSError.
+
+        It opens the log anew: SQLite has no locks on that file which closing it could take away.
+        """
+        if self._path is None:
+            return
+        try:
+            log = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return  # where there can be no log, SQLite flushes each time
+        try:
+            os.fdatasync(log)
+        finally:
+            os.close(log)
+
+    def noted(self, key: str) -> str | None:
+        """What is remembered under a key, or None. Raises JournalBusy."""
+        return self._use(lambda db: records.noted(db, key))
+
+    def _use(self, work: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
+        """Do some work on the open journal; when it fails on a new one, and at last on one in memory."""
+        steps = [self._do_without] if self._read_only else [self._look_again, self._set_aside, self._give_up]
+        for replace in (*steps, None):
+            try:
+                answer = work(self._opened())
+            except _OURS:
+                raise
+            except sqlite3.Error as error:
+                if self._path is None or replace is None:
+                    raise
+                self._raise_if_it_passes(error)
+                self._close()
+                replace(self._path, error)
+            else:
+                self._io_errors = 0
+                return answer
+        raise AssertionError("the last try returns or raises")
+
+    def _raise_if_it_passes(self, error: sqlite3.Error) -> None:
+        code = error.sqlite_errorcode & 0xFF
+        if code == sqlite3.SQLITE_IOERR:
+            self._io_errors += 1
+            self._close()
+        if code in _PASSING or (code == sqlite3.SQLITE_IOERR and self._io_errors < _PATIENCE):
+            raise JournalBusy(tr("'{path}': {error}", path=self._path, error=error)) from error
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._db is None:
+            if self._path is not None and self._read_only:
+                self._db = _connect_to_read(self._path, self._timeout)
+            else:
+                self._db = self._connected()
+            self._file = _which_file(self._path)
+        return self._db
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._path is not None:
+            with suppress(OSError):
+                make_folder(self._path.parent)
+                # SQLite gives the files beside it to whom this one belongs. Closing one that is in use would take away
+                # its locks.
+                if os.geteuid() == 0 and not self._path.exists():
+                    os.close(make_file(self._path, 0o644))
+        return _connect(self._path, self._timeout)
+
+    def _close(self) -> None:
+        if self._db is not None:
+            with suppress(sqlite3.Error):
+                self._db.close()
+        self._db = None
+
+    def _follow_the_file(self) -> None:
+        """Notice a journal that was deleted or replaced under us: SQLite would go on writing into the void."""
+        if self._db is not None and self._path is not None and _which_file(self._path) != self._file:
+            logger.error(tr("The journal {path} was taken away; a new one begins", path=str(self._path)))
+            self._close()
+
+    def _look_again(self, path: Path, error: sqlite3.Error) -> None:
+        """What looks like damage may be one bad read: open the file anew before it is given up.
+
+        I/O errors were waited for already, see `_raise_if_it_passes`.
+        """
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR:
+            self._set_aside(path, error)
+        else:
+            logger.warning(tr("The journal {path} is read again: {error}", path=str(path), error=error))
+
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        aside = f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+        logger.error(
+            tr(
+                "The journal {path} cannot be used ({error}); it becomes {aside} and a new one begins",
+                path=str(path),
+                error=error,
+                aside=aside,
+            )
+        )
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(OSError):
+                path.with_name(path.name + suffix).rename(path.with_name(aside + suffix))
+
+    def _do_without(self, path: Path, error: Exception) -> None:
+        logger.warning(
+            tr(
+                "The journal {path} cannot be read, so what was filed before is not known: {error}",
+                path=str(path),
+                error=error,
+            )
+        )
+        self._path = None
+
+    def _give_up(self, path: Path, error: Exception) -> None:
+        logger.error(
+            tr(
+                "No journal can be kept in {path} ({error}); until a restart it is kept in memory",
+                path=str(path),
+                error=error,
+            )
+        )
+        self._path = None
+
+
+def read_history(path: Path, wanted: Wanted | None = None, limit: int | None = None) -> Iterator[Filing]:
+    """What ``rows.history`` yields, read beside the process that writes the journal.
+
+    Raises UserError when there is no journal or it cannot be read.
+    """
+    try:
+        with closing(_connect_to_read(path)) as db:
+            yield from records.history(db, wanted or Wanted(), limit)
+    except sqlite3.Error as error:
+        raise UserError(tr("The journal '{path}' cannot be read: {error}.", path=str(path), error=error)) from error
+
+
+def _connect(path: Path | None, timeout: float) -> sqlite3.Connection:
+    where = ":memory:" if path is None else path
+    db = sqlite3.connect(where, timeout=timeout, isolation_level=None, check_same_thread=False)
+    try:
+        if not schema.is_complete(db):
+            db.execute("PRAGMA journal_mode = WAL")
+            _in_transaction(db, lambda: schema.complete(db))
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _connect_to_read(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
+    where = f"{path.absolute().as_uri()}?mode=ro"
+    db = sqlite3.connect(where, timeout=timeout, isolation_level=None, check_same_thread=False, uri=True)
+    try:
+        schema.has_tables(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _in_transaction(db: sqlite3.Connection, work: Callable[[], _Answer], *, durably: bool = True) -> _Answer:
+    db.execute(f"PRAGMA synchronous = {_DURABLY if durably else _SOON}")
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        answer = work()
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+    return answer
+
+
+def _which_file(path: Path | None) -> tuple[int, int] | None:
+    if path is None:
+        return None
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,300 @@
+"""How the daemon is: gathered on the work loop's thread, shown by ``status``, by the metrics and to systemd."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from loguru import logger
+from pydantic import BaseModel, ConfigDict
+
+from daemon.files.processes import process_began
+from daemon.filing.filer import Status
+from daemon.monitoring.messages import shown
+from daemon.pipeline import Outcome
+from daemon.reloading.threshold import Threshold
+from daemon.watching.watcher import WatcherStatus
+from models.classifier import Classifier
+from models.decision import Fate
+from models.text.language import mark, tr
+
+#: Seconds over which the speed is taken.
+_WINDOW = 60.0
+#: The oldest image's age is measured anew each time; a difference of less than these seconds is none.
+_JITTER = 2.0
+_LONGEST_ERROR = 1_000
+#: Classes that are counted one by one: each is a time series for as long as the daemon runs, whatever models come.
+_MOST_CLASSES = 500
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class InboxHealth(_Record):
+    """One inbox: ``mode`` is inotify or polling, ``missing`` why it is not there.
+
+    ``other_files`` lie in it and are not looked at, because of their names.
+    """
+
+    path: str
+    mode: str
+    polled: str | None
+    missing: str | None
+    apart: int = 0
+    other_files: int = 0  # a version without it is read, too
+
+
+class UnfinishedHealth(_Record):
+    """The images that wait for their writer: one of them, and since when it waits."""
+
+    count: int
+    example: str
+    since: float
+
+
+class ErrorHealth(_Record):
+    """The last thing that was logged as an error."""
+
+    time: float
+    text: str
+
+
+class ModelHealth(_Record):
+    """The model in use."""
+
+    mode: str
+    digest: str
+    classes: int
+    starter: bool
+
+
+class ThresholdHealth(_Record):
+    """From which probability on an image is filed, and why; ``unknown_too``: if it is like a known one besides."""
+
+    value: float
+    why: str
+    unknown_too: bool
+
+
+class Health(_Record):
+    """Everything at one moment. Times are seconds since 1970.
+
+    ``images`` counts what became of images since the start, ``attempts`` the attempts that left one waiting.
+    """
+
+    pid: int
+    process: int | None  # when the process began, in the kernel's ticks: tells it from a later one of the same id
+    started: float
+    stopped: bool
+    output: str
+    output_away: str | None = None  # why nothing can be filed into it; a version without it is read, too
+    inboxes: list[InboxHealth]
+    waiting: int
+    about: bool = False  # the number of those waiting is an estimate
+    in_flight: int
+    oldest: float | None
+    unfinished: UnfinishedHealth | None = None
+    watched_folders: int
+    overflows: int
+    restarts: int
+    images: dict[str, int]
+    attempts: dict[str, int] = {}  # those of a version without them are read, too
+    classes: dict[str, int] = {}  # images filed by class; under "" those of classes beyond the first few hundred
+    images_per_second: float
+    errors: int
+    last_error: ErrorHealth | None
+    model: ModelHealth
+    threshold: ThresholdHealth
+    reloads: int
+
+
+class Tally:
+    """Counts what happens, and makes a `Health` of it."""
+
+    def __init__(
+        self,
+        output: Path,
+        classifier: Classifier,
+        threshold: Callable[[], Threshold],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._output = output
+        self._clock = clock
+        self._wall = wall
+        self._started = wall()
+        self._images: Counter[str] = Counter()
+        self._attempts: Counter[str] = Counter()
+        self._classes: Counter[str] = Counter()
+        self._recent: deque[tuple[float, int]] = deque()  # (when, how many images by then)
+        self._oldest: float | None = None
+        self._unfinished: UnfinishedHealth | None = None
+        self._model = _model(classifier)
+        self._threshold = threshold
+        self._reloads = 0
+        self._errors = 0
+        self._last_error: ErrorHealth | None = None
+        self._sink: int | None = None
+        self.output_away: str | None = None  # why nothing can be filed into the output now
+
+    def listen(self) -> None:
+        """Remember errors as they are logged, by whatever thread; needed again after the log was set up anew."""
+        self.deafen()
+
+        def note(message: object) -> None:
+            self._errors += 1
+            text = shown(str(message).strip())[:_LONGEST_ERROR]
+            self._last_error = ErrorHealth(time=self._wall(), text=text)
+
+        self._sink = logger.add(note, level="ERROR", format="{message}", backtrace=False, diagnose=False)
+
+    def deafen(self) -> None:
+        """Remember no more errors."""
+        if self._sink is not None:
+            with suppress(ValueError):  # the log was set up anew, without it
+                logger.remove(self._sink)
+            self._sink = None
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Count one image; where it waits to be tried again, only the attempt."""
+        if outcome.comes_again:
+            self._attempts[outcome.status.value] += 1
+        else:
+            kind = _kind(outcome)
+            self._images[kind] += 1
+            if kind == "filed" and outcome.prediction is not None:
+                self._count_class(outcome.prediction.label)
+
+    def _count_class(self, label: str) -> None:
+        is_known = label in self._classes or len(self._classes) < _MOST_CLASSES
+        self._classes[label if is_known else ""] += 1
+
+    @property
+    def images(self) -> Mapping[str, int]:
+        """How many images had which outcome since the start."""
+        return self._images
+
+    def took_over(self, classifier: Classifier) -> None:
+        """Count a new model."""
+        self._model = _model(classifier)
+        self._reloads += 1
+
+    def health(self, watcher: WatcherStatus, *, stopped: bool = False) -> Health:
+        """How things stand now."""
+        return Health(
+            pid=os.getpid(),
+            process=process_began(os.getpid()),
+            started=self._started,
+            stopped=stopped,
+            output=shown(str(self._output)),
+            output_away=self.output_away,
+            inboxes=[
+                InboxHealth(
+                    path=shown(str(each.path)),
+                    mode=each.mode,
+                    polled=each.polled,
+                    missing=each.missing,
+                    other_files=each.other_files,
+                    apart=each.apart,
+                )
+                for each in watcher.inboxes
+            ],
+            waiting=watcher.waiting + watcher.ahead,
+            about=watcher.ahead > 0,
+            in_flight=watcher.in_flight,
+            oldest=self._oldest_since(watcher),
+            unfinished=self._unfinished_now(watcher),
+            watched_folders=watcher.watched_folders,
+            overflows=watcher.overflows,
+            restarts=watcher.restarts,
+            images=dict(self._images),
+            attempts=dict(self._attempts),
+            classes=dict(self._classes),
+            images_per_second=0.0 if stopped else self._speed(),
+            errors=self._errors,
+            last_error=self._last_error,
+            model=self._model,
+            threshold=_threshold(self._threshold()),
+            reloads=self._reloads,
+        )
+
+    def _oldest_since(self, watcher: WatcherStatus) -> float | None:
+        if not watcher.waiting and not watcher.in_flight:
+            self._oldest = None
+            return None
+        since = self._wall() - watcher.oldest_seconds
+        if self._oldest is None or abs(since - self._oldest) > _JITTER:
+            self._oldest = since
+        return self._oldest
+
+    def _unfinished_now(self, watcher: WatcherStatus) -> UnfinishedHealth | None:
+        status = watcher.unfinished
+        if status.example is None:
+            self._unfinished = None
+            return None
+        now = UnfinishedHealth(
+            count=status.count, example=shown(str(status.example)), since=self._wall() - status.seconds
+        )
+        before = self._unfinished
+        if before is None or (before.count, before.example) != (now.count, now.example):
+            self._unfinished = now  # else only the clocks differ
+        return self._unfinished
+
+    def _speed(self) -> float:
+        now, total = self._clock(), self._images.total()
+        if not self._recent or self._recent[-1][1] != total:
+            self._recent.append((now, total))
+        while len(self._recent) > 1 and self._recent[1][0] <= now - _WINDOW:
+            self._recent.popleft()
+        began, before = self._recent[0]
+        if now - began >= _WINDOW and len(self._recent) == 1:
+            return 0.0
+        return round((total - before) / max(min(now - began, _WINDOW), 1.0), 1)
+
+
+#: How many images had an outcome, by its name in the status file.
+_OUTCOMES = {
+    "filed": mark("{count} filed"),
+    "planned": mark("{count} planned"),
+    "unsure": mark("{count} unsure"),
+    "quarantined": mark("{count} quarantined"),
+    "changed": mark("{count} changed"),
+    "gone": mark("{count} gone"),
+    "already": mark("{count} already"),
+    "refused": mark("{count} refused"),
+    "retry": mark("{count} retry"),
+}
+
+
+def counted(images: Mapping[str, int]) -> str:
+    """How many images had which outcome, for people: ``20 filed, 2 unsure``; "" where there was none."""
+    return ", ".join(tr(_OUTCOMES.get(kind, f"{{count}} {kind}"), count=count) for kind, count in images.items())
+
+
+def _kind(outcome: Outcome) -> str:
+    if outcome.status not in (Status.FILED, Status.PLANNED):
+        return outcome.status.value
+    if outcome.reason is not None:
+        return "quarantined"
+    return "filed" if outcome.fate in (None, Fate.FILED) else "unsure"
+
+
+def _threshold(threshold: Threshold) -> ThresholdHealth:
+    rule = threshold.rule
+    return ThresholdHealth(value=rule.threshold, why=threshold.why, unknown_too=rule.refuses_unknown)
+
+
+def _model(classifier: Classifier) -> ModelHealth:
+    metadata = classifier.metadata
+    return ModelHealth(
+        mode=metadata.mode,
+        digest=classifier.digest,
+        classes=len(metadata.classes),
+        starter=bool(metadata.settings.get("starter")),
+    )

@@ -1,0 +1,71 @@
+"""What is said of an image, or of another model, in a log or on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from daemon.filing.filer import Status
+from daemon.pipeline import Outcome
+from models.classifier import Classifier
+from models.decision import Fate
+from models.text.language import tr, trn
+from models.text.printable import quoted, shown
+
+__all__ = ["describe_change", "fields", "line", "quoted", "shown", "some"]
+
+
+def line(outcome: Outcome) -> str:
+    """What became of a filed image, for people: ``cat.jpg -> cat/cat.jpg (0.93)``."""
+    assert outcome.destination is not None
+    # quarantine/<reason>/<name> has one step more
+    where = "/".join(outcome.destination.parts[-3 if outcome.reason is not None else -2 :])
+    prediction = outcome.prediction
+    if outcome.reason is not None or prediction is None:
+        why = outcome.detail or outcome.reason
+    elif outcome.fate is Fate.FILED:
+        why = f"{prediction.confidence:.2f}"
+    else:
+        why = f"{prediction.label}? {prediction.confidence:.2f}{f', {outcome.detail}' if outcome.detail else ''}"
+    name = outcome.path.name
+    if outcome.status is Status.PLANNED:
+        return tr("{name} would go to {place} ({why})", name=name, place=where, why=why)
+    return shown(f"{name} -> {where} ({why})")
+
+
+def fields(outcome: Outcome) -> dict[str, Any]:
+    """What a line of the log is about, for those who read it as JSON."""
+    prediction = outcome.prediction
+    return {
+        "file": str(outcome.path),
+        "class": None if prediction is None else prediction.label,
+        "confidence": None if prediction is None else round(prediction.confidence, 6),
+        "destination": None if outcome.destination is None else str(outcome.destination),
+        "reason": outcome.reason,
+    }
+
+
+def describe_change(old: Classifier, new: Classifier) -> str:
+    """What a swap means to people: the new model, and which classes came, went and stayed, by name."""
+    before, after = set(old.classes), set(new.classes)
+    added = [name for name in new.classes if name not in before]
+    removed = [name for name in old.classes if name not in after]
+    kept = [name for name in new.classes if name in before]
+    parts = [trn("{mode}, 1 class", "{mode}, {count} classes", len(new.classes), mode=new.metadata.mode)]
+    if added:
+        parts.append(tr("new: {names}", names=some(added)))
+    if removed:
+        parts.append(tr("gone, their folders stay: {names}", names=some(removed)))
+    if added or removed:
+        parts.append(tr("kept: {names}", names=some(kept)) if kept else tr("none is kept"))
+    else:
+        parts.append(tr("the same classes"))
+    return "; ".join(parts)
+
+
+def some(names: Sequence[str], limit: int = 12) -> str:
+    """The first of many names, and how many more there are."""
+    shown = ", ".join(names[:limit])
+    if len(names) <= limit:
+        return shown
+    return tr("{names} and {count} more", names=shown, count=len(names) - limit)

@@ -1,0 +1,85 @@
+"""The daemon's metrics in Prometheus' text format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from daemon.monitoring.health import Health
+
+_PREFIX = "imagesortd_"
+
+
+def render(health: Health, now: float) -> str:
+    """Everything of ``health`` in the text format; ``now``, in seconds since 1970, is when it was looked at."""
+    return "".join(f"{line}\n" for line in _lines(health, now))
+
+
+def _lines(health: Health, now: float) -> Iterator[str]:
+    yield from _metric(
+        "images_total", "counter", "Images by what became of them.", *_by("outcome", health.images.items())
+    )
+    yield from _metric(
+        "filed_total",
+        "counter",
+        "Images filed, by class; without one those of classes beyond the first 500.",
+        *_by("class", health.classes.items()),
+    )
+    yield from _metric(
+        "attempts_total",
+        "counter",
+        "Attempts that left an image waiting, to be tried again.",
+        *_by("outcome", health.attempts.items()),
+    )
+    yield from _metric("images_waiting", "gauge", "Images that wait in the inboxes.", ({}, health.waiting))
+    yield from _metric("images_in_flight", "gauge", "Images at work.", ({}, health.in_flight))
+    if health.oldest is not None:
+        yield from _metric(
+            "oldest_image_timestamp_seconds", "gauge", "When the oldest waiting image came.", ({}, health.oldest)
+        )
+    yield from _metric(
+        "inbox_up",
+        "gauge",
+        "Whether an inbox is there.",
+        *_by("inbox", ((i.path, not i.missing) for i in health.inboxes)),
+    )
+    yield from _metric(
+        "inbox_polled",
+        "gauge",
+        "Whether an inbox is polled for want of events.",
+        *_by("inbox", ((inbox.path, inbox.mode == "polling") for inbox in health.inboxes)),
+    )
+    yield from _metric(
+        "inbox_other_files",
+        "gauge",
+        "Files in an inbox that are not looked at because of their names.",
+        *_by("inbox", ((inbox.path, inbox.other_files) for inbox in health.inboxes)),
+    )
+    yield from _metric("watched_folders", "gauge", "Folders with events.", ({}, health.watched_folders))
+    yield from _metric("event_overflows_total", "counter", "Times that events were lost.", ({}, health.overflows))
+    yield from _metric(
+        "watcher_restarts_total", "counter", "Times that the reader of events died.", ({}, health.restarts)
+    )
+    yield from _metric("errors_total", "counter", "Lines logged as errors.", ({}, health.errors))
+    yield from _metric("model_reloads_total", "counter", "Models taken over while running.", ({}, health.reloads))
+    model = {"mode": health.model.mode, "digest": health.model.digest[:12]}
+    yield from _metric("model_info", "gauge", "The model in use.", (model, 1))
+    yield from _metric("model_classes", "gauge", "Classes of the model in use.", ({}, health.model.classes))
+    yield from _metric("start_timestamp_seconds", "gauge", "When the daemon was started.", ({}, health.started))
+    yield from _metric("progress_timestamp_seconds", "gauge", "When the work loop last said so.", ({}, now))
+
+
+def _by(label: str, values: Iterable[tuple[str, int]]) -> Iterator[tuple[dict[str, str], float]]:
+    return (({label: key}, value) for key, value in values)
+
+
+def _metric(name: str, kind: str, text: str, *samples: tuple[Mapping[str, str], float]) -> Iterator[str]:
+    yield f"# HELP {_PREFIX}{name} {text}"
+    yield f"# TYPE {_PREFIX}{name} {kind}"
+    for labels, value in samples:
+        inside = ",".join(f'{key}="{_escaped(content)}"' for key, content in labels.items())
+        number = f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else int(value)
+        yield f"{_PREFIX}{name}{f'{{{inside}}}' if inside else ''} {number}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

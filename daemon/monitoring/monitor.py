@@ -1,0 +1,173 @@
+"""What accompanies the work loop: it reports how the daemon is, and reads the settings again."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+from daemon.config import Settings
+from daemon.monitoring.health import Health, Tally, counted
+from daemon.monitoring.hooks import Hook
+from daemon.monitoring.metrics import render
+from daemon.monitoring.progress import Progress
+from daemon.monitoring.status_file import WrittenFile
+from daemon.monitoring.systemd import Notifier
+from daemon.pipeline import Outcome, Pipeline
+from daemon.reconfigure import Configuration, apply
+from daemon.reloading.reloader import Reloader
+from daemon.watching.watcher import WatcherStatus
+from models.classifier import Classifier
+from models.text.language import tr
+
+#: Seconds between two looks at how things stand, and the longest between two writings of the metrics.
+_PACE, _METRICS_AGE = 1.0, 60.0
+
+
+class Attendant:
+    """Everything is called on the work loop's own thread, so that a sign of life means that images get on.
+
+    ``status`` is the file that ``python -m daemon status`` reads, ``metrics`` the one for Prometheus. Both are written
+    when something has changed; the metrics also once a minute, since they carry the time of the last progress.
+    ``output_away`` says why nothing can be filed into the output, if so.
+    """
+
+    def __init__(
+        self,
+        notifier: Notifier,
+        configuration: Configuration,
+        tally: Tally,
+        *,
+        status: WrittenFile | None = None,
+        metrics: WrittenFile | None = None,
+        hook: Hook | None = None,
+        output_away: Callable[[], str | None] = lambda: None,
+        progress: Progress | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._notifier = notifier
+        self._configuration = configuration
+        self._tally = tally
+        self._status = status
+        self._metrics = metrics
+        self._metrics_until = -math.inf
+        self._hook = hook
+        self._output_away = output_away
+        self._progress = Progress(shows_bar=False) if progress is None else progress
+        self._clock = clock
+        self._next_look = -math.inf
+        self._health: Health | None = None
+        self._looked = 0.0
+
+    @property
+    def tick(self) -> float:
+        """The longest time, in seconds, between two calls of `progress`."""
+        return self._notifier.sign_seconds or math.inf
+
+    def ready(self, watcher: Callable[[], WatcherStatus]) -> None:
+        """The watch is armed and the model is warm."""
+        self._tally.listen()
+        self._notifier.ready()
+        self.progress(watcher)
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Something became of an image."""
+        self._tally.outcome(outcome)
+        if self._hook is not None:
+            self._hook.outcome(outcome)
+
+    @property
+    def images(self) -> str:
+        """How many images had which outcome, in the words of `status`; "" where there was none."""
+        return counted(self._tally.images)
+
+    def batch_ended(self) -> None:
+        """Everything that was taken in this step was dealt with."""
+        if self._hook is not None:
+            self._hook.flush()
+
+    def took_over(self, classifier: Classifier) -> None:
+        """Another model is in use."""
+        self._tally.took_over(classifier)
+
+    def progress(self, watcher: Callable[[], WatcherStatus]) -> None:
+        """The work got a step further, or there was nothing to do; ``watcher`` is only asked once a second."""
+        self._notifier.alive()
+        now = self._clock()
+        if now < self._next_look:
+            return
+        self._next_look = now + _PACE
+        self._looked = time.time()
+        self._tally.output_away = self._output_away()
+        health = self._tally.health(watcher())
+        self._progress.look(sum(health.images.values()), health.waiting + health.in_flight, about=health.about)
+        self._show(health)
+
+    def metrics(self) -> str:
+        """The metrics as they were at the last progress. Safe in another thread."""
+        return "" if self._health is None else render(self._health, self._looked)
+
+    def _show(self, health: Health) -> None:
+        changed = health != self._health
+        self._health = health
+        if self._metrics is not None and (changed or self._clock() >= self._metrics_until):
+            self._metrics_until = self._clock() + _METRICS_AGE
+            self._metrics.write(self.metrics())
+        if changed:
+            if self._status is not None:
+                self._status.write(health.model_dump_json())
+            self._notifier.status(sentence(health))
+
+    def reconfigure(self, pipeline: Pipeline, reloader: Reloader) -> None:
+        """Read the settings again, and let them hold."""
+        self._notifier.reloading()
+        taken = self._configuration.refresh(reloader.classes)
+        apply(self._configuration.settings, taken, pipeline, reloader)
+        if "metrics_file" in taken:
+            if self._metrics is not None:
+                self._metrics.remove()
+            self._metrics = metrics_file(self._configuration.settings)
+            self._metrics_until = -math.inf
+        if taken.intersection(("on_filed", "on_filed_seconds")):
+            if self._hook is not None:
+                self._hook.retire()
+            self._hook = hook_of(self._configuration.settings)
+        self._tally.listen()
+        self._notifier.ready()
+
+    def stopping(self, watcher: WatcherStatus) -> None:
+        """No more images are taken."""
+        self._progress.close()
+        self._notifier.stopping()
+        self._show(self._tally.health(watcher, stopped=True))
+        if self._metrics is not None:
+            self._metrics.remove()  # a daemon that is no more has no numbers
+        if self._hook is not None:
+            self._hook.close()
+        self._tally.deafen()
+
+
+def sentence(health: Health) -> str:
+    """One line for ``systemctl status`."""
+    missing = [inbox.path for inbox in health.inboxes if inbox.missing]
+    parts = [tr("missing: {inboxes}", inboxes=", ".join(missing))] if missing else []
+    if health.output_away:
+        parts.append(tr("not there: {output}", output=health.output))
+    waiting = health.waiting + health.in_flight
+    parts.append(tr("stopped") if health.stopped else tr("{count} waiting", count=waiting))
+    if health.images:
+        parts.append(counted(health.images))
+    if health.images_per_second:
+        parts.append(tr("{speed:.1f} images/s", speed=health.images_per_second))
+    return ", ".join(parts)
+
+
+def metrics_file(settings: Settings) -> WrittenFile | None:
+    """The file for the metrics, which another user's node_exporter may read; None where none is asked for."""
+    path = settings.metrics_file
+    return None if path is None else WrittenFile(path, 0o644)
+
+
+def hook_of(settings: Settings) -> Hook | None:
+    """The command to run after filing; None where none is asked for."""
+    return Hook(settings.on_filed, settings.on_filed_seconds) if settings.on_filed else None

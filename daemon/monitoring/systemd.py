@@ -1,0 +1,124 @@
+"""sd_notify(3): what systemd is told of the service, over the datagram socket it names in ``$NOTIFY_SOCKET``."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable, MutableMapping
+
+from loguru import logger
+
+from models.text.language import tr
+
+#: Seconds that a message may take; systemd reads at once, so longer means that nobody does.
+_PATIENCE = 2.0
+#: How often in one watchdog interval a sign of life is given, while there is one to give.
+_SIGNS = 4
+#: Seconds between two signs of a start that takes long, and within which the next one comes at the latest.
+_START_SIGNS, _START_PATIENCE = 5.0, 60.0
+_LONGEST_STATUS = 500
+
+
+class Notifier:
+    """Speaks to systemd; without a socket every method does nothing.
+
+    ``watchdog_seconds`` is the interval within which systemd wants to hear from `alive`; None when it does not.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        watchdog_seconds: float | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._next_sign = -1.0
+        self._status = ""
+        self._failed = False
+        self._socket: socket.socket | None = None
+        self._address = ""
+        self.watchdog_seconds = watchdog_seconds if address else None
+        if address:
+            # A leading @ stands for the zero byte of the abstract name space.
+            self._address = "\0" + address[1:] if address.startswith("@") else address
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._socket.settimeout(_PATIENCE)
+
+    @classmethod
+    def of(cls, environment: MutableMapping[str, str] = os.environ) -> Notifier:
+        """The notifier that systemd asks for. Its variables are taken out, so that no child process speaks for us."""
+        address = environment.pop("NOTIFY_SOCKET", None)
+        interval = environment.pop("WATCHDOG_USEC", None)
+        process = environment.pop("WATCHDOG_PID", None)
+        if not address or address[0] not in "/@":
+            return cls()
+        meant = process is None or process == str(os.getpid())
+        seconds = int(interval) / 1e6 if meant and interval and interval.isdecimal() and int(interval) else None
+        return cls(address, seconds)
+
+    @property
+    def sign_seconds(self) -> float | None:
+        """How often `alive` wants to be called; None when nobody watches."""
+        return None if self.watchdog_seconds is None else self.watchdog_seconds / _SIGNS
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is a systemd to tell."""
+        return self._socket is not None
+
+    def still_starting(self, seconds: float) -> None:
+        """The start goes on, and there will be news of it within so many seconds."""
+        self._send(f"EXTEND_TIMEOUT_USEC={int((seconds + _PATIENCE) * 2e6)}")
+
+    def gets_on(self) -> None:
+        """The start takes long, and gets on. Call it as often as you like, like `alive`."""
+        if self._clock() >= self._next_sign:
+            self._next_sign = self._clock() + _START_SIGNS
+            self.still_starting(_START_PATIENCE)
+
+    def ready(self) -> None:
+        """The service files images; after `reloading`, it does so again."""
+        self._send("READY=1")
+
+    def reloading(self) -> None:
+        """The configuration is being read again, until `ready`."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+
+    def stopping(self) -> None:
+        """The service is on its way out."""
+        self._send("STOPPING=1")
+
+    def status(self, sentence: str) -> None:
+        """One line for ``systemctl status``; the same line is not sent twice in a row."""
+        line = " ".join(sentence.split())[:_LONGEST_STATUS]
+        if line != self._status:
+            self._status = line
+            self._send(f"STATUS={line}")
+
+    def alive(self) -> None:
+        """There was progress. Call it as often as you like; only the work itself may call it, no timer."""
+        interval = self.sign_seconds
+        if interval is None or self._clock() < self._next_sign:
+            return
+        self._next_sign = self._clock() + interval
+        self._send("WATCHDOG=1")
+
+    def close(self) -> None:
+        """Give the socket back."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _send(self, message: str) -> None:
+        if self._socket is None:
+            return
+        try:
+            self._socket.sendto(message.encode("utf-8", "replace"), socket.MSG_NOSIGNAL, self._address)
+        except OSError as error:
+            if not self._failed:
+                logger.warning(tr("systemd cannot be told how the service is: {error}", error=error))
+            self._failed = True
+        else:
+            self._failed = False

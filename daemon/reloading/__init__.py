@@ -1,0 +1,1 @@
+"""Which checkpoint serves, and taking over the next one."""

@@ -1,0 +1,169 @@
+"""Where checkpoints are published, and which one is: looked at again and again, at the cost of a few ``stat`` calls."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from models import checkpoint as checkpoints
+from models.errors import CheckpointError
+from models.text.language import tr
+
+#: What tells one state of a file from another; None where there is no file.
+_Stamp = tuple[int, int, int] | None
+
+
+@dataclass(frozen=True)
+class Published:
+    """A checkpoint file that is to be served.
+
+    ``digest`` is the sha256 that it must have, "" where nothing says so. ``key`` stands for the file in this state and
+    for this act of publishing it: when either changes, or it is published anew, so does the key.
+    """
+
+    path: Path
+    digest: str
+    key: str
+
+    @property
+    def name(self) -> str:
+        """What to call it in a sentence."""
+        return self.path.parent.name if self.path.name == checkpoints.FILE_NAME else self.path.name
+
+
+class Place:
+    """A checkpoint file, the folder of a run, or the folder that the trainer publishes to."""
+
+    def __init__(self, location: Path, *, required: bool = False) -> None:
+        """``required``: somebody named the location, so it must be there."""
+        self.location = location
+        self._required = required
+        self._target: Path | None = None
+
+    def stamp(self) -> tuple[_Stamp, ...]:
+        """Changes when something else may be published. Asks the file system; no events, so that any will do."""
+        location = self.location
+        paths = [location, location / checkpoints.FILE_NAME, location / checkpoints.POINTER]
+        return tuple(map(_stamp, [*paths, *([self._target] if self._target else [])]))
+
+    def find(self) -> Published | None:
+        """What is published; None where nothing is. Raises `CheckpointError` where that cannot be told."""
+        with _blamed_on(self.location):
+            return self._find()
+
+    def _find(self) -> Published | None:
+        location = self.location
+        for path in (location, location / checkpoints.FILE_NAME):
+            if path.is_file():
+                return published_file(path)
+        pointer = checkpoints.read_pointer(location)
+        if pointer is None:
+            return None
+        self._target = location / pointer.run / checkpoints.FILE_NAME
+        state = _stamp(self._target)
+        if state is None:
+            raise CheckpointError(
+                tr(
+                    "{location} names the run {run}, and there is no checkpoint {target}: publish another "
+                    "run, or bring this one back",
+                    location=location / checkpoints.POINTER,
+                    run=pointer.run,
+                    target=self._target,
+                )
+            )
+        return Published(self._target, pointer.sha256, f"{pointer.sha256} {pointer.published} {state[1]} {state[2]}")
+
+    def wants_starter(self) -> bool:
+        """Whether the starter model is to serve, by somebody's will: a pointer that is missing may be an accident."""
+        return checkpoints.is_starter_published(self.location)
+
+    def required(self) -> Published | None:
+        """Like `find`, but raises `CheckpointError` also where nothing is published that should be.
+
+        The starter's folders are not those of a trained model, so it does not step in for one by mistake.
+        """
+        with _blamed_on(self.location):
+            return self._find_required()
+
+    def _find_required(self) -> Published | None:
+        location = self.location
+        if location.suffix == ".safetensors" and not location.exists():
+            raise CheckpointError(tr("there is no checkpoint {location}: give a file that is there", location=location))
+        found = self._find()
+        if found is None and self.wants_starter():
+            return None
+        if found is None and any(location.glob(f"*/{checkpoints.FILE_NAME}")):
+            raise CheckpointError(
+                tr(
+                    "{location} holds runs, but none of them is published: publish one with python -m trainer publish",
+                    location=location,
+                )
+            )
+        if found is None and self._required and not location.is_dir():
+            raise CheckpointError(
+                tr(
+                    "there is no checkpoint {location}: give a checkpoint file, a run folder or its parent; "
+                    "a folder that something will be published to must be there, too",
+                    location=location,
+                )
+            )
+        return found
+
+
+@contextmanager
+def _blamed_on(location: Path) -> Iterator[None]:
+    """A mount that is dead, or a folder that may not be entered, is not the same as nothing."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            tr("{location} cannot be read: {reason}", location=location, reason=error.strerror)
+        ) from error
+
+
+def published_file(path: Path) -> Published:
+    """A checkpoint that is a file, whatever it holds."""
+    return Published(path, "", str(_stamp(path)))
+
+
+def _stamp(path: Path) -> _Stamp:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+
+
+class Leases:
+    """Shared locks, flock(2), on the checkpoints in use: the trainer removes no run whose checkpoint is locked.
+
+    The kernel gives them back when the process ends, however it ends. Where a file system has no locks there is no
+    lease: what is published now and what was before stay there, too.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[Path, int] = {}
+
+    def take(self, path: Path) -> None:
+        """Keep a file from being removed, if that can be done."""
+        if path in self._held:
+            return
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                os.close(descriptor)
+                raise
+            self._held[path] = descriptor
+
+    def keep(self, paths: Iterable[Path]) -> None:
+        """Give back all but these."""
+        for path in set(self._held).difference(paths):
+            with suppress(OSError):
+                os.close(self._held.pop(path))

@@ -1,0 +1,209 @@
+"""How a published checkpoint comes into memory: proved, warmed up, and in a thread of its own where images wait."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from daemon.config import Settings
+from daemon.reloading.checkpoint_source import Place, Published, published_file
+from daemon.reloading.memory import require_room
+from models.classifier import Classifier, open_classifier
+from models.engines import Device
+from models.errors import CheckpointError
+from models.images import Transform
+from models.runtime import Precision, cores
+from models.starter import Language, starter_path
+from models.text.language import tr
+from models.weights import WeightsStore
+
+#: Seconds that a graph may take to be set up; weights from far away take longer, and are nothing to wait for.
+_SETTING_UP = 2.0
+
+#: Where checkpoints are published unless somebody says otherwise; it may come into being later.
+_USUAL: Path = Settings.model_fields["checkpoint"].default
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How checkpoints are looked for and opened: what the settings say about it.
+
+    ``batch``: how many images to classify beforehand, since the first ones take longer. ``required``: the location must
+    be there. ``reserved``: folder names in ``output`` that no class may have. ``probation``: how many images of a new
+    model are watched.
+    """
+
+    location: Path
+    language: Language = "en"
+    threads: int = 0
+    precision: Precision = "float32"
+    device: Device = "cpu"
+    batch: int = 8
+    required: bool = False
+    reserved: Sequence[str] = ()
+    output: Path = Path()
+    probation: int = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Manner:
+        """That of the settings."""
+        return cls(
+            location=settings.checkpoint,
+            language="ko" if settings.language == "ko" else "en",
+            threads=settings.threads or cores(),
+            precision=settings.precision,
+            device=settings.device,
+            batch=settings.batch_size,
+            required=settings.checkpoint != _USUAL.absolute(),
+            output=settings.output,
+            reserved=(settings.others_dir, settings.quarantine_dir),
+            probation=settings.probation_images,
+        )
+
+    @property
+    def place(self) -> Place:
+        """Where to look."""
+        return Place(self.location, required=self.required)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Opens checkpoints in one manner."""
+
+    manner: Manner
+    store: WeightsStore
+
+    def open(
+        self,
+        path: Path,
+        digest: str,
+        beside: Classifier | None,
+        wanted: Callable[[Sequence[Transform]], None] | None = None,
+    ) -> Classifier:
+        """Read, prove and warm up a checkpoint; the rest is as for `open_classifier`."""
+        manner = self.manner
+        if path.exists():
+            require_room(path)
+        classifier = open_classifier(
+            path,
+            self.store,
+            threads=manner.threads,
+            precision=manner.precision,
+            device=manner.device,
+            sha256=digest,
+            beside=beside,
+            wanted=wanted,
+        )
+        check_names(manner.location, classifier.classes, manner.reserved)
+        if manner.batch and (beside is None or classifier.extractor is not beside.extractor):
+            sides = [transform.crop for transform in classifier.transforms]
+            classifier.probabilities([np.zeros((manner.batch, side, side, 3), np.uint8) for side in sides])
+        return classifier
+
+    def starter(self) -> Published:
+        """What serves while nothing is published."""
+        return published_file(starter_path(self.store, self.manner.language, threads=self.manner.threads))
+
+
+class NameTaken(CheckpointError):
+    """The settings give a folder for other images the name of a class: nothing is wrong with the checkpoint."""
+
+
+class ComingClassifier(Classifier):
+    """A classifier on its way into memory: what it wants decoded is known long before it can predict.
+
+    Whatever it is asked for, it waits until that is there, and raises what kept it from coming.
+    """
+
+    def __init__(self, open_it: Callable[[Callable[[Sequence[Transform]], None]], Classifier]) -> None:
+        """``open_it`` runs in a thread, and gets the ``wanted`` of `open_classifier`."""
+        # Not the `__init__` of `Classifier`: what that would set, `__getattr__` waits for.
+        self._transforms: Future[Sequence[Transform]] = Future()
+        self._classifier: Future[Classifier] = Future()
+        self._thread = threading.Thread(target=self._come, args=(open_it,), name="open", daemon=True)
+        self._thread.start()
+
+    def _come(self, open_it: Callable[[Callable[[Sequence[Transform]], None]], Classifier]) -> None:
+        try:
+            classifier = open_it(self._transforms.set_result)
+        except Exception as error:
+            if not self._transforms.done():
+                self._transforms.set_exception(error)
+            self._classifier.set_exception(error)
+        else:
+            self._classifier.set_result(classifier)
+
+    @property
+    def transforms(self) -> tuple[Transform, ...]:
+        return tuple(self._transforms.result())
+
+    def __getattr__(self, name: str) -> Any:
+        """What a classifier has is waited for."""
+        return getattr(self._classifier.result(), name)
+
+    def wait(self) -> None:
+        """Return when it is there; raise what kept it from coming."""
+        self._classifier.result()
+
+    def close(self) -> None:
+        """To be called before the program ends: a library must not be left in the middle of setting itself up."""
+        self._thread.join(_SETTING_UP)
+
+
+class Loading(threading.Thread):
+    """One checkpoint on its way into memory."""
+
+    def __init__(
+        self,
+        published: Published,
+        opening: Opening,
+        beside: Classifier | None,
+        flush: Callable[[], None],
+        ended: Callable[[], None],
+    ) -> None:
+        """Both are called in the thread: ``flush`` before it begins, ``ended`` once `is_over` is true."""
+        super().__init__(name="reload", daemon=True)
+        self.published = published
+        self.classifier: Classifier | None = None
+        self.error: Exception | None = None
+        self._opening = opening
+        self._beside = beside
+        self._over = threading.Event()
+        self._flush = flush
+        self._ended = ended
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is a classifier or an error."""
+        return self._over.is_set()
+
+    def run(self) -> None:
+        try:
+            self._flush()
+            self.classifier = self._opening.open(self.published.path, self.published.digest, self._beside)
+        except Exception as error:  # whatever a published file provokes, the service goes on with what it has
+            self.error = error
+        self._over.set()
+        self._ended()
+
+
+def check_names(location: Path, classes: Sequence[str], reserved: Sequence[str]) -> None:
+    """Raise `NameTaken` where a class of the checkpoint has the name of a folder for other images."""
+    folders = {name.casefold(): name for name in reserved}
+    for name in classes:
+        if (taken := folders.get(name.casefold())) is not None:
+            raise NameTaken(
+                tr(
+                    "the checkpoint {location} has a class {name}, and the folder {taken} is for other images: give "
+                    "others_dir or quarantine_dir another name, or go back with python -m trainer rollback",
+                    location=location,
+                    name=name,
+                    taken=taken,
+                )
+            )

@@ -1,0 +1,62 @@
+"""How much memory is left, and whether a checkpoint fits into it beside the one in use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.errors import UserError
+from models.text.language import tr
+
+#: While it is loaded a checkpoint is in memory as its file's bytes, as its tensors and as the graph made of them.
+_TIMES = 3
+#: Smaller ones are not asked about: a head alone has less.
+_SMALL = 32 << 20
+
+_MACHINE = Path("/proc/meminfo")
+_GROUP = Path("/proc/self/cgroup")
+_GROUPS = Path("/sys/fs/cgroup")
+
+
+def require_room(path: Path) -> None:
+    """Raise `UserError` where loading a checkpoint would bring on the out-of-memory killer."""
+    size = path.stat().st_size
+    if size > _SMALL and (free := free_memory()) < _TIMES * size:
+        raise UserError(
+            tr(
+                "there is not enough memory for the checkpoint {path}: {times} MB are needed to load it, "
+                "and {free} MB are free",
+                path=path,
+                times=_TIMES * size >> 20,
+                free=free >> 20,
+            )
+        )
+
+
+def free_memory() -> int:
+    """Bytes that this process may still have: of the machine, and of its control group (systemd's MemoryMax)."""
+    return min([_machine(), *_groups()])
+
+
+def _machine() -> int:
+    lines = dict(line.split(":", 1) for line in _MACHINE.read_text(encoding="ascii").splitlines())
+    return int(lines["MemAvailable"].split()[0]) << 10
+
+
+def _groups() -> list[int]:
+    """What the limits of the control group and of those around it leave."""
+    try:
+        own = next(line[3:] for line in _GROUP.read_text(encoding="utf-8").splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return []
+    place = _GROUPS / own.lstrip("/")
+    return [left for each in (place, *place.parents) if (left := _left(each)) is not None]
+
+
+def _left(group: Path) -> int | None:
+    try:
+        limit = int((group / "memory.max").read_text(encoding="ascii"))
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+        known = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+        return limit - used + int(known["inactive_file"])  # cached files make room
+    except (OSError, ValueError, KeyError):  # the group has no limit, or the kernel tells no such thing
+        return None

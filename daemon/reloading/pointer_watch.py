@@ -1,0 +1,145 @@
+"""Calls the work loop when there may be something to do about what is published, so that it does not wait its turn.
+
+The kernel's events are only a reason to look: what is published is for `daemon.reloading.checkpoint_source` to tell,
+which is asked every second whether anything rang or not. So events may be lost, late or, as on a network file system,
+of this host's own doings alone: that costs a second, never a publication.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from loguru import logger
+from watchdog.observers.inotify_c import (
+    CallbackId,
+    InotifyConstants,
+    InotifyEvent,
+    InotifyFD,
+    Mask,
+    WatchDescriptor,
+)
+
+from daemon.watching.hints import Identity
+from models.checkpoint import FILE_NAME, POINTER
+from models.text.language import tr
+
+_CAME = InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO | InotifyConstants.IN_CLOSE_WRITE
+_LEFT = InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF | InotifyConstants.IN_UNMOUNT
+_MASK = Mask(_CAME | _LEFT | InotifyConstants.IN_ONLYDIR)
+
+
+class Bell:
+    """Watches the place where checkpoints are published, and the folder that the place is in.
+
+    ``wake`` is called in other threads than the caller's, and never again once `close` has returned.
+    """
+
+    def __init__(self, wake: Callable[[], None], *, events: bool = True) -> None:
+        """Without ``events``, or where the kernel gives none, it rings only when somebody calls `ring`."""
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._closed = False
+        self._complained = False
+        self._watches: dict[Path, _Watch] = {}
+        self._reader = self._open() if events else None
+
+    def ring(self) -> None:
+        """There may be something to do. Safe in any thread."""
+        with self._lock:
+            if not self._closed:
+                self._wake()
+
+    def listen(self, location: Path) -> None:
+        """Watch the folders that have their names now. To be called often: where nothing changed it costs two stats."""
+        if self._reader is None:
+            return
+        folders = {location: (POINTER, FILE_NAME), location.parent: (location.name,)}
+        identities = {folder: _identity(folder) for folder in folders}
+        for folder, watch in list(self._watches.items()):
+            if watch.ended or watch.identity != identities.get(folder):
+                del self._watches[folder]
+                self._disarm(self._reader, watch)
+        for folder, identity in identities.items():
+            if identity is not None and folder not in self._watches:
+                self._arm(self._reader, folder, _Watch(folders[folder], identity, self.ring))
+
+    def close(self) -> None:
+        """Watch nothing and ring no more."""
+        with self._lock:
+            self._closed = True
+        if self._reader is not None:
+            self._reader.stop()
+            self._reader.join()
+            self._reader = None
+
+    def _open(self) -> InotifyFD | None:
+        try:
+            reader = InotifyFD()
+        except OSError as error:
+            self._complain(error)
+            return None
+        reader.start()
+        return reader
+
+    def _arm(self, reader: InotifyFD, folder: Path, watch: _Watch) -> None:
+        """Where a folder cannot be watched, that is not tried again as long as it is the same folder."""
+        try:
+            watch.descriptor = reader.add_callback(os.fsencode(folder), _MASK, watch, watch.callback)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # gone, since it was looked at
+        except OSError as error:
+            self._complain(error)
+        self._watches[folder] = watch
+
+    def _disarm(self, reader: InotifyFD, watch: _Watch) -> None:
+        if watch.descriptor is not None and not watch.ended:
+            reader.remove_callbacks([(watch.descriptor, watch.callback)])
+
+    def _complain(self, error: OSError) -> None:
+        if not self._complained:
+            self._complained = True
+            logger.info(
+                tr(
+                    "what is published is looked for every second, without events: {reason}",
+                    reason=error.strerror or error,
+                )
+            )
+
+
+class _Watch:
+    """One folder under watch; the kernel's reader calls the three ``on_`` methods."""
+
+    def __init__(self, names: tuple[str, ...], identity: Identity, ring: Callable[[], None]) -> None:
+        self.identity = identity
+        self.descriptor: WatchDescriptor | None = None
+        self.callback = CallbackId(id(self))
+        self.ended = False
+        self._names = frozenset(map(os.fsencode, names))
+        self._ring = ring
+
+    def on_event(self, event: InotifyEvent) -> None:
+        """Ring where it is about the names that matter, or about the folder itself."""
+        if event.name in self._names or event.mask & _LEFT:
+            self._ring()
+
+    def on_queue_overflow(self) -> None:
+        """The kernel dropped events."""
+        self._ring()
+
+    def on_watch_deleted(self, wd: WatchDescriptor) -> None:  # noqa: ARG002 - the reader's way of calling it
+        """The kernel ended the watch: the folder was deleted or unmounted; the next one may have the same number."""
+        self.ended = True
+        self._ring()
+
+
+def _identity(folder: Path) -> Identity | None:
+    """Of the folder that has this name, also through links; None where there is none."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None

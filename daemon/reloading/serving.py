@@ -1,0 +1,163 @@
+"""Which model is in use: a new one serves on probation, and the one before it stands by until that is passed.
+
+Nothing is loaded here. `daemon.reloading.reloader` brings the models, and is told by `Serving.step_back` when the one
+before is to take over again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from loguru import logger
+
+from daemon.pipeline import Outcome
+from daemon.reloading.checkpoint_history import Verdicts
+from daemon.reloading.checkpoint_source import Leases, Published
+from daemon.reloading.probation import MEMORY, Probation, Seen
+from daemon.reloading.threshold import alike
+from models.classifier import Classifier
+from models.decision import Fate
+from models.text.language import tr
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint in memory, and what was published that it came from."""
+
+    published: Published
+    classifier: Classifier
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of its file."""
+        return self.classifier.digest
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A probation, and the model to go back to."""
+
+    probation: Probation
+    before: Model
+
+
+class Serving:
+    """The model in use, what it made of its last images, and the model to go back to.
+
+    Models that serve, or may serve again, are leased, so that the trainer does not remove their files.
+    """
+
+    def __init__(self, verdicts: Verdicts, leases: Leases) -> None:
+        self._verdicts = verdicts
+        self._leases = leases
+        self._model: Model | None = None
+        self._recent: deque[Seen] = deque(maxlen=MEMORY)
+        self._trial: _Trial | None = None
+        self._back: Model | None = None  # to be returned to at the next `step_back`
+
+    @property
+    def model(self) -> Model | None:
+        """The one in use; None before the first."""
+        return self._model
+
+    @property
+    def on_probation(self) -> bool:
+        """Whether the model in use has yet to prove itself."""
+        return self._trial is not None
+
+    @property
+    def classes(self) -> list[str]:
+        """Those of the model in use and of the one to go back to: either may have to serve under today's settings."""
+        return [name for each in self._at_hand() for name in each.classifier.classes]
+
+    def trust(self, model: Model) -> None:
+        """Use a model from now on, and remember it as the last good one."""
+        self._verdicts.approve(model.published, model.digest)
+        self.use(model)
+
+    def use(self, model: Model) -> None:
+        """Use a model from now on, without a probation and without calling it good."""
+        self._trial, self._model = None, model
+        self.keep_leases()
+
+    def remember(self, seen: Iterable[Seen]) -> None:
+        """The model in use made this of earlier images, oldest first."""
+        self._recent.extend(seen)
+
+    def take_over(self, model: Model, images: int) -> None:
+        """Use another model: on probation for ``images`` images, unless it is known or there is none to go back to."""
+        before = self._trial.before if self._trial else self._model
+        if before is None or not images or self._verdicts.is_good(model.digest):
+            self.trust(model)
+            return
+        insisted = self._verdicts.is_insisted_on(model.published)
+        if not alike(before.classifier.metadata, model.classifier.metadata):
+            self._recent.clear()  # one that was asked to be surer is unsure more often, and rightly so
+        probation = Probation(images, [] if insisted else list(self._recent), model.classifier.classes)
+        self._model, self._trial = model, _Trial(probation, before)
+        self.keep_leases()
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Something became of an image: a model on probation is judged by it."""
+        prediction = outcome.prediction
+        if prediction is None or outcome.destination is None or self._back is not None:
+            return
+        seen = Seen(prediction.label, outcome.fate is not Fate.FILED)
+        if self._trial is None:
+            self._recent.append(seen)
+            return
+        probation = self._trial.probation
+        fault = probation.fault(seen, prediction.confidence)
+        if fault is not None:
+            self._give_up(self._trial, fault)
+        elif probation.passed:
+            assert self._model is not None
+            self.trust(self._model)
+            self._recent.extend(probation.seen)
+
+    def failed(self, error: Exception) -> None:
+        """The model in use could not classify a batch; on probation, that is its end."""
+        if self._trial is not None:
+            fault = tr("it failed with {kind}: {error}", kind=type(error).__name__, error=error)
+            self._give_up(self._trial, fault)
+
+    def _give_up(self, trial: _Trial, fault: str) -> None:
+        assert self._model is not None
+        bad, good = self._model, trial.before
+        self._verdicts.reject(bad.published, bad.digest, fault)
+        self._trial, self._back = None, good
+        logger.error(
+            tr(
+                "back to checkpoint {digest} from {before}: {fault}; to use it all the same, publish it once more",
+                digest=good.digest[:12],
+                before=bad.digest[:12],
+                fault=fault,
+            ),
+        )
+
+    def step_back(self) -> Model | None:
+        """The model before, once, where the one in use did not pass its probation: it is in use from now on."""
+        back, self._back = self._back, None
+        if back is not None:
+            self.use(back)
+        return back
+
+    def moved(self, verdicts: Verdicts) -> None:
+        """Checkpoints are published elsewhere now, and ``verdicts`` is what is known of those: no probation goes on."""
+        self._verdicts, self._trial = verdicts, None
+
+    def keep_leases(self) -> None:
+        """Lease what is at hand, and the last good checkpoint, and nothing else."""
+        good = self._verdicts.good
+        paths = [each.published.path for each in self._at_hand()]
+        if good is not None:
+            paths.append(good.path)
+        for path in paths:
+            self._leases.take(path)
+        self._leases.keep(paths)
+
+    def _at_hand(self) -> list[Model]:
+        held = [self._model, self._trial.before if self._trial else None, self._back]
+        return [each for each in held if each is not None]

@@ -1,0 +1,92 @@
+"""The probability from which on an image is filed into its class: the user's, or else the checkpoint's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.decision import Rule
+from models.metadata import DEFAULT_THRESHOLD, Metadata, strictest
+from models.text.language import mark, tr
+
+_NONE_SET = mark(
+    "no threshold above 0 is set (--threshold 0.5 sends the less probable to the others, --threshold auto goes by the "
+    "checkpoint's own)"
+)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The rule in force, and why its threshold is this one, in words that go on a sentence."""
+
+    rule: Rule
+    why: str
+
+    def __str__(self) -> str:
+        if self.rule.threshold == 0:
+            if self.rule.refuses_unknown:
+                return tr("only pictures unlike anything it was taught go to others/: {why}", why=self.why)
+            return tr("every readable image goes to its class: {why}", why=self.why)
+        if self.rule.refuses_unknown:
+            return tr(
+                "pictures it is less than {sure:.3g} % sure of go to others/, "
+                "as do those unlike anything it was taught: {why}",
+                sure=100 * self.rule.threshold,
+                why=self.why,
+            )
+        return tr(
+            "pictures it is less than {sure:.3g} % sure of go to others/: {why}",
+            sure=100 * self.rule.threshold,
+            why=self.why,
+        )
+
+
+def in_force(chosen: float | None, metadata: Metadata) -> Threshold:
+    """The threshold for a checkpoint; ``chosen`` is the user's, None where it is to be found automatically.
+
+    A user who chooses 0 wants everything filed, unknown images too.
+    """
+    value, why = _value(chosen, metadata)
+    return Threshold(Rule(value, refuses_unknown=metadata.unknown is not None and chosen != 0), why)
+
+
+def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
+    if chosen == 0:
+        return chosen, tr(_NONE_SET)
+    if chosen is not None:
+        return chosen, tr("the threshold that was set")
+    share = None if metadata.max_error is None else percent(metadata.max_error)
+    if metadata.threshold is not None:
+        if share is None:
+            return metadata.threshold, tr("the checkpoint's own threshold")
+        return metadata.threshold, tr("so at most {share} of those filed are wrong", share=share)
+    if share is not None:
+        return DEFAULT_THRESHOLD, tr(
+            "the usual threshold, since the checkpoint cannot promise that at most {share} of those filed are wrong",
+            share=share,
+        )
+    offers = [
+        tr("{share} with --threshold {threshold:g}", share=percent(promise.max_error), threshold=promise.typed)
+        for promise in strictest(metadata.promises)
+    ]
+    if not offers:
+        return DEFAULT_THRESHOLD, tr("the usual threshold, since none was asked of the checkpoint")
+    return DEFAULT_THRESHOLD, tr(
+        "the usual threshold, since none was asked of the checkpoint, which could promise at most so many wrong: "
+        "{offers}",
+        offers="; ".join(offers),
+    )
+
+
+def alike(one: Metadata, other: Metadata) -> bool:
+    """Whether two checkpoints were asked for the same, so that both should send as many images to the others."""
+    return _asked(one) == _asked(other)
+
+
+def _asked(metadata: Metadata) -> tuple[float | None, float | None, bool]:
+    own = metadata.threshold if metadata.max_error is None else None
+    return metadata.max_error, own, metadata.unknown is not None
+
+
+def percent(share: float) -> str:
+    """A share in 0..1 for people: ``0.5 %``."""
+    return f"{100 * share:.3g} %"

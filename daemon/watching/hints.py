@@ -1,0 +1,232 @@
+"""What the kernel tells about the inboxes: hints, read by a thread of watchdog's that never touches the disk.
+
+This stands on watchdog's inotify reader and not on its ``Observer``, whose tree of watches costs what an inbox cannot
+pay. Measured with watchdog 7.1: after a file is moved out of the inbox, which is what filing is, the event of the next
+one arrives 400 ms late (an unmatched IN_MOVED_FROM holds the queue for half a second); arming lists the whole tree
+before it returns; a watch limit reached below the root is swallowed; an overflow reaches the log and no handler.
+Here folders are armed one by one as the walk enters them, and everything lost is said.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+
+from loguru import logger
+from watchdog.observers.inotify_c import (
+    CallbackId,
+    InotifyConstants,
+    InotifyEvent,
+    InotifyFD,
+    Mask,
+    WatchDescriptor,
+)
+
+from daemon.watching.settle import is_candidate, is_unfinished
+from models.leftovers import is_left_alone
+from models.text.language import tr
+
+logging.getLogger("watchdog").addHandler(logging.NullHandler())  # what it has to say is said here, in our own log
+
+Identity = tuple[int, int]  # (st_dev, st_ino) of a folder
+
+_ARRIVED = InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO
+_COMPLETE = InotifyConstants.IN_CLOSE_WRITE | InotifyConstants.IN_MOVED_TO
+_LEFT = InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF
+_GONE = _LEFT | InotifyConstants.IN_UNMOUNT
+_MASK = Mask(_ARRIVED | _COMPLETE | _LEFT | InotifyConstants.IN_ONLYDIR | InotifyConstants.IN_EXCL_UNLINK)
+
+
+class Kind(IntEnum):
+    """What a hint says of its path; of two hints for one path the higher stays."""
+
+    CREATED = 0  # a file is there; more of it may follow
+    COMPLETE = 1  # a file was closed by its writer, or renamed into place
+    FOLDER = 2  # a folder is there
+
+
+@dataclass
+class Hints:
+    """What came since the last time."""
+
+    paths: dict[str, Kind] = field(default_factory=dict)
+    lost: bool = False  # hints were lost: only a walk finds what they named
+    moved: bool = False  # a watched folder went away; perhaps an inbox
+
+
+@dataclass(slots=True)
+class _Watch:
+    path: str
+    identity: Identity
+    callback: CallbackId
+    owner: str
+    turn: int
+
+
+class HintSource:
+    """Watches folders and gathers hints, at most ``limit`` of them.
+
+    All methods but the three ``on_`` ones belong to one thread, the work loop's.
+
+    Raises:
+        OSError: no inotify instance is available (EMFILE).
+    """
+
+    def __init__(self, wake: Callable[[], None], *, limit: int) -> None:
+        self._wake = wake
+        self._limit = limit
+        self._lock = threading.Lock()  # guards the next three, which the reader's thread writes
+        self._hints = Hints()
+        self._ended: list[WatchDescriptor] = []
+        self._moved: list[WatchDescriptor] = []
+        self._watches: dict[WatchDescriptor, _Watch] = {}
+        self._by_identity: dict[Identity, WatchDescriptor] = {}
+        self._callbacks = itertools.count(1)
+        self._reader = InotifyFD()
+        self._reader.start()
+
+    def __len__(self) -> int:
+        return len(self._watches)
+
+    def is_alive(self) -> bool:
+        """Whether events are still being read."""
+        return self._reader.is_alive()
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        self._reader.stop()
+        self._reader.join()
+
+    def arm(self, folder: str, identity: Identity, *, owner: str, turn: int, follow: bool = False) -> None:
+        """Watch one folder (not those in it) for ``owner``; again is cheap, and tells where it is now.
+
+        ``turn`` counts the owner's walks, see :meth:`sweep`. ``follow`` lets the folder itself be a symbolic link.
+
+        Raises:
+            OSError: ENOSPC when the limit of watches is reached; the folder's own troubles.
+        """
+        known = self._by_identity.get(identity)
+        if known is not None:
+            watch = self._watches[known]
+            watch.path, watch.owner, watch.turn = folder, owner, turn
+            return
+        mask = _MASK if follow else Mask(_MASK | InotifyConstants.IN_DONT_FOLLOW)
+        callback = CallbackId(next(self._callbacks))  # a new one each time: the reader complains of known ones
+        descriptor = self._reader.add_callback(os.fsencode(folder), mask, self, callback)
+        if descriptor == -1:  # not permitted to read it; the walk will say so
+            self._reader.remove_callbacks([(descriptor, callback)])
+            return
+        before = self._watches.get(descriptor)
+        if before is not None:  # the same folder under another identity
+            self._reader.remove_callbacks([(descriptor, before.callback)])
+            self._by_identity.pop(before.identity, None)
+        self._watches[descriptor] = _Watch(folder, identity, callback, owner, turn)
+        self._by_identity[identity] = descriptor
+
+    def is_armed(self, identity: Identity) -> bool:
+        """Whether the folder is watched, as far as the events taken so far tell."""
+        return identity in self._by_identity
+
+    def sweep(self, owner: str, turn: int | None = None) -> None:
+        """Stop watching the owner's folders that its walks since ``turn`` did not enter; all of them without it."""
+        for descriptor, watch in list(self._watches.items()):
+            if watch.owner == owner and (turn is None or watch.turn < turn):
+                self._disarm(descriptor)
+
+    def take(self) -> Hints:
+        """What came since the last call."""
+        with self._lock:
+            hints, self._hints = self._hints, Hints()
+            ended, self._ended = self._ended, []
+            moved, self._moved = self._moved, []
+        for descriptor in ended:
+            self._forget(descriptor)
+        for descriptor in moved:
+            watch = self._watches.get(descriptor)
+            if watch is not None and _identity(watch.path) != watch.identity:
+                self._disarm(descriptor)  # its new place, when that is in an inbox, is hinted at by itself
+        return hints
+
+    # The reader's thread calls these; an exception would end it.
+
+    def on_event(self, event: InotifyEvent) -> None:
+        """Turn one event into a hint."""
+        try:
+            self._note(event)
+        except Exception:
+            logger.exception(tr("an event could not be read; the inboxes will be walked"))
+            self._lose()
+
+    def on_queue_overflow(self) -> None:
+        """The kernel dropped events."""
+        self._lose()
+
+    def on_watch_deleted(self, wd: WatchDescriptor) -> None:
+        """The kernel ended a watch: its folder was deleted or unmounted."""
+        with self._lock:
+            self._ended.append(wd)
+            self._hints.moved = True
+        self._wake()
+
+    def _note(self, event: InotifyEvent) -> None:
+        if event.mask & _GONE:
+            with self._lock:
+                self._moved.append(event.wd)
+                self._hints.moved = True
+            self._wake()
+            return
+        watch = self._watches.get(event.wd)
+        if watch is None or not event.name:
+            return
+        name = os.fsdecode(event.name)
+        if event.is_directory:
+            if not event.mask & _ARRIVED or is_unfinished(name) or is_left_alone(name):
+                return
+            kind = Kind.FOLDER
+        elif is_candidate(name):
+            kind = Kind.COMPLETE if event.mask & _COMPLETE else Kind.CREATED
+        else:
+            return
+        self._add(f"{watch.path.rstrip('/')}/{name}", kind)
+
+    def _add(self, path: str, kind: Kind) -> None:
+        with self._lock:
+            paths = self._hints.paths
+            known = paths.get(path)
+            full = known is None and len(paths) >= self._limit
+            if not full:
+                paths[path] = kind if known is None else max(kind, known)
+        if full:
+            self._lose()
+        else:
+            self._wake()
+
+    def _lose(self) -> None:
+        with self._lock:
+            self._hints.lost = True
+        self._wake()
+
+    def _disarm(self, descriptor: WatchDescriptor) -> None:
+        watch = self._forget(descriptor)
+        if watch is not None:
+            self._reader.remove_callbacks([(descriptor, watch.callback)])
+
+    def _forget(self, descriptor: WatchDescriptor) -> _Watch | None:
+        watch = self._watches.pop(descriptor, None)
+        if watch is not None and self._by_identity.get(watch.identity) == descriptor:
+            del self._by_identity[watch.identity]
+        return watch
+
+
+def _identity(folder: str) -> Identity | None:
+    try:
+        stat = Path(folder).stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino

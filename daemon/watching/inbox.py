@@ -1,0 +1,446 @@
+"""One inbox: whether it is there, how it is watched, and the walks that find what no event named."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat as modes
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.files.marker import is_marked
+from daemon.files.mounts import remote_kind
+from daemon.files.renaming import Entry, close
+from daemon.files.roots import Roots
+from daemon.files.walk import walk
+from daemon.watching.backlog import Backlog
+from daemon.watching.handled import Handled
+from daemon.watching.hints import HintSource, Identity
+from daemon.watching.settle import Signature
+from daemon.watching.skipped import PassedOver
+from models.leftovers import is_below_leftover, pictures_in
+from models.text.language import tr
+
+_RAISE_WATCHES = "sysctl fs.inotify.max_user_watches=1048576"
+_SHARE = 20  # a walk that took a second of the work loop's time is not repeated for at least this many
+_MOST_COMPLAINTS = 1_000  # troubles remembered, so as not to repeat them
+_MOST_ARRIVALS = 10_000  # new folders remembered before the whole inbox is walked instead
+_MOST_LEFT_ALONE = 10_000  # folders of the system whose pictures are counted once only
+
+_Names = Iterator[os.DirEntry[str] | None]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often an inbox is walked: with events, and when it is polled. Seconds."""
+
+    rescan: float
+    poll: float
+
+
+class Inbox:
+    """A folder to watch, by its absolute path. The ``pruned`` folders below it are not part of it."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        pruned: Sequence[str],
+        outputs: Sequence[str] = (),
+        recursive: bool,
+        poll: bool,
+        pace: Pace,
+        clock: Callable[[], float],
+        surveyed: Callable[[PassedOver], None] = lambda _: None,
+        roots: Roots | None = None,
+        cross_mounts: bool = False,
+    ) -> None:
+        """``outputs``: where class folders belong; one elsewhere was brought there, and is not passed over in silence.
+
+        ``surveyed`` is told, at the end of each whole walk, what it passed over. ``roots``: all inboxes."""
+        self.path = path
+        self.prefix = path.rstrip("/") + "/"
+        self.missing: str | None = None  # why it is not there
+        self.polled: str | None = None  # why it is polled; None with events
+        self.others = 0  # files that the last whole walk passed over
+        self.apart = 0  # folders that are links, or on other file systems, and were passed over
+        self.handled = Handled()
+        self.backlog = Backlog()
+        self.next_walk = 0.0
+        self._root = Path(path)
+        self._roots = (roots or Roots()).including(self._root)
+        self._force_poll = poll
+        self._pruned_anywhere = [*pruned]
+        self._outputs = outputs
+        self._pruned = frozenset(p for p in pruned if p.startswith(self.prefix))
+        self._pruned_identities: frozenset[Identity] = frozenset()
+        self._recursive = recursive
+        self._cross_mounts = cross_mounts
+        self._pace = pace
+        self._clock = clock
+        self._surveyed = surveyed
+        self._survey = self._new_survey()  # of the present walk
+        self._identity: Identity | None = None
+        self._source: HintSource | None = None
+        self._walk: _Names | None = None
+        self._walk_again = False
+        self._walk_cost = 0.0
+        self._step_begun = 0.0
+        self._arrivals: dict[str, None] = {}
+        self._arrivals_walk: _Names | None = None
+        self._left_alone: dict[str, int] = {}  # how many pictures each folder of the system holds
+        self._turn = 0
+        self._complaints: dict[tuple[str, int | None], int] = {}  # the turn in which each was last met
+
+    @property
+    def walking(self) -> bool:
+        """Whether there are names to read now."""
+        return bool(self._walk or self._arrivals_walk or self._arrivals)
+
+    def check(self, source: HintSource | None) -> None:
+        """See whether the folder is there and still the same; arm it and begin a walk when it is new."""
+        try:
+            identity = self._look()
+        except OSError as error:
+            self._lost(error.strerror or str(error))
+            return
+        same = identity == self._identity and source is self._source
+        # A folder deleted and made again is often given the same inode: its identity is old, its watch is gone.
+        if same and (self.polled is not None or source is None or source.is_armed(identity)):
+            return
+        if self.missing is not None:
+            logger.info(tr("inbox '{path}' is back", path=self.path))
+        elif self._identity is not None and source is self._source:
+            logger.warning(tr("inbox '{path}' was replaced: watching the folder that is there now", path=self.path))
+        self._found(identity, source)
+
+    def close(self) -> None:
+        """Let go of the folders that a walk holds open."""
+        self._walk = self._arrivals_walk = None
+        self._arrivals.clear()
+        self.backlog.clear()
+
+    def arrived(self, folder: str) -> None:
+        """A folder was made in the inbox, or moved there: arm and walk it soon."""
+        if not self._recursive:
+            return
+        if len(self._arrivals) < _MOST_ARRIVALS:
+            self._arrivals[folder] = None
+        else:
+            self.rescan()
+
+    def rescan(self) -> None:
+        """Walk the inbox at once, or once more when the present walk ends."""
+        if self._walk is not None:
+            self._walk_again = True
+        else:
+            self.next_walk = min(self.next_walk, self._clock())
+
+    def step(self, names: int, room: int) -> list[tuple[str, Signature]]:
+        """Go on with the walks for ``names`` names: at most ``room`` candidates that were not dealt with yet."""
+        self._step_begun = self._clock()
+        if self.missing is None and self._walk is None and self._step_begun >= self.next_walk:
+            self._begin()
+        found: list[tuple[str, Signature]] = []
+        while names > 0 and len(found) < room and self.walking:
+            names -= 1
+            entry = self._next_name()
+            if entry is None:
+                continue
+            signature = self._signature_of(entry)
+            if signature is not None and not self.handled.meet(entry.path, signature):
+                found.append((entry.path, signature))
+        self._walk_cost += self._clock() - self._step_begun
+        self.backlog.met(len(found))
+        return found
+
+    def count_ahead(self, knows: Callable[[str], bool]) -> None:
+        """The walk stands still for want of room: go on counting what it has not come to."""
+        if self._walk is not None:
+            self.backlog.count(
+                self._turn, self._names_ahead, lambda entry: knows(entry.path) or self._is_handled(entry)
+            )
+
+    def _names_ahead(self) -> _Names:
+        def enter(folder: str) -> bool:
+            return self._identity is not None and self._is_part(folder, os.lstat(folder))
+
+        return walk(
+            [self.path],
+            recursive=self._recursive,
+            enter=lambda folder: folder == self.path or enter(folder),
+            failed=lambda *_: None,
+            odd=lambda *_: None,
+        )
+
+    def _is_handled(self, entry: os.DirEntry[str]) -> bool:
+        if not len(self.handled):
+            return False  # images are moved: there is no need to look at each
+        signature = self._signature_of(entry)
+        return signature is None or self.handled.meet(entry.path, signature)
+
+    def signature(self, path: str) -> Signature | None:
+        """What a file of this inbox is now; None when it is gone, no plain file, or in a folder that is not its."""
+        try:
+            signature = self._judge(self._status(path))
+        except OSError:
+            return None
+        folder = path.rpartition("/")[0]
+        if is_below_leftover(folder, self.path):
+            return None
+        while len(folder) > len(self.path):
+            if is_marked(folder):
+                return None
+            folder = folder.rpartition("/")[0]
+        return signature
+
+    def _status(self, path: str) -> os.stat_result:
+        """What a name stands for, and never what lies behind a link that is in the place of a folder."""
+        folder, _, name = path.rpartition("/")
+        if self._roots.is_root(folder):
+            return os.lstat(path)
+        descriptor = self._roots.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return Entry(descriptor, name).status()
+        finally:
+            close(descriptor)
+
+    def _look(self) -> Identity:
+        stat = self._root.stat()
+        if not modes.S_ISDIR(stat.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(self.path, os.R_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return stat.st_dev, stat.st_ino
+
+    def _lost(self, why: str) -> None:
+        if self.missing is None:
+            logger.warning(
+                tr("inbox '{path}' is not there ({why}): waiting for it to come back", path=self.path, why=why)
+            )
+        self.missing, self.others = why, 0
+        self.close()
+        if self._source is not None and self._identity is not None:
+            self._source.sweep(self.path)
+        self._identity = None
+
+    def _found(self, identity: Identity, source: HintSource | None) -> None:
+        if source is not None and source is self._source:
+            source.sweep(self.path)
+        self.close()
+        self.missing, self._identity, self._source = None, identity, source
+        self._choose_mode()
+        if self.polled is None:
+            self._arm(self.path, identity)
+        self._walk_again = False
+        self.next_walk = self._clock()
+
+    def _choose_mode(self) -> None:
+        before = self.polled
+        kind = remote_kind(self.path)
+        if self._force_poll:
+            self.polled = tr("asked for")
+        elif self._source is None:
+            self.polled = tr("no inotify instance")
+        elif kind is not None:
+            self.polled = tr("{kind} brings no events from other hosts", kind=kind)
+        else:
+            self.polled = None
+        if self.polled not in (None, before):
+            logger.info(
+                tr(
+                    "inbox '{path}' is polled every {poll:g} s: {polled}",
+                    path=self.path,
+                    poll=self._pace.poll,
+                    polled=self.polled,
+                )
+            )
+
+    def _begin(self) -> None:
+        self._refresh_pruned()
+        self._turn += 1
+        self._walk_cost = 0.0
+        self._walk_again = False
+        self._survey = self._new_survey()
+        self._walk = self._names([self.path], self._survey)
+
+    def _new_survey(self) -> PassedOver:
+        known = map(os.path.realpath, [self.path, *self._pruned_anywhere])
+        return PassedOver(self.path, recursive=self._recursive, known=[*known])
+
+    def _end(self) -> None:
+        now = self._clock()
+        self._walk = None
+        self.backlog.clear()
+        self.handled.turn()
+        if self._source is not None and self.polled is None:
+            self._source.sweep(self.path, self._turn)
+        pause = self._pace.rescan if self.polled is None else self._pace.poll
+        cost = self._walk_cost + now - self._step_begun
+        self.next_walk = now + (cost if self._walk_again else max(pause, _SHARE * cost))
+        self.others, self.apart = self._survey.count, len(self._survey.apart)
+        for sentence in self._survey.apart:
+            if self._is_new(sentence, None):
+                logger.warning("{}", sentence)
+        self._surveyed(self._survey)
+        if len(self._complaints) >= _MOST_COMPLAINTS:  # else none could be said any more, for as long as we run
+            self._complaints = {each: turn for each, turn in self._complaints.items() if turn == self._turn}
+
+    def _next_name(self) -> os.DirEntry[str] | None:
+        """One name further; folders that have just arrived come before the great walk."""
+        if self._arrivals_walk is None and self._arrivals:
+            folders, self._arrivals = list(self._arrivals), {}
+            self._refresh_pruned()
+            self._arrivals_walk = self._names(folders)
+        try:
+            if self._arrivals_walk is not None:
+                return next(self._arrivals_walk)
+            if self._walk is not None:
+                return next(self._walk)
+        except StopIteration:
+            if self._arrivals_walk is not None:
+                self._arrivals_walk = None
+            else:
+                self._end()
+        return None
+
+    def _names(self, folders: list[str], survey: PassedOver | None = None) -> _Names:
+        def failed(folder: str, error: OSError) -> None:
+            if survey is not None:
+                survey.closed += 1
+            self._complain(folder, error)
+
+        def odd(path: str, what: str) -> None:
+            if survey is not None:
+                survey.odd += 1
+            self._wonder(path, what)
+
+        return walk(
+            folders,
+            recursive=self._recursive,
+            enter=self._enter,
+            failed=failed,
+            odd=odd,
+            other=None if survey is None else survey.meet,
+            roots=self._roots,
+            leftover=None
+            if survey is None
+            else lambda folder: survey.leftovers.meet(self._pictures_in(folder), folder.rpartition("/")[2]),
+        )
+
+    def _pictures_in(self, folder: str) -> int:
+        """Count the pictures of a folder that is left alone, once and not at every walk."""
+        if folder not in self._left_alone:
+            if len(self._left_alone) >= _MOST_LEFT_ALONE:
+                self._left_alone.clear()
+            self._left_alone[folder] = pictures_in(folder)
+        return self._left_alone[folder]
+
+    def _enter(self, folder: str) -> bool:
+        if folder == self.path:
+            identity = self._look()
+            if identity != self._identity:
+                return False  # check() will find out
+        else:
+            stat = os.lstat(folder)
+            identity = (stat.st_dev, stat.st_ino)
+            if not self._is_part(folder, stat, self._survey):
+                return False
+        if self.polled is None:
+            self._arm(folder, identity)
+        return True
+
+    def _is_part(self, folder: str, stat: os.stat_result, survey: PassedOver | None = None) -> bool:
+        """Whether a folder below the inbox is a part of it; ``survey`` is told of one that somebody may miss."""
+        identity = (stat.st_dev, stat.st_ino)
+        if not modes.S_ISDIR(stat.st_mode) or self._identity is None:
+            return False
+        if is_below_leftover(folder, self.path):
+            return False  # renamed since it was met
+        if folder in self._pruned or identity in self._pruned_identities:
+            return False
+        if is_marked(folder):
+            if survey is not None:
+                survey.meet_marked(folder, self._outputs)
+            return False
+        if stat.st_dev == self._identity[0] or self._cross_mounts:
+            return True
+        if survey is not None:
+            survey.meet_mount(folder)
+        return False
+
+    def _arm(self, folder: str, identity: Identity) -> None:
+        if self._source is None:
+            return
+        try:
+            self._source.arm(folder, identity, owner=self.path, turn=self._turn, follow=folder == self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # taken away while we looked; of the inbox itself, check() will find out
+        except OSError as error:
+            self._poll_instead(error, len(self._source))
+            self._source.sweep(self.path)
+
+    def _poll_instead(self, error: OSError, watched: int) -> None:
+        self.polled = error.strerror or str(error)
+        if error.errno == errno.ENOSPC:
+            text = tr(
+                "inbox '{path}' is polled every {poll:g} s: {polled}, after {watched} folders; raise it with "
+                "`{command}` and start again",
+                path=self.path,
+                poll=self._pace.poll,
+                polled=self.polled,
+                watched=watched,
+                command=_RAISE_WATCHES,
+            )
+        else:
+            text = tr(
+                "inbox '{path}' is polled every {poll:g} s: {polled}, so it brings no events",
+                path=self.path,
+                poll=self._pace.poll,
+                polled=self.polled,
+            )
+        logger.warning(text)
+
+    def _signature_of(self, entry: os.DirEntry[str]) -> Signature | None:
+        try:
+            return self._judge(entry.stat(follow_symlinks=False))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._complain(entry.path.rpartition("/")[0], error)
+            return None
+
+    def _judge(self, stat: os.stat_result) -> Signature | None:
+        if not modes.S_ISREG(stat.st_mode):
+            return None
+        is_foreign = self._identity is not None and stat.st_dev != self._identity[0]
+        return Signature(stat.st_size, stat.st_mtime_ns, 0 if self.polled or is_foreign else stat.st_ino)
+
+    def _refresh_pruned(self) -> None:
+        identities = set()
+        for folder in self._pruned:
+            try:
+                stat = Path(folder).stat()
+            except OSError:
+                continue
+            identities.add((stat.st_dev, stat.st_ino))
+        self._pruned_identities = frozenset(identities)
+
+    def _complain(self, folder: str, error: OSError) -> None:
+        if self._is_new(folder, error.errno):
+            logger.warning(tr("cannot look into '{folder}': {reason}", folder=folder, reason=error.strerror or error))
+
+    def _wonder(self, path: str, what: str) -> None:
+        if self._is_new(path, None):
+            logger.warning(tr("'{path}' stays where it is: {what}", path=path, what=what))
+
+    def _is_new(self, path: str, trouble: int | None) -> bool:
+        complaint = (path, trouble)
+        is_known = complaint in self._complaints
+        if is_known or len(self._complaints) < _MOST_COMPLAINTS:
+            self._complaints[complaint] = self._turn
+            return not is_known
+        return False

@@ -1,0 +1,337 @@
+"""Watch the inboxes: events are hints, the folder is the truth.
+
+The work loop asks :meth:`InboxWatcher.ready` for stable files, deals with each and answers by ``done``, ``again`` or
+``incomplete``. Everything but ``wake`` belongs to the one thread of that loop. What an event names and what a walk
+meets take the same way: into the :class:`~daemon.watching.settle.Settler`, out of it when stable. Losing events costs
+time, at most until the next walk, never a file.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.files.roots import Roots
+from daemon.watching.hints import HintSource, Kind
+from daemon.watching.inbox import Inbox, Pace
+from daemon.watching.settle import Settler, Signature
+from daemon.watching.skipped import PassedOver
+from daemon.watching.unfinished import Unfinished, UnfinishedStatus, pages_pause
+from daemon.watching.wakeup import Wakeup
+from models.text.language import tr
+
+_SLICE = 256  # names that a walk reads before the stable files are looked at again
+_CHECK_SECONDS = 1.0  # between two looks at whether the inboxes and the reader of events are alive
+_MOST_WAITING = 10_000  # candidates that events may name; beyond it a walk finds them
+
+
+@dataclass(frozen=True)
+class InboxStatus:
+    """One inbox as it is now."""
+
+    path: Path
+    mode: str  # "inotify" or "polling"
+    polled: str | None  # why it is polled
+    missing: str | None  # why it is not there
+    walking: bool  # it is being walked, or about to be
+    other_files: int  # that are not looked at because of their names, as of the last whole walk
+    apart: int = 0  # folders of other file systems, links to folders and class folders, which are not entered
+
+
+@dataclass(frozen=True)
+class WatcherStatus:
+    """What the health check and the metrics show. Ages in seconds."""
+
+    inboxes: tuple[InboxStatus, ...]
+    waiting: int
+    in_flight: int
+    oldest_seconds: float  # age of the oldest file seen and not answered
+    watched_folders: int
+    overflows: int  # times that hints were lost, each made good by a walk
+    restarts: int  # times that the reader of events had died
+    ahead: int = 0  # files that walks have not come to, about so many: they are not among those waiting
+    unfinished: UnfinishedStatus = field(default_factory=UnfinishedStatus)  # among those waiting
+
+    @property
+    def missing(self) -> tuple[Path, ...]:
+        """The inboxes that are not there."""
+        return tuple(inbox.path for inbox in self.inboxes if inbox.missing is not None)
+
+
+class InboxWatcher:
+    """Hands out the stable image files of some folders, each once until it is answered.
+
+    ``exclude`` are folders inside an inbox that are not part of it (where images are filed to), as are those that carry
+    :data:`~daemon.files.marker.MARKER`. A root itself is never excluded. ``backlog`` bounds the candidates that walks
+    hold ready, ``most_hints`` the events kept while nobody asks. Roots may be missing, now or later.
+    ``surveyed`` is told of each root, whenever it was walked as a whole, what that passed over.
+    ``writer_patience_seconds``: how long a file waits of which nobody can say whether it is open, and which looks as if
+    it were. ``quiet_after_close``: how long one is left alone after it was closed, in every inbox or by inbox;
+    None: see `pages_pause`.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        *,
+        exclude: Sequence[Path] = (),
+        settle_seconds: float = 2.0,
+        patience_seconds: float = 30.0,
+        writer_patience_seconds: float = 300.0,
+        quiet_after_close: Mapping[str, float] | float | None = 0.0,
+        rescan_seconds: float = 60.0,
+        poll: bool = False,
+        poll_seconds: float = 1.0,
+        recursive: bool = True,
+        backlog: int = 1_000,
+        most_hints: int = 10_000,
+        clock: Callable[[], float] = time.monotonic,
+        surveyed: Callable[[PassedOver], None] = lambda _: None,
+        cross_mounts: bool = False,
+    ) -> None:
+        self._clock = clock
+        self._poll = poll
+        self._backlog = backlog
+        self._most_hints = most_hints
+        self._settler = Settler(settle_seconds, patience_seconds=patience_seconds, limit=max(_MOST_WAITING, backlog))
+        paths = list(dict.fromkeys(os.path.abspath(root) for root in roots))  # noqa: PTH100 - links in it are the owner's choice
+        pruned = [os.path.abspath(path) for path in exclude]  # noqa: PTH100
+        named = Roots(paths)
+        pace = Pace(rescan=rescan_seconds, poll=poll_seconds)
+        self._inboxes = [
+            Inbox(
+                path,
+                pruned=[*pruned, *paths],
+                outputs=pruned,
+                recursive=recursive,
+                poll=poll,
+                pace=pace,
+                clock=clock,
+                surveyed=surveyed,
+                roots=named,
+                cross_mounts=cross_mounts,
+            )
+            for path in sorted(paths, key=len, reverse=True)  # the innermost first: a path belongs to it
+        ]
+        self._order = deque(self._inboxes)
+        self._unfinished = Unfinished(writer_patience_seconds, clock)
+        self._quiet = quiet_after_close
+        self._source: HintSource | None = None
+        self._wakeup = Wakeup()
+        self._woken = False
+        self._next_check = 0.0
+        self._overflows = 0
+        self._restarts = 0
+
+    def start(self) -> None:
+        """Arm the inboxes that are there; events from now on are not lost."""
+        self._check()
+
+    def stop(self) -> None:
+        """Stop watching. Files in flight may still be answered."""
+        for inbox in self._inboxes:
+            inbox.close()
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+        self._wakeup.close()
+
+    def wake(self) -> None:
+        """Let the present call of :meth:`ready`, or the next one, return at once. Safe in a signal handler."""
+        self._woken = True
+        self._wakeup.set()
+
+    def ready(self, timeout: float, limit: int) -> list[Path]:
+        """At most ``limit`` stable files, as soon as there is one; none after ``timeout`` seconds, or when woken."""
+        deadline = self._clock() + timeout
+        while True:
+            self._observe()
+            stable = self._stable(limit)
+            now = self._clock()
+            if stable or self._woken or now >= deadline:
+                self._woken = False
+                return stable
+            self._wakeup.wait(max(0.0, min(deadline, self._next_event()) - now))
+
+    def done(self, path: Path) -> None:
+        """The file was dealt with: where it still is, it is handed out again only after it has changed."""
+        name = str(path)
+        handed_out = self._settler.done(name)
+        inbox = self._inbox_of(name)
+        if handed_out is None or inbox is None:
+            return
+        signature = inbox.signature(name)
+        if signature == handed_out:
+            inbox.handled.add(name, handed_out)
+        elif signature is not None and not self._settler.offer(name, signature, self._clock()):
+            inbox.rescan()
+
+    def again(self, path: Path, delay: float) -> None:
+        """The file could not be dealt with now: hand it out again after ``delay`` seconds if it is still there."""
+        self._settler.again(str(path), delay, self._clock())
+
+    def incomplete(self, path: Path) -> bool:
+        """The file ends too early; True: it waits for the rest and is handed out again.
+
+        False: it has been quiet for ``patience_seconds``, so it is broken; it stays in flight until ``done``. Where
+        nobody can say whether it is open, that takes ``writer_patience_seconds``.
+        """
+        name = str(path)
+        inbox = self._inbox_of(name)
+        signature = inbox.signature(name) if inbox is not None else None
+        candidate = self._settler.candidate(name)
+        patience = 0.0
+        if signature is not None and candidate is not None:
+            patience = self._unfinished.patience(name, signature, candidate)
+        return self._settler.incomplete(name, signature, self._clock(), patience)
+
+    def unfinished(self) -> list[Path]:
+        """The stable files that wait for their writer."""
+        return self._unfinished.paths()
+
+    def status(self) -> WatcherStatus:
+        """How things stand."""
+        now = self._clock()
+        inboxes = tuple(
+            InboxStatus(
+                path=Path(inbox.path),
+                mode="inotify" if inbox.polled is None else "polling",
+                polled=inbox.polled,
+                missing=inbox.missing,
+                walking=inbox.missing is None and (inbox.walking or inbox.next_walk <= now),
+                other_files=inbox.others,
+                apart=inbox.apart,
+            )
+            for inbox in self._inboxes
+        )
+        return WatcherStatus(
+            inboxes=inboxes,
+            waiting=self._settler.waiting,
+            in_flight=self._settler.in_flight,
+            oldest_seconds=self._settler.oldest(now),
+            watched_folders=len(self._source) if self._source is not None else 0,
+            overflows=self._overflows,
+            restarts=self._restarts,
+            ahead=sum(inbox.backlog.left for inbox in self._inboxes),
+            unfinished=self._unfinished.status(),
+        )
+
+    def _observe(self) -> None:
+        """Take in what events named, and go a slice further with the walks."""
+        hints = self._source.take() if self._source is not None else None
+        if self._clock() >= self._next_check or (hints is not None and hints.moved):
+            self._check()
+        if hints is not None:
+            for path, kind in hints.paths.items():
+                self._hinted(path, kind)
+            if hints.lost:
+                self._make_good()
+        self._order.rotate(1)  # a backlog in one inbox must not keep the others out
+        for inbox in self._order:
+            for path, signature in inbox.step(_SLICE, self._backlog - self._settler.pressing):
+                self._settler.offer(path, signature, self._clock())
+            if self._settler.pressing >= self._backlog:
+                inbox.count_ahead(self._settler.knows)
+
+    def _make_good(self) -> None:
+        self._overflows += 1
+        self._settler.mistrust_events()
+        if self._overflows.bit_count() == 1:  # the 1st, 2nd, 4th, 8th time
+            logger.warning(
+                tr(
+                    "events were lost ({overflows} times so far): the inboxes are walked at once",
+                    overflows=self._overflows,
+                )
+            )
+        for inbox in self._inboxes:
+            inbox.rescan()
+
+    def _check(self) -> None:
+        if not self._poll and (self._source is None or not self._source.is_alive()):
+            self._open_source()
+        for inbox in self._inboxes:
+            inbox.check(self._source)
+        self._next_check = self._clock() + _CHECK_SECONDS
+
+    def _open_source(self) -> None:
+        if self._source is not None:
+            logger.error(tr("the reader of events has died: starting another and walking the inboxes"))
+            self._restarts += 1
+            self._source.close()
+            self._source = None
+        try:
+            self._source = HintSource(self._wakeup.set, limit=self._most_hints)
+        except OSError as error:
+            self._poll = True
+            logger.warning(
+                tr(
+                    "no inotify instance is available ({reason}): polling; raise the limit with `sysctl "
+                    "fs.inotify.max_user_instances=1024` and start again",
+                    reason=error.strerror,
+                ),
+            )
+
+    def _hinted(self, path: str, kind: Kind) -> None:
+        inbox = self._inbox_of(path)
+        if inbox is None:
+            return
+        if kind is Kind.FOLDER:
+            inbox.arrived(path)
+        elif not self._settler.hint(path, self._clock(), complete=kind is Kind.COMPLETE):
+            inbox.rescan()
+
+    def _stable(self, limit: int) -> list[Path]:
+        stable: list[Path] = []
+        while len(stable) < limit:
+            now = self._clock()
+            path = self._settler.take_due(now)
+            if path is None:
+                break
+            inbox = self._inbox_of(path)
+            signature = inbox.signature(path) if inbox is not None else None
+            if inbox is not None and signature is not None and inbox.handled.meet(path, signature):
+                signature = None
+            if signature is None:
+                self._unfinished.forget(path)
+            quiet = self._quiet_of(path, inbox, signature)
+            if self._settler.look(path, signature, now, quiet) and signature and not self._waits(path, signature):
+                stable.append(Path(path))
+        return stable
+
+    def _waits(self, path: str, signature: Signature) -> bool:
+        """Whether a stable file is to wait for its writer; then it waits."""
+        candidate = self._settler.candidate(path)
+        assert candidate is not None
+        pause = self._unfinished.pause(path, signature, candidate)
+        if pause is not None and not self._settler.wait(path, pause, self._clock()):
+            self._unfinished.forget(path)
+        return pause is not None
+
+    def _quiet_of(self, path: str, inbox: Inbox | None, signature: Signature | None) -> float:
+        quiet = self._quiet
+        if isinstance(quiet, Mapping):
+            quiet = quiet.get(inbox.path) if inbox is not None else None
+        return pages_pause(path, signature) if quiet is None else quiet
+
+    def _next_event(self) -> float:
+        """When there is something to do without being woken."""
+        times = [self._next_check]
+        due = self._settler.next_due()
+        if due is not None:
+            times.append(due)
+        room = self._settler.pressing < self._backlog
+        for inbox in self._inboxes:
+            if inbox.backlog.counting:
+                times.append(0.0)
+            if inbox.missing is None and room:
+                times.append(0.0 if inbox.walking else inbox.next_walk)
+        return min(times)
+
+    def _inbox_of(self, path: str) -> Inbox | None:
+        return next((inbox for inbox in self._inboxes if path.startswith(inbox.prefix)), None)

@@ -1,0 +1,1 @@
+"""Opening images of every format, broken ones too."""

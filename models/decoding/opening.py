@@ -1,0 +1,71 @@
+"""Opening an image file by the one class of Pillow that reads its format, without a word from any library."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import re
+import threading
+import warnings
+from functools import cache
+from importlib import import_module
+from io import BytesIO
+from pathlib import Path
+from typing import cast
+
+import PIL
+from PIL import Image
+from PIL.ImageFile import ImageFile
+
+from models.decoding import tiff
+
+#: Every format that is read, and the class that reads it; each is imported when the first file of its kind comes along.
+PLUGINS = {
+    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "WebP": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
+    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
+    "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
+    "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
+    "HEIC": ("pillow_heif", "HeifImageFile"),
+}
+
+_QUIET = ("ignore", None, Warning, re.compile(r"(PIL|pillow_heif)\."), 0)
+_lock = threading.Lock()
+
+# What Pillow has to say about bad files is said by us, in an ImageError.
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+
+def open_image(data: bytes, kind: str, max_pixels: int) -> ImageFile:
+    """The image with its header read and no pixel decoded."""
+    module, name = PLUGINS[kind]
+    plugin = getattr(import_module(module), name)
+    with _lock:
+        # `catch_warnings` is not for threads: our filter stays, and is put in front again where it was overtaken.
+        if not warnings.filters or warnings.filters[0] != _QUIET:
+            warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\.")
+        # Pillow refuses images of more than twice this, some before we can. Never lowered: it is everybody's.
+        if Image.MAX_IMAGE_PIXELS is not None:
+            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, (max_pixels + 1) // 2)
+    if kind == "TIFF":
+        _quieten_libtiff()
+    image = cast(ImageFile, plugin(BytesIO(data)))
+    if kind == "TIFF":
+        tiff.set_right(image)
+    elif kind == "JPEG":
+        image.decodermaxblock = len(data)  # libjpeg cannot wait for more of an arithmetic code
+    return image
+
+
+@cache
+def _quieten_libtiff() -> None:
+    """Keep libtiff from writing to standard error about bad files: what matters of it is said in an ImageError."""
+    folder = Path(PIL.__file__).parent.with_name("pillow.libs")  # where Pillow's wheels keep their libraries
+    for path in folder.glob("libtiff*"):
+        library = ctypes.CDLL(str(path))
+        for name in ("TIFFSetWarningHandler", "TIFFSetErrorHandler"):
+            handler = getattr(library, name)
+            handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            handler(None)

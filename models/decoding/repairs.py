@@ -1,0 +1,60 @@
+"""What may be mended of a file, so that nothing but its pixels decides whether it is a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from PIL.ImageFile import ImageFile
+
+from models.decoding import containers, jpeg, png, tiff
+from models.decoding.formats import ends_early
+from models.decoding.opening import open_image
+
+
+class Repair(NamedTuple):
+    """A file as it may be decoded, and whether it had an end of its own."""
+
+    data: bytes
+    ended: bool = True
+
+
+def sound(data: bytes, kind: str) -> Repair:
+    """The file without what must never be looked at: some chunks of a PNG would change its pixels."""
+    return Repair(*png.needed(data)) if kind == "PNG" else Repair(data)
+
+
+def repaired(data: bytes, kind: str, max_pixels: int) -> Iterator[Repair]:
+    """What to try instead of a file that cannot be decoded, the least change first."""
+    try:
+        match kind:
+            case "JPEG":
+                yield from _repaired_jpeg(data, max_pixels)
+            case "TIFF":
+                yield Repair(tiff.without_metadata(data))
+            case "WebP":
+                yield Repair(containers.webp_without_metadata(data), ended=not ends_early(data, kind))
+            case "AVIF" | "HEIC":
+                yield Repair(containers.boxes_without_metadata(data))
+    except Exception:  # it is too broken for that
+        return
+
+
+def _repaired_jpeg(data: bytes, max_pixels: int) -> Iterator[Repair]:
+    def load(changed: bytes) -> ImageFile:
+        image = open_image(changed, "JPEG", max_pixels)
+        image.draft(None, _SMALL)
+        image.load()
+        return image
+
+    for keep_exif in (True, False):
+        plain = jpeg.without_metadata(data, keep_exif=keep_exif)
+        if plain != data:
+            yield Repair(plain)
+        ended = jpeg.mended(plain, load)
+        if ended is not None:
+            yield Repair(ended, ended=False)
+
+
+# The size at which a large picture is looked at to see what it lacks.
+_SMALL = (1024, 1024)

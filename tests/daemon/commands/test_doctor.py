@@ -1,0 +1,309 @@
+"""``python -m daemon doctor``: each finding, and what it says to do."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from daemon import config
+from daemon.__main__ import main
+from daemon.commands import doctor, probes, unit
+from daemon.commands.doctor import (
+    as_text,
+    decoder_findings,
+    examine,
+    model_findings,
+    own_folder_findings,
+    unit_findings,
+)
+from daemon.commands.probes import Finding, event_findings, folder_findings, limit_findings
+from tests.daemon.conftest import Publish
+from tests.filing_desk import bound_by_modes
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor, "start_logging", lambda *_, **__: None)  # the tests have a log of their own
+    for name in ("inbox", "sorted"):
+        (tmp_path / name).mkdir()
+
+
+def wrongs(findings: Iterable[Finding]) -> list[str]:
+    found = list(findings)
+    assert found
+    assert all(finding.advice for finding in found if finding.state == "wrong")
+    return [finding.text for finding in found if finding.state == "wrong"]
+
+
+def fail(code: int) -> OSError:
+    return OSError(code, os.strerror(code))
+
+
+def raising(code: int) -> object:
+    def call(*_: object, **__: object) -> None:
+        raise fail(code)
+
+    return call
+
+
+def test_a_healthy_machine_has_nothing_wrong_and_nothing_is_left_behind(
+    tmp_path: Path, publish: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(tmp_path / "checkpoints" / "run")
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert said.endswith("nothing is wrong\n")
+    for subject in (
+        "inbox",
+        "events",
+        "limits",
+        "output",
+        "state",
+        "cache",
+        "checkpoint",
+        "weights",
+        "decoders",
+        "unit",
+    ):
+        assert f" {subject}: " in said
+    assert [*Path("inbox").iterdir(), *Path("sorted").iterdir()] == []
+
+
+def test_what_is_wrong_is_said_with_advice_and_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("inbox").rmdir()
+    assert main(["doctor", "--json", "--checkpoint", "lost.safetensors"]) == 3
+    answer = json.loads(capsys.readouterr().out)
+    wrong = {each["subject"]: each for each in answer["findings"] if each["state"] == "wrong"}
+    assert answer["wrong"] == len(wrong) == 2
+    assert "mkdir -p" in wrong["inbox"]["advice"]
+    assert "there is no checkpoint" in wrong["checkpoint"]["text"]
+
+
+def test_files_that_are_not_looked_at_are_a_note(
+    tmp_path: Path, publish: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(tmp_path / "checkpoints" / "run")
+    Path("inbox/noext").touch()
+    Path("inbox/day").mkdir()
+    Path("inbox/day/scan.pdf").touch()
+    assert main(["doctor", "--json"]) == 0
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    (said,) = [each for each in findings if "not looked at" in each["text"]]
+    assert (said["subject"], said["state"]) == ("inbox", "note")
+    assert said["text"].startswith("2 other files in ")
+
+
+def test_a_plugin_that_is_allowed_and_not_installed_is_named(
+    publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(tmp_path / "checkpoints" / "run")
+    monkeypatch.setenv("IMAGESORTD_PLUGINS", "absent")
+    assert main(["doctor", "--json"]) == 3
+    wrong = [each for each in json.loads(capsys.readouterr().out)["findings"] if each["state"] == "wrong"]
+    assert [(each["subject"], each["text"]) for each in wrong] == [("plug-in", "absent is allowed but not installed")]
+
+
+def test_advice_stands_on_a_line_of_its_own_and_names_are_escaped() -> None:
+    finding = Finding("inbox", "wrong", "in\x1bbox is not there", "make it")
+    assert as_text(finding) == "WRONG inbox: in\\x1bbox is not there\n      -> make it"
+
+
+@pytest.mark.parametrize(
+    ("code", "why", "advice"),
+    [
+        (errno.EACCES, " as this user (Permission denied)", "chown USER"),
+        (errno.EROFS, " (Read-only file system)", "mount it for writing"),
+        (errno.ENOSPC, " (No space left on device)", "make room"),
+        (errno.EIO, " (Input/output error)", "dmesg"),
+    ],
+    ids=["not allowed", "read-only", "full", "broken"],
+)
+def test_a_folder_that_cannot_be_written(
+    code: int, why: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "sync_folder", raising(code))
+    (finding,) = folder_findings("output", tmp_path / "sorted")
+    assert (finding.state, finding.text) == ("wrong", f"{tmp_path / 'sorted'} cannot be written{why}")
+    assert advice in (finding.advice or "")
+    assert [*Path("sorted").iterdir()] == []
+
+
+def test_a_full_disk_is_taken_for_nothing_else_and_nothing_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", raising(errno.ENOSPC))
+    (events,) = event_findings(tmp_path / "inbox", poll=False)
+    assert events.state == "note"
+    (state,) = own_folder_findings("state", tmp_path / "state" / "inside")
+    assert state.state == "wrong"
+    assert state.text == f"{tmp_path / 'state' / 'inside'} cannot be written (No space left on device)"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["inbox", "sorted"]
+
+
+def test_a_file_system_without_rename_or_links_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "rename_noreplace", raising(errno.EINVAL))
+    monkeypatch.setattr(probes, "link", raising(errno.EPERM))
+    folder = tmp_path / "sorted"
+    assert wrongs(folder_findings("output", folder)) == []
+    assert [finding.state for finding in folder_findings("output", folder)].count("note") == 2
+    (text,) = wrongs(folder_findings("inbox", folder, links=True))
+    assert "no hard links" in text
+    assert [*Path("sorted").iterdir()] == []
+
+
+def test_little_room_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.statvfs(tmp_path)
+
+    def little(free: int, files: int) -> None:
+        fields = list(real)
+        fields[1], fields[4], fields[5], fields[7] = 4096, free >> 12, 1 << 20, files
+        monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(fields + [0]))  # noqa: RUF005
+
+    little(100 << 20, 1 << 20)
+    assert any("100 MB left" in text for text in wrongs(folder_findings("output", tmp_path)))
+    little(100 << 30, 12)
+    assert any("room for 12 more files" in text for text in wrongs(folder_findings("output", tmp_path)))
+    little(100 << 30, 1 << 20)
+    assert wrongs(folder_findings("output", tmp_path)) == []
+
+
+def test_events_are_heard_where_they_come(tmp_path: Path) -> None:
+    (finding,) = event_findings(tmp_path / "inbox", poll=False)
+    assert finding.state == "fine"
+
+
+def test_a_folder_without_events_is_said_to_need_polling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "hears", lambda _: False)
+    (finding,) = event_findings(tmp_path, poll=False)
+    assert (finding.state, "poll = true" in (finding.advice or "")) == ("wrong", True)
+    monkeypatch.setattr(probes, "hears", raising(errno.ENOSPC))
+    (finding,) = event_findings(tmp_path, poll=False)
+    assert "max_user_watches" in (finding.advice or "")
+    monkeypatch.setattr(probes, "remote_kind", lambda _: "nfs4")
+    (finding,) = event_findings(tmp_path, poll=False)
+    assert (finding.state, "nfs4" in finding.text) == ("note", True)
+
+
+def test_limits_are_held_against_the_folders_there_are(tmp_path: Path) -> None:
+    limits = tmp_path / "limits"
+    limits.mkdir()
+    (limits / "max_user_watches").write_text("8\n")
+    (limits / "max_queued_events").write_text("16384\n")
+    inbox = tmp_path / "inbox"
+    assert wrongs(limit_findings([inbox], recursive=True, limits=limits)) == []
+    for number in range(5):
+        (inbox / str(number)).mkdir()
+    assert wrongs(limit_findings([inbox], recursive=True, limits=limits)) == [
+        "6 folders are to be watched, and 8 may be"
+    ]
+    assert wrongs(limit_findings([inbox], recursive=False, limits=limits)) == []
+    (limits / "max_queued_events").write_text("100\n")
+    assert [finding.state for finding in limit_findings([inbox], recursive=False, limits=limits)] == ["fine", "note"]
+    assert wrongs(limit_findings([inbox], recursive=True, limits=tmp_path / "none")) == []
+
+
+def test_the_starter_is_noted_and_a_published_checkpoint_is_fine(tmp_path: Path, publish: Publish) -> None:
+    settings = config.load({})
+    starter, weights = model_findings(settings)
+    assert (starter.state, weights.state) == ("note", "fine")
+    assert starter.advice is not None
+    assert f"--output-dir {settings.checkpoint} learns" in starter.advice, "where this daemon looks"
+    publish(tmp_path / "checkpoints" / "run")
+    assert [finding.state for finding in model_findings(settings)] == ["fine", "fine"]
+
+
+def test_a_decoder_that_is_missing_or_old_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert wrongs(decoder_findings()) == []
+    monkeypatch.setattr("PIL.features.check", lambda name: name != "avif")
+    (text,) = wrongs(decoder_findings())
+    assert "AVIF" in text
+    monkeypatch.setattr("PIL.__version__", "12.1.0")
+    assert len(wrongs(decoder_findings())) == 2
+
+
+def test_a_command_that_is_not_there_is_wrong() -> None:
+    (text,) = wrongs(doctor.hook_findings(config.load({"on_filed": "no-such-program --x"})))
+    assert "no-such-program" in text
+    assert wrongs(doctor.hook_findings(config.load({"on_filed": "cat"}))) == []
+    assert list(doctor.hook_findings(config.load({}))) == []
+
+
+def test_a_command_without_a_network_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unit, "SYSTEM_FOLDER", tmp_path)
+    settings = config.load({"on_filed": "cat"})
+    assert [each.state for each in doctor.hook_findings(settings)] == ["fine"], "no unit is installed"
+    for network, states in ((False, ["fine", "note"]), (True, ["fine"])):
+        text = unit.render(settings, {}, None, user=False, run_as="imagesortd", network=network)
+        unit.write(text, tmp_path)
+        found = list(doctor.hook_findings(settings))
+        assert [each.state for each in found] == states
+    unit.write("[Service]\nIPAddressDeny=any\n", tmp_path)
+    assert "--network" in (list(doctor.hook_findings(settings))[-1].advice or "")
+
+
+def test_a_network_that_was_asked_for_is_not_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/systemd-analyze")
+    monkeypatch.setattr(unit, "SYSTEM_FOLDER", tmp_path)
+    monkeypatch.setattr(doctor, "exposure", lambda _: 1.2)
+    settings = config.load({})
+    for network, count in ((False, 1), (True, 0)):
+        unit.write(unit.render(settings, {}, None, user=False, run_as="imagesortd", network=network), tmp_path)
+        assert len(wrongs(unit_findings(settings, {}, None))) == count
+
+
+def test_an_exposed_unit_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/systemd-analyze")
+    settings = config.load({})
+    monkeypatch.setattr(doctor, "exposure", lambda _: 9.2)
+    (text,) = wrongs(unit_findings(settings, {}, None))
+    assert "9.2 of 10" in text
+    monkeypatch.setattr(doctor, "exposure", lambda _: 0.3)
+    assert wrongs(unit_findings(settings, {}, None)) == []
+
+
+def test_everything_is_examined_though_no_folder_may_be_entered(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    names = ("inbox", "sorted", "state", "cache", "checkpoints")
+    for name in names:
+        (closed / name).mkdir(parents=True)
+    settings = config.load(
+        {
+            "watch": [closed / "inbox"],
+            "output": closed / "sorted",
+            "checkpoint": closed / "checkpoints",
+            "state_dir": closed / "state",
+            "cache_dir": closed / "cache",
+        }
+    )
+    closed.chmod(0)
+    try:
+        with bound_by_modes():
+            config.check_folders(settings)
+            found = list(examine(settings, {}, None))
+    finally:
+        closed.chmod(0o755)
+    assert found[-1].subject == "unit"
+    texts = wrongs(found)
+    for name in names:
+        assert any(text.startswith(str(closed / name)) and "Permission denied" in text for text in texts), texts
+
+
+def test_everything_is_examined_though_much_is_missing(tmp_path: Path) -> None:
+    settings = config.load({"watch": ["a", "b"], "output": "c", "state_dir": "d"})
+    texts = wrongs(examine(settings, {}, None))
+    assert len([text for text in texts if "is not there" in text]) == 3
+
+
+def test_times_that_are_not_kept_are_worth_knowing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "utime", raising(errno.EPERM))
+    found = list(folder_findings("output", tmp_path / "sorted"))
+    assert [each.text for each in found if each.state == "note"] == [
+        f"files in {tmp_path}/sorted do not keep their times (Operation not permitted): it is mounted for another user"
+    ]
+    assert wrongs(found) == []

@@ -1,0 +1,193 @@
+"""``python -m daemon status``: the file, who reads it, and what a dead daemon leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from daemon import config
+from daemon.commands import status
+from daemon.commands.status import as_text, find, is_running, read, status_path
+from daemon.files.processes import process_began
+from daemon.monitoring.health import ErrorHealth, Health, InboxHealth, ModelHealth, ThresholdHealth, UnfinishedHealth
+from daemon.monitoring.status_file import WrittenFile
+from models.errors import UserError
+from tests.daemon.conftest import Publish
+from tests.pictures import KINDS, save
+from tests.processes import daemon, run, wait_for
+
+HEALTH = Health(
+    pid=os.getpid(),
+    process=process_began(os.getpid()),
+    started=1000.0,
+    stopped=False,
+    output="/sorted",
+    inboxes=[
+        InboxHealth(path="/inbox", mode="inotify", polled=None, missing=None, other_files=1),
+        InboxHealth(path="/net", mode="polling", polled="it lies on nfs", missing=None),
+        InboxHealth(path="/usb", mode="inotify", polled=None, missing="No such file or directory"),
+    ],
+    waiting=3,
+    in_flight=1,
+    oldest=1090.0,
+    watched_folders=7,
+    overflows=1,
+    restarts=0,
+    images={"filed": 12, "unsure": 2},
+    attempts={"retry": 7},
+    images_per_second=2.5,
+    errors=1,
+    last_error=ErrorHealth(time=1000.0, text="the disk is full"),
+    model=ModelHealth(mode="hybrid", digest="0123456789abcdef", classes=4, starter=False),
+    threshold=ThresholdHealth(value=0.75, why="so at most 1 % of those filed are wrong", unknown_too=True),
+    reloads=2,
+)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(status, "SYSTEM_STATE", tmp_path / "system")
+
+
+def left(state: Path, output: Path, health: Health = HEALTH) -> Path:
+    path = status_path(state, output)
+    WrittenFile(path).write(health.model_dump_json())
+    return path
+
+
+def test_people_read_everything_at_a_glance() -> None:
+    assert as_text(HEALTH, True, 1100.0).splitlines() == [
+        f"daemon      running, process {os.getpid()}, for 100 s",
+        "inbox       /inbox (inotify), 1 other file, not looked at",
+        "inbox       /net (polling: it lies on nfs)",
+        "inbox       /usb (MISSING: No such file or directory)",
+        "output      /sorted",
+        "model       hybrid, checkpoint 0123456789ab; classes: 4, reloads: 2",
+        "threshold   pictures it is less than 75 % sure of go to others/, as do those unlike anything it was taught: "
+        "so at most 1 % of those filed are wrong",
+        "queue       3 waiting, 1 in flight",
+        "oldest      waits for 10 s",
+        "images      12 filed, 2 unsure",
+        "speed       2.5 images/s over the last minute",
+        "watching    folders: 7, overflows: 1, restarts: 0",
+        "last error  100 s ago (of 1): the disk is full",
+    ]
+
+
+def test_an_estimate_is_called_one() -> None:
+    text = as_text(HEALTH.model_copy(update={"waiting": 4436, "about": True}), True, 1100.0)
+    assert "queue       about 4436 waiting, 1 in flight\n" in text
+
+
+def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
+    path = left(tmp_path, tmp_path / "out")
+    assert read(path) == HEALTH
+    older = json.loads(path.read_text())
+    del older["attempts"]
+    path.write_text(json.dumps(older))
+    assert read(path) == HEALTH.model_copy(update={"attempts": {}})
+
+
+def test_only_the_very_process_counts_as_running() -> None:
+    assert is_running(HEALTH)
+    assert not is_running(HEALTH.model_copy(update={"process": 1}))
+    assert not is_running(HEALTH.model_copy(update={"stopped": True}))
+    assert "GONE" in as_text(HEALTH, False, 1100.0)
+
+
+def test_the_daemon_is_found_by_its_output_or_by_being_the_only_one(tmp_path: Path) -> None:
+    settings = config.load({"state_dir": "state", "output": "mine"})
+    with pytest.raises(UserError, match="no daemon left a status file"):
+        find(settings, named=False)
+    other = left(tmp_path / "state", tmp_path / "theirs")
+    assert find(settings, named=False) == other
+    left(tmp_path / "state", tmp_path / "third")
+    with pytest.raises(UserError, match="say whose with --output, one of /sorted, /sorted"):
+        find(settings, named=False)
+    mine = left(tmp_path / "state", tmp_path / "mine")
+    assert find(settings, named=False) == find(settings, named=True) == mine
+
+
+def test_of_an_output_that_is_named_nothing_else_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    left(tmp_path / "state", tmp_path / "theirs", HEALTH.model_copy(update={"stopped": True}))
+    assert status.main(["--state-dir", "state"]) == status.main(["--state-dir", "state", "--output", "theirs"]) == 3
+    capsys.readouterr()
+    with pytest.raises(UserError) as refused:
+        status.main(["--state-dir", "state", "--output", "nowhere"])
+    assert str(refused.value) == (
+        f"no daemon that files into {tmp_path / 'nowhere'} left a status file in {tmp_path / 'state'}: "
+        "give the --output and the --state-dir of the daemon"
+    )
+    assert capsys.readouterr().out == ""
+
+
+def test_the_services_state_is_found_without_being_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+    path = left(tmp_path / "system", tmp_path / "sorted")
+    assert find(config.load({}), named=False) == path
+
+
+def test_a_damaged_file_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    path.write_text("{")
+    with pytest.raises(UserError, match="is damaged"):
+        read(path)
+
+
+def asked(folder: Path) -> dict[str, object]:
+    done = run("daemon", "status", "--json", "--state-dir", "state", cwd=folder)
+    answer = json.loads(done.stdout)
+    assert done.returncode == (0 if answer["running"] else 3)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def test_a_real_daemon_is_seen_at_work_killed_and_stopped(tmp_path: Path, publish: Publish) -> None:
+    publish(tmp_path / "checkpoints" / "run")
+    with daemon(tmp_path, "--state-dir", "state") as running:
+        save(KINDS[0], 1, tmp_path / "inbox" / "image.png")
+        running.wait_until_said("image.png ->")
+        wait_for(lambda: asked(tmp_path)["images"], "the image is counted")
+        answer = asked(tmp_path)
+        assert (answer["running"], answer["pid"]) == (True, running.process.pid)
+        assert answer["inboxes"] == [
+            {
+                "path": str(tmp_path / "inbox"),
+                "mode": "inotify",
+                "polled": None,
+                "missing": None,
+                "apart": 0,
+                "other_files": 0,
+            }
+        ]
+        running.process.kill()
+        running.process.wait()
+        assert asked(tmp_path)["running"] is False
+        assert "GONE" in run("daemon", "status", "--state-dir", "state", cwd=tmp_path).stdout
+    with daemon(tmp_path, "--state-dir", "state") as running:
+        wait_for(lambda: asked(tmp_path)["running"], "the new daemon's own word")
+        (tmp_path / "inbox" / "text.png").write_text("this is no picture")
+        running.wait_until_said("text.png ->")
+        assert running.terminate() == 0
+        assert running.log().endswith("stopped: 1 quarantined\n")
+    stopped = run("daemon", "status", "--state-dir", "state", cwd=tmp_path).stdout
+    assert stopped.startswith("daemon      stopped")
+    assert "images      1 quarantined\n" in stopped
+
+
+def test_a_dry_run_leaves_no_word(tmp_path: Path) -> None:
+    (tmp_path / "inbox").mkdir()
+    assert run("daemon", "--once", "--dry-run", "--state-dir", "state", cwd=tmp_path).returncode == 0
+    assert not (tmp_path / "state").exists()
+
+
+def test_images_that_wait_for_their_writers_are_said() -> None:
+    waiting = UnfinishedHealth(count=1, example="/inbox/a.jpg", since=1000.0)
+    one = HEALTH.model_copy(update={"unfinished": waiting})
+    assert "unfinished  1 image waits for its writer, for 100 s: /inbox/a.jpg" in as_text(one, True, 1100.0)
+    two = HEALTH.model_copy(update={"unfinished": waiting.model_copy(update={"count": 2})})
+    assert "2 images wait for their writers, for up to 100 s: such as /inbox/a.jpg" in as_text(two, True, 1100.0)

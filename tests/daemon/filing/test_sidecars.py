@@ -1,0 +1,326 @@
+"""Sidecars go with their images, by the names they share, and come back with them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+
+import pytest
+
+from daemon.files.sidecar_names import belongs, images_of, owners, renamed
+from daemon.filing import sidecars
+from daemon.filing.filer import Action, Filer, Status
+from daemon.filing.late_sidecars import LATEST, Latecomers
+from daemon.filing.undo import Undone, undo
+from daemon.journal.journal import read_history
+from tests.filing_desk import Desk, images
+
+ALL = ("cat.xmp", "cat.AAE", "cat.thm", "cat.MOV", "cat.dng", "cat.jpg.xmp", "cat.xmp.bak", "cat2.xmp")
+TRAVEL = ("cat.xmp", "cat.AAE", "cat.thm", "cat.MOV", "cat.dng", "cat.jpg.xmp")
+
+
+def put(desk: Desk, *names: str, age: float = 60.0) -> None:
+    """Files whose content is their name, unchanged for so many seconds."""
+    for name in names:
+        path = desk.put(name, name.encode())
+        os.utime(path, (time.time() - age,) * 2)
+
+
+def file(desk: Desk, name: str = "cat.jpg", *, action: Action = "move") -> None:
+    assert desk.file_one(desk.inbox / name, action=action).status is Status.FILED
+
+
+def late(desk: Desk, *, recursive: bool = True) -> None:
+    """One whole look for sidecars that came late."""
+    journal = desk.journal()
+    assert not Latecomers([desk.inbox], desk.output, journal, recursive=recursive).work(60.0)
+    journal.close()
+
+
+def undo_all(desk: Desk) -> list[Undone]:
+    journal = desk.journal()
+    try:
+        return list(undo(journal, list(read_history(desk.journal_path))))
+    finally:
+        journal.close()
+
+
+def inbox(desk: Desk) -> list[str]:
+    return [path.name for path in images(desk.inbox)]
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "image", "expected"),
+    [
+        ("cat.xmp", "cat.jpg", True), ("cat.XMP", "cat.png", True), ("cat.jpg.xmp", "cat.jpg", True),
+        ("cat.jpg.json", "cat.jpg", True), ("cat.png.xmp", "cat.jpg", False), ("cats.xmp", "cat.jpg", False),
+        ("cat.mov", "cat.heic", True), ("cat.mov", "cat.png", False), ("cat.jpg.mov", "cat.jpg", False),
+        ("cat.nef", "cat.JPG", True), ("cat.txt", "cat.jpg", False), ("a.b.xmp", "a.b.jpg", True),
+        ("Cat.xmp", "cat.jpg", False),
+    ],
+)  # fmt: skip
+def test_who_belongs_to_whom(sidecar: str, image: str, expected: bool) -> None:
+    assert belongs(sidecar, image) == expected
+
+
+def test_names() -> None:
+    assert renamed("cat.xmp", "cat.jpg", "cat_2.jpg") == "cat_2.xmp"
+    assert renamed("cat.jpg.xmp", "cat.jpg", "cat_2.jpg") == "cat_2.jpg.xmp"
+    assert [owners(name) for name in ("cat.jpg.xmp", "cat.MOV", "cat.jpg", ".xmp")] == [["cat.jpg"], ["cat"], [], []]
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "image", "second"),
+    [
+        ("IMG_1.jpg.supplemental-metadata.json", "IMG_1.jpg", "IMG_1_2.jpg.supplemental-metadata.json"),
+        ("IMG_1.JPG.Supplemental-Metad.JSON", "IMG_1.JPG", "IMG_1_2.JPG.Supplemental-Metad.JSON"),
+        ("IMG_1.jpg.suppl.json", "IMG_1.jpg", "IMG_1_2.jpg.suppl.json"),
+        ("IMG_1.jpg.s.json", "IMG_1.jpg", "IMG_1_2.jpg.s.json"),
+        ("IMG_1.jpg..json", "IMG_1.jpg", "IMG_1_2.jpg..json"),
+        ("IMG_2.jpg.supplemental-metadata(1).json", "IMG_2(1).jpg", "IMG_2(1)_2.jpg.supplemental-metadata.json"),
+        ("IMG_2.jpg.suppl(1).json", "IMG_2(1).jpg", "IMG_2(1)_2.jpg.supplemental-metadata.json"),
+        ("IMG_2.jpg(1).json", "IMG_2(1).jpg", "IMG_2(1)_2.jpg.supplemental-metadata.json"),
+        ("IMG_2(1).jpg.supplemental-metadata.json", "IMG_2(1).jpg", "IMG_2(1)_2.jpg.supplemental-metadata.json"),
+        ("IMG_3_HEVC.MOV", "IMG_3.HEIC", "IMG_3_2_HEVC.MOV"),
+        ("IMG_4.MP4", "IMG_4.HEIC", "IMG_4_2.MP4"),
+        ("PXL_1.MP", "PXL_1.MP.jpg", "PXL_1.MP_2.MP"),
+        ("P6.rwl", "P6.jpg", "P6_2.rwl"),
+        ("P6.GPR", "P6.jpg", "P6_2.GPR"),
+        (f"{'x' * 46}.json", f"{'x' * 47}.jpg", f"{'x' * 47}_2.jpg.json"),
+        ("IMG_O5.aae", "IMG_E5.jpg", "IMG_E5_2.aae"),
+    ],
+)
+def test_names_of_phones_and_services(desk: Desk, sidecar: str, image: str, second: str) -> None:
+    """They follow, also with a number, and go back to the names they had."""
+    for other in (image.replace("1", "7").replace("xx", "xy"), f"other {image}"):
+        assert not belongs(sidecar, other) or other == image
+    stem, _, suffix = image.rpartition(".")
+    for _ in range(2):
+        put(desk, image, sidecar)
+        file(desk, image)
+    assert sorted(desk.filed()) == sorted(f"cat/{name}" for name in (image, sidecar, f"{stem}_2.{suffix}", second))
+    assert belongs(second, f"{stem}_2.{suffix}")
+    assert [each.status for each in undo_all(desk)][:1] == [Status.FILED]
+    assert {image, sidecar} <= set(inbox(desk))
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "image"),
+    [
+        ("IMG_2.jpg.supplemental-metadata(1).json", "IMG_2.jpg"), ("IMG_4.mp4", "IMG_4.png"), ("x.json", "xy.jpg"),
+        ("IMG_2.jpg.supplemental-metadata.json", "IMG_2(1).jpg"), ("IMG_3_HEVC.MOV", "IMG_3.png"),
+        ("IMG_2.jpg(1).json", "IMG_2(11).jpg"), ("IMG_1.jpg.package.json", "IMG_1.jpg"),
+        ("IMG_O5.aae", "IMG_5.jpg"), ("._x.jpg", "x.jpg"),
+    ],
+)  # fmt: skip
+def test_what_is_no_sidecar_of_an_image(sidecar: str, image: str) -> None:
+    assert not belongs(sidecar, image)
+
+
+@pytest.mark.parametrize("name", ["IMG_2.jpg.supplemental-metadata(1).json", "IMG_2(1)_HEVC.MOV", "IMG_2(1).mp4"])
+def test_late_ones_by_names_of_today_join(desk: Desk, name: str) -> None:
+    put(desk, "IMG_2(1).jpg")
+    file(desk, "IMG_2(1).jpg")
+    put(desk, name)
+    assert str(desk.inbox / "IMG_2(1).jpg") in images_of(str(desk.inbox / name))
+    late(desk)
+    assert sorted(desk.filed()) == sorted(["cat/IMG_2(1).jpg", f"cat/{name}"])
+
+
+@pytest.mark.parametrize("name", ["cat.mov", "cat.mp4", "cat_HEVC.MOV"])
+def test_a_film_of_another_day_only_has_the_same_name(desk: Desk, name: str) -> None:
+    put(desk, "cat.jpg", age=3600)
+    put(desk, name, age=3 * 86400)
+    put(desk, "cat.nef", age=3 * 86400)
+    file(desk)
+    assert sorted(desk.filed()) == ["cat/cat.jpg", "cat/cat.nef"]
+    late(desk)
+    assert inbox(desk) == [name]
+
+
+def test_they_travel_and_come_back(desk: Desk) -> None:
+    put(desk, "cat.jpg", *ALL)
+    file(desk)
+    assert desk.filed() == {f"cat/{name}": name.encode() for name in ("cat.jpg", *TRAVEL)}
+    assert inbox(desk) == ["cat.xmp.bak", "cat2.xmp"]
+    assert [row.source.name for row in read_history(desk.journal_path)] == ["cat.jpg"], "a history of images"
+    assert [each.status for each in undo_all(desk)] == [Status.FILED]
+    assert desk.filed() == {}
+    assert inbox(desk) == sorted(["cat.jpg", *ALL])
+
+
+def test_they_take_the_number_of_their_image(desk: Desk) -> None:
+    for _ in range(2):
+        put(desk, "cat.jpg", "cat.xmp", "cat.jpg.xmp")
+        file(desk)
+    names = ["cat.jpg", "cat.jpg.xmp", "cat.xmp", "cat_2.jpg", "cat_2.jpg.xmp", "cat_2.xmp"]
+    assert sorted(desk.filed()) == [f"cat/{name}" for name in names]
+    put(desk, "cat.jpg")
+    undo_all(desk)
+    assert inbox(desk) == ["cat.jpg", *(f"cat_{n}{end}" for n in (2, 3) for end in (".jpg", ".jpg.xmp", ".xmp"))]
+
+
+@pytest.mark.parametrize("action", ["copy", "link"])
+def test_of_copies_they_are_copies(desk: Desk, action: Action) -> None:
+    put(desk, "cat.jpg", "cat.xmp")
+    file(desk, action=action)
+    assert sorted(desk.filed()) == ["cat/cat.jpg", "cat/cat.xmp"]
+    assert inbox(desk) == ["cat.jpg", "cat.xmp"]
+    late(desk)
+    assert sorted(desk.filed()) == ["cat/cat.jpg", "cat/cat.xmp"], "copied once"
+    undo_all(desk)
+    assert desk.filed() == {}
+    assert inbox(desk) == ["cat.jpg", "cat.xmp"]
+
+
+def test_a_name_that_is_taken_stops_the_sidecar_only(near: Desk, logged: list[str]) -> None:
+    (near.output / "cat").mkdir(parents=True)
+    (near.output / "cat/cat.xmp").write_bytes(b"a stranger's")
+    put(near, "cat.jpg", "cat.xmp", "cat.thm")
+    file(near)
+    assert near.filed() == {"cat/cat.jpg": b"cat.jpg", "cat/cat.thm": b"cat.thm", "cat/cat.xmp": b"a stranger's"}
+    assert inbox(near) == ["cat.xmp"]
+    journal = near.journal()
+    latecomers = Latecomers([near.inbox], near.output, journal, recursive=True)
+    for _ in range(3):
+        latecomers._next = 0.0
+        latecomers.work(60.0)
+    assert len([line for line in logged if "does not follow its image" in line]) == 1
+    assert journal.unfinished() == []
+    journal.close()
+
+
+def test_links_folders_and_fresh_ones_stay(near: Desk) -> None:
+    put(near, "cat.jpg", "target")
+    put(near, "cat.xmp", age=0.0)
+    (near.inbox / "cat.thm").symlink_to("target")
+    (near.inbox / "cat.mov").mkdir()
+    file(near)
+    assert list(near.filed()) == ["cat/cat.jpg"]
+
+
+def test_those_of_an_unreadable_image_wait_for_it(near: Desk) -> None:
+    put(near, "cat.jpg", "cat.xmp", "cat.jpg.json")
+    near.file_one(near.inbox / "cat.jpg", "quarantine/corrupt", reason="corrupt", label=None)
+    late(near)
+    assert sorted(path.name for path in near.inbox.iterdir()) == ["cat.jpg.json", "cat.xmp"]
+    undo_all(near)
+    assert sorted(path.name for path in near.inbox.iterdir()) == ["cat.jpg", "cat.jpg.json", "cat.xmp"]
+
+
+def test_an_edited_sidecar_comes_back_too(near: Desk) -> None:
+    put(near, "cat.jpg", "cat.xmp")
+    file(near)
+    (near.output / "cat/new").write_bytes(b"stars: 5")
+    (near.output / "cat/new").rename(near.output / "cat/cat.xmp")
+    undo_all(near)
+    assert near.contents() == Counter([b"cat.jpg", b"stars: 5"])
+    assert inbox(near) == ["cat.jpg", "cat.xmp"]
+
+
+def test_a_sidecar_that_is_gone_does_not_keep_its_image(near: Desk, logged: list[str]) -> None:
+    put(near, "cat.jpg", "cat.xmp")
+    file(near)
+    (near.output / "cat/cat.xmp").unlink()
+    assert [each.status for each in undo_all(near)] == [Status.FILED]
+    assert inbox(near) == ["cat.jpg"]
+    assert any("The sidecar" in line for line in logged)
+
+
+class TestLate:
+    def test_it_joins_its_image(self, desk: Desk) -> None:
+        put(desk, "cat.jpg")
+        file(desk)
+        put(desk, "cat.jpg")
+        file(desk)
+        put(desk, "cat.xmp", "cat.JPG.xmp", "dog.xmp")
+        late(desk)
+        assert sorted(desk.filed()) == ["cat/cat.jpg", "cat/cat_2.jpg", "cat/cat_2.xmp"], "the newest of that name"
+        assert inbox(desk) == ["cat.JPG.xmp", "dog.xmp"]
+        undo_all(desk)
+        assert "cat.xmp" in inbox(desk), "with its image"
+
+    def test_below_the_inbox_but_not_in_class_folders(self, near: Desk) -> None:
+        (near.inbox / "day").mkdir()
+        put(near, "day/cat.jpg")
+        journal = near.journal()
+        Filer(near.inbox, journal=journal).file([near.decide(near.inbox / "day/cat.jpg")])
+        put(near, "day/cat.xmp", "cat/day.xmp", "cat/cat.thm")
+        Latecomers([near.inbox], near.inbox, journal, recursive=True).work(60.0)
+        journal.close()
+        assert sorted(path.name for path in (near.inbox / "cat").glob("[!.]*")) == [
+            "cat.jpg", "cat.thm", "cat.xmp", "day.xmp",
+        ]  # fmt: skip
+        assert list((near.inbox / "day").iterdir()) == []
+
+    def test_folders_are_left_out_where_they_are_not_watched(self, near: Desk) -> None:
+        (near.inbox / "day").mkdir()
+        put(near, "day/cat.jpg")
+        file(near, "day/cat.jpg")
+        put(near, "day/cat.xmp")
+        late(near, recursive=False)
+        assert list(near.filed()) == ["cat/cat.jpg"]
+
+    def test_not_while_another_image_of_its_name_waits(self, near: Desk) -> None:
+        put(near, "cat.jpg")
+        file(near)
+        put(near, "cat.png", "cat.xmp")
+        late(near)
+        assert list(near.filed()) == ["cat/cat.jpg"]
+        file(near, "cat.png")
+        assert sorted(near.filed()) == ["cat/cat.jpg", "cat/cat.png", "cat/cat.xmp"]
+
+    @pytest.mark.parametrize("what", ["undone", "replaced", "taken away", "long ago"])
+    def test_not_an_image_that_is_there_no_more(self, near: Desk, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        put(near, "cat.jpg")
+        file(near)
+        filed = near.output / "cat/cat.jpg"
+        if what == "undone":
+            undo_all(near)
+            (near.inbox / "cat.jpg").unlink()
+        elif what == "replaced":
+            (near.output / "cat/new").write_bytes(b"new")
+            (near.output / "cat/new").rename(filed)
+        elif what == "taken away":
+            filed.unlink()
+        else:
+            monkeypatch.setattr("daemon.filing.late_sidecars.LATEST", LATEST * 0)
+        put(near, "cat.xmp")
+        late(near)
+        assert inbox(near) == ["cat.xmp"]
+
+    def test_a_little_at_a_time_with_a_pause_after_the_last(self, near: Desk) -> None:
+        put(near, "cat.jpg")
+        file(near)
+        put(near, "a", "b", "cat.xmp")
+        journal = near.journal()
+        latecomers = Latecomers([near.inbox], near.output, journal, recursive=True)
+        looks = 1
+        while latecomers.work(0.0):
+            looks += 1
+        assert looks == 4
+        assert sorted(near.filed()) == ["cat/cat.jpg", "cat/cat.xmp"]
+        put(near, "cat.thm")
+        assert not latecomers.work(60.0)
+        assert inbox(near) == ["a", "b", "cat.thm"]
+        journal.close()
+
+
+def test_a_folder_is_listed_once_for_many_images(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sidecars, "_PAYS_FOR_ITSELF", 1e9)
+    listed: list[int] = []
+    real = sidecars._list
+
+    def listing(folder: int) -> dict[str, list[str]]:
+        listed.append(folder)
+        return real(folder)
+
+    monkeypatch.setattr(sidecars, "_list", listing)
+    names = [f"{number}.jpg" for number in range(20)]
+    put(near, *names, "7.xmp")
+    filer = Filer(near.output)
+    for name in names:
+        filer.file([near.decide(near.inbox / name)])
+    assert len(listed) == 1
+    assert "cat/7.xmp" in near.filed()

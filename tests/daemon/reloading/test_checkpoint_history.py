@@ -1,0 +1,43 @@
+"""What is remembered of checkpoints that were tried."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from daemon.journal.journal import Journal
+from daemon.reloading.checkpoint_history import Verdicts
+from daemon.reloading.checkpoint_source import Published
+
+#: More than are remembered.
+_MANY = 120
+_REMEMBERED = 100
+
+
+@pytest.mark.parametrize("crash", [True, False])
+def test_the_latest_rejections_are_remembered_and_not_all_there_ever_were(tmp_path: Path, *, crash: bool) -> None:
+    location = tmp_path / "checkpoints"
+    tried = [Published(location / str(number), f"digest {number}", f"key {number}") for number in range(_MANY)]
+    with closing(Journal(tmp_path / "journal.sqlite3")) as journal:
+        for each in tried:
+            verdicts = Verdicts(journal, location)  # a daemon that starts
+            verdicts.attempt(each)
+            if not crash:
+                verdicts.reject(each, each.digest, "it failed")
+                verdicts.end_attempt()
+        verdicts = Verdicts(journal, location)
+    remembered = [verdicts.rejection(each) is not None for each in tried]
+    assert remembered == [False] * (_MANY - _REMEMBERED) + [True] * _REMEMBERED
+
+
+def test_rejections_in_a_journal_of_before_still_count(tmp_path: Path) -> None:
+    published = Published(tmp_path / "checkpoints" / "run", "digest", "key")
+    with closing(Journal(tmp_path / "journal.sqlite3")) as journal:
+        journal.note(
+            f"checkpoints {tmp_path}/checkpoints", '{"refused": {"key": {"digest": "digest", "why": "it failed"}}}'
+        )
+        rejection = Verdicts(journal, tmp_path / "checkpoints").rejection(published)
+    assert rejection is not None
+    assert rejection.why == "it failed"

@@ -1,0 +1,99 @@
+"""Which threshold is in force, and what is said about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from daemon.reloading.threshold import alike, in_force
+from models.metadata import DEFAULT_THRESHOLD, Promise, Unknown
+from tests.models.checkpoints import small_checkpoint
+
+NOTHING: dict[str, Any] = {"threshold": None, "max_error": None, "promises": [], "unknown": None}
+PROMISES = [
+    Promise(max_error=0.005, certainty=0.95, threshold=0.99, coverage=0.2),
+    Promise(max_error=0.05, certainty=0.95, threshold=0.625, coverage=0.9),
+]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "changes", "value", "why"),
+    [
+        (0.25, {"threshold": 0.7, "max_error": 0.05}, 0.25, "the threshold that was set"),
+        (None, {"threshold": 0.7}, 0.7, "the checkpoint's own threshold"),
+        (None, {"threshold": 0.625, "max_error": 0.05}, 0.625, "so at most 5 % of those filed are wrong"),
+        (
+            None,
+            {"max_error": 0.01},
+            DEFAULT_THRESHOLD,
+            "the usual threshold, since the checkpoint cannot promise that at most 1 % of those filed are wrong",
+        ),
+        (None, {}, DEFAULT_THRESHOLD, "the usual threshold, since none was asked of the checkpoint"),
+        (
+            None,
+            {"promises": PROMISES},
+            DEFAULT_THRESHOLD,
+            "the usual threshold, since none was asked of the checkpoint, which could promise at most so many wrong: "
+            "0.5 % with --threshold 0.99; 5 % with --threshold 0.625",
+        ),
+    ],
+)
+def test_the_users_counts_then_the_checkpoints_then_the_usual_one(
+    chosen: float | None, changes: dict[str, Any], value: float, why: str
+) -> None:
+    found = in_force(chosen, small_checkpoint(**NOTHING | changes).metadata)
+    assert (found.rule.threshold, found.why) == (value, why)
+    assert str(found) == f"pictures it is less than {100 * value:.3g} % sure of go to others/: {why}"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "changes", "said"),
+    [
+        (
+            0.0,
+            {"threshold": 0.7, "unknown": Unknown(limit=1.0, refused=0.02)},
+            "every readable image goes to its class: no threshold above 0 is set (--threshold 0.5 sends the less "
+            "probable to the others, --threshold auto goes by the checkpoint's own)",
+        ),
+        (
+            None,
+            {"threshold": 0.0, "max_error": 0.05},
+            "every readable image goes to its class: so at most 5 % of those filed are wrong",
+        ),
+        (
+            None,
+            {"threshold": 0.0, "unknown": Unknown(limit=1.0, refused=0.02)},
+            "only pictures unlike anything it was taught go to others/: the checkpoint's own threshold",
+        ),
+    ],
+)
+def test_no_image_is_said_to_be_less_probable_than_nothing(
+    chosen: float | None, changes: dict[str, Any], said: str
+) -> None:
+    assert str(in_force(chosen, small_checkpoint(**NOTHING | changes).metadata)) == said
+
+
+@pytest.mark.parametrize(
+    ("changes", "are"),
+    [
+        ({}, True),
+        ({"threshold": 0.9}, False),
+        ({"max_error": 0.01}, False),
+        ({"unknown": Unknown(limit=1.0, refused=0.02)}, False),
+    ],
+)
+def test_checkpoints_are_alike_that_were_asked_for_the_same(changes: dict[str, Any], are: bool) -> None:
+    plain, other = small_checkpoint(**NOTHING).metadata, small_checkpoint(**NOTHING | changes).metadata
+    assert alike(plain, other) is are
+    promised, better = {"max_error": 0.01, "threshold": 0.9}, {"max_error": 0.01, "threshold": 0.8}
+    assert alike(small_checkpoint(**NOTHING | promised).metadata, small_checkpoint(**NOTHING | better).metadata)
+
+
+@pytest.mark.parametrize(("chosen", "too"), [(None, True), (0.1, True), (0.0, False)])
+def test_unknown_images_go_to_the_others_too_unless_everything_is_to_be_filed(chosen: float | None, too: bool) -> None:
+    told = Unknown(limit=1.0, refused=0.02)
+    found = in_force(chosen, small_checkpoint(**NOTHING | {"unknown": told, "threshold": 0.0}).metadata)
+    assert found.rule.refuses_unknown is too
+    assert ("unlike anything it was taught" in str(found)) is too
+    assert not in_force(chosen, small_checkpoint(**NOTHING).metadata).rule.refuses_unknown

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from daemon.watching import watcher
+from tests.daemon.watching.desk import NEVER, Desk, put
+
+
+def test_lost_events_are_made_good_by_a_walk(quick_root: Path, desks: Callable[..., Desk], log: list[str]) -> None:
+    root = quick_root
+    for number in range(7):
+        (root / f"{number}").mkdir()
+    desk = desks(root, most_hints=10)
+    desk.first_walk()
+    expected = {put(root / f"{number % 7}" / f"{number}.jpg") for number in range(5000)}
+    seen: set[Path] = set()
+    while len(seen) < len(expected):
+        for path in desk.collect(1):
+            assert path not in seen
+            seen.add(path)
+            path.unlink()
+            desk.watcher.done(path)
+    assert seen == expected
+    assert desk.watcher.status().overflows >= 1
+    assert any("events were lost" in line for line in log)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_dead_reader_of_events_is_replaced(root: Path, desks: Callable[..., Desk], log: list[str]) -> None:
+    desk = desks(root)
+    desk.first_walk()
+    source = desk.watcher._source
+    assert source is not None
+
+    def die(**_: object) -> None:
+        raise OSError(errno.EIO, "the reader dies")
+
+    source._reader.read_events = die  # type: ignore[method-assign, assignment]
+    missed = put(root / "missed.jpg")  # wakes the reader once more; it dies at its next read
+    assert desk.collect(1) == [missed]
+    put(root / "poke.txt")
+    desk.wait(lambda: desk.watcher.status().restarts == 1)
+    later = put(root / "later.jpg")
+    assert desk.collect(1) == [later]
+    assert sum("reader of events has died" in line for line in log) == 1
+
+
+def test_an_inbox_deleted_and_made_again(root: Path, desks: Callable[..., Desk], log: list[str]) -> None:
+    desk = desks(root)
+    desk.first_walk()
+    for number in range(3):
+        shutil.rmtree(root)
+        desk.wait(lambda: desk.watcher.status().missing == (root,))
+        desk.nothing(0.1)
+        root.mkdir()
+        path = put(root / f"{number}.jpg")
+        assert desk.collect(1) == [path]
+        assert desk.watcher.status().missing == ()
+        put(root / "album" / "a.jpg")
+        assert desk.collect(1) == [root / "album" / "a.jpg"]
+        desk.watcher.done(root / "album" / "a.jpg")
+    assert [line.split(" ")[0] for line in log if "is not there" in line or "is back" in line] == [
+        "WARNING:",
+        "INFO:",
+    ] * 3
+
+
+def test_the_end_of_an_inbox_is_noticed_by_its_event(
+    root: Path, desks: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "_CHECK_SECONDS", NEVER)
+    desk = desks(root)
+    desk.first_walk()
+    root.rename(root.parent / "elsewhere")
+    desk.wait(lambda: desk.watcher.status().missing == (root,))
+
+
+def test_an_inbox_replaced_between_two_looks(root: Path, desks: Callable[..., Desk]) -> None:
+    """Most file systems give the new folder the inode of the old one."""
+    desk = desks(root)
+    desk.first_walk()
+    for number in range(5):
+        root.rmdir()
+        root.mkdir()
+        desk.nothing(0.05)
+        path = put(root / f"{number}.jpg")
+        assert desk.collect(1) == [path]
+        path.unlink()
+        desk.watcher.done(path)
+
+
+def test_an_inbox_that_comes_later_or_is_no_folder(tmp_path: Path, desks: Callable[..., Desk], log: list[str]) -> None:
+    missing, file = tmp_path / "later", put(tmp_path / "file")
+    desk = desks(missing, file)
+    desk.nothing(0.1)
+    assert desk.watcher.status().missing == (missing, file)
+    path = put(missing / "a.jpg")
+    assert desk.collect(1) == [path]
+    assert {status.missing for status in desk.watcher.status().inboxes} == {None, "Not a directory"}
+    assert sum("is not there" in line for line in log) == 2
