@@ -13,7 +13,7 @@ from loguru import logger
 
 from daemon.files.marker import is_marked
 from daemon.files.roots import Roots
-from daemon.files.sidecar_names import images_of, owners
+from daemon.files.sidecar_names import images_by_exactness, owners
 from daemon.files.source import Identity
 from daemon.filing.folders import Folders, Output
 from daemon.filing.identity import is_filed_or_edited
@@ -83,13 +83,25 @@ class Latecomers:
         try:
             if self._journal.filed_before(Identity.of(sidecar.lstat()), sidecar, None):
                 return  # the quick answer where thousands have been copied and stay
-            images = [*map(Path, images_of(str(sidecar)))]
-            image = self._journal.newest(images, datetime.now(UTC) - LATEST) if images else None
-            if image is None or image.destination is None or (image.action == "move" and _any_there(sidecar)):
-                return
-            self._follow(sidecar, image)
+            image = self._image(sidecar)
+            if image is not None and image.destination is not None:
+                self._follow(sidecar, image)
         except (OSError, JournalBusy) as error:
             logger.debug("The sidecar {} is looked at again later: {}", shown(str(sidecar)), error)
+
+    def _image(self, sidecar: Path) -> Filing | None:
+        """The newest of the images that the sidecar names most exactly; None while such a one is in the inbox."""
+        groups = images_by_exactness(str(sidecar))
+        since = datetime.now(UTC) - LATEST
+        for group in groups:
+            image = self._journal.newest([*map(Path, group)], since)
+            if image is not None and image.action != "move":
+                return image
+            if any(map(os.path.lexists, group)):
+                return None  # it goes with that one, then
+            if image is not None:
+                return image
+        return None
 
     def _follow(self, sidecar: Path, image: Filing) -> None:
         assert image.destination is not None
@@ -124,8 +136,3 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir(follow_symlinks=False)
     except OSError:
         return False
-
-
-def _any_there(sidecar: Path) -> bool:
-    """Whether an image of the sidecar is in the inbox now: it goes with that one, then."""
-    return any(map(os.path.lexists, images_of(str(sidecar))))

@@ -10,19 +10,20 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from loguru import logger
 
 from daemon.files.copying import sha256_of
 from daemon.files.renaming import Entry
-from daemon.files.sidecar_names import beginnings, belongs, is_film, owners, renamed
+from daemon.files.sidecar_names import beginnings, best_exactness, exactness, film_of, is_film, owners, renamed
 from daemon.files.source import Identity
 from daemon.filing import transfer
 from daemon.filing.transfer import Status, Transfer, said
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing, State
+from models.images import is_image_name
 from models.text.language import tr
 
 #: Seconds without a change until a sidecar counts as complete.
@@ -43,42 +44,95 @@ class Sidecars:
     """
 
     def __init__(self) -> None:
-        self._listings: dict[Path, tuple[float, dict[str, list[str]]]] = {}
+        self._listings: dict[Path, tuple[float, _Listing]] = {}
 
     def follow(self, images: Sequence[Transfer], journal: Journal) -> None:
         """Send the sidecars of images that were just filed after them."""
-        listings: dict[int, dict[str, list[str]]] = {}
-        transfers = []
+        listings: dict[int, _Listing] = {}
+        together: dict[int, list[str]] = {}
+        transfers, sent = [], set()
+        for image in images:
+            together.setdefault(image.source.folder, []).append(image.source.name)
         for image in images:
             folder = image.source.folder
             if folder not in listings:
                 listings[folder] = self._listing(image.row.source.parent, folder)
-            for name in _beside(image.source.name, listings[folder]):
-                each = follower(image.row, image.source, image.target, name)
-                transfers += [each] if each else []
+            for name in listings[folder].beside(image.source, together[folder]):
+                each = None if (folder, name) in sent else follower(image.row, image.source, image.target, name)
+                if each:
+                    transfers.append(each)
+                    sent.add((folder, name))
         for each in send(transfers, journal):
             if each.status is not Status.FILED:
                 complain(each)
 
-    def _listing(self, folder: Path, descriptor: int) -> dict[str, list[str]]:
+    def _listing(self, folder: Path, descriptor: int) -> _Listing:
         now = time.monotonic()
-        renew, names = self._listings.get(folder, (now, {}))
-        if now < renew:
-            return names
+        known = self._listings.get(folder)
+        if known is not None and now < known[0]:
+            return known[1]
         if folder not in self._listings and len(self._listings) >= _MOST_FOLDERS:
             self._listings.clear()
-        names = _list(descriptor)
+        listing = _Listing(_list(descriptor))
         end = time.monotonic()
-        self._listings[folder] = end + _PAYS_FOR_ITSELF * (end - now), names
-        return names
+        self._listings[folder] = end + _PAYS_FOR_ITSELF * (end - now), listing
+        return listing
 
 
-def _beside(image: str, listing: dict[str, list[str]]) -> Iterable[str]:
-    """The sidecars of an image, by name, among those listed."""
-    if not listing:
-        return ()
-    names = {name for common in beginnings(image) for name in listing.get(common, ()) if belongs(name, image)}
-    return sorted(names)
+class _Listing:
+    """The sidecars in a folder, by what they have in common with their image's name; and where asked for, images."""
+
+    def __init__(self, sidecars: dict[str, list[str]]) -> None:
+        self._sidecars = sidecars
+        self._images: dict[str, list[str]] | None = None
+
+    def beside(self, image: Entry, together: Sequence[str]) -> list[str]:
+        """The sidecars of an image, by name, without those that are another's.
+
+        ``together``: the images that were filed with it, itself too.
+        """
+        if not self._sidecars:
+            return []
+        names = {name for common in beginnings(image.name) for name in self._sidecars.get(common, ())}
+        return sorted(name for name in names if self._is_of(name, image, together))
+
+    def _is_of(self, name: str, image: Entry, together: Sequence[str]) -> bool:
+        exact = exactness(name, image.name)
+        if exact is None or exact == best_exactness(name):
+            return exact is not None
+        if self._images is None:
+            self._images = _list_images(image.folder, self._sidecars)
+        beside = {each for common in owners(name) for each in self._images.get(common, ())} - {*together, image.name}
+        return not any(_is_better(exactness(name, each), exact) for each in together) and not any(
+            _is_better(exactness(name, each), exact) and _is_there(image._replace(name=each)) for each in beside
+        )
+
+
+def _is_better(one: int | None, other: int) -> bool:
+    return one is not None and one < other
+
+
+def _is_there(image: Entry) -> bool:
+    try:
+        image.status()
+    except OSError:
+        return False
+    return True
+
+
+def _list_images(folder: int, sidecars: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The names of the images in an open folder that have something in common with sidecars, by what that is."""
+    found: dict[str, list[str]] = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_image_name(entry.name):
+                    for common in beginnings(entry.name):
+                        if common in sidecars:
+                            found.setdefault(common, []).append(entry.name)
+    except OSError as error:
+        logger.debug("The images in a folder cannot be seen now: {}", error)
+    return found
 
 
 def _list(folder: int) -> dict[str, list[str]]:
@@ -105,7 +159,9 @@ def follower(image: Filing, source: Entry, target: Entry, name: str) -> Transfer
         return None
     if not stat.S_ISREG(status.st_mode) or abs(time.time() - status.st_mtime) < SETTLE_SECONDS:
         return None
-    if is_film(name) and abs(status.st_mtime_ns - image.identity.mtime_ns) > _ONE_SHOT:
+    if is_film(name) and not _is_one_shot(status, image):
+        return None
+    if (film := film_of(name)) and not _follows_film(film, image, source, target):
         return None
     wanted = renamed(name, source.name, target.name)
     row = Filing(
@@ -118,6 +174,18 @@ def follower(image: Filing, source: Entry, target: Entry, name: str) -> Transfer
         image_id=image.id,
     )
     return Transfer(wanted, row, source=sidecar, target=Entry(target.folder, wanted), exact=True)
+
+
+def _is_one_shot(film: os.stat_result, image: Filing) -> bool:
+    return abs(film.st_mtime_ns - image.identity.mtime_ns) <= _ONE_SHOT
+
+
+def _follows_film(film: str, image: Filing, source: Entry, target: Entry) -> bool:
+    """Whether the film of a note goes where an image goes, or has gone there."""
+    try:
+        return _is_one_shot(Entry(source.folder, film).status(), image)
+    except OSError:
+        return _is_there(Entry(target.folder, renamed(film, source.name, target.name)))
 
 
 def send(transfers: Sequence[Transfer], journal: Journal) -> list[Transfer]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import unicodedata
 from collections import Counter
 
 import pytest
@@ -55,9 +56,14 @@ def inbox(desk: Desk) -> list[str]:
     [
         ("cat.xmp", "cat.jpg", True), ("cat.XMP", "cat.png", True), ("cat.jpg.xmp", "cat.jpg", True),
         ("cat.jpg.json", "cat.jpg", True), ("cat.png.xmp", "cat.jpg", False), ("cats.xmp", "cat.jpg", False),
-        ("cat.mov", "cat.heic", True), ("cat.mov", "cat.png", False), ("cat.jpg.mov", "cat.jpg", False),
+        ("cat.mov", "cat.heic", True), ("cat.mov", "cat.png", True), ("cat.jpg.mov", "cat.jpg", False),
         ("cat.nef", "cat.JPG", True), ("cat.txt", "cat.jpg", False), ("a.b.xmp", "a.b.jpg", True),
-        ("Cat.xmp", "cat.jpg", False),
+        ("Cat.xmp", "cat.jpg", True), ("IMG_19.jpg.xmp", "IMG_19.JPG", True), ("img_19.json", "IMG_19.JPG", True),
+        (unicodedata.normalize("NFD", "가나다.xmp"), "가나다.jpg", True), ("P1.raf", "P1.tif", True),
+        ("IMG_12.jpg.json", "IMG_12-edited.jpg", True), ("IMG_12.jpg.json", "IMG_12-edited.png", False),
+        ("IMG_13.jpg(1).json", "IMG_13-edited(1).jpg", True), ("IMG_13.jpg(1).json", "IMG_13-edited.jpg", False),
+        ("IMG_12.jpg.xmp", "IMG_12-edited.jpg", False), ("IMG_12.json", "IMG_12-edited.jpg", False),
+        ("DSC_22_01.jpg.xmp", "DSC_22.png", False), ("DSC_22.txt.xmp", "DSC_22.jpg", False),
     ],
 )  # fmt: skip
 def test_who_belongs_to_whom(sidecar: str, image: str, expected: bool) -> None:
@@ -89,6 +95,19 @@ def test_names() -> None:
         ("P6.GPR", "P6.jpg", "P6_2.GPR"),
         (f"{'x' * 46}.json", f"{'x' * 47}.jpg", f"{'x' * 47}_2.jpg.json"),
         ("IMG_O5.aae", "IMG_E5.jpg", "IMG_E5_2.aae"),
+        ("DSC_1.NEF.xmp", "DSC_1.jpg", "DSC_1_2.NEF.xmp"),
+        ("DSC_1.NEF.dop", "DSC_1.jpg", "DSC_1_2.NEF.dop"),
+        ("DSC_1_01.jpg.xmp", "DSC_1.jpg", "DSC_1_2_01.jpg.xmp"),
+        ("DSC_1_01.NEF.xmp", "DSC_1.jpg", "DSC_1_2_01.NEF.xmp"),
+        ("DSC_1.jpg.pp3", "DSC_1.jpg", "DSC_1_2.jpg.pp3"),
+        ("DSC_1.cos", "DSC_1.jpg", "DSC_1_2.cos"),
+        ("DSC_1.WAV", "DSC_1.jpg", "DSC_1_2.WAV"),
+        ("DSC_1.jpg_original", "DSC_1.jpg", "DSC_1_2.jpg_original"),
+        ("IMG_1.jpg.json", "IMG_1-edited.jpg", "IMG_1-edited_2.jpg.json"),
+        ("IMG_1.jpg.suppl.json", "IMG_1-수정됨.jpg", "IMG_1-수정됨_2.jpg.suppl.json"),
+        ("PXL_1.MP.jpg.json", "PXL_1.MP~2.jpg", "PXL_1.MP~2_2.jpg.json"),
+        ("DSC_1_MP.mp4", "DSC_1.png", "DSC_1_2_MP.mp4"),
+        ("IMG_1.MOV", "IMG_1.webp", "IMG_1_2.MOV"),
     ],
 )
 def test_names_of_phones_and_services(desk: Desk, sidecar: str, image: str, second: str) -> None:
@@ -108,8 +127,8 @@ def test_names_of_phones_and_services(desk: Desk, sidecar: str, image: str, seco
 @pytest.mark.parametrize(
     ("sidecar", "image"),
     [
-        ("IMG_2.jpg.supplemental-metadata(1).json", "IMG_2.jpg"), ("IMG_4.mp4", "IMG_4.png"), ("x.json", "xy.jpg"),
-        ("IMG_2.jpg.supplemental-metadata.json", "IMG_2(1).jpg"), ("IMG_3_HEVC.MOV", "IMG_3.png"),
+        ("IMG_2.jpg.supplemental-metadata(1).json", "IMG_2.jpg"), ("x.json", "xy.jpg"),
+        ("IMG_2.jpg.supplemental-metadata.json", "IMG_2(1).jpg"), ("IMG_3_HEVC.MOV", "IMG_33.png"),
         ("IMG_2.jpg(1).json", "IMG_2(11).jpg"), ("IMG_1.jpg.package.json", "IMG_1.jpg"),
         ("IMG_O5.aae", "IMG_5.jpg"), ("._x.jpg", "x.jpg"),
     ],
@@ -126,6 +145,61 @@ def test_late_ones_by_names_of_today_join(desk: Desk, name: str) -> None:
     assert str(desk.inbox / "IMG_2(1).jpg") in images_of(str(desk.inbox / name))
     late(desk)
     assert sorted(desk.filed()) == sorted(["cat/IMG_2(1).jpg", f"cat/{name}"])
+
+
+def test_the_note_of_a_film_goes_with_the_film(desk: Desk) -> None:
+    put(desk, "IMG_1.HEIC", "IMG_1.MP4", "IMG_1.MP4.supplemental-metadata.json", age=60)
+    put(desk, "IMG_2.HEIC", age=60)
+    put(desk, "IMG_2.MP4", "IMG_2.MP4.supplemental-metadata.json", age=3 * 86400)
+    put(desk, "IMG_3(1).HEIC", "IMG_3.MP4.supplemental-metadata(1).json", age=60)
+    for name in ("IMG_1.HEIC", "IMG_2.HEIC", "IMG_3(1).HEIC"):
+        file(desk, name)
+    filed = ["IMG_1.HEIC", "IMG_1.MP4", "IMG_1.MP4.supplemental-metadata.json", "IMG_2.HEIC", "IMG_3(1).HEIC"]
+    assert sorted(desk.filed()) == [f"cat/{name}" for name in filed]
+    put(desk, "IMG_3(1).MP4", age=60)
+    for _ in range(2):
+        late(desk)
+    filed += ["IMG_3(1).MP4", "IMG_3.MP4.supplemental-metadata(1).json"]
+    assert sorted(desk.filed()) == sorted(f"cat/{name}" for name in filed)
+
+
+@pytest.mark.parametrize(
+    ("sidecar", "better", "other"),
+    [
+        ("IMG_12.jpg.json", "IMG_12.jpg", "IMG_12-edited.jpg"), ("cat.xmp", "cat.jpg", "CAT.jpg"),
+        ("cat.jpg.xmp", "cat.jpg", "cat.JPG"), ("cat.jpg.xmp", "cat.jpg", "cat.jpg.png"),
+        ("DSC_1_01.jpg.xmp", "DSC_1_01.jpg", "DSC_1.jpg"), (f"{'x' * 46}.json", f"{'x' * 46}.jpg", f"{'x' * 47}.jpg"),
+        ("가.xmp", "가.jpg", unicodedata.normalize("NFD", "가.jpg")),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("order", ["together", "better first", "other first"])
+def test_it_goes_with_the_image_that_it_names_most_exactly(
+    near: Desk, sidecar: str, better: str, other: str, order: str
+) -> None:
+    put(near, better, other, sidecar)
+    journal = near.journal()
+    filer = Filer(near.output, journal=journal)
+    batch = [near.decide(near.inbox / other, "other"), near.decide(near.inbox / better, "better")]
+    if order == "together":
+        filer.file(batch)
+    else:
+        for each in batch if order == "other first" else reversed(batch):
+            filer.file([each])
+    journal.close()
+    assert sorted(near.filed()) == sorted([f"better/{better}", f"better/{sidecar}", f"other/{other}"])
+
+
+def test_a_late_one_joins_the_image_that_it_names_most_exactly(near: Desk) -> None:
+    put(near, "IMG_1.jpg", "IMG_1-edited.jpg", "IMG_2-edited.jpg")
+    for name in ("IMG_1.jpg", "IMG_1-edited.jpg", "IMG_2-edited.jpg"):
+        near.file_one(near.inbox / name, name.removesuffix(".jpg"))
+    put(near, "IMG_1.jpg.json", "img_2.jpg.json", "IMG_2.jpg.json", "IMG_2.jpg")
+    late(near)
+    assert "IMG_1/IMG_1.jpg.json" in near.filed()
+    assert inbox(near) == ["IMG_2.jpg", "IMG_2.jpg.json", "img_2.jpg.json"], "its own picture is there now"
+    (near.inbox / "IMG_2.jpg").unlink()
+    late(near)
+    assert "IMG_2-edited/IMG_2.jpg.json" in near.filed()
 
 
 @pytest.mark.parametrize("name", ["cat.mov", "cat.mp4", "cat_HEVC.MOV"])
@@ -236,8 +310,10 @@ class TestLate:
         file(desk)
         put(desk, "cat.xmp", "cat.JPG.xmp", "dog.xmp")
         late(desk)
-        assert sorted(desk.filed()) == ["cat/cat.jpg", "cat/cat_2.jpg", "cat/cat_2.xmp"], "the newest of that name"
-        assert inbox(desk) == ["cat.JPG.xmp", "dog.xmp"]
+        assert sorted(desk.filed()) == [
+            "cat/cat.jpg", "cat/cat_2.jpg", "cat/cat_2.jpg.xmp", "cat/cat_2.xmp",
+        ], "the newest of that name"  # fmt: skip
+        assert inbox(desk) == ["dog.xmp"]
         undo_all(desk)
         assert "cat.xmp" in inbox(desk), "with its image"
 
