@@ -32,6 +32,17 @@ def journal_path(state: Path, output: Path) -> Path:
     return state / _name(output.resolve()) / "journal.sqlite"
 
 
+def is_locked(state: Path, output: Path | None) -> bool:
+    """Whether a daemon holds the lock of its output, as it does from its start on; None asks for any daemon.
+
+    Nothing is locked for that, which would be in the way of one that is just starting.
+    """
+    with suppress(OSError):
+        locks = list((state / "locks").iterdir()) if output is None else [state / "locks" / _name(output.resolve())]
+        return any(holders(each.stat().st_ino) for each in locks)
+    return False
+
+
 def lock(state: Path, folders: Iterable[Path]) -> ExitStack:
     """Hold a lock for each folder until the returned stack is closed.
 

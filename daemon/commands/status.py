@@ -13,7 +13,7 @@ from daemon.config import Settings
 from daemon.files.processes import process_began
 from daemon.monitoring.health import Health, ThresholdHealth, counted
 from daemon.reloading.threshold import Threshold
-from daemon.state import journal_path, state_folder
+from daemon.state import is_locked, journal_path, state_folder
 from models.decision import Rule
 from models.errors import UserError
 from models.text.commandline import Parser, print_json
@@ -28,6 +28,12 @@ _MODES = {"polling": mark("polling")}
 
 #: Where the unit's StateDirectory= is; looked into when the user's own state folder has nothing.
 SYSTEM_STATE = Path("/var/lib/imagesortd")
+
+
+class NoDaemon(UserError):
+    """There is no daemon to tell of, or it has not told anything yet."""
+
+    exit_code = EXIT_NOT_RUNNING
 
 
 def main(arguments: list[str]) -> int:
@@ -68,8 +74,11 @@ def find(settings: Settings, *, named: bool) -> Path:
         if path.is_file():
             return path
     places = ", ".join(map(str, states))
+    found = [path for state in states for path in sorted(state.glob(f"*/{FILE_NAME}"))]
+    if (named or not found) and any(is_locked(state, settings.output if named else None) for state in states):
+        raise NoDaemon(tr("the daemon is just starting: ask again in a moment"))
     if named:
-        raise UserError(
+        raise NoDaemon(
             tr(
                 "no daemon that files into {output} left a status file in {places}: give the --output "
                 "and the --state-dir of the daemon",
@@ -77,7 +86,6 @@ def find(settings: Settings, *, named: bool) -> Path:
                 places=places,
             )
         )
-    found = [path for state in states for path in sorted(state.glob(f"*/{FILE_NAME}"))]
     if len(found) == 1:
         return found[0]
     if found:
@@ -89,7 +97,7 @@ def find(settings: Settings, *, named: bool) -> Path:
                 outputs=outputs,
             )
         )
-    raise UserError(
+    raise NoDaemon(
         tr("no daemon left a status file in {places}: start one, or say where with --state-dir", places=places)
     )
 

@@ -14,7 +14,9 @@ from daemon.commands.status import as_text, find, is_running, read, status_path
 from daemon.files.processes import process_began
 from daemon.monitoring.health import ErrorHealth, Health, InboxHealth, ModelHealth, ThresholdHealth, UnfinishedHealth
 from daemon.monitoring.status_file import WrittenFile
+from daemon.state import lock
 from models.errors import UserError
+from models.text.commandline import run as complain
 from tests.daemon.conftest import Publish
 from tests.pictures import KINDS, save
 from tests.processes import daemon, run, wait_for
@@ -110,6 +112,25 @@ def test_the_daemon_is_found_by_its_output_or_by_being_the_only_one(tmp_path: Pa
         find(settings, named=False)
     mine = left(tmp_path / "state", tmp_path / "mine")
     assert find(settings, named=False) == find(settings, named=True) == mine
+
+
+@pytest.mark.parametrize("options", [[], ["--output", "mine"]])
+def test_before_the_first_daemon_and_while_it_starts_none_runs(
+    tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its locks are the first thing that it takes; the status it writes once it is ready."""
+    asked = ["--state-dir", "state", *options]
+    assert complain(status.main, asked) == 3
+    assert "left a status file" in capsys.readouterr().err
+    with lock(tmp_path / "state", [tmp_path / "inbox", tmp_path / "mine"]):
+        assert complain(status.main, asked) == 3
+        assert "the daemon is just starting: ask again in a moment\n" in capsys.readouterr().err
+        assert complain(status.main, ["--state-dir", "state", "--output", "other"]) == 3
+        assert "left a status file" in capsys.readouterr().err
+        left(tmp_path / "state", tmp_path / "mine")
+        assert complain(status.main, asked) in (0, 3)
+        assert "starting" not in capsys.readouterr().err
+    assert complain(status.main, asked) in (0, 3)
 
 
 def test_of_an_output_that_is_named_nothing_else_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
