@@ -16,8 +16,8 @@ from models.text.spelling import closest
 #: Where each command is; only the one that is asked for is imported.
 _COMMANDS = {
     "history": ("history", "main"),
-    "undo": ("back", "undo_main"),
-    "retry": ("back", "retry_main"),
+    "undo": ("undo", "undo_main"),
+    "retry": ("undo", "retry_main"),
     "resort": ("resort", "main"),
     "unit": ("unit", "main"),
     "status": ("status", "main"),
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
     if name in _COMMANDS:
         module, function = _COMMANDS[name]
-        return int(getattr(import_module(f"daemon.{module}"), function)(arguments[1:]))
+        return int(getattr(import_module(f"daemon.commands.{module}"), function)(arguments[1:]))
     if name not in (None, "watch", "sort"):
         near = closest(name, ("sort", *_COMMANDS))
         names = ", ".join(_COMMANDS)
