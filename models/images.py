@@ -28,7 +28,7 @@ DECODE_VERSION = 2
 
 #: Raised when that is so of rare files only, which were misread before. Cached features are made anew, so that none of
 #: them is mixed up; a checkpoint sees ordinary pictures as it was taught to, and serves on.
-READING_VERSION = 1
+READING_VERSION = 2
 
 #: How the names of image files end, in lower case and with the dot. Decoding goes by the content alone.
 IMAGE_SUFFIXES = frozenset(
@@ -64,11 +64,14 @@ _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resamplin
 
 _Box = tuple[float, float, float, float]  # left, top, right, bottom
 
-# What may be looked at of an animation that begins with nothing: so many frames, and so many pixels of them.
+# What may be looked at of an animation, or of several pages, that begins with nothing: so many frames, and so many
+# pixels of them.
 _MOST_FRAMES, _MOST_PIXELS = 32, 64_000_000
 # A frame with no two levels of a colour farther apart than this shows nothing; lossy formats make noise.
 _NOTHING = 16
-_ANIMATED = {"GIF", "WebP", "PNG", "AVIF", "HEIC"}
+# Nor does it show much below this, as where a picture fades in; this much is enough.
+_FAINT, _CLEAR = 64, 192
+_OF_SEVERAL = {"GIF", "WebP", "PNG", "AVIF", "HEIC", "TIFF"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +128,8 @@ def decode(
     large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, and what is still large is averaged by a whole factor before
     it is resampled: several times faster, the features hardly change. Safe to call from several threads at once.
 
-    Of an animation it is the first frame of whose crops one shows something. Broken metadata is passed over.
+    Of an animation, or of several pages, it is the first frame of whose crops one shows more than a blank or a faint
+    picture. Broken metadata is passed over.
 
     Raises ImageError for a file that is no usable image, whatever is wrong with it, and OSError only where reading
     ``file`` itself fails, which says nothing about the image.
@@ -232,11 +236,21 @@ def _decode(data: bytes, kind: str, transforms: Sequence[Transform], max_pixels:
     image.load()
     gap = _AVERAGING_GAP if reduce else None
     crops = _crops(image, (width, height), scale, transforms, gap)
-    if kind in _ANIMATED and crops and not any(map(_shows_something, crops)):
-        for other in _further_frames(image, transforms, max_pixels, gap):
-            if any(map(_shows_something, other)):
-                return other
+    if kind in _OF_SEVERAL and crops and (shown := _contrast(crops)) <= _FAINT:
+        return _clearer(_further_frames(image, transforms, max_pixels, gap), shown) or crops
     return crops
+
+
+def _clearer(frames: Iterator[list[Crop]], shown: int) -> list[Crop] | None:
+    """The first of some frames that is clear, or the one that shows most; None if none shows much more than so much."""
+    best = None
+    for crops in frames:
+        contrast = _contrast(crops)
+        if contrast >= _CLEAR:
+            return crops
+        if contrast > max(2 * shown, _NOTHING):
+            best, shown = crops, contrast
+    return best
 
 
 def _crops(
@@ -264,8 +278,9 @@ def _further_frames(
         return
 
 
-def _shows_something(crop: Crop) -> bool:
-    return bool(np.ptp(crop, axis=(0, 1)).max() > _NOTHING)
+def _contrast(crops: list[Crop]) -> int:
+    """How far two levels of a colour are apart at most."""
+    return max(int(np.ptp(crop, axis=(0, 1)).max()) for crop in crops)
 
 
 def _orientation(image: Image.Image) -> int:

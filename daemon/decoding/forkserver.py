@@ -29,8 +29,6 @@ from PIL import (  # each format is imported once, before the fork
     BmpImagePlugin,  # noqa: F401
     GifImagePlugin,  # noqa: F401
     JpegImagePlugin,  # noqa: F401
-    PngImagePlugin,  # noqa: F401
-    TiffImagePlugin,  # noqa: F401
     WebPImagePlugin,  # noqa: F401
 )
 
@@ -39,6 +37,7 @@ from daemon.decoding.shared_crops import CropBuffer, Finish
 from daemon.files.malloc import keep_plenty
 from daemon.files.roots import Roots
 from daemon.files.source import Source, SourceError, open_source
+from models.decoding import pngopening, tiffopening  # noqa: F401
 from models.errors import ImageError
 from models.images import Picture, Transform, decode_picture
 from models.text.language import inherit, tr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from models.decoding.tiffdirectory import directory_end
 
 _TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
@@ -46,17 +46,10 @@ def ends_early(data: bytes, kind: str) -> bool:
         case "WebP":
             return 8 + int.from_bytes(data[4:8], "little") > len(data)
         case "TIFF":
-            return _directory_end(data) > len(data)
+            return directory_end(data) > len(data)
         case "AVIF" | "HEIC":
             return _boxes_end(data) > len(data)
     return False
-
-
-def _directory_end(data: bytes) -> int:
-    """Where the first list of tags of a TIFF ends; writers like to put it behind the pixels."""
-    order: Literal["little", "big"] = "little" if data.startswith(b"I") else "big"
-    start = int.from_bytes(data[4:8], order)
-    return start + 2 + 12 * int.from_bytes(data[start : start + 2], order)
 
 
 def _boxes_end(data: bytes) -> int:

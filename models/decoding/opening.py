@@ -1,4 +1,4 @@
-"""Opening an image file by the one class of Pillow that reads its format, without a word from any library."""
+"""Opening an image file by the one class that reads its format, without a word from any library."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ import PIL
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
-from models.decoding import tiff
-
-#: Every format that is read, and the class that reads it; each is imported when the first file of its kind comes along.
+#: Every format that is read, and what opens it; each is imported when the first file of its kind comes along.
 PLUGINS = {
     "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
-    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "PNG": ("models.decoding.pngopening", "open_png"),
     "WebP": ("PIL.WebPImagePlugin", "WebPImageFile"),
     "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
     "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
-    "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
+    "TIFF": ("models.decoding.tiffopening", "open_tiff"),
     "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
     "HEIC": ("pillow_heif", "HeifImageFile"),
 }
@@ -52,9 +50,7 @@ def open_image(data: bytes, kind: str, max_pixels: int) -> ImageFile:
     if kind == "TIFF":
         _quieten_libtiff()
     image = cast(ImageFile, plugin(BytesIO(data)))
-    if kind == "TIFF":
-        tiff.set_right(image)
-    elif kind == "JPEG":
+    if kind == "JPEG":
         image.decodermaxblock = len(data)  # libjpeg cannot wait for more of an arithmetic code
     return image
 
