@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _PLAIN = "<green>{time:YYYY-MM-DD HH:mm:ss}</green> <level>{level: <7}</level> {message}"
 
-#: What a line of JSON says of an image, where it is about one; see `daemon.report.fields`.
+#: What a line of JSON says of an image, where it is about one; see `daemon.monitoring.messages.fields`.
 IMAGE_FIELDS = ("file", "class", "confidence", "destination", "reason")
 
 #: The numbers of syslog(3) that the journal takes at the start of a line, by the least level of ours that has each.
