@@ -241,7 +241,9 @@ class Wanted:
             yield "reason IS NOT NULL", ()
         if self.reasons:
             yield f"reason IN ({_marks(self.reasons)})", tuple(self.reasons)
-        if self.label is not None:
+        if self.label is not None and not self.or_with_inode:
+            yield "label = ?", (self.label,)
+        elif self.label is not None:
             inodes = json.dumps([_signed(inode) for inode in self.or_with_inode])
             yield f"(label = ? OR {_FILED_INO} IN (SELECT value FROM json_each(?)))", (self.label, inodes)
         simple = {
