@@ -7,6 +7,7 @@ from importlib import import_module
 
 from daemon.decoding.launcher import Nursery
 from daemon.files.capabilities import keep_from_children
+from daemon.files.descriptors import allow_open_files
 from models.errors import UserError
 from models.text.commandline import run_and_exit
 from models.text.completion import is_asked_for
@@ -51,6 +52,7 @@ def main(arguments: list[str]) -> int:
         import_module("daemon.commands.sort" if name == "sort" else "daemon.commands.watch").parser().parse_args(
             arguments
         )
+    allow_open_files()
     keep_from_children()
     with closing(Nursery()) as nursery:  # it imports what decoders need while we import the rest
         if name == "sort":

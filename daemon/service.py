@@ -119,6 +119,7 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
             metrics=None if dry_run else metrics_file(settings),
             hook=None if dry_run else hook_of(settings),
             output_away=(lambda: None) if mark is None else mark.why_away,
+            keeps_metrics=once,
             progress=Progress(shows_bar=bar_fits(as_json=False, log_json=settings.log_json)),
         )
         if settings.metrics_listen and not dry_run:

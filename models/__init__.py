@@ -7,12 +7,26 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib takes a while to import
 
-# As in the other packages: what lies in the folder that the user is in must not be taken for a library.
-if sys.argv[:1] == ["-m"] and not sys.flags.safe_path and sys.path[0] != _ROOT:
-    del sys.path[0]
+# As in the other packages, where they have not done so already: what lies in the folder that the user is in must not be
+# taken for a library.
+if sys.argv[:1] == ["-m"] and not sys.flags.safe_path and not {"daemon", "trainer"} & sys.modules.keys():
+    try:
+        if sys.path[0] == os.getcwd() != _ROOT:
+            del sys.path[0]
+    except OSError:
+        pass
+
+#: A time zone that Python has no times in (a day or more from UTC); command lines refuse it, `models.text.commandline`.
+#: It is put aside before the log is imported, which looks at the time.
+REFUSED_ZONE: str | None = None
+if abs(time.localtime().tm_gmtoff) >= 24 * 3600:
+    REFUSED_ZONE = os.environ.get("TZ", "")
+    os.environ["TZ"] = "UTC0"
+    time.tzset()
 
 # ONNX Runtime would make up an identity for this machine, and send its maker what it is used for.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -160,7 +160,9 @@ def _serve(channel: Channel, buffer: CropBuffer) -> None:
     or why there are no crops; else they are in the buffer, and the answer may say that the file lacks its end. Those
     that are not begun have none where the daemon took them back, since the one before takes so long.
     """
-    status = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    status = None
+    with suppress(OSError):  # a container may have no /proc
+        status = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
     while True:
         request = channel.receive()
         transforms = [Transform(**values) for values in request["transforms"]]
@@ -203,8 +205,13 @@ def _decode(source: Source, transforms: Sequence[Transform], max_pixels: int) ->
         raise ImageError("too-large", tr("The image needs more memory than there is.")) from error
 
 
-def _resident(status: int) -> int:
-    """Bytes of physical memory that this process uses, shared ones included, by its open ``statm``."""
+def _resident(status: int | None) -> int:
+    """Bytes of physical memory that this process uses, shared ones included, by its open ``statm``.
+
+    Without it, the most that it ever used.
+    """
+    if status is None:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return int(os.pread(status, 256, 0).split()[1]) * _PAGE
 
 

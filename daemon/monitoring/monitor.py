@@ -29,7 +29,8 @@ class Attendant:
 
     ``status`` is the file that ``python -m daemon status`` reads, ``metrics`` the one for Prometheus. Both are written
     when something has changed; the metrics also once a minute, since they carry the time of the last progress.
-    ``output_away`` says why nothing can be filed into the output, if so.
+    ``output_away`` says why nothing can be filed into the output, if so. ``keeps_metrics``: of a run that ends by
+    itself, the numbers are those of the last run, and stay.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Attendant:
         metrics: WrittenFile | None = None,
         hook: Hook | None = None,
         output_away: Callable[[], str | None] = lambda: None,
+        keeps_metrics: bool = False,
         progress: Progress | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -53,6 +55,7 @@ class Attendant:
         self._metrics_until = -math.inf
         self._hook = hook
         self._output_away = output_away
+        self._keeps_metrics = keeps_metrics
         self._progress = Progress(shows_bar=False) if progress is None else progress
         self._clock = clock
         self._next_look = -math.inf
@@ -140,7 +143,7 @@ class Attendant:
         self._progress.close()
         self._notifier.stopping()
         self._show(self._tally.health(watcher, stopped=True))
-        if self._metrics is not None:
+        if self._metrics is not None and not self._keeps_metrics:
             self._metrics.remove()  # a daemon that is no more has no numbers
         if self._hook is not None:
             self._hook.close()

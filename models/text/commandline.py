@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from loguru import logger
 
+from models import REFUSED_ZONE
 from models.errors import UserError
 from models.text import completion, language
 from models.text.invocation import SCRIPT, respelled, spelled, started_as_script
@@ -123,6 +124,7 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
     argparse._, argparse.ngettext = tr, trn  # type: ignore[attr-defined]  # it asks gettext for its own words so
     try:
         _check_encoding()
+        _check_time_zone()
         code = main(given)
         sys.stdout.flush()
     except UserError as error:
@@ -133,13 +135,31 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
         # Whoever read our output has gone; leave without the complaint the interpreter would make at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except FileNotFoundError as error:
+        if error.filename is None and not _is_somewhere():
+            where = tr("the folder that you are in was deleted: go to another one with cd, and try again")
+            return _complain(f"{program}: {where}", 2)
+        return _complain(f"{program}: {_told(error)}", 1)
     except OSError as error:
-        place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
-        return _complain(f"{program}: {place}{tr(error.strerror or str(error))}", 1)
+        return _complain(f"{program}: {_told(error)}", 1)
     except Exception as error:
         logger.opt(exception=error).critical(tr("{program} has failed by a fault of its own", program=program))
         return 1
     return code
+
+
+def _told(error: OSError) -> str:
+    place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+    return f"{place}{tr(error.strerror or str(error))}"
+
+
+def _is_somewhere() -> bool:
+    """Whether the working folder still exists."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def run_and_exit(main: Callable[[list[str]], int]) -> NoReturn:
@@ -148,10 +168,29 @@ def run_and_exit(main: Callable[[list[str]], int]) -> NoReturn:
     At its end the interpreter looks for cycles in everything that was ever imported, which takes 0.1 s, and with torch
     half a second; frozen objects are left out of that.
     """
+    _open_standard_streams()
     _print_any_letter()
     code = run(main)
     gc.freeze()
     sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Let what we print go nowhere where its stream was closed.
+
+    Else the next file that is opened, the journal perhaps, would get its number, and what a library writes to it.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False))  # noqa: SIM115
 
 
 def _print_any_letter() -> None:
@@ -166,6 +205,17 @@ def _print_any_letter() -> None:
 def print_json(value: object) -> None:
     """Print a result as JSON; letters that standard output cannot write are escaped."""
     print(json_text(value, indent=1, encoding=sys.stdout.encoding))
+
+
+def _check_time_zone() -> None:
+    """Refuse a time zone in which no time can be said. Raises `UserError`."""
+    if REFUSED_ZONE is not None:
+        raise UserError(
+            tr(
+                "the time zone {zone} is a day or more away from UTC: set TZ to another, for example TZ=Asia/Seoul",
+                zone=REFUSED_ZONE,
+            )
+        )
 
 
 def _check_encoding() -> None:
