@@ -12,11 +12,13 @@ from loguru import logger
 
 from daemon.files import copying
 from daemon.filing.filer import Status
+from daemon.filing.outcome import Outcome
 from daemon.housekeeping import Housekeeping
 from daemon.monitoring.messages import describe_change, fields, line, shown
 from daemon.monitoring.monitor import Attendant
 from daemon.monitoring.retries import Troubles
-from daemon.pipeline import ModelFailed, Outcome, Pipeline
+from daemon.pipeline import ModelFailed, Pipeline
+from daemon.reconfigure import Configuration
 from daemon.reloading.reloader import Reloader
 from daemon.watching.watcher import InboxWatcher
 from models.classifier import Classifier
@@ -41,6 +43,7 @@ class WorkLoop:
         pipeline: Pipeline,
         reloader: Reloader,
         attendant: Attendant,
+        configuration: Configuration,
         housekeeping: Housekeeping | None = None,
     ) -> None:
         self._watcher = watcher
@@ -48,6 +51,7 @@ class WorkLoop:
         pipeline.leave_slow(watcher.wake)
         self._reloader = reloader
         self._attendant = attendant
+        self._configuration = configuration
         self._housekeeping = housekeeping
         self._stopping = threading.Event()
         self._reconfiguring = threading.Event()
@@ -126,7 +130,9 @@ class WorkLoop:
         """Wait up to ``timeout`` seconds for images and file them; returns how many there were."""
         if self._reconfiguring.is_set():
             self._reconfiguring.clear()
-            self._attendant.reconfigure(self._pipeline, self._reloader)
+            self._attendant.reloading()
+            taken = self._configuration.refresh(self._pipeline, self._reloader)
+            self._attendant.adopt(self._configuration.settings, taken)
         self._take_over(self._reloader.poll())
         paths = self._watcher.ready(timeout, _HANDFUL)
         for outcome in self._outcomes(paths, waits=self._watcher.incomplete):

@@ -28,6 +28,7 @@ from daemon.decoding.worker import Decoded, Task
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, NotAFile, SourceChanged, SourceError, SourceGone, SourceUnreadable
 from daemon.filing.filer import Decision, Filed, Filer, Status
+from daemon.filing.outcome import Outcome
 from daemon.journal.journal import JournalBusy
 from daemon.reloading.threshold import Threshold, in_force
 from models.classifier import Classifier, Prediction
@@ -69,27 +70,6 @@ class Policy:
             max_bytes=settings.max_file_mb << 20,
             limits=Limits(memory=settings.decode_memory_mb << 20, seconds=settings.decode_seconds),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of one image; ``detail`` is a sentence where it was not simply filed.
-
-    ``fate``: what was decided of one that was classified, whether it could then be moved or not.
-    """
-
-    path: Path
-    status: Status
-    prediction: Prediction | None = None
-    fate: Fate | None = None
-    destination: Path | None = None
-    reason: str | None = None
-    detail: str | None = None
-
-    @property
-    def comes_again(self) -> bool:
-        """It could not be dealt with now, so that this was one attempt of several."""
-        return self.status in (Status.RETRY, Status.CHANGED, Status.STOPPED)
 
 
 class ModelFailed(Exception):

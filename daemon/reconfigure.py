@@ -30,7 +30,13 @@ class Configuration:
         self.settings = settings
         self._reread = reread
 
-    def refresh(self, classes: Sequence[str]) -> frozenset[str]:
+    def refresh(self, pipeline: Pipeline, reloader: Reloader) -> frozenset[str]:
+        """Read the settings again and let those hold that can, from now on; returns their names."""
+        taken = self.take_over(reloader.classes)
+        apply(self.settings, taken, pipeline, reloader)
+        return taken
+
+    def take_over(self, classes: Sequence[str]) -> frozenset[str]:
         """Read the settings again and take over what can be; returns the names of those settings.
 
         ``classes`` are those of the models that may be in use for as long as the settings.

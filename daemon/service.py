@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from daemon.commands.status import status_path
 from daemon.config import Settings, watches_inside
 from daemon.decoding.launcher import Nursery
 from daemon.decoding.pool import Decoders
@@ -39,7 +38,7 @@ from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reloading.reloader import Reloader
 from daemon.reloading.threshold import Threshold
-from daemon.state import journal_path, lock, state_folder
+from daemon.state import journal_path, lock, state_folder, status_path
 from daemon.watching.skipped import PassedOver, Teller
 from daemon.watching.watcher import InboxWatcher
 from models.allowed import allow_plugins, missing_plugins, report_missing
@@ -113,7 +112,6 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         closing.callback(pipeline.close)
         attendant = Attendant(
             notifier,
-            Configuration(settings, reread),
             Tally(settings.output, classifier, lambda: pipeline.threshold),
             status=None if dry_run else WrittenFile(status_path(state, settings.output)),
             metrics=None if dry_run else metrics_file(settings),
@@ -125,7 +123,7 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         if settings.metrics_listen and not dry_run:
             closing.callback(_listen(settings.metrics_listen, attendant).close)
         housekeeping = None if dry_run else _housekeeping(settings, journal, unexplained)
-        loop = WorkLoop(watcher, pipeline, reloader, attendant, housekeeping)
+        loop = WorkLoop(watcher, pipeline, reloader, attendant, Configuration(settings, reread), housekeeping)
         _obey_signals(loop)
         watcher.start()
         if not once:

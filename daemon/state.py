@@ -17,6 +17,9 @@ from models.homes import base_folder
 from models.ownership import make_file, make_folder
 from models.text.language import tr
 
+#: What the daemon writes how it is into, beside its journal.
+STATUS_FILE = "status.json"
+
 
 def state_folder(given: Path | None) -> Path:
     """The folder given in the settings, else systemd's ``$STATE_DIRECTORY``, else the XDG base directory for state."""
@@ -130,3 +133,8 @@ def _lock(descriptor: int, folder: Path) -> None:
 def _name(resolved: Path) -> str:
     """A file name for a folder: its own, and what tells it from others of that name."""
     return f"{resolved.name}-{hashlib.sha256(os.fsencode(resolved)).hexdigest()[:12]}"
+
+
+def status_path(state: Path, output: Path) -> Path:
+    """Where the daemon that files into ``output`` says how it is."""
+    return journal_path(state, output).with_name(STATUS_FILE)

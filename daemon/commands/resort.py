@@ -22,11 +22,12 @@ from daemon.filing import transfer
 from daemon.filing.corrections import Corrections
 from daemon.filing.filer import Decision, Filer, Status
 from daemon.filing.identity import is_filed
+from daemon.filing.outcome import Outcome
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State, Wanted
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import shown
-from daemon.pipeline import Outcome, Pipeline, Policy
+from daemon.pipeline import Pipeline, Policy
 from daemon.reloading.loader import check_names
 from models.allowed import allow_plugins
 from models.classifier import Prediction, open_classifier

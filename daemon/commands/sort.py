@@ -27,13 +27,14 @@ from daemon.files.roots import Roots
 from daemon.files.walk import walk
 from daemon.files.writers import Writer
 from daemon.filing.filer import Filer, Status
+from daemon.filing.outcome import Outcome
 from daemon.filing.transfer import said
 from daemon.filing.unexplained import Unexplained
 from daemon.journal.journal import Journal
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import fields, line, shown
 from daemon.monitoring.progress import Progress, bar_fits
-from daemon.pipeline import ModelFailed, Outcome, Pipeline, Policy, not_a_file
+from daemon.pipeline import ModelFailed, Pipeline, Policy, not_a_file
 from daemon.reloading.loader import ComingClassifier, Manner, Opening
 from daemon.reloading.threshold import in_force
 from daemon.watching.skipped import PassedOver

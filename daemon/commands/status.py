@@ -13,14 +13,13 @@ from daemon.config import Settings
 from daemon.files.processes import process_began
 from daemon.monitoring.health import Health, ThresholdHealth, counted
 from daemon.reloading.threshold import Threshold
-from daemon.state import is_locked, journal_path, state_folder
+from daemon.state import STATUS_FILE, is_locked, state_folder, status_path
 from models.decision import Rule
 from models.errors import UserError
 from models.text.commandline import Parser, print_json
 from models.text.language import mark, tr, trn
 from models.text.printable import padded
 
-FILE_NAME = "status.json"
 EXIT_NOT_RUNNING = 3
 
 #: How an inbox is watched; inotify is a name.
@@ -56,11 +55,6 @@ def main(arguments: list[str]) -> int:
     return 0 if running else EXIT_NOT_RUNNING
 
 
-def status_path(state: Path, output: Path) -> Path:
-    """Where the daemon that files into ``output`` says how it is."""
-    return journal_path(state, output).with_name(FILE_NAME)
-
-
 def find(settings: Settings, *, named: bool) -> Path:
     """The status file of the daemon for these settings, or the only one there is. Raises `UserError`.
 
@@ -74,7 +68,7 @@ def find(settings: Settings, *, named: bool) -> Path:
         if path.is_file():
             return path
     places = ", ".join(map(str, states))
-    found = [path for state in states for path in sorted(state.glob(f"*/{FILE_NAME}"))]
+    found = [path for state in states for path in sorted(state.glob(f"*/{STATUS_FILE}"))]
     if (named or not found) and any(is_locked(state, settings.output if named else None) for state in states):
         raise NoDaemon(tr("the daemon is just starting: ask again in a moment"))
     if named:

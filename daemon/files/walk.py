@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 
+from daemon.files.candidates import is_candidate, is_unfinished
 from daemon.files.marker import is_marked
 from daemon.files.renaming import close
 from daemon.files.roots import Roots
-from daemon.watching.settle import is_candidate, is_unfinished
 from models.leftovers import is_bin, is_leftover
 from models.text.language import mark, tr
 

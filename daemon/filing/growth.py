@@ -7,9 +7,9 @@ import os
 import numpy as np
 
 from daemon.files.copying import sha256_of
-from daemon.files.private_names import private_name
 from daemon.files.renaming import Entry, close, drop
 from daemon.files.source import OPEN_FLAGS, Identity
+from daemon.filing.private_names import private_name
 from daemon.journal.records import Filing
 
 _CHUNK = 1 << 20

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from loguru import logger
 
+from daemon.files.candidates import is_unfinished
 from daemon.files.marker import is_marked
 from daemon.files.roots import Roots
 from daemon.files.sidecar_names import images_by_exactness, owners
@@ -21,7 +22,6 @@ from daemon.filing.sidecars import complain, follower, send
 from daemon.filing.transfer import Status
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing
-from daemon.watching.settle import is_unfinished
 from models.leftovers import is_left_alone
 from models.text.language import tr
 from models.text.printable import shown

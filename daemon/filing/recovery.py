@@ -17,13 +17,13 @@ from loguru import logger
 
 from daemon.files import renaming
 from daemon.files.copying import Stopping, report_progress, sha256_of
-from daemon.files.private_names import private_name
 from daemon.files.renaming import Entry, close
 from daemon.files.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.files.source import OPEN_FLAGS, BeingWritten, Identity
 from daemon.files.writers import is_being_written, unlink_closed
 from daemon.filing.growth import is_earlier_state
 from daemon.filing.identity import is_made_here, is_meant, is_one_folder, is_unchanged
+from daemon.filing.private_names import private_name
 from daemon.filing.quarantine_notes import reason_name, write_reason
 from daemon.filing.transfer import NOT_MADE_YET
 from daemon.journal.journal import Journal

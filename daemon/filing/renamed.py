@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from daemon.files.candidates import is_candidate
 from daemon.journal.records import Filing
-from daemon.watching.settle import is_candidate
 
 #: Names that are read at a time.
 _MANY = 1_000

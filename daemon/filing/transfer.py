@@ -18,11 +18,11 @@ from loguru import logger
 
 from daemon.files import copying, renaming
 from daemon.files.names import NAME_REFUSED, free_number, numbered, simpler_name
-from daemon.files.private_names import private_name
 from daemon.files.renaming import NOWHERE, CannotMove, Entry, close
 from daemon.files.source import BeingWritten, Identity, SourceChanged, SourceGone
 from daemon.files.writers import is_being_written, unlink_closed
 from daemon.filing.identity import is_meant, is_unchanged
+from daemon.filing.private_names import private_name
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing, State
 from models.atomic import sync_folder

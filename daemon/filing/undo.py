@@ -12,13 +12,13 @@ from loguru import logger
 
 from daemon.files import renaming
 from daemon.files.copying import sha256_of
-from daemon.files.private_names import private_name
 from daemon.files.renaming import Entry
 from daemon.files.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.files.sidecar_names import renamed
 from daemon.files.source import Identity
 from daemon.filing import transfer
 from daemon.filing.identity import is_filed_or_edited, is_one_folder, is_unchanged
+from daemon.filing.private_names import private_name
 from daemon.filing.quarantine_notes import read_reason, reason_name
 from daemon.filing.transfer import Status, Transfer, said
 from daemon.journal.journal import Journal

@@ -15,15 +15,15 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.files import renaming
+from daemon.files.candidates import is_unfinished
 from daemon.files.marker import is_below, is_marked
-from daemon.files.private_names import COPIES, PrivateName, filing_of, plain_name, shortened
 from daemon.files.renaming import Entry, close
 from daemon.files.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.files.source import BeingWritten
 from daemon.files.writers import unlink_closed
 from daemon.filing.growth import is_earlier_state
+from daemon.filing.private_names import COPIES, PrivateName, filing_of, plain_name, shortened
 from daemon.journal.journal import Journal
-from daemon.watching.settle import is_unfinished
 from models.atomic import sync_folder
 from models.leftovers import is_leftover
 from models.text.language import tr

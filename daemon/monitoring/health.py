@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict
 
 from daemon.files.processes import process_began
 from daemon.filing.filer import Status
+from daemon.filing.outcome import Outcome
 from daemon.monitoring.messages import shown
-from daemon.pipeline import Outcome
 from daemon.reloading.threshold import Threshold
 from daemon.watching.watcher import WatcherStatus
 from models.classifier import Classifier

@@ -16,8 +16,8 @@ from typing import IO
 from loguru import logger
 
 from daemon.filing.filer import Status
+from daemon.filing.outcome import Outcome
 from daemon.monitoring.messages import shown
-from daemon.pipeline import Outcome
 from models.text.jsontext import json_text
 from models.text.language import tr
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from daemon.filing.filer import Status
-from daemon.pipeline import Outcome
+from daemon.filing.outcome import Outcome
 from models.classifier import Classifier
 from models.decision import Fate
 from models.text.language import tr, trn

@@ -7,15 +7,13 @@ import time
 from collections.abc import Callable
 
 from daemon.config import Settings
+from daemon.filing.outcome import Outcome
 from daemon.monitoring.health import Health, Tally, counted
 from daemon.monitoring.hooks import Hook
 from daemon.monitoring.metrics import render
 from daemon.monitoring.progress import Progress
 from daemon.monitoring.status_file import WrittenFile
 from daemon.monitoring.systemd import Notifier
-from daemon.pipeline import Outcome, Pipeline
-from daemon.reconfigure import Configuration, apply
-from daemon.reloading.reloader import Reloader
 from daemon.watching.watcher import WatcherStatus
 from models.classifier import Classifier
 from models.text.language import tr
@@ -36,7 +34,6 @@ class Attendant:
     def __init__(
         self,
         notifier: Notifier,
-        configuration: Configuration,
         tally: Tally,
         *,
         status: WrittenFile | None = None,
@@ -48,7 +45,6 @@ class Attendant:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._notifier = notifier
-        self._configuration = configuration
         self._tally = tally
         self._status = status
         self._metrics = metrics
@@ -121,20 +117,21 @@ class Attendant:
                 self._status.write(health.model_dump_json())
             self._notifier.status(sentence(health))
 
-    def reconfigure(self, pipeline: Pipeline, reloader: Reloader) -> None:
-        """Read the settings again, and let them hold."""
+    def reloading(self) -> None:
+        """The settings are about to be read again."""
         self._notifier.reloading()
-        taken = self._configuration.refresh(reloader.classes)
-        apply(self._configuration.settings, taken, pipeline, reloader)
+
+    def adopt(self, settings: Settings, taken: frozenset[str]) -> None:
+        """The settings were read again: let those that are ``taken`` over hold."""
         if "metrics_file" in taken:
             if self._metrics is not None:
                 self._metrics.remove()
-            self._metrics = metrics_file(self._configuration.settings)
+            self._metrics = metrics_file(settings)
             self._metrics_until = -math.inf
         if taken.intersection(("on_filed", "on_filed_seconds")):
             if self._hook is not None:
                 self._hook.retire()
-            self._hook = hook_of(self._configuration.settings)
+            self._hook = hook_of(settings)
         self._tally.listen()
         self._notifier.ready()
 

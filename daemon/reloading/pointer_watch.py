@@ -8,22 +8,13 @@ of this host's own doings alone: that costs a second, never a publication.
 from __future__ import annotations
 
 import os
-import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from loguru import logger
-from watchdog.observers.inotify_c import (
-    CallbackId,
-    InotifyConstants,
-    InotifyEvent,
-    InotifyFD,
-    Mask,
-    WatchDescriptor,
-)
 
-from daemon.watching.hints import Identity
+from daemon.files.inotify import FolderIdentity, Inotify, InotifyConstants, InotifyEvent, Mask, Watch, identify
 from models.checkpoint import FILE_NAME, POINTER
 from models.text.language import tr
 
@@ -44,8 +35,8 @@ class Bell:
         self._lock = threading.Lock()
         self._closed = False
         self._complained = False
-        self._watches: dict[Path, _Watch] = {}
-        self._reader = self._open() if events else None
+        self._watches: dict[Path, _Folder] = {}
+        self._inotify = self._open() if events else None
 
     def ring(self) -> None:
         """There may be something to do. Safe in any thread."""
@@ -55,49 +46,46 @@ class Bell:
 
     def listen(self, location: Path) -> None:
         """Watch the folders that have their names now. To be called often: where nothing changed it costs two stats."""
-        if self._reader is None:
+        if self._inotify is None:
             return
         folders = {location: (POINTER, FILE_NAME), location.parent: (location.name,)}
-        identities = {folder: _identity(folder) for folder in folders}
+        identities = {folder: identify(folder) for folder in folders}
         for folder, watch in list(self._watches.items()):
             if watch.ended or watch.identity != identities.get(folder):
                 del self._watches[folder]
-                self._disarm(self._reader, watch)
+                self._disarm(self._inotify, watch)
         for folder, identity in identities.items():
             if identity is not None and folder not in self._watches:
-                self._arm(self._reader, folder, _Watch(folders[folder], identity, self.ring))
+                self._arm(self._inotify, folder, _Folder(folders[folder], identity, self.ring))
 
     def close(self) -> None:
         """Watch nothing and ring no more."""
         with self._lock:
             self._closed = True
-        if self._reader is not None:
-            self._reader.stop()
-            self._reader.join()
-            self._reader = None
+        if self._inotify is not None:
+            self._inotify.close()
+            self._inotify = None
 
-    def _open(self) -> InotifyFD | None:
+    def _open(self) -> Inotify | None:
         try:
-            reader = InotifyFD()
+            return Inotify()
         except OSError as error:
             self._complain(error)
             return None
-        reader.start()
-        return reader
 
-    def _arm(self, reader: InotifyFD, folder: Path, watch: _Watch) -> None:
+    def _arm(self, inotify: Inotify, folder: Path, watch: _Folder) -> None:
         """Where a folder cannot be watched, that is not tried again as long as it is the same folder."""
         try:
-            watch.descriptor = reader.add_callback(os.fsencode(folder), _MASK, watch, watch.callback)
+            watch.kernel = inotify.watch(folder, _MASK, watch)
         except (FileNotFoundError, NotADirectoryError):
             return  # gone, since it was looked at
         except OSError as error:
             self._complain(error)
         self._watches[folder] = watch
 
-    def _disarm(self, reader: InotifyFD, watch: _Watch) -> None:
-        if watch.descriptor is not None and not watch.ended:
-            reader.remove_callbacks([(watch.descriptor, watch.callback)])
+    def _disarm(self, inotify: Inotify, watch: _Folder) -> None:
+        if watch.kernel is not None and not watch.ended:
+            inotify.unwatch(watch.kernel)
 
     def _complain(self, error: OSError) -> None:
         if not self._complained:
@@ -110,13 +98,12 @@ class Bell:
             )
 
 
-class _Watch:
+class _Folder:
     """One folder under watch; the kernel's reader calls the three ``on_`` methods."""
 
-    def __init__(self, names: tuple[str, ...], identity: Identity, ring: Callable[[], None]) -> None:
+    def __init__(self, names: tuple[str, ...], identity: FolderIdentity, ring: Callable[[], None]) -> None:
         self.identity = identity
-        self.descriptor: WatchDescriptor | None = None
-        self.callback = CallbackId(id(self))
+        self.kernel: Watch | None = None
         self.ended = False
         self._names = frozenset(map(os.fsencode, names))
         self._ring = ring
@@ -130,16 +117,7 @@ class _Watch:
         """The kernel dropped events."""
         self._ring()
 
-    def on_watch_deleted(self, wd: WatchDescriptor) -> None:  # noqa: ARG002 - the reader's way of calling it
+    def on_watch_deleted(self, wd: int) -> None:  # noqa: ARG002 - the reader's way of calling it
         """The kernel ended the watch: the folder was deleted or unmounted; the next one may have the same number."""
         self.ended = True
         self._ring()
-
-
-def _identity(folder: Path) -> Identity | None:
-    """Of the folder that has this name, also through links; None where there is none."""
-    try:
-        found = folder.stat()
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino) if stat.S_ISDIR(found.st_mode) else None

@@ -17,8 +17,8 @@ from loguru import logger
 
 from daemon.config import Settings
 from daemon.files.malloc import give_back
+from daemon.filing.outcome import Outcome
 from daemon.journal.journal import Journal, JournalBusy
-from daemon.pipeline import Outcome
 from daemon.reloading.checkpoint_history import Verdicts
 from daemon.reloading.checkpoint_source import Leases, Published
 from daemon.reloading.loader import Loading, Manner, Opening

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from loguru import logger
 
-from daemon.pipeline import Outcome
+from daemon.filing.outcome import Outcome
 from daemon.reloading.checkpoint_history import Verdicts
 from daemon.reloading.checkpoint_source import Leases, Published
 from daemon.reloading.probation import MEMORY, Probation, Seen

@@ -1,40 +1,22 @@
-"""What the kernel tells about the inboxes: hints, read by a thread of watchdog's that never touches the disk.
+"""What the kernel tells about the inboxes: hints, and never more than that.
 
-This stands on watchdog's inotify reader and not on its ``Observer``, whose tree of watches costs what an inbox cannot
-pay. Measured with watchdog 7.1: after a file is moved out of the inbox, which is what filing is, the event of the next
-one arrives 400 ms late (an unmatched IN_MOVED_FROM holds the queue for half a second); arming lists the whole tree
-before it returns; a watch limit reached below the root is swallowed; an overflow reaches the log and no handler.
-Here folders are armed one by one as the walk enters them, and everything lost is said.
+Folders are armed one by one as the walk enters them, and everything lost is said.
 """
 
 from __future__ import annotations
 
-import itertools
-import logging
 import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from pathlib import Path
 
 from loguru import logger
-from watchdog.observers.inotify_c import (
-    CallbackId,
-    InotifyConstants,
-    InotifyEvent,
-    InotifyFD,
-    Mask,
-    WatchDescriptor,
-)
 
-from daemon.watching.settle import is_candidate, is_unfinished
+from daemon.files.candidates import is_candidate, is_unfinished
+from daemon.files.inotify import FolderIdentity, Inotify, InotifyConstants, InotifyEvent, Mask, Watch, identify
 from models.leftovers import is_left_alone
 from models.text.language import tr
-
-logging.getLogger("watchdog").addHandler(logging.NullHandler())  # what it has to say is said here, in our own log
-
-Identity = tuple[int, int]  # (st_dev, st_ino) of a folder
 
 _ARRIVED = InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO
 _COMPLETE = InotifyConstants.IN_CLOSE_WRITE | InotifyConstants.IN_MOVED_TO
@@ -61,10 +43,10 @@ class Hints:
 
 
 @dataclass(slots=True)
-class _Watch:
+class _Folder:
     path: str
-    identity: Identity
-    callback: CallbackId
+    identity: FolderIdentity
+    watch: Watch
     owner: str
     turn: int
 
@@ -83,27 +65,24 @@ class HintSource:
         self._limit = limit
         self._lock = threading.Lock()  # guards the next three, which the reader's thread writes
         self._hints = Hints()
-        self._ended: list[WatchDescriptor] = []
-        self._moved: list[WatchDescriptor] = []
-        self._watches: dict[WatchDescriptor, _Watch] = {}
-        self._by_identity: dict[Identity, WatchDescriptor] = {}
-        self._callbacks = itertools.count(1)
-        self._reader = InotifyFD()
-        self._reader.start()
+        self._ended: list[int] = []
+        self._moved: list[int] = []
+        self._watches: dict[int, _Folder] = {}
+        self._by_identity: dict[FolderIdentity, int] = {}
+        self._inotify = Inotify()
 
     def __len__(self) -> int:
         return len(self._watches)
 
     def is_alive(self) -> bool:
         """Whether events are still being read."""
-        return self._reader.is_alive()
+        return self._inotify.is_alive()
 
     def close(self) -> None:
         """Watch nothing any more."""
-        self._reader.stop()
-        self._reader.join()
+        self._inotify.close()
 
-    def arm(self, folder: str, identity: Identity, *, owner: str, turn: int, follow: bool = False) -> None:
+    def arm(self, folder: str, identity: FolderIdentity, *, owner: str, turn: int, follow: bool = False) -> None:
         """Watch one folder (not those in it) for ``owner``; again is cheap, and tells where it is now.
 
         ``turn`` counts the owner's walks, see :meth:`sweep`. ``follow`` lets the folder itself be a symbolic link.
@@ -113,23 +92,21 @@ class HintSource:
         """
         known = self._by_identity.get(identity)
         if known is not None:
-            watch = self._watches[known]
-            watch.path, watch.owner, watch.turn = folder, owner, turn
+            armed = self._watches[known]
+            armed.path, armed.owner, armed.turn = folder, owner, turn
             return
         mask = _MASK if follow else Mask(_MASK | InotifyConstants.IN_DONT_FOLLOW)
-        callback = CallbackId(next(self._callbacks))  # a new one each time: the reader complains of known ones
-        descriptor = self._reader.add_callback(os.fsencode(folder), mask, self, callback)
-        if descriptor == -1:  # not permitted to read it; the walk will say so
-            self._reader.remove_callbacks([(descriptor, callback)])
-            return
-        before = self._watches.get(descriptor)
+        watch = self._inotify.watch(folder, mask, self)
+        if watch is None:
+            return  # the walk will say so
+        before = self._watches.get(watch.descriptor)
         if before is not None:  # the same folder under another identity
-            self._reader.remove_callbacks([(descriptor, before.callback)])
+            self._inotify.unwatch(before.watch)
             self._by_identity.pop(before.identity, None)
-        self._watches[descriptor] = _Watch(folder, identity, callback, owner, turn)
-        self._by_identity[identity] = descriptor
+        self._watches[watch.descriptor] = _Folder(folder, identity, watch, owner, turn)
+        self._by_identity[identity] = watch.descriptor
 
-    def is_armed(self, identity: Identity) -> bool:
+    def is_armed(self, identity: FolderIdentity) -> bool:
         """Whether the folder is watched, as far as the events taken so far tell."""
         return identity in self._by_identity
 
@@ -149,7 +126,7 @@ class HintSource:
             self._forget(descriptor)
         for descriptor in moved:
             watch = self._watches.get(descriptor)
-            if watch is not None and _identity(watch.path) != watch.identity:
+            if watch is not None and identify(watch.path) != watch.identity:
                 self._disarm(descriptor)  # its new place, when that is in an inbox, is hinted at by itself
         return hints
 
@@ -167,7 +144,7 @@ class HintSource:
         """The kernel dropped events."""
         self._lose()
 
-    def on_watch_deleted(self, wd: WatchDescriptor) -> None:
+    def on_watch_deleted(self, wd: int) -> None:
         """The kernel ended a watch: its folder was deleted or unmounted."""
         with self._lock:
             self._ended.append(wd)
@@ -212,21 +189,13 @@ class HintSource:
             self._hints.lost = True
         self._wake()
 
-    def _disarm(self, descriptor: WatchDescriptor) -> None:
-        watch = self._forget(descriptor)
-        if watch is not None:
-            self._reader.remove_callbacks([(descriptor, watch.callback)])
+    def _disarm(self, descriptor: int) -> None:
+        folder = self._forget(descriptor)
+        if folder is not None:
+            self._inotify.unwatch(folder.watch)
 
-    def _forget(self, descriptor: WatchDescriptor) -> _Watch | None:
+    def _forget(self, descriptor: int) -> _Folder | None:
         watch = self._watches.pop(descriptor, None)
         if watch is not None and self._by_identity.get(watch.identity) == descriptor:
             del self._by_identity[watch.identity]
         return watch
-
-
-def _identity(folder: str) -> Identity | None:
-    try:
-        stat = Path(folder).stat()
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino

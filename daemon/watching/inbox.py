@@ -11,6 +11,7 @@ from pathlib import Path
 
 from loguru import logger
 
+from daemon.files.inotify import FolderIdentity
 from daemon.files.marker import is_marked
 from daemon.files.mounts import remote_kind
 from daemon.files.renaming import Entry, close
@@ -18,7 +19,7 @@ from daemon.files.roots import Roots
 from daemon.files.walk import walk
 from daemon.watching.backlog import Backlog
 from daemon.watching.handled import Handled
-from daemon.watching.hints import HintSource, Identity
+from daemon.watching.hints import HintSource
 from daemon.watching.settle import Signature
 from daemon.watching.skipped import PassedOver
 from models.leftovers import is_below_leftover, pictures_in
@@ -76,14 +77,14 @@ class Inbox:
         self._pruned_anywhere = [*pruned]
         self._outputs = outputs
         self._pruned = frozenset(p for p in pruned if p.startswith(self.prefix))
-        self._pruned_identities: frozenset[Identity] = frozenset()
+        self._pruned_identities: frozenset[FolderIdentity] = frozenset()
         self._recursive = recursive
         self._cross_mounts = cross_mounts
         self._pace = pace
         self._clock = clock
         self._surveyed = surveyed
         self._survey = self._new_survey()  # of the present walk
-        self._identity: Identity | None = None
+        self._identity: FolderIdentity | None = None
         self._source: HintSource | None = None
         self._walk: _Names | None = None
         self._walk_again = False
@@ -208,7 +209,7 @@ class Inbox:
         finally:
             close(descriptor)
 
-    def _look(self) -> Identity:
+    def _look(self) -> FolderIdentity:
         stat = self._root.stat()
         if not modes.S_ISDIR(stat.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -227,7 +228,7 @@ class Inbox:
             self._source.sweep(self.path)
         self._identity = None
 
-    def _found(self, identity: Identity, source: HintSource | None) -> None:
+    def _found(self, identity: FolderIdentity, source: HintSource | None) -> None:
         if source is not None and source is self._source:
             source.sweep(self.path)
         self.close()
@@ -372,7 +373,7 @@ class Inbox:
             survey.meet_mount(folder)
         return False
 
-    def _arm(self, folder: str, identity: Identity) -> None:
+    def _arm(self, folder: str, identity: FolderIdentity) -> None:
         if self._source is None:
             return
         try:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from loguru import logger
 
+from daemon.files.candidates import is_unfinished
 from daemon.files.marker import MARKER, is_below, is_marked
 from daemon.files.sidecar_names import follows
 from daemon.files.walk import walk
-from daemon.monitoring.messages import shown
-from daemon.watching.settle import is_unfinished
 from models.images import is_image_name
 from models.leftovers import Leftovers, is_leftover, is_leftover_image, pictures_in
 from models.text.language import tr, trn
+from models.text.printable import shown
 
 _MOST_EXAMPLES = 3
 _MOST_APART = 100

@@ -17,11 +17,12 @@ from daemon.decoding.worker import Decoded, Task
 from daemon.files.copying import sha256_of
 from daemon.files.renaming import Entry
 from daemon.filing.filer import Filer, Status
+from daemon.filing.outcome import Outcome
 from daemon.loop import WorkLoop
 from daemon.monitoring.health import Tally
 from daemon.monitoring.monitor import Attendant
 from daemon.monitoring.systemd import Notifier
-from daemon.pipeline import Outcome, Pipeline, Policy
+from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reloading.reloader import Reloader
 from daemon.watching.watcher import InboxWatcher
@@ -79,8 +80,9 @@ def running(
     pipeline = Pipeline(classifier, Filer(desk.output, journal=desk.journal()), Policy.of(settings), threads=1)
     watcher = InboxWatcher([desk.inbox], settle_seconds=0.01)
     tally = Tally(desk.output, classifier, lambda: pipeline.threshold)
-    attendant = Attendant(Notifier.of(), Configuration(settings, lambda: settings), tally)
-    made = Running(WorkLoop(watcher, pipeline, reloader, attendant), desk, pipeline)
+    attendant = Attendant(Notifier.of(), tally)
+    loop = WorkLoop(watcher, pipeline, reloader, attendant, Configuration(settings, lambda: settings))
+    made = Running(loop, desk, pipeline)
 
     def outcome(outcome: Outcome) -> None:
         made.told.append(outcome.path)

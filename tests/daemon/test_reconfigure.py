@@ -37,20 +37,20 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_changed_settings_are_taken_over_or_named(logged: list[str]) -> None:
     new = config.load({"threshold": 0.25, "batch_size": 2, "output": "elsewhere", "settle_seconds": 9})
     held = configuration({"threshold": 0.5}, lambda: new)
-    assert held.refresh([]) == {"threshold", "batch_size"}
+    assert held.take_over([]) == {"threshold", "batch_size"}
     assert (held.settings.threshold, held.settings.batch_size) == (0.25, 2)
     assert held.settings.output != new.output
     assert logged == [
         "took over new settings: batch_size, threshold",
         "these new settings need a restart: output, settle_seconds",
     ]
-    assert held.refresh([]) == frozenset()  # what needs a restart is named each time
+    assert held.take_over([]) == frozenset()  # what needs a restart is named each time
     assert logged[2:] == ["these new settings need a restart: output, settle_seconds"]
 
 
 def test_unchanged_settings_are_said_to_be_so(logged: list[str]) -> None:
     held = configuration({}, lambda: config.load({}))
-    assert held.refresh([]) == frozenset()
+    assert held.take_over([]) == frozenset()
     assert logged == ["the settings were read again: nothing has changed"]
 
 
@@ -59,7 +59,7 @@ def test_a_mistake_leaves_every_setting_as_it_was(logged: list[str]) -> None:
         raise UserError("threshold in config.toml is 2.0, which is not valid")
 
     held = configuration({"threshold": 0.5}, mistaken)
-    assert held.refresh([]) == frozenset()
+    assert held.take_over([]) == frozenset()
     assert held.settings == config.load({"threshold": 0.5})
     assert logged == ["the settings in use stay: threshold in config.toml is 2.0, which is not valid"]
 
@@ -73,14 +73,14 @@ def test_settings_that_cannot_be_read_leave_those_in_use(
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert held.refresh([]) == frozenset()
+    assert held.take_over([]) == frozenset()
     assert held.settings == before
     assert logged == ["the settings in use stay: No such file or directory"]
 
 
 def test_no_folder_for_other_images_takes_the_name_of_a_class(logged: list[str]) -> None:
     held = configuration({}, lambda: config.load({"others_dir": "Dog", "threshold": 0.25}))
-    assert held.refresh(["cat", "dog"]) == frozenset()
+    assert held.take_over(["cat", "dog"]) == frozenset()
     assert held.settings == config.load({})
     assert len(logged) == 1
     assert logged[0].startswith("the settings in use stay: ")
@@ -90,7 +90,7 @@ def test_no_folder_for_other_images_takes_the_name_of_a_class(logged: list[str])
 @pytest.mark.parametrize("place", ["chekpoints", "chekpoints/run/checkpoint.safetensors"])
 def test_a_checkpoint_that_is_not_there_is_refused(place: str, logged: list[str]) -> None:
     held = configuration({}, lambda: config.load({"checkpoint": place, "threshold": 0.25}))
-    assert held.refresh([]) == frozenset()
+    assert held.take_over([]) == frozenset()
     assert held.settings == config.load({})
     assert len(logged) == 1
     assert logged[0].startswith(f"the settings in use stay: there is no checkpoint {Path(place).absolute()}")
@@ -99,7 +99,7 @@ def test_a_checkpoint_that_is_not_there_is_refused(place: str, logged: list[str]
 def test_a_checkpoint_folder_without_a_publication_is_waited_for(logged: list[str]) -> None:
     Path("later").mkdir()
     held = configuration({}, lambda: config.load({"checkpoint": "later"}))
-    assert held.refresh([]) == {"checkpoint"}
+    assert held.take_over([]) == {"checkpoint"}
     assert logged[0] == f"nothing is published in {Path('later').absolute()} yet: until then the model in use stays"
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from daemon.commands.status import read, status_path
+from daemon.commands.status import read
 from daemon.monitoring.health import Health
-from daemon.state import journal_path
+from daemon.state import journal_path, status_path
 from tests.daemon.conftest import Publish
 from tests.pictures import KINDS, save
 from tests.processes import COMMAND, Daemon, daemon, wait_for

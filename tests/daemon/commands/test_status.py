@@ -10,11 +10,11 @@ import pytest
 
 from daemon import config
 from daemon.commands import status
-from daemon.commands.status import as_text, find, is_running, read, status_path
+from daemon.commands.status import as_text, find, is_running, read
 from daemon.files.processes import process_began
 from daemon.monitoring.health import ErrorHealth, Health, InboxHealth, ModelHealth, ThresholdHealth, UnfinishedHealth
 from daemon.monitoring.status_file import WrittenFile
-from daemon.state import lock
+from daemon.state import lock, status_path
 from models.errors import UserError
 from models.text.commandline import run as complain
 from tests.daemon.conftest import Publish

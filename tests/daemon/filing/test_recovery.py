@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from daemon.files.private_names import private_name
 from daemon.files.source import Identity
+from daemon.filing.private_names import private_name
 from daemon.filing.recovery import replay
 from daemon.filing.transfer import NOT_MADE_YET
 from daemon.journal.journal import read_history

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from daemon.files import renaming
-from daemon.files.private_names import PrivateName, private_name
 from daemon.files.source import Identity
 from daemon.filing.filer import Action
+from daemon.filing.private_names import PrivateName, private_name
 from daemon.filing.unexplained import Unexplained
 from daemon.journal.records import Filing, State
 from tests.faults.test_machine import Crash, Faults

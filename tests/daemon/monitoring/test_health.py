@@ -13,8 +13,8 @@ from loguru import logger
 
 from daemon.files.processes import process_began
 from daemon.filing.filer import Status
+from daemon.filing.outcome import Outcome
 from daemon.monitoring.health import Tally
-from daemon.pipeline import Outcome
 from daemon.reloading.threshold import Threshold
 from daemon.watching.watcher import InboxStatus, WatcherStatus
 from models.classifier import Classifier, Prediction, open_classifier

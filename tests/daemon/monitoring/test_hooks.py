@@ -12,8 +12,8 @@ import pytest
 
 from daemon import config
 from daemon.filing.filer import Status
+from daemon.filing.outcome import Outcome
 from daemon.monitoring.hooks import Hook, line
-from daemon.pipeline import Outcome
 from models.classifier import Prediction
 from models.decision import Fate
 from models.errors import UserError

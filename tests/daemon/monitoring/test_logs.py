@@ -13,9 +13,9 @@ import pytest
 from loguru import logger
 
 from daemon.filing.filer import Status
+from daemon.filing.outcome import Outcome
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import fields, line
-from daemon.pipeline import Outcome
 from models.classifier import Prediction
 from models.decision import Fate
 from tests.pictures import KINDS, save

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import pytest
 from watchdog.observers import inotify_c
-from watchdog.observers.inotify_c import InotifyFD
 
+from daemon.files.inotify import Inotify
 from daemon.reloading.pointer_watch import Bell
 from models import checkpoint
 from models.checkpoint import FILE_NAME, POINTER
@@ -244,10 +244,9 @@ def test_a_folder_that_may_not_be_read_is_left_to_the_poll(place: Path, monkeypa
 
 
 def test_a_reader_that_has_died_leaves_it_to_the_poll(ears: Ears, place: Path, logged: list[str]) -> None:
-    reader = ears.bell._reader
-    assert isinstance(reader, InotifyFD)
-    reader.stop()
-    reader.join()
+    reader = ears.bell._inotify
+    assert isinstance(reader, Inotify)
+    reader.close()
     for _ in range(3):
         ears.look()
     assert ["without events" in line for line in logged] == [True]

@@ -13,12 +13,13 @@ from scipy.stats import fisher_exact
 
 from daemon import config
 from daemon.filing.filer import Filer, Status
+from daemon.filing.outcome import Outcome
 from daemon.journal.journal import Journal, read_history
 from daemon.loop import WorkLoop
 from daemon.monitoring.health import Tally
 from daemon.monitoring.monitor import Attendant
 from daemon.monitoring.systemd import Notifier
-from daemon.pipeline import ModelFailed, Outcome, Pipeline, Policy
+from daemon.pipeline import ModelFailed, Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reloading.loader import Manner
 from daemon.reloading.probation import ALPHA, LOOKS, MEMORY, Probation, Seen, by_chance, from_journal
@@ -232,7 +233,7 @@ def test_no_folder_takes_the_name_of_a_class_of_the_model_to_go_back_to(
     pipeline = Pipeline(classifier, Filer(settings.output), Policy.of(settings), threads=1)
     tally = Tally(settings.output, classifier, lambda: pipeline.threshold)
     configuration = Configuration(settings, lambda: settings.model_copy(update={"others_dir": "b"}))
-    Attendant(Notifier.of(), configuration, tally).reconfigure(pipeline, reloader)
+    configuration.refresh(pipeline, reloader)
     tally.deafen()
     pipeline.close()
     assert configuration.settings.others_dir == "others"
@@ -308,8 +309,8 @@ def test_images_that_a_new_model_fails_on_are_classified_by_the_one_before(
     watcher = InboxWatcher([desk.inbox], settle_seconds=0.01)
     tally = Tally(desk.output, failing, lambda: pipeline.threshold)
     settings = config.load({})
-    attendant = Attendant(Notifier.of(), Configuration(settings, lambda: settings), tally)
-    loop = WorkLoop(watcher, pipeline, reloader, attendant)
+    attendant = Attendant(Notifier.of(), tally)
+    loop = WorkLoop(watcher, pipeline, reloader, attendant, Configuration(settings, lambda: settings))
     watcher.start()
     try:
         if once:

@@ -40,7 +40,7 @@ def test_a_dead_reader_of_events_is_replaced(root: Path, desks: Callable[..., De
     def die(**_: object) -> None:
         raise OSError(errno.EIO, "the reader dies")
 
-    source._reader.read_events = die  # type: ignore[method-assign, assignment]
+    source._inotify._reader.read_events = die  # type: ignore[method-assign, assignment]
     missed = put(root / "missed.jpg")  # wakes the reader once more; it dies at its next read
     assert desk.collect(1) == [missed]
     put(root / "poke.txt")

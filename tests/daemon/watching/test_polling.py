@@ -70,7 +70,7 @@ def test_no_inotify_instance_is_explained_and_the_inbox_polled(
     def refuse() -> None:
         raise OSError(errno.EMFILE, "inotify instance limit reached")
 
-    monkeypatch.setattr(hints, "InotifyFD", refuse)
+    monkeypatch.setattr(hints, "Inotify", refuse)
     desk = desks(root, poll_seconds=0.02)
     desk.first_walk()
     path = put(root / "a.jpg")

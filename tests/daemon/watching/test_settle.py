@@ -5,7 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from daemon.watching.settle import Settler, Signature, is_candidate, is_unfinished
+from daemon.files.candidates import is_candidate, is_unfinished
+from daemon.watching.settle import Settler, Signature
 
 SETTLE = 2.0
 PATIENCE = 30.0

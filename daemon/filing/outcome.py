@@ -1,0 +1,31 @@
+"""What became of one image: all that anybody but the pipeline and the filer is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.filing.transfer import Status
+from models.classifier import Prediction
+from models.decision import Fate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one image; ``detail`` is a sentence where it was not simply filed.
+
+    ``fate``: what was decided of one that was classified, whether it could then be moved or not.
+    """
+
+    path: Path
+    status: Status
+    prediction: Prediction | None = None
+    fate: Fate | None = None
+    destination: Path | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+    @property
+    def comes_again(self) -> bool:
+        """It could not be dealt with now, so that this was one attempt of several."""
+        return self.status in (Status.RETRY, Status.CHANGED, Status.STOPPED)
