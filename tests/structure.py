@@ -110,7 +110,8 @@ class House:
 
         @cache
         def chain(module: str) -> tuple[str, ...]:
-            return (module, *max((chain(other) for other in below[module]), key=len, default=()))
+            ways = [chain(other) for other in below[module]]
+            return (module, *max(ways, key=len, default=()))
 
         return list(max((chain(module) for module in self.trees), key=len))
 
