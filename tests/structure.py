@@ -113,7 +113,8 @@ class House:
             ways = [chain(other) for other in below[module]]
             return (module, *max(ways, key=len, default=()))
 
-        return list(max((chain(module) for module in self.trees), key=len))
+        chains = [chain(module) for module in self.trees]
+        return list(max(chains, key=len))
 
     def functions(self) -> Iterator[str]:
         """The names of functions and methods, without those that Python gives."""
