@@ -113,8 +113,8 @@ class House:
             ways = [chain(other) for other in below[module]]
             return (module, *max(ways, key=len, default=()))
 
-        chains = [chain(module) for module in self.trees]
-        return list(max(chains, key=len))
+        longest = max([chain(module) for module in self.trees], key=len)
+        return list(longest)
 
     def functions(self) -> Iterator[str]:
         """The names of functions and methods, without those that Python gives."""

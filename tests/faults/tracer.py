@@ -107,7 +107,7 @@ def _run(work: Callable[[], object], options: list[str], log: str = "/dev/null")
     attached = strace.stderr.readline()
     os.kill(child, signal.SIGUSR1 if "attached" in attached else signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    strace.communicate(timeout=30)
+    strace.communicate(timeout=300)
     if "attached" not in attached:
         raise subprocess.SubprocessError(attached.strip())
     return os.waitstatus_to_exitcode(status)

@@ -26,7 +26,7 @@ StandardError=append:{log}
 
 CAP_LEASE = 28
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def write_slowly(source: Path, target: Path) -> None:
             time.sleep(0.1)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1800)
 def test_fit_watch_fit_again_reload_and_stop(tmp_path: Path) -> None:
     first = fit(tmp_path, class_folders(tmp_path / "first", FIRST, 12))
     fresh = tmp_path / "fresh"

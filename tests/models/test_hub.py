@@ -118,7 +118,7 @@ def locate(home: Path, *arguments: str, **environment: str) -> list[str]:
         env=inherited | here | environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=300,
     )
     assert done.stderr == ""
     return done.stdout.splitlines()

@@ -88,7 +88,7 @@ class Unix(http.client.HTTPConnection):
     """HTTP over a UNIX socket."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=30)
+        super().__init__("localhost", timeout=300)
         self._path = path
 
     def connect(self) -> None:
@@ -119,17 +119,17 @@ def listener(health: Health) -> Iterator[MetricsListener]:
 
 def test_a_port_answers_with_the_metrics(listener: MetricsListener) -> None:
     for _ in range(2):
-        status, body = get(http.client.HTTPConnection("127.0.0.1", listener.port, timeout=30))
+        status, body = get(http.client.HTTPConnection("127.0.0.1", listener.port, timeout=300))
         assert status == 200
         assert samples(body)["imagesortd_images_waiting"] == 3
-    assert get(http.client.HTTPConnection("127.0.0.1", listener.port, timeout=30), "/etc/passwd")[0] == 404
+    assert get(http.client.HTTPConnection("127.0.0.1", listener.port, timeout=300), "/etc/passwd")[0] == 404
 
 
 def test_whoever_says_nothing_or_nonsense_is_dropped(listener: MetricsListener) -> None:
     for words in (b"", b"\0\xff\r\n\r\n", b"GET / HTTP/1.1\r\n"):
         with socket.create_connection(("127.0.0.1", listener.port)) as rude:
             rude.sendall(words)
-    assert get(http.client.HTTPConnection("127.0.0.1", listener.port, timeout=30))[0] == 200
+    assert get(http.client.HTTPConnection("127.0.0.1", listener.port, timeout=300))[0] == 200
 
 
 def test_closing_ends_the_wait(health: Health) -> None:
