@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.decoding.tiffdirectory import directory_end
+from models.decoding.tiffdirectory import directory_end, pixels_end
 
 _TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
@@ -46,7 +46,7 @@ def ends_early(data: bytes, kind: str) -> bool:
         case "WebP":
             return 8 + int.from_bytes(data[4:8], "little") > len(data)
         case "TIFF":
-            return directory_end(data) > len(data)
+            return directory_end(data) > len(data) or pixels_end(data) > len(data)
         case "AVIF" | "HEIC":
             return _boxes_end(data) > len(data)
     return False

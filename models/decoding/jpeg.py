@@ -15,13 +15,17 @@ from PIL.ImageFile import ImageFile
 END = b"\xff\xd9"
 
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL = {0xC0, 0xC1}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
-_SCAN, _INTERVAL, _COMMENT = 0xDA, 0xDD, 0xFE
+_SCAN, _END, _INTERVAL, _TABLES, _COMMENT = 0xDA, 0xD9, 0xDD, 0xC4, 0xFE
 _METADATA = {*range(0xE0, 0xF0), _COMMENT}
 _ALONE = {0x01, *range(0xD0, 0xDA)}  # markers without a length
 
 _AFTER_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+
+# So many zeros at the end of a file are looked into, and so many in the middle of a scan.
+_SUSPECT, _ZEROS = 64, bytes(256)
 
 #: The share of the pixels that may depend on what is missing at the end.
 _MISSING = 0.04
@@ -115,6 +119,61 @@ def _next(data: bytes, at: int) -> int:
             return at
         at += 1
     return len(data)
+
+
+# What was never written
+
+
+def written(data: bytes) -> bytes:
+    """The file up to where zeros stand for its picture, if so; else all of it.
+
+    It was made as long as it will be, and not written to its end. Where no end follows the picture, zeros behind it are
+    no part of it. Where one does, they are if no flat area can be made of them.
+    """
+    if data.endswith(_ZEROS[:_SUSPECT]):
+        return data if _has_end(data) else data.rstrip(b"\0")
+    if data.find(_ZEROS) < 0 or not _zeros_make_nothing(data):
+        return data
+    scans = list(_scans(data))
+    unwritten = data.find(_ZEROS, *scans[0]) if len(scans) == 1 else -1
+    return data[:unwritten] if unwritten >= 0 else data
+
+
+def _scans(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where the data of each scan begins and ends."""
+    at = 2
+    while (segment := _segment(data, at)) is not None and segment.marker != _END:
+        at = segment.end
+        if segment.marker == _SCAN:
+            following = _AFTER_SCAN.search(data, at)
+            end = following.end() - 2 if following else len(data)
+            yield at, end
+            at = end
+
+
+def _has_end(data: bytes) -> bool:
+    """Whether an end follows the last scan of the picture, whatever comes behind it."""
+    last = 0
+    for _, last in _scans(data):
+        pass
+    return last > 0 and data[last + 1 : last + 2] == END[1:]
+
+
+def _zeros_make_nothing(data: bytes) -> bool:
+    """Whether the code that is all zeros stands for a value in some table: no picture of one scan has many of them.
+
+    Where it stands for the end of a block in all of them, as it may in tables that were made for a picture, a flat area
+    is zeros. The tables for the colours of most files are so; that for the brightness is not.
+    """
+    values = False
+    for segment in _segments(data):
+        if segment.marker in _FRAMES and segment.marker not in _SEQUENTIAL:
+            return False
+        at = segment.start + 4
+        while segment.marker == _TABLES and at + 17 < segment.end:
+            values = values or bool(data[at] >> 4 and data[at + 17] & 15)
+            at += 17 + sum(data[at + 1 : at + 17])
+    return values
 
 
 # What lacks its end

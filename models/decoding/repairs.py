@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from PIL.ImageFile import ImageFile
 
-from models.decoding import containers, jpeg, png, tiff
+from models.decoding import containers, jpeg, png, tails, tiff
 from models.decoding.formats import ends_early
 from models.decoding.opening import open_image
 
@@ -20,8 +20,14 @@ class Repair(NamedTuple):
 
 
 def sound(data: bytes, kind: str) -> Repair:
-    """The file without what must never be looked at: some chunks of a PNG would change its pixels."""
-    return Repair(*png.needed(data)) if kind == "PNG" else Repair(data)
+    """The file without what must never be looked at.
+
+    Some chunks of a PNG would change its pixels, and zeros that stand for what was never written would become some.
+    """
+    if kind != "PNG":
+        return Repair(tails.written(data, kind))
+    kept, ended = png.needed(data)
+    return Repair(kept if ended else tails.without_zeros(kept), ended)
 
 
 def repaired(data: bytes, kind: str, max_pixels: int) -> Iterator[Repair]:

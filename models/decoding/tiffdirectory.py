@@ -58,6 +58,17 @@ def directory_end(data: bytes) -> int:
     return after + entry * int(count)
 
 
+def pixels_end(data: bytes) -> int:
+    """Where the last strip or tile of the first picture ends."""
+    try:
+        directory = read(data)
+    except ValueError:
+        return 0
+    places = directory.numbers(273) or directory.numbers(324)
+    lengths = directory.numbers(279) or directory.numbers(325)
+    return max((place + length for place, length in zip(places, lengths, strict=False)), default=0)
+
+
 def read(data: bytes, start: int | None = None) -> Directory:
     """The list of tags at a place; without one, the first. Tags that lie outside of the file are left out.
 

@@ -1,0 +1,74 @@
+"""The boxes of a HEIC or AVIF file, as far as they tell where its pictures lie."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+_PICTURES = {b"hvc1", b"hev1", b"av01"}
+
+
+def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """The name of each box, and where its content begins and ends."""
+    while start + 8 <= end:
+        length, name = struct.unpack_from(">I4s", data, start)
+        head = 8
+        if length == 1:
+            (length,) = struct.unpack_from(">Q", data, start + 8)
+            head = 16
+        elif length == 0:
+            length = end - start
+        if length < head:
+            return
+        yield name, start + head, min(start + length, end)
+        start += length
+
+
+def pictures(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where the compressed pictures of a file lie. Raises struct.error where it is damaged."""
+    for name, start, end in _boxes(data, 0, len(data)):
+        if name != b"meta":
+            continue
+        inner = {name: (begin, stop) for name, begin, stop in _boxes(data, start + 4, end)}
+        if b"iinf" not in inner or b"iloc" not in inner:
+            continue
+        wanted = {item for item, kind in _kinds(data, *inner[b"iinf"]) if kind in _PICTURES}
+        for item, begin, length in _places(data, inner[b"iloc"][0]):
+            if item in wanted:
+                yield begin, begin + length
+
+
+def _kinds(data: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """The number of each item, and what it is."""
+    first = start + (6 if data[start] == 0 else 8)
+    for name, begin, _ in _boxes(data, first, end):
+        version = data[begin]
+        if name == b"infe" and version in (2, 3):
+            yield struct.unpack_from(">4xH2x4s" if version == 2 else ">4xI2x4s", data, begin)
+
+
+def _places(data: bytes, start: int) -> Iterator[tuple[int, int, int]]:
+    """The number of each item, and where every part of it lies in the file, and how long it is."""
+    version = data[start]
+    sizes, more = data[start + 4 : start + 6]
+    offset_size, length_size, base_size = sizes >> 4, sizes & 15, more >> 4
+    index_size = more & 15 if version else 0
+    at = start + 6
+
+    def number(size: int) -> int:
+        nonlocal at
+        if at + size > len(data):
+            raise struct.error("beyond the end")
+        at += size
+        return int.from_bytes(data[at - size : at], "big")
+
+    for _ in range(number(4 if version == 2 else 2)):
+        item = number(4 if version == 2 else 2)
+        method = number(2) & 15 if version else 0
+        number(2)
+        base = number(base_size)
+        for _ in range(number(2)):
+            number(index_size)
+            offset, length = number(offset_size), number(length_size)
+            if method == 0:
+                yield item, base + offset, length
