@@ -153,10 +153,8 @@ def _scans(data: bytes) -> Iterator[tuple[int, int]]:
 
 def _has_end(data: bytes) -> bool:
     """Whether an end follows the last scan of the picture, whatever comes behind it."""
-    last = 0
-    for _, last in _scans(data):
-        pass
-    return last > 0 and data[last + 1 : last + 2] == END[1:]
+    ends = [end for _, end in _scans(data)]
+    return bool(ends) and data[ends[-1] + 1 : ends[-1] + 2] == END[1:]
 
 
 def _zeros_make_nothing(data: bytes) -> bool:
