@@ -29,6 +29,7 @@ _CONFIGURATION = """\
         <autoUpgradeIntervalH>0</autoUpgradeIntervalH>
         <urAccepted>-1</urAccepted>
         <startBrowser>false</startBrowser>
+        <setLowPriority>false</setLowPriority>
         <reconnectionIntervalS>2</reconnectionIntervalS>
         <maxSendKbps>{kb}</maxSendKbps>
         <limitBandwidthInLan>true</limitBandwidthInLan>
