@@ -26,7 +26,6 @@ from typing import Any, NoReturn
 import pillow_heif
 from PIL import (  # each format is imported once, before the fork
     AvifImagePlugin,
-    BmpImagePlugin,  # noqa: F401
     GifImagePlugin,  # noqa: F401
     JpegImagePlugin,  # noqa: F401
     WebPImagePlugin,  # noqa: F401
@@ -37,7 +36,7 @@ from daemon.decoding.shared_crops import CropBuffer, Finish
 from daemon.files.malloc import keep_plenty
 from daemon.files.roots import Roots
 from daemon.files.source import Source, SourceError, open_source
-from models.decoding import pngopening, tiffopening  # noqa: F401
+from models.decoding import bmpopening, pngopening, tiffopening  # noqa: F401
 from models.errors import ImageError
 from models.images import Picture, Transform, decode_picture
 from models.text.language import inherit, tr

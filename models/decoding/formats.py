@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import struct
+
 from models.decoding.tiffdirectory import directory_end, pixels_end
 
 _TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
 _AVIF_BRANDS = {b"avif", b"avis"}
-_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+#: What says only that a file is of the family.
+GENERIC_BRANDS = {b"mif1", b"msf1", b"miaf", b"mif2"}
+# What a writer of text leaves in front of a JPEG.
+_LEADING = b"\xef\xbb\xbf\r\n\0 "
 
 
 def kind_of(head: bytes) -> str | None:
     """The format of a file by its first 64 bytes."""
-    if head.startswith(b"\xff\xd8\xff"):
+    if head.lstrip(_LEADING).startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
@@ -29,7 +35,7 @@ def kind_of(head: bytes) -> str | None:
         brands = {head[start : start + 4] for start in range(8, end, 4)}
         if brands & _AVIF_BRANDS:
             return "AVIF"
-        if brands & _HEIF_BRANDS:
+        if brands & (_HEIF_BRANDS | GENERIC_BRANDS):
             return "HEIC"
     return None
 
@@ -50,6 +56,30 @@ def ends_early(data: bytes, kind: str) -> bool:
         case "AVIF" | "HEIC":
             return _boxes_end(data) > len(data)
     return False
+
+
+def missing(data: bytes, kind: str) -> int:
+    """How many bytes the structure of a file says that it lacks at its end."""
+    match kind:
+        case "WebP":
+            end = 8 + int.from_bytes(data[4:8], "little")
+        case "TIFF":
+            end = pixels_end(data)
+        case "AVIF" | "HEIC":
+            end = _boxes_end(data)
+        case "BMP":
+            end = _bitmap_end(data)
+        case _:
+            end = 0
+    return max(0, end - len(data))
+
+
+def _bitmap_end(data: bytes) -> int:
+    """Where the pixels of a BMP end that are not compressed; else 0."""
+    if len(data) < 54 or data[14] < 40 or data[30] not in (0, 3, 6):
+        return 0
+    offset, width, height, bits = struct.unpack_from("<I4xii2xH", data, 10)
+    return int(offset) + (int(width) * int(bits) + 31) // 32 * 4 * abs(int(height))
 
 
 def _boxes_end(data: bytes) -> int:

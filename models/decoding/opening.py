@@ -23,7 +23,7 @@ PLUGINS = {
     "PNG": ("models.decoding.pngopening", "open_png"),
     "WebP": ("PIL.WebPImagePlugin", "WebPImageFile"),
     "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
-    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
+    "BMP": ("models.decoding.bmpopening", "open_bmp"),
     "TIFF": ("models.decoding.tiffopening", "open_tiff"),
     "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
     "HEIC": ("pillow_heif", "HeifImageFile"),

@@ -76,6 +76,8 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
 
 def _is_needed(data: bytes, chunk: _Chunk, seen: set[bytes], *, animated: bool) -> bool:
     name = chunk.name
+    if name == b"PLTE" and data[25] in (2, 6):  # a suggestion only
+        return False
     if name[:1].isupper():
         return True
     if name in _ANIMATION:
