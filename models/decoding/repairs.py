@@ -44,9 +44,7 @@ def repaired(data: bytes, kind: str, max_pixels: int) -> Iterator[Repair]:
             case "WebP":
                 yield Repair(containers.webp_without_metadata(data), ended=not ends_early(data, kind))
             case "AVIF" | "HEIC":
-                if (
-                    data[8:12] in GENERIC_BRANDS and int.from_bytes(data[:4], "big") >= 20
-                ):  # libheif goes by both brands
+                if data[8:12] in GENERIC_BRANDS and int.from_bytes(data[:4], "big") >= 20:
                     yield Repair(data[:8] + b"heic" + data[12:16] + b"heic" + data[20:])
                 yield Repair(containers.boxes_without_metadata(data))
     except Exception:  # it is too broken for that

@@ -30,6 +30,8 @@ _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _INDEXED: 1, _LAB: 3}
 # None, LZW, Deflate (two numbers), PackBits, LZMA and Zstandard: what gives back the bytes that went in.
 _LOSSLESS = (1, 5, 8, 32946, 32773, 34925, 50000)
 _UNSIGNED, _SIGNED, _REAL, _UNKNOWN = 1, 2, 3, 4
+# More samples of a pixel than this are no picture.
+_MOST_SAMPLES = 32
 # How many bits of samples are spread out at once.
 _AT_ONCE = 1 << 25
 
@@ -42,7 +44,7 @@ def is_for_us(directory: Directory) -> bool:
     bits = directory.numbers(_BITS, (1,))
     if photometric not in _COLOURS or directory.number(_COMPRESSION, 1) not in _LOSSLESS or len(set(bits)) > 1:
         return False
-    if count < _COLOURS[photometric] or not 0 < bits[0] <= 64:
+    if not _COLOURS[photometric] <= count <= _MOST_SAMPLES or not 0 < bits[0] <= 64:
         return False
     if photometric == _INDEXED:
         return count == 1 and bits[0] == 8 and max(directory.numbers(_PALETTE, (65535,))) < 256
