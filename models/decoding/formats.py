@@ -49,6 +49,8 @@ def ends_early(data: bytes, kind: str) -> bool:
             return b"IEND" not in data
         case "GIF":
             return not data.rstrip(b"\0").endswith(b";")
+        case "BMP":
+            return len(data) < 14 + int.from_bytes(data[14:18], "little") or _bitmap_end(data) > len(data)
         case "WebP":
             return 8 + int.from_bytes(data[4:8], "little") > len(data)
         case "TIFF":
