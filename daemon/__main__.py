@@ -28,6 +28,8 @@ _COMMANDS = {
 
 def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
     if name in _COMMANDS:
         module, function = _COMMANDS[name]

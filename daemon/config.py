@@ -21,6 +21,7 @@ from models.allowed import split_names
 from models.checkpoint import check_class_name
 from models.engines import Device
 from models.errors import CheckpointError, UserError
+from models.leftovers import is_leftover
 from models.runtime import Precision
 from models.text.language import mark, tr
 from models.text.shares import read_share
@@ -111,6 +112,8 @@ class Settings(BaseSettings):
     @classmethod
     def _by_inbox(cls, value: object) -> object:
         """``10``, or ``./scans=10,./letters=5`` where it is text."""
+        if isinstance(value, dict) and any(isinstance(seconds, bool) for seconds in value.values()):
+            raise ValueError(tr("it must be a number"))
         if not isinstance(value, str) or "=" not in value:
             return value
         return {inbox: seconds for inbox, _, seconds in (part.rpartition("=") for part in value.split(","))}
@@ -175,6 +178,8 @@ class Settings(BaseSettings):
     @field_validator("others_dir", "quarantine_dir")
     @classmethod
     def _folder_name(cls, name: str) -> str:
+        if is_leftover(name):
+            raise ValueError(tr("a system or a program has folders of that name, which are left alone"))
         try:
             return check_class_name(name)
         except CheckpointError as error:

@@ -88,10 +88,12 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: object) -> None:
         """Say of a command or a choice that is misspelled which one may be meant."""
         if action.choices is not None and value not in action.choices:
-            near = closest(str(value), map(str, action.choices))
+            choices = [str(each) for each in action.choices]
+            begun = (each for each in choices if len(each) > 1 and str(value).lower().startswith(each))
+            near = closest(str(value), choices) or next(begun, None)
             if near is not None:
-                choices = ", ".join(map(str, action.choices))
-                text = tr("{value} is none of {choices}: did you mean {near}?", value=value, choices=choices, near=near)
+                named = ", ".join(choices)
+                text = tr("{value} is none of {choices}: did you mean {near}?", value=value, choices=named, near=near)
                 raise argparse.ArgumentError(action, text)
         super()._check_value(action, value)
 

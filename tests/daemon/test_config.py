@@ -287,3 +287,14 @@ def test_quiet_after_close_by_inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_quiet_after_close_that_is_no_time(value: str) -> None:
     with pytest.raises(UserError, match='give a number of seconds, "auto", or a number for each inbox'):
         config.load({"quiet_after_close_seconds": value})
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "#recycle", "lost+found"])
+def test_a_folder_that_is_left_alone_everywhere_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="--others-dir is .* which are left alone"):
+        config.load({"others_dir": name})
+
+
+def test_seconds_of_an_inbox_are_no_truth(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="give a number of seconds"):
+        config.load({"quiet_after_close_seconds": {str(tmp_path): True}})
