@@ -19,8 +19,9 @@ _SEQUENTIAL = {0xC0, 0xC1}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _SCAN, _END, _INTERVAL, _TABLES, _COMMENT = 0xDA, 0xD9, 0xDD, 0xC4, 0xFE
 _METADATA = {*range(0xE0, 0xF0), _COMMENT}
-# Another start, and what is reserved: libjpeg stops there, viewers go on.
-_STRAY = {*range(0x01, 0xC0), 0xD8, *range(0xF0, 0xFE)}
+# What is reserved, and another start at once: libjpeg stops there, viewers go on.
+_STRAY = {*range(0x01, 0xC0), *range(0xF0, 0xFE)}
+_START = 0xD8  # later, it is that of a thumbnail
 _ALONE = {0x01, *range(0xD0, 0xDA)}  # markers without a length
 
 _AFTER_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
@@ -57,7 +58,7 @@ def without_metadata(data: bytes, *, keep_exif: bool = True) -> bytes:
     for segment in _segments(data):
         at = segment.end
         content = data[segment.start + 4 : segment.end]
-        if segment.marker in _STRAY:
+        if segment.marker in _STRAY or (segment.start == 2 and segment.marker == _START):
             continue
         if segment.marker not in _METADATA:
             kept.append(data[segment.start : segment.end])
