@@ -34,6 +34,17 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("journal", "state", "config"),
         ("files", "addresses"),
     ),
+    "trainer": (
+        ("__main__",),
+        ("fit", "evaluate", "zeroshot"),
+        ("write",),
+        ("fitted", "reports", "options"),
+        ("finetuning",),
+        ("heads",),
+        ("measuring",),
+        ("data", "runs"),
+        ("arguments", "tables"),
+    ),
 }
 
 

@@ -70,10 +70,10 @@ def _plain(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _fit(given: argparse.Namespace) -> dict[str, Any]:
-    from trainer.data import shown
+    from trainer.data.dataset import shown
     from trainer.fit import fit
     from trainer.fitted import FitOptions
-    from trainer.narrate import say
+    from trainer.reports.narrate import say
 
     try:
         outcome = fit(FitOptions(**_plain(given)))
@@ -105,7 +105,7 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _zero_shot(given: argparse.Namespace) -> dict[str, Any]:
-    from trainer.data import shown
+    from trainer.data.dataset import shown
     from trainer.zeroshot import ZeroShotOptions, zero_shot
 
     outcome = zero_shot(ZeroShotOptions(**_plain(given)))
@@ -120,7 +120,8 @@ def _zero_shot(given: argparse.Namespace) -> dict[str, Any]:
 
 def _list(given: argparse.Namespace) -> list[dict[str, Any]]:
     from models.checkpoint import is_starter_published
-    from trainer.publish import STARTER, as_rows, list_runs, print_rows
+    from trainer.runs.listing import as_rows, list_runs, print_rows
+    from trainer.runs.publish import STARTER
 
     rows = as_rows(list_runs(given.output_dir))
     print_rows(rows)
@@ -137,7 +138,7 @@ def _list(given: argparse.Namespace) -> list[dict[str, Any]]:
 def _publish(given: argparse.Namespace) -> dict[str, Any]:
     from models.checkpoint import FILE_NAME, read
     from models.weights import WeightsStore
-    from trainer.publish import leaving, publish
+    from trainer.runs.publish import leaving, publish
 
     run = next(
         (path for path in (given.output_dir / given.publish_run, Path(given.publish_run)) if path.is_dir()), None
@@ -166,7 +167,7 @@ def _publish(given: argparse.Namespace) -> dict[str, Any]:
 
 def _rollback(given: argparse.Namespace) -> dict[str, Any]:
     from models.weights import WeightsStore
-    from trainer.publish import STARTER, rollback
+    from trainer.runs.publish import STARTER, rollback
 
     now, before = rollback(given.output_dir, WeightsStore(given.cache_dir), starter=given.starter)
     text = tr(

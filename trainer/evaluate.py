@@ -16,15 +16,17 @@ from models.ownership import make_folder
 from models.scoring import Strangeness
 from models.text.language import tr, trn
 from models.weights import WeightsStore
-from trainer import data, runs
-from trainer import versus as versus_
-from trainer.classify import Classified, Matched, Opened, classify, match, open_checkpoint, titles
-from trainer.data import Folders, shown
-from trainer.measure import Measured, Probabilities
-from trainer.narrate import say
-from trainer.report import describe, write_report
+from trainer.data import dataset
+from trainer.data.dataset import Folders, shown
+from trainer.measuring import versus as versus_
+from trainer.measuring.classify import Classified, Matched, Opened, classify, match, open_checkpoint, titles
+from trainer.measuring.measure import Measured, Probabilities
+from trainer.measuring.split import read_split
+from trainer.measuring.versus import Versus, versus
+from trainer.reports.narrate import say
+from trainer.reports.report import describe, write_report
+from trainer.runs.folder import require_writable, write_json
 from trainer.tables import listed, padded
-from trainer.versus import Versus, versus
 
 #: Longer lists are cut on the terminal: the report folder has all of it.
 _LISTED = 10
@@ -93,10 +95,10 @@ class _Found:
 
 def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     """Classify, print and write the report; returns what ``--json`` prints. Raises `UserError`."""
-    folders = data.scan(options.data_dir, least_classes=1)
+    folders = dataset.scan(options.data_dir, least_classes=1)
     opened, matched = _open(options, folders)
     output = options.output_dir or Path("reports") / f"{opened[0].run}-{options.data_dir.resolve().name}"
-    runs.require_writable(output, "--output-dir")
+    require_writable(output, "--output-dir")
     classified = classify(folders.files, [each.classifier for each in opened], options.batch_size)
     known = [at for at, file in enumerate(classified.files) if file.label in matched[0].positions]
     if not known:
@@ -199,7 +201,7 @@ def _compared(compared: Versus, opened: list[Opened], classified: Classified) ->
 
 def _fitted_on(opened: Opened, found: Classified) -> int:
     """How many of the images a run was fitted on, as far as it tells; in the end it is on its held-out ones too."""
-    split = runs.read_split(opened.path.parent)
+    split = read_split(opened.path.parent)
     if split is None:
         return 0
     fitted = split.train | {sha256 for sha256, _ in split.held_out}
@@ -254,7 +256,7 @@ def _write(output: Path, found: _Found, measured: Measured, summary: dict[str, A
     preface += [(tr("data"), summary["data_dir"]), *_notes(summary)]
     try:
         make_folder(output)
-        runs.write_json(output / "report.json", summary)
+        write_json(output / "report.json", summary)
         _write_predictions(output / "predictions.csv", found)
         if compared is None:
             (output / versus_.FILE_NAME).unlink(missing_ok=True)  # of an earlier evaluation

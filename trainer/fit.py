@@ -15,23 +15,24 @@ from models.runtime import FeatureExtractor, open_extractor, select
 from models.text.language import tr
 from models.tuned import tuned_backbone
 from models.weights import WeightsStore
-from trainer import data, narrate
-from trainer.audit import audit
-from trainer.cache import FeatureCache, Features
-from trainer.choose import FEW, Choice, choose, clearly_lower
-from trainer.compare import Verdict, compare
-from trainer.data import DataSet, Sample
-from trainer.features import extract
+from trainer.data import dataset
+from trainer.data.audit import audit
+from trainer.data.cache import FeatureCache, Features
+from trainer.data.dataset import DataSet, Sample
+from trainer.data.features import extract
+from trainer.data.folds import NEVER, Folds
+from trainer.data.neighbours import Group, groups
 from trainer.fitted import FitOptions, Fitted
-from trainer.folds import NEVER, Folds
-from trainer.heads import Epoch
-from trainer.measure import Measured
-from trainer.neighbours import Group, groups
-from trainer.prompts import Embeddings, text_embeddings
-from trainer.publish import leaving, publish, refusal
-from trainer.resume import Unfinished, place_of
-from trainer.runs import require_writable
-from trainer.views import Part
+from trainer.heads.choose import FEW, Choice, choose, clearly_lower
+from trainer.heads.linear import Epoch
+from trainer.heads.prompts import Embeddings, text_embeddings
+from trainer.heads.views import Part
+from trainer.measuring.compare import Verdict, compare
+from trainer.measuring.measure import Measured
+from trainer.reports import narrate
+from trainer.runs.folder import require_writable
+from trainer.runs.publish import leaving, publish, refusal
+from trainer.runs.resume import Unfinished, place_of
 from trainer.write import write
 
 #: In how many ways more than once few images are folded.
@@ -52,7 +53,7 @@ def fit(options: FitOptions) -> Outcome:
     """Fit a checkpoint, write its run folder, publish it where that is wanted. Raises `UserError`."""
     store = WeightsStore(options.cache_dir)
     require_writable(options.output_dir, "--output-dir")
-    folders = data.scan(options.data_dir, max_samples=options.max_samples, seed=options.seed)
+    folders = dataset.scan(options.data_dir, max_samples=options.max_samples, seed=options.seed)
     parts = select(options.mode, options.weights, store)
     extractor = open_extractor(parts, store)
     narrate.begin(folders, extractor)
@@ -64,7 +65,7 @@ def fit(options: FitOptions) -> Outcome:
     with FeatureCache(parts, store, size=options.cache_size) as cache:
         found = extract(folders.files, extractor, cache)
     alike = groups([sample.sha256 for sample in found.samples], found.looks, [sample.label for sample in found.samples])
-    images = data.divide(
+    images = dataset.divide(
         options.data_dir, found.samples, alike.first, found.unreadable, held_out=options.val_fraction, seed=options.seed
     )
     findings = audit(found, alike.first, max(transform.crop for transform in extractor.transforms))
@@ -129,7 +130,7 @@ def _redrawn(images: DataSet, alike: Group, options: FitOptions) -> list[Folds]:
     if int((images.folds != NEVER).sum()) >= FEW:
         return []
     seeds = range(options.seed + 1, options.seed + 1 + _REDRAWN)
-    return [data.fold(images.samples, alike, held_out=options.val_fraction, seed=seed) for seed in seeds]
+    return [dataset.fold(images.samples, alike, held_out=options.val_fraction, seed=seed) for seed in seeds]
 
 
 def _part(backbone: Backbone, texts: Embeddings | None) -> Part:
@@ -157,8 +158,8 @@ def _fine_tuned(
 
     Only these judge: the tuned backbones saw all others, which `frozen`'s head for fold 0 did as well.
     """
-    from trainer.course import Side
-    from trainer.finetune import FineTuneOptions, fine_tune
+    from trainer.finetuning.course import Side
+    from trainer.finetuning.finetune import FineTuneOptions, fine_tune
 
     if not images.held.any():
         narrate.say(tr("fine-tune"), tr("not done: no image is held out to tell whether it helps"))
@@ -187,13 +188,13 @@ def _fine_tuned(
         place,
     )
     extractor = open_extractor([tuned_backbone(part, tuned[part.name], store) for part in parts], store)
-    again = extract([data.File(s.path, s.name, s.label) for s in images.samples], extractor, None)
+    again = extract([dataset.File(s.path, s.name, s.label) for s in images.samples], extractor, None)
     if again.unreadable:
         lost = again.unreadable[0]
         raise UserError(
             tr(
                 "{name} changed while it was fitted on ({message}): fit again",
-                name=data.shown(lost.name),
+                name=dataset.shown(lost.name),
                 message=lost.message,
             )
         )

@@ -11,16 +11,16 @@ import numpy as np
 
 from models.checkpoint import Array
 from models.runtime import FeatureExtractor
-from trainer.cache import DEFAULT_SIZE
-from trainer.calibrate import log_probabilities
-from trainer.choose import Choice
-from trainer.data import DataSet, Mask, Sample, shown
-from trainer.heads import GradientOptions
-from trainer.measure import Measured
-from trainer.neighbours import Group
-from trainer.retention import KEEP
-from trainer.runs import Setting
-from trainer.thresholds import Thresholds, judge
+from trainer.data.cache import DEFAULT_SIZE
+from trainer.data.dataset import DataSet, Mask, Sample, shown
+from trainer.data.neighbours import Group
+from trainer.heads.choose import Choice
+from trainer.heads.linear import GradientOptions
+from trainer.measuring.calibration import log_probabilities
+from trainer.measuring.measure import Measured
+from trainer.measuring.thresholds import Thresholds, judge
+from trainer.runs.folder import Setting
+from trainer.runs.retention import KEEP
 
 Policy = Literal["always", "never", "if-better"]
 

@@ -13,18 +13,20 @@ from models.classifier import seal
 from models.metadata import Metadata, PartRecord, Unknown
 from models.registry import parts_of
 from models.text.language import tr
-from trainer import runs
-from trainer.advice import advice
-from trainer.audit import Finding, write_audit
-from trainer.data import DataSet, digest
+from trainer.data.audit import Finding, write_audit
+from trainer.data.dataset import DataSet, digest
 from trainer.fitted import FitOptions, Fitted
-from trainer.heads import Epoch
-from trainer.measure import Measured
-from trainer.narrate import unrecognised
-from trainer.report import write_report
-from trainer.thresholds import Thresholds
-from trainer.unknown import REFUSED
-from trainer.versions import versions
+from trainer.heads.linear import Epoch
+from trainer.heads.unknown import REFUSED
+from trainer.measuring.measure import Measured
+from trainer.measuring.split import write_split
+from trainer.measuring.thresholds import Thresholds
+from trainer.reports.advice import advice
+from trainer.reports.history import write_history
+from trainer.reports.narrate import unrecognised
+from trainer.reports.report import write_report
+from trainer.runs.folder import METRICS, create_run, write_json, write_settings
+from trainer.runs.versions import versions
 
 
 def write(
@@ -43,10 +45,10 @@ def write(
 
     def fill(run: Path) -> None:
         sha256 = checkpoints.write(checkpoint, run / checkpoints.FILE_NAME)
-        runs.write_json(run / runs.METRICS, {"sha256": sha256} | _metrics(fitted, images, measured, thresholds))
-        runs.write_history(run / "history.csv", stages)
-        runs.write_settings(run / "settings.toml", options.settings())
-        runs.write_split(run / "split.csv", images, fitted.choice.judged, measured)
+        write_json(run / METRICS, {"sha256": sha256} | _metrics(fitted, images, measured, thresholds))
+        write_history(run / "history.csv", stages)
+        write_settings(run / "settings.toml", options.settings())
+        write_split(run / "split.csv", images, fitted.choice.judged, measured)
         judged = fitted.judged(images)
         write_audit(run / "audit.csv", findings)
         # Fine-tuned backbones were fitted on all images, whatever part of these a head is fitted on.
@@ -60,7 +62,7 @@ def write(
         )
         write_report(run, measured, paths, filing=filing, stages=_titled(stages, fitted), preface=preface)
 
-    return runs.create(options.output_dir, checkpoint.metadata.mode, now.astimezone(), fill)
+    return create_run(options.output_dir, checkpoint.metadata.mode, now.astimezone(), fill)
 
 
 def _titled(stages: Mapping[str, Sequence[Epoch]], fitted: Fitted) -> dict[str, Sequence[Epoch]]:

@@ -20,14 +20,15 @@ from models.registry import Backbone
 from models.runtime import FeatureExtractor, open_extractor, select
 from models.text.language import tr
 from models.weights import WeightsStore
-from trainer import narrate, runs
-from trainer.compare import Verdict
 from trainer.fitted import Policy
-from trainer.promptfile import PromptFile, read_prompts, write_prompts
-from trainer.prompts import Prompts, Texts, read_texts
-from trainer.publish import leaving, publish, refusal
-from trainer.retention import KEEP
-from trainer.versions import versions
+from trainer.heads.prompt_file import PromptFile, read_prompts, write_prompts
+from trainer.heads.prompts import Prompts, Texts, read_texts
+from trainer.measuring.compare import Verdict
+from trainer.reports import narrate
+from trainer.runs.folder import METRICS, Setting, create_run, require_writable, write_json, write_settings
+from trainer.runs.publish import leaving, publish, refusal
+from trainer.runs.retention import KEEP
+from trainer.runs.versions import versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class ZeroShotOptions:
     keep: int = KEEP
     cache_dir: Path | None = None
 
-    def settings(self) -> dict[str, runs.Setting]:
+    def settings(self) -> dict[str, Setting]:
         """As they are kept in the run folder and in the checkpoint."""
         given = {f"weights_{name}": source for name, source in self.weights.items()}
         return {"zero_shot": True, "mode": self.mode, "threshold": self.threshold, "publish": self.publish, **given}
@@ -65,7 +66,7 @@ class ZeroShotOutcome:
 def zero_shot(options: ZeroShotOptions) -> ZeroShotOutcome:
     """Make a checkpoint from names, write its run folder, publish it where that is wanted. Raises `UserError`."""
     store = WeightsStore(options.cache_dir)
-    runs.require_writable(options.output_dir, "--output-dir")
+    require_writable(options.output_dir, "--output-dir")
     classes = _classes(options)
     prompts = (read_prompts(options.prompts, classes) if options.prompts else PromptFile()).prompts(classes)
     parts = select(options.mode, options.weights, store)
@@ -164,12 +165,12 @@ def _seal(
 def _write(options: ZeroShotOptions, checkpoint: Checkpoint, prompts: dict[str, list[str]]) -> Path:
     def fill(run: Path) -> None:
         sha256 = checkpoints.write(checkpoint, run / checkpoints.FILE_NAME)
-        runs.write_json(run / runs.METRICS, {"sha256": sha256, "zero_shot": True})
-        runs.write_settings(run / "settings.toml", options.settings())
+        write_json(run / METRICS, {"sha256": sha256, "zero_shot": True})
+        write_settings(run / "settings.toml", options.settings())
         write_prompts(run / "prompts.txt", prompts)
 
     created = datetime.fromisoformat(checkpoint.metadata.created)
-    return runs.create(options.output_dir, options.mode, created.astimezone(), fill)
+    return create_run(options.output_dir, options.mode, created.astimezone(), fill)
 
 
 def _verdict(options: ZeroShotOptions, classes: list[str]) -> Verdict:

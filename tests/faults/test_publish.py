@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-import trainer.publish
+import trainer.runs.publish
 from daemon.reloading.checkpoint_source import Place
 from models.checkpoint import FILE_NAME
 from models.weights import WeightsStore
 from tests.faults.tracer import Point, kill_at, need_strace, points, trace
 from tests.filing_desk import far_folder
-from trainer.publish import publish
-from trainer.runs import METRICS
+from trainer.runs.folder import METRICS
+from trainer.runs.publish import publish
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -68,7 +68,7 @@ class Scenario:
             assert served == "d"
             assert set(runs) == {"c", "d"}
             assert [path for path in self.folder.iterdir() if path.name[0] == "."] == []
-            assert trainer.publish._needed(self.folder, "d") == {"c", "d"}
+            assert trainer.runs.publish._needed(self.folder, "d") == {"c", "d"}
         else:
             assert served in "cd"
             assert set(runs) >= {"c", "d"}
@@ -81,7 +81,7 @@ def scenario(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenario]:
     def proved(run: Path, store: WeightsStore) -> Proved:
         return Proved(hashlib.sha256((run / FILE_NAME).read_bytes()).hexdigest())
 
-    monkeypatch.setattr(trainer.publish, "_prove", proved)
+    monkeypatch.setattr(trainer.runs.publish, "_prove", proved)
     with far_folder() as quick:
         yield Scenario(quick / "checkpoints")
 

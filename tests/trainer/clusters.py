@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from trainer.heads import Linear, to_unit_length
-from trainer.task import Task
+from trainer.heads.linear import Linear, to_unit_length
+from trainer.heads.task import Task
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

@@ -85,5 +85,5 @@ def clip(tiny_clip: Path, store: WeightsStore) -> tuple[Backbone, ...]:
 @pytest.fixture
 def whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backbones are not cut in two, nor computed in threads: on a few small images that takes longer than it saves."""
-    monkeypatch.setattr("trainer.finetune.cut", lambda *_: None)
-    monkeypatch.setattr("trainer.finetune.cores", lambda: 1)
+    monkeypatch.setattr("trainer.finetuning.finetune.cut", lambda *_: None)
+    monkeypatch.setattr("trainer.finetuning.finetune.cores", lambda: 1)

@@ -15,9 +15,9 @@ from models.errors import CheckpointError, UserError
 from models.images import decode
 from models.weights import WeightsStore
 from tests.trainer.conftest import make_shapes
-from trainer.classify import open_checkpoint
 from trainer.evaluate import EvaluateOptions, evaluate
 from trainer.fit import Outcome
+from trainer.measuring.classify import open_checkpoint
 
 
 def test_files_and_figures(fitted: Outcome, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,11 +17,11 @@ from models.errors import UserError
 from models.images import decode
 from models.weights import WeightsStore
 from tests.trainer.conftest import draw, make_shapes
-from trainer import features
-from trainer.choose import Choice, choose
+from trainer.data import features
+from trainer.data.folds import Folds
 from trainer.fit import Outcome, fit
 from trainer.fitted import FitOptions
-from trainer.folds import Folds
+from trainer.heads.choose import Choice, choose
 
 
 def options(data: Path, folder: Path, **more: object) -> FitOptions:

@@ -13,7 +13,7 @@ from models.weights import WeightsStore
 from tests.trainer.conftest import make_shapes
 from trainer.fit import Outcome, fit
 from trainer.fitted import FitOptions
-from trainer.thresholds import CERTAINTY
+from trainer.measuring.thresholds import CERTAINTY
 
 
 def test_a_checkpoint_ships_its_promises_and_what_it_takes_for_unknown(fitted: Outcome) -> None:

@@ -16,10 +16,12 @@ from models import checkpoint as checkpoints
 from models.errors import UserError
 from models.weights import WeightsStore
 from tests.trainer.conftest import make_shapes
-from trainer import features, finetune, resume
 from trainer import fit as fitting
 from trainer.__main__ import main
-from trainer.publish import require_as_made
+from trainer.data import features
+from trainer.finetuning import finetune
+from trainer.runs import resume
+from trainer.runs.proof import require_as_made
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,8 +16,8 @@ from tests.trainer.conftest import draw
 from trainer.__main__ import main
 from trainer.fit import fit
 from trainer.fitted import FitOptions
-from trainer.prompts import text_embeddings
-from trainer.publish import as_rows, list_runs
+from trainer.heads.prompts import text_embeddings
+from trainer.runs.listing import as_rows, list_runs
 
 
 def zero_shot(*arguments: str | Path) -> int:

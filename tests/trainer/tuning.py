@@ -9,16 +9,16 @@ import numpy as np
 from models.checkpoint import Array
 from models.registry import Backbone
 from tests.trainer.conftest import COLOURS
-from trainer import data
-from trainer.course import Side
-from trainer.data import Sample
-from trainer.finetune import FineTuneOptions, fine_tune
-from trainer.heads import Epoch, Linear, Scaling
-from trainer.resume import Unfinished
+from trainer.data import dataset
+from trainer.data.dataset import Sample
+from trainer.finetuning.course import Side
+from trainer.finetuning.finetune import FineTuneOptions, fine_tune
+from trainer.heads.linear import Epoch, Linear, Scaling
+from trainer.runs.resume import Unfinished
 
 
 def side(root: Path, first: int, last: int) -> Side:
-    files = [file for file in data.scan(root).files if first <= int(file.path.stem) < last]
+    files = [file for file in dataset.scan(root).files if first <= int(file.path.stem) < last]
     samples = [Sample(file.path, file.name, file.label, file.name) for file in files]
     return Side(samples, np.array([sorted(COLOURS).index(s.label) for s in samples], np.int64))
 

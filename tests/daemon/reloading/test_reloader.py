@@ -25,8 +25,8 @@ from models.errors import CheckpointError, WeightsUnavailable
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
 from tests.processes import PATIENCE, wait_for
-from trainer.retention import retain
-from trainer.runs import METRICS
+from trainer.runs.folder import METRICS
+from trainer.runs.retention import retain
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.monitoring import messages
 from models.text.printable import quoted, shown
-from trainer import data
+from trainer.data import dataset
 
 NAMES = [
     ("개 1.jpg", "개 1.jpg", "개 1.jpg"),
@@ -24,7 +24,7 @@ NAMES = [
 
 @pytest.mark.parametrize(("name", "text", "word"), NAMES)
 def test_there_is_one_way(name: str, text: str, word: str) -> None:
-    assert shown(name) == messages.shown(name) == data.shown(name) == data.shown(Path(name)) == text
+    assert shown(name) == messages.shown(name) == dataset.shown(name) == dataset.shown(Path(name)) == text
     assert quoted(name) == messages.quoted(name) == word
     assert text.isprintable()
 

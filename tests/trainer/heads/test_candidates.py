@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.trainer.clusters import task
+from trainer.heads import candidates
+from trainer.heads.candidates import Candidate, View
+from trainer.heads.linear import GradientOptions, Linear, Scaling
+from trainer.heads.logistic import fit_logistic
+from trainer.measuring.calibration import accuracy, log_loss
+
+PLAIN = Scaling(np.zeros(12, np.float32), np.ones(12, np.float32))
+
+
+@pytest.fixture(scope="module")
+def view() -> View:
+    return View("one", (0,), task(150, 3, spread=0.9), PLAIN)
+
+
+@pytest.fixture(scope="module")
+def found(view: View) -> list[Candidate]:
+    options = GradientOptions(epochs=3)
+    return [candidates.logistic(view), candidates.gradient(view, options, None), candidates.discriminant(view)]
+
+
+def test_a_candidate_is_named_and_judged_out_of_fold(view: View, found: list[Candidate]) -> None:
+    assert [candidate.name.partition(",")[0] for candidate in found] == [
+        "one: logistic",
+        "one: gradient",
+        "one: discriminant",
+    ]
+    for candidate in found:
+        assert len(candidate.heads) == view.task.groups
+        logits = view.task.out_of_fold(candidate.heads)
+        assert candidate.loss == pytest.approx(log_loss(logits, view.task.labels, candidate.temperature))
+        assert candidate.accuracy == accuracy(logits, view.task.labels)
+
+
+def test_the_strength_is_the_best_of_the_grid(view: View, found: list[Candidate]) -> None:
+    losses = []
+    for strength in candidates.GRID:
+        (heads,) = fit_logistic(view.task, [strength])
+        losses.append(view.candidate("", heads).loss)
+    assert found[0].loss == pytest.approx(min(losses), abs=0.01)
+
+
+def test_the_mean_weighs_both_by_their_temperatures(view: View, found: list[Candidate]) -> None:
+    mean = candidates.mean(view, "mean", found[:2])
+    expected = sum(candidate.out_of_fold / candidate.temperature for candidate in found[:2]) / 2
+    assert mean.name == "one: mean"
+    assert mean.out_of_fold == pytest.approx(expected, rel=1e-3, abs=1e-3)
+
+
+def test_heads_that_begin_from_texts_say_so() -> None:
+    texts = Linear(np.ones((3, 12), np.float32), np.zeros(3, np.float32))
+    begun = View("", (0,), task(60, 3), PLAIN, texts).from_texts()
+    assert candidates.logistic(begun).name.startswith("logistic from texts, C")
+    assert candidates.gradient(begun, GradientOptions(epochs=2), None).name == "gradient from texts, 2 epochs"

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainer.data.audit import Finding
+from trainer.data.dataset import Sample
+from trainer.heads.growth import Growth
+from trainer.measuring.measure import Measured
+from trainer.reports.advice import advice, suspicions
+
+
+def flipped(share: float = 0.05) -> tuple[Measured, set[int]]:
+    """300 images of three classes that a good head judged, some of them with a wrong label; and which those are."""
+    random = np.random.default_rng(0)
+    true = np.arange(300) % 3
+    logits = random.normal(0, 1, (300, 3)) + 5.5 * np.eye(3)[true]
+    wrong = random.choice(300, int(300 * share), replace=False)
+    labels = true.copy()
+    labels[wrong] = (labels[wrong] + 1) % 3
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return Measured(["a", "b", "c"], labels, probabilities), set(wrong.tolist())
+
+
+def samples(measured: Measured) -> list[Sample]:
+    names = [f"{measured.classes[label]}/{at}.jpg" for at, label in enumerate(measured.labels.tolist())]
+    return [Sample(Path(name), name, name.split("/")[0], name) for name in names]
+
+
+def test_wrong_labels_are_found_and_little_else() -> None:
+    measured, wrong = flipped()
+    found = suspicions(measured)
+    listed = {each.at for each in found}
+    assert len(wrong & listed) >= 0.8 * len(wrong)
+    assert len(wrong & listed) >= 0.6 * len(listed)
+    assert {each.at for each in found[:5]} <= wrong
+    assert all(each.probability > each.own and each.other != measured.labels[each.at] for each in found[:5])
+
+
+def test_no_label_is_called_wrong_whose_own_class_is_likelier() -> None:
+    probabilities = np.array([[0.55, 0.45], [0.95, 0.05], [0.45, 0.55], [0.7, 0.3], [0.6, 0.4]])
+    found = suspicions(Measured(["a", "b"], np.array([0, 0, 1, 1, 1]), probabilities))
+    assert found == []  # b's own have .42 on average, and the first image has .45, but .55 of its own
+
+
+def test_a_label_is_called_wrong_only_where_the_other_class_is_clearly_likelier() -> None:
+    """Half of b's own images are hardly told from a, so .51 of b is as much as they have."""
+    probabilities = np.array([[0.49, 0.51], [0.95, 0.05], [0.5, 0.5], [0.48, 0.52], [0.9, 0.1], [0.2, 0.8]])
+    found = suspicions(Measured(["a", "b"], np.array([0, 0, 1, 1, 0, 0]), probabilities))
+    assert [each.at for each in found] == [5]
+
+
+def test_the_likeliest_comes_first() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7], [0.95, 0.05]])
+    found = suspicions(Measured(["a", "b"], np.array([0, 0, 1, 0, 1]), probabilities))
+    assert [(each.at, each.other) for each in found] == [(4, 0), (3, 1)]
+
+
+def test_nothing_judged_has_nothing_to_say() -> None:
+    text = advice(Measured(["a", "b"], np.empty(0, np.int64), np.empty((0, 2))), [], [])
+    assert "no label looks wrong" in text
+    assert "no picture lies under two labels" in text
+    assert "no class stands out" in text
+    assert "it cannot be told: too few images or mistakes" in text
+
+
+def test_the_text_names_images_labels_and_classes() -> None:
+    measured, wrong = flipped(0.3)
+    text = advice(measured, samples(measured), [Finding("two-labels", "a/x\n.jpg", "a", "under a, b")])
+    first = suspicions(measured)[0]
+    line = text.splitlines()[1]
+    assert line.startswith(f"  {samples(measured)[first.at].name}: {measured.classes[first.other]} (")
+    assert "  a/x\\n.jpg: under a, b\n" in text
+    assert " images are recognised, " in text
+    assert wrong
+
+
+def test_guesses_put_no_label_under_suspicion() -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 1, (120, 3))
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    measured = Measured(["a", "b", "c"], np.arange(120) % 3, probabilities)
+    assert measured.is_guessing
+    assert suspicions(measured)
+    text = advice(measured, samples(measured), [])
+    assert "it cannot be told: nothing shows that the classes are told apart at all" in text
+    assert " rather than " not in text
+
+
+def test_a_long_list_is_cut() -> None:
+    findings = [Finding("two-labels", f"{number}.jpg", "a", "") for number in range(150)]
+    text = advice(*(lambda measured: (measured, samples(measured)))(flipped()[0]), findings)
+    assert "99.jpg" in text
+    assert "100.jpg" not in text
+    assert "  and 50 more\n" in text
+
+
+def test_what_more_images_would_bring_is_said_of_all_and_of_the_class_that_gains() -> None:
+    measured, _ = flipped()
+    mistakes = np.zeros((2, 300), np.float32)
+    for row, count in enumerate((80, 40)):
+        mistakes[row, np.flatnonzero(measured.labels == 1)[:count]] = 1
+    text = advice(measured, samples(measured), [], Growth(mistakes))
+    right = measured.right.mean()  # of the head that is served, as in the report
+    assert f"({right:.1%} are now, about {1 - (1 - right) * 0.5**0.5:.1%} then)" in text
+    assert not re.search(r"likely (\d+) to \1\)", text)
+    images = int((measured.labels == 1).sum())
+    own = int((~measured.right & (measured.labels == 1)).sum())
+    assert f"  b: {images} images more would spare about {own * 11.7 / 40:.0f} of its {own} mistakes\n" in text
+    assert "  a: " not in text
+
+
+@pytest.mark.parametrize(("before", "after"), [(60, 55), (60, 50), (60, 30), (60, 10)])
+def test_a_range_of_one_number_is_not_told_as_a_range(before: int, after: int) -> None:
+    measured, _ = flipped(0.1)
+    mistakes = np.zeros((2, 300), np.float32)
+    for row, count in enumerate((before, after)):
+        mistakes[row, :count] = 1
+    text = advice(measured, samples(measured), [], Growth(mistakes))
+    assert not re.search(r"likely (\d+) to \1\)", text)
+    assert "would be right" in text

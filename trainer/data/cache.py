@@ -1,0 +1,225 @@
+"""What was computed of images once: a SQLite file in the local cache, keyed by content, transform and weights.
+
+Features are kept for each backbone by itself, so that runs and modes share them. Two trainers may use it at once, and
+one may be killed: entries are added in short transactions, every few seconds. It has a size; what was used least
+recently makes room. It only ever saves time: where it cannot be used, for a full disk say, the fit goes on without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from loguru import logger
+
+from models.images import READING_VERSION
+from models.registry import Backbone
+from models.text.language import tr
+from models.weights import WeightsStore
+from trainer.data.perceptual_hash import GLANCE, VERSION, Look
+
+Features = npt.NDArray[np.float32]
+
+#: Bytes that are kept unless something else is asked for: features of some 300,000 images.
+DEFAULT_SIZE = 2_000_000_000
+
+_COMMIT_EVERY, _COMMIT_EVERY_S = 64, 2.0
+_BUSY_S = 60.0
+_LAYOUT = 2
+_TABLES = """
+CREATE TABLE IF NOT EXISTS entries (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, sha256 BLOB NOT NULL,
+    used INTEGER NOT NULL, content BLOB NOT NULL, UNIQUE (kind, sha256));
+CREATE INDEX IF NOT EXISTS entries_used ON entries (used);
+"""
+
+
+class FeatureCache:
+    """Features of images for each backbone of one mode, and looks. May be read by several threads.
+
+    ``size``: how many bytes the file may have; 0 keeps nothing.
+    """
+
+    def __init__(self, parts: Sequence[Backbone], store: WeightsStore, *, size: int = DEFAULT_SIZE) -> None:
+        self._kinds = [_kind(part) for part in parts]
+        self._file = store.folder("features") / "features.sqlite"
+        self._size = size
+        self._base: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+        self._keeping = size > 0
+        self._full = self._damaged = False
+        self._turn = 0
+        self._waiting: list[tuple[str, bytes, int, bytes]] = []
+        self._used: list[tuple[int, int]] = []
+        self._committed = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if not self._keeping:
+            return self
+        try:
+            self._base = _open(self._file)
+            self._turn = 1 + (self._base.execute("SELECT max(used) FROM entries").fetchone()[0] or 0)
+        except sqlite3.Error as error:
+            self._stop_keeping(error)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.commit()
+        if self._base is not None:
+            self._base.close()
+        if self._damaged:
+            _remove(self._file)
+
+    def features(self, sha256: str) -> list[Features | None]:
+        """Those of an image (hex), for each backbone: (width,), or None where they are not here."""
+        found = [self._get(kind, sha256) for kind in self._kinds]
+        return [None if content is None else np.frombuffer(content, "<f4") for content in found]
+
+    def look(self, sha256: str) -> Look | None:
+        """The look of an image (hex), or None where it is not here."""
+        content = self._get(_LOOK, sha256)
+        return None if content is None else Look.unpack(content)
+
+    def _get(self, kind: str, sha256: str) -> bytes | None:
+        query = "SELECT id, used, content FROM entries WHERE kind = ? AND sha256 = ?"
+        with self._lock:
+            if self._base is None or self._damaged:
+                return None
+            try:
+                row = self._base.execute(query, (kind, bytes.fromhex(sha256))).fetchone()
+            except sqlite3.Error as error:
+                self._damaged = not isinstance(error, sqlite3.OperationalError)
+                self._stop_keeping(error)
+                return None
+            if row is None:
+                return None
+            entry, used, content = row
+            if used < self._turn:
+                self._used.append((self._turn, entry))
+        return _checked(content)
+
+    def put_features(self, part: int, sha256: str, features: Features) -> None:
+        """Keep an image's features (width,) for the backbone at that position."""
+        self._put(self._kinds[part], sha256, features.astype("<f4").tobytes())
+
+    def put_look(self, sha256: str, look: Look) -> None:
+        """Keep an image's look."""
+        self._put(_LOOK, sha256, look.pack())
+
+    def _put(self, kind: str, sha256: str, content: bytes) -> None:
+        if not self._keeping or self._full:
+            return
+        checksum = zlib.crc32(content).to_bytes(4, "little")
+        self._waiting.append((kind, bytes.fromhex(sha256), self._turn, checksum + content))
+        if len(self._waiting) >= _COMMIT_EVERY or time.monotonic() - self._committed > _COMMIT_EVERY_S:
+            self.commit()
+
+    def commit(self) -> None:
+        """Make what was put so far outlive this process."""
+        self._committed = time.monotonic()
+        rows, self._waiting = self._waiting, []
+        with self._lock:
+            used, self._used = self._used, []
+            if self._base is None or not self._keeping:
+                return
+            try:
+                with self._base:
+                    self._base.executemany("UPDATE entries SET used = ? WHERE id = ?", used)
+                if rows and _make_room(self._base, self._size - _bytes(rows), self._turn):
+                    with self._base:
+                        self._base.executemany(
+                            "INSERT OR REPLACE INTO entries (kind, sha256, used, content) VALUES (?, ?, ?, ?)", rows
+                        )
+                elif rows:
+                    self._full = True
+                    logger.warning(
+                        tr("the cache of features is full, the rest is not kept: give a larger --cache-size")
+                    )
+            except sqlite3.Error as error:
+                self._stop_keeping(error)
+
+    def _stop_keeping(self, error: sqlite3.Error) -> None:
+        if self._keeping:
+            logger.warning(tr("features are not kept for the next fit: {file}: {error}", file=self._file, error=error))
+        self._keeping = False
+
+
+def _kind(backbone: Backbone) -> str:
+    return _digest(f"{backbone.name} {backbone.digest} {backbone.transform.fingerprint} {READING_VERSION}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+_LOOK = _digest(f"look {VERSION} {GLANCE.fingerprint} {READING_VERSION}")
+
+
+def _checked(content: bytes) -> bytes | None:
+    """What was put; None where a failing disk has changed it."""
+    whole = zlib.crc32(content[4:]).to_bytes(4, "little") == content[:4]
+    return content[4:] if whole else None
+
+
+def _bytes(rows: Sequence[tuple[str, bytes, int, bytes]]) -> int:
+    """How much a file grows by new entries, at most."""
+    return sum(len(row[-1]) * 3 // 2 + 512 for row in rows)
+
+
+def _make_room(base: sqlite3.Connection, size: int, turn: int) -> bool:
+    """Delete what was used before this ``turn``, the oldest first, until ``size`` bytes hold the rest, if they do."""
+    page = _pragma(base, "page_size")
+    while page * (_pragma(base, "page_count") - _pragma(base, "freelist_count")) > size:
+        with base:
+            oldest = "SELECT id FROM entries WHERE used < ? ORDER BY used, id LIMIT 32"
+            gone = base.execute(f"DELETE FROM entries WHERE id IN ({oldest})", (turn,)).rowcount
+        if not gone:
+            return False
+    if page * _pragma(base, "page_count") > size:
+        base.executescript("PRAGMA incremental_vacuum")  # one page a step: ``execute`` makes a single one
+    return True
+
+
+def _pragma(base: sqlite3.Connection, name: str) -> int:
+    value: int = base.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    """Open the file, anew where it is damaged or of another layout: everything in it can be made again."""
+    try:
+        return _connect(file)
+    except sqlite3.OperationalError:  # locked, read-only, no space: nothing is wrong with the file
+        raise
+    except sqlite3.DatabaseError:
+        _remove(file)
+        return _connect(file)
+
+
+def _remove(file: Path) -> None:
+    for each in (file, file.with_name(f"{file.name}-wal"), file.with_name(f"{file.name}-shm")):
+        each.unlink(missing_ok=True)
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    base = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
+    try:
+        base.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heeded while there is no table yet
+        base.execute("PRAGMA journal_mode = WAL")
+        base.execute("PRAGMA synchronous = NORMAL")
+        if _pragma(base, "user_version") != _LAYOUT:
+            if _pragma(base, "page_count") > 1:
+                raise sqlite3.DatabaseError(tr("its layout is that of another version"))
+            base.execute(f"PRAGMA user_version = {_LAYOUT}")
+        base.executescript(_TABLES)
+    except sqlite3.Error:
+        base.close()
+        raise
+    return base

@@ -1,0 +1,89 @@
+"""Light augmentation for fine-tuning: a random part of the picture, resized, perhaps mirrored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from models.errors import ImageError
+from models.images import Crop, Transform, decode
+from trainer.data.dataset import Sample
+from trainer.data.threads import map_ahead
+
+#: The area of the random part, as a share of the middle square that serving crops from; and its width by its height.
+_AREA = (0.4, 1.0)
+_ASPECT = (3 / 4, 4 / 3)
+_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The crops of n samples, one (n, side, side, 3) array for each part, and which samples they are (n,)."""
+
+    crops: list[npt.NDArray[np.uint8]]
+    rows: npt.NDArray[np.int64]
+
+
+def batches(
+    samples: Sequence[Sample], transforms: Sequence[Transform], size: int, *, shuffle: tuple[int, int] | None = None
+) -> Iterator[Batch]:
+    """All samples in batches; with ``shuffle`` (a seed and an epoch) in random order and augmented.
+
+    An image that could be read before and cannot be now is left out.
+    """
+    order = np.arange(len(samples))
+    if shuffle is not None:
+        np.random.default_rng(shuffle).shuffle(order)
+
+    def load(row: int) -> tuple[int, list[Crop]]:
+        random = None if shuffle is None else np.random.default_rng((*shuffle, row))
+        try:
+            return row, _crops(samples[row], transforms, random)
+        except (ImageError, OSError):
+            return row, []
+
+    waiting: list[tuple[int, list[Crop]]] = []
+    for row, crops in map_ahead(load, order.tolist()):
+        if crops:
+            waiting.append((row, crops))
+        if len(waiting) == size:
+            yield _stack(waiting)
+            waiting = []
+    if waiting:
+        yield _stack(waiting)
+
+
+def _stack(loaded: list[tuple[int, list[Crop]]]) -> Batch:
+    crops = [np.stack(part) for part in zip(*(crops for _, crops in loaded), strict=True)]
+    return Batch(crops, np.array([row for row, _ in loaded], np.int64))
+
+
+def _crops(sample: Sample, transforms: Sequence[Transform], random: np.random.Generator | None) -> list[Crop]:
+    with sample.path.open("rb") as file:
+        if random is None:
+            return decode(file, transforms)
+        squares = decode(file, [replace(transform, crop=transform.resize) for transform in transforms])
+    left, top, width, height = _part(random)
+    mirrored = random.random() < 0.5
+    crops = []
+    for square, transform in zip(squares, transforms, strict=True):
+        side = len(square)
+        box = (left * side, top * side, (left + width) * side, (top + height) * side)
+        crop = Image.fromarray(square).resize(
+            (transform.crop, transform.crop), _RESAMPLING[transform.interpolation], box=box
+        )
+        pixels = np.asarray(crop)
+        crops.append(pixels[:, ::-1] if mirrored else pixels)
+    return crops
+
+
+def _part(random: np.random.Generator) -> tuple[float, float, float, float]:
+    """Left, top, width and height of a random part of the unit square."""
+    area = random.uniform(*_AREA)
+    aspect = float(np.exp(random.uniform(*np.log(_ASPECT))))
+    width, height = min(1.0, float(np.sqrt(area * aspect))), min(1.0, float(np.sqrt(area / aspect)))
+    return random.uniform(0, 1 - width), random.uniform(0, 1 - height), width, height

@@ -1,0 +1,123 @@
+"""How far fine-tuning has come: what is kept after an epoch, so that an interrupted one goes on to the same result.
+
+The order and the look of the images in an epoch follow from the seed and its number, so weights, optimizer and the best
+epoch so far are all there is to keep.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from models.registry import Backbone
+from trainer.data.dataset import Sample
+from trainer.heads.linear import MIN_DELTA, Epoch, Linear, Scaling
+from trainer.measuring.calibration import Labels
+from trainer.runs.resume import Progress
+from trainer.runs.versions import versions
+
+Tensors = Mapping[str, torch.Tensor]
+
+_LEARNED, _BEST, _OPTIMIZER = "learned.", "best.", "optimizer."
+
+
+@dataclass(frozen=True)
+class Side:
+    """Samples with their labels (n,)."""
+
+    samples: Sequence[Sample]
+    labels: Labels
+
+
+@dataclass
+class Course:
+    """The epochs so far, and the weights of the ``best``, by its held-out loss; before the first, those it begins from.
+
+    ``hoped`` is the last epoch that was better than an earlier one by something.
+    """
+
+    best: Tensors
+    epochs: list[Epoch] = field(default_factory=list)
+    best_epoch: int = 0
+    best_loss: float = math.inf
+    hoped: int = 0
+    hoped_loss: float = math.inf
+
+    def add(self, epoch: Epoch, learned: Tensors) -> None:
+        """One more epoch, and the weights it ended with."""
+        self.epochs.append(epoch)
+        if epoch.held_out_loss < self.best_loss:
+            self.best, self.best_epoch, self.best_loss = learned, epoch.number, epoch.held_out_loss
+        if self.best_loss < self.hoped_loss - MIN_DELTA:
+            self.hoped, self.hoped_loss = epoch.number, self.best_loss
+
+    def is_over(self, epochs: int, patience: int) -> bool:
+        """Whether all ``epochs`` are done, or ``patience`` (0: endless) of them brought nothing."""
+        done = len(self.epochs)
+        return done >= epochs or (patience > 0 and done - self.hoped >= patience)
+
+    def progress(self, learned: Tensors, optimizer: torch.optim.Optimizer, step: int, digest: str) -> Progress:
+        """All of it with the weights and the optimizer of now, which has made ``step`` steps."""
+        best = {} if self.best_epoch == len(self.epochs) else self.best  # else they are those of now
+        arrays = {_LEARNED + name: _array(tensor) for name, tensor in learned.items()}
+        arrays |= {_BEST + name: _array(tensor) for name, tensor in best.items()}
+        for number, parameter in enumerate(_parameters(optimizer)):
+            for name, tensor in optimizer.state[parameter].items():
+                arrays[f"{_OPTIMIZER}{number}.{name}"] = _array(tensor)
+        plain = {name: value for name, value in vars(self).items() if name not in ("best", "epochs")}
+        epochs = [asdict(epoch) for epoch in self.epochs]
+        return Progress(arrays, {**plain, "epochs": epochs, "step": step, "digest": digest})
+
+
+def restore(progress: Progress, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Course, int]:
+    """The course that `Course.progress` was made of, and its steps; puts back the weights and the optimizer."""
+    state = dict(progress.state)
+    learned, best = _tensors(progress, _LEARNED), _tensors(progress, _BEST)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if name in learned:
+                parameter.copy_(learned[name])
+    for number, parameter in enumerate(_parameters(optimizer)):
+        kept = _tensors(progress, f"{_OPTIMIZER}{number}.")
+        # Laid out in memory as the optimizer does it itself, which may decide the last bit of what it computes.
+        optimizer.state[parameter] = {
+            name: torch.zeros_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
+            for name, tensor in kept.items()
+        }
+    epochs, step = [Epoch(**each) for each in state.pop("epochs")], state.pop("step")
+    state.pop("digest")
+    return Course(best or learned, epochs, **state), step
+
+
+def digest(parts: Sequence[Backbone], head: Linear, scaling: Scaling, sides: Sequence[Side], options: object) -> str:
+    """The sha256 of all that decides the result of fine-tuning: other progress is of no use."""
+    found = hashlib.sha256(repr((options, [part.digest for part in parts], versions())).encode())
+    for array in (head.weight, head.bias, scaling.mean, scaling.scale):
+        found.update(np.ascontiguousarray(array).tobytes())
+    for side in sides:
+        found.update(repr([sample.sha256 for sample in side.samples]).encode())
+        found.update(np.ascontiguousarray(side.labels).tobytes())
+    return found.hexdigest()
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _array(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(tensor.detach().cpu().numpy())
+
+
+def _tensors(progress: Progress, prefix: str) -> dict[str, torch.Tensor]:
+    return {
+        name.removeprefix(prefix): torch.from_numpy(array)
+        for name, array in progress.arrays.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,294 @@
+"""Fine-tuning: the top half of each backbone's weights learns on augmented images, beginning from a fitted head.
+
+Batch normalisation keeps its statistics and the lower half stays as it is, so that a small set cannot undo what was
+learned from a large one. On a GPU in mixed precision over float32 weights; on the CPU the frozen half runs in ONNX
+Runtime, where it can be cut off (`trainer.finetuning.trunk`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+from tqdm import tqdm
+
+from models.checkpoint import Array
+from models.engines import uint8_module
+from models.errors import UserError
+from models.registry import Backbone
+from models.runtime import cores
+from models.text.language import tr, trn
+from trainer.data.dataset import shown
+from trainer.finetuning.augment import Batch, batches
+from trainer.finetuning.course import Course, Side, digest, restore
+from trainer.finetuning.trunk import Cut, cut
+from trainer.heads.linear import Epoch, Linear, OnEpoch, Scaling
+from trainer.measuring.calibration import Labels, Logits, accuracy, fit_temperature, log_loss
+from trainer.runs.resume import Progress, Unfinished
+
+#: The share of a backbone's weights, from the top, that is trained.
+TRAINED_SHARE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuneOptions:
+    """How the backbones are fine-tuned. ``patience`` 0 never stops early."""
+
+    epochs: int = 5
+    lr: float = 1e-4
+    batch_size: int = 32
+    patience: int = 5
+    seed: int = 0
+
+
+def fine_tune(
+    parts: Sequence[Backbone],
+    head: Linear,
+    scaling: Scaling,
+    train: Side,
+    held_out: Side,
+    options: FineTuneOptions,
+    tell: Callable[[str], None],
+    on_epoch: OnEpoch,
+    place: Unfinished | None = None,
+) -> dict[str, dict[str, Array]]:
+    """The whole state of each part's module after its best epoch on the held-out images, by part and tensor name.
+
+    ``head`` and ``scaling`` were fitted on ``train``'s features; whether the backbones got better shows only once a
+    new head is fitted on them. ``tell`` gets a sentence on how long it will take, and at last on how long it took.
+    In ``place`` it is kept how far it has come, and it goes on from what it finds there, telling ``on_epoch`` of the
+    earlier epochs too. Raises `UserError` when it diverges, naming the images.
+    """
+    torch.set_num_threads(cores())
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run = _Run(_Net(parts, head, scaling), device, parts, options, mixed=device.type == "cuda")
+    if device.type == "cpu":
+        run.net.cut(next(batches(train.samples[:2], run.transforms, 2)))
+    key = digest(parts, head, scaling, (train, held_out), options)
+    course = run.resumed(place, key, tell, on_epoch)
+    done = len(course.epochs)
+    if not course.is_over(options.epochs, options.patience):
+        each = run.seconds_per_epoch(train, held_out)
+        text = trn(
+            "{count} epoch of {images} images will take about {duration} on the {device}, "
+            "if nothing else keeps it busy",
+            "{count} epochs of {images} images will take about {duration} on the {device}, "
+            "if nothing else keeps it busy",
+            options.epochs - done,
+            images=len(train.samples),
+            duration=_duration((options.epochs - done) * each),
+            device=device.type.upper(),
+        )
+        tell(text)
+    began = time.monotonic()
+    while not course.is_over(options.epochs, options.patience):
+        started, number = time.monotonic(), len(course.epochs) + 1
+        train_loss = run.train(train, number)
+        loss, right = run.check(held_out)
+        course.add(Epoch(number, train_loss, loss, right, time.monotonic() - started), run.net.learned())
+        if place is not None and place.is_due():
+            place.save(run.progress(course, key))
+        on_epoch(course.epochs[-1])
+    if (made := len(course.epochs) - done) > 0:
+        text = trn(
+            "{count} epoch took {duration}; {expected} were expected",
+            "{count} epochs took {duration}; {expected} were expected",
+            made,
+            duration=_duration(time.monotonic() - began),
+            expected=_duration(made * each),
+        )
+        tell(text)
+    run.net.load_state_dict(course.best, strict=False)
+    return run.net.tuned()
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 90:
+        return tr("{count} minutes", count=round(seconds / 60))
+    return trn("{count} second", "{count} seconds", math.ceil(seconds))
+
+
+class _Net(torch.nn.Module):
+    """Backbones and head as one: a list of uint8 crops (n, side, side, 3) in, logits (n, classes) out."""
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, parts: Sequence[Backbone], head: Linear, scaling: Scaling) -> None:
+        super().__init__()
+        self._names = [part.name for part in parts]
+        self.parts = torch.nn.ModuleList(uint8_module(part) for part in parts)
+        self.register_buffer("mean", torch.from_numpy(scaling.mean))
+        self.register_buffer("scale", torch.from_numpy(scaling.scale))
+        self.weight = torch.nn.Parameter(torch.from_numpy(head.weight.copy()))
+        self.bias = torch.nn.Parameter(torch.from_numpy(head.bias.copy()))
+        for part in self.parts:
+            _unfreeze_top(part)
+        # Their parameters are those of the parts: no modules of this one, or its state would hold them twice.
+        self._cuts: list[Cut | None] = [None] * len(parts)
+
+    def cut(self, batch: Batch) -> None:
+        """Let what does not learn run in ONNX Runtime from now on, on a CPU, in each part where that works."""
+        self._cuts = [cut(part, crops) for part, crops in zip(self.parts, batch.crops, strict=True)]
+
+    def forward(self, crops: Sequence[torch.Tensor]) -> torch.Tensor:
+        features = [
+            functional.normalize((halves or part)(each).float(), dim=1)
+            for halves, part, each in zip(self._cuts, self.parts, crops, strict=True)
+        ]
+        return (torch.cat(features, dim=1) - self.mean) * self.scale @ self.weight.T + self.bias
+
+    def learned(self) -> dict[str, torch.Tensor]:
+        """A copy of the parameters that learn, by name."""
+        return {name: each.detach().clone() for name, each in self.named_parameters() if each.requires_grad}
+
+    def tuned(self) -> dict[str, dict[str, Array]]:
+        """Each backbone's whole state, by its name."""
+        return {
+            name: {
+                key: tensor.cpu().contiguous().numpy()
+                for key, tensor in part.get_submodule("module").state_dict().items()
+            }
+            for name, part in zip(self._names, self.parts, strict=True)
+        }
+
+
+def _unfreeze_top(module: torch.nn.Module) -> None:
+    """Let only the last stages learn: whole stages from the top until they hold `TRAINED_SHARE` of the weights."""
+    stages: dict[str, list[torch.nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(False)
+        stages.setdefault(_stage(name), []).append(parameter)
+    total = sum(parameter.numel() for parameter in module.parameters())
+    held = 0
+    for stage in reversed(list(stages.values())):
+        for parameter in stage:
+            parameter.requires_grad_(True)
+            held += parameter.numel()
+        if held >= TRAINED_SHARE * total:
+            return
+
+
+def _stage(name: str) -> str:
+    """The stage a parameter belongs to: ``blocks.5`` of ``blocks.5.2.conv_pw.weight``."""
+    steps = name.split(".")
+    numbered = next((index for index, step in enumerate(steps) if step.isdigit()), len(steps) - 2)
+    return ".".join(steps[: numbered + 1])
+
+
+class _Run:
+    """One network on one device. ``mixed``: in bfloat16 where autocast thinks it safe, the weights in float32."""
+
+    def __init__(
+        self, net: _Net, device: torch.device, parts: Sequence[Backbone], options: FineTuneOptions, *, mixed: bool
+    ) -> None:
+        self.net: _Net = net.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.transforms = [part.transform for part in parts]
+        self._device = device
+        self._mixed = mixed
+        self._options = options
+        self._trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+        self._optimizer = torch.optim.AdamW(self._trained, lr=options.lr)
+        self._step = 0
+
+    def resumed(self, place: Unfinished | None, key: str, tell: Callable[[str], None], on_epoch: OnEpoch) -> Course:
+        """The course to go on with: what was kept in ``place`` under ``key``, or a new one."""
+        kept = None if place is None else place.load()
+        if kept is None:
+            return Course(self.net.learned())
+        if kept.state.get("digest") != key:
+            tell(tr("what an interrupted fit kept is of other images or another head, so it begins afresh"))
+            return Course(self.net.learned())
+        course, self._step = restore(kept, self.net, self._optimizer)
+        for epoch in course.epochs:
+            on_epoch(epoch)
+        tell(tr("goes on after epoch {epoch}, which the interrupted fit had come to", epoch=len(course.epochs)))
+        return course
+
+    def progress(self, course: Course, key: str) -> Progress:
+        """What `resumed` goes on with."""
+        return course.progress(self.net.learned(), self._optimizer, self._step, key)
+
+    def seconds_per_epoch(self, train: Side, held_out: Side) -> float:
+        """How long an epoch takes, from a few batches that change nothing, decoding and all.
+
+        The first batch is not counted: memory is taken and threads are started during it.
+        """
+        few = min(3 * self._options.batch_size, len(train.samples))
+        size = math.ceil(few / 3)
+        clock, learned = time.monotonic(), 0
+        for number, batch in enumerate(batches(train.samples[:few], self.transforms, size, shuffle=(0, 0))):
+            self._loss(batch, train.labels[batch.rows]).backward()  # type: ignore[no-untyped-call]
+            self.net.zero_grad()
+            if number == 0:
+                clock = time.monotonic()
+            else:
+                learned += len(batch.rows)
+        learning = (time.monotonic() - clock) / max(learned, 1)
+        clock = time.monotonic()
+        some = held_out.samples[:few]
+        self.check(Side(some, held_out.labels[: len(some)]))
+        checking = (time.monotonic() - clock) / len(some)
+        return learning * len(train.samples) + checking * len(held_out.samples)
+
+    def train(self, side: Side, epoch: int) -> float:
+        """One epoch; returns its mean loss."""
+        total, seen = 0.0, 0
+        steps = math.ceil(len(side.samples) / self._options.batch_size)
+        stream = batches(side.samples, self.transforms, self._options.batch_size, shuffle=(self._options.seed, epoch))
+        batch: Batch
+        for batch in tqdm(stream, f"fine-tune {epoch}", steps, unit=" batches", disable=None, leave=False):
+            loss = self._loss(batch, side.labels[batch.rows])
+            value = float(loss.detach())
+            self._set_lr(steps)
+            self._optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            slope = float(torch.nn.utils.clip_grad_norm_(self._trained, 1.0))
+            if not (math.isfinite(value) and math.isfinite(slope)):  # a step would spoil the weights for all others
+                names = ", ".join(shown(side.samples[row].name) for row in batch.rows[:8])
+                raise UserError(
+                    tr(
+                        "fine-tuning diverged in epoch {epoch} on a batch with {names}: lower --ft-lr, or look "
+                        "at these images",
+                        epoch=epoch,
+                        names=names,
+                    )
+                )
+            self._optimizer.step()
+            total, seen = total + value * len(batch.rows), seen + len(batch.rows)
+        return total / max(seen, 1)
+
+    def _set_lr(self, steps: int) -> None:
+        """A cosine to zero over all epochs, after a short linear rise."""
+        self._step += 1
+        part = self._step / (steps * self._options.epochs)
+        rise = min(1.0, part / 0.05)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._options.lr * rise * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
+
+    def check(self, side: Side) -> tuple[float, float]:
+        """Calibrated log-loss and accuracy on images as they are served."""
+        logits: list[npt.NDArray[np.float64]] = []
+        rows: list[npt.NDArray[np.int64]] = []
+        with torch.inference_mode():
+            for batch in batches(side.samples, self.transforms, self._options.batch_size):
+                logits.append(self._logits(batch).double().cpu().numpy())
+                rows.append(batch.rows)
+        scores: Logits = np.concatenate(logits)
+        labels = side.labels[np.concatenate(rows)]
+        return log_loss(scores, labels, fit_temperature(scores, labels)), accuracy(scores, labels)
+
+    def _logits(self, batch: Batch) -> torch.Tensor:
+        crops = [torch.from_numpy(each).to(self._device, non_blocking=True) for each in batch.crops]
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed):
+            result: torch.Tensor = self.net(crops)
+        return result.float()
+
+    def _loss(self, batch: Batch, labels: Labels) -> torch.Tensor:
+        return functional.cross_entropy(self._logits(batch), torch.from_numpy(labels).to(self._device))

@@ -1,0 +1,1 @@
+"""Linear heads on features, and the choice among them."""

@@ -1,0 +1,166 @@
+"""Curves of a fit, and what a classifier's confidence is worth. What must be told in words stands above or below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
+
+from models.text.language import mark, tr
+from trainer.heads.linear import Epoch
+from trainer.measuring import bounds
+from trainer.measuring.measure import Filing, Measured
+from trainer.reports.canvas import BAD, GOOD, GREY, blank, drawing
+
+#: Equal parts of 0..1 that confidence is divided into.
+_BARS = 10
+#: Steps between the ticks of shares, and how many ticks there are at most, and what is shown at least.
+_STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+_TICKS, _LEAST_SPAN = 8, 0.004
+
+
+def curves(stages: Mapping[str, Sequence[Epoch]]) -> Figure:
+    """Loss and accuracy over the epochs of every stage that had any, its best epoch marked. At least one has some."""
+    drawn = {name: epochs for name, epochs in stages.items() if epochs}
+    with drawing():
+        figure = blank(10, 4 * len(drawn), gap=0.12)
+        for (name, epochs), pair in zip(drawn.items(), figure.subplots(len(drawn), 2, squeeze=False), strict=True):
+            _losses(pair[0], name, epochs)
+            _accuracies(pair[1], name, epochs)
+    return figure
+
+
+def _losses(axes: Axes, name: str, epochs: Sequence[Epoch]) -> None:
+    numbers, held_out = [epoch.number for epoch in epochs], [epoch.held_out_loss for epoch in epochs]
+    axes.plot(numbers, [epoch.train_loss for epoch in epochs], color=BAD, marker=".", label=tr("trained on"))
+    if np.isfinite(held_out).any():
+        axes.plot(numbers, held_out, color=GOOD, marker=".", label=tr("held out"))
+    _mark(axes, epochs, held_out, mark("best: epoch {epoch}, loss {value:.3f}"))
+    axes.set_title(tr("{name}\nlog-loss (lower is better)", name=name))
+    axes.set_ylim(bottom=0)
+
+
+def _accuracies(axes: Axes, name: str, epochs: Sequence[Epoch]) -> None:
+    accuracies = [epoch.held_out_accuracy for epoch in epochs]
+    axes.set_title(tr("{name}\naccuracy on held-out images", name=name))
+    if not np.isfinite(accuracies).any():
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, tr("no image was held out"), ha="center", va="center", transform=axes.transAxes, color=GREY)
+        return
+    axes.plot([epoch.number for epoch in epochs], accuracies, color=GOOD, marker=".", label=tr("held out"))
+    _mark(axes, epochs, accuracies, mark("best: epoch {epoch}, accuracy {value:.3f}"))
+    _percents(axes, *axes.get_ylim())
+
+
+def _mark(axes: Axes, epochs: Sequence[Epoch], values: Sequence[float], said: str) -> None:
+    """Ring the epoch with the lowest held-out loss, whose weights are kept, and say what it has by a template."""
+    held_out = np.array([epoch.held_out_loss for epoch in epochs])
+    if np.isfinite(held_out).any():
+        best = int(np.nanargmin(held_out))
+        text = tr(said, epoch=epochs[best].number, value=values[best])
+        axes.plot([epochs[best].number], [values[best]], "ko", markersize=11, markerfacecolor="none", label=text)
+    axes.set_xlabel(tr("epoch"))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(alpha=0.3)
+    _legend(axes)
+
+
+def _percents(axes: Axes, low: float, high: float) -> None:
+    """Show shares from ``low`` to ``high``, or a little more, in steps of whole per cent, or tenths of one."""
+    middle, span = (low + high) / 2, max(high - low, _LEAST_SPAN)
+    low, high = max(middle - span / 2, 0.0), min(middle + span / 2, 1 + 0.02 * span)
+    step = next(step for step in _STEPS if (high - low) / step <= _TICKS)
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(MultipleLocator(step))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if step >= 0.01 else 1))
+
+
+def _legend(axes: Axes) -> None:
+    """Below the axes, where nothing is drawn."""
+    axes.legend(ncols=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+
+
+def reliability(measured: Measured) -> Figure:
+    """Accuracy by confidence, each with its 95 % interval, beside what it should be; below, how many images there are.
+
+    The bars are of equal width; the calibration error in the title is over bins of equal count. At least one image.
+    """
+    part = np.minimum((measured.confidence * _BARS).astype(int), _BARS - 1)
+    images = np.bincount(part, minlength=_BARS)
+    right = np.bincount(part, weights=measured.right, minlength=_BARS).astype(int)
+    middles = (np.arange(_BARS) + 0.5) / _BARS
+    with drawing():
+        figure = blank(6.2, 6.6)
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+        some = images > 0
+        share = right[some] / images[some]
+        intervals = np.array([bounds.interval(*pair) for pair in zip(right[some], images[some], strict=True)])
+        away = np.abs(intervals.T - share)
+        upper.bar(middles[some], share, 0.9 / _BARS, color=GOOD, alpha=0.7, label=tr("accuracy"))
+        upper.errorbar(
+            middles[some], share, away, color="black", linestyle="none", capsize=3, label=tr("95 % interval")
+        )
+        upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label=tr("as right as it is sure"))
+        upper.set_title(tr("expected calibration error {error:.3f}", error=measured.figures()["calibration_error"]))
+        upper.set_ylabel(tr("share of images that are right"))
+        upper.yaxis.set_major_formatter(PercentFormatter(1))
+        upper.set_ylim(0, 1.02)
+        upper.set_xlim(0, 1)
+        _count(lower, middles.tolist(), images.tolist())
+        figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _count(axes: Axes, middles: Sequence[float], images: Sequence[int]) -> None:
+    axes.bar(middles, images, 0.9 / _BARS, color=GREY)
+    for middle, count in zip(middles, images, strict=True):
+        if count:
+            axes.text(middle, count, f"{count}", ha="center", va="bottom", fontsize=8)
+    axes.set_ylim(0, 1.25 * max(images))
+    axes.set_ylabel(tr("images"))
+    axes.set_xlabel(tr("confidence of the prediction"))
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+
+
+def risk_coverage(measured: Measured, filing: Filing | None) -> Figure:
+    """How many of the images that are filed first are wrong, over how many are filed; the place of one is marked."""
+    coverage, risk = measured.risk_coverage()
+    with drawing():
+        figure = blank(6.4, 4.6)
+        axes = figure.subplots()
+        axes.plot(coverage, risk, color=GOOD, drawstyle="steps-post")
+        if filing is not None:
+            _place(axes, filing)
+        text = tr(
+            "if all {count} images were filed, {risk:.2%} of them would be wrong", count=len(coverage), risk=risk[-1]
+        )
+        axes.set_title(text)
+        axes.set_xlabel(tr("share of the images that is filed, the surest first"))
+        axes.set_ylabel(tr("wrong among them"))
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.set_xlim(0, 1)
+        _percents(axes, 0, min(max(1.1 * float(risk.max()), 0.01), 1.02))
+        axes.grid(alpha=0.3)
+        if filing is not None:
+            _legend(axes)
+    return figure
+
+
+def _place(axes: Axes, filing: Filing) -> None:
+    if not filing.filed:
+        text = tr("with threshold {threshold:.3g} nothing is filed", threshold=filing.threshold)
+        axes.plot([], [], "o", color=BAD, label=text)
+        return
+    share, wrong = filing.filed / filing.images, filing.wrong / filing.filed
+    text = tr(
+        "with threshold {threshold:.3g}, {share:.1%} are filed, {wrong:.2%} of them wrongly",
+        threshold=filing.threshold,
+        share=share,
+        wrong=wrong,
+    )
+    axes.plot([share], [wrong], "o", color=BAD, label=text, clip_on=False)
+    axes.axvline(share, color=BAD, linewidth=0.8, linestyle="--")

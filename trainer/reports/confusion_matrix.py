@@ -1,0 +1,97 @@
+"""The confusion matrix, legible for two classes and for a hundred."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+
+from models.text.language import tr
+from trainer.measuring.measure import Counts
+from trainer.reports.canvas import blank, cut, drawing, length
+
+#: With more classes than these, cells are hardly higher than a line of text and their numbers small; ...
+_LARGE = 30
+#: ... and with more than these they have no number, and not each class has its name written.
+_NAMED = 120
+#: Numbers that are written, at most: each takes a millisecond or two.
+_NUMBERS = 1500
+#: Inches for a name, at most.
+_NAME = 2.2
+#: Inches between the two panels, and around them.
+_GAP = 0.5
+
+
+def confusion_matrix(counts: Counts, classes: Sequence[str]) -> Figure:
+    """Images by true class (rows) and predicted class (columns), as counts and as shares of each row.
+
+    ``counts`` (classes, classes). Long class names are cut; small shares are coloured more strongly than in proportion.
+    """
+    size = 9 if len(classes) <= _LARGE else 7
+    names = [cut(name, size, _NAME) for name in classes]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    panels = (
+        _Panel(
+            tr("images"), counts / max(int(counts.max(initial=0)), 1), [[f"{n or ''}" for n in row] for row in counts]
+        ),
+        _Panel(tr("share of the true class, %"), shares, [[_percent(share) for share in row] for row in shares]),
+    )
+    label, side = max(length(name, size) for name in names), _side(counts)
+    upright = label < 0.9 * side / len(names)
+    with drawing():
+        figure = blank(2 * (side + label + _GAP), side + (0.2 if upright else label) + 1.2 * _GAP)
+        for axes, panel in zip(figure.subplots(1, 2), panels, strict=True):
+            _name(axes, panel.title, names, size, upright)
+            _fill(axes, panel, side / len(names))
+        # Matplotlib lays out once while it draws. The first time, axes of a fixed shape are not yet where they will be,
+        # and the word below those of many classes would be cut off.
+        if (engine := figure.get_layout_engine()) is not None:
+            engine.execute(figure)
+    return figure
+
+
+@dataclass(frozen=True)
+class _Panel:
+    title: str
+    shades: npt.NDArray[np.float64]
+    texts: list[list[str]]
+
+
+def _side(counts: Counts) -> float:
+    """The side of one panel in inches: of cells that hold a number, else of cells as high as a line of text."""
+    classes = len(counts)
+    if classes <= _LARGE:
+        return max(3.2, max(0.4, 0.2 + length(f"{counts.max(initial=0)}", 9)) * classes)
+    return max(0.17 * min(classes, _NAMED), 0.4 * _LARGE)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}" if share >= 0.005 else ""
+
+
+def _name(axes: Axes, title: str, names: list[str], size: float, upright: bool) -> None:
+    axes.set_title(title)
+    axes.set_xlabel(tr("predicted"))
+    axes.set_ylabel(tr("true"))
+    ticks = range(0, len(names), -(-len(names) // _NAMED))
+    named = [names[index] for index in ticks]
+    axes.set_xticks(ticks, named, rotation=0 if upright else 90, fontsize=size)
+    axes.set_yticks(ticks, named, fontsize=size)
+
+
+def _fill(axes: Axes, panel: _Panel, cell: float) -> None:
+    """Colour the cells, each ``cell`` inches wide, and write their numbers into them."""
+    axes.imshow(panel.shades, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="equal")
+    if len(panel.texts) > _NAMED or np.count_nonzero(panel.shades) > _NUMBERS:
+        return
+    for row, column in np.argwhere(panel.shades).tolist():
+        text = panel.texts[row][column]
+        colour = "white" if panel.shades[row, column] > 0.35 else "black"
+        size = min(9.0, 60 * cell, 9 * 0.85 * cell / max(length(text, 9), 1e-6))
+        number = axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
+        number.set_in_layout(False)  # within its cell: laying out thousands of them takes seconds

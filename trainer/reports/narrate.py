@@ -1,0 +1,319 @@
+"""What a fit says while it runs: plain sentences and small tables on standard output."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from models.runtime import FeatureExtractor
+from models.text.language import tr, trn
+from trainer.data.audit import Finding, sentences
+from trainer.data.dataset import DataSet, Folders, shown
+from trainer.data.features import Extracted
+from trainer.data.folds import NEVER
+from trainer.heads.choose import Choice
+from trainer.heads.linear import Epoch
+from trainer.measuring.compare import Verdict
+from trainer.measuring.measure import Measured
+from trainer.measuring.thresholds import Thresholds
+from trainer.reports.report import class_table
+from trainer.tables import listed, padded, table
+
+#: Longer lists are cut: the run folder has all of it.
+_LISTED = 10
+_TABLE = 30
+#: Classes whose sizes differ by more than this factor are mentioned.
+_UNEQUAL = 2
+#: Of a class with fewer judged images nobody knows how well it is recognised.
+_FEW = 5
+
+
+def say(topic: str, text: str) -> None:
+    """One line of the story; an empty topic goes on with the one before."""
+    print(padded(topic, 11) + text, flush=True)
+
+
+def begin(folders: Folders, extractor: FeatureExtractor) -> None:
+    """What there is to work on, and with."""
+    sizes = Counter(file.label for file in folders.files)
+    shown_sizes = [f"{label} {size}" for label, size in sorted(sizes.items())]
+    say(
+        tr("images"),
+        tr(
+            "{count} in {classes} classes of {root}: {sizes}",
+            count=len(folders.files),
+            classes=len(sizes),
+            root=shown(folders.root),
+            sizes=listed(shown_sizes, _LISTED),
+        ),
+    )
+    if folders.empty:
+        say("", tr("warning: no images in {names}: left out", names=listed(folders.empty, _LISTED)))
+    if folders.beside:
+        text = trn(
+            "warning: {count} image lies beside the class folders: left out, since it has no class",
+            "warning: {count} images lie beside the class folders: left out, since they have no class",
+            folders.beside,
+        )
+        say("", text)
+    if folders.nested:
+        text = trn(
+            "{count} of them lies in a folder inside a class folder, and belongs to that class",
+            "{count} of them lie in folders inside a class folder, and belong to that class",
+            folders.nested,
+        )
+        say("", text)
+    if folders.hidden:
+        text = trn(
+            "{count} hidden file or folder is left alone",
+            "{count} hidden files and folders are left alone",
+            folders.hidden,
+        )
+        say("", text)
+    if folders.leftovers.pictures:
+        say("", str(folders.leftovers))
+    if folders.bins:
+        names = listed(folders.bins, _LISTED)
+        say(
+            "",
+            tr(
+                "{names}: learned as classes; if these are recycle bins, move them out of {root}",
+                names=names,
+                root=folders.root,
+            ),
+        )
+    if folders.not_classes:
+        names = listed(folders.not_classes, _LISTED)
+        say("", tr("{names}: left out, for what the daemon files there is of no class", names=names))
+    text = tr(
+        "{names}, {width} features, by {engine}",
+        names=" + ".join(f"{part.name} ({part.source})" for part in extractor.parts),
+        width=extractor.width,
+        engine=extractor.engine,
+    )
+    say(tr("backbone"), text)
+
+
+def resumption(*, found: bool) -> None:
+    """Whether there is something to go on with."""
+    if found:
+        say(tr("resume"), tr("goes on with the fit that was interrupted: what it computed of the images is known"))
+    else:
+        say(tr("resume"), tr("no such fit was interrupted, so this one begins afresh"))
+
+
+def images(found: DataSet, extracted: Extracted, findings: Sequence[Finding], parted: int) -> None:
+    """What could be read, what is odd about it, and how it is divided.
+
+    ``parted``: how many images are judged by others that look nearly like them (see `trainer.data.neighbours`).
+    """
+    text = tr(
+        "of {count} images in {seconds:.1f} s, {known} of them known from before",
+        count=len(found.samples),
+        seconds=extracted.seconds,
+        known=extracted.cached,
+    )
+    say(tr("features"), text)
+    for number, sentence in enumerate(sentences(findings)):
+        say("" if number else tr("audit"), sentence)
+    if gone := sorted({lost.label for lost in found.unreadable} - set(found.classes)):
+        names = listed(gone, _LISTED)
+        say("", tr("warning: {names}: no image can be read, so it is none of the classes", names=names))
+    division(found)
+    if parted:
+        text = tr(
+            "warning: {count} images look nearly alike, as those of a camera that stands still or of one form do:",
+            count=parted,
+        )
+        say("", text)
+        say("", tr("they judge each other, so the figures hold for more pictures of the same camera or form"))
+
+
+def division(found: DataSet) -> None:
+    """Who judges whom, and which classes may come off badly."""
+    folds, judged = len({*found.folds.tolist()} - {NEVER}), int((found.folds != NEVER).sum())
+    if judged:
+        text = tr(
+            "{folds}: each of {judged} images is judged by heads that were fitted on the other folds",
+            folds=folds,
+            judged=judged,
+        )
+        say(tr("folds"), text)
+    else:
+        say(tr("folds"), tr("none: no class has two different pictures, so no image can be held out"))
+    alone = sorted(set(range(len(found.classes))) - set(found.labels[found.folds != NEVER].tolist()))
+    if alone:
+        names = listed([found.classes[label] for label in alone], _LISTED)
+        text = tr("warning: {names}: one picture only, so nothing tells how well this class is recognised", names=names)
+        say("", text)
+    sizes = np.bincount(found.labels, minlength=len(found.classes))
+    if alike := int(((found.folds == NEVER) & (sizes[found.labels] > 1)).sum()):
+        text = tr(
+            "warning: {count} images look nearly alike, as those of a camera that stands still do, or are copies:",
+            count=alike,
+        )
+        say("", text)
+        say("", tr("they cannot be held out of anything, so the figures tell nothing of them"))
+    if sizes.max() > _UNEQUAL * sizes.min():
+        text = tr(
+            "the classes have {least} to {most} images; heads are fitted as if each had as many",
+            least=sizes.min(),
+            most=sizes.max(),
+        )
+        say("", text)
+
+
+def epoch(done: Epoch, total: int) -> None:
+    """One line for each epoch."""
+    if done.number == 1:
+        text = tr("of one head that is tried, or of fine-tuning; the figures of the head that is taken are below")
+        say(tr("epochs"), text)
+    text = tr(
+        "epoch {number}/{total}  loss {loss:.3f}  "
+        "held out: loss {held_out_loss:.3f}, accuracy {accuracy:.3f}  ({seconds:.1f} s)",
+        number=f"{done.number:>{len(str(total))}}",
+        total=total,
+        loss=done.train_loss,
+        held_out_loss=done.held_out_loss,
+        accuracy=done.held_out_accuracy,
+        seconds=done.seconds,
+    )
+    say("", text)
+
+
+def choice(made: Choice, count: int) -> None:
+    """The table of candidates and the choice."""
+    for number, line in enumerate(_candidates(made).splitlines()):
+        say("" if number else tr("head"), line)
+    text = tr(
+        "{name} is taken: {reason}; fitted again on all {count} images",
+        name=made.label,
+        reason=made.reason,
+        count=count,
+    )
+    say("" if made.candidates else tr("head"), text)
+
+
+def _candidates(made: Choice) -> str:
+    if not made.candidates:
+        return ""
+    several = any(candidate.refolded is not None for candidate in made.candidates)
+    header = ["", tr("out-of-fold loss"), tr("accuracy"), tr("temperature")]
+    rows = [[*header, *([tr("all ways to fold")] if several else []), ""]]
+    for each in made.candidates:
+        figures = [f"{each.loss:.4f}", f"{each.accuracy:.3f}", f"{each.temperature:.2f}"]
+        refolded = ["" if each.refolded is None else f"{each.refolded:.4f}"] if several else []
+        rows.append([each.label, *figures, *refolded, tr("<- taken") if each.name == made.winner else ""])
+    return table(rows)
+
+
+def fine_tuning(kept: bool, before: Measured, after: Measured) -> None:
+    """Whether fine-tuning was worth it."""
+    values = {
+        "accuracy_before": before.figures()["accuracy"],
+        "loss_before": before.losses.mean(),
+        "accuracy_after": after.figures()["accuracy"],
+        "loss_after": after.losses.mean(),
+    }
+    if not kept:
+        text = tr(
+            "not kept: not better by more than chance on the held-out images "
+            "(accuracy {accuracy_before:.3f}, loss {loss_before:.3f} before, "
+            "accuracy {accuracy_after:.3f}, loss {loss_after:.3f} after)",
+            **values,
+        )
+        say(tr("fine-tune"), text)
+        return
+    text = tr(
+        "kept: clearly better on the held-out images "
+        "(accuracy {accuracy_before:.3f}, loss {loss_before:.3f} before, "
+        "accuracy {accuracy_after:.3f}, loss {loss_after:.3f} after)",
+        **values,
+    )
+    say(tr("fine-tune"), text)
+    say("", tr("these images chose the epoch too, so the figures below, which are of them alone, flatter it a little"))
+
+
+def result(measured: Measured, thresholds: Thresholds, run: Path) -> None:
+    """The closing table, and where everything is."""
+    figures = measured.figures()
+    if figures:
+        if len(measured.concerned) <= _TABLE:
+            print(f"\n{class_table(measured)}")
+        text = tr(
+            "accuracy {accuracy:.3f}, log-loss {loss:.3f}, calibration error {error:.3f} on {count} images",
+            accuracy=figures["accuracy"],
+            loss=figures["log_loss"],
+            error=figures["calibration_error"],
+            count=int(figures["images"]),
+        )
+        say(tr("held out"), text)
+    else:
+        say(tr("held out"), tr("nothing, so how right this checkpoint is nobody knows: give more images"))
+    if measured.is_guessing:
+        text = tr(
+            "warning: {right} of {count} are right, and guessing has {guessed:.1f} right on average:",
+            right=int(measured.right.sum()),
+            count=len(measured.labels),
+            guessed=measured.guessing()[0],
+        )
+        say("", text)
+        text = tr(
+            "nothing shows that it tells the classes apart; look at the folders of the classes, or give more images"
+        )
+        say("", text)
+    for warning in unrecognised(measured):
+        say("", warning)
+    for at, sentence in enumerate(thresholds.sentences(measured)):
+        say("" if at else tr("threshold"), sentence)
+    names = sorted(path.name for path in run.iterdir())
+    say(tr("written"), f"{shown(run)}: {', '.join(names)}")
+
+
+def leaving(sentences: Sequence[str]) -> None:
+    """What goes when this is published, before it is."""
+    for at, sentence in enumerate(sentences):
+        say("" if at else tr("publishing"), sentence)
+
+
+def unrecognised(measured: Measured) -> list[str]:
+    """A warning for each class of whose judged images none is recognised, or of which there are too few to tell."""
+    images = np.bincount(measured.labels, minlength=len(measured.classes))
+    right = np.bincount(measured.labels[measured.right], minlength=len(measured.classes))
+    warnings = []
+    for name, count, hits in zip(measured.classes, images.tolist(), right.tolist(), strict=True):
+        if count and not hits:
+            text = trn(
+                "warning: {name}: its only picture is not recognised: "
+                "give this class more pictures, or look at its folder",
+                "warning: {name}: none of its {count} pictures is recognised: "
+                "give this class more pictures, or look at its folder",
+                count,
+                name=name,
+            )
+            warnings.append(text)
+        elif 1 < count < _FEW:
+            text = tr(
+                "warning: {name}: only {count} pictures tell how well this class is recognised: give it more",
+                name=name,
+                count=count,
+            )
+            warnings.append(text)
+    return warnings
+
+
+def verdict(given: Verdict, run: Path) -> None:
+    """What happens next."""
+    if given.publish:
+        say(tr("published"), given.why)
+        folder = shown(run.parent)
+        say("", tr("a daemon that serves {folder} goes over to it by itself, without a restart", folder=folder))
+    else:
+        say(tr("kept back"), tr("not published: {why}", why=given.why))
+        text = tr(
+            "the daemon goes on as before; to use it all the same: python -m trainer publish {run}", run=shown(run)
+        )
+        say("", text)

@@ -1,0 +1,1 @@
+"""Run folders, and which of them the daemon serves."""

@@ -1,0 +1,97 @@
+"""The runs there are: what ``list`` shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from models import checkpoint as checkpoints
+from models.checkpoint import Checkpoint
+from models.errors import CheckpointError, UserError
+from models.text.language import tr
+from trainer.runs.proof import require_as_made
+from trainer.tables import table
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One run folder; ``checkpoint`` is None where it cannot be used, and ``problem`` says why."""
+
+    run: Path
+    current: bool
+    checkpoint: Checkpoint | None
+    problem: str = ""
+
+
+def list_runs(folder: Path) -> list[Listed]:
+    """Every run folder with a checkpoint, oldest first. Raises `UserError` when there is no such folder."""
+    if not folder.is_dir():
+        raise UserError(tr("there is no folder {folder}: make a checkpoint with python -m trainer fit", folder=folder))
+    pointer = checkpoints.read_pointer(folder)
+    listed = []
+    for run in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+        if not (run / checkpoints.FILE_NAME).is_file():
+            continue
+        current = pointer is not None and pointer.run == run.name
+        try:
+            found = checkpoints.read(run / checkpoints.FILE_NAME)
+            require_as_made(run, found.digest)
+            listed.append(Listed(run, current, found))
+        except CheckpointError as error:
+            listed.append(Listed(run, current, None, str(error)))
+    return listed
+
+
+def as_rows(listed: list[Listed]) -> list[dict[str, object]]:
+    """What ``list`` prints about each run."""
+    rows = []
+    for each in listed:
+        row: dict[str, object] = {"run": each.run.name, "current": each.current, "problem": each.problem}
+        if each.checkpoint is not None:
+            metadata = each.checkpoint.metadata
+            row |= {
+                "mode": metadata.mode,
+                "classes": len(metadata.classes),
+                "images": int(metadata.metrics.get("all_images", 0)),
+                "accuracy": metadata.metrics.get("accuracy"),
+                "fine_tuned": bool(each.checkpoint.backbones),
+                "created": metadata.created,
+                "megabytes": round((each.run / checkpoints.FILE_NAME).stat().st_size / 1e6, 2),
+            }
+        rows.append(row)
+    return rows
+
+
+def print_rows(rows: list[dict[str, object]]) -> None:
+    """The runs as a table; the current one is marked with an asterisk."""
+    if not rows:
+        print(tr("no run has a checkpoint yet: make one with python -m trainer fit"))
+        return
+    usable = [row for row in rows if not row["problem"]]
+    lines = iter(table([_header(), *map(_cells, usable)], words=2).splitlines())
+    header = next(lines)
+    if usable:
+        print(f"  {header}")
+    for row in rows:
+        mark = "*" if row["current"] else " "
+        print(f"{mark} {row['run']}: {row['problem']}" if row["problem"] else f"{mark} {next(lines)}")
+
+
+def _header() -> list[str]:
+    return [tr("run"), tr("mode"), tr("classes"), tr("images"), tr("held-out accuracy"), "MB", tr("made")]
+
+
+def _cells(row: dict[str, object]) -> list[str]:
+    accuracy = tr("unknown") if row["accuracy"] is None else f"{row['accuracy']:.3f}"
+    mode = tr("{mode}, fine-tuned", mode=row["mode"]) if row["fine_tuned"] else str(row["mode"])
+    numbers = [f"{row['classes']}", f"{row['images']}", accuracy, f"{row['megabytes']:.2f}"]
+    return [str(row["run"]), mode, *numbers, _in_utc(str(row["created"]))]
+
+
+def _in_utc(created: str) -> str:
+    """An ISO 8601 time with its offset from UTC, to the minute and in UTC."""
+    try:
+        return f"{datetime.fromisoformat(created).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except ValueError:  # nothing was recorded, or another program wrote it
+        return tr("at an unknown time")
