@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -29,9 +28,6 @@ _HANDFUL = 64
 #: Seconds to wait for images before looking whether something was published.
 _TICK = 1.0
 _ONCE_TICK = 0.25
-
-#: With ``--once`` nobody waits for the rest of an image: one that changed this recently is left to the next run.
-_FRESH_SECONDS = 30.0
 
 
 class WorkLoop:
@@ -89,7 +85,7 @@ class WorkLoop:
             if not paths and self._is_idle():
                 break
             unanswered.update(paths)
-            for outcome in self._outcomes(paths, waits=_is_fresh):
+            for outcome in self._outcomes(paths, waits=self._watcher.may_go_on):
                 self._watcher.done(outcome.path)
                 unanswered.discard(outcome.path)
                 (left.add if outcome.comes_again else left.discard)(outcome.path)
@@ -214,11 +210,3 @@ class WorkLoop:
             self._troubles.filed(path)
         elif not outcome.comes_again:
             self._troubles.over(path)
-
-
-def _is_fresh(path: Path) -> bool:
-    """Whether a file that ends too early may still be in the making."""
-    try:
-        return abs(time.time() - path.stat().st_mtime) < _FRESH_SECONDS
-    except OSError:
-        return False

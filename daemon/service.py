@@ -93,7 +93,7 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         closing.callback(journal.close)
         passed: dict[str, PassedOver] = {}  # by the last whole walk of each inbox
         surveyed = (lambda each: passed.update({each.folder: each})) if once else Teller()
-        watcher = _watcher(settings, surveyed)
+        watcher = _watcher(settings, surveyed, once=once)
         closing.callback(watcher.stop)
         policy = Policy.of(settings)
         decoders = Decoders(threads, policy.limits, nursery)
@@ -239,7 +239,7 @@ def _housekeeping(settings: Settings, journal: Journal, unexplained: Unexplained
     return Housekeeping(latecomers, Pruning(journal, settings.watch, settings.journal_days), second_look, unexplained)
 
 
-def _watcher(settings: Settings, surveyed: Callable[[PassedOver], None]) -> InboxWatcher:
+def _watcher(settings: Settings, surveyed: Callable[[PassedOver], None], *, once: bool) -> InboxWatcher:
     quiet = settings.quiet_after_close_seconds
     return InboxWatcher(
         settings.watch,
@@ -256,6 +256,7 @@ def _watcher(settings: Settings, surveyed: Callable[[PassedOver], None]) -> Inbo
         recursive=watches_inside(settings),
         surveyed=surveyed,
         cross_mounts=settings.cross_mounts,
+        once=once,
     )
 
 

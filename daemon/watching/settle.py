@@ -37,6 +37,7 @@ class Candidate:
     waits: bool = False  # it waits for its writer
     created: bool = False  # an event said that it was created, and none that it was closed
     closed: bool = False  # an event said that it was closed or renamed into place, in this state
+    half: bool = False  # in this state it ends too early
     grew: bool = False  # it changed while it was watched, and no event has said since that it was closed
 
 
@@ -151,6 +152,8 @@ class Settler:
             return True
         candidate.due = max(candidate.hold, candidate.since + pause)
         self._push(path, candidate)
+        if quiet > self._settle and len(self._held) < self._limit:
+            self._held.add(path)  # it is to keep nobody else waiting
         return False
 
     def candidate(self, path: str) -> Candidate | None:
@@ -185,12 +188,12 @@ class Settler:
         if candidate is not None and len(self._held) < self._limit:
             self._put_back(path, candidate, now + delay)
 
-    def incomplete(self, path: str, signature: Signature | None, now: float, patience: float = 0.0) -> bool:
+    def incomplete(self, path: str, signature: Signature | None, now: float) -> bool:
         """A candidate in flight ends too early: settle again, each time for longer.
 
         ``signature`` is what the file is now; None when it is gone, then it is forgotten.
-        False when it has been quiet for ``patience_seconds``, or ``patience`` where that is more: nobody writes it any
-        more, it is broken. It then stays in flight until :meth:`done`.
+        False when it has been quiet for ``patience_seconds``: nobody writes it any more, it is broken. It then stays
+        in flight until :meth:`done`.
         """
         candidate = self._in_flight.get(path)
         if candidate is None:
@@ -200,7 +203,7 @@ class Settler:
             return True
         if signature != candidate.signature:
             self._changed(path, candidate, signature, now)
-        broken_at = candidate.since + max(self._patience, patience)
+        broken_at = candidate.since + self._patience
         if now >= broken_at:
             return False
         pause = Backoff(self._settle, self._patience).delay(candidate.tries)
@@ -222,7 +225,7 @@ class Settler:
     def _changed(self, path: str, candidate: Candidate, signature: Signature, now: float) -> None:
         self._held.discard(path)
         candidate.grew = candidate.grew or candidate.signature is not None
-        candidate.closed = False
+        candidate.closed = candidate.half = False
         candidate.signature, candidate.since, candidate.hold, candidate.tries = signature, now, 0.0, 0
 
     def _put_back(self, path: str, candidate: Candidate, hold: float) -> None:

@@ -31,6 +31,8 @@ _OPEN = mark("a program has it open for writing")
 _DOWNLOADING = mark("its download goes on")
 _EMPTY = mark("it is empty")
 _GROWING = mark("it has grown or has gaps, and nobody has said that it was closed")
+_HALF = mark("it ends too early, and nobody has said that it was closed")
+_GAPS = mark("it was closed, but parts of it were never written, or its end is all zeros")
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,21 @@ class UnfinishedStatus:
 
 #: Scanners of documents take up to this many seconds a page.
 _PAGE_SECONDS = 10.0
+#: In a single pass: a file that changed this recently, and that nobody seems to have open, is left to the next one.
+_ONCE_SECONDS = 30.0
 
 
 class Unfinished:
-    """The stable files of the inboxes that wait for their writer. ``patience``: seconds, where nobody can know."""
+    """The stable files of the inboxes that wait for their writer. ``patience``: seconds, where nobody can know.
 
-    def __init__(self, patience: float, clock: Callable[[], float]) -> None:
+    They are counted from what this process saw: the clock of a scanner, or of the machine that holds the files, may be
+    wrong. A single pass (``once``) sees too little of them, and goes by their time stamps.
+    """
+
+    def __init__(self, patience: float, clock: Callable[[], float], *, once: bool = False) -> None:
         self._patience = patience
         self._clock = clock
+        self._once = once
         self._since: dict[str, tuple[float, int]] = {}  # since when each waits, and how often it was looked at
 
     def __len__(self) -> int:
@@ -73,14 +82,20 @@ class Unfinished:
         self._since[path] = since, looks + 1
         return _BACKOFF.delay(looks)
 
-    def patience(self, path: str, signature: Signature, candidate: Candidate) -> float:
-        """Seconds without a change after which a file that ends too early gets no more from its writer."""
-        writer = writers.of_path(path)
-        if writer is Writer.SOMEBODY:
-            return math.inf
-        if writer is Writer.NOBODY or candidate.closed or age(signature) >= self._patience:
+    def quiet(self, path: str) -> float:
+        """Seconds that a file of several pages is left alone after it was closed, or met, for a scanner to go on.
+
+        TIFF is the one format that scanners write page by page.
+        """
+        if not path.lower().endswith((".tif", ".tiff")):
             return 0.0
-        return self._patience
+        return 0.0 if self._once and age(path) >= _PAGE_SECONDS else _PAGE_SECONDS
+
+    def may_go_on(self, path: str) -> bool:
+        """Whether, in a single pass, a file that ends too early may still be in the making."""
+        writer = writers.of_path(path)
+        least = max(self._patience, _ONCE_SECONDS) if writer is Writer.UNKNOWN else _ONCE_SECONDS
+        return writer is Writer.SOMEBODY or age(path, writer) < least
 
     def forget(self, path: str) -> None:
         """It is gone, or waits no more."""
@@ -99,24 +114,35 @@ class Unfinished:
         writer = writers.of_path(path)
         if writer is Writer.SOMEBODY:
             return _OPEN
-        quiet = self._clock() - candidate.since
         if signature.size == 0:
             # SMB clients and browsers create a file, close it, and open it again when the first bytes arrive.
-            if quiet < self._patience and age(signature) < self._patience:
+            if self._is_fresh(path, candidate, writer, self._patience):
                 return _EMPTY
             return _DOWNLOADING if _is_placeholder(path) else None
         if writer is Writer.NOBODY or candidate.closed:
-            return None
+            # An upload that was broken off after the file had been given its whole size may be resumed.
+            is_fresh = self._is_fresh(path, candidate, writer, _ONCE_SECONDS)
+            return _GAPS if is_fresh and has_gaps(path, compressed=True) else None
         if candidate.created and _names(path) == 1:
             return _OPEN  # a hard link is created, too, without being open; it has another name
-        if quiet >= self._patience:
+        if not self._is_fresh(path, candidate, writer, self._patience):
             return None
-        fresh = age(signature) < self._patience
-        return _GROWING if candidate.grew or (fresh and has_gaps(path)) else None
+        if candidate.half:
+            return _HALF
+        return _GROWING if candidate.grew or has_gaps(path) else None
+
+    def _is_fresh(self, path: str, candidate: Candidate, writer: Writer, once: float) -> bool:
+        """Whether the patience with a file is not over. ``once``: how old it must be in a single pass, in seconds."""
+        if self._clock() - candidate.since >= self._patience:
+            return False
+        return not self._once or candidate.grew or age(path, writer) < once
 
 
-def has_gaps(path: str) -> bool:
-    """Whether parts of a file were never written, as far as the file system says, or its end is all zeros."""
+def has_gaps(path: str, *, compressed: bool = False) -> bool:
+    """Whether parts of a file were never written, as far as the file system says, or its end is all zeros.
+
+    With ``compressed`` the file system may need fewer blocks than a file has bytes, for another reason.
+    """
     try:
         descriptor = os.open(path, OPEN_FLAGS)
     except OSError:
@@ -125,7 +151,7 @@ def has_gaps(path: str) -> bool:
         status = os.fstat(descriptor)
         if os.lseek(descriptor, 0, os.SEEK_HOLE) < status.st_size:
             return True
-        if status.st_blocks * _BLOCK + _SPARSE_BYTES < status.st_size:
+        if not compressed and status.st_blocks * _BLOCK + _SPARSE_BYTES < status.st_size:
             return True
         return not os.pread(descriptor, _TAIL, max(0, status.st_size - _TAIL)).strip(b"\0")
     except OSError:
@@ -150,19 +176,18 @@ def _is_placeholder(path: str) -> bool:
     return False
 
 
-def pages_pause(path: str, signature: Signature | None) -> float:
-    """Seconds that a file of several pages is left alone after it was closed, for a scanner that opens it again.
+def age(path: str, writer: Writer = Writer.UNKNOWN) -> float:
+    """Seconds since a file was written, by its own time; or, where somebody may write it, since it came here.
 
-    TIFF is the one format that scanners write page by page; a file of long ago gets no more pages.
+    That is the time of the file system, whatever the clock of the writer says.
     """
-    if signature is None or not path.lower().endswith((".tif", ".tiff")):
-        return 0.0
-    return _PAGE_SECONDS if age(signature) < _PAGE_SECONDS else 0.0
-
-
-def age(signature: Signature) -> float:
-    """Seconds since a file was written, by its own time: a file of long ago has no writer."""
-    return abs(time.time() - signature.mtime_ns / 1e9)
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return math.inf
+    now = time.time()
+    modified, changed = abs(now - status.st_mtime), abs(now - status.st_ctime)
+    return modified if writer is Writer.NOBODY else min(modified, changed)
 
 
 def _names(path: str) -> int:

@@ -22,7 +22,7 @@ from daemon.watching.hints import HintSource, Kind
 from daemon.watching.inbox import Inbox, Pace
 from daemon.watching.settle import Settler, Signature
 from daemon.watching.skipped import PassedOver
-from daemon.watching.unfinished import Unfinished, UnfinishedStatus, pages_pause
+from daemon.watching.unfinished import Unfinished, UnfinishedStatus
 from daemon.watching.wakeup import Wakeup
 from models.text.language import tr
 
@@ -73,7 +73,7 @@ class InboxWatcher:
     ``surveyed`` is told of each root, whenever it was walked as a whole, what that passed over.
     ``writer_patience_seconds``: how long a file waits of which nobody can say whether it is open, and which looks as if
     it were. ``quiet_after_close``: how long one is left alone after it was closed, in every inbox or by inbox;
-    None: see `pages_pause`.
+    None: see `Unfinished.quiet`. ``once``: it is a single pass, which waits for nobody.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class InboxWatcher:
         clock: Callable[[], float] = time.monotonic,
         surveyed: Callable[[PassedOver], None] = lambda _: None,
         cross_mounts: bool = False,
+        once: bool = False,
     ) -> None:
         self._clock = clock
         self._poll = poll
@@ -120,7 +121,7 @@ class InboxWatcher:
             for path in sorted(paths, key=len, reverse=True)  # the innermost first: a path belongs to it
         ]
         self._order = deque(self._inboxes)
-        self._unfinished = Unfinished(writer_patience_seconds, clock)
+        self._unfinished = Unfinished(writer_patience_seconds, clock, once=once)
         self._quiet = quiet_after_close
         self._source: HintSource | None = None
         self._wakeup = Wakeup()
@@ -186,10 +187,15 @@ class InboxWatcher:
         inbox = self._inbox_of(name)
         signature = inbox.signature(name) if inbox is not None else None
         candidate = self._settler.candidate(name)
-        patience = 0.0
-        if signature is not None and candidate is not None:
-            patience = self._unfinished.patience(name, signature, candidate)
-        return self._settler.incomplete(name, signature, self._clock(), patience)
+        if signature is not None and candidate is not None and signature == candidate.signature:
+            candidate.half = True
+            if self._waits(name, signature):
+                return True
+        return self._settler.incomplete(name, signature, self._clock())
+
+    def may_go_on(self, path: Path) -> bool:
+        """Whether a file that ends too early is to be left to the next pass, in a single one."""
+        return self._unfinished.may_go_on(str(path))
 
     def unfinished(self) -> list[Path]:
         """The stable files that wait for their writer."""
@@ -299,7 +305,7 @@ class InboxWatcher:
                 signature = None
             if signature is None:
                 self._unfinished.forget(path)
-            quiet = self._quiet_of(path, inbox, signature)
+            quiet = self._quiet_of(path, inbox)
             if self._settler.look(path, signature, now, quiet) and signature and not self._waits(path, signature):
                 stable.append(Path(path))
         return stable
@@ -313,11 +319,11 @@ class InboxWatcher:
             self._unfinished.forget(path)
         return pause is not None
 
-    def _quiet_of(self, path: str, inbox: Inbox | None, signature: Signature | None) -> float:
+    def _quiet_of(self, path: str, inbox: Inbox | None) -> float:
         quiet = self._quiet
         if isinstance(quiet, Mapping):
             quiet = quiet.get(inbox.path) if inbox is not None else None
-        return pages_pause(path, signature) if quiet is None else quiet
+        return self._unfinished.quiet(path) if quiet is None else quiet
 
     def _next_event(self) -> float:
         """When there is something to do without being woken."""

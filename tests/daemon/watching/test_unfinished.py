@@ -11,6 +11,7 @@ import pytest
 
 from daemon.files import writers
 from daemon.files.writers import Writer
+from daemon.watching import unfinished
 from daemon.watching.unfinished import UnfinishedStatus, has_gaps
 from tests.daemon.watching.desk import NEVER, Clock, Desk, put
 
@@ -130,28 +131,122 @@ def test_where_nobody_can_know_a_file_that_rests_is_taken_soon(
 ) -> None:
     desk = desk_of(desks, root, clock, poll=True)
     path = put(root / "quick.jpg", b"x" * 10_000)
-    old = put(root / "old.jpg", bytes(10_000))
-    os.utime(old, (1_000_000_000, 1_000_000_000))  # of long ago: nobody is writing it
-    assert sorted(passes(desk, clock, 5.0)) == [old, path]
+    assert passes(desk, clock, 5.0) == [path]
+
+
+#: What the clocks of others may say, in seconds since 1970; None: the right time.
+CLOCKS = [None, 1e9, 4e9]
+
+
+def stamp(path: Path, time_of_others: float | None) -> None:
+    if time_of_others is not None:
+        os.utime(path, (time_of_others, time_of_others))
 
 
 @pytest.mark.usefixtures("unknown")
+@pytest.mark.parametrize("wrong", CLOCKS)
 def test_where_nobody_can_know_a_file_that_ends_too_early_has_the_patience_of_a_writer(
-    root: Path, desks: Callable[..., Desk], clock: Clock
+    root: Path, desks: Callable[..., Desk], clock: Clock, log: list[str], wrong: float | None
 ) -> None:
-    """It may rest from the first time that it is seen: it did not grow, and has no gaps."""
+    """It may rest from the first time that it is seen: it did not grow, and has no gaps. Its own time says nothing."""
     desk = desk_of(desks, root, clock, poll=True)
     path = put(root / "half.jpg", b"x" * 10_000)
-    old = put(root / "old.jpg", b"x" * 10_000)
-    os.utime(old, (1e9, 1e9))
-    broken: dict[Path, float] = {}
-    start = clock.now
-    while clock.now < start + 2 * PATIENCE and path not in broken:
+    stamp(path, wrong)
+    start, looks = clock.now, 0
+    while clock.now < start + 2 * PATIENCE:
         for image in passes(desk, clock, 1.0):
+            looks += 1
             if not desk.watcher.incomplete(image):
-                broken[image] = clock.now - start
                 desk.watcher.done(image)
-    assert broken[old] < 60 < PATIENCE <= broken[path]
+                start -= 2 * PATIENCE
+                break
+        else:
+            if clock.now == start + PATIENCE / 2:
+                assert desk.watcher.status().unfinished.example == path
+    assert clock.now >= start + 3 * PATIENCE
+    assert looks == 2, "it is decoded when it comes, and at the end"
+    assert [line for line in log if "waits for its writer: it ends too early" in line] != []
+    assert len([line for line in log if "waits for its writer" in line]) == 1
+    assert desk.watcher.status().unfinished == UnfinishedStatus()
+
+
+@pytest.mark.usefixtures("unknown")
+def test_a_half_file_goes_on_when_its_writer_does(root: Path, desks: Callable[..., Desk], clock: Clock) -> None:
+    desk = desk_of(desks, root, clock, poll=True)
+    path = put(root / "half.jpg", b"x" * 10_000)
+    assert passes(desk, clock, 5.0) == [path]
+    assert desk.watcher.incomplete(path)
+    assert passes(desk, clock, PATIENCE - 60) == []
+    with path.open("ab") as file:
+        file.write(b"the rest")
+    assert passes(desk, clock, PATIENCE - 10) == []
+    assert passes(desk, clock, 60) == [path]
+
+
+@pytest.mark.usefixtures("unknown")
+@pytest.mark.parametrize("poll", [False, True])
+@pytest.mark.parametrize("writer", [Writer.NOBODY, Writer.UNKNOWN])
+@pytest.mark.parametrize("how", ["a hole at the end", "a hole inside", "zeros"])
+@pytest.mark.parametrize("wrong", CLOCKS)
+def test_a_file_that_was_closed_with_gaps_waits_for_an_upload_to_be_resumed(
+    root: Path,
+    desks: Callable[..., Desk],
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    poll: bool,
+    writer: Writer,
+    how: str,
+    wrong: float | None,
+) -> None:
+    monkeypatch.setattr(writers, "of_path", lambda _: writer)
+    desk = desk_of(desks, root, clock, poll=poll)
+    path = root / "broken-off.bmp"
+    with path.open("wb") as file:
+        file.write(b"x" * 100_000)
+        if how == "zeros":
+            file.write(bytes(100_000))
+        else:
+            os.truncate(path, 1 << 20)
+            file.seek(0, os.SEEK_END)
+            file.write(b"the end" if how == "a hole inside" else b"")
+        file.flush()
+        stamp(path, wrong)
+    assert passes(desk, clock, PATIENCE - 10) == []
+    assert desk.watcher.unfinished() == [path]
+    assert passes(desk, clock, 60.0) == [path]
+
+
+def test_a_single_pass_goes_by_the_time_of_a_file(
+    root: Path, desks: Callable[..., Desk], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh, old = put(root / "fresh.bmp", b"x" + bytes(100_000)), put(root / "old.bmp", b"x" + bytes(100_000))
+    monkeypatch.setattr(unfinished, "age", lambda path, _: 5.0 if path == str(fresh) else 86400.0)
+    desk = desk_of(desks, root, clock, poll=True, once=True)
+    assert passes(desk, clock, 5.0) == [old]
+    assert desk.watcher.unfinished() == [fresh]
+
+
+@pytest.mark.parametrize(
+    ("writer", "most"), [(Writer.NOBODY, 30.0), (Writer.UNKNOWN, PATIENCE), (Writer.SOMEBODY, 1e9)]
+)
+def test_what_ends_too_early_is_left_to_the_next_pass_for_so_long(
+    root: Path, desks: Callable[..., Desk], clock: Clock, monkeypatch: pytest.MonkeyPatch, writer: Writer, most: float
+) -> None:
+    monkeypatch.setattr(writers, "of_path", lambda _: writer)
+    desk = desk_of(desks, root, clock, poll=True, once=True)
+    for seconds in (5.0, 60.0, 400.0):
+        monkeypatch.setattr(unfinished, "age", lambda *_, seconds=seconds: seconds)
+        assert desk.watcher.may_go_on(root / "half.jpg") == (seconds < most), seconds
+
+
+def test_the_age_of_a_file_is_the_least_that_its_times_allow_where_somebody_may_write_it(root: Path) -> None:
+    path = put(root / "a.jpg")
+    for wrong in CLOCKS:
+        stamp(path, wrong)
+        assert unfinished.age(str(path)) < 60
+        assert (unfinished.age(str(path), Writer.NOBODY) < 60) == (wrong is None)
+    path.unlink()
+    assert unfinished.age(str(path)) > 1e9
 
 
 @pytest.mark.parametrize(("writer", "closed"), [(Writer.NOBODY, False), (Writer.UNKNOWN, True)])
@@ -225,17 +320,35 @@ def test_a_scanner_that_opens_its_file_again_for_each_page(
     assert passes(desk, clock, 4.0) == [path]
 
 
-def test_only_new_files_of_several_pages_are_left_alone_of_themselves(
-    root: Path, desks: Callable[..., Desk], clock: Clock
+@pytest.mark.parametrize("poll", [False, True])
+@pytest.mark.parametrize("wrong", CLOCKS)
+def test_only_files_of_several_pages_are_left_alone_of_themselves(
+    root: Path, desks: Callable[..., Desk], clock: Clock, wrong: float | None, poll: bool
 ) -> None:
-    desk = desk_of(desks, root, clock, quiet_after_close=None)
-    picture, old = root / "a.jpg", root / "old.tif"
-    for path in (picture, old):
+    """Whatever the clock of the scanner says."""
+    desk = desk_of(desks, root, clock, quiet_after_close=None, poll=poll)
+    picture, scan = root / "a.jpg", root / "scan.tif"
+    for path in (picture, scan):
         with path.open("wb") as file:
             file.write(b"whole")
-            os.utime(path, (1e9, 1e9) if path == old else None)
-    os.utime(old, (1e9, 1e9))
-    assert sorted(passes(desk, clock, 8.0)) == [picture, old]
+            file.flush()
+            stamp(path, wrong)
+    assert passes(desk, clock, 8.0) == [picture]
+    with scan.open("ab") as file:
+        file.write(b"page 2")
+        file.flush()
+        stamp(scan, wrong)
+    assert passes(desk, clock, 8.0) == []
+    assert passes(desk, clock, 4.0) == [scan]
+
+
+def test_many_files_of_several_pages_keep_nobody_else_waiting(
+    root: Path, desks: Callable[..., Desk], clock: Clock
+) -> None:
+    for number in range(40):
+        put(root / f"{number}.tif")
+    desk = desk_of(desks, root, clock, quiet_after_close=None, poll=True, backlog=4)
+    assert len(passes(desk, clock, 45.0)) == 40
 
 
 def test_gaps(tmp_path: Path) -> None:
