@@ -224,7 +224,7 @@ class Pipeline:
 
     def _filed_before(self, path: Path) -> bool:
         try:
-            return self._filer.filed_before(path, Identity.of(path.lstat()))
+            return self._filer.filed_before(path, Identity.from_stat(path.lstat()))
         except (OSError, JournalBusy):
             return False  # the ordinary way says what is wrong
 

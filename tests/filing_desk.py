@@ -5,10 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,24 @@ class Desk:
         """Decide and file one image."""
         (filed,) = self.file([self.decide(path, folder, **more)], action=action)
         return filed
+
+    def give_number_again(self, old: int, path: Path) -> None:
+        """Let the journal know a file's inode number as that of an earlier file, which is gone.
+
+        File systems do give them once more, but not so surely that a test could wait for it.
+        """
+        with closing(sqlite3.connect(self.journal_path)) as db:
+            new = path.stat().st_ino
+            db.execute("UPDATE filings SET ino = ? WHERE ino = ?", (new, old))
+            db.execute("UPDATE filings SET copy_ino = ? WHERE copy_ino = ?", (new, old))
+            db.commit()
+
+    def replace_by_stranger(self, path: Path, content: bytes = b"a stranger's") -> None:
+        """Delete a filed image, and put another file there that is given its inode number."""
+        old = path.stat().st_ino
+        path.unlink()
+        path.write_bytes(content)
+        self.give_number_again(old, path)
 
     def contents(self) -> Counter[bytes]:
         """The bytes of every image there is, wherever it is and whatever it is called."""

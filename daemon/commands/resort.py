@@ -21,7 +21,7 @@ from daemon.files.roots import OpenFolders, Roots
 from daemon.filing import transfer
 from daemon.filing.corrections import Corrections
 from daemon.filing.filer import Decision, Filer, Status
-from daemon.filing.identity import is_filed
+from daemon.filing.identity import image_key, is_as_filed, is_filed_on
 from daemon.filing.outcome import Outcome
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State, Wanted
@@ -177,11 +177,16 @@ def _where_filed(
 ) -> Iterator[Path]:
     """The images that lie where they were filed last."""
     corrections = Corrections(output)
-    known: set[int] = set()
+    images: set[tuple[object, ...]] = set()
+    filed_on: dict[Path, list[Filing]] = {}  # by earlier runs of this command, and where from
     for filing in filings:
-        if filing.destination is None or filing.reason is not None or filing.filed_ino in known:
-            continue  # filed again since, by an earlier run of this command: where it was before says nothing
-        known.add(filing.filed_ino)
+        if filing.source.is_relative_to(output):
+            filed_on.setdefault(filing.source, []).append(filing)
+        if filing.destination is None or filing.reason is not None or image_key(filing) in images:
+            continue  # filed again since: where it was before says nothing
+        images.add(image_key(filing))
+        if any(is_filed_on(filing, newer) for newer in filed_on.get(filing.destination, ())):
+            continue
         if only_in not in (None, filing.folder):
             continue
         if _is_there(filing, filing.destination, roots):
@@ -196,7 +201,7 @@ def _is_there(filing: Filing, path: Path, roots: Roots) -> bool:
     """Whether the file of a filing lies at a path, as it was."""
     try:
         with OpenFolders(roots) as folders:
-            return is_filed(folders.entry(path), filing)
+            return is_as_filed(folders.entry(path), filing)
     except OSError:
         return False
 

@@ -85,7 +85,7 @@ def copy_into(target: int, source: Entry, identity: Identity, sha256: str | None
         before = os.fstat(descriptor)
         digest = _copy_bytes(descriptor, target, before)
         after = os.fstat(descriptor)
-        same = Identity.of(before) == Identity.of(after) and before.st_mtime_ns == identity.mtime_ns
+        same = Identity.from_stat(before) == Identity.from_stat(after) and before.st_mtime_ns == identity.mtime_ns
         if not same or (digest not in (sha256, None) and (sha256 is not None or before.st_ino != identity.ino)):
             raise SourceChanged(tr("'{name}' changed while it was copied", name=source.name))
         if digest is None:

@@ -55,9 +55,14 @@ class Identity(NamedTuple):
     mtime_ns: int
 
     @classmethod
-    def of(cls, status: os.stat_result) -> Identity:
-        """The identity in the answer of a ``stat`` call."""
+    def from_stat(cls, status: os.stat_result) -> Identity:
+        """Take the identity from the answer of a ``stat`` call."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+    @property
+    def on_any_device(self) -> tuple[int, int, int]:
+        """All but the device number, which may change when the machine starts anew."""
+        return self.ino, self.size, self.mtime_ns
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,13 +114,13 @@ def _read(path: Path, descriptor: int, max_bytes: int) -> Source:
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise NotAFile(tr("'{path}' is not a regular file", path=path))
-    identity = Identity.of(status)
+    identity = Identity.from_stat(status)
     if identity.size > max_bytes:
         return Source(path, identity, sha256=None)
     content = os.read(descriptor, identity.size + 1)
     while len(content) <= identity.size and (more := os.read(descriptor, identity.size + 1)):
         content += more  # some network file systems give less at a time
-    if Identity.of(os.fstat(descriptor)) != identity:
+    if Identity.from_stat(os.fstat(descriptor)) != identity:
         raise SourceChanged(tr("'{path}' changed while it was read", path=path))
     if len(content) != identity.size:
         # A document of a cloud, or what a kernel or a program makes up while it is read: no copy of it can be trusted.

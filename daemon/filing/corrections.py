@@ -11,7 +11,7 @@ from unicodedata import normalize
 
 from daemon.files.renaming import Entry
 from daemon.files.roots import OpenFolders, Roots
-from daemon.filing.identity import is_filed, is_filed_or_edited
+from daemon.filing.identity import is_as_filed, is_filed_or_edited
 from daemon.journal.records import Filing
 from models.leftovers import is_leftover
 
@@ -45,7 +45,7 @@ class Corrections:
 
     def of(self, filing: Filing) -> Path | None:
         """Where an image lies that was filed and is not there any more; None when it is in no class folder."""
-        return self._find(filing, is_filed)
+        return self._find(filing, is_as_filed)
 
     def now(self, filing: Filing) -> Path | None:
         """The same for people to read, who may have edited it since."""

@@ -115,7 +115,7 @@ class Filer:
         self._skip_equal = skip_equal
         self._made: set[Path | None] = set()
         self._planned: dict[str, set[str]] = {}  # names that a dry run has given out, by folder
-        self._unfinished: set[_File] | None = set()  # None: nobody could look
+        self._unfinished: set[tuple[int, int, int]] | None = set()  # None: nobody could look
         self._sidecars = Sidecars()
 
     def filed_before(self, path: Path, identity: Identity) -> bool:
@@ -153,7 +153,7 @@ class Filer:
                     write_reason(each.target, each.row)
                 if each.row.id is not None and each.row.state in (State.INTENT, State.COPIED):
                     assert self._unfinished is not None, "nothing is begun before somebody could look"
-                    self._unfinished.add(_file(each.row.identity))
+                    self._unfinished.add(each.row.identity.on_any_device)
             filed = [each for each in transfers if each.status is Status.FILED and each.row.reason is None]
             if self._skip_equal:
                 self._made.update(each.row.destination for each in filed)
@@ -180,7 +180,7 @@ class Filer:
             with suppress(JournalBusy):
                 found = replay(self._journal, self._output.roots)
             with suppress(JournalBusy):
-                self._unfinished = {_file(row.identity) for row in self._journal.unfinished()}
+                self._unfinished = {row.identity.on_any_device for row in self._journal.unfinished()}
         return found
 
     def _names_given_out(self) -> dict[str, set[str]]:
@@ -225,7 +225,7 @@ class Filer:
             transfer.check_source(each.source, row)
         if self._unfinished is None:
             return each.settle(Status.RETRY, tr("What an earlier run left unfinished cannot be put right now."))
-        if self._unfinished and _file(row.identity) in self._unfinished:
+        if self._unfinished and row.identity.on_any_device in self._unfinished:
             stuck = tr("A copy of '{source}' can neither be finished nor taken back.", source=row.source)
             return each.settle(Status.RETRY, stuck)
         if self._action != "move":
@@ -283,14 +283,6 @@ class Filer:
             if path / there.name not in self._made and has_content(there, row):
                 return True
         raise AssertionError("there are more numbers than names")
-
-
-_File = tuple[int, int, int]
-
-
-def _file(identity: Identity) -> _File:
-    """An identity without the device number, which may change when the machine starts anew."""
-    return identity.ino, identity.size, identity.mtime_ns
 
 
 class _Place(NamedTuple):

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
+import struct
 
 import numpy as np
 
 from daemon.files.copying import sha256_of
 from daemon.files.renaming import Entry, close, drop
 from daemon.files.source import OPEN_FLAGS, Identity
+from daemon.filing.identity import is_same_inode, is_unchanged
 from daemon.filing.private_names import private_name
 from daemon.journal.records import Filing
 
 _CHUNK = 1 << 20
+#: Of TIFF and BigTIFF: where the place of the first page is written, how the number of a page's entries is, how many
+#: bytes an entry has, and how the place of the next page is written behind them.
+_TIFFS = {42: (4, "H", 12, "I"), 43: (8, "Q", 20, "Q")}
+_MOST_PAGES = 10_000
 
 
 def is_earlier_state(old: Entry, new: Entry) -> bool:
@@ -36,11 +44,11 @@ def drop_half(copy: Entry, original: Entry, filing: Filing) -> bool:
 
     Returns whether it is gone. Raises OSError.
     """
-    before = Identity.of(original.status())
+    before = Identity.from_stat(original.status())
 
     def is_half(entry: Entry) -> bool:
         # Claimed by now: where the two names were one in a way that nobody could see, the original is gone.
-        if not original.exists() or Identity.of(original.status()) != before:
+        if not is_unchanged(original, before):
             return False
         status = entry.status()
         if status.st_ino != filing.filed_ino:
@@ -50,6 +58,29 @@ def drop_half(copy: Entry, original: Entry, filing: Filing) -> bool:
         return sha256_of(entry) == filing.sha256 and is_earlier_state(entry, original)
 
     return drop(copy, private_name("drop", filing), is_half)
+
+
+def went_on(entry: Entry, filing: Filing) -> bool:
+    """Whether it is the file that was moved there, with what its writer has added. Raises OSError.
+
+    It has grown behind the bytes that were filed, which may link to a page that was added. Or its inode and its size
+    are the same, as of a writer that gives a file its size first: what an editor writes anew mostly has another one.
+    """
+    descriptor = os.open(entry.name, OPEN_FLAGS, dir_fd=entry.folder)
+    try:
+        status = os.fstat(descriptor)
+        size = filing.identity.size
+        if not stat.S_ISREG(status.st_mode) or filing.sha256 is None or status.st_size < size:
+            return False
+        same = _sha256(descriptor, size) == filing.sha256
+        if status.st_size == size:
+            return not same and is_same_inode(entry, filing, filing.identity.ino)
+        if same:
+            return True
+        link = _link_to_page(descriptor, size)
+        return link is not None and _sha256(descriptor, size, link) == filing.sha256
+    finally:
+        close(descriptor)
 
 
 def _is_kept(before: int, after: int) -> bool:
@@ -67,3 +98,41 @@ def _is_kept(before: int, after: int) -> bool:
                 return False
         start += len(chunk)
     return True
+
+
+def _sha256(descriptor: int, size: int, zeros: range = range(0)) -> str:
+    """The hash of the first bytes of an open file, with zeros in place of some of them."""
+    content, start = hashlib.sha256(), 0
+    while start < size and (chunk := os.pread(descriptor, min(_CHUNK, size - start), start)):
+        if zeros and zeros.start < start + len(chunk) and zeros.stop > start:
+            first, end = max(zeros.start - start, 0), min(zeros.stop - start, len(chunk))
+            chunk = chunk[:first] + bytes(end - first) + chunk[end:]
+        content.update(chunk)
+        start += len(chunk)
+    return content.hexdigest()
+
+
+def _link_to_page(descriptor: int, size: int) -> range | None:
+    """Where a TIFF says, within its first bytes, that its next page lies behind them. Raises OSError."""
+    head = os.pread(descriptor, 16, 0)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None or len(head) < 16:
+        return None
+    (version,) = struct.unpack_from(f"{order}H", head, 2)
+    if version not in _TIFFS:
+        return None
+    begin, count_format, entry_bytes, link_format = _TIFFS[version]
+    (page,) = struct.unpack_from(f"{order}{link_format}", head, begin)
+    for _ in range(_MOST_PAGES):
+        count_bytes, link_bytes = struct.calcsize(count_format), struct.calcsize(link_format)
+        raw = os.pread(descriptor, count_bytes, page)
+        if page >= size or len(raw) < count_bytes:
+            return None
+        at = page + count_bytes + struct.unpack(f"{order}{count_format}", raw)[0] * entry_bytes
+        raw = os.pread(descriptor, link_bytes, at) if at + link_bytes <= size else b""
+        if len(raw) < link_bytes:
+            return None
+        (page,) = struct.unpack(f"{order}{link_format}", raw)
+        if page >= size:
+            return range(at, at + link_bytes)
+    return None

@@ -81,7 +81,7 @@ class Latecomers:
 
     def _join(self, sidecar: Path) -> None:
         try:
-            if self._journal.filed_before(Identity.of(sidecar.lstat()), sidecar, None):
+            if self._journal.filed_before(Identity.from_stat(sidecar.lstat()), sidecar, None):
                 return  # the quick answer where thousands have been copied and stay
             image = self._image(sidecar)
             if image is not None and image.destination is not None:

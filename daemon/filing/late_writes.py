@@ -6,11 +6,8 @@ time has decided on where it lies.
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
 import stat
-import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,11 +17,11 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.files import writers
-from daemon.files.renaming import Entry, close
 from daemon.files.roots import OpenFolders, Roots
-from daemon.files.source import OPEN_FLAGS
 from daemon.files.writers import Writer
 from daemon.filing import undo
+from daemon.filing.growth import went_on
+from daemon.filing.identity import is_in_filed_state
 from daemon.filing.renamed import Renamed
 from daemon.filing.transfer import Status
 from daemon.journal.journal import Journal, JournalBusy
@@ -40,11 +37,6 @@ _MANY = 1_000
 PAUSE, TIMES = 5.0, 50
 #: Seconds without a change, as this process sees it, after which a writer seems to be done.
 QUIET = 10.0
-_CHUNK = 1 << 20
-#: Of TIFF and BigTIFF: where the place of the first page is written, how the number of a page's entries is, how many
-#: bytes an entry has, and how the place of the next page is written behind them.
-_TIFFS = {42: (4, "H", 12, "I"), 43: (8, "Q", 20, "Q")}
-_MOST_PAGES = 10_000
 
 _State = tuple[int, int]  # size and time
 
@@ -120,7 +112,7 @@ class SecondLook:
         assert filing.id is not None
         status = filing.destination.lstat()
         state = status.st_size, status.st_mtime_ns
-        if state == (filing.identity.size, filing.identity.mtime_ns) or not stat.S_ISREG(status.st_mode):
+        if is_in_filed_state(status, filing) or not stat.S_ISREG(status.st_mode):
             self._seen.pop(filing.id, None)
             return False
         seen = self._seen.get(filing.id)
@@ -138,7 +130,7 @@ class SecondLook:
         with OpenFolders(self._roots) as folders:
             if not went_on(folders.entry(filing.destination), filing):
                 raise FileNotFoundError(str(filing.destination))  # another file by that name, or somebody's edit
-        for undone in undo.undo(self._journal, [filing], self._roots, is_meant=went_on):
+        for undone in undo.undo(self._journal, [filing], self._roots, is_filed=went_on):
             if undone.status is Status.FILED:
                 logger.info(
                     tr(
@@ -151,64 +143,3 @@ class SecondLook:
             else:
                 self._seen.pop(filing.id, None)  # tried again
                 logger.debug("{} stays: {}", shown(str(filing.destination)), undone.error or undone.status)
-
-
-def went_on(entry: Entry, filing: Filing) -> bool:
-    """Whether it is the file that was moved there, with what its writer has added. Raises OSError.
-
-    It has grown behind the bytes that were filed, which may link to a page that was added. Or its inode and its size
-    are the same, as of a writer that gives a file its size first: what an editor writes anew mostly has another one.
-    """
-    descriptor = os.open(entry.name, OPEN_FLAGS, dir_fd=entry.folder)
-    try:
-        status = os.fstat(descriptor)
-        size = filing.identity.size
-        if not stat.S_ISREG(status.st_mode) or filing.sha256 is None or status.st_size < size:
-            return False
-        same = _sha256(descriptor, size) == filing.sha256
-        if status.st_size == size:
-            return not same and status.st_ino == filing.identity.ino
-        if same:
-            return True
-        link = _link_to_page(descriptor, size)
-        return link is not None and _sha256(descriptor, size, link) == filing.sha256
-    finally:
-        close(descriptor)
-
-
-def _sha256(descriptor: int, size: int, zeros: range = range(0)) -> str:
-    """The hash of the first bytes of an open file, with zeros in place of some of them."""
-    content, start = hashlib.sha256(), 0
-    while start < size and (chunk := os.pread(descriptor, min(_CHUNK, size - start), start)):
-        if zeros and zeros.start < start + len(chunk) and zeros.stop > start:
-            first, end = max(zeros.start - start, 0), min(zeros.stop - start, len(chunk))
-            chunk = chunk[:first] + bytes(end - first) + chunk[end:]
-        content.update(chunk)
-        start += len(chunk)
-    return content.hexdigest()
-
-
-def _link_to_page(descriptor: int, size: int) -> range | None:
-    """Where a TIFF says, within its first bytes, that its next page lies behind them. Raises OSError."""
-    head = os.pread(descriptor, 16, 0)
-    order = {b"II": "<", b"MM": ">"}.get(head[:2])
-    if order is None or len(head) < 16:
-        return None
-    (version,) = struct.unpack_from(f"{order}H", head, 2)
-    if version not in _TIFFS:
-        return None
-    begin, count_format, entry_bytes, link_format = _TIFFS[version]
-    (page,) = struct.unpack_from(f"{order}{link_format}", head, begin)
-    for _ in range(_MOST_PAGES):
-        count_bytes, link_bytes = struct.calcsize(count_format), struct.calcsize(link_format)
-        raw = os.pread(descriptor, count_bytes, page)
-        if page >= size or len(raw) < count_bytes:
-            return None
-        at = page + count_bytes + struct.unpack(f"{order}{count_format}", raw)[0] * entry_bytes
-        raw = os.pread(descriptor, link_bytes, at) if at + link_bytes <= size else b""
-        if len(raw) < link_bytes:
-            return None
-        (page,) = struct.unpack(f"{order}{link_format}", raw)
-        if page >= size:
-            return range(at, at + link_bytes)
-    return None

@@ -22,7 +22,7 @@ from daemon.files.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.files.source import OPEN_FLAGS, BeingWritten, Identity
 from daemon.files.writers import is_being_written, unlink_closed
 from daemon.filing.growth import is_earlier_state
-from daemon.filing.identity import is_made_here, is_meant, is_one_folder, is_unchanged
+from daemon.filing.identity import is_as_read, is_made_here, is_one_folder, is_same_inode, is_unchanged
 from daemon.filing.private_names import private_name
 from daemon.filing.quarantine_notes import reason_name, write_reason
 from daemon.filing.transfer import NOT_MADE_YET
@@ -119,17 +119,18 @@ class _Leftover:
         return all(is_earlier_state(entry, self._source) for entry in copies if entry is not None)
 
     def _is_source_changed(self) -> bool:
-        """Whether the image is in the inbox, in another state: what was there has its inode still."""
-        source = _status(self._source)
-        return source is not None and source.st_ino == self._row.identity.ino
+        """Whether the image is in the inbox, in another state."""
+        return self._source is not None and self._is_itself(self._source)
 
     def _is_moved(self) -> bool:
         """Whether the destination is the image itself, in whatever state."""
-        status = _status(self._target)
-        if status is None or self._row.copy_ino is not None or status.st_ino != self._row.identity.ino:
+        if self._target is None or self._row.copy_ino is not None or not self._is_itself(self._target):
             return False
         # Inode numbers of another file system mean nothing.
-        return self._source is None or os.fstat(self._source.folder).st_dev == status.st_dev
+        return self._source is None or os.fstat(self._source.folder).st_dev == self._target.status().st_dev
+
+    def _is_itself(self, entry: Entry) -> bool:
+        return entry.exists() and is_same_inode(entry, self._row, self._row.identity.ino)
 
     def _return_what_is_written(self, copied: bool) -> None:
         """Give it back the name it had, without a copy: once it is whole it is filed anew."""
@@ -198,7 +199,7 @@ class _Leftover:
         else:
             assert self._claim is not None
             assert self._target is not None
-            target, copy = self._target, Identity.of(self._target.status())
+            target, copy = self._target, Identity.from_stat(self._target.status())
             # Where the two are one in a way that nobody can see, the copy is gone as soon as the original is claimed.
             renaming.drop(
                 original,
@@ -217,7 +218,7 @@ class _Leftover:
             write_reason(self._target, self._row)
 
     def _is_original(self, entry: Entry | None) -> bool:
-        return entry is not None and entry.exists() and is_meant(entry, self._row)
+        return entry is not None and entry.exists() and is_as_read(entry, self._row)
 
     def _is_copy(self, entry: Entry | None) -> bool:
         """Whether a name stands for what this filing put there."""

@@ -168,7 +168,7 @@ def follower(image: Filing, source: Entry, target: Entry, name: str) -> Transfer
         state=State.INTENT,
         action=image.action,
         source=image.source.with_name(name),
-        identity=Identity.of(status),
+        identity=Identity.from_stat(status),
         folder=image.folder,
         filed_name=wanted,
         image_id=image.id,

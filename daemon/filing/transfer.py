@@ -21,7 +21,7 @@ from daemon.files.names import NAME_REFUSED, free_number, numbered, simpler_name
 from daemon.files.renaming import NOWHERE, CannotMove, Entry, close
 from daemon.files.source import BeingWritten, Identity, SourceChanged, SourceGone
 from daemon.files.writers import is_being_written, unlink_closed
-from daemon.filing.identity import is_meant, is_unchanged
+from daemon.filing.identity import has_inode, is_as_read, is_just_made, is_unchanged
 from daemon.filing.private_names import private_name
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing, State
@@ -104,10 +104,10 @@ class Transfer:
 def check_source(source: Entry, row: Filing) -> None:
     """Raise SourceGone or SourceChanged unless the name stands for the file that was decided on."""
     try:
-        meant = is_meant(source, row)
+        is_it = is_as_read(source, row)
     except FileNotFoundError as error:
         raise SourceGone(str(error)) from error
-    if not meant:
+    if not is_it:
         raise SourceChanged(tr("'{name}' is not the file that was looked at", name=source.name))
 
 
@@ -265,7 +265,7 @@ class _Batch:
         """Take back a file that took the place of the one meant between the last look and the move, or is written."""
         try:
             trouble: SourceChanged = BeingWritten(tr("'{name}' is open for writing", name=transfer.source.name))
-            if is_meant(transfer.target, transfer.row):
+            if is_as_read(transfer.target, transfer.row):
                 # From here on nobody can open it by the name it had: who has it open now is the last who could.
                 if not is_being_written(transfer.target):
                     return
@@ -335,7 +335,7 @@ class _Batch:
             transfer.placed = True
             transfer.row.copy_ino = os.fstat(descriptor).st_ino
             self._journal.write([transfer.row])
-            copying.copy_into(descriptor, part, Identity.of(part.status()), transfer.row.sha256)
+            copying.copy_into(descriptor, part, Identity.from_stat(part.status()), transfer.row.sha256)
             os.fsync(descriptor)
         finally:
             close(descriptor)
@@ -372,18 +372,17 @@ class _Batch:
     def _drop_original(self, transfer: Transfer) -> None:
         """Raises BeingWritten while somebody has it open: what is written then would go with it."""
         claim = transfer.private("claim")
-        if renaming.drop(transfer.source, claim, lambda entry: is_meant(entry, transfer.row), unlink_closed):
+        if renaming.drop(transfer.source, claim, lambda entry: is_as_read(entry, transfer.row), unlink_closed):
             return
         if not transfer.source.exists():
             # Somebody was quicker to take it: the copy would be a second image.
             self._drop_copy(transfer)
             raise SourceGone(tr("'{name}' was taken while it was copied", name=transfer.source.name))
-        if is_meant(transfer.source, transfer.row):
+        if is_as_read(transfer.source, transfer.row):
             raise SourceChanged(tr("'{name}' was in somebody else's hands, and is back", name=transfer.source.name))
 
     def _drop_copy(self, transfer: Transfer) -> None:
-        inode = transfer.row.filed_ino
-        renaming.drop(transfer.target, transfer.private("drop"), lambda entry: entry.status().st_ino == inode)
+        renaming.drop(transfer.target, transfer.private("drop"), lambda entry: is_just_made(entry, transfer.row))
         transfer.placed = False
 
     def _finish(self) -> None:
@@ -425,20 +424,16 @@ class _Batch:
 
     def _take_back(self, transfer: Transfer, *, is_written: bool) -> None:
         row = transfer.row
-        if not (is_written and _is_inode(transfer.source, row.identity.ino)):
+        if not (is_written and has_inode(transfer.source, row.identity.ino)):
             check_source(transfer.source, row)
-        source = Identity.of(transfer.source.status())
+        source = Identity.from_stat(transfer.source.status())
 
         def is_one_of_two(entry: Entry) -> bool:
-            there = is_unchanged(transfer.source, source) or (is_written and _is_inode(transfer.source, source.ino))
-            return entry.status().st_ino == row.filed_ino and there
+            is_there = is_unchanged(transfer.source, source) or (is_written and has_inode(transfer.source, source.ino))
+            return is_there and is_just_made(entry, row)
 
         renaming.drop(transfer.target, transfer.private("drop"), is_one_of_two)
         transfer.placed = False
-
-
-def _is_inode(entry: Entry, number: int) -> bool:
-    return entry.exists() and entry.status().st_ino == number
 
 
 def _link(transfer: Transfer) -> None:

@@ -53,7 +53,7 @@ class _Back(NamedTuple):
 
 
 #: Whether a name stands for the image that was filed: `is_filed_or_edited`, or what a caller knows better.
-IsMeant = Callable[[Entry, Filing], bool]
+IsFiled = Callable[[Entry, Filing], bool]
 
 
 def undo(
@@ -61,19 +61,19 @@ def undo(
     filings: Iterable[Filing],
     roots: Roots | None = None,
     *,
-    is_meant: IsMeant = is_filed_or_edited,
+    is_filed: IsFiled = is_filed_or_edited,
 ) -> Iterator[Undone]:
     """Undo filings, some at a time, in the order given (newest first, as a history yields them).
 
     A moved image moves back, and its sidecars with it; of a copy or link, the copy is removed while the original is
     still there; a refusal is forgotten. Without a journal it is a dry run, which changes nothing. Raises JournalBusy;
     then all those before are undone with their sidecars, and none of the rest. ``roots``: the inboxes and the output,
-    see `Roots`. ``is_meant`` tells an image that was moved; of copies and sidecars the ordinary answer counts.
+    see `Roots`. ``is_filed`` tells an image that was moved; of copies and sidecars the ordinary answer counts.
     """
     roots, taken = roots or Roots(), set[Path]()
     for group in _groups(filings):
         sidecars = {} if journal is None else {filing.id: _sidecars(journal, filing) for filing in group}
-        results, served = _undo(journal, group, roots, taken, is_meant)
+        results, served = _undo(journal, group, roots, taken, is_filed)
         if journal is not None:
             for undone in results:
                 if undone.status is Status.FILED:
@@ -102,14 +102,14 @@ def _undo(
     filings: Sequence[Filing],
     roots: Roots,
     taken: set[Path],
-    is_meant: IsMeant = is_filed_or_edited,
+    is_filed: IsFiled = is_filed_or_edited,
 ) -> tuple[list[Undone], list[Filing]]:
     """Undo filings that need not wait for each other; also gives the rows that have served, which are to be written.
 
     ``taken`` are the names that a dry run has given out.
     """
     with OpenFolders(roots) as folders:
-        ways = [_begin(journal, filing, folders, taken, is_meant) for filing in filings]
+        ways = [_begin(journal, filing, folders, taken, is_filed) for filing in filings]
         backs = [way for way in ways if isinstance(way, _Back)]
         if journal is not None:
             transfer.run([back.transfer for back in backs], journal)
@@ -119,7 +119,7 @@ def _undo(
 
 
 def _begin(
-    journal: Journal | None, filing: Filing, folders: OpenFolders, taken: set[Path], is_meant: IsMeant
+    journal: Journal | None, filing: Filing, folders: OpenFolders, taken: set[Path], is_filed: IsFiled
 ) -> Undone | _Back:
     """Undo a filing, but for an image that is to move: that is made ready."""
     if filing.state is State.REFUSED:
@@ -128,7 +128,7 @@ def _begin(
         return Undone(filing=filing, status=Status.ALREADY)
     try:
         image = folders.entry(filing.destination)
-        if not (is_meant if filing.action == "move" else is_filed_or_edited)(image, filing):
+        if not (is_filed if filing.action == "move" else is_filed_or_edited)(image, filing):
             return Undone(filing=filing, status=Status.CHANGED)
         if filing.action != "move":
             return _remove_copy(journal, filing, image, folders)
@@ -158,7 +158,7 @@ def _way_back(journal: Journal, filing: Filing, image: Entry, folders: OpenFolde
         filing,
         state=State.INTENT,
         source=filing.destination,
-        identity=Identity.of(image.status()),
+        identity=Identity.from_stat(image.status()),
         sha256=sha256_of(image),
         folder=filing.source.parent,
         filed_name=target.name,
@@ -227,7 +227,7 @@ def _remove_copy(journal: Journal | None, filing: Filing, image: Entry, folders:
         original = folders.entry(filing.source)
         if is_one_folder(original.folder, image.folder):
             return stays  # its folder is the copy's own now, or was mounted there
-        before = Identity.of(original.status())
+        before = Identity.from_stat(original.status())
         if sha256_of(original) != sha256_of(image):
             return stays
     except NO_FOLDER:

@@ -74,7 +74,7 @@ def _stray(image: Entry, folder: Path, inboxes: Sequence[Path]) -> Iterator[Fili
         state=State.DONE,
         action="move",
         source=_origin(note.get("source"), inboxes) or _first(inboxes) / image.name,
-        identity=Identity.of(status),
+        identity=Identity.from_stat(status),
         sha256=sha256,
         folder=folder,
         filed_name=image.name,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.filing.corrections import Corrections, class_of
+from daemon.filing.identity import seems_filed
 from daemon.journal.journal import read_history
 from daemon.journal.records import Filing, State, Wanted
 
@@ -34,8 +33,8 @@ class Whereabouts:
     def of(self, filing: Filing) -> Now:
         """Where an image lies now, however far its filing came."""
         if filing.state is not State.DONE or filing.destination is None:
-            return Now(filing.source if _is_at(filing, filing.source, filing.identity.ino) else None)
-        if _is_at(filing, filing.destination, filing.filed_ino):
+            return Now(filing.source if seems_filed(filing.source, filing, filing.identity.ino) else None)
+        if seems_filed(filing.destination, filing, filing.filed_ino):
             return Now(filing.destination)
         path = self._corrections.now(filing)
         if path is None:
@@ -59,13 +58,3 @@ class Whereabouts:
         """Whether no person but a later filing, by `resort`, brought an image to where it lies."""
         there = read_history(self._journal, Wanted(name=str(path), states=(State.DONE,)))
         return any(row.destination == path and row.filed_ino == filing.filed_ino for row in there)
-
-
-def _is_at(filing: Filing, path: Path, inode: int) -> bool:
-    """Whether a path stands for the file: its inode, or its size and time where a copy or a backup has another."""
-    try:
-        status = os.lstat(path)
-    except (OSError, ValueError):
-        return False
-    unchanged = (status.st_size, status.st_mtime_ns) == (filing.identity.size, filing.identity.mtime_ns)
-    return stat.S_ISREG(status.st_mode) and (status.st_ino == inode or unchanged)

@@ -6,6 +6,8 @@ import json
 import os
 import shlex
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,33 @@ def test_an_image_that_was_put_back_after_a_resort_stays_there(office: Office, n
     office.run("resort", "--checkpoint", str(newer))
     (office.desk.output / "discs" / filed.name).rename(filed)
     assert "1 moved by hand" in office.run("resort", "--checkpoint", str(newer))[1]
+    assert filed.exists()
+
+
+def test_images_that_had_one_inode_number_after_another_are_two(office: Office, newer: Path) -> None:
+    """The first was lost and came back from a backup, by when a new image had its number."""
+    first = file(office, "discs", "stripes", 1)
+    old, backup = first.stat().st_ino, first.with_name("backup")
+    shutil.copy2(first, backup)
+    backup.rename(first)
+    second = file(office, "discs", "stripes", 2)
+    office.desk.give_number_again(old, second)
+    assert office.run("resort", "--checkpoint", str(newer))[1].splitlines()[-2].startswith("2 moved")
+    assert places(office) == ["discs/discs1.png", "discs/discs2.png"]
+
+
+def test_an_image_that_a_resort_has_copied_is_one_image(office: Office, newer: Path) -> None:
+    """Its copy on another file system has another inode number: where the image lay before says nothing any more."""
+    filed = file(office, "discs", "stripes")
+    assert office.run("resort", "--checkpoint", str(newer))[1].splitlines()[-2].startswith("1 moved")
+    copy = office.desk.output / "discs" / filed.name
+    shutil.copy2(copy, copy.with_name("copy"))
+    copy.with_name("copy").rename(copy)
+    with closing(sqlite3.connect(office.desk.journal_path)) as db:
+        db.execute("UPDATE filings SET copy_ino = ? WHERE label = 'discs'", (copy.stat().st_ino,))
+        db.commit()
+    copy.rename(filed)
+    assert "stay: 1 moved by hand" in office.run("resort", "--checkpoint", str(newer))[1]
     assert filed.exists()
 
 

@@ -57,6 +57,19 @@ def test_the_last_go_back(office: Office) -> None:
     assert {row["state"] for row in office.json("history")} == {"undone"}
 
 
+@pytest.mark.parametrize("content", [b"a stranger's", b"b.jpg"])
+def test_another_file_that_was_given_the_same_inode_number_stays(office: Office, content: bytes) -> None:
+    """Its owner deleted the image, and put one there that has its name, and perhaps its size."""
+    file(office, "a.jpg")
+    there = office.desk.output / "cat" / "a.jpg"
+    office.desk.replace_by_stranger(there, content)
+    sentence = f"left: {there} is another file now, and stays"
+    assert office.run("undo", "--last", "1", "--dry-run") == (3, f"{sentence}\n0 would go back, 1 left\n")
+    assert office.run("undo", "--last", "1") == (3, f"{sentence}\n0 went back, 1 left\n")
+    assert there.read_bytes() == content
+    assert inbox(office) == []
+
+
 def test_chosen_by_file_run_checkpoint_and_time(office: Office) -> None:
     file(office, "a.jpg", "b.jpg", model_digest="1" * 64)
     file(office, "c.jpg", "d.jpg", model_digest="2" * 64)

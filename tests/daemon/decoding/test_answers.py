@@ -26,7 +26,7 @@ def test_the_crops_are_those_of_decoding_here(make: Make, tmp_path: Path) -> Non
         assert decoded.source is not None
         assert decoded.crops is not None
         assert decoded.source.path == path
-        assert decoded.source.identity == Identity.of(path.stat())
+        assert decoded.source.identity == Identity.from_stat(path.stat())
         assert decoded.source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
         assert decoded.source.content is None
         with path.open("rb") as file:
@@ -56,7 +56,7 @@ def test_what_is_wrong_with_an_image_comes_through(make: Make, picture: Path, tm
         assert decoded.error is not None
         assert str(decoded.error).endswith(".")
         assert decoded.source is not None
-        assert decoded.source.identity == Identity.of(each.path.stat())
+        assert decoded.source.identity == Identity.from_stat(each.path.stat())
         assert (decoded.source.sha256 is None) == (each.max_bytes == 100)
     assert len(decoders.pids()) == 3
 

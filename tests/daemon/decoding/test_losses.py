@@ -29,7 +29,7 @@ def test_a_decoder_that_hangs_costs_one_file(make: Make, slow: Path, picture: Pa
     decoded = hanging.result()
     assert reason(decoded) == "timeout"
     assert decoded.source is not None
-    assert decoded.source.identity == Identity.of(slow.stat())
+    assert decoded.source.identity == Identity.from_stat(slow.stat())
     assert not is_alive(stopped)
     assert [decoders.submit(task(picture)).result().error for _ in range(4)] == [None] * 4
     assert stopped in before - set(decoders.pids())

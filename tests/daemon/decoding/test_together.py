@@ -60,7 +60,7 @@ def pictures(tmp_path: Path) -> list[Path]:
 def check(path: Path, decoded: Decoded) -> None:
     """The image is decoded, and no other one in its place."""
     assert decoded.source is not None, decoded
-    assert decoded.source.identity == Identity.of(path.stat())
+    assert decoded.source.identity == Identity.from_stat(path.stat())
     assert decoded.crops is not None
     with path.open("rb") as file:
         for ours, theirs in zip(decode(file, TRANSFORMS), decoded.crops, strict=True):
@@ -157,7 +157,7 @@ def check_only_one_paid(futures: list[Future[Decoded]], pictures: list[Path], sl
     culprit = futures.pop(2).result()
     assert reason(culprit) == why
     assert culprit.source is not None
-    assert culprit.source.identity == Identity.of(slow.stat())
+    assert culprit.source.identity == Identity.from_stat(slow.stat())
     for path, future in zip(pictures, futures, strict=True):
         check(path, future.result())
 

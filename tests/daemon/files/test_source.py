@@ -20,7 +20,7 @@ def test_a_file_is_read_once_and_known_by_identity_and_digest(tmp_path: Path) ->
     assert source.data == b"x" * 3_000_000
     assert source.sha256 == hashlib.sha256(source.data).hexdigest()
     assert source.identity.size == 3_000_000
-    assert source.identity != Identity.of(path.stat())
+    assert source.identity != Identity.from_stat(path.stat())
 
 
 def test_a_file_over_the_limit_is_not_read(tmp_path: Path) -> None:

@@ -123,14 +123,17 @@ def test_a_picture_whose_time_alone_changes_is_not_copied_again(desk: Desk, acti
     os.utime(path, ns=(0, path.stat().st_mtime_ns - 3600 * 10**9))
     journal = desk.journal()
     filer = Filer(desk.output, action=action, journal=journal)
-    assert not filer.filed_before(path, Identity.of(path.stat())), "its content is looked at once"
+    assert not filer.filed_before(path, Identity.from_stat(path.stat())), "its content is looked at once"
     (filed,) = filer.file([desk.decide(path)])
     assert filed.status is Status.ALREADY
-    assert filer.filed_before(path, Identity.of(path.stat())), "and not at every walk"
+    assert filer.filed_before(path, Identity.from_stat(path.stat())), "and not at every walk"
     journal.close()
     assert list(desk.filed()) == ["cat/cat.jpg"]
     (row,) = read_history(desk.journal_path)
-    assert (row.filed_ino, row.identity) == ((desk.output / "cat/cat.jpg").stat().st_ino, Identity.of(path.stat()))
+    assert (row.filed_ino, row.identity) == (
+        (desk.output / "cat/cat.jpg").stat().st_ino,
+        Identity.from_stat(path.stat()),
+    )
 
 
 @pytest.mark.parametrize("action", ["copy", "link"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +16,13 @@ from daemon.files.roots import OpenFolders, Roots
 from daemon.filing import identity
 from daemon.filing.filer import Action, Status
 from daemon.filing.late_sidecars import Latecomers
+from daemon.filing.late_writes import QUIET, SecondLook
 from daemon.filing.recovery import replay
 from daemon.filing.undo import undo
+from daemon.filing.whereabouts import Whereabouts
 from daemon.journal.journal import read_history
 from daemon.journal.records import Filing, State, Wanted
-from tests.filing_desk import Desk
+from tests.filing_desk import Desk, images
 
 
 def undo_all(desk: Desk, *, dry_run: bool = False) -> list[Status]:
@@ -36,27 +39,11 @@ def filed_row(desk: Desk) -> Filing:
     return row
 
 
-def stranger(path: Path, ino: int, content: bytes = b"a stranger's") -> None:
-    """Put another file there that is given the same inode number, as happens at once on ext4."""
-    path.unlink()
-    kept = []
-    for number in range(200):
-        path.write_bytes(content)
-        if path.stat().st_ino == ino:
-            break
-        kept.append(path.rename(path.with_name(f".other-{number}")))
-    same = path.exists() and path.stat().st_ino == ino
-    for other in kept:
-        other.unlink()
-    if not same:
-        pytest.skip("this file system gives inode numbers only once")
-
-
 def test_undo_does_not_trust_an_inode_that_was_given_once_more(near: Desk) -> None:
     path = near.put()
     assert near.file_one(path).status is Status.FILED
     there = near.output / "cat" / "cat.jpg"
-    stranger(there, there.stat().st_ino)
+    near.replace_by_stranger(there)
     assert undo_all(near) == [Status.CHANGED]
     assert there.read_bytes() == b"a stranger's"
     assert not path.exists()
@@ -65,12 +52,64 @@ def test_undo_does_not_trust_an_inode_that_was_given_once_more(near: Desk) -> No
 def test_a_late_sidecar_does_not_follow_a_stranger(near: Desk) -> None:
     assert near.file_one(near.put()).status is Status.FILED
     there = near.output / "cat" / "cat.jpg"
-    stranger(there, there.stat().st_ino)
+    near.replace_by_stranger(there)
     os.utime(near.put("cat.xmp"), (1_000_000_000, 1_000_000_000))
     journal = near.journal()
     Latecomers([near.inbox], near.output, journal, recursive=True).work(60.0)
     journal.close()
     assert (near.inbox / "cat.xmp").exists()
+
+
+def test_history_does_not_show_a_stranger_for_an_image(near: Desk) -> None:
+    assert near.file_one(near.put()).status is Status.FILED
+    there = near.output / "cat" / "cat.jpg"
+    whereabouts = Whereabouts(near.output, near.journal_path)
+    assert whereabouts.of(filed_row(near)).path == there
+    near.replace_by_stranger(there)
+    assert whereabouts.of(filed_row(near)).path is None
+
+
+def test_a_stranger_of_the_same_size_is_not_what_a_writer_went_on_with(near: Desk) -> None:
+    """Pictures that are not compressed all have one size."""
+    assert near.file_one(near.put()).status is Status.FILED
+    there = near.output / "cat" / "cat.jpg"
+    near.replace_by_stranger(there, b"an imagE")
+    now = [0.0]
+    journal = near.journal()
+    second_look = SecondLook([near.inbox], near.output, journal, clock=lambda: now[0])
+    for _ in range(3):
+        assert not second_look.work(60)
+        now[0] += 100 * QUIET
+    journal.close()
+    assert near.filed() == {"cat/cat.jpg": b"an imagE"}
+
+
+def test_recovery_does_not_take_a_stranger_to_the_inbox(near: Desk) -> None:
+    """The image was moved, the program killed, and the image replaced before the next start."""
+    assert near.file_one(near.put()).status is Status.FILED
+    near.replace_by_stranger(near.output / "cat" / "cat.jpg")
+    row = filed_row(near)
+    journal = near.journal()
+    row.state = State.INTENT
+    journal.write([row])
+    assert replay(journal) == Counter([State.ORPHAN])
+    journal.close()
+    assert near.filed() == {"cat/cat.jpg": b"a stranger's"}
+
+
+def test_a_copy_that_somebody_has_added_to_is_not_taken_back(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its original was taken away while it was copied, so that it would be a second image."""
+    path = far.put()
+    there = far.output / "cat" / "cat.jpg"
+
+    def take_and_add(folder: int) -> None:
+        path.unlink()
+        with there.open("ab") as file:
+            file.write(b" with notes")
+
+    monkeypatch.setattr("daemon.filing.transfer.sync_folder", take_and_add)
+    assert far.file_one(path).status is Status.GONE
+    assert [image.read_bytes() for image in images(far.output)] == [b"an image with notes"]
 
 
 def test_where_no_birth_is_known_an_edited_image_stays(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,8 +221,8 @@ def test_answers_about_nothing_and_about_what_is_no_file(near: Desk) -> None:
         make(near.inbox / name)
         with OpenFolders(Roots()) as folders:
             entry = folders.entry(near.inbox / name)
-            assert not identity.is_meant(entry, row)
-            assert not identity.is_filed(entry, row)
+            assert not identity.is_as_read(entry, row)
+            assert not identity.is_as_filed(entry, row)
             assert not identity.is_filed_or_edited(entry, row)
             assert not identity.is_made_here(entry, row, None)
             assert not identity.has_content(entry, row)

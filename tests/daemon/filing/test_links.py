@@ -90,7 +90,7 @@ def test_between_the_decoding_and_the_move(
     same = outside / path.relative_to(desk.inbox / "holiday")
     # What lies there looks like the image that was decided on, whatever is compared.
     decision = Decision(
-        source=decision.source.__class__(path, decision.source.identity.of(same.stat()), decision.source.sha256),
+        source=decision.source.__class__(path, decision.source.identity.from_stat(same.stat()), decision.source.sha256),
         folder=decision.folder,
         reason=reason,
     )

@@ -15,7 +15,7 @@ import pytest
 from daemon.files import renaming, writers
 from daemon.files.renaming import Entry
 from daemon.filing.filer import Action, Status
-from daemon.filing.identity import is_meant
+from daemon.filing.identity import is_as_read
 from daemon.filing.recovery import replay
 from daemon.journal.records import State
 from tests.filing_desk import Desk, Seam, failing, far_folder, images, make_desk
@@ -86,7 +86,7 @@ def test_a_writer_that_opens_the_file_while_it_is_filed_keeps_it(desk: Desk, mon
     need_leases(desk.inbox)
     path = desk.put(content=FIRST)
     opened: list[int] = []
-    real = is_meant
+    real = is_as_read
 
     def reopening(entry: Entry, row: Any) -> bool:
         meant = real(entry, row)
@@ -94,7 +94,7 @@ def test_a_writer_that_opens_the_file_while_it_is_filed_keeps_it(desk: Desk, mon
             opened.append(os.open(path, os.O_WRONLY | os.O_APPEND))
         return meant
 
-    monkeypatch.setattr("daemon.filing.transfer.is_meant", reopening)
+    monkeypatch.setattr("daemon.filing.transfer.is_as_read", reopening)
     assert desk.file_one(path).status is Status.CHANGED
     os.write(opened[0], REST)
     os.close(opened[0])

@@ -36,7 +36,7 @@ def crashed(desk: Desk, **more: Any) -> tuple[Filing, Path, Path]:
         state=State.INTENT,
         action="move",
         source=source,
-        identity=Identity.of(source.stat()),
+        identity=Identity.from_stat(source.stat()),
         sha256=hashlib.sha256(CONTENT).hexdigest(),
         folder=target.parent,
         filed_name=target.name,
@@ -293,7 +293,7 @@ def test_an_error_with_one_filing_leaves_the_others_to_be_settled(desk: Desk, mo
         state=State.INTENT,
         action="move",
         source=desk.put("dog.jpg", b"dog"),
-        identity=Identity.of((desk.inbox / "dog.jpg").stat()),
+        identity=Identity.from_stat((desk.inbox / "dog.jpg").stat()),
         folder=desk.output / "cat",
         filed_name="dog.jpg",
     )

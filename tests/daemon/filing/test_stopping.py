@@ -100,7 +100,7 @@ def test_a_slow_disk_is_flushed_in_smaller_pieces(tmp_path: Path, monkeypatch: p
     (tmp_path / "film.mov").write_bytes(FILM)
     folder = os.open(tmp_path, os.O_RDONLY)
     film = Entry(folder, "film.mov")
-    copying.copy_into(copying.create(Entry(folder, "copy.mov")), film, Identity.of(film.status()), None)
+    copying.copy_into(copying.create(Entry(folder, "copy.mov")), film, Identity.from_stat(film.status()), None)
     os.close(folder)
     assert sizes == [8 << 20, *[1 << 20] * 12]
 
@@ -112,7 +112,7 @@ def test_a_recovery_that_is_stopped_goes_on_at_the_next_start(tmp_path: Path) ->
         state=State.INTENT,
         action="move",
         source=path,
-        identity=Identity.of(path.stat()),
+        identity=Identity.from_stat(path.stat()),
         folder=desk.output / "cat",
         filed_name=path.name,
     )

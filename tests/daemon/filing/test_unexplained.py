@@ -175,7 +175,7 @@ def test_what_the_journal_explains_is_left_to_the_recovery(desk: Desk) -> None:
         state=State.INTENT,
         action="move",
         source=path,
-        identity=Identity.of(path.stat()),
+        identity=Identity.from_stat(path.stat()),
         folder=desk.output / "cat",
         filed_name=path.name,
     )

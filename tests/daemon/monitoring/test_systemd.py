@@ -220,7 +220,7 @@ def test_a_start_that_reads_what_a_crash_left_half_done_tells_that_it_gets_on(
     film = inbox / "cat.mov"
     film.write_bytes(b"film")
     journal = Journal(journal_path(tmp_path / "state", output))
-    identity = Identity.of(film.stat())
+    identity = Identity.from_stat(film.stat())
     row = Filing(state=State.INTENT, action="move", source=film, identity=identity, folder=output, filed_name=film.name)
     journal.write([row])
     journal.close()
