@@ -32,7 +32,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("reloading",),
         ("watching", "decoding", "filing"),
         ("journal", "state", "config"),
-        ("files", "addresses"),
+        ("files",),
     ),
     "trainer": (
         ("__main__",),

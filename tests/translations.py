@@ -108,6 +108,8 @@ def _name(call: ast.Call) -> str:
 
 def _read_by_people(call: ast.Call) -> Iterator[ast.expr]:
     place = _READ.get(_name(call))
+    if ast.unparse(call.func) == "struct.error":
+        return
     if place is not None and len(call.args) > place:
         yield call.args[place]
     yield from (keyword.value for keyword in call.keywords if keyword.arg in _READ_KEYWORDS)

@@ -32,8 +32,8 @@ _DAYS_AGO = {"today": 0, "yesterday": 1, "오늘": 0, "어제": 1}
 
 def add_place(parser: Parser) -> None:
     """The options that say whose journal is meant."""
-    parser.add_argument("--output", metavar="DIR", help=tr("the output folder of the daemon (./sorted)"))
-    parser.add_argument("--state-dir", metavar="DIR", help=tr("where its journal is (~/.local/state/imagesortd)"))
+    parser.add_argument("--output", metavar="DIR", help=tr("the output folder of the daemon"))
+    parser.add_argument("--state-dir", metavar="DIR", help=tr("where its journal is"))
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help=tr("settings file (./config.toml where there is one)")
     )

@@ -110,7 +110,7 @@ def _parser() -> Parser:
     )
     add("--only-unsure", action="store_true", help=tr("only images that were filed as unsure, and lie there still"))
     add("--threshold", metavar="P", help=tr('less probable images stay: 0 to 1, or "auto"'))
-    add("--cache-dir", metavar="DIR", help=tr("for weights and graphs (~/.cache/imagesortd)"))
+    add("--cache-dir", metavar="DIR", help=tr("for weights and graphs"))
     add("--dry-run", action="store_true", help=tr("say what would be done, and touch nothing"))
     add("--json", action="store_true", help=tr("print the result as JSON"))
     add_place(parser)

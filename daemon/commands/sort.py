@@ -18,6 +18,7 @@ from pathlib import Path
 from loguru import logger
 
 from daemon import config
+from daemon.commands.options import add_settings
 from daemon.config import Settings
 from daemon.decoding.launcher import Nursery
 from daemon.decoding.pool import Decoders
@@ -72,7 +73,9 @@ def main(arguments: list[str], nursery: Nursery) -> int:
     """Sort one folder; returns the exit code."""
     options = parser().parse_args(arguments)
     flags = {key: value for key in _SHARED if (value := getattr(options, key, None)) is not None}
-    settings = config.load(flags | {"output": options.output_dir, "threshold": options.threshold}, options.config)
+    settings = config.load(
+        flags | {"output": options.output_dir, "threshold": options.threshold}, getattr(options, "config", None)
+    )
     config.check_output(settings)
     if not options.input_dir.is_dir():
         raise UserError(
@@ -123,22 +126,13 @@ def parser() -> Parser:
     add = parser.add_argument
     add("--input-dir", type=Path, required=True, metavar="DIR", help=tr("the images"))
     add("--output-dir", type=Path, required=True, metavar="DIR", help=tr("where class folders are made"))
-    add("--checkpoint", metavar="PATH", help=tr("checkpoint file, run folder, or folder the trainer publishes to"))
     add(
         "--threshold",
         default=0.0,
         metavar="P",
         help=tr('less probable images go to the others: 0 to 1, or "auto" (0.0)'),
     )
-    add("--others-dir", metavar="NAME", help=tr("folder for unsure images (others)"))
-    add("--batch-size", metavar="N", help=tr("images per step of the model (16)"))
-    add("--threads", metavar="N", help=tr("threads that decode and compute; 0 is one per core"))
-    add("--device", metavar="cpu|cuda", help=tr("where the model computes (cpu)"))
-    add("--precision", metavar="float32|int8", help=tr("of transformers such as CLIP (float32)"))
-    add("--plugins", metavar="NAMES", help=tr("packages that may bring backbones, joined with commas"))
-    add("--cache-dir", metavar="DIR", help=tr("for weights and graphs (~/.cache/imagesortd)"))
-    add("--log-level", metavar="LEVEL", help=tr("DEBUG, INFO (a line per image), WARNING or ERROR"))
-    add("--config", type=Path, metavar="FILE", help=tr("settings file (./config.toml where there is one)"))
+    add_settings(parser, only=_SHARED)
     add("--json", action=argparse.BooleanOptionalAction, default=False, help=tr("print the result as JSON"))
     return parser
 

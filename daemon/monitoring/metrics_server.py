@@ -13,7 +13,7 @@ from typing import Any
 
 from loguru import logger
 
-from daemon.addresses import host_and_port
+from daemon.config.addresses import host_and_port
 from models.errors import UserError
 from models.text.language import tr
 

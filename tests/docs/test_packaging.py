@@ -14,14 +14,17 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("daemon", "models", "trainer")
 
 
-def test_every_package_of_the_tree_is_listed() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+def test_every_package_of_the_tree_is_found() -> None:
+    find = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"][
+        "find"
+    ]
     there = {
         ".".join(file.parent.relative_to(ROOT).parts)
         for package in PACKAGES
         for file in (ROOT / package).rglob("__init__.py")
     }
-    assert set(project["tool"]["setuptools"]["packages"]) == there
+    find_packages = pytest.importorskip("setuptools").find_packages
+    assert set(find_packages(str(ROOT), include=find["include"])) == there
 
 
 def test_what_an_earlier_build_left_does_not_get_into_the_wheel(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from daemon.files.marker import MARKER
 from models import allowed
 from models.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,58 @@
+"""Settings that are right each by itself, and wrong together or with what lies on the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from daemon.config.settings import Settings
+from daemon.files.marker import marked_folder
+from models.errors import UserError
+from models.text.language import tr
+
+
+def check_folders(settings: Settings) -> None:
+    """Refuse what would file images for ever: an inbox inside the output. Raises `UserError`."""
+    check_output(settings)
+    if settings.others_dir.casefold() == settings.quarantine_dir.casefold():
+        raise UserError(tr("others_dir and quarantine_dir are the same folder: give them different names"))
+    if isinstance(settings.quiet_after_close_seconds, dict):
+        for inbox in settings.quiet_after_close_seconds:
+            if inbox not in settings.watch:
+                raise UserError(
+                    tr("quiet_after_close_seconds: {inbox} is not an inbox: name one of watch", inbox=inbox)
+                )
+    for inbox in settings.watch:
+        if _is_no_folder(inbox):
+            raise UserError(tr("watch: {inbox} is not a folder: give one", inbox=inbox))
+        if settings.output in inbox.parents:
+            raise UserError(
+                tr(
+                    "watch: the inbox {inbox} lies inside the output {output}, so what is filed would come "
+                    "in again: move one of them elsewhere",
+                    inbox=inbox,
+                    output=settings.output,
+                )
+            )
+
+
+def check_output(settings: Settings) -> None:
+    """Refuse an output that is a file, or that lies inside a class folder. Raises `UserError`."""
+    output = settings.output
+    if _is_no_folder(output):
+        raise UserError(tr("output: {output} is not a folder: give one", output=output))
+    if (folder := marked_folder(output)) is not None:
+        raise UserError(
+            tr(
+                "output: {output} lies inside the class folder {folder}: give a folder outside it",
+                output=output,
+                folder=folder,
+            )
+        )
+
+
+def _is_no_folder(path: Path) -> bool:
+    """Whether something else than a folder lies there, as far as that can be seen: its mount may be dead now."""
+    try:
+        return path.exists() and not path.is_dir()
+    except OSError:
+        return False

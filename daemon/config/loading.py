@@ -1,0 +1,163 @@
+"""Settings from the command line over the environment over config.toml; a mistake names its key and its place."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from daemon.config.settings import EMPTY, EMPTY_ENTRY, OF_WINDOWS, PREFIX, Settings
+from models.errors import UserError
+from models.text.language import mark, tr
+from models.text.spelling import closest
+
+DEFAULT_FILE = Path("config.toml")
+
+
+def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
+    """The settings from ``flags`` (those given), the environment, and ``file`` (or ./config.toml if there is one).
+
+    Raises `UserError` naming the key, and whether the flag, the variable or the file is wrong.
+    """
+    used = used_file(file)
+    from_file = {} if used is None else _read_file(used)
+    file = file or DEFAULT_FILE
+    environment = _environment()
+    merged = {key: value for key, value in from_file.items() if key not in environment} | dict(flags)
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        raise UserError(_sentence(error, flags, environment, file)) from error
+    return settings
+
+
+def used_file(file: Path | None) -> Path | None:
+    """The configuration file that `load` reads: the one that is named, else ./config.toml if there is one."""
+    return DEFAULT_FILE if file is None and DEFAULT_FILE.is_file() else file
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))  # Windows' editors put a mark at its start
+    except FileNotFoundError as error:
+        raise UserError(
+            tr("there is no configuration file {file}: create it or leave --config out", file=file)
+        ) from error
+    except OSError as error:
+        raise UserError(
+            tr("the configuration file {file} cannot be read: {reason}", file=file, reason=error.strerror)
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(tr("the configuration file {file} is no text in UTF-8: save it as UTF-8", file=file)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(
+            tr(
+                "the configuration file {file} is not valid TOML: {error}: "
+                "mend that line (text, such as a path, goes between 'quotes')",
+                file=file,
+                error=_of_toml(str(error)),
+            )
+        ) from error
+    return content
+
+
+def _of_toml(complaint: str) -> str:
+    """What the reader of TOML says, and where."""
+    what, _, place = complaint.rpartition(" (at ")
+    if place == "end of document)":
+        return tr("{what} (at end of document)", what=tr(what))
+    found = re.fullmatch(r"line (\d+), column (\d+)\)", place)
+    if found is None:
+        return complaint
+    line, column = found.groups()
+    return tr("{what} (at line {line}, column {column})", what=tr(what), line=line, column=column)
+
+
+def _environment() -> dict[str, str]:
+    """Our variables by key. An unknown one is most likely misspelled, so it is an error."""
+    ours = {name.removeprefix(PREFIX).lower(): name for name in os.environ if name.upper().startswith(PREFIX)}
+    for key, name in ours.items():
+        if key not in Settings.model_fields:
+            raise UserError(_not_a_setting(tr("the environment variable {name}", name=name), key))
+    return ours
+
+
+def _sentence(error: ValidationError, flags: Mapping[str, object], environment: Mapping[str, str], file: Path) -> str:
+    first = error.errors()[0]
+    key = str(first["loc"][0]) if first["loc"] else ""
+    if key in flags:
+        place = f"--{key.replace('_', '-')}"
+    elif key in environment:
+        place = tr("the environment variable {name}", name=environment[key])
+    else:
+        place = tr("{key} in {file}", key=key, file=file)
+    if first["type"] == "extra_forbidden":
+        return _not_a_setting(place, key)
+    if first["type"] == EMPTY.type:
+        return tr("{place} is empty: name a folder", place=place)
+    if first["type"] == EMPTY_ENTRY.type:
+        return tr("{place} has an entry that is empty: name a folder", place=place)
+    value = str(first["input"]).lower() if isinstance(first["input"], bool) else repr(first["input"])
+    near = closest(str(first["input"]), _choices(key)) if first["type"] == "literal_error" else None
+    said = {"place": place, "value": value, "requirement": _requirement(key, first)}
+    if near:
+        return tr("{place} is {value}, which is not valid (did you mean {near}?): {requirement}", near=near, **said)
+    return tr("{place} is {value}, which is not valid: {requirement}", **said)
+
+
+def _choices(key: str) -> list[str]:
+    """The values of a setting that is one of a few words."""
+    return [str(each) for each in get_args(Settings.model_fields[key].annotation)]
+
+
+def _not_a_setting(place: str, key: str) -> str:
+    near = closest(key, Settings.model_fields)
+    if near:
+        return tr(
+            "{place} is not a setting (did you mean {near}?): python -m daemon --help names them all",
+            place=place,
+            near=near,
+        )
+    return tr("{place} is not a setting: python -m daemon --help names them all", place=place)
+
+
+#: What a value should have been, where pydantic speaks of types or makes one complaint per alternative.
+_REQUIREMENTS = {
+    "threshold": mark('give a number from 0 to 1, a share such as "70%", or "auto"'),
+    "watch": mark("give a list of folders"),
+    "quiet_after_close_seconds": mark("give a number of seconds, \"auto\", or a number for each inbox: './scans' = 10"),
+    "plugins": mark("give a list of names"),
+}
+
+#: What pydantic requires, by its name of the complaint; the fields are those of the complaint's context.
+_OF_PYDANTIC = {
+    "greater_than": mark("should be greater than {gt:g}"),
+    "greater_than_equal": mark("should be greater than or equal to {ge:g}"),
+    "less_than_equal": mark("should be less than or equal to {le:g}"),
+    "finite_number": mark("should be a finite number"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), mark("should be a whole number")),
+    **dict.fromkeys(("float_type", "float_parsing"), mark("should be a number")),
+    **dict.fromkeys(("bool_type", "bool_parsing"), mark("should be true or false")),
+    "string_type": mark("should be a text between quotes"),
+    "path_type": mark("give a path between quotes"),
+    "list_type": mark("should be a list"),
+}
+
+
+def _requirement(key: str, complaint: ErrorDetails) -> str:
+    kind, message = complaint["type"], complaint["msg"]
+    if kind == OF_WINDOWS.type:
+        return tr("it is a path of Windows: give the folder's path on this machine")
+    if key in _REQUIREMENTS:
+        return tr(_REQUIREMENTS[key])
+    if kind == "literal_error":
+        return tr("give one of {choices}", choices=", ".join(_choices(key)))
+    if kind in _OF_PYDANTIC:
+        return tr(_OF_PYDANTIC[kind], **complaint.get("ctx", {}))
+    return message.removeprefix("Value error, ").removeprefix("Input ")

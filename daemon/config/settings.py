@@ -1,0 +1,292 @@
+"""Every setting: its type, its default, its bounds and its help. Nothing else says them, but for config.toml."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from daemon.config.addresses import check_address
+from models.allowed import split_names
+from models.checkpoint import check_class_name
+from models.engines import Device
+from models.errors import CheckpointError
+from models.leftovers import is_leftover
+from models.runtime import Precision
+from models.text.language import mark, tr
+from models.text.shares import read_share
+
+PREFIX = "IMAGESORTD_"
+
+_Quiet = Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)]
+
+
+def setting(default: object, help: str, *, metavar: str | None = None, usual: str | None = None, **bounds: Any) -> Any:
+    """A setting, and all that the command lines say of it: what it is for, as in ``--help``, and what its value is.
+
+    ``usual`` stands for the default where that says nothing by itself. ``bounds`` are pydantic's.
+    """
+    return Field(default=default, description=help, json_schema_extra={"metavar": metavar, "usual": usual}, **bounds)
+
+
+class Settings(BaseSettings):
+    """The settings of the daemon; config.toml explains each."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    watch: Annotated[list[Path], NoDecode] = setting(
+        [Path("./inbox")], mark("a folder to watch; may be repeated"), metavar="INBOX", min_length=1
+    )
+    output: Path = setting(Path("./sorted"), mark("where class folders appear"), metavar="DIR")
+    checkpoint: Path = setting(
+        Path("checkpoints"), mark("checkpoint file, run folder, or folder the trainer publishes to"), metavar="PATH"
+    )
+    threshold: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = setting(
+        "auto", mark('less probable images go to the others: 0 to 1, or "auto"'), metavar="P"
+    )
+    probation_images: int = setting(
+        100, mark("images of a new model that are watched; 0 watches none"), metavar="N", ge=0, le=10_000
+    )
+    others_dir: str = setting("others", mark("folder for unsure images"), metavar="NAME")
+    quarantine_dir: str = setting("quarantine", mark("folder for unreadable files"), metavar="NAME")
+    action: Literal["move", "copy", "link"] = setting("move", mark("what filing does"), metavar="move|copy|link")
+    language: Literal["auto", "en", "ko"] = "auto"
+    recursive: bool = setting(True, mark("watch the folders inside, too"))
+    cross_mounts: bool = setting(False, mark("and those that are on other file systems"))
+    poll: bool = setting(False, mark("look again and again instead of using events"))
+    settle_seconds: float = setting(
+        2.0, mark("quiet time after which a file is complete"), metavar="S", gt=0, le=3600, allow_inf_nan=False
+    )
+    quiet_after_close_seconds: Annotated[_Quiet | dict[Path, _Quiet] | Literal["auto"], NoDecode] = setting(
+        "auto",
+        mark(
+            "how long a file is left alone after it was closed, for scanners that open it again for the next page; "
+            "by inbox: ./scans=10,./letters=5"
+        ),
+        metavar="S",
+        usual=mark("auto: 10 for TIFF"),
+    )
+    writer_patience_seconds: float = setting(
+        300.0,
+        mark("how long a file waits that grew, is empty or has gaps, where nobody can say whether it is open"),
+        metavar="S",
+        ge=0,
+        le=604800,
+        allow_inf_nan=False,
+    )
+    rescan_seconds: float = setting(
+        60.0, mark("time between looks at the whole inbox"), metavar="S", gt=0, le=86400, allow_inf_nan=False
+    )
+    batch_size: int = setting(16, mark("images per step of the model"), metavar="N", ge=1, le=256)
+    threads: int = setting(0, mark("threads that decode and compute; 0 is one per core"), metavar="N", ge=0, le=1024)
+    device: Device = setting("cpu", mark("where the model computes"), metavar="cpu|cuda")
+    precision: Precision = setting("float32", mark("of transformers such as CLIP"), metavar="float32|int8")
+    max_megapixels: int = setting(200, mark("larger images go to the quarantine"), metavar="N", ge=1)
+    max_file_mb: int = setting(512, mark("larger files go to the quarantine"), metavar="N", ge=1)
+    decode_memory_mb: int = setting(
+        2048, mark("images that need more to be decoded go to the quarantine"), metavar="N", ge=256
+    )
+    decode_seconds: float = setting(
+        60.0,
+        mark("images that need longer to be decoded go to the quarantine"),
+        metavar="S",
+        gt=0,
+        le=86400,
+        allow_inf_nan=False,
+    )
+    plugins: Annotated[list[str], NoDecode] = setting(
+        [], mark("packages that may bring backbones, joined with commas"), metavar="NAMES"
+    )
+    cache_dir: Path | None = setting(None, mark("for weights and graphs"), metavar="DIR", usual="~/.cache/imagesortd")
+    state_dir: Path | None = setting(None, mark("for the journal"), metavar="DIR", usual="~/.local/state/imagesortd")
+    journal_days: int = setting(
+        400, mark("what was filed longer ago is forgotten; 0 keeps it all"), metavar="N", ge=0, le=36500
+    )
+    on_filed: Annotated[list[str], NoDecode] = setting(
+        [], mark("run after images were filed; reads a JSON object for each, a line each"), metavar="COMMAND"
+    )
+    on_filed_seconds: float = setting(
+        30.0, mark("what a run of that command may take"), metavar="S", gt=0, le=3600, allow_inf_nan=False
+    )
+    metrics_file: Path | None = setting(
+        None, mark("Prometheus metrics for node_exporter's textfile collector"), metavar="FILE"
+    )
+    metrics_listen: str = setting(
+        "", mark("127.0.0.1:PORT or a UNIX socket's path, for Prometheus to ask"), metavar="ADDRESS"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
+        "INFO", mark("DEBUG, INFO, WARNING or ERROR"), metavar="LEVEL"
+    )
+    log_json: bool = setting(False, mark("one JSON object per line"))
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        """True counts as 1 in Python, which nobody means who writes ``threads = true``."""
+        if isinstance(value, bool) and info.field_name in _NUMBERS:
+            raise ValueError(tr("it must be a number"))
+        return value
+
+    @field_validator("threshold", mode="before")
+    @classmethod
+    def _share(cls, value: object) -> object:
+        """``70%`` and ``7/10`` are 0.7; what is no share is left as it is, for the complaint about it."""
+        with suppress(ValueError):
+            if isinstance(value, str) and 0 <= (share := read_share(value)) <= 1:
+                return share
+        return value
+
+    @field_validator("watch", "output", "checkpoint", "cache_dir", "state_dir", "metrics_file", mode="before")
+    @classmethod
+    def _no_drive(cls, value: object) -> object:
+        r"""``D:\photos`` would be a folder of that name here, in the one that the daemon happens to be started in."""
+        paths = value if isinstance(value, list) else [value]
+        if any(isinstance(path, str) and _DRIVE.match(path) for path in paths):
+            raise OF_WINDOWS
+        return value
+
+    @field_validator("watch", mode="before")
+    @classmethod
+    def _several(cls, value: object) -> object:
+        folders = value.split(os.pathsep) if isinstance(value, str) else value
+        if isinstance(folders, list) and any(_is_empty(folder) for folder in folders):
+            raise EMPTY if len(folders) == 1 else EMPTY_ENTRY
+        return folders
+
+    @field_validator("quiet_after_close_seconds", mode="before")
+    @classmethod
+    def _by_inbox(cls, value: object) -> object:
+        """``10``, or ``./scans=10,./letters=5`` where it is text."""
+        if isinstance(value, dict) and any(isinstance(seconds, bool) for seconds in value.values()):
+            raise ValueError(tr("it must be a number"))
+        if not isinstance(value, str) or "=" not in value:
+            return value
+        return {inbox: seconds for inbox, _, seconds in (part.rpartition("=") for part in value.split(","))}
+
+    @field_validator("quiet_after_close_seconds")
+    @classmethod
+    def _by_their_one_name(cls, value: float | str | dict[Path, float]) -> float | str | dict[Path, float]:
+        return {_one_name(inbox): seconds for inbox, seconds in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("output", "checkpoint", mode="before")
+    @classmethod
+    def _somewhere(cls, value: object) -> object:
+        if _is_empty(value):
+            raise EMPTY
+        return value
+
+    @field_validator("plugins", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        return split_names(value) if isinstance(value, str) else value
+
+    @field_validator("on_filed", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        try:
+            return shlex.split(value) if isinstance(value, str) else value
+        except ValueError as error:
+            raise ValueError(tr(_OF_SHLEX.get(str(error), str(error)))) from error
+
+    @field_validator("watch", "output")
+    @classmethod
+    def _resolved(cls, value: Path | list[Path]) -> Path | list[Path]:
+        """The one name of each folder, so that two spellings of it are seen to be one."""
+        if isinstance(value, list):
+            return list(dict.fromkeys(map(_one_name, value)))
+        return _one_name(value)
+
+    @field_validator("checkpoint", "cache_dir", "state_dir", "metrics_file")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        """With its links: one in ``checkpoint`` may be what publishes another checkpoint."""
+        return None if value is None else _at_home(value).absolute()
+
+    @field_validator("cache_dir", "state_dir", "metrics_file", mode="before")
+    @classmethod
+    def _empty_is_usual(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("metrics_file")
+    @classmethod
+    def _collected(cls, value: Path | None) -> Path | None:
+        """The textfile collector passes over every other name in silence."""
+        if value is not None and value.suffix != ".prom":
+            raise ValueError(tr("its name must end in .prom, for node_exporter reads no other file"))
+        return value
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _local(cls, address: str) -> str:
+        return check_address(address)
+
+    @field_validator("others_dir", "quarantine_dir")
+    @classmethod
+    def _folder_name(cls, name: str) -> str:
+        if is_leftover(name):
+            raise ValueError(tr("a system or a program has folders of that name, which are left alone"))
+        try:
+            return check_class_name(name)
+        except CheckpointError as error:
+            raise ValueError(tr("it must be the name of one folder")) from error
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The command line and the file come merged in ``init_settings``; see `load`."""
+        return init_settings, env_settings
+
+
+#: The settings that are numbers.
+_NUMBERS = frozenset(key for key, field in Settings.model_fields.items() if field.annotation in (int, float)) | {
+    "threshold",
+    "quiet_after_close_seconds",
+}
+#: What is said of a command that cannot be taken apart.
+_OF_SHLEX = {
+    "No closing quotation": mark("No closing quotation"),
+    "No escaped character": mark("No escaped character"),
+}
+#: What a path of Windows begins with; in TOML the backslash may have made a control character of the next letter.
+_DRIVE = re.compile(r"[A-Za-z]:[\\/\x00-\x1f]")
+OF_WINDOWS = PydanticCustomError("of_windows", "a path of Windows")
+#: An empty path would mean the folder that the daemon happens to be started in.
+EMPTY = PydanticCustomError("empty_folder", "an empty path")
+EMPTY_ENTRY = PydanticCustomError("empty_entry", "an empty path among others")
+
+
+def _is_empty(path: object) -> bool:
+    return isinstance(path, str) and not path.strip()
+
+
+def _one_name(path: Path) -> Path:
+    """``path`` without links and ``..``; what does not exist yet keeps its name."""
+    return Path(os.path.realpath(_at_home(path)))
+
+
+def _at_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(tr("there is no such home folder")) from error
+
+
+def watches_inside(settings: Settings) -> bool:
+    """Whether the folders inside the inboxes are watched, too.
+
+    Not where images are filed into an inbox: what is in its folders has been sorted, by us or by somebody else.
+    """
+    return settings.recursive and settings.output not in settings.watch
