@@ -59,8 +59,8 @@ class Policy:
     limits: Limits = field(default_factory=Limits)
 
     @classmethod
-    def of(cls, settings: Settings) -> Policy:
-        """The part of the settings that decides."""
+    def from_settings(cls, settings: Settings) -> Policy:
+        """Take what decides about images from the settings."""
         return cls(
             threshold=None if settings.threshold == "auto" else settings.threshold,
             others_dir=settings.others_dir,

@@ -61,7 +61,7 @@ class Configuration:
     def _check(self, new: Settings, classes: Sequence[str]) -> None:
         """Refuse what a start would refuse, as far as that is known before another model is loaded."""
         check_names(self.settings.checkpoint, classes, (new.others_dir, new.quarantine_dir))
-        if new.checkpoint != self.settings.checkpoint and Manner.of(new).place.required() is None:
+        if new.checkpoint != self.settings.checkpoint and Manner.from_settings(new).place.required() is None:
             logger.warning(
                 tr(
                     "nothing is published in {checkpoint} yet: until then the model in use stays",
@@ -75,6 +75,6 @@ def apply(settings: Settings, taken: frozenset[str], pipeline: Pipeline, reloade
     if taken.intersection(_LOGGING):
         start_logging(settings.log_level, as_json=settings.log_json)
     if taken.intersection(_DECIDING):
-        pipeline.adopt(Policy.of(settings))
+        pipeline.adopt(Policy.from_settings(settings))
     if taken.intersection(_MODEL):
         reloader.adopt(settings)

@@ -82,7 +82,7 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
     if mark is None or mark.why_away() is None:
         _make(settings.output, "output", dry_run=dry_run)
     with ExitStack() as closing:
-        notifier = Notifier.of()
+        notifier = Notifier.from_environment()
         closing.callback(notifier.close)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until there is a loop to stop
         if mark is not None:
@@ -95,10 +95,10 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         surveyed = (lambda each: passed.update({each.folder: each})) if once else Teller()
         watcher = _watcher(settings, surveyed, once=once)
         closing.callback(watcher.stop)
-        policy = Policy.of(settings)
+        policy = Policy.from_settings(settings)
         decoders = Decoders(threads, policy.limits, nursery)
         closing.callback(decoders.close)
-        reloader = Reloader.of(settings, WeightsStore(settings.cache_dir), None if dry_run else journal)
+        reloader = Reloader.from_settings(settings, WeightsStore(settings.cache_dir), None if dry_run else journal)
         closing.callback(reloader.close)
         classifier = reloader.first(path)
         roots = Roots([*settings.watch, settings.output])

@@ -198,7 +198,7 @@ def plugin_findings(settings: Settings) -> Iterator[Finding]:
 def model_findings(settings: Settings) -> Iterator[Finding]:
     """Whether the checkpoint and the weights it needs are here, and compute what they did when it was made."""
     try:
-        classifier = Reloader.of(settings, WeightsStore(settings.cache_dir)).first()
+        classifier = Reloader.from_settings(settings, WeightsStore(settings.cache_dir)).first()
     except UserError as error:
         yield wrong("checkpoint", str(error), tr("put that right, or publish another: python -m trainer list"))
         return

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from daemon.commands.filters import Place, add_place, add_which, count, end, probability, wanted
-from daemon.filing.whereabouts import Now, Whereabouts
+from daemon.filing.whereabouts import Location, Whereabouts
 from daemon.journal.records import Filing, State
 from daemon.monitoring.messages import quoted, shown
 from models.text.commandline import Parser
@@ -40,14 +40,16 @@ def main(arguments: list[str]) -> int:
         min_confidence=options.min_confidence,
         max_confidence=options.max_confidence,
     )
-    found: Iterator[tuple[Filing, Now]] = ((filing, whereabouts.of(filing)) for filing in place.filings(which))
+    located: Iterator[tuple[Filing, Location]] = (
+        (filing, whereabouts.locate(filing)) for filing in place.filings(which)
+    )
     if label is not None:
-        found = ((filing, now) for filing, now in found if whereabouts.is_of(filing, now, label))
-    found = islice(found, options.limit)
+        located = ((filing, now) for filing, now in located if whereabouts.is_of(filing, now, label))
+    located = islice(located, options.limit)
     if options.json:
-        print_json(record(filing) | {"now": None if now.path is None else str(now.path)} for filing, now in found)
+        print_json(record(filing) | {"now": None if now.path is None else str(now.path)} for filing, now in located)
     else:
-        _print(found, place.settings.output)
+        _print(located, place.settings.output)
     return 0
 
 
@@ -97,9 +99,9 @@ def print_json(records: Iterable[dict[str, object]]) -> None:
     print("[]" if separator == "[\n" else "\n]")
 
 
-def _print(found: Iterable[tuple[Filing, Now]], output: Path) -> None:
+def _print(located: Iterable[tuple[Filing, Location]], output: Path) -> None:
     run = None
-    for filing, now in found:
+    for filing, now in located:
         if filing.run != run:
             run = filing.run
             print(tr("run {run}", run=run))
@@ -108,7 +110,7 @@ def _print(found: Iterable[tuple[Filing, Now]], output: Path) -> None:
         print(tr("nothing that was filed matches"))
 
 
-def _told(filing: Filing, now: Now, output: Path) -> str:
+def _told(filing: Filing, now: Location, output: Path) -> str:
     """A filing for people, and what became of the image since where it does not lie where it was filed."""
     said = sentence(filing)
     if filing.state in _WORDS:

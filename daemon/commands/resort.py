@@ -135,7 +135,12 @@ class _Sorter:
         self._roots = roots
         self._filer = Filer(settings.output, journal=journal, dry_run=journal is None, roots=roots)
         self._pipeline = Pipeline(
-            self.classifier, self._filer, Policy.of(settings), threads=threads, roots=roots, decide=self._decide
+            self.classifier,
+            self._filer,
+            Policy.from_settings(settings),
+            threads=threads,
+            roots=roots,
+            decide=self._decide,
         )
         self.threshold = self._pipeline.threshold
         self.close = self._pipeline.close
@@ -191,7 +196,7 @@ def _where_filed(
             continue
         if _is_there(filing, filing.destination, roots):
             yield filing.destination
-        elif corrections.of(filing) is not None:
+        elif corrections.find(filing) is not None:
             stay[PLACED] += 1
         else:
             stay[GONE] += 1

@@ -174,7 +174,7 @@ def sort(
     """
     allow_plugins(settings.plugins)
     threads = settings.threads or cores()
-    policy = Policy.of(settings)
+    policy = Policy.from_settings(settings)
     outcomes = []
     with ExitStack() as stack:
         decoders = Decoders(threads, policy.limits, nursery)
@@ -213,7 +213,7 @@ def sort(
 
 
 def _open(settings: Settings, policy: Policy, wanted: Callable[[Sequence[Transform]], None]) -> Classifier:
-    manner = replace(Manner.of(settings), batch=0)
+    manner = replace(Manner.from_settings(settings), batch=0)
     opening = Opening(manner, WeightsStore(settings.cache_dir))
     published = manner.place.required() or opening.starter()
     classifier = opening.open(published.path, published.digest, None, wanted)

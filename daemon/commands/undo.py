@@ -146,7 +146,7 @@ def _sentence(undone: Undone, corrections: Corrections, name: Callable[[Path], s
         case Status.PLANNED:
             return tr("{name} is to be removed; the original is {source}", name=destination, source=source)
         case Status.GONE:
-            corrected = corrections.of(filing)
+            corrected = corrections.find(filing)
             if corrected is None:
                 return tr("{name} is no longer there", name=destination)
             return tr(

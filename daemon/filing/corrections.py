@@ -23,37 +23,38 @@ _MOST_FILES, _SECONDS = 2_000_000, 20.0
 
 
 def class_of(path: Path, output: Path) -> str:
-    """The class whose folder a path below the output is or lies in, with its letters put together, as all classes."""
+    """Name the class whose folder a path below the output is or lies in, in NFC as all classes are."""
     return normalize("NFC", path.relative_to(output).parts[0])
 
 
 class Corrections:
-    """Finds images under the output by their inode; the folders are read once, when the first one is missed.
+    """Finds filed images elsewhere under the output. The folders are read once, when the first image is missing.
 
-    No more is kept of a file than 12 bytes: its inode and the number of its folder.
+    The inode number says which files to ask `identity` about; 12 bytes are kept of each file, that and its folder's
+    number.
     """
 
     def __init__(self, output: Path, *, most: int = _MOST_FILES, clock: Callable[[], float] = time.monotonic) -> None:
         self._output, self._most, self._clock = output, most, clock
         self._roots = Roots([output])
         self._folders: list[str] = []
-        self._inodes: np.ndarray | None = None  # in their order
-        self._places: np.ndarray | None = None  # the number of the folder of each
+        self._inodes: np.ndarray | None = None  # sorted
+        self._folder_numbers: np.ndarray | None = None  # in the same order
         self._names: tuple[int, dict[int, str]] = (-1, {})  # of the folder that was read last
         #: Whether all folders could be read to their ends; false says that what was not found may be there.
         self.complete = True
 
-    def of(self, filing: Filing) -> Path | None:
-        """Where an image lies that was filed and is not there any more; None when it is in no class folder."""
+    def find(self, filing: Filing) -> Path | None:
+        """Find an unchanged image that is no longer where it was filed; None when it is in no class folder."""
         return self._find(filing, is_as_filed)
 
-    def now(self, filing: Filing) -> Path | None:
-        """The same for people to read, who may have edited it since."""
+    def find_edited(self, filing: Filing) -> Path | None:
+        """Find it also where somebody has edited it since."""
         return self._find(filing, is_filed_or_edited)
 
     def inodes_in(self, label: str) -> list[int]:
-        """The inodes of all files in a class folder and below it, however the letters of its name are put together."""
-        inodes, places = self._known()
+        """List the inodes of all files in a class folder and below it, in whichever Unicode form its name is."""
+        inodes, folder_numbers = self._known()
         inside = [
             number
             for number, folder in enumerate(self._folders)
@@ -61,7 +62,7 @@ class Corrections:
         ]
         import numpy as np
 
-        return [int(inode) for inode in inodes[np.isin(places, inside)]]
+        return [int(inode) for inode in inodes[np.isin(folder_numbers, inside)]]
 
     def _find(self, filing: Filing, is_it: Callable[[Entry, Filing], bool]) -> Path | None:
         for path in self._paths(filing):
@@ -77,10 +78,10 @@ class Corrections:
             return False
 
     def _paths(self, filing: Filing) -> Iterator[Path]:
-        """The files with the inode of an image: where the output is part of several file systems there may be more."""
-        inodes, places = self._known()
+        """Yield the files with the inode number of an image; on several file systems there may be more than one."""
+        inodes, folder_numbers = self._known()
         first, last = (int(inodes.searchsorted(filing.filed_ino, side)) for side in ("left", "right"))
-        for number in {int(place) for place in places[first:last]}:
+        for number in {int(number) for number in folder_numbers[first:last]}:
             name = self._names_in(number).get(filing.filed_ino)
             if name is not None:
                 yield Path(self._folders[number], name)
@@ -97,26 +98,26 @@ class Corrections:
         return self._names[1]
 
     def _known(self) -> tuple[np.ndarray, np.ndarray]:
-        """What `_read` found, when it was first needed."""
-        if self._inodes is None or self._places is None:
-            self._inodes, self._places = self._read()
-        return self._inodes, self._places
+        """Return what `_read` returned when it was first needed."""
+        if self._inodes is None or self._folder_numbers is None:
+            self._inodes, self._folder_numbers = self._read()
+        return self._inodes, self._folder_numbers
 
     def _read(self) -> tuple[np.ndarray, np.ndarray]:
-        """The inodes below the class folders in their order, and the number of the folder of each."""
+        """Read the inodes below the class folders, sorted, and the number of the folder of each."""
         from array import array
 
         import numpy as np
 
-        inodes, places = array("Q"), array("I")
+        inodes, folder_numbers = array("Q"), array("I")
         end = self._clock() + _SECONDS
         pending = [str(self._output)]
         while pending:
             folder = pending.pop()
             try:
                 with os.scandir(folder) as entries:
-                    for met, entry in enumerate(entries):
-                        if len(inodes) >= self._most or (met % 1000 == 0 and self._clock() > end):
+                    for count, entry in enumerate(entries):
+                        if len(inodes) >= self._most or (count % 1000 == 0 and self._clock() > end):
                             self.complete = False
                             pending.clear()
                             break
@@ -124,9 +125,9 @@ class Corrections:
                             pending += [] if is_leftover(entry.name) else [entry.path]  # thrown away, not corrected
                         elif entry.is_file(follow_symlinks=False) and folder != str(self._output):
                             inodes.append(entry.inode())
-                            places.append(len(self._folders))
+                            folder_numbers.append(len(self._folders))
             except OSError:
                 self.complete = False
             self._folders.append(folder)
         order = np.argsort(np.asarray(inodes), kind="stable")
-        return np.asarray(inodes)[order], np.asarray(places)[order]
+        return np.asarray(inodes)[order], np.asarray(folder_numbers)[order]

@@ -12,7 +12,7 @@ from daemon.journal.records import Filing, State, Wanted
 
 
 @dataclass(frozen=True, slots=True)
-class Now:
+class Location:
     """``path`` is None where the image was not found: it is gone if that is ``known``, else it may lie anywhere.
 
     ``corrected``: a person moved it to the folder of another class.
@@ -24,30 +24,30 @@ class Now:
 
 
 class Whereabouts:
-    """Looks at the place of each filing; the class folders are read once, when the first image is missed."""
+    """Finds each filed image. The class folders are read once, when the first image is missing."""
 
     def __init__(self, output: Path, journal: Path) -> None:
         self._output, self._journal = output, journal
         self._corrections = Corrections(output)
 
-    def of(self, filing: Filing) -> Now:
-        """Where an image lies now, however far its filing came."""
+    def locate(self, filing: Filing) -> Location:
+        """Find where an image lies now, in whatever state its filing is."""
         if filing.state is not State.DONE or filing.destination is None:
-            return Now(filing.source if seems_filed(filing.source, filing, filing.identity.ino) else None)
+            return Location(filing.source if seems_filed(filing.source, filing, filing.identity.ino) else None)
         if seems_filed(filing.destination, filing, filing.filed_ino):
-            return Now(filing.destination)
-        path = self._corrections.now(filing)
+            return Location(filing.destination)
+        path = self._corrections.find_edited(filing)
         if path is None:
-            return Now(None, known=self._corrections.complete)
+            return Location(None, known=self._corrections.complete)
         inside = filing.destination.is_relative_to(self._output)
         moved = not inside or self._class(path) != self._class(filing.destination)
-        return Now(path, corrected=moved and not self._is_filed_there(filing, path))
+        return Location(path, corrected=moved and not self._is_filed_there(filing, path))
 
     def inodes_in(self, label: str) -> list[int]:
-        """The inodes of the files that lie in the folder of a class now."""
+        """List the inodes of the files that lie in the folder of a class now."""
         return self._corrections.inodes_in(label)
 
-    def is_of(self, filing: Filing, now: Now, label: str) -> bool:
+    def is_of(self, filing: Filing, now: Location, label: str) -> bool:
         """Whether an image was taken for a class, or was corrected to it."""
         return filing.label == label or (now.path is not None and now.corrected and self._class(now.path) == label)
 

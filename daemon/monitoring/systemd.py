@@ -47,8 +47,8 @@ class Notifier:
             self._socket.settimeout(_PATIENCE)
 
     @classmethod
-    def of(cls, environment: MutableMapping[str, str] = os.environ) -> Notifier:
-        """The notifier that systemd asks for. Its variables are taken out, so that no child process speaks for us."""
+    def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Notifier:
+        """Make the notifier that systemd asks for, and take its variables out: no child process speaks for us."""
         address = environment.pop("NOTIFY_SOCKET", None)
         interval = environment.pop("WATCHDOG_USEC", None)
         process = environment.pop("WATCHDOG_PID", None)

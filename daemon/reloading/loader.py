@@ -51,8 +51,8 @@ class Manner:
     probation: int = 0
 
     @classmethod
-    def of(cls, settings: Settings) -> Manner:
-        """That of the settings."""
+    def from_settings(cls, settings: Settings) -> Manner:
+        """Take what concerns loading from the settings."""
         return cls(
             location=settings.checkpoint,
             language="ko" if settings.language == "ko" else "en",

@@ -70,9 +70,9 @@ class Reloader:
         self._let_go = False  # of backbones, at the last poll
 
     @classmethod
-    def of(cls, settings: Settings, store: WeightsStore, journal: Journal | None = None) -> Reloader:
-        """A reloader for the checkpoint that the settings name."""
-        return cls(Manner.of(settings), store, journal)
+    def from_settings(cls, settings: Settings, store: WeightsStore, journal: Journal | None = None) -> Reloader:
+        """Make a reloader for the checkpoint that the settings name."""
+        return cls(Manner.from_settings(settings), store, journal)
 
     def listen(self, wake: Callable[[], None], *, events: bool = True) -> None:
         """Have ``wake`` called, from any thread, when a `poll` may bring something before its time.
@@ -317,7 +317,7 @@ class Reloader:
 
     def adopt(self, settings: Settings) -> None:
         """Look where the settings say now, and open checkpoints as they say."""
-        old, new = self._opening.manner, Manner.of(settings)
+        old, new = self._opening.manner, Manner.from_settings(settings)
         self._opening = Opening(new, WeightsStore(settings.cache_dir))
         if new.location != old.location:
             self._verdicts.end_attempt(flush=True)

@@ -75,12 +75,14 @@ def running(
     desk = make_desk(tmp_path)
     publish(tmp_path / "checkpoints" / "run")
     settings = config.load({"output": desk.output, "checkpoint": tmp_path / "checkpoints", "batch_size": 4})
-    reloader = Reloader.of(settings, store)
+    reloader = Reloader.from_settings(settings, store)
     classifier = reloader.first()
-    pipeline = Pipeline(classifier, Filer(desk.output, journal=desk.journal()), Policy.of(settings), threads=1)
+    pipeline = Pipeline(
+        classifier, Filer(desk.output, journal=desk.journal()), Policy.from_settings(settings), threads=1
+    )
     watcher = InboxWatcher([desk.inbox], settle_seconds=0.01)
     tally = Tally(desk.output, classifier, lambda: pipeline.threshold)
-    attendant = Attendant(Notifier.of(), tally)
+    attendant = Attendant(Notifier.from_environment(), tally)
     loop = WorkLoop(watcher, pipeline, reloader, attendant, Configuration(settings, lambda: settings))
     made = Running(loop, desk, pipeline)
 

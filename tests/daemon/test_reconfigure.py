@@ -109,8 +109,8 @@ def test_a_model_published_later_is_held_to_the_new_names(
     publish(tmp_path / "checkpoints" / "one", ["a", "b"])
     settings = config.load({"others_dir": "unsure", "cache_dir": store.root})
     classifier = open_classifier(tmp_path / "checkpoints", store)
-    pipeline = Pipeline(classifier, Filer(Path("sorted")), Policy.of(config.load({})), threads=1)
-    reloader = Reloader.of(config.load({"cache_dir": store.root}), store)
+    pipeline = Pipeline(classifier, Filer(Path("sorted")), Policy.from_settings(config.load({})), threads=1)
+    reloader = Reloader.from_settings(config.load({"cache_dir": store.root}), store)
     reloader.first()
     apply(settings, frozenset({"others_dir"}), pipeline, reloader)
     pipeline.close()
@@ -124,8 +124,8 @@ def test_a_model_refused_for_a_name_is_taken_once_the_names_are_mended(
 ) -> None:
     publish(tmp_path / "checkpoints" / "one", ["a", "b"])
     settings = config.load({"others_dir": "unsure", "cache_dir": store.root})
-    reloader = Reloader.of(settings, store)
-    pipeline = Pipeline(reloader.first(), Filer(Path("sorted")), Policy.of(settings), threads=1)
+    reloader = Reloader.from_settings(settings, store)
+    pipeline = Pipeline(reloader.first(), Filer(Path("sorted")), Policy.from_settings(settings), threads=1)
     digest = publish(tmp_path / "checkpoints" / "two", ["a", "unsure"])
     wait_for(lambda: reloader.poll() is None and any("has a class unsure" in line for line in logged), "its refusal")
     mended = config.load({"others_dir": "elsewhere", "cache_dir": store.root})
@@ -158,9 +158,12 @@ def test_another_checkpoint_is_loaded_and_a_policy_adopted(
     digest = publish(tmp_path / "two" / "run", ["b", "c"])
     settings = config.load({"checkpoint": "two", "threshold": 1.0, "others_dir": "unsure", "cache_dir": store.root})
     pipeline = Pipeline(
-        open_classifier(tmp_path / "one", store), Filer(Path("sorted")), Policy.of(config.load({})), threads=1
+        open_classifier(tmp_path / "one", store),
+        Filer(Path("sorted")),
+        Policy.from_settings(config.load({})),
+        threads=1,
     )
-    reloader = Reloader.of(config.load({"checkpoint": "one", "cache_dir": store.root}), store)
+    reloader = Reloader.from_settings(config.load({"checkpoint": "one", "cache_dir": store.root}), store)
     reloader.first()
     apply(settings, frozenset({"checkpoint", "threshold", "others_dir"}), pipeline, reloader)
     assert take_over(reloader).digest == digest

@@ -277,4 +277,9 @@ def test_no_more_of_the_class_folders_is_read_than_the_limit(limit: str, office:
     times = iter(range(0, 10_000, 30))
     few = Corrections(desk.output, most=2) if limit == "files" else Corrections(desk.output, clock=lambda: next(times))
     all_of_it = Corrections(desk.output)
-    assert [few.now(row), few.complete, all_of_it.now(row), all_of_it.complete] == [None, False, None, True]
+    assert [few.find_edited(row), few.complete, all_of_it.find_edited(row), all_of_it.complete] == [
+        None,
+        False,
+        None,
+        True,
+    ]

@@ -64,9 +64,9 @@ def test_history_does_not_show_a_stranger_for_an_image(near: Desk) -> None:
     assert near.file_one(near.put()).status is Status.FILED
     there = near.output / "cat" / "cat.jpg"
     whereabouts = Whereabouts(near.output, near.journal_path)
-    assert whereabouts.of(filed_row(near)).path == there
+    assert whereabouts.locate(filed_row(near)).path == there
     near.replace_by_stranger(there)
-    assert whereabouts.of(filed_row(near)).path is None
+    assert whereabouts.locate(filed_row(near)).path is None
 
 
 def test_a_stranger_of_the_same_size_is_not_what_a_writer_went_on_with(near: Desk) -> None:

@@ -47,7 +47,7 @@ def received(ours: socket.socket) -> list[str]:
 
 def test_the_messages_are_those_of_sd_notify(address: str) -> None:
     with listening(address) as ours:
-        notifier = Notifier.of({"NOTIFY_SOCKET": address})
+        notifier = Notifier.from_environment({"NOTIFY_SOCKET": address})
         notifier.status("loading\nthe model")
         notifier.ready()
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
@@ -82,16 +82,16 @@ def test_a_sign_of_life_is_given_four_times_an_interval_at_most(address: str) ->
 
 
 def test_without_a_socket_nothing_happens() -> None:
-    notifier = Notifier.of({})
+    notifier = Notifier.from_environment({})
     notifier.ready()
     notifier.alive()
     assert notifier.sign_seconds is None
-    assert Notifier.of({"NOTIFY_SOCKET": "relative"}).sign_seconds is None
+    assert Notifier.from_environment({"NOTIFY_SOCKET": "relative"}).sign_seconds is None
 
 
 def test_the_variables_are_taken_out_of_the_environment() -> None:
     environment = {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": str(os.getpid()), "A": "b"}
-    notifier = Notifier.of(environment)
+    notifier = Notifier.from_environment(environment)
     assert environment == {"A": "b"}
     assert notifier.watchdog_seconds == 1.0
     notifier.close()
@@ -103,7 +103,7 @@ def test_the_variables_are_taken_out_of_the_environment() -> None:
     ids=str,
 )
 def test_a_watchdog_that_is_not_ours_is_left_alone(variables: dict[str, str]) -> None:
-    notifier = Notifier.of({"NOTIFY_SOCKET": "/nowhere", **variables})
+    notifier = Notifier.from_environment({"NOTIFY_SOCKET": "/nowhere", **variables})
     assert notifier.watchdog_seconds is None
     notifier.close()
 

@@ -134,7 +134,7 @@ def test_a_correction_into_a_class_with_a_plain_word_for_a_name_is_found(filing:
     (filing.output / "trash").mkdir()
     moved = filed.destination.rename(filing.output / "trash" / "cat.jpg")
     (row,) = read_history(filing.journal_path)
-    assert Corrections(filing.output).of(row) == moved
+    assert Corrections(filing.output).find(row) == moved
 
 
 @pytest.mark.parametrize("place", ["#recycle/cat", "cat/#recycle", "@Recycle"])
@@ -145,7 +145,7 @@ def test_a_filed_picture_in_a_bin_of_the_output_is_no_correction(place: str, fil
     bin_folder.mkdir(parents=True)
     filed.destination.rename(bin_folder / "cat.jpg")
     (row,) = read_history(filing.journal_path)
-    assert Corrections(filing.output).of(row) is None
+    assert Corrections(filing.output).find(row) is None
     journal = filing.journal()
     assert [each.status for each in undo(journal, [row])] == [Status.GONE]
     journal.close()
