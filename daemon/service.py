@@ -32,6 +32,7 @@ from daemon.monitoring.health import Tally
 from daemon.monitoring.messages import shown, some
 from daemon.monitoring.monitor import Attendant, hook_of, metrics_file
 from daemon.monitoring.progress import Progress, bar_fits
+from daemon.monitoring.pulse import Pulse, told_if_late
 from daemon.monitoring.status_file import WrittenFile
 from daemon.monitoring.systemd import Notifier
 from daemon.pipeline import Pipeline, Policy
@@ -75,7 +76,8 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         report_missing(name)
     threads = settings.threads or cores()
     for inbox in settings.watch:
-        _make(inbox, "watch", dry_run=dry_run)
+        with told_if_late(inbox):
+            _make(inbox, "watch", dry_run=dry_run)
     state = state_folder(settings.state_dir)
     path = journal_path(state, settings.output)
     mark = None if dry_run else OutputMark(settings.output, path.parent)
@@ -125,6 +127,8 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         housekeeping = None if dry_run else _housekeeping(settings, journal, unexplained)
         loop = WorkLoop(watcher, pipeline, reloader, attendant, Configuration(settings, reread), housekeeping)
         _obey_signals(loop)
+        if not once:
+            closing.enter_context(Pulse(attendant, lambda: watcher.asked))
         watcher.start()
         if not once:
             reloader.listen(watcher.wake, events=not settings.poll)

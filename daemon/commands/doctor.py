@@ -26,10 +26,12 @@ from daemon.commands.probes import (
     limit_findings,
     note,
     probe_file,
+    silent,
     unwritable,
     wrong,
 )
 from daemon.config import Settings, watches_inside
+from daemon.files.answers import NoAnswer, answers, in_time, silent_mounts
 from daemon.files.output_mark import OutputMark
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import shown
@@ -65,11 +67,9 @@ def main(arguments: list[str]) -> int:
     options = vars(parser.parse_args(arguments))
     as_json = options.pop("json")
     flags, file = given(options)
-    settings = config.load(flags, file)
-    config.check_folders(settings)
     start_logging("WARNING", as_json=False)
     findings = []
-    for finding in examine(settings, flags, config.used_file(file)):
+    for finding in _found(flags, file):
         findings.append(finding)
         if not as_json:
             print(as_text(finding), flush=True)
@@ -81,11 +81,33 @@ def main(arguments: list[str]) -> int:
     return EXIT_WRONG if count else 0
 
 
+def _found(flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
+    def load() -> Settings:
+        settings = config.load(flags, file)
+        config.check_folders(settings)
+        return settings
+
+    try:
+        settings = in_time(load)  # links in the paths of the settings are followed
+    except NoAnswer:
+        for mount in silent_mounts():
+            yield silent("mounts", mount)
+        yield wrong(
+            "settings",
+            tr("one of the folders in the settings does not answer: nothing more can be looked at"),
+            tr("put that right, and ask again"),
+        )
+        return
+    yield from examine(settings, flags, config.used_file(file))
+
+
 #: What the subjects are called for people; those that are names of settings are called so in every language.
 _SUBJECTS = {
     "inbox": mark("inbox"),
     "events": mark("events"),
     "limits": mark("limits"),
+    "mounts": mark("mounts"),
+    "settings": mark("settings"),
     "output": mark("output"),
     "state": mark("state"),
     "cache": mark("cache"),
@@ -109,14 +131,26 @@ def as_text(finding: Finding) -> str:
 def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
     """Everything that can be found out about a daemon with these settings."""
     allow_plugins(settings.plugins)
+    folders = dict.fromkeys([*settings.watch, settings.output])
+    quiet = {folder for folder in folders if not answers(folder)}
     for inbox in settings.watch:
+        if inbox in quiet:
+            yield silent("inbox", inbox)
+            continue
         yield from folder_findings("inbox", inbox, links=settings.action == "link")
         if is_folder(inbox):
             yield from event_findings(inbox, poll=settings.poll)
-            yield from _same_file_system(inbox, settings)
-            yield from _name_findings(inbox, settings)
-    yield from limit_findings(settings.watch, recursive=watches_inside(settings))
-    yield from output_findings(settings)
+            if settings.output not in quiet:
+                yield from _same_file_system(inbox, settings)
+            if not quiet:  # it looks where the others lie
+                yield from _name_findings(inbox, settings)
+    yield from limit_findings(
+        [inbox for inbox in settings.watch if inbox not in quiet], recursive=watches_inside(settings)
+    )
+    if settings.output in quiet:
+        yield silent("output", settings.output)
+    else:
+        yield from output_findings(settings)
     yield from own_folder_findings("state", state_folder(settings.state_dir))
     yield from own_folder_findings("cache", WeightsStore(settings.cache_dir).root)
     yield from plugin_findings(settings)

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyFD, Mask
 
+from daemon.files.answers import LIMIT
 from daemon.files.mounts import remote_kind
 from daemon.files.renaming import FOLDER_FLAGS, Entry, link, rename_noreplace
 from models.atomic import sync_folder
@@ -58,6 +59,14 @@ def wrong(subject: str, text: str, advice: str) -> Finding:
 def note(subject: str, text: str, advice: str | None = None) -> Finding:
     """It works, but is worth knowing."""
     return Finding(subject, "note", text, advice)
+
+
+def silent(subject: str, folder: Path | str) -> Finding:
+    """The file system of a folder does not answer."""
+    text = tr(
+        "{folder} has not answered for {seconds:.0f} s, and the daemon waits for it", folder=folder, seconds=LIMIT
+    )
+    return wrong(subject, text, tr("look at its server or drive, or take the folder out of the settings until then"))
 
 
 @contextmanager

@@ -117,7 +117,7 @@ def is_running(health: Health) -> bool:
 
 def as_text(health: Health, running: bool, now: float) -> str:
     """The status for people."""
-    rows = [(tr("daemon"), _state(health, running, now))]
+    rows = [(tr("daemon"), _state(health, running, now)), *_stall(health, now)]
     for inbox in health.inboxes:
         how = tr("MISSING: {why}", why=inbox.missing) if inbox.missing else _MODES.get(inbox.mode, inbox.mode)
         others = ""
@@ -183,6 +183,22 @@ def _state(health: Health, running: bool, now: float) -> str:
     if health.stopped:
         return tr("stopped")
     return tr("GONE: process {pid} ended without saying so; what follows is out of date", pid=health.pid)
+
+
+def _stall(health: Health, now: float) -> list[tuple[str, str]]:
+    stall = health.stall
+    if stall is None:
+        return []
+    duration = _duration(now - stall.since)
+    if stall.inbox is None:
+        text = tr("for {duration}: perhaps a drive or a server does not answer", duration=duration)
+        return [(tr("NO PROGRESS"), text)]
+    text = tr(
+        "{inbox} has not answered for {duration}, and everything waits for it: look at its server or drive",
+        inbox=stall.inbox,
+        duration=duration,
+    )
+    return [(tr("NO ANSWER"), text)]
 
 
 def _unfinished(health: Health, now: float) -> list[tuple[str, str]]:

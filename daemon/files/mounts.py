@@ -64,6 +64,21 @@ def kinds_by_device() -> dict[int, str]:
     return kinds
 
 
+def remote_mounts() -> list[str]:
+    """Where network file systems are mounted; nothing without a table. None of them is asked."""
+    try:
+        table = MOUNTINFO.read_bytes()
+    except OSError:
+        return []
+    mounts = []
+    for line in table.splitlines():
+        place, _, filesystem = line.partition(b" - ")
+        fields = place.split(b" ")
+        if len(fields) >= 6 and is_remote(filesystem.split(b" ", 1)[0].decode("ascii", "replace")):
+            mounts.append(os.fsdecode(_unescape(fields[4])))
+    return mounts
+
+
 def _unescape(field: bytes) -> bytes:
     """Undo the kernel's octal escapes of space, tab, newline and backslash."""
     return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), field)

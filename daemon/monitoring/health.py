@@ -57,6 +57,13 @@ class UnfinishedHealth(_Record):
     since: float
 
 
+class StallHealth(_Record):
+    """Nothing gets on: the inbox that does not answer, if that is why, and since when."""
+
+    inbox: str | None
+    since: float
+
+
 class ErrorHealth(_Record):
     """The last thing that was logged as an error."""
 
@@ -99,6 +106,7 @@ class Health(_Record):
     in_flight: int
     oldest: float | None
     unfinished: UnfinishedHealth | None = None
+    stall: StallHealth | None = None
     watched_folders: int
     overflows: int
     restarts: int

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
 
 from daemon.config import Settings
 from daemon.filing.outcome import Outcome
-from daemon.monitoring.health import Health, Tally, counted
+from daemon.monitoring.health import Health, StallHealth, Tally, counted
 from daemon.monitoring.hooks import Hook
 from daemon.monitoring.metrics import render
 from daemon.monitoring.progress import Progress
@@ -23,7 +24,8 @@ _PACE, _METRICS_AGE = 1.0, 60.0
 
 
 class Attendant:
-    """Everything is called on the work loop's own thread, so that a sign of life means that images get on.
+    """Everything but `metrics` and `stalled` is called on the work loop's own thread: a sign of life means that images
+    get on.
 
     ``status`` is the file that ``python -m daemon status`` reads, ``metrics`` the one for Prometheus. Both are written
     when something has changed; the metrics also once a minute, since they carry the time of the last progress.
@@ -57,6 +59,9 @@ class Attendant:
         self._next_look = -math.inf
         self._health: Health | None = None
         self._looked = 0.0
+        #: When there was progress last; None before the first time.
+        self.progressed: float | None = None
+        self._showing = threading.Lock()
 
     @property
     def tick(self) -> float:
@@ -92,7 +97,7 @@ class Attendant:
     def progress(self, watcher: Callable[[], WatcherStatus]) -> None:
         """The work got a step further, or there was nothing to do; ``watcher`` is only asked once a second."""
         self._notifier.alive()
-        now = self._clock()
+        now = self.progressed = self._clock()
         if now < self._next_look:
             return
         self._next_look = now + _PACE
@@ -106,7 +111,17 @@ class Attendant:
         """The metrics as they were at the last progress. Safe in another thread."""
         return "" if self._health is None else render(self._health, self._looked)
 
+    def stalled(self, inbox: str | None, seconds: float) -> None:
+        """Nothing has got on for so long, because of an inbox, if one is given. Called in another thread."""
+        if self._health is not None:
+            stall = StallHealth(inbox=inbox, since=time.time() - seconds)
+            self._show(self._health.model_copy(update={"stall": stall}))
+
     def _show(self, health: Health) -> None:
+        with self._showing:
+            self._write(health)
+
+    def _write(self, health: Health) -> None:
         changed = health != self._health
         self._health = health
         if self._metrics is not None and (changed or self._clock() >= self._metrics_until):
@@ -153,6 +168,8 @@ def sentence(health: Health) -> str:
     parts = [tr("missing: {inboxes}", inboxes=", ".join(missing))] if missing else []
     if health.output_away:
         parts.append(tr("not there: {output}", output=health.output))
+    if (stall := health.stall) is not None:
+        parts.append(tr("no answer from {inbox}", inbox=stall.inbox) if stall.inbox else tr("no progress"))
     waiting = health.waiting + health.in_flight
     parts.append(tr("stopped") if health.stopped else tr("{count} waiting", count=waiting))
     if health.images:

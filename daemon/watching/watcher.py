@@ -1,9 +1,9 @@
 """Watch the inboxes: events are hints, the folder is the truth.
 
 The work loop asks :meth:`InboxWatcher.ready` for stable files, deals with each and answers by ``done``, ``again`` or
-``incomplete``. Everything but ``wake`` belongs to the one thread of that loop. What an event names and what a walk
-meets take the same way: into the :class:`~daemon.watching.settle.Settler`, out of it when stable. Losing events costs
-time, at most until the next walk, never a file.
+``incomplete``. Everything but ``wake`` and ``asked`` belongs to the one thread of that loop. What an event names and
+what a walk meets take the same way: into the :class:`~daemon.watching.settle.Settler`, out of it when stable. Losing
+events costs time, at most until the next walk, never a file.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from loguru import logger
 
@@ -62,6 +64,13 @@ class WatcherStatus:
     def missing(self) -> tuple[Path, ...]:
         """The inboxes that are not there."""
         return tuple(inbox.path for inbox in self.inboxes if inbox.missing is not None)
+
+
+class Asked(NamedTuple):
+    """An inbox whose file system was asked something, when, and has not answered yet."""
+
+    inbox: str
+    since: float
 
 
 class InboxWatcher:
@@ -126,6 +135,8 @@ class InboxWatcher:
         self._source: HintSource | None = None
         self._wakeup = Wakeup()
         self._woken = False
+        #: Safe to read in another thread, while this one hangs in a share whose server does not answer.
+        self.asked: Asked | None = None
         self._next_check = 0.0
         self._overflows = 0
         self._restarts = 0
@@ -167,7 +178,8 @@ class InboxWatcher:
         inbox = self._inbox_of(name)
         if handed_out is None or inbox is None:
             return
-        signature = inbox.signature(name)
+        with self._asking(inbox):
+            signature = inbox.signature(name)
         if signature == handed_out:
             inbox.handled.add(name, handed_out)
         elif signature is not None and not self._settler.offer(name, signature, self._clock()):
@@ -185,12 +197,13 @@ class InboxWatcher:
         """
         name = str(path)
         inbox = self._inbox_of(name)
-        signature = inbox.signature(name) if inbox is not None else None
         candidate = self._settler.candidate(name)
-        if signature is not None and candidate is not None and signature == candidate.signature:
-            candidate.half = True
-            if self._waits(name, signature):
-                return True
+        with self._asking(inbox):
+            signature = inbox.signature(name) if inbox is not None else None
+            if signature is not None and candidate is not None and signature == candidate.signature:
+                candidate.half = True
+                if self._waits(name, signature):
+                    return True
         return self._settler.incomplete(name, signature, self._clock())
 
     def may_go_on(self, path: Path) -> bool:
@@ -240,10 +253,11 @@ class InboxWatcher:
                 self._make_good()
         self._order.rotate(1)  # a backlog in one inbox must not keep the others out
         for inbox in self._order:
-            for path, signature in inbox.step(_SLICE, self._backlog - self._settler.pressing):
-                self._settler.offer(path, signature, self._clock())
-            if self._settler.pressing >= self._backlog:
-                inbox.count_ahead(self._settler.knows)
+            with self._asking(inbox):
+                for path, signature in inbox.step(_SLICE, self._backlog - self._settler.pressing):
+                    self._settler.offer(path, signature, self._clock())
+                if self._settler.pressing >= self._backlog:
+                    inbox.count_ahead(self._settler.knows)
 
     def _make_good(self) -> None:
         self._overflows += 1
@@ -262,7 +276,8 @@ class InboxWatcher:
         if not self._poll and (self._source is None or not self._source.is_alive()):
             self._open_source()
         for inbox in self._inboxes:
-            inbox.check(self._source)
+            with self._asking(inbox):
+                inbox.check(self._source)
         self._next_check = self._clock() + _CHECK_SECONDS
 
     def _open_source(self) -> None:
@@ -299,16 +314,22 @@ class InboxWatcher:
             path = self._settler.take_due(now)
             if path is None:
                 break
-            inbox = self._inbox_of(path)
-            signature = inbox.signature(path) if inbox is not None else None
-            if inbox is not None and signature is not None and inbox.handled.meet(path, signature):
-                signature = None
-            if signature is None:
-                self._unfinished.forget(path)
-            quiet = self._quiet_of(path, inbox)
-            if self._settler.look(path, signature, now, quiet) and signature and not self._waits(path, signature):
-                stable.append(Path(path))
+            with self._asking(self._inbox_of(path)):
+                if self._is_stable(path, now):
+                    stable.append(Path(path))
         return stable
+
+    def _is_stable(self, path: str, now: float) -> bool:
+        """Look at a candidate that is due."""
+        inbox = self._inbox_of(path)
+        signature = inbox.signature(path) if inbox is not None else None
+        if inbox is not None and signature is not None and inbox.handled.meet(path, signature):
+            signature = None
+        if signature is None:
+            self._unfinished.forget(path)
+        quiet = self._quiet_of(path, inbox)
+        is_stable = self._settler.look(path, signature, now, quiet)
+        return is_stable and signature is not None and not self._waits(path, signature)
 
     def _waits(self, path: str, signature: Signature) -> bool:
         """Whether a stable file is to wait for its writer; then it waits."""
@@ -338,6 +359,15 @@ class InboxWatcher:
             if inbox.missing is None and room:
                 times.append(0.0 if inbox.walking else inbox.next_walk)
         return min(times)
+
+    @contextmanager
+    def _asking(self, inbox: Inbox | None) -> Iterator[None]:
+        """What is done meanwhile asks the file system of an inbox."""
+        self.asked = None if inbox is None else Asked(inbox.path, self._clock())
+        try:
+            yield
+        finally:
+            self.asked = None
 
     def _inbox_of(self, path: str) -> Inbox | None:
         return next((inbox for inbox in self._inboxes if path.startswith(inbox.prefix)), None)

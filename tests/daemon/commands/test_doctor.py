@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from daemon.commands.doctor import (
     unit_findings,
 )
 from daemon.commands.probes import Finding, event_findings, folder_findings, limit_findings
+from daemon.files import answers
 from tests.daemon.conftest import Publish
 from tests.filing_desk import bound_by_modes
 
@@ -307,3 +309,54 @@ def test_times_that_are_not_kept_are_worth_knowing(tmp_path: Path, monkeypatch: 
         f"files in {tmp_path}/sorted do not keep their times (Operation not permitted): it is mounted for another user"
     ]
     assert wrongs(found) == []
+
+
+@pytest.fixture
+def hung(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An inbox whose file system does not answer: whoever asks it waits."""
+    answer = threading.Event()
+    folder = Path.cwd() / "hung"
+    folder.mkdir()
+    as_it_was = os.statvfs
+
+    def hang(path: str) -> object:
+        if str(path) == str(folder):
+            assert answer.wait(60)
+        return as_it_was(path)
+
+    monkeypatch.setattr(os, "statvfs", hang)
+    yield folder
+    answer.set()
+
+
+def test_a_folder_that_does_not_answer_is_named_and_the_others_are_looked_at(
+    hung: Path, publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path / "checkpoints" / "run")
+    monkeypatch.setattr(doctor, "answers", lambda folder: answers.answers(folder, 0.2))
+    settings = config.load({"watch": [tmp_path / "inbox", hung]})
+    found = [*examine(settings, {}, None)]
+    assert wrongs(found) == [f"{hung} has not answered for 10 s, and the daemon waits for it"]
+    assert [each for each in found if each.subject == "events"] != []
+    settings = config.load({"output": hung})
+    assert wrongs(examine(settings, {}, None)) == [f"{hung} has not answered for 10 s, and the daemon waits for it"]
+
+
+def test_settings_whose_folders_do_not_answer(
+    hung: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their links are followed before anything else is known."""
+
+    def load(*_: object) -> object:
+        os.statvfs(hung)
+        raise AssertionError("never reached")
+
+    monkeypatch.setattr(config, "load", load)
+    monkeypatch.setattr(doctor, "in_time", lambda call: answers.in_time(call, 0.2))
+    monkeypatch.setattr(doctor, "silent_mounts", lambda: answers.silent_mounts(0.2))
+    monkeypatch.setattr(answers, "remote_mounts", lambda: [str(hung), str(tmp_path)])
+    assert main(["doctor"]) == 3
+    said = capsys.readouterr().out
+    assert f"WRONG mounts: {hung} has not answered" in said
+    assert "settings: one of the folders in the settings does not answer" in said
+    assert said.endswith("2 to put right\n")

@@ -12,7 +12,15 @@ from daemon import config
 from daemon.commands import status
 from daemon.commands.status import as_text, find, is_running, read
 from daemon.files.processes import process_began
-from daemon.monitoring.health import ErrorHealth, Health, InboxHealth, ModelHealth, ThresholdHealth, UnfinishedHealth
+from daemon.monitoring.health import (
+    ErrorHealth,
+    Health,
+    InboxHealth,
+    ModelHealth,
+    StallHealth,
+    ThresholdHealth,
+    UnfinishedHealth,
+)
 from daemon.monitoring.status_file import WrittenFile
 from daemon.state import lock, status_path
 from models.errors import UserError
@@ -78,6 +86,15 @@ def test_people_read_everything_at_a_glance() -> None:
         "watching    folders: 7, overflows: 1, restarts: 0",
         "last error  100 s ago (of 1): the disk is full",
     ]
+
+
+def test_what_does_not_answer_comes_first() -> None:
+    hung = HEALTH.model_copy(update={"stall": StallHealth(inbox="/net", since=1060.0)})
+    assert as_text(hung, True, 1100.0).splitlines()[1] == (
+        "NO ANSWER   /net has not answered for 40 s, and everything waits for it: look at its server or drive"
+    )
+    hung = HEALTH.model_copy(update={"stall": StallHealth(inbox=None, since=1000.0)})
+    assert as_text(hung, True, 1100.0).splitlines()[1].startswith("NO PROGRESS for 100 s: ")
 
 
 def test_an_estimate_is_called_one() -> None:

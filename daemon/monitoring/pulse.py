@@ -1,0 +1,116 @@
+"""A second thread that says so when the work loop gets no further: most often a share whose server does not answer.
+
+The kernel may let a program wait for such a server for as long as it takes; nothing in that thread can tell then.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from loguru import logger
+
+from daemon.monitoring.messages import shown
+from daemon.monitoring.monitor import Attendant
+from daemon.watching.watcher import Asked
+from models.text.language import tr
+
+#: Seconds after which a file system that does not answer is named.
+LATE = 10.0
+#: Seconds without progress of any kind.
+STALLED = 60.0
+_PACE = 2.0
+
+
+class Pulse:
+    """Looks at the work loop every other second, from a thread of its own, while it is entered."""
+
+    def __init__(
+        self,
+        attendant: Attendant,
+        asked: Callable[[], Asked | None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pace: float = _PACE,
+    ) -> None:
+        self._pace = pace
+        self._attendant = attendant
+        self._asked = asked
+        self._clock = clock
+        self._said: tuple[str | None, float] | None = None  # which inbox does not answer, and since when
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+
+    def __enter__(self) -> Pulse:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def look(self) -> None:
+        """Say it once, in the log and by `status`, when nothing gets on, and in the log when it does again."""
+        now, asked, progress = self._clock(), self._asked(), self._attendant.progressed
+        if asked is not None and now - asked.since >= LATE:
+            stall: tuple[str | None, float] | None = (asked.inbox, asked.since)
+        elif progress is not None and now - progress >= STALLED:
+            stall = (None, progress)
+        else:
+            stall = None
+        if stall != self._said:
+            self._say(stall, now)
+        self._said = stall
+
+    def _say(self, stall: tuple[str | None, float] | None, now: float) -> None:
+        if stall is None:
+            logger.warning(tr("the work goes on"))
+            return
+        inbox, since = stall
+        self._attendant.stalled(inbox, now - since)
+        if inbox is None:
+            logger.error(
+                tr("no progress for {seconds:.0f} s: perhaps a drive or a server does not answer", seconds=now - since)
+            )
+        else:
+            logger.error(
+                tr(
+                    "inbox '{path}' has not answered for {seconds:.0f} s, and everything waits for it: look at its "
+                    "server or drive",
+                    path=shown(inbox),
+                    seconds=now - since,
+                )
+            )
+
+    def _run(self) -> None:
+        while not self._over.wait(self._pace):
+            self.look()
+
+
+@contextmanager
+def told_if_late(inbox: Path, seconds: float = LATE) -> Iterator[None]:
+    """Say so in the log when what is done meanwhile, before there is a work loop, takes long."""
+
+    def say() -> None:
+        logger.error(
+            tr(
+                "inbox '{path}' has not answered for {seconds:.0f} s, and everything waits for it: look at its server "
+                "or drive",
+                path=shown(str(inbox)),
+                seconds=seconds,
+            )
+        )
+
+    timer = threading.Timer(seconds, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,130 @@
+"""A share whose server does not answer is named, by a thread that does not wait for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from daemon.monitoring.health import Health, Tally
+from daemon.monitoring.monitor import Attendant, sentence
+from daemon.monitoring.pulse import LATE, STALLED, Pulse, told_if_late
+from daemon.monitoring.status_file import WrittenFile
+from daemon.monitoring.systemd import Notifier
+from daemon.reloading.threshold import Threshold
+from daemon.watching.inbox import Inbox
+from daemon.watching.watcher import Asked, InboxWatcher
+from models.classifier import open_classifier
+from models.decision import Rule
+from models.weights import WeightsStore
+from tests.daemon.conftest import Publish
+from tests.daemon.watching.desk import Clock
+from tests.processes import wait_for
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def attendant(publish: Publish, store: WeightsStore, tmp_path: Path, clock: Clock) -> Iterator[Attendant]:
+    publish(tmp_path / "checkpoints" / "run", ["a", "b"])
+    threshold = Threshold(Rule(0.5, refuses_unknown=False), "why not")
+    tally = Tally(tmp_path / "sorted", open_classifier(tmp_path / "checkpoints", store), lambda: threshold)
+    yield Attendant(Notifier(), tally, status=WrittenFile(tmp_path / "status.json"), clock=clock)
+    tally.deafen()
+
+
+@pytest.fixture
+def watcher(tmp_path: Path, clock: Clock) -> Iterator[InboxWatcher]:
+    made = InboxWatcher([tmp_path / "good", tmp_path / "hung"], poll=True, clock=clock)
+    yield made
+    made.stop()
+
+
+def shown(tmp_path: Path) -> Health:
+    return Health.model_validate_json((tmp_path / "status.json").read_text())
+
+
+@pytest.mark.parametrize("where", ["check", "step", "signature"])
+def test_an_inbox_that_hangs_is_named(
+    tmp_path: Path,
+    watcher: InboxWatcher,
+    attendant: Attendant,
+    clock: Clock,
+    log: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    answer = threading.Event()
+    as_it_was: Callable[..., object] = getattr(Inbox, where)
+
+    def hang(inbox: Inbox, *arguments: object) -> object:
+        if inbox.path.endswith("hung"):
+            assert answer.wait(60)
+        return as_it_was(inbox, *arguments)
+
+    for name in ("good", "hung"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").write_bytes(b"x")
+    watcher.start()
+    watcher.ready(0, 8)
+    attendant.progress(watcher.status)
+    monkeypatch.setattr(Inbox, where, hang)
+    clock.now += 3.0
+    work = threading.Thread(target=lambda: watcher.ready(0, 8))
+    work.start()
+    pulse = Pulse(attendant, lambda: watcher.asked, clock=clock)
+    try:
+        wait_for(lambda: (asked := watcher.asked) is not None and asked.inbox.endswith("hung"), "it is asked")
+        pulse.look()
+        assert shown(tmp_path).stall is None
+        clock.now += LATE
+        pulse.look()
+        clock.now += LATE
+        pulse.look()
+        stall = shown(tmp_path).stall
+        assert stall is not None
+        assert stall.inbox == str(tmp_path / "hung")
+        assert "no answer from" in sentence(shown(tmp_path))
+    finally:
+        answer.set()
+        work.join()
+    attendant.progress(watcher.status)
+    pulse.look()
+    pulse.look()
+    assert shown(tmp_path).stall is None
+    assert len([line for line in log if "has not answered for 10 s" in line]) == 1
+    assert attendant.progressed == clock.now
+
+
+def test_no_progress_of_any_kind_is_told(
+    tmp_path: Path, watcher: InboxWatcher, attendant: Attendant, clock: Clock, log: list[str]
+) -> None:
+    pulse = Pulse(attendant, lambda: None, clock=clock)
+    clock.now += 2 * STALLED
+    pulse.look()
+    assert log == [], "it has not begun"
+    attendant.progress(watcher.status)
+    clock.now += STALLED
+    pulse.look()
+    assert "no progress for 60 s" in log[-1]
+    stall = shown(tmp_path).stall
+    assert stall is not None
+    assert stall.inbox is None
+
+
+def test_the_thread_looks_by_itself_and_ends(attendant: Attendant, clock: Clock, log: list[str]) -> None:
+    with Pulse(attendant, lambda: Asked("/hung", clock.now - LATE), clock=clock, pace=0.01):
+        wait_for(lambda: any("/hung" in line for line in log), "it is said")
+
+
+def test_an_inbox_that_hangs_at_the_start_is_named(tmp_path: Path, log: list[str]) -> None:
+    with told_if_late(tmp_path, 0.01):
+        wait_for(lambda: any(str(tmp_path) in line for line in log), "it is said")
+    with told_if_late(tmp_path / "quick"):
+        pass
+    assert len(log) == 1
