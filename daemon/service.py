@@ -17,6 +17,7 @@ from daemon.config import Settings, watches_inside
 from daemon.decoding.launcher import Nursery
 from daemon.decoding.pool import Decoders
 from daemon.files import copying
+from daemon.files.class_mounts import ClassMounts
 from daemon.files.locks import FolderBusy
 from daemon.files.output_mark import OutputAway, OutputMark
 from daemon.files.roots import Roots
@@ -104,7 +105,15 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         closing.callback(reloader.close)
         classifier = reloader.first(path)
         roots = Roots([*settings.watch, settings.output])
-        filer = Filer(settings.output, action=settings.action, journal=journal, dry_run=dry_run, roots=roots, mark=mark)
+        filer = Filer(
+            settings.output,
+            action=settings.action,
+            journal=journal,
+            dry_run=dry_run,
+            roots=roots,
+            mark=mark,
+            class_mounts=None if dry_run else ClassMounts(path.parent),
+        )
         if not dry_run:
             _resume(filer, notifier)
         unexplained = None if mark is None else _unexplained(settings, journal, mark)

@@ -17,6 +17,7 @@ from daemon.commands.exclusive import open_journal
 from daemon.commands.filters import Place, add_place, instant, place_again
 from daemon.config import Settings
 from daemon.decoding.worker import Decoded
+from daemon.files.class_mounts import ClassMounts
 from daemon.files.roots import OpenFolders, Roots
 from daemon.filing import transfer
 from daemon.filing.corrections import Corrections
@@ -29,6 +30,7 @@ from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import shown
 from daemon.pipeline import Pipeline, Policy
 from daemon.reloading.loader import check_names
+from daemon.state import journal_path, state_folder
 from models.allowed import allow_plugins
 from models.classifier import Prediction, open_classifier
 from models.decision import Fate
@@ -133,7 +135,13 @@ class _Sorter:
         check_names(checkpoint, self.classifier.classes, (settings.others_dir, settings.quarantine_dir))
         self._output = settings.output
         self._roots = roots
-        self._filer = Filer(settings.output, journal=journal, dry_run=journal is None, roots=roots)
+        self._filer = Filer(
+            settings.output,
+            journal=journal,
+            dry_run=journal is None,
+            roots=roots,
+            class_mounts=ClassMounts(journal_path(state_folder(settings.state_dir), settings.output).parent),
+        )
         self._pipeline = Pipeline(
             self.classifier,
             self._filer,

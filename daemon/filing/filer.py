@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from loguru import logger
 
+from daemon.files.class_mounts import ClassMounts
 from daemon.files.locks import FolderBusy
 from daemon.files.names import numbered
 from daemon.files.output_mark import OutputAway, OutputMark
@@ -105,9 +106,13 @@ class Filer:
         skip_equal: bool = False,
         roots: Roots | None = None,
         mark: OutputMark | None = None,
+        class_mounts: ClassMounts | None = None,
     ) -> None:
-        """``mark`` of the output: who is at work there, and whether it is the right one, is asked for each batch."""
-        self._output = Output(output, roots)
+        """``mark`` of the output: who is at work there, and whether it is the right one, is asked for each batch.
+
+        ``class_mounts``: which of its folders are drives of their own.
+        """
+        self._output = Output(output, roots, class_mounts)
         self._mark = mark
         self._action = action
         self._journal = Journal(None) if journal is None else journal

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path, PurePath
 from types import TracebackType
 
+from daemon.files.class_mounts import ClassMounts
 from daemon.files.copying import create
 from daemon.files.marker import MARKER
 from daemon.files.renaming import Entry, close
@@ -25,10 +26,11 @@ class Output:
     When that file system is gone (a drive unplugged, a mount lost), nothing is filed into the empty place it leaves.
     """
 
-    def __init__(self, path: Path, roots: Roots | None = None) -> None:
-        """``roots``: the inboxes, of which it may be a part."""
+    def __init__(self, path: Path, roots: Roots | None = None, class_mounts: ClassMounts | None = None) -> None:
+        """``roots``: the inboxes, of which it may be a part. ``class_mounts``: its folders that are drives."""
         self.path = Path(os.path.abspath(path))  # noqa: PTH100 - links in it are the owner's choice
         self.roots = (roots or Roots()).including(self.path)
+        self.class_mounts = class_mounts
         self._dev: int | None = None
 
     def stay_on(self, device: int) -> None:
@@ -105,8 +107,12 @@ class Folders:
 
     def _walk(self, folder: PurePath, kind: Kind, *, make: bool) -> int:
         descriptor = self._output.open() if make else self._output.roots.open_folder(self._output.path)
+        mounts = self._output.class_mounts if make else None
         for depth, name in enumerate(folder.parts):
-            descriptor = step_into(descriptor, name, make=make)
+            if depth == 0 and mounts is not None:
+                descriptor = mounts.step_into(descriptor, name)
+            else:
+                descriptor = step_into(descriptor, name, make=make)
             if depth == 0 and make:
                 try:
                     _mark(descriptor, kind)

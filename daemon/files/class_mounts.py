@@ -1,0 +1,90 @@
+"""Class folders that are mounts of their own: where such a drive is gone, nothing is filed into its mount point.
+
+What lay there would be hidden once the drive is back. The mark of the output says nothing of them, so that which they
+are is remembered beside the journal, from when they were first seen.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.files.renaming import close
+from daemon.files.roots import step_into
+from models.atomic import atomic_file
+from models.text.language import tr
+
+#: Beside the journal: the names of these class folders.
+REMEMBERED = "class-mounts"
+
+
+class ClassMounts:
+    """Those of one output, as one daemon saw them; ``memory`` is the folder of its journal."""
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory / REMEMBERED
+        self._known = self._read()
+
+    def step_into(self, output: int, name: str) -> int:
+        """Open a folder of the output, as `roots.step_into` does, and make it where it is missing and no mount.
+
+        Raises OSError, also where only the mount point of the folder is there.
+        """
+        device = os.fstat(output).st_dev
+        try:
+            folder = step_into(output, name, make=name not in self._known)
+        except FileNotFoundError:
+            self._refuse_if_known(name)
+            raise
+        try:
+            if os.fstat(folder).st_dev != device:
+                self._remember(name)
+            else:
+                self._refuse_if_known(name)
+        except BaseException:
+            close(folder)
+            raise
+        return folder
+
+    def _refuse_if_known(self, name: str) -> None:
+        if name not in self._known:
+            return
+        self._known = self._read()  # somebody may have deleted it
+        if name in self._known:
+            raise OSError(
+                errno.ENODEV,
+                tr(
+                    "the class folder '{name}' is a mount of its own, and is not mounted now: mount it; or, if it is "
+                    "to be an ordinary folder from now on, delete {memory}",
+                    name=name,
+                    memory=self._memory,
+                ),
+                name,
+            )
+
+    def _remember(self, name: str) -> None:
+        if name in self._known:
+            return
+        self._known |= {name}
+        try:
+            with atomic_file(self._memory) as file:
+                file.write(json.dumps(sorted(self._known)).encode())
+        except OSError as error:
+            logger.warning(
+                tr(
+                    "which class folders are mounts of their own cannot be remembered in {memory}: {reason}",
+                    memory=self._memory,
+                    reason=error.strerror,
+                )
+            )
+
+    def _read(self) -> frozenset[str]:
+        try:
+            names = json.loads(self._memory.read_bytes())
+        except (OSError, ValueError):
+            return frozenset()
+        return frozenset(map(str, names)) if isinstance(names, list) else frozenset()
