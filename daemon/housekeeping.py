@@ -17,8 +17,9 @@ from loguru import logger
 
 from daemon.files.renaming import close
 from daemon.files.roots import OpenFolders, Roots
-from daemon.filing.late_sidecars import Latecomers
-from daemon.filing.late_writes import SecondLook
+from daemon.filing.identity import is_in_filed_state
+from daemon.filing.late_sidecars import LateSidecars
+from daemon.filing.late_writes import LateWrites
 from daemon.filing.unexplained import Unexplained
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import BEGINNING, Filing, Position, State
@@ -143,17 +144,19 @@ def _inodes(inboxes: Sequence[Path], roots: Roots) -> Iterator[int]:
 
 
 def _is_gone(row: Filing, roots: Roots) -> bool:
-    """Whether a file is not under its name any more, in a folder that is there, and not behind a link in its place."""
+    """Whether a file has gone from its name, or been written to, while its folder is there and no link in its place.
+
+    A file in the same state may be another one; then the row stays, which does no harm.
+    """
     try:
         with OpenFolders(roots) as folders:
             entry = folders.entry(row.source)
             if os.fstat(entry.folder).st_dev != row.identity.dev:
                 return False
             try:
-                status = entry.status()
+                return not is_in_filed_state(entry.status(), row)
             except FileNotFoundError:
                 return True
-            return (status.st_size, status.st_mtime_ns) != (row.identity.size, row.identity.mtime_ns)
     except OSError:
         return False  # the drive may be away
 
@@ -163,14 +166,14 @@ class Housekeeping:
 
     def __init__(
         self,
-        latecomers: Latecomers,
+        late_sidecars: LateSidecars,
         pruning: Pruning,
-        second_look: SecondLook | None = None,
+        late_writes: LateWrites | None = None,
         unexplained: Unexplained | None = None,
     ) -> None:
         self._sweep = None if unexplained is None else unexplained.steps()
-        self._latecomers = latecomers
-        self._second_look = second_look
+        self._late_sidecars = late_sidecars
+        self._late_writes = late_writes
         self._pruning = pruning
         self._steps: Iterator[None] | None = None
         self._next = -math.inf
@@ -191,9 +194,9 @@ class Housekeeping:
         if self._sweep is not None and self._go_on(self._sweep, seconds):
             return True
         self._sweep = None
-        if self._latecomers.work(seconds):
+        if self._late_sidecars.work(seconds):
             return True
-        if self._second_look is not None and self._second_look.work(seconds):
+        if self._late_writes is not None and self._late_writes.work(seconds):
             return True
         return self._prune(seconds)
 

@@ -22,8 +22,8 @@ from daemon.files.locks import FolderBusy
 from daemon.files.output_mark import OutputAway, OutputMark
 from daemon.files.roots import Roots
 from daemon.filing.filer import Filer
-from daemon.filing.late_sidecars import Latecomers
-from daemon.filing.late_writes import SecondLook
+from daemon.filing.late_sidecars import LateSidecars
+from daemon.filing.late_writes import LateWrites
 from daemon.filing.unexplained import Unexplained
 from daemon.housekeeping import Housekeeping, Pruning
 from daemon.journal.journal import Journal, JournalBusy
@@ -247,9 +247,11 @@ def _look_through(unexplained: Unexplained, notifier: Notifier) -> None:
 
 
 def _housekeeping(settings: Settings, journal: Journal, unexplained: Unexplained | None) -> Housekeeping:
-    latecomers = Latecomers(settings.watch, settings.output, journal, recursive=watches_inside(settings))
-    second_look = SecondLook(settings.watch, settings.output, journal) if settings.action == "move" else None
-    return Housekeeping(latecomers, Pruning(journal, settings.watch, settings.journal_days), second_look, unexplained)
+    late_sidecars = LateSidecars(settings.watch, settings.output, journal, recursive=watches_inside(settings))
+    late_writes = LateWrites(settings.watch, settings.output, journal) if settings.action == "move" else None
+    return Housekeeping(
+        late_sidecars, Pruning(journal, settings.watch, settings.journal_days), late_writes, unexplained
+    )
 
 
 def _watcher(settings: Settings, surveyed: Callable[[PassedOver], None], *, once: bool) -> InboxWatcher:

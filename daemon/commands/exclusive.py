@@ -9,7 +9,7 @@ from pathlib import Path
 from daemon.commands.filters import Place
 from daemon.files.locks import FolderBusy
 from daemon.files.output_mark import OutputAway, OutputMark
-from daemon.filing.recovery import replay
+from daemon.filing.recovery import recover
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.state import lock
 from models.errors import UserError
@@ -39,7 +39,7 @@ def open_journal(place: Place, held: ExitStack) -> Journal:
     journal = Journal(place.journal)
     held.callback(journal.close)
     try:
-        replay(journal, place.roots)
+        recover(journal, place.roots)
     except JournalBusy as error:
         raise UserError(tr("the journal cannot be written now ({error}): try again later", error=error)) from error
     return journal

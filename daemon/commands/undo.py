@@ -13,7 +13,7 @@ from daemon.commands.history import print_json, record
 from daemon.filing.corrections import Corrections
 from daemon.filing.transfer import Status
 from daemon.filing.undo import Undone, undo
-from daemon.filing.unjournaled import reason_folders, strays
+from daemon.filing.unjournaled import reason_folders, unjournaled_images
 from daemon.journal.journal import JournalBusy
 from daemon.journal.records import Filing, State, Wanted
 from daemon.monitoring.logs import start_logging
@@ -73,7 +73,7 @@ def retry_main(arguments: list[str]) -> int:
         for filing in place.filings(Wanted(reasons=reasons, states=[State.DONE, State.REFUSED])):
             known.add(filing.destination)
             yield filing
-        yield from strays(quarantine, place.settings.watch, known, reasons, place.roots)
+        yield from unjournaled_images(quarantine, place.settings.watch, known, reasons, place.roots)
 
     return _bring_back(place, options, which, nothing)
 

@@ -1,4 +1,4 @@
-"""Filing: a decision about an image becomes a destination, and the image goes there by a transfer."""
+"""File images: choose the destination for each decision, and move, copy or link the image there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from daemon.filing.folders import Folders, Output
 from daemon.filing.growth import drop_half
 from daemon.filing.identity import has_content, is_one_folder
 from daemon.filing.quarantine_notes import write_reason
-from daemon.filing.recovery import replay
+from daemon.filing.recovery import recover
 from daemon.filing.renamed import name_of
 from daemon.filing.sidecars import Sidecars
 from daemon.filing.transfer import Status, Transfer
@@ -48,7 +48,7 @@ _GROWS = timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Where one image shall go: ``folder`` is relative to the output, such as ``dog`` or ``quarantine/truncated``.
+    """Where one image is to go: ``folder`` is relative to the output, such as ``dog`` or ``quarantine/truncated``.
 
     ``reason`` marks an unreadable image (a slug, with ``detail`` as the sentence for people); else it is None.
     ``detail`` alone says why an image went to the others, where that was not for its probability. ``fate`` is what
@@ -66,7 +66,7 @@ class Decision:
 
     @property
     def kind(self) -> Kind:
-        """What its folder is for."""
+        """Say what its folder is for."""
         if self.reason is not None:
             return "quarantine"
         return "class" if self.fate in (None, Fate.FILED) else "others"
@@ -82,7 +82,7 @@ class Filed(NamedTuple):
 
     @property
     def destination(self) -> Path | None:
-        """Where the image is now, or in a dry run would be."""
+        """Return where the image is now, or would be after a dry run."""
         return self.row.destination if self.status in (Status.FILED, Status.PLANNED) else None
 
 
@@ -166,7 +166,7 @@ class Filer:
         return [_filed(decision, each) for decision, each in zip(decisions, transfers, strict=True)]
 
     def resume(self) -> Counter[State]:
-        """Settle what an earlier run left unfinished; counts the states that ends in.
+        """Recover what an earlier run left unfinished; count the states that it ends in.
 
         While the journal cannot be written the images concerned wait, and all of them while it cannot be read either,
         or while the output is not there.
@@ -179,14 +179,14 @@ class Filer:
             return Counter()
 
     def _finish_earlier(self) -> Counter[State]:
-        """Try again what could neither be finished nor taken back, before more copies of it are made."""
-        found: Counter[State] = Counter()
+        """Recover again what could neither be finished nor taken back, before more copies of it are made."""
+        recovered: Counter[State] = Counter()
         if self._unfinished != set():
             with suppress(JournalBusy):
-                found = replay(self._journal, self._output.roots)
+                recovered = recover(self._journal, self._output.roots)
             with suppress(JournalBusy):
                 self._unfinished = {row.identity.on_any_device for row in self._journal.unfinished()}
-        return found
+        return recovered
 
     def _names_given_out(self) -> dict[str, set[str]]:
         """Names given out by earlier batches of a dry run: no image has them now, but one would have."""
@@ -213,43 +213,43 @@ class Filer:
         )
 
     def _plan(self, decision: Decision, each: Transfer, plan: _Plan) -> None:
-        """Choose the destination, or settle the transfer before it begins."""
+        """Choose the destination, or finish the transfer before it begins."""
         try:
             self._choose(decision, each, plan)
         except SourceGone:
-            each.settle(Status.GONE)
+            each.finish(Status.GONE)
         except SourceChanged:
-            each.settle(Status.CHANGED)
+            each.finish(Status.CHANGED)
         except (OSError, JournalBusy) as error:
-            each.settle(Status.RETRY, transfer.sentence(each.row, error))
+            each.finish(Status.RETRY, transfer.sentence(each.row, error))
 
     def _choose(self, decision: Decision, each: Transfer, plan: _Plan) -> None:
         row = each.row
         each.source = plan.folders.entry(row.source)
-        if self._dry_run or row.reason is not None:  # else it is looked at right before the move
+        if self._dry_run or row.reason is not None:  # else it is checked right before the move
             transfer.check_source(each.source, row)
         if self._unfinished is None:
-            return each.settle(Status.RETRY, tr("What an earlier run left unfinished cannot be put right now."))
+            return each.finish(Status.RETRY, tr("What an earlier run left unfinished cannot be put right now."))
         if self._unfinished and row.identity.on_any_device in self._unfinished:
             stuck = tr("A copy of '{source}' can neither be finished nor taken back.", source=row.source)
-            return each.settle(Status.RETRY, stuck)
+            return each.finish(Status.RETRY, stuck)
         if self._action != "move":
             if row.identity in plan.identities or self._was_filed(row):
-                return each.settle(Status.ALREADY)
+                return each.finish(Status.ALREADY)
             plan.identities.add(row.identity)
             if not self._dry_run and row.reason is None:
                 self._drop_half(each, plan)
             if row.reason is not None:
                 row.state = State.REFUSED
-                return each.settle(Status.REFUSED) if self._dry_run else None
+                return each.finish(Status.REFUSED) if self._dry_run else None
         row.folder = plan.folders.path(decision.folder)  # named in what is said where it cannot be opened
         place = plan.place(decision.folder, decision.kind)
         if self._skip_equal and place.folder is not None and self._is_there(row, place.folder, place.path):
-            return each.settle(Status.ALREADY)
+            return each.finish(Status.ALREADY)
         name = place.free_name(each.wanted) if self._dry_run else place.name(each.wanted)
         each.target = Entry(-1 if place.folder is None else place.folder, name)
         row.filed_name = name
-        return each.settle(Status.PLANNED) if self._dry_run else None
+        return each.finish(Status.PLANNED) if self._dry_run else None
 
     def _was_filed(self, row: Filing) -> bool:
         """Whether the file was filed before, in this state or with the same content: a clock may have been set."""
@@ -261,7 +261,7 @@ class Filer:
         return number is not None
 
     def _drop_half(self, each: Transfer, plan: _Plan) -> None:
-        """Remove what was copied or linked of an image before its writer was done: the original has all of it."""
+        """Remove what was copied or linked of an image before its writer had finished: the original has all of it."""
         source = each.row.source
         old = self._journal.newest([source], each.row.time - _GROWS)
         if old is None or old.destination is None or old.action == "move" or old.sha256 == each.row.sha256:
@@ -279,13 +279,13 @@ class Filer:
             logger.debug("{} stays: {}", shown(str(old.destination)), error)
 
     def _is_there(self, row: Filing, folder: int, path: Path) -> bool:
-        """Whether an equal image is in an open class folder that this object did not copy there. Raises OSError."""
+        """Whether a class folder has an equal image that this object did not copy there. Raises OSError."""
         limit = transfer.longest_name(folder)
         for number in count(1):
-            there = Entry(folder, numbered(row.source.name, number, limit))
-            if not there.exists():
+            existing = Entry(folder, numbered(row.source.name, number, limit))
+            if not existing.exists():
                 return False
-            if path / there.name not in self._made and has_content(there, row):
+            if path / existing.name not in self._made and has_content(existing, row):
                 return True
         raise AssertionError("there are more numbers than names")
 

@@ -166,7 +166,7 @@ def is_filed_on(older: Filing, newer: Filing) -> bool:
 
 
 def is_in_filed_state(status: os.stat_result, row: Filing) -> bool:
-    """Whether a regular file has the size and time that were filed: nothing says that anybody has written to it."""
+    """Whether a regular file has the size and time that were filed: perhaps it is the image, or another one like it."""
     state = status.st_size, status.st_mtime_ns
     return stat.S_ISREG(status.st_mode) and state == (row.identity.size, row.identity.mtime_ns)
 

@@ -1,4 +1,4 @@
-"""Sidecars that arrive after their image was filed: the inboxes are looked through for them, a little at a time."""
+"""Send sidecars that arrive after their image was filed after it: search the inboxes, a little at a time."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from models.text.printable import shown
 
 #: How long after an image was filed a sidecar may still join it: cameras use their file names again.
 LATEST = timedelta(days=1)
-#: The pause after a look through the inboxes: seconds, or this many times what the look took, if that is longer.
+#: The pause between two searches: seconds, or this many times what a search took, if that is longer.
 PAUSE, TIMES = 60.0, 10
 
 
-class Latecomers:
+class LateSidecars:
     """Sends late sidecars after their images; `work` goes on where it stopped the last time."""
 
     def __init__(self, inboxes: Sequence[Path], output: Path, journal: Journal, *, recursive: bool) -> None:
@@ -45,11 +45,11 @@ class Latecomers:
         self._spent = 0.0
 
     def work(self, seconds: float) -> bool:
-        """Look for at most ``seconds``, and not at all in the pause; returns whether there is more to look at."""
+        """Search for at most ``seconds``, and not at all in the pause; return whether there is more to search."""
         start = time.monotonic()
         if start < self._next:
             return False
-        self._steps = self._steps or self._look()
+        self._steps = self._steps or self._search()
         for _ in self._steps:
             if time.monotonic() >= start + seconds:
                 self._spent += time.monotonic() - start
@@ -59,8 +59,8 @@ class Latecomers:
         self._steps, self._spent = None, 0.0
         return False
 
-    def _look(self) -> Iterator[None]:
-        """One look through all inboxes, a name a step."""
+    def _search(self) -> Iterator[None]:
+        """Search all inboxes once, one name a step."""
         pending = [str(inbox) for inbox in self._inboxes]
         while pending:
             folder = pending.pop()
@@ -82,7 +82,7 @@ class Latecomers:
     def _join(self, sidecar: Path) -> None:
         try:
             if self._journal.filed_before(Identity.from_stat(sidecar.lstat()), sidecar, None):
-                return  # the quick answer where thousands have been copied and stay
+                return  # answers quickly where thousands have been copied and stay
             image = self._image(sidecar)
             if image is not None and image.destination is not None:
                 self._follow(sidecar, image)
@@ -90,7 +90,7 @@ class Latecomers:
             logger.debug("The sidecar {} is looked at again later: {}", shown(str(sidecar)), error)
 
     def _image(self, sidecar: Path) -> Filing | None:
-        """The newest of the images that the sidecar names most exactly; None while such a one is in the inbox."""
+        """Find the newest of the images that the sidecar names most exactly; None while one of them is in the inbox."""
         groups = images_by_exactness(str(sidecar))
         since = datetime.now(UTC) - LATEST
         for group in groups:
@@ -109,8 +109,8 @@ class Latecomers:
             source, target = folders.entry(image.source), folders.entry(image.destination)
             if not is_filed_or_edited(target, image):
                 return  # it is another file now
-            each = follower(image, source, target, sidecar.name)
-            for sent in send([each] if each else [], self._journal):
+            transfer = follower(image, source, target, sidecar.name)
+            for sent in send([transfer] if transfer else [], self._journal):
                 if sent.status is Status.FILED:
                     logger.info(
                         tr(

@@ -1,7 +1,7 @@
-"""Files that changed soon after they were filed: their writer was not done, and nobody could know. They are filed anew.
+"""File images again that their writer went on with: an upload that paused looked complete, and was filed.
 
-An upload that pauses and goes on, on one file system, reaches its file by whatever name it has. What it was at half
-time has decided on where it lies.
+A writer that has its file open reaches it under whatever name it has on the same file system. The class was chosen
+from the first part of the image only.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from models.text.printable import shown
 
 #: How long after it was filed a file may still grow by its writer's hand. Later it is somebody's edit.
 LATEST = timedelta(hours=1)
-#: The most filings that are looked at, the newest.
+#: The most filings that are checked, the newest.
 _MANY = 1_000
-#: The pause after a look: seconds, or this many times what the look took, if that is longer.
+#: The pause between two checks: seconds, or this many times what a check took, if that is longer.
 PAUSE, TIMES = 5.0, 50
 #: Seconds without a change, as this process sees it, after which a writer seems to be done.
 QUIET = 10.0
@@ -42,16 +42,16 @@ _State = tuple[int, int]  # size and time
 
 
 @dataclass
-class _Seen:
-    """What a filed file was at the last look, since when, and whether that state has been judged."""
+class _Change:
+    """The state in which a changed file was last seen, since when, and whether that state was judged."""
 
     state: _State
     since: float
     judged: bool = False
 
 
-class SecondLook:
-    """Takes files that their writer went on with back to their inbox, where they are filed by what they are now.
+class LateWrites:
+    """Takes files that their writer went on with back to their inbox, where they are filed again.
 
     `work` goes on where it stopped the last time.
     """
@@ -62,18 +62,18 @@ class SecondLook:
         self._roots = Roots([*inboxes, output])
         self._journal = journal
         self._clock = clock
-        self._seen: dict[int, _Seen] = {}  # by the numbers of rows
+        self._changes: dict[int, _Change] = {}  # by the numbers of rows
         self._renamed = Renamed()
         self._steps: Iterator[None] | None = None
         self._next = -math.inf
         self._spent = 0.0
 
     def work(self, seconds: float) -> bool:
-        """Look for at most ``seconds``, and not at all in the pause; returns whether there is more to look at."""
+        """Check for at most ``seconds``, and not at all in the pause; return whether there is more to check."""
         start = self._clock()
         if start < self._next:
             return False
-        self._steps = self._steps or self._look()
+        self._steps = self._steps or self._check_recent()
         for _ in self._steps:
             if self._clock() >= start + seconds:
                 self._spent += self._clock() - start
@@ -83,19 +83,19 @@ class SecondLook:
         self._steps, self._spent = None, 0.0
         return False
 
-    def _look(self) -> Iterator[None]:
+    def _check_recent(self) -> Iterator[None]:
         try:
             filings = self._journal.recent(datetime.now(UTC) - LATEST, _MANY)
         except JournalBusy as error:
             logger.debug("What was filed last is looked at again later: {}", error)
             return
         numbers = {filing.id for filing in filings}
-        self._seen = {number: seen for number, seen in self._seen.items() if number in numbers}
+        self._changes = {number: change for number, change in self._changes.items() if number in numbers}
         missing: list[Filing] = []
         for filing in map(self._renamed.now, filings):
             yield
             try:
-                if self._has_settled_anew(filing):
+                if self._has_settled_again(filing):
                     self._judge(filing)
             except FileNotFoundError:
                 missing.append(filing)
@@ -103,8 +103,8 @@ class SecondLook:
                 logger.debug("{} is looked at again later: {}", shown(str(filing.destination)), error)
         yield from self._renamed.find(missing)
 
-    def _has_settled_anew(self, filing: Filing) -> bool:
-        """Whether the file changed since it was filed, has been quiet since, and this state is not judged yet.
+    def _has_settled_again(self, filing: Filing) -> bool:
+        """Whether the file changed after it was filed, has settled since, and this state is not judged yet.
 
         Raises FileNotFoundError where somebody has given it another name, among other OSErrors.
         """
@@ -113,20 +113,20 @@ class SecondLook:
         status = filing.destination.lstat()
         state = status.st_size, status.st_mtime_ns
         if is_in_filed_state(status, filing) or not stat.S_ISREG(status.st_mode):
-            self._seen.pop(filing.id, None)
+            self._changes.pop(filing.id, None)
             return False
-        seen = self._seen.get(filing.id)
-        if seen is None or seen.state != state:
-            self._seen[filing.id] = _Seen(state, self._clock())
+        change = self._changes.get(filing.id)
+        if change is None or change.state != state:
+            self._changes[filing.id] = _Change(state, self._clock())
             return False
-        return not seen.judged and self._clock() >= seen.since + QUIET
+        return not change.judged and self._clock() >= change.since + QUIET
 
     def _judge(self, filing: Filing) -> None:
         assert filing.destination is not None
         assert filing.id is not None
         if writers.of_path(str(filing.destination)) is Writer.SOMEBODY:
             return
-        self._seen[filing.id].judged = True
+        self._changes[filing.id].judged = True
         with OpenFolders(self._roots) as folders:
             if not went_on(folders.entry(filing.destination), filing):
                 raise FileNotFoundError(str(filing.destination))  # another file by that name, or somebody's edit
@@ -141,5 +141,5 @@ class SecondLook:
                     ),
                 )
             else:
-                self._seen.pop(filing.id, None)  # tried again
+                self._changes.pop(filing.id, None)  # tried again
                 logger.debug("{} stays: {}", shown(str(filing.destination)), undone.error or undone.status)

@@ -1,7 +1,8 @@
-"""What a crash left half done, put right at the next start, before anything new is filed.
+"""Recovery: finish or take back what a crash interrupted, at the next start, before anything new is filed.
 
-A destination counts as ours only with the inode and the content that the journal says: a stranger's file with the same
-bytes is a stranger's file. What cannot be decided (a folder that cannot be opened now) waits for the start after.
+A destination counts as ours only with the inode and the content that are in the journal: a file that somebody else
+put there with the same bytes is theirs. What cannot be decided (a folder cannot be opened now) waits for the next
+start.
 """
 
 from __future__ import annotations
@@ -32,17 +33,17 @@ from models.atomic import sync_folder
 from models.text.language import tr
 
 
-def replay(journal: Journal, roots: Roots | None = None) -> Counter[State]:
-    """Settle every unfinished filing; counts the states they end in (VOID: to be filed anew). Raises JournalBusy.
+def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
+    """Finish or take back every interrupted filing; count the states they end in (VOID: to be filed again).
 
-    ``roots``: the inboxes and the output, see `Roots`.
+    ``roots``: the inboxes and the output, see `Roots`. Raises JournalBusy.
     """
     rows = journal.unfinished()
     for row in rows:
         try:
             report_progress()
             with OpenFolders(roots or Roots()) as folders:
-                _Leftover(row, folders).settle()
+                _Interrupted(row, folders).recover()
         except Stopping:
             break
         except OSError as error:
@@ -53,8 +54,8 @@ def replay(journal: Journal, roots: Roots | None = None) -> Counter[State]:
     return Counter(row.state for row in rows)
 
 
-class _Leftover:
-    """One unfinished filing, with the names it may have left behind."""
+class _Interrupted:
+    """One interrupted filing, and the names that its file may have."""
 
     def __init__(self, row: Filing, folders: OpenFolders) -> None:
         assert row.destination is not None
@@ -70,14 +71,14 @@ class _Leftover:
             _beside(self._target, private_name(purpose, row)) for purpose in ("part", "place", "drop")
         )
 
-    def settle(self) -> None:
-        """Bring the filing to an end, and the row to the state that says which. Raises OSError."""
+    def recover(self) -> None:
+        """Finish the filing or take it back, and say which in the state of its row. Raises OSError."""
         original = next((entry for entry in (self._source, self._claim) if self._is_original(entry)), None)
         copied = self._is_copy(self._target)
-        if original is None and self._is_written_on(copied):
-            self._return_what_is_written(copied)
+        if original is None and self._has_writer_gone_on(copied):
+            self._return_to_inbox(copied)
         elif original is not None:
-            self._settle_with_original(original, copied)
+            self._recover_with_original(original, copied)
         elif copied:
             self._done()
         elif self._is_copy(self._drop):
@@ -91,7 +92,7 @@ class _Leftover:
         else:
             self._give_up()
 
-    def _settle_with_original(self, original: Entry, copied: bool) -> None:
+    def _recover_with_original(self, original: Entry, copied: bool) -> None:
         with suppress(BeingWritten):
             if copied and self._flush_copy():
                 if self._row.action == "move":
@@ -105,8 +106,8 @@ class _Leftover:
             renaming.put_back(original, self._source)
         self._row.state = State.VOID
 
-    def _is_written_on(self, copied: bool) -> bool:
-        """Whether a writer has gone on with an image that had lost its name, or still may."""
+    def _has_writer_gone_on(self, copied: bool) -> bool:
+        """Whether somebody has written to the image after it was renamed or copied, or still may."""
         if self._row.action != "move" or self._source is None or self._target is None:
             return False
         if _status(self._claim) is not None:
@@ -123,7 +124,7 @@ class _Leftover:
         return self._source is not None and self._is_itself(self._source)
 
     def _is_moved(self) -> bool:
-        """Whether the destination is the image itself, in whatever state."""
+        """Whether the destination is the image itself, renamed, in whatever state."""
         if self._target is None or self._row.copy_ino is not None or not self._is_itself(self._target):
             return False
         # Inode numbers of another file system mean nothing.
@@ -132,8 +133,8 @@ class _Leftover:
     def _is_itself(self, entry: Entry) -> bool:
         return entry.exists() and is_same_inode(entry, self._row, self._row.identity.ino)
 
-    def _return_what_is_written(self, copied: bool) -> None:
-        """Give it back the name it had, without a copy: once it is whole it is filed anew."""
+    def _return_to_inbox(self, copied: bool) -> None:
+        """Return the image to its name in the inbox and remove its copies: once it is complete, it is filed again."""
         assert self._source is not None
         assert self._target is not None
         if self._claim is not None and self._claim.exists():
@@ -150,7 +151,7 @@ class _Leftover:
         self._row.state = State.VOID
 
     def _give_up(self) -> None:
-        """Nothing is where it should be. A whole copy may be all there is now; a torn one is of no use to anybody."""
+        """Call the image an orphan: it is at neither place. Keep a complete copy, which may be all there is now."""
         row, kept = self._row, None
         for entry in (self._part, self._place):
             if entry is None or not entry.exists():
@@ -174,7 +175,7 @@ class _Leftover:
         )
 
     def _flush_copy(self) -> bool:
-        """Make the copy durable; False when it cannot be trusted to be, and must be made anew."""
+        """Make the copy durable; return False when the flush failed, so that the copy must be made again."""
         assert self._target is not None
         try:
             with _opened(self._target) as descriptor:
@@ -227,7 +228,7 @@ class _Leftover:
         )
 
     def _is_unfinished_copy(self) -> bool:
-        """Whether the destination is being written under its final name, from a complete copy beside it."""
+        """Whether the destination was being written under its final name, from a complete copy beside it."""
         part, target = _status(self._part), _status(self._target)
         if part is None or target is None or part.st_ino == target.st_ino:
             return False
@@ -242,7 +243,7 @@ class _Leftover:
 
 
 def _status(entry: Entry | None) -> os.stat_result | None:
-    """What a name stands for, if that is a regular file."""
+    """Return the status of a regular file; None for anything else."""
     if entry is None:
         return None
     try:
@@ -262,7 +263,7 @@ def _opened(entry: Entry) -> Iterator[int]:
 
 
 def _entry(path: Path, folders: OpenFolders) -> Entry | None:
-    """A name in its folder; None where that is not there, and a link to another folder in its place is not it."""
+    """Open the folder of a path; None where it is missing or a symbolic link is in its place."""
     try:
         return folders.entry(path)
     except NO_FOLDER:

@@ -1,8 +1,9 @@
-"""A batch of transfers, each so that at every instant its image is whole at one end or the other.
+"""Move, copy or link a batch of images so that each is complete at its source or its destination at every instant.
 
-The batch goes through stages, each stage over all its images, so that one flush of the journal covers them all:
-intents; renames, or complete and durable copies under a private name; the copies' inodes; the copies' final names; then
-the originals of the copies. An image that fails in one stage is put back to where it was, and its neighbours go on.
+The batch goes through stages, each stage with all its images, so that one flush of the journal covers them all: write
+the intents; rename, or make complete and durable copies under private names; write the copies' inodes; give the copies
+their final names; remove the originals of the copies. An image that fails in one stage is put back to where it was, and
+the others go on.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ from models.text.language import mark, tr
 
 #: In place of a copy's inode: the copy is about to be made under its final name, and may be there, empty.
 NOT_MADE_YET = 0
-#: How often another one may be quicker to take the name that was free a moment ago.
+#: How often somebody else may take the name that was free a moment ago.
 _ATTEMPTS = 100
 #: How many copies are written before the first of them is flushed.
 _COPIES_AT_ONCE = 32
-#: Troubles that a folder makes, whatever the image is.
+#: Errors of a folder, whatever the image is.
 _OF_FOLDERS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
 
 
 class _NameTaken(Exception):
-    """The name chosen for an image is somebody else's, or none that the file system can hold; it may have another."""
+    """The name chosen for an image is taken, or the file system cannot hold it; another name may do."""
 
 
 class Status(StrEnum):
@@ -68,13 +69,13 @@ _SAID = {
 
 
 def said(status: Status) -> str:
-    """What became of an image, for people."""
+    """Say what became of an image, for people."""
     return tr(_SAID[status])
 
 
 @dataclass(eq=False, slots=True)
 class Transfer:
-    """One image on its way from ``source`` to ``target``; ``status`` is None until that is settled.
+    """One image on its way from ``source`` to ``target``; ``status`` is None until it is finished.
 
     ``wanted`` is the name it would have if nothing were in the way; ``exact``: that name or none. ``row`` says what is
     to be done (``action``, ``identity``) and is kept up to date, also with the final ``destination``. ``error`` is a
@@ -92,8 +93,8 @@ class Transfer:
     placed: bool = False
     exact: bool = False
 
-    def settle(self, status: Status, error: str | None = None) -> None:
-        """Nothing more is to be done."""
+    def finish(self, status: Status, error: str | None = None) -> None:
+        """Say what became of it: nothing more is to be done."""
         self.status, self.error = status, error
 
     def private(self, purpose: str) -> str:
@@ -114,9 +115,9 @@ def check_source(source: Entry, row: Filing) -> None:
 def free_name(
     folder: int | None, name: str, taken: Callable[[str], bool] = lambda _: False, limit: int | None = None
 ) -> str:
-    """A name that seems free in an open folder (None: one that is not there yet), and is not ``taken`` otherwise.
+    """Find a name that seems free in an open folder (None: one that does not exist yet) and is not ``taken`` otherwise.
 
-    ``limit``: how long a name may be there, in bytes, where that is known already.
+    ``limit``: the longest name there in bytes, where that is known already.
     """
     if limit is None:
         limit = longest_name(folder)
@@ -132,12 +133,12 @@ def _is_free(folder: int | None, name: str, taken: Callable[[str], bool]) -> boo
 
 
 def longest_name(folder: int | None) -> int:
-    """How many bytes a name may have in an open folder (None: one that is not there yet). Raises OSError."""
+    """Return how many bytes a name may have in an open folder (None: one that does not exist yet). Raises OSError."""
     return 255 if folder is None else os.fpathconf(folder, "PC_NAME_MAX")
 
 
 def sentence(row: Filing, error: Exception) -> str:
-    """What keeps an image from its destination, for the log; a folder that lets nothing in or out is named."""
+    """Say in a sentence why an image cannot reach its destination, and name the folder that denies access."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     if isinstance(error, OSError) and error.errno in _OF_FOLDERS and (folder := _barred(row)) is not None:
         return tr(
@@ -147,26 +148,26 @@ def sentence(row: Filing, error: Exception) -> str:
 
 
 def _barred(row: Filing) -> Path | None:
-    """The folder that an image cannot leave or enter; the one it goes to, where nothing is to be seen of that."""
+    """Find the folder that an image may not leave or enter; the destination where neither is to blame."""
     for folder in (row.source.parent if row.action == "move" else None, row.folder):
         if folder is None:
             continue
-        there = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
-        if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
-            return there
+        existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+        if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
+            return existing
     return row.folder
 
 
 def run(transfers: Sequence[Transfer], journal: Journal) -> None:
-    """Carry out all that are not settled; afterwards they are. An image's trouble is its status, never raised."""
+    """Carry out all that are not finished. An image's trouble becomes its status, and is never raised."""
     _Batch(transfers, journal).run()
 
 
 class _Batch:
     def __init__(self, transfers: Sequence[Transfer], journal: Journal) -> None:
-        self._all = list(_unsettled(transfers))
+        self._all = list(_pending(transfers))
         self._journal = journal
-        self._outrun: list[Transfer] = []  # whose name is taken
+        self._without_name: list[Transfer] = []  # whose chosen name is taken
         self._given: set[Entry] = set()  # what others of the batch are to be called
         self._copies: dict[Transfer, int] = {}  # those not flushed yet, with their descriptors
 
@@ -177,11 +178,11 @@ class _Batch:
             self._flush_copies()
         finally:
             self._close_copies()
-        copies = [transfer for transfer in _unsettled(self._all) if transfer.part]
+        copies = [transfer for transfer in _pending(self._all) if transfer.part]
         self._record(copies)
         self._name_each(copies, self._place)
-        self._flush_targets([transfer for transfer in _unsettled(self._all) if transfer.placed])
-        originals = [transfer for transfer in _unsettled(copies) if transfer.row.action == "move"]
+        self._flush_targets([transfer for transfer in _pending(self._all) if transfer.placed])
+        originals = [transfer for transfer in _pending(copies) if transfer.row.action == "move"]
         for transfer in originals:
             transfer.row.state = State.COPIED
         self._record(originals)
@@ -189,7 +190,7 @@ class _Batch:
         self._finish()
 
     def _each(self, transfers: Iterable[Transfer], step: Callable[[Transfer], None]) -> None:
-        for transfer in _unsettled(transfers):
+        for transfer in _pending(transfers):
             try:
                 step(transfer)
             except SourceGone:
@@ -199,24 +200,24 @@ class _Batch:
             except SourceChanged:
                 self._back_out(transfer, Status.CHANGED)
             except _NameTaken:
-                self._outrun.append(transfer)
+                self._without_name.append(transfer)
             except copying.Stopping:
                 self._back_out(transfer, Status.STOPPED)
             except (OSError, JournalBusy) as error:
                 self._back_out(transfer, Status.RETRY, sentence(transfer.row, error))
 
     def _name_each(self, transfers: Iterable[Transfer], step: Callable[[Transfer], None]) -> None:
-        """Like ``_each``; images whose name is taken try again under others, all together."""
+        """Do a step as ``_each`` does; images whose name is taken try again under other names, all together."""
         self._each(transfers, step)
         for _ in range(_ATTEMPTS):
-            if not self._outrun:
+            if not self._without_name:
                 return
-            outrun, self._outrun = self._outrun, []
+            renamed, self._without_name = self._without_name, []
             self._given = {transfer.target for transfer in self._all}
-            self._each(outrun, self._choose_again)
-            self._record(outrun)
-            self._each(outrun, step)
-        for transfer in self._outrun:
+            self._each(renamed, self._choose_again)
+            self._record(renamed)
+            self._each(renamed, step)
+        for transfer in self._without_name:
             error = FileExistsError(tr("every name like '{name}' is taken at once", name=transfer.wanted))
             self._back_out(transfer, Status.RETRY, sentence(transfer.row, error))
 
@@ -230,7 +231,7 @@ class _Batch:
         self._given.add(transfer.target)
 
     def _record(self, transfers: Iterable[Transfer]) -> None:
-        waiting = list(_unsettled(transfers))
+        waiting = list(_pending(transfers))
         try:
             self._journal.write([transfer.row for transfer in waiting])
         except JournalBusy as error:
@@ -242,7 +243,7 @@ class _Batch:
         """Rename or link the image to its destination, or make a copy under a private name beside it."""
         row = transfer.row
         if row.state is State.REFUSED:
-            return transfer.settle(Status.REFUSED)
+            return transfer.finish(Status.REFUSED)
         check_source(transfer.source, row)
         if row.action == "copy":
             return self._copy(transfer)
@@ -258,11 +259,11 @@ class _Batch:
         except FileNotFoundError as error:
             if transfer.source.exists():
                 raise
-            raise SourceGone(str(error)) from error  # somebody was quicker to take it
+            raise SourceGone(str(error)) from error  # somebody took it in the meantime
         return self._verify(transfer)
 
     def _verify(self, transfer: Transfer) -> None:
-        """Take back a file that took the place of the one meant between the last look and the move, or is written."""
+        """Take back a file that replaced the image between the check and the move, or that is open for writing."""
         try:
             trouble: SourceChanged = BeingWritten(tr("'{name}' is open for writing", name=transfer.source.name))
             if is_as_read(transfer.target, transfer.row):
@@ -278,13 +279,13 @@ class _Batch:
                 renaming.put_back(transfer.target, transfer.source)
             raise trouble
         except FileNotFoundError:
-            return  # who waits for images to be filed may have taken it by now
+            return  # a program that waits for filed images may have taken it by now
 
     def _copy(self, transfer: Transfer) -> None:
         row = transfer.row
         if row.action == "move" and not os.access(".", os.W_OK | os.X_OK, dir_fd=transfer.source.folder):
             raise PermissionError(tr("nothing can be taken away from '{folder}'", folder=row.source.parent))
-        copying.report_progress()  # perhaps it is to stop
+        copying.report_progress()  # raises Stopping when told to stop
         part = Entry(transfer.target.folder, transfer.private("part"))
         descriptor = copying.create(part)
         try:
@@ -300,7 +301,7 @@ class _Batch:
             self._flush_copies()
 
     def _flush_copies(self) -> None:
-        """Flush the copies that were written; the system is writing them all by now, so that one wait does for most."""
+        """Flush the copies; the system writes them all by now, so that one wait covers most of them."""
         self._each(self._copies, self._flush_copy)
         self._close_copies()
 
@@ -323,10 +324,10 @@ class _Batch:
         transfer.part = None
 
     def _place_directly(self, transfer: Transfer) -> None:
-        """Write the copy once more, under its final name: this file system can neither rename nor link with care."""
+        """Write the copy again under its final name: this file system can neither rename without replacing nor link."""
         part = transfer.part
         assert part is not None
-        if transfer.target.exists():  # else a replay might take somebody's empty file for what is made here
+        if transfer.target.exists():  # else recovery might take somebody's empty file for what is made here
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), transfer.target.name)
         transfer.row.copy_ino = NOT_MADE_YET
         self._journal.write([transfer.row])
@@ -375,7 +376,7 @@ class _Batch:
         if renaming.drop(transfer.source, claim, lambda entry: is_as_read(entry, transfer.row), unlink_closed):
             return
         if not transfer.source.exists():
-            # Somebody was quicker to take it: the copy would be a second image.
+            # Somebody took it in the meantime: the copy would be a second image.
             self._drop_copy(transfer)
             raise SourceGone(tr("'{name}' was taken while it was copied", name=transfer.source.name))
         if is_as_read(transfer.source, transfer.row):
@@ -386,7 +387,7 @@ class _Batch:
         transfer.placed = False
 
     def _finish(self) -> None:
-        done = list(_unsettled(self._all))
+        done = list(_pending(self._all))
         unsure: set[int] = set()
         for folder in {transfer.source.folder for transfer in done if transfer.row.state is State.COPIED}:
             try:
@@ -398,17 +399,17 @@ class _Batch:
         for transfer in done:
             if transfer.row.state is not State.COPIED or transfer.source.folder not in unsure:
                 transfer.row.state = State.DONE
-            transfer.settle(Status.FILED)
+            transfer.finish(Status.FILED)
         self._journal.write_later([transfer.row for transfer in self._all])
 
     def _back_out(
         self, transfer: Transfer, status: Status, error: str | None = None, *, is_written: bool = False
     ) -> None:
-        """Leave the image where it was; what cannot be cleaned up now, the next start's replay does.
+        """Leave the image where it was; what cannot be cleaned up now, recovery at the next start does.
 
-        ``is_written``: a copy is of a moment only, whatever has been written since.
+        ``is_written``: somebody writes the image, and its copy may be taken back although it has changed.
         """
-        transfer.settle(status, error)
+        transfer.finish(status, error)
         try:
             if transfer.part is not None:
                 transfer.part.unlink()
@@ -449,5 +450,5 @@ def _place(transfer: Transfer) -> None:
     renaming.move_noreplace(transfer.part, transfer.target, lambda: transfer.private("place"))
 
 
-def _unsettled(transfers: Iterable[Transfer]) -> Iterable[Transfer]:
+def _pending(transfers: Iterable[Transfer]) -> Iterable[Transfer]:
     return (transfer for transfer in transfers if transfer.status is None)

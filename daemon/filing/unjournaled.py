@@ -1,4 +1,4 @@
-"""Quarantined images that the journal does not know: it was lost, or set aside, or somebody else put them there."""
+"""Find quarantined images that the journal does not know: it was lost or set aside, or somebody put them there."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from models.leftovers import is_leftover
 from models.text.language import tr
 
 
-def strays(
+def unjournaled_images(
     quarantine: Path,
     inboxes: Sequence[Path],
     known: Collection[Path | None],
     reasons: Collection[str],
     roots: Roots | None = None,
 ) -> Iterator[Filing]:
-    """What the journal would say of the images in ``quarantine/<reason>/`` that are not ``known`` destinations.
+    """Yield what the journal would say of images in ``quarantine/<reason>/`` that are not ``known`` destinations.
 
     They go back to where the note beside them says they came from, if that is a folder of an inbox, else into the first
     inbox; raises UserError where that is not there. ``reasons``: only these kinds; empty means any.
@@ -44,13 +44,13 @@ def strays(
             for name in sorted(os.listdir(descriptor)):  # noqa: PTH208 - of the open folder
                 hidden = name.startswith(".") or is_leftover(name)
                 if not hidden and not name.endswith(".json") and folder / name not in known:
-                    yield from _stray(Entry(descriptor, name), folder, inboxes)
+                    yield from _as_filed(Entry(descriptor, name), folder, inboxes)
         finally:
             close(descriptor)
 
 
 def reason_folders(quarantine: Path) -> list[Path]:
-    """The folders in a quarantine, each named for a reason; none where there is no quarantine."""
+    """List the folders in a quarantine, each named for a reason; none where there is no quarantine."""
     try:
         folders = [path for path in quarantine.iterdir() if path.is_dir() and not path.is_symlink()]
         return sorted(path for path in folders if not is_leftover(path.name))
@@ -58,7 +58,7 @@ def reason_folders(quarantine: Path) -> list[Path]:
         return []
 
 
-def _stray(image: Entry, folder: Path, inboxes: Sequence[Path]) -> Iterator[Filing]:
+def _as_filed(image: Entry, folder: Path, inboxes: Sequence[Path]) -> Iterator[Filing]:
     try:
         status = image.status()
         if not stat.S_ISREG(status.st_mode):
@@ -83,14 +83,14 @@ def _stray(image: Entry, folder: Path, inboxes: Sequence[Path]) -> Iterator[Fili
     )
 
 
-def _origin(said: object, inboxes: Sequence[Path]) -> Path | None:
-    """Where a note says that an image came from, if it may go there: anybody can write a note."""
-    if not isinstance(said, str) or "\0" in said:
+def _origin(noted: object, inboxes: Sequence[Path]) -> Path | None:
+    """Return where a note says that an image came from, if it may go there: anybody can write a note."""
+    if not isinstance(noted, str) or "\0" in noted:
         return None
-    source = Path(said)
+    source = Path(noted)
     folder = source.parent.resolve()
-    inside = any(folder.is_relative_to(inbox) for inbox in inboxes)
-    return folder / source.name if inside and folder.is_dir() and source.name not in ("", "..") else None
+    is_in_inbox = any(folder.is_relative_to(inbox) for inbox in inboxes)
+    return folder / source.name if is_in_inbox and folder.is_dir() and source.name not in ("", "..") else None
 
 
 def _first(inboxes: Sequence[Path]) -> Path:

@@ -74,7 +74,7 @@ class Journal:
         self._write(filings, durably=True)
 
     def write_later(self, filings: Sequence[Filing]) -> None:
-        """Like ``write``, for what has happened already and a replay would find out.
+        """Like ``write``, for what has happened already and recovery would find out.
 
         It is not flushed, but outlasts the death of this process; after a power cut it may be found out again. While
         the journal is busy the rows wait for the next call.

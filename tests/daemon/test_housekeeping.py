@@ -13,7 +13,7 @@ import pytest
 
 from daemon import housekeeping
 from daemon.filing.filer import Status
-from daemon.filing.late_sidecars import Latecomers
+from daemon.filing.late_sidecars import LateSidecars
 from daemon.housekeeping import Housekeeping, Pruning
 from daemon.journal import records
 from daemon.journal.journal import Journal, JournalBusy, read_history
@@ -168,8 +168,8 @@ def test_what_must_stay_is_passed_over_once(desk: Desk, monkeypatch: pytest.Monk
 
 
 def make(desk: Desk, journal: Journal) -> Housekeeping:
-    latecomers = Latecomers([desk.inbox], desk.output, journal, recursive=True)
-    return Housekeeping(latecomers, Pruning(journal, [desk.inbox], 400))
+    late_sidecars = LateSidecars([desk.inbox], desk.output, journal, recursive=True)
+    return Housekeeping(late_sidecars, Pruning(journal, [desk.inbox], 400))
 
 
 def test_in_an_idle_moment_a_little_at_a_time(desk: Desk) -> None:

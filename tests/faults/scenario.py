@@ -11,8 +11,8 @@ from pathlib import Path
 
 from daemon.files.source import SourceUnreadable
 from daemon.filing.filer import Action
-from daemon.filing.late_sidecars import Latecomers
-from daemon.filing.recovery import replay
+from daemon.filing.late_sidecars import LateSidecars
+from daemon.filing.recovery import recover
 from tests.filing_desk import Desk, images, make_desk
 
 #: A name that is taken, one that is no text, one for quarantine, one of more than a block.
@@ -55,7 +55,7 @@ class Scenario:
     def recover(self) -> None:
         """What the program does when it starts again."""
         journal = self.desk.journal()
-        replay(journal)
+        recover(journal)
         journal.close()
 
     def check_nothing_lost(self) -> None:
@@ -82,7 +82,7 @@ class Scenario:
         """What is left in the inbox can be filed, and then all is."""
         self.work()
         journal = self.desk.journal()
-        Latecomers([self.desk.inbox], self.desk.output, journal, recursive=True).work(60.0)
+        LateSidecars([self.desk.inbox], self.desk.output, journal, recursive=True).work(60.0)
         journal.close()
         self.check_after_recovery()
         filed = Counter(self.desk.filed().values())

@@ -27,8 +27,8 @@ from hypothesis.stateful import (
 
 from daemon.files import renaming
 from daemon.filing.filer import Status
-from daemon.filing.late_sidecars import Latecomers
-from daemon.filing.recovery import replay
+from daemon.filing.late_sidecars import LateSidecars
+from daemon.filing.recovery import recover
 from daemon.journal import records
 from tests.filing_desk import far_folder, images, make_desk
 
@@ -182,7 +182,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def late_sidecars_join(self) -> None:
         journal = self.desk.journal()
-        Latecomers([self.desk.inbox], self.desk.output, journal, recursive=True).work(60.0)
+        LateSidecars([self.desk.inbox], self.desk.output, journal, recursive=True).work(60.0)
         journal.close()
 
     @precondition(lambda self: not self.crashed)
@@ -215,7 +215,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         journal = self.desk.journal()
-        replay(journal)
+        recover(journal)
         journal.close()
         self.crashed = False
 

@@ -30,7 +30,7 @@ class Undoing(Scenario):
         journal.close()
 
     def check_all_is_back(self) -> None:
-        """A replay finished what was on its way, so that a second undo finds the rest where it was filed."""
+        """Recovery finished what was on its way, so that a second undo finds the rest where it was filed."""
         self.work()
         self.check_after_recovery()
         assert images(self.desk.output) == []

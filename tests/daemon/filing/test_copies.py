@@ -10,7 +10,7 @@ import pytest
 
 from daemon.files.source import Identity
 from daemon.filing.filer import Action, Filer, Status
-from daemon.filing.late_sidecars import Latecomers
+from daemon.filing.late_sidecars import LateSidecars
 from daemon.filing.undo import undo
 from daemon.journal.journal import Journal, read_history
 from tests.filing_desk import Desk
@@ -182,7 +182,7 @@ def test_a_sidecar_whose_time_alone_changes_is_not_complained_of(desk: Desk, log
     desk.file_one(path, action="copy")
     os.utime(note, (1e9, 1.1e9))
     journal = desk.journal()
-    Latecomers([desk.inbox], desk.output, journal, recursive=True).work(60.0)
+    LateSidecars([desk.inbox], desk.output, journal, recursive=True).work(60.0)
     journal.close()
     assert sorted(desk.filed()) == ["cat/cat.jpg", "cat/cat.xmp"]
     assert not [line for line in logged if "cat.xmp" in line]

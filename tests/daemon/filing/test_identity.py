@@ -15,9 +15,9 @@ from daemon.files.renaming import Entry
 from daemon.files.roots import OpenFolders, Roots
 from daemon.filing import identity
 from daemon.filing.filer import Action, Status
-from daemon.filing.late_sidecars import Latecomers
-from daemon.filing.late_writes import QUIET, SecondLook
-from daemon.filing.recovery import replay
+from daemon.filing.late_sidecars import LateSidecars
+from daemon.filing.late_writes import QUIET, LateWrites
+from daemon.filing.recovery import recover
 from daemon.filing.undo import undo
 from daemon.filing.whereabouts import Whereabouts
 from daemon.journal.journal import read_history
@@ -55,7 +55,7 @@ def test_a_late_sidecar_does_not_follow_a_stranger(near: Desk) -> None:
     near.replace_by_stranger(there)
     os.utime(near.put("cat.xmp"), (1_000_000_000, 1_000_000_000))
     journal = near.journal()
-    Latecomers([near.inbox], near.output, journal, recursive=True).work(60.0)
+    LateSidecars([near.inbox], near.output, journal, recursive=True).work(60.0)
     journal.close()
     assert (near.inbox / "cat.xmp").exists()
 
@@ -76,9 +76,9 @@ def test_a_stranger_of_the_same_size_is_not_what_a_writer_went_on_with(near: Des
     near.replace_by_stranger(there, b"an imagE")
     now = [0.0]
     journal = near.journal()
-    second_look = SecondLook([near.inbox], near.output, journal, clock=lambda: now[0])
+    late_writes = LateWrites([near.inbox], near.output, journal, clock=lambda: now[0])
     for _ in range(3):
-        assert not second_look.work(60)
+        assert not late_writes.work(60)
         now[0] += 100 * QUIET
     journal.close()
     assert near.filed() == {"cat/cat.jpg": b"an imagE"}
@@ -92,7 +92,7 @@ def test_recovery_does_not_take_a_stranger_to_the_inbox(near: Desk) -> None:
     journal = near.journal()
     row.state = State.INTENT
     journal.write([row])
-    assert replay(journal) == Counter([State.ORPHAN])
+    assert recover(journal) == Counter([State.ORPHAN])
     journal.close()
     assert near.filed() == {"cat/cat.jpg": b"a stranger's"}
 
@@ -195,7 +195,7 @@ def test_recovery_of_a_copy_that_is_mounted_over_its_original(
     if not seen:
         monkeypatch.setattr("daemon.filing.recovery.is_one_folder", lambda one, other: False)
     with bound(near.output / "cat", near.inbox / "holiday"):
-        replay(journal)
+        recover(journal)
     journal.close()
     assert near.filed() == {"cat/cat.jpg": b"an image"}
     assert filed_row(near).state is State.DONE
@@ -208,7 +208,7 @@ def test_recovery_of_a_link_leaves_both_names(near: Desk) -> None:
     journal = near.journal()
     row.state = State.INTENT
     journal.write([row])
-    replay(journal)
+    recover(journal)
     journal.close()
     assert path.samefile(near.output / "cat" / "cat.jpg")
     assert filed_row(near).state is State.DONE

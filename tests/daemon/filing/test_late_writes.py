@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from PIL.TiffImagePlugin import AppendingTiffWriter
 
-from daemon.filing.late_writes import LATEST, QUIET, SecondLook
+from daemon.filing.late_writes import LATEST, QUIET, LateWrites
 from daemon.journal.journal import read_history
 from daemon.journal.records import State, Wanted
 from tests.filing_desk import Desk, far_folder, make_desk
@@ -35,7 +35,7 @@ def look(desk: Desk, *changes: Change, path: Path) -> None:
     """Look a few times as a daemon does, each time after another change, with a long rest in between."""
     now = [0.0]
     journal = desk.journal()
-    again = SecondLook([desk.inbox], desk.output, journal, clock=lambda: now[0])
+    again = LateWrites([desk.inbox], desk.output, journal, clock=lambda: now[0])
     for change in (*changes, None, None):
         if change is not None:
             change(path)
@@ -148,7 +148,7 @@ def test_a_file_that_still_grows_or_is_open_is_not_taken_away(desk: Desk) -> Non
         assert filed.exists()
         file.write(b"!")
     now = [0.0]
-    again = SecondLook([desk.inbox], desk.output, desk.journal(), clock=lambda: now[0])
+    again = LateWrites([desk.inbox], desk.output, desk.journal(), clock=lambda: now[0])
     for _ in range(8):
         grow(filed, b".")
         again.work(60)
@@ -224,7 +224,7 @@ def test_a_name_that_is_taken_again_is_not_replaced(desk: Desk) -> None:
 def test_a_look_goes_on_where_it_stopped(desk: Desk) -> None:
     for number in range(3):
         desk.file_one(desk.put(f"{number}.jpg"))
-    again = SecondLook([desk.inbox], desk.output, desk.journal())
+    again = LateWrites([desk.inbox], desk.output, desk.journal())
     assert again.work(-1)
     assert again.work(-1)
     assert not again.work(60)

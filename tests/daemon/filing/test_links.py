@@ -12,8 +12,8 @@ from daemon.files.roots import Roots
 from daemon.files.source import SourceGone, open_source
 from daemon.filing import transfer
 from daemon.filing.filer import Action, Decision, Filer, Status
-from daemon.filing.late_sidecars import Latecomers
-from daemon.filing.recovery import replay
+from daemon.filing.late_sidecars import LateSidecars
+from daemon.filing.recovery import recover
 from daemon.filing.undo import Undone, undo
 from daemon.journal.journal import Journal, read_history
 from daemon.journal.records import Filing, State
@@ -173,7 +173,7 @@ def test_a_late_sidecar(desk: Desk, folder: Path, outside: Path) -> None:
     assert filed(desk, desk.decide(path), "move") is Status.FILED
     swap(desk, outside)
     journal = desk.journal()
-    Latecomers([desk.inbox], desk.output, journal, recursive=True).work(60.0)
+    LateSidecars([desk.inbox], desk.output, journal, recursive=True).work(60.0)
     journal.close()
     assert sorted(desk.filed()) == ["cat/cat.jpg"]
 
@@ -258,7 +258,7 @@ def test_recovery_does_not_take_the_copy_for_its_own_original(desk: Desk) -> Non
     copied_row(desk, path, journal)
     (desk.inbox / "holiday").rmdir()
     (desk.inbox / "holiday").symlink_to(desk.output / "cat")
-    replay(journal, roots(desk))
+    recover(journal, roots(desk))
     journal.close()
     assert desk.filed() == {"cat/cat.jpg": b"an image"}, "the only one there is"
     (row,) = read_history(desk.journal_path)
@@ -270,6 +270,6 @@ def test_recovery_drops_nothing_through_a_link(desk: Desk, folder: Path, outside
     journal = desk.journal()
     copied_row(desk, path, journal)
     swap(desk, outside)
-    replay(journal, roots(desk))
+    recover(journal, roots(desk))
     journal.close()
     assert desk.filed() == {"cat/cat.jpg": b"an image"}

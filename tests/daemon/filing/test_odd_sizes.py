@@ -18,7 +18,7 @@ from daemon.files.renaming import Entry
 from daemon.files.source import Identity, SourceUnreadable, open_source
 from daemon.filing import sidecars
 from daemon.filing.filer import Action, Filer, Status
-from daemon.filing.late_sidecars import Latecomers
+from daemon.filing.late_sidecars import LateSidecars
 from tests.filing_desk import Desk, images, make_desk
 
 #: Files that the kernel makes up: their sizes are 0 and 4096.
@@ -167,7 +167,7 @@ def test_a_sidecar_that_is_too_large_to_be_copied_stays_and_that_is_said_once(
     journal = far.journal()
     filer = Filer(far.output, journal=journal)
     filed = filer.file([far.decide(image)])
-    late = Latecomers([far.inbox], far.output, journal, recursive=True)
+    late = LateSidecars([far.inbox], far.output, journal, recursive=True)
     assert not late.work(60.0)
     journal.close()
     assert filed[0].status is Status.FILED

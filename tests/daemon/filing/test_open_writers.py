@@ -16,7 +16,7 @@ from daemon.files import renaming, writers
 from daemon.files.renaming import Entry
 from daemon.filing.filer import Action, Status
 from daemon.filing.identity import is_as_read
-from daemon.filing.recovery import replay
+from daemon.filing.recovery import recover
 from daemon.journal.records import State
 from tests.filing_desk import Desk, Seam, failing, far_folder, images, make_desk
 
@@ -219,7 +219,7 @@ def test_a_recovery_takes_nothing_from_a_writer(
     if writes == "before the restart":
         os.write(opened[0], REST)
     journal = desk.journal()
-    replay(journal)
+    recover(journal)
     assert [row for row in journal.unfinished() if row.state is not State.VOID] == []
     journal.close()
     if writes == "after the restart":

@@ -14,7 +14,7 @@ import pytest
 
 from daemon.files.source import Identity
 from daemon.filing.private_names import private_name
-from daemon.filing.recovery import replay
+from daemon.filing.recovery import recover
 from daemon.filing.transfer import NOT_MADE_YET
 from daemon.journal.journal import read_history
 from daemon.journal.records import Filing, State, Wanted
@@ -57,8 +57,8 @@ def rewrite(desk: Desk, row: Filing) -> None:
 def restart(desk: Desk) -> State:
     """Replay twice, as after a crash during the first time; returns how the one filing ended."""
     journal = desk.journal()
-    (state,) = replay(journal)
-    assert not replay(journal) or state is State.COPIED
+    (state,) = recover(journal)
+    assert not recover(journal) or state is State.COPIED
     journal.close()
     return state
 
@@ -304,10 +304,10 @@ def test_an_error_with_one_filing_leaves_the_others_to_be_settled(desk: Desk, mo
 
     monkeypatch.setattr("daemon.filing.identity.sha256_of", fail)
     journal = desk.journal()
-    assert replay(journal) == Counter([State.COPIED, State.VOID])
+    assert recover(journal) == Counter([State.COPIED, State.VOID])
     assert source.exists()
     monkeypatch.undo()
-    assert replay(journal) == Counter([State.DONE])
+    assert recover(journal) == Counter([State.DONE])
 
 
 def test_a_copy_that_cannot_be_flushed_is_made_anew(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,7 +354,7 @@ def test_a_quarantined_image_with_the_longest_name_gets_its_note_too(desk: Desk)
 
 def restart_does_nothing(desk: Desk) -> bool:
     journal = desk.journal()
-    return not replay(journal)
+    return not recover(journal)
 
 
 def test_a_source_that_is_now_something_else_is_left_alone(desk: Desk) -> None:

@@ -12,7 +12,7 @@ import pytest
 from daemon.files.sidecar_names import belongs, images_of, owners, renamed
 from daemon.filing import sidecars
 from daemon.filing.filer import Action, Filer, Status
-from daemon.filing.late_sidecars import LATEST, Latecomers
+from daemon.filing.late_sidecars import LATEST, LateSidecars
 from daemon.filing.undo import Undone, undo
 from daemon.journal.journal import read_history
 from tests.filing_desk import Desk, images
@@ -35,7 +35,7 @@ def file(desk: Desk, name: str = "cat.jpg", *, action: Action = "move") -> None:
 def late(desk: Desk, *, recursive: bool = True) -> None:
     """One whole look for sidecars that came late."""
     journal = desk.journal()
-    assert not Latecomers([desk.inbox], desk.output, journal, recursive=recursive).work(60.0)
+    assert not LateSidecars([desk.inbox], desk.output, journal, recursive=recursive).work(60.0)
     journal.close()
 
 
@@ -256,10 +256,10 @@ def test_a_name_that_is_taken_stops_the_sidecar_only(near: Desk, logged: list[st
     assert near.filed() == {"cat/cat.jpg": b"cat.jpg", "cat/cat.thm": b"cat.thm", "cat/cat.xmp": b"a stranger's"}
     assert inbox(near) == ["cat.xmp"]
     journal = near.journal()
-    latecomers = Latecomers([near.inbox], near.output, journal, recursive=True)
+    late_sidecars = LateSidecars([near.inbox], near.output, journal, recursive=True)
     for _ in range(3):
-        latecomers._next = 0.0
-        latecomers.work(60.0)
+        late_sidecars._next = 0.0
+        late_sidecars.work(60.0)
     assert len([line for line in logged if "does not follow its image" in line]) == 1
     assert journal.unfinished() == []
     journal.close()
@@ -323,7 +323,7 @@ class TestLate:
         journal = near.journal()
         Filer(near.inbox, journal=journal).file([near.decide(near.inbox / "day/cat.jpg")])
         put(near, "day/cat.xmp", "cat/day.xmp", "cat/cat.thm")
-        Latecomers([near.inbox], near.inbox, journal, recursive=True).work(60.0)
+        LateSidecars([near.inbox], near.inbox, journal, recursive=True).work(60.0)
         journal.close()
         assert sorted(path.name for path in (near.inbox / "cat").glob("[!.]*")) == [
             "cat.jpg", "cat.thm", "cat.xmp", "day.xmp",
@@ -371,14 +371,14 @@ class TestLate:
         file(near)
         put(near, "a", "b", "cat.xmp")
         journal = near.journal()
-        latecomers = Latecomers([near.inbox], near.output, journal, recursive=True)
+        late_sidecars = LateSidecars([near.inbox], near.output, journal, recursive=True)
         looks = 1
-        while latecomers.work(0.0):
+        while late_sidecars.work(0.0):
             looks += 1
         assert looks == 4
         assert sorted(near.filed()) == ["cat/cat.jpg", "cat/cat.xmp"]
         put(near, "cat.thm")
-        assert not latecomers.work(60.0)
+        assert not late_sidecars.work(60.0)
         assert inbox(near) == ["a", "b", "cat.thm"]
         journal.close()
 

@@ -19,7 +19,7 @@ from daemon.files import copying, renaming
 from daemon.files.renaming import Entry
 from daemon.filing import transfer
 from daemon.filing.filer import Action, Filer, Status
-from daemon.filing.recovery import replay
+from daemon.filing.recovery import recover
 from daemon.journal.journal import read_history
 from daemon.journal.records import State
 from tests.filing_desk import Desk, Seam, bound_by_modes, failing, far_folder, images, make_desk, tree
@@ -238,7 +238,7 @@ def test_an_empty_file_of_somebody_is_not_taken_for_an_unfinished_copy(
         with pytest.raises(KeyboardInterrupt):
             near.file([decision])
     journal = near.journal()
-    replay(journal)
+    recover(journal)
     assert journal.unfinished() == []
     assert near.filed() == {"cat/before.jpg": b"an image", "cat/cat.jpg": b""}
 

@@ -87,7 +87,7 @@ def test_what_was_left_unfinished_waits_for_a_journal_that_cannot_be_written(
         assert filer.resume() == {}
         assert {filed.status for filed in filer.file(decisions)} == {Status.RETRY}
     with monkeypatch.context() as patch:
-        patch.setattr(filing_module, "replay", busy)
+        patch.setattr(filing_module, "recover", busy)
         assert [filed.status for filed in filer.file(decisions)] == [Status.RETRY, Status.FILED]
     assert [filed.status for filed in filer.file(decisions[:1])] == [Status.FILED]
     assert sorted(desk.filed()) == ["cat/cat.jpg", "cat/other.jpg"]

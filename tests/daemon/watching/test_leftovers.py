@@ -12,7 +12,7 @@ from daemon.files.marker import MARKER
 from daemon.filing.corrections import Corrections
 from daemon.filing.filer import Status
 from daemon.filing.undo import undo
-from daemon.filing.unjournaled import reason_folders, strays
+from daemon.filing.unjournaled import reason_folders, unjournaled_images
 from daemon.journal.journal import read_history
 from daemon.watching.skipped import Teller, survey
 from tests.daemon.watching.desk import Desk, put
@@ -158,4 +158,4 @@ def test_nothing_is_brought_back_out_of_a_bin_in_the_quarantine(filing: FilingDe
     put(quarantine / "truncated" / "Thumbs.db")
     mine = put(quarantine / "truncated" / "mine.jpg")
     assert [folder.name for folder in reason_folders(quarantine)] == ["truncated"]
-    assert [row.destination for row in strays(quarantine, [filing.inbox], [], [])] == [mine]
+    assert [row.destination for row in unjournaled_images(quarantine, [filing.inbox], [], [])] == [mine]
