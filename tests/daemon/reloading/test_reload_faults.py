@@ -221,7 +221,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import daemon.reloading.loader
-from daemon.journal.journal.journal import Journal
+from daemon.journal.journal import Journal
 from daemon.reloading.loader import Manner
 from daemon.reloading.reloader import Reloader
 from models.weights import WeightsStore

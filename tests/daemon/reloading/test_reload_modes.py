@@ -165,7 +165,7 @@ def test_plug_ins_compositions_and_other_weights_come_through_the_same_door(
 HEAD_ONLY = """
 import sys, time
 from pathlib import Path
-from daemon.journal.journal.journal import Journal
+from daemon.journal.journal import Journal
 from daemon.reloading.loader import Manner
 from daemon.reloading.reloader import Reloader
 from models.weights import WeightsStore
