@@ -210,7 +210,7 @@ def _export(backbone: Backbone, graph: Path) -> str | None:
 def select(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[Backbone, ...]:
     """The located backbones of a mode; ``weights`` gives a user's own source for parts by name.
 
-    ``auto`` means hybrid where its weights can be had, else the embedded backbone, and a loud sentence. Any other
+    ``auto`` means hybrid where its weights can be had, else the embedded backbone, and a warning. Any other
     mode raises `WeightsUnavailable` when a part of it cannot be obtained, and `BackboneError` when it is unknown.
     """
     if mode != "auto":
@@ -224,35 +224,44 @@ def select(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[
                     used=", ".join(names),
                 )
             )
-        return _located(names, weights, store)
-    try:
-        return _located(registry.parts_of("hybrid"), weights, store)
-    except WeightsUnavailable as error:
-        if weights:
-            raise
-        logger.warning(
-            tr(
-                "mode auto continues with the embedded backbone {embedded} instead of hybrid: {error}",
-                embedded=registry.EMBEDDED,
-                error=error,
-            ),
-        )
+        located, missing = _locate(names, weights, store)
+        if missing:
+            raise _unavailable(missing)
+        return located
+    located, missing = _locate(registry.parts_of("hybrid"), weights, store)
+    if not missing:
+        return located
+    if weights:
+        raise _unavailable(missing)
+    logger.warning(
+        tr(
+            "mode auto uses {embedded} alone, since weights are missing ({names}); this tells why, and how to get "
+            "them: python -m models pull hybrid",
+            embedded=registry.EMBEDDED,
+            names=", ".join(missing),
+        ),
+    )
+    logger.debug(str(_unavailable(missing)))
     return (registry.locate(registry.EMBEDDED, None, store),)
 
 
-def _located(names: Sequence[str], weights: Mapping[str, str], store: WeightsStore) -> tuple[Backbone, ...]:
-    """Every part by name. Raises `WeightsUnavailable` that says of each missing part how to get it."""
+def _locate(
+    names: Sequence[str], weights: Mapping[str, str], store: WeightsStore
+) -> tuple[tuple[Backbone, ...], dict[str, WeightsUnavailable]]:
+    """The parts that are there, and what is wrong with the others by name."""
     located: list[Backbone] = []
-    missing: list[WeightsUnavailable] = []
+    missing: dict[str, WeightsUnavailable] = {}
     for name in names:
         try:
             located.append(registry.locate(name, weights.get(name), store))
         except WeightsUnavailable as error:
-            missing.append(error)
-    if len(missing) > 1:
-        raise WeightsUnavailable(
-            tr("{count} parts are missing: {names}", count=len(missing), names="; and ".join(map(str, missing)))
-        )
-    if missing:
-        raise missing[0]
-    return tuple(located)
+            missing[name] = error
+    return tuple(located), missing
+
+
+def _unavailable(missing: Mapping[str, WeightsUnavailable]) -> WeightsUnavailable:
+    """One error that says of each missing part how to get it."""
+    if len(missing) == 1:
+        return next(iter(missing.values()))
+    names = "; and ".join(map(str, missing.values()))
+    return WeightsUnavailable(tr("{count} parts are missing: {names}", count=len(missing), names=names))

@@ -24,6 +24,8 @@ def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
     given = _parser().parse_args(arguments)
     vars(given).pop("language", None)  # it was used before the arguments were parsed
+    if vars(given).get("verbose"):
+        _log("DEBUG")
     command: Callable[[argparse.Namespace], dict[str, Any] | list[dict[str, Any]]] = given.run
     if not given.json:
         command(given)
@@ -153,8 +155,8 @@ def _publish(given: argparse.Namespace) -> dict[str, Any]:
         )
     run = run.resolve()
     gone = leaving(run.parent, read(run / FILE_NAME).metadata.classes).sentences()
-    print(*gone, sep="\n", end="\n" if gone else "")
     proved = publish(run, WeightsStore(given.cache_dir), keep=given.keep)
+    print(*gone, sep="\n", end="\n" if gone else "")
     print(
         tr(
             "published {run}: {count} classes; a running daemon goes over to it by itself",
@@ -182,9 +184,13 @@ def _rollback(given: argparse.Namespace) -> dict[str, Any]:
 def start(arguments: list[str]) -> int:
     """Run one command as a program of its own, with the trainer's way of logging; returns the exit code."""
     warnings.simplefilter("ignore")  # what libraries have to say to their developers
-    logger.remove()
-    logger.add(sys.stderr, format="<level>{level.name}: {message}</level>", level="INFO")
+    _log("INFO")
     return main(arguments)
+
+
+def _log(level: str) -> None:
+    logger.remove()
+    logger.add(sys.stderr, format="<level>{level.name}: {message}</level>", level=level)
 
 
 if __name__ == "__main__":

@@ -54,9 +54,10 @@ def fit(options: FitOptions) -> Outcome:
     store = WeightsStore(options.cache_dir)
     require_writable(options.output_dir, "--output-dir")
     folders = dataset.scan(options.data_dir, max_samples=options.max_samples, seed=options.seed)
+    _require_allowed_names(options, folders.classes)
     parts = select(options.mode, options.weights, store)
     extractor = open_extractor(parts, store)
-    narrate.begin(folders, extractor)
+    narrate.begin(folders, extractor, verbose=options.verbose)
     place = place_of(store, options.data_dir, options.settings())
     resumed = place.begin(resume=options.resume)
     if options.resume:
@@ -69,7 +70,7 @@ def fit(options: FitOptions) -> Outcome:
         options.data_dir, found.samples, alike.first, found.unreadable, held_out=options.val_fraction, seed=options.seed
     )
     findings = audit(found, alike.first, max(transform.crop for transform in extractor.transforms))
-    narrate.images(images, found, findings, int(alike.parted.sum()))
+    narrate.images(images, found, findings, int(alike.parted.sum()), verbose=options.verbose)
 
     stages: dict[str, list[Epoch]] = {"head": []}
     drop = options.drop_parts or options.mode == "auto"
@@ -78,7 +79,7 @@ def fit(options: FitOptions) -> Outcome:
         images, images.folds, found.features, extractor, options, stages["head"], drop=drop, redrawn=redrawn
     )
     fitted = Fitted(_narrowed(extractor, choice, store), choice, {})
-    narrate.choice(choice, len(images.samples))
+    narrate.choice(choice, len(images.samples), verbose=options.verbose)
     if options.fine_tune:
         stages["fine-tune"] = []
         fitted = _fine_tuned(fitted, images, options, store, place, stages["fine-tune"])
@@ -86,7 +87,7 @@ def fit(options: FitOptions) -> Outcome:
     measured = fitted.measured(images)
     thresholds = fitted.thresholds(measured, alike.first, options.max_error)
     run = write(options, fitted, images, findings, measured, thresholds, stages)
-    narrate.result(measured, thresholds, run)
+    narrate.result(measured, thresholds, run, verbose=options.verbose)
     verdict = _verdict(options, fitted.judged(images), measured, store)
     if verdict.publish:
         narrate.leaving(leaving(options.output_dir, measured.classes).sentences())
@@ -94,6 +95,13 @@ def fit(options: FitOptions) -> Outcome:
     place.finish()
     narrate.verdict(verdict, run)
     return Outcome(run, measured, verdict.publish, verdict.why)
+
+
+def _require_allowed_names(options: FitOptions, classes: Sequence[str]) -> None:
+    """Raise `UserError` where the result could not be published, rather than after all the work."""
+    if options.publish == "never" or (why := refusal(options.output_dir, classes)) is None:
+        return
+    raise UserError(tr("nothing is fitted, since a daemon would refuse it: {why}; or give --publish never", why=why))
 
 
 def _choose(
@@ -109,7 +117,8 @@ def _choose(
 ) -> Choice:
     def on_epoch(epoch: Epoch) -> None:
         epochs.append(epoch)
-        narrate.epoch(epoch, options.epochs)
+        if options.verbose:
+            narrate.epoch(epoch, options.epochs, tr("of one head that is tried"))
 
     texts = text_embeddings(extractor.parts, images.classes)
     return choose(
@@ -166,8 +175,8 @@ def _fine_tuned(
         return frozen
 
     def on_epoch(epoch: Epoch) -> None:
-        epochs.append(epoch)
-        narrate.epoch(epoch, options.ft_epochs)
+        epochs.append(epoch)  # each may take minutes, so it is said in any case
+        narrate.epoch(epoch, options.ft_epochs, tr("of fine-tuning"))
 
     parts = frozen.extractor.parts
     tuned = fine_tune(
@@ -200,7 +209,7 @@ def _fine_tuned(
         )
     judges = np.where(images.held, images.folds, NEVER)
     choice = _choose(images, judges, again.features, extractor, options, [], drop=False)
-    narrate.choice(choice, len(images.samples))
+    narrate.choice(choice, len(images.samples), verbose=options.verbose)
     before, after = frozen.measured(images, images.held), Fitted(extractor, choice, tuned).measured(images)
     kept = clearly_lower(after.losses, before.losses)
     narrate.fine_tuning(kept, before, after)
@@ -209,7 +218,7 @@ def _fine_tuned(
 
 def _verdict(options: FitOptions, judged: list[Sample], measured: Measured, store: WeightsStore) -> Verdict:
     if options.publish != "never" and (why := refusal(options.output_dir, measured.classes)) is not None:
-        return Verdict(False, why)
+        return Verdict(False, why, publishable=False)
     if options.publish == "if-better":
         if measured.is_guessing:
             return Verdict(False, tr("nothing shows that it is better than guessing"))

@@ -50,6 +50,7 @@ class FitOptions:
     cache_size: int = DEFAULT_SIZE
     resume: bool = False
     weights: Mapping[str, str] = field(default_factory=dict)
+    verbose: bool = False
 
     @property
     def gradient(self) -> GradientOptions:
@@ -59,8 +60,9 @@ class FitOptions:
         )
 
     def settings(self) -> dict[str, Setting]:
-        """As they are kept in the run folder and in the checkpoint."""
+        """Those that concern what is made, as they are kept in the run folder and in the checkpoint."""
         plain = asdict(self)
+        plain.pop("verbose")
         weights = plain.pop("weights")
         plain |= {f"weights_{name}": source for name, source in weights.items()}
         return {name: shown(value) if isinstance(value, Path) else value for name, value in plain.items()}

@@ -23,7 +23,7 @@ from trainer.measuring.split import write_split
 from trainer.measuring.thresholds import Thresholds
 from trainer.reports.advice import advice
 from trainer.reports.history import write_history
-from trainer.reports.narrate import unrecognised
+from trainer.reports.narrate import comparison, unrecognised
 from trainer.reports.report import write_report
 from trainer.runs.folder import METRICS, create_run, write_json, write_settings
 from trainer.runs.versions import versions
@@ -60,7 +60,9 @@ def write(
             + "".join(f"{each}\n" for each in [*unrecognised(measured), *thresholds.sentences(measured)])
             + "\n"
         )
-        write_report(run, measured, paths, filing=filing, stages=_titled(stages, fitted), preface=preface)
+        appendix = "\n" + "".join(f"{line}\n" for line in comparison(fitted.choice, len(images.samples)))
+        titled = _titled(stages, fitted)
+        write_report(run, measured, paths, filing=filing, stages=titled, preface=preface, appendix=appendix)
 
     return create_run(options.output_dir, checkpoint.metadata.mode, now.astimezone(), fill)
 

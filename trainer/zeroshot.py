@@ -176,7 +176,7 @@ def _write(options: ZeroShotOptions, checkpoint: Checkpoint, prompts: dict[str, 
 def _verdict(options: ZeroShotOptions, classes: list[str]) -> Verdict:
     """No image tells which of two is better, but one that was fitted on images is not given up for a guess."""
     if options.publish != "never" and (why := refusal(options.output_dir, classes)) is not None:
-        return Verdict(False, why)
+        return Verdict(False, why, publishable=False)
     if options.publish != "if-better":
         return Verdict(options.publish == "always", tr("--publish {policy} was given", policy=options.publish))
     try:

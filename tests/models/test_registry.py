@@ -185,7 +185,10 @@ def test_every_part_that_is_missing_is_named_and_how_to_get_it(
 def test_auto_says_loudly_that_it_continues_with_the_embedded_backbone(store: WeightsStore, logged: list[str]) -> None:
     parts = select("auto", {}, store)
     assert [part.name for part in parts] == ["efficientnet_lite0"]
-    assert any("auto continues with the embedded backbone" in line and "mobilenet" in line for line in logged)
+    (said,) = [line for line in logged if "mode auto uses" in line]
+    assert "mobilenet" in said
+    assert "python -m models pull hybrid" in said
+    assert len(said) < 250, "what is wrong with each of them is for those who ask"
 
 
 def test_auto_is_hybrid_where_its_weights_are_here(store: WeightsStore, tiny_mobilenet: Path, tiny_clip: Path) -> None:

@@ -20,7 +20,7 @@ from tests.trainer.conftest import draw, make_shapes
 from trainer.data import features
 from trainer.data.folds import Folds
 from trainer.fit import Outcome, fit
-from trainer.fitted import FitOptions
+from trainer.fitted import FitOptions, Policy
 from trainer.heads.choose import Choice, choose
 
 
@@ -149,7 +149,7 @@ def test_fitting_the_same_again_is_not_worse(shapes: Path, fitted: Outcome, tmp_
     shutil.copytree(fitted.run.parent, tmp_path / "runs")
     outcome = fit(options(shapes, tmp_path / "runs", epochs=10))
     assert outcome.published
-    assert "that neither was fitted on" in outcome.why
+    assert "that neither had seen when it classified them" in outcome.why
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -236,11 +236,44 @@ def test_what_is_odd_about_the_images_is_said(tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_classes_named_like_folders_of_the_daemon_are_not_published(tmp_path: Path) -> None:
+@pytest.mark.parametrize("publish", ["if-better", "always"])
+def test_classes_named_like_folders_of_the_daemon_are_refused_before_anything_is_fitted(
+    tmp_path: Path, publish: Policy
+) -> None:
     data = make_shapes(tmp_path / "data", 2, labels=("Others", "quarantine", "otherwise"))
-    outcome = fit(options(data, tmp_path / "runs", epochs=1))
-    assert not outcome.published
-    assert outcome.why.startswith("it has a class Others, and the daemon's folders for other images are called")
+    with pytest.raises(UserError, match=r"class Others.*take that folder out of the data set") as refused:
+        fit(options(data, tmp_path / "runs", epochs=1, publish=publish))
+    assert "--publish never" in str(refused.value)
+    assert not (tmp_path / "runs").exists()
+    assert not fit(options(data, tmp_path / "runs", epochs=1, publish="never")).published
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_fit_says_in_short_what_came_out_and_in_its_report_how(
+    shapes: Path, fitted: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = fit(options(shapes, tmp_path / "runs"))
+    said = capsys.readouterr().out
+    right = int(outcome.measured.right.sum())
+    assert f"{right} of 72 images are classified right by models that had not seen them" in said
+    assert f"{outcome.run / 'report.txt'}" in said
+    for detail in ("epoch ", "out-of-fold loss", "log-loss", "precision", "1280 features", "checkpoint.safetensors"):
+        assert detail not in said
+    assert len(said.splitlines()) <= 15
+    report = (fitted.run / "report.txt").read_text(encoding="utf-8")
+    for detail in ("out-of-fold loss", "log-loss", "precision", "is taken: "):
+        assert detail in report
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_verbose_says_how_it_came_about_and_is_no_other_fit(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = fit(options(shapes, tmp_path / "runs", verbose=True))
+    said = capsys.readouterr().out
+    for detail in ("epoch ", "out-of-fold loss", "log-loss", "precision", "1280 features", "checkpoint.safetensors"):
+        assert detail in said
+    assert "\nverbose" not in (outcome.run / "settings.toml").read_text(encoding="utf-8")
 
 
 def test_all_unreadable_is_said_with_a_reason(tmp_path: Path) -> None:
@@ -266,7 +299,9 @@ def test_parts_that_do_not_help_are_left_out_where_that_was_allowed(
 ) -> None:
     mode = "efficientnet_lite0+clip"
     outcome = fit(
-        options(shapes, tmp_path, mode=mode, max_samples=8, weights={"clip": str(tiny_clip)}, drop_parts=True)
+        options(
+            shapes, tmp_path, mode=mode, max_samples=8, weights={"clip": str(tiny_clip)}, drop_parts=True, verbose=True
+        )
     )
     classifier = open_classifier(tmp_path, store)
     assert [part.name for part in classifier.metadata.parts] == ["efficientnet_lite0"]

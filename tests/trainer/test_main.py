@@ -13,6 +13,7 @@ import pytest
 
 from models import checkpoint as checkpoints
 from models.text.commandline import run
+from tests.trainer.conftest import make_shapes
 from trainer.__main__ import main
 from trainer.fit import Outcome
 
@@ -128,7 +129,7 @@ def test_fit_evaluate_list_publish_and_roll_back(
         assert trainer(*fit) == 0
         said = capsys.readouterr()
         made.append(json.loads(said.out))
-        assert "held out" in said.err
+        assert "are classified right by models that had not seen them" in said.err
     assert made[0]["classes"] == ["circle", "cross", "square"]
     assert made[0]["published"]
     assert made[0]["held_out"]["images"] > 0
@@ -154,6 +155,20 @@ def test_fit_evaluate_list_publish_and_roll_back(
     out = tmp_path / "report"
     assert trainer("evaluate", "--data-dir", shapes, "--checkpoint", runs, "--output-dir", out, "--json") == 0
     assert json.loads(capsys.readouterr().out)["figures"]["images"] == 72
+
+
+def test_a_run_that_cannot_be_published_is_refused_without_a_warning_of_what_would_go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, runs = make_shapes(tmp_path / "data", 2, labels=("others", "circle")), tmp_path / "runs"
+    fit = ("fit", "--data-dir", data, "--mode", "efficientnet_lite0", "--epochs", "1", "--output-dir", runs)
+    assert trainer(*fit, "--publish", "never") == 0
+    (run,) = runs.iterdir()
+    capsys.readouterr()
+    assert trainer("publish", run.name, "--output-dir", runs) == 2
+    said = capsys.readouterr()
+    assert "is not published: it has a class others" in said.err
+    assert said.out == ""
 
 
 def test_help_and_mistakes_are_answered_without_torch() -> None:

@@ -1,4 +1,4 @@
-"""Whether a new checkpoint is worse than the published one, on images that neither was fitted on."""
+"""Whether a new checkpoint is worse than the published one, on images that neither had seen when it classified them."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ _Outcome = tuple[bool, float]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether to publish, and why in one sentence."""
+    """Whether to publish, and why in one sentence; ``publishable``: whether a user may do so all the same."""
 
     publish: bool
     why: str
+    publishable: bool = True
 
 
 def compare(folder: Path, samples: Sequence[Sample], measured: Measured, store: WeightsStore) -> Verdict:
@@ -125,7 +126,7 @@ def _judge(new: Sequence[_Outcome], old: Sequence[_Outcome], run: str) -> Verdic
         float(np.mean([-np.log(max(probability, _LEAST)) for _, probability in outcomes])) for outcomes in (new, old)
     )
     figures = tr(
-        "of {count} images that neither was fitted on, it has {right} right (log-loss {loss:.3f}), "
+        "of {count} images that neither had seen when it classified them, it has {right} right (log-loss {loss:.3f}), "
         "{run} {run_right} ({run_loss:.3f})",
         count=len(new),
         right=new_right,

@@ -65,7 +65,8 @@ class Thresholds:
 
     def sentences(self, measured: Measured) -> list[str]:
         """Which threshold is in force, what becomes of the judged images by it, and what others promise."""
-        refusals = [self._refusal(self.asked)] if self.asked is not None and self.kept is None else []
+        in_force = measured.filing(self.served)
+        refusals = [self._refusal(self.asked, in_force)] if self.asked is not None and self.kept is None else []
         others = [
             tr(
                 "with --threshold {threshold:g}, {share:.1%} of the judged images are filed; "
@@ -78,7 +79,7 @@ class Thresholds:
             for each in strictest(self.promises)
             if self.kept is None or each.typed != self.kept.typed
         ]
-        return [*refusals, self._in_force(measured.filing(self.served)), *others]
+        return [*refusals, self._in_force(in_force), *others]
 
     def _in_force(self, filing: Filing) -> str:
         if self.served == 0:
@@ -105,7 +106,7 @@ class Thresholds:
             return tr("the usual threshold")
         return tr("the usual threshold, since none was asked for by --max-error")
 
-    def _refusal(self, asked: float) -> str:
+    def _refusal(self, asked: float, filing: Filing) -> str:
         needed = images_needed(asked)
         if self.judged < needed:
             return tr(
@@ -114,6 +115,14 @@ class Thresholds:
                 max_error=100 * asked,
                 needed=needed,
                 judged=self.judged,
+            )
+        if filing.filed and filing.wrong <= asked * filing.filed:
+            return tr(
+                "at most {max_error:.3g} % wrong cannot be promised: "
+                "{wrong} of {filed} images are filed wrongly, and so few images are not enough to be sure",
+                max_error=100 * asked,
+                wrong=filing.wrong,
+                filed=filing.filed,
             )
         return tr(
             "at most {max_error:.3g} % wrong cannot be promised: "

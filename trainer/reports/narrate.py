@@ -36,7 +36,7 @@ def say(topic: str, text: str) -> None:
     print(padded(topic, 11) + text, flush=True)
 
 
-def begin(folders: Folders, extractor: FeatureExtractor) -> None:
+def begin(folders: Folders, extractor: FeatureExtractor, *, verbose: bool) -> None:
     """What there is to work on, and with."""
     sizes = Counter(file.label for file in folders.files)
     shown_sizes = [f"{label} {size}" for label, size in sorted(sizes.items())]
@@ -88,6 +88,9 @@ def begin(folders: Folders, extractor: FeatureExtractor) -> None:
     if folders.not_classes:
         names = listed(folders.not_classes, _LISTED)
         say("", tr("{names}: left out, for what the daemon files there is of no class", names=names))
+    if not verbose:
+        say(tr("backbone"), " + ".join(part.name for part in extractor.parts))
+        return
     text = tr(
         "{names}, {width} features, by {engine}",
         names=" + ".join(f"{part.name} ({part.source})" for part in extractor.parts),
@@ -105,7 +108,9 @@ def resumption(*, found: bool) -> None:
         say(tr("resume"), tr("no such fit was interrupted, so this one begins afresh"))
 
 
-def images(found: DataSet, extracted: Extracted, findings: Sequence[Finding], parted: int) -> None:
+def images(
+    found: DataSet, extracted: Extracted, findings: Sequence[Finding], parted: int, *, verbose: bool = False
+) -> None:
     """What could be read, what is odd about it, and how it is divided.
 
     ``parted``: how many images are judged by others that look nearly like them (see `trainer.data.neighbours`).
@@ -122,7 +127,7 @@ def images(found: DataSet, extracted: Extracted, findings: Sequence[Finding], pa
     if gone := sorted({lost.label for lost in found.unreadable} - set(found.classes)):
         names = listed(gone, _LISTED)
         say("", tr("warning: {names}: no image can be read, so it is none of the classes", names=names))
-    division(found)
+    division(found, verbose=verbose)
     if parted:
         text = tr(
             "warning: {count} images look nearly alike, as those of a camera that stands still or of one form do:",
@@ -132,17 +137,17 @@ def images(found: DataSet, extracted: Extracted, findings: Sequence[Finding], pa
         say("", tr("they judge each other, so the figures hold for more pictures of the same camera or form"))
 
 
-def division(found: DataSet) -> None:
-    """Who judges whom, and which classes may come off badly."""
+def division(found: DataSet, *, verbose: bool) -> None:
+    """Which classes may come off badly; and who judges whom, where that is asked or nobody does."""
     folds, judged = len({*found.folds.tolist()} - {NEVER}), int((found.folds != NEVER).sum())
-    if judged:
+    if judged and verbose:
         text = tr(
             "{folds}: each of {judged} images is judged by heads that were fitted on the other folds",
             folds=folds,
             judged=judged,
         )
         say(tr("folds"), text)
-    else:
+    elif not judged:
         say(tr("folds"), tr("none: no class has two different pictures, so no image can be held out"))
     alone = sorted(set(range(len(found.classes))) - set(found.labels[found.folds != NEVER].tolist()))
     if alone:
@@ -157,7 +162,7 @@ def division(found: DataSet) -> None:
         )
         say("", text)
         say("", tr("they cannot be held out of anything, so the figures tell nothing of them"))
-    if sizes.max() > _UNEQUAL * sizes.min():
+    if verbose and sizes.max() > _UNEQUAL * sizes.min():
         text = tr(
             "the classes have {least} to {most} images; heads are fitted as if each had as many",
             least=sizes.min(),
@@ -166,11 +171,10 @@ def division(found: DataSet) -> None:
         say("", text)
 
 
-def epoch(done: Epoch, total: int) -> None:
-    """One line for each epoch."""
+def epoch(done: Epoch, total: int, what: str) -> None:
+    """One line for each epoch, below one that says ``what`` they are of."""
     if done.number == 1:
-        text = tr("of one head that is tried, or of fine-tuning; the figures of the head that is taken are below")
-        say(tr("epochs"), text)
+        say(tr("epochs"), what)
     text = tr(
         "epoch {number}/{total}  loss {loss:.3f}  "
         "held out: loss {held_out_loss:.3f}, accuracy {accuracy:.3f}  ({seconds:.1f} s)",
@@ -184,17 +188,24 @@ def epoch(done: Epoch, total: int) -> None:
     say("", text)
 
 
-def choice(made: Choice, count: int) -> None:
-    """The table of candidates and the choice."""
-    for number, line in enumerate(_candidates(made).splitlines()):
-        say("" if number else tr("head"), line)
+def choice(made: Choice, count: int, *, verbose: bool) -> None:
+    """The choice of a head; with the table of candidates and the reason, or in short."""
+    if verbose:
+        for number, line in enumerate(comparison(made, count)):
+            say("" if number else tr("head"), line)
+    else:
+        say(tr("head"), tr("{name}, chosen among {count}", name=made.label, count=max(1, len(made.candidates))))
+
+
+def comparison(made: Choice, count: int) -> list[str]:
+    """The table of candidates and why one is taken, as the lines of the report and of ``--verbose``."""
     text = tr(
-        "{name} is taken: {reason}; fitted again on all {count} images",
+        "{name} is taken: {reason}; the head that is served is this one fitted once more, on all {count} images",
         name=made.label,
         reason=made.reason,
         count=count,
     )
-    say("" if made.candidates else tr("head"), text)
+    return [*_candidates(made).splitlines(), text]
 
 
 def _candidates(made: Choice) -> str:
@@ -237,10 +248,18 @@ def fine_tuning(kept: bool, before: Measured, after: Measured) -> None:
     say("", tr("these images chose the epoch too, so the figures below, which are of them alone, flatter it a little"))
 
 
-def result(measured: Measured, thresholds: Thresholds, run: Path) -> None:
-    """The closing table, and where everything is."""
+def result(measured: Measured, thresholds: Thresholds, run: Path, *, verbose: bool) -> None:
+    """How right it is, what the daemon would do with it, and where everything is."""
     figures = measured.figures()
-    if figures:
+    if figures and not verbose:
+        text = tr(
+            "{right} of {count} images are classified right by models that had not seen them ({share:.1%})",
+            right=int(measured.right.sum()),
+            count=len(measured.labels),
+            share=figures["accuracy"],
+        )
+        say(tr("result"), text)
+    elif figures:
         if len(measured.concerned) <= _TABLE:
             print(f"\n{class_table(measured)}")
         text = tr(
@@ -269,8 +288,11 @@ def result(measured: Measured, thresholds: Thresholds, run: Path) -> None:
         say("", warning)
     for at, sentence in enumerate(thresholds.sentences(measured)):
         say("" if at else tr("threshold"), sentence)
-    names = sorted(path.name for path in run.iterdir())
-    say(tr("written"), f"{shown(run)}: {', '.join(names)}")
+    if verbose:
+        names = sorted(path.name for path in run.iterdir())
+        say(tr("written"), f"{shown(run)}: {', '.join(names)}")
+    else:
+        say(tr("details"), shown(run / "report.txt"))
 
 
 def leaving(sentences: Sequence[str]) -> None:
@@ -312,8 +334,11 @@ def verdict(given: Verdict, run: Path) -> None:
         folder = shown(run.parent)
         say("", tr("a daemon that serves {folder} goes over to it by itself, without a restart", folder=folder))
     else:
-        say(tr("kept back"), tr("not published: {why}", why=given.why))
-        text = tr(
-            "the daemon goes on as before; to use it all the same: python -m trainer publish {run}", run=shown(run)
-        )
+        say(tr("publishing"), tr("not published: {why}", why=given.why))
+        if given.publishable:
+            text = tr(
+                "the daemon goes on as before; to use it all the same: python -m trainer publish {run}", run=shown(run)
+            )
+        else:
+            text = tr("the daemon goes on as before")
         say("", text)

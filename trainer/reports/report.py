@@ -29,13 +29,14 @@ def write_report(
     filing: Filing | None = None,
     stages: Mapping[str, Sequence[Epoch]] | None = None,
     preface: str = "",
+    appendix: str = "",
 ) -> None:
     """Write ``report.txt`` and the pictures into ``folder``; only the curves where there is no image to judge by.
 
     ``paths`` (n,) are the files of the images in ``measured``, ``filing`` is what the daemon would make of
-    them, ``stages`` are the epochs of a fit, ``preface`` goes before the report's text.
+    them, ``stages`` are the epochs of a fit, ``preface`` goes before the report's text and ``appendix`` after it.
     """
-    (folder / "report.txt").write_text(preface + describe(measured, filing), encoding="utf-8")
+    (folder / "report.txt").write_text(preface + describe(measured, filing) + appendix, encoding="utf-8")
     if stages is not None and any(stages.values()):
         save(curves(stages), folder / "curves.png")
     if not len(measured.labels):

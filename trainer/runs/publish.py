@@ -56,9 +56,10 @@ def refusal(folder: Path, classes: Sequence[str]) -> str | None:
     if name is None:
         return None
     return tr(
-        "it has a class {name}, and the daemon's folders for other images are called {names}: give the class folder "
-        "another name and fit again; or give others_dir or quarantine_dir another name in the daemon's settings, and "
-        "start it with --checkpoint {folder} once",
+        "it has a class {name}, and the daemon's folders for other images are called {names}: if a daemon filled the "
+        "folder {name}, take that folder out of the data set; if it is a class of yours, give its folder another name, "
+        "or give others_dir or quarantine_dir another name in the daemon's settings and start it with --checkpoint "
+        "{folder} once",
         name=name,
         names=tr("{first} and {second}", first=names[0], second=names[1]),
         folder=folder,

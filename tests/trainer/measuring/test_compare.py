@@ -49,7 +49,7 @@ def test_what_has_fewer_right_on_the_same_images_is_kept_back(
 ) -> None:
     verdict = compare(folder, samples(shapes, 10), measured(right, 10), store)
     assert verdict.publish is publish
-    assert f"of 10 images that neither was fitted on, it has {right} right" in verdict.why
+    assert f"of 10 images that neither had seen when it classified them, it has {right} right" in verdict.why
 
 
 def test_with_equally_many_right_the_log_loss_decides(folder: Path, shapes: Path, store: WeightsStore) -> None:

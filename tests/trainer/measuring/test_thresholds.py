@@ -196,9 +196,22 @@ def test_with_too_few_images_the_number_that_it_takes_is_said() -> None:
 
 
 def test_with_too_many_mistakes_it_is_said() -> None:
-    made = choose(np.linspace(0, 1, 1000), np.arange(1000) % 2 == 0, 0.1)
+    confidence = np.linspace(0.5, 1, 1000)
+    images = Measured(["a", "b"], np.arange(1000) % 2, np.column_stack([confidence, 1 - confidence]))
+    made = judge(images, np.arange(1000), 0.1)
     assert made.promises == []
-    assert "there are too many mistakes among the surest of the 1000 judged images" in made.sentences(SOME)[0]
+    assert "there are too many mistakes among the surest of the 1000 judged images" in made.sentences(images)[0]
+
+
+def test_with_few_mistakes_among_few_images_it_is_said_that_they_are_too_few() -> None:
+    probabilities = np.column_stack([np.linspace(0.6, 1, 87), np.linspace(0.4, 0, 87)])
+    wrong = np.isin(np.arange(87), [40, 85]).astype(np.int64)
+    made = judge(Measured(["a", "b"], wrong, probabilities), np.arange(87), 0.05)
+    assert made.kept is None
+    assert made.sentences(Measured(["a", "b"], wrong, probabilities))[0] == (
+        "at most 5 % wrong cannot be promised: 2 of 87 images are filed wrongly, and so few images are not enough to "
+        "be sure"
+    )
 
 
 def test_copies_of_a_picture_count_once_and_unknown_images_are_not_filed() -> None:

@@ -13,7 +13,8 @@ from trainer.data.dataset import DataSet, Sample, Unreadable
 from trainer.data.features import Extracted
 from trainer.heads.choose import choose
 from trainer.heads.views import Part
-from trainer.reports.narrate import choice, division, images
+from trainer.measuring.compare import Verdict
+from trainer.reports.narrate import choice, division, images, verdict
 
 
 def data_set(labels: Sequence[int], folds: Sequence[int]) -> DataSet:
@@ -30,24 +31,24 @@ def test_a_class_that_is_lost_with_its_images_is_named(capsys: pytest.CaptureFix
 
 
 def test_it_is_said_who_judges_whom(capsys: pytest.CaptureFixture[str]) -> None:
-    division(data_set([0, 0, 1, 1, 2, 2], [0, 2, 2, 0, 2, 0]))
+    division(data_set([0, 0, 1, 1, 2, 2], [0, 2, 2, 0, 2, 0]), verbose=True)
     assert capsys.readouterr().out == (
         "folds      2: each of 6 images is judged by heads that were fitted on the other folds\n"
     )
 
 
 def test_classes_of_unequal_size_are_mentioned(capsys: pytest.CaptureFixture[str]) -> None:
-    division(data_set([0, 0, 0, 0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1, 0, 1, 0]))
+    division(data_set([0, 0, 0, 0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1, 0, 1, 0]), verbose=True)
     assert "the classes have 2 to 5 images; heads are fitted as if each had as many" in capsys.readouterr().out
 
 
 def test_a_class_that_nothing_can_be_told_of_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    division(data_set([0, 0, 1, 1, 2], [0, 1, 0, 1, -1]))
+    division(data_set([0, 0, 1, 1, 2], [0, 1, 0, 1, -1]), verbose=True)
     assert "warning: cat: one picture only" in capsys.readouterr().out
 
 
 def test_images_that_cannot_be_held_out_since_all_are_alike_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    division(data_set([0, 0, 0, 1, 1, 1, 2], [-1, -1, 0, -1, -1, -1, -1]))
+    division(data_set([0, 0, 0, 1, 1, 1, 2], [-1, -1, 0, -1, -1, -1, -1]), verbose=True)
     assert "warning: 5 images look nearly alike, as those of a camera that stands still do" in capsys.readouterr().out
 
 
@@ -58,7 +59,7 @@ def test_images_that_judge_others_nearly_like_them_are_counted(capsys: pytest.Ca
 
 
 def test_without_any_fold_it_is_said_why(capsys: pytest.CaptureFixture[str]) -> None:
-    division(data_set([0, 1, 2], [-1, -1, -1]))
+    division(data_set([0, 1, 2], [-1, -1, -1]), verbose=True)
     assert "folds      none: no class has two different pictures" in capsys.readouterr().out
 
 
@@ -66,7 +67,7 @@ def test_the_table_of_few_images_has_the_figures_that_the_choice_is_made_by(caps
     features, labels = cube(20)
     folds = [folded(20, seed=seed) for seed in range(3)]
     made = choose(features, labels, folds[0], 2, [Part("one", 3, pretrained=CORNER)], OPTIONS, redrawn=folds[1:])
-    choice(made, 20)
+    choice(made, 20, verbose=True)
     heading, *rows = capsys.readouterr().out.splitlines()
     assert heading.endswith("  all ways to fold")
     shown = {row.name: f"{row.refolded:.4f}" for row in made.candidates if row.refolded is not None}
@@ -79,5 +80,15 @@ def test_the_table_of_few_images_has_the_figures_that_the_choice_is_made_by(caps
 
 def test_the_table_of_many_images_has_no_column_without_figures(capsys: pytest.CaptureFixture[str]) -> None:
     features, labels = clusters(150, 3)
-    choice(choose(features, labels, folded(150), 3, [Part("one", 12)], OPTIONS), 150)
+    choice(choose(features, labels, folded(150), 3, [Part("one", 12)], OPTIONS), 150, verbose=True)
     assert capsys.readouterr().out.splitlines()[0].endswith("  temperature")
+
+
+@pytest.mark.parametrize("publishable", [True, False])
+def test_a_way_to_use_it_all_the_same_is_named_where_there_is_one(
+    capsys: pytest.CaptureFixture[str], publishable: bool
+) -> None:
+    verdict(Verdict(False, "it is worse", publishable=publishable), Path("runs/one"))
+    said = capsys.readouterr().out
+    assert "not published: it is worse" in said
+    assert ("python -m trainer publish" in said) is publishable
