@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from importlib import import_module
 
-from daemon.decoding.launcher import Nursery
+from daemon.decoding.launcher import Launcher
 from daemon.files.capabilities import keep_from_children
 from daemon.files.descriptors import allow_open_files
 from models.errors import UserError
@@ -56,14 +56,14 @@ def main(arguments: list[str]) -> int:
         )
     allow_open_files()
     keep_from_children()
-    with closing(Nursery()) as nursery:  # it imports what decoders need while we import the rest
+    with closing(Launcher()) as launcher:  # it imports what decoders need while we import the rest
         if name == "sort":
             from daemon.commands import sort
 
-            return sort.main(arguments, nursery)
+            return sort.main(arguments, launcher)
         from daemon.commands import watch
 
-        return watch.main(arguments, nursery)
+        return watch.main(arguments, launcher)
 
 
 if __name__ == "__main__":

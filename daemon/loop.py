@@ -14,8 +14,8 @@ from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
 from daemon.housekeeping import Housekeeping
 from daemon.monitoring.messages import describe_change, fields, line, shown
-from daemon.monitoring.monitor import Attendant
-from daemon.monitoring.retries import Troubles
+from daemon.monitoring.monitor import Monitor
+from daemon.monitoring.retries import Retries
 from daemon.pipeline import ModelFailed, Pipeline
 from daemon.reconfigure import Configuration
 from daemon.reloading.reloader import Reloader
@@ -38,7 +38,7 @@ class WorkLoop:
         watcher: InboxWatcher,
         pipeline: Pipeline,
         reloader: Reloader,
-        attendant: Attendant,
+        monitor: Monitor,
         configuration: Configuration,
         housekeeping: Housekeeping | None = None,
     ) -> None:
@@ -46,12 +46,12 @@ class WorkLoop:
         self._pipeline = pipeline
         pipeline.leave_slow(watcher.wake)
         self._reloader = reloader
-        self._attendant = attendant
+        self._monitor = monitor
         self._configuration = configuration
         self._housekeeping = housekeeping
         self._stopping = threading.Event()
         self._reconfiguring = threading.Event()
-        self._troubles = Troubles()
+        self._retries = Retries()
 
     def stop(self) -> None:
         """End once what is decoded is filed, without another copy of a file. Safe in a signal handler."""
@@ -67,7 +67,7 @@ class WorkLoop:
         """File what arrives until `stop` is called."""
         with copying.reporting_to(self._progress, self._stopping.is_set):
             while not self._stopping.is_set():
-                self.step(min(_TICK, self._attendant.tick))
+                self.step(min(_TICK, self._monitor.tick))
 
     def run_once(self) -> int:
         """File what is there now; returns how many images were left behind.
@@ -110,7 +110,7 @@ class WorkLoop:
                 tr(
                     "stopped before the end ({images}): what is not filed yet stays in the inbox, about "
                     "{count} images, and the same command goes on with them",
-                    images=self._attendant.images or "no image was filed",
+                    images=self._monitor.images or "no image was filed",
                     count=len(left) + status.waiting + status.ahead + status.in_flight,
                 ),
             )
@@ -126,9 +126,9 @@ class WorkLoop:
         """Wait up to ``timeout`` seconds for images and file them; returns how many there were."""
         if self._reconfiguring.is_set():
             self._reconfiguring.clear()
-            self._attendant.reloading()
+            self._monitor.reloading()
             taken = self._configuration.refresh(self._pipeline, self._reloader)
-            self._attendant.adopt(self._configuration.settings, taken)
+            self._monitor.adopt(self._configuration.settings, taken)
         self._take_over(self._reloader.poll())
         paths = self._watcher.ready(timeout, _HANDFUL)
         for outcome in self._outcomes(paths, waits=self._watcher.incomplete):
@@ -139,16 +139,16 @@ class WorkLoop:
         return len(paths)
 
     def _progress(self) -> None:
-        self._attendant.progress(self._watcher.status)
+        self._monitor.progress(self._watcher.status)
 
     def _outcomes(self, paths: list[Path], *, waits: Callable[[Path], bool]) -> Iterable[Outcome]:
         for outcome in self._processed(paths, waits):
             self._report(outcome)
-            self._attendant.outcome(outcome)
+            self._monitor.outcome(outcome)
             self._reloader.outcome(outcome)
             yield outcome
             self._progress()
-        self._attendant.batch_ended()
+        self._monitor.batch_ended()
 
     def _processed(self, paths: list[Path], waits: Callable[[Path], bool]) -> Iterable[Outcome]:
         """What becomes of images; where a new model fails, those not classified yet go to the one before it."""
@@ -180,13 +180,13 @@ class WorkLoop:
                     threshold=self._pipeline.threshold,
                 )
             )
-            self._attendant.took_over(newer)
+            self._monitor.took_over(newer)
 
     def _answer(self, outcome: Outcome) -> None:
         path = outcome.path
         match outcome.status:
             case Status.RETRY:
-                self._watcher.again(path, self._troubles.delay(path))
+                self._watcher.again(path, self._retries.delay(path))
             case Status.CHANGED | Status.STOPPED:
                 self._watcher.again(path, 0.0)
             case _:
@@ -203,10 +203,10 @@ class WorkLoop:
             case Status.REFUSED:
                 log.warning(tr("{name} stays where it is: {detail}", name=shown(path.name), detail=outcome.detail))
             case Status.RETRY:
-                self._troubles.failed(path, outcome.detail or tr("The image cannot be filed now."))
+                self._retries.failed(path, outcome.detail or tr("The image cannot be filed now."))
             case _:
                 log.debug("{}: {}", shown(path.name), status.value)
         if status is Status.FILED:
-            self._troubles.filed(path)
+            self._retries.filed(path)
         elif not outcome.comes_again:
-            self._troubles.over(path)
+            self._retries.over(path)

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from daemon.config import Settings
-from daemon.decoding.pool import Decoders, Limits
+from daemon.decoding.pool import DecoderPool, Limits
 from daemon.decoding.worker import Decoded, Task
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, NotAFile, SourceChanged, SourceError, SourceGone, SourceUnreadable
@@ -109,7 +109,7 @@ class Pipeline:
         policy: Policy,
         *,
         threads: int,
-        decoders: Decoders | None = None,
+        decoders: DecoderPool | None = None,
         roots: Roots | None = None,
         decide: Decide | None = None,
     ) -> None:
@@ -126,7 +126,7 @@ class Pipeline:
         self._tell: Callable[[], None] | None = None
         # While a core has come to the end of a batch and another one has not, it begins with the next batch.
         self._model = ThreadPoolExecutor(_BATCHES_AT_ONCE, thread_name_prefix="model")
-        self.decoders = decoders or Decoders(threads, policy.limits)
+        self.decoders = decoders or DecoderPool(threads, policy.limits)
         # An image goes from one queue to the next.
         self._decoding: deque[_Image] = deque()  # in order
         self._slow: list[_Image] = []  # still being decoded, and no other waits for it

@@ -9,7 +9,7 @@ from loguru import logger
 from daemon.config import Settings
 from daemon.monitoring.logs import start_logging
 from daemon.pipeline import Pipeline, Policy
-from daemon.reloading.loader import Manner, check_names
+from daemon.reloading.loader import CheckpointOptions, check_names
 from daemon.reloading.reloader import Reloader
 from models.errors import UserError
 from models.text.language import tr
@@ -61,7 +61,7 @@ class Configuration:
     def _check(self, new: Settings, classes: Sequence[str]) -> None:
         """Refuse what a start would refuse, as far as that is known before another model is loaded."""
         check_names(self.settings.checkpoint, classes, (new.others_dir, new.quarantine_dir))
-        if new.checkpoint != self.settings.checkpoint and Manner.from_settings(new).place.required() is None:
+        if new.checkpoint != self.settings.checkpoint and CheckpointOptions.from_settings(new).place.required() is None:
             logger.warning(
                 tr(
                     "nothing is published in {checkpoint} yet: until then the model in use stays",

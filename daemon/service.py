@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from daemon.config import Settings, watches_inside
-from daemon.decoding.launcher import Nursery
-from daemon.decoding.pool import Decoders
+from daemon.decoding.launcher import Launcher
+from daemon.decoding.pool import DecoderPool
 from daemon.files import copying
 from daemon.files.class_mounts import ClassMounts
 from daemon.files.locks import FolderBusy
@@ -31,17 +31,17 @@ from daemon.journal.records import State
 from daemon.loop import WorkLoop
 from daemon.monitoring.health import Tally
 from daemon.monitoring.messages import shown, some
-from daemon.monitoring.monitor import Attendant, hook_of, metrics_file
+from daemon.monitoring.monitor import Monitor, hook_of, metrics_file
 from daemon.monitoring.progress import Progress, bar_fits
 from daemon.monitoring.pulse import Pulse, told_if_late
-from daemon.monitoring.status_file import WrittenFile
+from daemon.monitoring.status_file import StatusFile
 from daemon.monitoring.systemd import Notifier
 from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reloading.reloader import Reloader
 from daemon.reloading.threshold import Threshold
 from daemon.state import journal_path, lock, state_folder, status_path
-from daemon.watching.skipped import PassedOver, Teller
+from daemon.watching.skipped import Skipped, SkippedReporter
 from daemon.watching.watcher import InboxWatcher
 from models.allowed import allow_plugins, missing_plugins, report_missing
 from models.classifier import Classifier
@@ -67,7 +67,7 @@ _RESUMED = {
 _UNSETTLED = mark("{count} not settled yet")
 
 
-def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, reread: Callable[[], Settings]) -> int:
+def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, reread: Callable[[], Settings]) -> int:
     """File what arrives in the inboxes until SIGTERM or SIGINT, or with ``once`` what is there; the exit code.
 
     ``reread`` gives the settings anew when SIGHUP asks for it.
@@ -94,12 +94,12 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
         notifier.status(tr("loading the model"))
         journal = _journal(path, dry_run=dry_run)
         closing.callback(journal.close)
-        passed: dict[str, PassedOver] = {}  # by the last whole walk of each inbox
-        surveyed = (lambda each: passed.update({each.folder: each})) if once else Teller()
+        passed: dict[str, Skipped] = {}  # by the last whole walk of each inbox
+        surveyed = (lambda each: passed.update({each.folder: each})) if once else SkippedReporter()
         watcher = _watcher(settings, surveyed, once=once)
         closing.callback(watcher.stop)
         policy = Policy.from_settings(settings)
-        decoders = Decoders(threads, policy.limits, nursery)
+        decoders = DecoderPool(threads, policy.limits, launcher)
         closing.callback(decoders.close)
         reloader = Reloader.from_settings(settings, WeightsStore(settings.cache_dir), None if dry_run else journal)
         closing.callback(reloader.close)
@@ -121,10 +121,10 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
             _look_through(unexplained, notifier)
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
         closing.callback(pipeline.close)
-        attendant = Attendant(
+        monitor = Monitor(
             notifier,
             Tally(settings.output, classifier, lambda: pipeline.threshold),
-            status=None if dry_run else WrittenFile(status_path(state, settings.output)),
+            status=None if dry_run else StatusFile(status_path(state, settings.output)),
             metrics=None if dry_run else metrics_file(settings),
             hook=None if dry_run else hook_of(settings),
             output_away=(lambda: None) if mark is None else mark.why_away,
@@ -132,25 +132,25 @@ def watch(settings: Settings, nursery: Nursery, *, once: bool, dry_run: bool, re
             progress=Progress(shows_bar=bar_fits(as_json=False, log_json=settings.log_json)),
         )
         if settings.metrics_listen and not dry_run:
-            closing.callback(_listen(settings.metrics_listen, attendant).close)
+            closing.callback(_listen(settings.metrics_listen, monitor).close)
         housekeeping = None if dry_run else _housekeeping(settings, journal, unexplained)
-        loop = WorkLoop(watcher, pipeline, reloader, attendant, Configuration(settings, reread), housekeeping)
+        loop = WorkLoop(watcher, pipeline, reloader, monitor, Configuration(settings, reread), housekeeping)
         _obey_signals(loop)
         if not once:
-            closing.enter_context(Pulse(attendant, lambda: watcher.asked))
+            closing.enter_context(Pulse(monitor, lambda: watcher.asked))
         watcher.start()
         if not once:
             reloader.listen(watcher.wake, events=not settings.poll)
         _announce(settings, classifier, pipeline.threshold, reloader.trouble, dry_run=dry_run)
-        attendant.ready(watcher.status)
+        monitor.ready(watcher.status)
         left = _run(loop, passed, once=once)
-        _conclude(attendant.images, left, once=once, dry_run=dry_run)
+        _conclude(monitor.images, left, once=once, dry_run=dry_run)
         for each in passed.values():
             if each.count:
                 logger.info("{}", each)
             if each.leftovers.pictures:
                 logger.info("{}: {}", shown(each.folder), each.leftovers)
-        attendant.stopping(watcher.status())
+        monitor.stopping(watcher.status())
         return EXIT_LEFT_BEHIND if left else 0
 
 
@@ -209,10 +209,10 @@ def _has_terminal() -> bool:
     return True
 
 
-def _listen(address: str, attendant: Attendant) -> MetricsListener:
+def _listen(address: str, monitor: Monitor) -> MetricsListener:
     from daemon.monitoring.metrics_server import MetricsListener  # http.server is slow to import, and seldom wanted
 
-    return MetricsListener(address, attendant.metrics)
+    return MetricsListener(address, monitor.metrics)
 
 
 def _journal(path: Path, *, dry_run: bool) -> Journal:
@@ -254,7 +254,7 @@ def _housekeeping(settings: Settings, journal: Journal, unexplained: Unexplained
     )
 
 
-def _watcher(settings: Settings, surveyed: Callable[[PassedOver], None], *, once: bool) -> InboxWatcher:
+def _watcher(settings: Settings, surveyed: Callable[[Skipped], None], *, once: bool) -> InboxWatcher:
     quiet = settings.quiet_after_close_seconds
     return InboxWatcher(
         settings.watch,
@@ -286,7 +286,7 @@ def _make(folder: Path, key: str, *, dry_run: bool) -> None:
         ) from error
 
 
-def _run(loop: WorkLoop, passed: Mapping[str, PassedOver], *, once: bool) -> int:
+def _run(loop: WorkLoop, passed: Mapping[str, Skipped], *, once: bool) -> int:
     """Returns how many images were left behind; a folder that could not be read counts as one."""
     if once:
         return loop.run_once() + sum(each.odd + each.closed + len(each.apart) for each in passed.values())

@@ -12,7 +12,7 @@ from models import registry
 from models.allowed import allow_plugins
 from models.errors import UserError
 from models.hub import HubFolder
-from models.registry import Entry
+from models.registry import BackboneEntry
 from models.text.commandline import Parser, print_json, run_and_exit
 from models.text.language import mark, tr
 from models.weights import WeightsStore
@@ -76,7 +76,7 @@ def _list(options: argparse.Namespace, store: WeightsStore) -> None:
         print(tr("plug-in {name}: {trouble}", name=name, trouble=trouble or "in use"))
 
 
-def _row(entry: Entry, store: WeightsStore) -> dict[str, Any]:
+def _row(entry: BackboneEntry, store: WeightsStore) -> dict[str, Any]:
     return {
         "name": entry.name,
         "parts": [entry.name],
@@ -89,7 +89,7 @@ def _row(entry: Entry, store: WeightsStore) -> dict[str, Any]:
     }
 
 
-def _is_here(entry: Entry, store: WeightsStore) -> bool:
+def _is_here(entry: BackboneEntry, store: WeightsStore) -> bool:
     try:
         return entry.weights.here(store)
     except Exception as error:  # a plug-in's weights source may fail in any way, and is one row of many
@@ -100,7 +100,7 @@ def _is_here(entry: Entry, store: WeightsStore) -> bool:
         return False
 
 
-def _composed(name: str, parts: Sequence[Entry], description: str, here: dict[str, bool]) -> dict[str, Any]:
+def _composed(name: str, parts: Sequence[BackboneEntry], description: str, here: dict[str, bool]) -> dict[str, Any]:
     return {
         "name": name,
         "parts": [part.name for part in parts],
@@ -174,7 +174,7 @@ def _pull(options: argparse.Namespace, store: WeightsStore) -> None:
         )
 
 
-def _terms(entry: Entry, given: str | None) -> str:
+def _terms(entry: BackboneEntry, given: str | None) -> str:
     """What a person should know before a fetch: from where, under which licence, how much."""
     source = entry.weights
     if isinstance(source, HubFolder) and (published := source.published(given)):

@@ -15,14 +15,14 @@ Array = npt.NDArray[Any]
 class Pretrained:
     """The classifier that a backbone was pretrained with, over its raw features: weight (k, width), bias (k,).
 
-    A checkpoint keeps the weight in float16, so it has only values that float16 can hold: make one with `of`.
+    A checkpoint keeps the weight in float16, so it has only values that float16 can hold: make one with `rounded`.
     """
 
     weight: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> Pretrained:
+    def rounded(cls, weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> Pretrained:
         """With the weight rounded to what will be kept."""
         return cls(weight.astype(np.float16).astype(np.float32), bias.astype(np.float32))
 

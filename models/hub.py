@@ -29,7 +29,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class Published:
+class ModelRevision:
     """A model repository at one revision. ``sha256`` is that of its ``model.safetensors``."""
 
     repository: str
@@ -48,7 +48,7 @@ class HubFolder:
 
     name: str
     default: str
-    known: Mapping[str, Published] = field(default_factory=dict)
+    known: Mapping[str, ModelRevision] = field(default_factory=dict)
     required: tuple[str, ...] = ("config.json", "preprocessor_config.json")
     file_alone: bool = False  # a weights file without its folder is enough, too
     option: str = ""  # with which ``python -m models pull`` takes another repository
@@ -58,7 +58,7 @@ class HubFolder:
         repository, revision = self._wanted(self.default)
         return f"hub {repository}" + (f"@{revision[:8]}" if revision else "")
 
-    def published(self, given: str | None) -> Published | None:
+    def published(self, given: str | None) -> ModelRevision | None:
         """What is known about the repository that ``given`` names, before it is fetched."""
         repository, revision = self._wanted(given or self.default)
         return next(

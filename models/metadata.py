@@ -51,7 +51,7 @@ class PartRecord(Strict):
     fine_tuned: bool = False
 
     @classmethod
-    def of(cls, backbone: Backbone) -> PartRecord:
+    def from_backbone(cls, backbone: Backbone) -> PartRecord:
         """The record of a located backbone."""
         return cls(
             name=backbone.name,

@@ -79,7 +79,7 @@ Builder = Callable[[Weights], Backbone]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class BackboneEntry:
     """What the registry knows of a backbone before any weights are looked for."""
 
     name: str
@@ -106,10 +106,10 @@ class Family:
 
     prefix: str
     description: str
-    entry: Callable[[str], Entry]
+    entry: Callable[[str], BackboneEntry]
 
 
-_entries: dict[str, Entry] = {}
+_entries: dict[str, BackboneEntry] = {}
 _families: dict[str, Family] = {}
 _compositions: dict[str, Composition] = {}
 _plugins: dict[str, str] = {}
@@ -122,7 +122,7 @@ def register_backbone(
 
     def register(build: Builder) -> Builder:
         _claim(name)
-        _entries[name] = Entry(
+        _entries[name] = BackboneEntry(
             name=name,
             description=description,
             transform=transform,
@@ -136,10 +136,12 @@ def register_backbone(
     return register
 
 
-def register_family(prefix: str, *, description: str) -> Callable[[Callable[[str], Entry]], Callable[[str], Entry]]:
-    """Register the decorated function, which makes the `Entry` of any name that begins with ``prefix``."""
+def register_family(
+    prefix: str, *, description: str
+) -> Callable[[Callable[[str], BackboneEntry]], Callable[[str], BackboneEntry]]:
+    """Register the decorated function, which makes the `BackboneEntry` of any name that begins with ``prefix``."""
 
-    def register(entry: Callable[[str], Entry]) -> Callable[[str], Entry]:
+    def register(entry: Callable[[str], BackboneEntry]) -> Callable[[str], BackboneEntry]:
         _claim(prefix)
         _families[prefix] = Family(prefix=prefix, description=description, entry=entry)
         return entry
@@ -209,7 +211,7 @@ def _load_plugin(name: str) -> str:
     return ""
 
 
-def entries() -> dict[str, Entry]:
+def entries() -> dict[str, BackboneEntry]:
     """Every registered backbone by name."""
     _scan()
     return dict(sorted(_entries.items()))
@@ -227,7 +229,7 @@ def families() -> dict[str, Family]:
     return dict(sorted(_families.items()))
 
 
-def entry(name: str) -> Entry:
+def entry(name: str) -> BackboneEntry:
     """What the registry knows of one backbone. Raises `BackboneError` for an unknown name."""
     _scan()
     if name in _entries:

@@ -32,7 +32,7 @@ def starter_path(store: WeightsStore, language: Language, *, threads: int = 0) -
     """The starter checkpoint's file, made now if it is not in the cache yet."""
     names, groups = starter_groups(language)
     backbone = registry.locate(registry.EMBEDDED, None, store)
-    record = PartRecord.of(backbone)
+    record = PartRecord.from_backbone(backbone)
     metadata = Metadata(
         mode=backbone.name,
         parts=[record],

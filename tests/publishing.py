@@ -49,7 +49,7 @@ class Heads:
         parts = self._extractor.parts
         metadata = Metadata(
             mode="+".join(part.name for part in parts),
-            parts=[PartRecord.of(part) for part in parts],
+            parts=[PartRecord.from_backbone(part) for part in parts],
             classes=list(names),
             normalisation="l2",
             **more,

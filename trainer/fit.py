@@ -145,7 +145,7 @@ def _redrawn(images: DataSet, alike: Group, options: FitOptions) -> list[Folds]:
 def _part(backbone: Backbone, texts: Embeddings | None) -> Part:
     """What the choice of a head knows of a backbone. Fine-tuned features are no longer those it was pretrained with."""
     head = None if backbone.tuned is not None else backbone.imagenet_head
-    return Part(backbone.name, backbone.width, texts, None if head is None else Pretrained.of(*head()))
+    return Part(backbone.name, backbone.width, texts, None if head is None else Pretrained.rounded(*head()))
 
 
 def _narrowed(extractor: FeatureExtractor, choice: Choice, store: WeightsStore) -> FeatureExtractor:

@@ -93,7 +93,7 @@ def _seal(
     mode = options.mode if named else "+".join(part.name for part in parts)
     metadata = Metadata(
         mode=mode,
-        parts=[PartRecord.of(part) for part in parts],
+        parts=[PartRecord.from_backbone(part) for part in parts],
         classes=images.classes,
         normalisation="l2" if choice.pretrained is None else "pretrained",
         temperature=choice.temperature,

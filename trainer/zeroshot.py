@@ -151,7 +151,7 @@ def _seal(
     width = weight.shape[1]
     metadata = Metadata(
         mode=options.mode,
-        parts=[PartRecord.of(part) for part in extractor.parts],
+        parts=[PartRecord.from_backbone(part) for part in extractor.parts],
         classes=classes,
         normalisation="l2",
         threshold=options.threshold,

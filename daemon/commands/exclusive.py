@@ -6,7 +6,7 @@ from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 
-from daemon.commands.filters import Place
+from daemon.commands.filters import FiledOutput
 from daemon.files.locks import FolderBusy
 from daemon.files.output_mark import OutputAway, OutputMark
 from daemon.filing.recovery import recover
@@ -16,7 +16,7 @@ from models.errors import UserError
 from models.text.language import tr
 
 
-def hold(place: Place, folders: Collection[Path], held: ExitStack) -> None:
+def hold(place: FiledOutput, folders: Collection[Path], held: ExitStack) -> None:
     """Keep every daemon out of these folders until ``held`` is closed. Raises `UserError` where one is at work there.
 
     It would file again at once what goes back, and only one may write the journal.
@@ -33,7 +33,7 @@ def hold(place: Place, folders: Collection[Path], held: ExitStack) -> None:
         raise UserError(error.for_a_command) from error
 
 
-def open_journal(place: Place, held: ExitStack) -> Journal:
+def open_journal(place: FiledOutput, held: ExitStack) -> Journal:
     """The journal, to be written, with what was left half done put right; nobody files into this output meanwhile."""
     hold(place, [place.settings.output], held)
     journal = Journal(place.journal)

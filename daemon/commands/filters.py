@@ -86,7 +86,7 @@ def wanted(options: argparse.Namespace, journal: Path, **more: Any) -> Wanted:
     return Wanted(name=name, since=options.since, run=run, model_digest=options.checkpoint, **more)
 
 
-class Place:
+class FiledOutput:
     """The output of a daemon, and the journal of what was filed there."""
 
     def __init__(self, options: argparse.Namespace, *, without_journal: bool = False) -> None:

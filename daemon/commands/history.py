@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from daemon.commands.filters import Place, add_place, add_which, count, end, probability, wanted
+from daemon.commands.filters import FiledOutput, add_place, add_which, count, end, probability, wanted
 from daemon.filing.whereabouts import Location, Whereabouts
 from daemon.journal.records import Filing, State
 from daemon.monitoring.messages import quoted, shown
@@ -28,7 +28,7 @@ _WORDS = {
 def main(arguments: list[str]) -> int:
     """Print the history; returns the exit code."""
     options = _parser().parse_args(arguments)
-    place = Place(options)
+    place = FiledOutput(options)
     whereabouts = Whereabouts(place.settings.output, place.journal)
     label = None if options.label is None else unicodedata.normalize("NFC", options.label)  # as all classes are
     which = wanted(

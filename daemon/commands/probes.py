@@ -235,7 +235,7 @@ def event_findings(inbox: Path, *, poll: bool) -> Iterator[Finding]:
         yield wrong("events", text, tr("set poll = true in config.toml"))
 
 
-class _Ear:
+class _EventCounter:
     """Called by the reader of events."""
 
     def __init__(self) -> None:
@@ -253,7 +253,7 @@ class _Ear:
 
 def hears(folder: Path) -> bool | None:
     """Whether a new file in the folder brings an event; None where none can be made. Raises OSError."""
-    reader, ear = InotifyFD(), _Ear()
+    reader, ear = InotifyFD(), _EventCounter()
     reader.start()
     try:
         reader.add_callback(os.fsencode(folder), Mask(InotifyConstants.IN_CLOSE_WRITE), ear, CallbackId(1))

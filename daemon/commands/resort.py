@@ -14,7 +14,7 @@ from pathlib import Path
 
 from daemon import config
 from daemon.commands.exclusive import open_journal
-from daemon.commands.filters import Place, add_place, instant, place_again
+from daemon.commands.filters import FiledOutput, add_place, instant, place_again
 from daemon.config import Settings
 from daemon.decoding.worker import Decoded
 from daemon.files.class_mounts import ClassMounts
@@ -68,7 +68,7 @@ class Result:
 def main(arguments: list[str]) -> int:
     """Sort anew what was filed; returns the exit code."""
     options = _parser().parse_args(arguments)
-    place = Place(options)
+    place = FiledOutput(options)
     flags = {
         key: value
         for key in ("output", "state_dir", "threshold", "cache_dir")

@@ -20,8 +20,8 @@ from loguru import logger
 from daemon import config
 from daemon.commands.options import add_settings
 from daemon.config import Settings
-from daemon.decoding.launcher import Nursery
-from daemon.decoding.pool import Decoders
+from daemon.decoding.launcher import Launcher
+from daemon.decoding.pool import DecoderPool
 from daemon.files import copying, writers
 from daemon.files.marker import is_marked
 from daemon.files.roots import Roots
@@ -36,9 +36,9 @@ from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import fields, line, shown
 from daemon.monitoring.progress import Progress, bar_fits
 from daemon.pipeline import ModelFailed, Pipeline, Policy, not_a_file
-from daemon.reloading.loader import ComingClassifier, Manner, Opening
+from daemon.reloading.loader import CheckpointOpener, CheckpointOptions, ComingClassifier
 from daemon.reloading.threshold import in_force
-from daemon.watching.skipped import PassedOver
+from daemon.watching.skipped import Skipped
 from models.allowed import allow_plugins
 from models.classifier import Classifier
 from models.errors import UserError
@@ -69,7 +69,7 @@ _SHARED = (
 )
 
 
-def main(arguments: list[str], nursery: Nursery) -> int:
+def main(arguments: list[str], launcher: Launcher) -> int:
     """Sort one folder; returns the exit code."""
     options = parser().parse_args(arguments)
     flags = {key: value for key in _SHARED if (value := getattr(options, key, None)) is not None}
@@ -95,12 +95,12 @@ def main(arguments: list[str], nursery: Nursery) -> int:
         )
     start_logging(settings.log_level, as_json=settings.log_json)
     folder = options.input_dir.resolve()
-    passed = PassedOver(str(folder))
+    passed = Skipped(str(folder))
     foreign = _foreign(settings.output) if folder in settings.output.resolve().parents else 0
     progress = Progress(shows_bar=bar_fits(as_json=options.json, log_json=settings.log_json))
     stopped = threading.Event()
     with _stopped_by_signals(stopped), closing(progress):
-        outcomes, left = sort(folder, settings, nursery, passed, progress, stopped.is_set)
+        outcomes, left = sort(folder, settings, launcher, passed, progress, stopped.is_set)
     _print_summary(outcomes, settings.output, passed, foreign, as_json=options.json)
     if stopped.is_set():
         raise KeyboardInterrupt(
@@ -163,8 +163,8 @@ def _stopped_by_signals(stopped: threading.Event) -> Iterator[None]:
 def sort(
     folder: Path,
     settings: Settings,
-    nursery: Nursery,
-    passed: PassedOver,
+    launcher: Launcher,
+    passed: Skipped,
     progress: Progress,
     stopping: Callable[[], bool],
 ) -> tuple[list[Outcome], int]:
@@ -177,7 +177,7 @@ def sort(
     policy = Policy.from_settings(settings)
     outcomes = []
     with ExitStack() as stack:
-        decoders = Decoders(threads, policy.limits, nursery)
+        decoders = DecoderPool(threads, policy.limits, launcher)
         stack.callback(decoders.close)
         classifier = ComingClassifier(lambda wanted: _open(settings, policy, wanted))
         stack.callback(classifier.close)
@@ -213,8 +213,8 @@ def sort(
 
 
 def _open(settings: Settings, policy: Policy, wanted: Callable[[Sequence[Transform]], None]) -> Classifier:
-    manner = replace(Manner.from_settings(settings), batch=0)
-    opening = Opening(manner, WeightsStore(settings.cache_dir))
+    manner = replace(CheckpointOptions.from_settings(settings), batch=0)
+    opening = CheckpointOpener(manner, WeightsStore(settings.cache_dir))
     published = manner.place.required() or opening.starter()
     classifier = opening.open(published.path, published.digest, None, wanted)
     logger.info("{}", in_force(policy.threshold, classifier.metadata))
@@ -249,7 +249,7 @@ def _is_fresh(path: Path) -> bool:
         return False
 
 
-def _images(folder: Path, output: Path, passed: PassedOver, odd: list[Outcome]) -> Iterator[Path]:
+def _images(folder: Path, output: Path, passed: Skipped, odd: list[Outcome]) -> Iterator[Path]:
     """The image files below a folder, without what was sorted before; what is only named like one is ``odd``."""
     root, filed = str(folder), str(output.resolve())
 
@@ -281,7 +281,7 @@ def _foreign(output: Path) -> int:
     return sum(entry is not None for entry in entries)
 
 
-def _print_summary(outcomes: list[Outcome], output: Path, passed: PassedOver, foreign: int, *, as_json: bool) -> None:
+def _print_summary(outcomes: list[Outcome], output: Path, passed: Skipped, foreign: int, *, as_json: bool) -> None:
     filed = [outcome for outcome in outcomes if outcome.status is Status.FILED and outcome.destination]
     folders = Counter(outcome.destination.parent.name for outcome in filed if outcome.destination)
     left = [outcome for outcome in outcomes if outcome.status not in _SORTED]

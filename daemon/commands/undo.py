@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from daemon.commands.exclusive import hold, open_journal
-from daemon.commands.filters import Place, add_place, add_which, count, wanted
+from daemon.commands.filters import FiledOutput, add_place, add_which, count, wanted
 from daemon.commands.history import print_json, record
 from daemon.filing.corrections import Corrections
 from daemon.filing.transfer import Status
@@ -33,7 +33,7 @@ def undo_main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if all(getattr(options, name) is None for name in ("file", "since", "run", "checkpoint", "last")):
         raise UserError(tr("say what to undo: --last N, --file NAME, --since DAY, --run RUN or --checkpoint DIGEST"))
-    place = Place(options)
+    place = FiledOutput(options)
 
     def which() -> Iterator[Filing]:
         return place.filings(wanted(options, place.journal, states=[State.DONE], as_written=True), options.last)
@@ -52,7 +52,7 @@ def retry_main(arguments: list[str]) -> int:
     )
     parser.add_argument("--reason", action="append", metavar="REASON", help=tr("only those of quarantine/REASON"))
     options = parser.parse_args(arguments)
-    place = Place(options, without_journal=True)
+    place = FiledOutput(options, without_journal=True)
     reasons = options.reason or ()
     quarantine = place.settings.output / place.settings.quarantine_dir
     known_reasons = sorted({*REASONS, *(folder.name for folder in reason_folders(quarantine))})
@@ -86,7 +86,9 @@ def _parser(command: str, description: str) -> Parser:
     return parser
 
 
-def _bring_back(place: Place, options: argparse.Namespace, which: Callable[[], Iterator[Filing]], nothing: str) -> int:
+def _bring_back(
+    place: FiledOutput, options: argparse.Namespace, which: Callable[[], Iterator[Filing]], nothing: str
+) -> int:
     """Let images go back; ``nothing`` is what to say where there is none."""
     start_logging("WARNING", as_json=False)
     with ExitStack() as closing:
@@ -108,7 +110,7 @@ def _bring_back(place: Place, options: argparse.Namespace, which: Callable[[], I
     return EXIT_LEFT_BEHIND if left else 0
 
 
-def _inboxes(place: Place, filings: Sequence[Filing]) -> list[Path]:
+def _inboxes(place: FiledOutput, filings: Sequence[Filing]) -> list[Path]:
     """The inboxes of the settings that images go back to; those of another daemon are no concern of this command."""
     return [
         inbox

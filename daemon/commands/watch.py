@@ -7,7 +7,7 @@ import argparse
 from daemon import config
 from daemon.commands.options import add_settings, given
 from daemon.config import Settings
-from daemon.decoding.launcher import Nursery
+from daemon.decoding.launcher import Launcher
 from daemon.files.malloc import keep_little
 from daemon.monitoring.logs import start_logging
 from daemon.service import watch
@@ -31,7 +31,7 @@ Every option but --config, --once and --dry-run may stand in config.toml or in t
 """)
 
 
-def main(arguments: list[str], nursery: Nursery) -> int:
+def main(arguments: list[str], launcher: Launcher) -> int:
     """Watch until told to stop; returns the exit code."""
     options = vars(parser().parse_args(arguments))
     once, dry_run = options.pop("once", False), options.pop("dry_run", False)
@@ -45,7 +45,7 @@ def main(arguments: list[str], nursery: Nursery) -> int:
     settings = read()
     start_logging(settings.log_level, as_json=settings.log_json)
     keep_little()
-    return watch(settings, nursery, once=once, dry_run=dry_run, reread=read)
+    return watch(settings, launcher, once=once, dry_run=dry_run, reread=read)
 
 
 def parser() -> Parser:

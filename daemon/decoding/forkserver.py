@@ -1,7 +1,7 @@
 """The child processes that touch hostile bytes: ``python -m daemon.decoding.forkserver``, started by `launcher` only.
 
-It is a nursery: a process with one thread that has imported what decoding needs, and nothing else, and forks a decoder
-whenever it is asked to. A decoder opens, reads, hashes and decodes one image after the other, within its limits.
+It is a fork server: a process with one thread that has imported what decoding needs and nothing else, and that forks
+a decoder on request. A decoder opens, reads, hashes and decodes one image after the other, within its limits.
 A fork takes 3 ms and shares the memory of the imports (27 MB), where a process started afresh takes 120 ms and has all
 of it to itself; and it is safe, since no thread of ONNX Runtime was ever here.
 """
@@ -32,7 +32,7 @@ from PIL import (  # each format is imported once, before the fork
 )
 
 from daemon.decoding.channel import Channel
-from daemon.decoding.shared_crops import CropBuffer, Finish
+from daemon.decoding.shared_crops import CropBuffer, SlotState
 from daemon.files.malloc import keep_plenty
 from daemon.files.roots import Roots
 from daemon.files.source import Source, SourceError, open_source
@@ -52,10 +52,10 @@ _OOM_SCORE = 800
 _VANISHING = 1.0
 _PAGE = resource.getpagesize()
 # What has an answer of such keys is finished so.
-_FINISHES = {frozenset[str](): Finish.CROPS, frozenset({"end"}): Finish.CROPS_WITHOUT_END}
+_FINISHES = {frozenset[str](): SlotState.CROPS, frozenset({"end"}): SlotState.CROPS_WITHOUT_END}
 
 
-class Nursery:
+class ForkServer:
     """Forks decoders and ends them, as the daemon asks, until the daemon is gone."""
 
     def __init__(self, control: socket.socket) -> None:
@@ -111,14 +111,14 @@ class Nursery:
         return None
 
 
-def _become_decoder(nursery: int, connection: int, shared: int, memory: int) -> NoReturn:
+def _become_decoder(fork_server: int, connection: int, shared: int, memory: int) -> NoReturn:
     """The life of a decoder, from the fork to its end. It writes no file, not even what a library has to complain."""
     status = 1
     try:
         prctl = ctypes.CDLL(None).prctl
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        if os.getppid() == nursery:  # else it was gone before the kernel knew that we end with it
+        if os.getppid() == fork_server:  # else it was gone before the kernel knew that we end with it
             nothing = os.open(os.devnull, os.O_RDWR)
             for standard in (0, 1, 2):
                 os.dup2(nothing, standard)
@@ -170,7 +170,7 @@ def _serve(channel: Channel, buffer: CropBuffer) -> None:
             if slot and buffer.is_cut:
                 break
             answers.append(_answer(Path(path), transforms, request, buffer, slot))
-            buffer.finish(slot, _FINISHES.get(frozenset(answers[-1]), Finish.OTHERWISE))
+            buffer.finish(slot, _FINISHES.get(frozenset(answers[-1]), SlotState.OTHERWISE))
         channel.send({"answers": answers, "resident": _resident(status)})
 
 
@@ -228,7 +228,7 @@ def main() -> None:
     keep_plenty()
     gc.freeze()
     with suppress(ConnectionError):  # the daemon may end at any moment
-        Nursery(control).run()
+        ForkServer(control).run()
 
 
 if __name__ == "__main__":

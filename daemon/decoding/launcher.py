@@ -24,7 +24,7 @@ _LONGEST_ANSWER = 1024
 _ANSWERING = 60.0
 
 
-class Nursery:
+class Launcher:
     """Begins and ends decoders. Lost, it is started again for the next one. They end with it, and it ends with us."""
 
     def __init__(self) -> None:

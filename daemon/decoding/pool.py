@@ -27,7 +27,7 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.decoding import shared_crops
-from daemon.decoding.launcher import Nursery
+from daemon.decoding.launcher import Launcher
 from daemon.decoding.shared_crops import CropBuffer, size_for, slots_for
 from daemon.decoding.worker import Decoded, Decoder, DecoderLost, Release, Task
 from daemon.files.source import SourceUnreadable
@@ -56,14 +56,14 @@ class _Image:
     answer: Future[Decoded] = field(default_factory=Future)
 
 
-class Decoders:
+class DecoderPool:
     """``count`` decoders, each decoding one image after the other. They start at once, and in the background."""
 
-    def __init__(self, count: int, limits: Limits, nursery: Nursery | None = None) -> None:
-        """``nursery``: one that was started before; it is closed with the decoders."""
+    def __init__(self, count: int, limits: Limits, launcher: Launcher | None = None) -> None:
+        """``launcher``: one that was started before; it is closed with the decoders."""
         self._count = count
         self._limits = limits
-        self._nursery = nursery or Nursery()
+        self._launcher = launcher or Launcher()
         self._lock = threading.Lock()
         self._come = threading.Condition(self._lock)
         self._idle: list[Decoder] = []
@@ -98,7 +98,7 @@ class Decoders:
                 decoder.channel.shut()
             self._come.notify_all()
             given_up, self._waiting = self._waiting, deque()
-        self._nursery.shut()
+        self._launcher.shut()
         for image in given_up:
             if not image.answer.cancel():  # a decoder had it already, and was too busy with another one
                 image.answer.set_exception(CancelledError())
@@ -106,12 +106,12 @@ class Decoders:
             thread.join()
         for decoder in self._idle:
             decoder.close()
-        self._nursery.close()
+        self._launcher.close()
 
     def pids(self) -> list[int]:
         """The processes at the moment; the first is the one that the decoders are forked from."""
         with self._lock:
-            return [self._nursery.pid, *(decoder.pid for decoder in (*self._idle, *self._busy))]
+            return [self._launcher.pid, *(decoder.pid for decoder in (*self._idle, *self._busy))]
 
     def _warm(self) -> None:
         try:
@@ -227,7 +227,7 @@ class Decoders:
         try:
             return decoder.decode(tasks, self._limits.seconds, release)
         except DecoderLost as lost:
-            status = self._nursery.end(decoder.pid)
+            status = self._launcher.end(decoder.pid)
             lost.how = lost.how or _described(status)
             raise
         finally:
@@ -252,20 +252,20 @@ class Decoders:
                 failing.callback(ours.close)
                 buffer = CropBuffer(shared)
                 failing.callback(buffer.close)
-                decoder = Decoder(self._nursery.begin(memory, theirs.fileno(), shared), ours, buffer, memory)
+                decoder = Decoder(self._launcher.begin(memory, theirs.fileno(), shared), ours, buffer, memory)
                 failing.pop_all()
                 return decoder
         except OSError as error:
             raise SourceUnreadable(tr("No decoder can be started: {error}.", error=error.strerror or error)) from error
 
     def _end(self, decoder: Decoder) -> None:
-        self._nursery.end(decoder.pid)
+        self._launcher.end(decoder.pid)
         decoder.close()
 
     def _take(self, size: int) -> Decoder:
         """A decoder for some images, the one that was busy last; a new one where none is left."""
         while (decoder := self._idle_one()) is not None:
-            if self._nursery.has(decoder.pid) and decoder.is_ready(self._limits.memory, size):
+            if self._launcher.has(decoder.pid) and decoder.is_ready(self._limits.memory, size):
                 return decoder
             with self._lock:
                 self._busy.discard(decoder)

@@ -39,7 +39,7 @@ _MFD_NOEXEC_SEAL = 8  # linux/memfd.h; Linux since 6.3 wants it, and older ones 
 _SEALS = fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 
 
-class Finish(IntEnum):
+class SlotState(IntEnum):
     """How an image is finished: with crops, which need not wait for the answer, or in some other way."""
 
     OTHERWISE = 1
@@ -120,7 +120,7 @@ class CropBuffer:
             return None
         return parsed(self._memory[place + _TEXT : place + min(_TEXT + length, _NOTE)])
 
-    def finish(self, slot: int, how: Finish = Finish.OTHERWISE) -> None:
+    def finish(self, slot: int, how: SlotState = SlotState.OTHERWISE) -> None:
         """Say that there is nothing more to do about the image."""
         _LENGTH.pack_into(self._memory, slot * _NOTE + _LENGTH.size, how)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.decoding.channel import Channel
-from daemon.decoding.shared_crops import CropBuffer, Finish
+from daemon.decoding.shared_crops import CropBuffer, SlotState
 from daemon.files.source import Identity, NotAFile, Source, SourceChanged, SourceError, SourceGone, SourceUnreadable
 from models.errors import REASONS, ImageError
 from models.images import Crop, Transform
@@ -167,9 +167,9 @@ class Decoder:
         early = {}
         for slot, task in enumerate(tasks[:at]):
             how, source = self._buffer.finish_of(slot), self._source(slot, task.path)
-            if how in (Finish.CROPS, Finish.CROPS_WITHOUT_END) and source is not None:
+            if how in (SlotState.CROPS, SlotState.CROPS_WITHOUT_END) and source is not None:
                 crops = self._buffer.crops(slot, task.transforms)
-                early[slot] = Decoded(task.path, source, crops, ended=how == Finish.CROPS)
+                early[slot] = Decoded(task.path, source, crops, ended=how == SlotState.CROPS)
         return early
 
     def _at_work(self, tasks: Sequence[Task]) -> tuple[int, Source | None]:

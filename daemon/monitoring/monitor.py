@@ -13,7 +13,7 @@ from daemon.monitoring.health import Health, StallHealth, Tally, counted
 from daemon.monitoring.hooks import Hook
 from daemon.monitoring.metrics import render
 from daemon.monitoring.progress import Progress
-from daemon.monitoring.status_file import WrittenFile
+from daemon.monitoring.status_file import StatusFile
 from daemon.monitoring.systemd import Notifier
 from daemon.watching.watcher import WatcherStatus
 from models.classifier import Classifier
@@ -23,7 +23,7 @@ from models.text.language import tr
 _PACE, _METRICS_AGE = 1.0, 60.0
 
 
-class Attendant:
+class Monitor:
     """Everything but `metrics` and `stalled` is called on the work loop's own thread: a sign of life means that images
     get on.
 
@@ -38,8 +38,8 @@ class Attendant:
         notifier: Notifier,
         tally: Tally,
         *,
-        status: WrittenFile | None = None,
-        metrics: WrittenFile | None = None,
+        status: StatusFile | None = None,
+        metrics: StatusFile | None = None,
         hook: Hook | None = None,
         output_away: Callable[[], str | None] = lambda: None,
         keeps_metrics: bool = False,
@@ -179,10 +179,10 @@ def sentence(health: Health) -> str:
     return ", ".join(parts)
 
 
-def metrics_file(settings: Settings) -> WrittenFile | None:
+def metrics_file(settings: Settings) -> StatusFile | None:
     """The file for the metrics, which another user's node_exporter may read; None where none is asked for."""
     path = settings.metrics_file
-    return None if path is None else WrittenFile(path, 0o644)
+    return None if path is None else StatusFile(path, 0o644)
 
 
 def hook_of(settings: Settings) -> Hook | None:

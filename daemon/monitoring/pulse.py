@@ -15,7 +15,7 @@ from types import TracebackType
 from loguru import logger
 
 from daemon.monitoring.messages import shown
-from daemon.monitoring.monitor import Attendant
+from daemon.monitoring.monitor import Monitor
 from daemon.watching.watcher import Asked
 from models.text.language import tr
 
@@ -31,14 +31,14 @@ class Pulse:
 
     def __init__(
         self,
-        attendant: Attendant,
+        monitor: Monitor,
         asked: Callable[[], Asked | None],
         *,
         clock: Callable[[], float] = time.monotonic,
         pace: float = _PACE,
     ) -> None:
         self._pace = pace
-        self._attendant = attendant
+        self._monitor = monitor
         self._asked = asked
         self._clock = clock
         self._said: tuple[str | None, float] | None = None  # which inbox does not answer, and since when
@@ -57,7 +57,7 @@ class Pulse:
 
     def look(self) -> None:
         """Say it once, in the log and by `status`, when nothing gets on, and in the log when it does again."""
-        now, asked, progress = self._clock(), self._asked(), self._attendant.progressed
+        now, asked, progress = self._clock(), self._asked(), self._monitor.progressed
         if asked is not None and now - asked.since >= LATE:
             stall: tuple[str | None, float] | None = (asked.inbox, asked.since)
         elif progress is not None and now - progress >= STALLED:
@@ -73,7 +73,7 @@ class Pulse:
             logger.warning(tr("the work goes on"))
             return
         inbox, since = stall
-        self._attendant.stalled(inbox, now - since)
+        self._monitor.stalled(inbox, now - since)
         if inbox is None:
             logger.error(
                 tr("no progress for {seconds:.0f} s: perhaps a drive or a server does not answer", seconds=now - since)

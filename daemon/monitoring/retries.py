@@ -23,7 +23,7 @@ class _Trouble:
     failures: int
 
 
-class Troubles:
+class Retries:
     """A spell of one cause lasts for as long as an image waits because of it, and is said once to be an error."""
 
     def __init__(self) -> None:

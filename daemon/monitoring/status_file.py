@@ -10,7 +10,7 @@ from models.atomic import atomic_file
 from models.text.language import tr
 
 
-class WrittenFile:
+class StatusFile:
     """A file whose whole content is replaced in one step. Trouble with it is logged once and harms nothing."""
 
     def __init__(self, path: Path, mode: int | None = None) -> None:

@@ -29,7 +29,7 @@ from models.text.language import tr
 _MOST = 100
 
 
-class Good(BaseModel):
+class GoodCheckpoint(BaseModel):
     """A checkpoint that has proved itself. ``place`` is its path, quoted: a path need not be text."""
 
     place: str
@@ -53,7 +53,7 @@ class Rejection(BaseModel):
 class _Memory(BaseModel):
     attempting: str | None = None
     attempted: str = ""
-    good: Good | None = None
+    good: GoodCheckpoint | None = None
     rejected: dict[str, Rejection] = Field(default={}, alias="refused")  # as it is called in the note
 
     def reject(self, key: str, rejection: Rejection) -> None:
@@ -63,7 +63,7 @@ class _Memory(BaseModel):
             del self.rejected[next(iter(self.rejected))]
 
 
-class Verdicts:
+class CheckpointHistory:
     """The memory of one place. What the journal cannot take now is written with the next verdict."""
 
     def __init__(self, journal: Journal, location: Path) -> None:
@@ -85,7 +85,7 @@ class Verdicts:
         return memory
 
     @property
-    def good(self) -> Good | None:
+    def good(self) -> GoodCheckpoint | None:
         """The last checkpoint that has proved itself."""
         return self._memory.good
 
@@ -129,7 +129,7 @@ class Verdicts:
     def approve(self, published: Published, digest: str) -> None:
         """It has proved itself. ``digest``: the sha256 of its file."""
         self._memory.attempting = None
-        self._memory.good = Good(place=_quoted(published.path), digest=digest, key=published.key)
+        self._memory.good = GoodCheckpoint(place=_quoted(published.path), digest=digest, key=published.key)
         self._save()
 
     def reject(self, published: Published, digest: str, why: str) -> None:
@@ -147,7 +147,7 @@ class Verdicts:
             logger.warning(tr("what happened to a checkpoint is remembered only until a restart: {error}", error=error))
 
 
-def _is(good: Good | None, digest: str, key: str) -> bool:
+def _is(good: GoodCheckpoint | None, digest: str, key: str) -> bool:
     return good is not None and (digest == good.digest or key == good.key != "")
 
 

@@ -36,7 +36,7 @@ class Published:
         return self.path.parent.name if self.path.name == checkpoints.FILE_NAME else self.path.name
 
 
-class Place:
+class CheckpointSource:
     """A checkpoint file, the folder of a run, or the folder that the trainer publishes to."""
 
     def __init__(self, location: Path, *, required: bool = False) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from daemon.config import Settings
-from daemon.reloading.checkpoint_source import Place, Published, published_file
+from daemon.reloading.checkpoint_source import CheckpointSource, Published, published_file
 from daemon.reloading.memory import require_room
 from models.classifier import Classifier, open_classifier
 from models.engines import Device
@@ -31,7 +31,7 @@ _USUAL: Path = Settings.model_fields["checkpoint"].default
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manner:
+class CheckpointOptions:
     """How checkpoints are looked for and opened: what the settings say about it.
 
     ``batch``: how many images to classify beforehand, since the first ones take longer. ``required``: the location must
@@ -51,7 +51,7 @@ class Manner:
     probation: int = 0
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Manner:
+    def from_settings(cls, settings: Settings) -> CheckpointOptions:
         """Take what concerns loading from the settings."""
         return cls(
             location=settings.checkpoint,
@@ -67,16 +67,16 @@ class Manner:
         )
 
     @property
-    def place(self) -> Place:
+    def place(self) -> CheckpointSource:
         """Where to look."""
-        return Place(self.location, required=self.required)
+        return CheckpointSource(self.location, required=self.required)
 
 
 @dataclass(frozen=True)
-class Opening:
+class CheckpointOpener:
     """Opens checkpoints in one manner."""
 
-    manner: Manner
+    manner: CheckpointOptions
     store: WeightsStore
 
     def open(
@@ -156,13 +156,13 @@ class ComingClassifier(Classifier):
         self._thread.join(_SETTING_UP)
 
 
-class Loading(threading.Thread):
+class CheckpointLoading(threading.Thread):
     """One checkpoint on its way into memory."""
 
     def __init__(
         self,
         published: Published,
-        opening: Opening,
+        opening: CheckpointOpener,
         beside: Classifier | None,
         flush: Callable[[], None],
         ended: Callable[[], None],

@@ -23,7 +23,7 @@ _LEFT = InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF | Inotif
 _MASK = Mask(_CAME | _LEFT | InotifyConstants.IN_ONLYDIR)
 
 
-class Bell:
+class PointerWatch:
     """Watches the place where checkpoints are published, and the folder that the place is in.
 
     ``wake`` is called in other threads than the caller's, and never again once `close` has returned.

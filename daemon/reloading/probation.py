@@ -32,7 +32,7 @@ LOOKS = (0.25, 0.5, 1.0)
 MEMORY = 500
 
 
-class Seen(NamedTuple):
+class Observation(NamedTuple):
     """What a model made of one image; ``unsure``: it went to the others."""
 
     label: str
@@ -42,14 +42,14 @@ class Seen(NamedTuple):
 class Probation:
     """Watches the first ``images`` images of a new model."""
 
-    def __init__(self, images: int, before: Sequence[Seen], classes: Sequence[str]) -> None:
+    def __init__(self, images: int, before: Sequence[Observation], classes: Sequence[str]) -> None:
         """``before``: what the model before made of its last images. ``classes``: those of the new one."""
         kept = set(classes)
         self._images = images
         self._looks = {max(1, round(images * share)) for share in LOOKS}
         self._before = len(before)
         self._unsure_before = sum(seen.unsure or seen.label not in kept for seen in before)
-        self.seen: list[Seen] = []
+        self.seen: list[Observation] = []
         self._unsure = 0
 
     @property
@@ -57,7 +57,7 @@ class Probation:
         """Whether it is over. Ask after `fault`."""
         return len(self.seen) >= self._images
 
-    def fault(self, seen: Seen, confidence: float) -> str | None:
+    def fault(self, seen: Observation, confidence: float) -> str | None:
         """What is wrong with the model, now that it has seen one more image; None while nothing is."""
         self.seen.append(seen)
         self._unsure += seen.unsure
@@ -96,7 +96,7 @@ def _log_ways(count: int, chosen: int) -> float:
     return math.lgamma(count + 1) - math.lgamma(chosen + 1) - math.lgamma(count - chosen + 1)
 
 
-def from_journal(journal: Path, digest: str) -> list[Seen]:
+def from_journal(journal: Path, digest: str) -> list[Observation]:
     """What the journal says of the last images that a checkpoint has classified, oldest first.
 
     Nothing where there is no journal, or none that can be read now: a model is judged by less then, and serves.
@@ -113,7 +113,7 @@ def from_journal(journal: Path, digest: str) -> list[Seen]:
         return []
 
 
-def _seen(rows: Iterator[Filing]) -> Iterator[Seen]:
+def _seen(rows: Iterator[Filing]) -> Iterator[Observation]:
     for row in rows:
         if row.label is not None and row.destination is not None:
-            yield Seen(row.label, row.destination.parent.name != row.label)
+            yield Observation(row.label, row.destination.parent.name != row.label)

@@ -19,10 +19,10 @@ from daemon.config import Settings
 from daemon.files.malloc import give_back
 from daemon.filing.outcome import Outcome
 from daemon.journal.journal import Journal, JournalBusy
-from daemon.reloading.checkpoint_history import Verdicts
+from daemon.reloading.checkpoint_history import CheckpointHistory
 from daemon.reloading.checkpoint_source import Leases, Published
-from daemon.reloading.loader import Loading, Manner, Opening
-from daemon.reloading.pointer_watch import Bell
+from daemon.reloading.loader import CheckpointLoading, CheckpointOpener, CheckpointOptions
+from daemon.reloading.pointer_watch import PointerWatch
 from daemon.reloading.probation import from_journal
 from daemon.reloading.serving import Model, Serving
 from models.backoff import Backoff
@@ -50,36 +50,36 @@ class Reloader:
     own, so no image waits for it. Everything else is called on the thread of the journal.
     """
 
-    def __init__(self, manner: Manner, store: WeightsStore, journal: Journal | None = None) -> None:
+    def __init__(self, manner: CheckpointOptions, store: WeightsStore, journal: Journal | None = None) -> None:
         """Without a journal nothing is remembered."""
-        self._opening = Opening(manner, store)
+        self._opening = CheckpointOpener(manner, store)
         self._place = manner.place
         self._journal = journal or Journal(None)
         self._tells = journal is not None  # a dry run leaves nothing anywhere
-        self._verdicts = Verdicts(self._journal, manner.location)
+        self._history = CheckpointHistory(self._journal, manner.location)
         self._leases = Leases()
-        self._serving = Serving(self._verdicts, self._leases)
+        self._serving = Serving(self._history, self._leases)
         self._anew = False  # the next model shares nothing with the one in use
         self._stamp: object = None
         self._tried = ""
         self._retry_at: float | None = None
         self._failures = 0  # that may pass, one after the other
         self.trouble = ""  # why what is published is not in use, as it was said last
-        self._loading: Loading | None = None
-        self._bell: Bell | None = None
+        self._loading: CheckpointLoading | None = None
+        self._pointer_watch: PointerWatch | None = None
         self._let_go = False  # of backbones, at the last poll
 
     @classmethod
     def from_settings(cls, settings: Settings, store: WeightsStore, journal: Journal | None = None) -> Reloader:
         """Make a reloader for the checkpoint that the settings name."""
-        return cls(Manner.from_settings(settings), store, journal)
+        return cls(CheckpointOptions.from_settings(settings), store, journal)
 
     def listen(self, wake: Callable[[], None], *, events: bool = True) -> None:
         """Have ``wake`` called, from any thread, when a `poll` may bring something before its time.
 
         ``events``: also when the kernel says that something happened where checkpoints are published.
         """
-        self._bell = Bell(wake, events=events)
+        self._pointer_watch = PointerWatch(wake, events=events)
 
     # --- the start
 
@@ -96,7 +96,7 @@ class Reloader:
             published = self._place.required()
             self._tried = "" if published is None else published.key
             published = published or self._opening.starter()
-            if (rejection := self._verdicts.rejection(published)) is not None:
+            if (rejection := self._history.rejection(published)) is not None:
                 rejected = published
                 raise CheckpointError(_not_again(published, rejection.why))
             self._begin(Model(published, self._attempt(published)), history)
@@ -121,7 +121,7 @@ class Reloader:
 
     def _attempt(self, published: Published) -> Classifier:
         try:
-            self._verdicts.attempt(published, flush=True)
+            self._history.attempt(published, flush=True)
         except (JournalBusy, OSError) as error:
             logger.warning(
                 tr(
@@ -134,11 +134,11 @@ class Reloader:
             self._leases.take(published.path)
             return self._opening.open(published.path, published.digest, None)
         finally:
-            self._verdicts.end_attempt(flush=True)  # also when it is told to stop meanwhile
+            self._history.end_attempt(flush=True)  # also when it is told to stop meanwhile
 
     def _use_last_good(self, error: Exception) -> bool:
         """Serve with the last good model, because of an error with what is published; False where there is none."""
-        good = self._verdicts.good
+        good = self._history.good
         if good is None:
             return False
         try:
@@ -162,8 +162,8 @@ class Reloader:
 
     def _begin(self, model: Model, history: Path | None) -> None:
         """Serve what was published. It may be new, and on probation; then the last good one must be at hand, too."""
-        good = self._verdicts.good
-        if good is None or history is None or self._verdicts.is_good(model.digest):
+        good = self._history.good
+        if good is None or history is None or self._history.is_good(model.digest):
             self._serving.trust(model)
             return
         try:
@@ -196,8 +196,8 @@ class Reloader:
             return before
         if self._loading is not None:
             return self._finish(self._loading) if self._loading.is_over else None
-        if self._bell is not None:
-            self._bell.listen(self._place.location)  # before the look: what comes after it rings
+        if self._pointer_watch is not None:
+            self._pointer_watch.listen(self._place.location)  # before the look: what comes after it rings
         again = self._retry_at is not None and time.monotonic() >= self._retry_at
         stamp = self._place.stamp()
         if stamp != self._stamp or again:
@@ -223,18 +223,18 @@ class Reloader:
         self._tried = published.key
         if self._serves(published.digest):
             return
-        if (rejection := self._verdicts.rejection(published)) is not None:
+        if (rejection := self._history.rejection(published)) is not None:
             self._say(_STAYS, _not_again(published, rejection.why))
             return
         try:
-            self._verdicts.attempt(published)
+            self._history.attempt(published)
         except JournalBusy as error:
             self._try_later(tr("it cannot be noted that it is being loaded ({error})", error=error))
             return
         self._leases.take(published.path)
         model = self._serving.model
         beside = None if self._anew or model is None else model.classifier
-        self._loading = Loading(published, self._opening, beside, self._journal.flush, self._ring)
+        self._loading = CheckpointLoading(published, self._opening, beside, self._journal.flush, self._ring)
         self._loading.start()
 
     def _serves(self, digest: str) -> bool:
@@ -242,10 +242,10 @@ class Reloader:
         return model is not None and model.digest == digest and not self._anew
 
     def _ring(self) -> None:
-        if self._bell is not None:
-            self._bell.ring()
+        if self._pointer_watch is not None:
+            self._pointer_watch.ring()
 
-    def _finish(self, loading: Loading) -> Classifier | None:
+    def _finish(self, loading: CheckpointLoading) -> Classifier | None:
         self._loading = None
         self._ring()  # meanwhile another may have been published
         classifier = loading.classifier
@@ -264,8 +264,8 @@ class Reloader:
                 probation = 0 if self._place.wants_starter() else self._opening.manner.probation
                 self._serving.take_over(model, probation)
                 self._anew = False
-        self._verdicts.end_attempt()
-        threading.Thread(target=self._verdicts.settle, name="settle", daemon=True).start()
+        self._history.end_attempt()
+        threading.Thread(target=self._history.settle, name="settle", daemon=True).start()
         self._serving.keep_leases()  # not of what came to nothing
         return classifier
 
@@ -317,12 +317,12 @@ class Reloader:
 
     def adopt(self, settings: Settings) -> None:
         """Look where the settings say now, and open checkpoints as they say."""
-        old, new = self._opening.manner, Manner.from_settings(settings)
-        self._opening = Opening(new, WeightsStore(settings.cache_dir))
+        old, new = self._opening.manner, CheckpointOptions.from_settings(settings)
+        self._opening = CheckpointOpener(new, WeightsStore(settings.cache_dir))
         if new.location != old.location:
-            self._verdicts.end_attempt(flush=True)
-            self._verdicts = Verdicts(self._journal, new.location)
-            self._serving.moved(self._verdicts)
+            self._history.end_attempt(flush=True)
+            self._history = CheckpointHistory(self._journal, new.location)
+            self._serving.moved(self._history)
         opens_otherwise = (new.location, new.precision) != (old.location, old.precision)
         self._leave_names()
         if opens_otherwise or new.reserved != old.reserved:
@@ -334,9 +334,9 @@ class Reloader:
 
     def close(self) -> None:
         """The daemon ends, and not for loading a checkpoint."""
-        if self._bell is not None:
-            self._bell.close()
-        self._verdicts.end_attempt()
+        if self._pointer_watch is not None:
+            self._pointer_watch.close()
+        self._history.end_attempt()
         self._leases.keep([])
 
 

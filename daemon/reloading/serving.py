@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from loguru import logger
 
 from daemon.filing.outcome import Outcome
-from daemon.reloading.checkpoint_history import Verdicts
+from daemon.reloading.checkpoint_history import CheckpointHistory
 from daemon.reloading.checkpoint_source import Leases, Published
-from daemon.reloading.probation import MEMORY, Probation, Seen
+from daemon.reloading.probation import MEMORY, Observation, Probation
 from daemon.reloading.threshold import alike
 from models.classifier import Classifier
 from models.decision import Fate
@@ -49,11 +49,11 @@ class Serving:
     Models that serve, or may serve again, are leased, so that the trainer does not remove their files.
     """
 
-    def __init__(self, verdicts: Verdicts, leases: Leases) -> None:
-        self._verdicts = verdicts
+    def __init__(self, history: CheckpointHistory, leases: Leases) -> None:
+        self._history = history
         self._leases = leases
         self._model: Model | None = None
-        self._recent: deque[Seen] = deque(maxlen=MEMORY)
+        self._recent: deque[Observation] = deque(maxlen=MEMORY)
         self._trial: _Trial | None = None
         self._back: Model | None = None  # to be returned to at the next `step_back`
 
@@ -74,7 +74,7 @@ class Serving:
 
     def trust(self, model: Model) -> None:
         """Use a model from now on, and remember it as the last good one."""
-        self._verdicts.approve(model.published, model.digest)
+        self._history.approve(model.published, model.digest)
         self.use(model)
 
     def use(self, model: Model) -> None:
@@ -82,17 +82,17 @@ class Serving:
         self._trial, self._model = None, model
         self.keep_leases()
 
-    def remember(self, seen: Iterable[Seen]) -> None:
+    def remember(self, seen: Iterable[Observation]) -> None:
         """The model in use made this of earlier images, oldest first."""
         self._recent.extend(seen)
 
     def take_over(self, model: Model, images: int) -> None:
         """Use another model: on probation for ``images`` images, unless it is known or there is none to go back to."""
         before = self._trial.before if self._trial else self._model
-        if before is None or not images or self._verdicts.is_good(model.digest):
+        if before is None or not images or self._history.is_good(model.digest):
             self.trust(model)
             return
-        insisted = self._verdicts.is_insisted_on(model.published)
+        insisted = self._history.is_insisted_on(model.published)
         if not alike(before.classifier.metadata, model.classifier.metadata):
             self._recent.clear()  # one that was asked to be surer is unsure more often, and rightly so
         probation = Probation(images, [] if insisted else list(self._recent), model.classifier.classes)
@@ -104,7 +104,7 @@ class Serving:
         prediction = outcome.prediction
         if prediction is None or outcome.destination is None or self._back is not None:
             return
-        seen = Seen(prediction.label, outcome.fate is not Fate.FILED)
+        seen = Observation(prediction.label, outcome.fate is not Fate.FILED)
         if self._trial is None:
             self._recent.append(seen)
             return
@@ -126,7 +126,7 @@ class Serving:
     def _give_up(self, trial: _Trial, fault: str) -> None:
         assert self._model is not None
         bad, good = self._model, trial.before
-        self._verdicts.reject(bad.published, bad.digest, fault)
+        self._history.reject(bad.published, bad.digest, fault)
         self._trial, self._back = None, good
         logger.error(
             tr(
@@ -144,13 +144,13 @@ class Serving:
             self.use(back)
         return back
 
-    def moved(self, verdicts: Verdicts) -> None:
-        """Checkpoints are published elsewhere now, and ``verdicts`` is what is known of those: no probation goes on."""
-        self._verdicts, self._trial = verdicts, None
+    def moved(self, history: CheckpointHistory) -> None:
+        """Checkpoints are published elsewhere now, and ``history`` is what is known of those: no probation goes on."""
+        self._history, self._trial = history, None
 
     def keep_leases(self) -> None:
         """Lease what is at hand, and the last good checkpoint, and nothing else."""
-        good = self._verdicts.good
+        good = self._history.good
         paths = [each.published.path for each in self._at_hand()]
         if good is not None:
             paths.append(good.path)

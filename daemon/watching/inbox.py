@@ -21,7 +21,7 @@ from daemon.watching.backlog import Backlog
 from daemon.watching.handled import Handled
 from daemon.watching.hints import HintSource
 from daemon.watching.settle import Signature
-from daemon.watching.skipped import PassedOver
+from daemon.watching.skipped import Skipped
 from models.leftovers import is_below_leftover, pictures_in
 from models.text.language import tr
 
@@ -55,7 +55,7 @@ class Inbox:
         poll: bool,
         pace: Pace,
         clock: Callable[[], float],
-        surveyed: Callable[[PassedOver], None] = lambda _: None,
+        surveyed: Callable[[Skipped], None] = lambda _: None,
         roots: Roots | None = None,
         cross_mounts: bool = False,
     ) -> None:
@@ -268,9 +268,9 @@ class Inbox:
         self._survey = self._new_survey()
         self._walk = self._names([self.path], self._survey)
 
-    def _new_survey(self) -> PassedOver:
+    def _new_survey(self) -> Skipped:
         known = map(os.path.realpath, [self.path, *self._pruned_anywhere])
-        return PassedOver(self.path, recursive=self._recursive, known=[*known])
+        return Skipped(self.path, recursive=self._recursive, known=[*known])
 
     def _end(self) -> None:
         now = self._clock()
@@ -308,7 +308,7 @@ class Inbox:
                 self._end()
         return None
 
-    def _names(self, folders: list[str], survey: PassedOver | None = None) -> _Names:
+    def _names(self, folders: list[str], survey: Skipped | None = None) -> _Names:
         def failed(folder: str, error: OSError) -> None:
             if survey is not None:
                 survey.closed += 1
@@ -354,7 +354,7 @@ class Inbox:
             self._arm(folder, identity)
         return True
 
-    def _is_part(self, folder: str, stat: os.stat_result, survey: PassedOver | None = None) -> bool:
+    def _is_part(self, folder: str, stat: os.stat_result, survey: Skipped | None = None) -> bool:
         """Whether a folder below the inbox is a part of it; ``survey`` is told of one that somebody may miss."""
         identity = (stat.st_dev, stat.st_ino)
         if not modes.S_ISDIR(stat.st_mode) or self._identity is None:

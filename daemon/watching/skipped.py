@@ -23,7 +23,7 @@ _MOST_APART = 100
 
 
 @dataclass
-class PassedOver:
+class Skipped:
     """How many files of a folder are not looked at, and the names of a few; no more is kept, however many there are.
 
     Not counted are hidden files, those their writer has not finished, and sidecars. ``odd`` is how many things have
@@ -112,7 +112,7 @@ class PassedOver:
         )
 
 
-class Teller:
+class SkippedReporter:
     """Says what the walks of a daemon pass over: once, and again whenever it has become twice as much.
 
     So a folder that is given one such file a minute does not fill the log.
@@ -122,7 +122,7 @@ class Teller:
         self._told: dict[str, int] = {}
         self._left_alone: dict[str, int] = {}
 
-    def __call__(self, passed: PassedOver) -> None:
+    def __call__(self, passed: Skipped) -> None:
         """A whole walk of a folder has ended."""
         told = self._told.get(passed.folder, 0)
         if passed.count >= max(2 * told, 1):
@@ -138,13 +138,13 @@ class Teller:
 
 def survey(
     folder: Path, *, recursive: bool, pruned: Collection[Path], outputs: Sequence[Path] = (), cross_mounts: bool = False
-) -> PassedOver:
+) -> Skipped:
     """What a walk of an inbox would pass over; the ``pruned`` folders inside are not part of it.
 
     ``outputs``: where class folders belong.
     """
     root, left_out = str(folder), frozenset(map(str, pruned))
-    passed = PassedOver(root, recursive=recursive, known=[root, *left_out])
+    passed = Skipped(root, recursive=recursive, known=[root, *left_out])
     device = folder.stat().st_dev
 
     def enter(inside: str) -> bool:

@@ -23,7 +23,7 @@ from daemon.files.roots import Roots
 from daemon.watching.hints import HintSource, Kind
 from daemon.watching.inbox import Inbox, Pace
 from daemon.watching.settle import Settler, Signature
-from daemon.watching.skipped import PassedOver
+from daemon.watching.skipped import Skipped
 from daemon.watching.unfinished import Unfinished, UnfinishedStatus
 from daemon.watching.wakeup import Wakeup
 from models.text.language import tr
@@ -101,7 +101,7 @@ class InboxWatcher:
         backlog: int = 1_000,
         most_hints: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
-        surveyed: Callable[[PassedOver], None] = lambda _: None,
+        surveyed: Callable[[Skipped], None] = lambda _: None,
         cross_mounts: bool = False,
         once: bool = False,
     ) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import WeightsUnavailable
-from models.hub import HubFolder, Published
+from models.hub import HubFolder, ModelRevision
 from models.images import Transform
 from models.registry import Backbone, TextTower, register_backbone
 from models.text.language import mark, tr
@@ -32,28 +32,28 @@ TRANSFORM = Transform(
 )
 #: The short names that ``--clip-model`` takes; all but SigLIP 2 read English only.
 KNOWN = {
-    "openai": Published(
+    "openai": ModelRevision(
         "openai/clip-vit-base-patch32",
         "b33cedfd0df4e43b8238760678fcc89e1a0d38b3",  # adds model.safetensors; the main branch holds only a pickle
         "99d28a652e6ec46629ab7047a0ac82c69b1fe11e0ce672c43af65d3a9a3fc05d",
         605,
         "MIT",
     ),
-    "laion": Published(
+    "laion": ModelRevision(
         "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
         "1a25a446712ba5ee05982a381eed697ef9b435cf",
         "74813fbcdc750f235c9784c367ca1394d2a5c25eb0aac92761752ac239db7cff",
         605,
         "MIT",
     ),
-    "siglip2": Published(
+    "siglip2": ModelRevision(
         "google/siglip2-base-patch32-256",
         "94dffa8cb1179de3e03f091dbc3917e5d5a9ae84",
         "7d241bb3becad218f211f480487f491df4f8c0a472ecf7afdec5615815a301f1",
         1510,
         "Apache-2.0",
     ),
-    "siglip2-b16": Published(
+    "siglip2-b16": ModelRevision(
         "google/siglip2-base-patch16-224",
         "75de2d55ec2d0b4efc50b3e9ad70dba96a7b2fa2",
         "612923381c76ec5a9bed335d1c48827e3f2e506ac31b044b63b2031fadee6a0b",
@@ -187,7 +187,7 @@ def _module(folder: Path) -> torch.nn.Module:
 
     model = _load(folder)
 
-    class Features(torch.nn.Module):
+    class ImageEmbedding(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.vision = model.vision_model
@@ -197,7 +197,7 @@ def _module(folder: Path) -> torch.nn.Module:
             features: torch.Tensor = self.projection(self.vision(pixel_values=images).pooler_output)
             return features
 
-    return Features().eval()
+    return ImageEmbedding().eval()
 
 
 def _text_tower(folder: Path) -> TextTower:

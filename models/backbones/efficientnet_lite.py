@@ -118,7 +118,7 @@ def _module(name: str, weights: Weights, side: int) -> torch.nn.Module:
     model.eval()
     fix_padding(model, side)
 
-    class Features(torch.nn.Module):
+    class PooledFeatures(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.model = model
@@ -128,4 +128,4 @@ def _module(name: str, weights: Weights, side: int) -> torch.nn.Module:
             features: torch.Tensor = self.model(images)
             return features
 
-    return Features().eval()
+    return PooledFeatures().eval()

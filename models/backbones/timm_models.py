@@ -13,7 +13,7 @@ from models.children import run_child
 from models.errors import WeightsUnavailable
 from models.hub import HubFolder
 from models.images import Transform
-from models.registry import Backbone, Entry, register_family
+from models.registry import Backbone, BackboneEntry, register_family
 from models.text.language import mark, tr
 from models.weights import Weights
 
@@ -27,7 +27,7 @@ PREFIX = "timm/"
     PREFIX, description=mark("any timm model by its name, such as timm/mobilenetv4_conv_small.e2400_r224_in1k")
 )
 @cache
-def timm_model(name: str) -> Entry:
+def timm_model(name: str) -> BackboneEntry:
     """The entry of one timm model. A child process asks timm for its width and transform, since timm means torch."""
     card = json.loads(run_child("models.timm_card", name.removeprefix(PREFIX)))
     shape = card["transform"]
@@ -43,7 +43,7 @@ def timm_model(name: str) -> Entry:
             module=lambda: _module(name.removeprefix(PREFIX), weights, transform.crop),
         )
 
-    return Entry(
+    return BackboneEntry(
         name=name,
         description=card["description"],
         transform=transform,

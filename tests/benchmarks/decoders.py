@@ -21,7 +21,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from daemon.decoding.pool import Decoders, Limits
+from daemon.decoding.pool import DecoderPool, Limits
 from daemon.decoding.worker import Decoded, Task
 from daemon.files.source import SourceError, open_source
 from daemon.filing.filer import Filer, Status
@@ -41,7 +41,7 @@ SINGLE_IMAGES = 100
 ROUNDS = 3
 
 
-class Threads(Decoders):
+class Threads(DecoderPool):
     """The same in threads of the daemon's own, as it was before there were decoders."""
 
     def __init__(self, count: int, limits: Limits) -> None:

@@ -26,7 +26,7 @@ from daemon.filing.filer import Filer
 from daemon.housekeeping import Pruning
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State
-from daemon.reloading.loader import Manner
+from daemon.reloading.loader import CheckpointOptions
 from daemon.reloading.reloader import Reloader
 from daemon.state import journal_path
 from models import checkpoint, registry
@@ -232,7 +232,7 @@ def make_run(folder: Path, classes: int, extractor: FeatureExtractor, seed: int)
     """A checkpoint whose head is one of chance."""
     metadata = Metadata(
         mode=extractor.parts[0].name,
-        parts=[PartRecord.of(part) for part in extractor.parts],
+        parts=[PartRecord.from_backbone(part) for part in extractor.parts],
         classes=[f"class-{number}" for number in range(classes)],
         normalisation="l2",
     )
@@ -266,7 +266,7 @@ def filing(folder: Path, classes: Sequence[str]) -> float:
 def reloading(runs: Sequence[Run], store: WeightsStore) -> float:
     """The milliseconds until another checkpoint over the same backbone serves."""
     point_at(runs[-1].folder, runs[-1].digest)
-    reloader = Reloader(Manner(location=runs[0].folder.parent), store)
+    reloader = Reloader(CheckpointOptions(location=runs[0].folder.parent), store)
     reloader.first()
     others = cycle(runs)
 

@@ -21,7 +21,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from daemon.journal.journal import Journal, read_history
-from daemon.reloading.loader import Manner
+from daemon.reloading.loader import CheckpointOptions
 from daemon.reloading.reloader import Reloader
 from daemon.state import journal_path
 from models import registry
@@ -86,7 +86,7 @@ def alone(folder: Path, store: WeightsStore, heads: Sequence[Run], models: Seque
     for what, runs in (("head only", heads), ("with its backbones", models)):
         journal = Journal(folder / f"{what}.sqlite")
         point_at(runs[0].folder, runs[0].digest)
-        reloader = Reloader(Manner(location=runs[0].folder.parent), store, journal)
+        reloader = Reloader(CheckpointOptions(location=runs[0].folder.parent), store, journal)
         reloader.first()
         until, busy = [], []
         for run in islice(cycle([*runs[1:], runs[0]]), times):

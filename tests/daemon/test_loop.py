@@ -20,7 +20,7 @@ from daemon.filing.filer import Filer, Status
 from daemon.filing.outcome import Outcome
 from daemon.loop import WorkLoop
 from daemon.monitoring.health import Tally
-from daemon.monitoring.monitor import Attendant
+from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.systemd import Notifier
 from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import Configuration
@@ -82,8 +82,8 @@ def running(
     )
     watcher = InboxWatcher([desk.inbox], settle_seconds=0.01)
     tally = Tally(desk.output, classifier, lambda: pipeline.threshold)
-    attendant = Attendant(Notifier.from_environment(), tally)
-    loop = WorkLoop(watcher, pipeline, reloader, attendant, Configuration(settings, lambda: settings))
+    monitor = Monitor(Notifier.from_environment(), tally)
+    loop = WorkLoop(watcher, pipeline, reloader, monitor, Configuration(settings, lambda: settings))
     made = Running(loop, desk, pipeline)
 
     def outcome(outcome: Outcome) -> None:
@@ -176,14 +176,14 @@ def test_a_single_pass_waits_for_an_image_that_takes_long_only_at_its_end(
     monkeypatch.setattr("daemon.loop._HANDFUL", 4)
     hanging.names = {"00.png"}
     paths = [save(KINDS[seed % 2], seed, running.desk.inbox / f"{seed:02}.png") for seed in range(20)]
-    outcome = running.loop._attendant.outcome
+    outcome = running.loop._monitor.outcome
 
     def told(each: Outcome) -> None:
         outcome(each)
         if len(running.told) == 19:
             hanging.end()
 
-    monkeypatch.setattr(running.loop._attendant, "outcome", told)
+    monkeypatch.setattr(running.loop._monitor, "outcome", told)
     assert running.loop.run_once() == 0
     assert sorted(running.told) == paths
     assert running.told[-1] == paths[0]
@@ -193,7 +193,7 @@ def test_while_a_large_file_is_copied_the_watchdog_hears_that_it_gets_on(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alive: list[object] = []
-    monkeypatch.setattr(running.loop._attendant, "progress", alive.append)
+    monkeypatch.setattr(running.loop._monitor, "progress", alive.append)
 
     def copying(*_: object) -> None:
         source = running.desk.inbox / "film.mov"

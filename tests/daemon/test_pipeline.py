@@ -407,7 +407,7 @@ def test_what_was_copied_before_is_not_decoded_again(
         assert [outcome.status for outcome in pipeline.process([path])] == [expected]
         pipeline.close()
         journal.close()
-        monkeypatch.setattr("daemon.decoding.pool.Decoders.submit", lambda *_: pytest.fail("it was decoded again"))
+        monkeypatch.setattr("daemon.decoding.pool.DecoderPool.submit", lambda *_: pytest.fail("it was decoded again"))
     assert files_below(tmp_path / "sorted") == {"fog": ["a.png"]}
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import trainer.runs.publish
-from daemon.reloading.checkpoint_source import Place
+from daemon.reloading.checkpoint_source import CheckpointSource
 from models.checkpoint import FILE_NAME
 from models.weights import WeightsStore
 from tests.faults.tracer import Point, kill_at, need_strace, points, trace
@@ -55,7 +55,7 @@ class Scenario:
 
     def served(self) -> str:
         """The run that a daemon sees, which is there as it was made."""
-        found = Place(self.folder).find()
+        found = CheckpointSource(self.folder).find()
         assert found is not None
         assert hashlib.sha256(found.path.read_bytes()).hexdigest() == found.digest
         return found.name

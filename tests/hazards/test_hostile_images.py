@@ -103,19 +103,19 @@ def at_home(publish: Publish, tmp_path: Path) -> Path:
 
 def stop_a_decoder_at_work(running: Daemon, folder: Path) -> int:
     """Have the slow picture decoded, and stop that decoder in the middle of it; its process number."""
-    (nursery,) = children(running.process.pid)
-    wait_for(lambda: children(nursery), "the decoders started")
+    (fork_server,) = children(running.process.pid)
+    wait_for(lambda: children(fork_server), "the decoders started")
     (folder / "slow.png").rename(folder / "inbox" / "slow.png")
-    wait_for(lambda: any(ticks(pid) >= AT_WORK for pid in children(nursery)), "a decoder works")
-    pid = max(children(nursery), key=ticks)
+    wait_for(lambda: any(ticks(pid) >= AT_WORK for pid in children(fork_server)), "a decoder works")
+    pid = max(children(fork_server), key=ticks)
     os.kill(pid, signal.SIGSTOP)
     return pid
 
 
 def processes(running: Daemon) -> list[int]:
     """The daemon and all that it has started."""
-    (nursery,) = children(running.process.pid)
-    return [running.process.pid, nursery, *children(nursery)]
+    (fork_server,) = children(running.process.pid)
+    return [running.process.pid, fork_server, *children(fork_server)]
 
 
 def test_an_image_that_hangs_is_quarantined_and_its_neighbours_are_filed(at_home: Path) -> None:

@@ -77,10 +77,10 @@ def test_deleted_before_stable(here: Station) -> None:
 def test_replaced_while_decoding(here: Station) -> None:
     slow, other = save_slow(here.folder / "changed.png"), here.picture("changed.png")
     content = other.read_bytes()
-    (nursery,) = children(here.running.process.pid)
-    before = {pid: ticks(pid) for pid in children(nursery)}
+    (fork_server,) = children(here.running.process.pid)
+    before = {pid: ticks(pid) for pid in children(fork_server)}
     target = slow.rename(here.inbox / "changed.png")
-    wait_for(lambda: any(ticks(pid) - before.get(pid, 0) >= AT_WORK for pid in children(nursery)), "it is decoded")
+    wait_for(lambda: any(ticks(pid) - before.get(pid, 0) >= AT_WORK for pid in children(fork_server)), "it is decoded")
     other.rename(target)
     here.filed(target, content)
     assert len([*here.output.rglob("changed*")]) == 1

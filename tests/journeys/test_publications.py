@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from daemon.journal.journal import Journal, read_history
-from daemon.reloading.loader import Manner
+from daemon.reloading.loader import CheckpointOptions
 from daemon.reloading.reloader import Reloader
 from daemon.state import journal_path
 from models import registry
@@ -141,7 +141,7 @@ def test_with_the_same_model_the_same_memory_is_in_use(
     runs = make_runs(tmp_path / "checkpoints", three_modes(tmp_path, store, tiny_mobilenet_small))
     point_at(runs[0].folder, runs[0].digest)
     journal = Journal(tmp_path / "journal")
-    reloader = Reloader(Manner(location=tmp_path / "checkpoints", threads=2), store, journal)
+    reloader = Reloader(CheckpointOptions(location=tmp_path / "checkpoints", threads=2), store, journal)
     classifier = reloader.first()
     sizes = []
     for run in islice(cycle([*runs[1:], runs[0]]), 5 * len(runs)):

@@ -28,7 +28,7 @@ def record(name: str, width: int, *, fine_tuned: bool = False) -> PartRecord:
         raise AssertionError("no backbone is built here")
 
     backbone = Backbone(name=name, source="here", digest="d" * 64, transform=TRANSFORM, width=width, module=module)
-    return PartRecord.of(backbone).model_copy(update={"fine_tuned": fine_tuned})
+    return PartRecord.from_backbone(backbone).model_copy(update={"fine_tuned": fine_tuned})
 
 
 def small_checkpoint(**metadata: Any) -> Checkpoint:
@@ -73,7 +73,9 @@ def pretrained_checkpoint(**head: Any) -> Checkpoint:
     """One part (width 4) seen as the six classes it was pretrained with; ``head`` are other arrays for the head."""
     checkpoint = small_checkpoint(mode="one", parts=[record("one", 4)], normalisation="pretrained")
     random = np.random.default_rng(1)
-    pretrained = Pretrained.of(random.normal(size=(6, 4)).astype(np.float32), random.normal(size=6).astype(np.float32))
+    pretrained = Pretrained.rounded(
+        random.normal(size=(6, 4)).astype(np.float32), random.normal(size=6).astype(np.float32)
+    )
     given = replace(checkpoint.head, **({"pretrained": pretrained} | head))
     golden = replace(checkpoint.golden, features=checkpoint.golden.features[:, :4])
     return Checkpoint(checkpoint.metadata, given, golden)

@@ -33,7 +33,7 @@ def fit(extractor: FeatureExtractor, backbones: Mapping[str, Mapping[str, Any]] 
         scale=np.full(extractor.width, 3.0, np.float32),
         basis=np.eye(4, extractor.width, dtype=np.float32),
     )
-    parts = [PartRecord.of(part) for part in extractor.parts]
+    parts = [PartRecord.from_backbone(part) for part in extractor.parts]
     metadata = Metadata(
         mode="hybrid",
         parts=parts,

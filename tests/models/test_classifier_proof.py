@@ -132,7 +132,7 @@ def test_a_checkpoint_of_another_preprocessing_is_refused(
     sealed: Checkpoint, path: Path, store: WeightsStore, hybrid: FeatureExtractor
 ) -> None:
     other: Transform = dataclasses.replace(hybrid.transforms[0], resize=300)
-    made_with = PartRecord.of(dataclasses.replace(hybrid.parts[0], transform=other))
+    made_with = PartRecord.from_backbone(dataclasses.replace(hybrid.parts[0], transform=other))
     write(with_part(sealed, 0, transform=made_with.transform, fingerprint=made_with.fingerprint), path)
     with pytest.raises(CheckpointError, match=r"another preprocessing of images for mobilenet .*=300.*=232"):
         open_classifier(path, store)

@@ -18,7 +18,7 @@ import pytest
 from models import classifier, download, hub, registry
 from models.download import ask
 from models.errors import WeightsUnavailable
-from models.hub import HubFolder, Published
+from models.hub import HubFolder, ModelRevision
 from models.metadata import PartRecord
 from models.weights import WeightsStore
 
@@ -64,7 +64,7 @@ def test_silence_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-def pinned() -> Published:
+def pinned() -> ModelRevision:
     """What the registry pins for ``clip``."""
     hub = registry.entries()["clip"].weights
     assert isinstance(hub, HubFolder)

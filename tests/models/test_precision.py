@@ -37,7 +37,7 @@ def test_a_convolutional_network_stays_as_it_is(store: WeightsStore) -> None:
 def sealed(path: Path, clip: Path, store: WeightsStore, sharpness: float) -> Path:
     """A checkpoint over the small CLIP whose two classes are told apart the more sharply."""
     backbone = registry.locate("clip", str(clip), store)
-    metadata = Metadata(mode="clip", parts=[PartRecord.of(backbone)], classes=["a", "b"], normalisation="l2")
+    metadata = Metadata(mode="clip", parts=[PartRecord.from_backbone(backbone)], classes=["a", "b"], normalisation="l2")
     direction = np.random.default_rng(0).normal(0, sharpness, (1, backbone.width)).astype(np.float32)
     extractor = open_extractor([backbone], store)
     zeros, ones = np.zeros(backbone.width, np.float32), np.ones(backbone.width, np.float32)

@@ -107,7 +107,7 @@ def test_the_weight_is_kept_in_two_bytes_a_value_and_loses_nothing_by_it(path: P
             lambda: dataclasses.replace(
                 small_checkpoint(),
                 head=dataclasses.replace(
-                    small_checkpoint().head, pretrained=Pretrained.of(f32(6, 4, fill=0.1), f32(6))
+                    small_checkpoint().head, pretrained=Pretrained.rounded(f32(6, 4, fill=0.1), f32(6))
                 ),
             ),
             "do not belong there: pretrained.bias, pretrained.weight",
@@ -137,11 +137,11 @@ def test_it_is_proved_and_served_like_any_other(store: WeightsStore, path: Path)
         mean=f32(1000, fill=0.03),
         scale=f32(1000, fill=3.0),
         basis=np.eye(4, 1000, dtype=np.float32),
-        pretrained=Pretrained.of(*backbone.imagenet_head()),
+        pretrained=Pretrained.rounded(*backbone.imagenet_head()),
     )
     metadata = Metadata(
         mode="efficientnet_lite0",
-        parts=[PartRecord.of(backbone)],
+        parts=[PartRecord.from_backbone(backbone)],
         classes=["ant", "bee"],
         normalisation="pretrained",
         unknown=Unknown(limit=2.0, refused=0.01),

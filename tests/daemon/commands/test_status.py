@@ -21,7 +21,7 @@ from daemon.monitoring.health import (
     ThresholdHealth,
     UnfinishedHealth,
 )
-from daemon.monitoring.status_file import WrittenFile
+from daemon.monitoring.status_file import StatusFile
 from daemon.state import lock, status_path
 from models.errors import UserError
 from models.text.commandline import run as complain
@@ -65,7 +65,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def left(state: Path, output: Path, health: Health = HEALTH) -> Path:
     path = status_path(state, output)
-    WrittenFile(path).write(health.model_dump_json())
+    StatusFile(path).write(health.model_dump_json())
     return path
 
 

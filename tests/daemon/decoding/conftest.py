@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.decoding.pool import Decoders, Limits
+from daemon.decoding.pool import DecoderPool, Limits
 from daemon.decoding.worker import Decoded, Task
 from models.errors import ImageError
 from models.images import Transform
@@ -22,7 +22,7 @@ TRANSFORMS = [
 ]
 LIMITS = Limits(memory=1 << 30, seconds=30)
 
-Make = Callable[..., Decoders]
+Make = Callable[..., DecoderPool]
 
 
 def task(path: Path, *, max_bytes: int = 1 << 30, max_pixels: int = 10**9) -> Task:
@@ -37,10 +37,10 @@ def reason(decoded: Decoded) -> str:
 @pytest.fixture
 def make() -> Iterator[Make]:
     """``make(count, limits)`` starts decoders, and waits until they are there."""
-    made: list[Decoders] = []
+    made: list[DecoderPool] = []
 
-    def start(count: int = 1, limits: Limits = LIMITS) -> Decoders:
-        decoders = Decoders(count, limits)
+    def start(count: int = 1, limits: Limits = LIMITS) -> DecoderPool:
+        decoders = DecoderPool(count, limits)
         made.append(decoders)
         wait_for(lambda: len(decoders.pids()) == count + 1, "the decoders started")
         return decoders
@@ -66,7 +66,7 @@ def wait_until_at_work(pid: int) -> None:
     wait_for(lambda: ticks(pid) >= AT_WORK, "the decoder works")
 
 
-def crash_two(decoders: Decoders) -> None:
+def crash_two(decoders: DecoderPool) -> None:
     """Crash the decoder that works, and the next one that does."""
     killed: set[int] = set()
     while len(killed) < 2:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.decoding.launcher import Nursery
-from daemon.decoding.pool import Decoders
+from daemon.decoding.launcher import Launcher
+from daemon.decoding.pool import DecoderPool
 from daemon.decoding.worker import Decoder, DecoderLost
 from daemon.files.source import SourceUnreadable
 from tests.daemon.decoding.conftest import LIMITS, Make, task
@@ -34,9 +34,9 @@ def test_closing_ends_everything_at_once(make: Make, slow: Path) -> None:
 
 def test_closing_waits_for_no_decoder_to_begin(picture: Path, logged: list[str]) -> None:
     """The process that they are forked from may be importing still, or hang."""
-    nursery = Nursery()
-    os.kill(nursery.pid, signal.SIGSTOP)
-    decoders = Decoders(2, LIMITS, nursery)
+    launcher = Launcher()
+    os.kill(launcher.pid, signal.SIGSTOP)
+    decoders = DecoderPool(2, LIMITS, launcher)
     future = decoders.submit(task(picture))
     closing = threading.Thread(target=decoders.close)
     closing.start()
@@ -44,7 +44,7 @@ def test_closing_waits_for_no_decoder_to_begin(picture: Path, logged: list[str])
     assert not closing.is_alive()
     with pytest.raises((SourceUnreadable, CancelledError)):
         future.result(0)
-    assert not is_alive(nursery.pid)
+    assert not is_alive(launcher.pid)
     assert logged == []
 
 
@@ -67,7 +67,7 @@ def test_they_end_with_the_daemon(slow: Path, tmp_path: Path) -> None:
         "import sys, time; from pathlib import Path; from daemon.decoding.pool import *;"
         "from daemon.decoding.worker import *;"
         "from models.images import Transform;"
-        "decoders = Decoders(2, Limits());"
+        "decoders = DecoderPool(2, Limits());"
         "exec('while len(decoders.pids()) < 3: time.sleep(0.01)');"
         "task = Task(path=Path(sys.argv[1]), transforms=[Transform(resize=64, crop=56, interpolation='bicubic',"
         " mean=(0, 0, 0), std=(1, 1, 1))] * 60, max_bytes=1 << 30, max_pixels=10**9);"
@@ -91,10 +91,10 @@ def test_they_end_with_the_daemon(slow: Path, tmp_path: Path) -> None:
 
 
 def test_a_nursery_that_was_started_before_is_used_and_ended(picture: Path) -> None:
-    nursery = Nursery()
-    decoders = Decoders(1, LIMITS, nursery)
+    launcher = Launcher()
+    decoders = DecoderPool(1, LIMITS, launcher)
     assert decoders.submit(task(picture)).result().crops is not None
-    assert decoders.pids()[0] == nursery.pid
+    assert decoders.pids()[0] == launcher.pid
     decoders.close()
-    wait_for(lambda: not is_alive(nursery.pid), "the process ends")
-    nursery.close()  # once more does no harm
+    wait_for(lambda: not is_alive(launcher.pid), "the process ends")
+    launcher.close()  # once more does no harm

@@ -17,7 +17,7 @@ from tests.processes import is_alive, opened, wait_for
 def test_a_decoder_is_limited(make: Make, picture: Path) -> None:
     decoders = make()
     assert decoders.submit(task(picture)).result().crops is not None
-    nursery, pid = decoders.pids()
+    fork_server, pid = decoders.pids()
     limits = Path(f"/proc/{pid}/limits").read_text().splitlines()
     soft_and_hard = {line[:26].strip(): line[26:].split()[:2] for line in limits[1:]}
     assert soft_and_hard["Max data size"] == [str(LIMITS.memory)] * 2
@@ -27,7 +27,7 @@ def test_a_decoder_is_limited(make: Make, picture: Path) -> None:
     assert os.sched_getscheduler(pid) == os.SCHED_BATCH
     assert "NoNewPrivs:\t1" in Path(f"/proc/{pid}/status").read_text()
     assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "800"
-    for process in (nursery, pid):
+    for process in (fork_server, pid):
         assert len(list(Path(f"/proc/{process}/task").iterdir())) == 1, "threads are not safely forked"
     assert all(Path(f"/proc/{pid}/fd/{number}").readlink() == Path(os.devnull) for number in (0, 1, 2))
 

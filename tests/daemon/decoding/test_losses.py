@@ -84,13 +84,13 @@ def test_losing_the_process_they_are_forked_from_costs_nothing(make: Make, slow:
 def test_the_process_they_are_forked_from_may_hang(make: Make, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("daemon.decoding.launcher._ANSWERING", 4.0)
     decoders = make()
-    nursery, pid = decoders.pids()
-    os.kill(nursery, signal.SIGSTOP)
+    fork_server, pid = decoders.pids()
+    os.kill(fork_server, signal.SIGSTOP)
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not is_alive(pid), "the decoder is dead")
     assert decoders.submit(task(picture)).result().crops is not None
-    assert decoders.pids()[0] != nursery
-    assert not is_alive(nursery)
+    assert decoders.pids()[0] != fork_server
+    assert not is_alive(fork_server)
 
 
 @pytest.mark.parametrize("what", ["socket.socketpair", "subprocess.Popen"])

@@ -16,7 +16,7 @@ import pytest
 
 from daemon.decoding import pool as module
 from daemon.decoding import worker
-from daemon.decoding.pool import Decoders, Limits
+from daemon.decoding.pool import DecoderPool, Limits
 from daemon.decoding.worker import Decoded, Decoder, Task
 from daemon.files.source import Identity, SourceGone, SourceUnreadable
 from models.images import decode
@@ -41,7 +41,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @contextmanager
-def held_back(decoders: Decoders, picture: Path) -> Iterator[int]:
+def held_back(decoders: DecoderPool, picture: Path) -> Iterator[int]:
     """What is submitted meanwhile waits for the only decoder, whose number this is, and is given to it at once."""
     (pid,) = decoders.pids()[1:]
     os.kill(pid, signal.SIGSTOP)
@@ -146,7 +146,7 @@ def test_paths_of_any_length(make: Make, picture: Path, sizes: list[int], logged
     assert logged == []
 
 
-def at_its_place(decoders: Decoders, pictures: list[Path], slow: Path) -> list[Future[Decoded]]:
+def at_its_place(decoders: DecoderPool, pictures: list[Path], slow: Path) -> list[Future[Decoded]]:
     """Two images before the slow one, and four behind it."""
     paths = [*pictures[:2], slow, *pictures[2:]]
     return [decoders.submit(task(path)) for path in paths]

@@ -13,7 +13,7 @@ from daemon.files.marker import MARKER
 from daemon.filing.filer import Action, Filer
 from daemon.filing.undo import undo
 from daemon.journal.journal import Journal, read_history
-from daemon.monitoring.status_file import WrittenFile
+from daemon.monitoring.status_file import StatusFile
 from daemon.state import lock
 from models.atomic import atomic_file
 from models.ownership import make_file, make_folder
@@ -104,7 +104,7 @@ def test_journals_locks_and_status_files(theirs: Desk) -> None:
     lock(state / "new", [theirs.inbox, theirs.output]).close()
     journal = Journal(state / "output" / "journal.sqlite")
     journal.note("key", "value")
-    WrittenFile(state / "output" / "status.json").write("{}")
+    StatusFile(state / "output" / "status.json").write("{}")
     journal.close()
     assert (state / "output" / "status.json").read_text() == "{}"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from daemon.monitoring.health import Health, Tally
-from daemon.monitoring.monitor import Attendant, sentence
+from daemon.monitoring.monitor import Monitor, sentence
 from daemon.monitoring.pulse import LATE, STALLED, Pulse, told_if_late
-from daemon.monitoring.status_file import WrittenFile
+from daemon.monitoring.status_file import StatusFile
 from daemon.monitoring.systemd import Notifier
 from daemon.reloading.threshold import Threshold
 from daemon.watching.inbox import Inbox
@@ -30,11 +30,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def attendant(publish: Publish, store: WeightsStore, tmp_path: Path, clock: Clock) -> Iterator[Attendant]:
+def monitor(publish: Publish, store: WeightsStore, tmp_path: Path, clock: Clock) -> Iterator[Monitor]:
     publish(tmp_path / "checkpoints" / "run", ["a", "b"])
     threshold = Threshold(Rule(0.5, refuses_unknown=False), "why not")
     tally = Tally(tmp_path / "sorted", open_classifier(tmp_path / "checkpoints", store), lambda: threshold)
-    yield Attendant(Notifier(), tally, status=WrittenFile(tmp_path / "status.json"), clock=clock)
+    yield Monitor(Notifier(), tally, status=StatusFile(tmp_path / "status.json"), clock=clock)
     tally.deafen()
 
 
@@ -53,7 +53,7 @@ def shown(tmp_path: Path) -> Health:
 def test_an_inbox_that_hangs_is_named(
     tmp_path: Path,
     watcher: InboxWatcher,
-    attendant: Attendant,
+    monitor: Monitor,
     clock: Clock,
     log: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -72,12 +72,12 @@ def test_an_inbox_that_hangs_is_named(
         (tmp_path / name / "a.jpg").write_bytes(b"x")
     watcher.start()
     watcher.ready(0, 8)
-    attendant.progress(watcher.status)
+    monitor.progress(watcher.status)
     monkeypatch.setattr(Inbox, where, hang)
     clock.now += 3.0
     work = threading.Thread(target=lambda: watcher.ready(0, 8))
     work.start()
-    pulse = Pulse(attendant, lambda: watcher.asked, clock=clock)
+    pulse = Pulse(monitor, lambda: watcher.asked, clock=clock)
     try:
         wait_for(lambda: (asked := watcher.asked) is not None and asked.inbox.endswith("hung"), "it is asked")
         pulse.look()
@@ -93,22 +93,22 @@ def test_an_inbox_that_hangs_is_named(
     finally:
         answer.set()
         work.join()
-    attendant.progress(watcher.status)
+    monitor.progress(watcher.status)
     pulse.look()
     pulse.look()
     assert shown(tmp_path).stall is None
     assert len([line for line in log if "has not answered for 10 s" in line]) == 1
-    assert attendant.progressed == clock.now
+    assert monitor.progressed == clock.now
 
 
 def test_no_progress_of_any_kind_is_told(
-    tmp_path: Path, watcher: InboxWatcher, attendant: Attendant, clock: Clock, log: list[str]
+    tmp_path: Path, watcher: InboxWatcher, monitor: Monitor, clock: Clock, log: list[str]
 ) -> None:
-    pulse = Pulse(attendant, lambda: None, clock=clock)
+    pulse = Pulse(monitor, lambda: None, clock=clock)
     clock.now += 2 * STALLED
     pulse.look()
     assert log == [], "it has not begun"
-    attendant.progress(watcher.status)
+    monitor.progress(watcher.status)
     clock.now += STALLED
     pulse.look()
     assert "no progress for 60 s" in log[-1]
@@ -117,8 +117,8 @@ def test_no_progress_of_any_kind_is_told(
     assert stall.inbox is None
 
 
-def test_the_thread_looks_by_itself_and_ends(attendant: Attendant, clock: Clock, log: list[str]) -> None:
-    with Pulse(attendant, lambda: Asked("/hung", clock.now - LATE), clock=clock, pace=0.01):
+def test_the_thread_looks_by_itself_and_ends(monitor: Monitor, clock: Clock, log: list[str]) -> None:
+    with Pulse(monitor, lambda: Asked("/hung", clock.now - LATE), clock=clock, pace=0.01):
         wait_for(lambda: any("/hung" in line for line in log), "it is said")
 
 

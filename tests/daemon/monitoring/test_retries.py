@@ -8,7 +8,7 @@ import pytest
 
 from daemon.filing.filer import Status
 from daemon.journal.journal import Journal, JournalBusy
-from daemon.monitoring.retries import Troubles
+from daemon.monitoring.retries import Retries
 from tests.filing_desk import make_desk
 
 
@@ -32,11 +32,11 @@ def locked(path: Path) -> str:
 def test_a_spell_is_one_error_however_many_images_fail_and_small_ones_do_not_end_it(
     large: list[Path], tmp_path: Path, logged: list[str]
 ) -> None:
-    troubles = Troubles()
+    retries = Retries()
     for _ in range(3):
         for path in large:
-            troubles.failed(path, full(path))
-            troubles.filed(tmp_path / "small.png")
+            retries.failed(path, full(path))
+            retries.filed(tmp_path / "small.png")
     assert logged == [
         f"{full(large[0])} It stays in the inbox and is tried again.",
         full(large[1]),
@@ -44,64 +44,64 @@ def test_a_spell_is_one_error_however_many_images_fail_and_small_ones_do_not_end
     ]
     logged.clear()
     for path in large[:2]:
-        troubles.filed(path)
+        retries.filed(path)
     assert logged == []
-    troubles.filed(large[2])
+    retries.filed(large[2])
     assert logged == ["filing works again"]
-    troubles.filed(tmp_path / "small.png")
-    troubles.failed(large[0], full(large[0]))
+    retries.filed(tmp_path / "small.png")
+    retries.failed(large[0], full(large[0]))
     assert logged[1:] == [f"{full(large[0])} It stays in the inbox and is tried again."]
 
 
 def test_an_image_that_is_taken_away_or_refused_is_waited_for_no_more(large: list[Path], logged: list[str]) -> None:
-    troubles = Troubles()
+    retries = Retries()
     for path in large:
-        troubles.failed(path, full(path))
+        retries.failed(path, full(path))
     large[0].unlink()
-    troubles.over(large[1])
+    retries.over(large[1])
     logged.clear()
-    troubles.filed(large[2].with_name("small.png"))
+    retries.filed(large[2].with_name("small.png"))
     assert logged == []
     large[2].unlink()
-    troubles.filed(large[2].with_name("small.png"))
+    retries.filed(large[2].with_name("small.png"))
     assert logged == ["filing works again"]
 
 
 def test_an_image_that_never_gets_on_silences_no_other_trouble(large: list[Path], logged: list[str]) -> None:
-    troubles = Troubles()
-    troubles.failed(large[0], locked(large[0]))
+    retries = Retries()
+    retries.failed(large[0], locked(large[0]))
     for _ in range(2):
         logged.clear()
-        troubles.failed(large[1], full(large[1]))
+        retries.failed(large[1], full(large[1]))
         assert logged == [f"{full(large[1])} It stays in the inbox and is tried again."]
-        troubles.filed(large[1])
+        retries.filed(large[1])
         assert len(logged) == 1
 
 
 def test_an_image_that_never_gets_on_keeps_none_in_mind_that_was_taken_away(
     large: list[Path], tmp_path: Path, logged: list[str]
 ) -> None:
-    troubles = Troubles()
-    troubles.failed(large[0], locked(large[0]))
-    troubles.failed(large[1], full(large[1]))
+    retries = Retries()
+    retries.failed(large[0], locked(large[0]))
+    retries.failed(large[1], full(large[1]))
     large[1].unlink()
     for _ in range(2):
-        troubles.filed(tmp_path / "small.png")
+        retries.filed(tmp_path / "small.png")
     logged.clear()
-    troubles.failed(large[2], full(large[2]))
+    retries.failed(large[2], full(large[2]))
     assert logged == [f"{full(large[2])} It stays in the inbox and is tried again."], "the disk was not full in between"
 
 
 def test_an_image_is_tried_again_at_ever_longer_intervals(large: list[Path]) -> None:
-    troubles = Troubles()
+    retries = Retries()
     delays = []
     for _ in range(8):
-        troubles.failed(large[0], full(large[0]))
-        delays.append(troubles.delay(large[0]))
+        retries.failed(large[0], full(large[0]))
+        delays.append(retries.delay(large[0]))
     assert delays == [5, 10, 20, 40, 80, 160, 300, 300]
-    troubles.over(large[0])
-    troubles.failed(large[0], full(large[0]))
-    assert troubles.delay(large[0]) == 5
+    retries.over(large[0])
+    retries.failed(large[0], full(large[0]))
+    assert retries.delay(large[0]) == 5
 
 
 def test_an_image_that_waits_for_the_journal_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

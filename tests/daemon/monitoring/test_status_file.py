@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from daemon.monitoring.status_file import WrittenFile
+from daemon.monitoring.status_file import StatusFile
 
 
 def test_a_file_that_cannot_be_written_is_complained_of_once(tmp_path: Path, logged: list[str]) -> None:
     (tmp_path / "file").touch()
-    written = WrittenFile(tmp_path / "file" / "status.json")
+    written = StatusFile(tmp_path / "file" / "status.json")
     written.write("x")
     written.write("y")
     assert len(logged) == 1
@@ -17,7 +17,7 @@ def test_a_file_that_cannot_be_written_is_complained_of_once(tmp_path: Path, log
 
 
 def test_a_file_is_replaced_in_one_step_and_nothing_is_left(tmp_path: Path) -> None:
-    written = WrittenFile(tmp_path / "new" / "file", 0o644)
+    written = StatusFile(tmp_path / "new" / "file", 0o644)
     written.write("a")
     written.write("bb")
     assert (tmp_path / "new" / "file").read_text() == "bb"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from daemon.journal.journal import Journal
-from daemon.reloading.checkpoint_history import Verdicts
+from daemon.reloading.checkpoint_history import CheckpointHistory
 from daemon.reloading.checkpoint_source import Published
 
 #: More than are remembered.
@@ -22,13 +22,13 @@ def test_the_latest_rejections_are_remembered_and_not_all_there_ever_were(tmp_pa
     tried = [Published(location / str(number), f"digest {number}", f"key {number}") for number in range(_MANY)]
     with closing(Journal(tmp_path / "journal.sqlite3")) as journal:
         for each in tried:
-            verdicts = Verdicts(journal, location)  # a daemon that starts
-            verdicts.attempt(each)
+            history = CheckpointHistory(journal, location)  # a daemon that starts
+            history.attempt(each)
             if not crash:
-                verdicts.reject(each, each.digest, "it failed")
-                verdicts.end_attempt()
-        verdicts = Verdicts(journal, location)
-    remembered = [verdicts.rejection(each) is not None for each in tried]
+                history.reject(each, each.digest, "it failed")
+                history.end_attempt()
+        history = CheckpointHistory(journal, location)
+    remembered = [history.rejection(each) is not None for each in tried]
     assert remembered == [False] * (_MANY - _REMEMBERED) + [True] * _REMEMBERED
 
 
@@ -38,6 +38,6 @@ def test_rejections_in_a_journal_of_before_still_count(tmp_path: Path) -> None:
         journal.note(
             f"checkpoints {tmp_path}/checkpoints", '{"refused": {"key": {"digest": "digest", "why": "it failed"}}}'
         )
-        rejection = Verdicts(journal, tmp_path / "checkpoints").rejection(published)
+        rejection = CheckpointHistory(journal, tmp_path / "checkpoints").rejection(published)
     assert rejection is not None
     assert rejection.why == "it failed"

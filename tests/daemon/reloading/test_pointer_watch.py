@@ -15,7 +15,7 @@ import pytest
 from watchdog.observers import inotify_c
 
 from daemon.files.inotify import Inotify
-from daemon.reloading.pointer_watch import Bell
+from daemon.reloading.pointer_watch import PointerWatch
 from models import checkpoint
 from models.checkpoint import FILE_NAME, POINTER
 from tests.processes import opened
@@ -29,11 +29,11 @@ class Ears:
     def __init__(self, location: Path, *, events: bool = True) -> None:
         self._heard = threading.Event()
         self._location = location
-        self.bell = Bell(self._heard.set, events=events)
+        self.pointer_watch = PointerWatch(self._heard.set, events=events)
         self.look()
 
     def look(self) -> None:
-        self.bell.listen(self._location)
+        self.pointer_watch.listen(self._location)
 
     def heard(self) -> bool:
         """Whether it rings, or has rung since the last time."""
@@ -75,7 +75,7 @@ def place(tmp_path: Path) -> Path:
 def ears(place: Path) -> Iterator[Ears]:
     ears = Ears(place)
     yield ears
-    ears.bell.close()
+    ears.pointer_watch.close()
 
 
 def publish(place: Path) -> None:
@@ -98,7 +98,7 @@ def test_it_rings_for_a_checkpoint_that_is_one_file(tmp_path: Path) -> None:
         act()
         ears.look()
     assert ears.heard()
-    ears.bell.close()
+    ears.pointer_watch.close()
 
 
 def test_it_rings_for_the_checkpoint_of_a_run_folder(ears: Ears, place: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_folder_that_comes_later_is_watched_from_then_on(tmp_path: Path) -> No
     ears.look()
     publish(place)
     assert ears.heard()
-    ears.bell.close()
+    ears.pointer_watch.close()
 
 
 def test_a_folder_that_vanishes_and_returns_is_watched_again(ears: Ears, place: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_link_to_another_folder_is_followed(tmp_path: Path) -> None:
     ears.look()
     publish(blue)
     assert ears.deaf_to(green)
-    ears.bell.close()
+    ears.pointer_watch.close()
 
 
 def test_another_place_may_be_listened_to(ears: Ears, place: Path) -> None:
@@ -190,7 +190,7 @@ def test_to_look_again_and_again_costs_no_descriptor_thread_or_watch(place: Path
         while held().watches < there.watches:
             ears.look()
     assert held() == there
-    ears.bell.close()
+    ears.pointer_watch.close()
     assert held() == before
 
 
@@ -198,10 +198,10 @@ def test_without_events_and_at_the_end_it_rings_only_when_told_to(place: Path) -
     before = held()
     ears = Ears(place, events=False)
     assert held() == before
-    ears.bell.ring()
+    ears.pointer_watch.ring()
     assert ears.heard()
-    ears.bell.close()
-    ears.bell.ring()
+    ears.pointer_watch.close()
+    ears.pointer_watch.ring()
     publish(place)
     assert not ears._heard.is_set()
 
@@ -224,9 +224,9 @@ def test_where_the_kernel_gives_no_events_it_is_said_once(
     assert len(asked) == (1 if name == "inotify_init" else 2)
     assert [line for line in logged if "looked for every second, without events" in line] == logged
     assert len(logged) == 1
-    ears.bell.ring()
+    ears.pointer_watch.ring()
     assert ears.heard()
-    ears.bell.close()
+    ears.pointer_watch.close()
 
 
 def test_a_folder_that_may_not_be_read_is_left_to_the_poll(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,11 +240,11 @@ def test_a_folder_that_may_not_be_read_is_left_to_the_poll(place: Path, monkeypa
     ears.look()
     shutil.rmtree(place)
     ears.look()
-    ears.bell.close()
+    ears.pointer_watch.close()
 
 
 def test_a_reader_that_has_died_leaves_it_to_the_poll(ears: Ears, place: Path, logged: list[str]) -> None:
-    reader = ears.bell._inotify
+    reader = ears.pointer_watch._inotify
     assert isinstance(reader, Inotify)
     reader.close()
     for _ in range(3):

@@ -17,12 +17,12 @@ from daemon.filing.outcome import Outcome
 from daemon.journal.journal import Journal, read_history
 from daemon.loop import WorkLoop
 from daemon.monitoring.health import Tally
-from daemon.monitoring.monitor import Attendant
+from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.systemd import Notifier
 from daemon.pipeline import ModelFailed, Pipeline, Policy
 from daemon.reconfigure import Configuration
-from daemon.reloading.loader import Manner
-from daemon.reloading.probation import ALPHA, LOOKS, MEMORY, Probation, Seen, by_chance, from_journal
+from daemon.reloading.loader import CheckpointOptions
+from daemon.reloading.probation import ALPHA, LOOKS, MEMORY, Observation, Probation, by_chance, from_journal
 from daemon.reloading.reloader import Reloader
 from daemon.watching.watcher import InboxWatcher
 from models import checkpoint as checkpoints
@@ -34,7 +34,7 @@ from tests.filing_desk import make_desk
 from tests.pictures import KINDS, save
 from tests.processes import wait_for
 
-SURE, UNSURE = Seen("a", False), Seen("a", True)
+SURE, UNSURE = Observation("a", False), Observation("a", True)
 
 
 @pytest.mark.parametrize(("unsure", "images", "before", "of"), [(9, 25, 3, 200), (0, 25, 3, 9), (25, 25, 0, 1)])
@@ -44,7 +44,7 @@ def test_the_probability_is_that_of_fishers_exact_test(unsure: int, images: int,
     assert math.isclose(by_chance(unsure, images, before, of), expected, rel_tol=1e-9)
 
 
-def judged(probation: Probation, seen: Sequence[Seen]) -> str | None:
+def judged(probation: Probation, seen: Sequence[Observation]) -> str | None:
     """The first fault, if there is one."""
     return next((fault for each in seen if (fault := probation.fault(each, 0.9)) is not None), None)
 
@@ -62,12 +62,12 @@ def test_a_jump_is_seen_at_the_first_look() -> None:
         ([SURE] * 190 + [UNSURE] * 10, [SURE] * 92 + [UNSURE] * 8, ["a"]),
         ([UNSURE] * 200, [UNSURE] * 100, ["a"]),
         ([], [UNSURE] * 100, ["a"]),
-        ([SURE] * 100 + [Seen("b", False)] * 100, [SURE, UNSURE] * 50, ["a", "c"]),
+        ([SURE] * 100 + [Observation("b", False)] * 100, [SURE, UNSURE] * 50, ["a", "c"]),
         ([SURE] * 500, ([UNSURE] + [SURE] * 10) * 900, ["a"]),
     ],
     ids=["as before", "as bad as before", "nothing before", "a class that is gone", "too little to matter"],
 )
-def test_what_is_no_jump_passes(before: list[Seen], seen: list[Seen], classes: list[str]) -> None:
+def test_what_is_no_jump_passes(before: list[Observation], seen: list[Observation], classes: list[str]) -> None:
     probation = Probation(len(seen), before, classes)
     assert judged(probation, seen) is None
     assert probation.passed
@@ -110,7 +110,7 @@ class Place:
         self._publish = publish
 
     def start(self, probation: int = 20) -> Reloader:
-        manner = Manner(location=self.folder, threads=1, probation=probation)
+        manner = CheckpointOptions(location=self.folder, threads=1, probation=probation)
         return Reloader(manner, self._store, Journal(self.journal))
 
     def publish(self, run: str, names: Sequence[str], **metadata: object) -> str:
@@ -309,8 +309,8 @@ def test_images_that_a_new_model_fails_on_are_classified_by_the_one_before(
     watcher = InboxWatcher([desk.inbox], settle_seconds=0.01)
     tally = Tally(desk.output, failing, lambda: pipeline.threshold)
     settings = config.load({})
-    attendant = Attendant(Notifier.from_environment(), tally)
-    loop = WorkLoop(watcher, pipeline, reloader, attendant, Configuration(settings, lambda: settings))
+    monitor = Monitor(Notifier.from_environment(), tally)
+    loop = WorkLoop(watcher, pipeline, reloader, monitor, Configuration(settings, lambda: settings))
     watcher.start()
     try:
         if once:

@@ -24,7 +24,7 @@ from loguru import logger
 import daemon.reloading.reloader
 from daemon.journal.journal import Journal
 from daemon.reloading import memory
-from daemon.reloading.loader import Manner, NameTaken, Opening
+from daemon.reloading.loader import CheckpointOpener, CheckpointOptions, NameTaken
 from daemon.reloading.reloader import Reloader
 from models import checkpoint as checkpoints
 from models.backoff import Backoff
@@ -58,7 +58,7 @@ class Service:
     journal: Path
 
     def start(self, reserved: Sequence[str] = ()) -> Reloader:
-        manner = Manner(location=self.folder, threads=1, reserved=reserved)
+        manner = CheckpointOptions(location=self.folder, threads=1, reserved=reserved)
         return Reloader(manner, self.store, Journal(self.journal))
 
 
@@ -222,12 +222,12 @@ import os, signal, sys
 from pathlib import Path
 import daemon.reloading.loader
 from daemon.journal.journal import Journal
-from daemon.reloading.loader import Manner
+from daemon.reloading.loader import CheckpointOptions
 from daemon.reloading.reloader import Reloader
 from models.weights import WeightsStore
 
 daemon.reloading.loader.open_classifier = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
-reloader = Reloader(Manner(location=Path(sys.argv[1])), WeightsStore(), Journal(Path(sys.argv[2])))
+reloader = Reloader(CheckpointOptions(location=Path(sys.argv[1])), WeightsStore(), Journal(Path(sys.argv[2])))
 {act}
 """
 WHILE_RUNNING = KILLED.format(act="reloader.poll(); reloader._loading.join()")
@@ -271,14 +271,14 @@ def test_the_work_loop_never_waits_for_the_disk_and_loading_does(
     reloader = service.start()
     reloader.first()
     done: list[str] = []
-    real = Opening.open
+    real = CheckpointOpener.open
 
     def opened(*arguments: Any) -> Classifier:
         done.append("open")
         return real(*arguments)
 
     monkeypatch.setattr(Journal, "flush", lambda _: done.append(f"flush in {threading.current_thread().name}"))
-    monkeypatch.setattr(Opening, "open", opened)
+    monkeypatch.setattr(CheckpointOpener, "open", opened)
     publish(service.folder / "run-2", ["a", "c"])
     assert looked(reloader) is not None
     wait_for(lambda: len(done) == 3, "what came of it is flushed, too")
@@ -316,7 +316,7 @@ def test_a_place_that_cannot_be_looked_at_leaves_the_model_in_use(
             for _ in range(3):
                 assert looked(reloader) is None
             with pytest.raises(CheckpointError, match="cannot be read: Permission denied"):
-                Manner(location=service.folder).place.required()
+                CheckpointOptions(location=service.folder).place.required()
     finally:
         service.folder.chmod(0o755)
     assert [line.endswith("cannot be read: Permission denied") for line in complaints] == [True]

@@ -14,7 +14,7 @@ from daemon.filing.filer import Filer
 from daemon.journal.journal import Journal
 from daemon.monitoring.messages import describe_change
 from daemon.pipeline import Pipeline, Policy
-from daemon.reloading.loader import Manner
+from daemon.reloading.loader import CheckpointOptions
 from daemon.reloading.reloader import Reloader
 from models import allowed, registry
 from models.classifier import Classifier
@@ -37,7 +37,9 @@ class Door:
     def __init__(self, folder: Path, store: WeightsStore) -> None:
         self.folder, self.store = folder, store
         self.checkpoints = folder / "checkpoints"
-        self.reloader = Reloader(Manner(location=self.checkpoints, threads=1), store, Journal(folder / "journal"))
+        self.reloader = Reloader(
+            CheckpointOptions(location=self.checkpoints, threads=1), store, Journal(folder / "journal")
+        )
         self.pipeline: Pipeline | None = None
         self._count = 0
 
@@ -166,13 +168,13 @@ HEAD_ONLY = """
 import sys, time
 from pathlib import Path
 from daemon.journal.journal import Journal
-from daemon.reloading.loader import Manner
+from daemon.reloading.loader import CheckpointOptions
 from daemon.reloading.reloader import Reloader
 from models.weights import WeightsStore
 from tests.publishing import point_at
 
 folder = Path(sys.argv[1])
-reloader = Reloader(Manner(location=folder, threads=1), WeightsStore(), Journal(folder.parent / "journal"))
+reloader = Reloader(CheckpointOptions(location=folder, threads=1), WeightsStore(), Journal(folder.parent / "journal"))
 old = reloader.first()
 point_at(folder / "run-2", sys.argv[2])
 while (new := reloader.poll()) is None:

@@ -15,7 +15,7 @@ import daemon.reloading.loader
 import daemon.reloading.reloader
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.monitoring.messages import describe_change
-from daemon.reloading.loader import Manner
+from daemon.reloading.loader import CheckpointOptions
 from daemon.reloading.reloader import Reloader
 from daemon.watching.wakeup import Wakeup
 from models.backoff import Backoff
@@ -35,7 +35,7 @@ def checkpoints(tmp_path: Path) -> Path:
 
 
 def reloader(checkpoints: Path, store: WeightsStore) -> Reloader:
-    return Reloader(Manner(location=checkpoints), store)
+    return Reloader(CheckpointOptions(location=checkpoints), store)
 
 
 def next_one(reloading: Reloader) -> Classifier:
@@ -160,9 +160,12 @@ def test_a_change_of_classes_is_told_by_name(checkpoints: Path, store: WeightsSt
 
 def test_a_place_that_was_named_must_be_there(checkpoints: Path, store: WeightsStore) -> None:
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
-        Reloader(Manner(location=checkpoints, required=True), store).first()
+        Reloader(CheckpointOptions(location=checkpoints, required=True), store).first()
     checkpoints.mkdir()
-    assert Reloader(Manner(location=checkpoints, required=True), store).first().metadata.settings["starter"] is True
+    assert (
+        Reloader(CheckpointOptions(location=checkpoints, required=True), store).first().metadata.settings["starter"]
+        is True
+    )
 
 
 def test_the_starter_does_not_step_in_for_trained_runs(
@@ -178,7 +181,7 @@ def test_no_class_takes_the_folder_of_the_unsure(
     checkpoints: Path, store: WeightsStore, publish: Publish, logged: list[str]
 ) -> None:
     publish(checkpoints / "run-1", ["a", "b"])
-    reloading = Reloader(Manner(location=checkpoints, reserved=("Others", "quarantine")), store)
+    reloading = Reloader(CheckpointOptions(location=checkpoints, reserved=("Others", "quarantine")), store)
     reloading.first()
     publish(checkpoints / "run-2", ["a", "others"])
     settle(reloading)
@@ -210,7 +213,7 @@ def test_the_runs_in_use_are_kept_from_being_removed(
     checkpoints: Path, store: WeightsStore, publish: Publish, tmp_path: Path
 ) -> None:
     publish(checkpoints / "run-1", ["a", "b"])
-    reloading = Reloader(Manner(location=checkpoints, probation=10), store, Journal(tmp_path / "journal"))
+    reloading = Reloader(CheckpointOptions(location=checkpoints, probation=10), store, Journal(tmp_path / "journal"))
     reloading.first()
     for name in ("run-2", "run-3"):
         publish(checkpoints / name, [name, "b"])
@@ -235,7 +238,7 @@ def test_what_cannot_be_written_down_first_is_loaded_later(
     monkeypatch.setattr(daemon.reloading.reloader, "BACKOFF", Backoff(0.0, 0.0))
     publish(checkpoints / "run-1", ["a", "b"])
     journal = Journal(tmp_path / "journal")
-    reloading = Reloader(Manner(location=checkpoints), store, journal)
+    reloading = Reloader(CheckpointOptions(location=checkpoints), store, journal)
     reloading.first()
     with monkeypatch.context() as patch:
 
@@ -254,7 +257,7 @@ def test_a_place_whose_name_is_no_text_is_remembered(store: WeightsStore, publis
     place = tmp_path / os.fsdecode(b"models \xff")
     digest = publish(place / "run-1", ["a", "b"])
     for _ in range(2):
-        reloading = Reloader(Manner(location=place), store, Journal(tmp_path / "journal"))
+        reloading = Reloader(CheckpointOptions(location=place), store, Journal(tmp_path / "journal"))
         assert reloading.first().digest == digest
         reloading.close()
         (place / POINTER).unlink(missing_ok=True)

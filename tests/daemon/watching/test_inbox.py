@@ -10,7 +10,7 @@ from loguru import logger
 
 from daemon.watching.hints import HintSource
 from daemon.watching.inbox import Inbox, Pace
-from daemon.watching.skipped import PassedOver
+from daemon.watching.skipped import Skipped
 
 PACE = Pace(rescan=60.0, poll=1.0)
 MANY = 1_000_000
@@ -293,7 +293,7 @@ def test_what_is_gone_makes_room_for_what_is_said_next(
 def test_every_whole_walk_tells_what_it_passed_over(root: Path, make: Callable[..., Inbox], clock: Clock) -> None:
     for name in ("noext", "a.jpg", "sorted/b.txt", "day/c.pdf"):
         put(root / name)
-    told: list[PassedOver] = []
+    told: list[Skipped] = []
     inbox = make(root / "sorted", surveyed=told.append)
     inbox.step(1, MANY)
     assert (told, inbox.others) == ([], 0)
@@ -315,7 +315,7 @@ def test_every_whole_walk_tells_what_it_passed_over(root: Path, make: Callable[.
 def test_a_first_walk_that_was_given_up_is_not_counted_twice(root: Path, make: Callable[..., Inbox]) -> None:
     put(root / "a.txt")
     put(root / "b.txt")
-    told: list[PassedOver] = []
+    told: list[Skipped] = []
     inbox = make(surveyed=told.append)
     inbox.step(1, MANY)
     root.rename(root.with_name("away"))

@@ -14,7 +14,7 @@ from daemon.filing.filer import Status
 from daemon.filing.undo import undo
 from daemon.filing.unjournaled import reason_folders, unjournaled_images
 from daemon.journal.journal import read_history
-from daemon.watching.skipped import Teller, survey
+from daemon.watching.skipped import SkippedReporter, survey
 from tests.daemon.watching.desk import Desk, put
 from tests.filing_desk import Desk as FilingDesk
 from tests.filing_desk import make_desk
@@ -85,7 +85,7 @@ def test_it_is_counted_and_said_once(tmp_path: Path, logged: list[str]) -> None:
         put(tmp_path / name / "y.png")
     put(tmp_path / "mine" / "Folder.jpg")
     put(tmp_path / "Thumbs.db")
-    tell = Teller()
+    tell = SkippedReporter()
     for _ in range(3):
         passed = survey(tmp_path, recursive=True, pruned=[])
         tell(passed)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.watching.skipped import PassedOver, Teller, survey
+from daemon.watching.skipped import Skipped, SkippedReporter, survey
 
 
 def put(folder: Path, *names: str) -> None:
@@ -66,13 +66,13 @@ def test_of_many_files_three_names_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_daemon_says_it_once_and_when_there_are_twice_as_many(logged: list[str]) -> None:
-    tell = Teller()
+    tell = SkippedReporter()
     for count in [0, 1, 1, 1, *range(2, 100), 100, 50, 99, 100]:
-        tell(PassedOver("/inbox", count, ["a"]))
+        tell(Skipped("/inbox", count, ["a"]))
     assert [int(line.split()[0]) for line in logged] == [1, 2, 4, 8, 16, 32, 64]
-    tell(PassedOver("/other", 3, ["a"]))
-    tell(PassedOver("/inbox", 0))
-    tell(PassedOver("/inbox", 1, ["a"]))
+    tell(Skipped("/other", 3, ["a"]))
+    tell(Skipped("/inbox", 0))
+    tell(Skipped("/inbox", 1, ["a"]))
     assert [line.split()[:5] for line in logged[7:]] == [
         ["3", "other", "files", "in", "/other"],
         ["1", "other", "file", "in", "/inbox"],

@@ -33,7 +33,7 @@ from trainer.measuring.calibration import accuracy
 OPTIONS = GradientOptions(epochs=3)
 CORNERS = np.array(list(itertools.product([-1, 1], repeat=3)), np.float32)
 #: A backbone that tells the corners of a cube apart.
-CORNER = Pretrained.of(8 * CORNERS, np.zeros(8, np.float32))
+CORNER = Pretrained.rounded(8 * CORNERS, np.zeros(8, np.float32))
 
 
 def cube(count: int, seed: int = 0) -> tuple[Floats, Ints]:
@@ -84,7 +84,7 @@ def test_the_classes_of_a_backbone_are_taken_where_they_tell_more() -> None:
 def test_the_features_are_taken_where_the_classes_are_not_clearly_better() -> None:
     features, labels = clusters(300, 3, spread=0.8)
     random = np.random.default_rng(2)
-    pretrained = Pretrained.of(random.normal(size=(8, 12)).astype(np.float32), np.zeros(8, np.float32))
+    pretrained = Pretrained.rounded(random.normal(size=(8, 12)).astype(np.float32), np.zeros(8, np.float32))
     choice = choose(features.copy(), labels, folded(300), 3, [Part("one", 12, pretrained=pretrained)], OPTIONS)
     plain = choose(features, labels, folded(300), 3, [Part("one", 12)], OPTIONS)
     assert choice.pretrained is None
@@ -99,7 +99,7 @@ def test_few_images_are_folded_in_several_ways_before_their_classes_are_taken() 
     corners = np.asarray((features > 0) @ [4, 2, 1], np.int64)  # no head saw the corner that it judges
     hint = 2 * labels + np.random.default_rng(1).normal(0, 1, 48)
     features = np.concatenate([features, hint[:, None]], axis=1).astype(np.float32)
-    pretrained = Pretrained.of(np.pad(CORNER.weight, ((0, 0), (0, 1))), CORNER.bias)
+    pretrained = Pretrained.rounded(np.pad(CORNER.weight, ((0, 0), (0, 1))), CORNER.bias)
     parts = [Part("one", 4, pretrained=pretrained)]
     alone = choose(features.copy(), labels, corners, 2, parts, OPTIONS)
     redrawn = [folded(48, seed=seed) for seed in range(4)]
@@ -113,7 +113,7 @@ def test_few_images_are_folded_in_several_ways_before_their_classes_are_taken() 
 def test_few_images_keep_the_features_where_the_classes_mean_nothing() -> None:
     features, labels = clusters(48, 3, spread=0.8)
     random = np.random.default_rng(2)
-    pretrained = Pretrained.of(random.normal(size=(8, 12)).astype(np.float32), np.zeros(8, np.float32))
+    pretrained = Pretrained.rounded(random.normal(size=(8, 12)).astype(np.float32), np.zeros(8, np.float32))
     redrawn = [folded(48, seed=seed) for seed in range(1, 5)]
     parts = [Part("one", 12, pretrained=pretrained)]
     assert choose(features, labels, folded(48), 3, parts, OPTIONS, redrawn=redrawn).pretrained is None
