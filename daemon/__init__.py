@@ -1,4 +1,23 @@
-"""The service: it watches inboxes and files every new image into the folder of its class."""
+"""The service: it watches inboxes and files every new image into the folder of its class.
+
+What the words mean here, and nothing else; those of checkpoints and models are in `models`:
+
+- inbox: a folder that is watched. Output: the folder with a class folder for each class, one for unsure and unknown
+  images (``others``) and the quarantine, for images that cannot be read.
+- settle: a new file has been written to its end. Candidate: a file whose name may be that of an image to file.
+- source: an image as it was read in the inbox. Identity: its device, inode, size and time at that moment.
+- file (verb): move, copy or link an image to its folder. Filing: its row in the journal. Transfer: the way there, which
+  is finished, taken back, or after a crash recovered.
+- sync (of a folder) and flush (of a file): wait until the disk has it.
+- private name: the hidden name that a file has for a moment of its transfer.
+- sidecar: a file that belongs to an image by its name and goes where that goes.
+- corrected: a person has moved a filed image to another class folder, and it stays there.
+- undo: bring an image back to where it came from. Retry: the same from the quarantine. Resort: move filed images to
+  where another checkpoint files them.
+- decide: choose the folder of an image by its prediction. Outcome: what became of the image.
+- probation: the first images of a new checkpoint, after which it stays or goes.
+- hint: an event of the kernel's about a folder. It only says where to read sooner; nothing depends on it.
+"""
 
 import importlib.util
 import os

@@ -1,6 +1,18 @@
 """What the daemon and the trainer share: decoding, the backbone registry, weights, runtime and checkpoints.
 
 Nothing in here reads settings or knows of inboxes and class folders.
+
+What the words mean here, and nothing else; those of inboxes and filing are in `daemon`:
+
+- backbone: a frozen network that turns an image into features. Its weights are downloaded or embedded; its graph is the
+  form of it that the runtime executes. A backbone may consist of several parts.
+- head: the small trained part that turns features into a probability for each class.
+- checkpoint: a head and all that serving it needs to know, in one file. Its digest identifies it.
+- run: a folder that one training wrote. Published: named by ``current.json``, from where daemons take it.
+- golden samples: images in a checkpoint with what it computed for them; one that computes something else is refused.
+- prediction: the likeliest class and its probability (confidence), and whether the image is unknown.
+- threshold: the probability below which an image is unsure. Unknown: like none of the images of the training.
+- crop: an image, decoded and cut to the size that a backbone takes.
 """
 
 from __future__ import annotations

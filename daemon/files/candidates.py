@@ -1,4 +1,4 @@
-"""Which names may be those of images to file, and which say that their writer has not finished."""
+"""Tell by its name whether a file may be an image to file, or one that its writer has not finished."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one capability that the systemd unit grants is this process' own: decoders and commands do not get it."""
+"""Keep the capability that the systemd unit grants from decoders and commands."""
 
 from __future__ import annotations
 

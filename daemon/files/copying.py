@@ -1,4 +1,4 @@
-"""A copy that deserves to replace its original: verified, flushed, with times, mode and attributes."""
+"""Make copies that may replace their originals: verified, flushed, with times, mode and attributes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOST_COPIED = 64 << 30
 _BLOCK = 512
 #: More pieces than this are not looked for in a file with holes.
 _MOST_PIECES = 10_000
-#: Is called whenever a part of a file was read or copied: a large one may take longer than a watchdog waits.
+#: Called whenever a part of a file was read or copied: a large file may take longer than the watchdog waits.
 _on_progress: ContextVar[Callable[[], None]] = ContextVar("on_progress", default=lambda: None)
 #: Whether to stop in the midst of a file.
 _is_to_stop: ContextVar[Callable[[], bool]] = ContextVar("is_to_stop", default=lambda: False)
@@ -49,7 +49,7 @@ class Stopping(InterruptedError):
 
 @contextmanager
 def reporting_to(on_progress: Callable[[], None], is_to_stop: Callable[[], bool] = lambda: False) -> Iterator[None]:
-    """Have this thread tell meanwhile, in the midst of a file, that copying gets on, and ask whether to stop.
+    """Let this thread report progress in the middle of a file, and ask whether to stop.
 
     Neither may raise.
     """
@@ -62,14 +62,14 @@ def reporting_to(on_progress: Callable[[], None], is_to_stop: Callable[[], bool]
 
 
 def report_progress() -> None:
-    """Tell whoever wants to know that the work gets on. Raises Stopping when it is to end."""
+    """Report progress. Raises Stopping when the program is to stop."""
     _on_progress.get()()
     if _is_to_stop.get()():
         raise Stopping(errno.EINTR, "the program stops")
 
 
 def create(entry: Entry, mode: int = 0o600) -> int:
-    """A descriptor of a new, empty file. Raises FileExistsError when the name is taken, else OSError."""
+    """Create an empty file and return its descriptor. Raises FileExistsError when the name is taken, else OSError."""
     return os.open(entry.name, _NEW_FILE, mode, dir_fd=entry.folder)
 
 
@@ -78,7 +78,7 @@ def copy_into(target: int, source: Entry, identity: Identity, sha256: str | None
 
     Raises SourceChanged when the source is not the file of ``identity`` and ``sha256`` from beginning to end, and
     OSError, also where more or less can be read than its size says, as of some files that are no files of a disk.
-    Whatever it or the flush raises, the target is worth nothing then: a failed flush may not be repeated.
+    After any error of it or of the flush, the target is worthless: a failed flush must not be repeated.
     """
     descriptor = os.open(source.name, OPEN_FLAGS, dir_fd=source.folder)
     try:
@@ -114,7 +114,7 @@ def require_room(target: int, source: Entry, size: int) -> None:
 
 
 def sha256_of(entry: Entry) -> str:
-    """Hex digest of a regular file's bytes. Raises OSError, also where these are not as many as its size says."""
+    """Return the hex digest of a regular file's bytes. Raises OSError, also where its size is wrong."""
     descriptor = os.open(entry.name, OPEN_FLAGS, dir_fd=entry.folder)
     try:
         status = os.fstat(descriptor)
@@ -197,14 +197,14 @@ def _bytes_in(source: Entry) -> int:
     """How many bytes of a file are no holes; all of them where nobody can say. Raises OSError."""
     descriptor = os.open(source.name, OPEN_FLAGS, dir_fd=source.folder)
     try:
-        size, start, found = os.fstat(descriptor).st_size, 0, 0
+        size, start, data_bytes = os.fstat(descriptor).st_size, 0, 0
         for _ in range(_MOST_PIECES):
             try:
                 begin = os.lseek(descriptor, start, os.SEEK_DATA)
             except OSError as error:
-                return found if error.errno == errno.ENXIO else size
+                return data_bytes if error.errno == errno.ENXIO else size
             start = os.lseek(descriptor, begin, os.SEEK_HOLE)
-            found += start - begin
+            data_bytes += start - begin
         return size
     finally:
         close(descriptor)

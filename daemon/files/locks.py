@@ -78,17 +78,17 @@ def _lock_bytes(descriptor: int) -> bool:
 
 
 def holders(inode: int) -> set[int]:
-    """The users whose processes hold a flock on a file of that inode, as far as this process can see them."""
-    found = set()
+    """List the users whose processes hold a flock on a file of that inode, as far as this process can see them."""
+    users = set()
     for line in _lines():
         fields = line.split()
         if len(fields) < 6 or fields[1] != "FLOCK" or fields[5].rpartition(":")[2] != str(inode):
             continue
         try:
-            found.add(Path(f"/proc/{fields[4]}").stat().st_uid)
+            users.add(Path(f"/proc/{fields[4]}").stat().st_uid)
         except OSError:
             continue
-    return found
+    return users
 
 
 def _lines() -> list[str]:

@@ -1,4 +1,4 @@
-"""The marker file that tells a class folder from a folder somebody dropped into the inbox."""
+"""Find the marker file that tells a class folder from a folder that somebody put into the inbox."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["MARKER", "is_below", "is_marked", "marked_folder"]
 
 
 def is_marked(folder: str) -> bool:
-    """Whether a folder is one that this program files into, as far as that can be seen."""
+    """Whether a folder has the marker of one that this program files into."""
     return os.path.lexists(f"{folder}/{MARKER}")
 
 

@@ -1,4 +1,4 @@
-"""Which file systems bring no events from their other side, and must be polled."""
+"""Tell network file systems, which report no changes of other machines and must be polled."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _REMOTE = frozenset(
 
 
 def is_remote(kind: str) -> bool:
-    """Whether a file system of this kind (mountinfo's word for it) has to be polled."""
+    """Whether a file system of this kind (as mountinfo calls it) has to be polled."""
     return kind in _REMOTE or kind.startswith("fuse.")
 
 
 def kind_of(path: str, mountinfo: bytes) -> str | None:
-    """The kind of file system that the absolute ``path``, free of symlinks, lies on; None when the table has no place.
+    """Return the kind of file system that the absolute ``path``, free of symlinks, lies on; None if it is not there.
 
     ``mountinfo`` is the table of proc_pid_mountinfo(5). The deepest mount point wins, the later line among equals.
     """
@@ -39,7 +39,7 @@ def kind_of(path: str, mountinfo: bytes) -> str | None:
 
 
 def remote_kind(path: str) -> str | None:
-    """The kind of network file system that ``path`` lies on; None on a local one, or where there is no table."""
+    """Return the kind of network file system that ``path`` lies on; None on a local one, or without a table."""
     try:
         table = MOUNTINFO.read_bytes()
     except OSError:
@@ -49,7 +49,7 @@ def remote_kind(path: str) -> str | None:
 
 
 def kinds_by_device() -> dict[int, str]:
-    """The kinds of the network file systems that are mounted, by their device numbers; empty without a table."""
+    """Map device numbers of mounted network file systems to their kinds; empty without a table."""
     try:
         table = MOUNTINFO.read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""Names for files that may not overwrite each other: cat.jpg, cat_2.jpg, cat_3.jpg, …"""
+"""Choose names for files that may not replace each other: cat.jpg, cat_2.jpg, cat_3.jpg, …"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def numbered(name: str, number: int, limit: int = 255) -> str:
-    """The ``number``-th choice for ``name``; the first is the name itself.
+    """Return the ``number``-th choice for ``name``; the first is the name itself.
 
     ``limit`` is the longest name of the file system in bytes: the stem is shortened to fit, at a character, and the
     extension is kept. Any name a file can have is allowed, also one that is not valid UTF-8.
@@ -51,17 +51,17 @@ def simpler_name(name: str) -> str:
 
 
 def spellings(name: str) -> list[str]:
-    """A name as it was typed, and with its letters put together and taken apart.
+    """List a name as it was typed, in NFC and in NFD.
 
-    Files from macOS have them apart, a keyboard puts them together, and nobody sees the difference.
+    Names from macOS are in NFD, a keyboard types NFC, and nobody sees the difference.
     """
     return list(dict.fromkeys([name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)]))
 
 
 def free_number(taken: Callable[[int], bool]) -> int:
-    """A number that is not ``taken``, found in O(log n) tries among n taken ones without a gap.
+    """Find a number that is not ``taken``, in O(log n) tries where 1 to n are.
 
-    With gaps it may be one of them or the end. Only a hint: whether the name is free, the kernel decides.
+    With gaps it may be one of them or the end. Only a hint: the kernel decides whether the name is free.
     """
     if not taken(1):
         return 1
@@ -78,7 +78,7 @@ def free_number(taken: Callable[[int], bool]) -> int:
 
 
 def _shortened(text: str, room: int) -> str:
-    """The beginning of ``text`` that has at most ``room`` bytes and does not end inside a character."""
+    """Cut ``text`` to at most ``room`` bytes, not inside a character."""
     end, used = 0, 0
     while end < len(text) and (used := used + len(os.fsencode(text[end]))) <= room:
         end += 1

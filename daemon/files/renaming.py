@@ -1,4 +1,4 @@
-"""The system calls of a move that never overwrites: the kernel decides whether a name is free, not a check before."""
+"""Move files without ever replacing one: the kernel decides whether a name is free, not an earlier check."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ _CODING = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 _NO_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 #: The file system has no hard links, or grants none for this file.
 _NO_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV})
-#: Some network file systems cannot flush a folder; they have flushed it already or never will.
 #: How a folder is opened whose names are to be used.
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -39,7 +38,7 @@ class Entry(NamedTuple):
     name: str
 
     def status(self) -> os.stat_result:
-        """What the name stands for, without following a link."""
+        """Return the status of what the name stands for, without following a link."""
         return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
 
     def exists(self) -> bool:
@@ -51,7 +50,7 @@ class Entry(NamedTuple):
         return True
 
     def seems_taken(self) -> bool:
-        """A quick hint at the same; a name that cannot be looked at seems free."""
+        """Hint quickly at the same; a name that cannot be checked seems free."""
         return os.access(self.name, os.F_OK, dir_fd=self.folder, follow_symlinks=False)
 
     def unlink(self) -> None:
@@ -64,7 +63,7 @@ NOWHERE = Entry(-1, "")
 
 
 def rename_noreplace(old: Entry, new: Entry) -> None:
-    """``renameat2(RENAME_NOREPLACE)``, for which Python 3.11 has no function. Raises OSError."""
+    """Call ``renameat2(RENAME_NOREPLACE)``, for which Python 3.11 has no function. Raises OSError."""
     code = errno.ENOSYS
     if _renameat2 is not None:
         names = old.name.encode(*_CODING), new.name.encode(*_CODING)
@@ -75,7 +74,7 @@ def rename_noreplace(old: Entry, new: Entry) -> None:
 
 
 def link(old: Entry, new: Entry) -> None:
-    """A second name for the same file; it never replaces one either. Raises OSError."""
+    """Give a file a second name, which never replaces one either. Raises OSError."""
     os.link(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder, follow_symlinks=False)
 
 
@@ -103,12 +102,12 @@ def _link_and_unlink(old: Entry, new: Entry, claim: str) -> None:
         new.unlink()
         raise
     if not dropped and not old.exists() and new.status().st_nlink > 1:
-        new.unlink()  # another one was quicker to move it, and the file has the name that it was given there
+        new.unlink()  # somebody else has moved it meanwhile, and the file has the name that they gave it
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), old.name)
 
 
 def link_or_cannot(old: Entry, new: Entry) -> None:
-    """``link``, with CannotMove where the file system has no hard links for these two places."""
+    """Call ``link``; raise CannotMove where the file system has no hard links for these two places."""
     try:
         link(old, new)
     except FileExistsError:
@@ -137,7 +136,7 @@ def drop(
 ) -> bool:
     """Remove a name while it stands for the file that is meant, which lies safely elsewhere.
 
-    The name is first moved to ``claim``, where nobody else puts a file in its place between the look and the removal.
+    The name is first moved to ``claim``, where nobody else puts a file in its place between check and removal.
     Returns False, with everything as it was, when the name stands for something else or for nothing. Whatever
     ``unlink`` raises is raised with everything as it was.
     """
@@ -158,7 +157,7 @@ def drop(
 
 
 def put_back(private: Entry, entry: Entry) -> str:
-    """Return a claimed file to its name, or to one beside it when the name is taken again; gives it. Raises OSError."""
+    """Return a claimed file to its name, or to a numbered one when that is taken; return the name. Raises OSError."""
     while True:
         number = free_number(lambda n: Entry(entry.folder, numbered(entry.name, n)).exists())
         with suppress(FileExistsError):
@@ -185,6 +184,6 @@ def _give_name(private: Entry, free: Entry) -> None:
 
 
 def close(descriptor: int) -> None:
-    """Close a descriptor, for good: what has to be durable was flushed before, and Linux frees it also on an error."""
+    """Close a descriptor and ignore errors: what must be durable was flushed before, and Linux frees it anyway."""
     with suppress(OSError):
         os.close(descriptor)

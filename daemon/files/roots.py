@@ -1,8 +1,8 @@
-"""Opening what lies below the folders that the owner named, and never through a symbolic link.
+"""Open what lies below the folders that the owner named, never through a symbolic link.
 
-Whoever may write into an inbox or an output can put a link in place of a folder at any moment: between the look at an
-image and its decoding, or before it is moved. So nobody opens a path as a whole; it is taken apart at its root, whose
-own links are the owner's choice, and below that no component may be a link.
+Whoever may write into an inbox or an output can put a link in place of a folder at any moment: between the check of an
+image and its decoding, or before it is moved. So no path is opened as a whole; it is split at its root, whose own links
+are the owner's choice, and below that no component may be a link.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Roots:
                 self.folders.append(folder)
 
     def including(self, *folders: Path) -> Roots:
-        """These and some more."""
+        """Return these folders and some more."""
         return Roots([*self.folders, *folders])
 
     def is_root(self, folder: str) -> bool:
@@ -55,11 +55,11 @@ class Roots:
         return folder in self.folders
 
     def root_of(self, path: str) -> str | None:
-        """The one of them that a path is, or lies below."""
+        """Return the one of them that a path is, or lies below."""
         return next((root for root in self.folders if _rest(path, root) is not None), None)
 
     def open(self, path: str | Path, flags: int) -> int:
-        """A descriptor of a file or folder. Raises OSError.
+        """Open a file or folder. Raises OSError.
 
         ELOOP: it is a symbolic link itself; ENOTDIR: a link or a file is in the place of a folder on the way to it.
         """
@@ -82,11 +82,11 @@ class Roots:
             close(folder)
 
     def open_folder(self, path: str | Path) -> int:
-        """A descriptor of a folder whose names are to be used. Raises OSError as `open` does."""
+        """Open a folder whose names are to be used. Raises OSError as `open` does."""
         return self.open(path, FOLDER_FLAGS)
 
     def make_folder(self, path: Path) -> int:
-        """Like `open_folder`, of a folder that is made where it is missing, and so are those above it."""
+        """Open a folder as `open_folder` does; make it, and those above it, where they are missing."""
         missing = []
         while True:
             try:
@@ -101,14 +101,14 @@ class Roots:
 
 
 class OpenFolders(ExitStack):
-    """Descriptors of folders, held open and closed together."""
+    """Keeps folders open, and closes them together."""
 
     def __init__(self, roots: Roots) -> None:
         super().__init__()
         self.roots = roots
 
     def entry(self, path: Path, *, make: bool = False) -> Entry:
-        """The place of a file; its folder is made where that is wanted. Raises OSError as `Roots.open` does."""
+        """Open the folder of a file, which is made if ``make``. Raises OSError as `Roots.open` does."""
         folder = self.roots.make_folder(path.parent) if make else self.roots.open_folder(path.parent)
         self.callback(close, folder)
         return Entry(folder, path.name)
@@ -160,7 +160,7 @@ def _open_folder(folder: int, name: str) -> int:
 
 
 def _rest(path: str, root: str) -> str | None:
-    """What is left of a path below a root; None where it does not lie there."""
+    """Return the part of a path below a root; None where it does not lie there."""
     if path == root:
         return ""
     prefix = root.rstrip("/") + "/"
@@ -168,12 +168,12 @@ def _rest(path: str, root: str) -> str | None:
 
 
 def _open_beneath(folder: int, path: str, flags: int) -> int:
-    """Open what lies in an open folder by one call for each component, which says where a link is."""
+    """Open what lies below an open folder with one call for each component, so that no link is followed."""
     *way, name = path.split("/")
     opened: list[int] = []
     try:
-        for each in way:
-            folder = os.open(each, _ON_THE_WAY | os.O_NOFOLLOW, dir_fd=folder)
+        for component in way:
+            folder = os.open(component, _ON_THE_WAY | os.O_NOFOLLOW, dir_fd=folder)
             opened.append(folder)
         return os.open(name, flags | os.O_NOFOLLOW, dir_fd=folder)
     except NotADirectoryError as error:
@@ -193,7 +193,7 @@ def _how(flags: int) -> _How:
 
 
 class _LookCloser(Exception):
-    """There is a link on the way, or a folder was renamed while the kernel looked."""
+    """There is a link on the way, or a folder was renamed meanwhile."""
 
 
 def _openat2(path: str, flags: int) -> int:

@@ -54,7 +54,7 @@ _IPHONE_NOTES, _IPHONE_EDITED = re.compile(r"(.*IMG_)O(\d+.*)", re.IGNORECASE), 
 _VERSION = re.compile(r"(?P<stem>.+)_\d\d", re.DOTALL)
 
 #: How the name of an image may end.
-_ENDINGS = sorted({each for suffix in IMAGE_SUFFIXES for each in (suffix, suffix.upper())})
+_ENDINGS = sorted({ending for suffix in IMAGE_SUFFIXES for ending in (suffix, suffix.upper())})
 
 #: How exactly a sidecar names an image.
 _BY_NAME, _BY_STEM, _AS_VERSION, _AS_ORIGINAL, _CUT = range(5)
@@ -157,17 +157,17 @@ def _match(sidecar: str, image: str) -> tuple[int, _Reading] | None:
     """The most exact reading of a sidecar's name that gives an image, and how exact it is."""
     stem, kind = _parts(image)
     original = _original(image)
-    found: list[tuple[int, _Reading]] = []
+    matches: list[tuple[int, _Reading]] = []
     for reading in _readings(sidecar):
         if reading.suffix not in ("", kind.lower()):
             continue
         common = reading.common
         target = {"whole": image, "stem": stem, "beginning": image[: len(common)]}[reading.part]
         if _folded(common) == _folded(target):
-            found.append((2 * reading.rank + (common != target), reading))
+            matches.append((2 * reading.rank + (common != target), reading))
         elif original and _is_of_original(sidecar, reading, original):
-            found.append((2 * _AS_ORIGINAL + (common != original), reading))
-    return min(found, default=None, key=lambda each: each[0])
+            matches.append((2 * _AS_ORIGINAL + (common != original), reading))
+    return min(matches, default=None, key=lambda match: match[0])
 
 
 def _is_of_original(sidecar: str, reading: _Reading, original: str) -> bool:
@@ -198,7 +198,7 @@ def owners(name: str) -> list[str]:
 
 def beginnings(image: str) -> list[str]:
     """What sidecars of an image may have in common with its name, in a form to be compared with that of `owners`."""
-    whole = [each for each in (_parts(image)[0], image, _original(image)) if each]
+    whole = [name for name in (_parts(image)[0], image, _original(image)) if name]
     cut = [image[:length] for length in _CUT_AT if length < len(image)]
     return list(dict.fromkeys(map(_folded, whole + cut)))
 
@@ -253,7 +253,9 @@ def _images(name: str) -> Iterator[tuple[int, str]]:
                     edited = f"{numbered['name']}{mark}({numbered['number']})" if numbered else stem + mark
                     yield 2 * _AS_ORIGINAL, edited + kind
         elif reading.part == "stem":
-            endings = [each for each in _ENDINGS if each.lower() == reading.suffix] if reading.suffix else _ENDINGS
+            endings = (
+                [ending for ending in _ENDINGS if ending.lower() == reading.suffix] if reading.suffix else _ENDINGS
+            )
             yield from _spelt(2 * reading.rank, reading.common, endings)
 
 
@@ -263,7 +265,7 @@ def _spelt(rank: int, stem: str, endings: list[str]) -> Iterator[tuple[int, str]
         yield rank + (ending != endings[0] and endings is not _ENDINGS), stem + ending
     others = [stem.lower(), stem.upper()]
     if not stem.isascii():
-        others += [unicodedata.normalize(form, each) for each in (stem, *others) for form in ("NFC", "NFD")]
+        others += [unicodedata.normalize(form, spelling) for spelling in (stem, *others) for form in ("NFC", "NFD")]
     for other in dict.fromkeys(others):
         if other != stem:
             for ending in endings:

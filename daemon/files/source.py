@@ -1,4 +1,4 @@
-"""An image as it lies in the inbox: opened once, read once, and known by its identity from then on."""
+"""Read an image from the inbox: it is opened and read once, and known by its identity from then on."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _NOT_A_FILE = frozenset({errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV})
 
 
 class SourceError(Exception):
-    """An image that cannot be taken as it was offered; which kind says what becomes of it."""
+    """An image that cannot be read as it was offered; the subclass says what becomes of it."""
 
 
 class SourceGone(SourceError):
-    """Nothing has this name any more: somebody else took it, and there is nothing to do."""
+    """Nothing has this name any more: somebody took it, and there is nothing to do."""
 
 
 class SourceChanged(SourceError):
-    """The file was written to, or replaced, after it was called stable: back to settling."""
+    """The file was written to or replaced after it had settled: it must settle again."""
 
 
 class BeingWritten(SourceChanged):
@@ -79,7 +79,7 @@ class Source:
 
     @property
     def data(self) -> bytes:
-        """The bytes to decode; raises ImageError("too-large") for a file over the limit."""
+        """Return the bytes to decode; raises ImageError("too-large") for a file over the limit."""
         if self.content is None:
             raise ImageError(
                 "too-large", tr("The file has {size} bytes, more than the limit allows.", size=self.identity.size)

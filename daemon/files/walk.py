@@ -1,4 +1,4 @@
-"""A folder tree as a stream: one folder open at a time, one name a step, whatever the size."""
+"""Walk a folder tree of any size as a stream: one folder open at a time, one name a step."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def walk(
                         odd(entry.path, tr(_LINK) if entry.is_symlink() else tr(_DEVICE))
                         yield None
         except (FileNotFoundError, NotADirectoryError):
-            continue  # taken away while we looked
+            continue  # removed meanwhile
         except OSError as error:
             failed(folder, error)
 

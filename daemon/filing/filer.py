@@ -150,20 +150,20 @@ class Filer:
         transfers = [Transfer(decision.source.path.name, self._row(decision, now)) for decision in decisions]
         with Folders(self._output) as folders:
             plan = _Plan(folders, self._names_given_out(), make=not self._dry_run)
-            for decision, each in zip(decisions, transfers, strict=True):
-                self._plan(decision, each, plan)
+            for decision, image in zip(decisions, transfers, strict=True):
+                self._plan(decision, image, plan)
             transfer.run(transfers, self._journal)
-            for each in transfers:
-                if each.status is Status.FILED and each.row.reason is not None:
-                    write_reason(each.target, each.row)
-                if each.row.id is not None and each.row.state in (State.INTENT, State.COPIED):
+            for image in transfers:
+                if image.status is Status.FILED and image.row.reason is not None:
+                    write_reason(image.target, image.row)
+                if image.row.id is not None and image.row.state in (State.INTENT, State.COPIED):
                     assert self._unfinished is not None, "nothing is begun before somebody could look"
-                    self._unfinished.add(each.row.identity.on_any_device)
-            filed = [each for each in transfers if each.status is Status.FILED and each.row.reason is None]
+                    self._unfinished.add(image.row.identity.on_any_device)
+            filed = [image for image in transfers if image.status is Status.FILED and image.row.reason is None]
             if self._skip_equal:
-                self._made.update(each.row.destination for each in filed)
+                self._made.update(image.row.destination for image in filed)
             self._sidecars.follow(filed, self._journal)
-        return [_filed(decision, each) for decision, each in zip(decisions, transfers, strict=True)]
+        return [_filed(decision, image) for decision, image in zip(decisions, transfers, strict=True)]
 
     def resume(self) -> Counter[State]:
         """Recover what an earlier run left unfinished; count the states that it ends in.
@@ -212,44 +212,44 @@ class Filer:
             time=now,
         )
 
-    def _plan(self, decision: Decision, each: Transfer, plan: _Plan) -> None:
+    def _plan(self, decision: Decision, image: Transfer, plan: _Plan) -> None:
         """Choose the destination, or finish the transfer before it begins."""
         try:
-            self._choose(decision, each, plan)
+            self._choose(decision, image, plan)
         except SourceGone:
-            each.finish(Status.GONE)
+            image.finish(Status.GONE)
         except SourceChanged:
-            each.finish(Status.CHANGED)
+            image.finish(Status.CHANGED)
         except (OSError, JournalBusy) as error:
-            each.finish(Status.RETRY, transfer.sentence(each.row, error))
+            image.finish(Status.RETRY, transfer.sentence(image.row, error))
 
-    def _choose(self, decision: Decision, each: Transfer, plan: _Plan) -> None:
-        row = each.row
-        each.source = plan.folders.entry(row.source)
+    def _choose(self, decision: Decision, image: Transfer, plan: _Plan) -> None:
+        row = image.row
+        image.source = plan.folders.entry(row.source)
         if self._dry_run or row.reason is not None:  # else it is checked right before the move
-            transfer.check_source(each.source, row)
+            transfer.check_source(image.source, row)
         if self._unfinished is None:
-            return each.finish(Status.RETRY, tr("What an earlier run left unfinished cannot be put right now."))
+            return image.finish(Status.RETRY, tr("What an earlier run left unfinished cannot be put right now."))
         if self._unfinished and row.identity.on_any_device in self._unfinished:
             stuck = tr("A copy of '{source}' can neither be finished nor taken back.", source=row.source)
-            return each.finish(Status.RETRY, stuck)
+            return image.finish(Status.RETRY, stuck)
         if self._action != "move":
             if row.identity in plan.identities or self._was_filed(row):
-                return each.finish(Status.ALREADY)
+                return image.finish(Status.ALREADY)
             plan.identities.add(row.identity)
             if not self._dry_run and row.reason is None:
-                self._drop_half(each, plan)
+                self._drop_half(image, plan)
             if row.reason is not None:
                 row.state = State.REFUSED
-                return each.finish(Status.REFUSED) if self._dry_run else None
+                return image.finish(Status.REFUSED) if self._dry_run else None
         row.folder = plan.folders.path(decision.folder)  # named in what is said where it cannot be opened
         place = plan.place(decision.folder, decision.kind)
         if self._skip_equal and place.folder is not None and self._is_there(row, place.folder, place.path):
-            return each.finish(Status.ALREADY)
-        name = place.free_name(each.wanted) if self._dry_run else place.name(each.wanted)
-        each.target = Entry(-1 if place.folder is None else place.folder, name)
+            return image.finish(Status.ALREADY)
+        name = place.free_name(image.wanted) if self._dry_run else place.name(image.wanted)
+        image.target = Entry(-1 if place.folder is None else place.folder, name)
         row.filed_name = name
-        return each.finish(Status.PLANNED) if self._dry_run else None
+        return image.finish(Status.PLANNED) if self._dry_run else None
 
     def _was_filed(self, row: Filing) -> bool:
         """Whether the file was filed before, in this state or with the same content: a clock may have been set."""
@@ -260,18 +260,18 @@ class Filer:
             self._journal.touch(number, row.identity)
         return number is not None
 
-    def _drop_half(self, each: Transfer, plan: _Plan) -> None:
+    def _drop_half(self, image: Transfer, plan: _Plan) -> None:
         """Remove what was copied or linked of an image before its writer had finished: the original has all of it."""
-        source = each.row.source
-        old = self._journal.newest([source], each.row.time - _GROWS)
-        if old is None or old.destination is None or old.action == "move" or old.sha256 == each.row.sha256:
+        source = image.row.source
+        old = self._journal.newest([source], image.row.time - _GROWS)
+        if old is None or old.destination is None or old.action == "move" or old.sha256 == image.row.sha256:
             return
         try:
             copy = plan.folders.entry(old.destination)
             if not copy.exists() and (name := name_of(copy.folder, old.filed_ino)) is not None:
                 copy = copy._replace(name=name)
-                each.wanted = name  # somebody has given the half this name, and the whole has it then
-            if not is_one_folder(copy.folder, each.source.folder) and drop_half(copy, each.source, old):
+                image.wanted = name  # somebody has given the half this name, and the whole has it then
+            if not is_one_folder(copy.folder, image.source.folder) and drop_half(copy, image.source, old):
                 old.state = State.UNDONE
                 self._journal.write_later([old])
                 logger.info(tr("{source} changed after it was filed; what was filed of it before goes", source=source))
@@ -333,6 +333,6 @@ class _Plan:
         return self._places[folder]
 
 
-def _filed(decision: Decision, each: Transfer) -> Filed:
-    assert each.status is not None
-    return Filed(decision, each.status, each.row, each.error)
+def _filed(decision: Decision, image: Transfer) -> Filed:
+    assert image.status is not None
+    return Filed(decision, image.status, image.row, image.error)

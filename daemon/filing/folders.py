@@ -1,4 +1,4 @@
-"""The folders of one batch, held open: a class folder cannot become a link to elsewhere between look and move."""
+"""Hold the folders of one batch open: a class folder cannot become a link between the check and the move."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Output:
         self._dev: int | None = None
 
     def stay_on(self, device: int) -> None:
-        """The file system it is on now; a drive that was mounted again may have another number."""
+        """Say which file system it is on now; a drive that was mounted again may have another number."""
         self._dev = device
 
     def open(self) -> int:
-        """A descriptor of the folder, which is made when it is missing. Raises OSError."""
+        """Open the folder, and make it when it is missing. Raises OSError."""
         missing = []
         path = self.path
         while (folder := self._open_if_there(path)) is None:
@@ -78,18 +78,18 @@ class Folders:
         self._stack.close()
 
     def entry(self, path: Path) -> Entry:
-        """The place of an image, in an inbox or wherever it is. Raises OSError, also where a link is in the way."""
+        """Open the folder of an image, in an inbox or elsewhere. Raises OSError, also where a link is in the way."""
         folder, _, name = str(path).rpartition("/")  # of a text that is there already: a Path would make another Path
         if folder not in self._inboxes:
             self._inboxes[folder] = self._kept(self._output.roots.open_folder(folder or "/"))
         return Entry(self._inboxes[folder], name)
 
     def path(self, folder: str) -> Path:
-        """Where a folder under the output is."""
+        """Return the path of a folder under the output."""
         return self._output.path / folder
 
     def class_folder(self, folder: str, *, make: bool, kind: Kind = "class") -> int | None:
-        """A folder under the output; None when it is missing and not to be made. Raises OSError.
+        """Open a folder under the output; None when it is missing and not to be made. Raises OSError.
 
         ``kind``: what its marker is to say.
         """
@@ -127,17 +127,17 @@ class Folders:
 
 
 def _mark(folder: int, kind: Kind) -> None:
-    """Leave the file that tells a watcher not to take images out of this folder again, and a fit what it is for."""
+    """Write the file that tells a watcher not to take images out of this folder, and the trainer what it is for."""
     marker, text = Entry(folder, MARKER), content(kind)
     try:
-        found = marker.status()
+        status = marker.status()
     except FileNotFoundError:
         with suppress(FileExistsError):  # another program was quicker
             made = create(marker, 0o666)
             hand_over(made, folder)
             _fill(made, text)
     else:  # each kind has a text of another length
-        if found.st_size != len(text) and stat.S_ISREG(found.st_mode):
+        if status.st_size != len(text) and stat.S_ISREG(status.st_mode):
             with suppress(OSError):  # it may be another user's, and is good enough
                 _fill(os.open(MARKER, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder), text)
 

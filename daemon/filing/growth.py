@@ -1,4 +1,4 @@
-"""Whether one file is an earlier state of another: what a writer had written when it was copied, and nothing else."""
+"""Compare two states of a file that is being written: the earlier one is what its writer had written by then."""
 
 from __future__ import annotations
 
@@ -63,8 +63,9 @@ def drop_half(copy: Entry, original: Entry, filing: Filing) -> bool:
 def went_on(entry: Entry, filing: Filing) -> bool:
     """Whether it is the file that was moved there, with what its writer has added. Raises OSError.
 
-    It has grown behind the bytes that were filed, which may link to a page that was added. Or its inode and its size
-    are the same, as of a writer that gives a file its size first: what an editor writes anew mostly has another one.
+    Either it has grown behind the bytes that were filed, which may link to a page that was added. Or inode and size are
+    the same, as of a writer that gives a file its full size first; a file that an editor writes anew mostly has another
+    inode, and one that somebody put in its place is younger than the filing.
     """
     descriptor = os.open(entry.name, OPEN_FLAGS, dir_fd=entry.folder)
     try:
@@ -101,7 +102,7 @@ def _is_kept(before: int, after: int) -> bool:
 
 
 def _sha256(descriptor: int, size: int, zeros: range = range(0)) -> str:
-    """The hash of the first bytes of an open file, with zeros in place of some of them."""
+    """Hash the first bytes of an open file, with zeros in place of some of them."""
     content, start = hashlib.sha256(), 0
     while start < size and (chunk := os.pread(descriptor, min(_CHUNK, size - start), start)):
         if zeros and zeros.start < start + len(chunk) and zeros.stop > start:
@@ -113,7 +114,7 @@ def _sha256(descriptor: int, size: int, zeros: range = range(0)) -> str:
 
 
 def _link_to_page(descriptor: int, size: int) -> range | None:
-    """Where a TIFF says, within its first bytes, that its next page lies behind them. Raises OSError."""
+    """Find where a TIFF says, within its first bytes, that its next page lies behind them. Raises OSError."""
     head = os.pread(descriptor, 16, 0)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if order is None or len(head) < 16:
@@ -128,11 +129,11 @@ def _link_to_page(descriptor: int, size: int) -> range | None:
         raw = os.pread(descriptor, count_bytes, page)
         if page >= size or len(raw) < count_bytes:
             return None
-        at = page + count_bytes + struct.unpack(f"{order}{count_format}", raw)[0] * entry_bytes
-        raw = os.pread(descriptor, link_bytes, at) if at + link_bytes <= size else b""
+        link = page + count_bytes + struct.unpack(f"{order}{count_format}", raw)[0] * entry_bytes
+        raw = os.pread(descriptor, link_bytes, link) if link + link_bytes <= size else b""
         if len(raw) < link_bytes:
             return None
         (page,) = struct.unpack(f"{order}{link_format}", raw)
         if page >= size:
-            return range(at, at + link_bytes)
+            return range(link, link + link_bytes)
     return None

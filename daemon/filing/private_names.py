@@ -1,4 +1,4 @@
-"""The hidden names that a file has for a moment of its way, and how they are told from anybody else's."""
+"""Make and read the hidden names that files have for a moment of a transfer."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class PrivateName(NamedTuple):
 
     @classmethod
     def parse(cls, name: str) -> PrivateName | None:
-        """What a name says, if it is one of these."""
-        found = _OURS.fullmatch(name)
-        return None if found is None else cls(*found.groups())
+        """Read a name; None if it is none of ours."""
+        match = _OURS.fullmatch(name)
+        return None if match is None else cls(*match.groups())
 
 
 def private_name(purpose: str, row: Filing) -> str:
-    """A hidden name that is nobody else's, for a moment of a transfer; a later run can tell it from the journal.
+    """Make a hidden name that no other file has, for a moment of a transfer; recovery knows it from the journal.
 
     In the folder of the destination: ``part``, a copy being made; ``place``, one on its way to its final name;
     ``drop``, one being taken back. In the folder of the source: ``claim``, an original that is about to go. It ends
@@ -46,17 +46,17 @@ def private_name(purpose: str, row: Filing) -> str:
 
 
 def filing_of(row: Filing) -> str:
-    """What tells a filing from all others, in its private names."""
+    """Return what tells a filing from all others, in its private names."""
     return f"{row.run}-{row.id}"
 
 
 def plain_name(name: str) -> str:
-    """A name that every file system can hold; many names may have the same."""
+    """Simplify a name until every file system can hold it; several names may become the same."""
     while (simpler := simpler_name(name)) != name:
         name = simpler
     return name
 
 
 def shortened(name: str, beginning: int) -> str:
-    """A name as it ends a private one, behind so many bytes."""
+    """Shorten a name to what a private one has room for, behind so many bytes."""
     return numbered(name, 1, _LONGEST - beginning)

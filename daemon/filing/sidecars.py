@@ -38,9 +38,9 @@ _MOST_COMPLAINTS = 10_000
 
 
 class Sidecars:
-    """Which sidecars lie beside images, without a look at the folder for each image.
+    """Finds the sidecars beside images, without reading the folder for each image.
 
-    A folder's names are listed once and remembered for as long as that pays; what comes in between is late.
+    A folder's names are listed once and remembered for as long as that pays; what comes in between is a late sidecar.
     """
 
     def __init__(self) -> None:
@@ -58,13 +58,13 @@ class Sidecars:
             if folder not in listings:
                 listings[folder] = self._listing(image.row.source.parent, folder)
             for name in listings[folder].beside(image.source, together[folder]):
-                each = None if (folder, name) in sent else follower(image.row, image.source, image.target, name)
-                if each:
-                    transfers.append(each)
+                sidecar = None if (folder, name) in sent else follower(image.row, image.source, image.target, name)
+                if sidecar:
+                    transfers.append(sidecar)
                     sent.add((folder, name))
-        for each in send(transfers, journal):
-            if each.status is not Status.FILED:
-                complain(each)
+        for sidecar in send(transfers, journal):
+            if sidecar.status is not Status.FILED:
+                complain(sidecar)
 
     def _listing(self, folder: Path, descriptor: int) -> _Listing:
         now = time.monotonic()
@@ -87,7 +87,7 @@ class _Listing:
         self._images: dict[str, list[str]] | None = None
 
     def beside(self, image: Entry, together: Sequence[str]) -> list[str]:
-        """The sidecars of an image, by name, without those that are another's.
+        """List the names of an image's sidecars, without those of another image.
 
         ``together``: the images that were filed with it, itself too.
         """
@@ -102,9 +102,9 @@ class _Listing:
             return exact is not None
         if self._images is None:
             self._images = _list_images(image.folder, self._sidecars)
-        beside = {each for common in owners(name) for each in self._images.get(common, ())} - {*together, image.name}
-        return not any(_is_better(exactness(name, each), exact) for each in together) and not any(
-            _is_better(exactness(name, each), exact) and _is_there(image._replace(name=each)) for each in beside
+        others = {other for common in owners(name) for other in self._images.get(common, ())} - {*together, image.name}
+        return not any(_is_better(exactness(name, other), exact) for other in together) and not any(
+            _is_better(exactness(name, other), exact) and _is_there(image._replace(name=other)) for other in others
         )
 
 
@@ -121,37 +121,37 @@ def _is_there(image: Entry) -> bool:
 
 
 def _list_images(folder: int, sidecars: dict[str, list[str]]) -> dict[str, list[str]]:
-    """The names of the images in an open folder that have something in common with sidecars, by what that is."""
-    found: dict[str, list[str]] = {}
+    """List the images in an open folder that have a part of their name in common with sidecars, by that part."""
+    images: dict[str, list[str]] = {}
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if is_image_name(entry.name):
                     for common in beginnings(entry.name):
                         if common in sidecars:
-                            found.setdefault(common, []).append(entry.name)
+                            images.setdefault(common, []).append(entry.name)
     except OSError as error:
         logger.debug("The images in a folder cannot be seen now: {}", error)
-    return found
+    return images
 
 
 def _list(folder: int) -> dict[str, list[str]]:
-    """The names of sidecars in an open folder, by what they have in common with their image's."""
-    found: dict[str, list[str]] = {}
+    """List the sidecars in an open folder, by the part of the name that they have in common with their image."""
+    sidecars: dict[str, list[str]] = {}
     count = 0
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if (common := owners(entry.name)) and (count := count + 1) <= _MOST_NAMES:
-                    for each in common:
-                        found.setdefault(each, []).append(entry.name)
+                if (commons := owners(entry.name)) and (count := count + 1) <= _MOST_NAMES:
+                    for common in commons:
+                        sidecars.setdefault(common, []).append(entry.name)
     except OSError as error:
         logger.debug("The sidecars in a folder cannot be seen now: {}", error)
-    return found
+    return sidecars
 
 
 def follower(image: Filing, source: Entry, target: Entry, name: str) -> Transfer | None:
-    """The way of a sidecar after its image, whose ``source`` and ``target`` are given; None where it may not go yet."""
+    """Make the transfer of a sidecar after its image, which went from ``source`` to ``target``; None to let it wait."""
     sidecar = Entry(source.folder, name)
     try:
         status = sidecar.status()
@@ -189,9 +189,9 @@ def _follows_film(film: str, image: Filing, source: Entry, target: Entry) -> boo
 
 
 def send(transfers: Sequence[Transfer], journal: Journal) -> list[Transfer]:
-    """Let sidecars follow their images, those that have not done so before; returns those that tried."""
+    """Let sidecars follow their images, but for those that have done so before; return those that tried."""
     try:
-        new = [each for each in transfers if not _followed_before(each, journal)]
+        new = [sidecar for sidecar in transfers if not _followed_before(sidecar, journal)]
     except JournalBusy:
         return []  # they are late, then
     transfer.run(new, journal)
@@ -199,13 +199,13 @@ def send(transfers: Sequence[Transfer], journal: Journal) -> list[Transfer]:
 
 
 class Complaints:
-    """Says of each sidecar once that it stays, whoever tried; the last few thousand are remembered."""
+    """Logs once of each sidecar that it stays; the last few thousand are remembered."""
 
     def __init__(self) -> None:
         self._said: set[tuple[Path, Identity]] = set()
 
     def __call__(self, sidecar: Transfer) -> None:
-        """It did not follow its image, and is tried again as long as it may be late."""
+        """Log why a sidecar did not follow its image; it is tried again as long as it may be late."""
         which = sidecar.row.source, sidecar.row.identity
         if sidecar.status is Status.STOPPED or which in self._said:
             return

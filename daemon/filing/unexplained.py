@@ -1,7 +1,7 @@
-"""Files with private names that no journal explains: it was set aside, or the state folder was lost, or there is none.
+"""Clear up private names that no journal explains: it was set aside, or the state folder was lost, or there is none.
 
-What had lost its name for a moment gets it back. A copy that was broken off goes, but only once its original is seen:
-it may be all that is left of it.
+A file that had lost its name for a moment gets it back. A copy that was broken off goes, but only once its original is
+seen: it may be all that is left of it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from models.atomic import sync_folder
 from models.leftovers import is_leftover
 from models.text.language import tr
 
-#: Under which the journal notes that everything was looked through since it began.
+#: Under which the journal notes that everything was searched since it began.
 _NOTE = "swept"
-#: The most such files that one look deals with.
+#: The most such files that are dealt with at one start.
 _MANY = 10_000
 _ALL = COPIES | {"drop", "claim"}
 
 
 class Unexplained:
-    """Looks through the folders once in the life of a journal: what happens later, the journal explains.
+    """Searches the folders once in the life of a journal: what happens later, the journal explains.
 
     ``purposes``: only private names of these kinds. ``is_away``: whether the output is not there now.
     """
@@ -61,24 +61,24 @@ class Unexplained:
         self._was_complete = True
 
     def steps(self) -> Iterator[None]:
-        """Look through the folders, a name a step. Raises JournalBusy."""
+        """Search the folders, one name a step. Raises JournalBusy."""
         if self._journal.noted(_NOTE) is not None or self._is_away():
             return
         self._was_complete = True
         explained = {filing_of(row) for row in self._journal.unfinished()}
-        found: list[tuple[Path, PrivateName]] = []
+        unexplained: list[tuple[Path, PrivateName]] = []
         for folder, name in self._names():
             yield
             private = PrivateName.parse(name)
             if private is None or private.purpose not in self._purposes or private.filing in explained:
                 continue
-            if len(found) < _MANY:
-                found.append((Path(folder, name), private))
-        for path, private in found:
+            if len(unexplained) < _MANY:
+                unexplained.append((Path(folder, name), private))
+        for path, private in unexplained:
             yield
             if private.purpose not in COPIES:
                 self._give_back(path, private)
-        yield from self._drop_copies([each for each in found if each[1].purpose in COPIES])
+        yield from self._drop_copies([(path, private) for path, private in unexplained if private.purpose in COPIES])
         if self._was_complete:
             self._journal.note(_NOTE, "all")
 
@@ -153,7 +153,7 @@ class Unexplained:
                 copy = folders.entry(path)
                 if not _is_file(copy):
                     return
-                held = copy.status().st_size == 0 or any(self._holds(folders, each, copy) for each in originals)
+                held = copy.status().st_size == 0 or any(self._holds(folders, original, copy) for original in originals)
                 if not held:
                     logger.warning(
                         tr(
@@ -180,7 +180,7 @@ def _ends(name: str, beginnings: Collection[int]) -> set[str]:
     stem, dot, ending = name.rpartition(".")
     plain, _, number = stem.rpartition("_")
     names = {name, f"{plain}{dot}{ending}"} if plain and number.isdecimal() else {name}
-    return {shortened(plain_name(each), beginning) for each in names for beginning in beginnings}
+    return {shortened(plain_name(own_name), beginning) for own_name in names for beginning in beginnings}
 
 
 def _is_file(entry: Entry) -> bool:

@@ -1,4 +1,4 @@
-"""The journal: what is being filed and what was, in SQLite, durable before a file moves.
+"""Keep the journal: what is being filed and what was filed, in SQLite, durable before a file moves.
 
 One thread of one process writes; other processes may read meanwhile (write-ahead log). A journal that is damaged or
 cannot be written is set aside and a new one begun: filing goes on without its history, never without its images.
@@ -98,15 +98,15 @@ class Journal:
         self._owed.clear()
 
     def unfinished(self) -> list[Filing]:
-        """The rows that a crash may have interrupted, oldest first. Raises JournalBusy."""
+        """List the rows that a crash may have interrupted, oldest first. Raises JournalBusy."""
         return self._use(records.unfinished)
 
     def filed_before(self, identity: Identity, source: Path, sha256: str | None) -> bool:
-        """See ``rows.filed_before``; earlier runs count. Raises JournalBusy."""
+        """See `records.filed_before`; earlier runs count. Raises JournalBusy."""
         return self._use(lambda db: records.filed_before(db, identity, source, sha256))
 
     def same_filed(self, source: Path, size: int, content: Callable[[], str | None]) -> int | None:
-        """The row of a file that was copied, linked or refused from this path with this content, whatever its time is.
+        """Find the row of a file that was copied, linked or refused from this path with this content, at whatever time.
 
         ``content`` gives the sha256, and is only asked where there may be one. Raises JournalBusy.
         """
@@ -114,24 +114,24 @@ class Journal:
         return known.get(content() or "") if known else None
 
     def touch(self, number: int, identity: Identity) -> None:
-        """See ``rows.touch``: the next time it is known at a look. Raises JournalBusy."""
+        """See `records.touch`: the next time it is recognised by its status. Raises JournalBusy."""
         self._follow_the_file()
         self._use(lambda db: _in_transaction(db, lambda: records.touch(db, number, identity), durably=False))
 
     def sidecars(self, image_id: int) -> list[Filing]:
-        """See ``rows.sidecars``. Raises JournalBusy."""
+        """See `records.sidecars`. Raises JournalBusy."""
         return self._use(lambda db: records.sidecars(db, image_id))
 
     def newest(self, sources: Sequence[Path], since: datetime) -> Filing | None:
-        """See ``rows.newest``. Raises JournalBusy."""
+        """See `records.newest`. Raises JournalBusy."""
         return self._use(lambda db: records.newest(db, sources, since))
 
     def recent(self, since: datetime, limit: int) -> list[Filing]:
-        """See ``rows.recent``. Raises JournalBusy."""
+        """See `records.recent`. Raises JournalBusy."""
         return self._use(lambda db: records.recent(db, since, limit))
 
     def prune(self, before: datetime, after: Position, limit: int) -> tuple[Position | None, list[Filing]]:
-        """See ``rows.prune``. Raises JournalBusy."""
+        """See `records.prune`. Raises JournalBusy."""
         self._follow_the_file()
         return self._use(lambda db: _in_transaction(db, lambda: records.prune(db, before, after, limit), durably=False))
 
@@ -157,12 +157,12 @@ class Journal:
             os.close(log)
 
     def noted(self, key: str) -> str | None:
-        """What is remembered under a key, or None. Raises JournalBusy."""
+        """Return what is remembered under a key, or None. Raises JournalBusy."""
         return self._use(lambda db: records.noted(db, key))
 
     def _use(self, work: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
         """Do some work on the open journal; when it fails on a new one, and at last on one in memory."""
-        steps = [self._do_without] if self._read_only else [self._look_again, self._set_aside, self._give_up]
+        steps = [self._do_without] if self._read_only else [self._reopen, self._set_aside, self._give_up]
         for replace in (*steps, None):
             try:
                 answer = work(self._opened())
@@ -213,13 +213,13 @@ class Journal:
         self._db = None
 
     def _follow_the_file(self) -> None:
-        """Notice a journal that was deleted or replaced under us: SQLite would go on writing into the void."""
+        """Notice a journal that was deleted or replaced while open: SQLite would go on writing to the old file."""
         if self._db is not None and self._path is not None and _which_file(self._path) != self._file:
             logger.error(tr("The journal {path} was taken away; a new one begins", path=str(self._path)))
             self._close()
 
-    def _look_again(self, path: Path, error: sqlite3.Error) -> None:
-        """What looks like damage may be one bad read: open the file anew before it is given up.
+    def _reopen(self, path: Path, error: sqlite3.Error) -> None:
+        """Open the file again before it is given up: what looks like damage may be one bad read.
 
         I/O errors were waited for already, see `_raise_if_it_passes`.
         """
@@ -264,7 +264,7 @@ class Journal:
 
 
 def read_history(path: Path, wanted: Wanted | None = None, limit: int | None = None) -> Iterator[Filing]:
-    """What ``rows.history`` yields, read beside the process that writes the journal.
+    """Yield what `records.history` does, read beside the process that writes the journal.
 
     Raises UserError when there is no journal or it cannot be read.
     """

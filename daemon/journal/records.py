@@ -1,4 +1,4 @@
-"""The journal's rows: one per filing, a few notes, and the questions asked of them."""
+"""Write and query the journal's rows: one for each filing, and a few notes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ _NUMBERED = frozenset({"run", "inbox", "folder", "model"})
 _INSERT = f"INSERT INTO filings ({', '.join(_COLUMNS)}, id) VALUES ({', '.join('?' * (len(_COLUMNS) + 1))})"
 _UPDATE = f"UPDATE filings SET {', '.join(f'{column} = ?' for column in _CHANGING)} WHERE id = ?"
 _FINISH = "UPDATE filings SET state = 'done' WHERE id IN ({})"
-_READ = [f"(SELECT text FROM texts WHERE id = filings.{each})" if each in _NUMBERED else each for each in _COLUMNS]
+_READ = [
+    f"(SELECT text FROM texts WHERE id = filings.{column})" if column in _NUMBERED else column for column in _COLUMNS
+]
 _SELECT_ALSO = f"SELECT id, {', '.join(_READ)}"
 _SELECT = f"{_SELECT_ALSO} FROM filings"
 #: The number of a given text; NULL, which is equal to nothing, where no row has it.
@@ -113,12 +115,12 @@ class Filing:
 
     @property
     def destination(self) -> Path | None:
-        """Where the image goes, or lies."""
+        """Return where the image goes, or lies."""
         return None if self.folder is None or self.filed_name is None else self.folder / self.filed_name
 
     @property
     def filed_ino(self) -> int:
-        """The inode of what was put there: the copy's, else the image's own."""
+        """Return the inode of what was put there: the copy's, else the image's own."""
         return self.identity.ino if self.copy_ino is None else self.copy_ino
 
 
@@ -145,7 +147,7 @@ def _insert(db: sqlite3.Connection, filings: Sequence[Filing]) -> range:
 
 
 class _Texts(dict[str, int]):
-    """The numbers of texts; one that has none yet gets one, in the transaction that is open."""
+    """Maps texts to their numbers; a new text gets one in the transaction that is open."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -169,7 +171,7 @@ def _write_one(db: sqlite3.Connection, filing: Filing) -> int | None:
 
 
 def unfinished(db: sqlite3.Connection) -> list[Filing]:
-    """The rows that a crash may have interrupted, oldest first."""
+    """List the rows that a crash may have interrupted, oldest first."""
     rows = db.execute(f"{_SELECT} WHERE state IN ('intent', 'copied') ORDER BY id")
     return [_decode(row) for row in rows]
 
@@ -194,7 +196,7 @@ def filed_before(db: sqlite3.Connection, identity: Identity, source: Path, sha25
 
 
 def contents_filed(db: sqlite3.Connection, source: Path, size: int) -> dict[str, int]:
-    """The contents, by their sha256, that were copied, linked or refused from a path in this size; and their rows."""
+    """Map the sha256 of what was copied, linked or refused from a path in this size to the numbers of the rows."""
     folder, _, name = str(source).rpartition("/")
     values = {"inbox": _text(folder), "name": _text(name), "size": size}
     return {sha256: number for number, sha256 in db.execute(_FROM_THERE_BY_CONTENT, values)}
@@ -257,12 +259,12 @@ class Wanted:
 
 
 def sidecars(db: sqlite3.Connection, image_id: int) -> list[Filing]:
-    """The sidecars that were filed after an image."""
+    """List the sidecars that were filed after an image."""
     return [_decode(row) for row in db.execute(f"{_SELECT} WHERE image_id = ? AND state = 'done'", (image_id,))]
 
 
 def newest(db: sqlite3.Connection, sources: Sequence[Path], since: datetime) -> Filing | None:
-    """The last image filed from one of these paths (of one folder) since a time, if it is filed and readable."""
+    """Find the last image filed from one of these paths (in one folder) since a time, if it is filed and readable."""
     names, folder = [_text(path.name) for path in sources], str(sources[0]).rpartition("/")[0]
     query = f"""{_SELECT} WHERE name IN ({_marks(names)}) AND inbox = {_NUMBER} AND time >= ?
         AND image_id IS NULL ORDER BY id DESC LIMIT 1"""
@@ -272,7 +274,7 @@ def newest(db: sqlite3.Connection, sources: Sequence[Path], since: datetime) -> 
 
 
 def recent(db: sqlite3.Connection, since: datetime, limit: int) -> list[Filing]:
-    """The last images that were moved within a file system since a time, and lie where they went, newest first."""
+    """List the last images that were moved within a file system since a time, newest first; none was undone."""
     query = f"""{_SELECT} WHERE time >= ? AND state = 'done' AND action = 'move' AND copy_ino IS NULL
         AND image_id IS NULL ORDER BY time DESC, id DESC LIMIT ?"""
     return [_decode(row) for row in db.execute(query, (_instant(since), limit))]
@@ -281,24 +283,24 @@ def recent(db: sqlite3.Connection, since: datetime, limit: int) -> list[Filing]:
 def prune(
     db: sqlite3.Connection, before: datetime, after: Position, limit: int
 ) -> tuple[Position | None, list[Filing]]:
-    """Look at the ``limit`` oldest rows after a position, from before a time; delete those that nothing depends on.
+    """Go through the ``limit`` oldest rows after a position, from before a time; delete those that nothing depends on.
 
     At the end, texts that no row needs any more are deleted too, where that is worth while.
     Returns the position to go on from, None at the end, and those rows that keep files from being filed again.
     """
     query = f"""{_SELECT_ALSO}, {_REMEMBERED}, state IN ('done', 'undone', 'orphan') FROM filings
         WHERE time < ? AND (time, id) > (?, ?) ORDER BY time, id LIMIT ?"""
-    found = [
+    old = [
         (_decode(row), remembered, ended)
         for *row, remembered, ended in db.execute(query, (_instant(before), *after, limit))
     ]
-    free = [(row.id,) for row, remembered, ended in found if ended and not remembered]
+    free = [(row.id,) for row, remembered, ended in old if ended and not remembered]
     db.executemany("DELETE FROM filings WHERE id = ?", free)
-    last = found[-1][0] if len(found) == limit else None
+    last = old[-1][0] if len(old) == limit else None
     if last is None:
         _forget_texts(db)
     go_on = None if last is None or last.id is None else (_instant(last.time), last.id)
-    return go_on, [row for row, remembered, _ in found if remembered]
+    return go_on, [row for row, remembered, _ in old if remembered]
 
 
 def _forget_texts(db: sqlite3.Connection) -> None:
@@ -313,7 +315,7 @@ def _forget_texts(db: sqlite3.Connection) -> None:
 
 
 def history(db: sqlite3.Connection, wanted: Wanted, limit: int | None = None) -> Iterator[Filing]:
-    """Rows, newest first, that are wanted."""
+    """Yield the wanted rows, newest first."""
     order = "id DESC" if wanted.as_written else "time DESC, id DESC"
     models = [] if wanted.model_digest is None else _models(db, wanted.model_digest)
     conditions, values = zip(*wanted.conditions(models), strict=True)
@@ -323,19 +325,19 @@ def history(db: sqlite3.Connection, wanted: Wanted, limit: int | None = None) ->
 
 
 def _models(db: sqlite3.Connection, beginning: str) -> list[int]:
-    """Numbers of the texts that begin so; of them only digests of models are ever compared with those of models."""
+    """Find the numbers of the texts that begin so. Texts that are no digests do no harm: no model has their number."""
     query = "SELECT id FROM texts WHERE text >= ? AND text < ?"
     return [number for (number,) in db.execute(query, (beginning, beginning + "g"))]
 
 
 def _named(name: str) -> tuple[str, tuple[Any, ...]]:
     folder, slash, last = name.rpartition("/")
-    files = [_text(each) for each in spellings(last)]
+    files = [_text(spelling) for spelling in spellings(last)]
     marks = _marks(files)
     condition, values = f"(name IN ({marks}) OR ({RENAMED} AND filed_name IN ({marks})))", (*files, *files)
     if not slash:
         return condition, values
-    ends = [os.fsencode(f"/{each}") for each in spellings(folder)]
+    ends = [os.fsencode(f"/{spelling}") for spelling in spellings(folder)]
     which = f"IN (SELECT id FROM texts WHERE {' OR '.join([_ENDS] * len(ends))})"
     inbox: list[Any] = [value for end in ends for value in (len(end), end)]
     there = inbox
@@ -358,7 +360,7 @@ def note(db: sqlite3.Connection, key: str, value: str | None) -> None:
 
 
 def noted(db: sqlite3.Connection, key: str) -> str | None:
-    """The value of a note, or None."""
+    """Return the value of a note, or None."""
     row = db.execute("SELECT value FROM notes WHERE key = ?", (key,)).fetchone()
     return None if row is None else str(row[0])
 
@@ -421,7 +423,7 @@ def _decode(row: Sequence[Any]) -> Filing:
 
 
 def _text(path: str) -> str | bytes:
-    """A path or name as text where it is text, else as its bytes; the same one always the same way."""
+    """Give a path or name as text where it is valid UTF-8, else as its bytes."""
     if path.isascii():
         return path
     try:
@@ -447,5 +449,5 @@ def _unsigned(number: int) -> int:
 
 
 def _since(nanoseconds: int) -> int:
-    """A time of those that a file system keeps."""
+    """Undo `_signed` for a time; file systems keep none before 1901."""
     return _EARLIEST + (nanoseconds - _EARLIEST) % (1 << 64)

@@ -1,10 +1,11 @@
-"""The journal's tables and indexes, and their making.
+"""Create the journal's tables and indexes.
 
-Every question that a command or the daemon asks is answered from an index, and mostly in its order: a journal of a
-million rows answers like one of a thousand. Only probabilities, models and runs are looked through, without their
-rows: an index of each would cost every image more than that.
+Every query of a command or the daemon uses an index, and mostly its order: a journal of a million rows answers as fast
+as one of a thousand. Only probabilities, models and runs are scanned, in an index and without their rows: an index of
+each would cost more for every image.
 
-What many rows have in common, such as a folder or the digest of a model, is written once, and they say its number.
+Texts that many rows have in common, such as a folder or the digest of a model, are written once, and rows refer to them
+by number.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def is_complete(db: sqlite3.Connection) -> bool:
 
 
 def complete(db: sqlite3.Connection) -> None:
-    """Make what is missing, and drop indexes of earlier versions, in the transaction that is open."""
+    """Create what is missing, and drop indexes of earlier versions, in the transaction that is open."""
     if not has_tables(db):
         for table in _TABLES:
             db.execute(table)
