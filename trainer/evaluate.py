@@ -17,7 +17,7 @@ from models.scoring import Strangeness
 from models.text.language import tr, trn
 from models.weights import WeightsStore
 from trainer.data import dataset
-from trainer.data.dataset import Folders, shown
+from trainer.data.dataset import ClassFolders, shown
 from trainer.measuring import versus as versus_
 from trainer.measuring.classify import Classified, Matched, Opened, classify, match, open_checkpoint, titles
 from trainer.measuring.measure import Measured, Probabilities
@@ -118,7 +118,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     return summary
 
 
-def _open(options: EvaluateOptions, folders: Folders) -> tuple[list[Opened], list[Matched]]:
+def _open(options: EvaluateOptions, folders: ClassFolders) -> tuple[list[Opened], list[Matched]]:
     """The checkpoint, and the one it is compared with, and how their classes match; says so."""
     store = WeightsStore(options.cache_dir)
     opened, matched = [], []
@@ -147,7 +147,7 @@ def _open(options: EvaluateOptions, folders: Folders) -> tuple[list[Opened], lis
     return opened, matched
 
 
-def _say_classes(matched: Matched, folders: Folders, opened: Opened) -> None:
+def _say_classes(matched: Matched, folders: ClassFolders, opened: Opened) -> None:
     if not matched.positions:
         raise UserError(
             tr(
@@ -166,7 +166,7 @@ def _say_classes(matched: Matched, folders: Folders, opened: Opened) -> None:
 
 
 def _summary(
-    options: EvaluateOptions, folders: Folders, found: _Found, measured: Measured, output: Path
+    options: EvaluateOptions, folders: ClassFolders, found: _Found, measured: Measured, output: Path
 ) -> dict[str, Any]:
     opened, matched = found.opened, found.matched
     return {

@@ -32,7 +32,7 @@ from trainer.measuring.measure import Measured
 from trainer.reports import narrate
 from trainer.runs.folder import require_writable
 from trainer.runs.publish import leaving, publish, refusal
-from trainer.runs.resume import Unfinished, place_of
+from trainer.runs.resume import UnfinishedFit, place_of
 from trainer.write import write
 
 #: In how many ways more than once few images are folded.
@@ -40,7 +40,7 @@ _REDRAWN = 4
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FitOutcome:
     """What a fit came to: its run folder, its figures, and whether and why it was published."""
 
     run: Path
@@ -49,7 +49,7 @@ class Outcome:
     why: str
 
 
-def fit(options: FitOptions) -> Outcome:
+def fit(options: FitOptions) -> FitOutcome:
     """Fit a checkpoint, write its run folder, publish it where that is wanted. Raises `UserError`."""
     store = WeightsStore(options.cache_dir)
     require_writable(options.output_dir, "--output-dir")
@@ -94,7 +94,7 @@ def fit(options: FitOptions) -> Outcome:
         publish(run, store, keep=options.keep)
     place.finish()
     narrate.verdict(verdict, run)
-    return Outcome(run, measured, verdict.publish, verdict.why)
+    return FitOutcome(run, measured, verdict.publish, verdict.why)
 
 
 def _require_allowed_names(options: FitOptions, classes: Sequence[str]) -> None:
@@ -160,7 +160,7 @@ def _fine_tuned(
     images: DataSet,
     options: FitOptions,
     store: WeightsStore,
-    place: Unfinished,
+    place: UnfinishedFit,
     epochs: list[Epoch],
 ) -> Fitted:
     """The fine-tuned backbones with a head of their own, if that is clearly better on the images of fold 0.

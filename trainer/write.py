@@ -13,7 +13,7 @@ from models.classifier import seal
 from models.metadata import Metadata, PartRecord, Unknown
 from models.registry import parts_of
 from models.text.language import tr
-from trainer.data.audit import Finding, write_audit
+from trainer.data.audit import Oddity, write_audit
 from trainer.data.dataset import DataSet, digest
 from trainer.fitted import FitOptions, Fitted
 from trainer.heads.linear import Epoch
@@ -33,7 +33,7 @@ def write(
     options: FitOptions,
     fitted: Fitted,
     images: DataSet,
-    findings: Sequence[Finding],
+    findings: Sequence[Oddity],
     measured: Measured,
     thresholds: Thresholds,
     stages: Mapping[str, Sequence[Epoch]],

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.heads.linear import Linear, to_unit_length
-from trainer.heads.task import Task
+from trainer.heads.task import FittingTask
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -34,7 +34,7 @@ def folded(count: int, folds: int = 3, seed: int = 0) -> Ints:
 
 def task(
     count: int, classes: int, *, folds: int = 3, width: int = 12, spread: float = 0.6, start: Linear | None = None
-) -> Task:
+) -> FittingTask:
     """Clusters in random folds; with ``folds`` 0 no image is judged."""
     features, labels = clusters(count, classes, width, spread)
-    return Task(features, labels, classes, folded(count, folds) if folds else np.full(count, -1), start)
+    return FittingTask(features, labels, classes, folded(count, folds) if folds else np.full(count, -1), start)

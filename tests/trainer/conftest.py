@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from models.registry import Backbone
 from models.runtime import select
 from models.weights import WeightsStore
-from trainer.fit import Outcome, fit
+from trainer.fit import FitOutcome, fit
 from trainer.fitted import FitOptions
 
 #: Builds a folder of class folders, ``count`` pictures in each.
@@ -56,7 +56,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def fitted(shapes: Path, store: WeightsStore, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def fitted(shapes: Path, store: WeightsStore, tmp_path_factory: pytest.TempPathFactory) -> FitOutcome:
     """A published run on ``shapes``. Not to be changed."""
     assert store.root.is_absolute()
     folder = tmp_path_factory.mktemp("runs") / "checkpoints"

@@ -16,11 +16,13 @@ from models.images import decode
 from models.weights import WeightsStore
 from tests.trainer.conftest import make_shapes
 from trainer.evaluate import EvaluateOptions, evaluate
-from trainer.fit import Outcome
+from trainer.fit import FitOutcome
 from trainer.measuring.classify import open_checkpoint
 
 
-def test_files_and_figures(fitted: Outcome, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_and_figures(
+    fitted: FitOutcome, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     summary = evaluate(EvaluateOptions(data_dir=shapes, checkpoint=fitted.run.parent, output_dir=tmp_path / "out"))
     out = tmp_path / "out"
     assert sorted(path.name for path in out.iterdir()) == [
@@ -47,7 +49,7 @@ def test_files_and_figures(fitted: Outcome, shapes: Path, tmp_path: Path, capsys
 
 
 def test_each_prediction_is_what_the_daemon_would_say(
-    fitted: Outcome, shapes: Path, store: WeightsStore, tmp_path: Path
+    fitted: FitOutcome, shapes: Path, store: WeightsStore, tmp_path: Path
 ) -> None:
     evaluate(EvaluateOptions(data_dir=shapes, checkpoint=fitted.run, output_dir=tmp_path, batch_size=3))
     classifier = open_classifier(fitted.run, store)
@@ -62,7 +64,7 @@ def test_each_prediction_is_what_the_daemon_would_say(
 
 
 def test_it_tells_what_the_daemon_would_file(
-    fitted: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fitted: FitOutcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Plain pictures are unlike all shapes, whatever class they are put to; none was asked of it, so half is enough."""
     data = make_shapes(tmp_path / "data", 6, labels=("circle", "cross"), first=200)
@@ -89,7 +91,7 @@ def test_it_tells_what_the_daemon_would_file(
 
 
 def test_classes_are_matched_by_name_whatever_folders_there_are(
-    fitted: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fitted: FitOutcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = make_shapes(tmp_path / "data", 4, labels=("circle",), first=200)
     make_shapes(data, 4, labels=("a first one", "cross"), first=200)  # sorts before the others
@@ -109,7 +111,7 @@ def test_classes_are_matched_by_name_whatever_folders_there_are(
     assert "classes it does not know (a first one 4)" in said
 
 
-def test_unreadable_images_are_named_and_left_out(fitted: Outcome, shapes: Path, tmp_path: Path) -> None:
+def test_unreadable_images_are_named_and_left_out(fitted: FitOutcome, shapes: Path, tmp_path: Path) -> None:
     shutil.copytree(shapes, tmp_path / "data")
     (tmp_path / "data" / "circle" / "empty.jpg").touch()
     summary = evaluate(EvaluateOptions(data_dir=tmp_path / "data", checkpoint=fitted.run, output_dir=tmp_path / "out"))
@@ -117,7 +119,7 @@ def test_unreadable_images_are_named_and_left_out(fitted: Outcome, shapes: Path,
     assert summary["figures"]["images"] == 72
 
 
-def test_nothing_in_common_is_said(fitted: Outcome, tmp_path: Path) -> None:
+def test_nothing_in_common_is_said(fitted: FitOutcome, tmp_path: Path) -> None:
     data = make_shapes(tmp_path / "data", 2, labels=("x", "y"))
     with pytest.raises(UserError, match="no class of"):
         evaluate(EvaluateOptions(data_dir=data, checkpoint=fitted.run, output_dir=tmp_path / "out"))
@@ -130,7 +132,7 @@ def test_no_checkpoint_is_said(shapes: Path, tmp_path: Path) -> None:
 
 
 def test_the_report_goes_by_run_and_data_when_nothing_else_is_said(
-    fitted: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fitted: FitOutcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     make_shapes(tmp_path / "나의 사진", 2)
@@ -138,7 +140,7 @@ def test_the_report_goes_by_run_and_data_when_nothing_else_is_said(
     assert (tmp_path / "reports" / f"{fitted.run.name}-나의 사진" / "report.txt").is_file()
 
 
-def test_upper_and_lower_case_are_one(fitted: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_upper_and_lower_case_are_one(fitted: FitOutcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = make_shapes(tmp_path / "data", 2, labels=("Circle", "CROSS"), first=200)
     summary = evaluate(EvaluateOptions(data_dir=data, checkpoint=fitted.run, output_dir=tmp_path / "out"))
     assert summary["renamed"] == {"CROSS": "cross", "Circle": "circle"}
@@ -146,7 +148,7 @@ def test_upper_and_lower_case_are_one(fitted: Outcome, tmp_path: Path, capsys: p
     assert "the images of CROSS are put to its class cross" in capsys.readouterr().out
 
 
-def test_one_class_alone_is_evaluated(fitted: Outcome, tmp_path: Path) -> None:
+def test_one_class_alone_is_evaluated(fitted: FitOutcome, tmp_path: Path) -> None:
     data = make_shapes(tmp_path / "data", 2, labels=("circle",), first=200)
     (data / "cross").mkdir()
     summary = evaluate(EvaluateOptions(data_dir=data, checkpoint=fitted.run, output_dir=tmp_path / "out"))
@@ -154,12 +156,12 @@ def test_one_class_alone_is_evaluated(fitted: Outcome, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", ["file", "run", "folder"])
-def test_a_checkpoint_is_a_file_a_run_or_the_folder_of_runs(given: str, fitted: Outcome) -> None:
+def test_a_checkpoint_is_a_file_a_run_or_the_folder_of_runs(given: str, fitted: FitOutcome) -> None:
     paths = {"file": fitted.run / "checkpoint.safetensors", "run": fitted.run, "folder": fitted.run.parent}
     assert open_checkpoint(paths[given], WeightsStore()).path.samefile(paths["file"])
 
 
-def test_a_folder_without_images_is_one_sentence(fitted: Outcome, tmp_path: Path) -> None:
+def test_a_folder_without_images_is_one_sentence(fitted: FitOutcome, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is empty"):
         evaluate(EvaluateOptions(data_dir=tmp_path, checkpoint=fitted.run))
     (tmp_path / "circle").mkdir()
@@ -168,7 +170,7 @@ def test_a_folder_without_images_is_one_sentence(fitted: Outcome, tmp_path: Path
 
 
 def test_two_checkpoints_are_compared_on_what_both_know(
-    fitted: Outcome, shapes: Path, store: WeightsStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fitted: FitOutcome, shapes: Path, store: WeightsStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = checkpoints.read(fitted.run / "checkpoint.safetensors")
     metadata = other.metadata.model_copy(update={"classes": ["cross", "circle", "triangle"]})
@@ -190,6 +192,6 @@ def test_two_checkpoints_are_compared_on_what_both_know(
     assert not (tmp_path / "out" / "only_one_right.csv").exists()  # it would be of another evaluation
 
 
-def test_a_checkpoint_is_not_compared_with_itself(fitted: Outcome, shapes: Path) -> None:
+def test_a_checkpoint_is_not_compared_with_itself(fitted: FitOutcome, shapes: Path) -> None:
     with pytest.raises(UserError, match="are the same checkpoint"):
         evaluate(EvaluateOptions(data_dir=shapes, checkpoint=fitted.run, compare=fitted.run.parent))

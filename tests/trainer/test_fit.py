@@ -19,7 +19,7 @@ from models.weights import WeightsStore
 from tests.trainer.conftest import draw, make_shapes
 from trainer.data import features
 from trainer.data.folds import Folds
-from trainer.fit import Outcome, fit
+from trainer.fit import FitOutcome, fit
 from trainer.fitted import FitOptions, Policy
 from trainer.heads.choose import Choice, choose
 
@@ -35,7 +35,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainer.write.write_report", lambda *_, **__: None)
 
 
-def test_a_run_folder_holds_everything_and_is_published(fitted: Outcome) -> None:
+def test_a_run_folder_holds_everything_and_is_published(fitted: FitOutcome) -> None:
     assert sorted(path.name for path in fitted.run.iterdir()) == [
         "advice.txt",
         "audit.csv",
@@ -56,7 +56,7 @@ def test_a_run_folder_holds_everything_and_is_published(fitted: Outcome) -> None
     assert fitted.run.name.endswith("-efficientnet_lite0")
 
 
-def test_the_files_agree_with_each_other(fitted: Outcome, shapes: Path) -> None:
+def test_the_files_agree_with_each_other(fitted: FitOutcome, shapes: Path) -> None:
     metrics = json.loads((fitted.run / "metrics.json").read_text(encoding="utf-8"))
     with (fitted.run / "split.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -70,7 +70,7 @@ def test_the_files_agree_with_each_other(fitted: Outcome, shapes: Path) -> None:
     assert (settings["data_dir"], settings["epochs"], settings["mode"]) == (str(shapes), 10, "efficientnet_lite0")
 
 
-def test_the_checkpoint_says_what_it_is(fitted: Outcome) -> None:
+def test_the_checkpoint_says_what_it_is(fitted: FitOutcome) -> None:
     found = checkpoints.read(fitted.run / checkpoints.FILE_NAME)
     assert found.metadata.classes == ["circle", "cross", "square"]
     assert found.metadata.metrics == {**fitted.measured.figures(), "all_images": 72.0}
@@ -80,7 +80,7 @@ def test_the_checkpoint_says_what_it_is(fitted: Outcome) -> None:
     assert (fitted.run / checkpoints.FILE_NAME).stat().st_size < 1 << 20
 
 
-def test_shapes_are_told_apart_also_new_ones(fitted: Outcome, store: WeightsStore, tmp_path: Path) -> None:
+def test_shapes_are_told_apart_also_new_ones(fitted: FitOutcome, store: WeightsStore, tmp_path: Path) -> None:
     assert fitted.measured.figures()["accuracy"] > 0.6
     classifier = open_classifier(fitted.run, store)
     right = 0
@@ -117,7 +117,7 @@ def test_a_second_fit_decodes_nothing(shapes: Path, tmp_path: Path, monkeypatch:
     assert fit(options(shapes, tmp_path / "runs", cache_dir=cache)).published
 
 
-def relabelled(shapes: Path, outcome: Outcome, root: Path) -> Path:
+def relabelled(shapes: Path, outcome: FitOutcome, root: Path) -> Path:
     """The same images, but those of all folds but the first lie in the folder of the next class."""
     with (outcome.run / "split.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -131,7 +131,7 @@ def relabelled(shapes: Path, outcome: Outcome, root: Path) -> Path:
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_worse_checkpoint_is_not_published_unless_it_must_be(
-    shapes: Path, fitted: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shapes: Path, fitted: FitOutcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "runs"
     shutil.copytree(fitted.run.parent, folder)
@@ -145,7 +145,7 @@ def test_a_worse_checkpoint_is_not_published_unless_it_must_be(
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_fitting_the_same_again_is_not_worse(shapes: Path, fitted: Outcome, tmp_path: Path) -> None:
+def test_fitting_the_same_again_is_not_worse(shapes: Path, fitted: FitOutcome, tmp_path: Path) -> None:
     shutil.copytree(fitted.run.parent, tmp_path / "runs")
     outcome = fit(options(shapes, tmp_path / "runs", epochs=10))
     assert outcome.published
@@ -169,7 +169,7 @@ def test_what_may_be_guessing_is_said_and_not_published(
 
 
 def test_other_classes_are_published_and_said(
-    fitted: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fitted: FitOutcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(fitted.run.parent, tmp_path / "runs")
     data = make_shapes(tmp_path / "data", 6, labels=("동그라미", "십자가"))
@@ -250,7 +250,7 @@ def test_classes_named_like_folders_of_the_daemon_are_refused_before_anything_is
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_fit_says_in_short_what_came_out_and_in_its_report_how(
-    shapes: Path, fitted: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shapes: Path, fitted: FitOutcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outcome = fit(options(shapes, tmp_path / "runs"))
     said = capsys.readouterr().out

@@ -11,12 +11,12 @@ import pytest
 from models import checkpoint as checkpoints
 from models.weights import WeightsStore
 from tests.trainer.conftest import make_shapes
-from trainer.fit import Outcome, fit
+from trainer.fit import FitOutcome, fit
 from trainer.fitted import FitOptions
 from trainer.measuring.thresholds import CERTAINTY
 
 
-def test_a_checkpoint_ships_its_promises_and_what_it_takes_for_unknown(fitted: Outcome) -> None:
+def test_a_checkpoint_ships_its_promises_and_what_it_takes_for_unknown(fitted: FitOutcome) -> None:
     found = checkpoints.read(fitted.run / checkpoints.FILE_NAME)
     metadata = found.metadata
     assert (metadata.threshold, metadata.max_error) == (None, None)

@@ -15,7 +15,7 @@ from models import checkpoint as checkpoints
 from models.text.commandline import run
 from tests.trainer.conftest import make_shapes
 from trainer.__main__ import main
-from trainer.fit import Outcome
+from trainer.fit import FitOutcome
 
 ROOT = Path(__file__).parents[2]
 
@@ -228,5 +228,5 @@ def test_ctrl_c_is_one_sentence_and_leaves_nothing(shapes: Path, tmp_path: Path)
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_fitted_run_is_what_the_default_pointer_names(fitted: Outcome) -> None:
+def test_the_fitted_run_is_what_the_default_pointer_names(fitted: FitOutcome) -> None:
     assert json.loads((fitted.run.parent / "current.json").read_text())["run"] == fitted.run.name

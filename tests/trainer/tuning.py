@@ -14,7 +14,7 @@ from trainer.data.dataset import Sample
 from trainer.finetuning.course import Side
 from trainer.finetuning.finetune import FineTuneOptions, fine_tune
 from trainer.heads.linear import Epoch, Linear, Scaling
-from trainer.runs.resume import Unfinished
+from trainer.runs.resume import UnfinishedFit
 
 
 def side(root: Path, first: int, last: int) -> Side:
@@ -32,7 +32,7 @@ def tune(
     parts: tuple[Backbone, ...],
     colours: Path,
     options: FineTuneOptions,
-    place: Unfinished | None = None,
+    place: UnfinishedFit | None = None,
     first: int = 0,
 ) -> tuple[dict[str, dict[str, Array]], list[Epoch], list[str]]:
     epochs: list[Epoch] = []

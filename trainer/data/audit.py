@@ -60,7 +60,7 @@ _NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Oddity:
     """One thing that is odd about one image. ``look`` is None where the image cannot be read."""
 
     kind: str
@@ -70,19 +70,19 @@ class Finding:
     look: Look | None = None
 
 
-def audit(found: Extracted, groups: Group, crop: int) -> list[Finding]:
+def audit(found: Extracted, groups: Group, crop: int) -> list[Oddity]:
     """Everything odd about n images. ``groups`` (n,) are those of `trainer.data.neighbours`, ``crop`` is in pixels."""
     findings = [
-        Finding("unreadable", lost.name, lost.label, f"{lost.reason}: {lost.message}") for lost in found.unreadable
+        Oddity("unreadable", lost.name, lost.label, f"{lost.reason}: {lost.message}") for lost in found.unreadable
     ]
     findings += _alike(found.samples, found.looks, groups)
     for sample, look in zip(found.samples, found.looks, strict=True):
-        findings += [Finding(kind, sample.name, sample.label, detail, look) for kind, detail in _odd(look, crop)]
+        findings += [Oddity(kind, sample.name, sample.label, detail, look) for kind, detail in _odd(look, crop)]
     order = list(KINDS)
     return sorted(findings, key=lambda finding: order.index(finding.kind))
 
 
-def _alike(samples: Sequence[Sample], looks: Sequence[Look], groups: Group) -> Iterator[Finding]:
+def _alike(samples: Sequence[Sample], looks: Sequence[Look], groups: Group) -> Iterator[Oddity]:
     members: dict[int, list[int]] = defaultdict(list)
     for at, group in enumerate(groups.tolist()):
         members[group].append(at)
@@ -93,12 +93,12 @@ def _alike(samples: Sequence[Sample], looks: Sequence[Look], groups: Group) -> I
             sample, look = samples[at], looks[at]
             if len(labels) > 1:
                 detail = tr("the same picture, or nearly, lies under {names}", names=", ".join(labels))
-                yield Finding("two-labels", sample.name, sample.label, detail, look)
+                yield Oddity("two-labels", sample.name, sample.label, detail, look)
             first = first_of.setdefault(sample.sha256, sample)
             if first is not sample:
-                yield Finding("copy", sample.name, sample.label, tr("a copy of {name}", name=first.name), look)
+                yield Oddity("copy", sample.name, sample.label, tr("a copy of {name}", name=first.name), look)
             elif at != of[0]:
-                yield Finding(
+                yield Oddity(
                     "near-duplicate", sample.name, sample.label, tr("like {name}", name=samples[of[0]].name), look
                 )
 
@@ -118,7 +118,7 @@ def _odd(look: Look, crop: int) -> Iterator[tuple[str, str]]:
         yield "animated", tr("only its first frame is looked at")
 
 
-def sentences(findings: Sequence[Finding]) -> Iterator[str]:
+def sentences(findings: Sequence[Oddity]) -> Iterator[str]:
     """A line for each kind of finding there is: how many images, and the first of them."""
     for kind, (of_one, of_many) in KINDS.items():
         of = [finding for finding in findings if finding.kind == kind]
@@ -127,7 +127,7 @@ def sentences(findings: Sequence[Finding]) -> Iterator[str]:
             yield trn(of_one, of_many, len(of), names=listed(names, _NAMED))
 
 
-def write_audit(path: Path, findings: Sequence[Finding]) -> None:
+def write_audit(path: Path, findings: Sequence[Oddity]) -> None:
     """All findings as a table, one for each line."""
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.writer(file)

@@ -89,7 +89,7 @@ class DataSet:
 
 
 @dataclass(frozen=True)
-class Folders:
+class ClassFolders:
     """What the class folders of a data set hold. ``empty`` names those without any image.
 
     ``beside``: how many images lie beside the class folders, and so have no class. ``hidden``: how many hidden files
@@ -121,7 +121,7 @@ class Folders:
         return sum(file.name.count("/") > 1 for file in self.files)
 
 
-def scan(root: Path, *, max_samples: int | None = None, seed: int = 0, least_classes: int = 2) -> Folders:
+def scan(root: Path, *, max_samples: int | None = None, seed: int = 0, least_classes: int = 2) -> ClassFolders:
     """List the images of every class folder below ``root``; at most ``max_samples`` a class, at random by ``seed``.
 
     Hidden files and folders are skipped, and names that are no image's. Raises `UserError`, also where fewer than
@@ -149,7 +149,7 @@ def scan(root: Path, *, max_samples: int | None = None, seed: int = 0, least_cla
         for file in sorted(_pick(by_label[label], max_samples, seed), key=lambda file: file.name)
     ]
     empty = tuple(sorted(label for label, files in by_label.items() if not files))
-    return Folders(root, tuple(chosen), empty, top.images, hidden, top.leftovers, tuple(out))
+    return ClassFolders(root, tuple(chosen), empty, top.images, hidden, top.leftovers, tuple(out))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from models.registry import Backbone
 from trainer.data.dataset import Sample
 from trainer.heads.linear import MIN_DELTA, Epoch, Linear, Scaling
 from trainer.measuring.calibration import Labels
-from trainer.runs.resume import Progress
+from trainer.runs.resume import SavedProgress
 from trainer.runs.versions import versions
 
 Tensors = Mapping[str, torch.Tensor]
@@ -63,7 +63,7 @@ class Course:
         done = len(self.epochs)
         return done >= epochs or (patience > 0 and done - self.hoped >= patience)
 
-    def progress(self, learned: Tensors, optimizer: torch.optim.Optimizer, step: int, digest: str) -> Progress:
+    def progress(self, learned: Tensors, optimizer: torch.optim.Optimizer, step: int, digest: str) -> SavedProgress:
         """All of it with the weights and the optimizer of now, which has made ``step`` steps."""
         best = {} if self.best_epoch == len(self.epochs) else self.best  # else they are those of now
         arrays = {_LEARNED + name: _array(tensor) for name, tensor in learned.items()}
@@ -73,10 +73,10 @@ class Course:
                 arrays[f"{_OPTIMIZER}{number}.{name}"] = _array(tensor)
         plain = {name: value for name, value in vars(self).items() if name not in ("best", "epochs")}
         epochs = [asdict(epoch) for epoch in self.epochs]
-        return Progress(arrays, {**plain, "epochs": epochs, "step": step, "digest": digest})
+        return SavedProgress(arrays, {**plain, "epochs": epochs, "step": step, "digest": digest})
 
 
-def restore(progress: Progress, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Course, int]:
+def restore(progress: SavedProgress, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Course, int]:
     """The course that `Course.progress` was made of, and its steps; puts back the weights and the optimizer."""
     state = dict(progress.state)
     learned, best = _tensors(progress, _LEARNED), _tensors(progress, _BEST)
@@ -115,7 +115,7 @@ def _array(tensor: torch.Tensor) -> npt.NDArray[Any]:
     return np.ascontiguousarray(tensor.detach().cpu().numpy())
 
 
-def _tensors(progress: Progress, prefix: str) -> dict[str, torch.Tensor]:
+def _tensors(progress: SavedProgress, prefix: str) -> dict[str, torch.Tensor]:
     return {
         name.removeprefix(prefix): torch.from_numpy(array)
         for name, array in progress.arrays.items()

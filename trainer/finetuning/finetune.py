@@ -30,7 +30,7 @@ from trainer.finetuning.course import Course, Side, digest, restore
 from trainer.finetuning.trunk import Cut, cut
 from trainer.heads.linear import Epoch, Linear, OnEpoch, Scaling
 from trainer.measuring.calibration import Labels, Logits, accuracy, fit_temperature, log_loss
-from trainer.runs.resume import Progress, Unfinished
+from trainer.runs.resume import SavedProgress, UnfinishedFit
 
 #: The share of a backbone's weights, from the top, that is trained.
 TRAINED_SHARE = 0.5
@@ -56,7 +56,7 @@ def fine_tune(
     options: FineTuneOptions,
     tell: Callable[[str], None],
     on_epoch: OnEpoch,
-    place: Unfinished | None = None,
+    place: UnfinishedFit | None = None,
 ) -> dict[str, dict[str, Array]]:
     """The whole state of each part's module after its best epoch on the held-out images, by part and tensor name.
 
@@ -197,7 +197,7 @@ class _Run:
         self._optimizer = torch.optim.AdamW(self._trained, lr=options.lr)
         self._step = 0
 
-    def resumed(self, place: Unfinished | None, key: str, tell: Callable[[str], None], on_epoch: OnEpoch) -> Course:
+    def resumed(self, place: UnfinishedFit | None, key: str, tell: Callable[[str], None], on_epoch: OnEpoch) -> Course:
         """The course to go on with: what was kept in ``place`` under ``key``, or a new one."""
         kept = None if place is None else place.load()
         if kept is None:
@@ -211,7 +211,7 @@ class _Run:
         tell(tr("goes on after epoch {epoch}, which the interrupted fit had come to", epoch=len(course.epochs)))
         return course
 
-    def progress(self, course: Course, key: str) -> Progress:
+    def progress(self, course: Course, key: str) -> SavedProgress:
         """What `resumed` goes on with."""
         return course.progress(self.net.learned(), self._optimizer, self._step, key)
 

@@ -13,7 +13,7 @@ from trainer.heads.discriminant import fit_discriminant
 from trainer.heads.gradient import fit_gradient
 from trainer.heads.linear import GradientOptions, Linear, OnEpoch, Scaling
 from trainer.heads.logistic import fit_logistic
-from trainer.heads.task import Task
+from trainer.heads.task import FittingTask
 from trainer.measuring.calibration import Logits, Losses, accuracy, fit_temperature, losses
 
 #: The strengths of logistic regression that are tried (scikit-learn's C), from strongly regularised to hardly.
@@ -23,7 +23,7 @@ SHRINKAGES = (0.3, 0.6, 0.9)
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateHead:
     """A kind of head on some of the parts (positions), and what it made of the judged images out of fold.
 
     ``heads`` are one for each fold, and that of all images, which is the last. ``out_of_fold`` are logits (judged
@@ -59,18 +59,18 @@ class View:
 
     name: str
     parts: tuple[int, ...]
-    task: Task
+    task: FittingTask
     scaling: Scaling
     texts: Linear | None = None
     pretrained: Pretrained | None = None
     label: str = ""
 
-    def candidate(self, kind: str, heads: list[Linear], **values: object) -> Candidate:
+    def candidate(self, kind: str, heads: list[Linear], **values: object) -> CandidateHead:
         """Judge heads of this view; ``kind`` is a marked template of the ``values``."""
         labels = self.task.labels[self.task.judged]
         logits = self.task.out_of_fold(heads)
         temperature = fit_temperature(logits, labels)
-        return Candidate(
+        return CandidateHead(
             name=_under(self.name, kind.format(**values)),
             label=_under(self.label or self.name, tr(kind, **values)),
             parts=self.parts,
@@ -90,11 +90,11 @@ def _under(view: str, kind: str) -> str:
     return f"{view}: {kind}" if view else kind
 
 
-def logistic(view: View, grid: Sequence[float] = GRID) -> Candidate:
+def logistic(view: View, grid: Sequence[float] = GRID) -> CandidateHead:
     """The best of the grid; it is left when two weaker penalties in a row did worse than the best."""
     begun = view.task.start is not None
     kind = mark("logistic from texts, C {strength:g}") if begun else mark("logistic, C {strength:g}")
-    tried: list[Candidate] = []
+    tried: list[CandidateHead] = []
     for strength, heads in zip(grid, fit_logistic(view.task, grid), strict=True):
         tried.append(view.candidate(kind, heads, strength=strength))
         if len(tried) - 1 - int(np.argmin([each.loss for each in tried])) >= 2:
@@ -102,7 +102,7 @@ def logistic(view: View, grid: Sequence[float] = GRID) -> Candidate:
     return min(tried, key=lambda candidate: candidate.loss)
 
 
-def gradient(view: View, options: GradientOptions, on_epoch: OnEpoch | None) -> Candidate:
+def gradient(view: View, options: GradientOptions, on_epoch: OnEpoch | None) -> CandidateHead:
     """The gradient head of the best epoch."""
     heads, epochs = fit_gradient(view.task, options, on_epoch)
     begun = view.task.start is not None
@@ -110,7 +110,7 @@ def gradient(view: View, options: GradientOptions, on_epoch: OnEpoch | None) -> 
     return view.candidate(kind, heads, epochs=epochs)
 
 
-def discriminant(view: View) -> Candidate:
+def discriminant(view: View) -> CandidateHead:
     """Discriminant analysis with the best shrinkage."""
     fitted = fit_discriminant(view.task, SHRINKAGES)
     kind = mark("discriminant, shrunk {share:g}")
@@ -118,7 +118,7 @@ def discriminant(view: View) -> Candidate:
     return min(tried, key=lambda candidate: candidate.loss)
 
 
-def mean(view: View, kind: str, of: Sequence[Candidate]) -> Candidate:
+def mean(view: View, kind: str, of: Sequence[CandidateHead]) -> CandidateHead:
     """The head whose logits are the mean of two candidates', each divided by its temperature."""
     one, other = ([head.over(each.temperature) for head in each.heads] for each in of)
     return view.candidate(kind, [a.mean(b) for a, b in zip(one, other, strict=True)])

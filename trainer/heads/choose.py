@@ -18,7 +18,7 @@ from models.text.language import mark, tr
 from trainer.data.cache import Features
 from trainer.data.folds import NEVER, Folds
 from trainer.heads import candidates, views
-from trainer.heads.candidates import Candidate, View
+from trainer.heads.candidates import CandidateHead, View
 from trainer.heads.growth import Growth, grow
 from trainer.heads.linear import MIN_DELTA, GradientOptions, Linear, OnEpoch, Scaling
 from trainer.heads.logistic import fit_logistic
@@ -45,7 +45,7 @@ class Start:
     scaling: Scaling
 
     @classmethod
-    def of(cls, view: View, found: Candidate) -> Start:
+    def of(cls, view: View, found: CandidateHead) -> Start:
         """That of a candidate which was fitted on this view."""
         return cls(found.heads[0].over(found.temperature), view.scaling)
 
@@ -67,7 +67,7 @@ class Choice:
     winner: str
     label: str
     reason: str
-    candidates: list[Candidate]
+    candidates: list[CandidateHead]
     start: Start
     judged: Mask
     out_of_fold: Logits
@@ -158,10 +158,10 @@ class _Tried:
     """
 
     views: Sequence[View]
-    quick: Sequence[Sequence[Candidate]]
+    quick: Sequence[Sequence[CandidateHead]]
     at: int = 0
     why: str = ""
-    beside: Sequence[Candidate] = ()
+    beside: Sequence[CandidateHead] = ()
 
     @classmethod
     def of(cls, views: Sequence[View], redrawn: Sequence[Folds] = ()) -> _Tried:
@@ -179,7 +179,7 @@ class _Tried:
         return cls([plain, classes] if better else [plain], [quick, [found]], int(better), why)
 
     @classmethod
-    def _of_few(cls, plain: View, classes: View, quick: Sequence[Candidate], redrawn: Sequence[Folds]) -> _Tried:
+    def _of_few(cls, plain: View, classes: View, quick: Sequence[CandidateHead], redrawn: Sequence[Folds]) -> _Tried:
         """The same with few images: both views have one strength, and are judged in all the ways to fold the images.
 
         By the best strength of each and one way to fold, the gains of 16 scenes a class, in standard errors, overlap
@@ -213,16 +213,16 @@ class _Tried:
         return self.views[self.at]
 
     @property
-    def best(self) -> Candidate:
+    def best(self) -> CandidateHead:
         return _lowest(self.quick[self.at])
 
     @property
-    def table(self) -> list[Candidate]:
+    def table(self) -> list[CandidateHead]:
         plain, *others = self.quick
         return [*plain, *self.beside, *(candidate for found in others for candidate in found)]
 
 
-def _of_many(classes: View, plain: Candidate) -> tuple[Candidate, bool]:
+def _of_many(classes: View, plain: CandidateHead) -> tuple[CandidateHead, bool]:
     """The logistic head of the view as classes, and whether it is clearly better than the best of the plain view."""
     found = candidates.logistic(classes, [_FIRST])
     if not clearly_lower(plain.losses, found.losses):
@@ -230,7 +230,7 @@ def _of_many(classes: View, plain: Candidate) -> tuple[Candidate, bool]:
     return found, clearly_lower(found.losses, plain.losses)
 
 
-def _refolded(view: View, redrawn: Sequence[Folds]) -> tuple[Candidate, Losses]:
+def _refolded(view: View, redrawn: Sequence[Folds]) -> tuple[CandidateHead, Losses]:
     """The logistic head of a view, and the mean loss of each judged image (n,) in its own and other ways to fold."""
     found = candidates.logistic(view, [_FIRST])
     total = np.zeros(len(view.task.labels))
@@ -242,7 +242,7 @@ def _refolded(view: View, redrawn: Sequence[Folds]) -> tuple[Candidate, Losses]:
     return replace(found, refolded=float(losses.mean())), losses
 
 
-def _quick(view: View) -> list[Candidate]:
+def _quick(view: View) -> list[CandidateHead]:
     """The logistic heads of a view, without and with the texts."""
     found = [candidates.logistic(view)]
     if view.texts is not None:
@@ -250,11 +250,11 @@ def _quick(view: View) -> list[Candidate]:
     return found
 
 
-def _lowest(found: Sequence[Candidate]) -> Candidate:
+def _lowest(found: Sequence[CandidateHead]) -> CandidateHead:
     return min(found, key=lambda candidate: candidate.loss)
 
 
-def _parts(quick: Sequence[Candidate], drop: bool) -> tuple[int, str]:
+def _parts(quick: Sequence[CandidateHead], drop: bool) -> tuple[int, str]:
     """Which is taken, and why: all parts, or the best alone where that may be and all are not clearly better.
 
     Logistic heads are compared, which take the least time; other heads are then fitted on this view only.
@@ -273,8 +273,8 @@ def _parts(quick: Sequence[Candidate], drop: bool) -> tuple[int, str]:
 
 
 def _head(
-    view: View, quick: Sequence[Candidate], options: GradientOptions, on_epoch: OnEpoch | None
-) -> tuple[list[Candidate], Candidate, str]:
+    view: View, quick: Sequence[CandidateHead], options: GradientOptions, on_epoch: OnEpoch | None
+) -> tuple[list[CandidateHead], CandidateHead, str]:
     """The heads that are tried on a view beside ``quick``, the one that is taken, and why.
 
     It is the mean of gradient and logistic: which of near equals is ahead is chance, and the mean varies least. Of two

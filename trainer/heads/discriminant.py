@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
 from trainer.heads.linear import Linear, one_thread
-from trainer.heads.task import Task
+from trainer.heads.task import FittingTask
 
 #: Features are not Gaussian: the logits are about this many times too sure.
 _TOO_SURE = 10.0
@@ -22,7 +22,7 @@ _LEAST_VARIANCE = 0.1
 
 
 @one_thread()
-def fit_discriminant(task: Task, shrinkages: Sequence[float]) -> list[list[Linear]]:
+def fit_discriminant(task: FittingTask, shrinkages: Sequence[float]) -> list[list[Linear]]:
     """The heads of every group for each shrinkage (0..1: how far the covariance is drawn to a multiple of one)."""
     everything = task.scaled.T @ task.scaled
     fitted: list[list[Linear]] = [[] for _ in shrinkages]
@@ -36,7 +36,7 @@ def fit_discriminant(task: Task, shrinkages: Sequence[float]) -> list[list[Linea
 
 
 def _moments(
-    task: Task, rows: npt.NDArray[np.bool_], squares: npt.NDArray[np.float32]
+    task: FittingTask, rows: npt.NDArray[np.bool_], squares: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """The classes' means (classes, width) over ``rows`` and the covariance around them (width, width).
 

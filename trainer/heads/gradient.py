@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.heads.linear import MIN_DELTA, Epoch, GradientOptions, Linear, OnEpoch, one_thread
-from trainer.heads.task import Task
+from trainer.heads.task import FittingTask
 from trainer.measuring.calibration import accuracy, log_loss
 
 Array = npt.NDArray[np.float32]
@@ -30,7 +30,9 @@ _DECAY, _BETA1, _BETA2, _EPSILON = 0.01, 0.9, 0.999, 1e-8
 
 
 @one_thread()
-def fit_gradient(task: Task, options: GradientOptions, on_epoch: OnEpoch | None = None) -> tuple[list[Linear], int]:
+def fit_gradient(
+    task: FittingTask, options: GradientOptions, on_epoch: OnEpoch | None = None
+) -> tuple[list[Linear], int]:
     """The heads of every group after the epoch with the lowest out-of-fold log-loss, and that epoch's number.
 
     The learning rate falls as a cosine over ``options.epochs``. Without images to judge by it is the last epoch.
@@ -62,7 +64,7 @@ def _batches(images: int, size: int, random: np.random.Generator) -> Iterator[np
         yield orders[:, start : start + size]
 
 
-def _epoch(number: int, train_loss: float, task: Task, heads: list[Linear], seconds: float) -> Epoch:
+def _epoch(number: int, train_loss: float, task: FittingTask, heads: list[Linear], seconds: float) -> Epoch:
     if not task.judges:
         return Epoch(number, train_loss, math.nan, math.nan, seconds)
     logits, labels = task.out_of_fold(heads), task.labels[task.judged]
@@ -72,7 +74,7 @@ def _epoch(number: int, train_loss: float, task: Task, heads: list[Linear], seco
 class _Layer:
     """The members' weights for all groups (members, width, groups * classes), and what AdamW remembers of them."""
 
-    def __init__(self, task: Task, options: GradientOptions) -> None:
+    def __init__(self, task: FittingTask, options: GradientOptions) -> None:
         self._task = task
         width, columns = task.scaled.shape[1], task.groups * task.classes
         self._weight = np.zeros((MEMBERS, width, columns), np.float32)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.heads.logistic import fit_logistic
-from trainer.heads.task import Mask, Task
+from trainer.heads.task import FittingTask, Mask
 from trainer.measuring.calibration import Labels
 
 Mistakes = npt.NDArray[np.float32]
@@ -54,7 +54,7 @@ class Outlook:
     most: float
 
 
-def grow(task: Task) -> Growth | None:
+def grow(task: FittingTask) -> Growth | None:
     """Fit heads on parts of the images; None with too few to tell anything, or too many."""
     if task.judged.sum() < _LEAST_IMAGES or len(task.labels) > _MOST_IMAGES:
         return None
@@ -77,7 +77,7 @@ def _ranks(labels: Labels) -> Labels:
     return ranks
 
 
-def _mistakes(task: Task, among: Mask) -> Mask | None:
+def _mistakes(task: FittingTask, among: Mask) -> Mask | None:
     """Which judged images are mistaken by heads that were fitted on some; None where these are not in every fold."""
     part = task
     if not among.all():

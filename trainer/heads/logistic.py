@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.optimize import fmin_l_bfgs_b
 
 from trainer.heads.linear import Linear, one_thread
-from trainer.heads.task import Task
+from trainer.heads.task import FittingTask
 
 #: L-BFGS ends when no derivative of the mean loss is larger. Measured: with a tenth of it held-out log-loss changes by
 #: less than 0.001, and it takes twice as long.
@@ -19,7 +19,7 @@ _MOST = 200
 Values = npt.NDArray[np.float64]
 
 
-def fit_logistic(task: Task, strengths: Sequence[float]) -> Iterator[list[Linear]]:
+def fit_logistic(task: FittingTask, strengths: Sequence[float]) -> Iterator[list[Linear]]:
     """The heads of every group for each strength in turn (scikit-learn's C: small is a strong penalty).
 
     Each begins from the one before, so give the small ones first; take no more of them than are needed. The penalty is
@@ -37,7 +37,7 @@ def fit_logistic(task: Task, strengths: Sequence[float]) -> Iterator[list[Linear
         yield task.finished(fitted[:-1].reshape(-1, *groups), fitted[-1].reshape(groups))
 
 
-def _cost(flat: Values, task: Task, penalty: float) -> tuple[float, Values]:
+def _cost(flat: Values, task: FittingTask, penalty: float) -> tuple[float, Values]:
     """The penalised mean loss, summed over groups, and its derivative; the last row of values is the bias."""
     images = len(task.labels)
     values = flat.reshape(-1, task.groups * task.classes)

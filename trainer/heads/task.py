@@ -27,7 +27,7 @@ _MOST_WEIGHT = 20
 
 
 @dataclass(frozen=True)
-class Task:
+class FittingTask:
     """Scaled features (n, width) of labelled images (n,), each in a fold (n,) or in none (`NEVER`: not judged).
 
     Heads are made in groups: one for each fold, fitted on the others, and one fitted on all images, which is the last.

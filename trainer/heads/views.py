@@ -23,7 +23,7 @@ from trainer.data.folds import Folds
 from trainer.heads.candidates import View
 from trainer.heads.linear import Linear, Scaling, one_thread, to_unit_length
 from trainer.heads.prompts import Embeddings
-from trainer.heads.task import Task
+from trainer.heads.task import FittingTask
 from trainer.measuring.calibration import Labels
 
 #: What the cosine of an image and a text is multiplied by to make a logit, as CLIP learned it.
@@ -51,7 +51,7 @@ def whole(features: Features, labels: Labels, classes: int, folds: Folds, parts:
     to_unit_length(features, widths)
     scaling = Scaling.of(features, widths)
     scaling.apply_to(features)
-    task = Task(features, labels, classes, folds)
+    task = FittingTask(features, labels, classes, folds)
     name = "all parts" if len(parts) > 1 else ""
     label = tr("all parts") if len(parts) > 1 else ""
     return View(name, tuple(range(len(parts))), task, scaling, _text_head(parts, scaling), label=label)
@@ -62,7 +62,7 @@ def alone(every: View, parts: Sequence[Part], at: int) -> View:
     part = parts[at]
     begin = sum(before.width for before in parts[:at])
     columns = slice(begin, begin + part.width)
-    task = Task(every.task.scaled[:, columns], every.task.labels, every.task.classes, every.task.folds)
+    task = FittingTask(every.task.scaled[:, columns], every.task.labels, every.task.classes, every.task.folds)
     scaling = Scaling(every.scaling.mean[columns], every.scaling.scale[columns])
     return View(part.name, (at,), task, scaling, _text_head([part], scaling))
 
@@ -85,7 +85,7 @@ def as_classes(inputs: Features, part: Part, view: View) -> View:
     """The same images and part as in ``view``, seen by their `likenesses` (n, classes), which this scales in place."""
     scaling = Scaling.of(inputs, [inputs.shape[1]])
     scaling.apply_to(inputs)
-    task = Task(inputs, view.task.labels, view.task.classes, view.task.folds)
+    task = FittingTask(inputs, view.task.labels, view.task.classes, view.task.folds)
     name = f"{view.name} as ImageNet classes".strip()
     label = tr("{name} as ImageNet classes", name=view.name) if view.name else tr("as ImageNet classes")
     return View(name, view.parts, task, scaling, pretrained=part.pretrained, label=label)

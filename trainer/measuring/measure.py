@@ -26,7 +26,7 @@ COVERAGES = (0.95, 0.9, 0.8)
 
 
 @dataclass(frozen=True)
-class Filing:
+class FilingCounts:
     """What becomes of so many ``images`` in the daemon: of those ``filed`` into a class some are ``wrong`` there.
 
     ``unknown`` are refused because they are unlike all known ones; all others are less probable than ``threshold``.
@@ -193,11 +193,11 @@ class Measured:
             for at, index in enumerate(self.concerned)
         }
 
-    def filing(self, threshold: float) -> Filing:
+    def filing(self, threshold: float) -> FilingCounts:
         """What becomes of the images if those under ``threshold`` and the `strange` ones are not filed."""
         fates = Rule(threshold).fates(self.confidence, self.strange)
         into_class = np.array([fate is Fate.FILED for fate in fates], dtype=bool)
-        return Filing(
+        return FilingCounts(
             threshold,
             images=len(self.labels),
             filed=int(into_class.sum()),

@@ -29,7 +29,7 @@ from scipy.special import bdtr
 from models.metadata import DEFAULT_THRESHOLD, Promise, strictest
 from models.text.language import tr
 from trainer.data.neighbours import Group
-from trainer.measuring.measure import Filing, Measured
+from trainer.measuring.measure import FilingCounts, Measured
 
 Mask = npt.NDArray[np.bool_]
 
@@ -81,7 +81,7 @@ class Thresholds:
         ]
         return [*refusals, self._in_force(in_force), *others]
 
-    def _in_force(self, filing: Filing) -> str:
+    def _in_force(self, filing: FilingCounts) -> str:
         if self.served == 0:
             return tr(
                 "only pictures unlike anything it was taught go to others/ ({why}): {told}",
@@ -106,7 +106,7 @@ class Thresholds:
             return tr("the usual threshold")
         return tr("the usual threshold, since none was asked for by --max-error")
 
-    def _refusal(self, asked: float, filing: Filing) -> str:
+    def _refusal(self, asked: float, filing: FilingCounts) -> str:
         needed = images_needed(asked)
         if self.judged < needed:
             return tr(
@@ -132,7 +132,7 @@ class Thresholds:
         )
 
 
-def _told(filing: Filing) -> str:
+def _told(filing: FilingCounts) -> str:
     """What becomes of the judged images, if there are any."""
     if not filing.images:
         return tr("no image could be judged to tell how many that are")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.text.language import mark, tr
-from trainer.data.audit import Finding
+from trainer.data.audit import Oddity
 from trainer.data.dataset import Sample, shown
 from trainer.heads.growth import Growth, doubled, outlooks, shares
 from trainer.measuring.measure import Measured
@@ -53,7 +53,7 @@ def suspicions(measured: Measured) -> list[Suspicion]:
 
 
 def advice(
-    measured: Measured, judged: Sequence[Sample], findings: Sequence[Finding], growth: Growth | None = None
+    measured: Measured, judged: Sequence[Sample], findings: Sequence[Oddity], growth: Growth | None = None
 ) -> str:
     """The text of ``advice.txt``. ``judged`` are the samples that ``measured`` and ``growth`` are about, in order."""
     sections = [

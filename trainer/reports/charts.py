@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 from models.text.language import mark, tr
 from trainer.heads.linear import Epoch
 from trainer.measuring import bounds
-from trainer.measuring.measure import Filing, Measured
+from trainer.measuring.measure import FilingCounts, Measured
 from trainer.reports.canvas import BAD, GOOD, GREY, blank, drawing
 
 #: Equal parts of 0..1 that confidence is divided into.
@@ -126,7 +126,7 @@ def _count(axes: Axes, middles: Sequence[float], images: Sequence[int]) -> None:
     axes.xaxis.set_major_formatter(PercentFormatter(1))
 
 
-def risk_coverage(measured: Measured, filing: Filing | None) -> Figure:
+def risk_coverage(measured: Measured, filing: FilingCounts | None) -> Figure:
     """How many of the images that are filed first are wrong, over how many are filed; the place of one is marked."""
     coverage, risk = measured.risk_coverage()
     with drawing():
@@ -150,7 +150,7 @@ def risk_coverage(measured: Measured, filing: Filing | None) -> Figure:
     return figure
 
 
-def _place(axes: Axes, filing: Filing) -> None:
+def _place(axes: Axes, filing: FilingCounts) -> None:
     if not filing.filed:
         text = tr("with threshold {threshold:.3g} nothing is filed", threshold=filing.threshold)
         axes.plot([], [], "o", color=BAD, label=text)

@@ -10,8 +10,8 @@ import numpy as np
 
 from models.runtime import FeatureExtractor
 from models.text.language import tr, trn
-from trainer.data.audit import Finding, sentences
-from trainer.data.dataset import DataSet, Folders, shown
+from trainer.data.audit import Oddity, sentences
+from trainer.data.dataset import ClassFolders, DataSet, shown
 from trainer.data.features import Extracted
 from trainer.data.folds import NEVER
 from trainer.heads.choose import Choice
@@ -36,7 +36,7 @@ def say(topic: str, text: str) -> None:
     print(padded(topic, 11) + text, flush=True)
 
 
-def begin(folders: Folders, extractor: FeatureExtractor, *, verbose: bool) -> None:
+def begin(folders: ClassFolders, extractor: FeatureExtractor, *, verbose: bool) -> None:
     """What there is to work on, and with."""
     sizes = Counter(file.label for file in folders.files)
     shown_sizes = [f"{label} {size}" for label, size in sorted(sizes.items())]
@@ -109,7 +109,7 @@ def resumption(*, found: bool) -> None:
 
 
 def images(
-    found: DataSet, extracted: Extracted, findings: Sequence[Finding], parted: int, *, verbose: bool = False
+    found: DataSet, extracted: Extracted, findings: Sequence[Oddity], parted: int, *, verbose: bool = False
 ) -> None:
     """What could be read, what is odd about it, and how it is divided.
 

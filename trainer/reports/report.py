@@ -10,7 +10,7 @@ import numpy as np
 from models.text.language import tr
 from trainer.heads.linear import Epoch
 from trainer.measuring import bounds
-from trainer.measuring.measure import COVERAGES, Filing, Measured
+from trainer.measuring.measure import COVERAGES, FilingCounts, Measured
 from trainer.reports.canvas import save
 from trainer.reports.charts import curves, reliability, risk_coverage
 from trainer.reports.confusion_matrix import confusion_matrix
@@ -26,7 +26,7 @@ def write_report(
     measured: Measured,
     paths: Sequence[Path],
     *,
-    filing: Filing | None = None,
+    filing: FilingCounts | None = None,
     stages: Mapping[str, Sequence[Epoch]] | None = None,
     preface: str = "",
     appendix: str = "",
@@ -48,7 +48,7 @@ def write_report(
     save(contact_sheet(measured, paths), folder / "mistakes.png")
 
 
-def describe(measured: Measured, filing: Filing | None = None) -> str:
+def describe(measured: Measured, filing: FilingCounts | None = None) -> str:
     """Figures, the table of classes and what is confused most, as text; empty where there is no image."""
     if not len(measured.labels):
         return ""
@@ -58,7 +58,7 @@ def describe(measured: Measured, filing: Filing | None = None) -> str:
     return "\n".join(parts)
 
 
-def _figures(measured: Measured, filing: Filing | None) -> str:
+def _figures(measured: Measured, filing: FilingCounts | None) -> str:
     figures = measured.figures()
     low, high = measured.interval()
     right = tr("{images}, {right} of them right", images=len(measured.labels), right=int(measured.right.sum()))
@@ -82,7 +82,7 @@ def _figures(measured: Measured, filing: Filing | None) -> str:
     return "".join(f"{padded(name, width)}  {text}\n" for name, text in lines)
 
 
-def _fates(filing: Filing) -> list[tuple[str, str]]:
+def _fates(filing: FilingCounts) -> list[tuple[str, str]]:
     """What becomes of the images in the daemon."""
     if filing.filed:
         filed = tr(

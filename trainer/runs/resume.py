@@ -32,14 +32,14 @@ _STATE = "state"
 
 
 @dataclass(frozen=True)
-class Progress:
+class SavedProgress:
     """Arrays by name, and whatever else is JSON."""
 
     arrays: Mapping[str, npt.NDArray[Any]]
     state: dict[str, Any]
 
 
-class Unfinished:
+class UnfinishedFit:
     """The place of one fit, known by its ``settings``."""
 
     def __init__(self, store: WeightsStore, settings: Mapping[str, object]) -> None:
@@ -70,7 +70,7 @@ class Unfinished:
         """Whether enough time has passed since the last `save` to spend some on another; at first it has."""
         return time.monotonic() - self._saved_at >= SPARED * self._saving_s
 
-    def save(self, progress: Progress) -> None:
+    def save(self, progress: SavedProgress) -> None:
         """Keep how far it has come, in place of what was kept before; where the disk is full, warn and go on."""
         from safetensors.numpy import save
 
@@ -89,14 +89,14 @@ class Unfinished:
         self._saved_at = time.monotonic()
         self._saving_s = self._saved_at - began
 
-    def load(self) -> Progress | None:
+    def load(self) -> SavedProgress | None:
         """How far it had come; None where nothing was kept, or nothing that can be read."""
         from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(self._progress, "numpy") as file:
                 state = json.loads(file.metadata()[_STATE])
-                return Progress({name: file.get_tensor(name) for name in file.keys()}, state)  # noqa: SIM118
+                return SavedProgress({name: file.get_tensor(name) for name in file.keys()}, state)  # noqa: SIM118
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
 
@@ -108,10 +108,10 @@ class Unfinished:
                     path.unlink()
 
 
-def place_of(store: WeightsStore, data_dir: Path, settings: Mapping[str, object]) -> Unfinished:
+def place_of(store: WeightsStore, data_dir: Path, settings: Mapping[str, object]) -> UnfinishedFit:
     """Where a fit of that folder with these settings keeps its progress; what changes no number does not count."""
     counted = {name: value for name, value in settings.items() if name not in _UNCOUNTED}
-    return Unfinished(store, {**counted, "data_dir": str(data_dir.resolve())})
+    return UnfinishedFit(store, {**counted, "data_dir": str(data_dir.resolve())})
 
 
 _UNCOUNTED = {"resume", "publish", "keep", "cache_dir", "cache_size", "output_dir", "data_dir", "max_error"}

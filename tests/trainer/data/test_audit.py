@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.data.audit import KINDS, Finding, audit, sentences, write_audit
+from trainer.data.audit import KINDS, Oddity, audit, sentences, write_audit
 from trainer.data.dataset import Sample, Unreadable
 from trainer.data.features import Extracted
 from trainer.data.neighbours import Group
@@ -24,7 +24,7 @@ def found(looks: list[Look], names: str = "abcdef", labels: str = "xxxxxx", sha2
     return Extracted(samples, np.zeros((len(looks), 1), np.float32), looks, [], 0, 0.0)
 
 
-def kinds(findings: list[Finding]) -> list[tuple[str, str]]:
+def kinds(findings: list[Oddity]) -> list[tuple[str, str]]:
     return [(finding.kind, finding.name) for finding in findings]
 
 
@@ -47,7 +47,7 @@ def test_ordinary_images_are_not_odd() -> None:
     ],
 )
 def test_an_odd_image_is_reported(look: Look, kind: str, detail: str) -> None:
-    assert audit(found([LOOK, look]), alone(2), 224) == [Finding(kind, "b", "x", detail, look)]
+    assert audit(found([LOOK, look]), alone(2), 224) == [Oddity(kind, "b", "x", detail, look)]
 
 
 @pytest.mark.parametrize("look", [replace(LOOK, width=56, height=56), replace(LOOK, width=1999, height=500)])
@@ -86,8 +86,8 @@ def test_what_cannot_be_read_comes_first() -> None:
 
 
 def test_each_kind_is_one_sentence_that_names_the_first() -> None:
-    findings = [Finding("tiny", f"{number}\n.jpg", "x", "small") for number in range(5)]
-    findings.append(Finding("plain", "p.jpg", "x", "grey"))
+    findings = [Oddity("tiny", f"{number}\n.jpg", "x", "small") for number in range(5)]
+    findings.append(Oddity("plain", "p.jpg", "x", "grey"))
     tiny, plain = sentences(findings)
     assert tiny.startswith("5 images are tiny: there is little to see on them: 0\\n.jpg (small), 1\\n.jpg")
     assert tiny.endswith("(small), and 2 more")
@@ -95,8 +95,8 @@ def test_each_kind_is_one_sentence_that_names_the_first() -> None:
 
 
 def test_the_table_has_a_row_for_each_finding(tmp_path: Path) -> None:
-    lost = Finding("unreadable", "\udce9,.jpg", "x", "empty: It is empty.")
-    write_audit(tmp_path / "audit.csv", [lost, Finding("tiny", "b.jpg", "x", "small", LOOK)])
+    lost = Oddity("unreadable", "\udce9,.jpg", "x", "empty: It is empty.")
+    write_audit(tmp_path / "audit.csv", [lost, Oddity("tiny", "b.jpg", "x", "small", LOOK)])
     with (tmp_path / "audit.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [list(row.values()) for row in rows] == [
@@ -107,8 +107,8 @@ def test_the_table_has_a_row_for_each_finding(tmp_path: Path) -> None:
 
 def test_every_kind_has_words_for_one_and_for_many() -> None:
     for kind in KINDS:
-        [one] = sentences([Finding(kind, "a", "x", "")])
-        [two] = sentences([Finding(kind, "a", "x", "")] * 2)
+        [one] = sentences([Oddity(kind, "a", "x", "")])
+        [two] = sentences([Oddity(kind, "a", "x", "")] * 2)
         assert one.startswith("1 image ")
         assert two.startswith("2 images ")
         assert one.split(":")[0].removeprefix("1 image ") != two.split(":")[0].removeprefix("2 images ")

@@ -17,7 +17,7 @@ from trainer.finetuning.course import Side, digest
 from trainer.finetuning.finetune import FineTuneOptions
 from trainer.heads.linear import Epoch, Scaling
 from trainer.runs import resume
-from trainer.runs.resume import Unfinished
+from trainer.runs.resume import UnfinishedFit
 
 pytestmark = pytest.mark.usefixtures("whole")
 
@@ -25,10 +25,10 @@ OPTIONS = FineTuneOptions(epochs=3, lr=3e-3, batch_size=16)
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Unfinished:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UnfinishedFit:
     """A place that keeps every epoch, however short it is."""
     monkeypatch.setattr(resume, "SPARED", 0)
-    return Unfinished(WeightsStore(tmp_path), {})
+    return UnfinishedFit(WeightsStore(tmp_path), {})
 
 
 class Killed(Exception):
@@ -36,7 +36,7 @@ class Killed(Exception):
 
 
 def interrupt(
-    in_epoch: int, clip: tuple[Backbone, ...], colours: Path, place: Unfinished, options: FineTuneOptions = OPTIONS
+    in_epoch: int, clip: tuple[Backbone, ...], colours: Path, place: UnfinishedFit, options: FineTuneOptions = OPTIONS
 ) -> None:
     """Fine-tune until the middle of an epoch: its weights have changed, nothing of it is kept."""
 
@@ -59,7 +59,7 @@ def losses(epochs: list[Epoch]) -> list[tuple[float, float]]:
 
 @pytest.mark.parametrize("in_epoch", [1, 2, 3])
 def test_an_interrupted_one_has_the_very_same_result(
-    in_epoch: int, clip: tuple[Backbone, ...], colours: Path, place: Unfinished
+    in_epoch: int, clip: tuple[Backbone, ...], colours: Path, place: UnfinishedFit
 ) -> None:
     expected, epochs, _ = tune(clip, colours, OPTIONS)
     interrupt(in_epoch, clip, colours, place)
@@ -70,7 +70,7 @@ def test_an_interrupted_one_has_the_very_same_result(
 
 
 def test_the_best_epoch_so_far_is_kept_too(
-    clip: tuple[Backbone, ...], colours: Path, place: Unfinished, monkeypatch: pytest.MonkeyPatch
+    clip: tuple[Backbone, ...], colours: Path, place: UnfinishedFit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first epoch is the best; of the others only the weights count for what is learned next."""
 
@@ -87,7 +87,7 @@ def test_the_best_epoch_so_far_is_kept_too(
 
 
 def test_one_that_had_come_to_its_end_learns_no_more(
-    clip: tuple[Backbone, ...], colours: Path, place: Unfinished, monkeypatch: pytest.MonkeyPatch
+    clip: tuple[Backbone, ...], colours: Path, place: UnfinishedFit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, epochs, _ = tune(clip, colours, OPTIONS, place)
     monkeypatch.setattr(finetune._Run, "train", None)
@@ -98,7 +98,7 @@ def test_one_that_had_come_to_its_end_learns_no_more(
 
 
 def test_progress_of_other_images_or_another_head_is_refused(
-    clip: tuple[Backbone, ...], colours: Path, place: Unfinished
+    clip: tuple[Backbone, ...], colours: Path, place: UnfinishedFit
 ) -> None:
     interrupt(2, clip, colours, place)
     _, epochs, said = tune(clip, colours, OPTIONS, place, first=1)
@@ -127,7 +127,7 @@ def test_all_that_decides_the_result_is_in_the_digest(clip: tuple[Backbone, ...]
 
 
 def test_a_full_disk_does_not_end_it(
-    clip: tuple[Backbone, ...], colours: Path, place: Unfinished, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+    clip: tuple[Backbone, ...], colours: Path, place: UnfinishedFit, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -5,7 +5,7 @@ import pytest
 
 from tests.trainer.clusters import task
 from trainer.heads import candidates
-from trainer.heads.candidates import Candidate, View
+from trainer.heads.candidates import CandidateHead, View
 from trainer.heads.linear import GradientOptions, Linear, Scaling
 from trainer.heads.logistic import fit_logistic
 from trainer.measuring.calibration import accuracy, log_loss
@@ -19,12 +19,12 @@ def view() -> View:
 
 
 @pytest.fixture(scope="module")
-def found(view: View) -> list[Candidate]:
+def found(view: View) -> list[CandidateHead]:
     options = GradientOptions(epochs=3)
     return [candidates.logistic(view), candidates.gradient(view, options, None), candidates.discriminant(view)]
 
 
-def test_a_candidate_is_named_and_judged_out_of_fold(view: View, found: list[Candidate]) -> None:
+def test_a_candidate_is_named_and_judged_out_of_fold(view: View, found: list[CandidateHead]) -> None:
     assert [candidate.name.partition(",")[0] for candidate in found] == [
         "one: logistic",
         "one: gradient",
@@ -37,7 +37,7 @@ def test_a_candidate_is_named_and_judged_out_of_fold(view: View, found: list[Can
         assert candidate.accuracy == accuracy(logits, view.task.labels)
 
 
-def test_the_strength_is_the_best_of_the_grid(view: View, found: list[Candidate]) -> None:
+def test_the_strength_is_the_best_of_the_grid(view: View, found: list[CandidateHead]) -> None:
     losses = []
     for strength in candidates.GRID:
         (heads,) = fit_logistic(view.task, [strength])
@@ -45,7 +45,7 @@ def test_the_strength_is_the_best_of_the_grid(view: View, found: list[Candidate]
     assert found[0].loss == pytest.approx(min(losses), abs=0.01)
 
 
-def test_the_mean_weighs_both_by_their_temperatures(view: View, found: list[Candidate]) -> None:
+def test_the_mean_weighs_both_by_their_temperatures(view: View, found: list[CandidateHead]) -> None:
     mean = candidates.mean(view, "mean", found[:2])
     expected = sum(candidate.out_of_fold / candidate.temperature for candidate in found[:2]) / 2
     assert mean.name == "one: mean"

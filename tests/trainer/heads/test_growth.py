@@ -6,7 +6,7 @@ import pytest
 from tests.trainer.clusters import folded, task
 from trainer.data.folds import NEVER
 from trainer.heads.growth import Growth, doubled, grow, outlooks, shares
-from trainer.heads.task import Task
+from trainer.heads.task import FittingTask
 
 
 def growing(*, few: float, every: float, images: int = 400) -> Growth:
@@ -51,7 +51,7 @@ def test_only_judged_images_count() -> None:
         pytest.param(task(240, 3, spread=1.6, folds=0), id="nobody judges"),
     ],
 )
-def test_too_little_tells_nothing(given: Task) -> None:
+def test_too_little_tells_nothing(given: FittingTask) -> None:
     assert grow(given) is None
 
 

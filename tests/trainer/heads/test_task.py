@@ -6,12 +6,12 @@ import pytest
 from tests.trainer.clusters import clusters, task
 from trainer.data.folds import NEVER
 from trainer.heads.linear import Linear
-from trainer.heads.task import Task
+from trainer.heads.task import FittingTask
 
 
 def test_an_image_has_no_weight_for_the_head_that_judges_it() -> None:
     features, labels = clusters(6, 2)
-    made = Task(features, labels, 2, np.array([0, 2, 0, 2, NEVER, 2]))
+    made = FittingTask(features, labels, 2, np.array([0, 2, 0, 2, NEVER, 2]))
     assert made.judges == [0, 2]
     assert made.groups == 3
     assert (made.weights > 0).tolist() == [
@@ -31,7 +31,7 @@ def test_images_of_equal_classes_count_alike() -> None:
 
 def test_classes_count_alike_but_not_where_a_single_image_would_count_for_hundreds() -> None:
     labels = np.repeat(np.arange(3), (200, 50, 1))
-    weights = Task(clusters(251, 3)[0], labels, 3, np.full(251, NEVER)).weights[:, 0]
+    weights = FittingTask(clusters(251, 3)[0], labels, 3, np.full(251, NEVER)).weights[:, 0]
     shares = [float(weights[labels == label].sum()) for label in range(3)]
     assert weights.mean() == pytest.approx(1)
     assert shares[1] == pytest.approx(shares[0])

@@ -9,7 +9,7 @@ import pytest
 from models import checkpoint as checkpoints
 from models.weights import WeightsStore
 from trainer.data.dataset import Sample
-from trainer.fit import Outcome
+from trainer.fit import FitOutcome
 from trainer.measuring.compare import compare
 from trainer.measuring.measure import Measured
 from trainer.measuring.split import HELD_OUT, TRAIN
@@ -30,7 +30,7 @@ def measured(right: int, count: int, sure: float = 0.8, classes: list[str] = CLA
 
 
 @pytest.fixture
-def folder(fitted: Outcome, tmp_path: Path) -> Path:
+def folder(fitted: FitOutcome, tmp_path: Path) -> Path:
     """The published run, and a ``split.csv`` in which it held out 10 made-up circles, 8 of which it had right."""
     shutil.copytree(fitted.run.parent, tmp_path / "runs")
     head = "file,label,sha256,side,predicted,confidence,true_probability,reason"
@@ -57,7 +57,7 @@ def test_with_equally_many_right_the_log_loss_decides(folder: Path, shapes: Path
 
 
 def test_a_mistake_is_as_bad_in_the_record_of_six_digits_as_when_it_is_measured(
-    folder: Path, fitted: Outcome, shapes: Path, store: WeightsStore
+    folder: Path, fitted: FitOutcome, shapes: Path, store: WeightsStore
 ) -> None:
     split = folder / fitted.run.name / "split.csv"
     split.write_text(split.read_text().replace(",cross,0.8,0.1,", ",cross,1.000000,0.000000,"))
@@ -96,7 +96,7 @@ def test_nothing_published_is_nothing_to_lose(tmp_path: Path, shapes: Path, stor
 
 
 def test_a_damaged_current_checkpoint_is_replaced(
-    folder: Path, fitted: Outcome, shapes: Path, store: WeightsStore
+    folder: Path, fitted: FitOutcome, shapes: Path, store: WeightsStore
 ) -> None:
     (folder / fitted.run.name / checkpoints.FILE_NAME).write_bytes(b"damaged")
     verdict = compare(folder, samples(shapes, 10), measured(0, 10), store)

@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from trainer.measuring.measure import Filing, Measured
+from trainer.measuring.measure import FilingCounts, Measured
 
 CLASSES = ["ant", "bee", "고양이", "unused"]
 MEASURED = Measured(
@@ -61,9 +61,9 @@ def test_the_surest_images_are_right_more_often() -> None:
 def test_what_the_daemon_files_by_hand() -> None:
     """At 0.6 three images are sure enough, one of them wrong; a strange one is refused however sure it is."""
     strange = replace(MEASURED, unknown=np.array([True, False, False, True]))
-    assert MEASURED.filing(0.6) == Filing(0.6, images=4, filed=3, wrong=1, unknown=0)
+    assert MEASURED.filing(0.6) == FilingCounts(0.6, images=4, filed=3, wrong=1, unknown=0)
     filing = strange.filing(0.6)
-    assert filing == Filing(0.6, images=4, filed=2, wrong=1, unknown=2)
+    assert filing == FilingCounts(0.6, images=4, filed=2, wrong=1, unknown=2)
     assert filing.unsure == 0
     assert filing.figures()["filed_share"] == 0.5
     assert filing.figures()["wrong_share_of_filed"] == 0.5

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.data.audit import Finding
+from trainer.data.audit import Oddity
 from trainer.data.dataset import Sample
 from trainer.heads.growth import Growth
 from trainer.measuring.measure import Measured
@@ -69,7 +69,7 @@ def test_nothing_judged_has_nothing_to_say() -> None:
 
 def test_the_text_names_images_labels_and_classes() -> None:
     measured, wrong = flipped(0.3)
-    text = advice(measured, samples(measured), [Finding("two-labels", "a/x\n.jpg", "a", "under a, b")])
+    text = advice(measured, samples(measured), [Oddity("two-labels", "a/x\n.jpg", "a", "under a, b")])
     first = suspicions(measured)[0]
     line = text.splitlines()[1]
     assert line.startswith(f"  {samples(measured)[first.at].name}: {measured.classes[first.other]} (")
@@ -91,7 +91,7 @@ def test_guesses_put_no_label_under_suspicion() -> None:
 
 
 def test_a_long_list_is_cut() -> None:
-    findings = [Finding("two-labels", f"{number}.jpg", "a", "") for number in range(150)]
+    findings = [Oddity("two-labels", f"{number}.jpg", "a", "") for number in range(150)]
     text = advice(*(lambda measured: (measured, samples(measured)))(flipped()[0]), findings)
     assert "99.jpg" in text
     assert "100.jpg" not in text

@@ -17,7 +17,7 @@ from models.markers import leave_names
 from models.text.commandline import run
 from models.weights import WeightsStore
 from trainer.__main__ import main
-from trainer.fit import Outcome, fit
+from trainer.fit import FitOutcome, fit
 from trainer.fitted import FitOptions
 from trainer.runs.folder import METRICS
 from trainer.runs.listing import as_rows, list_runs, print_rows
@@ -26,7 +26,7 @@ from trainer.runs.publish import STARTER, publish, rollback
 
 
 @pytest.fixture
-def runs(fitted: Outcome, tmp_path: Path) -> Path:
+def runs(fitted: FitOutcome, tmp_path: Path) -> Path:
     """Three runs a, b, c with the same checkpoint; nothing is published."""
     for name in "abc":
         shutil.copytree(fitted.run, tmp_path / name)
@@ -261,7 +261,7 @@ def test_an_entry_that_lacks_nothing_but_its_newline_counts(runs: Path, store: W
     assert len(history.read_bytes().splitlines()) == 4
 
 
-def test_runs_are_listed_with_their_figures(runs: Path, store: WeightsStore, fitted: Outcome) -> None:
+def test_runs_are_listed_with_their_figures(runs: Path, store: WeightsStore, fitted: FitOutcome) -> None:
     publish(runs / "b", store)
     (runs / "c" / checkpoints.FILE_NAME).write_bytes(b"damaged")
     (runs / ".run.half").mkdir()

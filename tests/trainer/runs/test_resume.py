@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from models.weights import WeightsStore
-from trainer.runs.resume import KEPT_S, Progress, Unfinished, place_of
+from trainer.runs.resume import KEPT_S, SavedProgress, UnfinishedFit, place_of
 
-PROGRESS = Progress({"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "step": np.array(4.0)}, {"epoch": 3})
+PROGRESS = SavedProgress({"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "step": np.array(4.0)}, {"epoch": 3})
 
 
 @pytest.fixture
@@ -23,10 +23,10 @@ def kept(cache: WeightsStore) -> list[str]:
 
 
 def test_an_interrupted_fit_goes_on_where_it_was(cache: WeightsStore) -> None:
-    first = Unfinished(cache, {"lr": 0.1})
+    first = UnfinishedFit(cache, {"lr": 0.1})
     assert not first.begin(resume=True)
     first.save(PROGRESS)
-    again = Unfinished(cache, {"lr": 0.1})
+    again = UnfinishedFit(cache, {"lr": 0.1})
     assert again.begin(resume=True)
     found = again.load()
     assert found is not None
@@ -38,21 +38,21 @@ def test_an_interrupted_fit_goes_on_where_it_was(cache: WeightsStore) -> None:
 
 
 def test_one_that_was_done_leaves_nothing(cache: WeightsStore) -> None:
-    done = Unfinished(cache, {})
+    done = UnfinishedFit(cache, {})
     done.begin(resume=False)
     done.save(PROGRESS)
     done.finish()
     assert kept(cache) == []
-    assert not Unfinished(cache, {}).begin(resume=True)
+    assert not UnfinishedFit(cache, {}).begin(resume=True)
 
 
 def test_what_was_killed_while_it_was_kept_leaves_nothing_either(cache: WeightsStore) -> None:
-    killed, other = Unfinished(cache, {}), Unfinished(cache, {"other": True})
+    killed, other = UnfinishedFit(cache, {}), UnfinishedFit(cache, {"other": True})
     for place in (killed, other):
         place.begin(resume=False)
         place.save(PROGRESS)
         place._progress.rename(place._progress.with_name(f".{place._progress.name}.x7"))
-    Unfinished(cache, {}).finish()
+    UnfinishedFit(cache, {}).finish()
     assert [path.name for path in cache.folder("unfinished").glob(".*")] == [f".{other._progress.name}.x7"]
 
 
@@ -65,7 +65,7 @@ def test_keeping_takes_a_small_part_of_the_time(cache: WeightsStore, monkeypatch
         now += 2  # seconds
         return b""
 
-    place = Unfinished(cache, {})
+    place = UnfinishedFit(cache, {})
     assert place.is_due()
     monkeypatch.setattr("safetensors.numpy.save", slow)
     place.save(PROGRESS)
@@ -76,10 +76,10 @@ def test_keeping_takes_a_small_part_of_the_time(cache: WeightsStore, monkeypatch
 
 
 def test_without_resume_it_starts_afresh(cache: WeightsStore) -> None:
-    first = Unfinished(cache, {})
+    first = UnfinishedFit(cache, {})
     first.begin(resume=False)
     first.save(PROGRESS)
-    again = Unfinished(cache, {})
+    again = UnfinishedFit(cache, {})
     assert not again.begin(resume=False)
     assert again.load() is None
 
@@ -93,7 +93,7 @@ def test_other_settings_and_other_folders_are_other_fits(cache: WeightsStore, tm
 
 
 def test_what_is_damaged_is_as_if_it_were_not_there(cache: WeightsStore) -> None:
-    place = Unfinished(cache, {})
+    place = UnfinishedFit(cache, {})
     place.begin(resume=False)
     place.save(PROGRESS)
     [file] = cache.folder("unfinished").glob("*.safetensors")
@@ -102,11 +102,11 @@ def test_what_is_damaged_is_as_if_it_were_not_there(cache: WeightsStore) -> None
 
 
 def test_what_nobody_came_back_to_is_removed(cache: WeightsStore) -> None:
-    old = Unfinished(cache, {"old": True})
+    old = UnfinishedFit(cache, {"old": True})
     old.begin(resume=False)
     old.save(PROGRESS)
     long_ago = time.time() - KEPT_S - 60
     for path in cache.folder("unfinished").iterdir():
         os.utime(path, (long_ago, long_ago))
-    Unfinished(cache, {}).begin(resume=False)
+    UnfinishedFit(cache, {}).begin(resume=False)
     assert kept(cache) == [".json"]

@@ -15,7 +15,7 @@ from models import checkpoint as checkpoints
 from models.checkpoint import FILE_NAME, POINTER
 from models.weights import WeightsStore
 from tests.processes import environment
-from trainer.fit import Outcome
+from trainer.fit import FitOutcome
 from trainer.runs.folder import METRICS
 from trainer.runs.publish import publish, rollback
 from trainer.runs.retention import alone, retain
@@ -116,7 +116,7 @@ def test_two_publishers_wait_for_each_other(folder: Path) -> None:
 
 
 def test_publishing_lets_go_of_old_runs_but_not_of_the_one_before(
-    fitted: Outcome, store: WeightsStore, tmp_path: Path, logged: list[str]
+    fitted: FitOutcome, store: WeightsStore, tmp_path: Path, logged: list[str]
 ) -> None:
     for age, name in enumerate("dcba"):
         shutil.copytree(fitted.run, tmp_path / name)
