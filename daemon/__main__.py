@@ -15,7 +15,7 @@ from models.text.language import tr
 from models.text.spelling import closest
 
 #: Where each command is; only the one that is asked for is imported.
-_COMMANDS = {
+COMMANDS = {
     "history": ("history", "main"),
     "undo": ("undo", "undo_main"),
     "retry": ("undo", "retry_main"),
@@ -31,12 +31,12 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
-    if name in _COMMANDS:
-        module, function = _COMMANDS[name]
+    if name in COMMANDS:
+        module, function = COMMANDS[name]
         return int(getattr(import_module(f"daemon.commands.{module}"), function)(arguments[1:]))
     if name not in (None, "watch", "sort"):
-        near = closest(name, ("sort", *_COMMANDS))
-        names = ", ".join(_COMMANDS)
+        near = closest(name, ("sort", *COMMANDS))
+        names = ", ".join(COMMANDS)
         if near is None:
             raise UserError(
                 tr("there is no command '{name}': give sort, {names}, or --watch INBOX", name=name, names=names)

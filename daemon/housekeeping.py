@@ -27,11 +27,11 @@ from daemon.journal.records import BEGINNING, Filing, Position, State
 #: Seconds of work in an idle moment; an image that arrives meanwhile waits no longer than this.
 _SLICE = 0.05
 #: Seconds without an idle moment after which a slice of work is done all the same.
-_LONGEST_RUSH = 10.0
+LONGEST_RUSH = 10.0
 #: Seconds between two looks for old rows.
 _PAUSE = 86400.0
 #: Rows that are looked at together: in a journal of a million, 100 take up to 60 ms on a busy machine, 1000 take 400.
-_MANY = 100
+ROWS_AT_ONCE = 100
 #: How many rows whose files are missing are gathered before the inboxes are walked for them.
 _MISSED = 10_000
 #: Under which the journal notes the time that was really lived through, and how often, in seconds.
@@ -90,7 +90,7 @@ class Pruning:
         position: Position | None = BEGINNING
         missed: list[Filing] = []
         while position is not None:
-            position, remembered = self._journal.prune(before, position, _MANY)
+            position, remembered = self._journal.prune(before, position, ROWS_AT_ONCE)
             yield
             for row in remembered:
                 if _is_gone(row, self._roots):
@@ -105,13 +105,13 @@ class Pruning:
         if not missed:
             return
         missing = {row.identity.ino for row in missed}
-        for inode in _inodes(self._inboxes, self._roots):
+        for inode in inode_numbers(self._inboxes, self._roots):
             missing.discard(inode)
             yield
-        for start in range(0, len(missed), _MANY):
+        for start in range(0, len(missed), ROWS_AT_ONCE):
             gone = [
                 row
-                for row in missed[start : start + _MANY]
+                for row in missed[start : start + ROWS_AT_ONCE]
                 if row.identity.ino in missing and _is_gone(row, self._roots)
             ]
             for row in gone:
@@ -127,7 +127,7 @@ def _noted(text: str | None) -> datetime | None:
         return None
 
 
-def _inodes(inboxes: Sequence[Path], roots: Roots) -> Iterator[int]:
+def inode_numbers(inboxes: Sequence[Path], roots: Roots) -> Iterator[int]:
     """The inode numbers of all that lies in the inboxes. Raises OSError where a folder cannot be read."""
     pending = [str(inbox) for inbox in inboxes]
     while pending:
@@ -177,7 +177,7 @@ class Housekeeping:
         self._pruning = pruning
         self._steps: Iterator[None] | None = None
         self._next = -math.inf
-        self._due = time.monotonic() + _LONGEST_RUSH
+        self._due = time.monotonic() + LONGEST_RUSH
 
     def turn(self, *, idle: bool) -> None:
         """The work loop has made a step; ``idle``: there was nothing to file.
@@ -186,7 +186,7 @@ class Housekeeping:
         """
         now = time.monotonic()
         if idle or now >= self._due:
-            self._due = now + _LONGEST_RUSH
+            self._due = now + LONGEST_RUSH
             self.idle()
 
     def idle(self, seconds: float = _SLICE) -> bool:

@@ -24,7 +24,7 @@ from models.classifier import Classifier
 from models.text.language import tr
 
 #: Images taken from the watcher at a time; the model is looked after between two such handfuls.
-_HANDFUL = 64
+HANDFUL = 64
 #: Seconds to wait for images before looking whether something was published.
 _TICK = 1.0
 _ONCE_TICK = 0.25
@@ -81,7 +81,7 @@ class WorkLoop:
         left: set[Path] = set()
         unanswered: set[Path] = set()
         while not self._stopping.is_set():
-            paths = self._watcher.ready(_ONCE_TICK, _HANDFUL)
+            paths = self._watcher.ready(_ONCE_TICK, HANDFUL)
             if not paths and self._is_idle():
                 break
             unanswered.update(paths)
@@ -130,7 +130,7 @@ class WorkLoop:
             taken = self._configuration.refresh(self._pipeline, self._reloader)
             self._monitor.adopt(self._configuration.settings, taken)
         self._take_over(self._reloader.poll())
-        paths = self._watcher.ready(timeout, _HANDFUL)
+        paths = self._watcher.ready(timeout, HANDFUL)
         for outcome in self._outcomes(paths, waits=self._watcher.incomplete):
             self._answer(outcome)
         if self._housekeeping is not None:

@@ -40,7 +40,7 @@ from models.text.language import tr
 #: How many batches the model is given at once.
 _BATCHES_AT_ONCE = 2
 #: Seconds without a decoded image until those being decoded are waited for no longer, and it is asked whether to go on.
-_PATIENCE = 1.0
+PATIENCE = 1.0
 
 #: Where an image belongs, by what was decoded and predicted (None: it cannot be read); None: it stays where it is.
 Decide = Callable[[Decoded, Prediction | None], Decision | None]
@@ -252,7 +252,7 @@ class Pipeline:
         """Wait for decoders and model together; False where none of them got on within the patience."""
         awaited: list[Future[Any]] = [image.answer for image in (*islice(self._decoding, 1), *self._slow)]
         awaited += [batch.predictions for batch in islice(self._batches, 1)]
-        return bool(wait(awaited, _PATIENCE, FIRST_COMPLETED).done)
+        return bool(wait(awaited, PATIENCE, FIRST_COMPLETED).done)
 
     def _set_slow_aside(self) -> None:
         """Let no other image wait for those that are being decoded now; one that no decoder has begun keeps its turn.

@@ -92,7 +92,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
             closing.callback(mark.release)
             _occupy(lambda: closing.enter_context(_locked(state, settings, mark)), notifier, once=once)
         notifier.status(tr("loading the model"))
-        journal = _journal(path, dry_run=dry_run)
+        journal = open_journal(path, dry_run=dry_run)
         closing.callback(journal.close)
         passed: dict[str, Skipped] = {}  # by the last whole walk of each inbox
         surveyed = (lambda each: passed.update({each.folder: each})) if once else SkippedReporter()
@@ -215,7 +215,7 @@ def _listen(address: str, monitor: Monitor) -> MetricsListener:
     return MetricsListener(address, monitor.metrics)
 
 
-def _journal(path: Path, *, dry_run: bool) -> Journal:
+def open_journal(path: Path, *, dry_run: bool) -> Journal:
     """The journal; a dry run only reads one that is there."""
     return Journal(path if path.exists() or not dry_run else None, read_only=dry_run)
 

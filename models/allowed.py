@@ -25,14 +25,15 @@ INSTALL_IT = mark("install its package, or take its name out")
 _named: tuple[str, ...] | None = None
 
 
-def allow_plugins(names: Sequence[str]) -> None:
+def allow_plugins(names: Sequence[str] | None) -> None:
     """Let these installed plug-ins register their backbones from now on, and no others.
 
+    None: those that the environment names, as at the start.
     What was imported before stays registered: a module cannot be taken back. This process's own environment is left as
     it is, since settings are read from it.
     """
     global _named
-    _named = tuple(names)
+    _named = None if names is None else tuple(names)
 
 
 def allowed_plugins() -> tuple[str, ...]:

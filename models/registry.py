@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -109,6 +109,18 @@ class Family:
     entry: Callable[[str], BackboneEntry]
 
 
+_Kind = TypeVar("_Kind")
+
+
+class Registered(NamedTuple):
+    """What is registered at a moment, by name, and the plug-ins that were loaded by then."""
+
+    entries: dict[str, BackboneEntry]
+    families: dict[str, Family]
+    compositions: dict[str, Composition]
+    plugins: dict[str, str]
+
+
 _entries: dict[str, BackboneEntry] = {}
 _families: dict[str, Family] = {}
 _compositions: dict[str, Composition] = {}
@@ -155,6 +167,24 @@ def register_composition(name: str, parts: Sequence[str], *, description: str) -
     _compositions[name] = Composition(name=name, description=description, parts=tuple(parts))
 
 
+def registered() -> Registered:
+    """What is registered now, to go back to with `restore`."""
+    return Registered(dict(_entries), dict(_families), dict(_compositions), dict(_plugins))
+
+
+def restore(before: Registered) -> None:
+    """Forget what was registered since; the modules that did it stay imported."""
+    _put_back(_entries, before.entries)
+    _put_back(_families, before.families)
+    _put_back(_compositions, before.compositions)
+    _put_back(_plugins, before.plugins)
+
+
+def _put_back(now: dict[str, _Kind], then: dict[str, _Kind]) -> None:
+    now.clear()
+    now.update(then)
+
+
 def _claim(name: str) -> None:
     if name in _entries or name in _compositions or name in _families:
         raise BackboneError(tr("two backbones are registered as '{name}': remove one of them", name=name))
@@ -193,18 +223,13 @@ def _load_plugin(name: str) -> str:
     point = _installed_plugins().get(name)
     if point is None:
         return report_missing(name)
-    entries_before, compositions_before, families_before = dict(_entries), dict(_compositions), dict(_families)
+    before = registered()
     mend_torchvision()
     try:
         point.load()
         _check_compositions()
     except (Exception, SystemExit) as error:  # a plug-in is somebody else's code: it may fail in any way
-        _entries.clear()
-        _entries.update(entries_before)
-        _compositions.clear()
-        _compositions.update(compositions_before)
-        _families.clear()
-        _families.update(families_before)
+        restore(before)
         trouble = tr("it cannot be used: {kind}: {error}", kind=type(error).__name__, error=error)
         logger.warning(tr("the plug-in {name}: {trouble}", name=name, trouble=trouble))
         return trouble

@@ -57,9 +57,9 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def no_plugins_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_plugins_named() -> None:
     """Nothing has said yet which plug-ins are allowed, whatever command a test before has run in this process."""
-    monkeypatch.setattr(allowed, "_named", None)
+    allowed.allow_plugins(None)
 
 
 @pytest.fixture(autouse=True)

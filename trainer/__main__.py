@@ -22,7 +22,7 @@ from trainer import options
 
 def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
-    given = _parser().parse_args(arguments)
+    given = make_parser().parse_args(arguments)
     vars(given).pop("language", None)  # it was used before the arguments were parsed
     if vars(given).get("verbose"):
         _log("DEBUG")
@@ -36,7 +36,8 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _parser() -> Parser:
+def make_parser() -> Parser:
+    """The command line: every command with its options."""
     parser = Parser(
         prog="python -m trainer", description=tr("Make and evaluate the checkpoints that the daemon serves.")
     )

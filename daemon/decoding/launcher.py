@@ -20,8 +20,8 @@ from models.text.language import tr
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _LONGEST_ANSWER = 1024
-# Seconds until an answer is given up. The first one waits for the imports, on a machine that may have much else to do.
-_ANSWERING = 60.0
+#: Seconds until an answer is given up. The first one waits for the imports, and the machine may have much else to do.
+ANSWER_SECONDS = 60.0
 
 
 class Launcher:
@@ -36,7 +36,7 @@ class Launcher:
     def _start(self) -> None:
         """Start the process; nobody waits here until it has imported what it needs. Raises OSError."""
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        control.settimeout(_ANSWERING)
+        control.settimeout(ANSWER_SECONDS)
         with theirs, ExitStack() as failing:
             failing.callback(control.close)
             self._process: subprocess.Popen[bytes] = subprocess.Popen(

@@ -34,8 +34,8 @@ from daemon.files.source import SourceUnreadable
 from models.errors import ImageError
 from models.text.language import tr
 
-# Seconds of work that a decoder is given at once, by the time that the last images took: large ones go one by one.
-_A_WHILE = 0.05
+#: Seconds of work that a decoder is given at once, by the time that the last images took: large ones go one by one.
+SECONDS_AT_ONCE = 0.05
 # Characters of the paths that it is given at once, so that no message is too long.
 _LONGEST_PATHS = 4096
 
@@ -180,7 +180,7 @@ class DecoderPool:
 
     def _taken(self) -> list[_Image]:
         images: list[_Image] = []
-        most = max(1, min(len(self._waiting) // self._count, int(_A_WHILE / (self._pace or _A_WHILE))))
+        most = max(1, min(len(self._waiting) // self._count, int(SECONDS_AT_ONCE / (self._pace or SECONDS_AT_ONCE))))
         characters = 0
         while self._waiting and len(images) < most:
             task = self._waiting[0].task

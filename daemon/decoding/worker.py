@@ -18,16 +18,16 @@ from models.errors import REASONS, ImageError
 from models.images import Crop, Transform
 from models.text.language import tr
 
-# A decoder makes room for a new one after so many files, or when it has grown to so many bytes.
-_MOST_FILES = 10_000
-_MOST_RESIDENT = 128 << 20
-# Seconds in which a file must have been read; slow storage is no fault of the image's.
-_READING = 600.0
-# Seconds of one turn of waiting. Turns are counted, not the clock: a daemon that was itself stopped for an hour has
-# waited one turn, and does not blame the image.
-_TURN = 0.25
-# Turns that an image may take until those that came with it wait for it no longer.
-_TURNS_TOGETHER = 4
+#: A decoder makes room for a new one after so many files, or when it has grown to so many bytes.
+MOST_FILES = 10_000
+MOST_RESIDENT = 128 << 20
+#: Seconds in which a file must have been read; slow storage is no fault of the image's.
+READING_SECONDS = 600.0
+#: Seconds of one turn of waiting. Turns are counted, not the clock: a daemon that was itself stopped for an hour has
+#: waited one turn, and does not blame the image.
+TURN_SECONDS = 0.25
+#: Turns that an image may take until those that came with it wait for it no longer.
+TURNS_TOGETHER = 4
 
 _TROUBLES = {error.__name__: error for error in (SourceGone, SourceChanged, NotAFile, SourceUnreadable)}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -98,7 +98,7 @@ class Decoder:
 
     def __init__(self, pid: int, connection: socket.socket, buffer: CropBuffer, memory: int) -> None:
         self.pid = pid
-        self.channel = Channel(connection, _TURN)
+        self.channel = Channel(connection, TURN_SECONDS)
         self._buffer = buffer
         self._memory = memory
         self._files = 0
@@ -110,7 +110,7 @@ class Decoder:
 
     def is_fit(self) -> bool:
         """Whether it is alive, and neither old nor fat."""
-        return self._files < _MOST_FILES and self._resident < _MOST_RESIDENT
+        return self._files < MOST_FILES and self._resident < MOST_RESIDENT
 
     def decode(self, tasks: Sequence[Task], seconds: float, release: Release = lambda *_: None) -> list[Decoded | None]:
         """Have images decoded that go with each other. Where one takes too long, there is None for all others.
@@ -146,17 +146,17 @@ class Decoder:
         It is the one that was waited for in vain: the decoder goes on meanwhile, and may be at the next one already.
         Returned too is which one alone the answer is about, where all the others were released.
         """
-        left, turns, seen, alone = _READING, 0, (0, False), None
+        left, turns, seen, alone = READING_SECONDS, 0, (0, False), None
         while left > 0:
             with suppress(TimeoutError):
                 return self.channel.receive(), alone
             at = min(self._buffer.finished(), len(tasks) - 1)
             now = at, self._buffer.has_note(at)
             if now > seen:
-                left, turns, seen = (seconds if now[1] else _READING), 0, now
+                left, turns, seen = (seconds if now[1] else READING_SECONDS), 0, now
             else:
-                left, turns = left - _TURN, turns + 1
-            if turns >= _TURNS_TOGETHER and left > 0 and alone is None and len(tasks) > 1:
+                left, turns = left - TURN_SECONDS, turns + 1
+            if turns >= TURNS_TOGETHER and left > 0 and alone is None and len(tasks) > 1:
                 alone = at
                 self._buffer.cut()
                 release(at, self._early(at, tasks))
@@ -238,7 +238,7 @@ def _too_slow(path: Path, source: Source | None, seconds: float) -> Decoded:
         return Decoded(
             path,
             error=SourceUnreadable(
-                tr("'{path}' could not be read within {seconds:g} seconds.", path=path, seconds=_READING)
+                tr("'{path}' could not be read within {seconds:g} seconds.", path=path, seconds=READING_SECONDS)
             ),
         )
     return Decoded(

@@ -31,7 +31,7 @@ _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE
 #: Mistakes of this program; setting the journal aside would not mend them.
 _OURS = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError)
 #: How a transaction is flushed: before it counts as done, or whenever the system gets to it, but never out of order.
-_DURABLY, _SOON = "FULL", "NORMAL"
+DURABLY, _SOON = "FULL", "NORMAL"
 #: This many I/O errors in a row mean that the journal is damaged; fewer may be a disk that recovers.
 _PATIENCE = 5
 
@@ -300,7 +300,7 @@ def _connect_to_read(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
 
 
 def _in_transaction(db: sqlite3.Connection, work: Callable[[], _Answer], *, durably: bool = True) -> _Answer:
-    db.execute(f"PRAGMA synchronous = {_DURABLY if durably else _SOON}")
+    db.execute(f"PRAGMA synchronous = {DURABLY if durably else _SOON}")
     db.execute("BEGIN IMMEDIATE")
     try:
         answer = work()

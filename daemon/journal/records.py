@@ -39,7 +39,7 @@ _ENDS = "substr(CAST(text AS BLOB), -?) = ?"
 #: The inode of what was put there: the copy's, else the image's own.
 _FILED_INO = "coalesce(copy_ino, ino)"
 #: Fewer texts, and no more than twice as many as rows, are not worth a look at all rows for those nobody needs.
-_FEW_TEXTS = 10_000
+FEW_TEXTS = 10_000
 _FORGET_TEXTS = """DELETE FROM texts WHERE id NOT IN (
     SELECT run FROM filings UNION SELECT inbox FROM filings
     UNION SELECT folder FROM filings WHERE folder IS NOT NULL
@@ -133,16 +133,16 @@ def write(db: sqlite3.Connection, filings: Sequence[Filing]) -> Sequence[int | N
         return _insert(db, filings)
     done = [filing.id for filing in filings if filing.state is State.DONE and filing.id is not None]
     if not done or db.execute(_FINISH.format(_marks(done)), done).rowcount < len(done):
-        return [_write_one(db, filing) for filing in filings]
+        return [write_one(db, filing) for filing in filings]
     finished = set(done)
-    return [filing.id if filing.id in finished else _write_one(db, filing) for filing in filings]
+    return [filing.id if filing.id in finished else write_one(db, filing) for filing in filings]
 
 
 def _insert(db: sqlite3.Connection, filings: Sequence[Filing]) -> range:
     (last,) = db.execute("SELECT coalesce(max(id), 0) FROM filings").fetchone()
     ids = range(last + 1, last + 1 + len(filings))
     texts = _Texts(db)
-    db.executemany(_INSERT, [_encode(filing, number, texts) for filing, number in zip(filings, ids, strict=True)])
+    db.executemany(_INSERT, [encode(filing, number, texts) for filing, number in zip(filings, ids, strict=True)])
     return ids
 
 
@@ -160,14 +160,15 @@ class _Texts(dict[str, int]):
         return self[text]
 
 
-def _write_one(db: sqlite3.Connection, filing: Filing) -> int | None:
+def write_one(db: sqlite3.Connection, filing: Filing) -> int | None:
+    """Insert, update or (VOID) delete one row in the transaction that is open; returns its id."""
     if filing.state is State.VOID:
         db.execute("DELETE FROM filings WHERE id = ?", (filing.id,))
         return None
     if filing.id is not None and db.execute(_UPDATE, (*_changing(filing), filing.id)).rowcount:
         return filing.id
     # A row that has an id but is not there was written to a journal that has been set aside since.
-    return db.execute(_INSERT, _encode(filing, filing.id, _Texts(db))).lastrowid
+    return db.execute(_INSERT, encode(filing, filing.id, _Texts(db))).lastrowid
 
 
 def unfinished(db: sqlite3.Connection) -> list[Filing]:
@@ -310,7 +311,7 @@ def _forget_texts(db: sqlite3.Connection) -> None:
     """
     (texts,) = db.execute("SELECT count(*) FROM texts").fetchone()
     (half,) = db.execute("SELECT count(*) FROM (SELECT 1 FROM filings LIMIT ?)", (texts // 2,)).fetchone()
-    if texts >= _FEW_TEXTS and half < texts // 2:
+    if texts >= FEW_TEXTS and half < texts // 2:
         db.execute(_FORGET_TEXTS)
 
 
@@ -365,7 +366,7 @@ def noted(db: sqlite3.Connection, key: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _encode(filing: Filing, number: int | None, texts: _Texts) -> tuple[Any, ...]:
+def encode(filing: Filing, number: int | None, texts: _Texts) -> tuple[Any, ...]:
     """The values of a row's columns, and its id."""
     identity = filing.identity
     inbox, _, name = str(filing.source).rpartition("/")

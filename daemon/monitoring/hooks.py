@@ -21,8 +21,9 @@ from daemon.monitoring.messages import shown
 from models.text.jsontext import json_text
 from models.text.language import tr
 
-#: Images told in one run, and those remembered while the command is slower than the filing.
-_MOST_LINES, _MOST_PENDING = 1_000, 10_000
+_MOST_LINES = 1_000  # told in one run
+#: Images remembered while the command is slower than the filing.
+MOST_PENDING = 10_000
 _LONGEST_COMPLAINT = 300
 
 
@@ -58,7 +59,7 @@ class Hook:
         with self._changed:
             self._pending.extend(self._batch)
             self._batch = []
-            while len(self._pending) > _MOST_PENDING:
+            while len(self._pending) > MOST_PENDING:
                 self._pending.popleft()
                 self._lost += 1
             self._changed.notify()

@@ -10,17 +10,18 @@ from models.text.language import tr
 #: While it is loaded a checkpoint is in memory as its file's bytes, as its tensors and as the graph made of them.
 _TIMES = 3
 #: Smaller ones are not asked about: a head alone has less.
-_SMALL = 32 << 20
+SMALL_CHECKPOINT = 32 << 20
 
-_MACHINE = Path("/proc/meminfo")
-_GROUP = Path("/proc/self/cgroup")
-_GROUPS = Path("/sys/fs/cgroup")
+#: Where the kernel tells the machine's memory, the groups of this process, and what each group may use.
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/proc/self/cgroup")
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def require_room(path: Path) -> None:
     """Raise `UserError` where loading a checkpoint would bring on the out-of-memory killer."""
     size = path.stat().st_size
-    if size > _SMALL and (free := free_memory()) < _TIMES * size:
+    if size > SMALL_CHECKPOINT and (free := free_memory()) < _TIMES * size:
         raise UserError(
             tr(
                 "there is not enough memory for the checkpoint {path}: {times} MB are needed to load it, "
@@ -38,17 +39,17 @@ def free_memory() -> int:
 
 
 def _machine() -> int:
-    lines = dict(line.split(":", 1) for line in _MACHINE.read_text(encoding="ascii").splitlines())
+    lines = dict(line.split(":", 1) for line in MEMINFO.read_text(encoding="ascii").splitlines())
     return int(lines["MemAvailable"].split()[0]) << 10
 
 
 def _groups() -> list[int]:
     """What the limits of the control group and of those around it leave."""
     try:
-        own = next(line[3:] for line in _GROUP.read_text(encoding="utf-8").splitlines() if line.startswith("0::"))
+        own = next(line[3:] for line in CGROUP.read_text(encoding="utf-8").splitlines() if line.startswith("0::"))
     except (OSError, StopIteration):
         return []
-    place = _GROUPS / own.lstrip("/")
+    place = CGROUPS / own.lstrip("/")
     return [left for each in (place, *place.parents) if (left := _left(each)) is not None]
 
 

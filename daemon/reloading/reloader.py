@@ -184,6 +184,11 @@ class Reloader:
 
     # --- between two batches
 
+    @property
+    def loading(self) -> Loading | None:
+        """What is on its way into memory; `poll` hands it over when it is there."""
+        return self._loading
+
     def poll(self) -> Classifier | None:
         """Another classifier, once, when it is ready; never waits.
 

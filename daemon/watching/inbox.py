@@ -27,9 +27,11 @@ from models.text.language import tr
 
 _RAISE_WATCHES = "sysctl fs.inotify.max_user_watches=1048576"
 _SHARE = 20  # a walk that took a second of the work loop's time is not repeated for at least this many
-_MOST_COMPLAINTS = 1_000  # troubles remembered, so as not to repeat them
-_MOST_ARRIVALS = 10_000  # new folders remembered before the whole inbox is walked instead
 _MOST_LEFT_ALONE = 10_000  # folders of the system whose pictures are counted once only
+#: Troubles remembered, so as not to repeat them.
+MOST_COMPLAINTS = 1_000
+#: New folders remembered before the whole inbox is walked instead.
+MOST_ARRIVALS = 10_000
 
 _Names = Iterator[os.DirEntry[str] | None]
 
@@ -128,7 +130,7 @@ class Inbox:
         """A folder was made in the inbox, or moved there: arm and walk it soon."""
         if not self._recursive:
             return
-        if len(self._arrivals) < _MOST_ARRIVALS:
+        if len(self._arrivals) < MOST_ARRIVALS:
             self._arrivals[folder] = None
         else:
             self.rescan()
@@ -287,7 +289,7 @@ class Inbox:
             if self._is_new(sentence, None):
                 logger.warning("{}", sentence)
         self._surveyed(self._survey)
-        if len(self._complaints) >= _MOST_COMPLAINTS:  # else none could be said any more, for as long as we run
+        if len(self._complaints) >= MOST_COMPLAINTS:  # else none could be said any more, for as long as we run
             self._complaints = {each: turn for each, turn in self._complaints.items() if turn == self._turn}
 
     def _next_name(self) -> os.DirEntry[str] | None:
@@ -441,7 +443,7 @@ class Inbox:
     def _is_new(self, path: str, trouble: int | None) -> bool:
         complaint = (path, trouble)
         is_known = complaint in self._complaints
-        if is_known or len(self._complaints) < _MOST_COMPLAINTS:
+        if is_known or len(self._complaints) < MOST_COMPLAINTS:
             self._complaints[complaint] = self._turn
             return not is_known
         return False

@@ -29,8 +29,10 @@ from daemon.watching.wakeup import Wakeup
 from models.text.language import tr
 
 _SLICE = 256  # names that a walk reads before the stable files are looked at again
-_CHECK_SECONDS = 1.0  # between two looks at whether the inboxes and the reader of events are alive
-_MOST_WAITING = 10_000  # candidates that events may name; beyond it a walk finds them
+#: Seconds between two looks at whether the inboxes and the reader of events are alive.
+CHECK_SECONDS = 1.0
+#: Candidates that events may name; beyond it a walk finds them.
+MOST_WAITING = 10_000
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class InboxWatcher:
         self._poll = poll
         self._backlog = backlog
         self._most_hints = most_hints
-        self._settler = Settler(settle_seconds, patience_seconds=patience_seconds, limit=max(_MOST_WAITING, backlog))
+        self._settler = Settler(settle_seconds, patience_seconds=patience_seconds, limit=max(MOST_WAITING, backlog))
         paths = list(dict.fromkeys(os.path.abspath(root) for root in roots))  # noqa: PTH100 - links in it are the owner's choice
         pruned = [os.path.abspath(path) for path in exclude]  # noqa: PTH100
         named = Roots(paths)
@@ -278,7 +280,7 @@ class InboxWatcher:
         for inbox in self._inboxes:
             with self._asking(inbox):
                 inbox.check(self._source)
-        self._next_check = self._clock() + _CHECK_SECONDS
+        self._next_check = self._clock() + CHECK_SECONDS
 
     def _open_source(self) -> None:
         if self._source is not None:

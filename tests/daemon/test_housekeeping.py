@@ -37,11 +37,10 @@ def prune(desk: Desk, days: int = 400) -> None:
 
 def age(desk: Desk, state: State | None = None) -> None:
     """Let every row be an old one."""
-    journal = desk.journal()
-    assert journal._use(lambda db: db.execute("UPDATE filings SET time = ?", (int(1e6 * OLD.timestamp()),)).rowcount)
-    if state is not None:
-        journal._use(lambda db: db.execute("UPDATE filings SET state = ?", (state,)))
-    journal.close()
+    with closing(sqlite3.connect(desk.journal_path)) as db, db:
+        assert db.execute("UPDATE filings SET time = ?", (int(1e6 * OLD.timestamp()),)).rowcount
+        if state is not None:
+            db.execute("UPDATE filings SET state = ?", (state,))
 
 
 def left(desk: Desk) -> list[str]:
@@ -62,7 +61,7 @@ def test_old_rows_go_and_new_ones_stay(desk: Desk) -> None:
 @pytest.mark.parametrize("few", [1, 1000])
 def test_texts_that_no_row_needs_go_once_they_are_many(desk: Desk, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of uploads that come in a folder each, every row would leave one for ever."""
-    monkeypatch.setattr(records, "_FEW_TEXTS", few)
+    monkeypatch.setattr(records, "FEW_TEXTS", few)
 
     def upload(folder: str) -> Path:
         (desk.inbox / folder).mkdir()
@@ -139,7 +138,7 @@ def test_what_lies_behind_a_link_in_the_place_of_a_folder_says_nothing_of_what_w
 
 
 def test_many_rows_go_in_steps(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(housekeeping, "_MANY", 3)
+    monkeypatch.setattr(housekeeping, "ROWS_AT_ONCE", 3)
     paths = [desk.put(f"{number}.jpg") for number in range(10)]
     desk.file([desk.decide(path) for path in paths[:5]])
     desk.file([desk.decide(path) for path in paths[5:]], action="copy")
@@ -152,13 +151,13 @@ def test_many_rows_go_in_steps(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_must_stay_is_passed_over_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each step looks at so many rows at most, however many there are that it may not delete."""
-    monkeypatch.setattr(housekeeping, "_MANY", 3)
+    monkeypatch.setattr(housekeeping, "ROWS_AT_ONCE", 3)
     desk.file([desk.decide(desk.put(f"{number}.jpg")) for number in range(9)], action="copy")
     desk.file([desk.decide(desk.put(f"moved-{number}.jpg")) for number in range(2)])
     age(desk)
     journal = desk.journal()
     monkeypatch.setattr(journal, "prune", prunes := Mock(wraps=journal.prune))
-    monkeypatch.setattr(housekeeping, "_inodes", walks := Mock())
+    monkeypatch.setattr(housekeeping, "inode_numbers", walks := Mock())
     for _ in Pruning(journal, [desk.inbox], 400).steps():
         pass
     journal.close()
@@ -194,7 +193,7 @@ def test_where_no_moment_is_idle_it_is_done_now_and_then(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, overdue: bool
 ) -> None:
     """Cameras that deliver an image a second would let the journal grow for years."""
-    monkeypatch.setattr(housekeeping, "_LONGEST_RUSH", 0.0 if overdue else 3600.0)
+    monkeypatch.setattr(housekeeping, "LONGEST_RUSH", 0.0 if overdue else 3600.0)
     desk.file_one(desk.put("old.jpg"))
     age(desk)
     journal = desk.journal()

@@ -40,6 +40,8 @@ class Running:
     loop: WorkLoop
     desk: Desk
     pipeline: Pipeline
+    monitor: Monitor
+    housekeeping: Mock
     told: list[Path] = field(default_factory=list)
 
     def told_of(self, count: int, patience: float = 0.05) -> bool:
@@ -83,8 +85,10 @@ def running(
     watcher = InboxWatcher([desk.inbox], settle_seconds=0.01)
     tally = Tally(desk.output, classifier, lambda: pipeline.threshold)
     monitor = Monitor(Notifier.from_environment(), tally)
-    loop = WorkLoop(watcher, pipeline, reloader, monitor, Configuration(settings, lambda: settings))
-    made = Running(loop, desk, pipeline)
+    housekeeping = Mock()
+    configuration = Configuration(settings, lambda: settings)
+    loop = WorkLoop(watcher, pipeline, reloader, monitor, configuration, housekeeping)
+    made = Running(loop, desk, pipeline, monitor, housekeeping)
 
     def outcome(outcome: Outcome) -> None:
         made.told.append(outcome.path)
@@ -106,16 +110,14 @@ def test_told_to_stop_within_a_batch_it_tells_of_all_that_is_filed(running: Runn
 
 
 def test_housekeeping_has_its_turn_also_where_images_never_stop_coming(running: Running) -> None:
-    housekeeping = Mock()
-    running.loop._housekeeping = housekeeping
     save(KINDS[0], 1, running.desk.inbox / "a.png")
     wait_for(lambda: running.loop.step(0.05), "an image")
-    assert housekeeping.turn.call_args.kwargs == {"idle": False}
+    assert running.housekeeping.turn.call_args.kwargs == {"idle": False}
 
 
 def test_a_single_pass_told_to_stop_counts_what_stays(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also what it was not handed yet."""
-    monkeypatch.setattr("daemon.loop._HANDFUL", 8)
+    monkeypatch.setattr("daemon.loop.HANDFUL", 8)
     for seed in range(20):
         save(KINDS[seed % 2], seed, running.desk.inbox / f"{seed:02}.png")
     assert running.loop.run_once() == len(list(running.desk.inbox.iterdir())) == 20 - len(running.told) > 0
@@ -144,7 +146,7 @@ def test_what_a_single_pass_files_after_it_had_changed_is_not_left_behind(
 @pytest.fixture
 def hanging(running: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
     """A loop that nobody stops, and whose decoders may hang."""
-    monkeypatch.setattr("daemon.pipeline._PATIENCE", 0.05)
+    monkeypatch.setattr("daemon.pipeline.PATIENCE", 0.05)
     monkeypatch.setattr(running.loop, "stop", lambda: None)
     with ThreadPoolExecutor(2) as pool:
         made = Hanging(running.pipeline, pool)
@@ -173,17 +175,17 @@ def test_while_one_image_takes_long_those_that_come_later_are_filed(running: Run
 def test_a_single_pass_waits_for_an_image_that_takes_long_only_at_its_end(
     running: Running, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.loop._HANDFUL", 4)
+    monkeypatch.setattr("daemon.loop.HANDFUL", 4)
     hanging.names = {"00.png"}
     paths = [save(KINDS[seed % 2], seed, running.desk.inbox / f"{seed:02}.png") for seed in range(20)]
-    outcome = running.loop._monitor.outcome
+    outcome = running.monitor.outcome
 
     def told(each: Outcome) -> None:
         outcome(each)
         if len(running.told) == 19:
             hanging.end()
 
-    monkeypatch.setattr(running.loop._monitor, "outcome", told)
+    monkeypatch.setattr(running.monitor, "outcome", told)
     assert running.loop.run_once() == 0
     assert sorted(running.told) == paths
     assert running.told[-1] == paths[0]
@@ -193,7 +195,7 @@ def test_while_a_large_file_is_copied_the_watchdog_hears_that_it_gets_on(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alive: list[object] = []
-    monkeypatch.setattr(running.loop._monitor, "progress", alive.append)
+    monkeypatch.setattr(running.monitor, "progress", alive.append)
 
     def copying(*_: object) -> None:
         source = running.desk.inbox / "film.mov"

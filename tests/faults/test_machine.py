@@ -40,7 +40,7 @@ SEAMS = [
     *((os, name) for name in ("open", "write", "fsync", "rename", "unlink", "utime")),
     *((renaming, name) for name in ("rename_noreplace", "link")),
 ]
-JOURNAL = [(records, "_encode"), (records, "_write_one")]
+JOURNAL = [(records, "encode"), (records, "write_one")]
 CODES = st.sampled_from([errno.EIO, errno.ENOSPC, errno.EMFILE, errno.EINVAL])
 
 

@@ -73,7 +73,7 @@ def _equal(steps: tuple[str, ...], expected: tuple[str, ...]) -> None:
 
 def test_the_journal_is_not_flushed(near: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_strace()
-    monkeypatch.setattr(journals, "_DURABLY", "OFF")
+    monkeypatch.setattr(journals, "DURABLY", "OFF")
     caught(lambda: _equal(steps_of(near, tmp_path / "trace", "move"), RENAME))
 
 
@@ -92,7 +92,7 @@ def test_the_copys_inode_is_not_journaled(tmp_path: Path, monkeypatch: pytest.Mo
         claims = [index for index, line in enumerate(lines) if "claim the original" in _every_step([line])]
         claim = points(lines[: claims[0] + 1])[-1]
         kill_and_check(scenario, claim)
-        write = records._write_one
+        write = records.write_one
 
         def forgetful(db: sqlite3.Connection, filing: Filing) -> int | None:
             inode, filing.copy_ino = filing.copy_ino, None
@@ -100,7 +100,7 @@ def test_the_copys_inode_is_not_journaled(tmp_path: Path, monkeypatch: pytest.Mo
             filing.copy_ino = inode
             return number
 
-        monkeypatch.setattr(records, "_write_one", forgetful)
+        monkeypatch.setattr(records, "write_one", forgetful)
         caught(lambda: kill_and_check(scenario, claim))
 
 

@@ -64,12 +64,12 @@ def test_every_command_explains_itself_under_its_name(
 
 
 def test_it_has_every_command_of_the_packages() -> None:
-    from daemon.__main__ import _COMMANDS
-    from trainer.__main__ import _parser
+    from daemon.__main__ import COMMANDS as DAEMON_COMMANDS
+    from trainer.__main__ import make_parser
 
-    assert set(COMMANDS["daemon"]) == {"watch", "sort", *_COMMANDS}
-    assert f"{{{','.join(COMMANDS['trainer'])}}}" in _parser().format_usage() or all(
-        command in _parser().format_help() for command in COMMANDS["trainer"]
+    assert set(COMMANDS["daemon"]) == {"watch", "sort", *DAEMON_COMMANDS}
+    assert f"{{{','.join(COMMANDS['trainer'])}}}" in make_parser().format_usage() or all(
+        command in make_parser().format_help() for command in COMMANDS["trainer"]
     )
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -74,9 +75,11 @@ def test_a_backbone_is_used_once_in_a_mode() -> None:
 
 
 @pytest.fixture
-def clean_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_registry() -> Iterator[None]:
     registry.entries()
-    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
+    before = registry.registered()
+    yield
+    registry.restore(before)
 
 
 def test_a_name_is_registered_once(clean_registry: None) -> None:

@@ -45,7 +45,7 @@ def test_a_file_that_needs_too_much_memory_is_too_large(make: Make, slow: Path, 
         assert decoders.submit(task(picture)).result().crops is not None
 
 
-@pytest.mark.parametrize(("name", "bound"), [("_MOST_FILES", 1), ("_MOST_RESIDENT", 1 << 20)])
+@pytest.mark.parametrize(("name", "bound"), [("MOST_FILES", 1), ("MOST_RESIDENT", 1 << 20)])
 def test_an_old_or_fat_decoder_makes_room(
     make: Make, picture: Path, monkeypatch: pytest.MonkeyPatch, name: str, bound: int
 ) -> None:

@@ -38,7 +38,7 @@ def test_a_decoder_that_hangs_costs_one_file(make: Make, slow: Path, picture: Pa
 def test_a_decoder_that_hangs_while_it_reads_blames_the_storage(
     make: Make, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "_READING", 0.5)
+    monkeypatch.setattr(worker, "READING_SECONDS", 0.5)
     decoders = make()
     os.kill(decoders.pids()[1], signal.SIGSTOP)
     assert type(decoders.submit(task(picture)).result().error) is SourceUnreadable
@@ -82,7 +82,7 @@ def test_losing_the_process_they_are_forked_from_costs_nothing(make: Make, slow:
 
 
 def test_the_process_they_are_forked_from_may_hang(make: Make, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.decoding.launcher._ANSWERING", 4.0)
+    monkeypatch.setattr("daemon.decoding.launcher.ANSWER_SECONDS", 4.0)
     decoders = make()
     fork_server, pid = decoders.pids()
     os.kill(fork_server, signal.SIGSTOP)

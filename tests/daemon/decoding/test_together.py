@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,14 +30,14 @@ from tests.processes import wait_for
 def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images decoders were given at once; as many as there is room for, however long they take."""
     given = []
-    request = worker._request
+    decode = worker.Decoder.decode
 
-    def recorded(tasks: Sequence[Task]) -> dict[str, object]:
+    def recorded(decoder: worker.Decoder, tasks: Sequence[Task], *more: Any) -> list[Decoded | None]:
         given.append(len(tasks))
-        return request(tasks)
+        return decode(decoder, tasks, *more)
 
-    monkeypatch.setattr(worker, "_request", recorded)
-    monkeypatch.setattr(module, "_A_WHILE", 1000.0)
+    monkeypatch.setattr(worker.Decoder, "decode", recorded)
+    monkeypatch.setattr(module, "SECONDS_AT_ONCE", 1000.0)
     return given
 
 
@@ -101,7 +102,7 @@ def test_what_waits_is_shared_out_among_the_decoders(make: Make, pictures: list[
 def test_images_that_take_long_go_one_by_one(
     make: Make, pictures: list[Path], picture: Path, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_A_WHILE", 1e-9)
+    monkeypatch.setattr(module, "SECONDS_AT_ONCE", 1e-9)
     decoders = make()
     with held_back(decoders, picture):
         futures = [decoders.submit(task(path)) for path in pictures]
@@ -176,7 +177,7 @@ def test_a_lost_decoder_costs_nothing(make: Make, pictures: list[Path], picture:
 def test_a_crasher_is_found_among_the_others(
     make: Make, pictures: list[Path], picture: Path, slow: Path, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "_TURNS_TOGETHER", math.inf)
+    monkeypatch.setattr(worker, "TURNS_TOGETHER", math.inf)
     decoders = make()
     with held_back(decoders, picture):
         futures = at_its_place(decoders, pictures, slow)
@@ -229,7 +230,7 @@ def test_each_image_has_time_of_its_own(
     make: Make, slow: Path, picture: Path, tmp_path: Path, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eight that take most of the time that one may take."""
-    monkeypatch.setattr(worker, "_TURNS_TOGETHER", math.inf)
+    monkeypatch.setattr(worker, "TURNS_TOGETHER", math.inf)
     paths = [Path(shutil.copy(slow, tmp_path / f"slow-{number}.png")) for number in range(8)]
     decoders = make()
     started = os.times().elapsed

@@ -53,15 +53,15 @@ def test_what_has_happened_is_written_when_the_journal_is_free(path: Path, locke
     assert len(history(path)) == 5
 
 
-def test_a_full_disk_is_waited_for(path: Path) -> None:
+def test_a_full_disk_is_waited_for(path: Path, connections: list[sqlite3.Connection]) -> None:
     journal = Journal(path)
     journal.write([filing(1)])
-    assert journal._db is not None
-    (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
-    journal._db.execute(f"PRAGMA max_page_count = {pages}")
+    (db,) = connections
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(JournalBusy, match="full"):
         journal.write([filing(n, detail="x" * 10_000) for n in range(2, 100)])
-    journal._db.execute("PRAGMA max_page_count = 1000000")
+    db.execute("PRAGMA max_page_count = 1000000")
     journal.write([filing(200)])
     assert [row.identity.ino for row in history(path)] == [200, 1]
     assert set_aside(path) == []

@@ -11,7 +11,7 @@ import pytest
 
 from daemon.journal.journal import Journal
 from daemon.journal.records import State
-from daemon.service import _journal
+from daemon.service import open_journal
 from tests.daemon.journal.conftest import filing, garbage, history, set_aside
 from tests.filing_desk import bound_by_modes, tree
 
@@ -74,7 +74,7 @@ def test_a_dry_run_leaves_a_damaged_journal_where_it_is(
     whole.close()
     damage(path)
     before = tree(path)
-    journal = _journal(path, dry_run=True)
+    journal = open_journal(path, dry_run=True)
     for _ in range(2):
         assert not journal.filed_before(filing(1).identity, filing(1).source, None)
     journal.close()
@@ -85,11 +85,11 @@ def test_a_dry_run_leaves_a_damaged_journal_where_it_is(
 
 
 def test_a_dry_run_reads_the_journal_that_is_there_and_makes_none(path: Path) -> None:
-    assert not _journal(path, dry_run=True).filed_before(filing(1).identity, filing(1).source, None)
+    assert not open_journal(path, dry_run=True).filed_before(filing(1).identity, filing(1).source, None)
     assert not path.parent.exists()
     daemon = Journal(path)
     daemon.write([filing(1, action="copy")])
-    beside = _journal(path, dry_run=True)
+    beside = open_journal(path, dry_run=True)
     assert beside.filed_before(filing(1).identity, filing(1).source, None)
     daemon.write([filing(2, action="copy")])
     assert beside.filed_before(filing(2).identity, filing(2).source, None)

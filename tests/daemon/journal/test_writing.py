@@ -96,21 +96,23 @@ def test_another_process_reads_while_rows_are_written(path: Path) -> None:
     assert list(reader) == [], "what it began to read it reads to the end"
 
 
-def test_what_is_committed_is_flushed(path: Path) -> None:
+def test_what_is_committed_is_flushed(path: Path, connections: list[sqlite3.Connection]) -> None:
     journal = Journal(path)
     journal.write([filing(0)])
-    assert journal._db is not None
-    assert journal._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert journal._db.execute("PRAGMA synchronous").fetchone() == (2,)
+    (db,) = connections
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert db.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
-def test_a_note_waits_for_the_disk_only_when_it_is_flushed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_note_waits_for_the_disk_only_when_it_is_flushed(
+    path: Path, connections: list[sqlite3.Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
     flushed: list[str] = []
     monkeypatch.setattr(os, "fdatasync", lambda log: flushed.append(str(Path(f"/proc/self/fd/{log}").readlink())))
     journal = Journal(path)
     journal.note("a", "b")
-    assert journal._db is not None
-    assert journal._db.execute("PRAGMA synchronous").fetchone() == (1,)
+    (db,) = connections
+    assert db.execute("PRAGMA synchronous").fetchone() == (1,)
     journal.flush()
     assert flushed == [f"{path}-wal"]
     journal.close()

@@ -149,7 +149,7 @@ def test_the_last_error_is_remembered_with_its_time(tally: Tally, clock: Clock) 
 
 def test_errors_are_heard_again_after_the_log_was_set_up_anew(tally: Tally) -> None:
     tally.listen()
-    logger.remove(tally._sink)  # as setting up the log does, with every sink
+    logger.remove()  # as setting up the log does
     tally.listen()
     logger.error("once")
     assert tally.health(watcher()).errors == 1

@@ -123,12 +123,12 @@ def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path, logged
 def test_a_slow_command_holds_nobody_up_and_what_is_too_much_is_counted(
     tmp_path: Path, logged: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.monitoring.hooks._MOST_PENDING", 5)
-    gate, file = tmp_path / "gate", tmp_path / "told"
-    hook = Hook(["sh", "-c", f"until test -e '{gate}'; do sleep 0.01; done; cat >> '{file}'"], PATIENCE)
+    monkeypatch.setattr("daemon.monitoring.hooks.MOST_PENDING", 5)
+    began, gate, file = tmp_path / "began", tmp_path / "gate", tmp_path / "told"
+    hook = Hook(["sh", "-c", f": > '{began}'; until test -e '{gate}'; do sleep 0.01; done; cat >> '{file}'"], PATIENCE)
     hook.outcome(filed("first.png"))
     hook.flush()
-    wait_for(lambda: hook._process, "a run that waits")
+    wait_for(began.exists, "a run that waits")
     for number in range(8):
         hook.outcome(filed(f"{number}.png"))
         hook.flush()

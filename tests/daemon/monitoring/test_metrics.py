@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,7 +137,7 @@ def test_closing_ends_the_wait(health: Health) -> None:
     listener = MetricsListener("127.0.0.1:0", lambda: "")
     port = listener.port
     listener.close()
-    assert not listener._thread.is_alive()
+    assert "metrics" not in {thread.name for thread in threading.enumerate()}
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
 

@@ -19,9 +19,9 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "meminfo").write_text(f"MemTotal: 2000000 kB\nMemAvailable: {900 << 10} kB\n")
     (tmp_path / "cgroup").write_text("1:name=systemd:/\n0::/system.slice/imagesortd.service\n")
     (tmp_path / "groups" / "system.slice" / "imagesortd.service").mkdir(parents=True)
-    monkeypatch.setattr(memory, "_MACHINE", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "_GROUP", tmp_path / "cgroup")
-    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(memory, "CGROUPS", tmp_path / "groups")
     return tmp_path
 
 

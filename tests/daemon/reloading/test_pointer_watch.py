@@ -15,6 +15,7 @@ import pytest
 from watchdog.observers import inotify_c
 
 from daemon.files.inotify import Inotify
+from daemon.reloading import pointer_watch
 from daemon.reloading.pointer_watch import PointerWatch
 from models import checkpoint
 from models.checkpoint import FILE_NAME, POINTER
@@ -27,23 +28,23 @@ class Ears:
     """A bell and what is heard of it; ``look`` is what a poll does."""
 
     def __init__(self, location: Path, *, events: bool = True) -> None:
-        self._heard = threading.Event()
-        self._location = location
-        self.pointer_watch = PointerWatch(self._heard.set, events=events)
+        self.rings = threading.Event()
+        self.location = location
+        self.pointer_watch = PointerWatch(self.rings.set, events=events)
         self.look()
 
     def look(self) -> None:
-        self.pointer_watch.listen(self._location)
+        self.pointer_watch.listen(self.location)
 
     def heard(self) -> bool:
         """Whether it rings, or has rung since the last time."""
-        rang = self._heard.wait(SECONDS)
-        self._heard.clear()
+        rang = self.rings.wait(SECONDS)
+        self.rings.clear()
         return rang
 
     def deaf_to(self, location: Path) -> bool:
         """Whether nothing has rung so far, as a publication after it, which does ring, shows."""
-        rang = self._heard.is_set()
+        rang = self.rings.is_set()
         publish(location)
         return self.heard() and not rang
 
@@ -169,7 +170,7 @@ def test_a_link_to_another_folder_is_followed(tmp_path: Path) -> None:
 def test_another_place_may_be_listened_to(ears: Ears, place: Path) -> None:
     other = place.parent / "other"
     other.mkdir()
-    ears._location = other
+    ears.location = other
     ears.look()
     publish(place)
     assert ears.deaf_to(other)
@@ -203,7 +204,7 @@ def test_without_events_and_at_the_end_it_rings_only_when_told_to(place: Path) -
     ears.pointer_watch.close()
     ears.pointer_watch.ring()
     publish(place)
-    assert not ears._heard.is_set()
+    assert not ears.rings.is_set()
 
 
 @pytest.mark.parametrize(("name", "number"), [("inotify_init", errno.EMFILE), ("inotify_add_watch", errno.ENOSPC)])
@@ -243,9 +244,12 @@ def test_a_folder_that_may_not_be_read_is_left_to_the_poll(place: Path, monkeypa
     ears.pointer_watch.close()
 
 
-def test_a_reader_that_has_died_leaves_it_to_the_poll(ears: Ears, place: Path, logged: list[str]) -> None:
-    reader = ears.pointer_watch._inotify
-    assert isinstance(reader, Inotify)
+def test_a_reader_that_has_died_leaves_it_to_the_poll(
+    place: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
+    reader = Inotify()
+    monkeypatch.setattr(pointer_watch, "Inotify", lambda: reader)
+    ears = Ears(place)
     reader.close()
     for _ in range(3):
         ears.look()

@@ -151,18 +151,25 @@ def newer(reloader: Reloader) -> Classifier:
 
 
 def nothing_new(reloader: Reloader) -> bool:
-    return all(reloader.poll() is None and reloader._loading is None for _ in range(3))
+    return all(reloader.poll() is None and reloader.loading is None for _ in range(3))
 
 
 def on_probation(place: Place) -> tuple[Reloader, str, str]:
     """A daemon that went over from one model, of which it saw 50 images, to another."""
+    reloader, good, newest = gone_over(place)
+    return reloader, good, newest.digest
+
+
+def gone_over(place: Place) -> tuple[Reloader, str, Classifier]:
+    """Such a daemon, and the classifier that it went over to."""
     good = place.publish("run-1", ["a", "b"])
     reloader = place.start()
     assert reloader.first(place.journal).digest == good
     see(reloader, 50, unsure=False)
     bad = place.publish("run-2", ["a", "b", "c"])
-    assert newer(reloader).digest == bad
-    return reloader, good, bad
+    newest = newer(reloader)
+    assert newest.digest == bad
+    return reloader, good, newest
 
 
 def test_a_worse_model_gives_way_and_stays_away_until_it_is_published_anew(place: Place, logged: list[str]) -> None:
@@ -294,9 +301,7 @@ def test_a_history_that_cannot_be_read_keeps_no_daemon_from_starting(place: Plac
 def test_images_that_a_new_model_fails_on_are_classified_by_the_one_before(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, once: bool
 ) -> None:
-    reloader, good, bad = on_probation(place)
-    assert reloader._serving.model is not None
-    failing = reloader._serving.model.classifier
+    reloader, good, failing = gone_over(place)
     desk = make_desk(tmp_path)
     pictures = [save(KINDS[seed % 2], seed, desk.inbox / f"{seed}.png") for seed in range(5)]
 
@@ -320,7 +325,7 @@ def test_images_that_a_new_model_fails_on_are_classified_by_the_one_before(
         watcher.stop()
         pipeline.close()
     assert {row.model_digest for row in read_history(desk.journal_path)} == {good}
-    assert pipeline.classifier.digest == good != bad
+    assert pipeline.classifier.digest == good != failing.digest
     assert sum(tally.images.values()) == len(pictures)
     assert not tally.health(watcher.status()).attempts, "none was to be tried again"
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,8 +71,8 @@ def service(tmp_path: Path, store: WeightsStore) -> Service:
 def looked(reloader: Reloader) -> object:
     """Poll until nothing is being loaded any more; what came of it."""
     for _ in range(4):
-        if reloader._loading is not None:
-            reloader._loading.join(60)
+        if reloader.loading is not None:
+            reloader.loading.join(60)
         if (newer := reloader.poll()) is not None:
             return newer
     return None
@@ -187,7 +188,7 @@ def test_a_checkpoint_that_does_not_fit_into_memory_waits_until_it_does(
     running = service.start()
     running.first()
     digest = publish(service.folder / "run-2", ["a", "b", "c"])
-    monkeypatch.setattr(memory, "_SMALL", 0)
+    monkeypatch.setattr(memory, "SMALL_CHECKPOINT", 0)
     monkeypatch.setattr(memory, "free_memory", lambda: fits)
     for _ in range(3):
         assert looked(running) is None
@@ -299,7 +300,8 @@ def test_where_the_disk_fails_what_is_published_is_tried_later(
         patch.setattr(Journal, "flush", fail)
         assert looked(reloader) is None
     assert "and the new one is tried again: OSError" in complaints[0]
-    reloader._retry_at = 0.0
+    later = time.monotonic() + 2 * daemon.reloading.reloader.BACKOFF.first
+    monkeypatch.setattr("daemon.reloading.reloader.time.monotonic", lambda: later)
     assert getattr(looked(reloader), "digest", None) == newest
 
 

@@ -129,7 +129,7 @@ def test_modes_classes_and_thresholds_change_without_a_restart(
 
 
 @pytest.fixture
-def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The example plug-in, installed for this process and for its children, for as long as the test runs."""
     site = tmp_path / "site"
     shutil.copytree(PLUGIN / "imagesortd_example", site / "imagesortd_example")
@@ -140,9 +140,10 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{site}")
     registry.entries()
-    monkeypatch.setattr(registry, "_entries", dict(registry._entries))
-    monkeypatch.setattr(registry, "_plugins", dict(registry._plugins))
-    monkeypatch.setattr(allowed, "_named", ("example",))
+    before = registry.registered()
+    allowed.allow_plugins(["example"])
+    yield
+    registry.restore(before)
 
 
 @pytest.mark.slow

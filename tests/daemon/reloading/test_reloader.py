@@ -53,8 +53,8 @@ def next_one(reloading: Reloader) -> Classifier:
 def settle(reloading: Reloader) -> None:
     """Poll until nothing is being loaded; nothing may come of it."""
     assert reloading.poll() is None
-    if reloading._loading is not None:
-        reloading._loading.join(60)
+    if reloading.loading is not None:
+        reloading.loading.join(60)
     assert reloading.poll() is None
 
 

@@ -16,7 +16,7 @@ from tests.daemon.watching.desk import Desk
 @pytest.fixture
 def desks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Desk]]:
     """Makes desks whose watchers are stopped in the end."""
-    monkeypatch.setattr(watcher, "_CHECK_SECONDS", 0.02)
+    monkeypatch.setattr(watcher, "CHECK_SECONDS", 0.02)
     made: list[Desk] = []
 
     def make(*roots: Path, **settings: Any) -> Desk:

@@ -7,13 +7,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from watchdog.observers import inotify_c
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, Mask, WatchDescriptor
 
+from daemon.watching import hints
 from daemon.watching.hints import Hints, HintSource, Kind
+from tests.processes import wait_for
 
 OWNER = "/inbox"
 
@@ -23,7 +26,14 @@ class Source(HintSource):
 
     def __init__(self, limit: int = 1000) -> None:
         self.woken = threading.Event()
-        super().__init__(self.woken.set, limit=limit)
+        self.wakes = 0
+        self.gate = threading.Lock()  # whoever has it holds the reader up
+        super().__init__(self._wake_up, limit=limit)
+
+    def _wake_up(self) -> None:
+        with self.gate:
+            self.wakes += 1
+            self.woken.set()
 
     def watch(self, folder: Path, turn: int = 1) -> None:
         stat = folder.stat()
@@ -115,20 +125,16 @@ def test_names_of_any_bytes(inbox: Path, source: Source) -> None:
     assert sorted(finish(inbox, source)) == sorted(names)
 
 
-def test_more_hints_than_the_limit_are_lost_and_said(inbox: Path, source: Source) -> None:
-    source._limit = 3
-    paths: dict[str, Kind] = {}
-    for number in range(10):
-        (inbox / f"{number}.jpg").touch()
-    deadline = time.monotonic() + 10
-    lost = False
-    while not lost and time.monotonic() < deadline:
-        with source._lock:
-            lost, paths = source._hints.lost, dict(source._hints.paths)
-    assert lost
-    assert len(paths) == 3
-    assert source.take().lost
-    assert not source.take().lost
+def test_more_hints_than_the_limit_are_lost_and_said(tmp_path: Path) -> None:
+    with closing(Source(limit=3)) as source:
+        source.watch(tmp_path)
+        for number in range(10):
+            (tmp_path / f"{number}.jpg").touch()
+        wait_for(lambda: source.wakes == 20, "two events of each file")
+        taken = source.take()
+        assert taken.lost
+        assert len(taken.paths) == 3
+        assert not source.take().lost
 
 
 def test_the_kernel_dropping_events_is_said(source: Source, request: pytest.FixtureRequest) -> None:
@@ -142,7 +148,7 @@ def test_the_kernel_dropping_events_is_said(source: Source, request: pytest.Fixt
     inbox = Path(folder.name)
     source.watch(inbox)
     path = inbox / "a.jpg"
-    with source._lock:
+    with source.gate:
         for _ in range(kept // 2 + 1100):  # each two events; the reader takes one buffer of them before it waits
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
             os.unlink(path)  # noqa: PTH108 - the shortest way
@@ -156,11 +162,11 @@ def test_the_kernel_dropping_events_is_said(source: Source, request: pytest.Fixt
 
 
 def test_an_exception_costs_hints_not_the_reader(inbox: Path, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(event: InotifyEvent) -> None:
+    def broken(name: str) -> bool:
         raise RuntimeError("a mistake of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(source, "_note", broken)
+        patch.setattr(hints, "is_unfinished", broken)
         (inbox / "folder").mkdir()  # one event alone
         assert source.woken.wait(10)
     deadline = time.monotonic() + 10
@@ -182,8 +188,8 @@ def test_a_folder_watched_twice_hints_once_and_by_its_newer_place(inbox: Path, s
     source.watch(inbox / "new")
     source.take()
     (inbox / "new" / "a.jpg").touch()
-    hints = source.gather(inbox / "new" / "a.jpg")
-    assert str(inbox / "old" / "a.jpg") not in hints.paths
+    gathered = source.gather(inbox / "new" / "a.jpg")
+    assert str(inbox / "old" / "a.jpg") not in gathered.paths
     assert len(source) == 2
 
 

@@ -140,7 +140,7 @@ def test_folders_that_arrive_come_before_the_great_walk(root: Path, make: Callab
 def test_too_many_arrivals_become_one_walk(
     root: Path, make: Callable[..., Inbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.watching.inbox._MOST_ARRIVALS", 2)
+    monkeypatch.setattr("daemon.watching.inbox.MOST_ARRIVALS", 2)
     inbox = make()
     walk_all(inbox)
     for number in range(4):
@@ -277,7 +277,7 @@ def test_what_is_gone_makes_room_for_what_is_said_next(
     root: Path, make: Callable[..., Inbox], clock: Clock, logged: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In months there may be more than are remembered, though never many at once."""
-    monkeypatch.setattr("daemon.watching.inbox._MOST_COMPLAINTS", 4)
+    monkeypatch.setattr("daemon.watching.inbox.MOST_COMPLAINTS", 4)
     inbox = make()
     (root / "stays.jpg").symlink_to("nowhere")
     for number in range(12):

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import errno
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from watchdog.observers.inotify_c import InotifyFD
 
 from daemon.watching import watcher
 from tests.daemon.watching.desk import NEVER, Desk, put
@@ -31,16 +34,22 @@ def test_lost_events_are_made_good_by_a_walk(quick_root: Path, desks: Callable[.
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_dead_reader_of_events_is_replaced(root: Path, desks: Callable[..., Desk], log: list[str]) -> None:
+def test_a_dead_reader_of_events_is_replaced(
+    root: Path, desks: Callable[..., Desk], log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dies = threading.Event()
+    read_events = InotifyFD.read_events
+
+    def dying(reader: InotifyFD, **more: Any) -> Any:
+        if dies.is_set():
+            dies.clear()
+            raise OSError(errno.EIO, "the reader dies")
+        return read_events(reader, **more)
+
+    monkeypatch.setattr(InotifyFD, "read_events", dying)
     desk = desks(root)
     desk.first_walk()
-    source = desk.watcher._source
-    assert source is not None
-
-    def die(**_: object) -> None:
-        raise OSError(errno.EIO, "the reader dies")
-
-    source._inotify._reader.read_events = die  # type: ignore[method-assign, assignment]
+    dies.set()
     missed = put(root / "missed.jpg")  # wakes the reader once more; it dies at its next read
     assert desk.collect(1) == [missed]
     put(root / "poke.txt")
@@ -73,7 +82,7 @@ def test_an_inbox_deleted_and_made_again(root: Path, desks: Callable[..., Desk],
 def test_the_end_of_an_inbox_is_noticed_by_its_event(
     root: Path, desks: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watcher, "_CHECK_SECONDS", NEVER)
+    monkeypatch.setattr(watcher, "CHECK_SECONDS", NEVER)
     desk = desks(root)
     desk.first_walk()
     root.rename(root.parent / "elsewhere")

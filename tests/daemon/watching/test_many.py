@@ -31,7 +31,7 @@ def test_a_backlog_is_walked_as_a_stream(quick_root: Path, desks: Callable[..., 
 def test_events_for_more_files_than_may_wait(
     root: Path, desks: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watcher, "_MOST_WAITING", 3)
+    monkeypatch.setattr(watcher, "MOST_WAITING", 3)
     desk = desks(root, backlog=2)
     desk.first_walk()
     expected = {put(root / f"{number}.jpg") for number in range(20)}
