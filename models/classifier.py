@@ -185,7 +185,7 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
         digest=record.digest,
         transform=transform,
         width=record.width,
-        module=lambda: _locate(record, store).module(),
+        module=lambda: locate_part(record, store).module(),
     )
     if record.fine_tuned:
         tuned = tuned_backbone(described, checkpoint.backbones[record.name], store)
@@ -196,7 +196,7 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
         return tuned
     if graph_path(described, store).is_file():
         return described
-    located = _locate(record, store)
+    located = locate_part(record, store)
     if located.digest != record.digest:
         raise CheckpointError(
             tr(
@@ -221,7 +221,7 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
     return located
 
 
-def _locate(record: PartRecord, store: WeightsStore) -> Backbone:
+def locate_part(record: PartRecord, store: WeightsStore) -> Backbone:
     """The weights from where they were when the checkpoint was made, else from where they usually come.
 
     A checkpoint may name anybody's repository: only those that this program knows are fetched for it.

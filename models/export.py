@@ -56,13 +56,16 @@ def export(backbone: Backbone, target: Path) -> None:
                 dynamo=False,
             )
             expected = module(torch.from_numpy(crops)).numpy()
-        _check(backbone, partial, crops, expected)
+        check_graph(backbone, partial, crops, expected)
         keep(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _check(backbone: Backbone, graph: Path, crops: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32]) -> None:
+def check_graph(
+    backbone: Backbone, graph: Path, crops: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32]
+) -> None:
+    """Raise `WeightsUnavailable` where a graph gives other features (n, width) of the crops than expected."""
     got = OnnxEngine(graph, threads=1).features(crops)
     if got.shape != (len(crops), backbone.width):
         raise WeightsUnavailable(
@@ -93,7 +96,8 @@ def check_crops(backbone: Backbone) -> npt.NDArray[np.uint8]:
     return np.stack(crops)
 
 
-def _main(name: str, source: str, digest: str, target: str, tuned: str | None = None) -> None:
+def main(name: str, source: str, digest: str, target: str, tuned: str | None = None) -> None:
+    """Export in this process, which is a child of the one that located the weights."""
     from dataclasses import replace
 
     # The weights were located by the parent, so whatever is needed is on this machine.
@@ -114,7 +118,7 @@ def _main(name: str, source: str, digest: str, target: str, tuned: str | None = 
 
 if __name__ == "__main__":
     try:
-        _main(*sys.argv[1:])
+        main(*sys.argv[1:])
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(UserError.exit_code)

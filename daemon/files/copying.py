@@ -83,7 +83,7 @@ def copy_into(target: int, source: Entry, identity: Identity, sha256: str | None
     descriptor = os.open(source.name, OPEN_FLAGS, dir_fd=source.folder)
     try:
         before = os.fstat(descriptor)
-        digest = _copy_bytes(descriptor, target, before)
+        digest = copy_bytes(descriptor, target, before)
         after = os.fstat(descriptor)
         same = Identity.from_stat(before) == Identity.from_stat(after) and before.st_mtime_ns == identity.mtime_ns
         if not same or (digest not in (sha256, None) and (sha256 is not None or before.st_ino != identity.ino)):
@@ -91,7 +91,7 @@ def copy_into(target: int, source: Entry, identity: Identity, sha256: str | None
         if digest is None:
             raise _wrong_size(before.st_size)
         _copy_attributes(descriptor, target, before)
-        _begin_to_flush(target)
+        begin_to_flush(target)
         return digest
     finally:
         close(descriptor)
@@ -118,7 +118,7 @@ def sha256_of(entry: Entry) -> str:
     descriptor = os.open(entry.name, OPEN_FLAGS, dir_fd=entry.folder)
     try:
         status = os.fstat(descriptor)
-        digest = _copy_bytes(descriptor, None, status)
+        digest = copy_bytes(descriptor, None, status)
         if digest is None:
             raise _wrong_size(status.st_size)
         return digest
@@ -130,7 +130,7 @@ def _wrong_size(size: int) -> OSError:
     return OSError(errno.EIO, tr("its size is given as {size} bytes, and not as many can be read", size=size))
 
 
-def _copy_bytes(source: int, target: int | None, status: os.stat_result) -> str | None:
+def copy_bytes(source: int, target: int | None, status: os.stat_result) -> str | None:
     """Read a file of that status, which may be copied; None where it has more or fewer bytes than its size says.
 
     The holes of a file are read like any bytes, since they count for the digest, and what a file system says of them
@@ -210,7 +210,7 @@ def _bytes_in(source: Entry) -> int:
         close(descriptor)
 
 
-def _begin_to_flush(target: int) -> None:
+def begin_to_flush(target: int) -> None:
     """Let the system write now what will be flushed, while the next copies are made."""
     with suppress(OSError):
         os.posix_fadvise(target, 0, 0, os.POSIX_FADV_DONTNEED)

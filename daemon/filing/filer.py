@@ -41,7 +41,7 @@ __all__ = ["Action", "Decision", "Filed", "Filer", "Status"]
 Action = Literal["move", "copy", "link"]
 
 #: The most names that a dry run remembers having given out; beyond them it starts over, for it may go on for months.
-_MOST_PLANNED = 100_000
+MOST_PLANNED = 100_000
 #: For how long after it was copied or linked an original may turn out to have been half of an image.
 _GROWS = timedelta(days=1)
 
@@ -192,7 +192,7 @@ class Filer:
         """Names given out by earlier batches of a dry run: no image has them now, but one would have."""
         if not self._dry_run:
             return {}
-        if sum(map(len, self._planned.values())) >= _MOST_PLANNED:
+        if sum(map(len, self._planned.values())) >= MOST_PLANNED:
             self._planned.clear()
         return self._planned
 

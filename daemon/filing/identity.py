@@ -36,7 +36,8 @@ _COPYING = timedelta(seconds=60)
 #: In place of an open folder: the name is a path as a whole (``AT_FDCWD``).
 _NO_FOLDER = -100
 
-_statx = getattr(ctypes.CDLL(None, use_errno=True), "statx", None)
+#: The system call, which tells when a file was made; None where the C library has none.
+statx = getattr(ctypes.CDLL(None, use_errno=True), "statx", None)
 _SYMLINK_NOFOLLOW, _BTIME = 0x100, 0x800
 #: Bytes of ``struct statx``, where its mask and its time of birth are, and the formats of these.
 _STATX_SIZE, _MASK_FORMAT, _BIRTH, _BIRTH_FORMAT = 256, "=I", 80, "=qI"
@@ -188,7 +189,7 @@ def _is_born_before(entry: Entry, status: os.stat_result, row: Filing) -> bool:
 def _birth(entry: Entry) -> datetime | None:
     """When a file was made, for which Python has no function; None where the file system does not know."""
     answer = ctypes.create_string_buffer(_STATX_SIZE)
-    if _statx is None or _statx(entry.folder, os.fsencode(entry.name), _SYMLINK_NOFOLLOW, _BTIME, answer) != 0:
+    if statx is None or statx(entry.folder, os.fsencode(entry.name), _SYMLINK_NOFOLLOW, _BTIME, answer) != 0:
         return None
     (mask,) = struct.unpack_from(_MASK_FORMAT, answer)
     seconds, nanoseconds = struct.unpack_from(_BIRTH_FORMAT, answer, _BIRTH)

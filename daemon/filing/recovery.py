@@ -43,7 +43,7 @@ def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
         try:
             report_progress()
             with OpenFolders(roots or Roots()) as folders:
-                _Interrupted(row, folders).recover()
+                Interrupted(row, folders).recover()
         except Stopping:
             break
         except OSError as error:
@@ -54,7 +54,7 @@ def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
     return Counter(row.state for row in rows)
 
 
-class _Interrupted:
+class Interrupted:
     """One interrupted filing, and the names that its file may have."""
 
     def __init__(self, row: Filing, folders: OpenFolders) -> None:
@@ -74,14 +74,14 @@ class _Interrupted:
     def recover(self) -> None:
         """Finish the filing or take it back, and say which in the state of its row. Raises OSError."""
         original = next((entry for entry in (self._source, self._claim) if self._is_original(entry)), None)
-        copied = self._is_copy(self._target)
+        copied = self.is_copy(self._target)
         if original is None and self._has_writer_gone_on(copied):
             self._return_to_inbox(copied)
         elif original is not None:
             self._recover_with_original(original, copied)
         elif copied:
             self._done()
-        elif self._is_copy(self._drop):
+        elif self.is_copy(self._drop):
             # It was being taken back when the original was still there; now it is all there is.
             assert self._drop is not None
             assert self._target is not None
@@ -221,7 +221,7 @@ class _Interrupted:
     def _is_original(self, entry: Entry | None) -> bool:
         return entry is not None and entry.exists() and is_as_read(entry, self._row)
 
-    def _is_copy(self, entry: Entry | None) -> bool:
+    def is_copy(self, entry: Entry | None) -> bool:
         """Whether a name stands for what this filing put there."""
         return entry is not None and is_made_here(
             entry, self._row, None if self._source is None else self._source.folder

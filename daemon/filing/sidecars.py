@@ -29,9 +29,9 @@ from models.text.language import tr
 #: Seconds without a change until a sidecar counts as complete.
 SETTLE_SECONDS = 2.0
 #: Nanoseconds between a picture and a film of the same name that may be one shot: cameras use their names again.
-_ONE_SHOT = 24 * 3600 * 10**9
+ONE_SHOT = 24 * 3600 * 10**9
 #: A folder's listing is used for this many times as long as it took to make; then the folder is listed again.
-_PAYS_FOR_ITSELF = 50
+PAYS_FOR_ITSELF = 50
 #: The most names that are remembered of one folder, and the most folders.
 _MOST_NAMES, _MOST_FOLDERS = 100_000, 16
 _MOST_COMPLAINTS = 10_000
@@ -73,9 +73,9 @@ class Sidecars:
             return known[1]
         if folder not in self._listings and len(self._listings) >= _MOST_FOLDERS:
             self._listings.clear()
-        listing = _Listing(_list(descriptor))
+        listing = _Listing(list_sidecars(descriptor))
         end = time.monotonic()
-        self._listings[folder] = end + _PAYS_FOR_ITSELF * (end - now), listing
+        self._listings[folder] = end + PAYS_FOR_ITSELF * (end - now), listing
         return listing
 
 
@@ -135,7 +135,7 @@ def _list_images(folder: int, sidecars: dict[str, list[str]]) -> dict[str, list[
     return images
 
 
-def _list(folder: int) -> dict[str, list[str]]:
+def list_sidecars(folder: int) -> dict[str, list[str]]:
     """List the sidecars in an open folder, by the part of the name that they have in common with their image."""
     sidecars: dict[str, list[str]] = {}
     count = 0
@@ -177,7 +177,7 @@ def follower(image: Filing, source: Entry, target: Entry, name: str) -> Transfer
 
 
 def _is_one_shot(film: os.stat_result, image: Filing) -> bool:
-    return abs(film.st_mtime_ns - image.identity.mtime_ns) <= _ONE_SHOT
+    return abs(film.st_mtime_ns - image.identity.mtime_ns) <= ONE_SHOT
 
 
 def _follows_film(film: str, image: Filing, source: Entry, target: Entry) -> bool:

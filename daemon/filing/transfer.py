@@ -34,7 +34,7 @@ NOT_MADE_YET = 0
 #: How often somebody else may take the name that was free a moment ago.
 _ATTEMPTS = 100
 #: How many copies are written before the first of them is flushed.
-_COPIES_AT_ONCE = 32
+COPIES_AT_ONCE = 32
 #: Errors of a folder, whatever the image is.
 _OF_FOLDERS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
 
@@ -160,10 +160,12 @@ def _barred(row: Filing) -> Path | None:
 
 def run(transfers: Sequence[Transfer], journal: Journal) -> None:
     """Carry out all that are not finished. An image's trouble becomes its status, and is never raised."""
-    _Batch(transfers, journal).run()
+    Batch(transfers, journal).run()
 
 
-class _Batch:
+class Batch:
+    """Transfers that share their journal writes and the flushes of their folders."""
+
     def __init__(self, transfers: Sequence[Transfer], journal: Journal) -> None:
         self._all = list(_pending(transfers))
         self._journal = journal
@@ -172,20 +174,20 @@ class _Batch:
         self._copies: dict[Transfer, int] = {}  # those not flushed yet, with their descriptors
 
     def run(self) -> None:
-        self._record(self._all)
+        self.record(self._all)
         try:
             self._name_each(self._all, self._start)
             self._flush_copies()
         finally:
             self._close_copies()
         copies = [transfer for transfer in _pending(self._all) if transfer.part]
-        self._record(copies)
+        self.record(copies)
         self._name_each(copies, self._place)
         self._flush_targets([transfer for transfer in _pending(self._all) if transfer.placed])
         originals = [transfer for transfer in _pending(copies) if transfer.row.action == "move"]
         for transfer in originals:
             transfer.row.state = State.COPIED
-        self._record(originals)
+        self.record(originals)
         self._each(originals, self._drop_original)
         self._finish()
 
@@ -215,7 +217,7 @@ class _Batch:
             renamed, self._without_name = self._without_name, []
             self._given = {transfer.target for transfer in self._all}
             self._each(renamed, self._choose_again)
-            self._record(renamed)
+            self.record(renamed)
             self._each(renamed, step)
         for transfer in self._without_name:
             error = FileExistsError(tr("every name like '{name}' is taken at once", name=transfer.wanted))
@@ -230,7 +232,8 @@ class _Batch:
             transfer.row.copy_ino = transfer.part.status().st_ino
         self._given.add(transfer.target)
 
-    def _record(self, transfers: Iterable[Transfer]) -> None:
+    def record(self, transfers: Iterable[Transfer]) -> None:
+        """Write the rows of those that go on; where the journal is busy, back out of them."""
         waiting = list(_pending(transfers))
         try:
             self._journal.write([transfer.row for transfer in waiting])
@@ -260,9 +263,9 @@ class _Batch:
             if transfer.source.exists():
                 raise
             raise SourceGone(str(error)) from error  # somebody took it in the meantime
-        return self._verify(transfer)
+        return self.verify(transfer)
 
-    def _verify(self, transfer: Transfer) -> None:
+    def verify(self, transfer: Transfer) -> None:
         """Take back a file that replaced the image between the check and the move, or that is open for writing."""
         try:
             trouble: SourceChanged = BeingWritten(tr("'{name}' is open for writing", name=transfer.source.name))
@@ -297,7 +300,7 @@ class _Batch:
             close(descriptor)  # or it keeps its room on the disk
             raise
         self._copies[transfer] = descriptor
-        if len(self._copies) == _COPIES_AT_ONCE:
+        if len(self._copies) == COPIES_AT_ONCE:
             self._flush_copies()
 
     def _flush_copies(self) -> None:

@@ -185,7 +185,7 @@ class Reloader:
     # --- between two batches
 
     @property
-    def loading(self) -> Loading | None:
+    def loading(self) -> CheckpointLoading | None:
         """What is on its way into memory; `poll` hands it over when it is there."""
         return self._loading
 

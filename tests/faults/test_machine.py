@@ -145,16 +145,16 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.writers)
     @rule(data=st.data())
     def a_writer_goes_on(self, data: st.DataObject) -> None:
-        self._go_on(data.draw(st.sampled_from(sorted(self.writers))))
+        self.go_on(data.draw(st.sampled_from(sorted(self.writers))))
 
     @precondition(lambda self: self.writers)
     @rule(data=st.data())
     def a_writer_ends(self, data: st.DataObject) -> None:
         path = data.draw(st.sampled_from(sorted(self.writers)))
-        self._go_on(path)
+        self.go_on(path)
         self.writers.pop(path).close()
 
-    def _go_on(self, path: Path) -> None:
+    def go_on(self, path: Path) -> None:
         """Write by the open file, wherever it is by now."""
         writer = self.writers[path]
         size = os.fstat(writer.fileno()).st_size
@@ -257,9 +257,9 @@ def one_writer_that_pauses() -> None:
     machine.begin(two=True)
     try:
         machine.somebody_opens_a_file_for_writing("cat.jpg")
-        machine._go_on(machine.desk.inbox / "cat.jpg")
+        machine.go_on(machine.desk.inbox / "cat.jpg")
         machine.file("cat")
-        machine._go_on(machine.desk.inbox / "cat.jpg")
+        machine.go_on(machine.desk.inbox / "cat.jpg")
         machine.every_image_is_in_one_place()
     finally:
         machine.teardown()

@@ -88,7 +88,7 @@ def test_a_copy_that_is_not_flushed_is_lost(tmp_path: Path, monkeypatch: pytest.
         scenario = scenario_on(machine)
         all_points = population(scenario, tmp_path / "trace")
         monkeypatch.setattr(os, "fsync", no_flush_of_files)
-        monkeypatch.setattr(copying, "_begin_to_flush", lambda _: None)
+        monkeypatch.setattr(copying, "begin_to_flush", lambda _: None)
         lost = 0
         for point in all_points:
             try:

@@ -68,7 +68,7 @@ class Scenario:
             assert served == "d"
             assert set(runs) == {"c", "d"}
             assert [path for path in self.folder.iterdir() if path.name[0] == "."] == []
-            assert trainer.runs.publish._needed(self.folder, "d") == {"c", "d"}
+            assert trainer.runs.publish.needed(self.folder, "d") == {"c", "d"}
         else:
             assert served in "cd"
             assert set(runs) >= {"c", "d"}
@@ -81,7 +81,7 @@ def scenario(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenario]:
     def proved(run: Path, store: WeightsStore) -> Proved:
         return Proved(hashlib.sha256((run / FILE_NAME).read_bytes()).hexdigest())
 
-    monkeypatch.setattr(trainer.runs.publish, "_prove", proved)
+    monkeypatch.setattr(trainer.runs.publish, "prove", proved)
     with far_folder() as quick:
         yield Scenario(quick / "checkpoints")
 

@@ -237,4 +237,4 @@ def test_nothing_is_fetched_because_a_checkpoint_names_it(
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     record = PartRecord.model_construct(name=name, source="somebody/elses@main", digest="0" * 64)
     with pytest.raises(WeightsUnavailable, match="not fetched because a checkpoint names them: run"):
-        classifier._locate(record, WeightsStore(tmp_path))
+        classifier.locate_part(record, WeightsStore(tmp_path))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from models import export, registry, runtime, tuned
@@ -56,7 +57,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def run_child(module: str, *arguments: str) -> str:
         asked.append(module)
-        export._main(*arguments)
+        export.main(*arguments)
         return ""
 
     monkeypatch.setattr(runtime, "run_child", run_child)
@@ -69,7 +70,7 @@ def features(backbone: Backbone, store: WeightsStore) -> Any:
 
 def test_the_number_of_threads_is_what_was_asked_for(clip: Backbone, store: WeightsStore) -> None:
     for asked, given in ((1, 1), (3, 3), (0, cores())):
-        [engine] = open_extractor([clip], store, threads=asked)._engines
+        engine = open_extractor([clip], store, threads=asked).engine_of(clip)
         assert isinstance(engine, OnnxEngine)
         assert engine.threads == given
     alone = open_extractor([clip], store, threads=1).features([crops(3, 64)])
@@ -147,7 +148,7 @@ def test_two_processes_on_an_empty_cache_make_one_graph(clip: Backbone, tmp_path
 def test_nothing_but_an_agreeing_graph_enters_the_cache(
     clip: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agreement = export._check
+    agreement = export.check_graph
 
     def other(backbone: Backbone, graph: Path, batch: Any, expected: Any) -> None:
         agreement(backbone, graph, batch, expected)
@@ -157,7 +158,7 @@ def test_nothing_but_an_agreeing_graph_enters_the_cache(
             agreement(replace(backbone, width=5), graph, batch, expected)
         agreement(backbone, graph, batch, -expected)
 
-    monkeypatch.setattr(export, "_check", other)
+    monkeypatch.setattr(export, "check_graph", other)
     with pytest.raises(WeightsUnavailable, match="the graph of clip disagrees with torch: cosine -1.0"):
         export.export(clip, tmp_path / "clip.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -165,7 +166,7 @@ def test_nothing_but_an_agreeing_graph_enters_the_cache(
 
 def test_weights_that_changed_in_the_meantime_are_not_exported(clip: Backbone, tmp_path: Path) -> None:
     with pytest.raises(WeightsUnavailable, match="is not what it was: sha256"):
-        export._main(clip.name, clip.source, "0" * 64, str(tmp_path / "graphs" / "clip.onnx"))
+        export.main(clip.name, clip.source, "0" * 64, str(tmp_path / "graphs" / "clip.onnx"))
 
 
 def test_photographs_are_among_the_crops_that_graphs_are_checked_on(clip: Backbone) -> None:
@@ -230,16 +231,31 @@ def test_a_warm_process_does_not_import_torch(clip: Backbone, store: WeightsStor
 
 
 @pytest.mark.parametrize("kind", ["onnx", "torch"])
-def test_an_engine_that_nobody_uses_is_gone_at_once(clip: Backbone, store: WeightsStore, kind: str) -> None:
+def test_an_engine_that_nobody_uses_is_gone_at_once(
+    clip: Backbone, store: WeightsStore, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A daemon that goes over to another model does not look for cycles then: it would keep images waiting."""
-    engine = OnnxEngine(graph_path(clip, store), 2) if kind == "onnx" else TorchEngine(clip, 2)
+    models: list[weakref.ref[Any]] = []
+
+    def watched(make: Callable[..., Any]) -> Callable[..., Any]:
+        def made(*arguments: Any, **more: Any) -> Any:
+            model = make(*arguments, **more)
+            models.append(weakref.ref(model))
+            return model
+
+        return made
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", watched(onnxruntime.InferenceSession))
+    graph, fresh = graph_path(clip, store), replace(clip, module=watched(clip.module))
+    models.clear()  # of those that checked the graph
+    engine = OnnxEngine(graph, 2) if kind == "onnx" else TorchEngine(fresh, 2)
     engine.features(crops(8, clip.transform.crop))
-    held = engine._session if isinstance(engine, OnnxEngine) else engine._module.module
-    model = weakref.ref(held)
     gc.collect()
+    (model,) = models
+    assert model() is not None
     gc.disable()
     try:
-        del engine, held
+        del engine
         assert model() is None
     finally:
         gc.enable()

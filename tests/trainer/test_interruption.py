@@ -76,7 +76,7 @@ def test_fine_tuning_that_was_done_is_not_done_again(
     monkeypatch.setattr(resume, "SPARED", 0)
     with pytest.raises(KeyboardInterrupt):
         main(arguments)
-    monkeypatch.setattr(finetune._Run, "train", None)
+    monkeypatch.setattr(finetune.Run, "train", None)
     assert "goes on after" not in capsys.readouterr().out
     with pytest.raises(KeyboardInterrupt):
         main([*arguments, "--resume"])

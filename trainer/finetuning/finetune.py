@@ -67,7 +67,7 @@ def fine_tune(
     """
     torch.set_num_threads(cores())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run = _Run(_Net(parts, head, scaling), device, parts, options, mixed=device.type == "cuda")
+    run = Run(Net(parts, head, scaling), device, parts, options, mixed=device.type == "cuda")
     if device.type == "cpu":
         run.net.cut(next(batches(train.samples[:2], run.transforms, 2)))
     key = digest(parts, head, scaling, (train, held_out), options)
@@ -114,7 +114,7 @@ def _duration(seconds: float) -> str:
     return trn("{count} second", "{count} seconds", math.ceil(seconds))
 
 
-class _Net(torch.nn.Module):
+class Net(torch.nn.Module):
     """Backbones and head as one: a list of uint8 crops (n, side, side, 3) in, logits (n, classes) out."""
 
     mean: torch.Tensor
@@ -129,7 +129,7 @@ class _Net(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.from_numpy(head.weight.copy()))
         self.bias = torch.nn.Parameter(torch.from_numpy(head.bias.copy()))
         for part in self.parts:
-            _unfreeze_top(part)
+            unfreeze_top(part)
         # Their parameters are those of the parts: no modules of this one, or its state would hold them twice.
         self._cuts: list[Cut | None] = [None] * len(parts)
 
@@ -159,7 +159,7 @@ class _Net(torch.nn.Module):
         }
 
 
-def _unfreeze_top(module: torch.nn.Module) -> None:
+def unfreeze_top(module: torch.nn.Module) -> None:
     """Let only the last stages learn: whole stages from the top until they hold `TRAINED_SHARE` of the weights."""
     stages: dict[str, list[torch.nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
@@ -182,20 +182,26 @@ def _stage(name: str) -> str:
     return ".".join(steps[: numbered + 1])
 
 
-class _Run:
+def learning_rate(part: float, highest: float) -> float:
+    """A cosine to zero over all epochs, after a short linear rise; ``part`` of the steps are made, from 0 to 1."""
+    rise = min(1.0, part / 0.05)
+    return highest * rise * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
+
+
+class Run:
     """One network on one device. ``mixed``: in bfloat16 where autocast thinks it safe, the weights in float32."""
 
     def __init__(
-        self, net: _Net, device: torch.device, parts: Sequence[Backbone], options: FineTuneOptions, *, mixed: bool
+        self, net: Net, device: torch.device, parts: Sequence[Backbone], options: FineTuneOptions, *, mixed: bool
     ) -> None:
-        self.net: _Net = net.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net: Net = net.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.transforms = [part.transform for part in parts]
         self._device = device
         self._mixed = mixed
         self._options = options
         self._trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.AdamW(self._trained, lr=options.lr)
-        self._step = 0
+        self.steps_made = 0  # batches learned from, over all epochs
 
     def resumed(self, place: UnfinishedFit | None, key: str, tell: Callable[[str], None], on_epoch: OnEpoch) -> Course:
         """The course to go on with: what was kept in ``place`` under ``key``, or a new one."""
@@ -205,7 +211,7 @@ class _Run:
         if kept.state.get("digest") != key:
             tell(tr("what an interrupted fit kept is of other images or another head, so it begins afresh"))
             return Course(self.net.learned())
-        course, self._step = restore(kept, self.net, self._optimizer)
+        course, self.steps_made = restore(kept, self.net, self._optimizer)
         for epoch in course.epochs:
             on_epoch(epoch)
         tell(tr("goes on after epoch {epoch}, which the interrupted fit had come to", epoch=len(course.epochs)))
@@ -213,7 +219,7 @@ class _Run:
 
     def progress(self, course: Course, key: str) -> SavedProgress:
         """What `resumed` goes on with."""
-        return course.progress(self.net.learned(), self._optimizer, self._step, key)
+        return course.progress(self.net.learned(), self._optimizer, self.steps_made, key)
 
     def seconds_per_epoch(self, train: Side, held_out: Side) -> float:
         """How long an epoch takes, from a few batches that change nothing, decoding and all.
@@ -224,7 +230,7 @@ class _Run:
         size = math.ceil(few / 3)
         clock, learned = time.monotonic(), 0
         for number, batch in enumerate(batches(train.samples[:few], self.transforms, size, shuffle=(0, 0))):
-            self._loss(batch, train.labels[batch.rows]).backward()  # type: ignore[no-untyped-call]
+            self.loss(batch, train.labels[batch.rows]).backward()  # type: ignore[no-untyped-call]
             self.net.zero_grad()
             if number == 0:
                 clock = time.monotonic()
@@ -244,7 +250,7 @@ class _Run:
         stream = batches(side.samples, self.transforms, self._options.batch_size, shuffle=(self._options.seed, epoch))
         batch: Batch
         for batch in tqdm(stream, f"fine-tune {epoch}", steps, unit=" batches", disable=None, leave=False):
-            loss = self._loss(batch, side.labels[batch.rows])
+            loss = self.loss(batch, side.labels[batch.rows])
             value = float(loss.detach())
             self._set_lr(steps)
             self._optimizer.zero_grad()
@@ -265,12 +271,10 @@ class _Run:
         return total / max(seen, 1)
 
     def _set_lr(self, steps: int) -> None:
-        """A cosine to zero over all epochs, after a short linear rise."""
-        self._step += 1
-        part = self._step / (steps * self._options.epochs)
-        rise = min(1.0, part / 0.05)
+        self.steps_made += 1
+        part = self.steps_made / (steps * self._options.epochs)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._options.lr * rise * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
+            group["lr"] = learning_rate(part, self._options.lr)
 
     def check(self, side: Side) -> tuple[float, float]:
         """Calibrated log-loss and accuracy on images as they are served."""
@@ -290,5 +294,6 @@ class _Run:
             result: torch.Tensor = self.net(crops)
         return result.float()
 
-    def _loss(self, batch: Batch, labels: Labels) -> torch.Tensor:
+    def loss(self, batch: Batch, labels: Labels) -> torch.Tensor:
+        """How wrong the network is about a batch now, to learn from."""
         return functional.cross_entropy(self._logits(batch), torch.from_numpy(labels).to(self._device))

@@ -27,7 +27,7 @@ _LOSS_MARGIN = 0.01
 _LEAST = 1e-6
 
 #: Images that only the current run never had are put to it now: at most so many, which takes some seconds.
-_PUT_NOW = 500
+MOST_PUT = 500
 
 #: Whether a prediction was right, and the probability of the right class.
 _Outcome = tuple[bool, float]
@@ -86,7 +86,7 @@ def _outcomes(run: Path, current: Checkpoint, samples: Sequence[Sample], store: 
     fitted = frozenset() if split is None else split.train | {sha256 for sha256, _ in split.held_out}
     outcomes: list[_Outcome | None] = [known.get((sample.sha256, sample.label)) for sample in samples]
     unseen = [at for at, sample in enumerate(samples) if sample.sha256 not in fitted]
-    unseen = sorted(sorted(unseen, key=lambda at: samples[at].sha256)[:_PUT_NOW])
+    unseen = sorted(sorted(unseen, key=lambda at: samples[at].sha256)[:MOST_PUT])
     try:
         for at, outcome in zip(unseen, _classify(run, current, [samples[at] for at in unseen], store), strict=True):
             outcomes[at] = outcome

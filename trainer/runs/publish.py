@@ -37,12 +37,12 @@ def publish(run: Path, store: WeightsStore, *, keep: int = KEEP) -> Classifier:
     Raises `CheckpointError` when it does not compute what it did when it was made, or is not the file it was then, and
     `WeightsUnavailable` when the weights of a backbone are not to be had.
     """
-    proved = _prove(run, store)
+    proved = prove(run, store)
     if (why := refusal(run.parent, proved.classes)) is not None:
         raise UserError(tr("{name} is not published: {why}", name=run.name, why=why))
     with alone(run.parent):
         _point(run, proved.digest, rollback=False)
-        if removed := retain(run.parent, keep, _needed(run.parent, run.name)):
+        if removed := retain(run.parent, keep, needed(run.parent, run.name)):
             logger.info(
                 tr("old runs were removed, the newest {keep} stay: {names}", keep=keep, names=", ".join(removed))
             )
@@ -111,7 +111,7 @@ def _language() -> Literal["en", "ko"]:
     return "ko" if os.environ.get("LANGUAGE") == "ko" else "en"
 
 
-def _needed(folder: Path, current: str) -> set[str]:
+def needed(folder: Path, current: str) -> set[str]:
     """The current run, and the one to go back to."""
     return {current, *[entry.run for entry in standing(folder) if entry.run != current][-1:]}
 
@@ -131,7 +131,7 @@ def rollback(folder: Path, store: WeightsStore, *, starter: bool = False) -> tup
             _point_at_starter(folder)
         return STARTER, pointer.run
     target = before[-1]
-    proved = _prove(folder / target.run, store)
+    proved = prove(folder / target.run, store)
     if proved.digest != target.sha256:
         raise CheckpointError(
             tr("the checkpoint of run {run} is not the file that was published: publish another", run=target.run)
@@ -141,7 +141,8 @@ def rollback(folder: Path, store: WeightsStore, *, starter: bool = False) -> tup
     return target.run, pointer.run
 
 
-def _prove(run: Path, store: WeightsStore) -> Classifier:
+def prove(run: Path, store: WeightsStore) -> Classifier:
+    """Open the checkpoint of a run as the daemon would; raises `UserError` where it is no good."""
     classifier = open_classifier(run / checkpoints.FILE_NAME, store)
     require_as_made(run, classifier.digest)
     return classifier

@@ -18,6 +18,7 @@ def parser() -> Parser:
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_is_an_option_with_a_help(parser: Parser, name: str) -> None:
+    # private: argparse has no other way to say which options a parser has
     (action,) = [action for action in parser._actions if f"--{name.replace('_', '-')}" in action.option_strings]
     assert action.help
 

@@ -115,7 +115,7 @@ def test_a_copy_that_somebody_has_added_to_is_not_taken_back(far: Desk, monkeypa
 def test_where_no_birth_is_known_an_edited_image_stays(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     assert near.file_one(near.put()).status is Status.FILED
     (near.output / "cat" / "cat.jpg").write_bytes(b"edited")
-    monkeypatch.setattr(identity, "_statx", None)
+    monkeypatch.setattr(identity, "statx", None)
     assert undo_all(near) == [Status.CHANGED]
     monkeypatch.undo()
     assert undo_all(near) == [Status.FILED]

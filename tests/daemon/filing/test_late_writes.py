@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -195,10 +197,9 @@ def test_a_tiff_that_is_edited_is_left_alone(desk: Desk) -> None:
 def test_what_grows_much_later_is_left_alone(desk: Desk) -> None:
     filed = desk.file_one(desk.put()).destination
     assert filed is not None
-    journal = desk.journal()
     long_ago = int(1e6 * (datetime.now(UTC) - 2 * LATEST).timestamp())
-    journal._use(lambda db: db.execute("UPDATE filings SET time = ?", (long_ago,)))
-    journal.close()
+    with closing(sqlite3.connect(desk.journal_path)) as db, db:
+        db.execute("UPDATE filings SET time = ?", (long_ago,))
     look(desk, grow, path=filed)
     assert filed.exists()
 

@@ -100,7 +100,7 @@ def test_what_has_a_wrong_size_stays_in_the_inbox(
     made_up: Desk, monkeypatch: pytest.MonkeyPatch, action: Action
 ) -> None:
     monkeypatch.setattr(sidecars, "SETTLE_SECONDS", -1.0)
-    monkeypatch.setattr(sidecars, "_ONE_SHOT", 1 << 62)
+    monkeypatch.setattr(sidecars, "ONE_SHOT", 1 << 62)
     assert made_up.file_one(made_up.inbox / "cat.jpg", action=action).status is Status.FILED
     with pytest.raises(SourceUnreadable):
         made_up.decide(made_up.inbox / "dog.jpg")

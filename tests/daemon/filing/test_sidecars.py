@@ -248,7 +248,9 @@ def test_of_copies_they_are_copies(desk: Desk, action: Action) -> None:
     assert inbox(desk) == ["cat.jpg", "cat.xmp"]
 
 
-def test_a_name_that_is_taken_stops_the_sidecar_only(near: Desk, logged: list[str]) -> None:
+def test_a_name_that_is_taken_stops_the_sidecar_only(
+    near: Desk, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
     (near.output / "cat").mkdir(parents=True)
     (near.output / "cat/cat.xmp").write_bytes(b"a stranger's")
     put(near, "cat.jpg", "cat.xmp", "cat.thm")
@@ -256,9 +258,10 @@ def test_a_name_that_is_taken_stops_the_sidecar_only(near: Desk, logged: list[st
     assert near.filed() == {"cat/cat.jpg": b"cat.jpg", "cat/cat.thm": b"cat.thm", "cat/cat.xmp": b"a stranger's"}
     assert inbox(near) == ["cat.xmp"]
     journal = near.journal()
+    monkeypatch.setattr("daemon.filing.late_sidecars.PAUSE", 0.0)
+    monkeypatch.setattr("daemon.filing.late_sidecars.TIMES", 0)
     late_sidecars = LateSidecars([near.inbox], near.output, journal, recursive=True)
     for _ in range(3):
-        late_sidecars._next = 0.0
         late_sidecars.work(60.0)
     assert len([line for line in logged if "does not follow its image" in line]) == 1
     assert journal.unfinished() == []
@@ -384,15 +387,15 @@ class TestLate:
 
 
 def test_a_folder_is_listed_once_for_many_images(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sidecars, "_PAYS_FOR_ITSELF", 1e9)
+    monkeypatch.setattr(sidecars, "PAYS_FOR_ITSELF", 1e9)
     listed: list[int] = []
-    real = sidecars._list
+    real = sidecars.list_sidecars
 
     def listing(folder: int) -> dict[str, list[str]]:
         listed.append(folder)
         return real(folder)
 
-    monkeypatch.setattr(sidecars, "_list", listing)
+    monkeypatch.setattr(sidecars, "list_sidecars", listing)
     names = [f"{number}.jpg" for number in range(20)]
     put(near, *names, "7.xmp")
     filer = Filer(near.output)

@@ -102,7 +102,7 @@ def test_whoever_is_quicker_keeps_the_name(needs_care: tuple[Desk, str], monkeyp
 def test_a_file_written_to_while_it_is_copied_stays(far: Desk, monkeypatch: pytest.MonkeyPatch, action: Action) -> None:
     path = far.put(content=b"decided on")
     decision = far.decide(path)
-    copy = copying._copy_bytes
+    copy = copying.copy_bytes
 
     def while_written(source: int, target: int | None, before: os.stat_result) -> str | None:
         status = path.stat()
@@ -110,7 +110,7 @@ def test_a_file_written_to_while_it_is_copied_stays(far: Desk, monkeypatch: pyte
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         return copy(source, target, before)
 
-    monkeypatch.setattr(copying, "_copy_bytes", while_written)
+    monkeypatch.setattr(copying, "copy_bytes", while_written)
     (filed,) = far.file([decision], action=action)
     assert filed.status is Status.CHANGED
     assert path.read_bytes() == b"written to"
@@ -187,7 +187,7 @@ def test_copies_are_written_before_the_first_is_flushed_but_not_too_many(
         calls.append("flush" if ".part" in str(Path(f"/proc/self/fd/{descriptor}").readlink()) else "")
         fsync(descriptor)
 
-    monkeypatch.setattr(transfer, "_COPIES_AT_ONCE", 2)
+    monkeypatch.setattr(transfer, "COPIES_AT_ONCE", 2)
     monkeypatch.setattr(copying, "create", creating)
     monkeypatch.setattr(os, "fsync", flushing)
     before = opened()

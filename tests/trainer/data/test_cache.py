@@ -3,9 +3,11 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +48,7 @@ def known(store: WeightsStore, numbers: Sequence[int], part: Backbone | None = N
             if features is not None:
                 assert (features == number).all()
                 found.append(number)
-        cache._used.clear()
+        cache._used.clear()  # private: only a test must not leave a trace of what it asked for
     return found
 
 
@@ -115,7 +117,7 @@ def test_what_was_put_is_soon_safe_however_slowly_it_comes(tmp_path: Path, monke
     with FeatureCache(parts, store) as cache:
         put(cache, [1])
         assert known(store, [1, 2]) == []
-        later = cache._committed + 3
+        later = time.monotonic() + 3
         monkeypatch.setattr("trainer.data.cache.time.monotonic", lambda: later)
         put(cache, [2])
         assert known(store, [1, 2]) == [1, 2]
@@ -223,14 +225,22 @@ def test_a_fit_goes_on_without_a_cache_that_cannot_be_written(tmp_path: Path, lo
     assert len([line for line in logged if "not kept" in line]) == 1
 
 
-def test_a_full_disk_stops_the_keeping_but_not_the_reading(tmp_path: Path, logged: list[str]) -> None:
+def test_a_full_disk_stops_the_keeping_but_not_the_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
     store, parts = WeightsStore(tmp_path), [backbone("one")]
     with FeatureCache(parts, store) as cache:
         put(cache, [1])
+    bases: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def kept(*arguments: Any, **more: Any) -> sqlite3.Connection:
+        bases.append(connect(*arguments, **more))
+        return bases[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", kept)
     with FeatureCache(parts, store) as cache:
-        base = cache._base
-        assert isinstance(base, sqlite3.Connection)
-        base.execute("PRAGMA max_page_count = 1")
+        bases[-1].execute("PRAGMA max_page_count = 1")
         put(cache, range(1000, 2500))
         [features] = cache.features(image(1))
         assert features is not None

@@ -20,7 +20,7 @@ class Counting(FeatureExtractor):
     """An extractor that counts what goes through each of its backbones."""
 
     def __init__(self, real: FeatureExtractor) -> None:
-        super().__init__(real.parts, real._engines)
+        super().__init__(real.parts, [engine for part in real.parts if (engine := real.engine_of(part))])
         self.by_part = [0] * len(real.parts)
 
     @property

@@ -31,12 +31,12 @@ from trainer.measuring.calibration import Labels
 pytestmark = pytest.mark.usefixtures("whole")
 
 
-def run_of(parts: tuple[Backbone, ...], *, mixed: bool, epochs: int = 1, lr: float = 1e-3) -> finetune._Run:
+def run_of(parts: tuple[Backbone, ...], *, mixed: bool, epochs: int = 1, lr: float = 1e-3) -> finetune.Run:
     head, scaling = start(sum(part.width for part in parts))
     weight = 0.1 * np.random.default_rng(0).standard_normal(head.weight.shape, np.float32)
     head = Linear(weight.astype(np.float32), head.bias)
     options = FineTuneOptions(epochs=epochs, lr=lr, batch_size=8)
-    return finetune._Run(finetune._Net(parts, head, scaling), torch.device("cpu"), parts, options, mixed=mixed)
+    return finetune.Run(finetune.Net(parts, head, scaling), torch.device("cpu"), parts, options, mixed=mixed)
 
 
 def test_the_weights_change_and_the_images_are_learned(clip: tuple[Backbone, ...], colours: Path) -> None:
@@ -69,11 +69,11 @@ def test_the_best_epoch_is_restored(clip: tuple[Backbone, ...], colours: Path, m
     states: list[dict[str, torch.Tensor]] = []
     losses = iter([0.9, 0.5, 0.3, 0.7, 0.8])  # the first is of the estimate
 
-    def check(run: finetune._Run, _: Side) -> tuple[float, float]:
+    def check(run: finetune.Run, _: Side) -> tuple[float, float]:
         states.append(run.net.learned())
         return next(losses), 0.5
 
-    monkeypatch.setattr(finetune._Run, "check", check)
+    monkeypatch.setattr(finetune.Run, "check", check)
     tuned, epochs, _ = tune(clip, colours, FineTuneOptions(epochs=4, lr=1e-3, batch_size=16))
     assert [epoch.held_out_loss for epoch in epochs] == [0.5, 0.3, 0.7, 0.8]
     best = {name.removeprefix("parts.0.module."): value.numpy() for name, value in states[2].items()}
@@ -97,21 +97,17 @@ def test_mixed_precision_computes_in_bfloat16_over_float32_weights(clip: tuple[B
     batch = next(batches(train.samples, mixed.transforms, 8))
     seen: list[torch.dtype] = []
     mixed.net.parts[0].register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
-    loss = float(mixed._loss(batch, train.labels[batch.rows]).detach())
+    loss = float(mixed.loss(batch, train.labels[batch.rows]).detach())
     assert seen == [torch.bfloat16]
-    assert loss == pytest.approx(float(plain._loss(batch, train.labels[batch.rows]).detach()), abs=0.05)
+    assert loss == pytest.approx(float(plain.loss(batch, train.labels[batch.rows]).detach()), abs=0.05)
     before = mixed.net.learned()
     assert np.isfinite(mixed.train(train, 1))
     assert {parameter.dtype for parameter in mixed.net.parameters()} == {torch.float32}
     assert any(not torch.equal(before[name], value) for name, value in mixed.net.learned().items())
 
 
-def test_the_learning_rate_rises_and_falls_to_nothing(clip: tuple[Backbone, ...]) -> None:
-    run = run_of(clip, mixed=False, epochs=4, lr=1e-3)
-    rates = []
-    for _ in range(100):
-        run._set_lr(25)
-        rates.append(run._optimizer.param_groups[0]["lr"])
+def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
+    rates = [finetune.learning_rate(step / 100, 1e-3) for step in range(1, 101)]
     top = int(np.argmax(rates))
     assert 0 < top < 20
     assert rates[top] == pytest.approx(1e-3, rel=0.05)
@@ -128,7 +124,7 @@ def test_patience_ends_it(clip: tuple[Backbone, ...], colours: Path) -> None:
 def test_a_loss_that_is_no_number_names_the_images(
     clip: tuple[Backbone, ...], colours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetune._Run, "_loss", lambda *_: torch.tensor(torch.nan, requires_grad=True))
+    monkeypatch.setattr(finetune.Run, "loss", lambda *_: torch.tensor(torch.nan, requires_grad=True))
     with pytest.raises(UserError, match=r"diverged in epoch 1 on a batch with (blue|green|red)/\d+\.png.*--ft-lr"):
         tune(clip, colours, FineTuneOptions(epochs=1, batch_size=8))
 
@@ -136,15 +132,15 @@ def test_a_loss_that_is_no_number_names_the_images(
 def test_a_slope_that_is_no_number_names_the_images_it_is_of_and_not_the_next(
     clip: tuple[Backbone, ...], colours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss = finetune._Run._loss
+    loss = finetune.Run.loss
     rows: list[list[int]] = []
 
-    def steep(run: finetune._Run, batch: Batch, labels: Labels) -> torch.Tensor:
+    def steep(run: finetune.Run, batch: Batch, labels: Labels) -> torch.Tensor:
         rows.append(batch.rows.tolist())
         weight = run.net.weight
         return loss(run, batch, labels) + (weight - weight.detach()).square().sum().sqrt()  # 0, but of no slope
 
-    monkeypatch.setattr(finetune._Run, "_loss", steep)
+    monkeypatch.setattr(finetune.Run, "loss", steep)
     train = side(colours, 0, 6)
     with pytest.raises(UserError, match="diverged") as raised:
         run_of(clip, mixed=False).train(train, 1)
@@ -188,7 +184,7 @@ def test_whole_stages_learn_from_the_top_until_they_hold_half_of_the_weights() -
     module.blocks = torch.nn.Sequential(
         *(torch.nn.Sequential(torch.nn.Linear(10, 10), torch.nn.Linear(10, 10)) for _ in range(4))
     )
-    finetune._unfreeze_top(module)
+    finetune.unfreeze_top(module)
     learning = {name.rsplit(".", 2)[0] for name, value in module.named_parameters() if value.requires_grad}
     assert learning == {"blocks.1", "blocks.2", "blocks.3"}
 

@@ -80,7 +80,7 @@ def test_images_that_are_new_to_the_current_one_are_put_to_it(folder: Path, shap
 def test_of_many_images_that_are_new_to_it_only_some_are_put_to_it(
     folder: Path, shapes: Path, store: WeightsStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.measuring.compare._PUT_NOW", 2)
+    monkeypatch.setattr("trainer.measuring.compare.MOST_PUT", 2)
     verdict = compare(folder, samples(shapes, 20), measured(8, 20), store)
     assert "of 12 images" in verdict.why
 
