@@ -79,11 +79,11 @@ def unlink_closed(private: Entry, meant: Callable[[Entry], bool]) -> bool:
             return False  # no plain file, perhaps
         raise
     try:
-        writer = _lease(descriptor)
+        writer = take_lease(descriptor)
         # Looked at under the lease: what is seen now nobody changes.
         if writer is not Writer.SOMEBODY and not meant(private):
             return False
-        if writer is Writer.SOMEBODY or (writer is Writer.NOBODY and not _is_leased(descriptor)):
+        if writer is Writer.SOMEBODY or (writer is Writer.NOBODY and not is_leased(descriptor)):
             raise BeingWritten(tr("'{name}' is open for writing", name=private.name))
         private.unlink()
         return True
@@ -92,32 +92,32 @@ def unlink_closed(private: Entry, meant: Callable[[Entry], bool]) -> bool:
 
 
 def _of(descriptor: int, *, look_around: bool = True) -> Writer:
-    """Like ``_lease``, without keeping the lease: a writer that does not want to wait would be turned away."""
-    writer = _lease(descriptor, look_around=look_around)
+    """Like ``take_lease``, without keeping the lease: a writer that does not want to wait would be turned away."""
+    writer = take_lease(descriptor, look_around=look_around)
     if writer is Writer.NOBODY:
         with suppress(OSError):
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return writer
 
 
-def _lease(descriptor: int, *, look_around: bool = True) -> Writer:
+def take_lease(descriptor: int, *, look_around: bool = True) -> Writer:
     """Who writes an open file; with NOBODY a lease is held until the descriptor is closed."""
     try:
         # The kernel's signal when somebody opens the file would end this process, SIGIO; this one passes unnoticed.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
-        if error.errno == errno.EAGAIN and _kind(descriptor) not in _REFUSED_BY_SERVERS:
+        if error.errno == errno.EAGAIN and network_kind(descriptor) not in _REFUSED_BY_SERVERS:
             return Writer.SOMEBODY
         return Writer.SOMEBODY if look_around and _is_open_elsewhere(descriptor) else Writer.UNKNOWN
-    if _kind(descriptor) is None:
+    if network_kind(descriptor) is None:
         return Writer.NOBODY
     with suppress(OSError):
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return Writer.UNKNOWN  # nobody on this machine
 
 
-def _is_leased(descriptor: int) -> bool:
+def is_leased(descriptor: int) -> bool:
     """Whether nobody waits for the lease to be given up."""
     return fcntl.fcntl(descriptor, fcntl.F_GETLEASE) == _LEASE_GOES_ON
 
@@ -139,7 +139,7 @@ class _Kinds:
 _kinds = _Kinds()
 
 
-def _kind(descriptor: int) -> str | None:
+def network_kind(descriptor: int) -> str | None:
     """The kind of network file system that an open file is on; None on a local one."""
     return _kinds.kind(os.fstat(descriptor).st_dev)
 

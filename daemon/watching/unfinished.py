@@ -123,7 +123,7 @@ class Unfinished:
             # An upload that was broken off after the file had been given its whole size may be resumed.
             is_fresh = self._is_fresh(path, candidate, writer, _ONCE_SECONDS)
             return _GAPS if is_fresh and has_gaps(path, compressed=True) else None
-        if candidate.created and _names(path) == 1:
+        if candidate.created and link_count(path) == 1:
             return _OPEN  # a hard link is created, too, without being open; it has another name
         if not self._is_fresh(path, candidate, writer, self._patience):
             return None
@@ -190,7 +190,8 @@ def age(path: str, writer: Writer = Writer.UNKNOWN) -> float:
     return modified if writer is Writer.NOBODY else min(modified, changed)
 
 
-def _names(path: str) -> int:
+def link_count(path: str) -> int:
+    """How many names a file has; none where it is gone."""
     try:
         return os.lstat(path).st_nlink
     except OSError:

@@ -131,7 +131,7 @@ def test_a_writer_that_waits_for_our_lease_is_not_robbed(tmp_path: Path, monkeyp
         desk = make_desk(tmp_path, far)
         need_leases(desk.inbox)
         path = desk.put(content=FIRST + REST)
-        real = writers._is_leased
+        real = writers.is_leased
 
         def late(descriptor: int) -> bool:
             name = Path(f"/proc/self/fd/{descriptor}").readlink()
@@ -139,7 +139,7 @@ def test_a_writer_that_waits_for_our_lease_is_not_robbed(tmp_path: Path, monkeyp
                 os.open(name, os.O_WRONLY | os.O_NONBLOCK)
             return real(descriptor)
 
-        monkeypatch.setattr(writers, "_is_leased", late)
+        monkeypatch.setattr(writers, "is_leased", late)
         assert desk.file_one(path).status is Status.CHANGED
         monkeypatch.undo()
         files_itself_once_closed(desk)
@@ -150,7 +150,7 @@ def test_where_no_lease_is_granted_open_files_are_looked_through(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """Somebody else's file, a file system without leases, one whose server refuses them."""
-    monkeypatch.setattr(writers, "_kind", lambda _: "nfs4")
+    monkeypatch.setattr(writers, "network_kind", lambda _: "nfs4")
     real = fcntl.fcntl
 
     def refusing(descriptor: int, command: int, *more: Any) -> Any:
@@ -171,7 +171,7 @@ def test_a_lease_says_nothing_of_writers_on_other_machines(tmp_path: Path, monke
     path.write_bytes(FIRST)
     need_leases(tmp_path)
     assert writers.of_path(str(path)) is writers.Writer.NOBODY
-    monkeypatch.setattr(writers, "_kind", lambda _: "nfs4")
+    monkeypatch.setattr(writers, "network_kind", lambda _: "nfs4")
     assert writers.of_path(str(path)) is writers.Writer.UNKNOWN
 
 
@@ -206,9 +206,9 @@ def test_a_recovery_takes_nothing_from_a_writer(
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(writers, "_is_leased", lambda _: True)
+        patch.setattr(writers, "is_leased", lambda _: True)
         patch.setattr(os, step, killing(getattr(os, step)))
-        patch.setattr(writers, "_lease", lambda *_, **__: writers.Writer.NOBODY)
+        patch.setattr(writers, "take_lease", lambda *_, **__: writers.Writer.NOBODY)
         try:
             desk.file_one(path)
         except Killed:

@@ -55,7 +55,7 @@ def test_a_writer_that_never_closes_is_waited_for_until_it_rests(
 ) -> None:
     """Where nobody can know that it has the file open."""
     monkeypatch.setattr(writers, "of_path", lambda _: Writer.UNKNOWN)
-    monkeypatch.setattr(unfinished, "_names", lambda _: 2)
+    monkeypatch.setattr(unfinished, "link_count", lambda _: 2)
     clock = Clock()
     desk = desks(root, settle_seconds=2.0, writer_patience_seconds=2.0, clock=clock)
     with (root / "slow.jpg").open("wb", buffering=0) as file:

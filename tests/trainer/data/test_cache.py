@@ -48,7 +48,8 @@ def known(store: WeightsStore, numbers: Sequence[int], part: Backbone | None = N
             if features is not None:
                 assert (features == number).all()
                 found.append(number)
-        cache._used.clear()  # private: only a test must not leave a trace of what it asked for
+        # private: nobody but a test asks without leaving a trace of it
+        cache._used.clear()
     return found
 
 
