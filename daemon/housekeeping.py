@@ -1,4 +1,4 @@
-"""What the daemon does when it has nothing else to do.
+"""Maintenance while the daemon is idle.
 
 What a lost journal would have explained is put right, late sidecars join their images, files whose writer went on are
 filed anew, old rows leave the journal.
@@ -207,7 +207,7 @@ class Housekeeping:
                 if time.monotonic() >= start + seconds:
                     return True
         except JournalBusy as error:
-            logger.debug("What a lost journal explained is looked for at the next start: {}", error)
+            logger.debug("files that a lost journal had explained are looked for at the next start: {}", error)
         return False
 
     def _prune(self, seconds: float) -> bool:
@@ -215,7 +215,7 @@ class Housekeeping:
         try:
             self._pruning.live()
         except JournalBusy as error:
-            logger.debug("How far time has come is noted later: {}", error)
+            logger.debug("the time is recorded later: {}", error)
         if start < self._next:
             return False
         try:
@@ -224,6 +224,6 @@ class Housekeeping:
                 if time.monotonic() >= start + seconds:
                     return True
         except (OSError, JournalBusy) as error:
-            logger.debug("The journal is pruned later: {}", error)
+            logger.debug("the journal is pruned later: {}", error)
         self._steps, self._next = None, time.monotonic() + _PAUSE
         return False

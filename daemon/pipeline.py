@@ -358,7 +358,7 @@ def _outcome(decoded: Decoded, prediction: Prediction | None, result: Filed) -> 
 
 
 def not_a_file(path: Path, detail: str) -> Outcome:
-    """What has the name of an image, and is something else."""
+    """The outcome for something that is named like an image and is no regular file."""
     return Outcome(path=path, status=Status.REFUSED, reason="not-a-file", detail=detail)
 
 

@@ -31,7 +31,7 @@ class Configuration:
         self._reread = reread
 
     def refresh(self, pipeline: Pipeline, reloader: Reloader) -> frozenset[str]:
-        """Read the settings again and let those hold that can, from now on; returns their names."""
+        """Read the settings again and apply those that can change while running; returns their names."""
         taken = self.take_over(reloader.classes)
         apply(self.settings, taken, pipeline, reloader)
         return taken
@@ -71,7 +71,7 @@ class Configuration:
 
 
 def apply(settings: Settings, taken: frozenset[str], pipeline: Pipeline, reloader: Reloader) -> None:
-    """Let the changed settings hold from now on."""
+    """Apply the changed settings."""
     if taken.intersection(_LOGGING):
         start_logging(settings.log_level, as_json=settings.log_json)
     if taken.intersection(_DECIDING):

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 #: Seconds until a folder that somebody else is at work on is tried again.
 _AGAIN = 5.0
 
-#: What became of filings that a crash cut off.
+#: What became of filings that a crash interrupted.
 _RESUMED = {
     State.DONE: mark("{count} done"),
     State.ORPHAN: mark("{count} lost track of"),
@@ -226,7 +226,7 @@ def _resume(filer: Filer, notifier: Notifier) -> None:
         found = filer.resume()
     if found:
         outcome = ", ".join(tr(_RESUMED.get(state, _UNSETTLED), count=count) for state, count in found.items())
-        logger.warning(tr("the last run was cut off; its unfinished filings: {outcome}", outcome=outcome))
+        logger.warning(tr("recovered from an interrupted run; its unfinished filings: {outcome}", outcome=outcome))
 
 
 def _unexplained(settings: Settings, journal: Journal, mark: OutputMark) -> Unexplained:
@@ -295,7 +295,7 @@ def _run(loop: WorkLoop, passed: Mapping[str, Skipped], *, once: bool) -> int:
 
 
 def _conclude(images: str, left: int, *, once: bool, dry_run: bool) -> None:
-    """Say how many images had which outcome."""
+    """Log how many images had which outcome."""
     if not images:
         images = tr("no image was filed")
     elif dry_run:
@@ -306,7 +306,7 @@ def _conclude(images: str, left: int, *, once: bool, dry_run: bool) -> None:
 
 
 def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, trouble: str, *, dry_run: bool) -> None:
-    """Say in plain words what is watched, with which model, and where images go.
+    """Log what is watched, with which model, and where images go.
 
     ``trouble``: why what is published is not in use; "" where nothing is published.
     """

@@ -118,8 +118,7 @@ def _lock_itself(folder: Path, held: ExitStack) -> None:
                 raise busy(folder) from None
             logger.warning(
                 tr(
-                    "somebody else holds a lock on {folder}, which counts for nothing: it is none of this "
-                    "user's daemons",
+                    "ignoring a lock on {folder} that none of this user's daemons holds",
                     folder=folder,
                 )
             )

@@ -30,11 +30,11 @@ def main(arguments: list[str]) -> int:
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="python -m models", description=tr("The backbones that images can be looked at with."))
+    parser = Parser(prog="python -m models", description=tr("List and describe backbones, and fetch their weights."))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     listing = commands.add_parser("list", help=tr("every backbone, and whether its weights are here"))
     info = commands.add_parser("info", help=tr("everything about one backbone or mode"))
-    pull = commands.add_parser("pull", help=tr("fetch the weights of a backbone or mode ahead of their use"))
+    pull = commands.add_parser("pull", help=tr("fetch the weights of a backbone or mode before they are needed"))
     for command in (info, pull):
         command.add_argument("name", metavar="NAME", help=tr("such as clip, hybrid, mobilenet+clip, timm/<model>"))
     for command in (listing, info):

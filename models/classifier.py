@@ -175,7 +175,7 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
     if transform.fingerprint != record.fingerprint:
         raise CheckpointError(
             tr(
-                "the checkpoint was made by a version that decodes images otherwise for {name}: fit again",
+                "the checkpoint was made by a version that decodes images differently for {name}: fit again",
                 name=record.name,
             )
         )
@@ -191,7 +191,7 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
         tuned = tuned_backbone(described, checkpoint.backbones[record.name], store)
         if tuned.digest != record.digest:
             raise CheckpointError(
-                tr("the fine-tuned weights of {name} are damaged: their digest is another", name=record.name)
+                tr("the fine-tuned weights of {name} are damaged: their digest does not match", name=record.name)
             )
         return tuned
     if graph_path(described, store).is_file():
@@ -260,7 +260,7 @@ def _prove(classifier: Classifier, checkpoint: Checkpoint, path: Path, bounds: B
         if not np.all(np.sum(got * expected, axis=1) >= bounds.cosine * norms):
             raise CheckpointError(
                 tr(
-                    "the checkpoint {path} is not used: {name} computes other features here than when the "
+                    "the checkpoint {path} is not used: {name} computes different features here than when the "
                     "checkpoint was made",
                     path=path,
                     name=record.name,
@@ -271,7 +271,7 @@ def _prove(classifier: Classifier, checkpoint: Checkpoint, path: Path, bounds: B
     if not distance <= bounds.probability:
         raise CheckpointError(
             tr(
-                "the checkpoint {path} is not used: its golden samples come out otherwise than when it "
+                "the checkpoint {path} is not used: its golden samples give different results than when it "
                 "was made (probabilities differ by {distance:.3f})",
                 path=path,
                 distance=distance,
@@ -283,7 +283,7 @@ def _prove(classifier: Classifier, checkpoint: Checkpoint, path: Path, bounds: B
     if not np.all(np.abs(strangeness - golden.strangeness) <= bounds.strangeness * np.maximum(golden.strangeness, 1)):
         raise CheckpointError(
             tr(
-                "the checkpoint {path} is not used: it takes its golden samples for more or less strange "
+                "the checkpoint {path} is not used: it rates its golden samples as more or less strange "
                 "than when it was made",
                 path=path,
             )

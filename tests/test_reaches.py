@@ -62,7 +62,7 @@ def test_a_reach_has_its_reason_beside_it() -> None:
     [
         ("from daemon.loop import _HANDFUL, WorkLoop", 1),
         ("from daemon.loop import __doc__", 0),
-        ("loop._attendant.tick", 1),
+        ("loop._monitor.tick", 1),
         ("self._held, cls._made, row.identity._replace(ino=1), os._exit(0)", 0),
         ("self.desk._held", 1),
         ("monkeypatch.setattr(writers, '_kind', None)", 1),

@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
     parser = Parser(
         prog="python -m daemon doctor",
         description=tr(
-            "Look at the folders, limits, weights, checkpoint, decoders and unit. Run it as the "
+            "Check the folders, limits, weights, checkpoint, decoders and unit. Run it as the "
             "daemon's user. Exit code 3: something is wrong."
         ),
     )
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
     if as_json:
         print_json({"wrong": count, "findings": [asdict(each) for each in findings]})
     else:
-        print(tr("{count} to put right", count=count) if count else tr("nothing is wrong"))
+        print(tr("{count} to fix", count=count) if count else tr("nothing is wrong"))
     return EXIT_WRONG if count else 0
 
 
@@ -95,7 +95,7 @@ def _found(flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
         yield wrong(
             "settings",
             tr("one of the folders in the settings does not answer: nothing more can be looked at"),
-            tr("put that right, and ask again"),
+            tr("fix that, and run this again"),
         )
         return
     yield from examine(settings, flags, config.used_file(file))
@@ -211,7 +211,7 @@ def own_folder_findings(subject: str, folder: Path) -> Iterator[Finding]:
         with probe_file(place):
             pass
     except OSError as error:
-        advice = tr("put that right, or give another folder with --{subject}-dir", subject=subject)
+        advice = tr("fix that, or give another folder with --{subject}-dir", subject=subject)
         yield wrong(subject, unwritable(folder, error), advice)
     else:
         is_there = place == folder
@@ -234,7 +234,7 @@ def model_findings(settings: Settings) -> Iterator[Finding]:
     try:
         classifier = Reloader.from_settings(settings, WeightsStore(settings.cache_dir)).first()
     except UserError as error:
-        yield wrong("checkpoint", str(error), tr("put that right, or publish another: python -m trainer list"))
+        yield wrong("checkpoint", str(error), tr("fix that, or publish another: python -m trainer list"))
         return
     metadata = classifier.metadata
     parts = ", ".join(part.name for part in metadata.parts)
@@ -266,7 +266,7 @@ def decoder_findings() -> Iterator[Finding]:
         missing.append("HEIC")
     if missing:
         advice = "pip install --force-reinstall pillow pillow-heif"
-        text = tr("there is none for {kinds}: such files go to the quarantine", kinds=", ".join(missing))
+        text = tr("no decoder reads {kinds}: such files go to the quarantine", kinds=", ".join(missing))
         yield wrong("decoders", text, advice)
     else:
         kinds = ", ".join(_DECODERS)

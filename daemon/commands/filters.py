@@ -55,7 +55,7 @@ def add_which(parser: Parser) -> None:
     add(
         "--file",
         metavar="NAME",
-        help=tr("of that name, in the inbox or where it was filed; or a path, or its end"),
+        help=tr("with this name, in the inbox or where it was filed; or a path, or the end of one"),
     )
     add(
         "--since",
@@ -68,7 +68,12 @@ def add_which(parser: Parser) -> None:
         metavar="RUN",
         help=tr('by one run of the daemon, or "{last_run}"; history names them', last_run=LAST_RUN),
     )
-    add("--checkpoint", type=digest, metavar="DIGEST", help=tr("with that checkpoint; the first letters will do"))
+    add(
+        "--checkpoint",
+        type=digest,
+        metavar="DIGEST",
+        help=tr("filed with this checkpoint; the first letters of its digest are enough"),
+    )
 
 
 def wanted(options: argparse.Namespace, journal: Path, **more: Any) -> Wanted:

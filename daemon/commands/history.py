@@ -62,11 +62,11 @@ def _parser() -> Parser:
         "--class",
         dest="label",
         metavar="NAME",
-        help=tr("taken for this class by the model, or moved to its folder by you"),
+        help=tr("classified as this by the model, or moved to its folder by you"),
     )
     add("--min-confidence", type=probability, metavar="P", help=tr("of at least this probability, 0 to 1"))
     add("--max-confidence", type=probability, metavar="P", help=tr("of at most this probability, 0 to 1"))
-    add("--limit", type=count, metavar="N", help=tr("the newest N only"))
+    add("--limit", type=count, metavar="N", help=tr("only the newest N"))
     add("--json", action="store_true", help=tr("print a list of objects as JSON"))
     add_place(parser)
     return parser

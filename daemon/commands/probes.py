@@ -236,7 +236,7 @@ def event_findings(inbox: Path, *, poll: bool) -> Iterator[Finding]:
 
 
 class _EventCounter:
-    """Called by the reader of events."""
+    """Counts the events that the inotify reader delivers."""
 
     def __init__(self) -> None:
         self.heard = threading.Event()

@@ -53,7 +53,7 @@ _STAYS = {
 
 @dataclass
 class Result:
-    """What came of it: the images that moved or would move, why others stay, and those that could not be moved."""
+    """The result: the images that moved or would move, why others stay, and those that could not be moved."""
 
     moved: list[Outcome] = field(default_factory=list)
     stay: Counter[str] = field(default_factory=Counter)
@@ -113,7 +113,7 @@ def _parser() -> Parser:
     add("--only-unsure", action="store_true", help=tr("only images that were filed as unsure, and lie there still"))
     add("--threshold", metavar="P", help=tr('less probable images stay: 0 to 1, or "auto"'))
     add("--cache-dir", metavar="DIR", help=tr("for weights and graphs"))
-    add("--dry-run", action="store_true", help=tr("say what would be done, and touch nothing"))
+    add("--dry-run", action="store_true", help=tr("show what would be done, and change nothing"))
     add("--json", action="store_true", help=tr("print the result as JSON"))
     add_place(parser)
     return parser

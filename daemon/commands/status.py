@@ -30,7 +30,7 @@ SYSTEM_STATE = Path("/var/lib/imagesortd")
 
 
 class NoDaemon(UserError):
-    """There is no daemon to tell of, or it has not told anything yet."""
+    """No daemon runs here, or it has not written its status yet."""
 
     exit_code = EXIT_NOT_RUNNING
 
@@ -39,7 +39,9 @@ def main(arguments: list[str]) -> int:
     """Print the status; returns the exit code: 0 when the daemon runs, else 3."""
     parser = Parser(
         prog="python -m daemon status",
-        description=tr("How the daemon that files into the output folder is. Exit code 3: it does not run."),
+        description=tr(
+            "Show the state of the daemon that files into the output folder. Exit code 3: it is not running."
+        ),
     )
     parser.add_argument("--json", action="store_true", help=tr("print JSON"))
     add_settings(parser)

@@ -80,7 +80,7 @@ def retry_main(arguments: list[str]) -> int:
 
 def _parser(command: str, description: str) -> Parser:
     parser = Parser(prog=f"python -m daemon {command}", description=description)
-    parser.add_argument("--dry-run", action="store_true", help=tr("say what would be done, and touch nothing"))
+    parser.add_argument("--dry-run", action="store_true", help=tr("show what would be done, and change nothing"))
     parser.add_argument("--json", action="store_true", help=tr("print a list of objects as JSON"))
     add_place(parser)
     return parser
@@ -193,5 +193,5 @@ def _print(results: Iterator[tuple[Undone, str]], output: Path, *, dry_run: bool
     else:
         print(tr("{done} went back", **counts))
     if again and not dry_run:
-        print(tr("A daemon that is started on their inbox now files them anew."))
+        print(tr("A daemon started on their inbox now files them again."))
     return left

@@ -60,5 +60,5 @@ def parser() -> Parser:
     add_settings(parser)
     add = parser.add_argument
     add("--once", action="store_true", help=tr("file what is there and stop; exit code 3 if something was left"))
-    add("--dry-run", action="store_true", help=tr("say what would be done, and touch nothing"))
+    add("--dry-run", action="store_true", help=tr("show what would be done, and change nothing"))
     return parser

@@ -54,12 +54,12 @@ def _read_file(file: Path) -> dict[str, Any]:
             tr("the configuration file {file} cannot be read: {reason}", file=file, reason=error.strerror)
         ) from error
     except UnicodeDecodeError as error:
-        raise UserError(tr("the configuration file {file} is no text in UTF-8: save it as UTF-8", file=file)) from error
+        raise UserError(tr("the configuration file {file} is not valid UTF-8: save it as UTF-8", file=file)) from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(
             tr(
                 "the configuration file {file} is not valid TOML: {error}: "
-                "mend that line (text, such as a path, goes between 'quotes')",
+                "fix that line (text, such as a path, goes between 'quotes')",
                 file=file,
                 error=_of_toml(str(error)),
             )
@@ -153,7 +153,7 @@ _OF_PYDANTIC = {
 def _requirement(key: str, complaint: ErrorDetails) -> str:
     kind, message = complaint["type"], complaint["msg"]
     if kind == OF_WINDOWS.type:
-        return tr("it is a path of Windows: give the folder's path on this machine")
+        return tr("it is a Windows path: give the folder's path on this machine")
     if key in _REQUIREMENTS:
         return tr(_REQUIREMENTS[key])
     if kind == "literal_error":

@@ -219,7 +219,7 @@ class Settings(BaseSettings):
     def _collected(cls, value: Path | None) -> Path | None:
         """The textfile collector passes over every other name in silence."""
         if value is not None and value.suffix != ".prom":
-            raise ValueError(tr("its name must end in .prom, for node_exporter reads no other file"))
+            raise ValueError(tr("its name must end in .prom: node_exporter reads no other files"))
         return value
 
     @field_validator("metrics_listen")

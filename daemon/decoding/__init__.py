@@ -1,1 +1,1 @@
-"""Decoding in processes of their own, so that a hostile file costs nothing but itself."""
+"""Decode images in child processes, so that a hostile file harms nothing but itself."""

@@ -1,4 +1,4 @@
-"""What the daemon and a decoder say to each other: short JSON messages.
+"""Short JSON messages between the daemon and a decoder.
 
 Nothing is ever unpickled: a decoder that a hostile image has taken over can tell wrong pixels, and that is all.
 """
@@ -18,7 +18,7 @@ _LONGEST = 1 << 16
 
 
 class Channel:
-    """One end of a socket that keeps messages apart. Every method raises `OSError` where the other side is gone."""
+    """One end of a message socket. Every method raises `OSError` when the other side is gone."""
 
     def __init__(self, connection: socket.socket, patience: float | None = None) -> None:
         """``patience`` is how many seconds to wait for a message; None is for ever."""
@@ -43,14 +43,14 @@ class Channel:
         return not waiting.poll(0)
 
     def shut(self) -> None:
-        """End the talk at once, also for a thread that waits in it."""
+        """Shut the connection down at once, also for a thread that waits on it."""
         try:
             self._connection.shutdown(socket.SHUT_RDWR)
         except OSError:
             return  # the other side was faster
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         self._connection.close()
 
 

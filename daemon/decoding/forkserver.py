@@ -56,7 +56,7 @@ _FINISHES = {frozenset[str](): SlotState.CROPS, frozenset({"end"}): SlotState.CR
 
 
 class ForkServer:
-    """Forks decoders and ends them, as the daemon asks, until the daemon is gone."""
+    """Forks and ends decoders on request, until the daemon is gone."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -64,7 +64,7 @@ class ForkServer:
         self._ending: set[int] = set()
 
     def run(self) -> None:
-        """Answer one request after the other.
+        """Answer requests one after the other.
 
         ``{"memory": bytes}`` with two descriptors forks a decoder that talks through the one and leaves its crops in
         the other: ``{"pid": number}``, or ``{"error": why not}``. ``{"end": pid}`` kills one, unless it is dead:

@@ -25,7 +25,7 @@ ANSWER_SECONDS = 60.0
 
 
 class Launcher:
-    """Begins and ends decoders. Lost, it is started again for the next one. They end with it, and it ends with us."""
+    """Starts and ends decoders through a fork server, which is restarted when it is lost. They all end with us."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -57,7 +57,7 @@ class Launcher:
 
     @property
     def pid(self) -> int:
-        """The number of the process."""
+        """The process id of the fork server."""
         return self._process.pid
 
     def begin(self, memory: int, connection: int, shared: int) -> int:

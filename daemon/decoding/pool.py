@@ -42,7 +42,7 @@ _LONGEST_PATHS = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one image may cost a decoder: bytes of memory, and seconds once it is read."""
+    """The limits for one image in a decoder: bytes of memory, and seconds of decoding once it is read."""
 
     memory: int = 2 << 30
     seconds: float = 60.0
@@ -50,14 +50,14 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class _Image:
-    """One that waits for a decoder, or is with one."""
+    """An image that waits for a decoder, or is being decoded."""
 
     task: Task
     answer: Future[Decoded] = field(default_factory=Future)
 
 
 class DecoderPool:
-    """``count`` decoders, each decoding one image after the other. They start at once, and in the background."""
+    """A pool of ``count`` decoders, each of which decodes one image at a time. They start in the background."""
 
     def __init__(self, count: int, limits: Limits, launcher: Launcher | None = None) -> None:
         """``launcher``: one that was started before; it is closed with the decoders."""
@@ -76,7 +76,7 @@ class DecoderPool:
             thread.start()
 
     def adopt(self, limits: Limits) -> None:
-        """Hold images to other limits from now on; what is being decoded keeps its own."""
+        """Apply other limits from now on; images being decoded keep theirs."""
         self._limits = limits
 
     def submit(self, task: Task) -> Future[Decoded]:
@@ -91,7 +91,7 @@ class DecoderPool:
         return image.answer
 
     def close(self) -> None:
-        """End the decoders, whatever they are at. Images without an answer get none."""
+        """End the decoders, whatever they are doing. Images without an answer get none."""
         with self._lock:
             self._closed = True
             for decoder in self._busy:
@@ -124,7 +124,7 @@ class DecoderPool:
                 self._idle.append(decoder)
 
     def _run(self) -> None:
-        """The life of a thread: it has a decoder decode what waits, a few images at a time."""
+        """Let decoders decode what waits, a few images at a time, until the pool is closed."""
         self._warm()
         while images := self._next():
             while images:
@@ -206,7 +206,11 @@ class DecoderPool:
                 raise
             culprit = tasks[lost.at]
             logger.warning(
-                tr("the decoder of '{path}' was lost ({how}); another one tries", path=str(culprit.path), how=lost.how)
+                tr(
+                    "the decoder of '{path}' was lost ({how}); trying again with another one",
+                    path=str(culprit.path),
+                    how=lost.how,
+                )
             )
         try:
             (answer,) = self._attempt([culprit], release)

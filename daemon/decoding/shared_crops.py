@@ -76,18 +76,18 @@ def create(size: int) -> int:
 
 
 class CropBuffer:
-    """The memory as one process sees it. The descriptor stays the caller's."""
+    """The shared memory, mapped into one process. The descriptor stays the caller's."""
 
     def __init__(self, descriptor: int) -> None:
         self._memory = mmap.mmap(descriptor, 0)
 
     @property
     def size(self) -> int:
-        """Bytes altogether."""
+        """The size in bytes."""
         return len(self._memory)
 
     def clear(self) -> None:
-        """Take all notes away; no image is finished."""
+        """Clear all notes and marks."""
         for slot in range(SLOTS):
             self._memory[slot * _NOTE : slot * _NOTE + _TEXT] = bytes(_TEXT)
         self._memory[_CUT] = 0
@@ -121,7 +121,7 @@ class CropBuffer:
         return parsed(self._memory[place + _TEXT : place + min(_TEXT + length, _NOTE)])
 
     def finish(self, slot: int, how: SlotState = SlotState.OTHERWISE) -> None:
-        """Say that there is nothing more to do about the image."""
+        """Mark the image as finished."""
         _LENGTH.pack_into(self._memory, slot * _NOTE + _LENGTH.size, how)
 
     def finish_of(self, slot: int) -> int:
@@ -153,7 +153,7 @@ class CropBuffer:
         return crops
 
     def close(self) -> None:
-        """Give the memory back, as far as it is ours."""
+        """Unmap the memory."""
         self._memory.close()
 
 

@@ -50,7 +50,7 @@ class Decoded:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What to do with one image; larger files and larger pictures are not decoded.
+    """A request to decode one image; larger files and larger pictures are refused.
 
     ``root``: the inbox, below which no folder may be a symbolic link; None: none in the whole path may be.
     """
@@ -62,7 +62,7 @@ class Task:
     root: str | None = None
 
     def goes_with(self, other: Task) -> bool:
-        """Whether the same is to be done with both images."""
+        """Whether both images can be decoded by one request."""
         terms = self.transforms, self.max_bytes, self.max_pixels
         return terms == (other.transforms, other.max_bytes, other.max_pixels)
 
@@ -109,7 +109,7 @@ class Decoder:
         return self._memory == memory and self._buffer.size >= size and self.channel.is_silent()
 
     def is_fit(self) -> bool:
-        """Whether it is alive, and neither old nor fat."""
+        """Whether the process is alive, and has neither decoded too many images nor grown too large."""
         return self._files < MOST_FILES and self._resident < MOST_RESIDENT
 
     def decode(self, tasks: Sequence[Task], seconds: float, release: Release = lambda *_: None) -> list[Decoded | None]:
@@ -204,7 +204,7 @@ class Decoder:
         return Source(path, identity, sha256)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the channel and the shared memory."""
         self.channel.close()
         self._buffer.close()
 

@@ -1,1 +1,1 @@
-"""What people and other programs get to know of the service."""
+"""Logs, status, metrics and notifications of the service."""

@@ -163,14 +163,14 @@ class Tally:
         self._sink = logger.add(note, level="ERROR", format="{message}", backtrace=False, diagnose=False)
 
     def deafen(self) -> None:
-        """Remember no more errors."""
+        """Stop remembering errors."""
         if self._sink is not None:
             with suppress(ValueError):  # the log was set up anew, without it
                 logger.remove(self._sink)
             self._sink = None
 
     def outcome(self, outcome: Outcome) -> None:
-        """Count one image; where it waits to be tried again, only the attempt."""
+        """Count one image; if it is to be tried again, count only the attempt."""
         if outcome.comes_again:
             self._attempts[outcome.status.value] += 1
         else:
@@ -194,7 +194,7 @@ class Tally:
         self._reloads += 1
 
     def health(self, watcher: WatcherStatus, *, stopped: bool = False) -> Health:
-        """How things stand now."""
+        """Summarise the present state."""
         return Health(
             pid=os.getpid(),
             process=process_began(os.getpid()),

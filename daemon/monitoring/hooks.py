@@ -53,7 +53,7 @@ class Hook:
             self._batch.append(line(outcome, datetime.now(UTC)))
 
     def flush(self) -> None:
-        """A batch has ended: let the command know of it."""
+        """Tell the command about the batch that has ended."""
         if not self._batch:
             return
         with self._changed:
@@ -65,7 +65,7 @@ class Hook:
             self._changed.notify()
 
     def retire(self) -> None:
-        """Tell what is left, without making anybody wait."""
+        """Tell the command what is left, without blocking."""
         self.flush()
         with self._changed:
             self._closing = True
@@ -135,7 +135,7 @@ class Hook:
                 os.killpg(process.pid, signal.SIGKILL)
 
     def _complain(self, complaint: str | None) -> None:
-        """Say what is wrong once, and when it has passed."""
+        """Log a failure once, and when it has passed."""
         if complaint is not None and complaint != self._complaint:
             logger.error(tr("on_filed: {command}: {complaint}", command=shown(self._command[0]), complaint=complaint))
         elif complaint is None and self._complaint is not None:

@@ -1,4 +1,4 @@
-"""The metrics for whoever asks a socket of this machine: a loopback port or a UNIX socket, off by default."""
+"""Serve the metrics to clients on this machine: a loopback port or a UNIX socket, off by default."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PATIENCE = 5.0
 
 
 class MetricsListener:
-    """Answers ``GET /metrics`` on a thread of its own, which sleeps until somebody asks.
+    """Answers ``GET /metrics`` on a thread of its own, which sleeps until a client connects.
 
     Raises `UserError` when it cannot listen there.
     """
@@ -68,7 +68,7 @@ class MetricsListener:
                 self._server.handle_request()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._closing = True
         with suppress(OSError):
             self._server.socket.shutdown(socket.SHUT_RDWR)
@@ -111,7 +111,7 @@ class _Server(socketserver.TCPServer):
     allow_reuse_address = True
 
     def handle_error(self, *_: object) -> None:
-        logger.debug("metrics: somebody who asked went away")
+        logger.debug("metrics: client disconnected")
 
 
 class _Server6(_Server):

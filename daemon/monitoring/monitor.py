@@ -1,4 +1,4 @@
-"""What accompanies the work loop: it reports how the daemon is, and reads the settings again."""
+"""Report how the daemon is, from the work loop: status file, metrics, systemd and the hook."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _PACE, _METRICS_AGE = 1.0, 60.0
 
 
 class Monitor:
-    """Everything but `metrics` and `stalled` is called on the work loop's own thread: a sign of life means that images
-    get on.
+    """Report how the daemon is. All but `metrics` and `stalled` run on the work loop's thread, so that a watchdog ping
+    proves progress.
 
     ``status`` is the file that ``python -m daemon status`` reads, ``metrics`` the one for Prometheus. Both are written
     when something has changed; the metrics also once a minute, since they carry the time of the last progress.
@@ -86,12 +86,12 @@ class Monitor:
         return counted(self._tally.images)
 
     def batch_ended(self) -> None:
-        """Everything that was taken in this step was dealt with."""
+        """Flush the hook: all images of this step were dealt with."""
         if self._hook is not None:
             self._hook.flush()
 
     def took_over(self, classifier: Classifier) -> None:
-        """Another model is in use."""
+        """Note that another model is in use."""
         self._tally.took_over(classifier)
 
     def progress(self, watcher: Callable[[], WatcherStatus]) -> None:
@@ -133,11 +133,11 @@ class Monitor:
             self._notifier.status(sentence(health))
 
     def reloading(self) -> None:
-        """The settings are about to be read again."""
+        """Tell systemd that the settings are about to be read again."""
         self._notifier.reloading()
 
     def adopt(self, settings: Settings, taken: frozenset[str]) -> None:
-        """The settings were read again: let those that are ``taken`` over hold."""
+        """Apply the settings named in ``taken``, after they were read again."""
         if "metrics_file" in taken:
             if self._metrics is not None:
                 self._metrics.remove()
@@ -151,7 +151,7 @@ class Monitor:
         self._notifier.ready()
 
     def stopping(self, watcher: WatcherStatus) -> None:
-        """No more images are taken."""
+        """Report that no more images are taken, and close the hook."""
         self._progress.close()
         self._notifier.stopping()
         self._show(self._tally.health(watcher, stopped=True))

@@ -28,7 +28,7 @@ class Progress:
         self._since: tuple[float, int] | None = None  # when the line before was due, and how many were done by then
 
     def look(self, done: int, left: int, *, about: bool = False) -> None:
-        """So many are done since the start of the program, and so many are left; ``about``: by an estimate."""
+        """Show how many images are done since the start and how many are left; ``about``: an estimate."""
         if self._bar is not None:
             self._bar.show(done, left)
             return

@@ -1,4 +1,4 @@
-"""Images that could not be filed and wait to be tried again: when that is, and what is said of it."""
+"""Images that could not be filed: when each is tried again, and what is logged about it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Trouble:
 
 
 class Retries:
-    """A spell of one cause lasts for as long as an image waits because of it, and is said once to be an error."""
+    """Log each failure cause once until it clears, and say when each image is tried again."""
 
     def __init__(self) -> None:
         self._of: dict[Path, _Trouble] = {}
@@ -32,7 +32,7 @@ class Retries:
         self._unsettled = False  # it was said that something is wrong, and not yet that it is no more
 
     def failed(self, path: Path, sentence: str) -> None:
-        """An image could not be filed, as the sentence says, which may name it."""
+        """Note that an image could not be filed; ``sentence`` says why, and may name it."""
         before = self._of.get(path)
         cause = sentence.replace(shown(str(path)), "")
         is_known = cause in self._causes
@@ -52,7 +52,7 @@ class Retries:
         return BACKOFF.delay(self._of[path].failures - 1)
 
     def over(self, path: Path) -> None:
-        """Something became of an image, or it is gone."""
+        """Forget an image that was dealt with, or is gone."""
         trouble = self._of.pop(path, None)
         if trouble is not None:
             self._causes[trouble.cause] -= 1
@@ -60,7 +60,7 @@ class Retries:
                 del self._causes[trouble.cause]
 
     def filed(self, path: Path) -> None:
-        """An image was filed: where none that failed is left, filing works again."""
+        """Note that an image was filed; log that filing works again once no failed image is left."""
         self.over(path)
         while self._of and not os.path.lexists(first := next(iter(self._of))):
             self.over(first)  # somebody took it away

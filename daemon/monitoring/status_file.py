@@ -11,7 +11,7 @@ from models.text.language import tr
 
 
 class StatusFile:
-    """A file whose whole content is replaced in one step. Trouble with it is logged once and harms nothing."""
+    """A file whose whole content is replaced in one step. A failure to write it is logged once and does no harm."""
 
     def __init__(self, path: Path, mode: int | None = None) -> None:
         self._path = path
@@ -31,7 +31,7 @@ class StatusFile:
             self._failed = False
 
     def remove(self) -> None:
-        """Take the file away."""
+        """Remove the file."""
         try:
             self._path.unlink(missing_ok=True)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""sd_notify(3): what systemd is told of the service, over the datagram socket it names in ``$NOTIFY_SOCKET``."""
+"""Notify systemd, as sd_notify(3) does, over the datagram socket it names in ``$NOTIFY_SOCKET``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.text.language import tr
 
 #: Seconds that a message may take; systemd reads at once, so longer means that nobody does.
 _PATIENCE = 2.0
-#: How often in one watchdog interval a sign of life is given, while there is one to give.
+#: Watchdog pings in one watchdog interval, as long as there is progress.
 _SIGNS = 4
 #: Seconds between two signs of a start that takes long, and within which the next one comes at the latest.
 _START_SIGNS, _START_PATIENCE = 5.0, 60.0
@@ -60,12 +60,12 @@ class Notifier:
 
     @property
     def sign_seconds(self) -> float | None:
-        """How often `alive` wants to be called; None when nobody watches."""
+        """The longest time between two calls of `alive`, in seconds; None without a watchdog."""
         return None if self.watchdog_seconds is None else self.watchdog_seconds / _SIGNS
 
     @property
     def is_heard(self) -> bool:
-        """Whether there is a systemd to tell."""
+        """Whether systemd listens."""
         return self._socket is not None
 
     def still_starting(self, seconds: float) -> None:
@@ -87,7 +87,7 @@ class Notifier:
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:
-        """The service is on its way out."""
+        """Tell systemd that the service is stopping."""
         self._send("STOPPING=1")
 
     def status(self, sentence: str) -> None:
@@ -98,7 +98,7 @@ class Notifier:
             self._send(f"STATUS={line}")
 
     def alive(self) -> None:
-        """There was progress. Call it as often as you like; only the work itself may call it, no timer."""
+        """Ping the watchdog: there was progress. May be called often, by the work itself and never by a timer."""
         interval = self.sign_seconds
         if interval is None or self._clock() < self._next_sign:
             return
@@ -106,7 +106,7 @@ class Notifier:
         self._send("WATCHDOG=1")
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -118,7 +118,7 @@ class Notifier:
             self._socket.sendto(message.encode("utf-8", "replace"), socket.MSG_NOSIGNAL, self._address)
         except OSError as error:
             if not self._failed:
-                logger.warning(tr("systemd cannot be told how the service is: {error}", error=error))
+                logger.warning(tr("cannot notify systemd: {error}", error=error))
             self._failed = True
         else:
             self._failed = False

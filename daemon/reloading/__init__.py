@@ -1,1 +1,1 @@
-"""Which checkpoint serves, and taking over the next one."""
+"""Load, prove and swap checkpoints while the daemon runs."""

@@ -1,4 +1,4 @@
-"""What became of checkpoints, remembered across restarts: the last good one, and those that are not tried again.
+"""The history of checkpoints across restarts: the last good one, and those that are not tried again.
 
 It is one note in the journal, for each place that checkpoints are published to. That a checkpoint is about to be loaded
 is written down, durably, before: a start that finds this knows that loading it ended the daemon (it crashed, was killed
@@ -64,7 +64,7 @@ class _Memory(BaseModel):
 
 
 class CheckpointHistory:
-    """The memory of one place. What the journal cannot take now is written with the next verdict."""
+    """Remembers the checkpoints of one location. What the journal cannot take now is written with the next change."""
 
     def __init__(self, journal: Journal, location: Path) -> None:
         self._journal = journal
@@ -76,7 +76,7 @@ class CheckpointHistory:
             noted = self._journal.noted(self._note)
             memory = _Memory() if noted is None else _Memory.model_validate_json(noted)
         except (JournalBusy, ValidationError) as error:
-            logger.warning(tr("what happened to earlier checkpoints is unknown: {error}", error=error))
+            logger.warning(tr("cannot read the history of earlier checkpoints: {error}", error=error))
             return _Memory()
         key, digest = memory.attempting, memory.attempted
         if key is not None and not _is(memory.good, digest, key):
@@ -100,11 +100,11 @@ class CheckpointHistory:
         return self._memory.rejected.get(published.key)
 
     def is_insisted_on(self, published: Published) -> bool:
-        """Whether a checkpoint failed its probation and was published anew: somebody wants it all the same."""
+        """Whether a checkpoint failed its probation and was published again: its user wants it anyway."""
         return any(each.served and each.digest == published.digest != "" for each in self._memory.rejected.values())
 
     def attempt(self, published: Published, *, flush: bool = False) -> None:
-        """It is about to be loaded. Raises JournalBusy or OSError when that cannot be written down.
+        """Record that a checkpoint is about to be loaded. Raises JournalBusy or OSError when that fails.
 
         ``flush``: wait for the disk. Otherwise whoever loads it calls ``Journal.flush`` before.
         """
@@ -114,7 +114,7 @@ class CheckpointHistory:
             self._journal.flush()
 
     def end_attempt(self, *, flush: bool = False) -> None:
-        """Loading has come to an end, one way or the other. ``flush``: wait for the disk."""
+        """Record that loading has ended, well or not. ``flush``: wait for the disk."""
         if self._memory.attempting is not None:
             self._memory.attempting = None
             self._save()
@@ -122,18 +122,18 @@ class CheckpointHistory:
                 self.settle()
 
     def settle(self) -> None:
-        """Have the disk take what was decided, if it can. Safe in any thread."""
+        """Sync the history to disk, if possible. Safe in any thread."""
         with suppress(OSError):
             self._journal.flush()
 
     def approve(self, published: Published, digest: str) -> None:
-        """It has proved itself. ``digest``: the sha256 of its file."""
+        """Record a checkpoint as good. ``digest``: the sha256 of its file."""
         self._memory.attempting = None
         self._memory.good = GoodCheckpoint(place=_quoted(published.path), digest=digest, key=published.key)
         self._save()
 
     def reject(self, published: Published, digest: str, why: str) -> None:
-        """It was in use, and failed."""
+        """Record that a checkpoint failed while in use."""
         self._memory.reject(published.key, Rejection(digest=digest, why=why, served=True))
         self._save()
 
@@ -144,7 +144,9 @@ class CheckpointHistory:
         try:
             self._write()
         except JournalBusy as error:
-            logger.warning(tr("what happened to a checkpoint is remembered only until a restart: {error}", error=error))
+            logger.warning(
+                tr("the history of a checkpoint cannot be saved and is lost at a restart: {error}", error=error)
+            )
 
 
 def _is(good: GoodCheckpoint | None, digest: str, key: str) -> bool:

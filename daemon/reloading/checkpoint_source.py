@@ -117,7 +117,7 @@ class CheckpointSource:
 
 @contextmanager
 def _blamed_on(location: Path) -> Iterator[None]:
-    """A mount that is dead, or a folder that may not be entered, is not the same as nothing."""
+    """Raise the error behind it: a dead mount or a forbidden folder does not mean that nothing is there."""
     try:
         yield
     except OSError as error:
@@ -150,7 +150,7 @@ class Leases:
         self._held: dict[Path, int] = {}
 
     def take(self, path: Path) -> None:
-        """Keep a file from being removed, if that can be done."""
+        """Lock a file against removal, if the file system can."""
         if path in self._held:
             return
         with suppress(OSError):
@@ -163,7 +163,7 @@ class Leases:
             self._held[path] = descriptor
 
     def keep(self, paths: Iterable[Path]) -> None:
-        """Give back all but these."""
+        """Release all leases but these."""
         for path in set(self._held).difference(paths):
             with suppress(OSError):
                 os.close(self._held.pop(path))

@@ -1,4 +1,4 @@
-"""How a published checkpoint comes into memory: proved, warmed up, and in a thread of its own where images wait."""
+"""Load a published checkpoint: prove it, warm it up, and do so in a thread of its own while images wait."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _USUAL: Path = Settings.model_fields["checkpoint"].default
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointOptions:
-    """How checkpoints are looked for and opened: what the settings say about it.
+    """Where to find checkpoints and how to open them, as the settings say.
 
     ``batch``: how many images to classify beforehand, since the first ones take longer. ``required``: the location must
     be there. ``reserved``: folder names in ``output`` that no class may have. ``probation``: how many images of a new
@@ -68,13 +68,13 @@ class CheckpointOptions:
 
     @property
     def place(self) -> CheckpointSource:
-        """Where to look."""
+        """Where checkpoints are published."""
         return CheckpointSource(self.location, required=self.required)
 
 
 @dataclass(frozen=True)
 class CheckpointOpener:
-    """Opens checkpoints in one manner."""
+    """Opens checkpoints with one set of options."""
 
     manner: CheckpointOptions
     store: WeightsStore
@@ -107,7 +107,7 @@ class CheckpointOpener:
         return classifier
 
     def starter(self) -> Published:
-        """What serves while nothing is published."""
+        """The starter model, which serves while nothing is published."""
         return published_file(starter_path(self.store, self.manner.language, threads=self.manner.threads))
 
 
@@ -116,9 +116,9 @@ class NameTaken(CheckpointError):
 
 
 class ComingClassifier(Classifier):
-    """A classifier on its way into memory: what it wants decoded is known long before it can predict.
+    """A classifier that is being loaded: its transforms are known long before it can predict.
 
-    Whatever it is asked for, it waits until that is there, and raises what kept it from coming.
+    Every attribute waits until the classifier is loaded, and raises the error if loading failed.
     """
 
     def __init__(self, open_it: Callable[[Callable[[Sequence[Transform]], None]], Classifier]) -> None:
@@ -148,7 +148,7 @@ class ComingClassifier(Classifier):
         return getattr(self._classifier.result(), name)
 
     def wait(self) -> None:
-        """Return when it is there; raise what kept it from coming."""
+        """Wait until the classifier is loaded; raise the error if loading failed."""
         self._classifier.result()
 
     def close(self) -> None:
@@ -157,7 +157,7 @@ class ComingClassifier(Classifier):
 
 
 class CheckpointLoading(threading.Thread):
-    """One checkpoint on its way into memory."""
+    """Loads one checkpoint in a thread."""
 
     def __init__(
         self,

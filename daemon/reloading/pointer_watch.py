@@ -1,7 +1,7 @@
-"""Calls the work loop when there may be something to do about what is published, so that it does not wait its turn.
+"""Wake the work loop when a checkpoint may have been published, instead of at its next poll.
 
 The kernel's events are only a reason to look: what is published is for `daemon.reloading.checkpoint_source` to tell,
-which is asked every second whether anything rang or not. So events may be lost, late or, as on a network file system,
+which is polled every second in any case. So events may be lost, late or, as on a network file system,
 of this host's own doings alone: that costs a second, never a publication.
 """
 
@@ -30,7 +30,7 @@ class PointerWatch:
     """
 
     def __init__(self, wake: Callable[[], None], *, events: bool = True) -> None:
-        """Without ``events``, or where the kernel gives none, it rings only when somebody calls `ring`."""
+        """Without ``events``, or where the kernel gives none, only `ring` wakes the loop."""
         self._wake = wake
         self._lock = threading.Lock()
         self._closed = False
@@ -39,7 +39,7 @@ class PointerWatch:
         self._inotify = self._open() if events else None
 
     def ring(self) -> None:
-        """There may be something to do. Safe in any thread."""
+        """Wake the loop: there may be something to do. Safe in any thread."""
         with self._lock:
             if not self._closed:
                 self._wake()
@@ -59,7 +59,7 @@ class PointerWatch:
                 self._arm(self._inotify, folder, _Folder(folders[folder], identity, self.ring))
 
     def close(self) -> None:
-        """Watch nothing and ring no more."""
+        """Stop watching; ``wake`` is not called again."""
         with self._lock:
             self._closed = True
         if self._inotify is not None:
@@ -74,7 +74,7 @@ class PointerWatch:
             return None
 
     def _arm(self, inotify: Inotify, folder: Path, watch: _Folder) -> None:
-        """Where a folder cannot be watched, that is not tried again as long as it is the same folder."""
+        """Watch a folder. After a failure, the same folder is not tried again."""
         try:
             watch.kernel = inotify.watch(folder, _MASK, watch)
         except (FileNotFoundError, NotADirectoryError):
@@ -92,7 +92,7 @@ class PointerWatch:
             self._complained = True
             logger.info(
                 tr(
-                    "what is published is looked for every second, without events: {reason}",
+                    "polling for checkpoints every second, without events: {reason}",
                     reason=error.strerror or error,
                 )
             )
@@ -109,7 +109,7 @@ class _Folder:
         self._ring = ring
 
     def on_event(self, event: InotifyEvent) -> None:
-        """Ring where it is about the names that matter, or about the folder itself."""
+        """Wake the loop for events about the names that matter, or about the folder itself."""
         if event.name in self._names or event.mask & _LEFT:
             self._ring()
 

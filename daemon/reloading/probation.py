@@ -33,7 +33,7 @@ MEMORY = 500
 
 
 class Observation(NamedTuple):
-    """What a model made of one image; ``unsure``: it went to the others."""
+    """The outcome of one image under a model; ``unsure``: it went to the others."""
 
     label: str
     unsure: bool
@@ -54,7 +54,7 @@ class Probation:
 
     @property
     def passed(self) -> bool:
-        """Whether it is over. Ask after `fault`."""
+        """Whether the probation is over. Check `fault` first."""
         return len(self.seen) >= self._images
 
     def fault(self, seen: Observation, confidence: float) -> str | None:
@@ -108,7 +108,11 @@ def from_journal(journal: Path, digest: str) -> list[Observation]:
         return list(_seen(rows))[::-1]
     except UserError as error:
         logger.warning(
-            tr("what checkpoint {digest} made of earlier images is not known: {error}", digest=digest[:12], error=error)
+            tr(
+                "cannot read how checkpoint {digest} classified earlier images: {error}",
+                digest=digest[:12],
+                error=error,
+            )
         )
         return []
 

@@ -43,7 +43,7 @@ _LAST_GOOD_AND_RETRIES = mark("the last good model, {digest}, is used, and the n
 
 
 class Reloader:
-    """Owns the question which checkpoint is in use.
+    """Decides which checkpoint is in use.
 
     `first` gives the classifier to begin with; `poll`, called between two batches, gives another one to go over to:
     one that was published and is loaded, or the one before, where a new one failed. Loading happens in a thread of its
@@ -125,7 +125,7 @@ class Reloader:
         except (JournalBusy, OSError) as error:
             logger.warning(
                 tr(
-                    "it cannot be noted that the checkpoint {name} is being loaded: {error}",
+                    "cannot record that checkpoint {name} is being loaded: {error}",
                     name=published.name,
                     error=error,
                 )
@@ -157,7 +157,7 @@ class Reloader:
         """With nothing else to serve, a checkpoint that was rejected is tried all the same."""
         if rejected is None:
             raise error
-        logger.warning(tr("there is no other model, so it is tried all the same: {error}", error=error))
+        logger.warning(tr("no other model is available, so it is tried anyway: {error}", error=error))
         self._serving.trust(Model(rejected, self._attempt(rejected)))
 
     def _begin(self, model: Model, history: Path | None) -> None:
@@ -171,7 +171,7 @@ class Reloader:
         except Exception as error:
             logger.warning(
                 tr(
-                    "the model before, {digest}, cannot be opened to compare with: {error}",
+                    "the previous model, {digest}, cannot be opened for comparison: {error}",
                     digest=good.digest[:12],
                     error=error,
                 )
@@ -234,7 +234,7 @@ class Reloader:
         try:
             self._history.attempt(published)
         except JournalBusy as error:
-            self._try_later(tr("it cannot be noted that it is being loaded ({error})", error=error))
+            self._try_later(tr("the attempt to load it cannot be recorded ({error})", error=error))
             return
         self._leases.take(published.path)
         model = self._serving.model
@@ -275,7 +275,7 @@ class Reloader:
         return classifier
 
     def _stay(self, error: Exception) -> None:
-        """Go on with the model in use because of an error with what is published, for now or for good."""
+        """Keep the model in use because of an error with the published one, for now or for good."""
         if _may_pass(error):
             self._try_later(_sentence(error))
         else:
@@ -290,7 +290,7 @@ class Reloader:
         self._failures += 1
 
     def _say(self, sentence: str, trouble: str, **values: object) -> None:
-        """Each trouble once, also where it lasts over the start."""
+        """Log each problem once, even if it was there before the start."""
         if trouble != self.trouble:
             self.trouble = trouble
             logger.error("{}", tr(sentence, trouble=trouble, **values))
@@ -298,7 +298,7 @@ class Reloader:
     # --- what becomes of images
 
     def outcome(self, outcome: Outcome) -> None:
-        """Something became of an image: a model on probation is judged by it."""
+        """Judge a model on probation by the outcome of an image."""
         self._serving.outcome(outcome)
 
     def failed(self, error: Exception) -> Classifier | None:
@@ -338,7 +338,7 @@ class Reloader:
             self._anew = True
 
     def close(self) -> None:
-        """The daemon ends, and not for loading a checkpoint."""
+        """Stop: the daemon ends, and no checkpoint that was being loaded is to blame."""
         if self._pointer_watch is not None:
             self._pointer_watch.close()
         self._history.end_attempt()

@@ -100,7 +100,7 @@ class Serving:
         self.keep_leases()
 
     def outcome(self, outcome: Outcome) -> None:
-        """Something became of an image: a model on probation is judged by it."""
+        """Judge a model on probation by the outcome of an image."""
         prediction = outcome.prediction
         if prediction is None or outcome.destination is None or self._back is not None:
             return

@@ -1,1 +1,1 @@
-"""Which files of the inboxes are ready to be filed."""
+"""Watch the inboxes, and decide which files are ready to be filed."""

@@ -1,4 +1,4 @@
-"""How many images an inbox holds that the walk has not come to: it stops where enough of them are ready."""
+"""Count the images that a walk has not reached, since it stops when enough of them are ready."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Backlog:
 
     @property
     def counting(self) -> bool:
-        """Whether there is more to count: what is ``left`` is a lower bound until then."""
+        """Whether counting goes on; until it ends, ``left`` is a lower bound."""
         return self._names is not None
 
     def count(
@@ -45,9 +45,9 @@ class Backlog:
             self._names = None
 
     def met(self, count: int) -> None:
-        """The walk came to so many files."""
+        """Note that the walk has reached so many files."""
         self.left = max(self.left - count, 0)
 
     def clear(self) -> None:
-        """The walk has come to its end, or is given up."""
+        """Reset: the walk has ended, or was given up."""
         self.left, self._names, self._turn = 0, None, None

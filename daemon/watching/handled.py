@@ -1,4 +1,4 @@
-"""Which files were dealt with and still lie in the inbox (copies, links): they are not offered again."""
+"""Files that were dealt with and still lie in the inbox (copied or linked): they are not offered again."""
 
 from __future__ import annotations
 

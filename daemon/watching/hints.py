@@ -1,4 +1,4 @@
-"""What the kernel tells about the inboxes: hints, and never more than that.
+"""Read inotify events as hints about the inboxes, and never as more than that.
 
 Folders are armed one by one as the walk enters them, and everything lost is said.
 """
@@ -35,7 +35,7 @@ class Kind(IntEnum):
 
 @dataclass
 class Hints:
-    """What came since the last time."""
+    """The hints since the last call of `HintSource.take`."""
 
     paths: dict[str, Kind] = field(default_factory=dict)
     lost: bool = False  # hints were lost: only a walk finds what they named
@@ -79,7 +79,7 @@ class HintSource:
         return self._inotify.is_alive()
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching."""
         self._inotify.close()
 
     def arm(self, folder: str, identity: FolderIdentity, *, owner: str, turn: int, follow: bool = False) -> None:
@@ -117,7 +117,7 @@ class HintSource:
                 self._disarm(descriptor)
 
     def take(self) -> Hints:
-        """What came since the last call."""
+        """Return the hints since the last call."""
         with self._lock:
             hints, self._hints = self._hints, Hints()
             ended, self._ended = self._ended, []

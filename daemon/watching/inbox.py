@@ -100,7 +100,7 @@ class Inbox:
 
     @property
     def walking(self) -> bool:
-        """Whether there are names to read now."""
+        """Whether a walk is under way."""
         return bool(self._walk or self._arrivals_walk or self._arrivals)
 
     def check(self, source: HintSource | None) -> None:
@@ -121,7 +121,7 @@ class Inbox:
         self._found(identity, source)
 
     def close(self) -> None:
-        """Let go of the folders that a walk holds open."""
+        """Close the folders that a walk holds open."""
         self._walk = self._arrivals_walk = None
         self._arrivals.clear()
         self.backlog.clear()

@@ -1,4 +1,4 @@
-"""What a walk passes over because of its name, though somebody may have meant it as a picture."""
+"""Count what a walk skips because of its name, although it may be meant as a picture."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Skipped:
 
 
 class SkippedReporter:
-    """Says what the walks of a daemon pass over: once, and again whenever it has become twice as much.
+    """Logs what the walks skip: once, and again whenever the number has doubled.
 
     So a folder that is given one such file a minute does not fill the log.
     """
@@ -123,7 +123,7 @@ class SkippedReporter:
         self._left_alone: dict[str, int] = {}
 
     def __call__(self, passed: Skipped) -> None:
-        """A whole walk of a folder has ended."""
+        """Report the result of a whole walk of one inbox."""
         told = self._told.get(passed.folder, 0)
         if passed.count >= max(2 * told, 1):
             logger.info("{}", passed)

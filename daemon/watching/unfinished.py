@@ -1,4 +1,4 @@
-"""Stable files that wait for their writer all the same: what says so, and which they are."""
+"""Stable files that still wait for their writer: which they are, and why."""
 
 from __future__ import annotations
 
@@ -98,11 +98,11 @@ class Unfinished:
         return writer is Writer.SOMEBODY or age(path, writer) < least
 
     def forget(self, path: str) -> None:
-        """It is gone, or waits no more."""
+        """Forget a file that is gone or no longer waits."""
         self._since.pop(path, None)
 
     def status(self) -> UnfinishedStatus:
-        """How things stand."""
+        """Summarise the waiting files."""
         if not self._since:
             return UnfinishedStatus()
         path, (since, _) = min(self._since.items(), key=lambda item: item[1][0])

@@ -32,7 +32,7 @@ class Wakeup:
                 os.read(self._read, 65536)
 
     def close(self) -> None:
-        """Give the pipe back; ``set`` does nothing from now on."""
+        """Close the pipe; ``set`` does nothing from now on."""
         if not self._closed:
             self._closed = True
             os.close(self._read)

@@ -217,7 +217,7 @@ class InboxWatcher:
         return self._unfinished.paths()
 
     def status(self) -> WatcherStatus:
-        """How things stand."""
+        """Summarise the waiting files."""
         now = self._clock()
         inboxes = tuple(
             InboxStatus(

@@ -122,9 +122,7 @@ def test_the_lock_of_a_stranger_counts_for_nothing(tmp_path: Path, inbox: Path, 
         stranger.stdout.readline()
         lock(tmp_path / "state", [inbox]).close()
         stranger.communicate(b"")
-    assert logged == [
-        f"somebody else holds a lock on {inbox}, which counts for nothing: it is none of this user's daemons"
-    ]
+    assert logged == [f"ignoring a lock on {inbox} that none of this user's daemons holds"]
 
 
 def test_the_locks_in_the_state_folder_are_nobody_elses(tmp_path: Path, inbox: Path) -> None:

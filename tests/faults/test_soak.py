@@ -159,7 +159,8 @@ def test_nothing_is_lost_doubled_or_changed(tmp_path: Path) -> None:
         assert last.terminate() == 0
     written = Counter(each for thread in threads for each in thread.written)
     there = Counter(digest(path) for root in (inbox, output) for path in images(root))
-    print(f"{written.total()} pictures, {kills} kills, {last.log().count('was cut off')} unfinished filings put right")
+    recovered = last.log().count("recovered from an interrupted run")
+    print(f"{written.total()} pictures, {kills} kills, {recovered} unfinished filings put right")
     assert not written - there, "lost, or changed"
     assert not there - written, "filed twice, or torn"
     assert [path for path in images(output) if path.name[0] == "."] == []

@@ -50,12 +50,12 @@ def altered(sealed: Checkpoint, what: str) -> Checkpoint:
 @pytest.mark.parametrize(
     ("what", "reason"),
     [
-        ("golden probabilities", r"its golden samples come out otherwise .* \(probabilities differ by 0\.\d+\)"),
-        ("golden features of clip", "clip computes other features here"),
-        ("golden features of mobilenet", "mobilenet computes other features here"),
-        ("golden strangeness", "it takes its golden samples for more or less strange"),
-        ("golden pictures", "mobilenet computes other features here"),
-        ("head", "its golden samples come out otherwise"),
+        ("golden probabilities", r"its golden samples give different results .* \(probabilities differ by 0\.\d+\)"),
+        ("golden features of clip", "clip computes different features here"),
+        ("golden features of mobilenet", "mobilenet computes different features here"),
+        ("golden strangeness", "it rates its golden samples as more or less strange"),
+        ("golden pictures", "mobilenet computes different features here"),
+        ("head", "its golden samples give different results"),
     ],
 )
 def test_a_checkpoint_that_does_not_compute_what_it_did_is_refused(
@@ -82,7 +82,7 @@ def test_a_graph_of_other_weights_in_the_cache_is_noticed(
     data[middle : middle + 4000] = b"\x3f" * 4000  # as floats, 0.75 each, wherever they begin
     graph.write_bytes(data)
     atomic.record(graph, atomic.file_digest(graph))
-    with pytest.raises(CheckpointError, match="clip computes other features here"):
+    with pytest.raises(CheckpointError, match="clip computes different features here"):
         open_classifier(path, own)
 
 
@@ -124,7 +124,7 @@ def test_weights_that_changed_since_are_named(
 
 def test_a_checkpoint_of_another_decoder_is_refused(sealed: Checkpoint, path: Path, store: WeightsStore) -> None:
     write(with_part(sealed, 0, fingerprint="0" * 16), path)
-    with pytest.raises(CheckpointError, match="by a version that decodes images otherwise for mobilenet: fit again"):
+    with pytest.raises(CheckpointError, match="by a version that decodes images differently for mobilenet: fit again"):
         open_classifier(path, store)
 
 

@@ -74,7 +74,7 @@ def test_a_convolutional_checkpoint_is_proved_as_strictly_either_way(
     golden = checkpoint.Golden(made.golden.pictures, shifted, made.golden.probabilities)
     path = tmp_path / "altered.safetensors"
     checkpoint.write(checkpoint.Checkpoint(made.metadata, made.head, golden), path)
-    with pytest.raises(CheckpointError, match="computes other features"):
+    with pytest.raises(CheckpointError, match="computes different features"):
         open_classifier(path, store, precision=precision)  # type: ignore[arg-type]
 
 

@@ -158,5 +158,5 @@ def test_it_is_proved_and_served_like_any_other(store: WeightsStore, path: Path)
     pretrained = Pretrained(head.pretrained.weight[::-1], head.pretrained.bias) if head.pretrained else None
     forged = dataclasses.replace(seal(metadata, head, extractor), head=dataclasses.replace(head, pretrained=pretrained))
     write(forged, path.parent / "forged.safetensors")
-    with pytest.raises(CheckpointError, match="golden samples come out otherwise"):
+    with pytest.raises(CheckpointError, match="golden samples give different results"):
         open_classifier(path.parent / "forged.safetensors", store)

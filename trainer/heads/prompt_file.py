@@ -59,7 +59,7 @@ def read_prompts(path: Path, classes: Sequence[str]) -> PromptFile:
             tr("the file of prompts {path} cannot be read: {reason}", path=path, reason=error.strerror)
         ) from error
     except UnicodeDecodeError as error:
-        raise UserError(tr("the file of prompts {path} is no text in UTF-8: save it as UTF-8", path=path)) from error
+        raise UserError(tr("the file of prompts {path} is not valid UTF-8: save it as UTF-8", path=path)) from error
     return _toml(path, text, classes) if path.suffix.casefold() == ".toml" else _lines(path, text, classes)
 
 

@@ -50,7 +50,7 @@ def test_the_last_go_back(office: Office) -> None:
         f"{office.desk.output}/cat/c.jpg -> {office.desk.inbox}/c.jpg",
         f"{office.desk.output}/cat/b.jpg -> {office.desk.inbox}/b.jpg",
         "2 went back",
-        "A daemon that is started on their inbox now files them anew.",
+        "A daemon started on their inbox now files them again.",
     ]
     assert office.run("undo", "--last", "2")[0] == 0
     assert inbox(office) == ["a.jpg", "b.jpg", "c.jpg"], "what is undone does not count again"

@@ -143,15 +143,15 @@ def test_an_empty_folder_setting_means_the_usual_place() -> None:
         ),
         (
             r"output = 'C:\Users\kim\sorted'",
-            "output in config.toml is 'C:\\\\Users\\\\kim\\\\sorted', which is not valid: it is a path",
+            "output in config.toml is 'C:\\\\Users\\\\kim\\\\sorted', which is not valid: it is a Windows path",
         ),
         (
             "watch = ['in', 'D:/in']",
-            "watch in config.toml is ['in', 'D:/in'], which is not valid: it is a path of Windows",
+            "watch in config.toml is ['in', 'D:/in'], which is not valid: it is a Windows path",
         ),
         (
             r'checkpoint = "D:\new"',
-            r"checkpoint in config.toml is 'D:\new', which is not valid: it is a path of Windows",
+            r"checkpoint in config.toml is 'D:\new', which is not valid: it is a Windows path",
         ),
         (
             "[output]\nfolder = 'a'",
@@ -162,7 +162,7 @@ def test_an_empty_folder_setting_means_the_usual_place() -> None:
         (
             "output = ./sorted",
             "the configuration file config.toml is not valid TOML: Invalid value (at line 1, column 10): "
-            "mend that line (text, such as a path, goes between 'quotes')",
+            "fix that line (text, such as a path, goes between 'quotes')",
         ),
     ],
 )
@@ -185,7 +185,7 @@ def test_a_file_in_another_encoding_is_to_be_saved_as_utf_8(encoding: str) -> No
     Path("config.toml").write_bytes('others_dir = "기타"\n'.encode(encoding))
     with pytest.raises(UserError) as raised:
         config.load({})
-    assert str(raised.value) == "the configuration file config.toml is no text in UTF-8: save it as UTF-8"
+    assert str(raised.value) == "the configuration file config.toml is not valid UTF-8: save it as UTF-8"
 
 
 def test_a_mistake_in_the_environment_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -223,7 +223,7 @@ def test_where_the_kernel_gives_no_events_it_is_said_once(
     for _ in range(5):
         ears.look()
     assert len(asked) == (1 if name == "inotify_init" else 2)
-    assert [line for line in logged if "looked for every second, without events" in line] == logged
+    assert [line for line in logged if "polling for checkpoints every second, without events" in line] == logged
     assert len(logged) == 1
     ears.pointer_watch.ring()
     assert ears.heard()

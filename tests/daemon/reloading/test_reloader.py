@@ -249,7 +249,7 @@ def test_what_cannot_be_written_down_first_is_loaded_later(
         publish(checkpoints / "run-2", ["a", "c"])
         for _ in range(3):
             assert reloading.poll() is None
-    assert sum("it cannot be noted that it is being loaded (the disk is full)" in line for line in logged) == 1
+    assert sum("the attempt to load it cannot be recorded (the disk is full)" in line for line in logged) == 1
     assert next_one(reloading).classes == ["a", "c"]
 
 
