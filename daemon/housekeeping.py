@@ -22,7 +22,8 @@ from daemon.filing.late_sidecars import LateSidecars
 from daemon.filing.late_writes import LateWrites
 from daemon.filing.unexplained import Unexplained
 from daemon.journal.journal import Journal, JournalBusy
-from daemon.journal.records import BEGINNING, Filing, Position, State
+from daemon.journal.pruning import BEGINNING, Position
+from daemon.journal.records import Filing, State
 
 #: Seconds of work in an idle moment; an image that arrives meanwhile waits no longer than this.
 _SLICE = 0.05

@@ -13,8 +13,9 @@ from typing import Any
 from daemon import config
 from daemon.config import Settings
 from daemon.files.roots import Roots
+from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
-from daemon.journal.records import Filing, State, Wanted
+from daemon.journal.records import Filing, State
 from daemon.monitoring.messages import quoted
 from daemon.state import journal_path, state_folder
 from models.errors import UserError

@@ -19,13 +19,14 @@ from daemon.config import Settings
 from daemon.decoding.worker import Decoded
 from daemon.files.class_mounts import ClassMounts
 from daemon.files.roots import OpenFolders, Roots
-from daemon.filing import transfer
 from daemon.filing.corrections import Corrections
 from daemon.filing.filer import Decision, Filer, Status
 from daemon.filing.identity import image_key, is_as_filed, is_filed_on
 from daemon.filing.outcome import Outcome
+from daemon.filing.status import said
+from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal
-from daemon.journal.records import Filing, State, Wanted
+from daemon.journal.records import Filing, State
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import shown
 from daemon.pipeline import Pipeline, Policy
@@ -223,10 +224,10 @@ def _print(result: Result, sorter: _Sorter, journal: Journal | None) -> None:
     for outcome in result.moved:
         assert outcome.prediction is not None
         way = {"name": _from(outcome), "place": _to(outcome)}
-        said = tr("{name} would go to {place}", **way) if journal is None else "{name} -> {place}".format(**way)
-        print(f"{said} ({outcome.prediction.confidence:.2f})")
+        line = tr("{name} would go to {place}", **way) if journal is None else "{name} -> {place}".format(**way)
+        print(f"{line} ({outcome.prediction.confidence:.2f})")
     for outcome in result.failed:
-        why = outcome.detail or transfer.said(outcome.status)
+        why = outcome.detail or said(outcome.status)
         print(tr("left: {source}: {error}", source=_from(outcome), error=why))
     for (old, new), count in result.pairs():
         print(f"{count:7}  {shown(old)} -> {shown(new)}")

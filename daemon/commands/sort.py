@@ -29,7 +29,7 @@ from daemon.files.walk import walk
 from daemon.files.writers import Writer
 from daemon.filing.filer import Filer, Status
 from daemon.filing.outcome import Outcome
-from daemon.filing.transfer import said
+from daemon.filing.status import said
 from daemon.filing.unexplained import Unexplained
 from daemon.journal.journal import Journal
 from daemon.monitoring.logs import start_logging

@@ -11,11 +11,12 @@ from daemon.commands.exclusive import hold, open_journal
 from daemon.commands.filters import FiledOutput, add_place, add_which, count, wanted
 from daemon.commands.history import print_json, record
 from daemon.filing.corrections import Corrections
-from daemon.filing.transfer import Status
+from daemon.filing.status import Status
 from daemon.filing.undo import Undone, undo
 from daemon.filing.unjournaled import reason_folders, unjournaled_images
+from daemon.journal.history import Wanted
 from daemon.journal.journal import JournalBusy
-from daemon.journal.records import Filing, State, Wanted
+from daemon.journal.records import Filing, State
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import quoted, shown
 from models.errors import REASONS, UserError

@@ -22,13 +22,15 @@ from daemon.files.roots import Roots
 from daemon.files.source import Identity, Source, SourceChanged, SourceGone
 from daemon.filing import transfer
 from daemon.filing.folders import Folders, Output
+from daemon.filing.free_names import free_name, longest_name
 from daemon.filing.growth import drop_half
 from daemon.filing.identity import has_content, is_one_folder
 from daemon.filing.quarantine_notes import write_reason
 from daemon.filing.recovery import recover
 from daemon.filing.renamed import name_of
 from daemon.filing.sidecars import Sidecars
-from daemon.filing.transfer import Status, Transfer
+from daemon.filing.status import Status, sentence
+from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing, State
 from models.decision import Fate
@@ -135,7 +137,7 @@ class Filer:
         except (OutputAway, FolderBusy) as error:
             rows = [self._row(decision, datetime.now(UTC)) for decision in decisions]
             return [
-                Filed(decision, Status.RETRY, row, transfer.sentence(row, error))
+                Filed(decision, Status.RETRY, row, sentence(row, error))
                 for decision, row in zip(decisions, rows, strict=True)
             ]
 
@@ -221,7 +223,7 @@ class Filer:
         except SourceChanged:
             image.finish(Status.CHANGED)
         except (OSError, JournalBusy) as error:
-            image.finish(Status.RETRY, transfer.sentence(image.row, error))
+            image.finish(Status.RETRY, sentence(image.row, error))
 
     def _choose(self, decision: Decision, image: Transfer, plan: _Plan) -> None:
         row = image.row
@@ -280,7 +282,7 @@ class Filer:
 
     def _is_there(self, row: Filing, folder: int, path: Path) -> bool:
         """Whether a class folder has an equal image that this object did not copy there. Raises OSError."""
-        limit = transfer.longest_name(folder)
+        limit = longest_name(folder)
         for number in count(1):
             existing = Entry(folder, numbered(row.source.name, number, limit))
             if not existing.exists():
@@ -308,7 +310,7 @@ class _Place(NamedTuple):
 
     def free_name(self, wanted: str) -> str:
         """A name that nobody in this batch has and that seems free, taken from now on. Raises OSError."""
-        name = transfer.free_name(self.folder, wanted, self.taken.__contains__, self.longest_name)
+        name = free_name(self.folder, wanted, self.taken.__contains__, self.longest_name)
         self.taken.add(name)
         return name
 
@@ -329,7 +331,7 @@ class _Plan:
             descriptor = self.folders.class_folder(folder, make=self.make, kind=kind)
             taken = self.taken.setdefault(folder, set())
             path = self.folders.path(folder)
-            self._places[folder] = _Place(descriptor, path, transfer.longest_name(descriptor), taken)
+            self._places[folder] = _Place(descriptor, path, longest_name(descriptor), taken)
         return self._places[folder]
 
 

@@ -19,7 +19,7 @@ from daemon.files.source import Identity
 from daemon.filing.folders import Folders, Output
 from daemon.filing.identity import is_filed_or_edited
 from daemon.filing.sidecars import complain, follower, send
-from daemon.filing.transfer import Status
+from daemon.filing.status import Status
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing
 from models.leftovers import is_left_alone

@@ -23,7 +23,7 @@ from daemon.filing import undo
 from daemon.filing.growth import went_on
 from daemon.filing.identity import is_in_filed_state
 from daemon.filing.renamed import Renamed
-from daemon.filing.transfer import Status
+from daemon.filing.status import Status
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing
 from models.text.language import tr

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.filing.transfer import Status
+from daemon.filing.status import Status
 from models.classifier import Prediction
 from models.decision import Fate
 

@@ -12,7 +12,7 @@ from daemon.files.copying import create
 from daemon.files.names import numbered
 from daemon.files.renaming import Entry
 from daemon.files.source import OPEN_FLAGS
-from daemon.filing.transfer import free_name
+from daemon.filing.free_names import free_name
 from daemon.journal.records import Filing
 from models.ownership import hand_over
 from models.text.jsontext import json_text

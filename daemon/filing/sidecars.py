@@ -20,7 +20,8 @@ from daemon.files.renaming import Entry
 from daemon.files.sidecar_names import beginnings, best_exactness, exactness, film_of, is_film, owners, renamed
 from daemon.files.source import Identity
 from daemon.filing import transfer
-from daemon.filing.transfer import Status, Transfer, said
+from daemon.filing.status import Status, said
+from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing, State
 from models.images import is_image_name

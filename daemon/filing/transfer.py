@@ -12,22 +12,22 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
 
 from loguru import logger
 
 from daemon.files import copying, renaming
-from daemon.files.names import NAME_REFUSED, free_number, numbered, simpler_name
+from daemon.files.names import NAME_REFUSED, simpler_name
 from daemon.files.renaming import NOWHERE, CannotMove, Entry, close
 from daemon.files.source import BeingWritten, Identity, SourceChanged, SourceGone
 from daemon.files.writers import is_being_written, unlink_closed
+from daemon.filing.free_names import free_name
 from daemon.filing.identity import has_inode, is_as_read, is_just_made, is_unchanged
 from daemon.filing.private_names import private_name
+from daemon.filing.status import Status, sentence
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing, State
 from models.atomic import sync_folder
-from models.text.language import mark, tr
+from models.text.language import tr
 
 #: In place of a copy's inode: the copy is about to be made under its final name, and may be there, empty.
 NOT_MADE_YET = 0
@@ -35,42 +35,10 @@ NOT_MADE_YET = 0
 _ATTEMPTS = 100
 #: How many copies are written before the first of them is flushed.
 COPIES_AT_ONCE = 32
-#: Errors of a folder, whatever the image is.
-_OF_FOLDERS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
 
 
 class _NameTaken(Exception):
     """The name chosen for an image is taken, or the file system cannot hold it; another name may do."""
-
-
-class Status(StrEnum):
-    """What became of an image."""
-
-    FILED = "filed"
-    PLANNED = "planned"  # a dry run: it would have been filed there
-    CHANGED = "changed"  # written to or replaced meanwhile: back to settling
-    GONE = "gone"  # somebody took it away
-    ALREADY = "already"  # copied, linked or refused before, in this very state
-    REFUSED = "refused"  # unreadable and left where it is, because images are not to be moved
-    STOPPED = "stopped"  # told to stop on the way; the image is still where it was
-    RETRY = "retry"  # failed for now; the image is still where it was
-
-
-_SAID = {
-    Status.FILED: mark("it is filed"),
-    Status.PLANNED: mark("it would be filed"),
-    Status.CHANGED: mark("it changed meanwhile"),
-    Status.GONE: mark("it is no longer there"),
-    Status.ALREADY: mark("it was filed before"),
-    Status.REFUSED: mark("it cannot be read"),
-    Status.RETRY: mark("it cannot be filed now"),
-    Status.STOPPED: mark("the program was told to stop"),
-}
-
-
-def said(status: Status) -> str:
-    """Say what became of an image, for people."""
-    return tr(_SAID[status])
 
 
 @dataclass(eq=False, slots=True)
@@ -110,52 +78,6 @@ def check_source(source: Entry, row: Filing) -> None:
         raise SourceGone(str(error)) from error
     if not is_it:
         raise SourceChanged(tr("'{name}' is not the file that was looked at", name=source.name))
-
-
-def free_name(
-    folder: int | None, name: str, taken: Callable[[str], bool] = lambda _: False, limit: int | None = None
-) -> str:
-    """Find a name that seems free in an open folder (None: one that does not exist yet) and is not ``taken`` otherwise.
-
-    ``limit``: the longest name there in bytes, where that is known already.
-    """
-    if limit is None:
-        limit = longest_name(folder)
-
-    first = numbered(name, 1, limit)
-    if _is_free(folder, first, taken):
-        return first
-    return numbered(name, free_number(lambda number: not _is_free(folder, numbered(name, number, limit), taken)), limit)
-
-
-def _is_free(folder: int | None, name: str, taken: Callable[[str], bool]) -> bool:
-    return not (taken(name) or (folder is not None and Entry(folder, name).seems_taken()))
-
-
-def longest_name(folder: int | None) -> int:
-    """Return how many bytes a name may have in an open folder (None: one that does not exist yet). Raises OSError."""
-    return 255 if folder is None else os.fpathconf(folder, "PC_NAME_MAX")
-
-
-def sentence(row: Filing, error: Exception) -> str:
-    """Say in a sentence why an image cannot reach its destination, and name the folder that denies access."""
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    if isinstance(error, OSError) and error.errno in _OF_FOLDERS and (folder := _barred(row)) is not None:
-        return tr(
-            "'{source}' cannot be filed now: {reason}: '{folder}'.", source=row.source, reason=reason, folder=folder
-        )
-    return tr("'{source}' cannot be filed now: {reason}.", source=row.source, reason=reason)
-
-
-def _barred(row: Filing) -> Path | None:
-    """Find the folder that an image may not leave or enter; the destination where neither is to blame."""
-    for folder in (row.source.parent if row.action == "move" else None, row.folder):
-        if folder is None:
-            continue
-        existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-        if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
-            return existing
-    return row.folder
 
 
 def run(transfers: Sequence[Transfer], journal: Journal) -> None:

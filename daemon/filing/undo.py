@@ -17,10 +17,12 @@ from daemon.files.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.files.sidecar_names import renamed
 from daemon.files.source import Identity
 from daemon.filing import transfer
+from daemon.filing.free_names import free_name
 from daemon.filing.identity import is_filed_or_edited, is_one_folder, is_unchanged
 from daemon.filing.private_names import private_name
 from daemon.filing.quarantine_notes import read_reason, reason_name
-from daemon.filing.transfer import Status, Transfer, said
+from daemon.filing.status import Status, said, sentence
+from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State
 from models.text.language import tr
@@ -139,7 +141,7 @@ def _begin(
     except FileNotFoundError:
         return _gone(journal, filing, folders)
     except OSError as error:
-        return Undone(filing=filing, status=Status.RETRY, error=transfer.sentence(filing, error))
+        return Undone(filing=filing, status=Status.RETRY, error=sentence(filing, error))
 
 
 def _gone(journal: Journal | None, filing: Filing, folders: OpenFolders) -> Undone:
@@ -153,7 +155,7 @@ def _gone(journal: Journal | None, filing: Filing, folders: OpenFolders) -> Undo
 def _way_back(journal: Journal, filing: Filing, image: Entry, folders: OpenFolders) -> _Back:
     assert filing.destination is not None
     inbox = folders.entry(filing.source, make=True)
-    target = inbox._replace(name=transfer.free_name(inbox.folder, inbox.name))
+    target = inbox._replace(name=free_name(inbox.folder, inbox.name))
     row = replace(
         filing,
         state=State.INTENT,
@@ -217,7 +219,7 @@ def _free(path: Path, taken: set[Path], folders: OpenFolders) -> Path:
         folder = folders.entry(path).folder
     except FileNotFoundError:
         folder = None
-    return path.with_name(transfer.free_name(folder, path.name, lambda name: path.with_name(name) in taken))
+    return path.with_name(free_name(folder, path.name, lambda name: path.with_name(name) in taken))
 
 
 def _remove_copy(journal: Journal | None, filing: Filing, image: Entry, folders: OpenFolders) -> Undone:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from daemon.filing.corrections import Corrections, class_of
 from daemon.filing.identity import seems_filed
+from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
-from daemon.journal.records import Filing, State, Wanted
+from daemon.journal.records import Filing, State
 
 
 @dataclass(frozen=True, slots=True)

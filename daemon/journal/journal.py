@@ -18,8 +18,10 @@ from typing import TypeVar
 from loguru import logger
 
 from daemon.files.source import Identity
-from daemon.journal import records, schema
-from daemon.journal.records import Filing, Position, State, Wanted
+from daemon.journal import history, pruning, records, schema
+from daemon.journal.history import Wanted
+from daemon.journal.pruning import Position
+from daemon.journal.records import Filing, State
 from models.errors import UserError
 from models.ownership import make_file, make_folder
 from models.text.language import tr
@@ -131,9 +133,9 @@ class Journal:
         return self._use(lambda db: records.recent(db, since, limit))
 
     def prune(self, before: datetime, after: Position, limit: int) -> tuple[Position | None, list[Filing]]:
-        """See `records.prune`. Raises JournalBusy."""
+        """See `pruning.prune`. Raises JournalBusy."""
         self._follow_the_file()
-        return self._use(lambda db: _in_transaction(db, lambda: records.prune(db, before, after, limit), durably=False))
+        return self._use(lambda db: _in_transaction(db, lambda: pruning.prune(db, before, after, limit), durably=False))
 
     def note(self, key: str, value: str | None) -> None:
         """Remember a fact across restarts; None forgets it. A power cut undoes it until `flush`. Raises JournalBusy."""
@@ -264,13 +266,13 @@ class Journal:
 
 
 def read_history(path: Path, wanted: Wanted | None = None, limit: int | None = None) -> Iterator[Filing]:
-    """Yield what `records.history` does, read beside the process that writes the journal.
+    """Yield what `history.history` does, read beside the process that writes the journal.
 
     Raises UserError when there is no journal or it cannot be read.
     """
     try:
         with closing(_connect_to_read(path)) as db:
-            yield from records.history(db, wanted or Wanted(), limit)
+            yield from history.history(db, wanted or Wanted(), limit)
     except sqlite3.Error as error:
         raise UserError(tr("The journal '{path}' cannot be read: {error}.", path=str(path), error=error)) from error
 

@@ -1,22 +1,18 @@
-"""Write and query the journal's rows: one for each filing, and a few notes."""
+"""The journal's rows: one for each filing, and a few notes."""
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from daemon.files.names import spellings
 from daemon.files.source import Identity
-from daemon.journal.schema import RENAMED
 
 #: All that changes on the way; the indexes of the rest need not be written again.
 _CHANGING = ("state", "action", "sha256", "filed_name", "copy_ino", "detail")
@@ -30,44 +26,29 @@ _FINISH = "UPDATE filings SET state = 'done' WHERE id IN ({})"
 _READ = [
     f"(SELECT text FROM texts WHERE id = filings.{column})" if column in _NUMBERED else column for column in _COLUMNS
 ]
-_SELECT_ALSO = f"SELECT id, {', '.join(_READ)}"
-_SELECT = f"{_SELECT_ALSO} FROM filings"
+SELECT_ALSO = f"SELECT id, {', '.join(_READ)}"
+SELECT = f"{SELECT_ALSO} FROM filings"
 #: The number of a given text; NULL, which is equal to nothing, where no row has it.
-_NUMBER = "(SELECT id FROM texts WHERE text = ?)"
-#: How a path ends: that many bytes, and these. A path that is no text is kept as its bytes anyway.
-_ENDS = "substr(CAST(text AS BLOB), -?) = ?"
-#: The inode of what was put there: the copy's, else the image's own.
-_FILED_INO = "coalesce(copy_ino, ino)"
-#: Fewer texts, and no more than twice as many as rows, are not worth a look at all rows for those nobody needs.
-FEW_TEXTS = 10_000
-_FORGET_TEXTS = """DELETE FROM texts WHERE id NOT IN (
-    SELECT run FROM filings UNION SELECT inbox FROM filings
-    UNION SELECT folder FROM filings WHERE folder IS NOT NULL
-    UNION SELECT model FROM filings WHERE model IS NOT NULL)"""
+NUMBER = "(SELECT id FROM texts WHERE text = ?)"
 #: What keeps a file in the inbox from being filed again.
-_REMEMBERED = "(state = 'refused' OR (state = 'done' AND action IN ('copy', 'link')))"
+REMEMBERED = "(state = 'refused' OR (state = 'done' AND action IN ('copy', 'link')))"
 _FROM_THERE = "(name = :name AND inbox = (SELECT id FROM texts WHERE text = :inbox))"
 _FILED_BEFORE = f"""
 SELECT 1 FROM filings WHERE mtime_ns = :mtime_ns AND size = :size AND action <> 'move'
     AND ((ino = :ino AND (dev = :dev OR {_FROM_THERE})) OR ({_FROM_THERE} AND sha256 = :sha256))
-    AND {_REMEMBERED} LIMIT 1
+    AND {REMEMBERED} LIMIT 1
 """
 
 #: Of a name that a camera gives to every picture, no more rows are looked at.
 _FROM_THERE_BY_CONTENT = f"""
 SELECT id, sha256 FROM (SELECT * FROM filings WHERE name = :name ORDER BY time DESC LIMIT 1000)
-    WHERE size = :size AND sha256 IS NOT NULL AND {_REMEMBERED}
+    WHERE size = :size AND sha256 IS NOT NULL AND {REMEMBERED}
     AND inbox = (SELECT id FROM texts WHERE text = :inbox)
 """
 #: What was filed keeps its inode, which is the original's where it is a link.
 _TOUCH = """UPDATE filings SET copy_ino = iif(action = 'link', coalesce(copy_ino, ino), copy_ino),
     dev = ?, ino = ?, mtime_ns = ? WHERE id = ?"""
 
-
-#: A place among the rows in the order of their times: a time and an id.
-Position = tuple[int, int]
-#: Before all rows.
-BEGINNING: Position = (-(1 << 63), 0)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: The first time that ext4 and XFS keep, in 1901, in nanoseconds since 1970; what they keep has 64 bits from there on.
@@ -132,7 +113,7 @@ def write(db: sqlite3.Connection, filings: Sequence[Filing]) -> Sequence[int | N
     if all(filing.id is None for filing in filings):
         return _insert(db, filings)
     done = [filing.id for filing in filings if filing.state is State.DONE and filing.id is not None]
-    if not done or db.execute(_FINISH.format(_marks(done)), done).rowcount < len(done):
+    if not done or db.execute(_FINISH.format(marks(done)), done).rowcount < len(done):
         return [write_one(db, filing) for filing in filings]
     finished = set(done)
     return [filing.id if filing.id in finished else write_one(db, filing) for filing in filings]
@@ -153,7 +134,7 @@ class _Texts(dict[str, int]):
         self._db = db
 
     def __missing__(self, text: str) -> int:
-        value = _text(text)
+        value = as_text(text)
         self._db.execute("INSERT OR IGNORE INTO texts (text) VALUES (?)", (value,))
         ((number,),) = self._db.execute("SELECT id FROM texts WHERE text = ?", (value,))
         self[text] = int(number)
@@ -173,8 +154,8 @@ def write_one(db: sqlite3.Connection, filing: Filing) -> int | None:
 
 def unfinished(db: sqlite3.Connection) -> list[Filing]:
     """List the rows that a crash may have interrupted, oldest first."""
-    rows = db.execute(f"{_SELECT} WHERE state IN ('intent', 'copied') ORDER BY id")
-    return [_decode(row) for row in rows]
+    rows = db.execute(f"{SELECT} WHERE state IN ('intent', 'copied') ORDER BY id")
+    return [decode(row) for row in rows]
 
 
 def filed_before(db: sqlite3.Connection, identity: Identity, source: Path, sha256: str | None) -> bool:
@@ -185,12 +166,12 @@ def filed_before(db: sqlite3.Connection, identity: Identity, source: Path, sha25
     """
     folder, _, name = str(source).rpartition("/")
     values = {
-        "mtime_ns": _signed(identity.mtime_ns),
+        "mtime_ns": signed(identity.mtime_ns),
         "size": identity.size,
-        "ino": _signed(identity.ino),
-        "dev": _signed(identity.dev),
-        "inbox": _text(folder),
-        "name": _text(name),
+        "ino": signed(identity.ino),
+        "dev": signed(identity.dev),
+        "inbox": as_text(folder),
+        "name": as_text(name),
         "sha256": sha256,
     }
     return db.execute(_FILED_BEFORE, values).fetchone() is not None
@@ -199,156 +180,39 @@ def filed_before(db: sqlite3.Connection, identity: Identity, source: Path, sha25
 def contents_filed(db: sqlite3.Connection, source: Path, size: int) -> dict[str, int]:
     """Map the sha256 of what was copied, linked or refused from a path in this size to the numbers of the rows."""
     folder, _, name = str(source).rpartition("/")
-    values = {"inbox": _text(folder), "name": _text(name), "size": size}
+    values = {"inbox": as_text(folder), "name": as_text(name), "size": size}
     return {sha256: number for number, sha256 in db.execute(_FROM_THERE_BY_CONTENT, values)}
 
 
 def touch(db: sqlite3.Connection, number: int, identity: Identity) -> None:
     """Remember that a file which stays in the inbox has another time or inode now, and the same content."""
-    db.execute(_TOUCH, (_signed(identity.dev), _signed(identity.ino), _signed(identity.mtime_ns), number))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """Which rows a history yields: those of images that meet everything given.
-
-    ``label`` is the class that it was taken for; an image ``or_with_inode`` among these counts, too.
-    ``name`` is that of the image in the inbox or where it was filed, or with a slash its path there: absolute, or
-    its end.
-    ``model_digest`` may be its beginning. ``since`` is the first instant, ``until`` the first one no longer wanted.
-    ``reasons``: unreadable images of one of these kinds; an empty sequence means of any. ``as_written``: the last one
-    that was written comes first, whatever the clock said; else the one of the latest time.
-    """
-
-    label: str | None = None
-    or_with_inode: Sequence[int] = ()
-    name: str | None = None
-    run: str | None = None
-    model_digest: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    min_confidence: float | None = None
-    max_confidence: float | None = None
-    reasons: Sequence[str] | None = None
-    as_written: bool = False
-    states: Sequence[State] = (State.COPIED, State.DONE, State.UNDONE, State.REFUSED, State.ORPHAN)
-
-    def conditions(self, models: Sequence[int]) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """Conditions of SQL, each with its values. ``models``: numbers of those whose digests begin so."""
-        yield f"image_id IS NULL AND state IN ({_marks(self.states)})", tuple(self.states)
-        if self.name is not None:
-            yield _named(self.name)
-        if self.model_digest is not None:
-            yield f"model IN ({_marks(models)})", tuple(models)
-        if self.reasons is not None:
-            yield "reason IS NOT NULL", ()
-        if self.reasons:
-            yield f"reason IN ({_marks(self.reasons)})", tuple(self.reasons)
-        if self.label is not None and not self.or_with_inode:
-            yield "label = ?", (self.label,)
-        elif self.label is not None:
-            inodes = json.dumps([_signed(inode) for inode in self.or_with_inode])
-            yield f"(label = ? OR {_FILED_INO} IN (SELECT value FROM json_each(?)))", (self.label, inodes)
-        simple = {
-            f"run = {_NUMBER}": self.run,
-            "time >= ?": None if self.since is None else _instant(self.since),
-            "time < ?": None if self.until is None else _instant(self.until),
-            "confidence >= ?": self.min_confidence,
-            "confidence <= ?": self.max_confidence,
-        }
-        yield from ((condition, (value,)) for condition, value in simple.items() if value is not None)
+    db.execute(_TOUCH, (signed(identity.dev), signed(identity.ino), signed(identity.mtime_ns), number))
 
 
 def sidecars(db: sqlite3.Connection, image_id: int) -> list[Filing]:
     """List the sidecars that were filed after an image."""
-    return [_decode(row) for row in db.execute(f"{_SELECT} WHERE image_id = ? AND state = 'done'", (image_id,))]
+    return [decode(row) for row in db.execute(f"{SELECT} WHERE image_id = ? AND state = 'done'", (image_id,))]
 
 
 def newest(db: sqlite3.Connection, sources: Sequence[Path], since: datetime) -> Filing | None:
     """Find the last image filed from one of these paths (in one folder) since a time, if it is filed and readable."""
-    names, folder = [_text(path.name) for path in sources], str(sources[0]).rpartition("/")[0]
-    query = f"""{_SELECT} WHERE name IN ({_marks(names)}) AND inbox = {_NUMBER} AND time >= ?
+    names, folder = [as_text(path.name) for path in sources], str(sources[0]).rpartition("/")[0]
+    query = f"""{SELECT} WHERE name IN ({marks(names)}) AND inbox = {NUMBER} AND time >= ?
         AND image_id IS NULL ORDER BY id DESC LIMIT 1"""
-    row = db.execute(query, (*names, _text(folder), _instant(since))).fetchone()
-    filing = None if row is None else _decode(row)
+    row = db.execute(query, (*names, as_text(folder), instant(since))).fetchone()
+    filing = None if row is None else decode(row)
     return filing if filing is not None and filing.state is State.DONE and filing.reason is None else None
 
 
 def recent(db: sqlite3.Connection, since: datetime, limit: int) -> list[Filing]:
     """List the last images that were moved within a file system since a time, newest first; none was undone."""
-    query = f"""{_SELECT} WHERE time >= ? AND state = 'done' AND action = 'move' AND copy_ino IS NULL
+    query = f"""{SELECT} WHERE time >= ? AND state = 'done' AND action = 'move' AND copy_ino IS NULL
         AND image_id IS NULL ORDER BY time DESC, id DESC LIMIT ?"""
-    return [_decode(row) for row in db.execute(query, (_instant(since), limit))]
+    return [decode(row) for row in db.execute(query, (instant(since), limit))]
 
 
-def prune(
-    db: sqlite3.Connection, before: datetime, after: Position, limit: int
-) -> tuple[Position | None, list[Filing]]:
-    """Go through the ``limit`` oldest rows after a position, from before a time; delete those that nothing depends on.
-
-    At the end, texts that no row needs any more are deleted too, where that is worth while.
-    Returns the position to go on from, None at the end, and those rows that keep files from being filed again.
-    """
-    query = f"""{_SELECT_ALSO}, {_REMEMBERED}, state IN ('done', 'undone', 'orphan') FROM filings
-        WHERE time < ? AND (time, id) > (?, ?) ORDER BY time, id LIMIT ?"""
-    old = [
-        (_decode(row), remembered, ended)
-        for *row, remembered, ended in db.execute(query, (_instant(before), *after, limit))
-    ]
-    free = [(row.id,) for row, remembered, ended in old if ended and not remembered]
-    db.executemany("DELETE FROM filings WHERE id = ?", free)
-    last = old[-1][0] if len(old) == limit else None
-    if last is None:
-        _forget_texts(db)
-    go_on = None if last is None or last.id is None else (_instant(last.time), last.id)
-    return go_on, [row for row, remembered, _ in old if remembered]
-
-
-def _forget_texts(db: sqlite3.Connection) -> None:
-    """Delete the texts of rows that are gone, once they may be the most: each upload may come in a folder of its own.
-
-    It looks at all rows: 0.2 s where 100,000 are left and 200,000 texts go.
-    """
-    (texts,) = db.execute("SELECT count(*) FROM texts").fetchone()
-    (half,) = db.execute("SELECT count(*) FROM (SELECT 1 FROM filings LIMIT ?)", (texts // 2,)).fetchone()
-    if texts >= FEW_TEXTS and half < texts // 2:
-        db.execute(_FORGET_TEXTS)
-
-
-def history(db: sqlite3.Connection, wanted: Wanted, limit: int | None = None) -> Iterator[Filing]:
-    """Yield the wanted rows, newest first."""
-    order = "id DESC" if wanted.as_written else "time DESC, id DESC"
-    models = [] if wanted.model_digest is None else _models(db, wanted.model_digest)
-    conditions, values = zip(*wanted.conditions(models), strict=True)
-    query = f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
-    for row in db.execute(query, (*chain(*values), -1 if limit is None else limit)):
-        yield _decode(row)
-
-
-def _models(db: sqlite3.Connection, beginning: str) -> list[int]:
-    """Find the numbers of the texts that begin so. Texts that are no digests do no harm: no model has their number."""
-    query = "SELECT id FROM texts WHERE text >= ? AND text < ?"
-    return [number for (number,) in db.execute(query, (beginning, beginning + "g"))]
-
-
-def _named(name: str) -> tuple[str, tuple[Any, ...]]:
-    folder, slash, last = name.rpartition("/")
-    files = [_text(spelling) for spelling in spellings(last)]
-    marks = _marks(files)
-    condition, values = f"(name IN ({marks}) OR ({RENAMED} AND filed_name IN ({marks})))", (*files, *files)
-    if not slash:
-        return condition, values
-    ends = [os.fsencode(f"/{spelling}") for spelling in spellings(folder)]
-    which = f"IN (SELECT id FROM texts WHERE {' OR '.join([_ENDS] * len(ends))})"
-    inbox: list[Any] = [value for end in ends for value in (len(end), end)]
-    there = inbox
-    if name.startswith("/"):
-        which, inbox, there = f"= {_NUMBER}", [_text(folder)], [_text(folder or "/")]
-    lies = f"((name IN ({marks}) AND inbox {which}) OR (filed_name IN ({marks}) AND folder {which}))"
-    return f"{condition} AND {lies}", (*values, *files, *inbox, *files, *there)
-
-
-def _marks(values: Sequence[object]) -> str:
+def marks(values: Sequence[object]) -> str:
+    """Return a question mark of SQL for each value."""
     return ", ".join("?" * len(values))
 
 
@@ -373,13 +237,13 @@ def encode(filing: Filing, number: int | None, texts: _Texts) -> tuple[Any, ...]
     return (
         *_changing(filing),
         texts[filing.run],
-        _instant(filing.time),
+        instant(filing.time),
         texts[inbox],
-        _text(name),
-        _signed(identity.dev),
-        _signed(identity.ino),
+        as_text(name),
+        signed(identity.dev),
+        signed(identity.ino),
         identity.size,
-        _signed(identity.mtime_ns),
+        signed(identity.mtime_ns),
         None if filing.folder is None else texts[str(filing.folder)],
         filing.label,
         None if filing.confidence is None else float(filing.confidence),
@@ -396,13 +260,14 @@ def _changing(filing: Filing) -> tuple[Any, ...]:
         filing.state.value,
         filing.action,
         filing.sha256,
-        None if filing.filed_name is None else _text(filing.filed_name),
-        None if filing.copy_ino is None else _signed(filing.copy_ino),
+        None if filing.filed_name is None else as_text(filing.filed_name),
+        None if filing.copy_ino is None else signed(filing.copy_ino),
         None if filing.detail is None else filing.detail.encode(errors="backslashreplace").decode(),
     )
 
 
-def _decode(row: Sequence[Any]) -> Filing:
+def decode(row: Sequence[Any]) -> Filing:
+    """Make a filing of what ``SELECT`` yields."""
     values = dict(zip(("id", *_COLUMNS), row, strict=True))
     identity = Identity(
         _unsigned(values.pop("dev")), _unsigned(values.pop("ino")), values.pop("size"), _since(values.pop("mtime_ns"))
@@ -423,7 +288,7 @@ def _decode(row: Sequence[Any]) -> Filing:
     )
 
 
-def _text(path: str) -> str | bytes:
+def as_text(path: str) -> str | bytes:
     """Give a path or name as text where it is valid UTF-8, else as its bytes."""
     if path.isascii():
         return path
@@ -435,12 +300,12 @@ def _text(path: str) -> str | bytes:
 
 
 @lru_cache(maxsize=1)  # the rows of a batch have one time
-def _instant(time: datetime) -> int:
+def instant(time: datetime) -> int:
     """Microseconds since 1970."""
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 
-def _signed(number: int) -> int:
+def signed(number: int) -> int:
     """SQLite's integers have a sign, inode and device numbers use all 64 bits, and so do times from 2262 on."""
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
@@ -450,5 +315,5 @@ def _unsigned(number: int) -> int:
 
 
 def _since(nanoseconds: int) -> int:
-    """Undo `_signed` for a time; file systems keep none before 1901."""
+    """Undo `signed` for a time; file systems keep none before 1901."""
     return _EARLIEST + (nanoseconds - _EARLIEST) % (1 << 64)

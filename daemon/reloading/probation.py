@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 from loguru import logger
 
+from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
-from daemon.journal.records import Filing, State, Wanted
+from daemon.journal.records import Filing, State
 from models.errors import UserError
 from models.text.language import tr
 

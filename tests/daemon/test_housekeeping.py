@@ -15,9 +15,9 @@ from daemon import housekeeping
 from daemon.filing.filer import Status
 from daemon.filing.late_sidecars import LateSidecars
 from daemon.housekeeping import Housekeeping, Pruning
-from daemon.journal import records
+from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal, JournalBusy, read_history
-from daemon.journal.records import Filing, State, Wanted
+from daemon.journal.records import Filing, State
 from tests.filing_desk import Desk, make_desk
 
 OLD = datetime.now(UTC) - timedelta(days=401)
@@ -61,7 +61,7 @@ def test_old_rows_go_and_new_ones_stay(desk: Desk) -> None:
 @pytest.mark.parametrize("few", [1, 1000])
 def test_texts_that_no_row_needs_go_once_they_are_many(desk: Desk, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of uploads that come in a folder each, every row would leave one for ever."""
-    monkeypatch.setattr(records, "FEW_TEXTS", few)
+    monkeypatch.setattr("daemon.journal.pruning.FEW_TEXTS", few)
 
     def upload(folder: str) -> Path:
         (desk.inbox / folder).mkdir()

@@ -19,8 +19,8 @@ from daemon.commands.history import sentence
 from daemon.decoding.worker import Decoded, Task
 from daemon.filing.filer import Filer, Status
 from daemon.filing.outcome import Outcome
+from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal, read_history
-from daemon.journal.records import Wanted
 from daemon.monitoring.messages import line
 from daemon.pipeline import ModelFailed, Pipeline, Policy
 from models.classifier import Classifier, Prediction, open_classifier

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from daemon.filing.filer import Action, Filer, Status
+from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
-from daemon.journal.records import State, Wanted
+from daemon.journal.records import State
 from tests.filing_desk import Desk
 
 

@@ -20,8 +20,9 @@ from daemon.filing.late_writes import QUIET, LateWrites
 from daemon.filing.recovery import recover
 from daemon.filing.undo import undo
 from daemon.filing.whereabouts import Whereabouts
+from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
-from daemon.journal.records import Filing, State, Wanted
+from daemon.journal.records import Filing, State
 from tests.filing_desk import Desk, images
 
 

@@ -15,8 +15,9 @@ from PIL import Image
 from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from daemon.filing.late_writes import LATEST, QUIET, LateWrites
+from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
-from daemon.journal.records import State, Wanted
+from daemon.journal.records import State
 from tests.filing_desk import Desk, far_folder, make_desk
 
 Change = Callable[[Path], None]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from daemon.filing.filer import Status
-from daemon.filing.transfer import sentence
+from daemon.filing.status import sentence
 from tests.filing_desk import Desk, bound_by_modes, make_desk
 
 
@@ -45,7 +45,7 @@ def test_the_folder_that_bars_the_way_is_named(
     folder = {"output/cat": row.folder, "output": row.folder.parent, "inbox": row.source.parent}[barred]
     if barred == "output":
         row.folder = row.folder.parent / "not made yet"
-    monkeypatch.setattr("daemon.filing.transfer.os.access", lambda path, _, **__: Path(path) != folder)
+    monkeypatch.setattr("daemon.filing.status.os.access", lambda path, _, **__: Path(path) != folder)
     said = sentence(row, OSError(code, os.strerror(code), "a.jpg"))
     assert said == f"{str(row.source)!r} cannot be filed now: {os.strerror(code)}: {str(folder)!r}."
 

@@ -16,8 +16,9 @@ from daemon.files.source import Identity
 from daemon.filing.private_names import private_name
 from daemon.filing.recovery import recover
 from daemon.filing.transfer import NOT_MADE_YET
+from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
-from daemon.journal.records import Filing, State, Wanted
+from daemon.journal.records import Filing, State
 from tests.filing_desk import Desk, images, make_desk
 
 CONTENT = b"an image"

@@ -10,8 +10,9 @@ from daemon.files import renaming
 from daemon.files.renaming import Entry
 from daemon.filing.filer import Action, Status
 from daemon.filing.undo import Undone, undo
+from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal, read_history
-from daemon.journal.records import Filing, State, Wanted
+from daemon.journal.records import Filing, State
 from tests.filing_desk import Desk, images, tree
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from daemon.files.source import Identity
+from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
-from daemon.journal.records import Filing, State, Wanted
+from daemon.journal.records import Filing, State
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from daemon.files.source import Identity
-from daemon.journal import records
+from daemon.journal import history as queries
+from daemon.journal import pruning, records
+from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal
-from daemon.journal.records import State, Wanted
+from daemon.journal.records import State
 from tests.daemon.journal.conftest import DAY, filing, history
 
 
@@ -135,7 +137,7 @@ def test_every_history_has_an_index_in_its_order(path: Path, filters: dict[str, 
     journal = Journal(path)
     journal.write([filing(model_digest="ab")])
     journal.close()
-    assert plans(path, lambda db: list(records.history(db, Wanted(**filters), 10))) == expected
+    assert plans(path, lambda db: list(queries.history(db, Wanted(**filters), 10))) == expected
 
 
 def test_what_is_asked_for_each_image_has_an_index(path: Path) -> None:
@@ -149,7 +151,7 @@ def test_what_is_asked_for_each_image_has_an_index(path: Path) -> None:
     assert "filings_image" in str(plans(path, lambda db: records.sidecars(db, 1)))
     assert plans(path, records.unfinished) == ["SCAN filings USING INDEX filings_unfinished"]
     order = search("history", "time>? AND time<?")
-    assert plans(path, lambda db: records.prune(db, DAY, records.BEGINNING, 10))[:1] == [order]
+    assert plans(path, lambda db: pruning.prune(db, DAY, pruning.BEGINNING, 10))[:1] == [order]
 
 
 def test_indexes_that_are_missing_are_made_and_old_ones_go(path: Path) -> None:

@@ -1,0 +1,65 @@
+"""What became of an image, and how that is said to people."""
+
+from __future__ import annotations
+
+import errno
+import os
+from enum import StrEnum
+from pathlib import Path
+
+from daemon.journal.records import Filing
+from models.text.language import mark, tr
+
+#: Errors of a folder, whatever the image is.
+_OF_FOLDERS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
+
+
+class Status(StrEnum):
+    """What became of an image."""
+
+    FILED = "filed"
+    PLANNED = "planned"  # a dry run: it would have been filed there
+    CHANGED = "changed"  # written to or replaced meanwhile: back to settling
+    GONE = "gone"  # somebody took it away
+    ALREADY = "already"  # copied, linked or refused before, in this very state
+    REFUSED = "refused"  # unreadable and left where it is, because images are not to be moved
+    STOPPED = "stopped"  # told to stop on the way; the image is still where it was
+    RETRY = "retry"  # failed for now; the image is still where it was
+
+
+_SAID = {
+    Status.FILED: mark("it is filed"),
+    Status.PLANNED: mark("it would be filed"),
+    Status.CHANGED: mark("it changed meanwhile"),
+    Status.GONE: mark("it is no longer there"),
+    Status.ALREADY: mark("it was filed before"),
+    Status.REFUSED: mark("it cannot be read"),
+    Status.RETRY: mark("it cannot be filed now"),
+    Status.STOPPED: mark("the program was told to stop"),
+}
+
+
+def said(status: Status) -> str:
+    """Say what became of an image, for people."""
+    return tr(_SAID[status])
+
+
+def sentence(row: Filing, error: Exception) -> str:
+    """Say in a sentence why an image cannot reach its destination, and name the folder that denies access."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, OSError) and error.errno in _OF_FOLDERS and (folder := _barred(row)) is not None:
+        return tr(
+            "'{source}' cannot be filed now: {reason}: '{folder}'.", source=row.source, reason=reason, folder=folder
+        )
+    return tr("'{source}' cannot be filed now: {reason}.", source=row.source, reason=reason)
+
+
+def _barred(row: Filing) -> Path | None:
+    """Find the folder that an image may not leave or enter; the destination where neither is to blame."""
+    for folder in (row.source.parent if row.action == "move" else None, row.folder):
+        if folder is None:
+            continue
+        existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+        if not os.access(existing, os.W_OK | os.X_OK, effective_ids=True):
+            return existing
+    return row.folder

@@ -1,0 +1,105 @@
+"""Find rows of the journal by what people ask for."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from typing import Any
+
+from daemon.files.names import spellings
+from daemon.journal.records import NUMBER, SELECT, Filing, State, as_text, decode, instant, marks, signed
+from daemon.journal.schema import RENAMED
+
+#: How a path ends: that many bytes, and these. A path that is no text is kept as its bytes anyway.
+_ENDS = "substr(CAST(text AS BLOB), -?) = ?"
+#: The inode of what was put there: the copy's, else the image's own.
+_FILED_INO = "coalesce(copy_ino, ino)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which rows a history yields: those of images that meet everything given.
+
+    ``label`` is the class that it was taken for; an image ``or_with_inode`` among these counts, too.
+    ``name`` is that of the image in the inbox or where it was filed, or with a slash its path there: absolute, or
+    its end.
+    ``model_digest`` may be its beginning. ``since`` is the first instant, ``until`` the first one no longer wanted.
+    ``reasons``: unreadable images of one of these kinds; an empty sequence means of any. ``as_written``: the last one
+    that was written comes first, whatever the clock said; else the one of the latest time.
+    """
+
+    label: str | None = None
+    or_with_inode: Sequence[int] = ()
+    name: str | None = None
+    run: str | None = None
+    model_digest: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    min_confidence: float | None = None
+    max_confidence: float | None = None
+    reasons: Sequence[str] | None = None
+    as_written: bool = False
+    states: Sequence[State] = (State.COPIED, State.DONE, State.UNDONE, State.REFUSED, State.ORPHAN)
+
+    def conditions(self, models: Sequence[int]) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """Conditions of SQL, each with its values. ``models``: numbers of those whose digests begin so."""
+        yield f"image_id IS NULL AND state IN ({marks(self.states)})", tuple(self.states)
+        if self.name is not None:
+            yield _named(self.name)
+        if self.model_digest is not None:
+            yield f"model IN ({marks(models)})", tuple(models)
+        if self.reasons is not None:
+            yield "reason IS NOT NULL", ()
+        if self.reasons:
+            yield f"reason IN ({marks(self.reasons)})", tuple(self.reasons)
+        if self.label is not None and not self.or_with_inode:
+            yield "label = ?", (self.label,)
+        elif self.label is not None:
+            inodes = json.dumps([signed(inode) for inode in self.or_with_inode])
+            yield f"(label = ? OR {_FILED_INO} IN (SELECT value FROM json_each(?)))", (self.label, inodes)
+        simple = {
+            f"run = {NUMBER}": self.run,
+            "time >= ?": None if self.since is None else instant(self.since),
+            "time < ?": None if self.until is None else instant(self.until),
+            "confidence >= ?": self.min_confidence,
+            "confidence <= ?": self.max_confidence,
+        }
+        yield from ((condition, (value,)) for condition, value in simple.items() if value is not None)
+
+
+def history(db: sqlite3.Connection, wanted: Wanted, limit: int | None = None) -> Iterator[Filing]:
+    """Yield the wanted rows, newest first."""
+    order = "id DESC" if wanted.as_written else "time DESC, id DESC"
+    models = [] if wanted.model_digest is None else _models(db, wanted.model_digest)
+    conditions, values = zip(*wanted.conditions(models), strict=True)
+    query = f"{SELECT} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
+    for row in db.execute(query, (*chain(*values), -1 if limit is None else limit)):
+        yield decode(row)
+
+
+def _models(db: sqlite3.Connection, beginning: str) -> list[int]:
+    """Find the numbers of the texts that begin so. Texts that are no digests do no harm: no model has their number."""
+    query = "SELECT id FROM texts WHERE text >= ? AND text < ?"
+    return [number for (number,) in db.execute(query, (beginning, beginning + "g"))]
+
+
+def _named(name: str) -> tuple[str, tuple[Any, ...]]:
+    folder, slash, last = name.rpartition("/")
+    files = [as_text(spelling) for spelling in spellings(last)]
+    any_name = marks(files)
+    condition, values = f"(name IN ({any_name}) OR ({RENAMED} AND filed_name IN ({any_name})))", (*files, *files)
+    if not slash:
+        return condition, values
+    ends = [os.fsencode(f"/{spelling}") for spelling in spellings(folder)]
+    which = f"IN (SELECT id FROM texts WHERE {' OR '.join([_ENDS] * len(ends))})"
+    inbox: list[Any] = [value for end in ends for value in (len(end), end)]
+    there = inbox
+    if name.startswith("/"):
+        which, inbox, there = f"= {NUMBER}", [as_text(folder)], [as_text(folder or "/")]
+    lies = f"((name IN ({any_name}) AND inbox {which}) OR (filed_name IN ({any_name}) AND folder {which}))"
+    return f"{condition} AND {lies}", (*values, *files, *inbox, *files, *there)
