@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import assert_never
 
 from loguru import logger
 
@@ -189,8 +190,10 @@ class WorkLoop:
                 self._watcher.again(path, self._retries.delay(path))
             case Status.CHANGED | Status.STOPPED:
                 self._watcher.again(path, 0.0)
-            case _:
+            case Status.FILED | Status.PLANNED | Status.GONE | Status.ALREADY | Status.REFUSED:
                 self._watcher.done(path)
+            case _:
+                assert_never(outcome.status)
 
     def _report(self, outcome: Outcome) -> None:
         """One line for each image; a trouble that lasts is said once, and again after it has passed."""

@@ -1,4 +1,4 @@
-"""The way of an image on one screen: decode, predict, decide, file; decoding goes on ahead of the model.
+"""The way of an image: decode, predict, decide, file; decoding goes on ahead of the model.
 
 On its way an image is a path, then
 
@@ -42,13 +42,14 @@ _BATCHES_AT_ONCE = 2
 #: Seconds without a decoded image until those being decoded are waited for no longer, and it is asked whether to go on.
 PATIENCE = 1.0
 
-#: Where an image belongs, by what was decoded and predicted (None: it cannot be read); None: it stays where it is.
+#: Says where an image belongs, by what was decoded and predicted (None for one that cannot be read). An image for which
+#: it returns None is passed over and has no outcome: only for callers that need none. The work loop needs one of each.
 Decide = Callable[[Decoded, Prediction | None], Decision | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What the settings say about deciding. ``threshold`` None means the checkpoint's own."""
+    """What the pipeline takes from the settings. ``threshold`` None: the checkpoint's own, or else the usual one."""
 
     threshold: float | None
     others_dir: str
@@ -60,7 +61,7 @@ class Policy:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Policy:
-        """Take what decides about images from the settings."""
+        """Take what concerns the pipeline from the settings."""
         return cls(
             threshold=None if settings.threshold == "auto" else settings.threshold,
             others_dir=settings.others_dir,
@@ -115,14 +116,15 @@ class Pipeline:
     ) -> None:
         """``decoders``, as many as ``threads``, may have been started while the classifier was being opened.
 
-        ``roots``: where images come from, see `open_source`. ``decide``: otherwise than by the policy.
+        ``roots``: where images come from, see `open_source`. ``decide`` replaces the policy's choice of a
+        folder, as in ``resort``.
         """
         self.classifier = classifier
         self._filer = filer
         self._policy = policy
         self._threads = threads
         self._roots = roots or Roots()
-        self._decide = decide or self._by_policy
+        self._decide = decide or self._decide_by_policy
         self._tell: Callable[[], None] | None = None
         # While a core has come to the end of a batch and another one has not, it begins with the next batch.
         self._model = ThreadPoolExecutor(_BATCHES_AT_ONCE, thread_name_prefix="model")
@@ -169,6 +171,7 @@ class Pipeline:
     ) -> Iterator[Outcome]:
         """File the images, and yield what became of each, batch by batch, in order but for those that take long.
 
+        There is no outcome for what ``waits`` holds back, and for what ``decide`` passes over.
         ``waits`` is asked about an image that ends too early: True means that it is still being written, and then
         there is no outcome; with False it is classified where nothing but its end is missing, else it is broken.
         ``stopping`` is asked after each image, and every second while decoders take their time:
@@ -312,7 +315,8 @@ class Pipeline:
             raise ModelFailed(error) from error
         return [None if each is None else next(predictions) for each in crops]
 
-    def _by_policy(self, decoded: Decoded, prediction: Prediction | None) -> Decision:
+    def _decide_by_policy(self, decoded: Decoded, prediction: Prediction | None) -> Decision:
+        """Choose the folder of its class, the one for the others, or the quarantine."""
         assert decoded.source is not None
         if prediction is None:
             assert isinstance(decoded.error, ImageError)

@@ -15,12 +15,13 @@ from models.errors import UserError
 from models.text.language import tr
 
 _LIMITS = ("max_megapixels", "max_file_mb", "decode_memory_mb", "decode_seconds")
-_DECIDING = ("threshold", "others_dir", "quarantine_dir", "batch_size", *_LIMITS)
+#: What `Policy.from_settings` takes.
+_POLICY = ("threshold", "others_dir", "quarantine_dir", "batch_size", *_LIMITS)
 _LOGGING = ("log_level", "log_json")
 _MODEL = ("checkpoint", "precision", "probation_images", "others_dir", "quarantine_dir")
 
 #: What a running daemon takes over; every other setting needs a restart.
-TAKEN_OVER = frozenset({*_DECIDING, *_LOGGING, *_MODEL, "metrics_file", "on_filed", "on_filed_seconds"})
+TAKEN_OVER = frozenset({*_POLICY, *_LOGGING, *_MODEL, "metrics_file", "on_filed", "on_filed_seconds"})
 
 
 class Configuration:
@@ -74,7 +75,7 @@ def apply(settings: Settings, taken: frozenset[str], pipeline: Pipeline, reloade
     """Apply the changed settings."""
     if taken.intersection(_LOGGING):
         start_logging(settings.log_level, as_json=settings.log_json)
-    if taken.intersection(_DECIDING):
+    if taken.intersection(_POLICY):
         pipeline.adopt(Policy.from_settings(settings))
     if taken.intersection(_MODEL):
         reloader.adopt(settings)

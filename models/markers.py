@@ -17,7 +17,8 @@ from models.atomic import atomic_file
 
 #: In every folder that the daemon files into.
 MARKER = ".imagesortd"
-#: What a folder is for: a class, images that are unsure, or files that cannot be read.
+#: What a folder is for: a class, images that are unsure or unknown, or files that cannot be read. No two words of one
+#: length: the daemon tells by the size of a marker whether it says the right one.
 Kind = Literal["class", "others", "quarantine"]
 #: What these folders are called where no setting says otherwise.
 USUAL_NAMES = ("others", "quarantine")

@@ -179,6 +179,7 @@ class _Sorter:
             return Decision(
                 source=decoded.source,
                 folder=prediction.label,
+                fate=Fate.FILED,
                 label=prediction.label,
                 confidence=prediction.confidence,
                 model_digest=self.classifier.digest,

@@ -11,7 +11,7 @@ from models.text.language import tr
 
 
 def check_folders(settings: Settings) -> None:
-    """Refuse what would file images for ever: an inbox inside the output. Raises `UserError`."""
+    """Refuse folders that contradict each other, such as an inbox inside the output. Raises `UserError`."""
     check_output(settings)
     if settings.others_dir.casefold() == settings.quarantine_dir.casefold():
         raise UserError(tr("others_dir and quarantine_dir are the same folder: give them different names"))

@@ -1,4 +1,8 @@
-"""Every setting: its type, its default, its bounds and its help. Nothing else says them, but for config.toml."""
+"""Every setting: its type, its default, its bounds and its help. config.toml says them to people.
+
+A new one is an entry here and in config.toml; where a value of it can be refused, `loading` may need a sentence, and
+where a running daemon can take it over, `daemon.reconfigure` its name.
+"""
 
 from __future__ import annotations
 

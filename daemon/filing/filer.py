@@ -53,7 +53,7 @@ class Decision:
     """Where one image is to go: ``folder`` is relative to the output, such as ``dog`` or ``quarantine/truncated``.
 
     ``reason`` marks an unreadable image (a slug, with ``detail`` as the sentence for people); else it is None.
-    ``detail`` alone says why an image went to the others, where that was not for its probability. ``fate`` is what
+    ``detail`` without ``reason`` says that an image is unknown, and how strange it is. ``fate`` is what
     was decided of an image that was classified.
     """
 

@@ -136,7 +136,7 @@ def _mark(folder: int, kind: Kind) -> None:
             made = create(marker, 0o666)
             hand_over(made, folder)
             _fill(made, text)
-    else:  # each kind has a text of another length
+    else:  # no two kinds have texts of one length, see `Kind`
         if status.st_size != len(text) and stat.S_ISREG(status.st_mode):
             with suppress(OSError):  # it may be another user's, and is good enough
                 _fill(os.open(MARKER, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder), text)

@@ -27,5 +27,5 @@ class Outcome:
 
     @property
     def comes_again(self) -> bool:
-        """It could not be dealt with now, so that this was one attempt of several."""
+        """Whether it will be handed out again: this was one attempt of several, see `WorkLoop`."""
         return self.status in (Status.RETRY, Status.CHANGED, Status.STOPPED)

@@ -24,7 +24,7 @@ class Status(StrEnum):
     ALREADY = "already"  # copied, linked or refused before, in this very state
     REFUSED = "refused"  # unreadable and left where it is, because images are not to be moved
     STOPPED = "stopped"  # told to stop on the way; the image is still where it was
-    RETRY = "retry"  # failed for now; the image is still where it was
+    RETRY = "retry"  # a trouble that may pass: logged as an error, and tried again; the image is still where it was
 
 
 _SAID = {

@@ -81,7 +81,7 @@ class ModelHealth(_Record):
 
 
 class ThresholdHealth(_Record):
-    """From which probability on an image is filed, and why; ``unknown_too``: if it is like a known one besides."""
+    """From which probability on an image is filed, and why; ``unknown_too``: unknown ones go to the others besides."""
 
     value: float
     why: str

@@ -1,1 +1,1 @@
-"""Load, prove and swap checkpoints while the daemon runs."""
+"""Load, prove and swap checkpoints while the daemon runs; the threshold in force."""

@@ -41,7 +41,7 @@ class Threshold:
 
 
 def in_force(chosen: float | None, metadata: Metadata) -> Threshold:
-    """The threshold for a checkpoint; ``chosen`` is the user's, None where it is to be found automatically.
+    """The threshold for a checkpoint; ``chosen`` is the user's; None: the checkpoint's own, or else the usual one.
 
     A user who chooses 0 wants everything filed, unknown images too.
     """

@@ -5,6 +5,7 @@ Folders are armed one by one as the walk enters them, and everything lost is sai
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -23,6 +24,8 @@ _COMPLETE = InotifyConstants.IN_CLOSE_WRITE | InotifyConstants.IN_MOVED_TO
 _LEFT = InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF
 _GONE = _LEFT | InotifyConstants.IN_UNMOUNT
 _MASK = Mask(_ARRIVED | _COMPLETE | _LEFT | InotifyConstants.IN_ONLYDIR | InotifyConstants.IN_EXCL_UNLINK)
+
+_RAISE_WATCHES = "sysctl fs.inotify.max_user_watches=1048576"
 
 
 class Kind(IntEnum):
@@ -199,3 +202,24 @@ class HintSource:
         if watch is not None and self._by_identity.get(watch.identity) == descriptor:
             del self._by_identity[watch.identity]
         return watch
+
+
+def why_polled(inbox: str, error: OSError, watched: int, seconds: float) -> str:
+    """Say why an inbox is polled every so many seconds after all, with so many of its folders ``watched``."""
+    reason = error.strerror or str(error)
+    if error.errno != errno.ENOSPC:
+        return tr(
+            "inbox '{path}' is polled every {poll:g} s: {polled}, so it brings no events",
+            path=inbox,
+            poll=seconds,
+            polled=reason,
+        )
+    return tr(
+        "inbox '{path}' is polled every {poll:g} s: {polled}, after {watched} folders; raise it with "
+        "`{command}` and start again",
+        path=inbox,
+        poll=seconds,
+        polled=reason,
+        watched=watched,
+        command=_RAISE_WATCHES,
+    )

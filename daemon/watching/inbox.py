@@ -11,25 +11,22 @@ from pathlib import Path
 
 from loguru import logger
 
-from daemon.files.inotify import FolderIdentity
+from daemon.files.inotify import FolderIdentity, identify
 from daemon.files.marker import is_marked
 from daemon.files.mounts import remote_kind
 from daemon.files.renaming import Entry, close
 from daemon.files.roots import Roots
 from daemon.files.walk import walk
 from daemon.watching.backlog import Backlog
+from daemon.watching.complaints import Complaints
 from daemon.watching.handled import Handled
-from daemon.watching.hints import HintSource
+from daemon.watching.hints import HintSource, why_polled
 from daemon.watching.settle import Signature
-from daemon.watching.skipped import Skipped
-from models.leftovers import is_below_leftover, pictures_in
+from daemon.watching.skipped import LeftAlone, Skipped
+from models.leftovers import is_below_leftover
 from models.text.language import tr
 
-_RAISE_WATCHES = "sysctl fs.inotify.max_user_watches=1048576"
 _SHARE = 20  # a walk that took a second of the work loop's time is not repeated for at least this many
-_MOST_LEFT_ALONE = 10_000  # folders of the system whose pictures are counted once only
-#: Troubles remembered, so as not to repeat them.
-MOST_COMPLAINTS = 1_000
 #: New folders remembered before the whole inbox is walked instead.
 MOST_ARRIVALS = 10_000
 
@@ -94,9 +91,9 @@ class Inbox:
         self._step_begun = 0.0
         self._arrivals: dict[str, None] = {}
         self._arrivals_walk: _Names | None = None
-        self._left_alone: dict[str, int] = {}  # how many pictures each folder of the system holds
+        self._left_alone = LeftAlone()
         self._turn = 0
-        self._complaints: dict[tuple[str, int | None], int] = {}  # the turn in which each was last met
+        self._complaints = Complaints()
 
     @property
     def walking(self) -> bool:
@@ -286,11 +283,10 @@ class Inbox:
         self.next_walk = now + (cost if self._walk_again else max(pause, _SHARE * cost))
         self.others, self.apart = self._survey.count, len(self._survey.apart)
         for sentence in self._survey.apart:
-            if self._is_new(sentence, None):
+            if self._complaints.is_new(sentence, None, self._turn):
                 logger.warning("{}", sentence)
         self._surveyed(self._survey)
-        if len(self._complaints) >= MOST_COMPLAINTS:  # else none could be said any more, for as long as we run
-            self._complaints = {each: turn for each, turn in self._complaints.items() if turn == self._turn}
+        self._complaints.forget_before(self._turn)
 
     def _next_name(self) -> os.DirEntry[str] | None:
         """One name further; folders that have just arrived come before the great walk."""
@@ -314,12 +310,12 @@ class Inbox:
         def failed(folder: str, error: OSError) -> None:
             if survey is not None:
                 survey.closed += 1
-            self._complain(folder, error)
+            self._complaints.of_folder(folder, error, self._turn)
 
         def odd(path: str, what: str) -> None:
             if survey is not None:
                 survey.odd += 1
-            self._wonder(path, what)
+            self._complaints.of_file(path, what, self._turn)
 
         return walk(
             folders,
@@ -331,16 +327,8 @@ class Inbox:
             roots=self._roots,
             leftover=None
             if survey is None
-            else lambda folder: survey.leftovers.meet(self._pictures_in(folder), folder.rpartition("/")[2]),
+            else lambda folder: survey.leftovers.meet(self._left_alone.pictures_in(folder), folder.rpartition("/")[2]),
         )
-
-    def _pictures_in(self, folder: str) -> int:
-        """Count the pictures of a folder that is left alone, once and not at every walk."""
-        if folder not in self._left_alone:
-            if len(self._left_alone) >= _MOST_LEFT_ALONE:
-                self._left_alone.clear()
-            self._left_alone[folder] = pictures_in(folder)
-        return self._left_alone[folder]
 
     def _enter(self, folder: str) -> bool:
         if folder == self.path:
@@ -388,24 +376,7 @@ class Inbox:
 
     def _poll_instead(self, error: OSError, watched: int) -> None:
         self.polled = error.strerror or str(error)
-        if error.errno == errno.ENOSPC:
-            text = tr(
-                "inbox '{path}' is polled every {poll:g} s: {polled}, after {watched} folders; raise it with "
-                "`{command}` and start again",
-                path=self.path,
-                poll=self._pace.poll,
-                polled=self.polled,
-                watched=watched,
-                command=_RAISE_WATCHES,
-            )
-        else:
-            text = tr(
-                "inbox '{path}' is polled every {poll:g} s: {polled}, so it brings no events",
-                path=self.path,
-                poll=self._pace.poll,
-                polled=self.polled,
-            )
-        logger.warning(text)
+        logger.warning(why_polled(self.path, error, watched, self._pace.poll))
 
     def _signature_of(self, entry: os.DirEntry[str]) -> Signature | None:
         try:
@@ -413,7 +384,7 @@ class Inbox:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._complain(entry.path.rpartition("/")[0], error)
+            self._complaints.of_folder(entry.path.rpartition("/")[0], error, self._turn)
             return None
 
     def _judge(self, stat: os.stat_result) -> Signature | None:
@@ -423,27 +394,4 @@ class Inbox:
         return Signature(stat.st_size, stat.st_mtime_ns, 0 if self.polled or is_foreign else stat.st_ino)
 
     def _refresh_pruned(self) -> None:
-        identities = set()
-        for folder in self._pruned:
-            try:
-                stat = Path(folder).stat()
-            except OSError:
-                continue
-            identities.add((stat.st_dev, stat.st_ino))
-        self._pruned_identities = frozenset(identities)
-
-    def _complain(self, folder: str, error: OSError) -> None:
-        if self._is_new(folder, error.errno):
-            logger.warning(tr("cannot look into '{folder}': {reason}", folder=folder, reason=error.strerror or error))
-
-    def _wonder(self, path: str, what: str) -> None:
-        if self._is_new(path, None):
-            logger.warning(tr("'{path}' stays where it is: {what}", path=path, what=what))
-
-    def _is_new(self, path: str, trouble: int | None) -> bool:
-        complaint = (path, trouble)
-        is_known = complaint in self._complaints
-        if is_known or len(self._complaints) < MOST_COMPLAINTS:
-            self._complaints[complaint] = self._turn
-            return not is_known
-        return False
+        self._pruned_identities = frozenset(filter(None, map(identify, self._pruned)))

@@ -27,16 +27,16 @@ class Signature(NamedTuple):
 class Candidate:
     """What is known of a path that may become an image to file."""
 
-    seen: float  # first offered
+    seen: float  # when it was first met, by a walk or an event
     due: float  # when to look at it
     signature: Signature | None = None
     since: float = 0.0  # the signature has not changed since
-    hold: float = 0.0  # not handed out before, unless it changes
-    complete: bool = False  # its writer closed it, or it was renamed into place
+    hold: float = 0.0  # not handed out earlier than this, unless it changes
+    complete: bool = False  # a close or a rename into place that was not examined yet
     tries: int = 0  # how often it was found incomplete in this state
     waits: bool = False  # it waits for its writer
     created: bool = False  # an event said that it was created, and none that it was closed
-    closed: bool = False  # an event said that it was closed or renamed into place, in this state
+    closed: bool = False  # a close or a rename into place that was examined, and nothing has changed since
     half: bool = False  # in this state it ends too early
     grew: bool = False  # it changed while it was watched, and no event has said since that it was closed
 

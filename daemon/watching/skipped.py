@@ -21,6 +21,8 @@ from models.text.printable import shown
 _MOST_EXAMPLES = 3
 _MOST_APART = 100
 
+_MOST_LEFT_ALONE = 10_000  # folders whose pictures are remembered
+
 
 @dataclass
 class Skipped:
@@ -171,3 +173,18 @@ def survey(
     ):
         pass
     return passed
+
+
+class LeftAlone:
+    """How many pictures each folder of a system or program holds: counted once, and not at every walk."""
+
+    def __init__(self) -> None:
+        self._pictures: dict[str, int] = {}
+
+    def pictures_in(self, folder: str) -> int:
+        """Count the pictures in a folder that is left alone."""
+        if folder not in self._pictures:
+            if len(self._pictures) >= _MOST_LEFT_ALONE:
+                self._pictures.clear()
+            self._pictures[folder] = pictures_in(folder)
+        return self._pictures[folder]

@@ -277,7 +277,7 @@ def test_what_is_gone_makes_room_for_what_is_said_next(
     root: Path, make: Callable[..., Inbox], clock: Clock, logged: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In months there may be more than are remembered, though never many at once."""
-    monkeypatch.setattr("daemon.watching.inbox.MOST_COMPLAINTS", 4)
+    monkeypatch.setattr("daemon.watching.complaints.MOST_COMPLAINTS", 4)
     inbox = make()
     (root / "stays.jpg").symlink_to("nowhere")
     for number in range(12):
