@@ -82,10 +82,10 @@ def check_source(source: Entry, row: Filing) -> None:
 
 def run(transfers: Sequence[Transfer], journal: Journal) -> None:
     """Carry out all that are not finished. An image's trouble becomes its status, and is never raised."""
-    Batch(transfers, journal).run()
+    TransferBatch(transfers, journal).run()
 
 
-class Batch:
+class TransferBatch:
     """Transfers that share their journal writes and the flushes of their folders."""
 
     def __init__(self, transfers: Sequence[Transfer], journal: Journal) -> None:

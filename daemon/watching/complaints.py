@@ -10,7 +10,7 @@ from models.text.language import tr
 MOST_COMPLAINTS = 1_000
 
 
-class Complaints:
+class InboxComplaints:
     """Those of one inbox. A ``turn`` is a walk through the whole of it."""
 
     def __init__(self) -> None:

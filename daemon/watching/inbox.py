@@ -18,7 +18,7 @@ from daemon.files.renaming import Entry, close
 from daemon.files.roots import Roots
 from daemon.files.walk import walk
 from daemon.watching.backlog import Backlog
-from daemon.watching.complaints import Complaints
+from daemon.watching.complaints import InboxComplaints
 from daemon.watching.handled import Handled
 from daemon.watching.hints import HintSource, why_polled
 from daemon.watching.settle import Signature
@@ -93,7 +93,7 @@ class Inbox:
         self._arrivals_walk: _Names | None = None
         self._left_alone = LeftAlone()
         self._turn = 0
-        self._complaints = Complaints()
+        self._complaints = InboxComplaints()
 
     @property
     def walking(self) -> bool:

@@ -79,7 +79,7 @@ def test_the_journal_is_not_flushed(near: Desk, tmp_path: Path, monkeypatch: pyt
 
 def test_the_intent_is_written_after_the_deed(near: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_strace()
-    monkeypatch.setattr(transfer.Batch, "record", lambda self, transfers: None)
+    monkeypatch.setattr(transfer.TransferBatch, "record", lambda self, transfers: None)
     caught(lambda: _equal(steps_of(near, tmp_path / "trace", "move"), RENAME))
 
 
@@ -167,12 +167,12 @@ def test_a_recovery_unlinks_an_original_although_it_is_open(tmp_path: Path, monk
 
 def test_nobody_looks_again_before_the_move(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "check_source", lambda *_: None)
-    monkeypatch.setattr(transfer.Batch, "verify", lambda *_: None)
+    monkeypatch.setattr(transfer.TransferBatch, "verify", lambda *_: None)
     caught(lambda: test_races.test_a_file_that_changed_after_the_decision_stays(near, "move"))
 
 
 def test_nobody_looks_after_the_move(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transfer.Batch, "verify", lambda *_: None)
+    monkeypatch.setattr(transfer.TransferBatch, "verify", lambda *_: None)
     caught(
         lambda: test_races.test_a_file_replaced_at_the_very_moment_of_the_move_is_put_back(near, monkeypatch, "move")
     )
