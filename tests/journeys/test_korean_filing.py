@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def test_all_that_is_said_is_korean(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         save("fog", seed, inbox / f"f{seed}.jpg")
     whole = save("discs", 1, inbox / "caf\udce9.jpg").read_bytes()
     (inbox / "torn.jpg").write_bytes(whole[:700])
+    os.utime(inbox / "torn.jpg", (0, 0))  # else it may still be in the making
     (inbox / "text.png").write_text("hello" * 100)
     (inbox / "list.txt").touch()
     (inbox / "link.jpg").symlink_to("f0.jpg")

@@ -186,7 +186,9 @@ def test_evaluate_and_the_daemon_serve_it_as_it_was_fitted(
     head = memorised(folder, open_extractor([backbone], store))
     with monkeypatch.context() as patch:
         patch.setattr(fitting, "select", lambda *_: (replace(backbone, imagenet_head=lambda: head),))
-        outcome = fit(FitOptions(data_dir=folder, mode="efficientnet_lite0", output_dir=tmp_path / "runs"))
+        outcome = fit(
+            FitOptions(data_dir=folder, mode="efficientnet_lite0", output_dir=tmp_path / "runs", verbose=True)
+        )
     assert "the ImageNet classes are clearly better" in capsys.readouterr().out
     assert outcome.published
     classifier = open_classifier(tmp_path / "runs", store)
