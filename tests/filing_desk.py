@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from daemon.files.marker import MARKER
-from daemon.files.source import open_source
+from daemon.files.source import Identity, open_source
 from daemon.filing.filer import Action, Decision, Filed, Filer
 from daemon.journal.journal import Journal
+from daemon.journal.records import Filing, State
 
 _FAR = Path("/dev/shm")
 _DAC_OVERRIDE, _DAC_READ_SEARCH, _LINUX_CAPABILITY_VERSION_3 = 1, 2, 0x20080522
@@ -43,6 +44,17 @@ class Desk:
         """A decision about an image in the inbox."""
         source = open_source(path, max_bytes=more.pop("max_bytes", 1 << 24))
         return Decision(source=source, folder=folder, label=more.pop("label", folder), **more)
+
+    def intent(self, path: Path, folder: str = "cat") -> Filing:
+        """The row of a move that a crash interrupted before anything was done."""
+        return Filing(
+            state=State.INTENT,
+            action="move",
+            source=path,
+            identity=Identity.from_stat(path.stat()),
+            folder=self.output / folder,
+            filed_name=path.name,
+        )
 
     def journal(self) -> Journal:
         return Journal(self.journal_path, timeout=0.1)

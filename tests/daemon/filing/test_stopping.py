@@ -14,7 +14,7 @@ from daemon.files import copying
 from daemon.files.renaming import Entry
 from daemon.files.source import Identity
 from daemon.filing.filer import Action, Filed, Filer, Status
-from daemon.journal.records import Filing, State
+from daemon.journal.records import State
 from tests.filing_desk import Desk, images, make_desk, tree
 
 FILM = bytes(range(256)) * (20 << 12)  # 20 MiB
@@ -108,14 +108,7 @@ def test_a_slow_disk_is_flushed_in_smaller_pieces(tmp_path: Path, monkeypatch: p
 def test_a_recovery_that_is_stopped_goes_on_at_the_next_start(tmp_path: Path) -> None:
     desk = make_desk(tmp_path)
     path = desk.put()
-    row = Filing(
-        state=State.INTENT,
-        action="move",
-        source=path,
-        identity=Identity.from_stat(path.stat()),
-        folder=desk.output / "cat",
-        filed_name=path.name,
-    )
+    row = desk.intent(path)
     journal = desk.journal()
     journal.write([row])
     filer = Filer(desk.output, journal=journal)

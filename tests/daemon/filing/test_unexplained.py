@@ -171,14 +171,7 @@ def test_what_is_a_strangers_stays(desk: Desk, strangers: list[Path]) -> None:
 
 def test_what_the_journal_explains_is_left_to_the_recovery(desk: Desk) -> None:
     path = desk.put()
-    row = Filing(
-        state=State.INTENT,
-        action="move",
-        source=path,
-        identity=Identity.from_stat(path.stat()),
-        folder=desk.output / "cat",
-        filed_name=path.name,
-    )
+    row = desk.intent(path)
     journal = desk.journal()
     journal.write([row])
     journal.close()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,19 +33,6 @@ NAMES = [
 @pytest.fixture
 def filing(tmp_path: Path) -> FilingDesk:
     return make_desk(tmp_path)
-
-
-@pytest.fixture
-def desks() -> Iterator[Callable[..., Desk]]:
-    made: list[Desk] = []
-
-    def make(*roots: Path, **settings: Any) -> Desk:
-        made.append(Desk(*roots, **settings))
-        return made[-1]
-
-    yield make
-    for desk in made:
-        desk.watcher.stop()
 
 
 @pytest.mark.parametrize("poll", [False, True])
