@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -304,6 +305,7 @@ def _network_of_hook() -> Iterator[Finding]:
 
 def unit_findings(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
     """What systemd's own tools say of the installed unit, or of the one that would be installed."""
+    yield from _outdated_units(settings, flags, file)
     if shutil.which("systemd-analyze") is None:
         yield note("unit", tr("systemd-analyze is not here: the unit was not looked at"))
         return
@@ -330,6 +332,32 @@ def unit_findings(settings: Settings, flags: Mapping[str, object], file: Path | 
         yield wrong("unit", text, tr("python -m daemon unit --install writes it anew"))
     else:
         yield fine("unit", tr("{which} is well confined: exposure {score} of 10", which=which, score=score))
+
+
+def _outdated_units(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
+    """An installed unit, of the machine's or of the user's, that lacks what `unit` would write now."""
+    folders = {False: unit.SYSTEM_FOLDER}
+    with suppress(UserError):  # no home folder
+        folders[True] = unit.user_folder()
+    for user, folder in folders.items():
+        try:
+            text = (folder / unit.NAME).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        network = not user and not unit.has_no_network(text)
+        rendered = unit.render(settings, flags, file, user=user, run_as=unit.DEFAULT_USER, network=network)
+        if lacking := unit.missing(text, rendered):
+            yield wrong(
+                "unit",
+                tr(
+                    "{unit} was written by an earlier version, or changed: it lacks {names}",
+                    unit=folder / unit.NAME,
+                    names=", ".join(lacking),
+                ),
+                tr("write it again with the options that it was made with: python -m daemon unit --install --user")
+                if user
+                else tr("write it again with the options that it was made with: python -m daemon unit --install"),
+            )
 
 
 def exposure(path: Path) -> float | None:

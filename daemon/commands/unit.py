@@ -86,6 +86,9 @@ DeviceAllow=/dev/nvidia-uvm rw
 DeviceAllow=/dev/nvidia-uvm-tools rw
 """
 
+#: Directives that a unit has or has not by the settings that it was written for.
+_BY_SETTINGS = frozenset({"WorkingDirectory", "Environment", "DeviceAllow", "ReadOnlyPaths", "BindReadOnlyPaths"})
+
 
 def main(arguments: list[str]) -> int:
     """Print the unit, or install it; returns the exit code."""
@@ -286,6 +289,18 @@ def _network_lines(settings: Settings, *, network: bool) -> list[str]:
         lines += ["IPAddressDeny=any", "IPAddressAllow=localhost"]
         return [*lines, "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"]
     return [*lines, "PrivateNetwork=yes", "IPAddressDeny=any", "RestrictAddressFamilies=AF_UNIX"]
+
+
+def missing(text: str, rendered: str) -> list[str]:
+    """The directives of a unit as it would be written now that an installed one, the ``text``, does not have.
+
+    Those that come and go with the settings are left out.
+    """
+    return [name for name in dict.fromkeys(_directives(rendered)) if name not in {*_directives(text), *_BY_SETTINGS}]
+
+
+def _directives(text: str) -> list[str]:
+    return re.findall(r"^([A-Z]\w*)=", text, flags=re.MULTILINE)
 
 
 def has_no_network(text: str) -> bool:

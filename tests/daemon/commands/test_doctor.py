@@ -259,6 +259,26 @@ def test_a_network_that_was_asked_for_is_not_wrong(tmp_path: Path, monkeypatch: 
         assert len(wrongs(unit_findings(settings, {}, None))) == count
 
 
+@pytest.mark.parametrize("user", [False, True])
+def test_a_unit_that_lacks_what_would_be_written_now_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, user: bool
+) -> None:
+    monkeypatch.setattr(unit, "SYSTEM_FOLDER", tmp_path / "system")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    folder = unit.user_folder() if user else unit.SYSTEM_FOLDER
+    settings = config.load({"output": tmp_path / "sorted"})
+    text = unit.render(settings, {}, None, user=user, run_as="imagesortd")
+    unit.write(text, folder)
+    assert [each for each in unit_findings(settings, {}, None) if "it lacks" in each.text] == []
+    older = "".join(
+        line for line in text.splitlines(keepends=True) if not line.startswith(("WatchdogSec", "MemoryMax"))
+    )
+    unit.write(older, folder)
+    (found,) = [each for each in unit_findings(settings, {}, None) if "it lacks" in each.text]
+    assert found.text.endswith("it lacks WatchdogSec, MemoryMax")
+    assert found.state == "wrong"
+
+
 def test_an_exposed_unit_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/systemd-analyze")
     settings = config.load({})
