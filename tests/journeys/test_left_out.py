@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.pictures import save
-from tests.processes import daemon, environment, run
+from tests.processes import daemon, environment, run, wait_for
 
 
 def inbox_with_others(folder: Path) -> Path:
@@ -47,8 +47,8 @@ def test_once_says_it_at_its_end_and_the_daemon_at_its_start_and_as_more_come(tm
         (inbox / "report.pdf").touch()
         (inbox / "another").touch()
         running.wait_until_said(f"4 other files in {inbox} are not looked at")
-        status = run("daemon", "status", cwd=tmp_path)
-        assert f"inbox       {inbox} (polling: asked for), 4 other files, not looked at" in status.stdout.splitlines()
+        line = f"inbox       {inbox} (polling: asked for), 4 other files, not looked at"
+        wait_for(lambda: line in run("daemon", "status", cwd=tmp_path).stdout.splitlines(), "status says so, too")
 
 
 def test_what_is_named_like_a_picture_and_is_no_file_is_left_behind(tmp_path: Path) -> None:
