@@ -10,12 +10,12 @@ from typing import Any
 
 from models import registry
 from models.allowed import allow_plugins
-from models.errors import UserError
+from models.errors import UserError, WeightsUnavailable
 from models.hub import HubFolder
 from models.registry import BackboneEntry
 from models.text.commandline import Parser, print_json, run_and_exit
 from models.text.language import mark, tr
-from models.weights import WeightsStore
+from models.weights import WeightsStore, unavailable
 
 
 def main(arguments: list[str]) -> int:
@@ -155,14 +155,20 @@ def _info(options: argparse.Namespace, store: WeightsStore) -> None:
 
 
 def _pull(options: argparse.Namespace, store: WeightsStore) -> None:
+    """Fetch every part that can be had; raises `WeightsUnavailable`, which names those that cannot."""
     names = registry.parts_of(options.name)
     if options.clip_model and "clip" not in names:
         raise UserError(tr("--clip-model is given, but {name} does not use clip: leave it out", name=options.name))
+    missing = {}
     for name in names:
         entry = registry.entry(name)
         given = options.clip_model if name == "clip" else None
         print(f"{name}: {_terms(entry, given)}", file=sys.stderr)
-        weights = entry.weights.locate(given, store)
+        try:
+            weights = entry.weights.locate(given, store)
+        except WeightsUnavailable as error:
+            missing[name] = error
+            continue
         print(
             tr(
                 "{name}: {path}, from {source} (sha256 {digest})",
@@ -172,6 +178,8 @@ def _pull(options: argparse.Namespace, store: WeightsStore) -> None:
                 digest=weights.digest,
             )
         )
+    if missing:
+        raise unavailable(missing)
 
 
 def _terms(entry: BackboneEntry, given: str | None) -> str:

@@ -26,7 +26,7 @@ from models.images import Transform
 from models.registry import Backbone
 from models.samples import enlarge
 from models.text.language import tr
-from models.weights import WeightsStore
+from models.weights import WeightsStore, unavailable
 
 #: Raised when the exporter writes graphs differently, so that old ones are not used.
 GRAPH_VERSION = 2
@@ -226,13 +226,13 @@ def select(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[
             )
         located, missing = _locate(names, weights, store)
         if missing:
-            raise _unavailable(missing)
+            raise unavailable(missing)
         return located
     located, missing = _locate(registry.parts_of("hybrid"), weights, store)
     if not missing:
         return located
     if weights:
-        raise _unavailable(missing)
+        raise unavailable(missing)
     logger.warning(
         tr(
             "mode auto uses {embedded} alone, since weights are missing ({names}); this tells why, and how to get "
@@ -241,7 +241,7 @@ def select(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[
             names=", ".join(missing),
         ),
     )
-    logger.debug(str(_unavailable(missing)))
+    logger.debug(str(unavailable(missing)))
     return (registry.locate(registry.EMBEDDED, None, store),)
 
 
@@ -257,11 +257,3 @@ def _locate(
         except WeightsUnavailable as error:
             missing[name] = error
     return tuple(located), missing
-
-
-def _unavailable(missing: Mapping[str, WeightsUnavailable]) -> WeightsUnavailable:
-    """One error that says of each missing part how to get it."""
-    if len(missing) == 1:
-        return next(iter(missing.values()))
-    names = "; and ".join(map(str, missing.values()))
-    return WeightsUnavailable(tr("{count} parts are missing: {names}", count=len(missing), names=names))

@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import importlib.metadata
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -241,6 +241,14 @@ def how_to_get(name: str, place: str, kind: str, pull: str = "") -> str:
         name=name,
         kind=kind,
     )
+
+
+def unavailable(missing: Mapping[str, WeightsUnavailable]) -> WeightsUnavailable:
+    """One error that says of each missing part of a mode, by name, how to get it."""
+    if len(missing) == 1:
+        return next(iter(missing.values()))
+    names = "; ".join(map(str, missing.values()))
+    return WeightsUnavailable(tr("{count} parts are missing: {names}", count=len(missing), names=names))
 
 
 def local_file(given: str, store: WeightsStore, sha256_prefix: str | None = None) -> Weights:
