@@ -326,10 +326,10 @@ class Pipeline:
                 reason=decoded.error.reason,
                 detail=str(decoded.error),
             )
-        fate = self.threshold.rule.fate(prediction.confidence, unknown=prediction.unknown)
+        fate = self.threshold.fate(prediction)
         return Decision(
             source=decoded.source,
-            folder=prediction.label if fate is Fate.FILED else self._policy.others_dir,
+            folder=prediction.label if fate is Fate.SURE else self._policy.others_dir,
             fate=fate,
             label=prediction.label,
             confidence=prediction.confidence,

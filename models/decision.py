@@ -1,4 +1,4 @@
-"""The rule that decides whether an image is filed into its class, or goes to the others because nobody can be sure."""
+"""The rule by which an image goes into the folder of its class, or to the others, as unsure or unknown."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ _STRANGEST_KNOWN = 1.0
 
 
 class Fate(StrEnum):
-    """What becomes of an image that was classified."""
+    """Where the rule sends an image that was classified: into the folder of its class, or (both others) to the others.
 
-    FILED = "filed"  # into the folder of its class
+    No image has two of them: one that is unknown is not called unsure, however improbable its class is.
+    """
+
+    SURE = "filed"  # into the folder of its class; reports of the trainer have this word for it
     UNSURE = "unsure"  # less probable than the threshold
     UNKNOWN = "unknown"  # so strange that its class means nothing
 
@@ -44,7 +47,7 @@ class Rule:
         sure = confidence.astype(np.float32).astype(np.float64) >= self.threshold
         refused = unknown & self.refuses_unknown
         return [
-            Fate.UNKNOWN if is_refused else Fate.FILED if is_sure else Fate.UNSURE
+            Fate.UNKNOWN if is_refused else Fate.SURE if is_sure else Fate.UNSURE
             for is_sure, is_refused in zip(sure.tolist(), refused.tolist(), strict=True)
         ]
 

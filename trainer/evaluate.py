@@ -89,7 +89,7 @@ class _Found:
             "classes": dict(Counter(self.classified.files[at].label for at in others)),
             "taken_for": dict(Counter(taken).most_common()),
             "refused_as_unknown": fates[Fate.UNKNOWN],
-            "filed": fates[Fate.FILED],
+            "filed": fates[Fate.SURE],
         }
 
 

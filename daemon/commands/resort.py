@@ -1,11 +1,13 @@
 """``python -m daemon resort``: what another checkpoint would file elsewhere, and its moving there.
 
 Only images that lie where the journal says they were filed last are looked at. Where a person has moved one since, or
-put another file in its place, the person is right, and it stays. So does one that the checkpoint is unsure of.
+put another file in its place, the person is right, and it stays. So does one that the checkpoint is unsure of, or that
+is unknown to it.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -42,10 +44,12 @@ from models.text.language import mark, tr
 from models.weights import WeightsStore
 
 #: Why an image stays: as JSON has it, and for people.
-AGREES, UNSURE, PLACED, GONE, UNREADABLE = "same class", "unsure", "moved by hand", "not there any more", "unreadable"
+AGREES, UNSURE, UNKNOWN = "same class", "unsure", "unknown"
+PLACED, GONE, UNREADABLE = "moved by hand", "not there any more", "unreadable"
 _STAYS = {
     AGREES: mark("{count} same class"),
     UNSURE: mark("{count} unsure"),
+    UNKNOWN: mark("{count} unknown"),
     PLACED: mark("{count} moved by hand"),
     GONE: mark("{count} not there any more"),
     UNREADABLE: mark("{count} unreadable"),
@@ -82,8 +86,8 @@ def main(arguments: list[str]) -> int:
         sorter = _Sorter(settings, Path(options.checkpoint), journal, place.roots)
         held.callback(sorter.close)
         filings = place.filings(Wanted(since=options.since, states=[State.DONE]))
-        unsure = settings.output / settings.others_dir if options.only_unsure else None
-        result = sorter.sort(filings, unsure)
+        others = settings.output / settings.others_dir if options.only_others else None
+        result = sorter.sort(filings, others)
     if options.json:
         print_json(_record(result, sorter, journal))
     else:
@@ -99,8 +103,8 @@ def _parser() -> Parser:
         prog="python -m daemon resort",
         description=tr(
             "Move filed images to where another checkpoint files them. What a person has moved "
-            "stays, and so does what it is unsure of. The daemon must be stopped meanwhile, but for "
-            "--dry-run."
+            "stays, and so does what the checkpoint would send to the others. The daemon must be stopped "
+            "meanwhile, but for --dry-run."
         ),
     )
     add = parser.add_argument
@@ -111,7 +115,8 @@ def _parser() -> Parser:
         metavar="DAY",
         help=tr("only images filed from that day on (2026-11-23, today, yesterday, or with a time)"),
     )
-    add("--only-unsure", action="store_true", help=tr("only images that were filed as unsure, and lie there still"))
+    add("--only-others", action="store_true", help=tr("only images that were filed to the others, and lie there still"))
+    add("--only-unsure", dest="only_others", action="store_true", help=argparse.SUPPRESS)  # its earlier name
     add("--threshold", metavar="P", help=tr('less probable images stay: 0 to 1, or "auto"'))
     add("--cache-dir", metavar="DIR", help=tr("for weights and graphs"))
     add("--dry-run", action="store_true", help=tr("show what would be done, and change nothing"))
@@ -173,13 +178,13 @@ class _Sorter:
             self._result.stay[UNREADABLE] += 1
         elif prediction.label == decoded.path.parent.name:
             self._result.stay[AGREES] += 1
-        elif self.threshold.rule.fate(prediction.confidence, unknown=prediction.unknown) is not Fate.FILED:
-            self._result.stay[UNSURE] += 1
+        elif (fate := self.threshold.fate(prediction)) is not Fate.SURE:
+            self._result.stay[UNSURE if fate is Fate.UNSURE else UNKNOWN] += 1
         else:
             return Decision(
                 source=decoded.source,
                 folder=prediction.label,
-                fate=Fate.FILED,
+                fate=fate,
                 label=prediction.label,
                 confidence=prediction.confidence,
                 model_digest=self.classifier.digest,
@@ -235,7 +240,7 @@ def _print(result: Result, sorter: _Sorter, journal: Journal | None) -> None:
     values = {
         "count": len(result.moved),
         "digest": sorter.classifier.digest[:12],
-        "threshold": sorter.threshold.rule.threshold,
+        "threshold": sorter.threshold.value,
         "stay": ", ".join(tr(_STAYS[why], count=count) for why, count in result.stay.items() if count) or tr("none"),
     }
     if journal is None:
@@ -261,7 +266,7 @@ def _class(outcome: Outcome) -> str:
 def _record(result: Result, sorter: _Sorter, journal: Journal | None) -> dict[str, object]:
     return {
         "checkpoint": sorter.classifier.digest,
-        "threshold": sorter.threshold.rule.threshold,
+        "threshold": sorter.threshold.value,
         "run": None if journal is None else journal.run,
         "images": [_image(outcome) for outcome in (*result.moved, *result.failed)],
         "pairs": [{"from": old, "to": new, "images": count} for (old, new), count in result.pairs()],

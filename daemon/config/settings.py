@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     probation_images: int = setting(
         100, mark("images of a new model that are watched; 0 watches none"), metavar="N", ge=0, le=10_000
     )
-    others_dir: str = setting("others", mark("folder for unsure images"), metavar="NAME")
+    others_dir: str = setting("others", mark("folder for unsure and unknown images"), metavar="NAME")
     quarantine_dir: str = setting("quarantine", mark("folder for unreadable files"), metavar="NAME")
     action: Literal["move", "copy", "link"] = setting("move", mark("what filing does"), metavar="move|copy|link")
     language: Literal["auto", "en", "ko"] = "auto"

@@ -71,7 +71,7 @@ class Decision:
         """Say what its folder is for."""
         if self.reason is not None:
             return "quarantine"
-        return "class" if self.fate in (None, Fate.FILED) else "others"
+        return "class" if self.fate in (None, Fate.SURE) else "others"
 
 
 class Filed(NamedTuple):

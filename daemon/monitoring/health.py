@@ -271,6 +271,7 @@ _OUTCOMES = {
     "filed": mark("{count} filed"),
     "planned": mark("{count} planned"),
     "unsure": mark("{count} unsure"),
+    "unknown": mark("{count} unknown"),
     "quarantined": mark("{count} quarantined"),
     "changed": mark("{count} changed"),
     "gone": mark("{count} gone"),
@@ -290,12 +291,11 @@ def _kind(outcome: Outcome) -> str:
         return outcome.status.value
     if outcome.reason is not None:
         return "quarantined"
-    return "filed" if outcome.fate in (None, Fate.FILED) else "unsure"
+    return "filed" if outcome.fate in (None, Fate.SURE) else outcome.fate.value
 
 
 def _threshold(threshold: Threshold) -> ThresholdHealth:
-    rule = threshold.rule
-    return ThresholdHealth(value=rule.threshold, why=threshold.why, unknown_too=rule.refuses_unknown)
+    return ThresholdHealth(value=threshold.value, why=threshold.why, unknown_too=threshold.refuses_unknown)
 
 
 def _model(classifier: Classifier) -> ModelHealth:

@@ -23,7 +23,7 @@ def line(outcome: Outcome) -> str:
     prediction = outcome.prediction
     if outcome.reason is not None or prediction is None:
         why = outcome.detail or outcome.reason
-    elif outcome.fate is Fate.FILED:
+    elif outcome.fate is Fate.SURE:
         why = f"{prediction.confidence:.2f}"
     else:
         why = f"{prediction.label}? {prediction.confidence:.2f}{f', {outcome.detail}' if outcome.detail else ''}"

@@ -1,11 +1,12 @@
 """Probation: the first images of a new model, compared with the last ones of the model before.
 
-What can be seen without anybody's help is that a model is unsure much more often than the one before, or fails. Both
-shares of unsure images are estimates, from some hundred images each, so that they are compared by Fisher's exact test,
-one-sided; a binomial test would take the old share for exact. It is looked at three times, at a quarter, at a half and
-at the end, each time at a third of the error allowed in all (Bonferroni): a model that is no worse is sent away once in
-a thousand probations at most, as far as images come in no particular order. A difference must be one that matters, too.
-Images of classes that the new model no longer has are expected to be unsure, and count as unsure before.
+What can be seen without anybody's help is that a model fails, or sends many more images to the others (as unsure or
+unknown) than the one before. Both shares are estimates, from some hundred images each, so that they are compared by
+Fisher's exact test, one-sided; a binomial test would take the old share for exact. The test is made three times, after
+a quarter, a half and all of the images, each time at a third of the error allowed in all (Bonferroni): a model that is
+no worse is rejected once in a thousand probations at most, as far as images come in no particular order. The difference
+must also be large enough to matter. Images of classes that the new model no longer has are expected to go to the
+others, and count so before, too.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ from daemon.journal.records import Filing, State
 from models.errors import UserError
 from models.text.language import tr
 
-#: How often a model that is no worse may be sent away, in all looks together.
+#: How often a model that is no worse may be rejected, in all tests together.
 ALPHA = 0.001
 #: The least difference of the two shares that matters.
 JUMP = 0.1
-#: When to look, as shares of the probation.
-LOOKS = (0.25, 0.5, 1.0)
+#: When to test, as shares of the probation.
+TESTS = (0.25, 0.5, 1.0)
 #: The most images of the model before that are remembered.
 MEMORY = 500
 
 
 class Observation(NamedTuple):
-    """The outcome of one image under a model; ``unsure``: it went to the others."""
+    """The class that a model gave an image, and whether the image went to the others all the same."""
 
     label: str
-    unsure: bool
+    to_others: bool
 
 
 class Probation:
@@ -47,11 +48,11 @@ class Probation:
         """``before``: what the model before made of its last images. ``classes``: those of the new one."""
         kept = set(classes)
         self._images = images
-        self._looks = {max(1, round(images * share)) for share in LOOKS}
+        self._tested_at = {max(1, round(images * share)) for share in TESTS}
         self._before = len(before)
-        self._unsure_before = sum(seen.unsure or seen.label not in kept for seen in before)
+        self._others_before = sum(seen.to_others or seen.label not in kept for seen in before)
         self.seen: list[Observation] = []
-        self._unsure = 0
+        self._others = 0
 
     @property
     def passed(self) -> bool:
@@ -61,34 +62,34 @@ class Probation:
     def fault(self, seen: Observation, confidence: float) -> str | None:
         """What is wrong with the model, now that it has seen one more image; None while nothing is."""
         self.seen.append(seen)
-        self._unsure += seen.unsure
+        self._others += seen.to_others
         if not math.isfinite(confidence):
             return tr("its probabilities are not numbers")
         count = len(self.seen)
-        if count not in self._looks or not self._before:
+        if count not in self._tested_at or not self._before:
             return None
-        if self._unsure / count - self._unsure_before / self._before < JUMP:
+        if self._others / count - self._others_before / self._before < JUMP:
             return None
-        chance = by_chance(self._unsure, count, self._unsure_before, self._before)
-        if chance >= ALPHA / len(LOOKS):
+        chance = by_chance(self._others, count, self._others_before, self._before)
+        if chance >= ALPHA / len(TESTS):
             return None
         return tr(
-            "it was unsure of {unsure} of its first {count} images, where {unsure_before} of the {before} before were "
-            "to be expected",
-            unsure=self._unsure,
+            "it sent {others} of its first {count} images to the others, where {others_before} of the {before} before "
+            "were to be expected",
+            others=self._others,
             count=count,
-            unsure_before=self._unsure_before,
+            others_before=self._others_before,
             before=self._before,
         )
 
 
-def by_chance(unsure: int, images: int, unsure_before: int, images_before: int) -> float:
-    """The probability of this many unsure images, or more, if both shares are the same: Fisher's exact test."""
-    total = unsure + unsure_before
+def by_chance(others: int, images: int, others_before: int, images_before: int) -> float:
+    """The probability of this many images in the others, or more, if both shares are the same: Fisher's exact test."""
+    total = others + others_before
     all_ways = _log_ways(images + images_before, total)
     return math.fsum(
         math.exp(_log_ways(images, k) + _log_ways(images_before, total - k) - all_ways)
-        for k in range(max(unsure, total - images_before), min(images, total) + 1)
+        for k in range(max(others, total - images_before), min(images, total) + 1)
     )
 
 

@@ -94,7 +94,7 @@ class Serving:
             return
         insisted = self._history.is_insisted_on(model.published)
         if not alike(before.classifier.metadata, model.classifier.metadata):
-            self._recent.clear()  # one that was asked to be surer is unsure more often, and rightly so
+            self._recent.clear()  # one that was asked to be surer rightly sends more images to the others
         probation = Probation(images, [] if insisted else list(self._recent), model.classifier.classes)
         self._model, self._trial = model, _Trial(probation, before)
         self.keep_leases()
@@ -104,7 +104,7 @@ class Serving:
         prediction = outcome.prediction
         if prediction is None or outcome.destination is None or self._back is not None:
             return
-        seen = Observation(prediction.label, outcome.fate is not Fate.FILED)
+        seen = Observation(prediction.label, outcome.fate is not Fate.SURE)
         if self._trial is None:
             self._recent.append(seen)
             return

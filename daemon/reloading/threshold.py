@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.decision import Rule
+from models.classifier import Prediction
+from models.decision import Fate, Rule
 from models.metadata import DEFAULT_THRESHOLD, Metadata, strictest
 from models.text.language import mark, tr
 
@@ -21,21 +22,35 @@ class Threshold:
     rule: Rule
     why: str
 
+    @property
+    def value(self) -> float:
+        """The probability below which an image is unsure."""
+        return self.rule.threshold
+
+    @property
+    def refuses_unknown(self) -> bool:
+        """Whether unknown images go to the others, however probable their class is."""
+        return self.rule.refuses_unknown
+
+    def fate(self, prediction: Prediction) -> Fate:
+        """Decide where an image goes."""
+        return self.rule.fate(prediction.confidence, unknown=prediction.unknown)
+
     def __str__(self) -> str:
-        if self.rule.threshold == 0:
-            if self.rule.refuses_unknown:
+        if self.value == 0:
+            if self.refuses_unknown:
                 return tr("only pictures unlike anything it was taught go to others/: {why}", why=self.why)
             return tr("every readable image goes to its class: {why}", why=self.why)
-        if self.rule.refuses_unknown:
+        if self.refuses_unknown:
             return tr(
                 "pictures it is less than {sure:.3g} % sure of go to others/, "
                 "as do those unlike anything it was taught: {why}",
-                sure=100 * self.rule.threshold,
+                sure=100 * self.value,
                 why=self.why,
             )
         return tr(
             "pictures it is less than {sure:.3g} % sure of go to others/: {why}",
-            sure=100 * self.rule.threshold,
+            sure=100 * self.value,
             why=self.why,
         )
 

@@ -11,14 +11,14 @@ from models.decision import Fate, Rule, are_unknown
 @pytest.mark.parametrize(
     ("rule", "confidence", "unknown", "fate"),
     [
-        (Rule(0.75), 0.75, False, Fate.FILED),
+        (Rule(0.75), 0.75, False, Fate.SURE),
         (Rule(0.7), 0.69, False, Fate.UNSURE),
         (Rule(0.7), 0.99, True, Fate.UNKNOWN),
         (Rule(0.7), 0.1, True, Fate.UNKNOWN),
-        (Rule(0.0, refuses_unknown=False), 0.1, True, Fate.FILED),
+        (Rule(0.0, refuses_unknown=False), 0.1, True, Fate.SURE),
         (Rule(0.7, refuses_unknown=False), 0.1, True, Fate.UNSURE),
-        (Rule(float(np.float32(0.9))), float(np.float32(0.9)), False, Fate.FILED),
-        (Rule(float(np.float32(0.9))), float(np.float32(0.9)) - 1e-12, False, Fate.FILED),
+        (Rule(float(np.float32(0.9))), float(np.float32(0.9)), False, Fate.SURE),
+        (Rule(float(np.float32(0.9))), float(np.float32(0.9)) - 1e-12, False, Fate.SURE),
     ],
 )
 def test_the_fate_of_an_image(rule: Rule, confidence: float, unknown: bool, fate: Fate) -> None:

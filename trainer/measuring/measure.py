@@ -196,7 +196,7 @@ class Measured:
     def filing(self, threshold: float) -> FilingCounts:
         """What becomes of the images if those under ``threshold`` and the `strange` ones are not filed."""
         fates = Rule(threshold).fates(self.confidence, self.strange)
-        into_class = np.array([fate is Fate.FILED for fate in fates], dtype=bool)
+        into_class = np.array([fate is Fate.SURE for fate in fates], dtype=bool)
         return FilingCounts(
             threshold,
             images=len(self.labels),

@@ -167,12 +167,13 @@ def test_only_what_was_filed_since_a_day(office: Office, newer: Path) -> None:
     assert said.startswith("0 would move")
 
 
-def test_only_the_unsure_ones(office: Office, newer: Path) -> None:
-    """Not what was filed elsewhere, nor what a person put among the unsure."""
+@pytest.mark.parametrize("option", ["--only-others", "--only-unsure"])  # the second is its name in earlier versions
+def test_only_those_filed_to_the_others(office: Office, newer: Path, option: str) -> None:
+    """Not what was filed elsewhere, nor what a person put among the others."""
     for kind, folder in (("discs", "stripes"), ("fog", "others"), ("checks", "others")):
         file(office, kind, folder)
     file(office, "checks", "stripes", 2).rename(office.desk.output / "others" / "checks2.png")
-    options = ["--checkpoint", str(newer), "--only-unsure"]
+    options = ["--checkpoint", str(newer), option]
     assert office.run("resort", *options, "--dry-run")[1].splitlines()[-1].startswith("2 would move")
     assert office.run("resort", *options)[0] == 0
     assert places(office) == ["checks/checks1.png", "fog/fog1.png", "others/checks2.png", "stripes/discs1.png"]

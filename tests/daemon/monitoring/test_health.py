@@ -68,12 +68,12 @@ def watcher(waiting: int = 0, oldest: float = 0.0, missing: str | None = None) -
     )
 
 
-def filed(folder: str, label: str | None, reason: str | None = None) -> Outcome:
+def filed(folder: str, label: str | None, reason: str | None = None, fate: Fate = Fate.UNSURE) -> Outcome:
     return Outcome(
         path=Path("/inbox/x.png"),
         status=Status.FILED,
         prediction=Prediction(label, 0.5) if label else None,
-        fate=None if label is None else Fate.FILED if folder == label else Fate.UNSURE,
+        fate=None if label is None else Fate.SURE if folder == label else fate,
         destination=OUTPUT / folder / "x.png",
         reason=reason,
     )
@@ -84,6 +84,7 @@ def test_images_are_counted_by_what_became_of_them(tally: Tally) -> None:
         filed("a", "a"),
         filed("a", "a"),
         filed("others", "a"),
+        filed("others", "a", fate=Fate.UNKNOWN),
         filed("quarantine/truncated", None, "truncated"),
         Outcome(path=Path("x"), status=Status.RETRY),
         Outcome(path=Path("x"), status=Status.RETRY),
@@ -91,7 +92,7 @@ def test_images_are_counted_by_what_became_of_them(tally: Tally) -> None:
     ):
         tally.outcome(outcome)
     health = tally.health(watcher())
-    assert health.images == {"filed": 2, "unsure": 1, "quarantined": 1}
+    assert health.images == {"filed": 2, "unsure": 1, "unknown": 1, "quarantined": 1}
     assert health.attempts == {"retry": 2, "changed": 1}
 
 

@@ -26,7 +26,7 @@ def filed(name: str, status: Status = Status.FILED) -> Outcome:
         path=Path("/inbox") / name,
         status=status,
         prediction=Prediction("dog", 0.5),
-        fate=Fate.FILED,
+        fate=Fate.SURE,
         destination=Path("/sorted/dog") / name,
     )
 

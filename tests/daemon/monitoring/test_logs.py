@@ -25,7 +25,7 @@ FILED = Outcome(
     path=Path("/inbox/봄.jpg"),
     status=Status.FILED,
     prediction=Prediction("고양이", 0.9375),
-    fate=Fate.FILED,
+    fate=Fate.SURE,
     destination=Path("/sorted/고양이/봄.jpg"),
 )
 UNREADABLE = Outcome(

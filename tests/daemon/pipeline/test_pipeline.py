@@ -68,10 +68,10 @@ def test_the_threshold_is_the_users_else_the_checkpoints_else_a_half(
         (automatic, classifier, DEFAULT_THRESHOLD),
     ]:
         pipeline = Pipeline(model, Filer(tmp_path / "sorted"), policy, threads=1)
-        assert pipeline.threshold.rule.threshold == expected
+        assert pipeline.threshold.value == expected
         pipeline.close()
     pipeline.classifier = careful  # as hot reload does
-    assert pipeline.threshold.rule.threshold == 0.7
+    assert pipeline.threshold.value == 0.7
 
 
 @pytest.mark.parametrize(("threshold", "folder"), [(0.01, "others"), (None, "others"), (0.0, "fog")])
@@ -87,7 +87,7 @@ def test_an_image_unlike_all_known_ones_goes_to_the_others_unless_everything_is_
     pipeline.close()
     journal.close()
     assert outcome.prediction is not None
-    assert outcome.fate is (Fate.UNKNOWN if folder == "others" else Fate.FILED)
+    assert outcome.fate is (Fate.UNKNOWN if folder == "others" else Fate.SURE)
     assert outcome.prediction.label == "fog"
     assert outcome.destination == tmp_path / "sorted" / folder / "a.png"
     (row,) = read_history(tmp_path / "journal.db", Wanted(), 10)

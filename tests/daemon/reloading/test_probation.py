@@ -22,7 +22,7 @@ from daemon.monitoring.systemd import Notifier
 from daemon.pipeline import ModelFailed, Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reloading.loader import CheckpointOptions
-from daemon.reloading.probation import ALPHA, LOOKS, MEMORY, Observation, Probation, by_chance, from_journal
+from daemon.reloading.probation import ALPHA, MEMORY, TESTS, Observation, Probation, by_chance, from_journal
 from daemon.reloading.reloader import Reloader
 from daemon.watching.watcher import InboxWatcher
 from models import checkpoint as checkpoints
@@ -52,7 +52,7 @@ def judged(probation: Probation, seen: Sequence[Observation]) -> str | None:
 def test_a_jump_is_seen_at_the_first_look() -> None:
     probation = Probation(100, [SURE] * 190 + [UNSURE] * 10, ["a"])
     fault = judged(probation, [SURE, UNSURE] * 50)
-    assert fault == "it was unsure of 12 of its first 25 images, where 10 of the 200 before were to be expected"
+    assert fault == "it sent 12 of its first 25 images to the others, where 10 of the 200 before were to be expected"
     assert len(probation.seen) == 25
 
 
@@ -97,7 +97,7 @@ def test_a_probation_of_one_image_comes_to_an_end() -> None:
     probation = Probation(1, [SURE] * MEMORY, ["a"])
     probation.fault(SURE, 0.9)
     assert probation.passed
-    assert len(LOOKS) == 3
+    assert len(TESTS) == 3
 
 
 class Place:
@@ -133,7 +133,7 @@ def see(reloader: Reloader, count: int, *, unsure: bool, confidence: float = 0.9
             path=Path("x"),
             status=Status.FILED,
             prediction=Prediction("a", confidence),
-            fate=Fate.UNSURE if unsure else Fate.FILED,
+            fate=Fate.UNSURE if unsure else Fate.SURE,
             destination=Path("sorted", folder, "x"),
         )
         reloader.outcome(outcome)
@@ -177,7 +177,9 @@ def test_a_worse_model_gives_way_and_stays_away_until_it_is_published_anew(place
     see(reloader, 20, unsure=True)
     assert newer(reloader).digest == good
     (said,) = [line for line in logged if line.startswith("back to checkpoint")]
-    assert said.startswith(f"back to checkpoint {good[:12]} from {bad[:12]}: it was unsure of 5 of its first 5 images")
+    assert said.startswith(
+        f"back to checkpoint {good[:12]} from {bad[:12]}: it sent 5 of its first 5 images to the others"
+    )
     assert nothing_new(reloader)
     see(reloader, 20, unsure=True)  # of the good one now
     assert nothing_new(reloader)

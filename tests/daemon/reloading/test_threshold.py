@@ -43,7 +43,7 @@ def test_the_users_counts_then_the_checkpoints_then_the_usual_one(
     chosen: float | None, changes: dict[str, Any], value: float, why: str
 ) -> None:
     found = in_force(chosen, small_checkpoint(**NOTHING | changes).metadata)
-    assert (found.rule.threshold, found.why) == (value, why)
+    assert (found.value, found.why) == (value, why)
     assert str(found) == f"pictures it is less than {100 * value:.3g} % sure of go to others/: {why}"
 
 
@@ -94,6 +94,6 @@ def test_checkpoints_are_alike_that_were_asked_for_the_same(changes: dict[str, A
 def test_unknown_images_go_to_the_others_too_unless_everything_is_to_be_filed(chosen: float | None, too: bool) -> None:
     told = Unknown(limit=1.0, refused=0.02)
     found = in_force(chosen, small_checkpoint(**NOTHING | {"unknown": told, "threshold": 0.0}).metadata)
-    assert found.rule.refuses_unknown is too
+    assert found.refuses_unknown is too
     assert ("unlike anything it was taught" in str(found)) is too
-    assert not in_force(chosen, small_checkpoint(**NOTHING).metadata).rule.refuses_unknown
+    assert not in_force(chosen, small_checkpoint(**NOTHING).metadata).refuses_unknown
