@@ -18,6 +18,7 @@ from daemon.decoding.launcher import Launcher
 from daemon.decoding.pool import DecoderPool
 from daemon.files import copying
 from daemon.files.class_mounts import ClassMounts
+from daemon.files.inbox_mark import InboxMark
 from daemon.files.locks import FolderBusy
 from daemon.files.output_mark import OutputAway, OutputMark
 from daemon.files.roots import Roots
@@ -88,15 +89,17 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         notifier = Notifier.from_environment()
         closing.callback(notifier.close)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until there is a loop to stop
+        inbox_marks = [] if dry_run else [InboxMark(inbox.absolute(), state) for inbox in settings.watch]
         if mark is not None:
-            closing.callback(mark.release)
-            _occupy(lambda: closing.enter_context(_locked(state, settings, mark)), notifier, once=once)
+            for release in (mark.release, *(each.release for each in inbox_marks)):
+                closing.callback(release)
+            _occupy(lambda: closing.enter_context(_locked(state, settings, mark, inbox_marks)), notifier, once=once)
         notifier.status(tr("loading the model"))
         journal = open_journal(path, dry_run=dry_run)
         closing.callback(journal.close)
         passed: dict[str, Skipped] = {}  # by the last whole walk of each inbox
         surveyed = (lambda each: passed.update({each.folder: each})) if once else SkippedReporter()
-        watcher = _watcher(settings, surveyed, once=once)
+        watcher = _watcher(settings, surveyed, inbox_marks, once=once)
         closing.callback(watcher.stop)
         policy = Policy.from_settings(settings)
         decoders = DecoderPool(threads, policy.limits, launcher)
@@ -154,9 +157,12 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         return EXIT_LEFT_BEHIND if left else 0
 
 
-def _locked(state: Path, settings: Settings, mark: OutputMark) -> ExitStack:
+def _locked(state: Path, settings: Settings, mark: OutputMark, inbox_marks: Sequence[InboxMark]) -> ExitStack:
     """The locks of the folders. Raises `FolderBusy`; that the output is away is said, and waited for."""
     with lock(state, dict.fromkeys([*settings.watch, settings.output])) as held:
+        for each in inbox_marks:
+            with told_if_late(each.inbox):
+                each.take()
         try:
             with mark.at_work():
                 pass
@@ -254,7 +260,9 @@ def _housekeeping(settings: Settings, journal: Journal, unexplained: Unexplained
     )
 
 
-def _watcher(settings: Settings, surveyed: Callable[[Skipped], None], *, once: bool) -> InboxWatcher:
+def _watcher(
+    settings: Settings, surveyed: Callable[[Skipped], None], inbox_marks: Sequence[InboxMark], *, once: bool
+) -> InboxWatcher:
     quiet = settings.quiet_after_close_seconds
     return InboxWatcher(
         settings.watch,
@@ -272,6 +280,7 @@ def _watcher(settings: Settings, surveyed: Callable[[Skipped], None], *, once: b
         surveyed=surveyed,
         cross_mounts=settings.cross_mounts,
         once=once,
+        claims={os.path.abspath(each.inbox): each.take for each in inbox_marks},  # noqa: PTH100
     )
 
 

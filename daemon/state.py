@@ -11,7 +11,9 @@ from pathlib import Path
 
 from loguru import logger
 
+from daemon.files.inbox_mark import InboxMark
 from daemon.files.locks import busy, holders, lock_descriptor
+from daemon.files.output_mark import OUTPUT_MARK
 from models.errors import UserError
 from models.homes import base_folder
 from models.ownership import make_file, make_folder
@@ -55,7 +57,8 @@ def lock(state: Path, folders: Iterable[Path]) -> ExitStack:
     that of the state folder (open anyway) and of ``/`` (never unmounted). And everybody who may read a folder may lock
     it, so that only a lock of this user, of root or of the folder's owner counts.
 
-    The lock of the output, on whatever drive it lies, is `daemon.files.output_mark`. Raises `FolderBusy` when another
+    The lock of the output, on whatever drive it lies, is `daemon.files.output_mark`, that of an inbox on a drive or
+    share `daemon.files.inbox_mark`. Raises `FolderBusy` when another
     daemon holds one of them, `UserError` when the state folder cannot be written.
     """
     held = ExitStack()
@@ -75,6 +78,14 @@ def lock(state: Path, folders: Iterable[Path]) -> ExitStack:
         held.close()
         raise
     return held
+
+
+def refuse_inbox_at_work(folder: Path) -> None:
+    """Raise `FolderBusy` where a daemon watches a folder; nothing is locked, and nothing written."""
+    if not (folder / OUTPUT_MARK).exists():  # an output is locked in the same way, and may be read by anybody
+        with ExitStack() as held:
+            _lock_itself(folder, held)
+    InboxMark(folder, folder).check()
 
 
 def _find(folder: Path) -> os.stat_result | None:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from daemon.commands.filters import FiledOutput
+from daemon.files.inbox_mark import InboxMark
 from daemon.files.locks import FolderBusy
 from daemon.files.output_mark import OutputAway, OutputMark
 from daemon.filing.recovery import recover
@@ -27,6 +28,10 @@ def hold(place: FiledOutput, folders: Collection[Path], held: ExitStack) -> None
             mark = OutputMark(place.settings.output, place.journal.parent)
             held.callback(mark.release)
             held.enter_context(mark.at_work(make=False))
+        for inbox in set(folders) & set(place.settings.watch):
+            inbox_mark = InboxMark(inbox, place.state)
+            held.callback(inbox_mark.release)
+            inbox_mark.take(make=False)
     except OutputAway as error:
         raise UserError(str(error)) from error
     except FolderBusy as error:

@@ -38,6 +38,7 @@ from daemon.monitoring.progress import Progress, bar_fits
 from daemon.pipeline import ModelFailed, Pipeline, Policy, not_a_file
 from daemon.reloading.loader import CheckpointOpener, CheckpointOptions, ComingClassifier
 from daemon.reloading.threshold import in_force
+from daemon.state import refuse_inbox_at_work
 from daemon.watching.skipped import Skipped
 from models.allowed import allow_plugins
 from models.classifier import Classifier
@@ -95,6 +96,7 @@ def main(arguments: list[str], launcher: Launcher) -> int:
         )
     start_logging(settings.log_level, as_json=settings.log_json)
     folder = options.input_dir.resolve()
+    refuse_inbox_at_work(folder)
     passed = Skipped(str(folder))
     foreign = _foreign(settings.output) if folder in settings.output.resolve().parents else 0
     progress = Progress(shows_bar=bar_fits(as_json=options.json, log_json=settings.log_json))

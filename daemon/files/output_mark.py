@@ -10,17 +10,16 @@ from __future__ import annotations
 import errno
 import json
 import os
-import pwd
 import secrets
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from loguru import logger
 
 from daemon.files.locks import FolderBusy, busy, lock_descriptor
+from daemon.files.mark_file import is_mark, read_mark, trusted_owners, user_name, write_mark
 from daemon.files.mounts import remote_kind
 from daemon.files.processes import is_another, oneself
 from daemon.files.renaming import close
@@ -34,8 +33,6 @@ OUTPUT_MARK = ".imagesortd-output"
 REMEMBERED = "output-id"
 
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-#: Bytes of the file, always the same: it is overwritten in place, and never empty meanwhile.
-_SIZE = 512
 
 
 class OutputAway(Exception):
@@ -147,26 +144,19 @@ class OutputMark:
 
     def _lock(self, descriptor: int) -> None:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or found.st_size not in (0, _SIZE):
+        if not is_mark(found):
             raise FolderBusy(tr("{path} is not a file of this program: delete it", path=self._path))
-        if found.st_uid not in self._trusted():
+        if found.st_uid not in trusted_owners(self._output):
             self._raise_foreign(found.st_uid)
-        content = _read(descriptor)
+        content = read_mark(descriptor)
         if not lock_descriptor(descriptor) or is_another(content):
             raise busy(self._output, content.get("pid"), content.get("host"))
         self._check(_number(content))
         self._number = _number(content) or secrets.token_hex(16)
         ours = {"number": self._number} | oneself()
         if content != ours:
-            _write(descriptor, ours)
+            write_mark(descriptor, ours)
         self._remember()
-
-    def _trusted(self) -> set[int]:
-        """Whose the mark may be. On a drive that is mounted for another user all is that user's, the folder too."""
-        trusted = {os.geteuid(), 0}
-        with suppress(OSError):
-            trusted.add(self._output.stat().st_uid)
-        return trusted
 
     def _raise_if_foreign(self, error: OSError) -> None:
         try:
@@ -183,7 +173,7 @@ class OutputMark:
                 "{path} belongs to the user {user}: stop the daemon of that user; where there is none, delete this "
                 "file",
                 path=self._path,
-                user=_user(owner),
+                user=user_name(owner),
             )
         )
 
@@ -226,7 +216,7 @@ class OutputMark:
         except OSError:
             return None
         try:
-            return _number(_read(descriptor))
+            return _number(read_mark(descriptor))
         finally:
             close(descriptor)
 
@@ -254,31 +244,9 @@ class OutputMark:
             )
 
 
-def _read(descriptor: int) -> dict[str, object]:
-    try:
-        said = json.loads(os.pread(descriptor, _SIZE, 0))
-    except (OSError, ValueError):
-        return {}
-    return said if isinstance(said, dict) else {}
-
-
 def _number(content: dict[str, object]) -> str | None:
     number = content.get("number")
     return number if isinstance(number, str) and number else None
-
-
-def _write(descriptor: int, content: dict[str, object]) -> None:
-    """In place, so that there is always a number in it. A file system without room leaves what was there."""
-    with suppress(OSError):
-        os.pwrite(descriptor, json.dumps(content).encode().ljust(_SIZE), 0)
-        os.fsync(descriptor)
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
 
 
 def _file_system(path: Path) -> str:

@@ -81,6 +81,17 @@ class Roots:
         finally:
             close(folder)
 
+    def status(self, path: str) -> os.stat_result:
+        """Return what a name stands for, and never what lies behind a link that is in the place of a folder."""
+        folder, _, name = path.rpartition("/")
+        if self.is_root(folder):
+            return os.lstat(path)
+        descriptor = self.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return Entry(descriptor, name).status()
+        finally:
+            close(descriptor)
+
     def open_folder(self, path: str | Path) -> int:
         """Open a folder whose names are to be used. Raises OSError as `open` does."""
         return self.open(path, FOLDER_FLAGS)

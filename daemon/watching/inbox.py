@@ -12,9 +12,9 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.files.inotify import FolderIdentity, identify
+from daemon.files.locks import FolderBusy
 from daemon.files.marker import is_marked
 from daemon.files.mounts import remote_kind
-from daemon.files.renaming import Entry, close
 from daemon.files.roots import Roots
 from daemon.files.walk import walk
 from daemon.watching.backlog import Backlog
@@ -57,8 +57,11 @@ class Inbox:
         surveyed: Callable[[Skipped], None] = lambda _: None,
         roots: Roots | None = None,
         cross_mounts: bool = False,
+        claim: Callable[[], None] = lambda: None,
     ) -> None:
-        """``outputs``: where class folders belong; one elsewhere was brought there, and is not passed over in silence.
+        """``claim``: keeps other daemons out, and is asked again now and then. Raises `FolderBusy` where one is there.
+
+        ``outputs``: where class folders belong; one elsewhere was brought there, and is not passed over in silence.
 
         ``surveyed`` is told, at the end of each whole walk, what it passed over. ``roots``: all inboxes."""
         self.path = path
@@ -82,6 +85,8 @@ class Inbox:
         self._pace = pace
         self._clock = clock
         self._surveyed = surveyed
+        self._claim = claim
+        self._next_claim = 0.0
         self._survey = self._new_survey()  # of the present walk
         self._identity: FolderIdentity | None = None
         self._source: HintSource | None = None
@@ -104,8 +109,11 @@ class Inbox:
         """See whether the folder is there and still the same; arm it and begin a walk when it is new."""
         try:
             identity = self._look()
-        except OSError as error:
-            self._lost(error.strerror or str(error))
+            if identity != self._identity or self._clock() >= self._next_claim:
+                self._claim()
+                self._next_claim = self._clock() + self._pace.rescan
+        except (OSError, FolderBusy) as error:
+            self._lost(error)
             return
         same = identity == self._identity and source is self._source
         # A folder deleted and made again is often given the same inode: its identity is old, its watch is gone.
@@ -185,7 +193,7 @@ class Inbox:
     def signature(self, path: str) -> Signature | None:
         """What a file of this inbox is now; None when it is gone, no plain file, or in a folder that is not its."""
         try:
-            signature = self._judge(self._status(path))
+            signature = self._judge(self._roots.status(path))
         except OSError:
             return None
         folder = path.rpartition("/")[0]
@@ -197,17 +205,6 @@ class Inbox:
             folder = folder.rpartition("/")[0]
         return signature
 
-    def _status(self, path: str) -> os.stat_result:
-        """What a name stands for, and never what lies behind a link that is in the place of a folder."""
-        folder, _, name = path.rpartition("/")
-        if self._roots.is_root(folder):
-            return os.lstat(path)
-        descriptor = self._roots.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            return Entry(descriptor, name).status()
-        finally:
-            close(descriptor)
-
     def _look(self) -> FolderIdentity:
         stat = self._root.stat()
         if not modes.S_ISDIR(stat.st_mode):
@@ -216,11 +213,14 @@ class Inbox:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return stat.st_dev, stat.st_ino
 
-    def _lost(self, why: str) -> None:
-        if self.missing is None:
+    def _lost(self, error: OSError | FolderBusy) -> None:
+        why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        if self.missing is None and isinstance(error, OSError):
             logger.warning(
                 tr("inbox '{path}' is not there ({why}): waiting for it to come back", path=self.path, why=why)
             )
+        elif self.missing is None:
+            logger.error(tr("waiting: {said}", said=why))
         self.missing, self.others = why, 0
         self.close()
         if self._source is not None and self._identity is not None:

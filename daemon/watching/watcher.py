@@ -84,7 +84,8 @@ class InboxWatcher:
     ``surveyed`` is told of each root, whenever it was walked as a whole, what that passed over.
     ``writer_patience_seconds``: how long a file waits of which nobody can say whether it is open, and which looks as if
     it were. ``quiet_after_close``: how long one is left alone after it was closed, in every inbox or by inbox;
-    None: see `Unfinished.quiet`. ``once``: it is a single pass, which waits for nobody.
+    None: see `Unfinished.quiet`. ``once``: it is a single pass, which waits for nobody. ``claims``, by inbox: keep
+    other daemons out of it, see `Inbox`.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class InboxWatcher:
         surveyed: Callable[[Skipped], None] = lambda _: None,
         cross_mounts: bool = False,
         once: bool = False,
+        claims: Mapping[str, Callable[[], None]] | None = None,
     ) -> None:
         self._clock = clock
         self._poll = poll
@@ -128,6 +130,7 @@ class InboxWatcher:
                 surveyed=surveyed,
                 roots=named,
                 cross_mounts=cross_mounts,
+                claim=(claims or {}).get(path, lambda: None),
             )
             for path in sorted(paths, key=len, reverse=True)  # the innermost first: a path belongs to it
         ]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from watchdog.observers.inotify_c import InotifyFD
 
+from daemon.files.locks import busy
 from daemon.watching import watcher
 from tests.daemon.watching.desk import NEVER, Desk, put
 
@@ -112,3 +113,29 @@ def test_an_inbox_that_comes_later_or_is_no_folder(tmp_path: Path, desks: Callab
     assert desk.collect(1) == [path]
     assert {status.missing for status in desk.watcher.status().inboxes} == {None, "Not a directory"}
     assert sum("is not there" in line for line in log) == 2
+
+
+def test_an_inbox_that_another_daemon_is_at_work_on_waits_until_it_is_free(
+    root: Path, tmp_path: Path, desks: Callable[..., Desk], log: list[str]
+) -> None:
+    """As when a drive comes back that somebody else watches by then."""
+    other = tmp_path / "other"
+    other.mkdir()
+    is_busy = threading.Event()
+
+    def claim() -> None:
+        if is_busy.is_set():
+            raise busy(root, 42, "nas")
+
+    desk = desks(root, other, rescan_seconds=0.01, claims={str(root): claim})
+    before = put(root / "before.jpg")
+    assert desk.collect(1) == [before]
+    is_busy.set()
+    desk.wait(lambda: desk.watcher.status().missing == (root,))
+    put(root / "theirs.jpg")
+    mine = put(other / "mine.jpg")
+    assert desk.collect(1) == [mine]
+    desk.nothing()
+    is_busy.clear()
+    assert desk.collect(1) == [root / "theirs.jpg"]
+    assert sum("waiting: another daemon is at work on" in line for line in log) == 1
