@@ -86,9 +86,9 @@ def _fit(given: argparse.Namespace) -> dict[str, Any]:
     return {
         "run": shown(outcome.run),
         "published": outcome.published,
-        "why": outcome.why,
-        "classes": list(outcome.measured.classes),
-        "held_out": outcome.measured.figures(),
+        "why": outcome.reason,
+        "classes": list(outcome.predictions.classes),
+        "held_out": outcome.predictions.figures(),
     }
 
 
@@ -115,7 +115,7 @@ def _zero_shot(given: argparse.Namespace) -> dict[str, Any]:
     return {
         "run": shown(outcome.run),
         "published": outcome.published,
-        "why": outcome.why,
+        "why": outcome.reason,
         "classes": outcome.classes,
         "unread": outcome.unread,
     }

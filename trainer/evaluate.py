@@ -19,10 +19,18 @@ from models.weights import WeightsStore
 from trainer.data import dataset
 from trainer.data.dataset import ClassFolders, shown
 from trainer.measuring import versus as versus_
-from trainer.measuring.classify import Classified, Matched, Opened, classify, match, open_checkpoint, titles
-from trainer.measuring.measure import Measured, Probabilities
+from trainer.measuring.classify import (
+    Classified,
+    ClassMatch,
+    OpenedCheckpoint,
+    checkpoint_titles,
+    classify,
+    match_classes,
+    open_checkpoint,
+)
+from trainer.measuring.measure import LabelledPredictions, Probabilities
 from trainer.measuring.split import read_split
-from trainer.measuring.versus import Versus, versus
+from trainer.measuring.versus import Comparison, compare_pair
 from trainer.reports.narrate import say
 from trainer.reports.report import describe, write_report
 from trainer.runs.folder import require_writable, write_json
@@ -48,8 +56,8 @@ class EvaluateOptions:
 class _Found:
     """What came out: of the n readable images those at ``known`` are of classes that the checkpoint knows."""
 
-    opened: Opened
-    matched: Matched
+    opened: OpenedCheckpoint
+    matched: ClassMatch
     classified: Classified
     known: list[int]
 
@@ -65,10 +73,10 @@ class _Found:
     def strangeness(self) -> Strangeness:
         return self.classified.judgements[0].strangeness
 
-    def measured(self) -> Measured:
+    def predictions(self) -> LabelledPredictions:
         """The images whose class the checkpoint knows."""
         labels = [self.matched.positions[self.classified.files[at].label] for at in self.known]
-        return Measured(
+        return LabelledPredictions(
             self.opened.classifier.classes,
             np.array(labels, np.int64),
             self.probabilities[self.known],
@@ -106,19 +114,21 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
             tr("no image of {data_dir} is readable and of a class that the checkpoint knows", data_dir=options.data_dir)
         )
     found = _Found(opened[0], matched[0], classified, known)
-    measured = found.measured()
+    predictions = found.predictions()
     compared = None
     if len(opened) > 1:
-        compared = versus(classified, matched, [each.classifier.classes for each in opened], titles(opened))
-    summary = _summary(options, folders, found, measured, output)
+        compared = compare_pair(
+            classified, matched, [each.classifier.classes for each in opened], checkpoint_titles(opened)
+        )
+    summary = _summary(options, folders, found, predictions, output)
     if compared is not None:
         summary["compare"] = _compared(compared, opened, classified)
-    _write(output, found, measured, summary, compared)
-    _tell(found, measured, summary, output)
+    _write(output, found, predictions, summary, compared)
+    _tell(found, predictions, summary, output)
     return summary
 
 
-def _open(options: EvaluateOptions, folders: ClassFolders) -> tuple[list[Opened], list[Matched]]:
+def _open(options: EvaluateOptions, folders: ClassFolders) -> tuple[list[OpenedCheckpoint], list[ClassMatch]]:
     """The checkpoint, and the one it is compared with, and how their classes match; says so."""
     store = WeightsStore(options.cache_dir)
     opened, matched = [], []
@@ -134,7 +144,7 @@ def _open(options: EvaluateOptions, folders: ClassFolders) -> tuple[list[Opened]
             mode=classifier.metadata.mode,
         )
         say(tr("checkpoint"), text)
-        matched.append(match(folders.classes, classifier.classes))
+        matched.append(match_classes(folders.classes, classifier.classes))
         _say_classes(matched[-1], folders, opened[-1])
     if len(opened) > 1 and opened[0].classifier.digest == opened[1].classifier.digest:
         raise UserError(
@@ -147,38 +157,38 @@ def _open(options: EvaluateOptions, folders: ClassFolders) -> tuple[list[Opened]
     return opened, matched
 
 
-def _say_classes(matched: Matched, folders: ClassFolders, opened: Opened) -> None:
+def _say_classes(matched: ClassMatch, folders: ClassFolders, opened: OpenedCheckpoint) -> None:
     if not matched.positions:
         raise UserError(
             tr(
                 "no class of {root} ({names}) is known to the checkpoint ({known})",
                 root=folders.root,
-                names=", ".join(matched.strangers[:8]),
+                names=", ".join(matched.only_in_data[:8]),
                 known=", ".join(sorted(opened.classifier.classes)[:8]),
             )
         )
     for label, name in matched.renamed.items():
         say("", tr("the images of {label} are put to its class {name}", label=label, name=name))
-    if matched.strangers:
-        say("", tr("it does not know {names}: not counted below", names=listed(matched.strangers, _LISTED)))
-    if matched.absent:
-        say("", tr("the data has no image of {names}", names=listed(matched.absent, _LISTED)))
+    if matched.only_in_data:
+        say("", tr("it does not know {names}: not counted below", names=listed(matched.only_in_data, _LISTED)))
+    if matched.only_in_checkpoint:
+        say("", tr("the data has no image of {names}", names=listed(matched.only_in_checkpoint, _LISTED)))
 
 
 def _summary(
-    options: EvaluateOptions, folders: ClassFolders, found: _Found, measured: Measured, output: Path
+    options: EvaluateOptions, folders: ClassFolders, found: _Found, predictions: LabelledPredictions, output: Path
 ) -> dict[str, Any]:
     opened, matched = found.opened, found.matched
     return {
         "checkpoint": shown(opened.path),
         "sha256": opened.classifier.digest,
         "data_dir": shown(options.data_dir),
-        "figures": measured.figures(),
-        "filing": measured.filing(found.threshold).figures(),
-        "classes": measured.report(),
+        "figures": predictions.figures(),
+        "filing": predictions.filing(found.threshold).figures(),
+        "classes": predictions.class_scores(),
         "renamed": dict(matched.renamed),
-        "only_in_data": matched.strangers,
-        "only_in_checkpoint": matched.absent,
+        "only_in_data": matched.only_in_data,
+        "only_in_checkpoint": matched.only_in_checkpoint,
         "empty_folders": list(folders.empty),
         "unknown_classes": found.strangers(),
         "fitted_on": _fitted_on(opened, found.classified),
@@ -187,7 +197,7 @@ def _summary(
     }
 
 
-def _compared(compared: Versus, opened: list[Opened], classified: Classified) -> dict[str, Any]:
+def _compared(compared: Comparison, opened: list[OpenedCheckpoint], classified: Classified) -> dict[str, Any]:
     first, second = (set(each.classifier.classes) for each in opened)
     summary = compared.summary()
     for each, of_run in zip(opened, summary["runs"], strict=True):
@@ -199,7 +209,7 @@ def _compared(compared: Versus, opened: list[Opened], classified: Classified) ->
     return summary | {"only_in_first": sorted(first - second), "only_in_second": sorted(second - first)}
 
 
-def _fitted_on(opened: Opened, found: Classified) -> int:
+def _fitted_on(opened: OpenedCheckpoint, found: Classified) -> int:
     """How many of the images a run was fitted on, as far as it tells; in the end it is on its held-out ones too."""
     split = read_split(opened.path.parent)
     if split is None:
@@ -251,7 +261,9 @@ def _notes(summary: dict[str, Any]) -> list[tuple[str, str]]:
     return notes
 
 
-def _write(output: Path, found: _Found, measured: Measured, summary: dict[str, Any], compared: Versus | None) -> None:
+def _write(
+    output: Path, found: _Found, predictions: LabelledPredictions, summary: dict[str, Any], compared: Comparison | None
+) -> None:
     preface = [(tr("checkpoint"), f"{summary['checkpoint']} (sha256 {summary['sha256'][:12]})")]
     preface += [(tr("data"), summary["data_dir"]), *_notes(summary)]
     try:
@@ -264,9 +276,9 @@ def _write(output: Path, found: _Found, measured: Measured, summary: dict[str, A
             compared.write(output / versus_.FILE_NAME)
         write_report(
             output,
-            measured,
+            predictions,
             [found.classified.files[at].path for at in found.known],
-            filing=measured.filing(found.threshold),
+            filing=predictions.filing(found.threshold),
             preface="".join(padded(topic, 11) + f"{text}\n" for topic, text in preface) + "\n",
         )
     except OSError as error:
@@ -306,10 +318,10 @@ def _write_predictions(path: Path, found: _Found) -> None:
                 rows.writerow([*row, f"{probabilities[true]:.6f}", int(best[0] == true), int(true in best)])
 
 
-def _tell(found: _Found, measured: Measured, summary: dict[str, Any], output: Path) -> None:
+def _tell(found: _Found, predictions: LabelledPredictions, summary: dict[str, Any], output: Path) -> None:
     for line in summary["unreadable"][:_LISTED]:
         say(tr("unreadable"), line)
-    print(f"\n{describe(measured, measured.filing(found.threshold))}")
+    print(f"\n{describe(predictions, predictions.filing(found.threshold))}")
     for topic, text in _notes(summary):
         say(topic, text)
     say(tr("written"), f"{shown(output)}: {', '.join(sorted(path.name for path in output.iterdir()))}")

@@ -23,12 +23,12 @@ from trainer.data.features import extract
 from trainer.data.folds import NEVER, Folds
 from trainer.data.neighbours import Group, groups
 from trainer.fitted import FitOptions, Fitted
-from trainer.heads.choose import FEW, Choice, choose, clearly_lower
+from trainer.heads.choose import FEW_IMAGES, Choice, choose, clearly_lower
 from trainer.heads.linear import Epoch
 from trainer.heads.prompts import Embeddings, text_embeddings
 from trainer.heads.views import Part
 from trainer.measuring.compare import Verdict, compare
-from trainer.measuring.measure import Measured
+from trainer.measuring.measure import LabelledPredictions
 from trainer.reports import narrate
 from trainer.runs.folder import require_writable
 from trainer.runs.publish import leaving, publish, refusal
@@ -44,9 +44,9 @@ class FitOutcome:
     """What a fit came to: its run folder, its figures, and whether and why it was published."""
 
     run: Path
-    measured: Measured
+    predictions: LabelledPredictions
     published: bool
-    why: str
+    reason: str
 
 
 def fit(options: FitOptions) -> FitOutcome:
@@ -73,10 +73,17 @@ def fit(options: FitOptions) -> FitOutcome:
     narrate.images(images, found, findings, int(alike.parted.sum()), verbose=options.verbose)
 
     stages: dict[str, list[Epoch]] = {"head": []}
-    drop = options.drop_parts or options.mode == "auto"
-    redrawn = _redrawn(images, alike.first, options)
+    drop_parts = options.drop_parts or options.mode == "auto"
+    redrawn_folds = _redrawn(images, alike.first, options)
     choice = _choose(
-        images, images.folds, found.features, extractor, options, stages["head"], drop=drop, redrawn=redrawn
+        images,
+        images.folds,
+        found.features,
+        extractor,
+        options,
+        stages["head"],
+        drop_parts=drop_parts,
+        redrawn_folds=redrawn_folds,
     )
     fitted = Fitted(_narrowed(extractor, choice, store), choice, {})
     narrate.choice(choice, len(images.samples), verbose=options.verbose)
@@ -84,17 +91,17 @@ def fit(options: FitOptions) -> FitOutcome:
         stages["fine-tune"] = []
         fitted = _fine_tuned(fitted, images, options, store, place, stages["fine-tune"])
 
-    measured = fitted.measured(images)
-    thresholds = fitted.thresholds(measured, alike.first, options.max_error)
-    run = write(options, fitted, images, findings, measured, thresholds, stages)
-    narrate.result(measured, thresholds, run, verbose=options.verbose)
-    verdict = _verdict(options, fitted.judged(images), measured, store)
+    predictions = fitted.predictions(images)
+    thresholds = fitted.thresholds(predictions, alike.first, options.max_error)
+    run = write(options, fitted, images, findings, predictions, thresholds, stages)
+    narrate.result(predictions, thresholds, run, verbose=options.verbose)
+    verdict = _verdict(options, fitted.judged(images), predictions, store)
     if verdict.publish:
-        narrate.leaving(leaving(options.output_dir, measured.classes).sentences())
+        narrate.leaving(leaving(options.output_dir, predictions.classes).sentences())
         publish(run, store, keep=options.keep)
     place.finish()
     narrate.verdict(verdict, run)
-    return FitOutcome(run, measured, verdict.publish, verdict.why)
+    return FitOutcome(run, predictions, verdict.publish, verdict.reason)
 
 
 def _require_allowed_names(options: FitOptions, classes: Sequence[str]) -> None:
@@ -112,8 +119,8 @@ def _choose(
     options: FitOptions,
     epochs: list[Epoch],
     *,
-    drop: bool,
-    redrawn: Sequence[Folds] = (),
+    drop_parts: bool,
+    redrawn_folds: Sequence[Folds] = (),
 ) -> Choice:
     def on_epoch(epoch: Epoch) -> None:
         epochs.append(epoch)
@@ -128,15 +135,15 @@ def _choose(
         len(images.classes),
         [_part(part, text) for part, text in zip(extractor.parts, texts, strict=True)],
         options.gradient,
-        drop=drop,
-        redrawn=redrawn,
+        drop_parts=drop_parts,
+        redrawn_folds=redrawn_folds,
         on_epoch=on_epoch,
     )
 
 
 def _redrawn(images: DataSet, alike: Group, options: FitOptions) -> list[Folds]:
     """Other folds of few images, by the seeds that follow: with few, much depends on who judges whom."""
-    if int((images.folds != NEVER).sum()) >= FEW:
+    if int((images.folds != NEVER).sum()) >= FEW_IMAGES:
         return []
     seeds = range(options.seed + 1, options.seed + 1 + _REDRAWN)
     return [dataset.fold(images.samples, alike, held_out=options.val_fraction, seed=seed) for seed in seeds]
@@ -207,20 +214,22 @@ def _fine_tuned(
                 message=lost.message,
             )
         )
-    judges = np.where(images.held, images.folds, NEVER)
-    choice = _choose(images, judges, again.features, extractor, options, [], drop=False)
+    judging_folds = np.where(images.held, images.folds, NEVER)
+    choice = _choose(images, judging_folds, again.features, extractor, options, [], drop_parts=False)
     narrate.choice(choice, len(images.samples), verbose=options.verbose)
-    before, after = frozen.measured(images, images.held), Fitted(extractor, choice, tuned).measured(images)
+    before, after = frozen.predictions(images, images.held), Fitted(extractor, choice, tuned).predictions(images)
     kept = clearly_lower(after.losses, before.losses)
     narrate.fine_tuning(kept, before, after)
     return Fitted(extractor, choice, tuned) if kept else frozen
 
 
-def _verdict(options: FitOptions, judged: list[Sample], measured: Measured, store: WeightsStore) -> Verdict:
-    if options.publish != "never" and (why := refusal(options.output_dir, measured.classes)) is not None:
+def _verdict(
+    options: FitOptions, judged: list[Sample], predictions: LabelledPredictions, store: WeightsStore
+) -> Verdict:
+    if options.publish != "never" and (why := refusal(options.output_dir, predictions.classes)) is not None:
         return Verdict(False, why, publishable=False)
     if options.publish == "if-better":
-        if measured.is_guessing:
+        if predictions.is_no_better_than_chance:
             return Verdict(False, tr("nothing shows that it is better than guessing"))
-        return compare(options.output_dir, judged, measured, store)
+        return compare(options.output_dir, judged, predictions, store)
     return Verdict(options.publish == "always", tr("--publish {policy} was given", policy=options.publish))

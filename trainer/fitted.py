@@ -17,8 +17,8 @@ from trainer.data.neighbours import Group
 from trainer.heads.choose import Choice
 from trainer.heads.linear import GradientOptions
 from trainer.measuring.calibration import log_probabilities
-from trainer.measuring.measure import Measured
-from trainer.measuring.thresholds import Thresholds, judge
+from trainer.measuring.measure import LabelledPredictions
+from trainer.measuring.thresholds import Thresholds, thresholds_for
 from trainer.runs.folder import Setting
 from trainer.runs.retention import KEEP
 
@@ -76,21 +76,21 @@ class Fitted:
     choice: Choice
     tuned: Mapping[str, Mapping[str, Array]]
 
-    def measured(self, images: DataSet, among: Mask | None = None) -> Measured:
+    def predictions(self, images: DataSet, among: Mask | None = None) -> LabelledPredictions:
         """What heads made of the judged images that never saw them; of those ``among`` (n,) all, where it is given."""
         judged = self.choice.judged
         wanted = judged if among is None else judged & among
         logits = log_probabilities(self.choice.out_of_fold[wanted[judged]], self.choice.temperature)
         unknown = None if self.choice.span is None else ~self.choice.span.known[wanted]
-        return Measured(images.classes, images.labels[wanted], np.exp(logits), unknown)
+        return LabelledPredictions(images.classes, images.labels[wanted], np.exp(logits), unknown)
 
-    def thresholds(self, measured: Measured, pictures: Group, max_error: float | None) -> Thresholds:
-        """The thresholds that ``measured``, which is of all judged images, allows.
+    def thresholds(self, predictions: LabelledPredictions, pictures: Group, max_error: float | None) -> Thresholds:
+        """The thresholds that ``predictions``, which is of all judged images, allows.
 
         ``pictures`` (n,) has one number for all images that show one picture.
         """
-        return judge(measured, pictures[self.choice.judged], max_error)
+        return thresholds_for(predictions, pictures[self.choice.judged], max_error)
 
     def judged(self, images: DataSet) -> list[Sample]:
-        """The samples that `measured` is about, in the same order."""
+        """The samples that `predictions` is about, in the same order."""
         return [sample for sample, judged in zip(images.samples, self.choice.judged, strict=True) if judged]

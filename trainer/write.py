@@ -17,8 +17,8 @@ from trainer.data.audit import Oddity, write_audit
 from trainer.data.dataset import DataSet, digest
 from trainer.fitted import FitOptions, Fitted
 from trainer.heads.linear import Epoch
-from trainer.heads.unknown import REFUSED
-from trainer.measuring.measure import Measured
+from trainer.heads.unknown import REFUSED_SHARE
+from trainer.measuring.measure import LabelledPredictions
 from trainer.measuring.split import write_split
 from trainer.measuring.thresholds import Thresholds
 from trainer.reports.advice import advice
@@ -34,35 +34,35 @@ def write(
     fitted: Fitted,
     images: DataSet,
     findings: Sequence[Oddity],
-    measured: Measured,
+    predictions: LabelledPredictions,
     thresholds: Thresholds,
     stages: Mapping[str, Sequence[Epoch]],
 ) -> Path:
     """Write the run folder; returns where it is. Raises `UserError` when the output folder cannot be written to."""
     now = datetime.now(UTC)
-    checkpoint = _seal(options, fitted, images, measured, thresholds, now)
-    filing = measured.filing(thresholds.served)
+    checkpoint = _seal(options, fitted, images, predictions, thresholds, now)
+    filing = predictions.filing(thresholds.threshold)
 
     def fill(run: Path) -> None:
         sha256 = checkpoints.write(checkpoint, run / checkpoints.FILE_NAME)
-        write_json(run / METRICS, {"sha256": sha256} | _metrics(fitted, images, measured, thresholds))
+        write_json(run / METRICS, {"sha256": sha256} | _metrics(fitted, images, predictions, thresholds))
         write_history(run / "history.csv", stages)
         write_settings(run / "settings.toml", options.settings())
-        write_split(run / "split.csv", images, fitted.choice.judged, measured)
+        write_split(run / "split.csv", images, fitted.choice.judged, predictions)
         judged = fitted.judged(images)
         write_audit(run / "audit.csv", findings)
         # Fine-tuned backbones were fitted on all images, whatever part of these a head is fitted on.
         growth = None if fitted.tuned else fitted.choice.growth
-        (run / "advice.txt").write_text(advice(measured, judged, findings, growth), encoding="utf-8")
+        (run / "advice.txt").write_text(advice(predictions, judged, findings, growth), encoding="utf-8")
         paths = [sample.path for sample in judged]
         preface = (
-            _preface(images, measured, tuned=bool(fitted.tuned))
-            + "".join(f"{each}\n" for each in [*unrecognised(measured), *thresholds.sentences(measured)])
+            _preface(images, predictions, tuned=bool(fitted.tuned))
+            + "".join(f"{each}\n" for each in [*unrecognised(predictions), *thresholds.sentences(predictions)])
             + "\n"
         )
         appendix = "\n" + "".join(f"{line}\n" for line in comparison(fitted.choice, len(images.samples)))
         titled = _titled(stages, fitted)
-        write_report(run, measured, paths, filing=filing, stages=titled, preface=preface, appendix=appendix)
+        write_report(run, predictions, paths, filing=filing, stages=titled, preface=preface, appendix=appendix)
 
     return create_run(options.output_dir, checkpoint.metadata.mode, now.astimezone(), fill)
 
@@ -83,7 +83,7 @@ def _seal(
     options: FitOptions,
     fitted: Fitted,
     images: DataSet,
-    measured: Measured,
+    predictions: LabelledPredictions,
     thresholds: Thresholds,
     now: datetime,
 ) -> Checkpoint:
@@ -97,11 +97,11 @@ def _seal(
         classes=images.classes,
         normalisation="l2" if choice.pretrained is None else "pretrained",
         temperature=choice.temperature,
-        threshold=thresholds.kept.threshold if thresholds.kept else None,
-        max_error=thresholds.asked,
+        threshold=thresholds.requested_promise.threshold if thresholds.requested_promise else None,
+        max_error=thresholds.requested,
         promises=thresholds.promises,
-        unknown=None if span is None else Unknown(limit=span.limit, refused=REFUSED),
-        metrics={**measured.figures(), "all_images": float(len(images.samples))},
+        unknown=None if span is None else Unknown(limit=span.limit, refused=REFUSED_SHARE),
+        metrics={**predictions.figures(), "all_images": float(len(images.samples))},
         settings=options.settings(),
         data_digest=digest(images.samples),
         versions=versions(),
@@ -119,15 +119,17 @@ def _seal(
     return seal(metadata, head, fitted.extractor, fitted.tuned)
 
 
-def _metrics(fitted: Fitted, images: DataSet, measured: Measured, thresholds: Thresholds) -> dict[str, Any]:
+def _metrics(
+    fitted: Fitted, images: DataSet, predictions: LabelledPredictions, thresholds: Thresholds
+) -> dict[str, Any]:
     choice = fitted.choice
     return {
-        "held_out": measured.figures(),
-        "filing": measured.filing(thresholds.served).figures(),
-        "classes": measured.report() if len(measured.labels) else {},
+        "held_out": predictions.figures(),
+        "filing": predictions.filing(thresholds.threshold).figures(),
+        "classes": predictions.class_scores() if len(predictions.labels) else {},
         "head": {"taken": choice.winner, "why": choice.reason, "temperature": choice.temperature},
         "thresholds": {
-            "max_error": thresholds.asked,
+            "max_error": thresholds.requested,
             "judged": thresholds.judged,
             "promises": [promise.model_dump() for promise in thresholds.promises],
         },
@@ -135,7 +137,7 @@ def _metrics(fitted: Fitted, images: DataSet, measured: Measured, thresholds: Th
             {
                 "name": candidate.name,
                 "out_of_fold_loss": candidate.loss,
-                "loss_in_all_ways_to_fold": candidate.refolded,
+                "loss_in_all_ways_to_fold": candidate.refolded_loss,
                 "out_of_fold_accuracy": candidate.accuracy,
                 "temperature": candidate.temperature,
             }
@@ -144,14 +146,14 @@ def _metrics(fitted: Fitted, images: DataSet, measured: Measured, thresholds: Th
         "fine_tuned": bool(fitted.tuned),
         "images": {
             "all": len(images.samples),
-            "held_out": len(measured.labels),
+            "held_out": len(predictions.labels),
             "unreadable": len(images.unreadable),
         },
     }
 
 
-def _preface(images: DataSet, measured: Measured, *, tuned: bool) -> str:
-    if not len(measured.labels):
+def _preface(images: DataSet, predictions: LabelledPredictions, *, tuned: bool) -> str:
+    if not len(predictions.labels):
         return tr("No image was held out, so how right this checkpoint is nobody knows.\n")
     if tuned:
         return tr(
@@ -159,12 +161,12 @@ def _preface(images: DataSet, measured: Measured, *, tuned: bool) -> str:
             "and a head that never learned from them classified them; the head that is served was fitted on all.\n"
             "They also decided which epoch of fine-tuning is kept, and that it is: that flatters these figures, and\n"
             "what they promise, a little. Only other images tell for sure: python -m trainer evaluate.\n\n",
-            judged=len(measured.labels),
+            judged=len(predictions.labels),
             count=len(images.samples),
         )
     return tr(
         "{judged} of {count} images were held out in turn. This is how heads that never\n"
         "saw them classified them; the one that is served was fitted on all.\n\n",
-        judged=len(measured.labels),
+        judged=len(predictions.labels),
         count=len(images.samples),
     )

@@ -60,7 +60,7 @@ class ZeroShotOutcome:
     classes: list[str]
     unread: list[str]
     published: bool
-    why: str
+    reason: str
 
 
 def zero_shot(options: ZeroShotOptions) -> ZeroShotOutcome:
@@ -81,7 +81,7 @@ def zero_shot(options: ZeroShotOptions) -> ZeroShotOutcome:
         narrate.leaving(leaving(options.output_dir, classes).sentences())
         publish(run, store, keep=options.keep)
     narrate.verdict(verdict, run)
-    return ZeroShotOutcome(run, classes, unread, verdict.publish, verdict.why)
+    return ZeroShotOutcome(run, classes, unread, verdict.publish, verdict.reason)
 
 
 def _classes(options: ZeroShotOptions) -> list[str]:

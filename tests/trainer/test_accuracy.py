@@ -92,4 +92,4 @@ def test_of_two_backbones_and_both_together_the_table_shows_and_the_fit_takes_th
         assert quick[taken] < quick[best.removesuffix(classes)]
     else:  # a part's classes are taken only where they are better by more than chance
         assert taken in {best, best.removesuffix(classes)}
-    assert outcome.measured.figures()["log_loss"] < quick["efficientnet_lite0"]
+    assert outcome.predictions.figures()["log_loss"] < quick["efficientnet_lite0"]

@@ -73,7 +73,7 @@ def test_the_files_agree_with_each_other(fitted: FitOutcome, shapes: Path) -> No
 def test_the_checkpoint_says_what_it_is(fitted: FitOutcome) -> None:
     found = checkpoints.read(fitted.run / checkpoints.FILE_NAME)
     assert found.metadata.classes == ["circle", "cross", "square"]
-    assert found.metadata.metrics == {**fitted.measured.figures(), "all_images": 72.0}
+    assert found.metadata.metrics == {**fitted.predictions.figures(), "all_images": 72.0}
     assert found.metadata.settings["lr"] == 1e-3
     assert found.metadata.versions["python"]
     assert len(found.metadata.data_digest) == 64
@@ -81,7 +81,7 @@ def test_the_checkpoint_says_what_it_is(fitted: FitOutcome) -> None:
 
 
 def test_shapes_are_told_apart_also_new_ones(fitted: FitOutcome, store: WeightsStore, tmp_path: Path) -> None:
-    assert fitted.measured.figures()["accuracy"] > 0.6
+    assert fitted.predictions.figures()["accuracy"] > 0.6
     classifier = open_classifier(fitted.run, store)
     right = 0
     for number in range(500, 510):
@@ -149,7 +149,7 @@ def test_fitting_the_same_again_is_not_worse(shapes: Path, fitted: FitOutcome, t
     shutil.copytree(fitted.run.parent, tmp_path / "runs")
     outcome = fit(options(shapes, tmp_path / "runs", epochs=10))
     assert outcome.published
-    assert "that neither had seen when it classified them" in outcome.why
+    assert "that neither had seen when it classified them" in outcome.reason
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -193,9 +193,9 @@ def test_few_images_are_folded_in_other_ways_too_in_which_copies_stay_together(
 ) -> None:
     asked: list[list[Folds]] = []
 
-    def spied(*given: Any, redrawn: list[Folds], **more: Any) -> Choice:
-        asked.append([given[2], *redrawn])
-        return choose(*given, redrawn=redrawn, **more)
+    def spied(*given: Any, redrawn_folds: list[Folds], **more: Any) -> Choice:
+        asked.append([given[2], *redrawn_folds])
+        return choose(*given, redrawn_folds=redrawn_folds, **more)
 
     monkeypatch.setattr("trainer.fit.choose", spied)
     shutil.copytree(shapes, tmp_path / "few")
@@ -254,7 +254,7 @@ def test_a_fit_says_in_short_what_came_out_and_in_its_report_how(
 ) -> None:
     outcome = fit(options(shapes, tmp_path / "runs"))
     said = capsys.readouterr().out
-    right = int(outcome.measured.right.sum())
+    right = int(outcome.predictions.right.sum())
     assert f"{right} of 72 images are classified right by models that had not seen them" in said
     assert f"{outcome.run / 'report.txt'}" in said
     for detail in ("epoch ", "out-of-fold loss", "log-loss", "precision", "1280 features", "checkpoint.safetensors"):

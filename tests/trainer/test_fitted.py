@@ -26,11 +26,11 @@ def test_a_checkpoint_ships_its_promises_and_what_it_takes_for_unknown(fitted: F
     assert found.golden.strangeness is not None
     assert (found.golden.strangeness > 0).all()
     metrics = json.loads((fitted.run / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["filing"] == fitted.measured.filing(0.5).figures()
+    assert metrics["filing"] == fitted.predictions.filing(0.5).figures()
     shipped = metrics["thresholds"]
     assert shipped["max_error"] is None
     assert shipped["promises"] == [promise.model_dump() for promise in metadata.promises]
-    assert 60 < shipped["judged"] <= len(fitted.measured.labels)  # some shapes on noise look much the same
+    assert 60 < shipped["judged"] <= len(fitted.predictions.labels)  # some shapes on noise look much the same
 
 
 def test_a_promise_that_cannot_be_kept_is_refused_in_a_sentence_and_the_fit_is_finished(

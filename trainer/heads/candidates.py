@@ -1,4 +1,4 @@
-"""Candidates: each kind of head, fitted for all folds of a set of features, and what it made of the judged images."""
+"""Candidates: heads of each kind, fitted for all folds of a view, with their predictions for the judged images."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from trainer.heads.logistic import fit_logistic
 from trainer.heads.task import FittingTask
 from trainer.measuring.calibration import Logits, Losses, accuracy, fit_temperature, losses
 
-#: The strengths of logistic regression that are tried (scikit-learn's C), from strongly regularised to hardly.
-GRID = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
-#: How far the covariance of discriminant analysis is shrunk.
+#: The strengths of logistic regression to try (scikit-learn's C), from strong to weak regularisation.
+STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
+#: The shrinkages of the covariance to try in discriminant analysis.
 SHRINKAGES = (0.3, 0.6, 0.9)
 
 
 @dataclass(frozen=True)
 class CandidateHead:
-    """A kind of head on some of the parts (positions), and what it made of the judged images out of fold.
+    """A kind of head on some of the parts (positions), with its out-of-fold predictions for the judged images.
 
-    ``heads`` are one for each fold, and that of all images, which is the last. ``out_of_fold`` are logits (judged
-    images, classes), ``losses`` (judged images,) those of them after division by ``temperature``. ``refolded`` is the
-    mean log-loss over several ways to fold the images, where the candidate was compared by that. ``label`` is the name
-    as people read it, in their language.
+    ``heads`` holds one head for each fold and, last, the head fitted on all images. ``out_of_fold`` holds logits
+    (judged images, classes), ``losses`` (judged images,) their log-loss after division by ``temperature``.
+    ``refolded_loss`` is the mean log-loss over several divisions into folds; None where one division was enough.
+    ``label`` is the name in the user's language.
     """
 
     name: str
@@ -40,7 +40,7 @@ class CandidateHead:
     temperature: float
     losses: Losses
     accuracy: float
-    refolded: float | None = None
+    refolded_loss: float | None = None
 
     @property
     def loss(self) -> float:
@@ -50,11 +50,11 @@ class CandidateHead:
 
 @dataclass(frozen=True)
 class View:
-    """Some of the parts (positions) under a name, which is empty where there is only one part, and their features.
+    """A set of inputs that heads are fitted on: the features of some parts (positions), or what they were turned into.
 
-    ``scaling`` made them what they are in ``task``. ``texts`` is the head that the classes' names make, where a part
-    reads text. ``pretrained`` gave the inputs, where they are not the features themselves. ``label`` is what people
-    read for the name, where that is something else.
+    ``name`` is empty where there is only one part; ``label`` is the name in the user's language, where that differs.
+    ``scaling`` is what the inputs in ``task`` were scaled by. ``texts`` is the head made of the classes' names, where a
+    part reads text. ``pretrained`` is the classifier that computed the inputs, where they are not the features.
     """
 
     name: str
@@ -65,14 +65,14 @@ class View:
     pretrained: Pretrained | None = None
     label: str = ""
 
-    def candidate(self, kind: str, heads: list[Linear], **values: object) -> CandidateHead:
-        """Judge heads of this view; ``kind`` is a marked template of the ``values``."""
+    def candidate_from(self, kind: str, heads: list[Linear], **values: object) -> CandidateHead:
+        """Make a candidate of fitted heads; ``kind`` is a marked template for its name, filled with ``values``."""
         labels = self.task.labels[self.task.judged]
         logits = self.task.out_of_fold(heads)
         temperature = fit_temperature(logits, labels)
         return CandidateHead(
-            name=_under(self.name, kind.format(**values)),
-            label=_under(self.label or self.name, tr(kind, **values)),
+            name=_prefixed(self.name, kind.format(**values)),
+            label=_prefixed(self.label or self.name, tr(kind, **values)),
             parts=self.parts,
             heads=heads,
             out_of_fold=logits,
@@ -81,44 +81,51 @@ class View:
             accuracy=accuracy(logits, labels),
         )
 
-    def from_texts(self) -> View:
-        """The same, but heads begin from the texts."""
+    def starting_from_texts(self) -> View:
+        """Return this view with heads that start from the texts."""
         return replace(self, task=replace(self.task, start=self.texts))
 
 
-def _under(view: str, kind: str) -> str:
+def _prefixed(view: str, kind: str) -> str:
     return f"{view}: {kind}" if view else kind
 
 
-def logistic(view: View, grid: Sequence[float] = GRID) -> CandidateHead:
-    """The best of the grid; it is left when two weaker penalties in a row did worse than the best."""
-    begun = view.task.start is not None
-    kind = mark("logistic from texts, C {strength:g}") if begun else mark("logistic, C {strength:g}")
-    tried: list[CandidateHead] = []
-    for strength, heads in zip(grid, fit_logistic(view.task, grid), strict=True):
-        tried.append(view.candidate(kind, heads, strength=strength))
-        if len(tried) - 1 - int(np.argmin([each.loss for each in tried])) >= 2:
+def logistic_candidate(view: View, strengths: Sequence[float] = STRENGTHS) -> CandidateHead:
+    """Return the logistic head of the best strength; stop when two weaker penalties in a row did no better."""
+    from_texts = view.task.start is not None
+    kind = mark("logistic from texts, C {strength:g}") if from_texts else mark("logistic, C {strength:g}")
+    candidates: list[CandidateHead] = []
+    for strength, heads in zip(strengths, fit_logistic(view.task, strengths), strict=True):
+        candidates.append(view.candidate_from(kind, heads, strength=strength))
+        best_position = int(np.argmin([candidate.loss for candidate in candidates]))
+        if len(candidates) - 1 - best_position >= 2:
             break
-    return min(tried, key=lambda candidate: candidate.loss)
+    return min(candidates, key=lambda candidate: candidate.loss)
 
 
-def gradient(view: View, options: GradientOptions, on_epoch: OnEpoch | None) -> CandidateHead:
-    """The gradient head of the best epoch."""
+def gradient_candidate(view: View, options: GradientOptions, on_epoch: OnEpoch | None) -> CandidateHead:
+    """Return the gradient head of the best epoch."""
     heads, epochs = fit_gradient(view.task, options, on_epoch)
-    begun = view.task.start is not None
-    kind = mark("gradient from texts, {epochs} epochs") if begun else mark("gradient, {epochs} epochs")
-    return view.candidate(kind, heads, epochs=epochs)
+    from_texts = view.task.start is not None
+    kind = mark("gradient from texts, {epochs} epochs") if from_texts else mark("gradient, {epochs} epochs")
+    return view.candidate_from(kind, heads, epochs=epochs)
 
 
-def discriminant(view: View) -> CandidateHead:
-    """Discriminant analysis with the best shrinkage."""
-    fitted = fit_discriminant(view.task, SHRINKAGES)
+def discriminant_candidate(view: View) -> CandidateHead:
+    """Return the head of discriminant analysis with the best shrinkage."""
+    heads_by_shrinkage = fit_discriminant(view.task, SHRINKAGES)
     kind = mark("discriminant, shrunk {share:g}")
-    tried = [view.candidate(kind, heads, share=share) for share, heads in zip(SHRINKAGES, fitted, strict=True)]
-    return min(tried, key=lambda candidate: candidate.loss)
+    candidates = [
+        view.candidate_from(kind, heads, share=share)
+        for share, heads in zip(SHRINKAGES, heads_by_shrinkage, strict=True)
+    ]
+    return min(candidates, key=lambda candidate: candidate.loss)
 
 
-def mean(view: View, kind: str, of: Sequence[CandidateHead]) -> CandidateHead:
-    """The head whose logits are the mean of two candidates', each divided by its temperature."""
-    one, other = ([head.over(each.temperature) for head in each.heads] for each in of)
-    return view.candidate(kind, [a.mean(b) for a, b in zip(one, other, strict=True)])
+def mean_candidate(view: View, kind: str, one: CandidateHead, other: CandidateHead) -> CandidateHead:
+    """Return the candidate whose logits are the mean of two others', each divided by its temperature."""
+    heads = [
+        first.divided_by(one.temperature).averaged_with(second.divided_by(other.temperature))
+        for first, second in zip(one.heads, other.heads, strict=True)
+    ]
+    return view.candidate_from(kind, heads)

@@ -1,6 +1,6 @@
 """The gradient head: softmax regression by AdamW (Loshchilov and Hutter 2019) on noisy features, stopped early.
 
-It is written in NumPy: one linear layer needs no more, and a fit from cached features then never imports torch.
+Written in NumPy: one linear layer needs no more, and a fit from cached features then never imports torch.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Array = npt.NDArray[np.float32]
 #: Gaussian noise on the scaled features of every batch, in their standard deviations. Measured over five folds of two
 #: sets: held-out log-loss 0.237 instead of 0.240, and 0.114 instead of 0.122.
 NOISE = 1.0
-#: Rows of noise that are drawn once, and then at random for every image: drawing anew took half of the time.
+#: Rows of noise, drawn once and then picked at random for every image: drawing new noise took half of the time.
 _NOISE_ROWS = 4096
-#: Heads that are fitted side by side, each on its own order and noise; their logits are averaged. Measured on one fold
+#: Heads fitted side by side, each with its own order and noise; their logits are averaged. Measured on one fold
 #: over six seeds: accuracy 0.913 to 0.916 with four, 0.908 to 0.914 with one.
 MEMBERS = 4
 _DECAY, _BETA1, _BETA2, _EPSILON = 0.01, 0.9, 0.999, 1e-8
@@ -33,14 +33,14 @@ _DECAY, _BETA1, _BETA2, _EPSILON = 0.01, 0.9, 0.999, 1e-8
 def fit_gradient(
     task: FittingTask, options: GradientOptions, on_epoch: OnEpoch | None = None
 ) -> tuple[list[Linear], int]:
-    """The heads of every group after the epoch with the lowest out-of-fold log-loss, and that epoch's number.
+    """Return the heads of every group after the epoch with the lowest out-of-fold log-loss, and that epoch's number.
 
-    The learning rate falls as a cosine over ``options.epochs``. Without images to judge by it is the last epoch.
+    The learning rate falls as a cosine over ``options.epochs``. Where no image is judged, the last epoch counts.
     """
     random = np.random.default_rng(options.seed)
     layer = _Layer(task, options)
     best, best_epoch, best_loss = layer.heads(), 0, math.inf
-    hoped, hoped_loss = 0, math.inf  # the last epoch that was better by enough to wait for more
+    improved_epoch, improved_loss = 0, math.inf  # the last that was better by enough to reset the patience
     for number in range(1, options.epochs + 1):
         started = time.monotonic()
         train_loss = sum(layer.step(rows, random) for rows in _batches(len(task.labels), options.batch_size, random))
@@ -48,64 +48,64 @@ def fit_gradient(
         epoch = _epoch(number, train_loss / len(task.labels), task, heads, time.monotonic() - started)
         if on_epoch is not None:
             on_epoch(epoch)
-        if not task.judges or epoch.held_out_loss < best_loss:
+        if not task.judging_folds or epoch.held_out_loss < best_loss:
             best, best_epoch, best_loss = heads, number, epoch.held_out_loss
-        if not task.judges or best_loss < hoped_loss - MIN_DELTA:
-            hoped, hoped_loss = number, best_loss
-        elif options.patience and number - hoped >= options.patience:
+        if not task.judging_folds or best_loss < improved_loss - MIN_DELTA:
+            improved_epoch, improved_loss = number, best_loss
+        elif options.patience and number - improved_epoch >= options.patience:
             break
     return best, best_epoch
 
 
 def _batches(images: int, size: int, random: np.random.Generator) -> Iterator[npt.NDArray[np.int64]]:
-    """Every image once in each member's own order: rows (members, size)."""
+    """Yield every image once, in each member's own order: rows (members, size)."""
     orders = random.permuted(np.tile(np.arange(images), (MEMBERS, 1)), axis=1)
     for start in range(0, images, size):
         yield orders[:, start : start + size]
 
 
 def _epoch(number: int, train_loss: float, task: FittingTask, heads: list[Linear], seconds: float) -> Epoch:
-    if not task.judges:
+    if not task.judging_folds:
         return Epoch(number, train_loss, math.nan, math.nan, seconds)
     logits, labels = task.out_of_fold(heads), task.labels[task.judged]
     return Epoch(number, train_loss, log_loss(logits, labels), accuracy(logits, labels), seconds)
 
 
 class _Layer:
-    """The members' weights for all groups (members, width, groups * classes), and what AdamW remembers of them."""
+    """The members' weights for all groups (members, width, groups * classes), with the moments of AdamW."""
 
     def __init__(self, task: FittingTask, options: GradientOptions) -> None:
         self._task = task
         width, columns = task.scaled.shape[1], task.groups * task.classes
         self._weight = np.zeros((MEMBERS, width, columns), np.float32)
         self._bias = np.zeros((MEMBERS, 1, columns), np.float32)
-        self._moments = [(np.zeros_like(each), np.zeros_like(each)) for each in (self._weight, self._bias)]
+        self._moments = [(np.zeros_like(values), np.zeros_like(values)) for values in (self._weight, self._bias)]
         self._lr, self._steps = options.lr, options.epochs * math.ceil(len(task.labels) / options.batch_size)
         self._step = 0
         noise = np.random.default_rng(options.seed).standard_normal((_NOISE_ROWS, width), np.float32)
         self._noise = noise * np.float32(NOISE)
 
     def step(self, rows: npt.NDArray[np.int64], random: np.random.Generator) -> float:
-        """Learn from one batch (members, size); returns the sum of the losses of the last group's head."""
+        """Learn from one batch (members, size); return the sum of the losses of the last group's head."""
         task = self._task
-        seen = task.scaled[rows]
-        seen += self._noise[random.integers(0, _NOISE_ROWS, rows.shape)]
+        inputs = task.scaled[rows]
+        inputs += self._noise[random.integers(0, _NOISE_ROWS, rows.shape)]
         shape = (*rows.shape, task.groups, task.classes)
-        logits = (seen @ self._weight + self._bias).reshape(shape)
+        logits = (inputs @ self._weight + self._bias).reshape(shape)
         if task.start is not None:
             logits += task.offset[rows][:, :, None]
-        truth, weights = task.truth[rows][:, :, None], task.weights[rows]
+        truth, weights = task.one_hot[rows][:, :, None], task.weights[rows]
         logits -= logits.max(axis=-1, keepdims=True)
         probabilities = np.exp(logits)
         sums = probabilities.sum(axis=-1, keepdims=True)
         losses = np.log(sums[:, :, -1, 0]) - (logits[:, :, -1] * truth[:, :, 0]).sum(axis=-1)
         residual = (probabilities / sums - truth) * weights[..., None] / np.float32(rows.shape[1])
         flat = residual.reshape(*rows.shape, -1)
-        self._update(seen.transpose(0, 2, 1) @ flat, flat.sum(axis=1, keepdims=True))
+        self._update(inputs.transpose(0, 2, 1) @ flat, flat.sum(axis=1, keepdims=True))
         return float((losses * weights[..., -1]).sum()) / MEMBERS
 
     def _update(self, *gradients: Array) -> None:
-        """One step of AdamW, in place: these are the largest arrays of a step."""
+        """Apply one step of AdamW in place, since these are the largest arrays of a step."""
         lr = self._lr * 0.5 * (1 + math.cos(math.pi * self._step / self._steps))
         self._step += 1
         correction = math.sqrt(1 - _BETA2**self._step)
@@ -125,8 +125,8 @@ class _Layer:
             values -= gradient
 
     def heads(self) -> list[Linear]:
-        """The mean of the members' logits, which is one linear head for each group."""
+        """Return one head for each group, whose logits are the mean of the members'."""
         groups = (self._task.groups, self._task.classes)
-        return self._task.finished(
+        return self._task.make_heads(
             self._weight.mean(axis=0).reshape(-1, *groups), self._bias.mean(axis=0).reshape(groups)
         )

@@ -1,7 +1,7 @@
 """Heads: linear classifiers on features that were computed once.
 
-Features are normalised part by part to unit length, centred, and each part is scaled by one number (its standard
-deviation over all features), which held-out log-loss preferred to scaling every feature by its own.
+Each part's features are brought to unit length and centred, and each part is divided by one number (its standard
+deviation over all features); held-out log-loss was lower so than with every feature divided by its own.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from trainer.data.cache import Features
 from trainer.measuring.calibration import Logits
 
-#: A log-loss that is lower by less is not worth waiting for in early stopping, nor a larger model.
+#: A log-loss that is lower by less justifies neither another epoch nor a larger model.
 MIN_DELTA = 1e-3
-#: Images that are brought to unit length at once, so that their squares take little memory.
+#: Images brought to unit length at a time, so that their squares take little memory.
 _ROWS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientOptions:
-    """How the gradient head is fitted. ``patience`` 0 never stops early."""
+    """Options of the gradient head. With ``patience`` 0 it never stops early."""
 
     epochs: int = 10
     batch_size: int = 32
@@ -36,7 +36,7 @@ class GradientOptions:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep BLAS to one thread: on matrices this small more only wait for each other.
+    """Keep BLAS to one thread: with matrices this small, more threads only wait for each other.
 
     Measured on two busy cores: logistic regression takes 0.7 s of CPU time with one thread, 10 s with two.
     """
@@ -45,7 +45,7 @@ def one_thread() -> Iterator[None]:
 
 
 def to_unit_length(features: Features, widths: Sequence[int]) -> None:
-    """Scale each part of each image's features (n, width) to unit length where they are, as a checkpoint's ``l2``."""
+    """Scale each part of each image's features (n, width) to unit length in place, like ``l2`` in a checkpoint."""
     for start in range(0, len(features), _ROWS):
         rows = features[start : start + _ROWS]
         for part in np.split(rows, np.cumsum(widths)[:-1], axis=1):  # these are views
@@ -54,29 +54,29 @@ def to_unit_length(features: Features, widths: Sequence[int]) -> None:
 
 @dataclass(frozen=True)
 class Scaling:
-    """What is subtracted from and multiplied to normalised features; both (width,)."""
+    """The mean to subtract from unit-length features and the scale to multiply them by; both (width,)."""
 
     mean: npt.NDArray[np.float32]
     scale: npt.NDArray[np.float32]
 
     @classmethod
-    def of(cls, features: Features, widths: Sequence[int]) -> Scaling:
-        """The scaling that centres ``features`` (n, width) and gives each part a mean variance of 1."""
+    def from_features(cls, features: Features, widths: Sequence[int]) -> Scaling:
+        """Make the scaling that centres ``features`` (n, width) and gives each part a mean variance of 1."""
         mean = features.mean(axis=0, dtype=np.float64)
-        # The squares are summed without a second array of this size, in which there may be gigabytes.
+        # Sums the squares without a second array of this size, which may be gigabytes.
         variance = np.einsum("nw,nw->w", features, features, dtype=np.float64) / len(features) - mean**2
         parts = np.split(variance, np.cumsum(widths)[:-1])
         scale = np.concatenate([np.full(len(part), 1 / np.sqrt(max(part.mean(), 1e-12))) for part in parts])
         return cls(mean.astype(np.float32), scale.astype(np.float32))
 
     def apply(self, features: Features) -> Features:
-        """Scaled features (n, width)."""
+        """Return scaled features (n, width)."""
         scaled = features.copy()
-        self.apply_to(scaled)
+        self.apply_in_place(scaled)
         return scaled
 
-    def apply_to(self, features: Features) -> None:
-        """Scale features (n, width) where they are, for there may be gigabytes of them."""
+    def apply_in_place(self, features: Features) -> None:
+        """Scale features (n, width) in place, since there may be gigabytes of them."""
         features -= self.mean
         features *= self.scale
 
@@ -89,26 +89,26 @@ class Linear:
     bias: npt.NDArray[np.float32]
 
     def logits(self, scaled: Features) -> Logits:
-        """Logits (n, classes)."""
+        """Return logits (n, classes)."""
         return (scaled @ self.weight.T + self.bias).astype(np.float64)
 
-    def over(self, temperature: float) -> Linear:
-        """The same head, its logits divided by ``temperature``."""
+    def divided_by(self, temperature: float) -> Linear:
+        """Return this head with its logits divided by ``temperature``."""
         return Linear(self.weight / np.float32(temperature), self.bias / np.float32(temperature))
 
-    def plus(self, other: Linear) -> Linear:
-        """The head whose logits are the sum of this one's and the other's."""
+    def added_to(self, other: Linear) -> Linear:
+        """Return the head whose logits are the sum of this one's and the other's."""
         return Linear(self.weight + other.weight, self.bias + other.bias)
 
-    def mean(self, other: Linear) -> Linear:
-        """The head whose logits are the mean of this one's and the other's."""
+    def averaged_with(self, other: Linear) -> Linear:
+        """Return the head whose logits are the mean of this one's and the other's."""
         half = np.float32(0.5)
         return Linear((self.weight + other.weight) * half, (self.bias + other.bias) * half)
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of a gradient: losses in nats, accuracy in 0..1; the held-out ones are nan without held-out images."""
+    """One epoch of gradient descent: losses in nats, accuracy in 0..1; the held-out ones are nan without images."""
 
     number: int
     train_loss: float

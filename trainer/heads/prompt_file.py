@@ -1,6 +1,6 @@
-"""The file of prompts that ``zero-shot`` takes: what to call the classes, where their names alone do not say it.
+"""The prompt file of ``zero-shot``: words for the classes whose names alone do not describe them.
 
-Plain text has a prompt a line; a class may have several lines. A line with ``{}`` and no class is a template::
+A text file has one prompt on each line; a class may have several lines. A line with ``{}`` and no class is a template::
 
     # 강아지 and 고양이 are folders; the model reads English
     a photo of {}.
@@ -8,14 +8,14 @@ Plain text has a prompt a line; a class may have several lines. A line with ``{}
     강아지: a puppy
     고양이: a cat
 
-The same as TOML, in a file whose name ends in ``.toml``::
+The same in TOML, in a file whose name ends in ``.toml``::
 
     templates = ["a photo of {}."]
     "강아지" = ["a dog", "a puppy"]
     "고양이" = "a cat"
 
-What a class is given is put into every template of the file; where the file has none, it is used as it is. A class
-that is given nothing goes by its name.
+The words of a class are put into every template of the file; where the file has none, they are used as they are. A
+class without words goes by its name.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from pathlib import Path
 
 from models.errors import UserError
 from models.text.language import tr
-from trainer.heads.prompts import default_templates, fill, spoken
+from trainer.heads.prompts import default_templates, fill_templates, words_of
 
 _TEMPLATES = "templates"
 
 
 @dataclass(frozen=True)
 class PromptFile:
-    """Templates with ``{}``, and what each class is called, by its name."""
+    """Templates with ``{}``, and the words for each class by its name."""
 
     templates: list[str] = field(default_factory=list)
     words: dict[str, list[str]] = field(default_factory=dict)
 
     def prompts(self, classes: Sequence[str]) -> dict[str, list[str]]:
-        """The prompts of each class."""
-        made: dict[str, list[str]] = {}
+        """Return the prompts of each class."""
+        prompts: dict[str, list[str]] = {}
         for name in classes:
-            words = self.words.get(name, [spoken(name)])
-            own = ["{}"] if name in self.words else default_templates(name)
-            made[name] = [prompt for each in words for prompt in fill(self.templates or own, each)]
-        return made
+            all_words = self.words.get(name, [words_of(name)])
+            templates = self.templates or (["{}"] if name in self.words else default_templates(name))
+            prompts[name] = [prompt for words in all_words for prompt in fill_templates(templates, words)]
+        return prompts
 
 
 def read_prompts(path: Path, classes: Sequence[str]) -> PromptFile:
-    """Read a file of prompts for these classes. Raises `UserError`, with the line where there is one."""
+    """Read a prompt file for these classes. Raises `UserError`, which names the line where there is one."""
     try:
         text = unicodedata.normalize("NFC", path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -60,25 +60,25 @@ def read_prompts(path: Path, classes: Sequence[str]) -> PromptFile:
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(tr("the file of prompts {path} is not valid UTF-8: save it as UTF-8", path=path)) from error
-    return _toml(path, text, classes) if path.suffix.casefold() == ".toml" else _lines(path, text, classes)
+    return _parse_toml(path, text, classes) if path.suffix.casefold() == ".toml" else _parse_lines(path, text, classes)
 
 
 def write_prompts(path: Path, prompts: dict[str, list[str]]) -> None:
-    """Write prompts as a file that gives the same ones when it is read."""
-    lines = [f"{name}: {prompt}\n" for name, each in prompts.items() for prompt in each]
+    """Write prompts as a file that `read_prompts` reads back unchanged."""
+    lines = [f"{name}: {prompt}\n" for name, of_class in prompts.items() for prompt in of_class]
     path.write_text("".join(lines), encoding="utf-8")
 
 
-def _lines(path: Path, text: str, classes: Sequence[str]) -> PromptFile:
-    found = PromptFile()
+def _parse_lines(path: Path, text: str, classes: Sequence[str]) -> PromptFile:
+    prompt_file = PromptFile()
     for number, line in enumerate(map(str.strip, text.splitlines()), 1):
         name, colon, words = (part.strip() for part in line.partition(":"))
-        if colon and name in classes and words:  # a class may be called #1, so this is asked first
-            found.words.setdefault(name, []).append(words)
+        if colon and name in classes and words:  # before comments, since a class may be called #1
+            prompt_file.words.setdefault(name, []).append(words)
         elif not line or line.startswith("#"):
             continue
         elif "{}" in line:
-            found.templates.append(line)
+            prompt_file.templates.append(line)
         else:
             raise UserError(
                 tr(
@@ -90,10 +90,10 @@ def _lines(path: Path, text: str, classes: Sequence[str]) -> PromptFile:
                     line=line[:60],
                 )
             )
-    return found
+    return prompt_file
 
 
-def _toml(path: Path, text: str, classes: Sequence[str]) -> PromptFile:
+def _parse_toml(path: Path, text: str, classes: Sequence[str]) -> PromptFile:
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -105,15 +105,15 @@ def _toml(path: Path, text: str, classes: Sequence[str]) -> PromptFile:
                 error=error,
             )
         ) from error
-    found = PromptFile()
+    prompt_file = PromptFile()
     for name, value in content.items():
-        each = [value] if isinstance(value, str) else value
-        if not (isinstance(each, list) and each and all(isinstance(words, str) and words.strip() for words in each)):
+        texts = [value] if isinstance(value, str) else value
+        if not (isinstance(texts, list) and texts and all(isinstance(text, str) and text.strip() for text in texts)):
             raise UserError(
                 tr("{name} in {path} must be a text or a list of texts, and not empty", name=name, path=path)
             )
         if name in classes:
-            found.words[name] = each
+            prompt_file.words[name] = texts
         elif name != _TEMPLATES:
             raise UserError(
                 tr(
@@ -123,14 +123,14 @@ def _toml(path: Path, text: str, classes: Sequence[str]) -> PromptFile:
                     names=", ".join(classes[:8]),
                 )
             )
-        elif lacking := [template for template in each if "{}" not in template]:
+        elif unusable := [template for template in texts if "{}" not in template]:
             raise UserError(
                 tr(
                     "the template '{template}' in {path} has no {{}} to put the class into",
-                    template=lacking[0],
+                    template=unusable[0],
                     path=path,
                 )
             )
         else:
-            found.templates.extend(each)
-    return found
+            prompt_file.templates.extend(texts)
+    return prompt_file

@@ -1,4 +1,4 @@
-"""What classes are called in words: prompts, and where a backbone that reads text puts them among its features.
+"""Prompts for the classes, and their embeddings by a backbone that reads text.
 
 Several prompts for each class are averaged after scaling each to unit length, since a picture is seldom just "a photo
 of" its subject (Radford et al. 2021, section 3.1.4).
@@ -22,7 +22,7 @@ Embeddings = npt.NDArray[np.float32]
 #: The prompts of each class by its name.
 Prompts = Mapping[str, Sequence[str]]
 
-#: What the name of a class is put into, at ``{}``, where nobody gave other templates.
+#: Templates that the name of a class is put into at ``{}``, unless the user gives others.
 TEMPLATES = (
     "a photo of a {}.",
     "a close-up photo of a {}.",
@@ -47,10 +47,10 @@ _HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
 
 @dataclass(frozen=True)
 class Texts:
-    """Classes as one backbone reads them: embeddings (classes, width) of unit length, and what makes logits of them.
+    """Classes as one backbone reads them: embeddings (classes, width) of unit length, and what turns them into logits.
 
-    The model's own logit for an image of unit-length features f is ``scale * f @ embedding + bias``. ``unread`` are the
-    classes with a prompt whose letters the tokenizer does not know.
+    The model's own logit for an image of unit-length features f is ``scale * f @ embedding + bias``. ``unread`` lists
+    the classes with a prompt whose letters the tokenizer does not know.
     """
 
     embeddings: Embeddings
@@ -59,47 +59,47 @@ class Texts:
     unread: list[str]
 
 
-def spoken(name: str) -> str:
-    """The name of a class as words."""
+def words_of(name: str) -> str:
+    """Return the name of a class as words."""
     return name.replace("_", " ")
 
 
 def default_templates(name: str) -> tuple[str, ...]:
-    """The templates for a name, in its language."""
+    """Return the templates for a name, in its language."""
     return KOREAN_TEMPLATES if _HANGUL.search(name) else TEMPLATES
 
 
 def plain_prompts(classes: Iterable[str]) -> dict[str, list[str]]:
-    """Prompts made of the names alone."""
-    return {name: fill(default_templates(name), spoken(name)) for name in classes}
+    """Make prompts from the names alone."""
+    return {name: fill_templates(default_templates(name), words_of(name)) for name in classes}
 
 
-def fill(templates: Iterable[str], words: str) -> list[str]:
-    """Each template with ``words`` at its ``{}``."""
+def fill_templates(templates: Iterable[str], words: str) -> list[str]:
+    """Put ``words`` into each template at its ``{}``."""
     return [template.replace("{}", words) for template in templates]
 
 
 def read_texts(part: Backbone, prompts: Prompts) -> Texts | None:
-    """The classes of ``prompts`` as ``part`` reads them, in their order; None where it does not read text."""
+    """Embed the classes of ``prompts``, in their order; None where ``part`` does not read text."""
     if part.text is None:
         return None
     tower = part.text()
-    sizes = [len(each) for each in prompts.values()]
-    every = _unit(tower.embed([prompt for each in prompts.values() for prompt in each]))
-    means = [each.mean(axis=0) for each in np.split(every, np.cumsum(sizes)[:-1])]
-    return Texts(_unit(np.stack(means)), tower.scale, tower.bias, _unread(tower, prompts))
+    sizes = [len(of_class) for of_class in prompts.values()]
+    embeddings = _to_unit_length(tower.embed([prompt for of_class in prompts.values() for prompt in of_class]))
+    means = [of_class.mean(axis=0) for of_class in np.split(embeddings, np.cumsum(sizes)[:-1])]
+    return Texts(_to_unit_length(np.stack(means)), tower.scale, tower.bias, _unread(tower, prompts))
 
 
 def text_embeddings(
     parts: Sequence[Backbone], classes: Sequence[str], prompts: Prompts | None = None
 ) -> list[Embeddings | None]:
-    """For each part the embeddings (classes, its width) of the classes, of unit length; None where it reads no text.
+    """Return for each part the unit-length embeddings (classes, its width); None where it does not read text.
 
-    ``prompts`` are those of every class; without them `plain_prompts` are used. A part whose folder lacks the half that
-    reads text, or its tokenizer, counts as one that reads none, and a warning says so: its images are enough for a fit.
+    ``prompts`` are those of every class, by default `plain_prompts`. A part whose folder lacks the text tower or its
+    tokenizer counts as one that does not read text, with a warning: a fit can do without the texts.
     """
-    chosen = plain_prompts(classes) if prompts is None else {name: prompts[name] for name in classes}
-    return [_embeddings(part, chosen) for part in parts]
+    by_class = plain_prompts(classes) if prompts is None else {name: prompts[name] for name in classes}
+    return [_embeddings(part, by_class) for part in parts]
 
 
 def _embeddings(part: Backbone, prompts: Prompts) -> Embeddings | None:
@@ -112,14 +112,14 @@ def _embeddings(part: Backbone, prompts: Prompts) -> Embeddings | None:
 
 
 def _unread(tower: TextTower, prompts: Prompts) -> list[str]:
-    return [name for name, each in prompts.items() if not all(tower.reads(_letters(prompt)) for prompt in each)]
+    return [name for name, of_class in prompts.items() if not all(tower.reads(_letters(prompt)) for prompt in of_class)]
 
 
 def _letters(text: str) -> str:
-    """The text without punctuation, which a tokenizer may lack without harm."""
+    """Replace punctuation by spaces: a tokenizer may lack it without harm."""
     return "".join(character if character.isalnum() else " " for character in text)
 
 
-def _unit(rows: Embeddings) -> Embeddings:
+def _to_unit_length(rows: Embeddings) -> Embeddings:
     result: Embeddings = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.float32(1e-12))
     return result

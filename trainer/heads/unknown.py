@@ -1,12 +1,12 @@
-"""What is like no image that a head was fitted on, whatever class the head takes it for.
+"""Tell unknown images: those unlike all images that a head was fitted on, whatever class it predicts.
 
 Known images vary in few directions of the features. An image whose features lie far from the span of these directions
-is something else: the residual of ViM (Wang et al., CVPR 2022). Measured with the embedded backbone, fold 4 of one set
-against all of another set (area under the ROC curve; scenes against insects and small objects, insects against scenes
-and small objects): this .997 .994 .999 .996, shrunk Mahalanobis distance .997 .995 .999 .997 (which takes a matrix of
-6.5 MB), cosine to the nearest class mean .997 .993 .993 .972, energy .980 .978 .835 .799, the greatest probability .952
-.937 .835 .799. Relative Mahalanobis distance was of no use, and a class of scenes held back is found by none of them
-reliably: what resembles the known images is left to the probability.
+is unknown: the residual of ViM (Wang et al., CVPR 2022). Measured with the embedded backbone, fold 4 of one set against
+all of another set (area under the ROC curve; scenes against insects and small objects, insects against scenes and small
+objects): residual .997 .994 .999 .996, shrunk Mahalanobis distance .997 .995 .999 .997 (which takes a matrix of 6.5
+MB), cosine to the nearest class mean .997 .993 .993 .972, energy .980 .978 .835 .799, the greatest probability .952
+.937 .835 .799. Relative Mahalanobis distance was of no use. None of them finds a held-back class of scenes reliably:
+what resembles the known images is left to the threshold.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from trainer.data.cache import Features
 from trainer.data.folds import NEVER, Folds
 from trainer.heads.linear import one_thread
 
-#: So many directions at most, and one for every few images. Measured as above with 96 images of six classes: 8
+#: The most directions, and the images needed for each. Measured as above with 96 images of six classes: 8
 #: directions find 92 % and 68 % of unknown images, 32 directions 85 % and 62 %.
 _DIRECTIONS, _IMAGES_PER_DIRECTION = 64, 8
 #: With fewer images there is no telling how far a known one may lie.
-_FEWEST = 16
-#: The share of known images that may be taken for unknown ones, on average over data sets. With fewer than 49 images
-#: it is one in as many as there are, since the limit is the largest distance then.
-REFUSED = 0.02
-#: Images that are measured at once, so that what is computed on the way takes little memory.
+_MIN_IMAGES = 16
+#: The share of known images that are refused as unknown, on average over data sets. With n < 49 images it is up to
+#: one in n + 1, since the limit is then the largest distance.
+REFUSED_SHARE = 0.02
+#: Images measured at a time, so that intermediate results take little memory.
 _ROWS = 1024
 
 Basis = npt.NDArray[np.float32]
@@ -38,9 +38,9 @@ Distances = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Span:
-    """The ``basis`` (rank, width) of the directions in which known images vary, and how far from it is too far.
+    """The ``basis`` (rank, width) of the directions in which known images vary, and how far from it one is unknown.
 
-    ``distances`` (n,) are those of images that had no part in the basis they were measured by, or NaN.
+    ``distances`` (n,) are out of fold: each from a basis that was fitted without the image; NaN where not judged.
     """
 
     basis: Basis
@@ -49,38 +49,38 @@ class Span:
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:
-        """Whether each of the images (n,) counts as known; those that were not measured do."""
+        """Which images (n,) count as known; those without a distance do."""
         known: npt.NDArray[np.bool_] = ~(self.distances > self.limit)
         return known
 
 
-def learn(scaled: Features, folds: Folds) -> Span | None:
-    """The span of centred, scaled features (n, width) as the head gets them; None with too few images.
+def fit_span(scaled: Features, folds: Folds) -> Span | None:
+    """Fit the span of centred, scaled features (n, width) as the head gets them; None with too few images.
 
     The limit comes from the images of each fold (n,), measured by a basis of the images outside that fold.
     """
-    judges = sorted({*folds.tolist()} - {NEVER})
+    judging_folds = sorted({*folds.tolist()} - {NEVER})
     judged = folds != NEVER
-    others = len(folds) - max((int((folds == judge).sum()) for judge in judges), default=0)
-    rank = min(_DIRECTIONS, others // _IMAGES_PER_DIRECTION)
-    if judged.sum() < _FEWEST or rank == 0:
+    fewest_fitted = len(folds) - max((int((folds == fold).sum()) for fold in judging_folds), default=0)
+    rank = min(_DIRECTIONS, fewest_fitted // _IMAGES_PER_DIRECTION)
+    if judged.sum() < _MIN_IMAGES or rank == 0:
         return None
     distances = np.full(len(folds), np.nan)
     with one_thread():
-        # Of the images outside a fold, which are most of them, no copy is made.
+        # Subtracts the fold from the total, since a copy of the images outside it would be nearly as large as all.
         moments, total = scaled.T @ scaled, scaled.sum(axis=0, dtype=np.float64)
-        for judge in judges:
-            out = folds == judge
-            held, count = scaled[out], int((~out).sum())
-            mean = ((total - held.sum(axis=0, dtype=np.float64)) / count).astype(np.float32)
-            basis = _basis(moments - held.T @ held - count * np.outer(mean, mean), rank)
-            held -= mean
-            distances[out] = distance(held, basis)
+        for fold in judging_folds:
+            held_out = folds == fold
+            features, count = scaled[held_out], int((~held_out).sum())
+            mean = ((total - features.sum(axis=0, dtype=np.float64)) / count).astype(np.float32)
+            basis = _basis(moments - features.T @ features - count * np.outer(mean, mean), rank)
+            features -= mean
+            distances[held_out] = distances_to_span(features, basis)
         return Span(_basis(moments, rank), _limit(distances[judged]), distances)
 
 
-def distance(centred: Features, basis: Basis) -> Distances:
-    """How far (n,) centred features (n, width) lie from the span of an orthonormal basis (rank, width)."""
+def distances_to_span(centred: Features, basis: Basis) -> Distances:
+    """Return how far (n,) centred features (n, width) lie from the span of an orthonormal basis (rank, width)."""
     result = np.empty(len(centred))
     for start in range(0, len(centred), _ROWS):
         rows = centred[start : start + _ROWS]
@@ -89,7 +89,7 @@ def distance(centred: Features, basis: Basis) -> Distances:
 
 
 def _basis(moments: Features, rank: int) -> Basis:
-    """The ``rank`` main directions of features with these second moments (width, width), by a randomised method."""
+    """Return the ``rank`` principal directions of features with these second moments (width, width), approximately."""
     from sklearn.utils.extmath import randomized_svd
 
     directions = randomized_svd(moments, rank, n_iter=4, random_state=0)[0]
@@ -97,10 +97,10 @@ def _basis(moments: Features, rank: int) -> Basis:
 
 
 def _limit(distances: Distances) -> float:
-    """The distance that a new known image exceeds with a probability of at most ``REFUSED``, as far as n allow it.
+    """Return the distance that a known image exceeds with a probability of `REFUSED_SHARE`, or the largest with few.
 
-    It is the split-conformal quantile (Vovk et al. 2005): of n + 1 like images the new one is as likely as any other to
-    be the farthest.
+    This is the split-conformal quantile (Vovk et al. 2005): of n + 1 like images the new one is as likely as any other
+    to be the farthest.
     """
-    rank = math.ceil((1 - REFUSED) * (len(distances) + 1))
+    rank = math.ceil((1 - REFUSED_SHARE) * (len(distances) + 1))
     return float(np.sort(distances)[min(rank, len(distances)) - 1])

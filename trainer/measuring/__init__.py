@@ -1,1 +1,1 @@
-"""How right a classifier is, how sure one may be of that, and which of two is better."""
+"""Accuracy and calibration of classifiers, the certainty of both, and which of two classifiers is better."""

@@ -1,4 +1,4 @@
-"""Exact binomial bounds: what a count of mistakes says about the share of mistakes to come."""
+"""Exact binomial bounds on the share of mistakes to come, from a count of mistakes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from scipy.special import betaincinv
 
 
 def upper_bound(mistakes: int, count: int, confidence: float) -> float:
-    """The share of mistakes that, with ``confidence``, is not exceeded, after ``mistakes`` among ``count`` images.
+    """Return the share of mistakes not exceeded, with ``confidence``, after ``mistakes`` among ``count`` images.
 
-    One-sided Clopper-Pearson (Biometrika 1934): the largest share under which so few mistakes are not too unlikely.
+    One-sided Clopper-Pearson (Biometrika 1934): the largest share with which so few mistakes are not too unlikely.
     """
     return 1.0 if mistakes >= count else float(betaincinv(mistakes + 1, count - mistakes, confidence))
 
 
 def interval(successes: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The two-sided Clopper-Pearson interval of a share; 0 to 1 where nothing was counted."""
+    """Return the two-sided Clopper-Pearson interval of a share; 0 to 1 where nothing was counted."""
     one_sided = 1 - (1 - confidence) / 2
     return 1 - upper_bound(count - successes, count, one_sided), upper_bound(successes, count, one_sided)

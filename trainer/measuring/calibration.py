@@ -1,4 +1,4 @@
-"""Confidence that means something: the temperature that logits are divided by, and how well probabilities hold."""
+"""Calibration: fit the temperature that logits are divided by, and measure how well confidence matches accuracy."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Logits = npt.NDArray[np.float64]
 Losses = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]
 
-#: How strongly a temperature is held near 1, in images: with few held out, chance would set it.
+#: How strongly a temperature is drawn to 1, in images: with few held-out images, chance would set it.
 _PRIOR = 5.0
 
 
 def log_probabilities(logits: Logits, temperature: float = 1.0) -> Logits:
-    """Logarithms of the probabilities (n, classes) of logits (n, classes)."""
+    """Return the log-probabilities (n, classes) of logits (n, classes)."""
     scaled = logits / temperature
     scaled = scaled - scaled.max(axis=1, keepdims=True)
     result: Logits = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
@@ -25,22 +25,22 @@ def log_probabilities(logits: Logits, temperature: float = 1.0) -> Logits:
 
 
 def losses(logits: Logits, labels: Labels, temperature: float = 1.0) -> Losses:
-    """The negative log-probability (n,) of each image's right class, in nats."""
+    """Return the negative log-probability (n,) of each image's true class, in nats."""
     return -log_probabilities(logits, temperature)[np.arange(len(labels)), labels]
 
 
 def log_loss(logits: Logits, labels: Labels, temperature: float = 1.0) -> float:
-    """The mean of `losses`."""
+    """Return the mean of `losses`."""
     return float(losses(logits, labels, temperature).mean())
 
 
 def accuracy(logits: Logits, labels: Labels) -> float:
-    """The share of images whose most probable class is the right one."""
+    """Return the share of images whose most probable class is the true one."""
     return float((logits.argmax(axis=1) == labels).mean())
 
 
 def fit_temperature(logits: Logits, labels: Labels) -> float:
-    """The temperature in 1/20..20 that makes held-out logits (n, classes) most probable (Guo et al. 2017)."""
+    """Fit the temperature in 1/20..20 under which the true labels are most probable (Guo et al. 2017)."""
 
     def cost(logarithm: float) -> float:
         return len(labels) * log_loss(logits, labels, float(np.exp(logarithm))) + _PRIOR * logarithm**2
@@ -49,7 +49,7 @@ def fit_temperature(logits: Logits, labels: Labels) -> float:
 
 
 class Bin(NamedTuple):
-    """Images of like confidence: their mean confidence, their accuracy, and how many they are."""
+    """Images of similar confidence: their mean confidence, their accuracy and their number."""
 
     confidence: float
     accuracy: float
@@ -57,19 +57,19 @@ class Bin(NamedTuple):
 
 
 def reliability(probabilities: npt.NDArray[np.float64], labels: Labels, bins: int = 10) -> list[Bin]:
-    """The images in at most ``bins`` bins of equal count, from the least to the most confident."""
+    """Sort images into at most ``bins`` bins of equal count, from the least to the most confident."""
     if not len(labels):
         return []
     confidence = probabilities.max(axis=1)
-    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    correct = (probabilities.argmax(axis=1) == labels).astype(np.float64)
     order = np.argsort(confidence, kind="stable")
     return [
-        Bin(float(confidence[part].mean()), float(right[part].mean()), len(part))
+        Bin(float(confidence[part].mean()), float(correct[part].mean()), len(part))
         for part in np.array_split(order, min(bins, len(order)))
     ]
 
 
 def calibration_error(probabilities: npt.NDArray[np.float64], labels: Labels, bins: int = 10) -> float:
-    """The expected calibration error: how far confidence lies from accuracy, averaged over the bins."""
+    """Return the expected calibration error: how far confidence lies from accuracy, averaged over images."""
     parts = reliability(probabilities, labels, bins)
     return sum(abs(part.confidence - part.accuracy) * part.images for part in parts) / len(labels)

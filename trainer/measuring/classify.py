@@ -1,4 +1,4 @@
-"""Put image files to checkpoints, decoding and predicting exactly as the daemon does."""
+"""Classify image files with checkpoints, decoding and predicting exactly as the daemon does."""
 
 from __future__ import annotations
 
@@ -19,53 +19,57 @@ from trainer.runs.proof import require_as_made
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A checkpoint that is ready to predict, and the file it is."""
+class OpenedCheckpoint:
+    """A checkpoint that is ready to predict, and its file."""
 
     path: Path
     classifier: Classifier
 
     @property
     def run(self) -> str:
-        """The name of its run folder."""
+        """The name of the run folder that holds it."""
         return self.path.resolve().parent.name
 
 
-def open_checkpoint(path: Path, store: WeightsStore) -> Opened:
-    """Open a checkpoint file, a run folder's or the published one of a folder of runs. Raises `CheckpointError`."""
+def open_checkpoint(path: Path, store: WeightsStore) -> OpenedCheckpoint:
+    """Open a checkpoint: a file, that of a run folder, or the published one of a folder of runs.
+
+    Raises `CheckpointError`.
+    """
     file = checkpoints.resolve(path)
     classifier = open_classifier(file, store)
     if file.name == checkpoints.FILE_NAME:
         require_as_made(file.parent, classifier.digest)
-    return Opened(file, classifier)
+    return OpenedCheckpoint(file, classifier)
 
 
 @dataclass(frozen=True)
-class Matched:
-    """The classes of a data set beside those of a checkpoint.
+class ClassMatch:
+    """The labels of a data set, matched with the classes of a checkpoint.
 
-    ``positions`` are the checkpoint's classes by the data's labels, ``renamed`` names those that are spelt otherwise;
-    ``strangers`` are labels that the checkpoint does not know, ``absent`` classes of it that the data has no image of.
+    ``positions`` maps labels to positions in the checkpoint's classes, ``renamed`` maps labels to names that are spelt
+    differently. ``only_in_data`` lists labels that the checkpoint does not know, ``only_in_checkpoint`` classes that no
+    image of the data has.
     """
 
     positions: Mapping[str, int]
     renamed: Mapping[str, str]
-    strangers: list[str]
-    absent: list[str]
+    only_in_data: list[str]
+    only_in_checkpoint: list[str]
 
 
-def match(labels: Sequence[str], classes: Sequence[str]) -> Matched:
-    """Match by name; upper and lower case, and composed and decomposed letters, are one.
+def match_classes(labels: Sequence[str], classes: Sequence[str]) -> ClassMatch:
+    """Match by name, regardless of case and of composed or decomposed letters.
 
-    Neither a data set nor a checkpoint has two classes whose names are one in this way.
+    Neither a data set nor a checkpoint has two classes whose names are the same in this way.
     """
     known = {_folded(name): position for position, name in enumerate(classes)}
     positions = {label: known[_folded(label)] for label in labels if _folded(label) in known}
-    return Matched(
+    return ClassMatch(
         positions,
-        {label: classes[at] for label, at in positions.items() if classes[at] != label},
+        {label: classes[position] for label, position in positions.items() if classes[position] != label},
         sorted(set(labels) - set(positions)),
-        sorted(name for at, name in enumerate(classes) if at not in set(positions.values())),
+        sorted(name for position, name in enumerate(classes) if position not in set(positions.values())),
     )
 
 
@@ -75,9 +79,9 @@ def _folded(name: str) -> str:
 
 @dataclass(frozen=True)
 class Classified:
-    """The n readable images of a data set, their sha256, and what could not be read.
+    """The n readable images of a data set, their sha256, and the unreadable files.
 
-    ``judgements`` are what each classifier says of them.
+    ``judgements`` holds the predictions of each classifier for the n images.
     """
 
     files: list[File]
@@ -87,18 +91,17 @@ class Classified:
 
 
 def classify(files: Sequence[File], classifiers: Sequence[Classifier], batch_size: int) -> Classified:
-    """Read every file once and put it to every classifier. Shows its progress on a terminal."""
+    """Read every file once and classify it with every classifier. Shows progress on a terminal."""
     transforms = [transform for classifier in classifiers for transform in classifier.transforms]
     readable: list[Read] = []
-    rows: list[list[Judgement]] = [[] for _ in classifiers]
+    batches_by_classifier: list[list[Judgement]] = [[] for _ in classifiers]
     unreadable: list[Unreadable] = []
     waiting: list[Read] = []
 
     def predict() -> None:
         crops = iter(stacked(waiting))
-        for classifier, of_classifier in zip(classifiers, rows, strict=True):
-            own = [next(crops) for _ in classifier.transforms]
-            of_classifier.append(classifier.judge(own))
+        for classifier, batches in zip(classifiers, batches_by_classifier, strict=True):
+            batches.append(classifier.judge([next(crops) for _ in classifier.transforms]))
         readable.extend(Read(read.file, read.sha256) for read in waiting)
         waiting.clear()
 
@@ -115,17 +118,20 @@ def classify(files: Sequence[File], classifiers: Sequence[Classifier], batch_siz
     return Classified(
         [read.file for read in readable],
         [read.sha256 for read in readable],
-        [_joined(of_classifier, len(each.classes)) for each, of_classifier in zip(classifiers, rows, strict=True)],
+        [
+            _concatenate(batches, len(classifier.classes))
+            for classifier, batches in zip(classifiers, batches_by_classifier, strict=True)
+        ],
         unreadable,
     )
 
 
-def _joined(batches: Sequence[Judgement], classes: int) -> Judgement:
-    none = Judgement(np.empty((0, classes), np.float32), np.empty(0, np.float32))
-    return Judgement(*map(np.concatenate, zip(none, *batches, strict=True)))
+def _concatenate(batches: Sequence[Judgement], classes: int) -> Judgement:
+    empty = Judgement(np.empty((0, classes), np.float32), np.empty(0, np.float32))
+    return Judgement(*map(np.concatenate, zip(empty, *batches, strict=True)))
 
 
-def titles(opened: Sequence[Opened]) -> list[str]:
-    """What to call each checkpoint: its run, or its whole path where several have the same."""
-    runs = [each.run for each in opened]
-    return runs if len(set(runs)) == len(runs) else [shown(each.path) for each in opened]
+def checkpoint_titles(opened: Sequence[OpenedCheckpoint]) -> list[str]:
+    """Name each checkpoint by its run, or by its whole path where several runs have the same name."""
+    runs = [checkpoint.run for checkpoint in opened]
+    return runs if len(set(runs)) == len(runs) else [shown(checkpoint.path) for checkpoint in opened]

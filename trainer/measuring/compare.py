@@ -1,4 +1,4 @@
-"""Whether a new checkpoint is worse than the published one, on images that neither had seen when it classified them."""
+"""Tell whether a new checkpoint is worse than the published one, on images that neither was fitted on at the time."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from models.text.language import tr
 from models.weights import WeightsStore
 from trainer.data.dataset import File, Sample
 from trainer.data.features import BATCH, Read, read_all, stacked
-from trainer.measuring.measure import Measured
+from trainer.measuring.measure import LabelledPredictions
 from trainer.measuring.split import read_split
 
 #: With equally many right, a new checkpoint whose log-loss is higher by this much counts as worse.
 _LOSS_MARGIN = 0.01
 
-#: What is less probable counts as this much: so small a number is nothing in the six digits of ``split.csv``, which
-#: would make the current run's mistakes worse than the same ones of a new run.
-_LEAST = 1e-6
+#: Smaller probabilities count as this: in the six digits of ``split.csv`` they are 0, which would make the mistakes of
+#: the current run worse than the same mistakes of a new run.
+_MIN_PROBABILITY = 1e-6
 
-#: Images that only the current run never had are put to it now: at most so many, which takes some seconds.
-MOST_PUT = 500
+#: The most images that the current run must classify for the comparison, which takes some seconds.
+MAX_CLASSIFIED = 500
 
 #: Whether a prediction was right, and the probability of the right class.
 _Outcome = tuple[bool, float]
@@ -35,19 +35,19 @@ _Outcome = tuple[bool, float]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether to publish, and why in one sentence; ``publishable``: whether a user may do so all the same."""
+    """Whether to publish, and the reason in one sentence; ``publishable``: whether the user may publish it anyway."""
 
     publish: bool
-    why: str
+    reason: str
     publishable: bool = True
 
 
-def compare(folder: Path, samples: Sequence[Sample], measured: Measured, store: WeightsStore) -> Verdict:
-    """Judge a new head by its ``measured`` predictions on judged ``samples`` against the run published in ``folder``.
+def compare(folder: Path, samples: Sequence[Sample], predictions: LabelledPredictions, store: WeightsStore) -> Verdict:
+    """Compare ``predictions`` of a new head for judged ``samples`` with those of the run published in ``folder``.
 
-    Both heads were at last fitted on all of their images, so what counts is what each made of an image before that,
-    while it was held out: the current run's is in its ``split.csv``. Images that only the current run never had are
-    put to it now; images it was fitted on are left out.
+    Both served heads are fitted on all of their images, so only predictions made while an image was held out count;
+    the current run's are in its ``split.csv``. Images that are new to the current run are classified with it now;
+    images it was fitted on without being judged are left out.
     """
     try:
         pointer = checkpoints.read_pointer(folder)
@@ -56,22 +56,21 @@ def compare(folder: Path, samples: Sequence[Sample], measured: Measured, store: 
         current = checkpoints.load(folder)
     except CheckpointError as error:
         return Verdict(True, tr("the one published before cannot be used: {error}", error=error))
-    if list(current.metadata.classes) != list(measured.classes):
-        return Verdict(True, _other_classes(current.metadata.classes, measured.classes, pointer.run))
+    if list(current.metadata.classes) != list(predictions.classes):
+        return Verdict(True, _class_changes(current.metadata.classes, predictions.classes, pointer.run))
     outcomes = _outcomes(folder / pointer.run, current, samples, store)
-    common = [at for at, outcome in enumerate(outcomes) if outcome is not None]
+    common = [position for position, outcome in enumerate(outcomes) if outcome is not None]
     if not common:
-        return _by_record(current, measured, pointer.run)
-    right = measured.predicted == measured.labels
-    new = [(bool(right[at]), float(measured.true_probability[at])) for at in common]
+        return _compare_records(current, predictions, pointer.run)
+    new = [(bool(predictions.right[position]), float(predictions.true_probability[position])) for position in common]
     old = [outcome for outcome in outcomes if outcome is not None]
-    return _judge(new, old, pointer.run)
+    return _compare_outcomes(new, old, pointer.run)
 
 
-def _other_classes(old: Sequence[str], new: Sequence[str], run: str) -> str:
-    added, gone = sorted(set(new) - set(old)), sorted(set(old) - set(new))
+def _class_changes(old: Sequence[str], new: Sequence[str], run: str) -> str:
+    added, removed = sorted(set(new) - set(old)), sorted(set(old) - set(new))
     changes = [tr("new: {names}", names=", ".join(added))] if added else []
-    changes += [tr("gone: {names}", names=", ".join(gone))] if gone else []
+    changes += [tr("gone: {names}", names=", ".join(removed))] if removed else []
     return tr(
         "its classes are not those of {run} ({changes}), so the two do not compare",
         run=run,
@@ -80,17 +79,18 @@ def _other_classes(old: Sequence[str], new: Sequence[str], run: str) -> str:
 
 
 def _outcomes(run: Path, current: Checkpoint, samples: Sequence[Sample], store: WeightsStore) -> list[_Outcome | None]:
-    """What the current run made of each sample while it had not been fitted on it; None where it was, or is unknown."""
+    """Return the current run's out-of-fold outcome for each sample; None where it was fitted on it, or on failure."""
     split = read_split(run)
-    known = {} if split is None else split.held_out
+    recorded = {} if split is None else split.held_out
     fitted = frozenset() if split is None else split.train | {sha256 for sha256, _ in split.held_out}
-    outcomes: list[_Outcome | None] = [known.get((sample.sha256, sample.label)) for sample in samples]
-    unseen = [at for at, sample in enumerate(samples) if sample.sha256 not in fitted]
-    unseen = sorted(sorted(unseen, key=lambda at: samples[at].sha256)[:MOST_PUT])
+    outcomes: list[_Outcome | None] = [recorded.get((sample.sha256, sample.label)) for sample in samples]
+    unseen = [position for position, sample in enumerate(samples) if sample.sha256 not in fitted]
+    unseen = sorted(sorted(unseen, key=lambda position: samples[position].sha256)[:MAX_CLASSIFIED])
     try:
-        for at, outcome in zip(unseen, _classify(run, current, [samples[at] for at in unseen], store), strict=True):
-            outcomes[at] = outcome
-    except UserError:  # it cannot be run here any more: its record has to do
+        unseen_outcomes = _classify(run, current, [samples[position] for position in unseen], store)
+        for position, outcome in zip(unseen, unseen_outcomes, strict=True):
+            outcomes[position] = outcome
+    except UserError:  # the current run no longer works here: its record must do
         pass
     return outcomes
 
@@ -105,14 +105,14 @@ def _classify(run: Path, current: Checkpoint, samples: Sequence[Sample], store: 
 
     def predict() -> None:
         probabilities = classifier.probabilities(stacked([read for _, read in waiting]))
-        for (at, read), row in zip(waiting, probabilities, strict=True):
+        for (position, read), row in zip(waiting, probabilities, strict=True):
             true = current.metadata.classes.index(read.file.label)
-            outcomes[at] = (int(row.argmax()) == true, float(row[true]))
+            outcomes[position] = (int(row.argmax()) == true, float(row[true]))
         waiting.clear()
 
-    for at, read in enumerate(read_all(files, classifier.transforms)):
+    for position, read in enumerate(read_all(files, classifier.transforms)):
         if read.error is None:
-            waiting.append((at, read))
+            waiting.append((position, read))
         if len(waiting) == BATCH:
             predict()
     if waiting:
@@ -120,10 +120,11 @@ def _classify(run: Path, current: Checkpoint, samples: Sequence[Sample], store: 
     return outcomes
 
 
-def _judge(new: Sequence[_Outcome], old: Sequence[_Outcome], run: str) -> Verdict:
+def _compare_outcomes(new: Sequence[_Outcome], old: Sequence[_Outcome], run: str) -> Verdict:
     new_right, old_right = (sum(right for right, _ in outcomes) for outcomes in (new, old))
     new_loss, old_loss = (
-        float(np.mean([-np.log(max(probability, _LEAST)) for _, probability in outcomes])) for outcomes in (new, old)
+        float(np.mean([-np.log(max(probability, _MIN_PROBABILITY)) for _, probability in outcomes]))
+        for outcomes in (new, old)
     )
     figures = tr(
         "of {count} images that neither had seen when it classified them, it has {right} right (log-loss {loss:.3f}), "
@@ -139,9 +140,9 @@ def _judge(new: Sequence[_Outcome], old: Sequence[_Outcome], run: str) -> Verdic
     return Verdict(not worse, figures)
 
 
-def _by_record(current: Checkpoint, measured: Measured, run: str) -> Verdict:
-    """No image is common to both, so each one's own held-out accuracy is all there is."""
-    recorded, own = current.metadata.metrics.get("accuracy"), measured.figures().get("accuracy")
+def _compare_records(current: Checkpoint, predictions: LabelledPredictions, run: str) -> Verdict:
+    """Compare the recorded held-out accuracies, where no image is common to both."""
+    recorded, own = current.metadata.metrics.get("accuracy"), predictions.figures().get("accuracy")
     if recorded is None:
         return Verdict(True, tr("there is no image to compare it with {run} on", run=run))
     if own is None:

@@ -1,4 +1,4 @@
-"""How right a classifier is on images whose class is known."""
+"""Measure how well a classifier does on images whose class is known."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Mask = npt.NDArray[np.bool_]
 #: Images by true class (rows) and predicted class (columns).
 Counts = npt.NDArray[np.int64]
 
-#: How many standard deviations above what guessing has right is more than luck: one guess in twenty gets there.
-_LUCK = 1.64
+#: How many standard deviations above chance agreement are more than luck: one guess in twenty gets there.
+_LUCK_DEVIATIONS = 1.64
 
 #: The shares of images, the surest first, whose accuracy is reported.
 COVERAGES = (0.95, 0.9, 0.8)
@@ -27,9 +27,9 @@ COVERAGES = (0.95, 0.9, 0.8)
 
 @dataclass(frozen=True)
 class FilingCounts:
-    """What becomes of so many ``images`` in the daemon: of those ``filed`` into a class some are ``wrong`` there.
+    """How many of ``images`` the daemon files into a class (``filed``), and how many of these are ``wrong``.
 
-    ``unknown`` are refused because they are unlike all known ones; all others are less probable than ``threshold``.
+    ``unknown`` ones are refused because they are unlike all known images; all others are less sure than ``threshold``.
     """
 
     threshold: float
@@ -40,11 +40,11 @@ class FilingCounts:
 
     @property
     def unsure(self) -> int:
-        """The images under the threshold, and not `unknown`."""
+        """The number of images under the threshold that are not unknown."""
         return self.images - self.filed - self.unknown
 
     def figures(self) -> dict[str, float | None]:
-        """As numbers and as shares in 0..1; no share where there is nothing that it is of."""
+        """Return counts, and shares in 0..1; a share of nothing is None."""
         return {
             "threshold": self.threshold,
             "filed": self.filed,
@@ -62,10 +62,10 @@ def _share(part: int, whole: int) -> float | None:
 
 
 @dataclass(frozen=True)
-class Measured:
+class LabelledPredictions:
     """Calibrated probabilities (n, classes) of n images, and their true classes (n,) as positions in ``classes``.
 
-    ``unknown`` (n,) are the images that are unlike all that was learned, which are never filed; None: nothing tells.
+    ``unknown`` (n,) tells which images are unlike all that were learned from, which are never filed; None: not known.
     """
 
     classes: Sequence[str]
@@ -74,19 +74,19 @@ class Measured:
     unknown: Mask | None = None
 
     @property
-    def strange(self) -> Mask:
-        """Which of the images (n,) are unlike all that was learned."""
+    def is_unknown(self) -> Mask:
+        """Which images (n,) are unknown: all False where nothing tells."""
         return np.full(len(self.labels), False) if self.unknown is None else self.unknown
 
     @property
     def predicted(self) -> Labels:
-        """The most probable class (n,) of each image."""
+        """The most probable class of each image (n,)."""
         result: Labels = self.probabilities.argmax(axis=1)
         return result
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:
-        """Whether the predicted class (n,) is the true one."""
+        """Whether the predicted class of each image (n,) is the true one."""
         result: npt.NDArray[np.bool_] = self.predicted == self.labels
         return result
 
@@ -108,12 +108,12 @@ class Measured:
         return result
 
     @property
-    def concerned(self) -> list[int]:
-        """The classes that some image is of, or is taken for."""
+    def occurring_classes(self) -> list[int]:
+        """The classes that are the true or the predicted class of some image, in order."""
         return sorted({*self.labels.tolist(), *self.predicted.tolist()})
 
     def figures(self) -> dict[str, float]:
-        """The figures of a whole set of images: shares in 0..1, log-loss in nats; empty where there is no image."""
+        """Return the figures of all images: shares in 0..1, log-loss in nats; empty where there is no image."""
         if not len(self.labels):
             return {}
         low, high = self.interval()
@@ -122,7 +122,7 @@ class Measured:
             "accuracy": float(self.right.mean()),
             "accuracy_low": low,
             "accuracy_high": high,
-            "macro_f1": float(np.mean([each["f1-score"] for each in self.report().values()])),
+            "macro_f1": float(np.mean([scores["f1-score"] for scores in self.class_scores().values()])),
             "log_loss": float(self.losses.mean()),
             "brier": self.brier(),
             "calibration_error": calibration_error(self.probabilities, self.labels),
@@ -131,83 +131,84 @@ class Measured:
         }
 
     def interval(self) -> tuple[float, float]:
-        """The 95 % Clopper-Pearson interval of the accuracy; 0 to 1 where there is no image."""
+        """Return the 95 % Clopper-Pearson interval of the accuracy; 0 to 1 where there is no image."""
         return bounds.interval(int(self.right.sum()), len(self.labels))
 
-    def guessing(self) -> tuple[float, float]:
-        """How many images are right on average, and the standard deviation, if the predictions are dealt out at random.
+    def chance_agreement(self) -> tuple[float, float]:
+        """Return the mean and the standard deviation of right images if the predictions were shuffled among the images.
 
-        What Cohen's kappa (1960) calls agreement by chance; the spread is that of Hoeffding (1951) for permutations.
+        Cohen's kappa (1960) calls this agreement by chance; the deviation is that of Hoeffding (1951) for permutations.
         """
         count = len(self.labels)
         if count < 2:
             return float(count), 0.0
         images = np.bincount(self.labels, minlength=len(self.classes)).astype(np.float64)
-        taken = np.bincount(self.predicted, minlength=len(self.classes)).astype(np.float64)
-        pairs = float(images @ taken)
-        variance = (pairs - float((images * taken) @ (images + taken)) / count + (pairs / count) ** 2) / (count - 1)
+        predicted = np.bincount(self.predicted, minlength=len(self.classes)).astype(np.float64)
+        pairs = float(images @ predicted)
+        triples = float((images * predicted) @ (images + predicted))
+        variance = (pairs - triples / count + (pairs / count) ** 2) / (count - 1)
         return pairs / count, math.sqrt(max(variance, 0.0))
 
     @property
-    def is_guessing(self) -> bool:
-        """Whether the images do not show that the predictions are better than guesses; not where all are right."""
-        expected, spread = self.guessing()
+    def is_no_better_than_chance(self) -> bool:
+        """Whether the images fail to show that the predictions beat chance; False where all are right."""
+        expected, spread = self.chance_agreement()
         right = int(self.right.sum())
-        return right < len(self.labels) and right <= expected + _LUCK * spread
+        return right < len(self.labels) and right <= expected + _LUCK_DEVIATIONS * spread
 
     def brier(self) -> float:
-        """The mean squared distance of the probabilities from the truth, summed over classes: 0 is best, 2 worst."""
+        """Return the mean squared distance of the probabilities from the truth, over all classes: 0 is best, 2 worst."""
         squares = (self.probabilities**2).sum(axis=1) - 2 * self.true_probability + 1
         return float(squares.mean())
 
     def risk_coverage(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Coverage (n,), 1/n to 1, and risk (n,): the share of mistakes among the first images of that coverage.
+        """Return coverage (n,), 1/n to 1, and risk (n,): the share of mistakes among the first images of that coverage.
 
-        They come in the order in which they would be filed: the surest first, and the `strange` ones, which are not, at
-        the end. Among equally sure ones the mistakes come first, so that no threshold does worse than the curve says.
+        Images are ordered by confidence, highest first, and unknown ones last, since they are not filed. Among equal
+        confidences the mistakes come first, so that no threshold does worse than the curve says.
         """
-        order = np.lexsort((self.right, -self.confidence, self.strange))
+        order = np.lexsort((self.right, -self.confidence, self.is_unknown))
         counts = np.arange(1, len(order) + 1)
         return counts / len(order), np.cumsum(~self.right[order]) / counts
 
     def accuracy_at(self, coverage: float) -> float:
-        """The accuracy on the surest images, ``coverage`` (0..1, not 0) of all."""
+        """Return the accuracy on the surest images, a share ``coverage`` (0..1, not 0) of all."""
         count = int(np.ceil(coverage * len(self.labels) - 1e-9))
         return 1 - float(self.risk_coverage()[1][count - 1])
 
     def reliability(self, bins: int = 10) -> list[Bin]:
-        """Confidence, accuracy and count in bins of equal count; see `trainer.measuring.calibration.reliability`."""
+        """Return confidence, accuracy and number of images in bins of equal count."""
         return reliability(self.probabilities, self.labels, bins)
 
-    def report(self) -> dict[str, dict[str, float]]:
-        """Precision, recall, F1 and support (its images) of every class that is `concerned`, by its name."""
+    def class_scores(self) -> dict[str, dict[str, float]]:
+        """Return precision, recall, F1 and support (its images) of each of `occurring_classes`, by its name."""
         counts = self.confusion()
-        right, images, taken = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+        right, images, predicted = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
         return {
             self.classes[index]: {
-                "precision": float(right[at] / taken[at]) if taken[at] else 0.0,
-                "recall": float(right[at] / images[at]) if images[at] else 0.0,
-                "f1-score": float(2 * right[at] / (images[at] + taken[at])),
-                "support": float(images[at]),
+                "precision": float(right[row] / predicted[row]) if predicted[row] else 0.0,
+                "recall": float(right[row] / images[row]) if images[row] else 0.0,
+                "f1-score": float(2 * right[row] / (images[row] + predicted[row])),
+                "support": float(images[row]),
             }
-            for at, index in enumerate(self.concerned)
+            for row, index in enumerate(self.occurring_classes)
         }
 
     def filing(self, threshold: float) -> FilingCounts:
-        """What becomes of the images if those under ``threshold`` and the `strange` ones are not filed."""
-        fates = Rule(threshold).fates(self.confidence, self.strange)
-        into_class = np.array([fate is Fate.SURE for fate in fates], dtype=bool)
+        """Count what the daemon would do with the images at ``threshold``; unknown ones are never filed."""
+        fates = Rule(threshold).fates(self.confidence, self.is_unknown)
+        is_filed = np.array([fate is Fate.SURE for fate in fates], dtype=bool)
         return FilingCounts(
             threshold,
             images=len(self.labels),
-            filed=int(into_class.sum()),
-            wrong=int((into_class & ~self.right).sum()),
-            unknown=int(self.strange.sum()),
+            filed=int(is_filed.sum()),
+            wrong=int((is_filed & ~self.right).sum()),
+            unknown=int(self.is_unknown.sum()),
         )
 
     def confusion(self) -> Counts:
-        """Images by true class (rows) and predicted class (columns), of the concerned classes."""
-        position = {index: at for at, index in enumerate(self.concerned)}
+        """Count images by true class (rows) and predicted class (columns), for `occurring_classes`."""
+        position = {index: row for row, index in enumerate(self.occurring_classes)}
         counts = np.zeros((len(position), len(position)), np.int64)
         for true, predicted in zip(self.labels.tolist(), self.predicted.tolist(), strict=True):
             counts[position[true], position[predicted]] += 1

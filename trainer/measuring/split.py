@@ -1,4 +1,4 @@
-"""``split.csv`` of a run: which images it was fitted on, and what it made of those held out."""
+"""``split.csv`` of a run: the images it was fitted on, and its predictions for those held out."""
 
 from __future__ import annotations
 
@@ -10,40 +10,42 @@ from typing import Any
 
 from trainer.data.dataset import DataSet, Mask
 from trainer.data.folds import NEVER
-from trainer.measuring.measure import Measured
+from trainer.measuring.measure import LabelledPredictions
 
 TRAIN, HELD_OUT, UNREADABLE = "train", "held-out", "unreadable"
 
 _SPLIT = ["file", "label", "sha256", "side", "fold", "predicted", "confidence", "true_probability", "reason"]
 
 
-def write_split(path: Path, images: DataSet, judged: Mask, measured: Measured) -> None:
-    """The fold of every image, and what heads that never saw the ``judged`` ones (n,) made of them.
+def write_split(path: Path, images: DataSet, judged: Mask, predictions: LabelledPredictions) -> None:
+    """Write the fold of every image, and the out-of-fold ``predictions`` for the ``judged`` ones (n,).
 
-    These were held out of the heads they are ``measured`` by; the others were only ever fitted on.
+    Images that are not judged were only ever fitted on.
     """
-    numbers = iter(range(len(measured.labels)))
-    predicted, confidence, true = measured.predicted, measured.confidence, measured.true_probability
+    positions = iter(range(len(predictions.labels)))
+    predicted, confidence, true = predictions.predicted, predictions.confidence, predictions.true_probability
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(_SPLIT)
-        for sample, fold, out in zip(images.samples, images.folds.tolist(), judged.tolist(), strict=True):
+        for sample, fold, is_judged in zip(images.samples, images.folds.tolist(), judged.tolist(), strict=True):
             row: list[Any] = [sample.name, sample.label, sample.sha256]
-            if out:
-                at = next(numbers)
-                row += [HELD_OUT, fold, measured.classes[predicted[at]], f"{confidence[at]:.6f}", f"{true[at]:.6f}", ""]
+            if is_judged:
+                position = next(positions)
+                label = predictions.classes[predicted[position]]
+                row += [HELD_OUT, fold, label, f"{confidence[position]:.6f}", f"{true[position]:.6f}", ""]
             else:
                 row += [TRAIN, "" if fold == NEVER else fold, "", "", "", ""]
             rows.writerow(row)
-        for lost in images.unreadable:
-            rows.writerow([lost.name, lost.label, "", UNREADABLE, "", "", "", "", f"{lost.reason}: {lost.message}"])
+        for unreadable in images.unreadable:
+            reason = f"{unreadable.reason}: {unreadable.message}"
+            rows.writerow([unreadable.name, unreadable.label, "", UNREADABLE, "", "", "", "", reason])
 
 
 @dataclass(frozen=True)
 class Split:
-    """What a run's ``split.csv`` tells: pictures (sha256) it was fitted on, and what it made of those held out.
+    """The content of ``split.csv``: the images (sha256) only fitted on, and the predictions for held-out ones.
 
-    ``held_out`` gives, for each picture and label, whether the prediction was right and the label's probability.
+    ``held_out`` gives, for each image and label, whether the prediction was right and the label's probability.
     """
 
     train: frozenset[str]
@@ -51,7 +53,7 @@ class Split:
 
 
 def read_split(run: Path) -> Split | None:
-    """Read it back; None where it is missing or not to be understood (a checkpoint that came from elsewhere)."""
+    """Read the split of a run; None where it is missing or unreadable, as with a checkpoint from elsewhere."""
     try:
         with (run / "split.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = list(csv.DictReader(file))

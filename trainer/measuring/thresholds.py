@@ -1,18 +1,18 @@
-"""Thresholds that keep a promise: of the images filed, no more than a given share is wrong.
+"""Find thresholds that keep a promise: of the images filed, no more than a given share is wrong.
 
-A promise is made from images that were judged by a head that never saw them, and holds with a stated certainty for
-images like these: it is a binomial bound, and assumes nothing about the probabilities. Which threshold to take is
-chosen on the same images, and that must not break it. So thresholds are tested one after the other, from the surest
-images to all of them, each by an exact binomial test, and the testing goes on only while it is passed: fixed-sequence
-testing, as in Learn then Test (Angelopoulos et al., arXiv 2110.01052). Since a single mislabelled image among the
-surest would end that at once, the permitted doubt is divided among a few places to start from, and what a passed test
-did not use up goes on to the next (the fallback procedure of Wiens, Pharmaceutical Statistics 2003). A threshold is the
-probability of the image of a given rank, which is not counted itself: those above it are then independent draws.
+A promise is made from judged images and holds, with a stated certainty, for images like these: it is a binomial bound
+and assumes nothing about the probabilities. The threshold is chosen on the same images, which must not break the
+promise. So thresholds are tested one after the other, from the surest images to all of them, each by an exact binomial
+test, and testing goes on only while tests are passed: fixed-sequence testing, as in Learn then Test (Angelopoulos et
+al., arXiv 2110.01052). Since a single mislabelled image among the surest would end that at once, the permitted doubt is
+divided among a few starting places, and the doubt of a passed test goes on to the next (the fallback procedure of
+Wiens, Pharmaceutical Statistics 2003). A threshold is the probability of the image of a given rank, which is not
+counted itself: those above it are then independent draws.
 Selection with guaranteed risk (Geifman & El-Yaniv, NeurIPS 2017) does the same with a binary search.
 
-What the bound does not cover: images of another kind or another mixture of classes, and that the head which is served
-was fitted on all images, those that judged on most; it is taken to be no worse than they are. Nor that the judged
-images chose the kind of head and the epoch of fine-tuning. The former flatters nothing that can be measured (scenes,
+The bound does not cover images of another kind or another mixture of classes. It also assumes that the served head,
+fitted on all images, is no worse than the heads that judged, fitted on most. And it ignores that the judged images
+chose the kind of head and the epoch of fine-tuning: the former flatters the result by nothing measurable (scenes,
 accuracy of the judged images and of unseen ones: .856 and .866 with 16 images a class, .914 and .914 with 400), the
 latter may.
 """
@@ -29,111 +29,115 @@ from scipy.special import bdtr
 from models.metadata import DEFAULT_THRESHOLD, Promise, strictest
 from models.text.language import tr
 from trainer.data.neighbours import Group
-from trainer.measuring.measure import FilingCounts, Measured
+from trainer.measuring.measure import FilingCounts, LabelledPredictions
 
 Mask = npt.NDArray[np.bool_]
 
-#: The promises that every checkpoint makes as far as its images allow, besides the one that was asked for.
-STANDARD = (0.01, 0.02, 0.05, 0.1)
-#: How certain a promise is.
+#: The shares of mistakes that every checkpoint promises where its images allow, besides the requested one.
+STANDARD_MAX_ERRORS = (0.01, 0.02, 0.05, 0.1)
+#: The probability that a promise holds.
 CERTAINTY = 0.95
-#: Numbers of images that are tested grow by this factor. Measured on five draws of 2,400 images, 1 % wrong allowed:
+#: The number of images tested grows by this factor. Measured on five draws of 2,400 images, 1 % wrong allowed:
 #: 54 % of images are filed with 1.02, 53 % with 1.1, 50 % with 1.25.
 _STEP = 1.02
-#: So many places to start from at most. Measured likewise: 55 % with 1, 54 % with 4, 51 % with 10; one mislabelled
-#: image among the surest would undo a single one.
-_STARTS = 4
+#: The most starting places. Measured likewise: 55 % with 1, 54 % with 4, 51 % with 10; one mislabelled image among the
+#: surest would spoil a single one.
+_MAX_STARTS = 4
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The promises that ``judged`` images allow; ``asked`` is the share of mistakes that was to be kept, if any."""
+    """The promises that so many ``judged`` images allow; ``requested`` is the user's share of mistakes, if any."""
 
     judged: int
-    asked: float | None
+    requested: float | None
     promises: list[Promise]
 
     @property
-    def kept(self) -> Promise | None:
-        """The promise that was asked for, where it can be made."""
-        return next((promise for promise in self.promises if promise.max_error == self.asked), None)
+    def requested_promise(self) -> Promise | None:
+        """The promise of the requested share, where it can be made."""
+        return next((promise for promise in self.promises if promise.max_error == self.requested), None)
 
     @property
-    def served(self) -> float:
-        """The threshold that the daemon goes by, unless its user sets one."""
-        return DEFAULT_THRESHOLD if self.kept is None else self.kept.threshold
+    def threshold(self) -> float:
+        """The threshold that the daemon uses, unless its user sets one."""
+        return DEFAULT_THRESHOLD if self.requested_promise is None else self.requested_promise.threshold
 
-    def sentences(self, measured: Measured) -> list[str]:
-        """Which threshold is in force, what becomes of the judged images by it, and what others promise."""
-        in_force = measured.filing(self.served)
-        refusals = [self._refusal(self.asked, in_force)] if self.asked is not None and self.kept is None else []
+    def sentences(self, predictions: LabelledPredictions) -> list[str]:
+        """Say which threshold is in force, what it does with the judged images, and what other thresholds promise."""
+        in_force = predictions.filing(self.threshold)
+        refusals = (
+            [self._refusal(self.requested, in_force)]
+            if self.requested is not None and self.requested_promise is None
+            else []
+        )
         others = [
             tr(
                 "with --threshold {threshold:g}, {share:.1%} of the judged images are filed; "
                 "at most {max_error:.3g} % of what is filed will be wrong ({certainty:.3g} % certain)",
-                threshold=each.typed,
-                share=measured.filing(each.typed).filed / len(measured.labels),
-                max_error=100 * each.max_error,
-                certainty=100 * each.certainty,
+                threshold=promise.typed,
+                share=predictions.filing(promise.typed).filed / len(predictions.labels),
+                max_error=100 * promise.max_error,
+                certainty=100 * promise.certainty,
             )
-            for each in strictest(self.promises)
-            if self.kept is None or each.typed != self.kept.typed
+            for promise in strictest(self.promises)
+            if self.requested_promise is None or promise.typed != self.requested_promise.typed
         ]
         return [*refusals, self._in_force(in_force), *others]
 
     def _in_force(self, filing: FilingCounts) -> str:
-        if self.served == 0:
+        if self.threshold == 0:
             return tr(
                 "only pictures unlike anything it was taught go to others/ ({why}): {told}",
                 why=self._why(),
-                told=_told(filing),
+                told=_filing_sentence(filing),
             )
         return tr(
             "pictures it is less than {sure:.3g} % sure of go to others/ ({why}): {told}",
-            sure=100 * self.served,
+            sure=100 * self.threshold,
             why=self._why(),
-            told=_told(filing),
+            told=_filing_sentence(filing),
         )
 
     def _why(self) -> str:
-        if self.kept is not None:
+        if self.requested_promise is not None:
             return tr(
                 "at most {max_error:.3g} % of those filed are wrong, {certainty:.3g} % certain",
-                max_error=100 * self.kept.max_error,
-                certainty=100 * self.kept.certainty,
+                max_error=100 * self.requested_promise.max_error,
+                certainty=100 * self.requested_promise.certainty,
             )
-        if self.asked is not None:
+        if self.requested is not None:
             return tr("the usual threshold")
         return tr("the usual threshold, since none was asked for by --max-error")
 
-    def _refusal(self, asked: float, filing: FilingCounts) -> str:
-        needed = images_needed(asked)
+    def _refusal(self, requested: float, filing: FilingCounts) -> str:
+        needed = images_needed(requested)
         if self.judged < needed:
             return tr(
                 "at most {max_error:.3g} % wrong cannot be promised: "
                 "that takes {needed} images without a mistake, and only {judged} could be judged",
-                max_error=100 * asked,
+                max_error=100 * requested,
                 needed=needed,
                 judged=self.judged,
             )
-        if filing.filed and filing.wrong <= asked * filing.filed:
+        if filing.filed and filing.wrong <= requested * filing.filed:
             return tr(
                 "at most {max_error:.3g} % wrong cannot be promised: "
                 "{wrong} of {filed} images are filed wrongly, and so few images are not enough to be sure",
-                max_error=100 * asked,
+                max_error=100 * requested,
                 wrong=filing.wrong,
                 filed=filing.filed,
             )
         return tr(
             "at most {max_error:.3g} % wrong cannot be promised: "
             "there are too many mistakes among the surest of the {judged} judged images",
-            max_error=100 * asked,
+            max_error=100 * requested,
             judged=self.judged,
         )
 
 
-def _told(filing: FilingCounts) -> str:
-    """What becomes of the judged images, if there are any."""
+def _filing_sentence(filing: FilingCounts) -> str:
+    """Say how many of the judged images are filed, if there are any."""
     if not filing.images:
         return tr("no image could be judged to tell how many that are")
     if not filing.filed:
@@ -148,60 +152,62 @@ def _told(filing: FilingCounts) -> str:
     )
 
 
-def judge(measured: Measured, pictures: Group, asked: float | None) -> Thresholds:
-    """The thresholds for judged images (n,).
+def thresholds_for(predictions: LabelledPredictions, pictures: Group, requested: float | None) -> Thresholds:
+    """Find the thresholds for judged images (n,).
 
-    ``pictures`` (n,) has one number for images that show one picture: near duplicates say no more than one of them. Of
-    how many are filed they all tell, as everywhere else.
+    ``pictures`` (n,) gives images of one picture the same number: for a promise, near duplicates count as one image.
+    For the share that is filed all images count, as everywhere else.
     """
     first = np.unique(pictures, return_index=True)[1]
-    made = choose(np.where(measured.strange, -1.0, measured.confidence)[first], measured.right[first], asked)
+    thresholds = choose_thresholds(
+        np.where(predictions.is_unknown, -1.0, predictions.confidence)[first], predictions.right[first], requested
+    )
     promises = [
-        each.model_copy(update={"coverage": measured.filing(each.threshold).filed / len(measured.labels)})
-        for each in made.promises
+        promise.model_copy(update={"coverage": predictions.filing(promise.threshold).filed / len(predictions.labels)})
+        for promise in thresholds.promises
     ]
-    return replace(made, promises=promises)
+    return replace(thresholds, promises=promises)
 
 
-def choose(confidence: npt.NDArray[np.float64], right: Mask, asked: float | None) -> Thresholds:
-    """The thresholds for the standard promises, and for ``asked``.
+def choose_thresholds(confidence: npt.NDArray[np.float64], right: Mask, requested: float | None) -> Thresholds:
+    """Find the thresholds for the standard promises, and for ``requested``.
 
-    ``confidence`` (n,): the probability of the predicted class of each judged image, below 0 where the image is not
-    filed whatever the threshold; ``right`` (n,): whether it is the right class. Each picture may be there once only.
+    ``confidence`` (n,) is the probability of the predicted class of each judged image, below 0 where the image is not
+    filed whatever the threshold; ``right`` (n,) whether that is the true class. Each picture may occur only once.
     """
-    wanted = sorted({*STANDARD, *([] if asked is None else [asked])})
-    made = [promise(confidence, right, max_error) for max_error in wanted]
-    return Thresholds(len(right), asked, [each for each in made if each is not None])
+    max_errors = sorted({*STANDARD_MAX_ERRORS, *([] if requested is None else [requested])})
+    promises = [find_promise(confidence, right, max_error) for max_error in max_errors]
+    return Thresholds(len(right), requested, [promise for promise in promises if promise is not None])
 
 
 def images_needed(max_error: float, certainty: float = CERTAINTY) -> int:
-    """How many images without any mistake it takes to promise that at most ``max_error`` are wrong."""
+    """Return how many images without a mistake it takes to promise that at most ``max_error`` are wrong."""
     return math.ceil(math.log(1 - certainty) / math.log1p(-max_error))
 
 
-def promise(
+def find_promise(
     confidence: npt.NDArray[np.float64], right: Mask, max_error: float, certainty: float = CERTAINTY
 ) -> Promise | None:
-    """The lowest threshold at which at most ``max_error`` of the images filed are wrong, with that certainty."""
+    """Find the lowest threshold at which, with this certainty, at most ``max_error`` of the filed images are wrong."""
     sequence = _sequence(len(right), max_error, certainty)
     if not sequence:
         return None
     single = confidence.astype(np.float32)  # as the classifier gives it
     order = np.argsort(-single, kind="stable")
-    # Below everything that may be filed lies an image that never is: with it all others are above some threshold.
+    # An image that is never filed comes last, so that there is a threshold below all others.
     ranked = np.append(single[order], np.float32(-1))
-    sizes, doubts = map(np.array, zip(*sequence, strict=True))
+    sizes, new_doubts = map(np.array, zip(*sequence, strict=True))
     thresholds = np.maximum(np.nextafter(ranked[sizes], np.float32(2)), np.float32(0))
     filed = np.searchsorted(-ranked, -thresholds, side="right")
     mistakes = np.concatenate([[0], np.cumsum(~right[order])])[filed]
-    doubtful = bdtr(mistakes, filed, max_error)  # how probable so few mistakes are where a greater share is wrong
-    last, level = None, 0.0
-    for at, doubt in enumerate(doubts):
-        level += doubt
-        if filed[at] and doubtful[at] <= level:
-            last = at
+    p_values = bdtr(mistakes, filed, max_error)  # how probable so few mistakes are if a greater share is wrong
+    last, doubt = None, 0.0
+    for position, new_doubt in enumerate(new_doubts):
+        doubt += new_doubt
+        if filed[position] and p_values[position] <= doubt:
+            last = position
         else:
-            level = 0.0
+            doubt = 0.0
     if last is None:
         return None
     return Promise(
@@ -213,11 +219,11 @@ def promise(
 
 
 def _sequence(count: int, max_error: float, certainty: float) -> list[tuple[int, float]]:
-    """How many of the surest images are tested, one test after the other, and the doubt that each brings along.
+    """Return, for each test in turn, how many of the surest images it covers and the doubt that it adds.
 
-    It depends on the number of images only, never on what they are.
+    The sequence depends on the number of images only, never on the images.
     """
-    starts = min(_STARTS, count // images_needed(max_error, certainty))
+    starts = min(_MAX_STARTS, count // images_needed(max_error, certainty))
     if starts == 0:
         return []
     doubt = (1 - certainty) / starts
@@ -226,4 +232,4 @@ def _sequence(count: int, max_error: float, certainty: float) -> list[tuple[int,
         sizes.append(min(count, max(sizes[-1] + 1, int(sizes[-1] * _STEP))))
     places = {len(sizes) * start // starts for start in range(starts)}
     share = (1 - certainty) / len(places)
-    return [(size, share if at in places else 0.0) for at, size in enumerate(sizes)]
+    return [(size, share if position in places else 0.0) for position, size in enumerate(sizes)]

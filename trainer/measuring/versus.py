@@ -1,4 +1,4 @@
-"""Which of two checkpoints is right more often on the same images, and whether that may be chance."""
+"""Compare two checkpoints on the same images: which is right more often, and whether that may be chance."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from scipy.stats import binomtest
 
 from models.text.language import mark, tr
 from trainer.measuring import bounds
-from trainer.measuring.classify import Classified, Matched
-from trainer.measuring.measure import Measured
+from trainer.measuring.classify import Classified, ClassMatch
+from trainer.measuring.measure import LabelledPredictions
 
-#: With a smaller probability that chance alone makes them differ so much, one is called better.
-SIGNIFICANT = 0.05
+#: With a smaller p-value, one of the two is called better.
+SIGNIFICANCE = 0.05
 
-#: In a report folder: the images that only one of the two is right about.
+#: The list, in a report folder, of the images that only one of the two is right about.
 FILE_NAME = "only_one_right.csv"
 
 Right = npt.NDArray[np.bool_]
 
 
 def mcnemar(first: Right, second: Right) -> float:
-    """The probability that two which are equally good differ so much or more on these images (n,).
+    """Return the probability that two equally good classifiers differ at least so much on these images (n,).
 
-    McNemar's exact test (Psychometrika 1947): only images that one is right about and the other is not tell anything,
-    and of these each has half by chance.
+    McNemar's exact test (Psychometrika 1947): only images that exactly one of the two is right about count, and by
+    chance each is right about half of these.
     """
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     if not only_first + only_second:
@@ -39,22 +39,22 @@ def mcnemar(first: Right, second: Right) -> float:
 
 
 @dataclass(frozen=True)
-class Versus:
-    """What two checkpoints made of the same n images, all of classes that both know."""
+class Comparison:
+    """The predictions of two checkpoints for the same n images, all of classes that both know."""
 
     names: tuple[str, str]
     files: list[str]
     labels: list[str]
-    first: Measured
-    second: Measured
+    first: LabelledPredictions
+    second: LabelledPredictions
 
     @property
-    def p(self) -> float:
+    def p_value(self) -> float:
         """See `mcnemar`."""
         return mcnemar(self.first.right, self.second.right)
 
     def sentence(self) -> str:
-        """Who is better, if anybody, in one sentence."""
+        """Say in one sentence which is better, if either is."""
         one, other = self.names
         if not self.files:
             return tr(
@@ -76,14 +76,14 @@ class Versus:
         )
         if first == second:
             return tr("{counts}: neither is better", counts=counts)
-        if self.p >= SIGNIFICANT:
+        if self.p_value >= SIGNIFICANCE:
             text = mark("{counts}: the difference may be chance (p = {p:.2g} by McNemar's exact test)")
         else:
             text = mark("{counts}: {better} is better (p = {p:.2g} by McNemar's exact test)")
-        return tr(text, counts=counts, better=self.names[int(second > first)], p=self.p)
+        return tr(text, counts=counts, better=self.names[int(second > first)], p=self.p_value)
 
     def summary(self) -> dict[str, Any]:
-        """All of it as numbers; accuracies are shares in 0..1 with their 95 % intervals."""
+        """Return the comparison as numbers; accuracies are shares in 0..1 with their 95 % intervals."""
         first, second = self.first.right, self.second.right
         count = len(self.files)
         return {
@@ -98,8 +98,8 @@ class Versus:
                 }
                 for name, right, other in zip(self.names, (first, second), (second, first), strict=True)
             ],
-            "p": self.p,
-            "better": self.names[int(second.sum() > first.sum())] if self.p < SIGNIFICANT else None,
+            "p": self.p_value,
+            "better": self.names[int(second.sum() > first.sum())] if self.p_value < SIGNIFICANCE else None,
             "sentence": self.sentence(),
         }
 
@@ -108,28 +108,32 @@ class Versus:
         with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["file", "label", "right", "first", "first_confidence", "second", "second_confidence"])
-            for at in np.flatnonzero(self.first.right != self.second.right).tolist():
-                predictions = [
+            for row in np.flatnonzero(self.first.right != self.second.right).tolist():
+                cells = [
                     text
-                    for measured in (self.first, self.second)
-                    for text in (measured.classes[measured.predicted[at]], f"{measured.confidence[at]:.6f}")
+                    for predictions in (self.first, self.second)
+                    for text in (predictions.classes[predictions.predicted[row]], f"{predictions.confidence[row]:.6f}")
                 ]
-                right = "first" if self.first.right[at] else "second"
-                rows.writerow([self.files[at], self.labels[at], right, *predictions])
+                right = "first" if self.first.right[row] else "second"
+                rows.writerow([self.files[row], self.labels[row], right, *cells])
 
 
-def versus(found: Classified, matched: Sequence[Matched], classes: Sequence[Sequence[str]], names: list[str]) -> Versus:
-    """Compare two on the images whose class both know; there may be none. Everything is given for both, in order."""
+def compare_pair(
+    classified: Classified, matches: Sequence[ClassMatch], classes: Sequence[Sequence[str]], names: list[str]
+) -> Comparison:
+    """Compare two checkpoints on the images whose class both know, if any; each sequence has one item for each."""
     common = [
-        at for at, file in enumerate(found.files) if all(file.label in classes_.positions for classes_ in matched)
+        row for row, file in enumerate(classified.files) if all(file.label in match.positions for match in matches)
     ]
+    files = [classified.files[row] for row in common]
     first, second = (
-        Measured(
-            names_of_classes,
-            np.array([own.positions[found.files[at].label] for at in common], np.int64),
+        LabelledPredictions(
+            class_names,
+            np.array([match.positions[file.label] for file in files], np.int64),
             judgement.probabilities[common].astype(np.float64),
         )
-        for names_of_classes, own, judgement in zip(classes, matched, found.judgements, strict=True)
+        for class_names, match, judgement in zip(classes, matches, classified.judgements, strict=True)
     )
-    files = [found.files[at] for at in common]
-    return Versus((names[0], names[1]), [file.name for file in files], [file.label for file in files], first, second)
+    return Comparison(
+        (names[0], names[1]), [file.name for file in files], [file.label for file in files], first, second
+    )

@@ -15,8 +15,8 @@ import numpy as np
 from models.text.language import mark, tr
 from trainer.data.audit import Oddity
 from trainer.data.dataset import Sample, shown
-from trainer.heads.growth import Growth, doubled, outlooks, shares
-from trainer.measuring.measure import Measured
+from trainer.heads.growth import Growth, accuracies, accuracy_with_doubled_images, class_outlooks
+from trainer.measuring.measure import LabelledPredictions
 
 _LISTED = 100
 _WEAK = 5
@@ -35,9 +35,9 @@ class Suspicion:
     own: float
 
 
-def suspicions(measured: Measured) -> list[Suspicion]:
+def suspicions(predictions: LabelledPredictions) -> list[Suspicion]:
     """The judged images whose label is likely wrong, the likeliest first."""
-    labels, probabilities = measured.labels, measured.probabilities
+    labels, probabilities = predictions.labels, predictions.probabilities
     usual = np.full(probabilities.shape[1], np.inf)
     for label in np.unique(labels):
         usual[label] = probabilities[labels == label, label].mean()
@@ -53,25 +53,25 @@ def suspicions(measured: Measured) -> list[Suspicion]:
 
 
 def advice(
-    measured: Measured, judged: Sequence[Sample], findings: Sequence[Oddity], growth: Growth | None = None
+    predictions: LabelledPredictions, judged: Sequence[Sample], findings: Sequence[Oddity], growth: Growth | None = None
 ) -> str:
-    """The text of ``advice.txt``. ``judged`` are the samples that ``measured`` and ``growth`` are about, in order."""
+    """The text of ``advice.txt``. ``judged`` holds the samples of ``predictions`` and ``growth``, in order."""
     sections = [
         _section(
             tr("Labels to look at, the likeliest to be wrong first"),
-            tr(_GUESSED) if measured.is_guessing else tr("no label looks wrong"),
-            list(_wrong(measured, judged)),
+            tr(_GUESSED) if predictions.is_no_better_than_chance else tr("no label looks wrong"),
+            list(_wrong(predictions, judged)),
         ),
         _section(
             tr("Pictures under several labels: leave each under one"),
             tr("no picture lies under two labels"),
             [f"{shown(each.name)}: {shown(each.detail)}" for each in findings if each.kind == "two-labels"],
         ),
-        _section(tr("Classes that are recognised worst"), tr("no class stands out"), list(_weak(measured))),
+        _section(tr("Classes that are recognised worst"), tr("no class stands out"), list(_weak(predictions))),
         _section(
             tr("What twice as many images of every class would bring, judging by what a quarter of these brought"),
             tr("it cannot be told: too few images or mistakes, very many images, or fine-tuned backbones"),
-            [] if growth is None else list(_growing(measured, growth)),
+            [] if growth is None else list(_growing(predictions, growth)),
         ),
     ]
     return "\n".join(sections)
@@ -83,26 +83,26 @@ def _section(title: str, nothing: str, lines: Sequence[str]) -> str:
     return f"{title}:\n{''.join(indented)}"
 
 
-def _wrong(measured: Measured, judged: Sequence[Sample]) -> Iterator[str]:
+def _wrong(predictions: LabelledPredictions, judged: Sequence[Sample]) -> Iterator[str]:
     """The suspicious labels, of which guesses would name half of all."""
-    for each in [] if measured.is_guessing else suspicions(measured):
+    for each in [] if predictions.is_no_better_than_chance else suspicions(predictions):
         sample = judged[each.at]
         yield tr(
             "{name}: {other} ({probability:.0%}) rather than {label} ({own:.0%})",
             name=shown(sample.name),
-            other=shown(measured.classes[each.other]),
+            other=shown(predictions.classes[each.other]),
             probability=each.probability,
             label=shown(sample.label),
             own=each.own,
         )
 
 
-def _weak(measured: Measured) -> Iterator[str]:
+def _weak(predictions: LabelledPredictions) -> Iterator[str]:
     """The classes with the lowest F1 that have at least two images wrong, and what they are taken for."""
-    if not len(measured.labels):
+    if not len(predictions.labels):
         return
-    counts = np.zeros((len(measured.classes), len(measured.classes)), np.int64)
-    np.add.at(counts, (measured.labels, measured.predicted), 1)
+    counts = np.zeros((len(predictions.classes), len(predictions.classes)), np.int64)
+    np.add.at(counts, (predictions.labels, predictions.predicted), 1)
     right, true, given = counts.diagonal(), counts.sum(1), counts.sum(0)
     score = 2 * right / np.maximum(true + given, 1)
     overall = right.sum() / true.sum()
@@ -115,31 +115,31 @@ def _weak(measured: Measured) -> Iterator[str]:
             taken = int(missed.argmax())
             yield tr(
                 "{name}: {right} of {count} images are recognised, {missed} are taken for {other}",
-                name=shown(measured.classes[at]),
+                name=shown(predictions.classes[at]),
                 right=right[at],
                 count=true[at],
                 missed=missed[taken],
-                other=shown(measured.classes[taken]),
+                other=shown(predictions.classes[taken]),
             )
 
 
-def _growing(measured: Measured, growth: Growth) -> Iterator[str]:
-    _, every = shares(growth)
+def _growing(predictions: LabelledPredictions, growth: Growth) -> Iterator[str]:
+    _, every = accuracies(growth)
     # Other heads were tried for this than the one that is served: what they say of mistakes that go, of a hundred, is
     # told of those of the served one, so that there is one accuracy.
-    wrong = 1 - measured.right.mean()
-    gone = (doubled(growth) - every) / (1 - every) if every < 1 else 0.0
+    wrong = 1 - predictions.right.mean()
+    gone = (accuracy_with_doubled_images(growth) - every) / (1 - every) if every < 1 else 0.0
     yield tr(
         "about {more:.1f} more of 100 pictures would be right ({now:.1%} are now, about {then:.1%} then)",
         more=100 * gone * wrong,
         now=1 - wrong,
         then=1 - wrong + gone * wrong,
     )
-    counts = np.bincount(measured.labels, minlength=len(measured.classes))
-    mistakes = np.bincount(measured.labels[~measured.right], minlength=len(measured.classes))
-    for each in outlooks(growth, measured.labels)[:_WEAK]:
+    counts = np.bincount(predictions.labels, minlength=len(predictions.classes))
+    mistakes = np.bincount(predictions.labels[~predictions.right], minlength=len(predictions.classes))
+    for each in class_outlooks(growth, predictions.labels)[:_WEAK]:
         own = mistakes[each.label] / each.mistakes if each.mistakes else 0.0
-        least, fewer, most = (round(value * own) for value in (each.least, each.fewer, each.most))
+        least, fewer, most = (round(value * own) for value in (each.low, each.avoided, each.high))
         if fewer:
             text = (
                 mark("{name}: {count} images more would spare about {fewer} of its {mistakes} mistakes")
@@ -151,7 +151,7 @@ def _growing(measured: Measured, growth: Growth) -> Iterator[str]:
             )
             yield tr(
                 text,
-                name=shown(measured.classes[each.label]),
+                name=shown(predictions.classes[each.label]),
                 count=counts[each.label],
                 fewer=fewer,
                 mistakes=mistakes[each.label],

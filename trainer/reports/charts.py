@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 from models.text.language import mark, tr
 from trainer.heads.linear import Epoch
 from trainer.measuring import bounds
-from trainer.measuring.measure import FilingCounts, Measured
+from trainer.measuring.measure import FilingCounts, LabelledPredictions
 from trainer.reports.canvas import BAD, GOOD, GREY, blank, drawing
 
 #: Equal parts of 0..1 that confidence is divided into.
@@ -83,14 +83,14 @@ def _legend(axes: Axes) -> None:
     axes.legend(ncols=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
 
-def reliability(measured: Measured) -> Figure:
+def reliability(predictions: LabelledPredictions) -> Figure:
     """Accuracy by confidence, each with its 95 % interval, beside what it should be; below, how many images there are.
 
     The bars are of equal width; the calibration error in the title is over bins of equal count. At least one image.
     """
-    part = np.minimum((measured.confidence * _BARS).astype(int), _BARS - 1)
+    part = np.minimum((predictions.confidence * _BARS).astype(int), _BARS - 1)
     images = np.bincount(part, minlength=_BARS)
-    right = np.bincount(part, weights=measured.right, minlength=_BARS).astype(int)
+    right = np.bincount(part, weights=predictions.right, minlength=_BARS).astype(int)
     middles = (np.arange(_BARS) + 0.5) / _BARS
     with drawing():
         figure = blank(6.2, 6.6)
@@ -104,7 +104,7 @@ def reliability(measured: Measured) -> Figure:
             middles[some], share, away, color="black", linestyle="none", capsize=3, label=tr("95 % interval")
         )
         upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label=tr("as right as it is sure"))
-        upper.set_title(tr("expected calibration error {error:.3f}", error=measured.figures()["calibration_error"]))
+        upper.set_title(tr("expected calibration error {error:.3f}", error=predictions.figures()["calibration_error"]))
         upper.set_ylabel(tr("share of images that are right"))
         upper.yaxis.set_major_formatter(PercentFormatter(1))
         upper.set_ylim(0, 1.02)
@@ -126,9 +126,9 @@ def _count(axes: Axes, middles: Sequence[float], images: Sequence[int]) -> None:
     axes.xaxis.set_major_formatter(PercentFormatter(1))
 
 
-def risk_coverage(measured: Measured, filing: FilingCounts | None) -> Figure:
+def risk_coverage(predictions: LabelledPredictions, filing: FilingCounts | None) -> Figure:
     """How many of the images that are filed first are wrong, over how many are filed; the place of one is marked."""
-    coverage, risk = measured.risk_coverage()
+    coverage, risk = predictions.risk_coverage()
     with drawing():
         figure = blank(6.4, 4.6)
         axes = figure.subplots()

@@ -15,7 +15,7 @@ from models.images import Crop, Transform, decode
 from models.text.language import tr, trn
 from trainer.data.dataset import shown
 from trainer.data.threads import map_ahead
-from trainer.measuring.measure import Measured
+from trainer.measuring.measure import LabelledPredictions
 from trainer.reports.canvas import BAD, GOOD, GREY, blank, cut, drawing, length
 
 #: Pictures on a sheet, at most, and in a row of it.
@@ -36,15 +36,15 @@ class _Shown:
     texts: tuple[str, str, str]
 
 
-def contact_sheet(measured: Measured, paths: Sequence[Path]) -> Figure:
-    """The mistakes that were surest of themselves. ``paths`` (n,) are the files of the images in ``measured``.
+def contact_sheet(predictions: LabelledPredictions, paths: Sequence[Path]) -> Figure:
+    """The mistakes that were surest of themselves. ``paths`` (n,) are the files of the images in ``predictions``.
 
     Files that cannot be read any more are left out.
     """
-    wrong = np.flatnonzero(~measured.right)
-    worst = wrong[np.argsort(-measured.confidence[wrong], kind="stable")]
-    places = list(islice(_readable(measured, paths, worst.tolist()), MOST))
-    return _sheet(_title(len(wrong), len(measured.labels), len(places)), places)
+    wrong = np.flatnonzero(~predictions.right)
+    worst = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")]
+    places = list(islice(_readable(predictions, paths, worst.tolist()), MOST))
+    return _sheet(_title(len(wrong), len(predictions.labels), len(places)), places)
 
 
 def _title(wrong: int, images: int, places: int) -> str:
@@ -72,12 +72,15 @@ def _title(wrong: int, images: int, places: int) -> str:
     )
 
 
-def _readable(measured: Measured, paths: Sequence[Path], positions: Sequence[int]) -> Iterator[_Shown]:
+def _readable(predictions: LabelledPredictions, paths: Sequence[Path], positions: Sequence[int]) -> Iterator[_Shown]:
     crops = map_ahead(lambda at: _decode(paths[at]), positions)
     for at, crop in zip(positions, crops, strict=True):
         if crop is not None:
-            true, predicted = measured.classes[measured.labels[at]], measured.classes[measured.predicted[at]]
-            sure = tr("{percent:.0f} % sure: ", percent=100 * measured.confidence[at])
+            true, predicted = (
+                predictions.classes[predictions.labels[at]],
+                predictions.classes[predictions.predicted[at]],
+            )
+            sure = tr("{percent:.0f} % sure: ", percent=100 * predictions.confidence[at])
             yield _Shown(crop, (_line("", shown(paths[at].name)), _line(tr("true: "), true), _line(sure, predicted)))
 
 

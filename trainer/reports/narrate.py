@@ -17,7 +17,7 @@ from trainer.data.folds import NEVER
 from trainer.heads.choose import Choice
 from trainer.heads.linear import Epoch
 from trainer.measuring.compare import Verdict
-from trainer.measuring.measure import Measured
+from trainer.measuring.measure import LabelledPredictions
 from trainer.measuring.thresholds import Thresholds
 from trainer.reports.report import class_table
 from trainer.tables import listed, padded, table
@@ -211,17 +211,17 @@ def comparison(made: Choice, count: int) -> list[str]:
 def _candidates(made: Choice) -> str:
     if not made.candidates:
         return ""
-    several = any(candidate.refolded is not None for candidate in made.candidates)
+    several = any(candidate.refolded_loss is not None for candidate in made.candidates)
     header = ["", tr("out-of-fold loss"), tr("accuracy"), tr("temperature")]
     rows = [[*header, *([tr("all ways to fold")] if several else []), ""]]
     for each in made.candidates:
         figures = [f"{each.loss:.4f}", f"{each.accuracy:.3f}", f"{each.temperature:.2f}"]
-        refolded = ["" if each.refolded is None else f"{each.refolded:.4f}"] if several else []
+        refolded = ["" if each.refolded_loss is None else f"{each.refolded_loss:.4f}"] if several else []
         rows.append([each.label, *figures, *refolded, tr("<- taken") if each.name == made.winner else ""])
     return table(rows)
 
 
-def fine_tuning(kept: bool, before: Measured, after: Measured) -> None:
+def fine_tuning(kept: bool, before: LabelledPredictions, after: LabelledPredictions) -> None:
     """Whether fine-tuning was worth it."""
     values = {
         "accuracy_before": before.figures()["accuracy"],
@@ -248,20 +248,20 @@ def fine_tuning(kept: bool, before: Measured, after: Measured) -> None:
     say("", tr("these images chose the epoch too, so the figures below, which are of them alone, flatter it a little"))
 
 
-def result(measured: Measured, thresholds: Thresholds, run: Path, *, verbose: bool) -> None:
+def result(predictions: LabelledPredictions, thresholds: Thresholds, run: Path, *, verbose: bool) -> None:
     """How right it is, what the daemon would do with it, and where everything is."""
-    figures = measured.figures()
+    figures = predictions.figures()
     if figures and not verbose:
         text = tr(
             "{right} of {count} images are classified right by models that had not seen them ({share:.1%})",
-            right=int(measured.right.sum()),
-            count=len(measured.labels),
+            right=int(predictions.right.sum()),
+            count=len(predictions.labels),
             share=figures["accuracy"],
         )
         say(tr("result"), text)
     elif figures:
-        if len(measured.concerned) <= _TABLE:
-            print(f"\n{class_table(measured)}")
+        if len(predictions.occurring_classes) <= _TABLE:
+            print(f"\n{class_table(predictions)}")
         text = tr(
             "accuracy {accuracy:.3f}, log-loss {loss:.3f}, calibration error {error:.3f} on {count} images",
             accuracy=figures["accuracy"],
@@ -272,21 +272,21 @@ def result(measured: Measured, thresholds: Thresholds, run: Path, *, verbose: bo
         say(tr("held out"), text)
     else:
         say(tr("held out"), tr("nothing, so how right this checkpoint is nobody knows: give more images"))
-    if measured.is_guessing:
+    if predictions.is_no_better_than_chance:
         text = tr(
             "warning: {right} of {count} are right, and guessing has {guessed:.1f} right on average:",
-            right=int(measured.right.sum()),
-            count=len(measured.labels),
-            guessed=measured.guessing()[0],
+            right=int(predictions.right.sum()),
+            count=len(predictions.labels),
+            guessed=predictions.chance_agreement()[0],
         )
         say("", text)
         text = tr(
             "nothing shows that it tells the classes apart; look at the folders of the classes, or give more images"
         )
         say("", text)
-    for warning in unrecognised(measured):
+    for warning in unrecognised(predictions):
         say("", warning)
-    for at, sentence in enumerate(thresholds.sentences(measured)):
+    for at, sentence in enumerate(thresholds.sentences(predictions)):
         say("" if at else tr("threshold"), sentence)
     if verbose:
         names = sorted(path.name for path in run.iterdir())
@@ -301,12 +301,12 @@ def leaving(sentences: Sequence[str]) -> None:
         say("" if at else tr("publishing"), sentence)
 
 
-def unrecognised(measured: Measured) -> list[str]:
+def unrecognised(predictions: LabelledPredictions) -> list[str]:
     """A warning for each class of whose judged images none is recognised, or of which there are too few to tell."""
-    images = np.bincount(measured.labels, minlength=len(measured.classes))
-    right = np.bincount(measured.labels[measured.right], minlength=len(measured.classes))
+    images = np.bincount(predictions.labels, minlength=len(predictions.classes))
+    right = np.bincount(predictions.labels[predictions.right], minlength=len(predictions.classes))
     warnings = []
-    for name, count, hits in zip(measured.classes, images.tolist(), right.tolist(), strict=True):
+    for name, count, hits in zip(predictions.classes, images.tolist(), right.tolist(), strict=True):
         if count and not hits:
             text = trn(
                 "warning: {name}: its only picture is not recognised: "
@@ -330,11 +330,11 @@ def unrecognised(measured: Measured) -> list[str]:
 def verdict(given: Verdict, run: Path) -> None:
     """What happens next."""
     if given.publish:
-        say(tr("published"), given.why)
+        say(tr("published"), given.reason)
         folder = shown(run.parent)
         say("", tr("a daemon that serves {folder} goes over to it by itself, without a restart", folder=folder))
     else:
-        say(tr("publishing"), tr("not published: {why}", why=given.why))
+        say(tr("publishing"), tr("not published: {why}", why=given.reason))
         if given.publishable:
             text = tr(
                 "the daemon goes on as before; to use it all the same: python -m trainer publish {run}", run=shown(run)

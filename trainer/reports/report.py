@@ -10,7 +10,7 @@ import numpy as np
 from models.text.language import tr
 from trainer.heads.linear import Epoch
 from trainer.measuring import bounds
-from trainer.measuring.measure import COVERAGES, FilingCounts, Measured
+from trainer.measuring.measure import COVERAGES, FilingCounts, LabelledPredictions
 from trainer.reports.canvas import save
 from trainer.reports.charts import curves, reliability, risk_coverage
 from trainer.reports.confusion_matrix import confusion_matrix
@@ -23,7 +23,7 @@ _PAIRS = 10
 
 def write_report(
     folder: Path,
-    measured: Measured,
+    predictions: LabelledPredictions,
     paths: Sequence[Path],
     *,
     filing: FilingCounts | None = None,
@@ -33,40 +33,40 @@ def write_report(
 ) -> None:
     """Write ``report.txt`` and the pictures into ``folder``; only the curves where there is no image to judge by.
 
-    ``paths`` (n,) are the files of the images in ``measured``, ``filing`` is what the daemon would make of
+    ``paths`` (n,) are the files of the images in ``predictions``, ``filing`` is what the daemon would make of
     them, ``stages`` are the epochs of a fit, ``preface`` goes before the report's text and ``appendix`` after it.
     """
-    (folder / "report.txt").write_text(preface + describe(measured, filing) + appendix, encoding="utf-8")
+    (folder / "report.txt").write_text(preface + describe(predictions, filing) + appendix, encoding="utf-8")
     if stages is not None and any(stages.values()):
         save(curves(stages), folder / "curves.png")
-    if not len(measured.labels):
+    if not len(predictions.labels):
         return
-    names = [measured.classes[index] for index in measured.concerned]
-    save(confusion_matrix(measured.confusion(), names), folder / "confusion_matrix.png")
-    save(reliability(measured), folder / "reliability.png")
-    save(risk_coverage(measured, filing), folder / "risk_coverage.png")
-    save(contact_sheet(measured, paths), folder / "mistakes.png")
+    names = [predictions.classes[index] for index in predictions.occurring_classes]
+    save(confusion_matrix(predictions.confusion(), names), folder / "confusion_matrix.png")
+    save(reliability(predictions), folder / "reliability.png")
+    save(risk_coverage(predictions, filing), folder / "risk_coverage.png")
+    save(contact_sheet(predictions, paths), folder / "mistakes.png")
 
 
-def describe(measured: Measured, filing: FilingCounts | None = None) -> str:
+def describe(predictions: LabelledPredictions, filing: FilingCounts | None = None) -> str:
     """Figures, the table of classes and what is confused most, as text; empty where there is no image."""
-    if not len(measured.labels):
+    if not len(predictions.labels):
         return ""
-    parts = [_figures(measured, filing), class_table(measured)]
-    if not measured.right.all():
-        parts.append(_confused(measured))
+    parts = [_figures(predictions, filing), class_table(predictions)]
+    if not predictions.right.all():
+        parts.append(_confused(predictions))
     return "\n".join(parts)
 
 
-def _figures(measured: Measured, filing: FilingCounts | None) -> str:
-    figures = measured.figures()
-    low, high = measured.interval()
-    right = tr("{images}, {right} of them right", images=len(measured.labels), right=int(measured.right.sum()))
+def _figures(predictions: LabelledPredictions, filing: FilingCounts | None) -> str:
+    figures = predictions.figures()
+    low, high = predictions.interval()
+    right = tr("{images}, {right} of them right", images=len(predictions.labels), right=int(predictions.right.sum()))
     accuracy = tr(
         "{accuracy:.3f} (95 % interval {low:.3f} to {high:.3f})", accuracy=figures["accuracy"], low=low, high=high
     )
     surest = [
-        tr("{share:.0%}: accuracy {accuracy:.3f}", share=share, accuracy=measured.accuracy_at(share))
+        tr("{share:.0%}: accuracy {accuracy:.3f}", share=share, accuracy=predictions.accuracy_at(share))
         for share in COVERAGES
     ]
     lines = [
@@ -106,16 +106,16 @@ def _fates(filing: FilingCounts) -> list[tuple[str, str]]:
     return [(tr("filed"), filed), (tr("not filed"), others)]
 
 
-def class_table(measured: Measured) -> str:
+def class_table(predictions: LabelledPredictions) -> str:
     """Precision, recall (with its 95 % interval) and F1 of every class that some image is of, or is taken for."""
-    counts = measured.confusion()
+    counts = predictions.confusion()
     rows = [[tr("class"), tr("images"), tr("precision"), tr("recall"), tr("95 % interval"), "F1"]]
-    for at, index in enumerate(measured.concerned):
+    for at, index in enumerate(predictions.occurring_classes):
         right, of_class, taken_for = int(counts[at, at]), int(counts[at].sum()), int(counts[:, at].sum())
         low, high = bounds.interval(right, of_class)
         rows.append(
             [
-                measured.classes[index],
+                predictions.classes[index],
                 f"{of_class}",
                 f"{right / taken_for:.3f}" if taken_for else "",
                 *(
@@ -129,11 +129,11 @@ def class_table(measured: Measured) -> str:
     return table(rows)
 
 
-def _confused(measured: Measured) -> str:
+def _confused(predictions: LabelledPredictions) -> str:
     """The pairs of classes that most images are lost to."""
-    counts = measured.confusion()
+    counts = predictions.confusion()
     np.fill_diagonal(counts, 0)
-    names = [measured.classes[index] for index in measured.concerned]
+    names = [predictions.classes[index] for index in predictions.occurring_classes]
     pairs = sorted(((-counts[true, taken], true, taken) for true, taken in np.argwhere(counts).tolist()))
     rows = [[tr("most often confused"), tr("taken for"), tr("images")]]
     rows += [[names[true], names[taken], f"{-count}"] for count, true, taken in pairs[:_PAIRS]]

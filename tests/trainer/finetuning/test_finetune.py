@@ -239,7 +239,7 @@ def test_a_fine_tuned_checkpoint_carries_its_weights_and_predicts_as_it_did(
     assert elsewhere.classes == sorted(COLOURS)
     assert "flatter it a little" in capsys.readouterr().out
     report = (outcome.run / "report.txt").read_text(encoding="utf-8")
-    assert report.startswith(f"{len(outcome.measured.labels)} of 72 images were held out. ")  # once, and not in turn
+    assert report.startswith(f"{len(outcome.predictions.labels)} of 72 images were held out. ")  # once, and not in turn
     assert "that flatters these figures" in report
 
 

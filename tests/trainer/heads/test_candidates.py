@@ -21,7 +21,11 @@ def view() -> View:
 @pytest.fixture(scope="module")
 def found(view: View) -> list[CandidateHead]:
     options = GradientOptions(epochs=3)
-    return [candidates.logistic(view), candidates.gradient(view, options, None), candidates.discriminant(view)]
+    return [
+        candidates.logistic_candidate(view),
+        candidates.gradient_candidate(view, options, None),
+        candidates.discriminant_candidate(view),
+    ]
 
 
 def test_a_candidate_is_named_and_judged_out_of_fold(view: View, found: list[CandidateHead]) -> None:
@@ -39,14 +43,14 @@ def test_a_candidate_is_named_and_judged_out_of_fold(view: View, found: list[Can
 
 def test_the_strength_is_the_best_of_the_grid(view: View, found: list[CandidateHead]) -> None:
     losses = []
-    for strength in candidates.GRID:
+    for strength in candidates.STRENGTHS:
         (heads,) = fit_logistic(view.task, [strength])
-        losses.append(view.candidate("", heads).loss)
+        losses.append(view.candidate_from("", heads).loss)
     assert found[0].loss == pytest.approx(min(losses), abs=0.01)
 
 
 def test_the_mean_weighs_both_by_their_temperatures(view: View, found: list[CandidateHead]) -> None:
-    mean = candidates.mean(view, "mean", found[:2])
+    mean = candidates.mean_candidate(view, "mean", *found[:2])
     expected = sum(candidate.out_of_fold / candidate.temperature for candidate in found[:2]) / 2
     assert mean.name == "one: mean"
     assert mean.out_of_fold == pytest.approx(expected, rel=1e-3, abs=1e-3)
@@ -54,6 +58,6 @@ def test_the_mean_weighs_both_by_their_temperatures(view: View, found: list[Cand
 
 def test_heads_that_begin_from_texts_say_so() -> None:
     texts = Linear(np.ones((3, 12), np.float32), np.zeros(3, np.float32))
-    begun = View("", (0,), task(60, 3), PLAIN, texts).from_texts()
-    assert candidates.logistic(begun).name.startswith("logistic from texts, C")
-    assert candidates.gradient(begun, GradientOptions(epochs=2), None).name == "gradient from texts, 2 epochs"
+    begun = View("", (0,), task(60, 3), PLAIN, texts).starting_from_texts()
+    assert candidates.logistic_candidate(begun).name.startswith("logistic from texts, C")
+    assert candidates.gradient_candidate(begun, GradientOptions(epochs=2), None).name == "gradient from texts, 2 epochs"

@@ -28,7 +28,7 @@ def two_parts(noise: float, *, useful: bool = True) -> tuple[Floats, Ints, Ints]
 
 
 def chosen_of_two(features: Floats, labels: Ints, folds: Ints, *, drop: bool) -> Choice:
-    return choose(features, labels, folds, 3, [Part("one", 12), Part("two", 12)], OPTIONS, drop=drop)
+    return choose(features, labels, folds, 3, [Part("one", 12), Part("two", 12)], OPTIONS, drop_parts=drop)
 
 
 def test_the_choice_is_explained_and_every_image_is_judged_by_a_head_that_never_saw_it() -> None:
@@ -112,7 +112,7 @@ def test_lower_by_chance_is_not_clearly_lower() -> None:
     assert clearly_lower(losses - 0.1, losses)
     uneven = losses - np.where(np.arange(200) % 2, 1, -0.75)  # by two standard errors
     assert clearly_lower(uneven, losses)
-    assert not clearly_lower(uneven, losses, errors=3)
+    assert not clearly_lower(uneven, losses, standard_errors=3)
     assert not clearly_lower(losses, losses)
     assert not clearly_lower(losses - 5e-4, losses)
     assert not clearly_lower(losses[:1] - 0.5, losses[:1])

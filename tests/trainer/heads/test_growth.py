@@ -5,7 +5,7 @@ import pytest
 
 from tests.trainer.clusters import folded, task
 from trainer.data.folds import NEVER
-from trainer.heads.growth import Growth, doubled, grow, outlooks, shares
+from trainer.heads.growth import Growth, accuracies, accuracy_with_doubled_images, class_outlooks, measure_growth
 from trainer.heads.task import FittingTask
 
 
@@ -21,15 +21,15 @@ LABELS = np.repeat([0, 1], 400)
 
 
 def test_heads_of_more_images_are_right_more_often() -> None:
-    growth = grow(task(240, 3, spread=1.6))
+    growth = measure_growth(task(240, 3, spread=1.6))
     assert growth is not None
     assert growth.mistakes.shape == (2, 240)
-    quarter, every = shares(growth)
-    assert quarter < every < doubled(growth) < 1
+    quarter, every = accuracies(growth)
+    assert quarter < every < accuracy_with_doubled_images(growth) < 1
 
 
 def test_it_is_the_same_again() -> None:
-    one, other = grow(task(240, 3, spread=1.6)), grow(task(240, 3, spread=1.6))
+    one, other = measure_growth(task(240, 3, spread=1.6)), measure_growth(task(240, 3, spread=1.6))
     assert one is not None
     assert other is not None
     assert (one.mistakes == other.mistakes).all()
@@ -38,7 +38,7 @@ def test_it_is_the_same_again() -> None:
 def test_only_judged_images_count() -> None:
     given = task(240, 3, spread=1.6)
     given.folds[:40] = NEVER
-    growth = grow(given)
+    growth = measure_growth(given)
     assert growth is not None
     assert growth.mistakes.shape == (2, 200)
 
@@ -52,34 +52,34 @@ def test_only_judged_images_count() -> None:
     ],
 )
 def test_too_little_tells_nothing(given: FittingTask) -> None:
-    assert grow(given) is None
+    assert measure_growth(given) is None
 
 
 def test_a_fold_without_an_image_of_a_part_tells_nothing() -> None:
     given = task(240, 3, spread=1.6)
     given.folds[:] = folded(240, 2)
     given.folds[0] = 2  # alone: at most one of the quarters has it
-    assert grow(given) is None
+    assert measure_growth(given) is None
 
 
 def test_mistakes_that_halve_with_four_times_the_images_fall_by_three_tenths_with_twice() -> None:
     growth = growing(few=0.4, every=0.2)
-    assert 1 - doubled(growth) == pytest.approx(0.1 / 2**0.5)
-    (found,) = outlooks(growth, LABELS)
+    assert 1 - accuracy_with_doubled_images(growth) == pytest.approx(0.1 / 2**0.5)
+    (found,) = class_outlooks(growth, LABELS)
     assert (found.label, found.mistakes) == (0, 80)
-    assert found.fewer == pytest.approx(80 * (1 - 0.5**0.5))
-    assert found.least < found.fewer < found.most
+    assert found.avoided == pytest.approx(80 * (1 - 0.5**0.5))
+    assert found.low < found.avoided < found.high
 
 
 def test_a_class_is_drawn_to_all_as_far_as_its_mistakes_are_few() -> None:
     growth = growing(few=0.4, every=0.1)
     growth.mistakes[0, 400:404] = growth.mistakes[1, 400:404] = 1  # of the other class, and they stay
-    first, other = outlooks(growth, LABELS)
+    first, other = class_outlooks(growth, LABELS)
     assert first.label == 0
-    assert first.fewer == pytest.approx(20, abs=1)
-    assert other.fewer == pytest.approx(4 * (1 - ((4 + 30 * 44 / 164) / (4 + 30)) ** 0.5))
+    assert first.avoided == pytest.approx(20, abs=1)
+    assert other.avoided == pytest.approx(4 * (1 - ((4 + 30 * 44 / 164) / (4 + 30)) ** 0.5))
 
 
 def test_where_more_images_brought_nothing_no_class_is_said_to_gain() -> None:
-    assert outlooks(growing(few=0.2, every=0.3), LABELS) == []
-    assert doubled(growing(few=0.2, every=0.3)) == pytest.approx(0.85)
+    assert class_outlooks(growing(few=0.2, every=0.3), LABELS) == []
+    assert accuracy_with_doubled_images(growing(few=0.2, every=0.3)) == pytest.approx(0.85)

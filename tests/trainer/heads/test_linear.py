@@ -19,7 +19,7 @@ def test_each_part_is_scaled_to_unit_length() -> None:
 def test_scaling_gives_every_part_the_same_weight() -> None:
     random = np.random.default_rng(0)
     features = np.concatenate([random.normal(5, 100, (500, 3)), random.normal(0, 0.01, (500, 7))], 1).astype(np.float32)
-    scaling = Scaling.of(features, [3, 7])
+    scaling = Scaling.from_features(features, [3, 7])
     scaled = scaling.apply(features)
     assert np.abs(scaled.mean(axis=0)).max() < 1e-3
     assert scaled[:, :3].var() == pytest.approx(1, rel=0.01)
@@ -37,8 +37,10 @@ def test_heads_that_are_added_and_averaged_add_and_average_their_logits() -> Non
     one, other = random_head(1), random_head(2)
     logits, others = one.logits(features), other.logits(features)
     expected = (logits / 2 + others / 0.5) / 2
-    assert one.over(2).mean(other.over(0.5)).logits(features) == pytest.approx(expected, rel=1e-4, abs=1e-4)
-    assert one.plus(other).logits(features) == pytest.approx(logits + others, rel=1e-4, abs=1e-4)
+    assert one.divided_by(2).averaged_with(other.divided_by(0.5)).logits(features) == pytest.approx(
+        expected, rel=1e-4, abs=1e-4
+    )
+    assert one.added_to(other).logits(features) == pytest.approx(logits + others, rel=1e-4, abs=1e-4)
 
 
 def test_a_chosen_head_fits_a_checkpoints_head() -> None:

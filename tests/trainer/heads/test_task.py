@@ -12,7 +12,7 @@ from trainer.heads.task import FittingTask
 def test_an_image_has_no_weight_for_the_head_that_judges_it() -> None:
     features, labels = clusters(6, 2)
     made = FittingTask(features, labels, 2, np.array([0, 2, 0, 2, NEVER, 2]))
-    assert made.judges == [0, 2]
+    assert made.judging_folds == [0, 2]
     assert made.groups == 3
     assert (made.weights > 0).tolist() == [
         [False, True, True],
@@ -47,7 +47,7 @@ def test_out_of_fold_each_image_is_judged_by_its_own_folds_head() -> None:
 def test_heads_add_up_with_what_they_start_from() -> None:
     start = Linear(np.ones((2, 12), np.float32), np.array([1, 2], np.float32))
     made = task(30, 2, start=start)
-    heads = made.finished(np.zeros((12, 4, 2), np.float32), np.zeros((4, 2), np.float32))
+    heads = made.make_heads(np.zeros((12, 4, 2), np.float32), np.zeros((4, 2), np.float32))
     assert len(heads) == 4
     assert all((head.weight == start.weight).all() and (head.bias == start.bias).all() for head in heads)
     assert (made.offset == start.logits(made.scaled).astype(np.float32)).all()

@@ -25,9 +25,9 @@ from trainer.data.features import extract
 from trainer.evaluate import EvaluateOptions, evaluate
 from trainer.fit import fit
 from trainer.fitted import FitOptions
-from trainer.heads.choose import FEW, Choice, choose
+from trainer.heads.choose import FEW_IMAGES, Choice, choose
 from trainer.heads.linear import GradientOptions
-from trainer.heads.views import Part, whole
+from trainer.heads.views import Part, view_of_all_parts
 from trainer.measuring.calibration import accuracy
 
 OPTIONS = GradientOptions(epochs=3)
@@ -48,7 +48,7 @@ def of_two_parts(*, drop: bool) -> Choice:
     features, labels = cube(300)
     noise = np.random.default_rng(1).normal(size=(300, 4)).astype(np.float32)
     parts = [Part("one", 4), Part("two", 3, pretrained=CORNER)]
-    return choose(np.concatenate([noise, features], axis=1), labels, folded(300), 2, parts, OPTIONS, drop=drop)
+    return choose(np.concatenate([noise, features], axis=1), labels, folded(300), 2, parts, OPTIONS, drop_parts=drop)
 
 
 def test_features_are_in_memory_once() -> None:
@@ -56,7 +56,7 @@ def test_features_are_in_memory_once() -> None:
     labels, folds = np.arange(8192) % 2, folded(8192)
     tracemalloc.start()
     try:
-        view = whole(features, labels, 2, folds, [Part("one", 40), Part("two", 24)])
+        view = view_of_all_parts(features, labels, 2, folds, [Part("one", 40), Part("two", 24)])
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -103,7 +103,7 @@ def test_few_images_are_folded_in_several_ways_before_their_classes_are_taken() 
     parts = [Part("one", 4, pretrained=pretrained)]
     alone = choose(features.copy(), labels, corners, 2, parts, OPTIONS)
     redrawn = [folded(48, seed=seed) for seed in range(4)]
-    several = choose(features, labels, corners, 2, parts, OPTIONS, redrawn=redrawn)
+    several = choose(features, labels, corners, 2, parts, OPTIONS, redrawn_folds=redrawn)
     assert alone.pretrained is None
     assert several.pretrained is pretrained
     assert (several.judged == alone.judged).all()
@@ -116,7 +116,7 @@ def test_few_images_keep_the_features_where_the_classes_mean_nothing() -> None:
     pretrained = Pretrained.rounded(random.normal(size=(8, 12)).astype(np.float32), np.zeros(8, np.float32))
     redrawn = [folded(48, seed=seed) for seed in range(1, 5)]
     parts = [Part("one", 12, pretrained=pretrained)]
-    assert choose(features, labels, folded(48), 3, parts, OPTIONS, redrawn=redrawn).pretrained is None
+    assert choose(features, labels, folded(48), 3, parts, OPTIONS, redrawn_folds=redrawn).pretrained is None
 
 
 def drawn(count: int, seed: int) -> Choice:
@@ -127,7 +127,7 @@ def drawn(count: int, seed: int) -> Choice:
         labels = np.asarray(features[:, 0] > 0, np.int64)
     features += random.normal(0, random.uniform(0, 1), features.shape).astype(np.float32)
     folds, *redrawn = [folded(count, seed=number) for number in range(seed, seed + 5)]
-    return choose(features, labels, folds, 2, [Part("one", 3, pretrained=CORNER)], OPTIONS, redrawn=redrawn)
+    return choose(features, labels, folds, 2, [Part("one", 3, pretrained=CORNER)], OPTIONS, redrawn_folds=redrawn)
 
 
 @pytest.mark.parametrize("count", [8, 12, 20, 40, 80, 120])
@@ -139,8 +139,8 @@ def test_what_is_said_of_a_choice_follows_from_its_table(count: int) -> None:
             {name: row for name, row in rows.items() if name.startswith(view)}
             for view in ("logistic", "as ImageNet classes: logistic")
         )
-        refolded = [row.refolded for row in (*plain.values(), *classes.values()) if row.refolded is not None]
-        if count < FEW:
+        refolded = [row.refolded_loss for row in (*plain.values(), *classes.values()) if row.refolded_loss is not None]
+        if count < FEW_IMAGES:
             than, loss = refolded
             assert f"all the ways to fold so few images ({loss:.4f} and {than:.4f})" in choice.reason
         else:

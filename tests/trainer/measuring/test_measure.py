@@ -6,10 +6,10 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from trainer.measuring.measure import FilingCounts, Measured
+from trainer.measuring.measure import FilingCounts, LabelledPredictions
 
 CLASSES = ["ant", "bee", "고양이", "unused"]
-MEASURED = Measured(
+MEASURED = LabelledPredictions(
     CLASSES,
     np.array([0, 0, 1, 2]),
     np.array([[0.7, 0.1, 0.1, 0.1], [0.2, 0.6, 0.1, 0.1], [0.1, 0.8, 0.1, 0.0], [0.2, 0.2, 0.5, 0.1]]),
@@ -25,28 +25,28 @@ def test_figures_by_hand() -> None:
 
 
 def test_only_concerned_classes_are_reported() -> None:
-    assert MEASURED.concerned == [0, 1, 2]
+    assert MEASURED.occurring_classes == [0, 1, 2]
     assert MEASURED.confusion().tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
-    assert MEASURED.report()["고양이"]["recall"] == 1.0
-    assert "unused" not in MEASURED.report()
+    assert MEASURED.class_scores()["고양이"]["recall"] == 1.0
+    assert "unused" not in MEASURED.class_scores()
 
 
 def test_precision_recall_and_f1_by_hand() -> None:
     """Two images of the first class, one of them taken for the second, and one of that."""
-    report = MEASURED.report()
+    report = MEASURED.class_scores()
     assert report["ant"] == pytest.approx({"precision": 1, "recall": 1 / 2, "f1-score": 2 / 3, "support": 2})
     assert report["bee"] == pytest.approx({"precision": 1 / 2, "recall": 1, "f1-score": 2 / 3, "support": 1})
 
 
 @pytest.mark.parametrize("name", ["macro avg", "weighted avg", "accuracy", "micro avg"])
 def test_a_class_may_have_any_name(name: str) -> None:
-    named = Measured([name, *CLASSES[1:]], MEASURED.labels, MEASURED.probabilities)
+    named = LabelledPredictions([name, *CLASSES[1:]], MEASURED.labels, MEASURED.probabilities)
     assert named.figures() == MEASURED.figures()
-    assert named.report()[name] == MEASURED.report()["ant"]
+    assert named.class_scores()[name] == MEASURED.class_scores()["ant"]
 
 
 def test_nothing_held_out_has_no_figures() -> None:
-    assert Measured(CLASSES, np.array([], np.int64), np.empty((0, 4))).figures() == {}
+    assert LabelledPredictions(CLASSES, np.array([], np.int64), np.empty((0, 4))).figures() == {}
 
 
 def test_the_surest_images_are_right_more_often() -> None:
@@ -84,8 +84,8 @@ def test_strange_images_come_last_however_sure_it_is_of_them() -> None:
 
 
 def test_equally_sure_images_count_their_mistakes_first() -> None:
-    measured = Measured(["a", "b"], np.array([0, 1, 0]), np.full((3, 2), 0.5))
-    assert measured.risk_coverage()[1].tolist() == pytest.approx([1, 1 / 2, 1 / 3])
+    predictions = LabelledPredictions(["a", "b"], np.array([0, 1, 0]), np.full((3, 2), 0.5))
+    assert predictions.risk_coverage()[1].tolist() == pytest.approx([1, 1 / 2, 1 / 3])
 
 
 def test_the_interval_of_the_accuracy() -> None:
@@ -96,8 +96,8 @@ def test_the_interval_of_the_accuracy() -> None:
 
 
 def test_the_brier_score_by_hand() -> None:
-    measured = Measured(["a", "b"], np.array([0, 1]), np.array([[0.8, 0.2], [1.0, 0.0]]))
-    assert measured.brier() == pytest.approx((0.08 + 2) / 2)
+    predictions = LabelledPredictions(["a", "b"], np.array([0, 1]), np.array([[0.8, 0.2], [1.0, 0.0]]))
+    assert predictions.brier() == pytest.approx((0.08 + 2) / 2)
 
 
 def test_bins_of_equal_count_from_unsure_to_sure() -> None:
@@ -105,17 +105,17 @@ def test_bins_of_equal_count_from_unsure_to_sure() -> None:
     assert unsure == pytest.approx((0.55, 0.5, 2))
     assert sure == pytest.approx((0.75, 1.0, 2))
     assert len(MEASURED.reliability()) == 4
-    assert Measured(CLASSES, np.array([], np.int64), np.empty((0, 4))).reliability() == []
+    assert LabelledPredictions(CLASSES, np.array([], np.int64), np.empty((0, 4))).reliability() == []
 
 
-def predictions(labels: list[int], predicted: list[int], classes: int = 2) -> Measured:
-    return Measured(CLASSES[:classes], np.array(labels, np.int64), np.eye(classes)[predicted])
+def images(labels: list[int], predicted: list[int], classes: int = 2) -> LabelledPredictions:
+    return LabelledPredictions(CLASSES[:classes], np.array(labels, np.int64), np.eye(classes)[predicted])
 
 
 def test_guessing_is_dealing_out_the_predictions_at_random() -> None:
     labels, predicted = [0, 0, 0, 1, 1, 2, 2], [0, 0, 1, 1, 0, 2, 0]
     deals = [np.mean(np.array(labels) == deal) * 7 for deal in permutations(predicted)]
-    assert predictions(labels, predicted, 3).guessing() == pytest.approx((np.mean(deals), np.std(deals)))
+    assert images(labels, predicted, 3).chance_agreement() == pytest.approx((np.mean(deals), np.std(deals)))
 
 
 def test_labels_that_say_nothing_are_guessed() -> None:
@@ -123,7 +123,7 @@ def test_labels_that_say_nothing_are_guessed() -> None:
     draws = []
     for _ in range(400):
         labels, predicted = random.integers(0, 4, (2, 200)).tolist()
-        draws.append(predictions(labels, predicted, 4).is_guessing)
+        draws.append(images(labels, predicted, 4).is_no_better_than_chance)
     assert np.mean(draws) == pytest.approx(0.95, abs=0.03)
 
 
@@ -140,4 +140,4 @@ def test_labels_that_say_nothing_are_guessed() -> None:
     ],
 )
 def test_whether_it_may_be_guessing(labels: list[int], predicted: list[int], guessing: bool) -> None:
-    assert predictions(labels, predicted).is_guessing == guessing
+    assert images(labels, predicted).is_no_better_than_chance == guessing

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.data.dataset import DataSet, Sample, Unreadable
-from trainer.measuring.measure import Measured
+from trainer.measuring.measure import LabelledPredictions
 from trainer.measuring.split import read_split, write_split
 
 
@@ -19,8 +19,8 @@ def test_the_split_comes_back(tmp_path: Path) -> None:
         np.array([1, 0, 0]),
         [Unreadable("b/\udce9,\n.jpg", "b", "empty", "The file is empty.")],
     )
-    measured = Measured(["a", "b"], np.zeros(2, np.int64), np.array([[0.9, 0.1], [0.25, 0.75]]))
-    write_split(tmp_path / "split.csv", images, images.held, measured)
+    predictions = LabelledPredictions(["a", "b"], np.zeros(2, np.int64), np.array([[0.9, 0.1], [0.25, 0.75]]))
+    write_split(tmp_path / "split.csv", images, images.held, predictions)
     split = read_split(tmp_path)
     assert split is not None
     assert split.train == {"1" * 64}

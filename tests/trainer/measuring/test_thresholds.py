@@ -7,23 +7,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from trainer.measuring.measure import Measured
-from trainer.measuring.thresholds import CERTAINTY, STANDARD, choose, images_needed, judge, promise
+from trainer.measuring.measure import LabelledPredictions
+from trainer.measuring.thresholds import (
+    CERTAINTY,
+    STANDARD_MAX_ERRORS,
+    choose_thresholds,
+    find_promise,
+    images_needed,
+    thresholds_for,
+)
 
 Confidence = npt.NDArray[np.float64]
 Right = npt.NDArray[np.bool_]
 
 
-def measured(confidence: Confidence, right: Right, unknown: Right | None = None) -> Measured:
+def predictions(confidence: Confidence, right: Right, unknown: Right | None = None) -> LabelledPredictions:
     """Images of a hundred classes, the first of which is predicted so surely."""
     others = np.repeat((1 - confidence)[:, None] / 99, 99, axis=1)
-    return Measured(
+    return LabelledPredictions(
         [f"{at}" for at in range(100)], np.where(right, 0, 1), np.column_stack([confidence, others]), unknown
     )
 
 
 #: 200 images: of 40 it is not sure enough, of the others 4 are wrong, and 10 of these are unknown, 2 of them wrong.
-SOME = measured(np.repeat([0.4, 0.9], [40, 160]), np.arange(200) % 40 != 39, np.arange(200) >= 190)
+SOME = predictions(np.repeat([0.4, 0.9], [40, 160]), np.arange(200) % 40 != 39, np.arange(200) >= 190)
 
 
 def drawn(random: np.random.Generator, count: int, worst: float, shape: float) -> tuple[Confidence, Right]:
@@ -48,13 +55,13 @@ def true_risk(threshold: float, worst: float, shape: float) -> float:
     worst=st.floats(0.02, 1.0),
     shape=st.floats(0.0, 6.0),
     count=st.integers(60, 3000),
-    max_error=st.sampled_from(STANDARD),
+    max_error=st.sampled_from(STANDARD_MAX_ERRORS),
 )
 def test_a_promise_holds_in_95_of_100_draws(worst: float, shape: float, count: int, max_error: float) -> None:
     random = np.random.default_rng(0)
     broken = 0
     for _ in range(150):
-        made = promise(*drawn(random, count, worst, shape), max_error)
+        made = find_promise(*drawn(random, count, worst, shape), max_error)
         broken += made is not None and true_risk(made.threshold, worst, shape) > max_error
     assert broken <= binom.ppf(1 - 1e-6, 150, 1 - CERTAINTY)
 
@@ -62,13 +69,13 @@ def test_a_promise_holds_in_95_of_100_draws(worst: float, shape: float, count: i
 def test_at_a_risk_just_above_what_is_allowed_the_doubt_is_used_up_but_not_exceeded() -> None:
     """The hardest case: whatever the threshold, a little more than 5 % are wrong, so that every promise is a lie."""
     random = np.random.default_rng(1)
-    lies = sum(promise(*drawn(random, 1000, 0.051, 0.0), 0.05) is not None for _ in range(600))
+    lies = sum(find_promise(*drawn(random, 1000, 0.051, 0.0), 0.05) is not None for _ in range(600))
     assert 0 < lies <= binom.ppf(1 - 1e-6, 600, 1 - CERTAINTY)
 
 
 def test_most_images_are_filed_where_few_are_wrong() -> None:
     random = np.random.default_rng(2)
-    made = promise(*drawn(random, 3000, 1.0, 3.0), 0.05)
+    made = find_promise(*drawn(random, 3000, 1.0, 3.0), 0.05)
     best = 1 - (0.05 * 4) ** (1 / 3)  # where the true risk is what is allowed
     assert made is not None
     assert best < made.threshold < best + 0.1
@@ -80,11 +87,11 @@ def test_it_takes_so_many_images_without_a_mistake(max_error: float, needed: int
     assert images_needed(max_error) == needed
     for count, possible in ((needed - 1, False), (needed, True)):
         confidence = np.linspace(0.5, 1, count)
-        assert (promise(confidence, np.full(count, True), max_error) is not None) == possible
+        assert (find_promise(confidence, np.full(count, True), max_error) is not None) == possible
 
 
 def test_where_nothing_is_wrong_everything_is_filed() -> None:
-    made = promise(np.linspace(0.4, 1, 500), np.full(500, True), 0.05)
+    made = find_promise(np.linspace(0.4, 1, 500), np.full(500, True), 0.05)
     assert made is not None
     assert (made.threshold, made.coverage) == (0.0, 1.0)
 
@@ -93,7 +100,7 @@ def test_one_mistake_among_the_surest_does_not_end_it() -> None:
     confidence, right = np.linspace(1, 0, 3000), np.full(3000, True)
     right[0] = False
     right[2000::3] = False
-    made = promise(confidence, right, 0.01)
+    made = find_promise(confidence, right, 0.01)
     assert made is not None
     assert made.coverage > 0.5
 
@@ -101,20 +108,20 @@ def test_one_mistake_among_the_surest_does_not_end_it() -> None:
 def test_equally_sure_images_are_filed_together_or_not_at_all() -> None:
     confidence = np.repeat([0.9, 0.6], 500)
     right = np.concatenate([np.full(500, True), np.arange(500) % 4 > 0])
-    made = promise(confidence, right, 0.05)
+    made = find_promise(confidence, right, 0.05)
     assert made is not None
     assert made.coverage == 0.5
     assert np.float32(0.6) < made.threshold <= np.float32(0.9)
 
 
 def test_probabilities_that_are_all_one_and_partly_wrong_promise_nothing() -> None:
-    assert promise(np.ones(1000), np.arange(1000) % 2 == 0, 0.05) is None
+    assert find_promise(np.ones(1000), np.arange(1000) % 2 == 0, 0.05) is None
 
 
 def test_images_that_are_not_filed_whatever_the_threshold_do_not_count_as_mistakes() -> None:
     confidence = np.concatenate([np.linspace(0.5, 1, 500), np.full(100, -1.0)])
     right = np.concatenate([np.full(500, True), np.full(100, False)])
-    made = promise(confidence, right, 0.01)
+    made = find_promise(confidence, right, 0.01)
     assert made is not None
     assert made.threshold == 0.0
     assert made.coverage == pytest.approx(500 / 600)
@@ -122,10 +129,10 @@ def test_images_that_are_not_filed_whatever_the_threshold_do_not_count_as_mistak
 
 def test_the_promises_that_can_be_made_are_made_and_said() -> None:
     random = np.random.default_rng(3)
-    images = measured(*drawn_surely(random, 2000))
-    made = judge(images, np.arange(2000), 0.03)
+    images = predictions(*drawn_surely(random, 2000))
+    made = thresholds_for(images, np.arange(2000), 0.03)
     assert [each.max_error for each in made.promises] == [0.01, 0.02, 0.03, 0.05, 0.1]
-    assert made.kept == made.promises[2]
+    assert made.requested_promise == made.promises[2]
     assert [each.threshold for each in made.promises] == sorted(
         (each.threshold for each in made.promises), reverse=True
     )
@@ -144,7 +151,7 @@ def test_the_promises_that_can_be_made_are_made_and_said() -> None:
 
 
 def test_without_a_promise_the_usual_threshold_is_in_force_and_the_others_are_there_to_be_set() -> None:
-    made = choose(np.linspace(0.4, 1, 500), np.full(500, True), None)
+    made = choose_thresholds(np.linspace(0.4, 1, 500), np.full(500, True), None)
     served, *others = made.sentences(SOME)
     assert served == (
         "pictures it is less than 50 % sure of go to others/ (the usual threshold, since none was asked for by "
@@ -157,8 +164,8 @@ def test_without_a_promise_the_usual_threshold_is_in_force_and_the_others_are_th
 
 
 def test_a_threshold_of_nothing_is_not_told_as_one() -> None:
-    images = measured(np.linspace(0.4, 1, 500), np.full(500, True), np.arange(500) < 5)
-    served, *_ = judge(images, np.arange(500), 0.05).sentences(images)
+    images = predictions(np.linspace(0.4, 1, 500), np.full(500, True), np.arange(500) < 5)
+    served, *_ = thresholds_for(images, np.arange(500), 0.05).sentences(images)
     assert served == (
         "only pictures unlike anything it was taught go to others/ (at most 5 % of those filed are wrong, 95 % "
         "certain): of 500 judged images 495 (99.0%) are filed, 0 of them wrongly (0.00%)"
@@ -167,9 +174,9 @@ def test_a_threshold_of_nothing_is_not_told_as_one() -> None:
 
 def test_the_threshold_that_is_named_is_that_of_the_checkpoint() -> None:
     for asked in (None, 0.01, 0.1):
-        made = choose(np.linspace(0.4, 1, 100), np.full(100, True), asked)
-        kept = None if made.kept is None else made.kept.threshold
-        assert made.served == (0.5 if kept is None else kept)
+        made = choose_thresholds(np.linspace(0.4, 1, 100), np.full(100, True), asked)
+        kept = None if made.requested_promise is None else made.requested_promise.threshold
+        assert made.threshold == (0.5 if kept is None else kept)
         assert (kept is None) == (asked != 0.1)
 
 
@@ -178,13 +185,13 @@ def test_the_threshold_that_is_named_is_that_of_the_checkpoint() -> None:
     [(0, "no image could be judged to tell how many that are"), (20, "of 20 judged images none is filed")],
 )
 def test_where_nothing_is_filed_nothing_is_said_of_mistakes(count: int, told: str) -> None:
-    images = measured(np.full(count, 0.9), np.full(count, True), np.full(count, True))
-    assert choose(np.empty(0), np.empty(0, np.bool_), None).sentences(images)[0].endswith(f": {told}")
+    images = predictions(np.full(count, 0.9), np.full(count, True), np.full(count, True))
+    assert choose_thresholds(np.empty(0), np.empty(0, np.bool_), None).sentences(images)[0].endswith(f": {told}")
 
 
 def test_with_too_few_images_the_number_that_it_takes_is_said() -> None:
-    made = choose(np.linspace(0.5, 1, 200), np.full(200, True), 0.01)
-    assert made.kept is None
+    made = choose_thresholds(np.linspace(0.5, 1, 200), np.full(200, True), 0.01)
+    assert made.requested_promise is None
     assert [each.max_error for each in made.promises] == [0.02, 0.05, 0.1]
     refusal, served, *_ = made.sentences(SOME)
     assert refusal == (
@@ -197,8 +204,8 @@ def test_with_too_few_images_the_number_that_it_takes_is_said() -> None:
 
 def test_with_too_many_mistakes_it_is_said() -> None:
     confidence = np.linspace(0.5, 1, 1000)
-    images = Measured(["a", "b"], np.arange(1000) % 2, np.column_stack([confidence, 1 - confidence]))
-    made = judge(images, np.arange(1000), 0.1)
+    images = LabelledPredictions(["a", "b"], np.arange(1000) % 2, np.column_stack([confidence, 1 - confidence]))
+    made = thresholds_for(images, np.arange(1000), 0.1)
     assert made.promises == []
     assert "there are too many mistakes among the surest of the 1000 judged images" in made.sentences(images)[0]
 
@@ -206,9 +213,9 @@ def test_with_too_many_mistakes_it_is_said() -> None:
 def test_with_few_mistakes_among_few_images_it_is_said_that_they_are_too_few() -> None:
     probabilities = np.column_stack([np.linspace(0.6, 1, 87), np.linspace(0.4, 0, 87)])
     wrong = np.isin(np.arange(87), [40, 85]).astype(np.int64)
-    made = judge(Measured(["a", "b"], wrong, probabilities), np.arange(87), 0.05)
-    assert made.kept is None
-    assert made.sentences(Measured(["a", "b"], wrong, probabilities))[0] == (
+    made = thresholds_for(LabelledPredictions(["a", "b"], wrong, probabilities), np.arange(87), 0.05)
+    assert made.requested_promise is None
+    assert made.sentences(LabelledPredictions(["a", "b"], wrong, probabilities))[0] == (
         "at most 5 % wrong cannot be promised: 2 of 87 images are filed wrongly, and so few images are not enough to "
         "be sure"
     )
@@ -216,15 +223,15 @@ def test_with_few_mistakes_among_few_images_it_is_said_that_they_are_too_few() -
 
 def test_copies_of_a_picture_count_once_and_unknown_images_are_not_filed() -> None:
     probabilities = np.column_stack([np.linspace(0.5, 1, 100), np.linspace(0.5, 0, 100)])
-    images = Measured(["a", "b"], np.zeros(100, np.int64), probabilities, np.arange(100) % 2 == 1)
+    images = LabelledPredictions(["a", "b"], np.zeros(100, np.int64), probabilities, np.arange(100) % 2 == 1)
     pictures = np.arange(100)
-    made = judge(images, pictures, None)
+    made = thresholds_for(images, pictures, None)
     assert made.judged == 100
     assert made.promises[0].coverage == 0.5
-    copied = judge(images, pictures % 50, 0.05)
+    copied = thresholds_for(images, pictures % 50, 0.05)
     assert copied.judged == 50
-    assert copied.kept is None
+    assert copied.requested_promise is None
 
 
 def test_where_nothing_was_judged_nothing_is_promised() -> None:
-    assert choose(np.empty(0), np.empty(0, np.bool_), None).promises == []
+    assert choose_thresholds(np.empty(0), np.empty(0, np.bool_), None).promises == []

@@ -6,23 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.measuring.measure import Measured
-from trainer.measuring.versus import Versus, mcnemar
+from trainer.measuring.measure import LabelledPredictions
+from trainer.measuring.versus import Comparison, mcnemar
 
 
 def bits(text: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     return np.array([each == "1" for each in text])
 
 
-def measured(right: str) -> Measured:
+def predictions(right: str) -> LabelledPredictions:
     """All images are of class 0, and what is not right is taken for class 1."""
     sure = np.where(bits(right), 0.9, 0.2)
-    return Measured(["곰", "b"], np.zeros(len(right), np.int64), np.stack([sure, 1 - sure], axis=1))
+    return LabelledPredictions(["곰", "b"], np.zeros(len(right), np.int64), np.stack([sure, 1 - sure], axis=1))
 
 
-def versus(first: str, second: str) -> Versus:
+def versus(first: str, second: str) -> Comparison:
     files = [f"곰/{number}.jpg" for number in range(len(first))]
-    return Versus(("one", "two"), files, ["곰"] * len(first), measured(first), measured(second))
+    return Comparison(("one", "two"), files, ["곰"] * len(first), predictions(first), predictions(second))
 
 
 def test_mcnemar_by_hand() -> None:

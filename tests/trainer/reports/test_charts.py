@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from tests.trainer.reports.test_confusion_matrix import assert_tidy, texts_of
 from trainer.heads.linear import Epoch
-from trainer.measuring.measure import Measured
+from trainer.measuring.measure import LabelledPredictions
 from trainer.reports.charts import curves, reliability, risk_coverage
 
 
@@ -21,13 +21,13 @@ def epochs(count: int, best: int) -> list[Epoch]:
     ]
 
 
-def measured(count: int, sharp: float = 2.0) -> Measured:
+def predictions(count: int, sharp: float = 2.0) -> LabelledPredictions:
     random = np.random.default_rng(0)
     labels = random.integers(0, 3, count)
     logits = random.normal(0, 1, (count, 3))
     logits[np.arange(count), labels] += sharp
     probabilities = np.exp(logits)
-    return Measured(["산", "바다", "숲"], labels, probabilities / probabilities.sum(axis=1, keepdims=True))
+    return LabelledPredictions(["산", "바다", "숲"], labels, probabilities / probabilities.sum(axis=1, keepdims=True))
 
 
 def points_of(line: Line2D) -> list[list[float]]:
@@ -57,7 +57,7 @@ def test_without_held_out_images_only_the_training_loss_is_drawn() -> None:
 
 @pytest.mark.parametrize("count", [1, 5, 300, 20_000])
 def test_reliability_counts_every_image_and_gives_the_error(count: int) -> None:
-    images = measured(count)
+    images = predictions(count)
     figure = reliability(images)
     assert_tidy(figure)
     assert f"expected calibration error {images.figures()['calibration_error']:.3f}" in said(figure)
@@ -66,7 +66,7 @@ def test_reliability_counts_every_image_and_gives_the_error(count: int) -> None:
 
 
 def test_the_threshold_is_marked_where_it_is() -> None:
-    images = replace(measured(300), unknown=np.arange(300) % 50 == 0)
+    images = replace(predictions(300), unknown=np.arange(300) % 50 == 0)
     filing = images.filing(0.8)
     figure = risk_coverage(images, filing)
     assert_tidy(figure)
@@ -81,12 +81,12 @@ def test_the_threshold_is_marked_where_it_is() -> None:
 
 
 def test_unknown_images_are_filed_at_no_threshold() -> None:
-    images = replace(measured(200), unknown=np.arange(200) < 20)
+    images = replace(predictions(200), unknown=np.arange(200) < 20)
     assert "with threshold 0, 90.0% are filed" in said(risk_coverage(images, images.filing(0.0)))
 
 
 def test_a_threshold_that_nothing_reaches() -> None:
-    images = measured(20)
+    images = predictions(20)
     assert "with threshold 1 nothing is filed" in said(risk_coverage(images, images.filing(1.0)))
 
 
@@ -110,10 +110,10 @@ def test_shares_are_labelled_in_whole_or_tenth_per_cent(low: float, span: float)
 
 
 def test_few_mistakes_are_labelled_so_too() -> None:
-    labels = [text.partition(": ")[2] for text in texts_of(risk_coverage(measured(500, 6.0), None))]
+    labels = [text.partition(": ")[2] for text in texts_of(risk_coverage(predictions(500, 6.0), None))]
     assert all(re.fullmatch(r"\d+(\.\d)?%", text) for text in labels if text.endswith("%"))
 
 
 @pytest.mark.parametrize(("count", "sharp"), [(1, 9.0), (1, -9.0), (50, 9.0)])
 def test_hardly_any_image_or_mistake(count: int, sharp: float) -> None:
-    assert_tidy(risk_coverage(measured(count, sharp), None))
+    assert_tidy(risk_coverage(predictions(count, sharp), None))

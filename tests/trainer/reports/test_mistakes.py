@@ -7,14 +7,14 @@ import pytest
 from PIL import Image
 
 from tests.trainer.reports.test_confusion_matrix import ODD, assert_tidy, texts_of
-from trainer.measuring.measure import Measured
+from trainer.measuring.measure import LabelledPredictions
 from trainer.reports.mistakes import MOST, contact_sheet
 
 
-def measured(wrong: int, right: int = 4, classes: tuple[str, str] = ("개미", "벌")) -> Measured:
+def predictions(wrong: int, right: int = 4, classes: tuple[str, str] = ("개미", "벌")) -> LabelledPredictions:
     """So many mistakes, each surer than the one before, and images that are right."""
     sure = np.concatenate([np.linspace(0.6, 0.99, wrong), np.full(right, 0.1)])
-    return Measured(classes, np.zeros(wrong + right, np.int64), np.stack([1 - sure, sure], axis=1))
+    return LabelledPredictions(classes, np.zeros(wrong + right, np.int64), np.stack([1 - sure, sure], axis=1))
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def paths(tmp_path: Path) -> list[Path]:
 
 
 def lines(wrong: int, paths: list[Path]) -> list[str]:
-    figure = contact_sheet(measured(wrong), paths[: wrong + 4])
+    figure = contact_sheet(predictions(wrong), paths[: wrong + 4])
     assert_tidy(figure)
     return [text.partition(": ")[2] for text in texts_of(figure)]
 
@@ -63,7 +63,7 @@ def test_any_name_stays_in_its_place(name: str, tmp_path: Path) -> None:
     files = [tmp_path / f"{number} {name[:60]}.png" for number in range(3)]
     for file in files:
         Image.new("L", (5, 5)).save(file)
-    assert_tidy(contact_sheet(measured(3, 0, (name, "n" * 99)), files))
+    assert_tidy(contact_sheet(predictions(3, 0, (name, "n" * 99)), files))
 
 
 def test_whatever_the_daemon_decodes_is_shown_upright(shared_data: Path, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_whatever_the_daemon_decodes_is_shown_upright(shared_data: Path, tmp_pat
     turned = sorted((shared_data / "exif_orientation18").rglob("Landscape_*.jpg"))[:3]
     heic = next((shared_data / "nasty_heif_avif" / "examples").rglob("example.heic"))
     files = [tmp_path / "cmyk.jpg", heic, *turned]
-    figure = contact_sheet(measured(len(files), 0), files)
+    figure = contact_sheet(predictions(len(files), 0), files)
     assert_tidy(figure)
     shown = [axes.get_images()[0].get_array() for axes in figure.axes]
     assert len(shown) == len(files)

@@ -66,11 +66,11 @@ def test_without_any_fold_it_is_said_why(capsys: pytest.CaptureFixture[str]) -> 
 def test_the_table_of_few_images_has_the_figures_that_the_choice_is_made_by(capsys: pytest.CaptureFixture[str]) -> None:
     features, labels = cube(20)
     folds = [folded(20, seed=seed) for seed in range(3)]
-    made = choose(features, labels, folds[0], 2, [Part("one", 3, pretrained=CORNER)], OPTIONS, redrawn=folds[1:])
+    made = choose(features, labels, folds[0], 2, [Part("one", 3, pretrained=CORNER)], OPTIONS, redrawn_folds=folds[1:])
     choice(made, 20, verbose=True)
     heading, *rows = capsys.readouterr().out.splitlines()
     assert heading.endswith("  all ways to fold")
-    shown = {row.name: f"{row.refolded:.4f}" for row in made.candidates if row.refolded is not None}
+    shown = {row.name: f"{row.refolded_loss:.4f}" for row in made.candidates if row.refolded_loss is not None}
     assert set(shown) == {"logistic, C 0.003", "as ImageNet classes: logistic, C 0.003"}
     for name, figure in shown.items():
         (row,) = [row for row in rows if row.strip().startswith(f"{name}  ")]

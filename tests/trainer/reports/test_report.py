@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from tests.trainer.reports.test_charts import epochs
-from trainer.measuring.measure import Measured
+from trainer.measuring.measure import LabelledPredictions
 from trainer.reports.report import describe, write_report
 from trainer.tables import columns
 
-NONE = Measured(["a", "b"], np.array([], np.int64), np.empty((0, 2)))
-SOME = Measured(
+NONE = LabelledPredictions(["a", "b"], np.array([], np.int64), np.empty((0, 2)))
+SOME = LabelledPredictions(
     ["accuracy", "고양이", "absent", "taken"],
     np.array([0, 0, 0, 1]),
     np.array([[0.9, 0.1, 0, 0], [0.7, 0.3, 0, 0], [0.1, 0.8, 0, 0.1], [0.2, 0.2, 0, 0.6]]),
@@ -71,4 +71,4 @@ def test_what_is_confused_most_comes_first() -> None:
         "accuracy             고양이          1",
         "고양이               taken           1",
     ]
-    assert "confused" not in describe(Measured(["a", "b"], np.array([0]), np.array([[0.9, 0.1]])))
+    assert "confused" not in describe(LabelledPredictions(["a", "b"], np.array([0]), np.array([[0.9, 0.1]])))

@@ -272,7 +272,7 @@ def test_runs_are_listed_with_their_figures(runs: Path, store: WeightsStore, fit
         ("c", False, True),
     ]
     assert rows[0]["images"] == 72
-    assert rows[0]["accuracy"] == fitted.measured.figures()["accuracy"]
+    assert rows[0]["accuracy"] == fitted.predictions.figures()["accuracy"]
 
 
 @pytest.fixture
