@@ -157,7 +157,7 @@ class LabelledPredictions:
         return right < len(self.labels) and right <= expected + _LUCK_DEVIATIONS * spread
 
     def brier(self) -> float:
-        """Return the mean squared distance of the probabilities from the truth, over all classes: 0 is best, 2 worst."""
+        """Return the mean squared distance from probabilities to truth, summed over classes: 0 is best, 2 worst."""
         squares = (self.probabilities**2).sum(axis=1) - 2 * self.true_probability + 1
         return float(squares.mean())
 
