@@ -25,7 +25,7 @@ from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.pruning import BEGINNING, Position
 from daemon.journal.records import Filing, State
 
-#: Seconds of work in an idle moment; an image that arrives meanwhile waits no longer than this.
+#: Seconds of work in an idle moment; an image that arrives meanwhile is delayed by no more.
 _SLICE = 0.05
 #: Seconds without an idle moment after which a slice of work is done all the same.
 LONGEST_RUSH = 10.0

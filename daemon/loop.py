@@ -86,16 +86,16 @@ class WorkLoop:
             if not paths and self._is_idle():
                 break
             unanswered.update(paths)
-            for outcome in self._outcomes(paths, waits=self._watcher.may_go_on):
+            for outcome in self._outcomes(paths, is_incomplete=self._watcher.may_be_unfinished):
                 self._watcher.done(outcome.path)
                 unanswered.discard(outcome.path)
                 (left.add if outcome.comes_again else left.discard)(outcome.path)
             if self._stopping.is_set():
                 break
             pending = set(self._pipeline.pending)
-            unfinished, unanswered = unanswered - pending, unanswered & pending
-            left |= unfinished
-            for path in unfinished:
+            incomplete, unanswered = unanswered - pending, unanswered & pending
+            left |= incomplete
+            for path in incomplete:
                 self._watcher.done(path)
                 logger.bind(file=str(path)).warning(
                     tr("{name} is left behind: it is still being written", name=shown(path.name))
@@ -120,8 +120,8 @@ class WorkLoop:
 
     def _is_idle(self) -> bool:
         status = self._watcher.status()
-        waiting = status.waiting - status.unfinished.count
-        return waiting <= 0 and not status.in_flight and not any(inbox.walking for inbox in status.inboxes)
+        finished = status.waiting - status.unfinished.count
+        return finished <= 0 and not status.in_flight and not any(inbox.walking for inbox in status.inboxes)
 
     def step(self, timeout: float) -> int:
         """Wait up to ``timeout`` seconds for images and file them; returns how many there were."""
@@ -132,7 +132,7 @@ class WorkLoop:
             self._monitor.adopt(self._configuration.settings, taken)
         self._take_over(self._reloader.poll())
         paths = self._watcher.ready(timeout, HANDFUL)
-        for outcome in self._outcomes(paths, waits=self._watcher.incomplete):
+        for outcome in self._outcomes(paths, is_incomplete=self._watcher.incomplete):
             self._answer(outcome)
         if self._housekeeping is not None:
             self._housekeeping.turn(idle=not paths)
@@ -142,8 +142,8 @@ class WorkLoop:
     def _progress(self) -> None:
         self._monitor.progress(self._watcher.status)
 
-    def _outcomes(self, paths: list[Path], *, waits: Callable[[Path], bool]) -> Iterable[Outcome]:
-        for outcome in self._processed(paths, waits):
+    def _outcomes(self, paths: list[Path], *, is_incomplete: Callable[[Path], bool]) -> Iterable[Outcome]:
+        for outcome in self._processed(paths, is_incomplete):
             self._report(outcome)
             self._monitor.outcome(outcome)
             self._reloader.outcome(outcome)
@@ -151,12 +151,12 @@ class WorkLoop:
             self._progress()
         self._monitor.batch_ended()
 
-    def _processed(self, paths: list[Path], waits: Callable[[Path], bool]) -> Iterable[Outcome]:
+    def _processed(self, paths: list[Path], is_incomplete: Callable[[Path], bool]) -> Iterable[Outcome]:
         """What becomes of images; where a new model fails, those not classified yet go to the one before it."""
         coming = iter(paths)
         while True:
             try:
-                yield from self._pipeline.process(coming, waits, self._is_to_stop)
+                yield from self._pipeline.process(coming, is_incomplete, self._is_to_stop)
                 return
             except ModelFailed as failure:
                 before = self._reloader.failed(failure.error)

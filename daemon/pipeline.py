@@ -131,7 +131,7 @@ class Pipeline:
         self.decoders = decoders or DecoderPool(threads, policy.limits)
         # An image goes from one queue to the next.
         self._decoding: deque[_Image] = deque()  # in order
-        self._slow: list[_Image] = []  # still being decoded, and no other waits for it
+        self._slow: list[_Image] = []  # still being decoded; the others go on without them
         self._decoded: list[_Image] = []  # the next batch
         self._batches: deque[_Batch] = deque()
 
@@ -166,14 +166,14 @@ class Pipeline:
     def process(
         self,
         paths: Iterable[Path],
-        waits: Callable[[Path], bool] = lambda _: False,
+        is_incomplete: Callable[[Path], bool] = lambda _: False,
         stopping: Callable[[], bool] = lambda: False,
     ) -> Iterator[Outcome]:
         """File the images, and yield what became of each, batch by batch, in order but for those that take long.
 
-        There is no outcome for what ``waits`` holds back, and for what ``decide`` passes over.
-        ``waits`` is asked about an image that ends too early: True means that it is still being written, and then
+        ``is_incomplete`` is asked about an image that ends too early: True means that more of it may follow, and then
         there is no outcome; with False it is classified where nothing but its end is missing, else it is broken.
+        Nor is there an outcome for what ``decide`` passes over.
         ``stopping`` is asked after each image, and every second while decoders take their time:
         with True, only what is decoded already is filed. A caller that stops iterating instead leaves the images after
         that batch untouched, and hears nothing of the rest of the batch. Raises `ModelFailed`; the next call, with
@@ -196,7 +196,7 @@ class Pipeline:
                     self._decode(image.task.path, transforms)  # it was on its way when the classifier was replaced
                 elif image is not None and isinstance(image.decoded.error, SourceError):
                     yield _not_taken(image.task.path, image.decoded.error)
-                elif image is not None and not (_ends_early(image.decoded) and waits(image.task.path)):
+                elif image is not None and not (_ends_early(image.decoded) and is_incomplete(image.task.path)):
                     self._decoded.append(image)
                 if len(self._decoded) >= self._policy.batch_size or is_over or is_quiet:
                     self._begin_batch()
@@ -258,7 +258,7 @@ class Pipeline:
         return bool(wait(awaited, PATIENCE, FIRST_COMPLETED).done)
 
     def _set_slow_aside(self) -> None:
-        """Let no other image wait for those that are being decoded now; one that no decoder has begun keeps its turn.
+        """Let the other images go on without those being decoded now; one that no decoder has begun keeps its turn.
 
         Of those that a decoder has been given together, one may not be begun; it is not held up by that either.
         """

@@ -53,8 +53,8 @@ class Configuration:
         self.settings = self.settings.model_copy(update={key: getattr(new, key) for key in taken})
         if taken:
             logger.info(tr("took over new settings: {names}", names=", ".join(sorted(taken))))
-        if waiting := sorted(changed - taken):
-            logger.warning(tr("these new settings need a restart: {names}", names=", ".join(waiting)))
+        if others := sorted(changed - taken):
+            logger.warning(tr("these new settings need a restart: {names}", names=", ".join(others)))
         if not changed:
             logger.info(tr("the settings were read again: nothing has changed"))
         return frozenset(taken)

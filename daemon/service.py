@@ -158,7 +158,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
 
 
 def _locked(state: Path, settings: Settings, mark: OutputMark, inbox_marks: Sequence[InboxMark]) -> ExitStack:
-    """The locks of the folders. Raises `FolderBusy`; that the output is away is said, and waited for."""
+    """The locks of the folders. Raises `FolderBusy`; where the output is away, that is logged, and filing is paused."""
     with lock(state, dict.fromkeys([*settings.watch, settings.output])) as held:
         for each in inbox_marks:
             with told_if_late(each.inbox):
@@ -167,12 +167,12 @@ def _locked(state: Path, settings: Settings, mark: OutputMark, inbox_marks: Sequ
             with mark.at_work():
                 pass
         except OutputAway as error:
-            logger.error(tr("images wait in the inbox: {error}", error=error))
+            logger.error(tr("filing is paused: {error}", error=error))
         return held.pop_all()
 
 
 def _occupy(take: Callable[[], object], notifier: Notifier, *, once: bool) -> None:
-    """Take the locks. A service waits for whoever holds one, since nobody may be there to start it again."""
+    """Take the locks. A service tries until it gets them, since nobody may be there to start it again."""
     said = ""
     while True:
         try:
@@ -181,9 +181,9 @@ def _occupy(take: Callable[[], object], notifier: Notifier, *, once: bool) -> No
         except FolderBusy as error:
             if once or not notifier.is_heard:
                 raise
-            waiting = tr("waiting: {said}", said=str(error))
-            if waiting != said:
-                said = waiting
+            why = tr("not started yet: {why}", why=str(error))
+            if why != said:
+                said = why
                 logger.error("{}", said)
             notifier.status(said)
             notifier.still_starting(_AGAIN)
@@ -227,7 +227,7 @@ def open_journal(path: Path, *, dry_run: bool) -> Journal:
 
 
 def _resume(filer: Filer, notifier: Notifier) -> None:
-    """Put right what a crash left half done. A large file may be read for longer than systemd waits for a start."""
+    """Put right what a crash left half done. Reading a large file may take longer than systemd allows for a start."""
     with copying.reporting_to(notifier.gets_on):
         found = filer.resume()
     if found:

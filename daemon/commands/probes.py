@@ -63,9 +63,7 @@ def note(subject: str, text: str, advice: str | None = None) -> Finding:
 
 def silent(subject: str, folder: Path | str) -> Finding:
     """The file system of a folder does not answer."""
-    text = tr(
-        "{folder} has not answered for {seconds:.0f} s, and the daemon waits for it", folder=folder, seconds=LIMIT
-    )
+    text = tr("{folder} has not answered for {seconds:.0f} s, and blocks the daemon", folder=folder, seconds=LIMIT)
     return wrong(subject, text, tr("look at its server or drive, or take the folder out of the settings until then"))
 
 

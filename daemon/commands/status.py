@@ -136,9 +136,9 @@ def as_text(health: Health, running: bool, now: float) -> str:
     which = tr("the starter model") if model.starter else tr("checkpoint {digest}", digest=model.digest[:12])
     away = health.output_away
     queue = {"waiting": health.waiting, "in_flight": health.in_flight}
-    oldest = tr("nothing waits")
+    oldest = tr("nothing is waiting")
     if health.oldest is not None:
-        oldest = tr("waits for {duration}", duration=_duration(now - health.oldest))
+        oldest = tr("waiting for {duration}", duration=_duration(now - health.oldest))
     rows += [
         (
             tr("output"),
@@ -196,7 +196,7 @@ def _stall(health: Health, now: float) -> list[tuple[str, str]]:
         text = tr("for {duration}: perhaps a drive or a server does not answer", duration=duration)
         return [(tr("NO PROGRESS"), text)]
     text = tr(
-        "{inbox} has not answered for {duration}, and everything waits for it: look at its server or drive",
+        "{inbox} has not answered for {duration}, and blocks all work: look at its server or drive",
         inbox=stall.inbox,
         duration=duration,
     )
@@ -204,15 +204,15 @@ def _stall(health: Health, now: float) -> list[tuple[str, str]]:
 
 
 def _unfinished(health: Health, now: float) -> list[tuple[str, str]]:
-    waiting = health.unfinished
-    if waiting is None:
+    unfinished = health.unfinished
+    if unfinished is None:
         return []
     text = trn(
-        "1 image waits for its writer, for {duration}: {example}",
-        "{count} images wait for their writers, for up to {duration}: such as {example}",
-        waiting.count,
-        duration=_duration(now - waiting.since),
-        example=waiting.example,
+        "1 image, for {duration}: {example}",
+        "{count} images, for up to {duration}: such as {example}",
+        unfinished.count,
+        duration=_duration(now - unfinished.since),
+        example=unfinished.example,
     )
     return [(tr("unfinished"), text)]
 

@@ -21,7 +21,7 @@ class Channel:
     """One end of a message socket. Every method raises `OSError` when the other side is gone."""
 
     def __init__(self, connection: socket.socket, patience: float | None = None) -> None:
-        """``patience`` is how many seconds to wait for a message; None is for ever."""
+        """``patience``: seconds that `receive` may take; None is for ever."""
         self._connection = connection
         self._connection.settimeout(patience)
 
@@ -38,12 +38,12 @@ class Channel:
 
     def is_silent(self) -> bool:
         """Whether the other side is there, and has said nothing unasked."""
-        waiting = select.poll()
-        waiting.register(self._connection, select.POLLIN)
-        return not waiting.poll(0)
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        return not poll.poll(0)
 
     def shut(self) -> None:
-        """Shut the connection down at once, also for a thread that waits on it."""
+        """Shut the connection down at once, also for a thread that blocks on it."""
         try:
             self._connection.shutdown(socket.SHUT_RDWR)
         except OSError:

@@ -96,7 +96,7 @@ class ForkServer:
             os.close(shared)
 
     def _end(self, pid: int) -> int | None:
-        """Kill a child of ours: as long as it is not waited for, nobody else gets its number."""
+        """Kill a child of ours: until it is reaped, no other process gets its number."""
         if pid not in self._children:
             return None
         self._children.discard(pid)
@@ -218,7 +218,7 @@ def main() -> None:
     """Serve the daemon whose socket is the standard input."""
     for number in _IGNORED:  # they reach a whole group, and it is the daemon that decides what ends
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # it may be ignored already, and then no child can be waited for
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # it may be ignored already, and then no child can be reaped
     inherit()
     control = socket.socket(fileno=os.dup(0))
     # The cores are shared out among the decoders; threads of one of them would count against its memory.

@@ -20,7 +20,7 @@ from models.text.language import tr
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _LONGEST_ANSWER = 1024
-#: Seconds until an answer is given up. The first one waits for the imports, and the machine may have much else to do.
+#: Seconds until an answer is given up. The first one comes after the imports, and the machine may have much else to do.
 ANSWER_SECONDS = 60.0
 
 
@@ -34,7 +34,7 @@ class Launcher:
         self._start()
 
     def _start(self) -> None:
-        """Start the process; nobody waits here until it has imported what it needs. Raises OSError."""
+        """Start the process, and return before it has imported what it needs. Raises OSError."""
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         control.settimeout(ANSWER_SECONDS)
         with theirs, ExitStack() as failing:
@@ -112,7 +112,7 @@ class Launcher:
         self._process.wait()
 
     def shut(self) -> None:
-        """Have nobody wait for it any more, also not who does already. It begins no decoders from now on."""
+        """End every call that is waiting for an answer, and begin no decoders from now on."""
         self._over = True
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)

@@ -1,11 +1,11 @@
 """Decoding hostile images at arm's length: a few child processes under limits, each of which one file may cost.
 
-Separate processes, since a decoder written in C may crash, hang or eat the memory. They are not forked from the
-daemon, whose threads of ONNX Runtime may hold any lock, but from a small process that never had a thread
+Separate processes, since a decoder written in C may crash, hang or eat the memory. They are not forked from the daemon,
+whose threads of ONNX Runtime may hold any lock, but from a small process that never had a thread
 (`daemon.decoding.forkserver`); multiprocessing's forkserver is such a process too, but takes the answers out of a
-pickle, which would let a decoder that was taken over take over the daemon. One thread of ours waits for each decoder;
-it enforces the deadline. Crops come through memory that is shared (`daemon.decoding.shared_crops`), and small images
-that wait go to a decoder several at a time: two cores take 0.35 ms for a picture of 150 px, one at a time 0.43, and
+pickle, which would let a decoder that was taken over take over the daemon. One thread of ours talks to each decoder; it
+enforces the deadline. Crops come through memory that is shared (`daemon.decoding.shared_crops`), and small images go
+from the queue to a decoder several at a time: two cores take 0.35 ms for a picture of 150 px, one at a time 0.43, and
 threads of ours 0.41.
 """
 
@@ -50,7 +50,7 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class _Image:
-    """An image that waits for a decoder, or is being decoded."""
+    """An image in the queue, or being decoded."""
 
     task: Task
     answer: Future[Decoded] = field(default_factory=Future)
@@ -68,7 +68,7 @@ class DecoderPool:
         self._come = threading.Condition(self._lock)
         self._idle: list[Decoder] = []
         self._busy: set[Decoder] = set()
-        self._waiting: deque[_Image] = deque()
+        self._queue: deque[_Image] = deque()
         self._pace = math.inf  # seconds that each of the last images took
         self._closed = False
         self._threads = [threading.Thread(target=self._run, name=f"decode_{at}", daemon=True) for at in range(count)]
@@ -86,7 +86,7 @@ class DecoderPool:
             if self._closed:
                 image.answer.cancel()
             else:
-                self._waiting.append(image)
+                self._queue.append(image)
                 self._come.notify()
         return image.answer
 
@@ -97,7 +97,7 @@ class DecoderPool:
             for decoder in self._busy:
                 decoder.channel.shut()
             self._come.notify_all()
-            given_up, self._waiting = self._waiting, deque()
+            given_up, self._queue = self._queue, deque()
         self._launcher.shut()
         for image in given_up:
             if not image.answer.cancel():  # a decoder had it already, and was too busy with another one
@@ -124,25 +124,25 @@ class DecoderPool:
                 self._idle.append(decoder)
 
     def _run(self) -> None:
-        """Let decoders decode what waits, a few images at a time, until the pool is closed."""
+        """Let decoders decode the queue, a few images at a time, until the pool is closed."""
         self._warm()
         while images := self._next():
             while images:
                 images = self._answer(images)
 
     def _answer(self, images: Sequence[_Image]) -> list[_Image]:
-        """Answer at least one of the images, and return the others; those that another decoder is to have wait."""
+        """Answer at least one of the images, and return the others; those for another decoder are queued again."""
         released: set[_Image] = set()
 
         def release(slow: int, early: Mapping[int, Decoded]) -> None:
             released.update(image for place, image in enumerate(images) if place != slow)
             for place, decoded in early.items():
                 images[place].answer.set_result(decoded)
-            self._wait_again([image for image in images if image in released and not image.answer.done()])
+            self._queue_again([image for image in images if image in released and not image.answer.done()])
 
         try:
             answers = self._decode([image.task for image in images], release)
-        except Exception as error:  # whoever waits for an answer is to hear of it, whatever it is
+        except Exception as error:  # the caller is to hear of it, whatever it is
             for image in images:
                 if image not in released:
                     image.answer.set_exception(error)
@@ -157,39 +157,39 @@ class DecoderPool:
                 image.answer.set_result(answer)
         return left
 
-    def _wait_again(self, images: Sequence[_Image]) -> None:
+    def _queue_again(self, images: Sequence[_Image]) -> None:
         with self._come:
             if not self._closed:
-                self._waiting.extendleft(reversed(images))
+                self._queue.extendleft(reversed(images))
                 self._come.notify()
                 return
         for image in images:
             image.answer.set_exception(CancelledError())
 
     def _next(self) -> list[_Image]:
-        """Wait for images, and take those that a decoder is given at once; none means that it is all over.
+        """Block until there are images, and take those that a decoder is given at once; none means that it is all over.
 
-        They are several where many wait, and take little time.
+        They are several where many are queued, and take little time.
         """
         images: list[_Image] = []
         with self._come:
             while not (images or self._closed):
-                self._come.wait_for(lambda: self._closed or self._waiting)
+                self._come.wait_for(lambda: self._closed or self._queue)
                 images = self._taken()
         return images
 
     def _taken(self) -> list[_Image]:
         images: list[_Image] = []
-        most = max(1, min(len(self._waiting) // self._count, int(SECONDS_AT_ONCE / (self._pace or SECONDS_AT_ONCE))))
+        most = max(1, min(len(self._queue) // self._count, int(SECONDS_AT_ONCE / (self._pace or SECONDS_AT_ONCE))))
         characters = 0
-        while self._waiting and len(images) < most:
-            task = self._waiting[0].task
+        while self._queue and len(images) < most:
+            task = self._queue[0].task
             characters += len(str(task.path))
             if not images:
                 most = min(most, slots_for(task.transforms))
             elif characters > _LONGEST_PATHS or not task.goes_with(images[0].task):
                 break
-            image = self._waiting.popleft()
+            image = self._queue.popleft()
             if image.answer.running() or image.answer.set_running_or_notify_cancel():
                 images.append(image)
         return images

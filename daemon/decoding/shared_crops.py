@@ -1,4 +1,4 @@
-"""The memory that a decoder shares with the daemon, in which it leaves its crops: they pass no socket, nobody waits.
+"""The memory that a decoder shares with the daemon, in which it leaves its crops: they pass no socket.
 
 It has a slot for each image that a decoder is given at once, from 0. Nothing but pixels, a short JSON note, and how the
 image is finished comes this way: a decoder that a hostile image has taken over can write wrong ones, at any moment,
@@ -40,7 +40,7 @@ _SEALS = fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SE
 
 
 class SlotState(IntEnum):
-    """How an image is finished: with crops, which need not wait for the answer, or in some other way."""
+    """How an image is finished: with crops, which can be used before the answer comes, or in some other way."""
 
     OTHERWISE = 1
     CROPS = 2

@@ -1,4 +1,4 @@
-"""The daemon's side of one decoder, a process of its own (`daemon.decoding.forkserver`): ask, wait, believe little."""
+"""The daemon's side of one decoder, a process of its own (`daemon.decoding.forkserver`): ask, and believe little."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MOST_FILES = 10_000
 MOST_RESIDENT = 128 << 20
 #: Seconds in which a file must have been read; slow storage is no fault of the image's.
 READING_SECONDS = 600.0
-#: Seconds of one turn of waiting. Turns are counted, not the clock: a daemon that was itself stopped for an hour has
-#: waited one turn, and does not blame the image.
+#: Seconds of one turn, after which the decoder is looked at. Turns are counted, not the clock: a daemon that was itself
+#: stopped for an hour counts one, and does not blame the image.
 TURN_SECONDS = 0.25
-#: Turns that an image may take until those that came with it wait for it no longer.
+#: Turns that an image may take until those that came with it go to another decoder.
 TURNS_TOGETHER = 4
 
 _TROUBLES = {error.__name__: error for error in (SourceGone, SourceChanged, NotAFile, SourceUnreadable)}
@@ -141,10 +141,10 @@ class Decoder:
         return decoded
 
     def _answer(self, tasks: Sequence[Task], seconds: float, release: Release) -> tuple[dict[str, Any], int | None]:
-        """Wait for that of the images; raises `_Overdue` where reading, or then decoding, takes too long of one.
+        """Receive the answer; raises `_Overdue` where reading, or then decoding, takes too long of one image.
 
-        It is the one that was waited for in vain: the decoder goes on meanwhile, and may be at the next one already.
-        Returned too is which one alone the answer is about, where all the others were released.
+        That one is named although the decoder goes on meanwhile, and may be at the next one already.
+        Also returns which one alone the answer is about, where all the others were released.
         """
         left, turns, seen, alone = READING_SECONDS, 0, (0, False), None
         while left > 0:

@@ -1,6 +1,6 @@
-"""Asking file systems that may not answer: of a share whose server is gone, the kernel waits for as long as it takes.
+"""Ask file systems that may not answer: a call to a share whose server is gone blocks for as long as it takes.
 
-The question is asked in a thread that nobody has to wait for.
+It is made in a thread of its own, which is left to itself then.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ MOST_COPIED = 64 << 30
 _BLOCK = 512
 #: More pieces than this are not looked for in a file with holes.
 _MOST_PIECES = 10_000
-#: Called whenever a part of a file was read or copied: a large file may take longer than the watchdog waits.
+#: Called whenever a part of a file was read or copied: a large file may take longer than the watchdog allows.
 _on_progress: ContextVar[Callable[[], None]] = ContextVar("on_progress", default=lambda: None)
 #: Whether to stop in the midst of a file.
 _is_to_stop: ContextVar[Callable[[], bool]] = ContextVar("is_to_stop", default=lambda: False)

@@ -21,7 +21,7 @@ _HELD = frozenset({errno.EAGAIN, errno.EACCES})
 
 
 class FolderBusy(UserError):
-    """Somebody else is at work on a folder: it may be waited for.
+    """Somebody else is at work on a folder: a later try may succeed.
 
     ``for_a_command``: what to say where another folder would be no help.
     """

@@ -35,7 +35,7 @@ class SourceChanged(SourceError):
 
 
 class BeingWritten(SourceChanged):
-    """Somebody has the file open for writing, so that more of it may follow: it waits."""
+    """Somebody has the file open for writing, so that more of it may follow: it is unfinished."""
 
 
 class NotAFile(SourceError):

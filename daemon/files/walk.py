@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 
-from daemon.files.candidates import is_candidate, is_unfinished
+from daemon.files.candidates import is_candidate, is_temporary_name
 from daemon.files.marker import is_marked
 from daemon.files.renaming import close
 from daemon.files.roots import Roots
@@ -53,7 +53,7 @@ def walk(
                         if recursive and _is_left_alone(entry):
                             if leftover is not None:
                                 leftover(entry.path)
-                        elif recursive and not is_unfinished(entry.name):
+                        elif recursive and not is_temporary_name(entry.name):
                             pending.append(entry.path)
                         yield None
                     elif not is_candidate(entry.name):

@@ -170,8 +170,8 @@ class Filer:
     def resume(self) -> Counter[State]:
         """Recover what an earlier run left unfinished; count the states that it ends in.
 
-        While the journal cannot be written the images concerned wait, and all of them while it cannot be read either,
-        or while the output is not there.
+        While the journal cannot be written the images concerned are tried again, and all of them while it cannot be
+        read either, or while the output is away.
         """
         self._unfinished = None
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from daemon.files.candidates import is_unfinished
+from daemon.files.candidates import is_temporary_name
 from daemon.files.marker import is_marked
 from daemon.files.roots import Roots
 from daemon.files.sidecar_names import images_by_exactness, owners
@@ -69,7 +69,7 @@ class LateSidecars:
                     yield
                 elif _is_folder(entry):
                     if self._recursive and not (
-                        is_unfinished(entry.name) or is_left_alone(entry.name) or self._is_filed_into(entry.path)
+                        is_temporary_name(entry.name) or is_left_alone(entry.name) or self._is_filed_into(entry.path)
                     ):
                         pending.append(entry.path)
                 elif owners(entry.name):

@@ -1,7 +1,7 @@
 """Recovery: finish or take back what a crash interrupted, at the next start, before anything new is filed.
 
 A destination counts as ours only with the inode and the content that are in the journal: a file that somebody else
-put there with the same bytes is theirs. What cannot be decided (a folder cannot be opened now) waits for the next
+put there with the same bytes is theirs. What cannot be decided (a folder cannot be opened now) is left to the next
 start.
 """
 

@@ -152,7 +152,7 @@ def list_sidecars(folder: int) -> dict[str, list[str]]:
 
 
 def follower(image: Filing, source: Entry, target: Entry, name: str) -> Transfer | None:
-    """Make the transfer of a sidecar after its image, which went from ``source`` to ``target``; None to let it wait."""
+    """Make the transfer of a sidecar after its image, which went from ``source`` to ``target``; None: not now."""
     sidecar = Entry(source.folder, name)
     try:
         status = sidecar.status()

@@ -156,12 +156,12 @@ class TransferBatch:
 
     def record(self, transfers: Iterable[Transfer]) -> None:
         """Write the rows of those that go on; where the journal is busy, back out of them."""
-        waiting = list(_pending(transfers))
+        pending = list(_pending(transfers))
         try:
-            self._journal.write([transfer.row for transfer in waiting])
+            self._journal.write([transfer.row for transfer in pending])
         except JournalBusy as error:
             busy = JournalBusy(tr("the journal cannot be written ({error})", error=error))
-            for transfer in waiting:
+            for transfer in pending:
                 self._back_out(transfer, Status.RETRY, sentence(transfer.row, busy))
 
     def _start(self, transfer: Transfer) -> None:
@@ -226,7 +226,7 @@ class TransferBatch:
             self._flush_copies()
 
     def _flush_copies(self) -> None:
-        """Flush the copies; the system writes them all by now, so that one wait covers most of them."""
+        """Flush the copies; the system writes them all by now, so that the first flush covers most of them."""
         self._each(self._copies, self._flush_copy)
         self._close_copies()
 

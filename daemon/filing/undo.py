@@ -85,7 +85,7 @@ def undo(
 
 
 def _groups(filings: Iterable[Filing]) -> Iterator[list[Filing]]:
-    """Filings that need not wait for each other: what one leaves or fills, no other of its group does."""
+    """Split filings into groups without a path in common, so that each group can go back together."""
     group: list[Filing] = []
     places: set[Path] = set()
     for filing in filings:
@@ -106,7 +106,7 @@ def _undo(
     taken: set[Path],
     is_filed: IsFiled = is_filed_or_edited,
 ) -> tuple[list[Undone], list[Filing]]:
-    """Undo filings that need not wait for each other; also gives the rows that have served, which are to be written.
+    """Undo a group of filings; also return the rows that have served, which are to be written.
 
     ``taken`` are the names that a dry run has given out.
     """

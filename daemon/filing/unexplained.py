@@ -15,7 +15,7 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.files import renaming
-from daemon.files.candidates import is_unfinished
+from daemon.files.candidates import is_temporary_name
 from daemon.files.marker import is_below, is_marked
 from daemon.files.renaming import Entry, close
 from daemon.files.roots import NO_FOLDER, OpenFolders, Roots
@@ -104,7 +104,7 @@ class Unexplained:
 
     def _is_part(self, folder: os.DirEntry[str]) -> bool:
         """Whether a folder is one of the output, or of an inbox and no other output's."""
-        if is_unfinished(folder.name) or is_leftover(folder.name):
+        if is_temporary_name(folder.name) or is_leftover(folder.name):
             return False
         if is_below(folder.path, [self._output]):
             return True

@@ -79,7 +79,7 @@ class Journal:
         """Like ``write``, for what has happened already and recovery would find out.
 
         It is not flushed, but outlasts the death of this process; after a power cut it may be found out again. While
-        the journal is busy the rows wait for the next call.
+        the journal is busy the rows are kept for the next call.
         """
         try:
             self._write(filings, durably=False)
@@ -223,7 +223,7 @@ class Journal:
     def _reopen(self, path: Path, error: sqlite3.Error) -> None:
         """Open the file again before it is given up: what looks like damage may be one bad read.
 
-        I/O errors were waited for already, see `_raise_if_it_passes`.
+        I/O errors were tried again already, see `_raise_if_it_passes`.
         """
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR:
             self._set_aside(path, error)

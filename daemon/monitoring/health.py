@@ -50,7 +50,7 @@ class InboxHealth(_Record):
 
 
 class UnfinishedHealth(_Record):
-    """The images that wait for their writer: one of them, and since when it waits."""
+    """The unfinished images: the one that has been so for longest, and since when."""
 
     count: int
     example: str
@@ -91,7 +91,8 @@ class ThresholdHealth(_Record):
 class Health(_Record):
     """Everything at one moment. Times are seconds since 1970.
 
-    ``images`` counts what became of images since the start, ``attempts`` the attempts that left one waiting.
+    ``images`` counts what became of images since the start, ``attempts`` those attempts
+    after which one is tried again.
     """
 
     pid: int
@@ -102,7 +103,7 @@ class Health(_Record):
     output_away: str | None = None  # why nothing can be filed into it; a version without it is read, too
     inboxes: list[InboxHealth]
     waiting: int
-    about: bool = False  # the number of those waiting is an estimate
+    about: bool = False  # ``waiting`` is an estimate
     in_flight: int
     oldest: float | None
     unfinished: UnfinishedHealth | None = None

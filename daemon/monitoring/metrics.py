@@ -27,10 +27,10 @@ def _lines(health: Health, now: float) -> Iterator[str]:
     yield from _metric(
         "attempts_total",
         "counter",
-        "Attempts that left an image waiting, to be tried again.",
+        "Attempts after which an image is tried again.",
         *_by("outcome", health.attempts.items()),
     )
-    yield from _metric("images_waiting", "gauge", "Images that wait in the inboxes.", ({}, health.waiting))
+    yield from _metric("images_waiting", "gauge", "Images waiting in the inboxes.", ({}, health.waiting))
     yield from _metric("images_in_flight", "gauge", "Images at work.", ({}, health.in_flight))
     if health.oldest is not None:
         yield from _metric(

@@ -19,7 +19,7 @@ from models.text.language import tr
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-#: Seconds that somebody who asks may take; others wait meanwhile.
+#: Seconds that a client may take; it blocks the others meanwhile.
 _PATIENCE = 5.0
 
 
@@ -64,7 +64,7 @@ class MetricsListener:
 
     def _serve(self) -> None:
         while not self._closing:
-            with suppress(OSError, ValueError):  # of closing, which is what ends the wait
+            with suppress(OSError, ValueError):  # of `close`, which ends it
                 self._server.handle_request()
 
     def close(self) -> None:
@@ -124,4 +124,4 @@ class _UnixServer(_Server):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         request, _ = super().get_request()
-        return request, ("", 0)  # http.server wants to name who asks
+        return request, ("", 0)  # http.server wants to name the client

@@ -1,6 +1,6 @@
-"""A second thread that says so when the work loop gets no further: most often a share whose server does not answer.
+"""Log from a second thread when the work loop makes no progress: mostly because a share's server does not answer.
 
-The kernel may let a program wait for such a server for as long as it takes; nothing in that thread can tell then.
+A call to such a server may block for as long as it takes, so that the thread which made it cannot say so itself.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Pulse:
         else:
             logger.error(
                 tr(
-                    "inbox '{path}' has not answered for {seconds:.0f} s, and everything waits for it: look at its "
-                    "server or drive",
+                    "inbox '{path}' has not answered for {seconds:.0f} s, and blocks all work: look at its server or "
+                    "drive",
                     path=shown(inbox),
                     seconds=now - since,
                 )
@@ -100,8 +100,7 @@ def told_if_late(inbox: Path, seconds: float = LATE) -> Iterator[None]:
     def say() -> None:
         logger.error(
             tr(
-                "inbox '{path}' has not answered for {seconds:.0f} s, and everything waits for it: look at its server "
-                "or drive",
+                "inbox '{path}' has not answered for {seconds:.0f} s, and blocks all work: look at its server or drive",
                 path=shown(str(inbox)),
                 seconds=seconds,
             )

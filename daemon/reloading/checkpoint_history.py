@@ -6,8 +6,8 @@ for its memory, or the machine stopped), and tries it no more. Neither does it t
 somebody publishes it anew, or its file changes. What is merely no good (damaged, of a newer format, ...) is looked at
 again by each start: that costs nothing, since it is proved before it is used, and the program may have changed.
 
-While images are filed none waits for the disk because of this: the thread that loads a checkpoint flushes what is
-written down before, another what came of it. A power cut may undo that a probation was passed or failed: there is one
+No image is delayed by this: the thread that loads a checkpoint flushes what is written down before, another what came
+of it. A power cut may undo that a probation was passed or failed: there is one
 more then.
 """
 

@@ -1,4 +1,4 @@
-"""Load a published checkpoint: prove it, warm it up, and do so in a thread of its own while images wait."""
+"""Load a published checkpoint: prove it and warm it up, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from models.starter import Language, starter_path
 from models.text.language import tr
 from models.weights import WeightsStore
 
-#: Seconds that a graph may take to be set up; weights from far away take longer, and are nothing to wait for.
+#: Seconds that a graph may take to be set up; weights from far away take longer, and are given up.
 _SETTING_UP = 2.0
 
 #: Where checkpoints are published unless somebody says otherwise; it may come into being later.
@@ -118,12 +118,12 @@ class NameTaken(CheckpointError):
 class ComingClassifier(Classifier):
     """A classifier that is being loaded: its transforms are known long before it can predict.
 
-    Every attribute waits until the classifier is loaded, and raises the error if loading failed.
+    Every other attribute blocks until the classifier is loaded, and raises the error if loading failed.
     """
 
     def __init__(self, open_it: Callable[[Callable[[Sequence[Transform]], None]], Classifier]) -> None:
         """``open_it`` runs in a thread, and gets the ``wanted`` of `open_classifier`."""
-        # Not the `__init__` of `Classifier`: what that would set, `__getattr__` waits for.
+        # Not the `__init__` of `Classifier`: what that would set is for `__getattr__`.
         self._transforms: Future[Sequence[Transform]] = Future()
         self._classifier: Future[Classifier] = Future()
         self._thread = threading.Thread(target=self._come, args=(open_it,), name="open", daemon=True)
@@ -144,11 +144,11 @@ class ComingClassifier(Classifier):
         return tuple(self._transforms.result())
 
     def __getattr__(self, name: str) -> Any:
-        """What a classifier has is waited for."""
+        """Block until the classifier is loaded, and ask it."""
         return getattr(self._classifier.result(), name)
 
     def wait(self) -> None:
-        """Wait until the classifier is loaded; raise the error if loading failed."""
+        """Block until the classifier is loaded; raise the error if loading failed."""
         self._classifier.result()
 
     def close(self) -> None:

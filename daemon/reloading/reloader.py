@@ -47,7 +47,7 @@ class Reloader:
 
     `first` gives the classifier to begin with; `poll`, called between two batches, gives another one to go over to:
     one that was published and is loaded, or the one before, where a new one failed. Loading happens in a thread of its
-    own, so no image waits for it. Everything else is called on the thread of the journal.
+    own, so it delays no image. Everything else is called on the thread of the journal.
     """
 
     def __init__(self, manner: CheckpointOptions, store: WeightsStore, journal: Journal | None = None) -> None:
@@ -190,7 +190,7 @@ class Reloader:
         return self._loading
 
     def poll(self) -> Classifier | None:
-        """Another classifier, once, when it is ready; never waits.
+        """Another classifier, once, when it is ready; never blocks.
 
         A checkpoint that is no good is said once and left; trouble that may pass is tried again after a while.
         """

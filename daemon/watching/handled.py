@@ -8,7 +8,7 @@ from daemon.watching.settle import Signature
 class Handled:
     """One number for each file and state (some 75 bytes), forgotten two walks after the file is gone.
 
-    Two files share a number once in 2**64; the second would then wait for a restart.
+    Two files share a number once in 2**64; the second would then be left alone until a restart.
     """
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from enum import IntEnum
 
 from loguru import logger
 
-from daemon.files.candidates import is_candidate, is_unfinished
+from daemon.files.candidates import is_candidate, is_temporary_name
 from daemon.files.inotify import FolderIdentity, Inotify, InotifyConstants, InotifyEvent, Mask, Watch, identify
 from models.leftovers import is_left_alone
 from models.text.language import tr
@@ -166,7 +166,7 @@ class HintSource:
             return
         name = os.fsdecode(event.name)
         if event.is_directory:
-            if not event.mask & _ARRIVED or is_unfinished(name) or is_left_alone(name):
+            if not event.mask & _ARRIVED or is_temporary_name(name) or is_left_alone(name):
                 return
             kind = Kind.FOLDER
         elif is_candidate(name):

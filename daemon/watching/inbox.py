@@ -217,7 +217,7 @@ class Inbox:
         why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         if self.missing is None and isinstance(error, OSError):
             logger.warning(
-                tr("inbox '{path}' is not there ({why}): waiting for it to come back", path=self.path, why=why)
+                tr("inbox '{path}' is missing ({why}): it is watched again once it is back", path=self.path, why=why)
             )
         elif self.missing is None:
             logger.error(tr("waiting: {said}", said=why))

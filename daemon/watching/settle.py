@@ -1,6 +1,6 @@
 """Which candidates are stable now: pure decisions, the time and what ``lstat`` said are passed in.
 
-A *candidate* is a path that may become an image to file. It waits until it is *stable*, is then handed out (*in
+A *candidate* is a path that may become an image to file. It is *waiting* until it is *stable*, is then handed out (*in
 flight*) and comes back by one of three answers: :meth:`Settler.done`, :meth:`Settler.again`,
 :meth:`Settler.incomplete`. Times are seconds of one monotonic clock; a file's own time stamps are compared for equality
 only, so a clock that jumps, or a camera that lives in 1980, changes nothing.
@@ -34,7 +34,7 @@ class Candidate:
     hold: float = 0.0  # not handed out earlier than this, unless it changes
     complete: bool = False  # a close or a rename into place that was not examined yet
     tries: int = 0  # how often it was found incomplete in this state
-    waits: bool = False  # it waits for its writer
+    unfinished: bool = False  # it is stable, and its writer is not done with it
     created: bool = False  # an event said that it was created, and none that it was closed
     closed: bool = False  # a close or a rename into place that was examined, and nothing has changed since
     half: bool = False  # in this state it ends too early
@@ -44,8 +44,8 @@ class Candidate:
 class Settler:
     """The candidates of the inboxes: waiting, or in flight.
 
-    At most ``limit`` wait for a look, and as many are held back by :meth:`again`, so that files which can never be
-    dealt with do not take the place of the others.
+    At most ``limit`` are waiting and not held back, and as many are held back by :meth:`again`, so that files which can
+    never be dealt with do not take the place of the others.
     """
 
     def __init__(self, settle_seconds: float, *, patience_seconds: float = 30.0, limit: int = 10_000) -> None:
@@ -61,7 +61,7 @@ class Settler:
 
     @property
     def waiting(self) -> int:
-        """How many candidates wait, not counting those in flight."""
+        """How many candidates are waiting, not counting those in flight."""
         return len(self._waiting)
 
     @property
@@ -70,7 +70,7 @@ class Settler:
         return len(self._waiting) - len(self._held)
 
     def knows(self, path: str) -> bool:
-        """Whether this file waits or is in flight."""
+        """Whether this file is waiting or in flight."""
         return path in self._waiting or path in self._in_flight
 
     @property
@@ -95,7 +95,7 @@ class Settler:
     def hint(self, path: str, now: float, *, complete: bool) -> bool:
         """An event named this file, so it is due a look at once; False when there is no room for it.
 
-        ``complete`` says that its writer closed it or renamed it into place: it is stable without waiting.
+        ``complete`` says that its writer closed it or renamed it into place: it need not settle.
         """
         if path in self._in_flight:
             return True
@@ -109,7 +109,7 @@ class Settler:
         return True
 
     def next_due(self) -> float | None:
-        """When the next candidate wants to be looked at; None when none waits."""
+        """When the next candidate is to be looked at; None when none is waiting."""
         while self._queue:
             due, path = self._queue[0]
             candidate = self._waiting.get(path)
@@ -140,7 +140,7 @@ class Settler:
         candidate.complete = False
         if complete:
             candidate.closed, candidate.grew = True, False
-            if candidate.waits:
+            if candidate.unfinished:
                 candidate.hold = 0.0
             if quiet:
                 candidate.since = now
@@ -153,19 +153,19 @@ class Settler:
         candidate.due = max(candidate.hold, candidate.since + pause)
         self._push(path, candidate)
         if quiet > self._settle and len(self._held) < self._limit:
-            self._held.add(path)  # it is to keep nobody else waiting
+            self._held.add(path)  # it is not to keep others out
         return False
 
     def candidate(self, path: str) -> Candidate | None:
         """What is known of a candidate in flight; None when there is none."""
         return self._in_flight.get(path)
 
-    def wait(self, path: str, pause: float, now: float) -> bool:
-        """A candidate that was just handed out waits for its writer: like `again`, and a close ends the wait.
+    def hold_unfinished(self, path: str, pause: float, now: float) -> bool:
+        """Hold back a candidate that was just handed out and is unfinished: like `again`, but a close ends the pause.
 
         False when it is forgotten instead.
         """
-        self._in_flight[path].waits = True
+        self._in_flight[path].unfinished = True
         self.again(path, pause, now)
         return path in self._waiting
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from daemon.files.candidates import is_unfinished
+from daemon.files.candidates import is_temporary_name
 from daemon.files.marker import MARKER, is_below, is_marked
 from daemon.files.sidecar_names import follows
 from daemon.files.walk import walk
@@ -28,7 +28,7 @@ _MOST_LEFT_ALONE = 10_000  # folders whose pictures are remembered
 class Skipped:
     """How many files of a folder are not looked at, and the names of a few; no more is kept, however many there are.
 
-    Not counted are hidden files, those their writer has not finished, and sidecars. ``odd`` is how many things have
+    Not counted are files with a temporary name, and sidecars. ``odd`` is how many things have
     the name of an image and are no files, ``closed`` how many folders could not be read, ``leftovers`` what is of the
     NAS or of the system, ``apart`` a sentence for each folder of another file system, for each link to a folder but
     those to what is ``known``, and for each class folder that was brought there.
@@ -87,10 +87,10 @@ class Skipped:
 
     def meet(self, entry: os.DirEntry[str]) -> None:
         """A walk came by something that is no folder and has not the name of an image."""
-        if entry.is_symlink() and not is_unfinished(entry.name):
+        if entry.is_symlink() and not is_temporary_name(entry.name):
             self._meet_link(entry)
         if (
-            is_unfinished(entry.name)
+            is_temporary_name(entry.name)
             or is_leftover(entry.name)
             or not entry.is_file(follow_symlinks=False)
             or follows(entry.path)

@@ -1,4 +1,4 @@
-"""Stable files that still wait for their writer: which they are, and why."""
+"""Unfinished files: they are stable, and their writer is not done with them, or may not be."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from daemon.watching.settle import Candidate, Signature
 from models.backoff import Backoff
 from models.text.language import mark, tr
 
-#: Seconds until a file that waits is examined again.
+#: Seconds until an unfinished file is examined again.
 _BACKOFF = Backoff(first=1.0, last=30.0)
 _TAIL = 4096
 #: A server's count of blocks may be this much short of the size, where files are compressed or small.
@@ -37,7 +37,7 @@ _GAPS = mark("it was closed, but parts of it were never written, or its end is a
 
 @dataclass(frozen=True)
 class UnfinishedStatus:
-    """How many stable files wait for their writer; one of them, and for how many seconds it has."""
+    """How many files are unfinished; the one that has been so for longest, and for how many seconds."""
 
     count: int = 0
     example: Path | None = None
@@ -51,34 +51,34 @@ _ONCE_SECONDS = 30.0
 
 
 class Unfinished:
-    """The stable files of the inboxes that wait for their writer. ``patience``: seconds, where nobody can know.
+    """The unfinished files of the inboxes. ``patience``: for how many seconds they are so where nobody can know.
 
-    They are counted from what this process saw: the clock of a scanner, or of the machine that holds the files, may be
-    wrong. A single pass (``once``) sees too little of them, and goes by their time stamps.
+    Seconds are counted from what this process saw: the clock of a scanner, or of the machine that holds the files, may
+    be wrong. A single pass (``once``) sees too little of them, and goes by their time stamps.
     """
 
     def __init__(self, patience: float, clock: Callable[[], float], *, once: bool = False) -> None:
         self._patience = patience
         self._clock = clock
         self._once = once
-        self._since: dict[str, tuple[float, int]] = {}  # since when each waits, and how often it was looked at
+        self._since: dict[str, tuple[float, int]] = {}  # since when each is unfinished, and how often it was looked at
 
     def __len__(self) -> int:
         return len(self._since)
 
     def paths(self) -> list[Path]:
-        """The files that wait, by name."""
+        """The unfinished files, by name."""
         return [Path(path) for path in sorted(self._since)]
 
     def pause(self, path: str, signature: Signature, candidate: Candidate) -> float | None:
-        """For how many seconds a file is to wait before it is looked at again; None when it may be taken."""
+        """In how many seconds an unfinished file is to be looked at again; None when it is finished."""
         why = self._why(path, signature, candidate)
         if why is None:
             self.forget(path)
             return None
         since, looks = self._since.get(path, (self._clock(), 0))
         if looks == 0:
-            logger.info(tr("'{path}' waits for its writer: {why}", path=path, why=tr(why)))
+            logger.info(tr("'{path}' is unfinished: {why}", path=path, why=tr(why)))
         self._since[path] = since, looks + 1
         return _BACKOFF.delay(looks)
 
@@ -91,18 +91,18 @@ class Unfinished:
             return 0.0
         return 0.0 if self._once and age(path) >= _PAGE_SECONDS else _PAGE_SECONDS
 
-    def may_go_on(self, path: str) -> bool:
-        """Whether, in a single pass, a file that ends too early may still be in the making."""
+    def may_be_unfinished(self, path: str) -> bool:
+        """Whether, in a single pass, a file that ends too early may still be written."""
         writer = writers.of_path(path)
         least = max(self._patience, _ONCE_SECONDS) if writer is Writer.UNKNOWN else _ONCE_SECONDS
         return writer is Writer.SOMEBODY or age(path, writer) < least
 
     def forget(self, path: str) -> None:
-        """Forget a file that is gone or no longer waits."""
+        """Forget a file that is gone or finished."""
         self._since.pop(path, None)
 
     def status(self) -> UnfinishedStatus:
-        """Summarise the waiting files."""
+        """Summarise the unfinished files."""
         if not self._since:
             return UnfinishedStatus()
         path, (since, _) = min(self._since.items(), key=lambda item: item[1][0])

@@ -59,8 +59,8 @@ class WatcherStatus:
     watched_folders: int
     overflows: int  # times that hints were lost, each made good by a walk
     restarts: int  # times that the reader of events had died
-    ahead: int = 0  # files that walks have not come to, about so many: they are not among those waiting
-    unfinished: UnfinishedStatus = field(default_factory=UnfinishedStatus)  # among those waiting
+    ahead: int = 0  # files that walks have not come to, about so many: they are not among those ``waiting``
+    unfinished: UnfinishedStatus = field(default_factory=UnfinishedStatus)  # among those ``waiting``
 
     @property
     def missing(self) -> tuple[Path, ...]:
@@ -80,12 +80,12 @@ class InboxWatcher:
 
     ``exclude`` are folders inside an inbox that are not part of it (where images are filed to), as are those that carry
     :data:`~daemon.files.marker.MARKER`. A root itself is never excluded. ``backlog`` bounds the candidates that walks
-    hold ready, ``most_hints`` the events kept while nobody asks. Roots may be missing, now or later.
-    ``surveyed`` is told of each root, whenever it was walked as a whole, what that passed over.
-    ``writer_patience_seconds``: how long a file waits of which nobody can say whether it is open, and which looks as if
-    it were. ``quiet_after_close``: how long one is left alone after it was closed, in every inbox or by inbox;
-    None: see `Unfinished.quiet`. ``once``: it is a single pass, which waits for nobody. ``claims``, by inbox: keep
-    other daemons out of it, see `Inbox`.
+    hold ready, ``most_hints`` the events kept while nobody asks. Roots may be missing, now or later. ``surveyed`` is
+    told of each root, whenever it was walked as a whole, what that passed over. ``writer_patience_seconds``: how long a
+    file counts as unfinished of which nobody can say whether it is open, and which looks as if it were.
+    ``quiet_after_close``: how long one is left alone after it was closed, in every inbox or by inbox; None: see
+    `Unfinished.quiet`. ``once``: it is a single pass. ``claims``, by inbox: keep other daemons out of
+    it, see `Inbox`.
     """
 
     def __init__(
@@ -195,7 +195,7 @@ class InboxWatcher:
         self._settler.again(str(path), delay, self._clock())
 
     def incomplete(self, path: Path) -> bool:
-        """The file ends too early; True: it waits for the rest and is handed out again.
+        """The file ends too early; True: more may follow, and it is handed out again.
 
         False: it has been quiet for ``patience_seconds``, so it is broken; it stays in flight until ``done``. Where
         nobody can say whether it is open, that takes ``writer_patience_seconds``.
@@ -207,20 +207,20 @@ class InboxWatcher:
             signature = inbox.signature(name) if inbox is not None else None
             if signature is not None and candidate is not None and signature == candidate.signature:
                 candidate.half = True
-                if self._waits(name, signature):
+                if self._is_unfinished(name, signature):
                     return True
         return self._settler.incomplete(name, signature, self._clock())
 
-    def may_go_on(self, path: Path) -> bool:
+    def may_be_unfinished(self, path: Path) -> bool:
         """Whether a file that ends too early is to be left to the next pass, in a single one."""
-        return self._unfinished.may_go_on(str(path))
+        return self._unfinished.may_be_unfinished(str(path))
 
     def unfinished(self) -> list[Path]:
-        """The stable files that wait for their writer."""
+        """The unfinished files."""
         return self._unfinished.paths()
 
     def status(self) -> WatcherStatus:
-        """Summarise the waiting files."""
+        """Summarise what is watched and what is waiting."""
         now = self._clock()
         inboxes = tuple(
             InboxStatus(
@@ -334,14 +334,14 @@ class InboxWatcher:
             self._unfinished.forget(path)
         quiet = self._quiet_of(path, inbox)
         is_stable = self._settler.look(path, signature, now, quiet)
-        return is_stable and signature is not None and not self._waits(path, signature)
+        return is_stable and signature is not None and not self._is_unfinished(path, signature)
 
-    def _waits(self, path: str, signature: Signature) -> bool:
-        """Whether a stable file is to wait for its writer; then it waits."""
+    def _is_unfinished(self, path: str, signature: Signature) -> bool:
+        """Whether a stable file is unfinished; then it is held back."""
         candidate = self._settler.candidate(path)
         assert candidate is not None
         pause = self._unfinished.pause(path, signature, candidate)
-        if pause is not None and not self._settler.wait(path, pause, self._clock()):
+        if pause is not None and not self._settler.hold_unfinished(path, pause, self._clock()):
             self._unfinished.forget(path)
         return pause is not None
 

@@ -78,7 +78,7 @@ def test_permission_is_lost_and_regained(here: Station) -> None:
     assert here.running.log().count("It stays in the inbox and is tried again.") == 1
 
     here.inbox.chmod(0)
-    here.running.wait_until_said("is not there (Permission denied)")
+    here.running.wait_until_said("is missing (Permission denied)")
     here.inbox.chmod(0o755)
     here.well()
 

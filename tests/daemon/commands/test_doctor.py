@@ -356,10 +356,10 @@ def test_a_folder_that_does_not_answer_is_named_and_the_others_are_looked_at(
     monkeypatch.setattr(doctor, "answers", lambda folder: answers.answers(folder, 0.2))
     settings = config.load({"watch": [tmp_path / "inbox", hung]})
     found = [*examine(settings, {}, None)]
-    assert wrongs(found) == [f"{hung} has not answered for 10 s, and the daemon waits for it"]
+    assert wrongs(found) == [f"{hung} has not answered for 10 s, and blocks the daemon"]
     assert [each for each in found if each.subject == "events"] != []
     settings = config.load({"output": hung})
-    assert wrongs(examine(settings, {}, None)) == [f"{hung} has not answered for 10 s, and the daemon waits for it"]
+    assert wrongs(examine(settings, {}, None)) == [f"{hung} has not answered for 10 s, and blocks the daemon"]
 
 
 def test_settings_whose_folders_do_not_answer(

@@ -80,7 +80,7 @@ def test_people_read_everything_at_a_glance() -> None:
         "threshold   pictures it is less than 75 % sure of go to others/, as do those unlike anything it was taught: "
         "so at most 1 % of those filed are wrong",
         "queue       3 waiting, 1 in flight",
-        "oldest      waits for 10 s",
+        "oldest      waiting for 10 s",
         "images      12 filed, 2 unsure",
         "speed       2.5 images/s over the last minute",
         "watching    folders: 7, overflows: 1, restarts: 0",
@@ -91,7 +91,7 @@ def test_people_read_everything_at_a_glance() -> None:
 def test_what_does_not_answer_comes_first() -> None:
     hung = HEALTH.model_copy(update={"stall": StallHealth(inbox="/net", since=1060.0)})
     assert as_text(hung, True, 1100.0).splitlines()[1] == (
-        "NO ANSWER   /net has not answered for 40 s, and everything waits for it: look at its server or drive"
+        "NO ANSWER   /net has not answered for 40 s, and blocks all work: look at its server or drive"
     )
     hung = HEALTH.model_copy(update={"stall": StallHealth(inbox=None, since=1000.0)})
     assert as_text(hung, True, 1100.0).splitlines()[1].startswith("NO PROGRESS for 100 s: ")
@@ -226,6 +226,6 @@ def test_a_dry_run_leaves_no_word(tmp_path: Path) -> None:
 def test_images_that_wait_for_their_writers_are_said() -> None:
     waiting = UnfinishedHealth(count=1, example="/inbox/a.jpg", since=1000.0)
     one = HEALTH.model_copy(update={"unfinished": waiting})
-    assert "unfinished  1 image waits for its writer, for 100 s: /inbox/a.jpg" in as_text(one, True, 1100.0)
+    assert "unfinished  1 image, for 100 s: /inbox/a.jpg" in as_text(one, True, 1100.0)
     two = HEALTH.model_copy(update={"unfinished": waiting.model_copy(update={"count": 2})})
-    assert "2 images wait for their writers, for up to 100 s: such as /inbox/a.jpg" in as_text(two, True, 1100.0)
+    assert "2 images, for up to 100 s: such as /inbox/a.jpg" in as_text(two, True, 1100.0)

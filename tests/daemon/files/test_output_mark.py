@@ -245,7 +245,7 @@ def test_a_daemon_that_starts_before_the_drive_is_mounted_waits_for_it(tmp_path:
         draw(KINDS[0], 2).save(inbox / "b.png")
         done = run("daemon", *command, cwd=tmp_path)
         assert done.returncode == 3
-        assert f"images wait in the inbox: the output folder {drive}/sorted is not the one" in done.stderr
+        assert f"filing is paused: the output folder {drive}/sorted is not the one" in done.stderr
         assert list(drive.iterdir()) == []
         assert (
             "is not the one that images were filed into" in run("daemon", "doctor", *command[:2], cwd=tmp_path).stdout

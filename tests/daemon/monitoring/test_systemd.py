@@ -200,11 +200,11 @@ def test_a_service_waits_for_whoever_is_at_work_on_its_folders(
         running = Daemon(tmp_path, [])
         try:
             systemd = Systemd(ours)
-            assert systemd.next("STATUS=") == f"STATUS=waiting: another daemon is at work on {inbox}: {_STOP}"
+            assert systemd.next("STATUS=") == f"STATUS=not started yet: another daemon is at work on {inbox}: {_STOP}"
             assert int(systemd.next("EXTEND_TIMEOUT_USEC=").partition("=")[2]) > 5e6
             held.close()
             systemd.next("READY=1")
-            assert running.log().count("waiting: another daemon") == 1
+            assert running.log().count("not started yet: another daemon") == 1
         finally:
             running.terminate()
 

@@ -166,7 +166,7 @@ def test_an_exception_costs_hints_not_the_reader(inbox: Path, source: Source, mo
         raise RuntimeError("a mistake of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(hints, "is_unfinished", broken)
+        patch.setattr(hints, "is_temporary_name", broken)
         (inbox / "folder").mkdir()  # one event alone
         assert source.woken.wait(10)
     deadline = time.monotonic() + 10

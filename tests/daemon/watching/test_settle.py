@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from daemon.files.candidates import is_candidate, is_unfinished
+from daemon.files.candidates import is_candidate, is_temporary_name
 from daemon.watching.settle import Settler, Signature
 
 SETTLE = 2.0
@@ -46,8 +46,8 @@ def test_unfinished_and_other_names_are_not(name: str) -> None:
 
 @pytest.mark.parametrize("name", [".rsync-partial", "album.part", "Photos.download", "~$x"])
 def test_folders_have_unfinished_names_too(name: str) -> None:
-    assert is_unfinished(name)
-    assert not is_unfinished("album")
+    assert is_temporary_name(name)
+    assert not is_temporary_name("album")
 
 
 # What happens when (seconds): "met" by a walk, "hint" (created), "closed", "idle" (nothing is due), "look" -> stable?

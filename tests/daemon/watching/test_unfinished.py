@@ -1,4 +1,4 @@
-"""Files that look stable and wait for their writer all the same."""
+"""Files that are stable and unfinished."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_an_open_file_waits_as_long_as_it_takes(
         assert passes(desk, clock, 60.0) == []
     assert passes(desk, clock, 32.0) == [root / "slow.jpg"]
     assert desk.watcher.status().unfinished == UnfinishedStatus()
-    assert len([line for line in log if "waits for its writer" in line]) == 1
+    assert len([line for line in log if "is unfinished" in line]) == 1
 
 
 @pytest.mark.usefixtures("known")
@@ -165,8 +165,8 @@ def test_where_nobody_can_know_a_file_that_ends_too_early_has_the_patience_of_a_
                 assert desk.watcher.status().unfinished.example == path
     assert clock.now >= start + 3 * PATIENCE
     assert looks == 2, "it is decoded when it comes, and at the end"
-    assert [line for line in log if "waits for its writer: it ends too early" in line] != []
-    assert len([line for line in log if "waits for its writer" in line]) == 1
+    assert [line for line in log if "is unfinished: it ends too early" in line] != []
+    assert len([line for line in log if "is unfinished" in line]) == 1
     assert desk.watcher.status().unfinished == UnfinishedStatus()
 
 
@@ -236,7 +236,7 @@ def test_what_ends_too_early_is_left_to_the_next_pass_for_so_long(
     desk = desk_of(desks, root, clock, poll=True, once=True)
     for seconds in (5.0, 60.0, 400.0):
         monkeypatch.setattr(unfinished, "age", lambda *_, seconds=seconds: seconds)
-        assert desk.watcher.may_go_on(root / "half.jpg") == (seconds < most), seconds
+        assert desk.watcher.may_be_unfinished(root / "half.jpg") == (seconds < most), seconds
 
 
 def test_the_age_of_a_file_is_the_least_that_its_times_allow_where_somebody_may_write_it(root: Path) -> None:
