@@ -79,9 +79,7 @@ class Settings(BaseSettings):
     )
     writer_patience_seconds: float = setting(
         300.0,
-        mark(
-            "how long a file that grew, is empty or has gaps is unfinished, where nobody can say whether it is open"
-        ),
+        mark("how long a file that grew, is empty or has gaps is unfinished, where nobody can say whether it is open"),
         metavar="S",
         ge=0,
         le=604800,

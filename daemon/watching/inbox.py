@@ -220,7 +220,7 @@ class Inbox:
                 tr("inbox '{path}' is missing ({why}): it is watched again once it is back", path=self.path, why=why)
             )
         elif self.missing is None:
-            logger.error(tr("waiting: {said}", said=why))
+            logger.error(tr("not watched yet: {why}", why=why))
         self.missing, self.others = why, 0
         self.close()
         if self._source is not None and self._identity is not None:

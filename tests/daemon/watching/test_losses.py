@@ -138,4 +138,4 @@ def test_an_inbox_that_another_daemon_is_at_work_on_waits_until_it_is_free(
     desk.nothing()
     is_busy.clear()
     assert desk.collect(1) == [root / "theirs.jpg"]
-    assert sum("waiting: another daemon is at work on" in line for line in log) == 1
+    assert sum("not watched yet: another daemon is at work on" in line for line in log) == 1
