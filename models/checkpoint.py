@@ -277,21 +277,34 @@ def resolve(path: Path) -> Path:
         if path.exists():
             return path
         raise CheckpointError(
-            tr("there is no checkpoint {path}: give a checkpoint file, a run folder or its parent", path=path)
+            tr(
+                "there is no checkpoint {path}: make one with python -m trainer fit, or give a checkpoint file, a run "
+                "folder or its parent",
+                path=path,
+            )
         )
     if (path / FILE_NAME).is_file():
         return path / FILE_NAME
     pointer = read_pointer(path)
     if pointer is None:
-        raise CheckpointError(
-            tr("nothing is published in {path}: make a checkpoint with python -m trainer fit", path=path)
-        )
+        raise CheckpointError(_nothing_published(path))
     target = path / pointer.run / FILE_NAME
     if not target.is_file():
         raise CheckpointError(
             tr("{path} names the run {run}, which is not there", path=path / POINTER, run=pointer.run)
         )
     return target
+
+
+def _nothing_published(folder: Path) -> str:
+    """What to do where a folder of runs has none that serves."""
+    if any(folder.glob(f"*/{FILE_NAME}")):
+        return tr(
+            "no run is published in {folder}: give a run folder, or publish the newest run with "
+            "python -m trainer publish latest --output-dir {folder}",
+            folder=folder,
+        )
+    return tr("nothing is published in {folder}: make a checkpoint with python -m trainer fit", folder=folder)
 
 
 def load(path: Path) -> Checkpoint:

@@ -7,12 +7,10 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from loguru import logger
 
-from models.errors import UserError
 from models.text.commandline import Parser, print_json, run_and_exit
 from models.text.language import tr
 from trainer import options
@@ -51,7 +49,8 @@ def make_parser() -> Parser:
     options.add_fit(fitting)
     options.add_evaluate(evaluating)
     options.add_zero_shot(naming)
-    publishing.add_argument("publish_run", metavar="RUN", help=tr("a run folder, or its name inside --output-dir"))
+    meaning = tr("a run folder, its name inside --output-dir, or latest: the newest run there")
+    publishing.add_argument("publish_run", metavar="RUN", help=meaning)
     options.add_keep(publishing)
     rolling.add_argument("--starter", action="store_true", help=tr("the starter model, whatever was published before"))
     for command in (listing, publishing, rolling):
@@ -141,20 +140,10 @@ def _list(given: argparse.Namespace) -> list[dict[str, Any]]:
 def _publish(given: argparse.Namespace) -> dict[str, Any]:
     from models.checkpoint import FILE_NAME, read
     from models.weights import WeightsStore
+    from trainer.runs.listing import find_run
     from trainer.runs.publish import leaving, publish
 
-    run = next(
-        (path for path in (given.output_dir / given.publish_run, Path(given.publish_run)) if path.is_dir()), None
-    )
-    if run is None:
-        raise UserError(
-            tr(
-                "there is no run {run}, neither in {output_dir} nor as a folder",
-                run=given.publish_run,
-                output_dir=given.output_dir,
-            )
-        )
-    run = run.resolve()
+    run = find_run(given.publish_run, given.output_dir)
     gone = leaving(run.parent, read(run / FILE_NAME).metadata.classes).sentences()
     proved = publish(run, WeightsStore(given.cache_dir), keep=given.keep)
     print(*gone, sep="\n", end="\n" if gone else "")

@@ -83,9 +83,11 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add(
         "--checkpoint",
         type=Path,
-        required=True,
+        default=Path("checkpoints"),
         metavar="PATH",
-        help=tr("a checkpoint file, a run, or the folder of runs"),
+        help=tr(
+            "a checkpoint file, a run folder, or a folder of runs, which means the published one (default %(default)s)"
+        ),
     )
     add(
         "--compare",

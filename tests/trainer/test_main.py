@@ -90,10 +90,11 @@ def test_a_share_may_be_a_percentage_or_a_fraction(
         (("fit",), "required: --data-dir"),
         (("fit", "--data-dir", "x", "--epoch", "3"), "there is no option --epoch: did you mean --epochs?"),
         (("train",), "invalid choice"),
-        (("evaluate", "--data-dir", "x"), "required: --checkpoint"),
+        (("evaluate", "--data-dir", "there/is/none"), "there is no folder there/is/none"),
         (("fit", "--data-dir", "there/is/none"), "there is no folder there/is/none"),
         (("list", "--output-dir", "there/is/none"), "there is no folder there/is/none"),
-        (("publish", "no-such-run"), "there is no run no-such-run"),
+        (("publish", "latest", "--output-dir", "there/is/none"), "no run in there/is/none has a checkpoint yet: make"),
+        (("publish", "no-such-run"), "no run in checkpoints has a checkpoint yet: make one with python -m trainer fit"),
         (("rollback", "--output-dir", "there/is/none"), "nothing is published"),
     ],
 )

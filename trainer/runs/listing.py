@@ -1,4 +1,4 @@
-"""The runs there are: what ``list`` shows."""
+"""The runs there are: what ``list`` shows, and which of them a name on a command line means."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, UserError
 from models.text.language import tr
+from models.text.spelling import closest
 from trainer.runs.proof import require_as_made
+from trainer.runs.retention import newest
 from trainer.tables import table
+
+#: What stands for the newest run on a command line.
+LATEST = "latest"
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,35 @@ class Listed:
     current: bool
     checkpoint: Checkpoint | None
     problem: str = ""
+
+
+def find_run(name: str, folder: Path) -> Path:
+    """The run folder that a user means: `LATEST`, a name in the folder of runs, or a path. Raises `UserError`."""
+    run = next((path for path in (folder / name, Path(name)) if path.is_dir()), None)
+    if run is not None:
+        return run.resolve()
+    latest = newest(folder)
+    if latest is None:
+        raise UserError(
+            tr("no run in {folder} has a checkpoint yet: make one with python -m trainer fit", folder=folder)
+        )
+    if name == LATEST:
+        return latest.resolve()
+    near = closest(
+        name, [LATEST, *(path.name for path in folder.iterdir() if (path / checkpoints.FILE_NAME).is_file())]
+    )
+    if near is not None:
+        raise UserError(
+            tr("there is no run {run} in {folder}: did you mean {near}?", run=name, folder=folder, near=near)
+        )
+    raise UserError(
+        tr(
+            "there is no run {run}, neither in {folder} nor as a folder: python -m trainer list --output-dir {folder} "
+            "shows what there is",
+            run=name,
+            folder=folder,
+        )
+    )
 
 
 def list_runs(folder: Path) -> list[Listed]:

@@ -57,6 +57,11 @@ def retain(folder: Path, keep: int, needed: Iterable[str]) -> list[str]:
     return [run.name for run in old if run.name not in stay and _remove(run)]
 
 
+def newest(folder: Path) -> Path | None:
+    """The run that was made last there, if there is one."""
+    return max(_runs(folder), key=_made, default=None) if folder.is_dir() else None
+
+
 def _runs(folder: Path) -> list[Path]:
     """The folders that a fit has made."""
     folders = [path for path in folder.iterdir() if not path.name.startswith(".") and not path.is_symlink()]
