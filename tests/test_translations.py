@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from models.text.particles import PARTICLES
 from tests import translations
 from tests.translations import fields, marked, missing, unmarked
 
@@ -72,3 +73,15 @@ def _quoting(node: ast.AST) -> Iterator[int]:
             yield node.lineno
     for child in ast.iter_child_nodes(node):
         yield from _quoting(child)
+
+
+def test_a_particle_with_both_forms_stands_where_the_one_that_fits_is_chosen() -> None:
+    both = re.compile(r"[가-힣]?\((으|이|가|를|을|는|은|와|과)\)[로라가-힣]?")
+    lost = []
+    for table in translations.translations().values():
+        for korean in table.values():
+            for found in both.finditer(korean):
+                before = korean[: found.start()].rstrip("'\"")
+                if found[0] not in PARTICLES or not before.endswith("}"):
+                    lost.append(korean)
+    assert lost == []

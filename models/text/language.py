@@ -16,6 +16,7 @@ from pathlib import Path, PurePath
 from typing import Literal, get_args
 
 from models.text.invocation import spelled
+from models.text.particles import with_particles
 from models.text.printable import shown
 
 Language = Literal["en", "ko"]
@@ -30,6 +31,7 @@ AUTO = "auto"
 #: What the system says of its errors.
 _SYSTEM = frozenset(map(os.strerror, errno.errorcode))
 
+_language: Language = "en"
 _messages: Mapping[str, str] = {}
 
 
@@ -40,7 +42,11 @@ def tr(text: str, /, **values: object) -> str:
     and braces mean themselves.
     """
     translated = spelled(_messages.get(text, text))
-    return translated.format(**{name: _shown(value) for name, value in values.items()}) if values else translated
+    if not values:
+        return translated
+    filled = {name: _shown(value) for name, value in values.items()}
+    template = with_particles(translated, filled) if _language == "ko" else translated
+    return template.format(**filled)
 
 
 def reason(error: BaseException) -> str:
@@ -76,8 +82,8 @@ def mark(text: str) -> str:
 
 def use(language: Language) -> None:
     """Speak a language from now on; processes that are started later inherit it, see `inherit`."""
-    global _messages
-    _messages = catalogue(language)
+    global _language, _messages
+    _language, _messages = language, catalogue(language)
     os.environ["LANGUAGE"] = language
 
 

@@ -35,7 +35,7 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 
 def test_a_template_is_looked_up_and_filled(messages: dict[str, str]) -> None:
-    assert tr("{path} is gone", path="/a {b}") == "/a {b}이(가) 없습니다"
+    assert tr("{path} is gone", path="/a {b}") == "/a {b}가 없습니다"
 
 
 def test_what_the_catalogue_lacks_is_said_in_english(messages: dict[str, str]) -> None:
