@@ -47,8 +47,8 @@ NAMES = frozenset(
         "DIGEST",
     ]
 ).union(REASONS)
-#: Paths, file names, options, digests, times, and probabilities.
-_NO_WORDS = re.compile(r"\S*[./\d]\S*|--[\w-]+")
+#: Commands to type, paths, file names, options, digests, times, and probabilities.
+_NO_WORDS = re.compile(r"python -m \w+ \w+|\S*[./\d]\S*|--[\w-]+")
 _WORD = re.compile(r"[A-Za-z][A-Za-z-]{2,}")
 
 
