@@ -21,7 +21,7 @@ from trainer.data.cache import FeatureCache, Features
 from trainer.data.dataset import DataSet, Sample
 from trainer.data.features import extract
 from trainer.data.folds import NEVER, Folds
-from trainer.data.neighbours import Group, groups
+from trainer.data.neighbours import Group, group_pictures
 from trainer.fitted import FitOptions, Fitted
 from trainer.heads.choose import FEW_IMAGES, Choice, choose, clearly_lower
 from trainer.heads.linear import Epoch
@@ -65,7 +65,9 @@ def fit(options: FitOptions) -> FitOutcome:
 
     with FeatureCache(parts, store, size=options.cache_size) as cache:
         found = extract(folders.files, extractor, cache)
-    alike = groups([sample.sha256 for sample in found.samples], found.looks, [sample.label for sample in found.samples])
+    alike = group_pictures(
+        [sample.sha256 for sample in found.samples], found.hashes, [sample.label for sample in found.samples]
+    )
     images = dataset.divide(
         options.data_dir, found.samples, alike.first, found.unreadable, held_out=options.val_fraction, seed=options.seed
     )
@@ -146,7 +148,7 @@ def _redrawn(images: DataSet, alike: Group, options: FitOptions) -> list[Folds]:
     if int((images.folds != NEVER).sum()) >= FEW_IMAGES:
         return []
     seeds = range(options.seed + 1, options.seed + 1 + _REDRAWN)
-    return [dataset.fold(images.samples, alike, held_out=options.val_fraction, seed=seed) for seed in seeds]
+    return [dataset.fold_samples(images.samples, alike, held_out=options.val_fraction, seed=seed) for seed in seeds]
 
 
 def _part(backbone: Backbone, texts: Embeddings | None) -> Part:
@@ -177,7 +179,7 @@ def _fine_tuned(
     from trainer.finetuning.course import Side
     from trainer.finetuning.finetune import FineTuneOptions, fine_tune
 
-    if not images.held.any():
+    if not images.is_held_out.any():
         narrate.say(tr("fine-tune"), tr("not done: no image is held out to tell whether it helps"))
         return frozen
 
@@ -190,8 +192,8 @@ def _fine_tuned(
         parts,
         frozen.choice.start.head,
         frozen.choice.start.scaling,
-        Side(images.training, images.labels[~images.held]),
-        Side(images.held_out, images.labels[images.held]),
+        Side(images.training, images.labels[~images.is_held_out]),
+        Side(images.held_out, images.labels[images.is_held_out]),
         FineTuneOptions(
             epochs=options.ft_epochs,
             lr=options.ft_lr,
@@ -214,10 +216,10 @@ def _fine_tuned(
                 message=lost.message,
             )
         )
-    judging_folds = np.where(images.held, images.folds, NEVER)
+    judging_folds = np.where(images.is_held_out, images.folds, NEVER)
     choice = _choose(images, judging_folds, again.features, extractor, options, [], drop_parts=False)
     narrate.choice(choice, len(images.samples), verbose=options.verbose)
-    before, after = frozen.predictions(images, images.held), Fitted(extractor, choice, tuned).predictions(images)
+    before, after = frozen.predictions(images, images.is_held_out), Fitted(extractor, choice, tuned).predictions(images)
     kept = clearly_lower(after.losses, before.losses)
     narrate.fine_tuning(kept, before, after)
     return Fitted(extractor, choice, tuned) if kept else frozen

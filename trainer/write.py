@@ -14,7 +14,7 @@ from models.metadata import Metadata, PartRecord, Unknown
 from models.registry import parts_of
 from models.text.language import tr
 from trainer.data.audit import Oddity, write_audit
-from trainer.data.dataset import DataSet, digest
+from trainer.data.dataset import DataSet, data_digest
 from trainer.fitted import FitOptions, Fitted
 from trainer.heads.linear import Epoch
 from trainer.heads.unknown import REFUSED_SHARE
@@ -103,7 +103,7 @@ def _seal(
         unknown=None if span is None else Unknown(limit=span.limit, refused=REFUSED_SHARE),
         metrics={**predictions.figures(), "all_images": float(len(images.samples))},
         settings=options.settings(),
-        data_digest=digest(images.samples),
+        data_digest=data_digest(images.samples),
         versions=versions(),
         created=now.isoformat(timespec="seconds"),
     )

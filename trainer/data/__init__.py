@@ -1,1 +1,1 @@
-"""Data sets of class folders, and what is computed of their images before a head is fitted."""
+"""Data sets of class folders, and what is computed from their images before a head is fitted."""

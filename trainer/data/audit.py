@@ -1,4 +1,4 @@
-"""What is odd about the images of a data set. Everything is reported; nothing is deleted, moved or replaced."""
+"""Report what is odd about the images of a data set. Nothing is deleted, moved or replaced."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.text.language import mark, tr, trn
 from trainer.data.dataset import Sample, shown
 from trainer.data.features import Extracted
 from trainer.data.neighbours import PLAIN, Group
-from trainer.data.perceptual_hash import Look
+from trainer.data.perceptual_hash import PerceptualHash
 from trainer.tables import listed
 
 #: An image is tiny when its shorter side is less than this share of the crop that is made of it.
@@ -20,7 +20,7 @@ TINY = 0.25
 #: An image is long when one side is this many times the other.
 LONG = 4.0
 
-#: The kinds of findings in the order they are told in, each with what is said of one image and of several (see `trn`).
+#: The kinds of findings in the order they are reported, with the sentences for one image and for several (see `trn`).
 KINDS = {
     "unreadable": (
         "1 image cannot be read and is left out: {names}",
@@ -56,82 +56,91 @@ KINDS = {
     ),
 }
 
-_NAMED = 3
+_MAX_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Oddity:
-    """One thing that is odd about one image. ``look`` is None where the image cannot be read."""
+    """An odd thing about one image. ``perceptual_hash`` is None where the image cannot be read."""
 
     kind: str
     name: str
     label: str
     detail: str
-    look: Look | None = None
+    perceptual_hash: PerceptualHash | None = None
 
 
-def audit(found: Extracted, groups: Group, crop: int) -> list[Oddity]:
-    """Everything odd about n images. ``groups`` (n,) are those of `trainer.data.neighbours`, ``crop`` is in pixels."""
+def audit(extracted: Extracted, groups: Group, crop: int) -> list[Oddity]:
+    """Find all oddities of n images. ``groups`` (n,) are those of `trainer.data.neighbours`, ``crop`` is in pixels."""
     findings = [
-        Oddity("unreadable", lost.name, lost.label, f"{lost.reason}: {lost.message}") for lost in found.unreadable
+        Oddity("unreadable", image.name, image.label, f"{image.reason}: {image.message}")
+        for image in extracted.unreadable
     ]
-    findings += _alike(found.samples, found.looks, groups)
-    for sample, look in zip(found.samples, found.looks, strict=True):
-        findings += [Oddity(kind, sample.name, sample.label, detail, look) for kind, detail in _odd(look, crop)]
+    findings += _similar_images(extracted.samples, extracted.hashes, groups)
+    for sample, picture_hash in zip(extracted.samples, extracted.hashes, strict=True):
+        findings += [
+            Oddity(kind, sample.name, sample.label, detail, picture_hash)
+            for kind, detail in _odd_traits(picture_hash, crop)
+        ]
     order = list(KINDS)
     return sorted(findings, key=lambda finding: order.index(finding.kind))
 
 
-def _alike(samples: Sequence[Sample], looks: Sequence[Look], groups: Group) -> Iterator[Oddity]:
-    members: dict[int, list[int]] = defaultdict(list)
-    for at, group in enumerate(groups.tolist()):
-        members[group].append(at)
-    for of in members.values():
-        labels = sorted({samples[at].label for at in of})
-        first_of: dict[str, Sample] = {}
-        for at in of:
-            sample, look = samples[at], looks[at]
+def _similar_images(samples: Sequence[Sample], hashes: Sequence[PerceptualHash], groups: Group) -> Iterator[Oddity]:
+    by_group: dict[int, list[int]] = defaultdict(list)
+    for row, group in enumerate(groups.tolist()):
+        by_group[group].append(row)
+    for members in by_group.values():
+        labels = sorted({samples[row].label for row in members})
+        originals: dict[str, Sample] = {}
+        for row in members:
+            sample, picture_hash = samples[row], hashes[row]
             if len(labels) > 1:
                 detail = tr("the same picture, or nearly, lies under {names}", names=", ".join(labels))
-                yield Oddity("two-labels", sample.name, sample.label, detail, look)
-            first = first_of.setdefault(sample.sha256, sample)
-            if first is not sample:
-                yield Oddity("copy", sample.name, sample.label, tr("a copy of {name}", name=first.name), look)
-            elif at != of[0]:
-                yield Oddity(
-                    "near-duplicate", sample.name, sample.label, tr("like {name}", name=samples[of[0]].name), look
-                )
+                yield Oddity("two-labels", sample.name, sample.label, detail, picture_hash)
+            original = originals.setdefault(sample.sha256, sample)
+            if original is not sample:
+                detail = tr("a copy of {name}", name=original.name)
+                yield Oddity("copy", sample.name, sample.label, detail, picture_hash)
+            elif row != members[0]:
+                detail = tr("like {name}", name=samples[members[0]].name)
+                yield Oddity("near-duplicate", sample.name, sample.label, detail, picture_hash)
 
 
-def _odd(look: Look, crop: int) -> Iterator[tuple[str, str]]:
-    shorter, longer = sorted((look.width, look.height))
+def _odd_traits(picture_hash: PerceptualHash, crop: int) -> Iterator[tuple[str, str]]:
+    shorter, longer = sorted((picture_hash.width, picture_hash.height))
     if shorter < TINY * crop:
         text = tr(
-            "{width} x {height} pixels are enlarged to {crop} x {crop}", width=look.width, height=look.height, crop=crop
+            "{width} x {height} pixels are enlarged to {crop} x {crop}",
+            width=picture_hash.width,
+            height=picture_hash.height,
+            crop=crop,
         )
         yield "tiny", text
     if longer >= LONG * shorter:
         yield "long", tr("{ratio:.1f} times as long as it is wide", ratio=longer / shorter)
-    if look.spread < PLAIN:
-        yield "plain", tr("its brightness varies by {spread:.1f} of 255", spread=look.spread)
-    if look.animated:
+    if picture_hash.spread < PLAIN:
+        yield "plain", tr("its brightness varies by {spread:.1f} of 255", spread=picture_hash.spread)
+    if picture_hash.animated:
         yield "animated", tr("only its first frame is looked at")
 
 
 def sentences(findings: Sequence[Oddity]) -> Iterator[str]:
-    """A line for each kind of finding there is: how many images, and the first of them."""
+    """Yield a sentence for each kind that was found, with the number of images and the first of them."""
     for kind, (of_one, of_many) in KINDS.items():
-        of = [finding for finding in findings if finding.kind == kind]
-        if of:
-            names = [f"{shown(finding.name)} ({shown(finding.detail)})" for finding in of]
-            yield trn(of_one, of_many, len(of), names=listed(names, _NAMED))
+        of_kind = [finding for finding in findings if finding.kind == kind]
+        if of_kind:
+            names = [f"{shown(finding.name)} ({shown(finding.detail)})" for finding in of_kind]
+            yield trn(of_one, of_many, len(of_kind), names=listed(names, _MAX_NAMES))
 
 
 def write_audit(path: Path, findings: Sequence[Oddity]) -> None:
-    """All findings as a table, one for each line."""
+    """Write all findings as CSV, one on each line."""
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["file", "label", "finding", "width", "height", "detail"])
         for finding in findings:
-            size = (finding.look.width, finding.look.height) if finding.look else ("", "")
+            size = (
+                (finding.perceptual_hash.width, finding.perceptual_hash.height) if finding.perceptual_hash else ("", "")
+            )
             rows.writerow([finding.name, finding.label, finding.kind, *size, finding.detail])

@@ -1,8 +1,8 @@
-"""What was computed of images once: a SQLite file in the local cache, keyed by content, transform and weights.
+"""The cache of features: a SQLite file, keyed by image content, transform and weights.
 
-Features are kept for each backbone by itself, so that runs and modes share them. Two trainers may use it at once, and
-one may be killed: entries are added in short transactions, every few seconds. It has a size; what was used least
-recently makes room. It only ever saves time: where it cannot be used, for a full disk say, the fit goes on without.
+Features are stored for each backbone separately, so that runs and modes share them. Two trainers may use the file at
+once, and one may be killed: entries are added in short transactions, every few seconds. The file has a maximum size;
+entries used least recently make room. It only saves time: where it cannot be used (a full disk), a fit does without.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from models.images import READING_VERSION
 from models.registry import Backbone
 from models.text.language import tr
 from models.weights import WeightsStore
-from trainer.data.perceptual_hash import GLANCE, VERSION, Look
+from trainer.data.perceptual_hash import HASH_TRANSFORM, VERSION, PerceptualHash
 
 Features = npt.NDArray[np.float32]
 
-#: Bytes that are kept unless something else is asked for: features of some 300,000 images.
+#: The default size in bytes, enough for the features of some 300,000 images.
 DEFAULT_SIZE = 2_000_000_000
 
 _COMMIT_EVERY, _COMMIT_EVERY_S = 64, 2.0
@@ -42,9 +42,9 @@ CREATE INDEX IF NOT EXISTS entries_used ON entries (used);
 
 
 class FeatureCache:
-    """Features of images for each backbone of one mode, and looks. May be read by several threads.
+    """Cached features of images for each backbone of one mode, and perceptual hashes. Several threads may read it.
 
-    ``size``: how many bytes the file may have; 0 keeps nothing.
+    ``size`` is the maximum size of the file in bytes; with 0 nothing is stored.
     """
 
     def __init__(self, parts: Sequence[Backbone], store: WeightsStore, *, size: int = DEFAULT_SIZE) -> None:
@@ -78,14 +78,14 @@ class FeatureCache:
             _remove(self._file)
 
     def features(self, sha256: str) -> list[Features | None]:
-        """Those of an image (hex), for each backbone: (width,), or None where they are not here."""
-        found = [self._get(kind, sha256) for kind in self._kinds]
-        return [None if content is None else np.frombuffer(content, "<f4") for content in found]
+        """Return an image's features (width,) for each backbone, None where not cached; ``sha256`` is in hex."""
+        entries = [self._get(kind, sha256) for kind in self._kinds]
+        return [None if content is None else np.frombuffer(content, "<f4") for content in entries]
 
-    def look(self, sha256: str) -> Look | None:
-        """The look of an image (hex), or None where it is not here."""
+    def perceptual_hash(self, sha256: str) -> PerceptualHash | None:
+        """Return an image's hash, or None where it is not cached; ``sha256`` is in hex."""
         content = self._get(_LOOK, sha256)
-        return None if content is None else Look.unpack(content)
+        return None if content is None else PerceptualHash.unpack(content)
 
     def _get(self, kind: str, sha256: str) -> bytes | None:
         query = "SELECT id, used, content FROM entries WHERE kind = ? AND sha256 = ?"
@@ -106,12 +106,12 @@ class FeatureCache:
         return _checked(content)
 
     def put_features(self, part: int, sha256: str, features: Features) -> None:
-        """Keep an image's features (width,) for the backbone at that position."""
+        """Store an image's features (width,) for the backbone at position ``part``."""
         self._put(self._kinds[part], sha256, features.astype("<f4").tobytes())
 
-    def put_look(self, sha256: str, look: Look) -> None:
-        """Keep an image's look."""
-        self._put(_LOOK, sha256, look.pack())
+    def put_perceptual_hash(self, sha256: str, picture_hash: PerceptualHash) -> None:
+        """Store an image's hash."""
+        self._put(_LOOK, sha256, picture_hash.pack())
 
     def _put(self, kind: str, sha256: str, content: bytes) -> None:
         if not self._keeping or self._full:
@@ -122,7 +122,7 @@ class FeatureCache:
             self.commit()
 
     def commit(self) -> None:
-        """Make what was put so far outlive this process."""
+        """Write what was stored so far to the file."""
         self._committed = time.monotonic()
         rows, self._waiting = self._waiting, []
         with self._lock:
@@ -159,31 +159,31 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-_LOOK = _digest(f"look {VERSION} {GLANCE.fingerprint} {READING_VERSION}")
+_LOOK = _digest(f"look {VERSION} {HASH_TRANSFORM.fingerprint} {READING_VERSION}")
 
 
 def _checked(content: bytes) -> bytes | None:
-    """What was put; None where a failing disk has changed it."""
-    whole = zlib.crc32(content[4:]).to_bytes(4, "little") == content[:4]
-    return content[4:] if whole else None
+    """Return the content without its checksum; None where a failing disk has changed it."""
+    is_intact = zlib.crc32(content[4:]).to_bytes(4, "little") == content[:4]
+    return content[4:] if is_intact else None
 
 
 def _bytes(rows: Sequence[tuple[str, bytes, int, bytes]]) -> int:
-    """How much a file grows by new entries, at most."""
+    """Return how many bytes the file grows by with new entries, at most."""
     return sum(len(row[-1]) * 3 // 2 + 512 for row in rows)
 
 
 def _make_room(base: sqlite3.Connection, size: int, turn: int) -> bool:
-    """Delete what was used before this ``turn``, the oldest first, until ``size`` bytes hold the rest, if they do."""
+    """Delete entries not used in this ``turn``, oldest first, to fit into ``size`` bytes; tell whether that worked."""
     page = _pragma(base, "page_size")
     while page * (_pragma(base, "page_count") - _pragma(base, "freelist_count")) > size:
         with base:
             oldest = "SELECT id FROM entries WHERE used < ? ORDER BY used, id LIMIT 32"
-            gone = base.execute(f"DELETE FROM entries WHERE id IN ({oldest})", (turn,)).rowcount
-        if not gone:
+            deleted = base.execute(f"DELETE FROM entries WHERE id IN ({oldest})", (turn,)).rowcount
+        if not deleted:
             return False
     if page * _pragma(base, "page_count") > size:
-        base.executescript("PRAGMA incremental_vacuum")  # one page a step: ``execute`` makes a single one
+        base.executescript("PRAGMA incremental_vacuum")  # ``execute`` would take one step, which frees one page
     return True
 
 
@@ -193,10 +193,10 @@ def _pragma(base: sqlite3.Connection, name: str) -> int:
 
 
 def _open(file: Path) -> sqlite3.Connection:
-    """Open the file, anew where it is damaged or of another layout: everything in it can be made again."""
+    """Open the file, or a new one where it is damaged or has another layout: its content can be computed again."""
     try:
         return _connect(file)
-    except sqlite3.OperationalError:  # locked, read-only, no space: nothing is wrong with the file
+    except sqlite3.OperationalError:  # locked, read-only or no space: the file itself is sound
         raise
     except sqlite3.DatabaseError:
         _remove(file)
@@ -204,14 +204,14 @@ def _open(file: Path) -> sqlite3.Connection:
 
 
 def _remove(file: Path) -> None:
-    for each in (file, file.with_name(f"{file.name}-wal"), file.with_name(f"{file.name}-shm")):
-        each.unlink(missing_ok=True)
+    for path in (file, file.with_name(f"{file.name}-wal"), file.with_name(f"{file.name}-shm")):
+        path.unlink(missing_ok=True)
 
 
 def _connect(file: Path) -> sqlite3.Connection:
     base = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
     try:
-        base.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heeded while there is no table yet
+        base.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has an effect only before the first table
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = NORMAL")
         if _pragma(base, "user_version") != _LAYOUT:

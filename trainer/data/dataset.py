@@ -1,6 +1,6 @@
-"""Folder-per-class data sets: which image files there are, what their labels are, who is held out when.
+"""Folder-per-class data sets: their image files, the labels, and the folds in which images are held out.
 
-The label of an image is the name of the top-level folder it lies in, however deep. Nothing is changed in a data set.
+The label of an image is the name of the top-level folder it lies in, however deep. A data set is never changed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from models.markers import USUAL_NAMES, read_kind
 from models.metadata import check_class_name, check_distinct
 from models.text import printable
 from models.text.language import tr
-from trainer.data.folds import Folds, assign, count_of, drawn
+from trainer.data.folds import Folds, assign, draw_by_hash, fold_count
 from trainer.data.neighbours import Group
 
 Mask = npt.NDArray[np.bool_]
@@ -31,7 +31,7 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class File:
-    """An image file that nobody has opened yet. ``name`` is its path inside the data set."""
+    """An image file that has not been opened. ``name`` is its path inside the data set."""
 
     path: Path
     name: str
@@ -40,7 +40,7 @@ class File:
 
 @dataclass(frozen=True)
 class Sample:
-    """A readable image. ``sha256`` is of the file's bytes, in hex."""
+    """A readable image. ``sha256`` is that of the file's bytes, in hex."""
 
     path: Path
     name: str
@@ -50,7 +50,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An image that is left out, and why: the slug and the sentence of its `models.errors.ImageError`."""
+    """An image that is left out, with the reason and the message of its `models.errors.ImageError`."""
 
     name: str
     label: str
@@ -60,9 +60,9 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class DataSet:
-    """The n readable images: each one's class (n,) as a position in ``classes``, and its fold (n,).
+    """The n readable images with their ``labels`` (n,), positions in ``classes``, and their ``folds`` (n,).
 
-    Folds count from 0; -1 is that of images which are never held out (see `trainer.data.folds`).
+    Folds count from 0; images in fold -1 are never held out (see `trainer.data.folds`).
     """
 
     classes: list[str]
@@ -72,29 +72,29 @@ class DataSet:
     unreadable: list[Unreadable]
 
     @property
-    def held(self) -> Mask:
-        """Whether each image (n,) is in fold 0, the one that fine-tuning is judged by."""
-        held: Mask = self.folds == 0
-        return held
+    def is_held_out(self) -> Mask:
+        """Which images (n,) are in fold 0, by which fine-tuning is judged."""
+        is_held_out: Mask = self.folds == 0
+        return is_held_out
 
     @property
     def held_out(self) -> list[Sample]:
-        """The samples that no head is fitted on until it has been judged."""
-        return [sample for sample, held in zip(self.samples, self.held, strict=True) if held]
+        """The samples in fold 0."""
+        return [sample for sample, is_out in zip(self.samples, self.is_held_out, strict=True) if is_out]
 
     @property
     def training(self) -> list[Sample]:
-        """The other ones."""
-        return [sample for sample, held in zip(self.samples, self.held, strict=True) if not held]
+        """The samples in all other folds."""
+        return [sample for sample, is_out in zip(self.samples, self.is_held_out, strict=True) if not is_out]
 
 
 @dataclass(frozen=True)
 class ClassFolders:
-    """What the class folders of a data set hold. ``empty`` names those without any image.
+    """The content of the class folders of a data set. ``empty`` names class folders without images.
 
-    ``beside``: how many images lie beside the class folders, and so have no class. ``hidden``: how many hidden files
-    and folders were passed over. ``leftovers``: what is of the NAS or of the system.
-    ``not_classes``: folders of the daemon for images that it is unsure of, or that cannot be read.
+    ``beside`` counts images beside the class folders, which have no class, and ``hidden`` the hidden files and folders
+    that were skipped. ``leftovers`` are files and folders of the NAS or the system. ``not_classes`` names the daemon's
+    folders for images that it is unsure of or that cannot be read.
     """
 
     root: Path
@@ -112,35 +112,35 @@ class ClassFolders:
 
     @property
     def bins(self) -> list[str]:
-        """The classes that may be recycle bins, by their names."""
+        """The classes that may be recycle bins, judging by their names."""
         return [label for label in self.classes if is_bin(label)]
 
     @property
     def nested(self) -> int:
-        """How many files lie in folders inside their class folder."""
+        """The number of files in folders inside their class folder."""
         return sum(file.name.count("/") > 1 for file in self.files)
 
 
 def scan(root: Path, *, max_samples: int | None = None, seed: int = 0, least_classes: int = 2) -> ClassFolders:
     """List the images of every class folder below ``root``; at most ``max_samples`` a class, at random by ``seed``.
 
-    Hidden files and folders are skipped, and names that are no image's. Raises `UserError`, also where fewer than
-    ``least_classes`` (1 or 2) have images.
+    Hidden files and folders are skipped, and so are files without an image's name. Raises `UserError`, also where fewer
+    than ``least_classes`` (1 or 2) have images.
     """
-    top = _class_folders(root)
-    out = _of_the_daemon(top.folders)
+    top_level = _class_folders(root)
+    not_classes = _daemon_folders(top_level.folders)
     by_label: dict[str, list[File]] = {}
-    hidden = top.hidden
-    for folder in top.folders:
-        if folder.name in out:
+    hidden = top_level.hidden
+    for folder in top_level.folders:
+        if folder.name in not_classes:
             continue
         label = check_class_name(unicodedata.normalize("NFC", folder.name))
-        inside = by_label.setdefault(label, [])
-        for path in _walk(folder, top.leftovers):
+        class_files = by_label.setdefault(label, [])
+        for path in _walk(folder, top_level.leftovers):
             if path.name.startswith("."):
                 hidden += 1
             else:
-                inside.append(File(path, path.relative_to(root).as_posix(), label))
+                class_files.append(File(path, path.relative_to(root).as_posix(), label))
     check_distinct(list(by_label))
     _require_images(root, by_label, least_classes)
     chosen = [
@@ -149,12 +149,12 @@ def scan(root: Path, *, max_samples: int | None = None, seed: int = 0, least_cla
         for file in sorted(_pick(by_label[label], max_samples, seed), key=lambda file: file.name)
     ]
     empty = tuple(sorted(label for label, files in by_label.items() if not files))
-    return ClassFolders(root, tuple(chosen), empty, top.images, hidden, top.leftovers, tuple(out))
+    return ClassFolders(root, tuple(chosen), empty, top_level.images, hidden, top_level.leftovers, tuple(not_classes))
 
 
 @dataclass(frozen=True)
-class _Top:
-    """The class folders of a data set, how many images lie beside them, how many hidden entries, and leftovers."""
+class _TopLevel:
+    """The class folders of a data set, the number of images and of hidden entries beside them, and leftovers."""
 
     folders: list[Path]
     images: int
@@ -162,7 +162,7 @@ class _Top:
     leftovers: Leftovers
 
 
-def _class_folders(root: Path) -> _Top:
+def _class_folders(root: Path) -> _TopLevel:
     if not root.exists():
         raise UserError(
             tr("there is no folder {root}: give --data-dir a folder with one folder of images per class", root=root)
@@ -197,20 +197,21 @@ def _class_folders(root: Path) -> _Top:
                 root=root,
             )
         raise UserError(text)
-    return _Top(folders, images, sum(entry.name.startswith(".") for entry in entries), leftovers)
+    return _TopLevel(folders, images, sum(entry.name.startswith(".") for entry in entries), leftovers)
 
 
-def _of_the_daemon(folders: Sequence[Path]) -> list[str]:
-    """The names of the folders in which the daemon files what is of no class.
+def _daemon_folders(folders: Sequence[Path]) -> list[str]:
+    """Return the names of the daemon's folders for images of no class.
 
-    Their markers say so. One without, or of an older version, is known by its usual name, where the daemon has been.
+    Their markers tell. One without a marker, or with an old one, is known by its usual name if the daemon has been
+    here.
     """
     kinds = {folder.name: read_kind(folder) for folder in folders}
-    been = any(kind is not None for kind in kinds.values())
+    daemon_was_here = any(kind is not None for kind in kinds.values())
     return [
         name
         for name, kind in kinds.items()
-        if kind in ("others", "quarantine") or (been and not kind and name.casefold() in USUAL_NAMES)
+        if kind in ("others", "quarantine") or (daemon_was_here and not kind and name.casefold() in USUAL_NAMES)
     ]
 
 
@@ -259,14 +260,14 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _walk(top: Path, leftovers: Leftovers) -> Iterator[Path]:
-    """Every regular file with an image's name below ``top``, and whatever is hidden there, unopened.
+    """Yield every regular file with an image's name below ``top``, and every hidden entry without opening it.
 
     Links are followed; no folder is walked twice.
     """
     seen: set[tuple[int, int]] = set()
-    left = [top]
-    while left:
-        folder = left.pop()
+    pending = [top]
+    while pending:
+        folder = pending.pop()
         status = folder.stat()
         if (status.st_dev, status.st_ino) in seen:
             continue
@@ -280,7 +281,7 @@ def _walk(top: Path, leftovers: Leftovers) -> Iterator[Path]:
                 if is_bin(entry.name):
                     leftovers.meet(pictures_in(entry.path), entry.name)
                 else:
-                    left.append(Path(entry.path))
+                    pending.append(Path(entry.path))
             elif is_image_name(entry.name) and is_leftover_image(entry.name):
                 leftovers.meet_image(entry.name)
             elif is_image_name(entry.name) and _is_file(entry):
@@ -288,7 +289,7 @@ def _walk(top: Path, leftovers: Leftovers) -> Iterator[Path]:
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder; what cannot be looked at, such as a link in a circle, is taken for none."""
+    """Whether the entry is a folder; False where that cannot be read, as with links in a circle."""
     try:
         return entry.is_dir()
     except OSError:
@@ -296,7 +297,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file; what cannot be looked at is taken for one, so that reading it tells what is wrong."""
+    """Whether the entry is a file; True where that cannot be read, so that opening it tells what is wrong."""
     try:
         return entry.is_file()
     except OSError:
@@ -306,15 +307,15 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
 def _pick(files: list[File], limit: int | None, seed: int) -> list[File]:
     if limit is None:
         return files
-    return sorted(files, key=lambda file: drawn(f"sample {seed} {file.name}"))[:limit]
+    return sorted(files, key=lambda file: draw_by_hash(f"sample {seed} {file.name}"))[:limit]
 
 
 def divide(
     root: Path, samples: list[Sample], groups: Group, unreadable: list[Unreadable], *, held_out: float, seed: int
 ) -> DataSet:
-    """Labels and folds of what could be read. ``held_out`` is the share of images in a fold.
+    """Make a data set of the readable samples. ``held_out`` is the share of images in a fold.
 
-    ``groups`` (n,): images that show one picture have one number, and go into one fold. Raises `UserError` when fewer
+    ``groups`` (n,) gives images of one picture the same number; they go into one fold. Raises `UserError` when fewer
     than two classes are left.
     """
     classes = sorted({sample.label for sample in samples})
@@ -330,25 +331,25 @@ def divide(
             )
         )
     labels = np.array([classes.index(sample.label) for sample in samples], np.int64)
-    folds = fold(samples, groups, held_out=held_out, seed=seed)
+    folds = fold_samples(samples, groups, held_out=held_out, seed=seed)
     return DataSet(classes, samples, labels, folds, unreadable)
 
 
-def fold(samples: Sequence[Sample], groups: Group, *, held_out: float, seed: int) -> Folds:
-    """The fold (n,) of each image by ``seed``; see `divide`."""
-    picture: dict[int, str] = {}  # of each group, the same one however its files are called
+def fold_samples(samples: Sequence[Sample], groups: Group, *, held_out: float, seed: int) -> Folds:
+    """Return the fold (n,) of each image by ``seed``; see `divide`."""
+    picture: dict[int, str] = {}  # one for each group, chosen regardless of file names
     for group, sample in zip(groups.tolist(), samples, strict=True):
         picture[group] = min(picture.get(group, sample.sha256), sample.sha256)
     pictures = [picture[group] for group in groups.tolist()]
-    return assign(pictures, [sample.label for sample in samples], count_of(held_out), seed)
+    return assign(pictures, [sample.label for sample in samples], fold_count(held_out), seed)
 
 
-def digest(samples: Sequence[Sample]) -> str:
-    """The sha256 of what was learned from: every picture with its label, in no order."""
+def data_digest(samples: Sequence[Sample]) -> str:
+    """Return the sha256 of all images with their labels, regardless of order."""
     lines = sorted(f"{sample.sha256} {sample.label}\n" for sample in samples)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def shown(name: str | Path) -> str:
-    """A file's name as it can be printed: bytes that are no text and characters a terminal would act on are escaped."""
+    """Return a file's name for printing: bytes that are no text and control characters are escaped."""
     return printable.shown(str(name))

@@ -1,4 +1,4 @@
-"""One backbone pass: files are read, hashed and decoded in threads while the backbones compute."""
+"""Compute features: files are read, hashed and decoded in threads while the backbones compute."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from models.runtime import FeatureExtractor
 from models.text.language import tr
 from trainer.data.cache import FeatureCache, Features
 from trainer.data.dataset import File, Sample, Unreadable, shown
-from trainer.data.perceptual_hash import GLANCE, Look, look_at
+from trainer.data.perceptual_hash import HASH_TRANSFORM, PerceptualHash, hash_picture
 from trainer.data.threads import map_ahead
 
-#: Images that go through a backbone at once, shared among the cores. Measured on two of them, MobileNetV3-Large: 509
+#: Images that a backbone computes at a time, shared among the cores. Measured on two cores, MobileNetV3-Large: 509
 #: images/s at 4, 529 at 8, 540 at 16, 550 at 32.
 BATCH = 16
 
 
 @dataclass(frozen=True)
 class Read:
-    """One file, read: its crops, or what is wrong with it."""
+    """A file that was read: its crops, or the error."""
 
     file: File
     sha256: str = ""
@@ -43,14 +43,14 @@ class Read:
 
 @dataclass(frozen=True)
 class Extracted:
-    """Features (n, width) and looks of the n readable samples in the order of their files, and the files that are not.
+    """Features (n, width) and perceptual hashes of the n readable samples, in file order, and the unreadable files.
 
-    ``cached``: how many of the n were all in the cache. ``seconds``: how long it took.
+    ``cached`` counts the samples that were fully in the cache; ``seconds`` is how long everything took.
     """
 
     samples: list[Sample]
     features: Features
-    looks: list[Look]
+    hashes: list[PerceptualHash]
     unreadable: list[Unreadable]
     cached: int
     seconds: float
@@ -70,7 +70,7 @@ def read_all(files: Iterable[File], transforms: Sequence[Transform]) -> Iterator
 
 
 def _bytes_of(path: Path) -> bytes:
-    """What a file holds, unless that is more than any image: it may be more than memory holds."""
+    """Return the bytes of a file. Raises `ImageError` where they are too many for an image, and perhaps for memory."""
     with path.open("rb") as file:
         check_size(os.fstat(file.fileno()).st_size)
         return file.read()
@@ -85,50 +85,50 @@ def _unreadable(file: File, error: ImageError | OSError) -> Unreadable:
 
 
 def stacked(reads: Sequence[Read]) -> list[npt.NDArray[np.uint8]]:
-    """The crops of n files as one (n, side, side, 3) array for each part."""
+    """Stack the crops of n files into one (n, side, side, 3) array for each part."""
     return [np.stack(crops) for crops in zip(*(read.crops for read in reads), strict=True)]
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A file with what is known of it, and for each part that has to look at it its crop; or what is wrong with it."""
+class _ReadImage:
+    """A file that was read: its cached features, its crops for the parts that lack them, and its hash; or the error."""
 
     file: File
     sha256: str = ""
     features: Sequence[Features | None] = ()
     crops: Sequence[Crop | None] = ()
-    look: Look | None = None
-    new_look: bool = False
+    perceptual_hash: PerceptualHash | None = None
+    is_new_hash: bool = False
     error: Unreadable | None = None
 
 
-def _see(file: File, transforms: Sequence[Transform], cache: FeatureCache | None) -> _Seen:
+def _read_image(file: File, transforms: Sequence[Transform], cache: FeatureCache | None) -> _ReadImage:
     try:
         data = _bytes_of(file.path)
         sha256 = hashlib.sha256(data).hexdigest()
         features = cache.features(sha256) if cache is not None else [None] * len(transforms)
-        look = cache.look(sha256) if cache is not None else None
-        wanted = [part for part, known in enumerate(features) if known is None]
+        perceptual_hash = cache.perceptual_hash(sha256) if cache is not None else None
+        missing = [part for part, cached in enumerate(features) if cached is None]
         crops: list[Crop | None] = [None] * len(transforms)
-        new_look = look is None
-        if wanted or look is None:
-            *made, glance = decode(io.BytesIO(data), [*(transforms[part] for part in wanted), GLANCE])
-            look = look or look_at(data, glance)
-            for part, crop in zip(wanted, made, strict=True):
+        is_new_hash = perceptual_hash is None
+        if missing or perceptual_hash is None:
+            *decoded, square = decode(io.BytesIO(data), [*(transforms[part] for part in missing), HASH_TRANSFORM])
+            perceptual_hash = perceptual_hash or hash_picture(data, square)
+            for part, crop in zip(missing, decoded, strict=True):
                 crops[part] = crop
-        return _Seen(file, sha256, features, crops, look, new_look)
+        return _ReadImage(file, sha256, features, crops, perceptual_hash, is_new_hash)
     except (ImageError, OSError) as error:
-        return _Seen(file, error=_unreadable(file, error))
+        return _ReadImage(file, error=_unreadable(file, error))
 
 
-#: A batch of one part: where its features go, of which image, and what it looks at.
-_Batch = list[tuple[int, _Seen, Crop]]
+#: A batch for one part: for each image the row of its features, the image and the crop.
+_Batch = list[tuple[int, _ReadImage, Crop]]
 
 
 class _Pass:
-    """The features of one pass as they come in, for each part a batch at a time.
+    """One pass over all images, which computes each part's missing features in batches.
 
-    The backbones compute one batch while the next one is put together.
+    The backbones compute one batch while the next one is assembled.
     """
 
     def __init__(self, extractor: FeatureExtractor, cache: FeatureCache | None, count: int) -> None:
@@ -139,28 +139,28 @@ class _Pass:
         self._slices = [slice(end - part.width, end) for end, part in zip(ends.tolist(), extractor.parts, strict=True)]
         self._waiting: list[_Batch] = [[] for _ in extractor.parts]
         self._computing: deque[tuple[int, _Batch, Future[Features]]] = deque()
-        # Two batches at once: a core that has come to the end of one begins with the next.
+        # Two batches at once: a core that is done with one begins the next.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="backbones")
 
-    def add(self, row: int, seen: _Seen) -> None:
-        """Take over what is known of an image, and compute what is not once there is a batch of it."""
-        for part, (known, crop) in enumerate(zip(seen.features, seen.crops, strict=True)):
-            if known is not None:
-                self.features[row, self._slices[part]] = known
+    def add(self, row: int, image: _ReadImage) -> None:
+        """Add an image: copy its cached features, and queue its crops until a batch is full."""
+        for part, (cached, crop) in enumerate(zip(image.features, image.crops, strict=True)):
+            if cached is not None:
+                self.features[row, self._slices[part]] = cached
             if crop is not None:
-                self._waiting[part].append((row, seen, crop))
+                self._waiting[part].append((row, image, crop))
                 if len(self._waiting[part]) == BATCH:
                     self._compute(part)
-                    self._take(leave=1)
-        if self._cache is not None and seen.new_look and seen.look is not None:
-            self._cache.put_look(seen.sha256, seen.look)
+                    self._collect(leave=1)
+        if self._cache is not None and image.is_new_hash and image.perceptual_hash is not None:
+            self._cache.put_perceptual_hash(image.sha256, image.perceptual_hash)
 
     def finish(self) -> None:
-        """Compute what is left."""
+        """Compute the features that are still missing."""
         for part, waiting in enumerate(self._waiting):
             if waiting:
                 self._compute(part)
-        self._take(leave=0)
+        self._collect(leave=0)
         if self._cache is not None:
             self._cache.commit()
 
@@ -169,47 +169,50 @@ class _Pass:
         crops = np.stack([crop for _, _, crop in batch])
         self._computing.append((part, batch, self._threads.submit(self._extractor.part_features, part, crops)))
 
-    def _take(self, *, leave: int) -> None:
-        """Keep what was computed, but for so many batches that may still be computing."""
+    def _collect(self, *, leave: int) -> None:
+        """Store computed features, and wait for all batches except the last ``leave``."""
         while len(self._computing) > leave:
             part, batch, computed = self._computing.popleft()
-            for (row, seen, _), vector in zip(batch, computed.result(), strict=True):
+            for (row, image, _), vector in zip(batch, computed.result(), strict=True):
                 if not np.isfinite(vector).all():
                     raise UserError(
-                        tr("the backbones give no usable features for {path}: move it away", path=shown(seen.file.path))
+                        tr(
+                            "the backbones give no usable features for {path}: move it away",
+                            path=shown(image.file.path),
+                        )
                     )
                 self.features[row, self._slices[part]] = vector
                 if self._cache is not None:
-                    self._cache.put_features(part, seen.sha256, vector)
+                    self._cache.put_features(part, image.sha256, vector)
 
     def close(self) -> None:
-        """Compute no more."""
+        """Stop computing."""
         self._threads.shutdown(cancel_futures=True)
 
 
 def extract(files: Sequence[File], extractor: FeatureExtractor, cache: FeatureCache | None) -> Extracted:
-    """The features and looks of every readable file, from the cache where it has them.
+    """Compute the features and the hash of every readable file, or take them from the cache.
 
-    Shows its progress on a terminal. Raises `UserError` when a backbone gives something else than numbers.
+    Shows progress on a terminal. Raises `UserError` when a backbone returns values that are not finite.
     """
     started = time.monotonic()
     samples: list[Sample] = []
-    looks: list[Look] = []
+    hashes: list[PerceptualHash] = []
     unreadable: list[Unreadable] = []
-    running = _Pass(extractor, cache, len(files))
+    feature_pass = _Pass(extractor, cache, len(files))
     cached = 0
-    stream = map_ahead(lambda file: _see(file, extractor.transforms, cache), files)
-    seen: _Seen
-    with closing(running):
-        for seen in tqdm(stream, "features", len(files), unit=" images", disable=None):
-            if seen.look is None:
-                assert seen.error is not None, "an image without a look cannot be read"
-                unreadable.append(seen.error)
+    stream = map_ahead(lambda file: _read_image(file, extractor.transforms, cache), files)
+    image: _ReadImage
+    with closing(feature_pass):
+        for image in tqdm(stream, "features", len(files), unit=" images", disable=None):
+            if image.perceptual_hash is None:
+                assert image.error is not None, "an image without a hash cannot be read"
+                unreadable.append(image.error)
                 continue
-            running.add(len(samples), seen)
-            samples.append(Sample(seen.file.path, seen.file.name, seen.file.label, seen.sha256))
-            looks.append(seen.look)
-            cached += not seen.new_look and all(crop is None for crop in seen.crops)
-        running.finish()
-    features = running.features[: len(samples)]
-    return Extracted(samples, features, looks, unreadable, cached, time.monotonic() - started)
+            feature_pass.add(len(samples), image)
+            samples.append(Sample(image.file.path, image.file.name, image.file.label, image.sha256))
+            hashes.append(image.perceptual_hash)
+            cached += not image.is_new_hash and all(crop is None for crop in image.crops)
+        feature_pass.finish()
+    features = feature_pass.features[: len(samples)]
+    return Extracted(samples, features, hashes, unreadable, cached, time.monotonic() - started)

@@ -1,4 +1,4 @@
-"""Work done in threads a little ahead of whoever consumes it, in order."""
+"""Map a function over items in threads, in order and a little ahead of the consumer."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _Result = TypeVar("_Result")
 
 
 def map_ahead(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-    """``map`` by one thread per core, at most a few results ahead; close it when it is not read to its end."""
+    """Map with one thread per core, at most a few results ahead; close the iterator if it is not read to its end."""
     workers = cores()
-    ahead: deque[Future[_Result]] = deque()
+    pending: deque[Future[_Result]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="ahead")
     try:
         for item in items:
-            ahead.append(pool.submit(function, item))
-            if len(ahead) > 8 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+            pending.append(pool.submit(function, item))
+            if len(pending) > 8 * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)

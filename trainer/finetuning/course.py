@@ -96,7 +96,9 @@ def restore(progress: SavedProgress, module: torch.nn.Module, optimizer: torch.o
     return Course(best or learned, epochs, **state), step
 
 
-def digest(parts: Sequence[Backbone], head: Linear, scaling: Scaling, sides: Sequence[Side], options: object) -> str:
+def course_digest(
+    parts: Sequence[Backbone], head: Linear, scaling: Scaling, sides: Sequence[Side], options: object
+) -> str:
     """The sha256 of all that decides the result of fine-tuning: other progress is of no use."""
     found = hashlib.sha256(repr((options, [part.digest for part in parts], versions())).encode())
     for array in (head.weight, head.bias, scaling.mean, scaling.scale):

@@ -26,7 +26,7 @@ from models.runtime import cores
 from models.text.language import tr, trn
 from trainer.data.dataset import shown
 from trainer.finetuning.augment import Batch, batches
-from trainer.finetuning.course import Course, Side, digest, restore
+from trainer.finetuning.course import Course, Side, course_digest, restore
 from trainer.finetuning.trunk import Cut, cut
 from trainer.heads.linear import Epoch, Linear, OnEpoch, Scaling
 from trainer.measuring.calibration import Labels, Logits, accuracy, fit_temperature, log_loss
@@ -70,7 +70,7 @@ def fine_tune(
     run = Run(Net(parts, head, scaling), device, parts, options, mixed=device.type == "cuda")
     if device.type == "cpu":
         run.net.cut(next(batches(train.samples[:2], run.transforms, 2)))
-    key = digest(parts, head, scaling, (train, held_out), options)
+    key = course_digest(parts, head, scaling, (train, held_out), options)
     course = run.resumed(place, key, tell, on_epoch)
     done = len(course.epochs)
     if not course.is_over(options.epochs, options.patience):

@@ -11,17 +11,19 @@ from trainer.data.audit import KINDS, Oddity, audit, sentences, write_audit
 from trainer.data.dataset import Sample, Unreadable
 from trainer.data.features import Extracted
 from trainer.data.neighbours import Group
-from trainer.data.perceptual_hash import Look
+from trainer.data.perceptual_hash import PerceptualHash
 
-LOOK = Look(640, 480, False, 50.0, 0, b"", b"")
+LOOK = PerceptualHash(640, 480, False, 50.0, 0, b"", b"")
 
 
-def found(looks: list[Look], names: str = "abcdef", labels: str = "xxxxxx", sha256: str = "123456") -> Extracted:
+def found(
+    hashes: list[PerceptualHash], names: str = "abcdef", labels: str = "xxxxxx", sha256: str = "123456"
+) -> Extracted:
     samples = [
         Sample(Path(name), name, label, content * 64)
-        for name, label, content, _ in zip(names, labels, sha256, looks, strict=False)
+        for name, label, content, _ in zip(names, labels, sha256, hashes, strict=False)
     ]
-    return Extracted(samples, np.zeros((len(looks), 1), np.float32), looks, [], 0, 0.0)
+    return Extracted(samples, np.zeros((len(hashes), 1), np.float32), hashes, [], 0, 0.0)
 
 
 def kinds(findings: list[Oddity]) -> list[tuple[str, str]]:
@@ -37,7 +39,7 @@ def test_ordinary_images_are_not_odd() -> None:
 
 
 @pytest.mark.parametrize(
-    ("look", "kind", "detail"),
+    ("picture_hash", "kind", "detail"),
     [
         (replace(LOOK, width=55, height=80), "tiny", "55 x 80 pixels are enlarged to 224 x 224"),
         (replace(LOOK, width=2000, height=500), "long", "4.0 times as long as it is wide"),
@@ -46,18 +48,18 @@ def test_ordinary_images_are_not_odd() -> None:
         (replace(LOOK, animated=True), "animated", "only its first frame is looked at"),
     ],
 )
-def test_an_odd_image_is_reported(look: Look, kind: str, detail: str) -> None:
-    assert audit(found([LOOK, look]), alone(2), 224) == [Oddity(kind, "b", "x", detail, look)]
+def test_an_odd_image_is_reported(picture_hash: PerceptualHash, kind: str, detail: str) -> None:
+    assert audit(found([LOOK, picture_hash]), alone(2), 224) == [Oddity(kind, "b", "x", detail, picture_hash)]
 
 
-@pytest.mark.parametrize("look", [replace(LOOK, width=56, height=56), replace(LOOK, width=1999, height=500)])
-def test_an_image_just_within_the_limits_is_not_odd(look: Look) -> None:
-    assert audit(found([look]), alone(1), 224) == []
+@pytest.mark.parametrize("picture_hash", [replace(LOOK, width=56, height=56), replace(LOOK, width=1999, height=500)])
+def test_an_image_just_within_the_limits_is_not_odd(picture_hash: PerceptualHash) -> None:
+    assert audit(found([picture_hash]), alone(1), 224) == []
 
 
 def test_an_image_may_be_odd_in_several_ways() -> None:
-    look = replace(LOOK, width=1, height=9, spread=0.0, animated=True)
-    assert kinds(audit(found([look]), alone(1), 224)) == [
+    picture_hash = replace(LOOK, width=1, height=9, spread=0.0, animated=True)
+    assert kinds(audit(found([picture_hash]), alone(1), 224)) == [
         ("tiny", "a"),
         ("long", "a"),
         ("plain", "a"),

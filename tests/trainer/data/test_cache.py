@@ -16,10 +16,10 @@ from models.images import Transform
 from models.registry import Backbone
 from models.weights import WeightsStore
 from trainer.data.cache import FeatureCache, Features
-from trainer.data.perceptual_hash import Look
+from trainer.data.perceptual_hash import PerceptualHash
 
 TRANSFORM = Transform(resize=8, crop=8, interpolation="bilinear", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-LOOK = Look(640, 480, True, 12.5, (1 << 63) + 7, bytes(192), b"\x81" * 575)
+LOOK = PerceptualHash(640, 480, True, 12.5, (1 << 63) + 7, bytes(192), b"\x81" * 575)
 
 
 def backbone(name: str, width: int = 3, digest: str = "aa") -> Backbone:
@@ -57,29 +57,29 @@ def test_what_was_put_is_there_the_next_time(tmp_path: Path) -> None:
     store, parts = WeightsStore(tmp_path), [backbone("one"), backbone("two", 2)]
     with FeatureCache(parts, store) as cache:
         assert cache.features(image(1)) == [None, None]
-        assert cache.look(image(1)) is None
+        assert cache.perceptual_hash(image(1)) is None
         cache.put_features(0, image(1), vector(1, 2, 3))
         cache.put_features(1, image(1), vector(4, 5))
-        cache.put_look(image(1), LOOK)
+        cache.put_perceptual_hash(image(1), LOOK)
     with FeatureCache(parts, store) as cache:
         one, two = cache.features(image(1))
         assert one is not None
         assert two is not None
         assert (one.tolist(), two.tolist()) == ([1, 2, 3], [4, 5])
-        assert cache.look(image(1)) == LOOK
+        assert cache.perceptual_hash(image(1)) == LOOK
 
 
 def test_each_part_is_kept_for_itself(tmp_path: Path) -> None:
     store, one, two = WeightsStore(tmp_path), backbone("one"), backbone("two", 2)
     with FeatureCache([one], store) as cache:
         put(cache, [1])
-        cache.put_look(image(1), LOOK)
+        cache.put_perceptual_hash(image(1), LOOK)
     with FeatureCache([two, one], store) as cache:
         other, same = cache.features(image(1))
         assert other is None
         assert same is not None
         assert same.tolist() == [1, 1, 1]
-        assert cache.look(image(1)) == LOOK
+        assert cache.perceptual_hash(image(1)) == LOOK
 
 
 def test_other_weights_and_another_transform_are_other_features(tmp_path: Path) -> None:

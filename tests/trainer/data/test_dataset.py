@@ -9,7 +9,7 @@ import pytest
 
 from models.errors import UserError
 from models.markers import MARKER, Kind, content
-from trainer.data.dataset import Sample, digest, divide, scan, shown
+from trainer.data.dataset import Sample, data_digest, divide, scan, shown
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -115,15 +115,15 @@ def test_images_are_divided_into_folds_of_about_the_asked_share(tmp_path: Path) 
     images = divide(tmp_path, [*samples, sample("c", "alone")], np.arange(601), [], held_out=0.2, seed=0)
     assert set(images.folds.tolist()) == {-1, 0, 1, 2, 3, 4}
     assert images.labels[images.folds == -1].tolist() == [images.classes.index("c")]
-    assert len(images.held_out) == images.held.sum() == (images.folds == 0).sum()
+    assert len(images.held_out) == images.is_held_out.sum() == (images.folds == 0).sum()
     assert len(images.held_out) + len(images.training) == 601
 
 
 def test_the_digest_is_of_pictures_and_labels_alone() -> None:
     samples = [sample("a", "1"), sample("b", "2")]
     renamed = [Sample(Path("x"), "x", s.label, s.sha256) for s in reversed(samples)]
-    assert digest(samples) == digest(renamed)
-    assert digest(samples) != digest([sample("b", "1"), sample("b", "2")])
+    assert data_digest(samples) == data_digest(renamed)
+    assert data_digest(samples) != data_digest([sample("b", "1"), sample("b", "2")])
 
 
 def test_images_that_show_one_picture_are_in_one_fold_whatever_their_order(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_modes_share_the_parts_they_have_in_common(
     assert (alone.by_part, both.by_part, clip.by_part) == ([24], [0, 24], [0])
     assert (second.cached, third.cached) == (0, 24)
     assert (second.features == np.hstack([first.features, third.features])).all()
-    assert first.looks == second.looks == third.looks
+    assert first.hashes == second.hashes == third.hashes
 
 
 def test_features_are_those_the_backbone_gives(shapes: Path, counting: Counting, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from trainer.data.folds import NEVER, Folds, assign, count_of
+from trainer.data.folds import NEVER, Folds, assign, fold_count
 
 
 def pictures(label: str, count: int, first: int = 0) -> list[str]:
@@ -27,7 +27,7 @@ def of_class(folds: dict[tuple[str, str], int], label: str) -> list[int]:
     ("fraction", "count"), [(0.2, 5), (0.1, 10), (0.01, 10), (0.25, 4), (0.3, 3), (0.5, 2), (0.9, 2)]
 )
 def test_the_share_held_out_says_how_many_folds_there_are(fraction: float, count: int) -> None:
-    assert count_of(fraction) == count
+    assert fold_count(fraction) == count
 
 
 def test_adding_images_and_classes_moves_no_old_one_across() -> None:

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from models.images import decode
-from trainer.data.neighbours import Groups, groups
-from trainer.data.perceptual_hash import GLANCE, Look, look_at
+from trainer.data.neighbours import Groups, group_pictures
+from trainer.data.perceptual_hash import HASH_TRANSFORM, PerceptualHash, hash_picture
 
 
 def scene(seed: int) -> Image.Image:
@@ -20,20 +20,20 @@ def scene(seed: int) -> Image.Image:
     return Image.fromarray((fields[0] * 0.5 + fields[1] * 0.3 + fields[2] * 0.2).astype(np.uint8))
 
 
-def look(picture: Image.Image, quality: int = 90) -> Look:
+def look(picture: Image.Image, quality: int = 90) -> PerceptualHash:
     file = BytesIO()
     picture.save(file, "JPEG", quality=quality)
-    [glance] = decode(file, [GLANCE])
-    return look_at(file.getvalue(), glance)
+    [square] = decode(file, [HASH_TRANSFORM])
+    return hash_picture(file.getvalue(), square)
 
 
-def found(looks: Sequence[Look], labels: Sequence[str] | None = None) -> Groups:
+def found(hashes: Sequence[PerceptualHash], labels: Sequence[str] | None = None) -> Groups:
     """The groups of different files, of one class unless something else is said."""
-    return groups([f"{number:064x}" for number in range(len(looks))], looks, labels or ["cat"] * len(looks))
+    return group_pictures([f"{number:064x}" for number in range(len(hashes))], hashes, labels or ["cat"] * len(hashes))
 
 
-def grouped(looks: Sequence[Look]) -> list[int]:
-    first: list[int] = found(looks).first.tolist()
+def grouped(hashes: Sequence[PerceptualHash]) -> list[int]:
+    first: list[int] = found(hashes).first.tolist()
     return first
 
 
@@ -50,8 +50,8 @@ VARIANTS = {
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_picture_is_known_again(variant: str) -> None:
     pictures = [scene(seed) for seed in range(20)]
-    looks = [look(picture) for picture in pictures] + [VARIANTS[variant](picture) for picture in pictures]
-    assert grouped(looks) == list(range(20)) * 2
+    hashes = [look(picture) for picture in pictures] + [VARIANTS[variant](picture) for picture in pictures]
+    assert grouped(hashes) == list(range(20)) * 2
 
 
 @pytest.mark.parametrize("turn", [Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_90])
@@ -64,13 +64,13 @@ def test_different_pictures_stay_apart() -> None:
 
 
 def test_pictures_of_one_colour_are_not_taken_for_each_other() -> None:
-    looks = [look(Image.new("RGB", (100, 100), colour)) for colour in ("white", "black", "snow")]
-    assert grouped(looks) == [0, 1, 2]
+    hashes = [look(Image.new("RGB", (100, 100), colour)) for colour in ("white", "black", "snow")]
+    assert grouped(hashes) == [0, 1, 2]
 
 
 def test_copies_are_one_whatever_they_look_like() -> None:
     plain, other = look(Image.new("RGB", (100, 100))), look(scene(1))
-    alike = groups(["a", "b", "a", "b", "c"], [plain, other, plain, other, plain], ["cat"] * 5)
+    alike = group_pictures(["a", "b", "a", "b", "c"], [plain, other, plain, other, plain], ["cat"] * 5)
     assert alike.first.tolist() == [0, 1, 0, 1, 4]
 
 
@@ -84,7 +84,7 @@ def test_nothing_has_no_groups() -> None:
     assert grouped([]) == []
 
 
-def sight(view: Image.Image, seed: int, animal: int | None) -> Look:
+def sight(view: Image.Image, seed: int, animal: int | None) -> PerceptualHash:
     """A picture of a camera that stands still: its noise, and at a place of its own something that was not there."""
     random = np.random.default_rng(seed)
     pixels = np.asarray(view, np.int16) + random.integers(-4, 5, (*view.size[::-1], 1))
@@ -120,9 +120,9 @@ def test_what_nothing_has_changed_on_a_still_camera_stays_one_picture() -> None:
 
 
 def test_a_view_in_which_hardly_anything_changes_is_parted_into_its_copies() -> None:
-    looks = [sight(scene(0), seed, None) for seed in range(20)]
+    hashes = [sight(scene(0), seed, None) for seed in range(20)]
     pictures = [f"{number // 2:064x}" for number in range(20)]
-    alike = groups(pictures, looks, ["cat", "dog"] * 10)
+    alike = group_pictures(pictures, hashes, ["cat", "dog"] * 10)
     assert alike.first.tolist() == [number // 2 * 2 for number in range(20)]
     assert alike.parted.all()
 

@@ -7,14 +7,14 @@ import pytest
 from PIL import Image
 
 from models.images import decode
-from trainer.data.perceptual_hash import GLANCE, Look, look_at
+from trainer.data.perceptual_hash import HASH_TRANSFORM, PerceptualHash, hash_picture
 
 
-def look(picture: Image.Image, format_: str = "PNG", **options: object) -> Look:
+def look(picture: Image.Image, format_: str = "PNG", **options: object) -> PerceptualHash:
     file = BytesIO()
     picture.save(file, format_, **options)
-    [glance] = decode(file, [GLANCE])
-    return look_at(file.getvalue(), glance)
+    [square] = decode(file, [HASH_TRANSFORM])
+    return hash_picture(file.getvalue(), square)
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -23,7 +23,7 @@ def noise(width: int, height: int, seed: int = 0) -> Image.Image:
 
 def test_a_look_comes_back_from_its_bytes() -> None:
     found = look(noise(300, 200))
-    assert Look.unpack(found.pack()) == found
+    assert PerceptualHash.unpack(found.pack()) == found
     assert len(found.pack()) < 1024
 
 

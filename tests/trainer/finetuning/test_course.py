@@ -13,7 +13,7 @@ from models.registry import Backbone
 from models.weights import WeightsStore
 from tests.trainer.tuning import side, start, tune
 from trainer.finetuning import finetune
-from trainer.finetuning.course import Side, digest
+from trainer.finetuning.course import Side, course_digest
 from trainer.finetuning.finetune import FineTuneOptions
 from trainer.heads.linear import Epoch, Scaling
 from trainer.runs import resume
@@ -108,14 +108,14 @@ def test_progress_of_other_images_or_another_head_is_refused(
 
 def test_all_that_decides_the_result_is_in_the_digest(clip: tuple[Backbone, ...], colours: Path) -> None:
     head, scaling = start(24)
-    usual = digest(clip, head, scaling, [side(colours, 0, 18), side(colours, 18, 24)], OPTIONS)
-    assert usual == digest(clip, head, scaling, [side(colours, 0, 18), side(colours, 18, 24)], OPTIONS)
+    usual = course_digest(clip, head, scaling, [side(colours, 0, 18), side(colours, 18, 24)], OPTIONS)
+    assert usual == course_digest(clip, head, scaling, [side(colours, 0, 18), side(colours, 18, 24)], OPTIONS)
     head.bias[1] = 1e-6
     others = [
-        digest(clip, head, scaling, [side(colours, 0, 18), side(colours, 18, 24)], OPTIONS),
-        digest(clip, *start(24), [side(colours, 0, 18), side(colours, 17, 24)], OPTIONS),
-        digest(clip, *start(24), [side(colours, 0, 18), side(colours, 18, 24)], replace(OPTIONS, seed=1)),
-        digest(
+        course_digest(clip, head, scaling, [side(colours, 0, 18), side(colours, 18, 24)], OPTIONS),
+        course_digest(clip, *start(24), [side(colours, 0, 18), side(colours, 17, 24)], OPTIONS),
+        course_digest(clip, *start(24), [side(colours, 0, 18), side(colours, 18, 24)], replace(OPTIONS, seed=1)),
+        course_digest(
             clip,
             start(24)[0],
             Scaling(scaling.mean, 2 * scaling.scale),

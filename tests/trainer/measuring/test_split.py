@@ -20,7 +20,7 @@ def test_the_split_comes_back(tmp_path: Path) -> None:
         [Unreadable("b/\udce9,\n.jpg", "b", "empty", "The file is empty.")],
     )
     predictions = LabelledPredictions(["a", "b"], np.zeros(2, np.int64), np.array([[0.9, 0.1], [0.25, 0.75]]))
-    write_split(tmp_path / "split.csv", images, images.held, predictions)
+    write_split(tmp_path / "split.csv", images, images.is_held_out, predictions)
     split = read_split(tmp_path)
     assert split is not None
     assert split.train == {"1" * 64}
