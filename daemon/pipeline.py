@@ -307,13 +307,13 @@ class Pipeline:
 
     def _predict(self, images: Sequence[_Image]) -> list[Prediction | None]:
         crops = [image.decoded.crops for image in images]
-        readable = [each for each in crops if each is not None]
+        readable = [image_crops for image_crops in crops if image_crops is not None]
         try:
             stacks = [np.stack(part) for part in zip(*readable, strict=True)]
             predictions = iter(self.classifier.predict(stacks) if readable else [])
         except Exception as error:  # of whatever library computes
             raise ModelFailed(error) from error
-        return [None if each is None else next(predictions) for each in crops]
+        return [None if image_crops is None else next(predictions) for image_crops in crops]
 
     def _decide_by_policy(self, decoded: Decoded, prediction: Prediction | None) -> Decision:
         """Choose the folder of its class, the one for the others, or the quarantine."""

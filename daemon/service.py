@@ -91,14 +91,14 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until there is a loop to stop
         inbox_marks = [] if dry_run else [InboxMark(inbox.absolute(), state) for inbox in settings.watch]
         if mark is not None:
-            for release in (mark.release, *(each.release for each in inbox_marks)):
+            for release in (mark.release, *(inbox_mark.release for inbox_mark in inbox_marks)):
                 closing.callback(release)
             _occupy(lambda: closing.enter_context(_locked(state, settings, mark, inbox_marks)), notifier, once=once)
         notifier.status(tr("loading the model"))
         journal = open_journal(path, dry_run=dry_run)
         closing.callback(journal.close)
         passed: dict[str, Skipped] = {}  # by the last whole walk of each inbox
-        surveyed = (lambda each: passed.update({each.folder: each})) if once else SkippedReporter()
+        surveyed = (lambda skipped: passed.update({skipped.folder: skipped})) if once else SkippedReporter()
         watcher = _watcher(settings, surveyed, inbox_marks, once=once)
         closing.callback(watcher.stop)
         policy = Policy.from_settings(settings)
@@ -148,11 +148,11 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         monitor.ready(watcher.status)
         left = _run(loop, passed, once=once)
         _conclude(monitor.images, left, once=once, dry_run=dry_run)
-        for each in passed.values():
-            if each.count:
-                logger.info("{}", each)
-            if each.leftovers.pictures:
-                logger.info("{}: {}", shown(each.folder), each.leftovers)
+        for skipped in passed.values():
+            if skipped.count:
+                logger.info("{}", skipped)
+            if skipped.leftovers.pictures:
+                logger.info("{}: {}", shown(skipped.folder), skipped.leftovers)
         monitor.stopping(watcher.status())
         return EXIT_LEFT_BEHIND if left else 0
 
@@ -160,9 +160,9 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
 def _locked(state: Path, settings: Settings, mark: OutputMark, inbox_marks: Sequence[InboxMark]) -> ExitStack:
     """The locks of the folders. Raises `FolderBusy`; where the output is away, that is logged, and filing is paused."""
     with lock(state, dict.fromkeys([*settings.watch, settings.output])) as held:
-        for each in inbox_marks:
-            with told_if_late(each.inbox):
-                each.take()
+        for inbox_mark in inbox_marks:
+            with told_if_late(inbox_mark.inbox):
+                inbox_mark.take()
         try:
             with mark.at_work():
                 pass
@@ -229,9 +229,9 @@ def open_journal(path: Path, *, dry_run: bool) -> Journal:
 def _resume(filer: Filer, notifier: Notifier) -> None:
     """Put right what a crash left half done. Reading a large file may take longer than systemd allows for a start."""
     with copying.reporting_to(notifier.gets_on):
-        found = filer.resume()
-    if found:
-        outcome = ", ".join(tr(_RESUMED.get(state, _UNSETTLED), count=count) for state, count in found.items())
+        recovered = filer.resume()
+    if recovered:
+        outcome = ", ".join(tr(_RESUMED.get(state, _UNSETTLED), count=count) for state, count in recovered.items())
         logger.warning(tr("recovered from an interrupted run; its unfinished filings: {outcome}", outcome=outcome))
 
 
@@ -280,7 +280,7 @@ def _watcher(
         surveyed=surveyed,
         cross_mounts=settings.cross_mounts,
         once=once,
-        claims={os.path.abspath(each.inbox): each.take for each in inbox_marks},  # noqa: PTH100
+        claims={os.path.abspath(claim.inbox): claim.take for claim in inbox_marks},  # noqa: PTH100
     )
 
 
@@ -298,7 +298,7 @@ def _make(folder: Path, key: str, *, dry_run: bool) -> None:
 def _run(loop: WorkLoop, passed: Mapping[str, Skipped], *, once: bool) -> int:
     """Returns how many images were left behind; a folder that could not be read counts as one."""
     if once:
-        return loop.run_once() + sum(each.odd + each.closed + len(each.apart) for each in passed.values())
+        return loop.run_once() + sum(skipped.odd + skipped.closed + len(skipped.apart) for skipped in passed.values())
     loop.run()
     return 0
 

@@ -44,7 +44,7 @@ def is_locked(state: Path, output: Path | None) -> bool:
     """
     with suppress(OSError):
         locks = list((state / "locks").iterdir()) if output is None else [state / "locks" / _name(output.resolve())]
-        return any(holders(each.stat().st_ino) for each in locks)
+        return any(holders(file.stat().st_ino) for file in locks)
     return False
 
 
@@ -67,13 +67,13 @@ def lock(state: Path, folders: Iterable[Path]) -> ExitStack:
     try:
         for folder in dict.fromkeys(folder.resolve() for folder in folders):
             _lock(_open(locks / _name(folder), held), folder)
-            if (found := _find(folder)) is None or (identity := (found.st_dev, found.st_ino)) in taken:
+            if (status := _status(folder)) is None or (identity := (status.st_dev, status.st_ino)) in taken:
                 continue  # nothing is there to be at work on, or it is another name of one that is locked
             taken.add(identity)
-            if found.st_dev in (Path("/").stat().st_dev, locks.stat().st_dev):
+            if status.st_dev in (Path("/").stat().st_dev, locks.stat().st_dev):
                 _lock_itself(folder, held)
             else:
-                _lock(_open(locks / f"device-{found.st_dev}-inode-{found.st_ino}", held), folder)
+                _lock(_open(locks / f"device-{status.st_dev}-inode-{status.st_ino}", held), folder)
     except BaseException:
         held.close()
         raise
@@ -88,7 +88,7 @@ def refuse_inbox_at_work(folder: Path) -> None:
     InboxMark(folder, folder).check()
 
 
-def _find(folder: Path) -> os.stat_result | None:
+def _status(folder: Path) -> os.stat_result | None:
     try:
         return folder.stat()
     except OSError:
@@ -124,8 +124,8 @@ def _lock_itself(folder: Path, held: ExitStack) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            found = os.fstat(descriptor)
-            if holders(found.st_ino) & {os.geteuid(), 0, found.st_uid}:
+            status = os.fstat(descriptor)
+            if holders(status.st_ino) & {os.geteuid(), 0, status.st_uid}:
                 raise busy(folder) from None
             logger.warning(
                 tr(

@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
             print(as_text(finding), flush=True)
     count = sum(finding.state == "wrong" for finding in findings)
     if as_json:
-        print_json({"wrong": count, "findings": [asdict(each) for each in findings]})
+        print_json({"wrong": count, "findings": [asdict(finding) for finding in findings]})
     else:
         print(tr("{count} to fix", count=count) if count else tr("nothing is wrong"))
     return EXIT_WRONG if count else 0

@@ -93,8 +93,8 @@ def record(filing: Filing) -> dict[str, object]:
 def print_json(records: Iterable[dict[str, object]]) -> None:
     """Print a list, one object a line, as they come."""
     separator = "[\n"
-    for each in records:
-        sys.stdout.write(separator + json_text(each, encoding=sys.stdout.encoding))
+    for entry in records:
+        sys.stdout.write(separator + json_text(entry, encoding=sys.stdout.encoding))
         separator = ",\n"
     print("[]" if separator == "[\n" else "\n]")
 

@@ -193,8 +193,8 @@ def sort(
         stack.callback(pipeline.close)
         odd: list[Outcome] = []
         images = sorted(_images(folder, settings.output, passed, odd))
-        found = len(odd) + len(images)
-        progress.look(0, len(odd) + len(images))
+        total = len(odd) + len(images)
+        progress.look(0, total)
         stack.enter_context(copying.reporting_to(lambda: None, stopping))
         for outcome in chain(odd, _outcomes(pipeline, images, stopping)):
             if outcome.status is Status.STOPPED:
@@ -208,10 +208,10 @@ def sort(
                 why = outcome.detail or said(outcome.status)
                 log.warning("{}", tr("{path} is left behind: {detail}", path=outcome.path, detail=why))
             outcomes.append(outcome)
-            progress.look(len(outcomes), found - len(outcomes))
+            progress.look(len(outcomes), total - len(outcomes))
         if not stopping():
             classifier.wait()
-    return outcomes, found - len(outcomes)
+    return outcomes, total - len(outcomes)
 
 
 def _open(settings: Settings, policy: Policy, wanted: Callable[[Sequence[Transform]], None]) -> Classifier:

@@ -70,8 +70,8 @@ def find(settings: Settings, *, named: bool) -> Path:
         if path.is_file():
             return path
     places = ", ".join(map(str, states))
-    found = [path for state in states for path in sorted(state.glob(f"*/{STATUS_FILE}"))]
-    if (named or not found) and any(is_locked(state, settings.output if named else None) for state in states):
+    paths = [path for state in states for path in sorted(state.glob(f"*/{STATUS_FILE}"))]
+    if (named or not paths) and any(is_locked(state, settings.output if named else None) for state in states):
         raise NoDaemon(tr("the daemon is just starting: ask again in a moment"))
     if named:
         raise NoDaemon(
@@ -82,10 +82,10 @@ def find(settings: Settings, *, named: bool) -> Path:
                 places=places,
             )
         )
-    if len(found) == 1:
-        return found[0]
-    if found:
-        outputs = ", ".join(read(path).output for path in found)
+    if len(paths) == 1:
+        return paths[0]
+    if paths:
+        outputs = ", ".join(read(path).output for path in paths)
         raise UserError(
             tr(
                 "several daemons left a status file in {places}: say whose with --output, one of {outputs}",

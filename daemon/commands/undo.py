@@ -125,8 +125,8 @@ def _results(
 ) -> Iterator[tuple[Undone, str]]:
     """Each outcome with the sentence about it, in which files are called by ``name``. Raises `UserError`."""
     try:
-        for each in undone:
-            yield each, _sentence(each, corrections, name)
+        for result in undone:
+            yield result, _sentence(result, corrections, name)
     except JournalBusy as error:
         raise UserError(
             tr("the journal cannot be used now ({error}): run this again for what is left", error=error)

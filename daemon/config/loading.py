@@ -72,10 +72,10 @@ def _of_toml(complaint: str) -> str:
     what, _, place = complaint.rpartition(" (at ")
     if place == "end of document)":
         return tr("{what} (at end of document)", what=tr(what))
-    found = re.fullmatch(r"line (\d+), column (\d+)\)", place)
-    if found is None:
+    match = re.fullmatch(r"line (\d+), column (\d+)\)", place)
+    if match is None:
         return complaint
-    line, column = found.groups()
+    line, column = match.groups()
     return tr("{what} (at line {line}, column {column})", what=tr(what), line=line, column=column)
 
 
@@ -113,7 +113,7 @@ def _sentence(error: ValidationError, flags: Mapping[str, object], environment: 
 
 def _choices(key: str) -> list[str]:
     """The values of a setting that is one of a few words."""
-    return [str(each) for each in get_args(Settings.model_fields[key].annotation)]
+    return [str(choice) for choice in get_args(Settings.model_fields[key].annotation)]
 
 
 def _not_a_setting(place: str, key: str) -> str:

@@ -71,7 +71,9 @@ class DecoderPool:
         self._queue: deque[_Image] = deque()
         self._pace = math.inf  # seconds that each of the last images took
         self._closed = False
-        self._threads = [threading.Thread(target=self._run, name=f"decode_{at}", daemon=True) for at in range(count)]
+        self._threads = [
+            threading.Thread(target=self._run, name=f"decode_{number}", daemon=True) for number in range(count)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -135,9 +137,9 @@ class DecoderPool:
         released: set[_Image] = set()
 
         def release(slow: int, early: Mapping[int, Decoded]) -> None:
-            released.update(image for place, image in enumerate(images) if place != slow)
-            for place, decoded in early.items():
-                images[place].answer.set_result(decoded)
+            released.update(image for slot, image in enumerate(images) if slot != slow)
+            for slot, decoded in early.items():
+                images[slot].answer.set_result(decoded)
             self._queue_again([image for image in images if image in released and not image.answer.done()])
 
         try:
@@ -204,7 +206,7 @@ class DecoderPool:
         except DecoderLost as lost:
             if self._closed:
                 raise
-            culprit = tasks[lost.at]
+            culprit = tasks[lost.slot]
             logger.warning(
                 tr(
                     "the decoder of '{path}' was lost ({how}); trying again with another one",

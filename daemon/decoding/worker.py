@@ -67,29 +67,29 @@ class Task:
         return terms == (other.transforms, other.max_bytes, other.max_pixels)
 
 
-#: Is told the place of an image that takes long, and what became of others by their places; to be called once.
+#: Called once, with the slot of an image that takes long, and what became of others by their slots.
 Release = Callable[[int, Mapping[int, Decoded]], None]
 
 
 class DecoderLost(Exception):
-    """A decoder ended, or spoke nonsense, over the image at place ``at`` of those it had.
+    """A decoder ended, or spoke nonsense, over the image in this ``slot`` of those it had.
 
     ``source`` says which file that is, once it was read.
     """
 
-    def __init__(self, at: int, source: Source | None, how: str = "") -> None:
-        super().__init__(at, source, how)
-        self.at = at
+    def __init__(self, slot: int, source: Source | None, how: str = "") -> None:
+        super().__init__(slot, source, how)
+        self.slot = slot
         self.source = source
         self.how = how
 
 
 class _Overdue(Exception):
-    """The image at place ``at`` takes too long, to decode where it ``is_read``, else to read."""
+    """The image in this ``slot`` takes too long, to decode where it ``is_read``, else to read."""
 
-    def __init__(self, at: int, is_read: bool) -> None:
-        super().__init__(at, is_read)
-        self.at = at
+    def __init__(self, slot: int, is_read: bool) -> None:
+        super().__init__(slot, is_read)
+        self.slot = slot
         self.is_read = is_read
 
 
@@ -130,9 +130,9 @@ class Decoder:
                 decoded[slot] = self._decoded(slot, tasks[slot], answer["answers"][slot])
             self._resident = _number(answer["resident"])
         except _Overdue as overdue:
-            at, path = overdue.at, tasks[overdue.at].path
-            slow = _too_slow(path, self._source(at, path) if overdue.is_read else None, seconds)
-            return [slow if place == at else None for place in range(len(tasks))]
+            path = tasks[overdue.slot].path
+            slow = _too_slow(path, self._source(overdue.slot, path) if overdue.is_read else None, seconds)
+            return [slow if slot == overdue.slot else None for slot in range(len(tasks))]
         except OSError as error:
             raise DecoderLost(*self._at_work(tasks)) from error
         except (ValueError, TypeError, LookupError) as error:
@@ -150,22 +150,22 @@ class Decoder:
         while left > 0:
             with suppress(TimeoutError):
                 return self.channel.receive(), alone
-            at = min(self._buffer.finished(), len(tasks) - 1)
-            now = at, self._buffer.has_note(at)
+            slot = self._slot_at_work(tasks)
+            now = slot, self._buffer.has_note(slot)
             if now > seen:
                 left, turns, seen = (seconds if now[1] else READING_SECONDS), 0, now
             else:
                 left, turns = left - TURN_SECONDS, turns + 1
             if turns >= TURNS_TOGETHER and left > 0 and alone is None and len(tasks) > 1:
-                alone = at
+                alone = slot
                 self._buffer.cut()
-                release(at, self._early(at, tasks))
+                release(slot, self._early(slot, tasks))
         raise _Overdue(*seen)
 
-    def _early(self, at: int, tasks: Sequence[Task]) -> dict[int, Decoded]:
-        """The images before this one that are decoded, by their places."""
+    def _early(self, end: int, tasks: Sequence[Task]) -> dict[int, Decoded]:
+        """The images in the slots before this one that are decoded, by their slots."""
         early = {}
-        for slot, task in enumerate(tasks[:at]):
+        for slot, task in enumerate(tasks[:end]):
             how, source = self._buffer.finish_of(slot), self._source(slot, task.path)
             if how in (SlotState.CROPS, SlotState.CROPS_WITHOUT_END) and source is not None:
                 crops = self._buffer.crops(slot, task.transforms)
@@ -173,9 +173,12 @@ class Decoder:
         return early
 
     def _at_work(self, tasks: Sequence[Task]) -> tuple[int, Source | None]:
-        """The place of the image that it is at, and which file that is, once it was read."""
-        at = min(self._buffer.finished(), len(tasks) - 1)
-        return at, self._source(at, tasks[at].path)
+        """The slot of the image that is being decoded, and which file that is, once it was read."""
+        slot = self._slot_at_work(tasks)
+        return slot, self._source(slot, tasks[slot].path)
+
+    def _slot_at_work(self, tasks: Sequence[Task]) -> int:
+        return min(self._buffer.finished(), len(tasks) - 1)
 
     def _decoded(self, slot: int, task: Task, answer: dict[str, Any]) -> Decoded:
         if "trouble" in answer:

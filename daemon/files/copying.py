@@ -243,4 +243,4 @@ def _losing(what: str, errors: Collection[int] = _ATTRIBUTES_LOST) -> Iterator[N
     except OSError as error:
         if error.errno not in errors:
             raise
-        logger.debug("A copy goes without its {}: {}", what, error)
+        logger.debug("a copy goes without its {}: {}", what, error)

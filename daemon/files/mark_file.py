@@ -14,9 +14,9 @@ from pathlib import Path
 SIZE = 512
 
 
-def is_mark(found: os.stat_result) -> bool:
+def is_mark(status: os.stat_result) -> bool:
     """Whether an open file can be one that this program made."""
-    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_size in (0, SIZE)
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size in (0, SIZE)
 
 
 def trusted_owners(folder: Path) -> set[int]:

@@ -59,17 +59,17 @@ class OutputMark:
     def why_away(self) -> str | None:
         """What to do about another folder, or none, being where the output was; None where it is there."""
         try:
-            found = self._output.stat()
+            status = self._output.stat()
         except OSError:
-            found = None
-        if found is not None and (found.st_dev, found.st_ino) == self._seen:
+            status = None
+        if status is not None and (status.st_dev, status.st_ino) == self._seen:
             return None
         try:
             self._check(self._found())
         except OutputAway as away:
             self._seen = None
             return str(away)
-        self._seen = None if found is None else (found.st_dev, found.st_ino)
+        self._seen = None if status is None else (status.st_dev, status.st_ino)
         return None
 
     @property
@@ -143,11 +143,11 @@ class OutputMark:
             return None
 
     def _lock(self, descriptor: int) -> None:
-        found = os.fstat(descriptor)
-        if not is_mark(found):
+        status = os.fstat(descriptor)
+        if not is_mark(status):
             raise FolderBusy(tr("{path} is not a file of this program: delete it", path=self._path))
-        if found.st_uid not in trusted_owners(self._output):
-            self._raise_foreign(found.st_uid)
+        if status.st_uid not in trusted_owners(self._output):
+            self._raise_foreign(status.st_uid)
         content = read_mark(descriptor)
         if not lock_descriptor(descriptor) or is_another(content):
             raise busy(self._output, content.get("pid"), content.get("host"))
@@ -253,10 +253,10 @@ def _file_system(path: Path) -> str:
     """What tells the file system of a path from others, on this machine and after a restart; device numbers change."""
     while True:
         try:
-            found = os.statvfs(path)
+            status = os.statvfs(path)
         except FileNotFoundError:
             path = path.parent
             continue
         except OSError:
             return ""
-        return f"{found.f_fsid:x}-{0 if found.f_fsid else found.f_blocks * found.f_frsize:x}"
+        return f"{status.f_fsid:x}-{0 if status.f_fsid else status.f_blocks * status.f_frsize:x}"

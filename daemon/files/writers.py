@@ -161,8 +161,8 @@ def _inode_of(path: str) -> int | None:
     if not str(Path(path).readlink()).startswith("/"):
         return 0
     process, _, number = path.rpartition("/fd/")
-    found = re.search(rb"^ino:\s*(\d+)", Path(f"{process}/fdinfo/{number}").read_bytes(), re.MULTILINE)
-    return None if found is None else int(found[1])
+    match = re.search(rb"^ino:\s*(\d+)", Path(f"{process}/fdinfo/{number}").read_bytes(), re.MULTILINE)
+    return None if match is None else int(match[1])
 
 
 def _writable_descriptors() -> Iterator[str]:

@@ -87,7 +87,7 @@ class LateSidecars:
             if image is not None and image.destination is not None:
                 self._follow(sidecar, image)
         except (OSError, JournalBusy) as error:
-            logger.debug("The sidecar {} is looked at again later: {}", shown(str(sidecar)), error)
+            logger.debug("the sidecar {} is looked at again later: {}", shown(str(sidecar)), error)
 
     def _image(self, sidecar: Path) -> Filing | None:
         """Find the newest of the images that the sidecar names most exactly; None while one of them is in the inbox."""

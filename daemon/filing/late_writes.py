@@ -87,7 +87,7 @@ class LateWrites:
         try:
             filings = self._journal.recent(datetime.now(UTC) - LATEST, _MANY)
         except JournalBusy as error:
-            logger.debug("What was filed last is looked at again later: {}", error)
+            logger.debug("what was filed last is looked at again later: {}", error)
             return
         numbers = {filing.id for filing in filings}
         self._changes = {number: change for number, change in self._changes.items() if number in numbers}

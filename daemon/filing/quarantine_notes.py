@@ -42,7 +42,7 @@ def write_reason(image: Entry, row: Filing) -> None:
     except OSError as error:
         logger.warning(
             tr(
-                "No reason could be written beside '{destination}': {error}",
+                "the note beside '{destination}' cannot be written: {error}",
                 destination=str(row.destination),
                 error=error,
             )

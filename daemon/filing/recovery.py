@@ -48,7 +48,11 @@ def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
             break
         except OSError as error:
             logger.warning(
-                tr("What became of '{source}' cannot be seen now: {error}", source=str(row.source), error=error)
+                tr(
+                    "'{source}' cannot be recovered now, and is at the next start: {error}",
+                    source=str(row.source),
+                    error=error,
+                )
             )
     journal.write(rows)
     return Counter(row.state for row in rows)
@@ -186,7 +190,7 @@ class Interrupted:
                 raise
             logger.warning(
                 tr(
-                    "The copy '{destination}' cannot be flushed: {error}",
+                    "the copy '{destination}' cannot be flushed: {error}",
                     destination=str(self._row.destination),
                     error=error,
                 )

@@ -132,7 +132,7 @@ def _list_images(folder: int, sidecars: dict[str, list[str]]) -> dict[str, list[
                         if common in sidecars:
                             images.setdefault(common, []).append(entry.name)
     except OSError as error:
-        logger.debug("The images in a folder cannot be seen now: {}", error)
+        logger.debug("the images in a folder cannot be seen now: {}", error)
     return images
 
 
@@ -147,7 +147,7 @@ def list_sidecars(folder: int) -> dict[str, list[str]]:
                     for common in commons:
                         sidecars.setdefault(common, []).append(entry.name)
     except OSError as error:
-        logger.debug("The sidecars in a folder cannot be seen now: {}", error)
+        logger.debug("the sidecars in a folder cannot be seen now: {}", error)
     return sidecars
 
 
@@ -215,7 +215,7 @@ class Complaints:
         self._said.add(which)
         why = sidecar.error or (None if sidecar.status is None else said(sidecar.status))
         logger.warning(
-            tr("The sidecar '{source}' does not follow its image: {why}", source=str(sidecar.row.source), why=why)
+            tr("the sidecar '{source}' does not follow its image: {why}", source=str(sidecar.row.source), why=why)
         )
 
 

@@ -319,7 +319,7 @@ class TransferBatch:
                 sync_folder(folder)
             except OSError as error:
                 # After a power cut the original may be back; the row stays COPIED, and the next start drops it again.
-                logger.warning(tr("A folder of originals cannot be flushed: {error}", error=error))
+                logger.warning(tr("a folder of originals cannot be flushed: {error}", error=error))
                 unsure.add(folder)
         for transfer in done:
             if transfer.row.state is not State.COPIED or transfer.source.folder not in unsure:
@@ -345,7 +345,7 @@ class TransferBatch:
             return
         except (OSError, SourceGone, SourceChanged) as trouble:
             logger.warning(
-                tr("A copy of '{source}' is left behind: {trouble}", source=str(transfer.row.source), trouble=trouble)
+                tr("a copy of '{source}' is left behind: {trouble}", source=str(transfer.row.source), trouble=trouble)
             )
 
     def _take_back(self, transfer: Transfer, *, is_written: bool) -> None:

@@ -206,7 +206,7 @@ def _bring_sidecars(journal: Journal, undone: Undone, sidecars: list[Filing], ro
         if came.status is not Status.FILED:
             logger.warning(
                 tr(
-                    "The sidecar '{destination}' stays: {error}",
+                    "the sidecar '{destination}' stays: {error}",
                     destination=came.filing.destination,
                     error=came.error or said(came.status),
                 )

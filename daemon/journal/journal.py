@@ -85,7 +85,7 @@ class Journal:
             self._write(filings, durably=False)
         except JournalBusy as error:
             self._owed.extend(filings)
-            logger.warning(tr("The journal is behind by {count} filings: {error}", count=len(self._owed), error=error))
+            logger.warning(tr("the journal is behind by {count} filings: {error}", count=len(self._owed), error=error))
 
     def _write(self, filings: Sequence[Filing], *, durably: bool) -> None:
         changes = [filing for filing in (*self._owed, *filings) if filing.id or filing.state is not State.VOID]
@@ -217,7 +217,7 @@ class Journal:
     def _follow_the_file(self) -> None:
         """Notice a journal that was deleted or replaced while open: SQLite would go on writing to the old file."""
         if self._db is not None and self._path is not None and _which_file(self._path) != self._file:
-            logger.error(tr("The journal {path} was taken away; a new one begins", path=str(self._path)))
+            logger.error(tr("the journal {path} was taken away; a new one begins", path=str(self._path)))
             self._close()
 
     def _reopen(self, path: Path, error: sqlite3.Error) -> None:
@@ -228,13 +228,13 @@ class Journal:
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR:
             self._set_aside(path, error)
         else:
-            logger.warning(tr("The journal {path} is read again: {error}", path=str(path), error=error))
+            logger.warning(tr("the journal {path} is read again: {error}", path=str(path), error=error))
 
     def _set_aside(self, path: Path, error: Exception) -> None:
         aside = f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
         logger.error(
             tr(
-                "The journal {path} cannot be used ({error}); it becomes {aside} and a new one begins",
+                "the journal {path} cannot be used ({error}); it becomes {aside} and a new one begins",
                 path=str(path),
                 error=error,
                 aside=aside,
@@ -247,7 +247,7 @@ class Journal:
     def _do_without(self, path: Path, error: Exception) -> None:
         logger.warning(
             tr(
-                "The journal {path} cannot be read, so what was filed before is not known: {error}",
+                "the journal {path} cannot be read, so what was filed before is not known: {error}",
                 path=str(path),
                 error=error,
             )
@@ -257,7 +257,7 @@ class Journal:
     def _give_up(self, path: Path, error: Exception) -> None:
         logger.error(
             tr(
-                "No journal can be kept in {path} ({error}); until a restart it is kept in memory",
+                "no journal can be kept in {path} ({error}); until a restart it is kept in memory",
                 path=str(path),
                 error=error,
             )
@@ -274,7 +274,7 @@ def read_history(path: Path, wanted: Wanted | None = None, limit: int | None = N
         with closing(_connect_to_read(path)) as db:
             yield from history.history(db, wanted or Wanted(), limit)
     except sqlite3.Error as error:
-        raise UserError(tr("The journal '{path}' cannot be read: {error}.", path=str(path), error=error)) from error
+        raise UserError(tr("the journal '{path}' cannot be read: {error}", path=str(path), error=error)) from error
 
 
 def _connect(path: Path | None, timeout: float) -> sqlite3.Connection:

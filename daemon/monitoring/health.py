@@ -205,14 +205,14 @@ class Tally:
             output_away=self.output_away,
             inboxes=[
                 InboxHealth(
-                    path=shown(str(each.path)),
-                    mode=each.mode,
-                    polled=each.polled,
-                    missing=each.missing,
-                    other_files=each.other_files,
-                    apart=each.apart,
+                    path=shown(str(inbox.path)),
+                    mode=inbox.mode,
+                    polled=inbox.polled,
+                    missing=inbox.missing,
+                    other_files=inbox.other_files,
+                    apart=inbox.apart,
                 )
-                for each in watcher.inboxes
+                for inbox in watcher.inboxes
             ],
             waiting=watcher.waiting + watcher.ahead,
             about=watcher.ahead > 0,

@@ -101,7 +101,10 @@ class CheckpointHistory:
 
     def is_insisted_on(self, published: Published) -> bool:
         """Whether a checkpoint failed its probation and was published again: its user wants it anyway."""
-        return any(each.served and each.digest == published.digest != "" for each in self._memory.rejected.values())
+        return any(
+            rejection.served and rejection.digest == published.digest != ""
+            for rejection in self._memory.rejected.values()
+        )
 
     def attempt(self, published: Published, *, flush: bool = False) -> None:
         """Record that a checkpoint is about to be loaded. Raises JournalBusy or OSError when that fails.

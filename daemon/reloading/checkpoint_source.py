@@ -94,17 +94,17 @@ class CheckpointSource:
         location = self.location
         if location.suffix == ".safetensors" and not location.exists():
             raise CheckpointError(tr("there is no checkpoint {location}: give a file that is there", location=location))
-        found = self._find()
-        if found is None and self.wants_starter():
+        published = self._find()
+        if published is None and self.wants_starter():
             return None
-        if found is None and any(location.glob(f"*/{checkpoints.FILE_NAME}")):
+        if published is None and any(location.glob(f"*/{checkpoints.FILE_NAME}")):
             raise CheckpointError(
                 tr(
                     "{location} holds runs, but none of them is published: publish one with python -m trainer publish",
                     location=location,
                 )
             )
-        if found is None and self._required and not location.is_dir():
+        if published is None and self._required and not location.is_dir():
             raise CheckpointError(
                 tr(
                     "there is no checkpoint {location}: give a checkpoint file, a run folder or its parent; "
@@ -112,7 +112,7 @@ class CheckpointSource:
                     location=location,
                 )
             )
-        return found
+        return published
 
 
 @contextmanager
@@ -133,10 +133,10 @@ def published_file(path: Path) -> Published:
 
 def _stamp(path: Path) -> _Stamp:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+    return (status.st_ino, status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
 class Leases:

@@ -50,7 +50,7 @@ def _groups() -> list[int]:
     except (OSError, StopIteration):
         return []
     place = CGROUPS / own.lstrip("/")
-    return [left for each in (place, *place.parents) if (left := _left(each)) is not None]
+    return [left for group in (place, *place.parents) if (left := _left(group)) is not None]
 
 
 def _left(group: Path) -> int | None:

@@ -70,7 +70,7 @@ class Serving:
     @property
     def classes(self) -> list[str]:
         """Those of the model in use and of the one to go back to: either may have to serve under today's settings."""
-        return [name for each in self._at_hand() for name in each.classifier.classes]
+        return [name for model in self._at_hand() for name in model.classifier.classes]
 
     def trust(self, model: Model) -> None:
         """Use a model from now on, and remember it as the last good one."""
@@ -151,7 +151,7 @@ class Serving:
     def keep_leases(self) -> None:
         """Lease what is at hand, and the last good checkpoint, and nothing else."""
         good = self._history.good
-        paths = [each.published.path for each in self._at_hand()]
+        paths = [model.published.path for model in self._at_hand()]
         if good is not None:
             paths.append(good.path)
         for path in paths:
@@ -160,4 +160,4 @@ class Serving:
 
     def _at_hand(self) -> list[Model]:
         held = [self._model, self._trial.before if self._trial else None, self._back]
-        return [each for each in held if each is not None]
+        return [model for model in held if model is not None]

@@ -152,18 +152,18 @@ class Inbox:
         self._step_begun = self._clock()
         if self.missing is None and self._walk is None and self._step_begun >= self.next_walk:
             self._begin()
-        found: list[tuple[str, Signature]] = []
-        while names > 0 and len(found) < room and self.walking:
+        candidates: list[tuple[str, Signature]] = []
+        while names > 0 and len(candidates) < room and self.walking:
             names -= 1
             entry = self._next_name()
             if entry is None:
                 continue
             signature = self._signature_of(entry)
             if signature is not None and not self.handled.meet(entry.path, signature):
-                found.append((entry.path, signature))
+                candidates.append((entry.path, signature))
         self._walk_cost += self._clock() - self._step_begun
-        self.backlog.met(len(found))
-        return found
+        self.backlog.met(len(candidates))
+        return candidates
 
     def count_ahead(self, knows: Callable[[str], bool]) -> None:
         """The walk stands still for want of room: go on counting what it has not come to."""

@@ -107,7 +107,7 @@ def test_the_inbox_is_unmounted_and_mounted_again(here: Station, drives: list[Di
         drive.unmount()
     os.close(holding)
     wait_for(lambda: unmounted(drive), "nothing of the daemon's keeps it from being unmounted")
-    here.running.wait_until_said(f"inbox {str(inbox)!r} is not there")
+    here.running.wait_until_said(f"inbox {str(inbox)!r} is missing")
     assert not inbox.exists()
     drive.mount()
     here.well()

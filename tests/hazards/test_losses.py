@@ -49,11 +49,11 @@ def here(tmp_path_factory: pytest.TempPathFactory, publish: Publish) -> Iterator
 
 def test_the_inbox_is_removed_and_made_again(here: Station) -> None:
     shutil.rmtree(here.inbox)
-    here.running.wait_until_said(f"inbox {str(here.inbox)!r} is not there")
+    here.running.wait_until_said(f"inbox {str(here.inbox)!r} is missing")
     here.inbox.mkdir()
     here.well()
     here.running.wait_until_said(f"inbox {str(here.inbox)!r} is back")
-    assert here.running.log().count("is not there") == 1
+    assert here.running.log().count("is missing") == 1
 
 
 def test_the_inbox_is_replaced(here: Station) -> None:

@@ -264,7 +264,7 @@ def test_a_sidecar_that_is_gone_does_not_keep_its_image(near: Desk, logged: list
     (near.output / "cat/cat.xmp").unlink()
     assert [each.status for each in undo_all(near)] == [Status.FILED]
     assert inbox(near) == ["cat.jpg"]
-    assert any("The sidecar" in line for line in logged)
+    assert any("the sidecar" in line for line in logged)
 
 
 class TestLate:

@@ -74,7 +74,7 @@ def test_an_inbox_deleted_and_made_again(root: Path, desks: Callable[..., Desk],
         put(root / "album" / "a.jpg")
         assert desk.collect(1) == [root / "album" / "a.jpg"]
         desk.watcher.done(root / "album" / "a.jpg")
-    assert [line.split(" ")[0] for line in log if "is not there" in line or "is back" in line] == [
+    assert [line.split(" ")[0] for line in log if "is missing" in line or "is back" in line] == [
         "WARNING:",
         "INFO:",
     ] * 3
@@ -112,7 +112,7 @@ def test_an_inbox_that_comes_later_or_is_no_folder(tmp_path: Path, desks: Callab
     path = put(missing / "a.jpg")
     assert desk.collect(1) == [path]
     assert {status.missing for status in desk.watcher.status().inboxes} == {None, "Not a directory"}
-    assert sum("is not there" in line for line in log) == 2
+    assert sum("is missing" in line for line in log) == 2
 
 
 def test_an_inbox_that_another_daemon_is_at_work_on_waits_until_it_is_free(
