@@ -14,6 +14,7 @@ from models.errors import UserError, WeightsUnavailable
 from models.hub import HubFolder
 from models.registry import BackboneEntry
 from models.text.commandline import Parser, print_json, run_and_exit
+from models.text.completion import offer
 from models.text.language import mark, tr
 from models.weights import WeightsStore, unavailable
 
@@ -36,7 +37,8 @@ def _parser() -> Parser:
     info = commands.add_parser("info", help=tr("everything about one backbone or mode"))
     pull = commands.add_parser("pull", help=tr("fetch the weights of a backbone or mode before they are needed"))
     for command in (info, pull):
-        command.add_argument("name", metavar="NAME", help=tr("such as clip, hybrid, mobilenet+clip, timm/<model>"))
+        meaning = tr("such as clip, hybrid, mobilenet+clip, timm/<model>")
+        offer(command.add_argument("name", metavar="NAME", help=meaning), lambda _: registry.names())
     for command in (listing, info):
         command.add_argument("--json", action="store_true", help=tr("print JSON"))
     pull.add_argument(

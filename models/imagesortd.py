@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
     if name in _PACKAGES:
         return _main_of(_PACKAGES[name])(rest if name == "models" else [name, *rest])
     if completion.is_asked_for():
-        completion.complete(_names_parser())
+        completion.complete(_names_parser(), ())
     near = closest(name, [*_PACKAGES, "help", "completion"])
     if near:
         raise UserError(tr("there is no command {name}: did you mean {near}?", name=name, near=near))

@@ -284,6 +284,11 @@ def parts_of(mode: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
+def names() -> list[str]:
+    """Every backbone and composition by name."""
+    return sorted({**entries(), **compositions()})
+
+
 def locate(name: str, weights: str | None, store: WeightsStore) -> Backbone:
     """Find the weights of one backbone (``weights``: a user's own file, folder or hub id) and build its description.
 

@@ -12,6 +12,7 @@ from typing import Any
 from loguru import logger
 
 from models.text.commandline import Parser, print_json, run_and_exit
+from models.text.completion import offer
 from models.text.language import tr
 from trainer import options
 
@@ -50,7 +51,7 @@ def make_parser() -> Parser:
     options.add_evaluate(evaluating)
     options.add_zero_shot(naming)
     meaning = tr("a run folder, its name inside --output-dir, or latest: the newest run there")
-    publishing.add_argument("publish_run", metavar="RUN", help=meaning)
+    offer(publishing.add_argument("publish_run", metavar="RUN", help=meaning), _runs)
     options.add_keep(publishing)
     rolling.add_argument("--starter", action="store_true", help=tr("the starter model, whatever was published before"))
     for command in (listing, publishing, rolling):
@@ -62,6 +63,13 @@ def make_parser() -> Parser:
         command.add_argument("--json", action="store_true", help=tr("print the result as JSON"))
         command.set_defaults(run=action)
     return parser
+
+
+def _runs(given: argparse.Namespace) -> list[str]:
+    """What ``publish`` may be given, for the Tab key."""
+    from trainer.runs.listing import LATEST, run_names
+
+    return [LATEST, *run_names(given.output_dir)]
 
 
 def _plain(given: argparse.Namespace) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from models.text.completion import offer
 from models.text.language import tr
 from trainer.arguments import count, fold, fraction, natural, probability, rate, size, weights
 
@@ -15,11 +16,12 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``fit``."""
     add = parser.add_argument
     _add_data(parser)
-    add(
+    mode = add(
         "--mode",
         default="auto",
         help=tr("auto, hybrid, or any backbone; a+b joins several (see python -m models list)"),
     )
+    offer(mode, lambda _: ["auto", *_modes()])
     add("--epochs", type=count, default=10, metavar="N", help=tr("passes over the features (default %(default)s)"))
     add("--batch-size", type=count, default=32, metavar="N", help=tr("images per step (default %(default)s)"))
     add("--lr", type=rate, default=1e-3, metavar="RATE", help=tr("learning rate of the head (default %(default)s)"))
@@ -112,7 +114,8 @@ def add_zero_shot(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=tr("what to call them: lines of CLASS: PROMPT, and templates with {}"),
     )
-    add("--mode", default="clip", help=tr("a backbone that reads text (default %(default)s)"))
+    mode = add("--mode", default="clip", help=tr("a backbone that reads text (default %(default)s)"))
+    offer(mode, lambda _: _modes())
     _add_weights(parser)
     add(
         "--threshold",
@@ -126,6 +129,12 @@ def add_zero_shot(parser: argparse.ArgumentParser) -> None:
     )
     _add_publication(parser, text)
     add_cache(parser)
+
+
+def _modes() -> list[str]:
+    from models.registry import names
+
+    return names()
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
 from daemon.config import Settings
+from models.text.completion import offer
 from models.text.language import tr
 
 #: The command line of every command has this one anyway.
@@ -20,7 +22,9 @@ def add_settings(parser: argparse.ArgumentParser, only: Collection[str] = Settin
     """Add settings as options, all or ``only`` some. Only what is given appears among the parsed ones: see `given`."""
     for name, field in Settings.model_fields.items():
         if name in only and name not in _EVERYWHERE:
-            parser.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, **_options(field))
+            action = parser.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, **_options(field))
+            if get_origin(field.annotation) is Literal:
+                offer(action, partial(_values, field))
     config = parser.add_argument("--config", type=Path, default=argparse.SUPPRESS, metavar="FILE")
     config.help = tr("settings file (./config.toml where there is one)")
 
@@ -36,6 +40,10 @@ def _options(field: FieldInfo) -> dict[str, Any]:
     if field.annotation == list[Path]:
         options["action"] = "append"
     return options | {"metavar": said["metavar"]}
+
+
+def _values(field: FieldInfo, _: argparse.Namespace) -> list[str]:
+    return list(get_args(field.annotation))
 
 
 def _usual(default: object) -> str:

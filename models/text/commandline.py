@@ -49,7 +49,7 @@ class Parser(argparse.ArgumentParser):
     ) -> argparse.Namespace:
         """Parse; where the shell asks what may come next, answer that and end."""
         if completion.is_asked_for():
-            completion.complete(self)
+            completion.complete(self, sys.argv[1:] if args is None else args)
         parsed: argparse.Namespace = super().parse_args(args, namespace)
         return parsed
 

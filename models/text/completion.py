@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
 SHELLS = ("bash", "zsh", "fish")
@@ -45,9 +46,26 @@ def command_line() -> list[str]:
     return given[:1] or [""]
 
 
-def complete(parser: argparse.ArgumentParser) -> NoReturn:
-    """Tell the shell what may come next, and end the process."""
+def offer(action: argparse.Action, names: Callable[[argparse.Namespace], Iterable[str]]) -> None:
+    """Have the Tab key offer these as values of an option; they are asked for with the options that stand before it."""
+    action.completer = lambda parsed_args, **_: names(parsed_args)  # type: ignore[attr-defined]  # argcomplete's name
+
+
+def complete(parser: argparse.ArgumentParser, given: Sequence[str]) -> NoReturn:
+    """Tell the shell what may come next, and end the process; ``given`` names the command, where it has a subparser.
+
+    Options are offered once a hyphen is typed, and at once where nothing else can come.
+    """
     import argcomplete
 
-    argcomplete.autocomplete(parser)
+    argcomplete.autocomplete(parser, always_complete_options=False if _takes_names(parser, given) else "long")
     raise SystemExit(1)
+
+
+def _takes_names(parser: argparse.ArgumentParser, given: Sequence[str]) -> bool:
+    """Whether a command has arguments that are no options."""
+    positional = [action for action in parser._actions if not action.option_strings]
+    for action in positional:
+        if isinstance(action, argparse._SubParsersAction) and given and given[0] in action.choices:
+            return _takes_names(action.choices[given[0]], given[1:])
+    return bool(positional)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from models import imagesortd
+from models import imagesortd, registry
 from models.errors import UserError
 from models.text import completion
 from models.text.invocation import COMMANDS, respelled
@@ -19,12 +21,13 @@ from tests.pictures import class_folders
 ROOT = Path(__file__).resolve().parents[2]
 #: What the installed script holds. It stands in no folder of ours, and Python looks there for modules first.
 SCRIPT = "from models.imagesortd import script\nscript()\n"
+MODES = {*registry.entries(), *registry.compositions()}
 
 
 @pytest.fixture
 def started(tmp_path: Path) -> list[str]:
     """A command that starts the script."""
-    file = tmp_path / "bin" / "imagesortd"
+    file = tmp_path / "package" / "imagesortd"
     file.parent.mkdir()
     file.write_text(SCRIPT)
     return [sys.executable, str(file)]
@@ -131,17 +134,75 @@ def test_a_mistyped_command_is_guessed() -> None:
         ("imagesortd history --min", {"--min-confidence"}),
         ("imagesortd fit --max", {"--max-samples", "--max-error"}),
         ("imagesortd fit --publish ", {"always", "never", "if-better"}),
+        ("imagesortd fit --mode ", {"auto", *MODES}),
+        ("imagesortd zero-shot --mode h", {"hybrid"}),
+        ("imagesortd watch --action ", {"move", "copy", "link"}),
+        ("imagesortd sort --precision ", {"float32", "int8"}),
+        ("imagesortd publish ", {"latest", "20260101-hybrid"}),
+        ("imagesortd publish --output-dir elsewhere ", {"latest"}),
         ("imagesortd models p", {"pull"}),
+        ("imagesortd models ", {"list", "info", "pull"}),
+        ("imagesortd models info ", MODES),
+        ("imagesortd models pull --to x mob", {"mobilenet", "mobilenet_small"}),
         ("imagesortd models pull --t", {"--to"}),
         ("imagesortd completion z", {"zsh"}),
         ("/opt/some where/imagesortd undo --la".replace(" where", ""), {"--last", "--language"}),
     ],
 )
 def test_the_tab_key_completes(line: str, expected: set[str], started: list[str], strays: Path, tmp_path: Path) -> None:
+    run_folder = strays / "checkpoints" / "20260101-hybrid"
+    run_folder.mkdir(parents=True)
+    (run_folder / "checkpoint.safetensors").touch()
     asked = {"COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
     asked |= {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "said")}
     run(started, strays, **asked)
     assert {word.strip() for word in (tmp_path / "said").read_text().split("\n")} == expected
+
+
+@pytest.mark.parametrize("command", ["sort", "fit", "history"])
+def test_options_are_offered_at_once_where_nothing_else_can_come(
+    command: str, started: list[str], strays: Path, tmp_path: Path
+) -> None:
+    line = f"imagesortd {command} "
+    asked = {"COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
+    asked |= {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "said")}
+    run(started, strays, **asked)
+    said = {word.strip() for word in (tmp_path / "said").read_text().split("\n")}
+    assert {"--help", "--json"} <= said
+    assert all(word.startswith("--") for word in said)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["imagesortd", ""], {"watch", "sort", "fit", "publish", "models", "help", "completion"}),
+        (["imagesortd", "sort", "--"], {"--input-dir", "--output-dir", "--threshold", "--language"}),
+        (["imagesortd", "fit", "--mode", ""], {"auto", "hybrid", "clip", "mobilenet"}),
+    ],
+    ids=["commands", "options", "modes"],
+)
+def test_bash_completes_after_the_line_of_the_readme(
+    words: list[str], expected: set[str], started: list[str], strays: Path, tmp_path: Path
+) -> None:
+    readme = (ROOT / "README.md").read_text()
+    [line] = [each.split("`")[1] for each in readme.splitlines() if each.startswith("- bash: `")]
+    script = tmp_path / "bin" / "imagesortd"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(started)} "$@"\n')
+    script.chmod(0o755)
+    press = f"""
+        {line}
+        complete -p imagesortd | sed 's/.*-F \\([^ ]*\\) .*/\\1/' > {shlex.quote(str(tmp_path / "function"))}
+        COMP_LINE={shlex.quote(" ".join(words))} COMP_POINT=${{#COMP_LINE}} COMP_TYPE=9
+        COMP_WORDS=({" ".join(map(shlex.quote, words))}) COMP_CWORD={len(words) - 1}
+        $(cat {shlex.quote(str(tmp_path / "function"))}) imagesortd {shlex.quote(words[-1])} {shlex.quote(words[-2])}
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    path = f"{script.parent}{os.pathsep}{os.environ['PATH']}"
+    done = run(["bash", "--noprofile", "--norc", "-c", press], strays, PATH=path)
+    assert done.returncode == 0, done.stderr
+    assert expected <= {word.strip() for word in done.stdout.splitlines()}, done.stderr
 
 
 @pytest.mark.parametrize("shell", completion.SHELLS)

@@ -41,9 +41,7 @@ def find_run(name: str, folder: Path) -> Path:
         )
     if name == LATEST:
         return latest.resolve()
-    near = closest(
-        name, [LATEST, *(path.name for path in folder.iterdir() if (path / checkpoints.FILE_NAME).is_file())]
-    )
+    near = closest(name, [LATEST, *run_names(folder)])
     if near is not None:
         raise UserError(
             tr("there is no run {run} in {folder}: did you mean {near}?", run=name, folder=folder, near=near)
@@ -58,15 +56,18 @@ def find_run(name: str, folder: Path) -> Path:
     )
 
 
+def run_names(folder: Path) -> list[str]:
+    """The names of the run folders with a checkpoint; none where there is no such folder."""
+    return sorted(file.parent.name for file in folder.glob(f"[!.]*/{checkpoints.FILE_NAME}"))
+
+
 def list_runs(folder: Path) -> list[Listed]:
     """Every run folder with a checkpoint, oldest first. Raises `UserError` when there is no such folder."""
     if not folder.is_dir():
         raise UserError(tr("there is no folder {folder}: make a checkpoint with python -m trainer fit", folder=folder))
     pointer = checkpoints.read_pointer(folder)
     listed = []
-    for run in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
-        if not (run / checkpoints.FILE_NAME).is_file():
-            continue
+    for run in (folder / name for name in run_names(folder)):
         current = pointer is not None and pointer.run == run.name
         try:
             found = checkpoints.read(run / checkpoints.FILE_NAME)
