@@ -152,7 +152,7 @@ class WorkLoop:
         self._monitor.batch_ended()
 
     def _processed(self, paths: list[Path], is_incomplete: Callable[[Path], bool]) -> Iterable[Outcome]:
-        """What becomes of images; where a new model fails, those not classified yet go to the one before it."""
+        """Yield what becomes of images; where a new model fails, those not classified yet go to the one before it."""
         coming = iter(paths)
         while True:
             try:
@@ -165,7 +165,7 @@ class WorkLoop:
             self._take_over(before)
 
     def _is_to_stop(self) -> bool:
-        """Whether to take no more images. It is asked while one is decoded, too, which may take long: life goes on."""
+        """Whether to take no more images. Asked while one is decoded, too, which may take long: report progress."""
         self._progress()
         return self._stopping.is_set()
 
@@ -196,7 +196,7 @@ class WorkLoop:
                 assert_never(outcome.status)
 
     def _report(self, outcome: Outcome) -> None:
-        """One line for each image; a trouble that lasts is said once, and again after it has passed."""
+        """Log one line for each image; a trouble that lasts is logged once, and again after it has passed."""
         path, status = outcome.path, outcome.status
         log = logger.bind(**fields(outcome))
         match status:

@@ -1,4 +1,4 @@
-"""The way of an image: decode, predict, decide, file; decoding goes on ahead of the model.
+"""Take images from the inbox to their folders: decode, predict, decide, file. Decoding runs ahead of the model.
 
 On its way an image is a path, then
 

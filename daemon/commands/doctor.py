@@ -1,4 +1,4 @@
-"""``python -m daemon doctor``: look at everything the daemon stands on, and say what to do about what is wrong."""
+"""``python -m daemon doctor``: check all that the daemon needs, and say how to put right what is wrong."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
     flags, file = given(options)
     start_logging("WARNING", as_json=False)
     findings = []
-    for finding in _found(flags, file):
+    for finding in _findings(flags, file):
         findings.append(finding)
         if not as_json:
             print(as_text(finding), flush=True)
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> int:
     return EXIT_WRONG if count else 0
 
 
-def _found(flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
+def _findings(flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
     def load() -> Settings:
         settings = config.load(flags, file)
         config.check_folders(settings)
@@ -121,7 +121,7 @@ _SUBJECTS = {
 
 
 def as_text(finding: Finding) -> str:
-    """One finding for people; the advice stands on a line of its own."""
+    """Describe one finding for people; the advice is on a line of its own."""
     signs = {"fine": tr("ok"), "note": tr("note"), "wrong": tr("WRONG")}
     width = max(map(columns, signs.values()))
     subject = _SUBJECTS.get(finding.subject, finding.subject)
@@ -130,25 +130,25 @@ def as_text(finding: Finding) -> str:
 
 
 def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
-    """Everything that can be found out about a daemon with these settings."""
+    """Check everything about a daemon with these settings."""
     allow_plugins(settings.plugins)
     folders = dict.fromkeys([*settings.watch, settings.output])
-    quiet = {folder for folder in folders if not answers(folder)}
+    unanswered = {folder for folder in folders if not answers(folder)}
     for inbox in settings.watch:
-        if inbox in quiet:
+        if inbox in unanswered:
             yield silent("inbox", inbox)
             continue
         yield from folder_findings("inbox", inbox, links=settings.action == "link")
         if is_folder(inbox):
             yield from event_findings(inbox, poll=settings.poll)
-            if settings.output not in quiet:
+            if settings.output not in unanswered:
                 yield from _same_file_system(inbox, settings)
-            if not quiet:  # it looks where the others lie
+            if not unanswered:  # it looks where the others lie
                 yield from _name_findings(inbox, settings)
     yield from limit_findings(
-        [inbox for inbox in settings.watch if inbox not in quiet], recursive=watches_inside(settings)
+        [inbox for inbox in settings.watch if inbox not in unanswered], recursive=watches_inside(settings)
     )
-    if settings.output in quiet:
+    if settings.output in unanswered:
         yield silent("output", settings.output)
     else:
         yield from output_findings(settings)
@@ -162,7 +162,7 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
 
 
 def output_findings(settings: Settings) -> Iterator[Finding]:
-    """Whether the output can be filed into, and is the one that images were filed into before."""
+    """Check that the output can be filed into, and is the one that images were filed into before."""
     memory = journal_path(state_folder(settings.state_dir), settings.output).parent
     if (away := OutputMark(settings.output, memory).why_away()) is None:
         yield from folder_findings("output", settings.output)
@@ -171,7 +171,7 @@ def output_findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _with_advice(sentence: str) -> tuple[str, str]:
-    """What is wrong, and what to do: after a colon, or in Korean as a sentence of its own."""
+    """Split a sentence into what is wrong and what to do: after a colon, or in Korean a sentence of its own."""
     about, *advice = re.split(r": |(?<=다)\. ", sentence, maxsplit=1)
     return about, "".join(advice)
 
@@ -204,7 +204,7 @@ def _name_findings(inbox: Path, settings: Settings) -> Iterator[Finding]:
 
 
 def own_folder_findings(subject: str, folder: Path) -> Iterator[Finding]:
-    """Whether a folder that the daemon keeps for itself can be written, or made."""
+    """Check that a folder that the daemon keeps for itself can be written, or made."""
     place = folder
     try:
         while not place.exists():
@@ -221,7 +221,7 @@ def own_folder_findings(subject: str, folder: Path) -> Iterator[Finding]:
 
 
 def plugin_findings(settings: Settings) -> Iterator[Finding]:
-    """Whether the plug-ins that are allowed are installed."""
+    """Check that the plug-ins that are allowed are installed."""
     missing = missing_plugins()
     for name in settings.plugins:
         if name in missing:
@@ -231,7 +231,7 @@ def plugin_findings(settings: Settings) -> Iterator[Finding]:
 
 
 def model_findings(settings: Settings) -> Iterator[Finding]:
-    """Whether the checkpoint and the weights it needs are here, and compute what they did when it was made."""
+    """Check that the checkpoint and its weights are here, and compute what they did when it was made."""
     try:
         classifier = Reloader.from_settings(settings, WeightsStore(settings.cache_dir)).first()
     except UserError as error:
@@ -255,7 +255,7 @@ def model_findings(settings: Settings) -> Iterator[Finding]:
 
 
 def decoder_findings() -> Iterator[Finding]:
-    """Whether every format can be read, by a Pillow without known holes."""
+    """Check that every format can be read, by a Pillow without known holes."""
     if int(PIL.__version__.split(".")[0]) < _OLDEST_PILLOW:
         advice = f"pip install 'pillow>={_OLDEST_PILLOW}'"
         text = tr("Pillow {version} can be broken into by a JPEG file", version=PIL.__version__)
@@ -280,7 +280,7 @@ _DECODERS = {"JPEG": "jpg", "PNG": "zlib", "WebP": "webp", "TIFF": "libtiff", "A
 
 
 def hook_findings(settings: Settings) -> Iterator[Finding]:
-    """Whether the command of on_filed is there."""
+    """Check that the command of on_filed is there."""
     if not settings.on_filed:
         return
     program = settings.on_filed[0]
@@ -293,7 +293,7 @@ def hook_findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _network_of_hook() -> Iterator[Finding]:
-    """A note where the unit keeps the command of on_filed from the network."""
+    """Note where the unit keeps the command of on_filed from the network."""
     try:
         text = (unit.SYSTEM_FOLDER / unit.NAME).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -304,7 +304,7 @@ def _network_of_hook() -> Iterator[Finding]:
 
 
 def unit_findings(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
-    """What systemd's own tools say of the installed unit, or of the one that would be installed."""
+    """Ask systemd's own tools about the installed unit, or about the one that would be installed."""
     yield from _outdated_units(settings, flags, file)
     if shutil.which("systemd-analyze") is None:
         yield note("unit", tr("systemd-analyze is not here: the unit was not looked at"))
@@ -335,7 +335,7 @@ def unit_findings(settings: Settings, flags: Mapping[str, object], file: Path | 
 
 
 def _outdated_units(settings: Settings, flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
-    """An installed unit, of the machine's or of the user's, that lacks what `unit` would write now."""
+    """Find installed units, the machine's and the user's, that lack what `unit` would write now."""
     folders = {False: unit.SYSTEM_FOLDER}
     with suppress(UserError):  # no home folder
         folders[True] = unit.user_folder()
@@ -361,7 +361,7 @@ def _outdated_units(settings: Settings, flags: Mapping[str, object], file: Path 
 
 
 def exposure(path: Path) -> float | None:
-    """systemd's score for a unit file, 0 (good) to 10; None when it gives none."""
+    """Return systemd's score for a unit file, 0 (good) to 10; None when it gives none."""
     done = _analyze("security", "--offline=true", "--threshold=100", str(path))
     lines = [] if done is None else [line for line in done.stdout.splitlines() if "Overall exposure level" in line]
     return float(lines[0].split(": ")[1].split()[0]) if lines else None

@@ -1,4 +1,4 @@
-"""What a command needs that moves filed images itself: nobody else at work on their folders, and the journal."""
+"""Lock the folders and open the journal for a command that moves filed images itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models.text.language import tr
 def hold(place: FiledOutput, folders: Collection[Path], held: ExitStack) -> None:
     """Keep every daemon out of these folders until ``held`` is closed. Raises `UserError` where one is at work there.
 
-    It would file again at once what goes back, and only one may write the journal.
+    A daemon would file again at once what goes back, and only one process may write the journal.
     """
     try:
         held.enter_context(lock(place.state, folders))
@@ -39,7 +39,7 @@ def hold(place: FiledOutput, folders: Collection[Path], held: ExitStack) -> None
 
 
 def open_journal(place: FiledOutput, held: ExitStack) -> Journal:
-    """The journal, to be written, with what was left half done put right; nobody files into this output meanwhile."""
+    """Open the journal for writing, and recover what is unfinished; nobody else files into this output meanwhile."""
     hold(place, [place.settings.output], held)
     journal = Journal(place.journal)
     held.callback(journal.close)

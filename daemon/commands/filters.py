@@ -1,4 +1,4 @@
-"""Which filings a command is about: the options that say so, and the journal they are looked up in."""
+"""Options that choose filings, and the journal that they are looked up in."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DAYS_AGO = {"today": 0, "yesterday": 1, "오늘": 0, "어제": 1}
 
 
 def add_place(parser: Parser) -> None:
-    """The options that say whose journal is meant."""
+    """Add the options that say whose journal is meant."""
     parser.add_argument("--output", metavar="DIR", help=tr("the output folder of the daemon"))
     parser.add_argument("--state-dir", metavar="DIR", help=tr("where its journal is"))
     parser.add_argument(
@@ -41,17 +41,17 @@ def add_place(parser: Parser) -> None:
 
 
 def place_again(options: argparse.Namespace) -> str:
-    """The options of `add_place` as they were given, for a shell: what another command about the same place needs."""
+    """Return the options of `add_place` as they were given, quoted for a shell, for another command."""
     given = {"--output": options.output, "--state-dir": options.state_dir, "--config": options.config}
-    return "".join(f" {option} {_word(str(value))}" for option, value in given.items() if value is not None)
+    return "".join(f" {option} {_shell_word(str(value))}" for option, value in given.items() if value is not None)
 
 
-def _word(text: str) -> str:
+def _shell_word(text: str) -> str:
     return shlex.quote(text) if text.isprintable() else quoted(text)
 
 
 def add_which(parser: Parser) -> None:
-    """The options that say which filings, for all commands that choose some."""
+    """Add the options that choose filings."""
     add = parser.add_argument
     add(
         "--file",
@@ -78,7 +78,7 @@ def add_which(parser: Parser) -> None:
 
 
 def wanted(options: argparse.Namespace, journal: Path, **more: Any) -> Wanted:
-    """What the options ask for, and ``more``."""
+    """Return what the options ask for, and ``more``."""
     run = options.run
     if run == LAST_RUN:
         newest = next(read_history(journal, Wanted(states=[State.DONE], as_written=True), 1), None)
@@ -117,14 +117,14 @@ class FiledOutput:
             )
 
     def filings(self, wanted: Wanted, limit: int | None = None) -> Iterator[Filing]:
-        """The filings that are wanted, newest first; none where there is no journal."""
+        """Yield the wanted filings, newest first; none where there is no journal."""
         if not self.journal.exists():
             return iter(())
         return read_history(self.journal, wanted, limit)
 
 
 def instant(text: str) -> datetime:
-    """A day (its beginning) or a time, of this machine's zone where none is given."""
+    """Parse a day (its beginning) or a time, of this machine's zone where none is given."""
     if (days := _DAYS_AGO.get(text.casefold())) is not None:
         today = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)
         return (today - timedelta(days=days)).astimezone()  # of the day's own zone, where the clocks changed since
@@ -149,7 +149,7 @@ def end(text: str) -> datetime:
 
 
 def digest(text: str) -> str:
-    """A checkpoint's digest or its beginning."""
+    """Parse a checkpoint's digest or its beginning."""
     if not re.fullmatch(r"[0-9a-fA-F]{4,64}", text):
         raise argparse.ArgumentTypeError(
             tr("'{text}' is not how a digest begins: give at least its first 4 letters", text=text)
@@ -158,7 +158,7 @@ def digest(text: str) -> str:
 
 
 def probability(text: str) -> float:
-    """A number from 0 to 1, or a share such as 70%."""
+    """Parse a number from 0 to 1, or a share such as 70%."""
     try:
         number = read_share(text)
     except ValueError:
@@ -169,7 +169,7 @@ def probability(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """A whole number from 1 on."""
+    """Parse a whole number from 1 on."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(tr("'{text}' is not a whole number of at least 1", text=text))
     return int(text)

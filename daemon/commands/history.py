@@ -16,8 +16,8 @@ from models.text.commandline import Parser
 from models.text.jsontext import json_text
 from models.text.language import mark, tr
 
-#: What is said of a filing that did not simply happen.
-_WORDS = {
+#: How a filing is described that was not simply done.
+_DESCRIPTIONS = {
     State.COPIED: mark("not finished: {filing}"),
     State.UNDONE: mark("undone: {filing}"),
     State.REFUSED: mark("left where it is: {filing}"),
@@ -73,7 +73,7 @@ def _parser() -> Parser:
 
 
 def record(filing: Filing) -> dict[str, object]:
-    """A filing as JSON has it."""
+    """Return a filing as JSON has it."""
     return {
         "time": filing.time.isoformat(timespec="milliseconds"),
         "state": filing.state.value,
@@ -105,16 +105,16 @@ def _print(located: Iterable[tuple[Filing, Location]], output: Path) -> None:
         if filing.run != run:
             run = filing.run
             print(tr("run {run}", run=run))
-        print(f"  {filing.time.astimezone():%Y-%m-%d %H:%M:%S}  {_told(filing, now, output)}")
+        print(f"  {filing.time.astimezone():%Y-%m-%d %H:%M:%S}  {_described(filing, now, output)}")
     if run is None:
         print(tr("nothing that was filed matches"))
 
 
-def _told(filing: Filing, now: Location, output: Path) -> str:
-    """A filing for people, and what became of the image since where it does not lie where it was filed."""
+def _described(filing: Filing, now: Location, output: Path) -> str:
+    """Describe a filing, and what became of the image since where it does not lie where it was filed."""
     said = sentence(filing)
-    if filing.state in _WORDS:
-        return tr(_WORDS[filing.state], filing=said)
+    if filing.state in _DESCRIPTIONS:
+        return tr(_DESCRIPTIONS[filing.state], filing=said)
     if filing.state is not State.DONE or now.path == filing.destination:
         return said
     if now.path is None and now.known:
@@ -128,7 +128,7 @@ def _told(filing: Filing, now: Location, output: Path) -> str:
 
 
 def sentence(filing: Filing) -> str:
-    """A filing for people: ``cat.jpg -> cat/cat.jpg (cat 0.93, 1a2b3c4d5e6f)``."""
+    """Describe a filing in short: ``cat.jpg -> cat/cat.jpg (cat 0.93, 1a2b3c4d5e6f)``."""
     name, why = quoted(filing.source.name), filing.reason
     if why is None and filing.confidence is not None:
         model = f", {filing.model_digest[:12]}" if filing.model_digest else ""

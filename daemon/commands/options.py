@@ -1,4 +1,4 @@
-"""The options that are settings, for every command that looks at the daemon's configuration."""
+"""Options that are settings, for every command that reads the daemon's configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from daemon.config import Settings
 from models.text.completion import offer
 from models.text.language import tr
 
-#: The command line of every command has this one anyway.
+#: Every command has this one anyway.
 _EVERYWHERE = frozenset({"language"})
 
 
@@ -30,26 +30,26 @@ def add_settings(parser: argparse.ArgumentParser, only: Collection[str] = Settin
 
 
 def _options(field: FieldInfo) -> dict[str, Any]:
-    said = field.json_schema_extra
-    assert isinstance(said, dict)
+    extra = field.json_schema_extra
+    assert isinstance(extra, dict)
     assert field.description is not None
-    usual = tr(str(said["usual"])) if said["usual"] else _usual(field.default)
-    options: dict[str, Any] = {"help": tr(field.description) + (f" ({usual})" if usual else "")}
+    default = tr(str(extra["usual"])) if extra["usual"] else _shown_default(field.default)
+    options: dict[str, Any] = {"help": tr(field.description) + (f" ({default})" if default else "")}
     if field.annotation is bool:
         return options | {"action": argparse.BooleanOptionalAction}
     if field.annotation == list[Path]:
         options["action"] = "append"
-    return options | {"metavar": said["metavar"]}
+    return options | {"metavar": extra["metavar"]}
 
 
 def _values(field: FieldInfo, _: argparse.Namespace) -> list[str]:
     return list(get_args(field.annotation))
 
 
-def _usual(default: object) -> str:
-    """The default for people; "" where it says nothing."""
+def _shown_default(default: object) -> str:
+    """Return the default for people; "" where it says nothing."""
     if isinstance(default, list):
-        return ", ".join(map(_usual, default))
+        return ", ".join(map(_shown_default, default))
     if isinstance(default, Path):
         return f"./{default}"
     if isinstance(default, bool) or default in (None, "auto"):
@@ -58,6 +58,6 @@ def _usual(default: object) -> str:
 
 
 def given(options: dict[str, Any]) -> tuple[dict[str, Any], Path | None]:
-    """Parsed options apart: the settings that were given, and the configuration file."""
+    """Split parsed options into the settings that were given, and the configuration file."""
     flags = dict(options)
     return flags, flags.pop("config", None)

@@ -1,4 +1,4 @@
-"""What a folder's file system can do, tried out with small files that no watcher looks at."""
+"""Try out what a folder's file system can do, with small files that no watcher looks at."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ class Finding:
 
 
 def fine(subject: str, text: str) -> Finding:
-    """Nothing is wrong with it."""
+    """Make the finding that nothing is wrong."""
     return Finding(subject, "fine", text)
 
 
 def wrong(subject: str, text: str, advice: str) -> Finding:
-    """Something has to be done about it."""
+    """Make the finding that something has to be done."""
     return Finding(subject, "wrong", text, advice)
 
 
 def note(subject: str, text: str, advice: str | None = None) -> Finding:
-    """It works, but is worth knowing."""
+    """Make the finding that something works, but is worth knowing."""
     return Finding(subject, "note", text, advice)
 
 
 def silent(subject: str, folder: Path | str) -> Finding:
-    """The file system of a folder does not answer."""
+    """Make the finding that the file system of a folder does not answer."""
     text = tr("{folder} has not answered for {seconds:.0f} s, and blocks the daemon", folder=folder, seconds=LIMIT)
     return wrong(subject, text, tr("look at its server or drive, or take the folder out of the settings until then"))
 
@@ -89,7 +89,7 @@ def probe_file(folder: Path) -> Iterator[Entry]:
 
 
 def folder_findings(subject: str, folder: Path, *, links: bool = False) -> Iterator[Finding]:
-    """Whether files can be made, flushed, renamed without replacing and, with ``links``, linked there."""
+    """Check that files can be made, flushed, renamed without replacing and, with ``links``, linked there."""
     try:
         is_there = folder.is_dir()
     except OSError as error:
@@ -128,7 +128,7 @@ def is_folder(path: Path) -> bool:
 
 
 def unwritable(folder: Path, error: OSError) -> str:
-    """That a folder cannot be written, and why; another user could only where it is a matter of permission."""
+    """Say that a folder cannot be written, and why; name this user only where it is a matter of permission."""
     if error.errno in _NOT_ALLOWED:
         return tr("{folder} cannot be written as this user ({reason})", folder=folder, reason=error.strerror)
     return tr("{folder} cannot be written ({reason})", folder=folder, reason=error.strerror)
@@ -156,7 +156,7 @@ def _renaming(subject: str, folder: Path, entry: Entry) -> Iterator[Finding]:
 
 
 def _attributes(subject: str, folder: Path, entry: Entry) -> Iterator[Finding]:
-    """What is let go of there: a picture is filed without it."""
+    """Note which attributes are lost there: a picture is filed without them."""
     try:
         os.utime(entry.name, ns=(0, 10**18), dir_fd=entry.folder, follow_symlinks=False)
     except OSError as error:
@@ -201,7 +201,7 @@ def _room(subject: str, folder: Path) -> Iterator[Finding]:
 
 
 def event_findings(inbox: Path, *, poll: bool) -> Iterator[Finding]:
-    """Whether this kernel tells of new files in an inbox."""
+    """Check that new files in an inbox bring events."""
     if poll:
         yield note("events", tr("{inbox} is polled, as poll = true says", inbox=inbox))
         return
@@ -251,12 +251,12 @@ class _EventCounter:
 
 def hears(folder: Path) -> bool | None:
     """Whether a new file in the folder brings an event; None where none can be made. Raises OSError."""
-    reader, ear = InotifyFD(), _EventCounter()
+    reader, counter = InotifyFD(), _EventCounter()
     reader.start()
     try:
-        reader.add_callback(os.fsencode(folder), Mask(InotifyConstants.IN_CLOSE_WRITE), ear, CallbackId(1))
+        reader.add_callback(os.fsencode(folder), Mask(InotifyConstants.IN_CLOSE_WRITE), counter, CallbackId(1))
         with suppress(OSError), probe_file(folder):
-            return ear.heard.wait(_EVENT_SECONDS)
+            return counter.heard.wait(_EVENT_SECONDS)
         return None
     finally:
         reader.stop()
@@ -264,7 +264,7 @@ def hears(folder: Path) -> bool | None:
 
 
 def limit_findings(inboxes: list[Path], *, recursive: bool, limits: Path = INOTIFY_LIMITS) -> Iterator[Finding]:
-    """Whether the kernel's limits for events are enough for the folders there are."""
+    """Check that the kernel's limits for events are enough for the folders there are."""
     try:
         watches = int((limits / "max_user_watches").read_text())
         queue = int((limits / "max_queued_events").read_text())

@@ -1,7 +1,7 @@
-"""``python -m daemon resort``: what another checkpoint would file elsewhere, and its moving there.
+"""``python -m daemon resort``: move filed images to where another checkpoint files them, or list what would move.
 
-Only images that lie where the journal says they were filed last are looked at. Where a person has moved one since, or
-put another file in its place, the person is right, and it stays. So does one that the checkpoint is unsure of, or that
+Only images that lie where the journal says they were filed last are classified. One that a person has moved since, or
+put another file in place of, stays. So does one that the checkpoint is unsure of, or that
 is unknown to it.
 """
 
@@ -58,16 +58,15 @@ _STAYS = {
 
 @dataclass
 class Result:
-    """The result: the images that moved or would move, why others stay, and those that could not be moved."""
+    """The images that moved or would move, how many others stay and why, and those that could not be moved."""
 
     moved: list[Outcome] = field(default_factory=list)
     stay: Counter[str] = field(default_factory=Counter)
     failed: list[Outcome] = field(default_factory=list)
 
     def pairs(self) -> list[tuple[tuple[str, str], int]]:
-        """How many images go from which class folder to which, the largest number first."""
-        ways = ((outcome.path.parent.name, _class(outcome)) for outcome in self.moved)
-        return Counter(ways).most_common()
+        """Count how many images go from which class folder to which, the largest number first."""
+        return Counter((outcome.path.parent.name, _class(outcome)) for outcome in self.moved).most_common()
 
 
 def main(arguments: list[str]) -> int:
@@ -161,9 +160,11 @@ class _Sorter:
         self._result = Result()
 
     def sort(self, filings: Iterator[Filing], only_in: Path | None) -> Result:
-        """Look at what was filed (all, or what lies in one folder), newest first; move what belongs elsewhere."""
+        """Classify what was filed (all, or what lies in one folder), newest first; move what belongs elsewhere."""
         result = self._result
-        for outcome in self._pipeline.process(_where_filed(filings, only_in, self._output, self._roots, result.stay)):
+        for outcome in self._pipeline.process(
+            _where_last_filed(filings, only_in, self._output, self._roots, result.stay)
+        ):
             if outcome.status in (Status.FILED, Status.PLANNED):
                 result.moved.append(outcome)
             elif outcome.prediction is not None:
@@ -192,10 +193,10 @@ class _Sorter:
         return None
 
 
-def _where_filed(
+def _where_last_filed(
     filings: Iterator[Filing], only_in: Path | None, output: Path, roots: Roots, stay: Counter[str]
 ) -> Iterator[Path]:
-    """The images that lie where they were filed last."""
+    """Yield the images that lie where they were filed last, and count the others by why they stay."""
     corrections = Corrections(output)
     images: set[tuple[object, ...]] = set()
     filed_on: dict[Path, list[Filing]] = {}  # by earlier runs of this command, and where from
@@ -209,7 +210,7 @@ def _where_filed(
             continue
         if only_in not in (None, filing.folder):
             continue
-        if _is_there(filing, filing.destination, roots):
+        if _is_as_filed_at(filing, filing.destination, roots):
             yield filing.destination
         elif corrections.find(filing) is not None:
             stay[PLACED] += 1
@@ -217,7 +218,7 @@ def _where_filed(
             stay[GONE] += 1
 
 
-def _is_there(filing: Filing, path: Path, roots: Roots) -> bool:
+def _is_as_filed_at(filing: Filing, path: Path, roots: Roots) -> bool:
     """Whether the file of a filing lies at a path, as it was."""
     try:
         with OpenFolders(roots) as folders:
@@ -229,8 +230,8 @@ def _is_there(filing: Filing, path: Path, roots: Roots) -> bool:
 def _print(result: Result, sorter: _Sorter, journal: Journal | None) -> None:
     for outcome in result.moved:
         assert outcome.prediction is not None
-        way = {"name": _from(outcome), "place": _to(outcome)}
-        line = tr("{name} would go to {place}", **way) if journal is None else "{name} -> {place}".format(**way)
+        names = {"name": _from(outcome), "place": _to(outcome)}
+        line = tr("{name} would go to {place}", **names) if journal is None else "{name} -> {place}".format(**names)
         print(f"{line} ({outcome.prediction.confidence:.2f})")
     for outcome in result.failed:
         why = outcome.detail or said(outcome.status)

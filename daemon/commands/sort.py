@@ -50,7 +50,7 @@ from models.text.jsontext import json_text
 from models.text.language import tr, trn
 from models.weights import WeightsStore
 
-#: Who writes a file that was written longer ago is learned from a lease only, where one is granted.
+#: Of a file that was written longer ago, other processes are not searched for who has it open.
 _FRESH_SECONDS = 3600.0
 
 _SORTED = frozenset({Status.FILED, Status.ALREADY})
@@ -97,13 +97,13 @@ def main(arguments: list[str], launcher: Launcher) -> int:
     start_logging(settings.log_level, as_json=settings.log_json)
     folder = options.input_dir.resolve()
     refuse_inbox_at_work(folder)
-    passed = Skipped(str(folder))
-    foreign = _foreign(settings.output) if folder in settings.output.resolve().parents else 0
+    skipped = Skipped(str(folder))
+    foreign = _count_foreign(settings.output) if folder in settings.output.resolve().parents else 0
     progress = Progress(shows_bar=bar_fits(as_json=options.json, log_json=settings.log_json))
     stopped = threading.Event()
     with _stopped_by_signals(stopped), closing(progress):
-        outcomes, left = sort(folder, settings, launcher, passed, progress, stopped.is_set)
-    _print_summary(outcomes, settings.output, passed, foreign, as_json=options.json)
+        outcomes, left = sort(folder, settings, launcher, skipped, progress, stopped.is_set)
+    _print_summary(outcomes, settings.output, skipped, foreign, as_json=options.json)
     if stopped.is_set():
         raise KeyboardInterrupt(
             tr(
@@ -112,7 +112,7 @@ def main(arguments: list[str], launcher: Launcher) -> int:
                 left=left,
             )
         )
-    complete = not passed.closed and all(outcome.status in _SORTED for outcome in outcomes)
+    complete = not skipped.closed and all(outcome.status in _SORTED for outcome in outcomes)
     return 0 if complete else EXIT_LEFT_BEHIND
 
 
@@ -141,7 +141,7 @@ def parser() -> Parser:
 
 @contextmanager
 def _stopped_by_signals(stopped: threading.Event) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM end the work where it is safe to, and a second one at once."""
+    """Let the first Ctrl-C or SIGTERM end the work at the next safe point, and a second one at once."""
     defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     # Others were set by somebody else, or ignored, as of nohup.
     ours = {number: default for number, default in defaults.items() if signal.getsignal(number) is default}
@@ -166,13 +166,13 @@ def sort(
     folder: Path,
     settings: Settings,
     launcher: Launcher,
-    passed: Skipped,
+    skipped: Skipped,
     progress: Progress,
     stopping: Callable[[], bool],
 ) -> tuple[list[Outcome], int]:
-    """Copy every image below ``folder``; one outcome for each, and how many have none, for it was to stop.
+    """Copy every image below ``folder``; returns their outcomes, and how many have none since it was told to stop.
 
-    Unreadable ones are left alone. ``passed`` counts what is not looked at, and folders that cannot be read.
+    Unreadable ones are left alone. ``skipped`` counts what is not looked at, and folders that cannot be read.
     """
     allow_plugins(settings.plugins)
     threads = settings.threads or cores()
@@ -192,7 +192,7 @@ def sort(
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
         stack.callback(pipeline.close)
         odd: list[Outcome] = []
-        images = sorted(_images(folder, settings.output, passed, odd))
+        images = sorted(_images(folder, settings.output, skipped, odd))
         total = len(odd) + len(images)
         progress.look(0, total)
         stack.enter_context(copying.reporting_to(lambda: None, stopping))
@@ -215,27 +215,27 @@ def sort(
 
 
 def _open(settings: Settings, policy: Policy, wanted: Callable[[Sequence[Transform]], None]) -> Classifier:
-    manner = replace(CheckpointOptions.from_settings(settings), batch=0)
-    opening = CheckpointOpener(manner, WeightsStore(settings.cache_dir))
-    published = manner.place.required() or opening.starter()
-    classifier = opening.open(published.path, published.digest, None, wanted)
+    options = replace(CheckpointOptions.from_settings(settings), batch=0)
+    opener = CheckpointOpener(options, WeightsStore(settings.cache_dir))
+    published = options.place.required() or opener.starter()
+    classifier = opener.open(published.path, published.digest, None, wanted)
     logger.info("{}", in_force(policy.threshold, classifier.metadata))
     return classifier
 
 
 def _outcomes(pipeline: Pipeline, paths: Iterable[Path], stopping: Callable[[], bool]) -> Iterator[Outcome]:
-    """What became of each image. Raises what kept the classifier from coming."""
+    """Yield what became of each image. Raises what kept the classifier from being loaded."""
     written: list[Path] = []
     try:
-        yield from pipeline.process(_closed(paths, written), stopping=stopping)
+        yield from pipeline.process(_unopened(paths, written), stopping=stopping)
     except ModelFailed as failed:
         raise failed.error from None
     for path in written:
         yield Outcome(path=path, status=Status.CHANGED, detail=tr("a program has it open for writing"))
 
 
-def _closed(paths: Iterable[Path], written: list[Path]) -> Iterator[Path]:
-    """The images that nobody has open for writing, as far as that can be known; the others are ``written``."""
+def _unopened(paths: Iterable[Path], written: list[Path]) -> Iterator[Path]:
+    """Yield the images that nobody has open for writing, as far as is known; add the others to ``written``."""
     for path in paths:
         if writers.of_path(str(path), look_around=_is_fresh(path)) is Writer.SOMEBODY:
             written.append(path)
@@ -244,19 +244,19 @@ def _closed(paths: Iterable[Path], written: list[Path]) -> Iterator[Path]:
 
 
 def _is_fresh(path: Path) -> bool:
-    """Whether it was written lately, so that it is worth some milliseconds to look who has it open."""
+    """Whether a file was written lately, so that looking for who has it open is worth some milliseconds."""
     try:
         return abs(time.time() - path.lstat().st_mtime) < _FRESH_SECONDS
     except OSError:
         return False
 
 
-def _images(folder: Path, output: Path, passed: Skipped, odd: list[Outcome]) -> Iterator[Path]:
-    """The image files below a folder, without what was sorted before; what is only named like one is ``odd``."""
+def _images(folder: Path, output: Path, skipped: Skipped, odd: list[Outcome]) -> Iterator[Path]:
+    """Yield the image files below a folder, without those sorted before; add what is only named like one to ``odd``."""
     root, filed = str(folder), str(output.resolve())
 
     def failed(inside: str, error: OSError) -> None:
-        passed.closed += 1
+        skipped.closed += 1
         logger.warning(tr("{inside} cannot be read: {reason}", inside=inside, reason=error.strerror))
 
     entries = walk(
@@ -265,14 +265,14 @@ def _images(folder: Path, output: Path, passed: Skipped, odd: list[Outcome]) -> 
         enter=lambda inside: inside == root or inside != filed,
         failed=failed,
         odd=lambda path, what: odd.append(not_a_file(Path(path), what)),
-        other=passed.meet,
-        leftover=lambda inside: passed.meet_leftover(inside),
+        other=skipped.meet,
+        leftover=lambda inside: skipped.meet_leftover(inside),
     )
     return (Path(os.fsdecode(entry.path)) for entry in entries if entry is not None)
 
 
-def _foreign(output: Path) -> int:
-    """How many images lie in an output that were not filed into its class folders."""
+def _count_foreign(output: Path) -> int:
+    """Count the images in an output that were not filed into its class folders."""
     entries = walk(
         [str(output)],
         recursive=True,
@@ -283,7 +283,7 @@ def _foreign(output: Path) -> int:
     return sum(entry is not None for entry in entries)
 
 
-def _print_summary(outcomes: list[Outcome], output: Path, passed: Skipped, foreign: int, *, as_json: bool) -> None:
+def _print_summary(outcomes: list[Outcome], output: Path, skipped: Skipped, foreign: int, *, as_json: bool) -> None:
     filed = [outcome for outcome in outcomes if outcome.status is Status.FILED and outcome.destination]
     folders = Counter(outcome.destination.parent.name for outcome in filed if outcome.destination)
     left = [outcome for outcome in outcomes if outcome.status not in _SORTED]
@@ -293,9 +293,9 @@ def _print_summary(outcomes: list[Outcome], output: Path, passed: Skipped, forei
         head = {
             "output": str(output),
             "folders": folders,
-            "not_looked_at": passed.count + foreign,
-            "folders_not_read": passed.closed,
-            "left_alone": passed.leftovers.pictures,
+            "not_looked_at": skipped.count + foreign,
+            "folders_not_read": skipped.closed,
+            "left_alone": skipped.leftovers.pictures,
         }
         sys.stdout.write(f'{json_text(head, encoding=encoding)[:-1]}, "images": [\n{rows}\n]}}\n')
         return
@@ -306,12 +306,12 @@ def _print_summary(outcomes: list[Outcome], output: Path, passed: Skipped, forei
         print(tr("{already:7}  there already, equal and in the same folder", already=already))
     if left:
         print(tr("{count:7}  left behind (see the lines above)", count=len(left)))
-    if passed.closed:
+    if skipped.closed:
         print(
             trn(
                 "{count:7}  folder that cannot be read (see the lines above)",
                 "{count:7}  folders that cannot be read (see the lines above)",
-                passed.closed,
+                skipped.closed,
             )
         )
     if foreign:
@@ -323,10 +323,10 @@ def _print_summary(outcomes: list[Outcome], output: Path, passed: Skipped, forei
                 output=output,
             )
         )
-    if passed.count:
-        print(passed)
-    if passed.leftovers.pictures:
-        print(passed.leftovers)
+    if skipped.count:
+        print(skipped)
+    if skipped.leftovers.pictures:
+        print(skipped.leftovers)
 
 
 def _row(outcome: Outcome) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""``python -m daemon status``: how the running daemon is, from the small file it keeps beside its journal."""
+"""``python -m daemon status``: show how the running daemon is, from the small file it keeps beside its journal."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def main(arguments: list[str]) -> int:
 
 
 def find(settings: Settings, *, named: bool) -> Path:
-    """The status file of the daemon for these settings, or the only one there is. Raises `UserError`.
+    """Find the status file of the daemon for these settings, or the only one there is. Raises `UserError`.
 
-    ``named``: somebody asks for this very output.
+    ``named``: the output was given on the command line.
     """
     states = [state_folder(settings.state_dir)]
     if settings.state_dir is None and states != [SYSTEM_STATE]:
@@ -99,7 +99,7 @@ def find(settings: Settings, *, named: bool) -> Path:
 
 
 def read(path: Path) -> Health:
-    """What the daemon wrote last. Raises `UserError`."""
+    """Read what the daemon wrote last. Raises `UserError`."""
     try:
         return Health.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -118,7 +118,7 @@ def is_running(health: Health) -> bool:
 
 
 def as_text(health: Health, running: bool, now: float) -> str:
-    """The status for people."""
+    """Describe the status for people."""
     rows = [(tr("daemon"), _state(health, running, now)), *_stall(health, now)]
     for inbox in health.inboxes:
         how = tr("MISSING: {why}", why=inbox.missing) if inbox.missing else _MODES.get(inbox.mode, inbox.mode)
@@ -217,8 +217,8 @@ def _unfinished(health: Health, now: float) -> list[tuple[str, str]]:
     return [(tr("unfinished"), text)]
 
 
-def _threshold(said: ThresholdHealth) -> Threshold:
-    return Threshold(Rule(said.value, refuses_unknown=said.unknown_too), said.why)
+def _threshold(health: ThresholdHealth) -> Threshold:
+    return Threshold(Rule(health.value, refuses_unknown=health.unknown_too), health.why)
 
 
 def _error(health: Health, now: float) -> str:

@@ -1,4 +1,4 @@
-"""``python -m daemon undo`` and ``retry``: images go back to where they came from."""
+"""``python -m daemon undo`` and ``retry``: bring images back to where they came from."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _parser(command: str, description: str) -> Parser:
 def _bring_back(
     place: FiledOutput, options: argparse.Namespace, which: Callable[[], Iterator[Filing]], nothing: str
 ) -> int:
-    """Let images go back; ``nothing`` is what to say where there is none."""
+    """Bring images back; ``nothing`` is what to print where there is none."""
     start_logging("WARNING", as_json=False)
     with ExitStack() as closing:
         journal = None if options.dry_run else open_journal(place, closing)
@@ -101,9 +101,9 @@ def _bring_back(
         results = _results(undo(journal, filings, place.roots), corrections, str if options.json else _quoted)
         left = 0
         if options.json:
-            every = list(results)
-            left = sum(undone.status not in _DONE for undone, _ in every)
-            print_json(_record(undone, said) for undone, said in every)
+            outcomes = list(results)
+            left = sum(undone.status not in _DONE for undone, _ in outcomes)
+            print_json(_record(undone, said) for undone, said in outcomes)
         elif filings:
             left = _print(results, place.settings.output, dry_run=options.dry_run)
         else:
@@ -112,7 +112,7 @@ def _bring_back(
 
 
 def _inboxes(place: FiledOutput, filings: Sequence[Filing]) -> list[Path]:
-    """The inboxes of the settings that images go back to; those of another daemon are no concern of this command."""
+    """Return the inboxes that images go back to, as far as they are this daemon's."""
     return [
         inbox
         for inbox in place.settings.watch
@@ -123,7 +123,7 @@ def _inboxes(place: FiledOutput, filings: Sequence[Filing]) -> list[Path]:
 def _results(
     undone: Iterator[Undone], corrections: Corrections, name: Callable[[Path], str]
 ) -> Iterator[tuple[Undone, str]]:
-    """Each outcome with the sentence about it, in which files are called by ``name``. Raises `UserError`."""
+    """Yield each outcome with a sentence about it, in which ``name`` writes the paths. Raises `UserError`."""
     try:
         for result in undone:
             yield result, _sentence(result, corrections, name)
@@ -177,12 +177,14 @@ def _record(undone: Undone, said: str) -> dict[str, object]:
 
 
 def _print(results: Iterator[tuple[Undone, str]], output: Path, *, dry_run: bool) -> int:
-    """Print a line for each; returns how many were left."""
-    done = left = again = 0
+    """Print a line for each filing; returns how many were left."""
+    done = left = filed_again = 0
     for undone, said in results:
         ok = undone.status in _DONE
         done, left = done + ok, left + (not ok)
-        again += ok and output not in undone.filing.source.parent.parents  # else resort had moved it between folders
+        filed_again += (
+            ok and output not in undone.filing.source.parent.parents
+        )  # else resort had moved it between folders
         print(shown(said) if ok else tr("left: {sentence}", sentence=said))
     counts = {"done": done, "left": left}
     if dry_run and left:
@@ -193,6 +195,6 @@ def _print(results: Iterator[tuple[Undone, str]], output: Path, *, dry_run: bool
         print(tr("{done} went back, {left} left", **counts))
     else:
         print(tr("{done} went back", **counts))
-    if again and not dry_run:
+    if filed_again and not dry_run:
         print(tr("A daemon started on their inbox now files them again."))
     return left

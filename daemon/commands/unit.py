@@ -1,4 +1,4 @@
-"""``python -m daemon unit``: the systemd unit for the present configuration, hardened."""
+"""``python -m daemon unit``: print or install a hardened systemd unit for the present configuration."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ ProtectHostname=yes
 ProtectProc=invisible
 RemoveIPC=yes
 """
-# A process cannot choose how it is scheduled without @resources: the unit lets it wait for others, as decoders do.
+# A process cannot choose how it is scheduled without @resources: the unit does, as decoders do for themselves.
 _CPU_ONLY = """\
 PrivateDevices=yes
 SystemCallFilter=~@resources
@@ -131,7 +131,7 @@ def main(arguments: list[str]) -> int:
 def _setup(
     settings: Settings, flags: Mapping[str, object], file: Path | None, *, user: bool, run_as: str, network: bool
 ) -> Setup:
-    options = arguments(settings, flags if file is not None else _from_here(settings, flags), file)
+    options = arguments(settings, flags if file is not None else _with_absolute_paths(settings, flags), file)
     own = (["--user"] if user else []) + (["--network"] if network else [])
     own += [] if user or run_as == DEFAULT_USER else ["--run-as", run_as]
     environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith(config.PREFIX)}
@@ -139,7 +139,7 @@ def _setup(
 
 
 def _about_network(settings: Settings, *, network: bool) -> str | None:
-    """What to know of the network of a unit of the machine's."""
+    """Say what to know of the network of a system unit; None where there is nothing."""
     if network:
         return tr(
             "With --network, a picture that breaks into its decoder reaches the network from there: give it only for "
@@ -159,7 +159,7 @@ def user_folder() -> Path:
 
 
 def write(text: str, folder: Path) -> Path:
-    """Put the unit into its folder, in one step; returns its path. Raises `UserError`."""
+    """Write the unit into its folder, in one step; returns its path. Raises `UserError`."""
     path = folder / NAME
     try:
         with atomic_file(path) as file:
@@ -176,7 +176,7 @@ def write(text: str, folder: Path) -> Path:
 
 
 def writable(settings: Settings) -> list[Path]:
-    """The folders the daemon writes to, beside its own for state and cache."""
+    """List the folders the daemon writes to, beside its own for state and cache."""
     folders = [*settings.watch, settings.output]
     folders += [folder for folder in (settings.state_dir, settings.cache_dir) if folder]
     if settings.metrics_file is not None:
@@ -195,16 +195,16 @@ def render(
     run_as: str,
     network: bool = False,
 ) -> str:
-    """The unit's text. ``flags`` are the settings given on the command line, ``file`` the one that was read."""
+    """Return the unit's text. ``flags`` are the settings given on the command line, ``file`` the one that was read."""
     source = Path(__file__).resolve().parents[2]
     installed = source.is_relative_to(sys.prefix)
     folder = Path.cwd() if file is not None else (None if installed else source)
-    words = arguments(settings, flags if file is not None else _from_here(settings, flags), file)
-    environment = {name: value for name, value in sorted(os.environ.items()) if _goes_along(name, user=user)}
+    words = arguments(settings, flags if file is not None else _with_absolute_paths(settings, flags), file)
+    environment = {name: value for name, value in sorted(os.environ.items()) if _is_passed_on(name, user=user)}
     if not installed:  # -P takes no modules from the working folder
         environment["PYTHONPATH"] = str(source)
     if not user:
-        environment["HF_HUB_OFFLINE"] = "1"  # there is no network in there: do not wait for one
+        environment["HF_HUB_OFFLINE"] = "1"  # there is no network in there: do not try it
     readable = [Path(sys.prefix), Path(sys.base_prefix), source, settings.checkpoint]
     readable += [path for path in (folder, file) if path is not None]
     lines = [
@@ -247,12 +247,12 @@ def _description(settings: Settings) -> str:
     return tr("Sort the pictures that arrive in {inboxes}", inboxes=", ".join(map(str, settings.watch)))
 
 
-def _goes_along(name: str, *, user: bool) -> bool:
+def _is_passed_on(name: str, *, user: bool) -> bool:
     return name.startswith(config.PREFIX) or (user and name in _USERS_FOLDERS)
 
 
 def memory_mb(settings: Settings) -> int:
-    """What the daemon may use: the model, and for each decoder what the settings grant it."""
+    """Return the memory that the daemon may use: for the model, and for each decoder what the settings grant it."""
     images = (settings.threads or cores()) * settings.decode_memory_mb
     return images + _MODEL_MB + (_GPU_MB if settings.device == "cuda" else 0)
 
@@ -273,8 +273,8 @@ def _hardening(settings: Settings, readable: Sequence[Path], run_as: str, *, net
         lines.append(f"ReadWritePaths={_words(outside)}")
     inside = [path for path in writes if _is_below(path, _HIDDEN)]
     only_read = [path for path in dict.fromkeys(readable) if _is_below(path, _HIDDEN) and path not in inside]
-    homely = any(_is_below(path, _HOMES) for path in (*inside, *only_read))
-    lines.append("ProtectHome=tmpfs" if homely else "ProtectHome=yes")
+    needs_home = any(_is_below(path, _HOMES) for path in (*inside, *only_read))
+    lines.append("ProtectHome=tmpfs" if needs_home else "ProtectHome=yes")
     lines += [f"BindReadOnlyPaths={_words([path])}" for path in only_read]
     lines += [f"BindPaths={_words([path])}" for path in inside]
     return lines
@@ -312,13 +312,13 @@ def _is_below(path: Path, folders: Iterable[Path]) -> bool:
     return any(path.is_relative_to(folder) for folder in folders)
 
 
-def _from_here(settings: Settings, flags: Mapping[str, object]) -> Mapping[str, object]:
-    """The flags, and every path that is meant from the folder we are in; the service is not started in it."""
+def _with_absolute_paths(settings: Settings, flags: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the flags, and with them every setting that is a path: the service is started in another folder."""
     return dict(flags) | {key: value for key in _PATHS if (value := getattr(settings, key)) is not None}
 
 
 def arguments(settings: Settings, flags: Mapping[str, object], file: Path | None) -> list[str]:
-    """The daemon's command line: the file that was read, and the flags that were given, with absolute paths."""
+    """Return the daemon's command line: the file that was read, and the flags that were given, with absolute paths."""
     words = [] if file is None else ["--config", str(file.absolute())]
     for key in flags:
         name, value = f"--{key.replace('_', '-')}", getattr(settings, key)
@@ -337,7 +337,7 @@ def arguments(settings: Settings, flags: Mapping[str, object], file: Path | None
 
 
 def _words(words: Iterable[object], *, command: bool = False) -> str:
-    """Words quoted for a unit file; in a ``command``, a dollar is also doubled."""
+    """Quote words for a unit file; in a ``command``, also double each dollar."""
     quoted = []
     for word in map(str, words):
         text = _specifier_free(word)

@@ -1,4 +1,4 @@
-"""The steps that set the service up, in their order, as comments and commands that can be pasted into a terminal.
+"""Write the steps that set the service up, as comments and commands that can be pasted into a terminal.
 
 Whoever brings pictures is in the group of the service: the inbox, the output and the checkpoints belong to that group,
 and so does all that is made in them.
@@ -19,7 +19,7 @@ from daemon.config import Settings
 from models.text.invocation import spelled
 from models.text.language import tr
 
-#: Anybody may look into it, the group may write, and what is made inside belongs to the group.
+#: Anybody may read it, the group may write, and what is made inside belongs to the group.
 _SHARED_MODE = 0o2775
 _FOR_THE_GROUP = stat.S_ISGID | stat.S_IRWXG
 
@@ -43,18 +43,18 @@ class Setup:
 
     @property
     def sudo(self) -> str:
-        """What stands before a command that needs root; whoever came with sudo types into a terminal of their own."""
+        """Return what stands before a command that needs root; who came by sudo pastes into a terminal without root."""
         return "" if self.run_as is None or (os.geteuid() == 0 and "SUDO_USER" not in os.environ) else "sudo "
 
     def command(self, command: str, options: Sequence[str]) -> str:
-        """A command of ours, for the same settings."""
+        """Return a command of ours, for the same settings."""
         environment = [f"{name}={value}" for name, value in self.environment.items()] if self.sudo else []
         words = [spelled(command), *map(shlex.quote, options)]
         return self.sudo + " ".join([*(["env", *map(shlex.quote, environment)] if environment else []), *words])
 
 
 def steps(setup: Setup, *, written: bool) -> str:
-    """All the steps, numbered; ``written``: the unit is in its place already."""
+    """Return all the steps, numbered; ``written``: the unit is in its place already."""
     lines = []
     for number, (text, *commands) in enumerate(_steps(setup, written=written), 1):
         lines += [f"# {number}. {text}", *commands]
@@ -112,7 +112,7 @@ def _own_folder_steps(setup: Setup) -> Iterator[list[str]]:
 
 
 def shared_folders(settings: Settings) -> list[Path]:
-    """The folders in which the service and people work together."""
+    """List the folders that the service shares with people."""
     checkpoints = [] if settings.checkpoint.suffix else [settings.checkpoint]
     return list(dict.fromkeys([*settings.watch, settings.output, *checkpoints]))
 

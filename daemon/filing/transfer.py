@@ -313,16 +313,16 @@ class TransferBatch:
 
     def _finish(self) -> None:
         done = list(_pending(self._all))
-        unsure: set[int] = set()
+        unflushed: set[int] = set()
         for folder in {transfer.source.folder for transfer in done if transfer.row.state is State.COPIED}:
             try:
                 sync_folder(folder)
             except OSError as error:
                 # After a power cut the original may be back; the row stays COPIED, and the next start drops it again.
                 logger.warning(tr("a folder of originals cannot be flushed: {error}", error=error))
-                unsure.add(folder)
+                unflushed.add(folder)
         for transfer in done:
-            if transfer.row.state is not State.COPIED or transfer.source.folder not in unsure:
+            if transfer.row.state is not State.COPIED or transfer.source.folder not in unflushed:
                 transfer.row.state = State.DONE
             transfer.finish(Status.FILED)
         self._journal.write_later([transfer.row for transfer in self._all])

@@ -148,8 +148,8 @@ class Reloader:
             return False
         retries = _may_pass(error)
         if retries:
-            self._later()
-        self._say(_LAST_GOOD_AND_RETRIES if retries else _LAST_GOOD, _sentence(error), digest=good.digest[:12])
+            self._schedule_retry()
+        self._log_once(_LAST_GOOD_AND_RETRIES if retries else _LAST_GOOD, _sentence(error), digest=good.digest[:12])
         self._serving.use(Model(Published(good.path, good.digest, good.key), classifier))
         return True
 
@@ -207,10 +207,10 @@ class Reloader:
         stamp = self._place.stamp()
         if stamp != self._stamp or again:
             self._stamp, self._retry_at = stamp, None
-            self._look(again=again)
+            self._check_published(again=again)
         return None
 
-    def _look(self, *, again: bool) -> None:
+    def _check_published(self, *, again: bool) -> None:
         """See what is published, and begin to load it where that is another checkpoint, and may be tried."""
         try:
             published = self._place.find()
@@ -222,14 +222,14 @@ class Reloader:
             published = self._opening.starter()
         self._leave_names()
         if published is None and self._tried:
-            self._say(_STAYS, tr("nothing is published in {location} any more", location=self._place.location))
+            self._log_once(_STAYS, tr("nothing is published in {location} any more", location=self._place.location))
         if published is None or (published.key == self._tried and not again):
             return
         self._tried = published.key
         if self._serves(published.digest):
             return
         if (rejection := self._history.rejection(published)) is not None:
-            self._say(_STAYS, _not_again(published, rejection.why))
+            self._log_once(_STAYS, _not_again(published, rejection.why))
             return
         try:
             self._history.attempt(published)
@@ -279,17 +279,17 @@ class Reloader:
         if _may_pass(error):
             self._try_later(_sentence(error))
         else:
-            self._say(_STAYS, _sentence(error))
+            self._log_once(_STAYS, _sentence(error))
 
     def _try_later(self, trouble: str) -> None:
-        self._later()
-        self._say(_STAYS_AND_RETRIES, trouble)
+        self._schedule_retry()
+        self._log_once(_STAYS_AND_RETRIES, trouble)
 
-    def _later(self) -> None:
+    def _schedule_retry(self) -> None:
         self._retry_at = time.monotonic() + BACKOFF.delay(self._failures)
         self._failures += 1
 
-    def _say(self, sentence: str, trouble: str, **values: object) -> None:
+    def _log_once(self, sentence: str, trouble: str, **values: object) -> None:
         """Log each problem once, even if it was there before the start."""
         if trouble != self.trouble:
             self.trouble = trouble

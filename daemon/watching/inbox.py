@@ -108,12 +108,12 @@ class Inbox:
     def check(self, source: HintSource | None) -> None:
         """See whether the folder is there and still the same; arm it and begin a walk when it is new."""
         try:
-            identity = self._look()
+            identity = self._identify()
             if identity != self._identity or self._clock() >= self._next_claim:
                 self._claim()
                 self._next_claim = self._clock() + self._pace.rescan
         except (OSError, FolderBusy) as error:
-            self._lost(error)
+            self._go_missing(error)
             return
         same = identity == self._identity and source is self._source
         # A folder deleted and made again is often given the same inode: its identity is old, its watch is gone.
@@ -123,7 +123,7 @@ class Inbox:
             logger.info(tr("inbox '{path}' is back", path=self.path))
         elif self._identity is not None and source is self._source:
             logger.warning(tr("inbox '{path}' was replaced: watching the folder that is there now", path=self.path))
-        self._found(identity, source)
+        self._begin_watching(identity, source)
 
     def close(self) -> None:
         """Close the folders that a walk holds open."""
@@ -205,7 +205,7 @@ class Inbox:
             folder = folder.rpartition("/")[0]
         return signature
 
-    def _look(self) -> FolderIdentity:
+    def _identify(self) -> FolderIdentity:
         stat = self._root.stat()
         if not modes.S_ISDIR(stat.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
@@ -213,7 +213,7 @@ class Inbox:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return stat.st_dev, stat.st_ino
 
-    def _lost(self, error: OSError | FolderBusy) -> None:
+    def _go_missing(self, error: OSError | FolderBusy) -> None:
         why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         if self.missing is None and isinstance(error, OSError):
             logger.warning(
@@ -227,7 +227,7 @@ class Inbox:
             self._source.sweep(self.path)
         self._identity = None
 
-    def _found(self, identity: FolderIdentity, source: HintSource | None) -> None:
+    def _begin_watching(self, identity: FolderIdentity, source: HintSource | None) -> None:
         if source is not None and source is self._source:
             source.sweep(self.path)
         self.close()
@@ -332,7 +332,7 @@ class Inbox:
 
     def _enter(self, folder: str) -> bool:
         if folder == self.path:
-            identity = self._look()
+            identity = self._identify()
             if identity != self._identity:
                 return False  # check() will find out
         else:
