@@ -1,4 +1,22 @@
-"""The trainer: it fits and evaluates the checkpoints that the daemon serves."""
+"""The trainer: it fits and evaluates the checkpoints that the daemon serves.
+
+What the words mean here, and nothing else; those of checkpoints and models are in `models`:
+
+- part: one backbone of a mode, and its share of the features.
+- view: the inputs that a head is fitted on: the features of one part or of all, or their likeness to the classes that a
+  backbone was pretrained on.
+- candidate: a kind of head on a view, fitted for all folds. The best one, the winner, is served.
+- fold: one of the groups that images are divided into. Each is held out in turn, and images that show one picture
+  share a fold.
+- judged: predicted by a head that was not fitted on the image, which was held out. Out of fold: such a prediction.
+- group (of heads): the heads fitted without one fold, or on all images; group (of images): those that show one picture.
+- span: the directions in which the features of known images vary. An image far from it is unknown.
+- promise: with a threshold, the most of the filed images that are wrong, and how certain that is.
+- growth: what more images would bring, estimated from heads that were fitted on a quarter of them.
+- perceptual hash: marks by which an image is recognised when it was resized or encoded again.
+- finding, oddity: something about an image that the user should know, reported by the audit.
+- verdict: whether a run is published, and why.
+"""
 
 import importlib.util
 import os

@@ -16,13 +16,13 @@ from models.text.completion import offer
 from models.text.language import tr
 from trainer import options
 
-# Nothing heavy is imported up here: a mistyped option is answered at once.
+# No heavy imports here, so that a mistyped option is reported at once.
 
 
 def main(arguments: list[str]) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command and return the exit code."""
     given = make_parser().parse_args(arguments)
-    vars(given).pop("language", None)  # it was used before the arguments were parsed
+    vars(given).pop("language", None)  # already applied before parsing
     if vars(given).get("verbose"):
         _log("DEBUG")
     command: Callable[[argparse.Namespace], dict[str, Any] | list[dict[str, Any]]] = given.run
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
 
 
 def make_parser() -> Parser:
-    """The command line: every command with its options."""
+    """Make the command line: every command with its options."""
     parser = Parser(
         prog="python -m trainer", description=tr("Make and evaluate the checkpoints that the daemon serves.")
     )
@@ -73,7 +73,7 @@ def _runs(given: argparse.Namespace) -> list[str]:
 
 
 def _plain(given: argparse.Namespace) -> dict[str, Any]:
-    """What a command is to do, without how it was asked for; ``--clip-model`` is one of the weights."""
+    """Return the arguments that are options of the command, with ``--clip-model`` among the weights."""
     plain = {name: value for name, value in vars(given).items() if name not in {"command", "run", "json", "clip_model"}}
     clip = {} if given.clip_model is None else {"clip": given.clip_model}
     return plain | {"weights": dict(given.weights) | clip}
@@ -149,10 +149,10 @@ def _publish(given: argparse.Namespace) -> dict[str, Any]:
     from models.checkpoint import FILE_NAME, read
     from models.weights import WeightsStore
     from trainer.runs.listing import find_run
-    from trainer.runs.publish import leaving, publish
+    from trainer.runs.publish import find_dropped_classes, publish
 
     run = find_run(given.publish_run, given.output_dir)
-    gone = leaving(run.parent, read(run / FILE_NAME).metadata.classes).sentences()
+    gone = find_dropped_classes(run.parent, read(run / FILE_NAME).metadata.classes).sentences()
     proved = publish(run, WeightsStore(given.cache_dir), keep=given.keep)
     print(*gone, sep="\n", end="\n" if gone else "")
     print(
@@ -180,8 +180,8 @@ def _rollback(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def start(arguments: list[str]) -> int:
-    """Run one command as a program of its own, with the trainer's way of logging; returns the exit code."""
-    warnings.simplefilter("ignore")  # what libraries have to say to their developers
+    """Run one command as a program, with the trainer's logging, and return the exit code."""
+    warnings.simplefilter("ignore")  # warnings of libraries are for their developers
     _log("INFO")
     return main(arguments)
 

@@ -1,4 +1,4 @@
-"""What the values of options are read as; each raises `argparse.ArgumentTypeError` with one sentence."""
+"""Parse the values of options; each function raises `argparse.ArgumentTypeError` with one sentence."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def share(text: str) -> float:
 
 
 def fraction(text: str) -> float:
-    """Read a share that is neither nothing nor all."""
+    """Read a share between 0 and 1, both excluded."""
     if not 0 < (number := share(text)) < 1:
         raise argparse.ArgumentTypeError(tr("it must be between 0 and 1, such as 0.05 or 5%, not {text}", text=text))
     return number
@@ -80,7 +80,7 @@ def probability(text: str) -> float:
 
 
 def size(text: str) -> int:
-    """Read a size such as 2 GB; returns bytes."""
+    """Read a size such as 2 GB, in bytes."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", text, re.IGNORECASE)
     if not match:
         raise argparse.ArgumentTypeError(tr("it must be a size such as 500 MB or 2 GB, not {text}", text=text))

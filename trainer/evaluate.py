@@ -1,4 +1,4 @@
-"""How right a checkpoint is on images whose class is known: the story of ``evaluate``, and its report folder."""
+"""Evaluate a checkpoint on images whose class is known, and write the report folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.text.language import tr, trn
 from models.weights import WeightsStore
 from trainer.data import dataset
 from trainer.data.dataset import ClassFolders, shown
-from trainer.measuring import versus as versus_
+from trainer.measuring import versus
 from trainer.measuring.classify import (
     Classified,
     ClassMatch,
@@ -36,13 +36,13 @@ from trainer.reports.report import describe, write_report
 from trainer.runs.folder import require_writable, write_json
 from trainer.tables import listed, padded
 
-#: Longer lists are cut on the terminal: the report folder has all of it.
+#: Longer lists are cut on the terminal; the report folder has them whole.
 _LISTED = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """What ``evaluate`` was asked for; the command line has the same names."""
+    """Options of ``evaluate``, named as on the command line."""
 
     data_dir: Path
     checkpoint: Path
@@ -53,8 +53,8 @@ class EvaluateOptions:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """What came out: of the n readable images those at ``known`` are of classes that the checkpoint knows."""
+class _Evaluation:
+    """The predictions of a checkpoint for n readable images, those at ``known`` being of classes that it knows."""
 
     opened: OpenedCheckpoint
     matched: ClassMatch
@@ -74,8 +74,8 @@ class _Found:
         return self.classified.judgements[0].strangeness
 
     def predictions(self) -> LabelledPredictions:
-        """The images whose class the checkpoint knows."""
-        labels = [self.matched.positions[self.classified.files[at].label] for at in self.known]
+        """Return the predictions for images whose class the checkpoint knows."""
+        labels = [self.matched.positions[self.classified.files[row].label] for row in self.known]
         return LabelledPredictions(
             self.opened.classifier.classes,
             np.array(labels, np.int64),
@@ -84,52 +84,53 @@ class _Found:
         )
 
     def fates(self) -> list[Fate]:
-        """What the daemon makes of every readable image, unless it is told otherwise."""
+        """Return what the daemon does with every readable image under its automatic threshold."""
         return Rule(self.threshold).fates(self.probabilities.max(axis=1), are_unknown(self.strangeness))
 
-    def strangers(self) -> dict[str, Any]:
-        """The images of classes that it does not know, and what it takes them for."""
+    def unknown_classes(self) -> dict[str, Any]:
+        """Summarise the images of classes that the checkpoint does not know, and what it predicts for them."""
         others = sorted(set(range(len(self.classified.files))) - set(self.known))
-        taken = [self.opened.classifier.classes[at] for at in self.probabilities[others].argmax(axis=1)]
-        fates = Counter(self.fates()[at] for at in others)
+        predicted = [self.opened.classifier.classes[label] for label in self.probabilities[others].argmax(axis=1)]
+        all_fates = self.fates()
+        fates = Counter(all_fates[row] for row in others)
         return {
             "images": len(others),
-            "classes": dict(Counter(self.classified.files[at].label for at in others)),
-            "taken_for": dict(Counter(taken).most_common()),
+            "classes": dict(Counter(self.classified.files[row].label for row in others)),
+            "taken_for": dict(Counter(predicted).most_common()),
             "refused_as_unknown": fates[Fate.UNKNOWN],
             "filed": fates[Fate.SURE],
         }
 
 
 def evaluate(options: EvaluateOptions) -> dict[str, Any]:
-    """Classify, print and write the report; returns what ``--json`` prints. Raises `UserError`."""
+    """Classify, print and write the report; return what ``--json`` prints. Raises `UserError`."""
     folders = dataset.scan(options.data_dir, least_classes=1)
     opened, matched = _open(options, folders)
     output = options.output_dir or Path("reports") / f"{opened[0].run}-{options.data_dir.resolve().name}"
     require_writable(output, "--output-dir")
-    classified = classify(folders.files, [each.classifier for each in opened], options.batch_size)
-    known = [at for at, file in enumerate(classified.files) if file.label in matched[0].positions]
+    classified = classify(folders.files, [checkpoint.classifier for checkpoint in opened], options.batch_size)
+    known = [row for row, file in enumerate(classified.files) if file.label in matched[0].positions]
     if not known:
         raise UserError(
             tr("no image of {data_dir} is readable and of a class that the checkpoint knows", data_dir=options.data_dir)
         )
-    found = _Found(opened[0], matched[0], classified, known)
-    predictions = found.predictions()
-    compared = None
+    evaluation = _Evaluation(opened[0], matched[0], classified, known)
+    predictions = evaluation.predictions()
+    comparison = None
     if len(opened) > 1:
-        compared = compare_pair(
-            classified, matched, [each.classifier.classes for each in opened], checkpoint_titles(opened)
+        comparison = compare_pair(
+            classified, matched, [checkpoint.classifier.classes for checkpoint in opened], checkpoint_titles(opened)
         )
-    summary = _summary(options, folders, found, predictions, output)
-    if compared is not None:
-        summary["compare"] = _compared(compared, opened, classified)
-    _write(output, found, predictions, summary, compared)
-    _tell(found, predictions, summary, output)
+    summary = _summary(options, folders, evaluation, predictions, output)
+    if comparison is not None:
+        summary["compare"] = _comparison_summary(comparison, opened, classified)
+    _write(output, evaluation, predictions, summary, comparison)
+    _report(evaluation, predictions, summary, output)
     return summary
 
 
 def _open(options: EvaluateOptions, folders: ClassFolders) -> tuple[list[OpenedCheckpoint], list[ClassMatch]]:
-    """The checkpoint, and the one it is compared with, and how their classes match; says so."""
+    """Open the checkpoint, and the one to compare it with, match their classes, and report both."""
     store = WeightsStore(options.cache_dir)
     opened, matched = [], []
     for path in (options.checkpoint, options.compare):
@@ -176,62 +177,70 @@ def _say_classes(matched: ClassMatch, folders: ClassFolders, opened: OpenedCheck
 
 
 def _summary(
-    options: EvaluateOptions, folders: ClassFolders, found: _Found, predictions: LabelledPredictions, output: Path
+    options: EvaluateOptions,
+    folders: ClassFolders,
+    evaluation: _Evaluation,
+    predictions: LabelledPredictions,
+    output: Path,
 ) -> dict[str, Any]:
-    opened, matched = found.opened, found.matched
+    opened, matched = evaluation.opened, evaluation.matched
     return {
         "checkpoint": shown(opened.path),
         "sha256": opened.classifier.digest,
         "data_dir": shown(options.data_dir),
         "figures": predictions.figures(),
-        "filing": predictions.filing(found.threshold).figures(),
+        "filing": predictions.filing(evaluation.threshold).figures(),
         "classes": predictions.class_scores(),
         "renamed": dict(matched.renamed),
         "only_in_data": matched.only_in_data,
         "only_in_checkpoint": matched.only_in_checkpoint,
         "empty_folders": list(folders.empty),
-        "unknown_classes": found.strangers(),
-        "fitted_on": _fitted_on(opened, found.classified),
-        "unreadable": [f"{shown(lost.name)}: {lost.reason}, {lost.message}" for lost in found.classified.unreadable],
+        "unknown_classes": evaluation.unknown_classes(),
+        "fitted_on": _count_fitted_on(opened, evaluation.classified),
+        "unreadable": [
+            f"{shown(image.name)}: {image.reason}, {image.message}" for image in evaluation.classified.unreadable
+        ],
         "output_dir": shown(output),
     }
 
 
-def _compared(compared: Comparison, opened: list[OpenedCheckpoint], classified: Classified) -> dict[str, Any]:
-    first, second = (set(each.classifier.classes) for each in opened)
-    summary = compared.summary()
-    for each, of_run in zip(opened, summary["runs"], strict=True):
-        of_run |= {
-            "checkpoint": shown(each.path),
-            "sha256": each.classifier.digest,
-            "fitted_on": _fitted_on(each, classified),
+def _comparison_summary(
+    comparison: Comparison, opened: list[OpenedCheckpoint], classified: Classified
+) -> dict[str, Any]:
+    first, second = (set(checkpoint.classifier.classes) for checkpoint in opened)
+    summary = comparison.summary()
+    for checkpoint, run in zip(opened, summary["runs"], strict=True):
+        run |= {
+            "checkpoint": shown(checkpoint.path),
+            "sha256": checkpoint.classifier.digest,
+            "fitted_on": _count_fitted_on(checkpoint, classified),
         }
     return summary | {"only_in_first": sorted(first - second), "only_in_second": sorted(second - first)}
 
 
-def _fitted_on(opened: OpenedCheckpoint, found: Classified) -> int:
-    """How many of the images a run was fitted on, as far as it tells; in the end it is on its held-out ones too."""
+def _count_fitted_on(opened: OpenedCheckpoint, classified: Classified) -> int:
+    """Count the images that a run was fitted on, by its split; the served head was fitted on held-out ones too."""
     split = read_split(opened.path.parent)
     if split is None:
         return 0
     fitted = split.train | {sha256 for sha256, _ in split.held_out}
-    return sum(sha256 in fitted for sha256 in found.sha256)
+    return sum(sha256 in fitted for sha256 in classified.sha256)
 
 
 def _notes(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    """What else has to be known to read the figures."""
+    """Return the notes that are needed to read the figures."""
     notes = []
-    strangers, compare = summary["unknown_classes"], summary.get("compare")
-    if strangers["images"]:
-        classes = [f"{label} {count}" for label, count in strangers["classes"].items()]
-        taken = [f"{label} {count}" for label, count in strangers["taken_for"].items()]
+    unknown, compare = summary["unknown_classes"], summary.get("compare")
+    if unknown["images"]:
+        classes = [f"{label} {count}" for label, count in unknown["classes"].items()]
+        predicted = [f"{label} {count}" for label, count in unknown["taken_for"].items()]
         text = tr(
             "not counted: images of classes it does not know ({classes}), taken for {taken}; "
             "refused as unlike anything it was taught: {refused}, filed: {filed}",
             classes=listed(classes, _LISTED),
-            taken=listed(taken, _LISTED),
-            refused=strangers["refused_as_unknown"],
-            filed=strangers["filed"],
+            taken=listed(predicted, _LISTED),
+            refused=unknown["refused_as_unknown"],
+            filed=unknown["filed"],
         )
         notes.append((tr("unknown"), text))
     if summary["unreadable"]:
@@ -244,13 +253,13 @@ def _notes(summary: dict[str, Any]) -> list[tuple[str, str]]:
             fitted,
         )
         notes.append((tr("warning"), text))
-    for of_run in compare["runs"][1:] if compare else []:
-        if fitted := of_run["fitted_on"]:
+    for run in compare["runs"][1:] if compare else []:
+        if fitted := run["fitted_on"]:
             text = trn(
                 "{count} of these images is among those {name} was fitted on: the figures flatter it",
                 "{count} of these images are among those {name} was fitted on: the figures flatter it",
                 fitted,
-                name=of_run["name"],
+                name=run["name"],
             )
             notes.append((tr("warning"), text))
     if compare:
@@ -262,23 +271,27 @@ def _notes(summary: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _write(
-    output: Path, found: _Found, predictions: LabelledPredictions, summary: dict[str, Any], compared: Comparison | None
+    output: Path,
+    evaluation: _Evaluation,
+    predictions: LabelledPredictions,
+    summary: dict[str, Any],
+    comparison: Comparison | None,
 ) -> None:
     preface = [(tr("checkpoint"), f"{summary['checkpoint']} (sha256 {summary['sha256'][:12]})")]
     preface += [(tr("data"), summary["data_dir"]), *_notes(summary)]
     try:
         make_folder(output)
         write_json(output / "report.json", summary)
-        _write_predictions(output / "predictions.csv", found)
-        if compared is None:
-            (output / versus_.FILE_NAME).unlink(missing_ok=True)  # of an earlier evaluation
+        _write_predictions(output / "predictions.csv", evaluation)
+        if comparison is None:
+            (output / versus.FILE_NAME).unlink(missing_ok=True)  # of an earlier evaluation
         else:
-            compared.write(output / versus_.FILE_NAME)
+            comparison.write(output / versus.FILE_NAME)
         write_report(
             output,
             predictions,
-            [found.classified.files[at].path for at in found.known],
-            filing=predictions.filing(found.threshold),
+            [evaluation.classified.files[row].path for row in evaluation.known],
+            filing=predictions.filing(evaluation.threshold),
             preface="".join(padded(topic, 11) + f"{text}\n" for topic, text in preface) + "\n",
         )
     except OSError as error:
@@ -288,19 +301,23 @@ def _write(
         ) from error
 
 
-def _write_predictions(path: Path, found: _Found) -> None:
-    """Every readable image; nothing is said about right or wrong where the checkpoint does not know the class.
+def _write_predictions(path: Path, evaluation: _Evaluation) -> None:
+    """Write a row for every readable image; columns about the true class are empty where the checkpoint lacks it.
 
-    Its ``fate`` in the daemon is to be ``filed`` into the predicted class, or not, being ``unsure`` or ``unknown``.
+    ``fate`` is what the daemon does: file the image into the predicted class, or not, as unsure or unknown.
     """
-    classes = found.opened.classifier.classes
+    classes = evaluation.opened.classifier.classes
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(
             ["file", "label", "predicted", "confidence", "strangeness", "fate", "true_probability", "right", "in_top_3"]
         )
         for image, probabilities, strangeness, fate in zip(
-            found.classified.files, found.probabilities, found.strangeness, found.fates(), strict=True
+            evaluation.classified.files,
+            evaluation.probabilities,
+            evaluation.strangeness,
+            evaluation.fates(),
+            strict=True,
         ):
             best = np.argsort(-probabilities, kind="stable")[:3].tolist()
             row = [
@@ -311,17 +328,17 @@ def _write_predictions(path: Path, found: _Found) -> None:
                 f"{strangeness:.6f}",
                 fate,
             ]
-            true = found.matched.positions.get(image.label)
+            true = evaluation.matched.positions.get(image.label)
             if true is None:
                 rows.writerow([*row, "", "", ""])
             else:
                 rows.writerow([*row, f"{probabilities[true]:.6f}", int(best[0] == true), int(true in best)])
 
 
-def _tell(found: _Found, predictions: LabelledPredictions, summary: dict[str, Any], output: Path) -> None:
+def _report(evaluation: _Evaluation, predictions: LabelledPredictions, summary: dict[str, Any], output: Path) -> None:
     for line in summary["unreadable"][:_LISTED]:
         say(tr("unreadable"), line)
-    print(f"\n{describe(predictions, predictions.filing(found.threshold))}")
+    print(f"\n{describe(predictions, predictions.filing(evaluation.threshold))}")
     for topic, text in _notes(summary):
         say(topic, text)
     say(tr("written"), f"{shown(output)}: {', '.join(sorted(path.name for path in output.iterdir()))}")

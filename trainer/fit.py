@@ -1,4 +1,4 @@
-"""The whole story of a fit: images, features, heads, perhaps fine-tuning, a run folder, publication."""
+"""Fit a checkpoint: images, features, heads, optional fine-tuning, a run folder, publication."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from trainer.measuring.compare import Verdict, compare
 from trainer.measuring.measure import LabelledPredictions
 from trainer.reports import narrate
 from trainer.runs.folder import require_writable
-from trainer.runs.publish import leaving, publish, refusal
-from trainer.runs.resume import UnfinishedFit, place_of
+from trainer.runs.publish import find_dropped_classes, publish, refusal_reason
+from trainer.runs.resume import UnfinishedFit, unfinished_fit
 from trainer.write import write
 
-#: In how many ways more than once few images are folded.
-_REDRAWN = 4
+#: How many more divisions into folds are drawn where images are few.
+_REDRAWN_FOLDS = 4
 
 
 @dataclass(frozen=True)
 class FitOutcome:
-    """What a fit came to: its run folder, its figures, and whether and why it was published."""
+    """The result of a fit: its run folder, its predictions, and whether and why it was published."""
 
     run: Path
     predictions: LabelledPredictions
@@ -50,7 +50,7 @@ class FitOutcome:
 
 
 def fit(options: FitOptions) -> FitOutcome:
-    """Fit a checkpoint, write its run folder, publish it where that is wanted. Raises `UserError`."""
+    """Fit a checkpoint, write its run folder, and publish it as ``options.publish`` says. Raises `UserError`."""
     store = WeightsStore(options.cache_dir)
     require_writable(options.output_dir, "--output-dir")
     folders = dataset.scan(options.data_dir, max_samples=options.max_samples, seed=options.seed)
@@ -58,62 +58,69 @@ def fit(options: FitOptions) -> FitOutcome:
     parts = select(options.mode, options.weights, store)
     extractor = open_extractor(parts, store)
     narrate.begin(folders, extractor, verbose=options.verbose)
-    place = place_of(store, options.data_dir, options.settings())
-    resumed = place.begin(resume=options.resume)
+    progress = unfinished_fit(store, options.data_dir, options.settings())
+    resumes = progress.begin(resume=options.resume)
     if options.resume:
-        narrate.resumption(found=resumed)
+        narrate.resumption(resumes=resumes)
 
     with FeatureCache(parts, store, size=options.cache_size) as cache:
-        found = extract(folders.files, extractor, cache)
-    alike = group_pictures(
-        [sample.sha256 for sample in found.samples], found.hashes, [sample.label for sample in found.samples]
+        extracted = extract(folders.files, extractor, cache)
+    groups = group_pictures(
+        [sample.sha256 for sample in extracted.samples],
+        extracted.hashes,
+        [sample.label for sample in extracted.samples],
     )
     images = dataset.divide(
-        options.data_dir, found.samples, alike.first, found.unreadable, held_out=options.val_fraction, seed=options.seed
+        options.data_dir,
+        extracted.samples,
+        groups.first,
+        extracted.unreadable,
+        held_out=options.val_fraction,
+        seed=options.seed,
     )
-    findings = audit(found, alike.first, max(transform.crop for transform in extractor.transforms))
-    narrate.images(images, found, findings, int(alike.parted.sum()), verbose=options.verbose)
+    findings = audit(extracted, groups.first, max(transform.crop for transform in extractor.transforms))
+    narrate.images(images, extracted, findings, int(groups.parted.sum()), verbose=options.verbose)
 
     stages: dict[str, list[Epoch]] = {"head": []}
     drop_parts = options.drop_parts or options.mode == "auto"
-    redrawn_folds = _redrawn(images, alike.first, options)
-    choice = _choose(
+    redrawn_folds = _redraw_folds(images, groups.first, options)
+    choice = _choose_head(
         images,
         images.folds,
-        found.features,
+        extracted.features,
         extractor,
         options,
         stages["head"],
         drop_parts=drop_parts,
         redrawn_folds=redrawn_folds,
     )
-    fitted = Fitted(_narrowed(extractor, choice, store), choice, {})
+    fitted = Fitted(_keep_chosen_parts(extractor, choice, store), choice, {})
     narrate.choice(choice, len(images.samples), verbose=options.verbose)
     if options.fine_tune:
         stages["fine-tune"] = []
-        fitted = _fine_tuned(fitted, images, options, store, place, stages["fine-tune"])
+        fitted = _fine_tune(fitted, images, options, store, progress, stages["fine-tune"])
 
     predictions = fitted.predictions(images)
-    thresholds = fitted.thresholds(predictions, alike.first, options.max_error)
+    thresholds = fitted.thresholds(predictions, groups.first, options.max_error)
     run = write(options, fitted, images, findings, predictions, thresholds, stages)
     narrate.result(predictions, thresholds, run, verbose=options.verbose)
-    verdict = _verdict(options, fitted.judged(images), predictions, store)
+    verdict = _judge(options, fitted.judged(images), predictions, store)
     if verdict.publish:
-        narrate.leaving(leaving(options.output_dir, predictions.classes).sentences())
+        narrate.dropped_classes(find_dropped_classes(options.output_dir, predictions.classes).sentences())
         publish(run, store, keep=options.keep)
-    place.finish()
+    progress.finish()
     narrate.verdict(verdict, run)
     return FitOutcome(run, predictions, verdict.publish, verdict.reason)
 
 
 def _require_allowed_names(options: FitOptions, classes: Sequence[str]) -> None:
-    """Raise `UserError` where the result could not be published, rather than after all the work."""
-    if options.publish == "never" or (why := refusal(options.output_dir, classes)) is None:
+    """Raise `UserError` before all the work where the result could not be published."""
+    if options.publish == "never" or (reason := refusal_reason(options.output_dir, classes)) is None:
         return
-    raise UserError(tr("nothing is fitted, since a daemon would refuse it: {why}; or give --publish never", why=why))
+    raise UserError(tr("nothing is fitted, since a daemon would refuse it: {why}; or give --publish never", why=reason))
 
 
-def _choose(
+def _choose_head(
     images: DataSet,
     folds: Folds,
     features: Features,
@@ -143,40 +150,40 @@ def _choose(
     )
 
 
-def _redrawn(images: DataSet, alike: Group, options: FitOptions) -> list[Folds]:
-    """Other folds of few images, by the seeds that follow: with few, much depends on who judges whom."""
+def _redraw_folds(images: DataSet, groups: Group, options: FitOptions) -> list[Folds]:
+    """Draw more divisions into folds by the seeds that follow, where images are few and the division matters."""
     if int((images.folds != NEVER).sum()) >= FEW_IMAGES:
         return []
-    seeds = range(options.seed + 1, options.seed + 1 + _REDRAWN)
-    return [dataset.fold_samples(images.samples, alike, held_out=options.val_fraction, seed=seed) for seed in seeds]
+    seeds = range(options.seed + 1, options.seed + 1 + _REDRAWN_FOLDS)
+    return [dataset.fold_samples(images.samples, groups, held_out=options.val_fraction, seed=seed) for seed in seeds]
 
 
 def _part(backbone: Backbone, texts: Embeddings | None) -> Part:
-    """What the choice of a head knows of a backbone. Fine-tuned features are no longer those it was pretrained with."""
+    """Describe a backbone for `choose`; a fine-tuned one no longer has the features of its pretrained classifier."""
     head = None if backbone.tuned is not None else backbone.imagenet_head
     return Part(backbone.name, backbone.width, texts, None if head is None else Pretrained.rounded(*head()))
 
 
-def _narrowed(extractor: FeatureExtractor, choice: Choice, store: WeightsStore) -> FeatureExtractor:
-    """The extractor of the chosen parts alone."""
+def _keep_chosen_parts(extractor: FeatureExtractor, choice: Choice, store: WeightsStore) -> FeatureExtractor:
+    """Return an extractor of the chosen parts only."""
     if len(choice.parts) == len(extractor.parts):
         return extractor
-    return open_extractor([extractor.parts[at] for at in choice.parts], store)
+    return open_extractor([extractor.parts[position] for position in choice.parts], store)
 
 
-def _fine_tuned(
+def _fine_tune(
     frozen: Fitted,
     images: DataSet,
     options: FitOptions,
     store: WeightsStore,
-    place: UnfinishedFit,
+    progress: UnfinishedFit,
     epochs: list[Epoch],
 ) -> Fitted:
-    """The fine-tuned backbones with a head of their own, if that is clearly better on the images of fold 0.
+    """Fine-tune the backbones and fit a head on them; return these if clearly better on fold 0, else ``frozen``.
 
-    Only these judge: the tuned backbones saw all others, which `frozen`'s head for fold 0 did as well.
+    Only fold 0 judges: the tuned backbones were fitted on all other images, as was the fold-0 head of ``frozen``.
     """
-    from trainer.finetuning.course import Side
+    from trainer.finetuning.course import LabelledSamples
     from trainer.finetuning.finetune import FineTuneOptions, fine_tune
 
     if not images.is_held_out.any():
@@ -184,7 +191,7 @@ def _fine_tuned(
         return frozen
 
     def on_epoch(epoch: Epoch) -> None:
-        epochs.append(epoch)  # each may take minutes, so it is said in any case
+        epochs.append(epoch)  # an epoch may take minutes, so each is reported even without --verbose
         narrate.epoch(epoch, options.ft_epochs, tr("of fine-tuning"))
 
     parts = frozen.extractor.parts
@@ -192,8 +199,8 @@ def _fine_tuned(
         parts,
         frozen.choice.start.head,
         frozen.choice.start.scaling,
-        Side(images.training, images.labels[~images.is_held_out]),
-        Side(images.held_out, images.labels[images.is_held_out]),
+        LabelledSamples(images.training, images.labels[~images.is_held_out]),
+        LabelledSamples(images.held_out, images.labels[images.is_held_out]),
         FineTuneOptions(
             epochs=options.ft_epochs,
             lr=options.ft_lr,
@@ -203,21 +210,22 @@ def _fine_tuned(
         ),
         lambda text: narrate.say(tr("fine-tune"), text),
         on_epoch,
-        place,
+        progress,
     )
     extractor = open_extractor([tuned_backbone(part, tuned[part.name], store) for part in parts], store)
-    again = extract([dataset.File(s.path, s.name, s.label) for s in images.samples], extractor, None)
-    if again.unreadable:
-        lost = again.unreadable[0]
+    files = [dataset.File(sample.path, sample.name, sample.label) for sample in images.samples]
+    extracted = extract(files, extractor, None)
+    if extracted.unreadable:
+        unreadable = extracted.unreadable[0]
         raise UserError(
             tr(
                 "{name} changed while it was fitted on ({message}): fit again",
-                name=dataset.shown(lost.name),
-                message=lost.message,
+                name=dataset.shown(unreadable.name),
+                message=unreadable.message,
             )
         )
     judging_folds = np.where(images.is_held_out, images.folds, NEVER)
-    choice = _choose(images, judging_folds, again.features, extractor, options, [], drop_parts=False)
+    choice = _choose_head(images, judging_folds, extracted.features, extractor, options, [], drop_parts=False)
     narrate.choice(choice, len(images.samples), verbose=options.verbose)
     before, after = frozen.predictions(images, images.is_held_out), Fitted(extractor, choice, tuned).predictions(images)
     kept = clearly_lower(after.losses, before.losses)
@@ -225,11 +233,9 @@ def _fine_tuned(
     return Fitted(extractor, choice, tuned) if kept else frozen
 
 
-def _verdict(
-    options: FitOptions, judged: list[Sample], predictions: LabelledPredictions, store: WeightsStore
-) -> Verdict:
-    if options.publish != "never" and (why := refusal(options.output_dir, predictions.classes)) is not None:
-        return Verdict(False, why, publishable=False)
+def _judge(options: FitOptions, judged: list[Sample], predictions: LabelledPredictions, store: WeightsStore) -> Verdict:
+    if options.publish != "never" and (reason := refusal_reason(options.output_dir, predictions.classes)) is not None:
+        return Verdict(False, reason, publishable=False)
     if options.publish == "if-better":
         if predictions.is_no_better_than_chance:
             return Verdict(False, tr("nothing shows that it is better than guessing"))

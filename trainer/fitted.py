@@ -1,4 +1,4 @@
-"""What goes into a fit and what comes out of it: its options, and backbones with the head chosen for them."""
+"""The options of a fit, and its result: backbones with the head chosen for them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Policy = Literal["always", "never", "if-better"]
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """What ``fit`` was asked for; the command line has the same names."""
+    """Options of ``fit``, named as on the command line."""
 
     data_dir: Path
     mode: str = "auto"
@@ -54,18 +54,18 @@ class FitOptions:
 
     @property
     def gradient(self) -> GradientOptions:
-        """What of it concerns the gradient head."""
+        """The options of the gradient head."""
         return GradientOptions(
             epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, patience=self.patience, seed=self.seed
         )
 
     def settings(self) -> dict[str, Setting]:
-        """Those that concern what is made, as they are kept in the run folder and in the checkpoint."""
-        plain = asdict(self)
-        plain.pop("verbose")
-        weights = plain.pop("weights")
-        plain |= {f"weights_{name}": source for name, source in weights.items()}
-        return {name: shown(value) if isinstance(value, Path) else value for name, value in plain.items()}
+        """Return the options as they are saved in the run folder and in the checkpoint."""
+        settings = asdict(self)
+        settings.pop("verbose")
+        weights = settings.pop("weights")
+        settings |= {f"weights_{name}": source for name, source in weights.items()}
+        return {name: shown(value) if isinstance(value, Path) else value for name, value in settings.items()}
 
 
 @dataclass(frozen=True)
@@ -77,20 +77,20 @@ class Fitted:
     tuned: Mapping[str, Mapping[str, Array]]
 
     def predictions(self, images: DataSet, among: Mask | None = None) -> LabelledPredictions:
-        """What heads made of the judged images that never saw them; of those ``among`` (n,) all, where it is given."""
+        """Return the out-of-fold predictions for the judged images, or for those of them in the mask ``among`` (n,)."""
         judged = self.choice.judged
-        wanted = judged if among is None else judged & among
-        logits = log_probabilities(self.choice.out_of_fold[wanted[judged]], self.choice.temperature)
-        unknown = None if self.choice.span is None else ~self.choice.span.known[wanted]
-        return LabelledPredictions(images.classes, images.labels[wanted], np.exp(logits), unknown)
+        selected = judged if among is None else judged & among
+        logits = log_probabilities(self.choice.out_of_fold[selected[judged]], self.choice.temperature)
+        unknown = None if self.choice.span is None else ~self.choice.span.known[selected]
+        return LabelledPredictions(images.classes, images.labels[selected], np.exp(logits), unknown)
 
     def thresholds(self, predictions: LabelledPredictions, pictures: Group, max_error: float | None) -> Thresholds:
-        """The thresholds that ``predictions``, which is of all judged images, allows.
+        """Return the thresholds that ``predictions`` for all judged images allow.
 
-        ``pictures`` (n,) has one number for all images that show one picture.
+        ``pictures`` (n,) gives images of one picture the same number.
         """
         return thresholds_for(predictions, pictures[self.choice.judged], max_error)
 
     def judged(self, images: DataSet) -> list[Sample]:
-        """The samples that `predictions` is about, in the same order."""
-        return [sample for sample, judged in zip(images.samples, self.choice.judged, strict=True) if judged]
+        """Return the samples of `predictions`, in the same order."""
+        return [sample for sample, is_judged in zip(images.samples, self.choice.judged, strict=True) if is_judged]

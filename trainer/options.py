@@ -1,4 +1,4 @@
-"""The options of the commands; those that several have are written once."""
+"""The options of the commands; options that several commands share are defined once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from models.text.completion import offer
 from models.text.language import tr
 from trainer.arguments import count, fold, fraction, natural, probability, rate, size, weights
 
-# Nothing heavy is imported up here: a mistyped option is answered at once.
+# No heavy imports here, so that a mistyped option is reported at once.
 
 
 def add_fit(parser: argparse.ArgumentParser) -> None:
@@ -138,7 +138,7 @@ def _modes() -> list[str]:
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
-    """Add where runs are."""
+    """Add the option for the folder of runs."""
     parser.add_argument(
         "--output-dir",
         type=Path,
@@ -149,13 +149,13 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
 
 
 def add_cache(parser: argparse.ArgumentParser) -> None:
-    """Add where weights and graphs are."""
+    """Add the option for the cache folder."""
     text = tr("weights and graphs (default: ~/.cache/imagesortd)")
     parser.add_argument("--cache-dir", type=Path, metavar="DIR", help=text)
 
 
 def add_keep(parser: argparse.ArgumentParser) -> None:
-    """Add how many runs stay."""
+    """Add the option for how many runs are kept."""
     parser.add_argument(
         "--keep",
         type=natural,
@@ -186,7 +186,7 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_publication(parser: argparse.ArgumentParser, meaning: str) -> None:
-    """Where the run goes, and whether it is published; ``meaning`` says what that is for this command."""
+    """Add the options for the run and its publication; ``meaning`` is the help of ``--publish`` for this command."""
     add_runs(parser)
     parser.add_argument("--publish", choices=("always", "never", "if-better"), default="if-better", help=meaning)
     add_keep(parser)

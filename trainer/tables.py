@@ -1,4 +1,4 @@
-"""Tables of plain text whose columns stay straight whatever script they hold, and lists that are cut."""
+"""Format plain-text tables, aligned in any script, and lists cut to a length."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ __all__ = ["columns", "padded", "table"]
 
 
 def table(rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
-    """Rows of equally many cells as lines; the first ``words`` columns begin and the others end below each other."""
+    """Format rows of equally many cells; the first ``words`` columns are aligned left, the others right."""
     widths = [max(columns(cell) for cell in column) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
-            padded(cell, width, right=at >= words) for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+            padded(cell, width, right=column >= words)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         for row in rows
     ]
@@ -23,6 +24,6 @@ def table(rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
 
 
 def listed(items: Sequence[str], most: int) -> str:
-    """The first ``most`` items, and how many more there are."""
+    """Join the first ``most`` items, and say how many more there are."""
     names = ", ".join(items[:most])
     return names if len(items) <= most else tr("{names}, and {count} more", names=names, count=len(items) - most)

@@ -1,4 +1,4 @@
-"""What a fit leaves behind: the checkpoint and the files of its run folder."""
+"""Write the run folder of a fit: the checkpoint and the files about it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write(
     thresholds: Thresholds,
     stages: Mapping[str, Sequence[Epoch]],
 ) -> Path:
-    """Write the run folder; returns where it is. Raises `UserError` when the output folder cannot be written to."""
+    """Write the run folder and return its path. Raises `UserError` when the output folder cannot be written to."""
     now = datetime.now(UTC)
     checkpoint = _seal(options, fitted, images, predictions, thresholds, now)
     filing = predictions.filing(thresholds.threshold)
@@ -51,13 +51,13 @@ def write(
         write_split(run / "split.csv", images, fitted.choice.judged, predictions)
         judged = fitted.judged(images)
         write_audit(run / "audit.csv", findings)
-        # Fine-tuned backbones were fitted on all images, whatever part of these a head is fitted on.
+        # Fine-tuned backbones were fitted on all images, so heads on a quarter of them tell nothing about growth.
         growth = None if fitted.tuned else fitted.choice.growth
         (run / "advice.txt").write_text(advice(predictions, judged, findings, growth), encoding="utf-8")
         paths = [sample.path for sample in judged]
         preface = (
             _preface(images, predictions, tuned=bool(fitted.tuned))
-            + "".join(f"{each}\n" for each in [*unrecognised(predictions), *thresholds.sentences(predictions)])
+            + "".join(f"{line}\n" for line in [*unrecognised(predictions), *thresholds.sentences(predictions)])
             + "\n"
         )
         appendix = "\n" + "".join(f"{line}\n" for line in comparison(fitted.choice, len(images.samples)))
@@ -68,7 +68,7 @@ def write(
 
 
 def _titled(stages: Mapping[str, Sequence[Epoch]], fitted: Fitted) -> dict[str, Sequence[Epoch]]:
-    """The stages under the names that they have in the picture of curves, where it is told which head is served."""
+    """Return the stages under their titles for the figure of curves, which say whether the head is served."""
     winner = fitted.choice.winner
     if "mean of" in winner:
         head = tr("gradient head, half of what is served")
@@ -89,8 +89,8 @@ def _seal(
 ) -> Checkpoint:
     choice, parts = fitted.choice, fitted.extractor.parts
     span = choice.span
-    named = options.mode != "auto" and len(parts) == len(parts_of(options.mode))
-    mode = options.mode if named else "+".join(part.name for part in parts)
+    is_whole_mode = options.mode != "auto" and len(parts) == len(parts_of(options.mode))
+    mode = options.mode if is_whole_mode else "+".join(part.name for part in parts)
     metadata = Metadata(
         mode=mode,
         parts=[PartRecord.from_backbone(part) for part in parts],

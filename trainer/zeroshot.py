@@ -1,4 +1,4 @@
-"""A checkpoint from the names of its classes alone: the head is what a backbone that reads text makes of them."""
+"""Make a checkpoint from the names of its classes alone, with a head of text embeddings."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from trainer.heads.prompts import Prompts, Texts, read_texts
 from trainer.measuring.compare import Verdict
 from trainer.reports import narrate
 from trainer.runs.folder import METRICS, Setting, create_run, require_writable, write_json, write_settings
-from trainer.runs.publish import leaving, publish, refusal
+from trainer.runs.publish import find_dropped_classes, publish, refusal_reason
 from trainer.runs.retention import KEEP
 from trainer.runs.versions import versions
 
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroShotOptions:
-    """What ``zero-shot`` was asked for; the command line has the same names."""
+    """Options of ``zero-shot``, named as on the command line."""
 
     classes: Sequence[str] = ()
     classes_from: Path | None = None
@@ -47,14 +47,14 @@ class ZeroShotOptions:
     cache_dir: Path | None = None
 
     def settings(self) -> dict[str, Setting]:
-        """As they are kept in the run folder and in the checkpoint."""
-        given = {f"weights_{name}": source for name, source in self.weights.items()}
-        return {"zero_shot": True, "mode": self.mode, "threshold": self.threshold, "publish": self.publish, **given}
+        """Return the options as they are saved in the run folder and in the checkpoint."""
+        weights = {f"weights_{name}": source for name, source in self.weights.items()}
+        return {"zero_shot": True, "mode": self.mode, "threshold": self.threshold, "publish": self.publish, **weights}
 
 
 @dataclass(frozen=True)
 class ZeroShotOutcome:
-    """What came of it. ``unread`` are the classes whose prompts a backbone does not know the characters of."""
+    """The result; ``unread`` lists the classes whose prompts have letters that a tokenizer does not know."""
 
     run: Path
     classes: list[str]
@@ -64,31 +64,31 @@ class ZeroShotOutcome:
 
 
 def zero_shot(options: ZeroShotOptions) -> ZeroShotOutcome:
-    """Make a checkpoint from names, write its run folder, publish it where that is wanted. Raises `UserError`."""
+    """Make a checkpoint from names, write its run folder, and publish it as options say. Raises `UserError`."""
     store = WeightsStore(options.cache_dir)
     require_writable(options.output_dir, "--output-dir")
     classes = _classes(options)
     prompts = (read_prompts(options.prompts, classes) if options.prompts else PromptFile()).prompts(classes)
     parts = select(options.mode, options.weights, store)
-    texts = _read(parts, prompts, options.mode)
-    unread = sorted({name for each in texts for name in each.unread})
-    _tell(parts, prompts, unread)
+    texts = _read_classes(parts, prompts, options.mode)
+    unread = sorted({name for part_texts in texts for name in part_texts.unread})
+    _report(parts, prompts, unread)
 
     run = _write(options, _seal(options, classes, texts, open_extractor(parts, store)), prompts)
     narrate.say(tr("written"), f"{run}: {', '.join(sorted(path.name for path in run.iterdir()))}")
-    verdict = _verdict(options, classes)
+    verdict = _judge(options, classes)
     if verdict.publish:
-        narrate.leaving(leaving(options.output_dir, classes).sentences())
+        narrate.dropped_classes(find_dropped_classes(options.output_dir, classes).sentences())
         publish(run, store, keep=options.keep)
     narrate.verdict(verdict, run)
     return ZeroShotOutcome(run, classes, unread, verdict.publish, verdict.reason)
 
 
 def _classes(options: ZeroShotOptions) -> list[str]:
-    """The names, checked and sorted as those of a data set are."""
-    given = _folder_names(options.classes_from) if options.classes_from is not None else options.classes
+    """Return the names, checked and sorted as those of a data set."""
+    names = _folder_names(options.classes_from) if options.classes_from is not None else options.classes
     try:
-        classes = sorted({check_class_name(unicodedata.normalize("NFC", name)) for name in given})
+        classes = sorted({check_class_name(unicodedata.normalize("NFC", name)) for name in names})
         check_distinct(classes)
     except CheckpointError as error:
         raise UserError(str(error)) from error
@@ -98,7 +98,7 @@ def _classes(options: ZeroShotOptions) -> list[str]:
 
 
 def _folder_names(root: Path) -> list[str]:
-    """The names of the folders in ``root``, with or without images in them."""
+    """Return the names of the folders in ``root``, with or without images."""
     try:
         with os.scandir(root) as entries:
             return [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
@@ -112,20 +112,20 @@ def _folder_names(root: Path) -> list[str]:
         ) from error
 
 
-def _read(parts: Sequence[Backbone], prompts: Prompts, mode: str) -> list[Texts]:
-    if dumb := [part.name for part in parts if part.text is None]:
+def _read_classes(parts: Sequence[Backbone], prompts: Prompts, mode: str) -> list[Texts]:
+    if without_text := [part.name for part in parts if part.text is None]:
         raise UserError(
             tr(
                 "{names} of mode {mode} reads no text, so names mean nothing to it: use --mode clip, or "
                 "fit on images with python -m trainer fit",
-                names=", ".join(dumb),
+                names=", ".join(without_text),
                 mode=mode,
             )
         )
     return [texts for part in parts if (texts := read_texts(part, prompts)) is not None]
 
 
-def _tell(parts: Sequence[Backbone], prompts: Prompts, unread: Sequence[str]) -> None:
+def _report(parts: Sequence[Backbone], prompts: Prompts, unread: Sequence[str]) -> None:
     narrate.say(tr("classes"), ", ".join(prompts))
     narrate.say(tr("backbone"), " + ".join(f"{part.name} ({part.source})" for part in parts))
     count = sum(map(len, prompts.values()))
@@ -145,9 +145,10 @@ def _tell(parts: Sequence[Backbone], prompts: Prompts, unread: Sequence[str]) ->
 def _seal(
     options: ZeroShotOptions, classes: list[str], texts: Sequence[Texts], extractor: FeatureExtractor
 ) -> Checkpoint:
-    """The mean of the parts' own logits; a model's logits are made for temperature 1."""
-    weight = np.concatenate([each.embeddings * np.float32(each.scale / len(texts)) for each in texts], axis=1)
-    bias = np.full(len(classes), np.mean([each.bias for each in texts]), np.float32)
+    """Seal a head with the mean of the parts' own logits, which are made for temperature 1."""
+    rows = [part_texts.embeddings * np.float32(part_texts.scale / len(texts)) for part_texts in texts]
+    weight = np.concatenate(rows, axis=1)
+    bias = np.full(len(classes), np.mean([part_texts.bias for part_texts in texts]), np.float32)
     width = weight.shape[1]
     metadata = Metadata(
         mode=options.mode,
@@ -173,10 +174,10 @@ def _write(options: ZeroShotOptions, checkpoint: Checkpoint, prompts: dict[str, 
     return create_run(options.output_dir, options.mode, created.astimezone(), fill)
 
 
-def _verdict(options: ZeroShotOptions, classes: list[str]) -> Verdict:
-    """No image tells which of two is better, but one that was fitted on images is not given up for a guess."""
-    if options.publish != "never" and (why := refusal(options.output_dir, classes)) is not None:
-        return Verdict(False, why, publishable=False)
+def _judge(options: ZeroShotOptions, classes: list[str]) -> Verdict:
+    """Decide on publishing without images to compare on: a checkpoint fitted on images is never replaced."""
+    if options.publish != "never" and (reason := refusal_reason(options.output_dir, classes)) is not None:
+        return Verdict(False, reason, publishable=False)
     if options.publish != "if-better":
         return Verdict(options.publish == "always", tr("--publish {policy} was given", policy=options.publish))
     try:

@@ -68,7 +68,7 @@ class Scenario:
             assert served == "d"
             assert set(runs) == {"c", "d"}
             assert [path for path in self.folder.iterdir() if path.name[0] == "."] == []
-            assert trainer.runs.publish.needed(self.folder, "d") == {"c", "d"}
+            assert trainer.runs.publish.runs_to_keep(self.folder, "d") == {"c", "d"}
         else:
             assert served in "cd"
             assert set(runs) >= {"c", "d"}

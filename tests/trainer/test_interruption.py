@@ -73,10 +73,10 @@ def test_fine_tuning_that_was_done_is_not_done_again(
     arguments = ["fit", "--data-dir", str(colours), "--output-dir", str(tmp_path), "--max-samples", "8"]
     arguments += ["--mode", "clip", "--clip-model", str(tiny_clip), "--fine-tune", "--ft-epochs", "2"]
     monkeypatch.setattr(fitting, "tuned_backbone", interrupt)
-    monkeypatch.setattr(resume, "SPARED", 0)
+    monkeypatch.setattr(resume, "SAVE_PAUSE_FACTOR", 0)
     with pytest.raises(KeyboardInterrupt):
         main(arguments)
-    monkeypatch.setattr(finetune.Run, "train", None)
+    monkeypatch.setattr(finetune.FineTuner, "train", None)
     assert "goes on after" not in capsys.readouterr().out
     with pytest.raises(KeyboardInterrupt):
         main([*arguments, "--resume"])

@@ -11,16 +11,16 @@ from models.registry import Backbone
 from tests.trainer.conftest import COLOURS
 from trainer.data import dataset
 from trainer.data.dataset import Sample
-from trainer.finetuning.course import Side
+from trainer.finetuning.course import LabelledSamples
 from trainer.finetuning.finetune import FineTuneOptions, fine_tune
 from trainer.heads.linear import Epoch, Linear, Scaling
 from trainer.runs.resume import UnfinishedFit
 
 
-def side(root: Path, first: int, last: int) -> Side:
+def side(root: Path, first: int, last: int) -> LabelledSamples:
     files = [file for file in dataset.scan(root).files if first <= int(file.path.stem) < last]
     samples = [Sample(file.path, file.name, file.label, file.name) for file in files]
-    return Side(samples, np.array([sorted(COLOURS).index(s.label) for s in samples], np.int64))
+    return LabelledSamples(samples, np.array([sorted(COLOURS).index(s.label) for s in samples], np.int64))
 
 
 def start(width: int) -> tuple[Linear, Scaling]:

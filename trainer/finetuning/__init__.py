@@ -1,1 +1,1 @@
-"""Fine-tuning of the backbones."""
+"""Fine-tune the backbones."""

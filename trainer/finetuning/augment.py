@@ -1,4 +1,4 @@
-"""Light augmentation for fine-tuning: a random part of the picture, resized, perhaps mirrored."""
+"""Load batches for fine-tuning, lightly augmented: a random part of the picture, resized and perhaps mirrored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from models.images import Crop, Transform, decode
 from trainer.data.dataset import Sample
 from trainer.data.threads import map_ahead
 
-#: The area of the random part, as a share of the middle square that serving crops from; and its width by its height.
+#: The area of the random part, as a share of the central square that serving crops from, and its aspect ratio.
 _AREA = (0.4, 1.0)
 _ASPECT = (3 / 4, 4 / 3)
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -22,7 +22,7 @@ _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resamplin
 
 @dataclass(frozen=True)
 class Batch:
-    """The crops of n samples, one (n, side, side, 3) array for each part, and which samples they are (n,)."""
+    """The crops of n samples, one (n, side, side, 3) array for each part, and the positions (n,) of the samples."""
 
     crops: list[npt.NDArray[np.uint8]]
     rows: npt.NDArray[np.int64]
@@ -31,9 +31,9 @@ class Batch:
 def batches(
     samples: Sequence[Sample], transforms: Sequence[Transform], size: int, *, shuffle: tuple[int, int] | None = None
 ) -> Iterator[Batch]:
-    """All samples in batches; with ``shuffle`` (a seed and an epoch) in random order and augmented.
+    """Yield all samples in batches; with ``shuffle`` (a seed and an epoch) in random order and augmented.
 
-    An image that could be read before and cannot be now is left out.
+    An image that can no longer be read is left out.
     """
     order = np.arange(len(samples))
     if shuffle is not None:
@@ -67,8 +67,8 @@ def _crops(sample: Sample, transforms: Sequence[Transform], random: np.random.Ge
         if random is None:
             return decode(file, transforms)
         squares = decode(file, [replace(transform, crop=transform.resize) for transform in transforms])
-    left, top, width, height = _part(random)
-    mirrored = random.random() < 0.5
+    left, top, width, height = _random_part(random)
+    is_mirrored = random.random() < 0.5
     crops = []
     for square, transform in zip(squares, transforms, strict=True):
         side = len(square)
@@ -77,12 +77,12 @@ def _crops(sample: Sample, transforms: Sequence[Transform], random: np.random.Ge
             (transform.crop, transform.crop), _RESAMPLING[transform.interpolation], box=box
         )
         pixels = np.asarray(crop)
-        crops.append(pixels[:, ::-1] if mirrored else pixels)
+        crops.append(pixels[:, ::-1] if is_mirrored else pixels)
     return crops
 
 
-def _part(random: np.random.Generator) -> tuple[float, float, float, float]:
-    """Left, top, width and height of a random part of the unit square."""
+def _random_part(random: np.random.Generator) -> tuple[float, float, float, float]:
+    """Draw the left, top, width and height of a part of the unit square."""
     area = random.uniform(*_AREA)
     aspect = float(np.exp(random.uniform(*np.log(_ASPECT))))
     width, height = min(1.0, float(np.sqrt(area * aspect))), min(1.0, float(np.sqrt(area / aspect)))

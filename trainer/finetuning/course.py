@@ -1,7 +1,7 @@
-"""How far fine-tuning has come: what is kept after an epoch, so that an interrupted one goes on to the same result.
+"""The course of fine-tuning: its state after an epoch, from which an interrupted one resumes to the same result.
 
-The order and the look of the images in an epoch follow from the seed and its number, so weights, optimizer and the best
-epoch so far are all there is to keep.
+The order and the augmentation of the images follow from the seed and the number of the epoch, so the weights, the
+optimizer and the best epoch so far are the whole state.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LEARNED, _BEST, _OPTIMIZER = "learned.", "best.", "optimizer."
 
 
 @dataclass(frozen=True)
-class Side:
+class LabelledSamples:
     """Samples with their labels (n,)."""
 
     samples: Sequence[Sample]
@@ -38,9 +38,9 @@ class Side:
 
 @dataclass
 class Course:
-    """The epochs so far, and the weights of the ``best``, by its held-out loss; before the first, those it begins from.
+    """The epochs so far, and the weights of the ``best`` by held-out loss; before the first epoch, the initial ones.
 
-    ``hoped`` is the last epoch that was better than an earlier one by something.
+    ``hoped`` is the last epoch that improved by enough to reset the patience.
     """
 
     best: Tensors
@@ -51,7 +51,7 @@ class Course:
     hoped_loss: float = math.inf
 
     def add(self, epoch: Epoch, learned: Tensors) -> None:
-        """One more epoch, and the weights it ended with."""
+        """Add an epoch and the weights it ended with."""
         self.epochs.append(epoch)
         if epoch.held_out_loss < self.best_loss:
             self.best, self.best_epoch, self.best_loss = learned, epoch.number, epoch.held_out_loss
@@ -59,13 +59,13 @@ class Course:
             self.hoped, self.hoped_loss = epoch.number, self.best_loss
 
     def is_over(self, epochs: int, patience: int) -> bool:
-        """Whether all ``epochs`` are done, or ``patience`` (0: endless) of them brought nothing."""
+        """Whether all ``epochs`` are done, or the last ``patience`` (0: unlimited) brought no improvement."""
         done = len(self.epochs)
         return done >= epochs or (patience > 0 and done - self.hoped >= patience)
 
     def progress(self, learned: Tensors, optimizer: torch.optim.Optimizer, step: int, digest: str) -> SavedProgress:
-        """All of it with the weights and the optimizer of now, which has made ``step`` steps."""
-        best = {} if self.best_epoch == len(self.epochs) else self.best  # else they are those of now
+        """Return the state to save, with the current weights and the optimizer after ``step`` steps."""
+        best = {} if self.best_epoch == len(self.epochs) else self.best  # after the best epoch, both are the same
         arrays = {_LEARNED + name: _array(tensor) for name, tensor in learned.items()}
         arrays |= {_BEST + name: _array(tensor) for name, tensor in best.items()}
         for number, parameter in enumerate(_parameters(optimizer)):
@@ -77,7 +77,7 @@ class Course:
 
 
 def restore(progress: SavedProgress, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Course, int]:
-    """The course that `Course.progress` was made of, and its steps; puts back the weights and the optimizer."""
+    """Restore a course from `Course.progress`, with weights and optimizer; return it and its number of steps."""
     state = dict(progress.state)
     learned, best = _tensors(progress, _LEARNED), _tensors(progress, _BEST)
     with torch.no_grad():
@@ -85,28 +85,28 @@ def restore(progress: SavedProgress, module: torch.nn.Module, optimizer: torch.o
             if name in learned:
                 parameter.copy_(learned[name])
     for number, parameter in enumerate(_parameters(optimizer)):
-        kept = _tensors(progress, f"{_OPTIMIZER}{number}.")
-        # Laid out in memory as the optimizer does it itself, which may decide the last bit of what it computes.
+        saved = _tensors(progress, f"{_OPTIMIZER}{number}.")
+        # The memory layout is that of the optimizer itself, since it may decide the last bit of results.
         optimizer.state[parameter] = {
             name: torch.zeros_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
-            for name, tensor in kept.items()
+            for name, tensor in saved.items()
         }
-    epochs, step = [Epoch(**each) for each in state.pop("epochs")], state.pop("step")
+    epochs, step = [Epoch(**fields) for fields in state.pop("epochs")], state.pop("step")
     state.pop("digest")
     return Course(best or learned, epochs, **state), step
 
 
 def course_digest(
-    parts: Sequence[Backbone], head: Linear, scaling: Scaling, sides: Sequence[Side], options: object
+    parts: Sequence[Backbone], head: Linear, scaling: Scaling, sides: Sequence[LabelledSamples], options: object
 ) -> str:
-    """The sha256 of all that decides the result of fine-tuning: other progress is of no use."""
-    found = hashlib.sha256(repr((options, [part.digest for part in parts], versions())).encode())
+    """Return the sha256 of all that decides the result of fine-tuning; progress with another digest is of no use."""
+    sha256 = hashlib.sha256(repr((options, [part.digest for part in parts], versions())).encode())
     for array in (head.weight, head.bias, scaling.mean, scaling.scale):
-        found.update(np.ascontiguousarray(array).tobytes())
+        sha256.update(np.ascontiguousarray(array).tobytes())
     for side in sides:
-        found.update(repr([sample.sha256 for sample in side.samples]).encode())
-        found.update(np.ascontiguousarray(side.labels).tobytes())
-    return found.hexdigest()
+        sha256.update(repr([sample.sha256 for sample in side.samples]).encode())
+        sha256.update(np.ascontiguousarray(side.labels).tobytes())
+    return sha256.hexdigest()
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:

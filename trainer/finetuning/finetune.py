@@ -1,8 +1,8 @@
-"""Fine-tuning: the top half of each backbone's weights learns on augmented images, beginning from a fitted head.
+"""Fine-tune the top half of each backbone's weights on augmented images, starting from a fitted head.
 
-Batch normalisation keeps its statistics and the lower half stays as it is, so that a small set cannot undo what was
-learned from a large one. On a GPU in mixed precision over float32 weights; on the CPU the frozen half runs in ONNX
-Runtime, where it can be cut off (`trainer.finetuning.trunk`).
+Batch normalisation keeps its statistics and the lower half stays frozen, so that a small set cannot undo what was
+learned from a large one. A GPU trains in mixed precision with float32 weights; on the CPU the frozen half runs in ONNX
+Runtime where it can be cut off (`trainer.finetuning.trunk`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from models.runtime import cores
 from models.text.language import tr, trn
 from trainer.data.dataset import shown
 from trainer.finetuning.augment import Batch, batches
-from trainer.finetuning.course import Course, Side, course_digest, restore
+from trainer.finetuning.course import Course, LabelledSamples, course_digest, restore
 from trainer.finetuning.trunk import Cut, cut
 from trainer.heads.linear import Epoch, Linear, OnEpoch, Scaling
 from trainer.measuring.calibration import Labels, Logits, accuracy, fit_temperature, log_loss
@@ -38,7 +38,7 @@ TRAINED_SHARE = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuneOptions:
-    """How the backbones are fine-tuned. ``patience`` 0 never stops early."""
+    """Options of fine-tuning. With ``patience`` 0 it never stops early."""
 
     epochs: int = 5
     lr: float = 1e-4
@@ -51,30 +51,30 @@ def fine_tune(
     parts: Sequence[Backbone],
     head: Linear,
     scaling: Scaling,
-    train: Side,
-    held_out: Side,
+    train: LabelledSamples,
+    held_out: LabelledSamples,
     options: FineTuneOptions,
     tell: Callable[[str], None],
     on_epoch: OnEpoch,
     place: UnfinishedFit | None = None,
 ) -> dict[str, dict[str, Array]]:
-    """The whole state of each part's module after its best epoch on the held-out images, by part and tensor name.
+    """Fine-tune; return the state of each part's module after the best held-out epoch, by part and tensor name.
 
     ``head`` and ``scaling`` were fitted on ``train``'s features; whether the backbones got better shows only once a
-    new head is fitted on them. ``tell`` gets a sentence on how long it will take, and at last on how long it took.
-    In ``place`` it is kept how far it has come, and it goes on from what it finds there, telling ``on_epoch`` of the
-    earlier epochs too. Raises `UserError` when it diverges, naming the images.
+    new head is fitted on them. ``tell`` gets a sentence on how long it will take, and at the end on how long it took.
+    Progress is saved in ``place`` and resumed from there, in which case ``on_epoch`` gets the earlier epochs too.
+    Raises `UserError` when training diverges, naming the images.
     """
     torch.set_num_threads(cores())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run = Run(Net(parts, head, scaling), device, parts, options, mixed=device.type == "cuda")
+    tuner = FineTuner(Net(parts, head, scaling), device, parts, options, mixed=device.type == "cuda")
     if device.type == "cpu":
-        run.net.cut(next(batches(train.samples[:2], run.transforms, 2)))
+        tuner.net.cut(next(batches(train.samples[:2], tuner.transforms, 2)))
     key = course_digest(parts, head, scaling, (train, held_out), options)
-    course = run.resumed(place, key, tell, on_epoch)
+    course = tuner.resume(place, key, tell, on_epoch)
     done = len(course.epochs)
     if not course.is_over(options.epochs, options.patience):
-        each = run.seconds_per_epoch(train, held_out)
+        seconds_per_epoch = tuner.seconds_per_epoch(train, held_out)
         text = trn(
             "{count} epoch of {images} images will take about {duration} on the {device}, "
             "if nothing else keeps it busy",
@@ -82,30 +82,30 @@ def fine_tune(
             "if nothing else keeps it busy",
             options.epochs - done,
             images=len(train.samples),
-            duration=_duration((options.epochs - done) * each),
+            duration=_duration((options.epochs - done) * seconds_per_epoch),
             device=device.type.upper(),
         )
         tell(text)
     began = time.monotonic()
     while not course.is_over(options.epochs, options.patience):
         started, number = time.monotonic(), len(course.epochs) + 1
-        train_loss = run.train(train, number)
-        loss, right = run.check(held_out)
-        course.add(Epoch(number, train_loss, loss, right, time.monotonic() - started), run.net.learned())
+        train_loss = tuner.train(train, number)
+        loss, held_out_accuracy = tuner.check(held_out)
+        course.add(Epoch(number, train_loss, loss, held_out_accuracy, time.monotonic() - started), tuner.net.learned())
         if place is not None and place.is_due():
-            place.save(run.progress(course, key))
+            place.save(tuner.progress(course, key))
         on_epoch(course.epochs[-1])
-    if (made := len(course.epochs) - done) > 0:
+    if (trained := len(course.epochs) - done) > 0:
         text = trn(
             "{count} epoch took {duration}; {expected} were expected",
             "{count} epochs took {duration}; {expected} were expected",
-            made,
+            trained,
             duration=_duration(time.monotonic() - began),
-            expected=_duration(made * each),
+            expected=_duration(trained * seconds_per_epoch),
         )
         tell(text)
-    run.net.load_state_dict(course.best, strict=False)
-    return run.net.tuned()
+    tuner.net.load_state_dict(course.best, strict=False)
+    return tuner.net.tuned()
 
 
 def _duration(seconds: float) -> str:
@@ -115,7 +115,7 @@ def _duration(seconds: float) -> str:
 
 
 class Net(torch.nn.Module):
-    """Backbones and head as one: a list of uint8 crops (n, side, side, 3) in, logits (n, classes) out."""
+    """Backbones and head as one network, from uint8 crops (n, side, side, 3) of each part to logits (n, classes)."""
 
     mean: torch.Tensor
     scale: torch.Tensor
@@ -130,26 +130,28 @@ class Net(torch.nn.Module):
         self.bias = torch.nn.Parameter(torch.from_numpy(head.bias.copy()))
         for part in self.parts:
             unfreeze_top(part)
-        # Their parameters are those of the parts: no modules of this one, or its state would hold them twice.
+        # Not a module list: their parameters are those of the parts, which the state would then hold twice.
         self._cuts: list[Cut | None] = [None] * len(parts)
 
     def cut(self, batch: Batch) -> None:
-        """Let what does not learn run in ONNX Runtime from now on, on a CPU, in each part where that works."""
+        """Run the frozen half of each part in ONNX Runtime from now on (on the CPU), where that works."""
         self._cuts = [cut(part, crops) for part, crops in zip(self.parts, batch.crops, strict=True)]
 
     def forward(self, crops: Sequence[torch.Tensor]) -> torch.Tensor:
         features = [
-            functional.normalize((halves or part)(each).float(), dim=1)
-            for halves, part, each in zip(self._cuts, self.parts, crops, strict=True)
+            functional.normalize((halves or part)(part_crops).float(), dim=1)
+            for halves, part, part_crops in zip(self._cuts, self.parts, crops, strict=True)
         ]
         return (torch.cat(features, dim=1) - self.mean) * self.scale @ self.weight.T + self.bias
 
     def learned(self) -> dict[str, torch.Tensor]:
-        """A copy of the parameters that learn, by name."""
-        return {name: each.detach().clone() for name, each in self.named_parameters() if each.requires_grad}
+        """Copy the parameters that learn, by name."""
+        return {
+            name: parameter.detach().clone() for name, parameter in self.named_parameters() if parameter.requires_grad
+        }
 
     def tuned(self) -> dict[str, dict[str, Array]]:
-        """Each backbone's whole state, by its name."""
+        """Return the whole state of each backbone, by its name."""
         return {
             name: {
                 key: tensor.cpu().contiguous().numpy()
@@ -166,30 +168,30 @@ def unfreeze_top(module: torch.nn.Module) -> None:
         parameter.requires_grad_(False)
         stages.setdefault(_stage(name), []).append(parameter)
     total = sum(parameter.numel() for parameter in module.parameters())
-    held = 0
+    learning = 0
     for stage in reversed(list(stages.values())):
         for parameter in stage:
             parameter.requires_grad_(True)
-            held += parameter.numel()
-        if held >= TRAINED_SHARE * total:
+            learning += parameter.numel()
+        if learning >= TRAINED_SHARE * total:
             return
 
 
 def _stage(name: str) -> str:
-    """The stage a parameter belongs to: ``blocks.5`` of ``blocks.5.2.conv_pw.weight``."""
+    """Return the stage that a parameter belongs to: ``blocks.5`` of ``blocks.5.2.conv_pw.weight``."""
     steps = name.split(".")
     numbered = next((index for index, step in enumerate(steps) if step.isdigit()), len(steps) - 2)
     return ".".join(steps[: numbered + 1])
 
 
-def learning_rate(part: float, highest: float) -> float:
-    """A cosine to zero over all epochs, after a short linear rise; ``part`` of the steps are made, from 0 to 1."""
-    rise = min(1.0, part / 0.05)
-    return highest * rise * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
+def learning_rate(done: float, highest: float) -> float:
+    """Return the rate after a share ``done`` (0..1) of the steps: a short linear rise, then a cosine to zero."""
+    rise = min(1.0, done / 0.05)
+    return highest * rise * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
-class Run:
-    """One network on one device. ``mixed``: in bfloat16 where autocast thinks it safe, the weights in float32."""
+class FineTuner:
+    """Trains one network on one device; ``mixed`` computes in bfloat16 where autocast allows, with float32 weights."""
 
     def __init__(
         self, net: Net, device: torch.device, parts: Sequence[Backbone], options: FineTuneOptions, *, mixed: bool
@@ -201,35 +203,35 @@ class Run:
         self._options = options
         self._trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
         self._optimizer = torch.optim.AdamW(self._trained, lr=options.lr)
-        self.steps_made = 0  # batches learned from, over all epochs
+        self.steps_made = 0  # over all epochs, one for each batch
 
-    def resumed(self, place: UnfinishedFit | None, key: str, tell: Callable[[str], None], on_epoch: OnEpoch) -> Course:
-        """The course to go on with: what was kept in ``place`` under ``key``, or a new one."""
-        kept = None if place is None else place.load()
-        if kept is None:
+    def resume(self, place: UnfinishedFit | None, key: str, tell: Callable[[str], None], on_epoch: OnEpoch) -> Course:
+        """Restore the course that was saved in ``place`` with this ``key``, or begin a new one."""
+        saved = None if place is None else place.load()
+        if saved is None:
             return Course(self.net.learned())
-        if kept.state.get("digest") != key:
+        if saved.state.get("digest") != key:
             tell(tr("what an interrupted fit kept is of other images or another head, so it begins afresh"))
             return Course(self.net.learned())
-        course, self.steps_made = restore(kept, self.net, self._optimizer)
+        course, self.steps_made = restore(saved, self.net, self._optimizer)
         for epoch in course.epochs:
             on_epoch(epoch)
         tell(tr("goes on after epoch {epoch}, which the interrupted fit had come to", epoch=len(course.epochs)))
         return course
 
     def progress(self, course: Course, key: str) -> SavedProgress:
-        """What `resumed` goes on with."""
+        """Return the state that `resume` restores."""
         return course.progress(self.net.learned(), self._optimizer, self.steps_made, key)
 
-    def seconds_per_epoch(self, train: Side, held_out: Side) -> float:
-        """How long an epoch takes, from a few batches that change nothing, decoding and all.
+    def seconds_per_epoch(self, train: LabelledSamples, held_out: LabelledSamples) -> float:
+        """Measure how long an epoch takes, decoding included, with a few batches that change nothing.
 
-        The first batch is not counted: memory is taken and threads are started during it.
+        The first batch is not counted, since memory is allocated and threads are started during it.
         """
-        few = min(3 * self._options.batch_size, len(train.samples))
-        size = math.ceil(few / 3)
+        count = min(3 * self._options.batch_size, len(train.samples))
+        size = math.ceil(count / 3)
         clock, learned = time.monotonic(), 0
-        for number, batch in enumerate(batches(train.samples[:few], self.transforms, size, shuffle=(0, 0))):
+        for number, batch in enumerate(batches(train.samples[:count], self.transforms, size, shuffle=(0, 0))):
             self.loss(batch, train.labels[batch.rows]).backward()  # type: ignore[no-untyped-call]
             self.net.zero_grad()
             if number == 0:
@@ -238,13 +240,13 @@ class Run:
                 learned += len(batch.rows)
         learning = (time.monotonic() - clock) / max(learned, 1)
         clock = time.monotonic()
-        some = held_out.samples[:few]
-        self.check(Side(some, held_out.labels[: len(some)]))
-        checking = (time.monotonic() - clock) / len(some)
+        checked = held_out.samples[:count]
+        self.check(LabelledSamples(checked, held_out.labels[: len(checked)]))
+        checking = (time.monotonic() - clock) / len(checked)
         return learning * len(train.samples) + checking * len(held_out.samples)
 
-    def train(self, side: Side, epoch: int) -> float:
-        """One epoch; returns its mean loss."""
+    def train(self, side: LabelledSamples, epoch: int) -> float:
+        """Train for one epoch; return its mean loss."""
         total, seen = 0.0, 0
         steps = math.ceil(len(side.samples) / self._options.batch_size)
         stream = batches(side.samples, self.transforms, self._options.batch_size, shuffle=(self._options.seed, epoch))
@@ -255,8 +257,8 @@ class Run:
             self._set_lr(steps)
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            slope = float(torch.nn.utils.clip_grad_norm_(self._trained, 1.0))
-            if not (math.isfinite(value) and math.isfinite(slope)):  # a step would spoil the weights for all others
+            gradient_norm = float(torch.nn.utils.clip_grad_norm_(self._trained, 1.0))
+            if not (math.isfinite(value) and math.isfinite(gradient_norm)):  # a step would ruin all weights
                 names = ", ".join(shown(side.samples[row].name) for row in batch.rows[:8])
                 raise UserError(
                     tr(
@@ -272,12 +274,12 @@ class Run:
 
     def _set_lr(self, steps: int) -> None:
         self.steps_made += 1
-        part = self.steps_made / (steps * self._options.epochs)
+        done = self.steps_made / (steps * self._options.epochs)
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(part, self._options.lr)
+            group["lr"] = learning_rate(done, self._options.lr)
 
-    def check(self, side: Side) -> tuple[float, float]:
-        """Calibrated log-loss and accuracy on images as they are served."""
+    def check(self, side: LabelledSamples) -> tuple[float, float]:
+        """Return the calibrated log-loss and the accuracy on images that are cropped as in serving."""
         logits: list[npt.NDArray[np.float64]] = []
         rows: list[npt.NDArray[np.int64]] = []
         with torch.inference_mode():
@@ -289,11 +291,11 @@ class Run:
         return log_loss(scores, labels, fit_temperature(scores, labels)), accuracy(scores, labels)
 
     def _logits(self, batch: Batch) -> torch.Tensor:
-        crops = [torch.from_numpy(each).to(self._device, non_blocking=True) for each in batch.crops]
+        crops = [torch.from_numpy(part_crops).to(self._device, non_blocking=True) for part_crops in batch.crops]
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._mixed):
             result: torch.Tensor = self.net(crops)
         return result.float()
 
     def loss(self, batch: Batch, labels: Labels) -> torch.Tensor:
-        """How wrong the network is about a batch now, to learn from."""
+        """Return the cross-entropy of a batch, for training."""
         return functional.cross_entropy(self._logits(batch), torch.from_numpy(labels).to(self._device))

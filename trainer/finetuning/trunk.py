@@ -1,7 +1,7 @@
-"""The frozen lower part of a backbone in fine-tuning: it never changes, so it runs in ONNX Runtime, like the service.
+"""Run the frozen lower part of a backbone in ONNX Runtime during fine-tuning, as in serving.
 
 Measured with EfficientNet-Lite0, whose upper half learns: an image costs 20 ms of processor time in training instead of
-36, and 12 instead of 33 in checking. Where the cut does not work out the whole backbone runs in torch.
+36, and 12 instead of 33 in checking. Where the cut fails, the whole backbone runs in torch.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from torch import fx
 from models.export import OPSET
 from models.runtime import cores
 
-#: The features of the cut backbone must be those of the whole one to this, relative to the largest.
-_AGREEMENT = 1e-3
+#: How far the features of the cut backbone may differ from those of the whole, relative to the largest.
+_TOLERANCE = 1e-3
 
-#: Operators that take or give the batch size, which the exporter follows as methods only, and else makes a constant.
+#: Operators with the batch size: the exporter keeps it variable only in methods, and else makes it a constant.
 _METHODS: dict[Any, str] = {
     torch.ops.aten.sym_size.int: "size",
     torch.ops.aten.expand.default: "expand",
@@ -33,9 +33,9 @@ _METHODS: dict[Any, str] = {
 
 
 class Cut(torch.nn.Module):
-    """A backbone in two: ``trunk`` in ONNX Runtime, and what learns above it in torch. uint8 crops in, features out.
+    """A backbone in two halves, from uint8 crops to features: ``trunk`` in ONNX Runtime, and above it torch.
 
-    The parameters above are those of the backbone it was cut from.
+    The parameters of the upper half are those of the backbone it was cut from.
     """
 
     def __init__(self, trunk: Any, upper: torch.nn.Module) -> None:
@@ -50,29 +50,29 @@ class Cut(torch.nn.Module):
 
 
 def cut(module: torch.nn.Module, crops: npt.NDArray[np.uint8]) -> Cut | None:
-    """Cut a backbone (`uint8_module`) below the first parameter that learns; None where that does not work out.
+    """Cut a backbone (`uint8_module`) below the first parameter that learns; None where that fails.
 
-    ``crops`` (n, side, side, 3), at least two, are what both are compared on.
+    ``crops`` (n, side, side, 3), at least two, are used to compare the result with the whole backbone.
     """
     inputs = torch.from_numpy(crops)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             lower, upper = _split(module, inputs)
-            made = Cut(_session(lower, inputs), upper)
+            halves = Cut(_session(lower, inputs), upper)
         with torch.inference_mode():
-            for some in (inputs, inputs[:1]):
-                expected = module(some)
-                if not torch.allclose(made(some), expected, rtol=0, atol=_AGREEMENT * float(expected.abs().max())):
+            for batch in (inputs, inputs[:1]):
+                expected = module(batch)
+                if not torch.allclose(halves(batch), expected, rtol=0, atol=_TOLERANCE * float(expected.abs().max())):
                     raise ValueError("both halves together give other features")
-    except Exception as error:  # exporters fail in any way; the whole backbone in torch always works
+    except Exception as error:  # exporters may raise anything, and the whole backbone in torch always works
         logger.debug("the lower part runs in torch, slower: {}: {}", type(error).__name__, error)
         return None
-    return made
+    return halves
 
 
 def _split(module: torch.nn.Module, crops: torch.Tensor) -> tuple[fx.GraphModule, fx.GraphModule]:
-    """What depends on no learning parameter, and the rest; the outputs of the one are the inputs of the other."""
+    """Split into the half without learning parameters and the rest, which takes the outputs of the former."""
     whole: Any = torch.export.export(module, (crops,), dynamic_shapes=({0: torch.export.Dim("n")},)).module()
     nodes = [node for node in whole.graph.nodes if not (node.op == "call_module" and node.target == "_guards_fn")]
     (result,) = next(node for node in nodes if node.op == "output").args[0]
@@ -105,7 +105,7 @@ def _split(module: torch.nn.Module, crops: torch.Tensor) -> tuple[fx.GraphModule
     for node in nodes:
         if node.op == "get_attr" or node in learning:
             above[node] = upper.node_copy(node, above.__getitem__)
-        elif _is_number(node):  # the batch size, or made of it: it is found again from what comes in
+        elif _is_number(node):  # the batch size, or computed from it: taken from the inputs again
             if node.target is torch.ops.aten.sym_size.int and node.args[1] == 0:
                 above[node] = upper.call_function(torch.ops.aten.sym_size.int, (batch, 0))
             else:
@@ -120,7 +120,7 @@ def _is_number(node: fx.Node) -> bool:
 
 
 def _learning(whole: torch.nn.Module, nodes: list[fx.Node]) -> set[fx.Node]:
-    found: set[fx.Node] = set()
+    learning: set[fx.Node] = set()
     for node in nodes:
         if node.op == "get_attr":
             value = whole
@@ -128,10 +128,10 @@ def _learning(whole: torch.nn.Module, nodes: list[fx.Node]) -> set[fx.Node]:
                 value = getattr(value, step)
             learns = isinstance(value, torch.Tensor) and value.requires_grad
         else:
-            learns = node.op != "output" and any(source in found for source in node.all_input_nodes)
+            learns = node.op != "output" and any(source in learning for source in node.all_input_nodes)
         if learns:
-            found.add(node)
-    return found
+            learning.add(node)
+    return learning
 
 
 def _session(lower: fx.GraphModule, crops: torch.Tensor) -> Any:

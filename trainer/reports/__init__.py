@@ -1,1 +1,1 @@
-"""What people read: sentences, tables and pictures."""
+"""Reports for people: sentences, tables and charts."""

@@ -1,8 +1,8 @@
-"""What to do about a data set: labels to look at, pictures to decide on, classes to give more images of.
+"""Advise on a data set: labels to check, pictures under several labels, classes that need more images.
 
 Wrong labels are found by confident learning (Northcutt, Jiang & Chuang, "Confident Learning: Estimating Uncertainty in
-Dataset Labels", 2021): an image is suspected when heads that never saw it give another class at least the probability
-which that class's own images have on average.
+Dataset Labels", 2021): an image is suspect when its out-of-fold prediction gives another class at least the
+probability that the class's own images have on average.
 """
 
 from __future__ import annotations
@@ -18,128 +18,131 @@ from trainer.data.dataset import Sample, shown
 from trainer.heads.growth import Growth, accuracies, accuracy_with_doubled_images, class_outlooks
 from trainer.measuring.measure import LabelledPredictions
 
-_LISTED = 100
-_WEAK = 5
+_MAX_LINES = 100
+_MAX_CLASSES = 5
 #: Another class is clearly likelier than a label when it is so many times as probable.
-_CLEARLY = 2.0
-_GUESSED = mark("it cannot be told: nothing shows that the classes are told apart at all")
+_CLEAR_RATIO = 2.0
+_NOTHING_SHOWN = mark("it cannot be told: nothing shows that the classes are told apart at all")
 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """An image (its position among the judged ones) that looks like ``other``, and the probabilities of both labels."""
+    """A judged image (its position) that looks like class ``other``, and the probabilities of both labels."""
 
-    at: int
+    position: int
     other: int
     probability: float
     own: float
 
 
 def suspicions(predictions: LabelledPredictions) -> list[Suspicion]:
-    """The judged images whose label is likely wrong, the likeliest first."""
+    """Return the judged images whose label is likely wrong, the likeliest first."""
     labels, probabilities = predictions.labels, predictions.probabilities
-    usual = np.full(probabilities.shape[1], np.inf)
+    mean_confidence = np.full(probabilities.shape[1], np.inf)
     for label in np.unique(labels):
-        usual[label] = probabilities[labels == label, label].mean()
-    confident = np.where(probabilities >= usual, probabilities, 0.0)
+        mean_confidence[label] = probabilities[labels == label, label].mean()
+    confident = np.where(probabilities >= mean_confidence, probabilities, 0.0)
     other = confident.argmax(1) if len(labels) else np.empty(0, np.int64)
     rows = np.flatnonzero((other != labels) & (confident.max(1, initial=0.0) > 0))
-    rows = rows[probabilities[rows, other[rows]] >= _CLEARLY * probabilities[rows, labels[rows]]]
+    rows = rows[probabilities[rows, other[rows]] >= _CLEAR_RATIO * probabilities[rows, labels[rows]]]
     margin = probabilities[rows, other[rows]] - probabilities[rows, labels[rows]]
     return [
-        Suspicion(at, int(other[at]), float(probabilities[at, other[at]]), float(probabilities[at, labels[at]]))
-        for at in rows[np.argsort(-margin, kind="stable")].tolist()
+        Suspicion(row, int(other[row]), float(probabilities[row, other[row]]), float(probabilities[row, labels[row]]))
+        for row in rows[np.argsort(-margin, kind="stable")].tolist()
     ]
 
 
 def advice(
     predictions: LabelledPredictions, judged: Sequence[Sample], findings: Sequence[Oddity], growth: Growth | None = None
 ) -> str:
-    """The text of ``advice.txt``. ``judged`` holds the samples of ``predictions`` and ``growth``, in order."""
+    """Return the text of ``advice.txt``. ``judged`` holds the samples of ``predictions`` and ``growth``, in order."""
     sections = [
         _section(
             tr("Labels to look at, the likeliest to be wrong first"),
-            tr(_GUESSED) if predictions.is_no_better_than_chance else tr("no label looks wrong"),
-            list(_wrong(predictions, judged)),
+            tr(_NOTHING_SHOWN) if predictions.is_no_better_than_chance else tr("no label looks wrong"),
+            list(_wrong_label_lines(predictions, judged)),
         ),
         _section(
             tr("Pictures under several labels: leave each under one"),
             tr("no picture lies under two labels"),
-            [f"{shown(each.name)}: {shown(each.detail)}" for each in findings if each.kind == "two-labels"],
+            [f"{shown(finding.name)}: {shown(finding.detail)}" for finding in findings if finding.kind == "two-labels"],
         ),
-        _section(tr("Classes that are recognised worst"), tr("no class stands out"), list(_weak(predictions))),
+        _section(
+            tr("Classes that are recognised worst"), tr("no class stands out"), list(_weak_class_lines(predictions))
+        ),
         _section(
             tr("What twice as many images of every class would bring, judging by what a quarter of these brought"),
             tr("it cannot be told: too few images or mistakes, very many images, or fine-tuned backbones"),
-            [] if growth is None else list(_growing(predictions, growth)),
+            [] if growth is None else list(_growth_lines(predictions, growth)),
         ),
     ]
     return "\n".join(sections)
 
 
 def _section(title: str, nothing: str, lines: Sequence[str]) -> str:
-    more = [tr("and {count} more", count=len(lines) - _LISTED)] if len(lines) > _LISTED else []
-    indented = [f"  {line}\n" for line in [*lines[:_LISTED], *more] or [nothing]]
+    more = [tr("and {count} more", count=len(lines) - _MAX_LINES)] if len(lines) > _MAX_LINES else []
+    indented = [f"  {line}\n" for line in [*lines[:_MAX_LINES], *more] or [nothing]]
     return f"{title}:\n{''.join(indented)}"
 
 
-def _wrong(predictions: LabelledPredictions, judged: Sequence[Sample]) -> Iterator[str]:
-    """The suspicious labels, of which guesses would name half of all."""
-    for each in [] if predictions.is_no_better_than_chance else suspicions(predictions):
-        sample = judged[each.at]
+def _wrong_label_lines(predictions: LabelledPredictions, judged: Sequence[Sample]) -> Iterator[str]:
+    """Describe the suspect labels; none where predictions are chance, by which half are suspect."""
+    for suspicion in [] if predictions.is_no_better_than_chance else suspicions(predictions):
+        sample = judged[suspicion.position]
         yield tr(
             "{name}: {other} ({probability:.0%}) rather than {label} ({own:.0%})",
             name=shown(sample.name),
-            other=shown(predictions.classes[each.other]),
-            probability=each.probability,
+            other=shown(predictions.classes[suspicion.other]),
+            probability=suspicion.probability,
             label=shown(sample.label),
-            own=each.own,
+            own=suspicion.own,
         )
 
 
-def _weak(predictions: LabelledPredictions) -> Iterator[str]:
-    """The classes with the lowest F1 that have at least two images wrong, and what they are taken for."""
+def _weak_class_lines(predictions: LabelledPredictions) -> Iterator[str]:
+    """Describe the classes with the lowest F1 and at least two mistakes, and what they are mistaken for."""
     if not len(predictions.labels):
         return
     counts = np.zeros((len(predictions.classes), len(predictions.classes)), np.int64)
     np.add.at(counts, (predictions.labels, predictions.predicted), 1)
-    right, true, given = counts.diagonal(), counts.sum(1), counts.sum(0)
-    score = 2 * right / np.maximum(true + given, 1)
+    right, true, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
+    score = 2 * right / np.maximum(true + predicted, 1)
     overall = right.sum() / true.sum()
-    weak = [at for at in np.argsort(score, kind="stable").tolist() if true[at] and score[at] < overall]
-    for at in weak[:_WEAK]:
-        wrong = true[at] - right[at]
+    ranked = np.argsort(score, kind="stable").tolist()
+    weak = [label for label in ranked if true[label] and score[label] < overall]
+    for label in weak[:_MAX_CLASSES]:
+        wrong = true[label] - right[label]
         if wrong >= 2:
-            missed = counts[at].copy()
-            missed[at] = 0
-            taken = int(missed.argmax())
+            missed = counts[label].copy()
+            missed[label] = 0
+            other = int(missed.argmax())
             yield tr(
                 "{name}: {right} of {count} images are recognised, {missed} are taken for {other}",
-                name=shown(predictions.classes[at]),
-                right=right[at],
-                count=true[at],
-                missed=missed[taken],
-                other=shown(predictions.classes[taken]),
+                name=shown(predictions.classes[label]),
+                right=right[label],
+                count=true[label],
+                missed=missed[other],
+                other=shown(predictions.classes[other]),
             )
 
 
-def _growing(predictions: LabelledPredictions, growth: Growth) -> Iterator[str]:
-    _, every = accuracies(growth)
-    # Other heads were tried for this than the one that is served: what they say of mistakes that go, of a hundred, is
-    # told of those of the served one, so that there is one accuracy.
+def _growth_lines(predictions: LabelledPredictions, growth: Growth) -> Iterator[str]:
+    _, with_all = accuracies(growth)
+    # The estimate comes from other heads than the served one, so only the share of mistakes that they would lose is
+    # taken from them and applied to the accuracy of the served one.
     wrong = 1 - predictions.right.mean()
-    gone = (accuracy_with_doubled_images(growth) - every) / (1 - every) if every < 1 else 0.0
+    avoided = (accuracy_with_doubled_images(growth) - with_all) / (1 - with_all) if with_all < 1 else 0.0
     yield tr(
         "about {more:.1f} more of 100 pictures would be right ({now:.1%} are now, about {then:.1%} then)",
-        more=100 * gone * wrong,
+        more=100 * avoided * wrong,
         now=1 - wrong,
-        then=1 - wrong + gone * wrong,
+        then=1 - wrong + avoided * wrong,
     )
     counts = np.bincount(predictions.labels, minlength=len(predictions.classes))
     mistakes = np.bincount(predictions.labels[~predictions.right], minlength=len(predictions.classes))
-    for each in class_outlooks(growth, predictions.labels)[:_WEAK]:
-        own = mistakes[each.label] / each.mistakes if each.mistakes else 0.0
-        least, fewer, most = (round(value * own) for value in (each.low, each.avoided, each.high))
+    for outlook in class_outlooks(growth, predictions.labels)[:_MAX_CLASSES]:
+        ratio = mistakes[outlook.label] / outlook.mistakes if outlook.mistakes else 0.0
+        least, fewer, most = (round(value * ratio) for value in (outlook.low, outlook.avoided, outlook.high))
         if fewer:
             text = (
                 mark("{name}: {count} images more would spare about {fewer} of its {mistakes} mistakes")
@@ -151,10 +154,10 @@ def _growing(predictions: LabelledPredictions, growth: Growth) -> Iterator[str]:
             )
             yield tr(
                 text,
-                name=shown(predictions.classes[each.label]),
-                count=counts[each.label],
+                name=shown(predictions.classes[outlook.label]),
+                count=counts[outlook.label],
                 fewer=fewer,
-                mistakes=mistakes[each.label],
+                mistakes=mistakes[outlook.label],
                 least=least,
                 most=most,
             )

@@ -1,4 +1,4 @@
-"""What every picture is drawn on: a figure without a display, fonts for any script, texts cut to the room they have.
+"""Figures without a display, with fonts for any script and texts cut to the space they have.
 
 Class names in Hangul are drawn as Hangul on a machine with no fonts installed: DejaVu Sans comes with Matplotlib, and
 Noto Sans KR (kana and Chinese characters included) with the package pylopdf-fonts-ko. What is in neither is drawn as
@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-#: Pixels per inch of every picture.
+#: Pixels per inch of every figure.
 DPI = 100
-#: The two colours that tell apart what is right, or held out, from what is wrong, or trained on.
+#: The colours of what is right or held out, and of what is wrong or trained on.
 GOOD, BAD = "#2b6cb0", "#c05621"
 GREY = "#666666"
 
@@ -31,9 +31,9 @@ _FONT_PACKAGE, _FONT_FILE, _FONT = "pylopdf_fonts_ko", "NotoSansKR-Regular.otf",
 
 @cache
 def families() -> list[str]:
-    """The fonts, in the order in which a character is looked up in them."""
-    found = importlib.util.find_spec(_FONT_PACKAGE)
-    for folder in (found.submodule_search_locations or []) if found else []:
+    """Return the fonts, in the order in which a character is looked up in them."""
+    spec = importlib.util.find_spec(_FONT_PACKAGE)
+    for folder in (spec.submodule_search_locations or []) if spec else []:
         if (file := Path(folder) / _FONT_FILE).is_file():
             font_manager.fontManager.addfont(file)
             return ["DejaVu Sans", _FONT]
@@ -42,7 +42,7 @@ def families() -> list[str]:
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw in here: our fonts, no formulas in names, and not a word about characters that are in no font."""
+    """Draw with our fonts, without formulas in names, and without warnings about characters that are in no font."""
     with (
         rc_context({"font.family": families(), "font.size": 9, "axes.unicode_minus": False, "text.parse_math": False}),
         warnings.catch_warnings(),
@@ -52,7 +52,7 @@ def drawing() -> Iterator[None]:
 
 
 def blank(width: float, height: float, gap: float = 0.1) -> Figure:
-    """An empty figure of so many inches, whose parts will make room for each other, and ``gap`` around each."""
+    """Make an empty figure of this size in inches, laid out automatically with ``gap`` around each part."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout=ConstrainedLayoutEngine(h_pad=gap, w_pad=gap))
     FigureCanvasAgg(figure)
     return figure
@@ -71,14 +71,14 @@ def _renderer() -> RendererAgg:
 
 @cache
 def length(text: str, size: float) -> float:
-    """How many inches long a text of a font size (in points) is drawn."""
+    """Return the length in inches of a text in a font size (in points)."""
     with drawing():
         width, _, _ = _renderer().get_text_width_height_descent(text, FontProperties(size=size), ismath=False)  # type: ignore[no-untyped-call]
     return float(width) / DPI
 
 
 def cut(text: str, size: float, room: float) -> str:
-    """The text, or as much of its beginning and end as ``room`` inches hold: names often differ only at their end."""
+    """Cut the middle out of a text until it fits into ``room`` inches; names often differ only at their end."""
     if length(text, size) <= room:
         return text
     least, most = 0, len(text) - 1

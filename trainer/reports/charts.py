@@ -1,4 +1,4 @@
-"""Curves of a fit, and what a classifier's confidence is worth. What must be told in words stands above or below."""
+"""Draw the curves of a fit, the reliability of confidence, and risk over coverage."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from trainer.measuring import bounds
 from trainer.measuring.measure import FilingCounts, LabelledPredictions
 from trainer.reports.canvas import BAD, GOOD, GREY, blank, drawing
 
-#: Equal parts of 0..1 that confidence is divided into.
+#: The number of bars, each an equal part of the confidences from 0 to 1.
 _BARS = 10
-#: Steps between the ticks of shares, and how many ticks there are at most, and what is shown at least.
+#: Steps between the ticks of shares; the most ticks, and the least span of an axis.
 _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-_TICKS, _LEAST_SPAN = 8, 0.004
+_MAX_TICKS, _MIN_SPAN = 8, 0.004
 
 
 def curves(stages: Mapping[str, Sequence[Epoch]]) -> Figure:
-    """Loss and accuracy over the epochs of every stage that had any, its best epoch marked. At least one has some."""
+    """Draw loss and accuracy over the epochs of every stage with epochs (at least one), with the best epoch marked."""
     drawn = {name: epochs for name, epochs in stages.items() if epochs}
     with drawing():
         figure = blank(10, 4 * len(drawn), gap=0.12)
@@ -56,7 +56,7 @@ def _accuracies(axes: Axes, name: str, epochs: Sequence[Epoch]) -> None:
 
 
 def _mark(axes: Axes, epochs: Sequence[Epoch], values: Sequence[float], said: str) -> None:
-    """Ring the epoch with the lowest held-out loss, whose weights are kept, and say what it has by a template."""
+    """Ring the epoch with the lowest held-out loss, whose weights are kept, with a label by the template ``said``."""
     held_out = np.array([epoch.held_out_loss for epoch in epochs])
     if np.isfinite(held_out).any():
         best = int(np.nanargmin(held_out))
@@ -69,24 +69,25 @@ def _mark(axes: Axes, epochs: Sequence[Epoch], values: Sequence[float], said: st
 
 
 def _percents(axes: Axes, low: float, high: float) -> None:
-    """Show shares from ``low`` to ``high``, or a little more, in steps of whole per cent, or tenths of one."""
-    middle, span = (low + high) / 2, max(high - low, _LEAST_SPAN)
+    """Scale the axis from ``low`` to ``high`` or a little wider, in steps of whole or tenths of per cent."""
+    middle, span = (low + high) / 2, max(high - low, _MIN_SPAN)
     low, high = max(middle - span / 2, 0.0), min(middle + span / 2, 1 + 0.02 * span)
-    step = next(step for step in _STEPS if (high - low) / step <= _TICKS)
+    step = next(step for step in _STEPS if (high - low) / step <= _MAX_TICKS)
     axes.set_ylim(low, high)
     axes.yaxis.set_major_locator(MultipleLocator(step))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if step >= 0.01 else 1))
 
 
 def _legend(axes: Axes) -> None:
-    """Below the axes, where nothing is drawn."""
+    """Put the legend below the axes, where nothing is drawn."""
     axes.legend(ncols=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
 
 def reliability(predictions: LabelledPredictions) -> Figure:
-    """Accuracy by confidence, each with its 95 % interval, beside what it should be; below, how many images there are.
+    """Draw accuracy by confidence with 95 % intervals, beside the ideal, and below it the number of images.
 
-    The bars are of equal width; the calibration error in the title is over bins of equal count. At least one image.
+    The bars are of equal width; the calibration error in the title is over bins of equal count. Takes at least one
+    image.
     """
     part = np.minimum((predictions.confidence * _BARS).astype(int), _BARS - 1)
     images = np.bincount(part, minlength=_BARS)
@@ -95,13 +96,13 @@ def reliability(predictions: LabelledPredictions) -> Figure:
     with drawing():
         figure = blank(6.2, 6.6)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-        some = images > 0
-        share = right[some] / images[some]
-        intervals = np.array([bounds.interval(*pair) for pair in zip(right[some], images[some], strict=True)])
-        away = np.abs(intervals.T - share)
-        upper.bar(middles[some], share, 0.9 / _BARS, color=GOOD, alpha=0.7, label=tr("accuracy"))
+        is_filled = images > 0
+        share = right[is_filled] / images[is_filled]
+        intervals = np.array([bounds.interval(*pair) for pair in zip(right[is_filled], images[is_filled], strict=True)])
+        errors = np.abs(intervals.T - share)
+        upper.bar(middles[is_filled], share, 0.9 / _BARS, color=GOOD, alpha=0.7, label=tr("accuracy"))
         upper.errorbar(
-            middles[some], share, away, color="black", linestyle="none", capsize=3, label=tr("95 % interval")
+            middles[is_filled], share, errors, color="black", linestyle="none", capsize=3, label=tr("95 % interval")
         )
         upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label=tr("as right as it is sure"))
         upper.set_title(tr("expected calibration error {error:.3f}", error=predictions.figures()["calibration_error"]))
@@ -109,12 +110,12 @@ def reliability(predictions: LabelledPredictions) -> Figure:
         upper.yaxis.set_major_formatter(PercentFormatter(1))
         upper.set_ylim(0, 1.02)
         upper.set_xlim(0, 1)
-        _count(lower, middles.tolist(), images.tolist())
+        _draw_counts(lower, middles.tolist(), images.tolist())
         figure.legend(*upper.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
-def _count(axes: Axes, middles: Sequence[float], images: Sequence[int]) -> None:
+def _draw_counts(axes: Axes, middles: Sequence[float], images: Sequence[int]) -> None:
     axes.bar(middles, images, 0.9 / _BARS, color=GREY)
     for middle, count in zip(middles, images, strict=True):
         if count:
@@ -127,14 +128,14 @@ def _count(axes: Axes, middles: Sequence[float], images: Sequence[int]) -> None:
 
 
 def risk_coverage(predictions: LabelledPredictions, filing: FilingCounts | None) -> Figure:
-    """How many of the images that are filed first are wrong, over how many are filed; the place of one is marked."""
+    """Draw the share of mistakes among the surest images over the share that is filed, with the threshold marked."""
     coverage, risk = predictions.risk_coverage()
     with drawing():
         figure = blank(6.4, 4.6)
         axes = figure.subplots()
         axes.plot(coverage, risk, color=GOOD, drawstyle="steps-post")
         if filing is not None:
-            _place(axes, filing)
+            _mark_threshold(axes, filing)
         text = tr(
             "if all {count} images were filed, {risk:.2%} of them would be wrong", count=len(coverage), risk=risk[-1]
         )
@@ -150,7 +151,7 @@ def risk_coverage(predictions: LabelledPredictions, filing: FilingCounts | None)
     return figure
 
 
-def _place(axes: Axes, filing: FilingCounts) -> None:
+def _mark_threshold(axes: Axes, filing: FilingCounts) -> None:
     if not filing.filed:
         text = tr("with threshold {threshold:.3g} nothing is filed", threshold=filing.threshold)
         axes.plot([], [], "o", color=BAD, label=text)

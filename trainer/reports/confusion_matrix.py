@@ -1,4 +1,4 @@
-"""The confusion matrix, legible for two classes and for a hundred."""
+"""Draw the confusion matrix, legible for two classes and for a hundred."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from models.text.language import tr
 from trainer.measuring.measure import Counts
 from trainer.reports.canvas import blank, cut, drawing, length
 
-#: With more classes than these, cells are hardly higher than a line of text and their numbers small; ...
+#: With more classes than this, cells are hardly higher than a line of text and their numbers small.
 _LARGE = 30
-#: ... and with more than these they have no number, and not each class has its name written.
-_NAMED = 120
-#: Numbers that are written, at most: each takes a millisecond or two.
-_NUMBERS = 1500
-#: Inches for a name, at most.
-_NAME = 2.2
+#: With more classes than this, cells have no numbers, and only some classes have their names written.
+_MAX_NAMED = 120
+#: The most numbers that are written: each takes a millisecond or two.
+_MAX_NUMBERS = 1500
+#: The most inches for a name.
+_MAX_NAME = 2.2
 #: Inches between the two panels, and around them.
 _GAP = 0.5
 
 
 def confusion_matrix(counts: Counts, classes: Sequence[str]) -> Figure:
-    """Images by true class (rows) and predicted class (columns), as counts and as shares of each row.
+    """Draw images by true class (rows) and predicted class (columns), as counts and as shares of each row.
 
-    ``counts`` (classes, classes). Long class names are cut; small shares are coloured more strongly than in proportion.
+    ``counts`` (classes, classes). Long class names are cut; small shares are coloured more strongly than they deserve.
     """
     size = 9 if len(classes) <= _LARGE else 7
-    names = [cut(name, size, _NAME) for name in classes]
+    names = [cut(name, size, _MAX_NAME) for name in classes]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     panels = (
         _Panel(
@@ -42,14 +42,14 @@ def confusion_matrix(counts: Counts, classes: Sequence[str]) -> Figure:
         _Panel(tr("share of the true class, %"), shares, [[_percent(share) for share in row] for row in shares]),
     )
     label, side = max(length(name, size) for name in names), _side(counts)
-    upright = label < 0.9 * side / len(names)
+    is_horizontal = label < 0.9 * side / len(names)
     with drawing():
-        figure = blank(2 * (side + label + _GAP), side + (0.2 if upright else label) + 1.2 * _GAP)
+        figure = blank(2 * (side + label + _GAP), side + (0.2 if is_horizontal else label) + 1.2 * _GAP)
         for axes, panel in zip(figure.subplots(1, 2), panels, strict=True):
-            _name(axes, panel.title, names, size, upright)
-            _fill(axes, panel, side / len(names))
-        # Matplotlib lays out once while it draws. The first time, axes of a fixed shape are not yet where they will be,
-        # and the word below those of many classes would be cut off.
+            _draw_names(axes, panel.title, names, size, is_horizontal)
+            _draw_cells(axes, panel, side / len(names))
+        # Matplotlib lays out once while it draws, when axes of a fixed shape are not yet in their final place: with
+        # many classes the label below them would be cut off.
         if (engine := figure.get_layout_engine()) is not None:
             engine.execute(figure)
     return figure
@@ -63,35 +63,35 @@ class _Panel:
 
 
 def _side(counts: Counts) -> float:
-    """The side of one panel in inches: of cells that hold a number, else of cells as high as a line of text."""
+    """Return the side of a panel in inches: its cells hold a number or, with many classes, are as high as a line."""
     classes = len(counts)
     if classes <= _LARGE:
         return max(3.2, max(0.4, 0.2 + length(f"{counts.max(initial=0)}", 9)) * classes)
-    return max(0.17 * min(classes, _NAMED), 0.4 * _LARGE)
+    return max(0.17 * min(classes, _MAX_NAMED), 0.4 * _LARGE)
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f}" if share >= 0.005 else ""
 
 
-def _name(axes: Axes, title: str, names: list[str], size: float, upright: bool) -> None:
+def _draw_names(axes: Axes, title: str, names: list[str], size: float, is_horizontal: bool) -> None:
     axes.set_title(title)
     axes.set_xlabel(tr("predicted"))
     axes.set_ylabel(tr("true"))
-    ticks = range(0, len(names), -(-len(names) // _NAMED))
-    named = [names[index] for index in ticks]
-    axes.set_xticks(ticks, named, rotation=0 if upright else 90, fontsize=size)
-    axes.set_yticks(ticks, named, fontsize=size)
+    ticks = range(0, len(names), -(-len(names) // _MAX_NAMED))
+    tick_names = [names[index] for index in ticks]
+    axes.set_xticks(ticks, tick_names, rotation=0 if is_horizontal else 90, fontsize=size)
+    axes.set_yticks(ticks, tick_names, fontsize=size)
 
 
-def _fill(axes: Axes, panel: _Panel, cell: float) -> None:
+def _draw_cells(axes: Axes, panel: _Panel, cell: float) -> None:
     """Colour the cells, each ``cell`` inches wide, and write their numbers into them."""
     axes.imshow(panel.shades, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="equal")
-    if len(panel.texts) > _NAMED or np.count_nonzero(panel.shades) > _NUMBERS:
+    if len(panel.texts) > _MAX_NAMED or np.count_nonzero(panel.shades) > _MAX_NUMBERS:
         return
     for row, column in np.argwhere(panel.shades).tolist():
         text = panel.texts[row][column]
         colour = "white" if panel.shades[row, column] > 0.35 else "black"
         size = min(9.0, 60 * cell, 9 * 0.85 * cell / max(length(text, 9), 1e-6))
         number = axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
-        number.set_in_layout(False)  # within its cell: laying out thousands of them takes seconds
+        number.set_in_layout(False)  # it stays within its cell, and laying out thousands takes seconds

@@ -1,4 +1,4 @@
-"""``history.csv`` of a run: how every epoch went."""
+"""Write ``history.csv`` of a run: the losses and the accuracy of every epoch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainer.heads.linear import Epoch
 
 
 def write_history(path: Path, stages: Mapping[str, Sequence[Epoch]]) -> None:
-    """One row for each epoch of each stage."""
+    """Write one row for each epoch of each stage."""
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["stage", "epoch", "train_loss", "held_out_loss", "held_out_accuracy", "seconds"])

@@ -1,4 +1,4 @@
-"""The worst mistakes as pictures, on one sheet: what it is, what it was taken for, and how sure that was."""
+"""Draw a contact sheet of the worst mistakes: each image with its true class, the predicted one and its confidence."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from trainer.data.threads import map_ahead
 from trainer.measuring.measure import LabelledPredictions
 from trainer.reports.canvas import BAD, GOOD, GREY, blank, cut, drawing, length
 
-#: Pictures on a sheet, at most, and in a row of it.
-MOST = 36
+#: The most images on a sheet, and the number in a row.
+MAX_IMAGES = 36
 _ROW = 6
-#: The side of a picture in pixels; the width of its place, the height of its picture and of its three lines, in inches.
+#: The side of an image in pixels; in inches the width of its cell, its own height and that of each text line.
 _PIXELS = 170
 _WIDTH, _PICTURE, _LINE = 2.1, 1.7, 0.17
 _SIZE = 8
 
-#: The middle of a picture, about what a backbone sees of it.
+#: The middle of the image, about what a backbone sees of it.
 _TRANSFORM = Transform(resize=_PIXELS, crop=_PIXELS, interpolation="bicubic", mean=(0, 0, 0), std=(1, 1, 1))
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _Cell:
     crop: Crop
     texts: tuple[str, str, str]
 
 
 def contact_sheet(predictions: LabelledPredictions, paths: Sequence[Path]) -> Figure:
-    """The mistakes that were surest of themselves. ``paths`` (n,) are the files of the images in ``predictions``.
+    """Draw the mistakes with the highest confidence. ``paths`` (n,) are the files of the images in ``predictions``.
 
-    Files that cannot be read any more are left out.
+    Files that can no longer be read are left out.
     """
     wrong = np.flatnonzero(~predictions.right)
     worst = wrong[np.argsort(-predictions.confidence[wrong], kind="stable")]
-    places = list(islice(_readable(predictions, paths, worst.tolist()), MOST))
-    return _sheet(_title(len(wrong), len(predictions.labels), len(places)), places)
+    cells = list(islice(_cells(predictions, paths, worst.tolist()), MAX_IMAGES))
+    return _sheet(_title(len(wrong), len(predictions.labels), len(cells)), cells)
 
 
 def _title(wrong: int, images: int, places: int) -> str:
@@ -72,16 +72,17 @@ def _title(wrong: int, images: int, places: int) -> str:
     )
 
 
-def _readable(predictions: LabelledPredictions, paths: Sequence[Path], positions: Sequence[int]) -> Iterator[_Shown]:
-    crops = map_ahead(lambda at: _decode(paths[at]), positions)
-    for at, crop in zip(positions, crops, strict=True):
+def _cells(predictions: LabelledPredictions, paths: Sequence[Path], positions: Sequence[int]) -> Iterator[_Cell]:
+    crops = map_ahead(lambda position: _decode(paths[position]), positions)
+    for position, crop in zip(positions, crops, strict=True):
         if crop is not None:
             true, predicted = (
-                predictions.classes[predictions.labels[at]],
-                predictions.classes[predictions.predicted[at]],
+                predictions.classes[predictions.labels[position]],
+                predictions.classes[predictions.predicted[position]],
             )
-            sure = tr("{percent:.0f} % sure: ", percent=100 * predictions.confidence[at])
-            yield _Shown(crop, (_line("", shown(paths[at].name)), _line(tr("true: "), true), _line(sure, predicted)))
+            sure = tr("{percent:.0f} % sure: ", percent=100 * predictions.confidence[position])
+            name = shown(paths[position].name)
+            yield _Cell(crop, (_line("", name), _line(tr("true: "), true), _line(sure, predicted)))
 
 
 def _decode(path: Path) -> Crop | None:
@@ -93,27 +94,27 @@ def _decode(path: Path) -> Crop | None:
 
 
 def _line(before: str, name: str) -> str:
-    """The name last, since what is written from right to left would be mixed up with what follows it."""
+    """Put the name last, since text that runs from right to left would be mixed up with what follows it."""
     return before + cut(name, _SIZE, _WIDTH - 0.15 - length(before, _SIZE))
 
 
-def _sheet(title: str, places: Sequence[_Shown]) -> Figure:
-    """A title, and below it the places row by row; everything stands where it is put, nothing is laid out."""
-    columns, rows = min(max(len(places), 2), _ROW), -(-len(places) // _ROW)
-    top, place = 0.5, _PICTURE + 3 * _LINE + 0.15
-    width, height = columns * _WIDTH, top + rows * place
+def _sheet(title: str, cells: Sequence[_Cell]) -> Figure:
+    """Draw a title, and below it the cells row by row at fixed positions, without automatic layout."""
+    columns, rows = min(max(len(cells), 2), _ROW), -(-len(cells) // _ROW)
+    top, cell_height = 0.5, _PICTURE + 3 * _LINE + 0.15
+    width, height = columns * _WIDTH, top + rows * cell_height
     with drawing():
         figure = blank(width, height)
         figure.set_layout_engine("none")
         figure.text(0.5, 1 - 0.25 / height, title, ha="center", va="center", wrap=True)
-        for number, shown_ in enumerate(places):
+        for number, cell in enumerate(cells):
             row, column = divmod(number, _ROW)
-            left, upper = column * _WIDTH, top + row * place
+            left, upper = column * _WIDTH, top + row * cell_height
             picture = (left + (_WIDTH - _PICTURE) / 2, height - upper - _PICTURE, _PICTURE, _PICTURE)
             axes = figure.add_axes(_relative(picture, width, height))
-            axes.imshow(shown_.crop, interpolation="nearest")
+            axes.imshow(cell.crop, interpolation="nearest")
             axes.set_axis_off()
-            for line, (text, colour) in enumerate(zip(shown_.texts, (GREY, GOOD, BAD), strict=True)):
+            for line, (text, colour) in enumerate(zip(cell.texts, (GREY, GOOD, BAD), strict=True)):
                 x, y = left + _WIDTH / 2, height - upper - _PICTURE - (line + 0.6) * _LINE
                 figure.text(x / width, y / height, text, ha="center", va="center", fontsize=_SIZE, color=colour)
     return figure

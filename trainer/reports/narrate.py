@@ -1,4 +1,4 @@
-"""What a fit says while it runs: plain sentences and small tables on standard output."""
+"""Tell the user how a fit goes: plain sentences and small tables on standard output."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from trainer.measuring.thresholds import Thresholds
 from trainer.reports.report import class_table
 from trainer.tables import listed, padded, table
 
-#: Longer lists are cut: the run folder has all of it.
+#: Longer lists are cut, and a longer table is left out; the run folder has them whole.
 _LISTED = 10
 _TABLE = 30
 #: Classes whose sizes differ by more than this factor are mentioned.
 _UNEQUAL = 2
-#: Of a class with fewer judged images nobody knows how well it is recognised.
+#: With fewer judged images of a class, its accuracy is not known well enough.
 _FEW = 5
 
 
 def say(topic: str, text: str) -> None:
-    """One line of the story; an empty topic goes on with the one before."""
+    """Print one line; an empty topic continues the one before."""
     print(padded(topic, 11) + text, flush=True)
 
 
 def begin(folders: ClassFolders, extractor: FeatureExtractor, *, verbose: bool) -> None:
-    """What there is to work on, and with."""
+    """Report the images and the backbones of the fit."""
     sizes = Counter(file.label for file in folders.files)
     shown_sizes = [f"{label} {size}" for label, size in sorted(sizes.items())]
     say(
@@ -100,34 +100,34 @@ def begin(folders: ClassFolders, extractor: FeatureExtractor, *, verbose: bool) 
     say(tr("backbone"), text)
 
 
-def resumption(*, found: bool) -> None:
-    """Whether there is something to go on with."""
-    if found:
+def resumption(*, resumes: bool) -> None:
+    """Report whether the fit resumes an interrupted one."""
+    if resumes:
         say(tr("resume"), tr("goes on with the fit that was interrupted: what it computed of the images is known"))
     else:
         say(tr("resume"), tr("no such fit was interrupted, so this one begins afresh"))
 
 
 def images(
-    found: DataSet, extracted: Extracted, findings: Sequence[Oddity], parted: int, *, verbose: bool = False
+    data_set: DataSet, extracted: Extracted, findings: Sequence[Oddity], parted: int, *, verbose: bool = False
 ) -> None:
-    """What could be read, what is odd about it, and how it is divided.
+    """Report the features, the findings of the audit, and the folds.
 
-    ``parted``: how many images are judged by others that look nearly like them (see `trainer.data.neighbours`).
+    ``parted`` counts images judged by heads that were fitted on similar ones (see `trainer.data.neighbours`).
     """
     text = tr(
         "of {count} images in {seconds:.1f} s, {known} of them known from before",
-        count=len(found.samples),
+        count=len(data_set.samples),
         seconds=extracted.seconds,
         known=extracted.cached,
     )
     say(tr("features"), text)
     for number, sentence in enumerate(sentences(findings)):
         say("" if number else tr("audit"), sentence)
-    if gone := sorted({lost.label for lost in found.unreadable} - set(found.classes)):
-        names = listed(gone, _LISTED)
+    if unreadable := sorted({image.label for image in data_set.unreadable} - set(data_set.classes)):
+        names = listed(unreadable, _LISTED)
         say("", tr("warning: {names}: no image can be read, so it is none of the classes", names=names))
-    division(found, verbose=verbose)
+    division(data_set, verbose=verbose)
     if parted:
         text = tr(
             "warning: {count} images look nearly alike, as those of a camera that stands still or of one form do:",
@@ -137,9 +137,9 @@ def images(
         say("", tr("they judge each other, so the figures hold for more pictures of the same camera or form"))
 
 
-def division(found: DataSet, *, verbose: bool) -> None:
-    """Which classes may come off badly; and who judges whom, where that is asked or nobody does."""
-    folds, judged = len({*found.folds.tolist()} - {NEVER}), int((found.folds != NEVER).sum())
+def division(data_set: DataSet, *, verbose: bool) -> None:
+    """Report the folds, where wanted or where there are none, and the classes that cannot be judged well."""
+    folds, judged = len({*data_set.folds.tolist()} - {NEVER}), int((data_set.folds != NEVER).sum())
     if judged and verbose:
         text = tr(
             "{folds}: each of {judged} images is judged by heads that were fitted on the other folds",
@@ -149,16 +149,16 @@ def division(found: DataSet, *, verbose: bool) -> None:
         say(tr("folds"), text)
     elif not judged:
         say(tr("folds"), tr("none: no class has two different pictures, so no image can be held out"))
-    alone = sorted(set(range(len(found.classes))) - set(found.labels[found.folds != NEVER].tolist()))
-    if alone:
-        names = listed([found.classes[label] for label in alone], _LISTED)
+    unjudged = sorted(set(range(len(data_set.classes))) - set(data_set.labels[data_set.folds != NEVER].tolist()))
+    if unjudged:
+        names = listed([data_set.classes[label] for label in unjudged], _LISTED)
         text = tr("warning: {names}: one picture only, so nothing tells how well this class is recognised", names=names)
         say("", text)
-    sizes = np.bincount(found.labels, minlength=len(found.classes))
-    if alike := int(((found.folds == NEVER) & (sizes[found.labels] > 1)).sum()):
+    sizes = np.bincount(data_set.labels, minlength=len(data_set.classes))
+    if similar := int(((data_set.folds == NEVER) & (sizes[data_set.labels] > 1)).sum()):
         text = tr(
             "warning: {count} images look nearly alike, as those of a camera that stands still do, or are copies:",
-            count=alike,
+            count=similar,
         )
         say("", text)
         say("", tr("they cannot be held out of anything, so the figures tell nothing of them"))
@@ -172,7 +172,7 @@ def division(found: DataSet, *, verbose: bool) -> None:
 
 
 def epoch(done: Epoch, total: int, what: str) -> None:
-    """One line for each epoch, below one that says ``what`` they are of."""
+    """Print a line for an epoch; before the first, one that says ``what`` the epochs are of."""
     if done.number == 1:
         say(tr("epochs"), what)
     text = tr(
@@ -188,41 +188,42 @@ def epoch(done: Epoch, total: int, what: str) -> None:
     say("", text)
 
 
-def choice(made: Choice, count: int, *, verbose: bool) -> None:
-    """The choice of a head; with the table of candidates and the reason, or in short."""
+def choice(chosen: Choice, count: int, *, verbose: bool) -> None:
+    """Report the chosen head; with ``verbose`` all candidates and the reason."""
     if verbose:
-        for number, line in enumerate(comparison(made, count)):
+        for number, line in enumerate(comparison(chosen, count)):
             say("" if number else tr("head"), line)
     else:
-        say(tr("head"), tr("{name}, chosen among {count}", name=made.label, count=max(1, len(made.candidates))))
+        say(tr("head"), tr("{name}, chosen among {count}", name=chosen.label, count=max(1, len(chosen.candidates))))
 
 
-def comparison(made: Choice, count: int) -> list[str]:
-    """The table of candidates and why one is taken, as the lines of the report and of ``--verbose``."""
+def comparison(chosen: Choice, count: int) -> list[str]:
+    """Return the table of candidates and why one was chosen, as lines for the report and for ``--verbose``."""
     text = tr(
         "{name} is taken: {reason}; the head that is served is this one fitted once more, on all {count} images",
-        name=made.label,
-        reason=made.reason,
+        name=chosen.label,
+        reason=chosen.reason,
         count=count,
     )
-    return [*_candidates(made).splitlines(), text]
+    return [*_candidates(chosen).splitlines(), text]
 
 
-def _candidates(made: Choice) -> str:
-    if not made.candidates:
+def _candidates(chosen: Choice) -> str:
+    if not chosen.candidates:
         return ""
-    several = any(candidate.refolded_loss is not None for candidate in made.candidates)
+    has_refolded = any(candidate.refolded_loss is not None for candidate in chosen.candidates)
     header = ["", tr("out-of-fold loss"), tr("accuracy"), tr("temperature")]
-    rows = [[*header, *([tr("all ways to fold")] if several else []), ""]]
-    for each in made.candidates:
-        figures = [f"{each.loss:.4f}", f"{each.accuracy:.3f}", f"{each.temperature:.2f}"]
-        refolded = ["" if each.refolded_loss is None else f"{each.refolded_loss:.4f}"] if several else []
-        rows.append([each.label, *figures, *refolded, tr("<- taken") if each.name == made.winner else ""])
+    rows = [[*header, *([tr("all ways to fold")] if has_refolded else []), ""]]
+    for candidate in chosen.candidates:
+        figures = [f"{candidate.loss:.4f}", f"{candidate.accuracy:.3f}", f"{candidate.temperature:.2f}"]
+        if has_refolded:
+            figures.append("" if candidate.refolded_loss is None else f"{candidate.refolded_loss:.4f}")
+        rows.append([candidate.label, *figures, tr("<- taken") if candidate.name == chosen.winner else ""])
     return table(rows)
 
 
 def fine_tuning(kept: bool, before: LabelledPredictions, after: LabelledPredictions) -> None:
-    """Whether fine-tuning was worth it."""
+    """Report whether the fine-tuned backbones are kept."""
     values = {
         "accuracy_before": before.figures()["accuracy"],
         "loss_before": before.losses.mean(),
@@ -249,7 +250,7 @@ def fine_tuning(kept: bool, before: LabelledPredictions, after: LabelledPredicti
 
 
 def result(predictions: LabelledPredictions, thresholds: Thresholds, run: Path, *, verbose: bool) -> None:
-    """How right it is, what the daemon would do with it, and where everything is."""
+    """Report the accuracy, what the daemon would do with the checkpoint, and where the run folder is."""
     figures = predictions.figures()
     if figures and not verbose:
         text = tr(
@@ -286,8 +287,8 @@ def result(predictions: LabelledPredictions, thresholds: Thresholds, run: Path, 
         say("", text)
     for warning in unrecognised(predictions):
         say("", warning)
-    for at, sentence in enumerate(thresholds.sentences(predictions)):
-        say("" if at else tr("threshold"), sentence)
+    for number, sentence in enumerate(thresholds.sentences(predictions)):
+        say("" if number else tr("threshold"), sentence)
     if verbose:
         names = sorted(path.name for path in run.iterdir())
         say(tr("written"), f"{shown(run)}: {', '.join(names)}")
@@ -295,14 +296,14 @@ def result(predictions: LabelledPredictions, thresholds: Thresholds, run: Path, 
         say(tr("details"), shown(run / "report.txt"))
 
 
-def leaving(sentences: Sequence[str]) -> None:
-    """What goes when this is published, before it is."""
-    for at, sentence in enumerate(sentences):
-        say("" if at else tr("publishing"), sentence)
+def dropped_classes(sentences: Sequence[str]) -> None:
+    """Report, before publishing, which classes this drops."""
+    for number, sentence in enumerate(sentences):
+        say("" if number else tr("publishing"), sentence)
 
 
 def unrecognised(predictions: LabelledPredictions) -> list[str]:
-    """A warning for each class of whose judged images none is recognised, or of which there are too few to tell."""
+    """Return a warning for each class with no judged image recognised, or with too few of them to tell."""
     images = np.bincount(predictions.labels, minlength=len(predictions.classes))
     right = np.bincount(predictions.labels[predictions.right], minlength=len(predictions.classes))
     warnings = []
@@ -328,7 +329,7 @@ def unrecognised(predictions: LabelledPredictions) -> list[str]:
 
 
 def verdict(given: Verdict, run: Path) -> None:
-    """What happens next."""
+    """Report whether the run was published and what the daemon does."""
     if given.publish:
         say(tr("published"), given.reason)
         folder = shown(run.parent)

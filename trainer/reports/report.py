@@ -1,4 +1,4 @@
-"""The report: what a classifier made of images whose class is known, in words, tables and pictures."""
+"""Write the report on predictions for images whose class is known: text, tables and figures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.reports.confusion_matrix import confusion_matrix
 from trainer.reports.mistakes import contact_sheet
 from trainer.tables import columns, padded, table
 
-#: Confused pairs of classes that are listed.
+#: The most confused pairs of classes that are listed.
 _PAIRS = 10
 
 
@@ -31,9 +31,9 @@ def write_report(
     preface: str = "",
     appendix: str = "",
 ) -> None:
-    """Write ``report.txt`` and the pictures into ``folder``; only the curves where there is no image to judge by.
+    """Write ``report.txt`` and the figures into ``folder``; of the figures only the curves where no image is judged.
 
-    ``paths`` (n,) are the files of the images in ``predictions``, ``filing`` is what the daemon would make of
+    ``paths`` (n,) are the files of the images in ``predictions``, ``filing`` counts what the daemon would file of
     them, ``stages`` are the epochs of a fit, ``preface`` goes before the report's text and ``appendix`` after it.
     """
     (folder / "report.txt").write_text(preface + describe(predictions, filing) + appendix, encoding="utf-8")
@@ -49,7 +49,7 @@ def write_report(
 
 
 def describe(predictions: LabelledPredictions, filing: FilingCounts | None = None) -> str:
-    """Figures, the table of classes and what is confused most, as text; empty where there is no image."""
+    """Return the figures, the table of classes and the most confused pairs as text; empty where there is no image."""
     if not len(predictions.labels):
         return ""
     parts = [_figures(predictions, filing), class_table(predictions)]
@@ -76,14 +76,14 @@ def _figures(predictions: LabelledPredictions, filing: FilingCounts | None) -> s
         (tr("log-loss"), tr("{loss:.3f} nats", loss=figures["log_loss"])),
         (tr("calibration error"), f"{figures['calibration_error']:.3f}"),
         (tr("surest images"), ", ".join(surest)),
-        *([] if filing is None else _fates(filing)),
+        *([] if filing is None else _filing_lines(filing)),
     ]
     width = max(columns(name) for name, _ in lines)
     return "".join(f"{padded(name, width)}  {text}\n" for name, text in lines)
 
 
-def _fates(filing: FilingCounts) -> list[tuple[str, str]]:
-    """What becomes of the images in the daemon."""
+def _filing_lines(filing: FilingCounts) -> list[tuple[str, str]]:
+    """Say how many of the images the daemon would file, and how many not."""
     if filing.filed:
         filed = tr(
             "{filed} ({share:.1%}), {wrong} of them wrong ({wrong_share:.2%})",
@@ -107,34 +107,30 @@ def _fates(filing: FilingCounts) -> list[tuple[str, str]]:
 
 
 def class_table(predictions: LabelledPredictions) -> str:
-    """Precision, recall (with its 95 % interval) and F1 of every class that some image is of, or is taken for."""
+    """Return precision, recall (with its 95 % interval) and F1 of every true or predicted class as a table."""
     counts = predictions.confusion()
     rows = [[tr("class"), tr("images"), tr("precision"), tr("recall"), tr("95 % interval"), "F1"]]
-    for at, index in enumerate(predictions.occurring_classes):
-        right, of_class, taken_for = int(counts[at, at]), int(counts[at].sum()), int(counts[:, at].sum())
-        low, high = bounds.interval(right, of_class)
+    for row, index in enumerate(predictions.occurring_classes):
+        right, images, predicted = int(counts[row, row]), int(counts[row].sum()), int(counts[:, row].sum())
+        low, high = bounds.interval(right, images)
         rows.append(
             [
                 predictions.classes[index],
-                f"{of_class}",
-                f"{right / taken_for:.3f}" if taken_for else "",
-                *(
-                    (f"{right / of_class:.3f}", tr("{low:.3f} to {high:.3f}", low=low, high=high))
-                    if of_class
-                    else ("", "")
-                ),
-                f"{2 * right / (of_class + taken_for):.3f}",
+                f"{images}",
+                f"{right / predicted:.3f}" if predicted else "",
+                *((f"{right / images:.3f}", tr("{low:.3f} to {high:.3f}", low=low, high=high)) if images else ("", "")),
+                f"{2 * right / (images + predicted):.3f}",
             ]
         )
     return table(rows)
 
 
 def _confused(predictions: LabelledPredictions) -> str:
-    """The pairs of classes that most images are lost to."""
+    """Return the pairs of classes with the most mistakes as a table."""
     counts = predictions.confusion()
     np.fill_diagonal(counts, 0)
     names = [predictions.classes[index] for index in predictions.occurring_classes]
-    pairs = sorted(((-counts[true, taken], true, taken) for true, taken in np.argwhere(counts).tolist()))
+    pairs = sorted(((-counts[true, predicted], true, predicted) for true, predicted in np.argwhere(counts).tolist()))
     rows = [[tr("most often confused"), tr("taken for"), tr("images")]]
-    rows += [[names[true], names[taken], f"{-count}"] for count, true, taken in pairs[:_PAIRS]]
+    rows += [[names[true], names[predicted], f"{-count}"] for count, true, predicted in pairs[:_PAIRS]]
     return table(rows, words=2)

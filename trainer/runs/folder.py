@@ -1,4 +1,4 @@
-"""Run folders: one folder per fit, which appears complete or not at all and never changes afterwards."""
+"""Write run folders: one for each fit, which appears complete or not at all and never changes afterwards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from models.ownership import make_folder
 from models.text.jsontext import json_text
 from models.text.language import tr
 
-#: What a fit measured, and the sha256 its checkpoint has.
+#: The figures of a fit, and the sha256 of its checkpoint.
 METRICS = "metrics.json"
 
 _HIDDEN = ".run."
@@ -27,16 +27,16 @@ Setting = str | int | float | bool | None
 
 
 def require_writable(folder: Path, option: str) -> None:
-    """Raise `UserError` now, rather than after hours, if ``folder`` could not be made or written to."""
+    """Raise `UserError` now, rather than after hours, if ``folder`` cannot be made or written to."""
     existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
         raise UserError(tr("{folder} cannot be written to: give another {option}", folder=folder, option=option))
 
 
 def create_run(checkpoints: Path, mode: str, now: datetime, fill: Callable[[Path], None]) -> Path:
-    """Make ``checkpoints/<YYYYmmdd-HHMMSS-mode>``: ``fill`` writes into a hidden folder that then takes this name.
+    """Make ``checkpoints/<YYYYmmdd-HHMMSS-mode>``: ``fill`` writes into a hidden folder, which is then renamed.
 
-    The name has the time of ``now`` as its clock shows it. Hidden folders of fits that were killed are removed.
+    The name has the time of ``now`` in its own time zone. Hidden folders of fits that were killed are removed.
     Raises `UserError` when the folder cannot be written to, or is full.
     """
     try:
@@ -70,7 +70,7 @@ def create_run(checkpoints: Path, mode: str, now: datetime, fill: Callable[[Path
 
 
 def _make_hidden(checkpoints: Path) -> tuple[Path, int]:
-    """A new hidden folder, and a descriptor that holds the lock on it (flock) as long as this process lives."""
+    """Make a hidden folder; return it and a descriptor that locks it (flock) as long as this process lives."""
     while True:
         hidden = Path(tempfile.mkdtemp(dir=checkpoints, prefix=_HIDDEN))
         lock = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -78,11 +78,11 @@ def _make_hidden(checkpoints: Path) -> tuple[Path, int]:
             fcntl.flock(lock, fcntl.LOCK_EX)
         if hidden.is_dir():
             return hidden, lock
-        os.close(lock)  # somebody took it for a left-over before it was locked
+        os.close(lock)  # another fit removed it before it was locked
 
 
 def _clean(checkpoints: Path) -> None:
-    """Remove the hidden folders that nobody holds the lock on."""
+    """Remove hidden folders that no process has locked."""
     for hidden in checkpoints.glob(f"{_HIDDEN}*"):
         with contextlib.suppress(OSError):
             lock = os.open(hidden, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -94,7 +94,7 @@ def _clean(checkpoints: Path) -> None:
 
 
 def _take_name(hidden: Path, name: Path) -> Path:
-    """Rename to ``name``, or to it with a number where that is taken: a rename never replaces a filled folder."""
+    """Rename to ``name``, with a number added where it is taken: a rename never replaces a folder that is not empty."""
     run, number = name, 2
     while True:
         try:
@@ -113,17 +113,17 @@ def _take_name(hidden: Path, name: Path) -> Path:
 
 
 def write_settings(path: Path, settings: Mapping[str, Setting]) -> None:
-    """The settings as TOML; what has no value is left out."""
+    """Write settings as TOML, without those that have no value."""
     lines = [f"{name} = {_toml(value)}\n" for name, value in settings.items() if value is not None]
     path.write_text("".join(lines), encoding="utf-8")
 
 
 def _toml(value: str | int | float | bool) -> str:
-    if isinstance(value, str):  # TOML's basic strings are JSON's, but for one control character
+    if isinstance(value, str):  # TOML's basic strings are those of JSON, except for one control character
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
     return json.dumps(value)
 
 
 def write_json(path: Path, content: object) -> None:
-    """A JSON file for people and programs."""
+    """Write indented JSON, for people and programs."""
     path.write_text(json_text(content, indent=1) + "\n", encoding="utf-8")

@@ -20,8 +20,8 @@ LATEST = "latest"
 
 
 @dataclass(frozen=True)
-class Listed:
-    """One run folder; ``checkpoint`` is None where it cannot be used, and ``problem`` says why."""
+class ListedRun:
+    """A run folder; ``checkpoint`` is None where it cannot be used, and ``problem`` says why."""
 
     run: Path
     current: bool
@@ -57,49 +57,49 @@ def find_run(name: str, folder: Path) -> Path:
 
 
 def run_names(folder: Path) -> list[str]:
-    """The names of the run folders with a checkpoint; none where there is no such folder."""
+    """Return the names of the run folders with a checkpoint; none where there is no such folder."""
     return sorted(file.parent.name for file in folder.glob(f"[!.]*/{checkpoints.FILE_NAME}"))
 
 
-def list_runs(folder: Path) -> list[Listed]:
-    """Every run folder with a checkpoint, oldest first. Raises `UserError` when there is no such folder."""
+def list_runs(folder: Path) -> list[ListedRun]:
+    """List every run folder with a checkpoint, oldest first. Raises `UserError` when ``folder`` does not exist."""
     if not folder.is_dir():
         raise UserError(tr("there is no folder {folder}: make a checkpoint with python -m trainer fit", folder=folder))
     pointer = checkpoints.read_pointer(folder)
-    listed = []
+    runs = []
     for run in (folder / name for name in run_names(folder)):
         current = pointer is not None and pointer.run == run.name
         try:
-            found = checkpoints.read(run / checkpoints.FILE_NAME)
-            require_as_made(run, found.digest)
-            listed.append(Listed(run, current, found))
+            checkpoint = checkpoints.read(run / checkpoints.FILE_NAME)
+            require_as_made(run, checkpoint.digest)
+            runs.append(ListedRun(run, current, checkpoint))
         except CheckpointError as error:
-            listed.append(Listed(run, current, None, str(error)))
-    return listed
+            runs.append(ListedRun(run, current, None, str(error)))
+    return runs
 
 
-def as_rows(listed: list[Listed]) -> list[dict[str, object]]:
-    """What ``list`` prints about each run."""
+def as_rows(runs: list[ListedRun]) -> list[dict[str, object]]:
+    """Return what ``list`` prints about each run."""
     rows = []
-    for each in listed:
-        row: dict[str, object] = {"run": each.run.name, "current": each.current, "problem": each.problem}
-        if each.checkpoint is not None:
-            metadata = each.checkpoint.metadata
+    for listed in runs:
+        row: dict[str, object] = {"run": listed.run.name, "current": listed.current, "problem": listed.problem}
+        if listed.checkpoint is not None:
+            metadata = listed.checkpoint.metadata
             row |= {
                 "mode": metadata.mode,
                 "classes": len(metadata.classes),
                 "images": int(metadata.metrics.get("all_images", 0)),
                 "accuracy": metadata.metrics.get("accuracy"),
-                "fine_tuned": bool(each.checkpoint.backbones),
+                "fine_tuned": bool(listed.checkpoint.backbones),
                 "created": metadata.created,
-                "megabytes": round((each.run / checkpoints.FILE_NAME).stat().st_size / 1e6, 2),
+                "megabytes": round((listed.run / checkpoints.FILE_NAME).stat().st_size / 1e6, 2),
             }
         rows.append(row)
     return rows
 
 
 def print_rows(rows: list[dict[str, object]]) -> None:
-    """The runs as a table; the current one is marked with an asterisk."""
+    """Print the runs as a table, the current one marked with an asterisk."""
     if not rows:
         print(tr("no run has a checkpoint yet: make one with python -m trainer fit"))
         return
@@ -125,7 +125,7 @@ def _cells(row: dict[str, object]) -> list[str]:
 
 
 def _in_utc(created: str) -> str:
-    """An ISO 8601 time with its offset from UTC, to the minute and in UTC."""
+    """Format an ISO 8601 time with its offset in UTC, to the minute."""
     try:
         return f"{datetime.fromisoformat(created).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     except ValueError:  # nothing was recorded, or another program wrote it

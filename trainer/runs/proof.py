@@ -1,4 +1,4 @@
-"""Whether a run's checkpoint is still the file that was made."""
+"""Check that a run's checkpoint is still the file that was written."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from trainer.runs.publications import publications
 
 
 def require_as_made(run: Path, sha256: str) -> None:
-    """Raise `CheckpointError` where a run's checkpoint, now of this ``sha256``, was another file when it was made.
+    """Raise `CheckpointError` where a run's checkpoint, now of this ``sha256``, had another one when it was written.
 
-    The run folder records what it was; where that says nothing, what was first published under the run's name does. A
-    run of which nothing is recorded passes.
+    The run folder records the original sha256; without it, the first publication of the run does. A run without any
+    record passes.
     """
-    made = _sha256_when_made(run)
-    if made is None:
-        made = next((entry.sha256 for entry in publications(run.parent) if entry.run == run.name), sha256)
-    if sha256 != made:
+    recorded = _recorded_sha256(run)
+    if recorded is None:
+        recorded = next((entry.sha256 for entry in publications(run.parent) if entry.run == run.name), sha256)
+    if sha256 != recorded:
         raise CheckpointError(
             tr(
                 "the checkpoint of run {name} is damaged: it is not the file that was made (its sha256 "
                 "begins {sha256}, not {made}); use another run, or fit again",
                 name=run.name,
                 sha256=sha256[:12],
-                made=made[:12],
+                made=recorded[:12],
             )
         )
 
 
-def _sha256_when_made(run: Path) -> str | None:
+def _recorded_sha256(run: Path) -> str | None:
     try:
         metrics = json.loads((run / METRICS).read_bytes())
     except FileNotFoundError:  # a checkpoint that came from elsewhere
@@ -44,5 +44,5 @@ def _sha256_when_made(run: Path) -> str | None:
                 file=run / METRICS,
             )
         ) from error
-    made = metrics.get("sha256") if isinstance(metrics, dict) else None
-    return made if isinstance(made, str) else None
+    recorded = metrics.get("sha256") if isinstance(metrics, dict) else None
+    return recorded if isinstance(recorded, str) else None

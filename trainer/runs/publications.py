@@ -1,4 +1,4 @@
-"""The history of a folder of runs: what was published in it, and every step back."""
+"""The history of a folder of runs: every publication and every rollback."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from pydantic import BaseModel, ValidationError
 
-#: Beside the runs: every publication and every step back, one JSON object a line.
+#: The history file beside the runs, with one JSON object on each line.
 HISTORY = "published.jsonl"
 
 
@@ -22,8 +22,8 @@ class Publication(BaseModel):
     rollback: bool = False
 
 
-def note(folder: Path, entry: Publication) -> None:
-    """Add a line to the history of ``folder``, durably. Raises `OSError`."""
+def append_publication(folder: Path, entry: Publication) -> None:
+    """Append a line to the history of ``folder`` and flush it. Raises `OSError`."""
     with (folder / HISTORY).open("a+b") as file:
         file.write(_end_of_torn_line(file) + entry.model_dump_json().encode() + b"\n")
         file.flush()
@@ -31,7 +31,7 @@ def note(folder: Path, entry: Publication) -> None:
 
 
 def _end_of_torn_line(history: BinaryIO) -> bytes:
-    """The newline that is missing after a line whose writing was cut short, so that the next one stands alone."""
+    """Return the newline that a truncated last line lacks, so that the next line stands alone."""
     if history.seek(0, os.SEEK_END) == 0:
         return b""
     history.seek(-1, os.SEEK_END)
@@ -39,7 +39,7 @@ def _end_of_torn_line(history: BinaryIO) -> bytes:
 
 
 def publications(folder: Path) -> list[Publication]:
-    """The history, oldest first. A line that was cut off is passed over, and only that one."""
+    """Return the history, oldest first. A truncated line is skipped, and only that one."""
     try:
         lines = (folder / HISTORY).read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -51,13 +51,13 @@ def publications(folder: Path) -> list[Publication]:
     return entries
 
 
-def standing(folder: Path) -> list[Publication]:
-    """What was published and not rolled back since, oldest first."""
+def active_publications(folder: Path) -> list[Publication]:
+    """Return the publications that were not rolled back since, oldest first."""
     stack: list[Publication] = []
     for entry in publications(folder):
         if entry.rollback:
             while stack and stack[-1].run != entry.run:
                 stack.pop()
         else:
-            stack = [kept for kept in stack if kept.run != entry.run] + [entry]
+            stack = [earlier for earlier in stack if earlier.run != entry.run] + [entry]
     return stack

@@ -1,4 +1,4 @@
-"""Publishing: which run the daemon serves, what it served before, and the way back."""
+"""Publish runs to the daemon, and roll back to what was published before."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from models.markers import taken, taken_names
 from models.text.language import mark, tr, trn
 from models.weights import WeightsStore
 from trainer.runs.proof import require_as_made
-from trainer.runs.publications import HISTORY, Publication, note, standing
-from trainer.runs.retention import KEEP, alone, retain
+from trainer.runs.publications import HISTORY, Publication, active_publications, append_publication
+from trainer.runs.retention import KEEP, publishing_lock, retain
 from trainer.tables import listed
 
-#: Class folders that are listed when they go.
+#: The most class folders that are listed.
 _LISTED = 30
 
-#: What serves where no run is published, in words.
+#: What the daemon serves where no run is published.
 STARTER = mark("the starter model")
 
 
 def publish(run: Path, store: WeightsStore, *, keep: int = KEEP) -> Classifier:
-    """Open a run's checkpoint, prove it and point the daemon at it; then let go of old runs, see `retain`.
+    """Open and check a run's checkpoint, point the daemon at it, and remove old runs (see `retain`).
 
-    Raises `CheckpointError` when it does not compute what it did when it was made, or is not the file it was then, and
-    `WeightsUnavailable` when the weights of a backbone are not to be had.
+    Raises `CheckpointError` when the checkpoint fails its golden samples or is not the file that was written, and
+    `WeightsUnavailable` when the weights of a backbone cannot be obtained.
     """
     proved = prove(run, store)
-    if (why := refusal(run.parent, proved.classes)) is not None:
+    if (why := refusal_reason(run.parent, proved.classes)) is not None:
         raise UserError(tr("{name} is not published: {why}", name=run.name, why=why))
-    with alone(run.parent):
-        _point(run, proved.digest, rollback=False)
-        if removed := retain(run.parent, keep, needed(run.parent, run.name)):
+    with publishing_lock(run.parent):
+        _point_at_run(run, proved.digest, rollback=False)
+        if removed := retain(run.parent, keep, runs_to_keep(run.parent, run.name)):
             logger.info(
                 tr("old runs were removed, the newest {keep} stay: {names}", keep=keep, names=", ".join(removed))
             )
     return proved
 
 
-def refusal(folder: Path, classes: Sequence[str]) -> str | None:
-    """Why a daemon would refuse a checkpoint of these classes that is published in ``folder``, if it would."""
+def refusal_reason(folder: Path, classes: Sequence[str]) -> str | None:
+    """Return why a daemon would refuse a checkpoint with these classes published in ``folder``, or None."""
     names = taken_names(folder)
     name = taken(classes, names)
     if name is None:
@@ -67,15 +67,15 @@ def refusal(folder: Path, classes: Sequence[str]) -> str | None:
 
 
 @dataclass(frozen=True)
-class Leaving:
-    """The class folders of the model that serves now, by ``model``, which a new one has no class for."""
+class DroppedClasses:
+    """The classes of the model that serves now, described by ``model``, that a new one lacks."""
 
     model: str
     classes: list[str]
     folder: Path
 
     def sentences(self) -> list[str]:
-        """What that means, and how to keep them; nothing where none goes."""
+        """Say what that means and how to keep the classes; empty where none is dropped."""
         if not self.classes:
             return []
         return [
@@ -95,62 +95,62 @@ class Leaving:
         ]
 
 
-def leaving(folder: Path, classes: Sequence[str]) -> Leaving:
-    """Which class folders the model that ``folder`` publishes has, or else the starter, and a new one has not."""
-    model, before = tr(STARTER), starter_groups(_language())[0]
+def find_dropped_classes(folder: Path, classes: Sequence[str]) -> DroppedClasses:
+    """Find the classes that the published model of ``folder``, or else the starter, has and a new one lacks."""
+    model, served_classes = tr(STARTER), starter_groups(_language())[0]
     with contextlib.suppress(CheckpointError):
         pointer = checkpoints.read_pointer(folder)
         if pointer is not None:
             model = tr("the run {run}, which serves now,", run=pointer.run)
-            before = checkpoints.load(folder).metadata.classes
-    return Leaving(model, sorted(set(before) - set(classes)), folder)
+            served_classes = checkpoints.load(folder).metadata.classes
+    return DroppedClasses(model, sorted(set(served_classes) - set(classes)), folder)
 
 
 def _language() -> Literal["en", "ko"]:
-    """That of messages, which the daemon's starter model has, too."""
+    """Return the language of messages, which is also that of the daemon's starter model."""
     return "ko" if os.environ.get("LANGUAGE") == "ko" else "en"
 
 
-def needed(folder: Path, current: str) -> set[str]:
-    """The current run, and the one to go back to."""
-    return {current, *[entry.run for entry in standing(folder) if entry.run != current][-1:]}
+def runs_to_keep(folder: Path, current: str) -> set[str]:
+    """Return the current run, and the one that a rollback goes back to."""
+    return {current, *[entry.run for entry in active_publications(folder) if entry.run != current][-1:]}
 
 
 def rollback(folder: Path, store: WeightsStore, *, starter: bool = False) -> tuple[str, str]:
-    """Point back at what was published before the current run; returns the names of both runs (now, before).
+    """Point back at what was published before the current run; return the names of both (now, before).
 
-    The earlier run is proved as `publish` proves one. Before the first one served the starter model, which ``starter``
-    goes back to at once. Raises `UserError` when there is nothing to go back to.
+    The earlier run is checked as in `publish`. Before the first run the daemon served the starter model; ``starter``
+    goes straight back to it. Raises `UserError` when there is nothing to go back to.
     """
     pointer = checkpoints.read_pointer(folder)
     if pointer is None:
         raise UserError(tr("nothing is published in {folder}: there is nothing to roll back", folder=folder))
-    before = [entry for entry in standing(folder) if entry.run != pointer.run]
-    if starter or not before:
-        with alone(folder):
+    earlier = [entry for entry in active_publications(folder) if entry.run != pointer.run]
+    if starter or not earlier:
+        with publishing_lock(folder):
             _point_at_starter(folder)
         return STARTER, pointer.run
-    target = before[-1]
+    target = earlier[-1]
     proved = prove(folder / target.run, store)
     if proved.digest != target.sha256:
         raise CheckpointError(
             tr("the checkpoint of run {run} is not the file that was published: publish another", run=target.run)
         )
-    with alone(folder):
-        _point(folder / target.run, proved.digest, rollback=True)
+    with publishing_lock(folder):
+        _point_at_run(folder / target.run, proved.digest, rollback=True)
     return target.run, pointer.run
 
 
 def prove(run: Path, store: WeightsStore) -> Classifier:
-    """Open the checkpoint of a run as the daemon would; raises `UserError` where it is no good."""
+    """Open the checkpoint of a run as the daemon does; raises `UserError` where that fails."""
     classifier = open_classifier(run / checkpoints.FILE_NAME, store)
     require_as_made(run, classifier.digest)
     return classifier
 
 
-def _point(run: Path, sha256: str, *, rollback: bool) -> None:
-    """Point the daemon at a run and note it in the history. Raises `UserError` where the disk is full, say."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")  # two in a second are two
+def _point_at_run(run: Path, sha256: str, *, rollback: bool) -> None:
+    """Point the daemon at a run and record it in the history. Raises `UserError`, for instance on a full disk."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")  # tells two publications in one second apart
     try:
         checkpoints.publish(run, sha256, now)
     except OSError as error:
@@ -166,7 +166,7 @@ def _point(run: Path, sha256: str, *, rollback: bool) -> None:
         ) from error
     entry = Publication(run=run.name, sha256=sha256, published=now, rollback=rollback)
     try:
-        note(run.parent, entry)
+        append_publication(run.parent, entry)
     except OSError as error:
         raise UserError(
             tr(
@@ -181,11 +181,11 @@ def _point(run: Path, sha256: str, *, rollback: bool) -> None:
 
 
 def _point_at_starter(folder: Path) -> None:
-    """Point the daemon at the starter model and note it in the history. Raises `UserError` as `_point` does."""
+    """Point the daemon at the starter model and record that in the history. Raises `UserError`."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     try:
         checkpoints.publish_starter(folder, now)
-        note(folder, Publication(run="", sha256="", published=now, rollback=True))
+        append_publication(folder, Publication(run="", sha256="", published=now, rollback=True))
     except OSError as error:
         raise UserError(
             tr(

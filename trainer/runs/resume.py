@@ -1,7 +1,7 @@
-"""What an interrupted fit leaves for the next one: that it began, and how far its fine-tuning had come.
+"""Save the progress of a fit, so that the same fit can resume after an interruption.
 
-Features need nothing of this: they are in the cache, whoever asks for them. It is kept in the local cache under a key
-made of the settings, so that only the same fit goes on with it, and it is removed when the fit is done.
+Saved are a marker that the fit began, and how far fine-tuning got; features are in their own cache. The files lie in
+the local cache under a key made of the settings, so that only the same fit finds them, and go when the fit is done.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from models.atomic import atomic_file
 from models.text.language import tr
 from models.weights import WeightsStore
 
-#: What nobody has come back to for so long is removed.
-KEPT_S = 14 * 24 * 3600.0
+#: Progress that was not resumed for so long is removed.
+MAX_AGE_S = 14 * 24 * 3600.0
 
-#: Keeping takes at most one in so many parts of the time: what is quickly computed is not worth more.
-SPARED = 20
+#: The pause between two saves, in multiples of the time that the last one took.
+SAVE_PAUSE_FACTOR = 20
 
 _STATE = "state"
 
 
 @dataclass(frozen=True)
 class SavedProgress:
-    """Arrays by name, and whatever else is JSON."""
+    """Arrays by name, and all other state as JSON values."""
 
     arrays: Mapping[str, npt.NDArray[Any]]
     state: dict[str, Any]
 
 
 class UnfinishedFit:
-    """The place of one fit, known by its ``settings``."""
+    """The saved progress of one fit, identified by its ``settings``."""
 
     def __init__(self, store: WeightsStore, settings: Mapping[str, object]) -> None:
         key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:32]
@@ -51,27 +51,27 @@ class UnfinishedFit:
         self._saved_at, self._saving_s = 0.0, 0.0
 
     def begin(self, *, resume: bool) -> bool:
-        """Note that the fit begins; returns whether an earlier one was interrupted that it is to go on with."""
-        self._forget_old()
-        found = resume and self._begun.is_file()
-        if not found:
+        """Record that the fit begins; return whether it resumes an interrupted one."""
+        self._remove_old()
+        resumes = resume and self._begun.is_file()
+        if not resumes:
             self.finish()
         with contextlib.suppress(OSError), atomic_file(self._begun) as file:
             file.write(b"{}\n")
-        return found
+        return resumes
 
     def finish(self) -> None:
-        """Leave nothing to go on with."""
+        """Remove all saved progress."""
         for path in (self._begun, self._progress, *self._folder.glob(self._partial)):
             with contextlib.suppress(OSError):
                 path.unlink()
 
     def is_due(self) -> bool:
-        """Whether enough time has passed since the last `save` to spend some on another; at first it has."""
-        return time.monotonic() - self._saved_at >= SPARED * self._saving_s
+        """Whether the pause since the last `save` was long enough for another; True at first."""
+        return time.monotonic() - self._saved_at >= SAVE_PAUSE_FACTOR * self._saving_s
 
     def save(self, progress: SavedProgress) -> None:
-        """Keep how far it has come, in place of what was kept before; where the disk is full, warn and go on."""
+        """Save progress in place of earlier progress; where the disk is full, warn and go on."""
         from safetensors.numpy import save
 
         began = time.monotonic()
@@ -90,7 +90,7 @@ class UnfinishedFit:
         self._saving_s = self._saved_at - began
 
     def load(self) -> SavedProgress | None:
-        """How far it had come; None where nothing was kept, or nothing that can be read."""
+        """Load saved progress; None where there is none, or none that can be read."""
         from safetensors import SafetensorError, safe_open
 
         try:
@@ -100,18 +100,18 @@ class UnfinishedFit:
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
 
-    def _forget_old(self) -> None:
-        oldest = time.time() - KEPT_S
+    def _remove_old(self) -> None:
+        oldest = time.time() - MAX_AGE_S
         for path in self._folder.iterdir():
             with contextlib.suppress(OSError):
                 if path.stat().st_mtime < oldest:
                     path.unlink()
 
 
-def place_of(store: WeightsStore, data_dir: Path, settings: Mapping[str, object]) -> UnfinishedFit:
-    """Where a fit of that folder with these settings keeps its progress; what changes no number does not count."""
-    counted = {name: value for name, value in settings.items() if name not in _UNCOUNTED}
-    return UnfinishedFit(store, {**counted, "data_dir": str(data_dir.resolve())})
+def unfinished_fit(store: WeightsStore, data_dir: Path, settings: Mapping[str, object]) -> UnfinishedFit:
+    """Return the saved progress of a fit of that folder; settings that do not change the result are left out."""
+    relevant = {name: value for name, value in settings.items() if name not in _IRRELEVANT}
+    return UnfinishedFit(store, {**relevant, "data_dir": str(data_dir.resolve())})
 
 
-_UNCOUNTED = {"resume", "publish", "keep", "cache_dir", "cache_size", "output_dir", "data_dir", "max_error"}
+_IRRELEVANT = {"resume", "publish", "keep", "cache_dir", "cache_size", "output_dir", "data_dir", "max_error"}

@@ -1,8 +1,8 @@
-"""Retention: which runs stay on disk. Removed are only old ones that nobody can need in a hurry.
+"""Remove old runs.
 
-The newest ones stay, so many as are asked for; besides them the current run, the one that ``rollback`` goes back to,
-and every one that a running daemon uses, which holds a shared lock (flock) on its checkpoint. So does whatever is in
-the folder that no fit has made.
+The newest runs stay, as many as the user wants, and so do the current run, the one that ``rollback`` goes back to, and
+every run that a running daemon uses, which holds a shared lock (flock) on its checkpoint. Files and folders that no fit
+has made stay as well.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from models.checkpoint import FILE_NAME, POINTER
 from models.text.language import tr
 from trainer.runs.folder import METRICS
 
-#: Runs that stay, where nobody says how many.
+#: The number of runs that stay by default.
 KEEP = 20
 
-#: What a run is called while it is being removed, and what a pointer is called that was never finished.
+#: The prefixes of a run that is being removed, and of a pointer that was never finished.
 _REMOVED, _UNFINISHED = ".removed.", f".{POINTER}."
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the lock on publishing in ``folder``: one program at a time points somewhere, or removes runs.
+def publishing_lock(folder: Path) -> Iterator[None]:
+    """Lock publishing in ``folder``: one program at a time moves the pointer or removes runs.
 
-    The kernel gives it back when the program ends. A file system without locks has none.
+    The kernel releases the lock when the program ends. On a file system without locks this does nothing.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -45,45 +45,45 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def retain(folder: Path, keep: int, needed: Iterable[str]) -> list[str]:
-    """Remove all but the newest ``keep`` runs (0: none) and those ``needed``; returns the names of those removed.
+    """Remove all but the newest ``keep`` runs (0: remove none) and the ``needed`` ones; return the names removed.
 
-    To be called by who is `alone` there. What an earlier removal or publication left when it was killed goes, too.
+    Call it under the `publishing_lock`. What a killed removal or publication left behind is removed too.
     """
     _clean(folder)
     if keep == 0:
         return []
-    stay = set(needed)
-    old = sorted(_runs(folder), key=_made, reverse=True)[keep:]
-    return [run.name for run in old if run.name not in stay and _remove(run)]
+    needed_names = set(needed)
+    old = sorted(_runs(folder), key=_creation_order, reverse=True)[keep:]
+    return [run.name for run in old if run.name not in needed_names and _remove(run)]
 
 
 def newest(folder: Path) -> Path | None:
-    """The run that was made last there, if there is one."""
-    return max(_runs(folder), key=_made, default=None) if folder.is_dir() else None
+    """Return the latest run, or None."""
+    return max(_runs(folder), key=_creation_order, default=None) if folder.is_dir() else None
 
 
 def _runs(folder: Path) -> list[Path]:
-    """The folders that a fit has made."""
+    """Return the folders that a fit has made."""
     folders = [path for path in folder.iterdir() if not path.name.startswith(".") and not path.is_symlink()]
     return [path for path in folders if (path / FILE_NAME).is_file() and (path / METRICS).is_file()]
 
 
-def _made(run: Path) -> tuple[int, str]:
-    """What tells older runs from newer ones: a checkpoint is written once."""
+def _creation_order(run: Path) -> tuple[int, str]:
+    """Return a key that sorts runs by age: the time of the checkpoint, which is written only once."""
     return (run / FILE_NAME).stat().st_mtime_ns, run.name
 
 
 def _remove(run: Path) -> bool:
-    """Remove one run, unless it is in use; at every instant it is there as a whole, or not under its name."""
+    """Remove a run unless it is in use; at every moment it is either complete or not under its name."""
     try:
-        descriptor = os.open(run / FILE_NAME, os.O_RDWR | os.O_CLOEXEC)  # NFS locks what is open for writing
+        descriptor = os.open(run / FILE_NAME, os.O_RDWR | os.O_CLOEXEC)  # NFS locks only files open for writing
     except OSError as error:
         logger.warning(tr("the old run {name} stays: {reason}", name=run.name, reason=error.strerror))
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         hidden = Path(tempfile.mkdtemp(dir=run.parent, prefix=_REMOVED))
-        run.rename(hidden)  # an empty folder may be replaced
+        run.rename(hidden)  # a rename may replace an empty folder
         sync_folder(run.parent)
     except BlockingIOError:
         return False

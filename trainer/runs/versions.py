@@ -1,4 +1,4 @@
-"""The software a checkpoint was made with."""
+"""The versions of the software that makes a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _PACKAGES = ("imagesortd", "numpy", "onnxruntime", "pillow", "scikit-learn", "to
 
 
 def versions() -> dict[str, str]:
-    """Python's and the packages' versions by name."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of packages by name."""
+    versions_by_name = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions_by_name[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:  # run from a clone that was not installed
             continue
-    return found
+    return versions_by_name

@@ -13,7 +13,7 @@ from models.registry import Backbone
 from models.weights import WeightsStore
 from tests.trainer.tuning import side, start, tune
 from trainer.finetuning import finetune
-from trainer.finetuning.course import Side, course_digest
+from trainer.finetuning.course import LabelledSamples, course_digest
 from trainer.finetuning.finetune import FineTuneOptions
 from trainer.heads.linear import Epoch, Scaling
 from trainer.runs import resume
@@ -27,7 +27,7 @@ OPTIONS = FineTuneOptions(epochs=3, lr=3e-3, batch_size=16)
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> UnfinishedFit:
     """A place that keeps every epoch, however short it is."""
-    monkeypatch.setattr(resume, "SPARED", 0)
+    monkeypatch.setattr(resume, "SAVE_PAUSE_FACTOR", 0)
     return UnfinishedFit(WeightsStore(tmp_path), {})
 
 
@@ -40,15 +40,15 @@ def interrupt(
 ) -> None:
     """Fine-tune until the middle of an epoch: its weights have changed, nothing of it is kept."""
 
-    def train(run: finetune.Run, side: Side, epoch: int) -> float:
+    def train(run: finetune.FineTuner, side: LabelledSamples, epoch: int) -> float:
         loss = original(run, side, epoch)
         if epoch == in_epoch:
             raise Killed
         return loss
 
-    original = finetune.Run.train
+    original = finetune.FineTuner.train
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finetune.Run, "train", train)
+        patch.setattr(finetune.FineTuner, "train", train)
         with pytest.raises(Killed):
             tune(clip, colours, options, place)
 
@@ -74,10 +74,10 @@ def test_the_best_epoch_so_far_is_kept_too(
 ) -> None:
     """The first epoch is the best; of the others only the weights count for what is learned next."""
 
-    def check(run: finetune.Run, _: object) -> tuple[float, float]:
+    def check(run: finetune.FineTuner, _: object) -> tuple[float, float]:
         return float(run.steps_made), 0.5
 
-    monkeypatch.setattr(finetune.Run, "check", check)
+    monkeypatch.setattr(finetune.FineTuner, "check", check)
     options = FineTuneOptions(epochs=4, lr=3e-3, batch_size=16, patience=2)
     expected, epochs, _ = tune(clip, colours, options)
     interrupt(3, clip, colours, place, options)
@@ -90,7 +90,7 @@ def test_one_that_had_come_to_its_end_learns_no_more(
     clip: tuple[Backbone, ...], colours: Path, place: UnfinishedFit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, epochs, _ = tune(clip, colours, OPTIONS, place)
-    monkeypatch.setattr(finetune.Run, "train", None)
+    monkeypatch.setattr(finetune.FineTuner, "train", None)
     found, again, said = tune(clip, colours, OPTIONS, place)
     assert all(np.array_equal(found["clip"][name], tensor) for name, tensor in expected["clip"].items())
     assert again == epochs

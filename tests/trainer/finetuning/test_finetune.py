@@ -21,7 +21,7 @@ from trainer.__main__ import main
 from trainer.data.dataset import Sample
 from trainer.finetuning import finetune, trunk
 from trainer.finetuning.augment import Batch, batches
-from trainer.finetuning.course import Side
+from trainer.finetuning.course import LabelledSamples
 from trainer.finetuning.finetune import FineTuneOptions
 from trainer.fit import fit
 from trainer.fitted import FitOptions
@@ -31,12 +31,12 @@ from trainer.measuring.calibration import Labels
 pytestmark = pytest.mark.usefixtures("whole")
 
 
-def run_of(parts: tuple[Backbone, ...], *, mixed: bool, epochs: int = 1, lr: float = 1e-3) -> finetune.Run:
+def run_of(parts: tuple[Backbone, ...], *, mixed: bool, epochs: int = 1, lr: float = 1e-3) -> finetune.FineTuner:
     head, scaling = start(sum(part.width for part in parts))
     weight = 0.1 * np.random.default_rng(0).standard_normal(head.weight.shape, np.float32)
     head = Linear(weight.astype(np.float32), head.bias)
     options = FineTuneOptions(epochs=epochs, lr=lr, batch_size=8)
-    return finetune.Run(finetune.Net(parts, head, scaling), torch.device("cpu"), parts, options, mixed=mixed)
+    return finetune.FineTuner(finetune.Net(parts, head, scaling), torch.device("cpu"), parts, options, mixed=mixed)
 
 
 def test_the_weights_change_and_the_images_are_learned(clip: tuple[Backbone, ...], colours: Path) -> None:
@@ -69,11 +69,11 @@ def test_the_best_epoch_is_restored(clip: tuple[Backbone, ...], colours: Path, m
     states: list[dict[str, torch.Tensor]] = []
     losses = iter([0.9, 0.5, 0.3, 0.7, 0.8])  # the first is of the estimate
 
-    def check(run: finetune.Run, _: Side) -> tuple[float, float]:
+    def check(run: finetune.FineTuner, _: LabelledSamples) -> tuple[float, float]:
         states.append(run.net.learned())
         return next(losses), 0.5
 
-    monkeypatch.setattr(finetune.Run, "check", check)
+    monkeypatch.setattr(finetune.FineTuner, "check", check)
     tuned, epochs, _ = tune(clip, colours, FineTuneOptions(epochs=4, lr=1e-3, batch_size=16))
     assert [epoch.held_out_loss for epoch in epochs] == [0.5, 0.3, 0.7, 0.8]
     best = {name.removeprefix("parts.0.module."): value.numpy() for name, value in states[2].items()}
@@ -124,7 +124,7 @@ def test_patience_ends_it(clip: tuple[Backbone, ...], colours: Path) -> None:
 def test_a_loss_that_is_no_number_names_the_images(
     clip: tuple[Backbone, ...], colours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetune.Run, "loss", lambda *_: torch.tensor(torch.nan, requires_grad=True))
+    monkeypatch.setattr(finetune.FineTuner, "loss", lambda *_: torch.tensor(torch.nan, requires_grad=True))
     with pytest.raises(UserError, match=r"diverged in epoch 1 on a batch with (blue|green|red)/\d+\.png.*--ft-lr"):
         tune(clip, colours, FineTuneOptions(epochs=1, batch_size=8))
 
@@ -132,15 +132,15 @@ def test_a_loss_that_is_no_number_names_the_images(
 def test_a_slope_that_is_no_number_names_the_images_it_is_of_and_not_the_next(
     clip: tuple[Backbone, ...], colours: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss = finetune.Run.loss
+    loss = finetune.FineTuner.loss
     rows: list[list[int]] = []
 
-    def steep(run: finetune.Run, batch: Batch, labels: Labels) -> torch.Tensor:
+    def steep(run: finetune.FineTuner, batch: Batch, labels: Labels) -> torch.Tensor:
         rows.append(batch.rows.tolist())
         weight = run.net.weight
         return loss(run, batch, labels) + (weight - weight.detach()).square().sum().sqrt()  # 0, but of no slope
 
-    monkeypatch.setattr(finetune.Run, "loss", steep)
+    monkeypatch.setattr(finetune.FineTuner, "loss", steep)
     train = side(colours, 0, 6)
     with pytest.raises(UserError, match="diverged") as raised:
         run_of(clip, mixed=False).train(train, 1)

@@ -33,11 +33,11 @@ def samples(predictions: LabelledPredictions) -> list[Sample]:
 def test_wrong_labels_are_found_and_little_else() -> None:
     predictions, wrong = flipped()
     found = suspicions(predictions)
-    listed = {each.at for each in found}
+    listed = {each.position for each in found}
     assert len(wrong & listed) >= 0.8 * len(wrong)
     assert len(wrong & listed) >= 0.6 * len(listed)
-    assert {each.at for each in found[:5]} <= wrong
-    assert all(each.probability > each.own and each.other != predictions.labels[each.at] for each in found[:5])
+    assert {each.position for each in found[:5]} <= wrong
+    assert all(each.probability > each.own and each.other != predictions.labels[each.position] for each in found[:5])
 
 
 def test_no_label_is_called_wrong_whose_own_class_is_likelier() -> None:
@@ -50,13 +50,13 @@ def test_a_label_is_called_wrong_only_where_the_other_class_is_clearly_likelier(
     """Half of b's own images are hardly told from a, so .51 of b is as much as they have."""
     probabilities = np.array([[0.49, 0.51], [0.95, 0.05], [0.5, 0.5], [0.48, 0.52], [0.9, 0.1], [0.2, 0.8]])
     found = suspicions(LabelledPredictions(["a", "b"], np.array([0, 0, 1, 1, 0, 0]), probabilities))
-    assert [each.at for each in found] == [5]
+    assert [each.position for each in found] == [5]
 
 
 def test_the_likeliest_comes_first() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.3, 0.7], [0.95, 0.05]])
     found = suspicions(LabelledPredictions(["a", "b"], np.array([0, 0, 1, 0, 1]), probabilities))
-    assert [(each.at, each.other) for each in found] == [(4, 0), (3, 1)]
+    assert [(each.position, each.other) for each in found] == [(4, 0), (3, 1)]
 
 
 def test_nothing_judged_has_nothing_to_say() -> None:

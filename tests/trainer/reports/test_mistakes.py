@@ -8,7 +8,7 @@ from PIL import Image
 
 from tests.trainer.reports.test_confusion_matrix import ODD, assert_tidy, texts_of
 from trainer.measuring.measure import LabelledPredictions
-from trainer.reports.mistakes import MOST, contact_sheet
+from trainer.reports.mistakes import MAX_IMAGES, contact_sheet
 
 
 def predictions(wrong: int, right: int = 4, classes: tuple[str, str] = ("개미", "벌")) -> LabelledPredictions:
@@ -41,8 +41,8 @@ def test_one_mistake(paths: list[Path]) -> None:
 
 def test_of_many_mistakes_the_surest_are_shown(paths: list[Path]) -> None:
     title, *texts = lines(50, paths)
-    assert title == f"50 of 54 images are taken for another class; the {MOST} surest of these mistakes"
-    assert texts[::3] == [f"{number:03}.png" for number in range(49, 49 - MOST, -1)]
+    assert title == f"50 of 54 images are taken for another class; the {MAX_IMAGES} surest of these mistakes"
+    assert texts[::3] == [f"{number:03}.png" for number in range(49, 49 - MAX_IMAGES, -1)]
     assert texts[2::3][:2] == ["99 % sure: 벌", "98 % sure: 벌"]
 
 

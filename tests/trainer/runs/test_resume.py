@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.weights import WeightsStore
-from trainer.runs.resume import KEPT_S, SavedProgress, UnfinishedFit, place_of
+from trainer.runs.resume import MAX_AGE_S, SavedProgress, UnfinishedFit, unfinished_fit
 
 PROGRESS = SavedProgress({"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "step": np.array(4.0)}, {"epoch": 3})
 
@@ -88,10 +88,10 @@ def test_without_resume_it_starts_afresh(cache: WeightsStore) -> None:
 
 def test_other_settings_and_other_folders_are_other_fits(cache: WeightsStore, tmp_path: Path) -> None:
     settings: dict[str, object] = {"lr": 0.1, "publish": "never"}
-    place_of(cache, tmp_path, settings).begin(resume=False)
-    assert not place_of(cache, tmp_path, {**settings, "lr": 0.2}).begin(resume=True)
-    assert not place_of(cache, tmp_path / "other", settings).begin(resume=True)
-    assert place_of(cache, tmp_path, {**settings, "publish": "always"}).begin(resume=True)
+    unfinished_fit(cache, tmp_path, settings).begin(resume=False)
+    assert not unfinished_fit(cache, tmp_path, {**settings, "lr": 0.2}).begin(resume=True)
+    assert not unfinished_fit(cache, tmp_path / "other", settings).begin(resume=True)
+    assert unfinished_fit(cache, tmp_path, {**settings, "publish": "always"}).begin(resume=True)
 
 
 def test_what_is_damaged_is_as_if_it_were_not_there(cache: WeightsStore) -> None:
@@ -107,7 +107,7 @@ def test_what_nobody_came_back_to_is_removed(cache: WeightsStore) -> None:
     old = UnfinishedFit(cache, {"old": True})
     old.begin(resume=False)
     old.save(PROGRESS)
-    long_ago = time.time() - KEPT_S - 60
+    long_ago = time.time() - MAX_AGE_S - 60
     for path in cache.folder("unfinished").iterdir():
         os.utime(path, (long_ago, long_ago))
     UnfinishedFit(cache, {}).begin(resume=False)

@@ -18,7 +18,7 @@ from tests.processes import environment
 from trainer.fit import FitOutcome
 from trainer.runs.folder import METRICS
 from trainer.runs.publish import publish, rollback
-from trainer.runs.retention import alone, retain
+from trainer.runs.retention import publishing_lock, retain
 
 
 @pytest.fixture
@@ -98,8 +98,8 @@ def test_what_a_kill_left_is_removed_next_time(folder: Path, monkeypatch: pytest
 
 def test_two_publishers_wait_for_each_other(folder: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from trainer.runs.retention import alone\n"
-        "with alone(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from trainer.runs.retention import publishing_lock\n"
+        "with publishing_lock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as holder:
@@ -111,7 +111,7 @@ def test_two_publishers_wait_for_each_other(folder: Path) -> None:
         assert holder.wait(30) == 0
         said, _ = waiting.communicate(b"", 30)
         assert said == b"held\n"
-    with alone(folder):
+    with publishing_lock(folder):
         pass
 
 
