@@ -1,1 +1,1 @@
-"""Fine-tune the backbones."""
+"""Fine-tuning of the backbones."""

@@ -72,7 +72,7 @@ def test_the_text_names_images_labels_and_classes() -> None:
     text = advice(predictions, samples(predictions), [Oddity("two-labels", "a/x\n.jpg", "a", "under a, b")])
     first = suspicions(predictions)[0]
     line = text.splitlines()[1]
-    assert line.startswith(f"  {samples(predictions)[first.at].name}: {predictions.classes[first.other]} (")
+    assert line.startswith(f"  {samples(predictions)[first.position].name}: {predictions.classes[first.other]} (")
     assert "  a/x\\n.jpg: under a, b\n" in text
     assert " images are recognised, " in text
     assert wrong
