@@ -42,7 +42,9 @@ def make_parser() -> Parser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     fitting = commands.add_parser("fit", help=tr("fit a checkpoint on a folder of class folders, and publish it"))
-    evaluating = commands.add_parser("evaluate", help=tr("how right a checkpoint is on a folder of class folders"))
+    evaluating = commands.add_parser(
+        "evaluate", help=tr("measure the accuracy of a checkpoint on a folder of class folders")
+    )
     naming = commands.add_parser("zero-shot", help=tr("make a checkpoint from the names of its classes alone"))
     listing = commands.add_parser("list", help=tr("the runs, and which of them the daemon serves"))
     publishing = commands.add_parser("publish", help=tr("let the daemon serve a run"))
@@ -88,7 +90,7 @@ def _fit(given: argparse.Namespace) -> dict[str, Any]:
     try:
         outcome = fit(FitOptions(**_plain(given)))
     except KeyboardInterrupt:
-        say(tr("stopped"), tr("the same command with --resume goes on with it"))
+        say(tr("stopped"), tr("the same command with --resume continues it"))
         raise
     return {
         "run": shown(outcome.run),
@@ -138,7 +140,7 @@ def _list(given: argparse.Namespace) -> list[dict[str, Any]]:
     if is_starter_published(given.output_dir):
         print(
             tr(
-                "* {starter} serves: somebody rolled back to it; to serve a run: python -m trainer publish RUN",
+                "* the daemon serves {starter} after a rollback; to serve a run: python -m trainer publish RUN",
                 starter=tr(STARTER),
             )
         )

@@ -169,7 +169,7 @@ def _say_classes(matched: ClassMatch, folders: ClassFolders, opened: OpenedCheck
             )
         )
     for label, name in matched.renamed.items():
-        say("", tr("the images of {label} are put to its class {name}", label=label, name=name))
+        say("", tr("images of {label} count as its class {name}", label=label, name=name))
     if matched.only_in_data:
         say("", tr("it does not know {names}: not counted below", names=listed(matched.only_in_data, _LISTED)))
     if matched.only_in_checkpoint:

@@ -44,7 +44,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     add(
         "--drop-parts",
         action="store_true",
-        help=tr("of a mode of several backbones serve one alone where that is as good"),
+        help=tr("if a mode has several backbones, serve only one where that is as good"),
     )
     add(
         "--max-error",
@@ -68,7 +68,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     _add_publication(parser, tr("whether the daemon shall serve the result (default %(default)s)"))
     add("--cache-dir", type=Path, metavar="DIR", help=tr("weights, graphs and features (default: ~/.cache/imagesortd)"))
     add("--resume", action="store_true", help=tr("go on with the same fit that was interrupted"))
-    add("--verbose", action="store_true", help=tr("say more: every epoch, every head that was tried, all figures"))
+    add("--verbose", action="store_true", help=tr("print more: every epoch, every head that was tried, all figures"))
     add(
         "--cache-size",
         type=size,

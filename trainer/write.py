@@ -154,7 +154,7 @@ def _metrics(
 
 def _preface(images: DataSet, predictions: LabelledPredictions, *, tuned: bool) -> str:
     if not len(predictions.labels):
-        return tr("No image was held out, so how right this checkpoint is nobody knows.\n")
+        return tr("No image was held out, so the accuracy of this checkpoint is unknown.\n")
     if tuned:
         return tr(
             "{judged} of {count} images were held out. This is how fine-tuned backbones\n"

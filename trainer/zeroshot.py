@@ -116,7 +116,7 @@ def _read_classes(parts: Sequence[Backbone], prompts: Prompts, mode: str) -> lis
     if without_text := [part.name for part in parts if part.text is None]:
         raise UserError(
             tr(
-                "{names} of mode {mode} reads no text, so names mean nothing to it: use --mode clip, or "
+                "{names} of mode {mode} does not read text, so it cannot use names: use --mode clip, or "
                 "fit on images with python -m trainer fit",
                 names=", ".join(without_text),
                 mode=mode,

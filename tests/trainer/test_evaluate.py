@@ -145,7 +145,7 @@ def test_upper_and_lower_case_are_one(fitted: FitOutcome, tmp_path: Path, capsys
     summary = evaluate(EvaluateOptions(data_dir=data, checkpoint=fitted.run, output_dir=tmp_path / "out"))
     assert summary["renamed"] == {"CROSS": "cross", "Circle": "circle"}
     assert summary["figures"]["images"] == 4
-    assert "the images of CROSS are put to its class cross" in capsys.readouterr().out
+    assert "images of CROSS count as its class cross" in capsys.readouterr().out
 
 
 def test_one_class_alone_is_evaluated(fitted: FitOutcome, tmp_path: Path) -> None:

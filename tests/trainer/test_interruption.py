@@ -54,7 +54,7 @@ def test_what_was_interrupted_is_gone_on_with(
         with pytest.raises(KeyboardInterrupt):
             main(command(few, runs))
     assert not runs.exists()
-    assert "the same command with --resume goes on with it" in capsys.readouterr().out
+    assert "the same command with --resume continues it" in capsys.readouterr().out
     with monkeypatch.context() as patched:
         patched.setattr(features, "decode", refuse)
         main(command(few, runs, "--resume", "--publish", "never"))
@@ -63,7 +63,7 @@ def test_what_was_interrupted_is_gone_on_with(
         patched.setattr(fitting, "extract", interrupt)
         with pytest.raises(KeyboardInterrupt):
             main(command(few, runs, "--resume"))
-    assert "no such fit was interrupted, so this one begins afresh" in capsys.readouterr().out
+    assert "no such fit was interrupted, so this one starts from the beginning" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("whole")
@@ -77,10 +77,10 @@ def test_fine_tuning_that_was_done_is_not_done_again(
     with pytest.raises(KeyboardInterrupt):
         main(arguments)
     monkeypatch.setattr(finetune.FineTuner, "train", None)
-    assert "goes on after" not in capsys.readouterr().out
+    assert "resumes after" not in capsys.readouterr().out
     with pytest.raises(KeyboardInterrupt):
         main([*arguments, "--resume"])
-    assert "goes on after epoch 2, which the interrupted fit had come to" in capsys.readouterr().out
+    assert "resumes after epoch 2, the last of the interrupted fit" in capsys.readouterr().out
 
 
 def test_the_cache_has_the_size_that_was_asked_for(

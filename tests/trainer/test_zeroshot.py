@@ -151,7 +151,7 @@ def test_what_was_fitted_on_images_is_not_given_up_for_names(
         (("--classes-from", "no/folder"), "no/folder cannot be read"),
         (("--classes", "dog", "cat", "--threshold", "2"), "--threshold: it must be between 0 and 1"),
         (("--classes", "dog", "cat", "--prompts", "no.txt"), "no.txt cannot be read"),
-        (("--classes", "dog", "cat", "--mode", "efficientnet_lite0"), "efficientnet_lite0 of mode .* reads no text"),
+        (("--classes", "dog", "cat", "--mode", "efficientnet_lite0"), "of mode .* does not read text"),
         (("--classes", "dog", "cat", "--clip-model", "/no/such"), "/no/such"),
     ],
 )

@@ -211,12 +211,12 @@ class FineTuner:
         if saved is None:
             return Course(self.net.learned())
         if saved.state.get("digest") != key:
-            tell(tr("what an interrupted fit kept is of other images or another head, so it begins afresh"))
+            tell(tr("the saved progress is of other images or another head, so fine-tuning starts again"))
             return Course(self.net.learned())
         course, self.steps_made = restore(saved, self.net, self._optimizer)
         for epoch in course.epochs:
             on_epoch(epoch)
-        tell(tr("goes on after epoch {epoch}, which the interrupted fit had come to", epoch=len(course.epochs)))
+        tell(tr("resumes after epoch {epoch}, the last of the interrupted fit", epoch=len(course.epochs)))
         return course
 
     def progress(self, course: Course, key: str) -> SavedProgress:

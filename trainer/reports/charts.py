@@ -104,7 +104,7 @@ def reliability(predictions: LabelledPredictions) -> Figure:
         upper.errorbar(
             middles[is_filled], share, errors, color="black", linestyle="none", capsize=3, label=tr("95 % interval")
         )
-        upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label=tr("as right as it is sure"))
+        upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label=tr("perfect calibration"))
         upper.set_title(tr("expected calibration error {error:.3f}", error=predictions.figures()["calibration_error"]))
         upper.set_ylabel(tr("share of images that are right"))
         upper.yaxis.set_major_formatter(PercentFormatter(1))

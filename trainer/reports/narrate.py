@@ -103,9 +103,9 @@ def begin(folders: ClassFolders, extractor: FeatureExtractor, *, verbose: bool) 
 def resumption(*, resumes: bool) -> None:
     """Report whether the fit resumes an interrupted one."""
     if resumes:
-        say(tr("resume"), tr("goes on with the fit that was interrupted: what it computed of the images is known"))
+        say(tr("resume"), tr("resumes the interrupted fit: the features it computed are in the cache"))
     else:
-        say(tr("resume"), tr("no such fit was interrupted, so this one begins afresh"))
+        say(tr("resume"), tr("no such fit was interrupted, so this one starts from the beginning"))
 
 
 def images(
@@ -272,7 +272,7 @@ def result(predictions: LabelledPredictions, thresholds: Thresholds, run: Path, 
         )
         say(tr("held out"), text)
     else:
-        say(tr("held out"), tr("nothing, so how right this checkpoint is nobody knows: give more images"))
+        say(tr("held out"), tr("nothing, so the accuracy of this checkpoint is unknown: give more images"))
     if predictions.is_no_better_than_chance:
         text = tr(
             "warning: {right} of {count} are right, and guessing has {guessed:.1f} right on average:",

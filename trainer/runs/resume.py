@@ -81,7 +81,7 @@ class UnfinishedFit:
         except OSError as error:
             logger.warning(
                 tr(
-                    "how far fine-tuning has come is not kept ({folder}: {reason}): --resume would repeat these epochs",
+                    "the progress of fine-tuning is not saved ({folder}: {reason}): --resume would repeat these epochs",
                     folder=self._folder,
                     reason=error.strerror,
                 ),

@@ -66,7 +66,7 @@ def test_an_interrupted_one_has_the_very_same_result(
     found, again, said = tune(clip, colours, OPTIONS, place)
     assert all(np.array_equal(found["clip"][name], tensor) for name, tensor in expected["clip"].items())
     assert losses(again) == losses(epochs)
-    assert ("goes on after epoch" in said[0]) == (in_epoch > 1)
+    assert ("resumes after epoch" in said[0]) == (in_epoch > 1)
 
 
 def test_the_best_epoch_so_far_is_kept_too(
@@ -94,7 +94,7 @@ def test_one_that_had_come_to_its_end_learns_no_more(
     found, again, said = tune(clip, colours, OPTIONS, place)
     assert all(np.array_equal(found["clip"][name], tensor) for name, tensor in expected["clip"].items())
     assert again == epochs
-    assert said == ["goes on after epoch 3, which the interrupted fit had come to"]
+    assert said == ["resumes after epoch 3, the last of the interrupted fit"]
 
 
 def test_progress_of_other_images_or_another_head_is_refused(
@@ -102,7 +102,7 @@ def test_progress_of_other_images_or_another_head_is_refused(
 ) -> None:
     interrupt(2, clip, colours, place)
     _, epochs, said = tune(clip, colours, OPTIONS, place, first=1)
-    assert said[0] == "what an interrupted fit kept is of other images or another head, so it begins afresh"
+    assert said[0] == "the saved progress is of other images or another head, so fine-tuning starts again"
     assert len(epochs) == 3
 
 
