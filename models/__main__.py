@@ -20,7 +20,7 @@ from models.weights import WeightsStore, unavailable
 
 
 def main(arguments: list[str]) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; return its exit code."""
     options = _parser().parse_args(arguments)
     if options.plugin:
         allow_plugins(options.plugin)
@@ -33,8 +33,8 @@ def main(arguments: list[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(prog="python -m models", description=tr("List and describe backbones, and fetch their weights."))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    listing = commands.add_parser("list", help=tr("every backbone, and whether its weights are here"))
-    info = commands.add_parser("info", help=tr("everything about one backbone or mode"))
+    listing = commands.add_parser("list", help=tr("list the backbones, and whether their weights are on this machine"))
+    info = commands.add_parser("info", help=tr("describe one backbone or mode in full"))
     pull = commands.add_parser("pull", help=tr("fetch the weights of a backbone or mode before they are needed"))
     for command in (info, pull):
         meaning = tr("such as clip, hybrid, mobilenet+clip, timm/<model>")
@@ -54,16 +54,16 @@ def _parser() -> Parser:
     )
     for command in (listing, info, pull):
         command.add_argument("--plugin", action="append", metavar="NAME", help=tr("an installed plug-in to allow"))
-        command.add_argument("--cache-dir", type=Path, metavar="DIR", help=tr("where weights are kept"))
+        command.add_argument("--cache-dir", type=Path, metavar="DIR", help=tr("the folder of cached weights"))
     return parser
 
 
 def _list(options: argparse.Namespace, store: WeightsStore) -> None:
     entries = registry.entries()
     rows = [_row(entry, store) for entry in entries.values()]
-    here = {row["name"]: row["here"] for row in rows}
+    is_here = {row["name"]: row["here"] for row in rows}
     rows += [
-        _composed(name, [registry.entry(part) for part in composition.parts], composition.description, here)
+        _composed(name, [registry.entry(part) for part in composition.parts], composition.description, is_here)
         for name, composition in registry.compositions().items()
     ]
     rows.sort(key=lambda row: str(row["name"]))
@@ -94,15 +94,15 @@ def _row(entry: BackboneEntry, store: WeightsStore) -> dict[str, Any]:
 def _is_here(entry: BackboneEntry, store: WeightsStore) -> bool:
     try:
         return entry.weights.here(store)
-    except Exception as error:  # a plug-in's weights source may fail in any way, and is one row of many
+    except Exception as error:  # the weights source of a plug-in may raise anything, and other rows are not affected
         print(
-            tr("{name}: whether its weights are here cannot be seen: {error}", name=entry.name, error=error),
+            tr("{name}: cannot tell whether its weights are on this machine: {error}", name=entry.name, error=error),
             file=sys.stderr,
         )
         return False
 
 
-def _composed(name: str, parts: Sequence[BackboneEntry], description: str, here: dict[str, bool]) -> dict[str, Any]:
+def _composed(name: str, parts: Sequence[BackboneEntry], description: str, is_here: dict[str, bool]) -> dict[str, Any]:
     return {
         "name": name,
         "parts": [part.name for part in parts],
@@ -110,7 +110,7 @@ def _composed(name: str, parts: Sequence[BackboneEntry], description: str, here:
         "input": max(part.transform.crop for part in parts),
         "weights": tr("those of {names}", names=", ".join(part.name for part in parts)),
         "licence": ", ".join(dict.fromkeys(part.licence for part in parts)),
-        "here": all(here.get(part.name, False) for part in parts),
+        "here": all(is_here.get(part.name, False) for part in parts),
         "description": tr(description),
     }
 
@@ -135,22 +135,24 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _info(options: argparse.Namespace, store: WeightsStore) -> None:
-    found = []
+    rows = []
     for name in registry.parts_of(options.name):
         entry = registry.entry(name)
-        shape = entry.transform
-        how = tr("squeezed to {side} x {side}", side=shape.crop)
-        if not shape.stretch:
-            how = tr("shorter side to {resize}, centre {side} x {side}", resize=shape.resize, side=shape.crop)
-        found.append(
+        transform = entry.transform
+        geometry = tr("squeezed to {side} x {side}", side=transform.crop)
+        if not transform.stretch:
+            geometry = tr(
+                "shorter side to {resize}, centre {side} x {side}", resize=transform.resize, side=transform.crop
+            )
+        rows.append(
             _row(entry, store)
-            | {"transform": f"{how}, {shape.interpolation}", "mean": shape.mean, "std": shape.std}
-            | {"fingerprint": shape.fingerprint}
+            | {"transform": f"{geometry}, {transform.interpolation}", "mean": transform.mean, "std": transform.std}
+            | {"fingerprint": transform.fingerprint}
         )
     if options.json:
-        print_json(found)
+        print_json(rows)
         return
-    for row in found:
+    for row in rows:
         for key, value in row.items():
             print(f"{key:12} {', '.join(map(str, value)) if isinstance(value, (list, tuple)) else value}")
         print()
@@ -185,7 +187,7 @@ def _pull(options: argparse.Namespace, store: WeightsStore) -> None:
 
 
 def _terms(entry: BackboneEntry, given: str | None) -> str:
-    """What a person should know before a fetch: from where, under which licence, how much."""
+    """Say what users should know before a download: its source, licence and size."""
     source = entry.weights
     if isinstance(source, HubFolder) and (published := source.published(given)):
         return f"hub {published.repository}, licence {published.licence}, {published.megabytes} MB"

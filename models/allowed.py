@@ -1,6 +1,6 @@
-"""Which plug-ins may be imported, in this process and in its children: those that whoever runs the program names.
+"""The plug-ins that may be imported, in this process and its children: only those that the user names.
 
-An installed package is not imported for being there.
+A plug-in is never imported just because its package is installed.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from loguru import logger
 
 from models.text.language import mark, tr
 
-#: The plug-ins that may be imported, joined by commas: what a person sets, and how they reach child processes.
+#: The environment variable with the allowed plug-ins, joined by commas; users set it, and child processes get it.
 PLUGINS_VARIABLE = "IMAGESORTD_PLUGINS"
 
-#: Where other packages announce backbones: the entry point's name is the plug-in's, its value a module.
+#: The group of entry points for backbones of other packages: the name is that of the plug-in, the value a module.
 ENTRY_POINTS = "imagesortd.backbones"
 
 #: What to do about a plug-in that `missing_plugins` names.
@@ -26,40 +26,39 @@ _named: tuple[str, ...] | None = None
 
 
 def allow_plugins(names: Sequence[str] | None) -> None:
-    """Let these installed plug-ins register their backbones from now on, and no others.
+    """Allow these installed plug-ins to register their backbones, and no others; None: those in the environment.
 
-    None: those that the environment names, as at the start.
-    What was imported before stays registered: a module cannot be taken back. This process's own environment is left as
-    it is, since settings are read from it.
+    Backbones of modules that were imported before stay registered. The environment of this process is not changed,
+    because settings are read from it.
     """
     global _named
     _named = None if names is None else tuple(names)
 
 
 def allowed_plugins() -> tuple[str, ...]:
-    """The names given to `allow_plugins`, else those in the environment."""
+    """Return the names given to `allow_plugins`, else those in the environment."""
     if _named is not None:
         return _named
     return tuple(split_names(os.environ.get(PLUGINS_VARIABLE, "")))
 
 
 def missing_plugins() -> list[str]:
-    """The allowed ones that no installed package brings; nothing is imported for that."""
+    """Return the allowed plug-ins that are not installed, without importing any."""
     if not (allowed := allowed_plugins()):
         return []
-    from importlib.metadata import entry_points  # takes a while, and few have plug-ins
+    from importlib.metadata import entry_points  # slow to import, and few users have plug-ins
 
     return [name for name in allowed if not entry_points(group=ENTRY_POINTS, name=name)]
 
 
 @cache
 def report_missing(name: str) -> str:
-    """Log, once in a process, that an allowed plug-in is not installed; returns the sentence about it."""
-    trouble = tr("it is allowed but not installed: install its package, or take its name out")
-    logger.warning(tr("the plug-in {name}: {trouble}", name=name, trouble=trouble))
-    return trouble
+    """Log, once per process, that an allowed plug-in is not installed; return the sentence about it."""
+    problem = tr("it is allowed but not installed: install its package, or take its name out")
+    logger.warning(tr("the plug-in {name}: {trouble}", name=name, trouble=problem))
+    return problem
 
 
 def split_names(text: str) -> list[str]:
-    """The names of plug-ins that are joined by commas, with or without spaces."""
+    """Split names that are joined by commas, with or without spaces."""
     return [name for part in text.split(",") if (name := part.strip())]

@@ -1,4 +1,4 @@
-"""Files that appear complete and durable under their name, or not at all."""
+"""Write files so that they appear under their name complete and durable, or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from models.ownership import hand_over_file, make_folder
 
-#: What fsync(2) answers for a folder on a file system that has no such thing.
+#: The errors of fsync(2) for a folder where the file system does not support that.
 _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
@@ -21,11 +21,11 @@ _NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
 def atomic_file(
     path: Path, *, replace: bool = True, durable: bool = True, mode: int | None = 0o644
 ) -> Iterator[BinaryIO]:
-    """A binary file that takes the name ``path`` once it is written, synced and closed.
+    """Open a binary file that is renamed to ``path`` once it is written, flushed and closed.
 
-    Without ``replace`` an existing file stays as it is, whoever made it first, and `FileExistsError` is raised.
-    Without ``durable`` nothing is synced: for what a power cut may take. ``mode`` None: only its owner may read it.
-    Until then, and after a crash, what there is of the file has a hidden name of its own beside ``path``.
+    Without ``replace`` an existing file is kept, even if it has just been made, and `FileExistsError` is raised.
+    Without ``durable`` nothing is flushed or synced: for files that may be lost in a power cut. With ``mode`` None only
+    its owner may read the file. Until it is renamed, and after a crash, the file has a hidden name beside ``path``.
     """
     make_folder(path.parent)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -61,7 +61,7 @@ def _rename_new(partial: Path, path: Path) -> None:
 
 
 def keep(partial: Path, path: Path) -> None:
-    """Give a finished file its name in a cache, durably, with its sha256 beside it: what `is_whole` looks at."""
+    """Rename a finished file into a cache, durably, and record its sha256 beside it for `is_whole`."""
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     record(path, file_digest(partial))
@@ -70,34 +70,33 @@ def keep(partial: Path, path: Path) -> None:
 
 
 def record(path: Path, digest: str) -> None:
-    """Write down which sha256 the file ``path`` of a cache has, or is about to have."""
-    with atomic_file(_record_of(path)) as file:
+    """Record the sha256 that the file ``path`` of a cache has, or is about to have."""
+    with atomic_file(_digest_file(path)) as file:
         file.write(digest.encode())
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file is in a cache, and is what was put there; what a failing disk has left of it does not count."""
+    """Return whether a file is in a cache and has its recorded sha256, so that no disk fault has damaged it."""
     try:
-        return _record_of(path).read_text() == file_digest(path)
+        return _digest_file(path).read_text() == file_digest(path)
     except (OSError, UnicodeDecodeError):
         return False
 
 
-def _record_of(path: Path) -> Path:
+def _digest_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
 def file_digest(path: Path) -> str:
-    """The sha256 of a file, in hex."""
+    """Compute the sha256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_folder(folder: Path | int) -> None:
-    """Sync a folder, by its path or open, so that the names in it outlast a power cut, fsync(2). Raises `OSError`.
+    """Sync a folder (a path or a descriptor), so that the names in it survive a power cut. Raises `OSError`.
 
-    Where the file system cannot sync folders there is nothing to be done, and nothing is raised: what was renamed is
-    there.
+    Nothing is raised where the file system cannot sync folders: renames have been done all the same.
     """
     if isinstance(folder, int):
         try:

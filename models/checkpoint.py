@@ -1,8 +1,8 @@
-"""One checkpoint, one safetensors file: a head, its metadata, golden samples, fine-tuned weights if there are any.
+"""Checkpoint files: one safetensors file with a head, its metadata, golden samples and any fine-tuned weights.
 
-Reading is strict and never unpickles: the header has a size limit, the metadata a schema, the tensors a list of names,
-types and shapes. Writing is atomic. ``<run>/checkpoint.safetensors`` never changes once written;
-``current.json`` beside the runs names the one in use.
+Reading is strict and never unpickles: the size of the header is limited, the metadata must match a schema, and the
+tensors must have the expected names, types and shapes. Writing is atomic. ``<run>/checkpoint.safetensors`` never
+changes once written; ``current.json`` beside the runs names the one in use.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ __all__ = [
 FILE_NAME = "checkpoint.safetensors"
 POINTER = "current.json"
 
-#: A header of tensor names and metadata: real ones have a few kilobytes.
+#: The header holds tensor names and metadata: a few kilobytes in practice.
 MAX_HEADER_BYTES = 4 << 20
-#: Everything in one file; a fine-tuned ViT-L has 1.2 GB.
+#: A fine-tuned ViT-L has 1.2 GB.
 MAX_FILE_BYTES = 2 << 30
 MAX_POINTER_BYTES = 1 << 16
-#: The types a tensor may have, by their names in the file.
+#: The types that a tensor may have, as the file spells them.
 _DTYPES = ("F32", "F16", "I64", "U8")
 
-#: Versions of the metadata that can be read; what an older one does not say has its default.
+#: Versions of the metadata that can be read; fields that an older one lacks get their defaults.
 _READABLE = (1, SCHEMA_VERSION)
 
-#: How the files of torch.save begin: a zip archive, and before torch 1.6 a pickle of protocol 2 or later.
+#: First bytes of files written by torch.save: a zip archive, or before torch 1.6 a pickle of protocol 2 or later.
 _PICKLES = (b"PK\x03\x04", *(bytes([0x80, protocol]) for protocol in range(2, 6)))
 
 _METADATA_KEY = "imagesortd"
@@ -72,7 +72,7 @@ _METADATA_KEY = "imagesortd"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in memory. ``backbones``: fine-tuned tensors by part and name. ``digest``: sha256 of its file."""
+    """A checkpoint in memory. ``backbones``: fine-tuned tensors by part, then name. ``digest``: sha256 of its file."""
 
     metadata: Metadata
     head: Head
@@ -82,29 +82,28 @@ class Checkpoint:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read and check one checkpoint file into private memory. Raises `CheckpointError`."""
-    with _blamed_on(path):
+    """Read one checkpoint file into memory and check it. Raises `CheckpointError`."""
+    with _errors_naming(path):
         return _parse(_read_bytes(path, MAX_FILE_BYTES))
 
 
 def _read_bytes(path: Path, limit: int) -> bytes:
-    """A regular file's content, if it is no larger than allowed."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a named pipe would be waited for
+    """Read a regular file of at most ``limit`` bytes. Raises `CheckpointError` for any other."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a named pipe would block
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise CheckpointError(tr("it is not a file"))
-        if found.st_size > limit:
-            raise CheckpointError(tr("it has {size} bytes, more than any real one", size=found.st_size))
-        return file.read(found.st_size)
+        if status.st_size > limit:
+            raise CheckpointError(tr("it is too large ({size} bytes)", size=status.st_size))
+        return file.read(status.st_size)
 
 
 def _parse(data: bytes) -> Checkpoint:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    header = _header(data)
-    metadata = _metadata(header)
+    metadata = _parse_metadata(_parse_header(data))
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -114,7 +113,8 @@ def _parse(data: bytes) -> Checkpoint:
 
 
 @contextlib.contextmanager
-def _blamed_on(path: Path) -> Iterator[None]:
+def _errors_naming(path: Path) -> Iterator[None]:
+    """Turn errors in the block into `CheckpointError`s that name the file."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -129,21 +129,20 @@ def _blamed_on(path: Path) -> Iterator[None]:
         raise CheckpointError(tr("the checkpoint {path} is not used: {error}", path=path, error=error)) from error
 
 
-def _header(data: bytes) -> dict[str, Any]:
-    """The JSON header, before anything is allocated for the tensors it speaks of."""
+def _parse_header(data: bytes) -> dict[str, Any]:
+    """Parse the JSON header, before anything is allocated for the tensors that it announces."""
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > len(data) - 8:
         if data.startswith(_PICKLES) or data[257:262] == b"ustar":
             raise CheckpointError(
                 tr(
-                    "it is a pickle (.pth, .pt, .pth.tar) of torch, which is never opened since it may run "
-                    "any program: make a new checkpoint of the same images with python -m trainer fit "
-                    "--data-dir DIR"
+                    "it is a PyTorch pickle (.pth, .pt, .pth.tar), which is never opened because it can run any "
+                    "code: make a new checkpoint from the same images with python -m trainer fit --data-dir DIR"
                 )
             )
-        raise CheckpointError(tr("it is not a safetensors file, or was cut off"))
+        raise CheckpointError(tr("it is not a safetensors file, or is truncated"))
     if length > MAX_HEADER_BYTES:
-        raise CheckpointError(tr("its header of {length} bytes is larger than any real one", length=length))
+        raise CheckpointError(tr("its header is too large ({length} bytes)", length=length))
     try:
         header = json.loads(data[8 : 8 + length])
     except (ValueError, RecursionError) as error:
@@ -164,12 +163,12 @@ def _header(data: bytes) -> dict[str, Any]:
     return header
 
 
-def _metadata(header: dict[str, Any]) -> Metadata:
-    own = header.get("__metadata__")
-    text = own.get(_METADATA_KEY) if isinstance(own, dict) else None
+def _parse_metadata(header: dict[str, Any]) -> Metadata:
+    entries = header.get("__metadata__")
+    text = entries.get(_METADATA_KEY) if isinstance(entries, dict) else None
     if not isinstance(text, str):
         raise CheckpointError(
-            tr("it holds weights but is no checkpoint of this program: make one with python -m trainer fit")
+            tr("it holds weights but is not a checkpoint of imagesortd: make one with python -m trainer fit")
         )
     try:
         content = json.loads(text)
@@ -180,8 +179,8 @@ def _metadata(header: dict[str, Any]) -> Metadata:
     if version not in _READABLE:
         raise CheckpointError(
             tr(
-                "its format has version {version} and this program reads {known}: update the "
-                "program, or fit again with this one",
+                "its format version is {version} and this program reads up to {known}: update the program, or "
+                "fit again with this one",
                 version=str(version)[:40],
                 known=SCHEMA_VERSION,
             )
@@ -189,17 +188,17 @@ def _metadata(header: dict[str, Any]) -> Metadata:
     try:
         return Metadata.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"])
+        problem = error.errors()[0]
+        where = ".".join(str(step) for step in problem["loc"])
         raise CheckpointError(
-            tr("its metadata is wrong at {where}: {first}", where=where or "the top", first=first["msg"])
+            tr("its metadata is wrong at {where}: {first}", where=where or "the top", first=problem["msg"])
         ) from error
 
 
 def write(checkpoint: Checkpoint, path: Path) -> str:
-    """Write a checkpoint atomically and durably; returns the sha256 of the file.
+    """Write a checkpoint atomically and durably; return the sha256 of the file.
 
-    Raises `CheckpointError` when a file of that name exists, and when the checkpoint could not be read again.
+    Raises `CheckpointError` when the file exists already, and when the checkpoint would not pass `read`.
     """
     from safetensors.numpy import save
 
@@ -238,7 +237,7 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
 
 
 class Pointer(Strict):
-    """``current.json``: which run is in use, and the sha256 its checkpoint must have."""
+    """The content of ``current.json``: which run is in use, and the sha256 that its checkpoint must have."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -255,7 +254,7 @@ class Pointer(Strict):
 
 
 def read_pointer(checkpoints: Path) -> Pointer | None:
-    """The pointer of a ``checkpoints/`` folder; None when nothing is published. Raises `CheckpointError`."""
+    """Read the pointer of a ``checkpoints/`` folder; None when no run is published. Raises `CheckpointError`."""
     path = checkpoints / POINTER
     try:
         return Pointer.model_validate_json(_read_bytes(path, MAX_POINTER_BYTES))
@@ -272,7 +271,7 @@ def read_pointer(checkpoints: Path) -> Pointer | None:
 
 
 def resolve(path: Path) -> Path:
-    """The checkpoint file meant by a file, a run folder or a ``checkpoints/`` folder. Raises `CheckpointError`."""
+    """Find the checkpoint file of a file, a run folder or a ``checkpoints/`` folder. Raises `CheckpointError`."""
     if not path.is_dir():
         if path.exists():
             return path
@@ -291,7 +290,7 @@ def resolve(path: Path) -> Path:
     target = path / pointer.run / FILE_NAME
     if not target.is_file():
         raise CheckpointError(
-            tr("{path} names the run {run}, which is not there", path=path / POINTER, run=pointer.run)
+            tr("{path} names the run {run}, which does not exist", path=path / POINTER, run=pointer.run)
         )
     return target
 
@@ -308,7 +307,7 @@ def _nothing_published(folder: Path) -> str:
 
 
 def load(path: Path) -> Checkpoint:
-    """Read the checkpoint that `resolve` finds; a published one must be the very file that was published."""
+    """Read the checkpoint that `resolve` finds; a published one must still have the sha256 that was published."""
     pointer = None if (path / FILE_NAME).is_file() else read_pointer(path)
     if pointer is None:
         return read(resolve(path))
@@ -316,7 +315,7 @@ def load(path: Path) -> Checkpoint:
 
 
 def read_published(path: Path, sha256: str) -> Checkpoint:
-    """Read a run's checkpoint file, which must be the one that was published. Raises `CheckpointError`."""
+    """Read the checkpoint file of a run; raise `CheckpointError` unless it has the sha256 that was published."""
     checkpoint = read(path)
     if sha256 != checkpoint.digest:
         raise CheckpointError(
@@ -332,25 +331,26 @@ def read_published(path: Path, sha256: str) -> Checkpoint:
 
 
 def publish_starter(folder: Path, published: str) -> None:
-    """Have the starter model served, atomically. ``published``: the time, ISO 8601.
+    """Publish the starter model, atomically. ``published``: the time, ISO 8601.
 
-    A pointer that says so, and not none: one that is missing may be an accident, after which the model in use stays.
+    It is published by a pointer that says so, not by removing the pointer: that may have been lost by accident, and
+    then the daemon keeps the model in use.
     """
     with atomic_file(folder / POINTER) as file:
         file.write(json.dumps({"starter": True, "published": published}, indent=1).encode() + b"\n")
 
 
 def is_starter_published(folder: Path) -> bool:
-    """Whether somebody went back to the starter model there."""
+    """Whether the starter model is published in a ``checkpoints/`` folder."""
     try:
-        found = json.loads(_read_bytes(folder / POINTER, MAX_POINTER_BYTES))
+        content = json.loads(_read_bytes(folder / POINTER, MAX_POINTER_BYTES))
     except (OSError, ValueError, RecursionError, CheckpointError):
         return False
-    return isinstance(found, dict) and found.get("starter") is True and "run" not in found
+    return isinstance(content, dict) and content.get("starter") is True and "run" not in content
 
 
 def publish(run: Path, sha256: str, published: str) -> None:
-    """Point ``current.json`` beside the run folder at it, atomically. ``published``: the time, ISO 8601."""
+    """Point ``current.json`` beside the run folder at the run, atomically. ``published``: the time, ISO 8601."""
     pointer = Pointer(run=run.name, sha256=sha256, published=published)
     with atomic_file(run.parent / POINTER) as file:
         file.write(pointer.model_dump_json(indent=1).encode() + b"\n")

@@ -1,4 +1,4 @@
-"""Child processes: what needs torch and is done once runs in one, so that a service need not import torch."""
+"""Run one-time work that needs torch in child processes, so that the service never imports it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from models.text.language import tr
 
 
 def run_child(module: str, *arguments: str) -> str:
-    """What one of our modules prints, run in a child process; its complaint becomes a `WeightsUnavailable`.
+    """Run one of our modules in a child process, and return what it prints. Raises `WeightsUnavailable` if it fails.
 
-    The child may import the plug-ins that this process may.
+    The child may import the same plug-ins as this process.
     """
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", module, *arguments],  # -P: the present folder may hold another `models`
+    completed = subprocess.run(
+        [sys.executable, "-P", "-m", module, *arguments],  # -P: the current folder may hold another `models`
         env=_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         errors="replace",
     )
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [tr("exit code {code}", code=done.returncode)]
-        said = done.returncode == UserError.exit_code
+    if completed.returncode != 0:
+        lines = completed.stderr.strip().splitlines() or [tr("exit code {code}", code=completed.returncode)]
+        is_user_error = completed.returncode == UserError.exit_code
         raise WeightsUnavailable(
-            lines[-1] if said else tr("{module} failed: {reason}", module=module, reason=lines[-1])
+            lines[-1] if is_user_error else tr("{module} failed: {reason}", module=module, reason=lines[-1])
         )
-    return done.stdout
+    return completed.stdout
 
 
 def _environment() -> dict[str, str]:

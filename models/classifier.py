@@ -1,4 +1,4 @@
-"""From crops to predictions: features, head, calibrated probabilities."""
+"""Classify crops: features, head, calibrated probabilities, predictions."""
 
 from __future__ import annotations
 
@@ -28,22 +28,25 @@ from models.weights import WeightsStore
 
 
 class Bounds(NamedTuple):
-    """How far golden samples may come out from what they were: cosine of features, the others by distance."""
+    """How much golden samples may differ from when the checkpoint was made.
+
+    ``cosine`` is the least cosine between features; the others are the largest differences.
+    """
 
     cosine: float
     probability: float
     strangeness: float
 
 
-#: Measured between torch and ONNX Runtime on one machine: 1e-6; between processor generations more may be lost, a
-#: wrong model loses far more.
+#: Torch and ONNX Runtime differ by 1e-6 on one machine; processor generations may differ by more, and a wrong model by
+#: far more than this.
 FLOAT32 = Bounds(0.999, 0.02, 0.05)
-#: In int8, compared with float32.
+#: For int8, compared with float32.
 INT8 = Bounds(0.98, 0.05, 0.3)
 
 
 class Judgement(NamedTuple):
-    """Calibrated probabilities (n, classes) of n images, and how strange (n,) they are; see `Prediction`."""
+    """Calibrated probabilities (n, classes) and strangeness (n,) of n images; see `Prediction`."""
 
     probabilities: Probabilities
     strangeness: Strangeness
@@ -53,8 +56,8 @@ class Judgement(NamedTuple):
 class Prediction:
     """The most probable class of one image, and its probability in 0..1.
 
-    ``strangeness`` is how far the image is from the known ones, in units of the farthest that still counts as known;
-    0 where the checkpoint cannot tell.
+    ``strangeness`` is the distance of the image from the known images; above 1 it is unknown. It is 0 if the checkpoint
+    does not measure it.
     """
 
     label: str
@@ -63,7 +66,7 @@ class Prediction:
 
     @property
     def unknown(self) -> bool:
-        """Whether the image is like nothing that the head was fitted on, so that its class means nothing."""
+        """Whether the image is unlike all images that the head was fitted on, so that its class is meaningless."""
         return bool(are_unknown(np.array(self.strangeness)))
 
 
@@ -83,15 +86,15 @@ class Classifier:
 
     @property
     def transforms(self) -> tuple[Transform, ...]:
-        """What to decode an image to: one crop for each."""
+        """The transforms to decode an image with: one crop for each."""
         return self.extractor.transforms
 
     def probabilities(self, crops: Sequence[Crops]) -> Probabilities:
-        """Calibrated probabilities (n, classes) of n images, given as one (n, side, side, 3) array for each part."""
+        """Compute calibrated probabilities (n, classes) of n images; ``crops``: (n, side, side, 3) for each part."""
         return head_probabilities(self.metadata, self._head, self.extractor.features(crops))
 
     def judge(self, crops: Sequence[Crops]) -> Judgement:
-        """All that there is to know about n images, given as for `probabilities`, in one pass."""
+        """Compute probabilities and strangeness of n images in one pass; ``crops`` as for `probabilities`."""
         features = self.extractor.features(crops)
         return Judgement(
             head_probabilities(self.metadata, self._head, features),
@@ -99,7 +102,7 @@ class Classifier:
         )
 
     def predict(self, crops: Sequence[Crops]) -> list[Prediction]:
-        """One `Prediction` for each image."""
+        """Predict the class of each image; ``crops`` as for `probabilities`."""
         probabilities, strangeness = self.judge(crops)
         best = probabilities.argmax(axis=1)
         return [
@@ -114,7 +117,7 @@ def seal(
     extractor: FeatureExtractor,
     backbones: Mapping[str, Mapping[str, Array]] | None = None,
 ) -> Checkpoint:
-    """A checkpoint with the golden samples that prove, wherever it is loaded, that it computes what it did here."""
+    """Make a checkpoint with golden samples, which prove wherever it is loaded that it computes the same as here."""
     pictures = sample_pictures()
     features = extractor.sample_features(pictures)
     strangeness = None if metadata.unknown is None else head_strangeness(metadata, head, features)
@@ -133,20 +136,20 @@ def open_classifier(
     beside: Classifier | None = None,
     wanted: Callable[[Sequence[Transform]], None] | None = None,
 ) -> Classifier:
-    """Load the checkpoint at ``path`` (a file, a run folder or a ``checkpoints/`` folder), and prove it.
+    """Load the checkpoint at ``path`` (a file, a run folder or a ``checkpoints/`` folder); check its golden samples.
 
-    ``sha256`` is what the file must have, where that is known. ``beside`` is a classifier in use, opened in the same
-    manner: backbones that both have are loaded once. ``wanted`` is told what to decode images to as soon as that is
-    known, long before there is a classifier.
+    ``sha256`` is the digest that the file must have, if known. ``beside`` is a classifier in use, opened with the same
+    options: backbones that both have are loaded only once. ``wanted`` is called with the transforms as soon as they are
+    known, long before the classifier is ready.
 
-    With ``int8``, transformers run in int8 if the golden samples still come out within a bound; else the log says that
-    they stay in float32.
+    With ``int8``, transformers run in int8 if the golden samples stay within `INT8`; otherwise a warning is logged and
+    they run in float32.
 
-    Raises `CheckpointError` when it is damaged, unsafe or does not compute what it did when it was made, and
+    Raises `CheckpointError` when the checkpoint is damaged, unsafe or no longer computes the same, and
     `WeightsUnavailable` when the weights of a backbone cannot be obtained.
     """
     checkpoint = checkpoints.read_published(path, sha256) if sha256 else checkpoints.load(path)
-    parts = [_backbone(record, checkpoint, store) for record in checkpoint.metadata.parts]
+    parts = [_open_backbone(record, checkpoint, store) for record in checkpoint.metadata.parts]
     if wanted is not None:
         wanted([part.transform for part in parts])
     extractor = open_extractor(
@@ -160,17 +163,17 @@ def open_classifier(
     classifier = Classifier(checkpoint, extractor)
     if "int8" in extractor.engine:
         try:
-            _prove(classifier, checkpoint, path, INT8)
+            _check_golden(classifier, checkpoint, path, INT8)
             return classifier
         except CheckpointError as error:
             logger.warning(tr("precision int8 is not used, float32 is: {error}", error=error))
         classifier = Classifier(checkpoint, open_extractor(parts, store, threads=threads))
-    _prove(classifier, checkpoint, path, FLOAT32)
+    _check_golden(classifier, checkpoint, path, FLOAT32)
     return classifier
 
 
-def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -> Backbone:
-    """The backbone of a record: from its cached graph alone where there is one, else from its located weights."""
+def _open_backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -> Backbone:
+    """Return the backbone of a record: without its weights if its graph is cached, else with located weights."""
     transform = record.as_transform()
     if transform.fingerprint != record.fingerprint:
         raise CheckpointError(
@@ -179,7 +182,7 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
                 name=record.name,
             )
         )
-    described = Backbone(
+    recorded = Backbone(
         name=record.name,
         source=record.source,
         digest=record.digest,
@@ -188,14 +191,14 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
         module=lambda: locate_part(record, store).module(),
     )
     if record.fine_tuned:
-        tuned = tuned_backbone(described, checkpoint.backbones[record.name], store)
+        tuned = tuned_backbone(recorded, checkpoint.backbones[record.name], store)
         if tuned.digest != record.digest:
             raise CheckpointError(
                 tr("the fine-tuned weights of {name} are damaged: their digest does not match", name=record.name)
             )
         return tuned
-    if graph_path(described, store).is_file():
-        return described
+    if graph_path(recorded, store).is_file():
+        return recorded
     located = locate_part(record, store)
     if located.digest != record.digest:
         raise CheckpointError(
@@ -211,8 +214,8 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
     if located.transform != transform:
         raise CheckpointError(
             tr(
-                "the checkpoint was made with another preprocessing of images for {name} ({transform}) "
-                "than this program's ({ours}): fit again",
+                "the checkpoint was made with other preprocessing of images for {name} ({transform}) than this "
+                "program uses ({ours}): fit again",
                 name=record.name,
                 transform=transform,
                 ours=located.transform,
@@ -222,9 +225,9 @@ def _backbone(record: PartRecord, checkpoint: Checkpoint, store: WeightsStore) -
 
 
 def locate_part(record: PartRecord, store: WeightsStore) -> Backbone:
-    """The weights from where they were when the checkpoint was made, else from where they usually come.
+    """Locate a backbone at the source that the checkpoint records, else at its usual source.
 
-    A checkpoint may name anybody's repository: only those that this program knows are fetched for it.
+    A checkpoint may name any repository: only those that this program knows are downloaded for it.
     """
     usual_source = registry.entry(record.name).weights
     if isinstance(usual_source, HubFolder) and usual_source.published(record.source) is None:
@@ -233,16 +236,16 @@ def locate_part(record: PartRecord, store: WeightsStore) -> Backbone:
         return registry.locate(record.name, record.source, store)
     except WeightsUnavailable:
         try:
-            usual = registry.locate(record.name, None, store)
+            backbone = registry.locate(record.name, None, store)
         except WeightsUnavailable:
-            usual = None
-        if usual is None or usual.digest != record.digest:
+            backbone = None
+        if backbone is None or backbone.digest != record.digest:
             raise
-        return usual
+        return backbone
 
 
-def _prove(classifier: Classifier, checkpoint: Checkpoint, path: Path, bounds: Bounds) -> None:
-    """Compute the golden samples again and compare, each part for itself."""
+def _check_golden(classifier: Classifier, checkpoint: Checkpoint, path: Path, bounds: Bounds) -> None:
+    """Compute the golden samples again, and raise `CheckpointError` unless they agree; features part by part."""
     golden, metadata = checkpoint.golden, checkpoint.metadata
     features = classifier.extractor.sample_features(golden.pictures)
     if features.shape != golden.features.shape:
@@ -253,11 +256,11 @@ def _prove(classifier: Classifier, checkpoint: Checkpoint, path: Path, bounds: B
                 shape=features.shape[1],
             )
         )
-    for record, got, expected in zip(
+    for record, actual, expected in zip(
         metadata.parts, by_part(features, metadata), by_part(golden.features, metadata), strict=True
     ):
-        norms = np.linalg.norm(got, axis=1) * np.linalg.norm(expected, axis=1)
-        if not np.all(np.sum(got * expected, axis=1) >= bounds.cosine * norms):
+        norms = np.linalg.norm(actual, axis=1) * np.linalg.norm(expected, axis=1)
+        if not np.all(np.sum(actual * expected, axis=1) >= bounds.cosine * norms):
             raise CheckpointError(
                 tr(
                     "the checkpoint {path} is not used: {name} computes different features here than when the "
@@ -283,8 +286,8 @@ def _prove(classifier: Classifier, checkpoint: Checkpoint, path: Path, bounds: B
     if not np.all(np.abs(strangeness - golden.strangeness) <= bounds.strangeness * np.maximum(golden.strangeness, 1)):
         raise CheckpointError(
             tr(
-                "the checkpoint {path} is not used: it rates its golden samples as more or less strange "
-                "than when it was made",
+                "the checkpoint {path} is not used: it measures another strangeness of its golden samples than "
+                "when it was made",
                 path=path,
             )
         )

@@ -1,8 +1,8 @@
-"""Turn a known pickle of weights into safetensors: ``python -m models.convert PICKLE SHA256 TARGET``.
+"""Convert a known pickle of weights to safetensors: ``python -m models.convert PICKLE SHA256 TARGET``.
 
-Run as a child process, so that a service that converts at its first start does not import torch. The pickle is read
-once; the digest is of the very bytes that are then opened, with ``weights_only=True`` (torch >= 2.10 for
-CVE-2025-32434 and CVE-2026-24747).
+It runs as a child process, so that a service that converts weights at its first start does not import torch. The pickle
+is read once, so that exactly the bytes whose digest was checked are opened, with ``weights_only=True`` (torch >= 2.10
+for CVE-2025-32434 and CVE-2026-24747).
 """
 
 from __future__ import annotations
@@ -20,18 +20,17 @@ from models.text.language import tr
 
 
 def convert(pickle: Path, sha256_prefix: str, target: Path) -> None:
-    """Write the tensors of ``pickle`` to ``target``, keeping their order and the original digest in the metadata.
+    """Write the tensors of ``pickle`` to ``target``, with their order and the original digest in its metadata.
 
-    Raises `WeightsUnavailable` when the file is not the one expected, or holds anything but tensors.
+    Raises `WeightsUnavailable` if the file has another digest, or holds anything but tensors.
     """
     data = pickle.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if not digest.startswith(sha256_prefix):
         raise WeightsUnavailable(
             tr(
-                "{pickle} is not opened: it was cut off, or is another file than was published (its "
-                "sha256 begins {digest}, not {sha256_prefix}); delete it, and it is fetched or installed "
-                "again",
+                "{pickle} is not opened: it is truncated or is not the published file (its sha256 begins {digest}, "
+                "not {sha256_prefix}); delete it, and it is fetched or installed again",
                 pickle=pickle,
                 digest=digest[:8],
                 sha256_prefix=sha256_prefix[:8],
@@ -45,7 +44,7 @@ def convert(pickle: Path, sha256_prefix: str, target: Path) -> None:
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         tensors = {str(name): tensor.contiguous() for name, tensor in state.items()}
         converted = save(tensors, {"sha256": digest, "order": json.dumps(list(tensors))})
-    except Exception as error:  # an unpickler has no common kind of error
+    except Exception as error:  # the errors of an unpickler have no common base class
         raise WeightsUnavailable(
             tr("{pickle} holds more than tensors and is not used: give another file", pickle=pickle)
         ) from error

@@ -1,4 +1,4 @@
-"""What runs one backbone: an exported graph in ONNX Runtime, or its module in torch."""
+"""Engines that run one backbone: its exported graph in ONNX Runtime, or its module in torch."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ Features = npt.NDArray[np.float32]
 
 
 class Engine(Protocol):
-    """One backbone, ready to run. ``name`` says what computes."""
+    """One backbone, ready to run. ``name`` is that of the library that runs it, and its precision or device."""
 
     name: str
 
     def features(self, crops: Crops) -> Features:
-        """Features (n, width) of crops (n, side, side, 3)."""
+        """Compute features (n, width) of crops (n, side, side, 3)."""
         ...
 
 
-#: Images that one core takes at once. Measured on a busy machine, CPU time for an image at 1, 2, 4: MobileNetV3-Large
+#: Images per batch of one core. Measured on a busy machine, CPU time for an image at 1, 2, 4: MobileNetV3-Large
 #: 4.6, 4.8, 4.1 ms; EfficientNet-Lite0 6.4, 6.0, 6.5 ms, in 118, 139, 182 MB; CLIP ViT-B/32 68, 54, 50 ms (8: 49).
-#: Weights of more bytes than a processor keeps at hand come from memory once for each piece: the larger, the fewer.
-_PIECE, _PIECE_OF_LARGE = 2, 4
-_LARGE = 64 << 20
+#: Weights larger than a processor's cache are read from memory once per batch, so they get larger batches.
+_BATCH, _BATCH_OF_LARGE = 2, 4
+_LARGE_BYTES = 64 << 20
 
 
 class OnnxEngine:
-    """One exported graph in ONNX Runtime on the CPU: images go side by side, each of them through one core.
+    """One exported graph in ONNX Runtime on the CPU: several cores run small batches in parallel, one core each.
 
-    The session keeps its memory (ONNX Runtime's arena): asking the system for it at every run took a quarter of the
-    time of EfficientNet-Lite0 while images were sorted, and no less of it.
+    The session keeps its memory (ONNX Runtime's arena): allocating it at every run took a quarter of the time of
+    EfficientNet-Lite0 while images were sorted, and saved no memory.
 
-    Several threads on one image wait for each other, and do it by spinning. Measured on two cores that had other work
-    too, as they have while images are decoded: MobileNetV3-Large took 7.4 ms of CPU time for an image in that manner
-    and 3.7 ms in this, CLIP ViT-B/32 77 and 46 ms.
+    Several threads on one image would wait for each other by spinning. Measured on two cores with other work, as while
+    images are decoded: MobileNetV3-Large took 7.4 ms of CPU time per image with such threads and 3.7 ms without, CLIP
+    ViT-B/32 77 and 46 ms.
     """
 
     def __init__(self, graph: Path, threads: int, name: str = "onnxruntime") -> None:
-        """``threads`` is how many cores it may use."""
+        """``threads`` is the number of cores to use."""
         self.name = name
         self.threads = threads
         import onnxruntime
@@ -62,14 +62,14 @@ class OnnxEngine:
         options.log_severity_level = 3
         self._session: Any = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="features")
-        self._piece = _PIECE_OF_LARGE if graph.stat().st_size > _LARGE else _PIECE
+        self._batch = _BATCH_OF_LARGE if graph.stat().st_size > _LARGE_BYTES else _BATCH
 
     def features(self, crops: Crops) -> Features:
-        """Features (n, width) of crops (n, side, side, 3)."""
-        pieces = [crops[start : start + self._piece] for start in range(0, len(crops), self._piece)]
-        if len(pieces) <= 1:
+        """Compute features (n, width) of crops (n, side, side, 3)."""
+        batches = [crops[start : start + self._batch] for start in range(0, len(crops), self._batch)]
+        if len(batches) <= 1:
             return self._run(crops)
-        return np.concatenate(list(self._pool.map(self._run, pieces)))
+        return np.concatenate(list(self._pool.map(self._run, batches)))
 
     def _run(self, crops: Crops) -> Features:
         features: Features = self._session.run(["features"], {"crops": crops})[0]
@@ -77,7 +77,7 @@ class OnnxEngine:
 
 
 class TorchEngine:
-    """One backbone in torch: on a GPU in half precision, or on the CPU where it does not export."""
+    """One backbone in torch: on a GPU in half precision, or on the CPU if it cannot be exported."""
 
     def __init__(self, backbone: Backbone, threads: int, device: Device = "cpu") -> None:
         import torch
@@ -89,7 +89,7 @@ class TorchEngine:
         self._module = uint8_module(backbone).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, crops: Crops) -> Features:
-        """Features (n, width) of crops (n, side, side, 3)."""
+        """Compute features (n, width) of crops (n, side, side, 3)."""
         torch = self._torch
         half = self._device.type == "cuda"
         with torch.inference_mode(), torch.autocast(self._device.type, torch.float16, enabled=half):
@@ -98,14 +98,14 @@ class TorchEngine:
 
 
 def uint8_module(backbone: Backbone) -> torch.nn.Module:
-    """The backbone as a module that takes uint8 crops (n, side, side, 3), its fine-tuned weights loaded if any."""
+    """Build the module of a backbone for uint8 crops (n, side, side, 3), with its fine-tuned weights if any."""
     import torch
 
     try:
         module = backbone.module()
     except UserError:
         raise
-    except Exception as error:  # it may be that of a plug-in, which is somebody else's code
+    except Exception as error:  # a plug-in may raise anything
         raise BackboneError(
             tr(
                 "the backbone {name} cannot be made: {kind}: {error}",
@@ -127,7 +127,7 @@ def uint8_module(backbone: Backbone) -> torch.nn.Module:
         std: torch.Tensor
 
         def __init__(self, module: torch.nn.Module, transform: Transform) -> None:
-            # Given, not taken from around: a class lives until cycles are collected, and all that it refers to.
+            # Parameters, not a closure: the class is freed only when cycles are collected, with all it refers to.
             super().__init__()
             self.module = module
             self.register_buffer("mean", torch.tensor(transform.mean).view(1, 3, 1, 1) * 255)

@@ -1,38 +1,38 @@
-"""The errors of this program: a user's mistake is a sentence, one image's fault stays with that image."""
+"""The errors of this program: those that a user can fix, and those of a single image."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something the person at the keyboard can put right: one sentence that says what to do, no traceback."""
+    """An error that the user can fix: its message is one sentence that says what to do; no traceback is shown."""
 
     exit_code = 2
 
 
 class BackboneError(UserError):
-    """An unknown backbone name, a duplicate one, or a plug-in that could not be imported."""
+    """An unknown or duplicate name of a backbone, or a plug-in that could not be imported."""
 
 
 class WeightsUnavailable(UserError):
-    """The weights of a backbone are neither here nor obtainable; the sentence says how to get them."""
+    """The weights of a backbone are not on this machine and cannot be downloaded; the message says how to get them."""
 
 
 class CheckpointError(UserError):
-    """A checkpoint that is missing, damaged, unsafe or does not fit; the one being served stays."""
+    """A checkpoint is missing, damaged, unsafe or does not fit. A daemon keeps the one in use."""
 
 
-#: Why an image cannot be used; the last two where a decoder was given up.
+#: Why an image cannot be used; the last two are for decoders that hang or crash.
 REASONS = ("empty", "not-an-image", "truncated", "corrupt", "too-large", "timeout", "crashed-decoder")
 
 
 class ImageError(Exception):
-    """One image that cannot be used. Its neighbours go on.
+    """An image that cannot be used; other images are not affected.
 
-    ``reason`` is one of `REASONS` (also the name of its quarantine folder). The message is a sentence for people.
+    ``reason`` is one of `REASONS`, and the name of its quarantine folder. ``message`` is a sentence for the user.
     """
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(reason, message)  # both, so that it survives the way between two processes
+        super().__init__(reason, message)  # both arguments, so that it can be pickled
         self.reason = reason
         self.message = message
 

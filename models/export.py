@@ -1,7 +1,7 @@
 """Export a backbone's graph: ``python -m models.export NAME SOURCE DIGEST TARGET [TUNED]``, run as a child process.
 
-The graph takes uint8 crops (n, side, side, 3), normalises them and gives float32 features (n, width). It is compared
-with torch on photographs and generated pictures before it takes its place in the cache.
+The graph takes uint8 crops (n, side, side, 3), normalises them and outputs float32 features (n, width). It is compared
+with torch on photographs and generated pictures before it is stored in the cache.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from models.samples import enlarge, sample_pictures
 from models.text.language import tr
 from models.weights import WeightsStore
 
-#: Features of the graph and of torch must agree to this cosine, image by image.
+#: The least cosine between the features of the graph and of torch, for every image.
 AGREEMENT = 0.9999
 OPSET = 17
 
 
 def export(backbone: Backbone, target: Path) -> None:
-    """Write the graph of ``backbone`` to ``target``, atomically, once it agrees with torch.
+    """Export the graph of ``backbone`` to ``target``, atomically.
 
-    Raises `WeightsUnavailable` when it does not.
+    Raises `WeightsUnavailable` if it disagrees with torch.
     """
     import torch
 
@@ -42,8 +42,8 @@ def export(backbone: Backbone, target: Path) -> None:
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with torch.inference_mode(), warnings.catch_warnings():
-            # The tracing exporter is called deprecated in favour of one that takes seven times as long for the same
-            # graph; torch is pinned, so it stays.
+            # The tracing exporter is deprecated in favour of one that takes seven times as long for the same graph;
+            # torch is pinned, so it remains available.
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 module,
@@ -65,19 +65,19 @@ def export(backbone: Backbone, target: Path) -> None:
 def check_graph(
     backbone: Backbone, graph: Path, crops: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32]
 ) -> None:
-    """Raise `WeightsUnavailable` where a graph gives other features (n, width) of the crops than expected."""
-    got = OnnxEngine(graph, threads=1).features(crops)
-    if got.shape != (len(crops), backbone.width):
+    """Raise `WeightsUnavailable` if a graph computes other features (n, width) of the crops than expected."""
+    actual = OnnxEngine(graph, threads=1).features(crops)
+    if actual.shape != (len(crops), backbone.width):
         raise WeightsUnavailable(
             tr(
                 "{name} gives features {shape}, not {wanted}",
                 name=backbone.name,
-                shape=got.shape,
+                shape=actual.shape,
                 wanted=(len(crops), backbone.width),
             )
         )
-    product = np.sum(got * expected, axis=1)
-    cosine = product / (np.linalg.norm(got, axis=1) * np.linalg.norm(expected, axis=1))
+    product = np.sum(actual * expected, axis=1)
+    cosine = product / (np.linalg.norm(actual, axis=1) * np.linalg.norm(expected, axis=1))
     worst = float(np.min(np.nan_to_num(cosine, nan=-1.0)))
     if worst < AGREEMENT:
         raise WeightsUnavailable(
@@ -86,10 +86,10 @@ def check_graph(
 
 
 def check_crops(backbone: Backbone) -> npt.NDArray[np.uint8]:
-    """Crops (n, side, side, 3) to compare on: scikit-learn's two sample photographs, and generated pictures."""
+    """Make crops (n, side, side, 3) to compare on: scikit-learn's two sample photographs and generated pictures."""
     crops = list(enlarge(sample_pictures(), backbone.transform.crop))
-    found = importlib.util.find_spec("sklearn")
-    for folder in (found.submodule_search_locations or []) if found else []:
+    sklearn = importlib.util.find_spec("sklearn")
+    for folder in (sklearn.submodule_search_locations or []) if sklearn else []:
         for photograph in sorted((Path(folder) / "datasets" / "images").glob("*.jpg")):
             with photograph.open("rb") as file:
                 crops += decode(file, [backbone.transform])
@@ -97,10 +97,10 @@ def check_crops(backbone: Backbone) -> npt.NDArray[np.uint8]:
 
 
 def main(name: str, source: str, digest: str, target: str, tuned: str | None = None) -> None:
-    """Export in this process, which is a child of the one that located the weights."""
+    """Export in this process, the child of one that has located the weights."""
     from dataclasses import replace
 
-    # The weights were located by the parent, so whatever is needed is on this machine.
+    # The parent has located the weights, so they are on this machine.
     backbone = registry.locate(name, source, WeightsStore(Path(target).parents[1], offline=True))
     if tuned is not None:
         backbone = replace(backbone, digest=digest, tuned=Path(tuned))

@@ -1,4 +1,4 @@
-"""The starter model's folders: the 1,000 ImageNet classes in some thirty everyday groups."""
+"""Read the groups of the starter model: some thirty everyday folders for the 1,000 ImageNet classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GROUPS_FILE = Path(__file__).with_name("starter_groups.toml")
 
 
 def starter_groups(language: Literal["en", "ko"], file: Path = GROUPS_FILE) -> tuple[list[str], NDArray[np.int64]]:
-    """The groups' names in the file's order, and a (1000,) array: group index of each ImageNet class index.
+    """Return the names of the groups in file order, and an array (1000,) of the group of each ImageNet class.
 
     Raises ``ValueError`` naming the classes that are in no group, in two, or out of range.
     """
@@ -37,7 +37,7 @@ def starter_groups(language: Literal["en", "ko"], file: Path = GROUPS_FILE) -> t
 
 
 def _indices(key: str, entries: list[int | str]) -> Iterator[int]:
-    """Class indices of one group: 7 is itself, "7-24" is both ends and all between."""
+    """Yield the class indices of one group: 7 stands for itself, "7-24" for a range with both ends."""
     for entry in entries:
         first, dash, last = str(entry).partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):

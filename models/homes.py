@@ -1,4 +1,4 @@
-"""The user's own folders by the XDG base directories, where there is a user and a home."""
+"""Find the user's own folders: the XDG base directories and the home folder."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from models.text.language import tr
 
 
 def base_folder(variable: str, under_home: str, option: str) -> Path:
-    """The folder that an XDG variable names, else its place in the home folder.
+    """Return the folder that an XDG variable names, else ``under_home`` in the home folder.
 
-    Raises `UserError` where there is neither, which is so in a container that runs as a user unknown to it; ``option``
-    says what else would name the folder, such as ``--state-dir``.
+    Raises `UserError` if there is neither, as in a container that runs as an unknown user; ``option``, such as
+    ``--state-dir``, is then named as another way to give the folder.
     """
     if base := os.environ.get(variable):
         return Path(base)
@@ -31,7 +31,7 @@ def base_folder(variable: str, under_home: str, option: str) -> Path:
 
 
 def expanded(given: str | Path) -> Path:
-    """A path with its ``~``. Raises `UserError` where there is no such home folder."""
+    """Expand the ``~`` of a path. Raises `UserError` if there is no such home folder."""
     try:
         return Path(given).expanduser()
     except RuntimeError as error:

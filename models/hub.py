@@ -1,7 +1,7 @@
-"""Weights from the Hugging Face hub: in its cache on this machine, else fetched; safetensors only, digests checked.
+"""Weights from the Hugging Face hub, in its cache or downloaded: safetensors only, with their digests checked.
 
-The layout of the cache is documented: https://huggingface.co/docs/huggingface_hub/guides/manage-cache. It is read
-without the hub's library, which takes a quarter of a second to import; only fetching needs it.
+The cache (https://huggingface.co/docs/huggingface_hub/guides/manage-cache) is read without the hub's library, which
+takes a quarter of a second to import; only downloads need it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from models.weights import Weights, WeightsStore, check_safetensors, how_to_get,
 
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-#: The hub's cache names a large file by its sha256, and a small one by another, shorter digest.
+#: In the hub's cache, large files are named by their sha256, small ones by a shorter digest.
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -41,32 +41,33 @@ class ModelRevision:
 
 @dataclass(frozen=True)
 class HubFolder:
-    """A model repository on the hub: one of ``known`` by its short name, else any, at a revision or its newest.
+    """A model repository on the hub: one of ``known`` by its short name, or any, at a revision or the newest.
 
-    What came from the newest revision is recorded with the revision that it had, and is asked for by it from then on.
+    The `Weights.source` of the newest revision names that revision, so that later calls locate the same weights.
     """
 
     name: str
     default: str
     known: Mapping[str, ModelRevision] = field(default_factory=dict)
     required: tuple[str, ...] = ("config.json", "preprocessor_config.json")
-    file_alone: bool = False  # a weights file without its folder is enough, too
-    option: str = ""  # with which ``python -m models pull`` takes another repository
+    file_alone: bool = False  # whether a weights file without its folder is enough
+    option: str = ""  # the option of ``python -m models pull`` for another repository
 
     @property
     def label(self) -> str:
-        repository, revision = self._wanted(self.default)
+        repository, revision = self._parse_id(self.default)
         return f"hub {repository}" + (f"@{revision[:8]}" if revision else "")
 
     def published(self, given: str | None) -> ModelRevision | None:
-        """What is known about the repository that ``given`` names, before it is fetched."""
-        repository, revision = self._wanted(given or self.default)
+        """Return what is known about a repository and revision without downloading it; None if nothing is."""
+        repository, revision = self._parse_id(given or self.default)
         return next(
-            (one for one in self.known.values() if one.repository == repository and one.revision == revision), None
+            (model for model in self.known.values() if (model.repository, model.revision) == (repository, revision)),
+            None,
         )
 
     def here(self, store: WeightsStore) -> bool:
-        return self._cached(*self._wanted(self.default), store) is not None
+        return self._cached(*self._parse_id(self.default), store) is not None
 
     def locate(self, given: str | None, store: WeightsStore) -> Weights:
         if given is not None and given not in self.known:
@@ -75,7 +76,7 @@ class HubFolder:
                 return _local_folder(path, self.required)
             if self.file_alone and path.is_file():
                 return local_file(given, store)
-        repository, revision = self._wanted(given or self.default)
+        repository, revision = self._parse_id(given or self.default)
         if not _REPOSITORY.fullmatch(repository) or ".." in revision:
             names = tr(", or one of {names}", names=", ".join(self.known)) if self.known else ""
             raise WeightsUnavailable(
@@ -89,18 +90,18 @@ class HubFolder:
             )
         folder = self._cached(repository, revision, store) or self._fetch(repository, revision, store)
         published = self.published(f"{repository}@{folder.name}")
-        found = _local_folder(folder, self.required, published.sha256 if published else None)
-        return Weights(found.path, found.digest, f"{repository}@{folder.name}")
+        weights = _local_folder(folder, self.required, published.sha256 if published else None)
+        return Weights(weights.path, weights.digest, f"{repository}@{folder.name}")
 
-    def _wanted(self, given: str) -> tuple[str, str]:
-        """The repository and the revision (empty: the newest) that a short name or an id stands for."""
+    def _parse_id(self, given: str) -> tuple[str, str]:
+        """Parse a short name or an id into a repository and a revision; an empty revision means the newest."""
         if given in self.known:
             return self.known[given].repository, self.known[given].revision
         repository, _, revision = given.partition("@")
         return repository, revision
 
     def _cached(self, repository: str, revision: str, store: WeightsStore) -> Path | None:
-        """The repository in our cache, or in the one that all programs of this user share."""
+        """Find a complete snapshot in our cache, or in the one that all programs of this user share."""
         for cache in (store.root / "hub", *_shared_caches()):
             model = cache / f"models--{repository.replace('/', '--')}"
             folder = model / "snapshots" / _commit(model, revision or "main")
@@ -109,22 +110,22 @@ class HubFolder:
         return None
 
     def _is_complete(self, folder: Path) -> bool:
-        """Whether a fetch came to its end: every file that is needed is there, every piece of the weights too."""
-        pieces = {file.name for file in folder.glob("*.safetensors")}
+        """Whether all required files and all shards of the weights were downloaded."""
+        shards = {file.name for file in folder.glob("*.safetensors")}
         try:
             index = json.loads((folder / "model.safetensors.index.json").read_bytes())
-            needed = set(index["weight_map"].values())
+            required_shards = set(index["weight_map"].values())
         except FileNotFoundError:
-            needed = set()
+            required_shards = set()
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return False
-        return bool(pieces) and needed <= pieces and all((folder / name).is_file() for name in self.required)
+        return bool(shards) and required_shards <= shards and all((folder / name).is_file() for name in self.required)
 
     def _fetch(self, repository: str, revision: str, store: WeightsStore) -> Path:
-        pull = self.name
-        if self.option and (repository, revision) != self._wanted(self.default):
-            pull += f" {self.option} {repository}" + (f"@{revision}" if revision else "")
-        how = how_to_get(self.name, tr("point HF_HOME at a cache that has it"), "FOLDER", pull)
+        pull_argument = self.name
+        if self.option and (repository, revision) != self._parse_id(self.default):
+            pull_argument += f" {self.option} {repository}" + (f"@{revision}" if revision else "")
+        remedy = how_to_get(self.name, tr("point HF_HOME at a cache that has it"), "FOLDER", pull_argument)
         if store.offline:
             raise WeightsUnavailable(
                 tr(
@@ -132,13 +133,13 @@ class HubFolder:
                     name=self.name,
                     repository=repository,
                     why=store.why_offline,
-                    how=how,
+                    how=remedy,
                 )
             )
         from huggingface_hub import constants, snapshot_download
 
         try:
-            ask(constants.ENDPOINT)  # the hub's library would try six times, each without a time limit
+            ask(constants.ENDPOINT)  # the hub's library would try six times, without a time limit
             return Path(
                 snapshot_download(
                     repository,
@@ -148,7 +149,7 @@ class HubFolder:
                     etag_timeout=TIMEOUT_S,
                 )
             )
-        except Exception as error:  # the hub's library raises many kinds; each means that it was not fetched
+        except Exception as error:  # the hub's library raises many kinds; any of them means that the download failed
             raise WeightsUnavailable(
                 tr(
                     "the weights of {name} ({repository}) are not on this machine and the model hub could "
@@ -156,28 +157,28 @@ class HubFolder:
                     name=self.name,
                     repository=repository,
                     reason=reason(error),
-                    how=how,
+                    how=remedy,
                 )
             ) from error
 
 
 def _shared_caches() -> list[Path]:
-    """Where the hub's own library keeps what it fetches; nowhere for a user without a home."""
+    """Return the cache of the hub's own library; none for a user without a home folder."""
     with suppress(UserError):
         return [_shared_cache()]
     return []
 
 
 def _shared_cache() -> Path:
-    if given := os.environ.get("HF_HUB_CACHE"):
-        return Path(given)
-    if given := os.environ.get("HF_HOME"):
-        return Path(given) / "hub"
+    if hub_cache := os.environ.get("HF_HUB_CACHE"):
+        return Path(hub_cache)
+    if hf_home := os.environ.get("HF_HOME"):
+        return Path(hf_home) / "hub"
     return base_folder("XDG_CACHE_HOME", ".cache", "HF_HOME") / "huggingface" / "hub"
 
 
 def _commit(model: Path, revision: str) -> str:
-    """The commit that a branch or tag stood for when it was last fetched; any other revision is a commit itself."""
+    """Resolve a branch or tag to its commit when last downloaded; any other revision is a commit already."""
     try:
         return (model / "refs" / revision).read_text().strip()
     except (OSError, UnicodeDecodeError):
@@ -185,7 +186,7 @@ def _commit(model: Path, revision: str) -> str:
 
 
 def _local_folder(folder: Path, required: Iterable[str], sha256: str | None = None) -> Weights:
-    """The weights in a folder, whose ``model.safetensors`` must have this ``sha256``, where it is known."""
+    """Check the weights in a folder; ``sha256`` is that of its ``model.safetensors``, if known."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise WeightsUnavailable(
@@ -194,9 +195,9 @@ def _local_folder(folder: Path, required: Iterable[str], sha256: str | None = No
     digest = hashlib.sha256()
     for file in files:
         check_safetensors(file)
-        got = file_digest(file)
-        _check_digest(file, got, sha256 if file.name == "model.safetensors" else None)
-        digest.update(got.encode())
+        sha256_of_file = file_digest(file)
+        _check_digest(file, sha256_of_file, sha256 if file.name == "model.safetensors" else None)
+        digest.update(sha256_of_file.encode())
     for name in required:
         if not (folder / name).is_file():
             raise WeightsUnavailable(
@@ -206,16 +207,17 @@ def _local_folder(folder: Path, required: Iterable[str], sha256: str | None = No
     return Weights(folder.absolute(), digest.hexdigest(), str(folder.absolute()))
 
 
-def _check_digest(file: Path, got: str, published: str | None) -> None:
+def _check_digest(file: Path, actual: str, published: str | None) -> None:
+    """Raise `WeightsUnavailable` unless a file has its published digest, and the one that the hub's cache names."""
     blob = file.resolve().name
     for expected in (published, blob if file.is_symlink() and _SHA256.fullmatch(blob) else None):
-        if expected is not None and got != expected:
+        if expected is not None and actual != expected:
             raise WeightsUnavailable(
                 tr(
                     "{file} is damaged, or is not the published file (its sha256 begins {got}, expected "
                     "{expected}): delete it and fetch it again",
                     file=file,
-                    got=got[:12],
+                    got=actual[:12],
                     expected=expected[:12],
                 )
             )

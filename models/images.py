@@ -1,4 +1,4 @@
-"""Decode once: an image file becomes one small uint8 crop for each backbone that will look at it."""
+"""Decode an image file once, into one small uint8 crop for each backbone."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from PIL.ImageFile import ImageFile
 from models.decoding.formats import ends_early, kind_of
 from models.decoding.opening import PLUGINS, open_image
 from models.decoding.pixels import plain_pixels
-from models.decoding.repairs import repaired, sound
+from models.decoding.repairs import repaired, sanitised
 from models.errors import ImageError
 from models.text.language import tr
 
-#: Raised when an ordinary picture would decode to other pixels: what was made by another version is of no use then,
-#: cached features, graphs and checkpoints alike.
+#: Increment when ordinary images decode to other pixels: cached features, graphs and checkpoints made by another
+#: version are then no longer used.
 DECODE_VERSION = 2
 
-#: Raised when that is so of rare files only, which were misread before. Cached features are made anew, so that none of
-#: them is mixed up; a checkpoint sees ordinary pictures as it was taught to, and serves on.
+#: Increment when only rare files, which were misread before, decode to other pixels. Cached features are then computed
+#: again, so that old and new ones never mix; checkpoints stay in use, as ordinary images decode as before.
 READING_VERSION = 2
 
-#: How the names of image files end, in lower case and with the dot. Decoding goes by the content alone.
+#: The suffixes of image files, in lower case and with the dot. Decoding depends on the content alone.
 IMAGE_SUFFIXES = frozenset(
     f".{suffix}"
     for suffix in "jpg jpeg jpe jfif png webp gif bmp dib tif tiff avif heic heif hif".split()  # noqa: SIM905
@@ -47,10 +47,9 @@ _REDUCING_GAP = 2.0
 # columns alone costs half as much as 4), and 12 MP are resized in 16 ms (3: 10, 2: 6, at once: 36).
 _AVERAGING_GAP = 4.0
 
-# The tag of EXIF and TIFF.
-_ORIENTATION = 274
+_ORIENTATION = 274  # a tag of EXIF and TIFF
 
-# What makes the stored picture upright, by the EXIF orientation.
+# The operation that turns a stored image upright, by EXIF orientation.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -64,22 +63,21 @@ _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resamplin
 
 _Box = tuple[float, float, float, float]  # left, top, right, bottom
 
-# What may be looked at of an animation, or of several pages, that begins with nothing: so many frames, and so many
-# pixels of them.
+# Limits on the frames or pages decoded of a file whose first one is blank: their number, and their pixels together.
 _MOST_FRAMES, _MOST_PIXELS = 32, 64_000_000
-# A frame with no two levels of a colour farther apart than this shows nothing; lossy formats make noise.
-_NOTHING = 16
-# Nor does it show much below this, as where a picture fades in; this much is enough.
+# A frame whose levels of a colour differ by no more than this is blank; lossy formats add noise.
+_BLANK = 16
+# A frame is faint up to the first contrast, as where a picture fades in, and clear from the second.
 _FAINT, _CLEAR = 64, 192
-_OF_SEVERAL = {"GIF", "WebP", "PNG", "AVIF", "HEIC", "TIFF"}
+_MULTI_FRAME = {"GIF", "WebP", "PNG", "AVIF", "HEIC", "TIFF"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Transform:
-    """How a backbone wants to see an image: shorter side to ``resize`` px, centre ``crop`` px square, normalised.
+    """The preprocessing of a backbone: shorter side to ``resize`` px, then the centre ``crop`` px square.
 
-    With ``stretch`` the whole image is squeezed into the square instead, as the SigLIP models want it. ``mean`` and
-    ``std`` are of RGB channels in 0..1; normalisation itself happens inside the model's graph.
+    With ``stretch`` the whole image is squeezed into the square instead, as SigLIP models require. ``mean`` and ``std``
+    normalise RGB channels in 0..1; the graph of the backbone applies them.
     """
 
     resize: int
@@ -91,14 +89,14 @@ class Transform:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that change when the pixels, or their normalisation, would."""
+        """16 hex digits that change with anything that changes the pixels or their normalisation."""
         text = json.dumps({"decode": DECODE_VERSION, **asdict(self)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its picture before any pixel is decoded: its size as stored, and if there are more frames."""
+    """The header of an image: its size as stored, and whether it has several frames."""
 
     width: int
     height: int
@@ -106,12 +104,12 @@ class Header:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of this name is meant as an image; upper and lower case are one."""
+    """Whether a file of this name is an image by its suffix, in upper or lower case."""
     return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 class Picture(NamedTuple):
-    """The crops of a picture, and whether its file has an end: if not, its last bytes may still be written."""
+    """The crops of an image, and whether its file has an end marker: if not, it may still be being written."""
 
     crops: list[Crop]
     ended: bool
@@ -120,18 +118,18 @@ class Picture(NamedTuple):
 def decode(
     file: BinaryIO, transforms: Sequence[Transform], *, max_pixels: int = 200_000_000, reduce: bool = True
 ) -> list[Crop]:
-    """Decode a picture once and cut one (crop, crop, 3) RGB crop out of it for each transform, in their order.
+    """Decode an image once and cut one RGB crop (crop, crop, 3) for each transform, in their order.
 
-    The picture is turned upright by its EXIF orientation, and laid on white where it is transparent. The crop is what
-    torchvision's ``Resize`` and ``CenterCrop`` give; transformers rounds the middle down where torchvision rounds to
-    even, which moves some crops by one pixel. ``file`` is seekable, and read from its beginning. With ``reduce`` a
-    large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, and what is still large is averaged by a whole factor before
-    it is resampled: several times faster, the features hardly change. Safe to call from several threads at once.
+    The image is turned upright by its EXIF orientation, and transparent parts become white. The crop equals that of
+    torchvision's ``Resize`` and ``CenterCrop``; transformers rounds the centre down where torchvision rounds to even,
+    which moves some crops by one pixel. ``file`` is seekable, and read from its beginning. With ``reduce`` a large JPEG
+    is decoded at 1/2, 1/4 or 1/8 of its size, and an image that is still large is averaged by a whole factor before it
+    is resampled: several times faster, with hardly any change of the features. Thread-safe.
 
-    Of an animation, or of several pages, it is the first frame of whose crops one shows more than a blank or a faint
-    picture. Broken metadata is passed over.
+    Of an animation or several pages, the first frame that is neither blank nor faint is taken. Broken metadata is
+    ignored.
 
-    Raises ImageError for a file that is no usable image, whatever is wrong with it, and OSError only where reading
+    Raises ImageError for a file that is not a usable image, whatever is wrong with it, and OSError only if reading
     ``file`` itself fails, which says nothing about the image.
     """
     return decode_picture(file, transforms, max_pixels=max_pixels, reduce=reduce).crops
@@ -140,7 +138,7 @@ def decode(
 def decode_picture(
     file: BinaryIO, transforms: Sequence[Transform], *, max_pixels: int = 200_000_000, reduce: bool = True
 ) -> Picture:
-    """Decode as `decode` does, and say whether the file has an end."""
+    """Decode as `decode` does, and tell whether the file has an end marker."""
     data, kind, ended = _read(file, max_pixels)
     try:
         return Picture(_decode(data, kind, transforms, max_pixels, reduce), ended)
@@ -158,21 +156,21 @@ def decode_picture(
 
 
 def read_header(file: BinaryIO, *, max_pixels: int = 200_000_000) -> Header:
-    """Read the header of an image that ``decode`` takes. Raises as ``decode`` does."""
+    """Read the header of an image. Raises what `decode` raises."""
     data, kind, _ = _read(file, max_pixels)
     try:
-        image = _opened(data, kind, max_pixels)
+        image = _open(data, kind, max_pixels)
     except Exception as error:  # as above
         raise _explain(error, data, kind) from error
     try:
         animated = bool(getattr(image, "is_animated", False))
-    except Exception:  # what comes after the first frame is of no use to anybody
+    except Exception:  # only later frames are damaged
         animated = False
     return Header(*image.size, animated)
 
 
-def _opened(data: bytes, kind: str, max_pixels: int) -> ImageFile:
-    """The image with its header read, whatever its metadata is like."""
+def _open(data: bytes, kind: str, max_pixels: int) -> ImageFile:
+    """Open an image, however broken its metadata is."""
     try:
         return open_image(data, kind, max_pixels)
     except Exception:
@@ -185,7 +183,7 @@ def _opened(data: bytes, kind: str, max_pixels: int) -> ImageFile:
 
 
 def check_size(size: int, *, max_pixels: int = 200_000_000) -> None:
-    """Raise ImageError for a file of more bytes than an image of the allowed size can need: it is not to be read."""
+    """Raise ImageError for a file of more bytes than an image of ``max_pixels`` can need, before it is read."""
     if size > 8 * max_pixels + (64 << 20):  # the widest layout, and room for metadata
         raise ImageError(
             "too-large", tr("The file has {size} bytes, more than an image of the allowed size can need.", size=size)
@@ -193,9 +191,9 @@ def check_size(size: int, *, max_pixels: int = 200_000_000) -> None:
 
 
 def _read(file: BinaryIO, max_pixels: int) -> tuple[bytes, str, bool]:
-    """What matters of a file, its format, and whether it has an end.
+    """Read a file: its bytes without harmful parts, its format, and whether it has an end marker.
 
-    In memory, so that nothing changes under the decoder's feet.
+    All of it is read into memory, so that it cannot change while it is decoded.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -205,11 +203,15 @@ def _read(file: BinaryIO, max_pixels: int) -> tuple[bytes, str, bool]:
     kind = kind_of(head)
     if kind is None:
         raise ImageError(
-            "not-an-image", tr("The file is none of {names}, whatever its name says.", names=", ".join(PLUGINS))
+            "not-an-image",
+            tr(
+                "The file is not an image of a supported format ({names}), whatever its name says.",
+                names=", ".join(PLUGINS),
+            ),
         )
     check_size(size, max_pixels=max_pixels)
     file.seek(0)
-    repair = sound(file.read(), kind)
+    repair = sanitised(file.read(), kind)
     return repair.data, kind, repair.ended
 
 
@@ -229,27 +231,27 @@ def _decode(data: bytes, kind: str, transforms: Sequence[Transform], max_pixels:
         )
     scale = 1.0
     if reduce and transforms and kind == "JPEG":
-        least = int(_REDUCING_GAP * max(transform.resize for transform in transforms))
-        drafted = image.draft(None, (least, least))
+        smallest_side = int(_REDUCING_GAP * max(transform.resize for transform in transforms))
+        drafted = image.draft(None, (smallest_side, smallest_side))
         if drafted:
             scale = drafted[1][2] / width
     image.load()
     gap = _AVERAGING_GAP if reduce else None
     crops = _crops(image, (width, height), scale, transforms, gap)
-    if kind in _OF_SEVERAL and crops and (shown := _contrast(crops)) <= _FAINT:
-        return _clearer(_further_frames(image, transforms, max_pixels, gap), shown) or crops
+    if kind in _MULTI_FRAME and crops and (contrast := _contrast(crops)) <= _FAINT:
+        return _clearest(_further_frames(image, transforms, max_pixels, gap), contrast) or crops
     return crops
 
 
-def _clearer(frames: Iterator[list[Crop]], shown: int) -> list[Crop] | None:
-    """The first of some frames that is clear, or the one that shows most; None if none shows much more than so much."""
+def _clearest(frames: Iterator[list[Crop]], contrast_to_beat: int) -> list[Crop] | None:
+    """Return the first clear frame, else the one with most contrast; None if none has twice ``contrast_to_beat``."""
     best = None
     for crops in frames:
         contrast = _contrast(crops)
         if contrast >= _CLEAR:
             return crops
-        if contrast > max(2 * shown, _NOTHING):
-            best, shown = crops, contrast
+        if contrast > max(2 * contrast_to_beat, _BLANK):
+            best, contrast_to_beat = crops, contrast
     return best
 
 
@@ -264,7 +266,7 @@ def _crops(
 def _further_frames(
     image: ImageFile, transforms: Sequence[Transform], max_pixels: int, gap: float | None
 ) -> Iterator[list[Crop]]:
-    """The crops of the frames behind the first, as many as may be looked at, and as can be decoded."""
+    """Yield the crops of the frames after the first, within the limits and as far as they can be decoded."""
     try:
         pixels = 0
         for frame in range(image.tell() + 1, min(getattr(image, "n_frames", 1), _MOST_FRAMES)):
@@ -274,18 +276,18 @@ def _further_frames(
                 return
             image.load()
             yield _crops(image, image.size, 1.0, transforms, gap)
-    except Exception:  # the first one is good enough
+    except Exception:  # then the first frame has to do
         return
 
 
 def _contrast(crops: list[Crop]) -> int:
-    """How far two levels of a colour are apart at most."""
-    extrema = [Image.fromarray(crop).getextrema() for crop in crops]  # ten times as fast as numpy is along this axis
+    """Return the largest difference between two levels of one colour."""
+    extrema = [Image.fromarray(crop).getextrema() for crop in crops]  # ten times as fast as NumPy
     return max(int(high - low) for bands in extrema for low, high in cast(tuple[tuple[int, int], ...], bands))
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) to 8. A broken EXIF block does not spoil the picture."""
+    """Return the EXIF orientation, 1 (upright) to 8; 1 if the EXIF block is broken."""
     try:
         value = image.getexif().get(_ORIENTATION)
         return value if value in _TURNS else 1
@@ -296,10 +298,10 @@ def _orientation(image: Image.Image) -> int:
 def _crop(
     plain: Image.Image, size: tuple[int, int], scale: float, orientation: int, transform: Transform, gap: float | None
 ) -> Crop:
-    """Resize, centre-crop and turn in one go: only pixels that the crop is made of are resampled.
+    """Resize, centre-crop and turn in one step, so that only pixels of the crop are resampled.
 
-    ``size`` is of the picture as stored at full size; ``plain`` is ``scale`` times as large. ``gap`` is how many
-    pixels a side averaging leaves for each one of the crop; without it, nothing is averaged first.
+    ``size`` is that of the stored image; ``plain`` is ``scale`` times as large. ``gap`` is how many pixels a side
+    averaging leaves for each pixel of the crop; None averages nothing.
     """
     left, top, right, bottom = _stored_box(size, orientation, transform)
     small = plain.resize(
@@ -312,13 +314,13 @@ def _crop(
         small = small.transpose(_TURNS[orientation])
     if small.mode == "RGBa":
         pixels = np.asarray(small)
-        # On white, what is not covered is white; 8 bits cannot hold the overshoot of a sharp edge.
+        # Put it on white; colours may exceed alpha where resampling overshoots at a sharp edge.
         return 255 - np.where(pixels[..., 3:] > pixels[..., :3], pixels[..., 3:] - pixels[..., :3], np.uint8(0))
     return np.array(small if small.mode == "RGB" else small.convert("RGB"))
 
 
 def _stored_box(size: tuple[int, int], orientation: int, transform: Transform) -> _Box:
-    """Where the crop lies in the stored picture. Rounded as torchvision rounds ``Resize`` and ``CenterCrop``."""
+    """Locate the crop in the stored image, rounded as torchvision rounds ``Resize`` and ``CenterCrop``."""
     if transform.stretch:
         return 0, 0, size[0], size[1]
     width, height = size if orientation < 5 else size[::-1]
@@ -338,14 +340,14 @@ def _stored_box(size: tuple[int, int], orientation: int, transform: Transform) -
 
 
 def _explain(error: Exception, data: bytes, kind: str) -> ImageError:
-    """What went wrong, in words of ours."""
+    """Turn what a decoder raised into an ImageError."""
     text = str(error).lower()
     if isinstance(error, Image.DecompressionBombError):
         return ImageError("too-large", tr("The {kind} image has more pixels than are allowed.", kind=kind))
     if isinstance(error, MemoryError) or "out of memory" in text:
         return ImageError("too-large", tr("The {kind} image needs more memory than there is.", kind=kind))
     if "limit exceeded" in text:
-        return ImageError("too-large", tr("The {kind} image goes beyond the limits of its decoder.", kind=kind))
+        return ImageError("too-large", tr("The {kind} image exceeds the limits of its decoder.", kind=kind))
     if "truncated" in text or ends_early(data, kind):
         return ImageError("truncated", tr("The {kind} image is cut short.", kind=kind))
     return ImageError("corrupt", tr("The {kind} image is damaged, or of a variety that cannot be decoded.", kind=kind))

@@ -1,7 +1,7 @@
 """The script ``imagesortd``: the commands of the daemon, the trainer and the models under one name.
 
-It looks for modules where it is installed, and never in the folder that the user is in. A command's package is imported
-by name once the command is asked for: from here no arrow leads to the daemon or the trainer.
+It finds modules where it is installed, never in the current folder. The package of a command is imported by name when
+the command runs, so that `models` does not depend on the daemon or the trainer.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ filing pictures:
   sort        copy the pictures of a folder into class folders, once
   history     show what was filed, when, where and why
   undo        move pictures back to where they came from
-  retry       bring quarantined pictures back, to be looked at again
+  retry       bring quarantined pictures back, to be classified again
   resort      move filed pictures to where a newer checkpoint files them
-  status      show how the running daemon is
+  status      show the state of the running daemon
   doctor      check everything that the daemon needs
   unit        print or install a unit for systemd
 
 learning classes:
   fit         learn the classes of a folder of class folders, and publish them to the daemon
-  evaluate    measure how right a checkpoint is
+  evaluate    measure the accuracy of a checkpoint
   zero-shot   make a checkpoint from the names of its classes alone
-  list        show what was fitted, and which of it the daemon uses
+  list        show the runs, and which one the daemon uses
   publish     let the daemon use a run
-  rollback    let the daemon use what was published before
+  rollback    let the daemon use the run that was published before
   models      list, info NAME, pull NAME: the backbones and their weights
 
 help:
@@ -56,14 +56,14 @@ def script() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; return its exit code."""
     if completion.is_asked_for():
         arguments = completion.command_line()
     name, *rest = arguments or ["help"]
     if name in ("help", "--help", "-h"):
-        return main([*rest, "--help"]) if rest else _say(tr(_OVERVIEW))
+        return main([*rest, "--help"]) if rest else _print(tr(_OVERVIEW))
     if name == "--version":
-        return _say(f"{SCRIPT} {_version()}\n")
+        return _print(f"{SCRIPT} {_version()}\n")
     if name == "completion":
         return _completion(rest)
     if name.startswith("-"):  # as in python -m daemon: options without a command are those of watch
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
     raise UserError(tr("there is no command {name}: see imagesortd help", name=name))
 
 
-def _say(text: str) -> int:
+def _print(text: str) -> int:
     print(text, end="")
     return 0
 
@@ -99,11 +99,11 @@ def _main_of(package: str) -> Callable[[list[str]], int]:
 def _completion(arguments: list[str]) -> int:
     parser = Parser(prog=f"{SCRIPT} completion", description=tr("Print what makes the Tab key complete commands."))
     parser.add_argument("shell", choices=completion.SHELLS, metavar="SHELL", help=tr("bash, zsh or fish"))
-    return _say(completion.shell_code(SCRIPT, parser.parse_args(arguments).shell))
+    return _print(completion.shell_code(SCRIPT, parser.parse_args(arguments).shell))
 
 
 def _names_parser() -> Parser:
-    """What completes the name of a command."""
+    """Make the parser that completes the name of a command."""
     parser = Parser(prog=SCRIPT)
     parser.add_argument("command", choices=[*_PACKAGES, "help", "completion"])
     parser.add_argument("--version", action="store_true")

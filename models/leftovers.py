@@ -1,7 +1,7 @@
-"""What a NAS, a system or a program leaves in people's folders: thumbnails, recycle bins, snapshots, photo libraries.
+"""Recognise what a NAS, a system or a program leaves in folders: thumbnails, recycle bins, snapshots, photo libraries.
 
-It is nobody's picture to file or to learn from: a thumbnail is a copy of one, what lies in a recycle bin was thrown
-away by its owner, who does not want to see it come back, and a photo library breaks when files are taken out of it.
+Their images are neither filed nor learned from: a thumbnail is only a copy, the owner of a recycle bin has thrown its
+images away and does not want them back, and a photo library breaks when files are removed from it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from models.images import is_image_name
 from models.text.language import tr
 from models.text.printable import shown
 
-#: Names of folders and files, in small letters; hidden ones are here too, for who looks at hidden files.
+#: Names of folders and files in lower case, including hidden ones, for commands that read hidden files.
 _NAMES = frozenset({
     # Synology
     "@eadir", "#recycle", "#snapshot", "@tmp", "@sharebin", "@sharesnap", "@database", "#syncversion",
@@ -36,8 +36,8 @@ _NAMES = frozenset({
     "thmbnl", ".trash", ".thumbnails", ".dtrash", ".picasaoriginals", ".stversions", ".stfolder", ".stignore", ".sync",
     ".dropbox.cache", "[originals]", "files_trashbin", "files_versions", "pwg_representative", "_vti_cnf",
 })  # fmt: skip
-#: Bins with a number or the name of a volume or user, snapshots by their time, what the check of a file system found,
-#: the other half of a file from macOS, and folders that a program shows as one file.
+#: Bins with a number or the name of a volume or user, snapshots named by their time, what a file system check found,
+#: resource forks of macOS, and folders that programs show as one file.
 _PATTERNS = re.compile(
     r"network recycle bin( \d+)?|recycle bin - .+|\.trash-\d+|@syno.+|@gmt-[\d.]+-[\d.]+|appdata_oc[0-9a-z]+"
     r"|found\.\d{3}|\._.+"
@@ -45,53 +45,53 @@ _PATTERNS = re.compile(
     r"|.+\.(backupdb|sparsebundle|backupbundle|imovielibrary|fcpbundle|tvlibrary)",
     re.DOTALL,
 )
-#: What programs call their bins and caches, and people may call a class.
+#: Names of bins and caches that could also be the names of classes.
 _WORDS = frozenset({
     "recycle", "recycled", "recycle bin", "recycle_bin", "recyclebin", "trash", "trashbox", "trashcan", "휴지통",
     "captureone",
 })  # fmt: skip
-#: Images that a program made for itself, or has not written to their end.
+#: Images that a program made for itself, or has not finished writing.
 _FILES = re.compile(
     r"(?-i:\$[IR][0-9A-Z]{5,6})\..+|syno(photo|file|video)_.+|albumart(small|_.+)\..+|folder\.(jpe?g|png)"
     r"|~syncthing~.+|~wr[a-z]\d{4}\..+|~tmp\d*\..+|.+\.(part|partial|filepart|crdownload|tmp)\.[^.]+",
     re.DOTALL | re.IGNORECASE,
 )
-#: Of larger folders no more names are read to count their pictures.
+#: Counting pictures in a folder stops after this many names.
 _MOST_NAMES = 10_000
 _MOST_EXAMPLES = 3
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a file or folder of this name cannot be a person's, however it is capitalised."""
-    small = name.lower()
-    return small in _NAMES or _PATTERNS.fullmatch(small) is not None
+    """Return whether a name, in upper or lower case, can only be that of a leftover file or folder."""
+    lowered = name.lower()
+    return lowered in _NAMES or _PATTERNS.fullmatch(lowered) is not None
 
 
 def is_bin(name: str) -> bool:
-    """Whether a folder has a plain word for a name that is a bin's or a cache's to programs, but may be a class's.
+    """Return whether a folder has a name that programs give to bins and caches, but that may also be a class.
 
-    In an inbox it is left alone, for what was thrown away must not come back; in a data set it is a class.
+    In an inbox it is left alone, so that deleted images do not come back; in a data set it is a class.
     """
     return unicodedata.normalize("NFC", name).lower() in _WORDS
 
 
 def is_left_alone(name: str) -> bool:
-    """Whether a folder of this name is left alone in an inbox."""
+    """Return whether a folder of this name is left alone in an inbox."""
     return is_leftover(name) or is_bin(name)
 
 
 def is_leftover_image(name: str) -> bool:
-    """Whether a file with the name of an image is a program's own: a thumbnail, a deleted file, half a file."""
+    """Return whether an image file of this name is a program's own: a thumbnail, a deleted or an unfinished file."""
     return _FILES.fullmatch(name) is not None
 
 
 def is_below_leftover(path: str, root: str) -> bool:
-    """Whether a path that lies below ``root`` is, or is inside, what is left alone in an inbox."""
+    """Return whether a path below ``root`` is, or is inside, a folder that is left alone in an inbox."""
     return any(map(is_left_alone, path[len(root) :].split("/")))
 
 
 def pictures_in(folder: str) -> int:
-    """How many files in a folder, and below it, have names of images; no more than the first names are looked at."""
+    """Count the files with names of images in a folder and below it, among the first `_MOST_NAMES` names."""
     count, names, pending = 0, 0, [folder]
     while pending:
         try:
@@ -111,21 +111,21 @@ def pictures_in(folder: str) -> int:
 
 @dataclass
 class Leftovers:
-    """How many pictures were left alone, and in how many folders or how many files beside them; the names of a few."""
+    """The number of pictures that were left alone and of the folders that held them, with the names of a few."""
 
     folders: int = 0
     pictures: int = 0
     names: list[str] = field(default_factory=list)
 
     def meet(self, pictures: int, name: str) -> None:
-        """Count a folder of this name that holds so many pictures; one without any is not worth a word."""
+        """Count a folder of this name and its pictures; a folder without any is not counted."""
         if pictures:
             self.folders += 1
             self.pictures += pictures
             self._remember(name)
 
     def meet_image(self, name: str) -> None:
-        """Count a file with the name of an image."""
+        """Count an image file of this name."""
         self.pictures += 1
         self._remember(name)
 

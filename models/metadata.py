@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself, besides its tensors: a versioned schema; and which class names are safe."""
+"""The metadata of a checkpoint, a versioned schema, and the rules for class names."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ from models.images import Transform
 from models.registry import Backbone
 from models.text.language import tr
 
-#: Version 2 added ``max_error``, ``promises``, ``unknown`` and the normalisation ``pretrained``; one of version 1 has
-#: none of them.
+#: Version 2 added ``max_error``, ``promises``, ``unknown`` and the normalisation ``pretrained``.
 SCHEMA_VERSION: Literal[2] = 2
 
 _RESERVED_NAMES = {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}
 
 
 class Strict(BaseModel):
-    """A record without unknown keys, that does not change."""
+    """An immutable record that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class TransformRecord(Strict):
-    """A `Transform` as the metadata holds it."""
+    """A `Transform` as stored in the metadata."""
 
     resize: int = Field(gt=0, le=4096)
     crop: int = Field(gt=0, le=1024)
@@ -40,9 +39,9 @@ class TransformRecord(Strict):
 
 
 class PartRecord(Strict):
-    """One backbone of the mode: which weights made these features, seen through which transform."""
+    """One backbone of the mode: the weights and the transform that its features were computed with."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_./-]{1,128}$")  # it becomes part of tensor names
+    name: str = Field(pattern=r"^[A-Za-z0-9_./-]{1,128}$")  # part of tensor names
     source: str
     digest: str
     transform: TransformRecord
@@ -52,7 +51,7 @@ class PartRecord(Strict):
 
     @classmethod
     def from_backbone(cls, backbone: Backbone) -> PartRecord:
-        """The record of a located backbone."""
+        """Record a located backbone."""
         return cls(
             name=backbone.name,
             source=backbone.source,
@@ -64,18 +63,18 @@ class PartRecord(Strict):
         )
 
     def as_transform(self) -> Transform:
-        """The transform to decode with."""
+        """Return the transform to decode images with."""
         return Transform(**self.transform.model_dump())
 
 
-#: Where neither the user nor the checkpoint names a threshold: the class outweighs all the others together.
+#: Applies where neither the user nor the checkpoint sets one: the class is more probable than all others together.
 DEFAULT_THRESHOLD = 0.5
 
 
 class Promise(Strict):
-    """With probability ``certainty``, no more than the share ``max_error`` of what is filed at ``threshold`` is wrong.
+    """With probability ``certainty``, at most the share ``max_error`` of what is filed at ``threshold`` is wrong.
 
-    That is of images like those the checkpoint was fitted on. ``coverage`` is the share of them that was filed.
+    This holds for images like those that the checkpoint was fitted on; ``coverage`` is the share of them that is filed.
     """
 
     max_error: float = Field(gt=0, lt=1)
@@ -85,22 +84,22 @@ class Promise(Strict):
 
     @property
     def typed(self) -> float:
-        """A threshold of few digits that is no lower; nor is it 0, by which unknown images would be filed too."""
+        """The threshold rounded up to four digits, to be typed; never 0, which would also file unknown images."""
         return max(math.ceil(10_000 * self.threshold), 1) / 10_000
 
 
 def strictest(promises: Sequence[Promise]) -> list[Promise]:
-    """Of promises for one threshold, as people type it, the one of the fewest mistakes."""
-    found: dict[float, Promise] = {}
-    for each in sorted(promises, key=lambda promise: promise.max_error):
-        found.setdefault(each.typed, each)
-    return list(found.values())
+    """Keep, of promises whose thresholds are typed alike, the one with the fewest mistakes."""
+    by_threshold: dict[float, Promise] = {}
+    for promise in sorted(promises, key=lambda promise: promise.max_error):
+        by_threshold.setdefault(promise.typed, promise)
+    return list(by_threshold.values())
 
 
 class Unknown(Strict):
-    """When an image is like nothing the head was fitted on: its distance from the tensor ``unknown.basis``.
+    """From which distance to the span of the tensor ``unknown.basis`` an image is unknown.
 
-    ``limit`` is the largest distance of a known image. Of the known images about the share ``refused`` lies farther.
+    ``limit`` is the largest distance of a known image; about the share ``refused`` of the known images lies farther.
     """
 
     limit: float = Field(gt=0, allow_inf_nan=False)
@@ -110,14 +109,14 @@ class Unknown(Strict):
 class Metadata(Strict):
     """Everything about a checkpoint that is not a tensor.
 
-    ``normalisation`` says what the head's inputs are: each part's features at unit length, the features as they are, or
-    how like an image is to each class that the one backbone was pretrained with.
-    ``threshold`` is the probability from which on ``--threshold auto`` files an image; without one the daemon uses its
-    own. ``max_error`` is the share of mistakes that was asked for, and where it could be kept, ``threshold`` keeps it.
-    ``promises`` are all that could be made, the strictest first.
+    ``normalisation`` says what the head's inputs are: ``l2``, each part's features at unit length; ``none``, the raw
+    features; ``pretrained``, the image's likeness to each class that the single backbone was pretrained with.
+    ``threshold`` is the lowest probability at which ``--threshold auto`` files an image; None means
+    `DEFAULT_THRESHOLD`. ``max_error`` is the share of mistakes that was asked for, which ``threshold`` keeps if
+    possible. ``promises`` are all that could be made, the strictest first.
     """
 
-    # A measure that is not a number (a mean over nothing) stays one, where JSON would make it null.
+    # A metric that is NaN (a mean over nothing) stays NaN; by default it would become null.
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -138,7 +137,7 @@ class Metadata(Strict):
 
     @property
     def served_threshold(self) -> float:
-        """The probability from which on the daemon files an image, unless it is told otherwise."""
+        """The lowest probability at which the daemon files an image, unless its settings say otherwise."""
         return DEFAULT_THRESHOLD if self.threshold is None else self.threshold
 
     @field_validator("classes")
@@ -167,26 +166,26 @@ class Metadata(Strict):
 
     @model_validator(mode="after")
     def _one_original(self) -> Self:
-        """The classes a backbone was pretrained with are those of its original weights, and of it alone."""
+        """Refuse likenesses to pretrained classes for fine-tuned weights, and for several backbones."""
         if self.normalisation == "pretrained" and (len(self.parts) > 1 or self.parts[0].fine_tuned):
             raise ValueError("the normalisation pretrained takes a single backbone, and no fine-tuned one")
         return self
 
     @property
     def width(self) -> int:
-        """Features per image, all parts together."""
+        """The number of features per image, all parts together."""
         return sum(part.width for part in self.parts)
 
 
 def check_class_name(name: str) -> str:
-    """A class name in NFC, fit to be a folder anywhere. Raises `CheckpointError` where it cannot be one."""
+    """Return a class name in NFC. Raises `CheckpointError` unless it can be a folder's name on every system."""
     name = unicodedata.normalize("NFC", name)
     problem = None
     if not name or name in {".", ".."} or name != name.strip() or name.endswith("."):
         problem = tr("is empty, a dot, or begins or ends with a space or ends with a dot")
     elif any(unicodedata.category(character) == "Cs" for character in name):
         problem = tr("is not in UTF-8, as names in archives from Windows often are not")
-    elif any(character in '/\\<>:"|?*' or _is_unseen(character) for character in name):
+    elif any(character in '/\\<>:"|?*' or _is_invisible(character) for character in name):
         problem = tr('holds a control character or one of / \\ < > : " | ? *')
     elif name.startswith("."):
         problem = tr("begins with a dot")
@@ -201,17 +200,17 @@ def check_class_name(name: str) -> str:
     return name
 
 
-def _is_unseen(character: str) -> bool:
-    """Whether a character shows nothing and may mislead: control and format characters, but for the two joiners.
+def _is_invisible(character: str) -> bool:
+    """Whether a character is invisible and may mislead: control and format characters, except the two joiners.
 
-    The joiners (U+200C, U+200D) belong to the spelling of some languages, and hold emoji together.
+    The joiners (U+200C, U+200D) are needed to spell some languages, and join emoji.
     """
     category = unicodedata.category(character)
     return category in {"Cc", "Zl", "Zp"} or (category == "Cf" and character not in "\u200c\u200d")
 
 
 def check_distinct(names: list[str]) -> None:
-    """Raise `CheckpointError` when two class names are equal but for upper and lower case."""
+    """Raise `CheckpointError` when two class names differ in upper and lower case only."""
     seen: dict[str, str] = {}
     for name in names:
         folded = unicodedata.normalize("NFC", name.casefold())

@@ -1,7 +1,7 @@
-"""Whose a file or folder is that root makes: its folder's owner's, as if that user had made it.
+"""Create files and folders as root so that they belong to the owner of the folder around them.
 
-Root brings pictures back, or sorts them anew, for a service that runs as another user. What root made would be closed
-to that service for ever: a folder that was made again, a lock, a journal, a cache.
+Root may undo or resort for a service that runs as another user. That service could never use what belongs to root: a
+folder that was created again, a lock, a journal, a cache.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-#: What a new folder has in common with its own: whether the group may write, and goes on into what is made inside.
+#: The permissions that a new folder inherits: the group may write, and new files get the folder's group.
 _GROUP_MODE = stat.S_ISGID | stat.S_IRWXG
 
 
-def hand_over(made: int, folder: int) -> None:
-    """Give the open file or folder that this process has just made in an open folder to that folder's owner and group.
+def hand_over(new: int, folder: int) -> None:
+    """Give a file or folder that this process has just created to the owner and group of the folder around it.
 
-    Only root can, and only root has to. Where the file system keeps no owners there is nothing to keep. Nothing that
-    was opened and may have been there before: it could be a link to what is nobody else's business.
+    Both are descriptors. Only root can do this, and only root needs to; file systems without owners are ignored. Never
+    call it for a file that may have existed before: it could be a link to another user's file.
     """
     if os.geteuid() != 0:
         return
     with suppress(OSError):
-        owner, mine = os.fstat(folder), os.fstat(made)
-        if (mine.st_uid, mine.st_gid) != (owner.st_uid, owner.st_gid):
-            os.fchown(made, owner.st_uid, owner.st_gid)
+        wanted, actual = os.fstat(folder), os.fstat(new)
+        if (actual.st_uid, actual.st_gid) != (wanted.st_uid, wanted.st_gid):
+            os.fchown(new, wanted.st_uid, wanted.st_gid)
 
 
-def hand_over_folder(made: int, folder: int) -> None:
-    """`hand_over`, of a folder: root's umask does not shut out a group that may write into the folder around it."""
-    hand_over(made, folder)
+def hand_over_folder(new: int, folder: int) -> None:
+    """Hand over a new folder, and let the group write if it may write into the folder around, whatever the umask."""
+    hand_over(new, folder)
     if os.geteuid() == 0:
         with suppress(OSError):
-            mode, around = os.fstat(made).st_mode, os.fstat(folder).st_mode
-            if around & _GROUP_MODE & ~mode:
-                os.fchmod(made, stat.S_IMODE(mode) | around & _GROUP_MODE)
+            mode, parent_mode = os.fstat(new).st_mode, os.fstat(folder).st_mode
+            if parent_mode & _GROUP_MODE & ~mode:
+                os.fchmod(new, stat.S_IMODE(mode) | parent_mode & _GROUP_MODE)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder where it is missing, and those above it; links in its path are followed. Raises OSError."""
+    """Create a folder and those above it if they are missing; links in its path are followed. Raises OSError."""
     if path.is_dir():
         return
     if path.parent != path:
@@ -52,38 +52,38 @@ def make_folder(path: Path) -> None:
         if path.is_dir():
             return
         raise
-    with _folder_of(path) as folder:
-        made = os.open(path.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    with _open_parent(path) as folder:
+        new = os.open(path.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
         try:
-            hand_over_folder(made, folder)
+            hand_over_folder(new, folder)
         finally:
-            os.close(made)
+            os.close(new)
 
 
 def make_file(path: Path, mode: int) -> int:
-    """A descriptor, for reading and writing, of a file that is made where it is missing. Raises OSError.
+    """Open a file for reading and writing, created if missing; return its descriptor. Raises OSError.
 
-    Whatever else lies in its place is not waited for, and a link is not followed.
+    It neither blocks on a named pipe in its place nor follows a link.
     """
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    with _folder_of(path) as folder:
+    with _open_parent(path) as folder:
         try:
-            made = os.open(path.name, flags | os.O_CREAT | os.O_EXCL, mode, dir_fd=folder)
+            new = os.open(path.name, flags | os.O_CREAT | os.O_EXCL, mode, dir_fd=folder)
         except FileExistsError:
             return os.open(path.name, flags, dir_fd=folder)
-        hand_over(made, folder)
-        return made
+        hand_over(new, folder)
+        return new
 
 
-def hand_over_file(made: int, path: Path) -> None:
-    """`hand_over`, of a file that was made in the folder of a path."""
+def hand_over_file(new: int, path: Path) -> None:
+    """Hand over a new file to the owner of the folder of a path."""
     if os.geteuid() == 0:
-        with suppress(OSError), _folder_of(path) as folder:
-            hand_over(made, folder)
+        with suppress(OSError), _open_parent(path) as folder:
+            hand_over(new, folder)
 
 
 @contextmanager
-def _folder_of(path: Path) -> Iterator[int]:
+def _open_parent(path: Path) -> Iterator[int]:
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield folder

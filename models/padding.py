@@ -1,7 +1,7 @@
-"""TensorFlow's "same" padding, worked out once for images of one size instead of in the graph at every run.
+"""Compute TensorFlow's "same" padding once for images of one size, not in the graph at every run.
 
-timm's ports of TensorFlow's models compute it from the size of their input. In a graph that becomes arithmetic on
-shapes, and padding apart from its convolution, for which ONNX Runtime changes the layout of the images twice.
+timm's ports of TensorFlow's models compute it from the size of their input. Exported, that becomes arithmetic on shapes
+and padding separate from its convolution, for which ONNX Runtime converts the layout of the images twice.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _convolve(images: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | N
 
 
 class _Exported(torch.autograd.Function):
-    """ONNX's ``Conv`` takes another padding at each side, torch's does not; so it is said here what to write."""
+    """Exports a convolution as one ``Conv``, which can pad each side differently in ONNX, though not in torch."""
 
     @staticmethod
     def forward(_: Any, *inputs: Any) -> torch.Tensor:
@@ -58,30 +58,30 @@ class _Exported(torch.autograd.Function):
 
 
 def fix_padding(module: nn.Module, side: int) -> None:
-    """Tell the convolutions of a module that takes images (n, 3, side, side) their padding, once and for all.
+    """Fix the padding of the convolutions of a module for images (n, 3, side, side).
 
-    The names of its parameters stay. Nothing happens to a module without such convolutions.
+    The names of its parameters stay. A module without such convolutions is not changed.
     """
     sizes: dict[str, torch.Size] = {}
-    convs = {name: each for name, each in module.named_modules() if isinstance(each, Conv2dSame)}
+    convs = {name: conv for name, conv in module.named_modules() if isinstance(conv, Conv2dSame)}
     if not convs:
         return
-    hooks = [conv.register_forward_pre_hook(partial(_note, sizes, name)) for name, conv in convs.items()]
+    hooks = [conv.register_forward_pre_hook(partial(_record_size, sizes, name)) for name, conv in convs.items()]
     with torch.inference_mode():
         module(torch.zeros(1, 3, side, side))
     for hook in hooks:
         hook.remove()
     for name, size in sizes.items():
-        parent, _, own = name.rpartition(".")
-        setattr(module.get_submodule(parent), own, FixedSame(convs[name], same_pads(convs[name], size)))
+        parent, _, attribute = name.rpartition(".")
+        setattr(module.get_submodule(parent), attribute, FixedSame(convs[name], same_pads(convs[name], size)))
 
 
-def _note(sizes: dict[str, torch.Size], name: str, _: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+def _record_size(sizes: dict[str, torch.Size], name: str, _: nn.Module, inputs: tuple[torch.Tensor]) -> None:
     sizes[name] = inputs[0].shape[-2:]
 
 
 def same_pads(conv: nn.Conv2d, size: torch.Size) -> list[int]:
-    """Left, right, top and bottom for images of this height and width; where it is odd, the end gets one more.
+    """Return the padding left, right, top and bottom for images of this height and width; if odd, the end gets more.
 
     https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2
     """

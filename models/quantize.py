@@ -1,7 +1,7 @@
-"""Make an int8 graph from a float one: ``python -m models.quantize GRAPH TARGET``, run as a child process.
+"""Quantise a float graph to int8: ``python -m models.quantize GRAPH TARGET``, run as a child process.
 
-Dynamic quantisation: the constant side of every matrix product is stored as int8 with one scale per column, the other
-side is scaled as it comes. Transformers are made of such products; a convolutional network has next to none.
+Quantisation is dynamic: the constant factor of every matrix product is stored as int8 with one scale per column, the
+other factor is scaled at run time. Transformers consist of such products; convolutional networks have hardly any.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The registry of backbones: a name stands for an architecture, its transform and where its weights come from.
+"""The registry of backbones: each name maps to an architecture, its transform and the source of its weights.
 
-A backbone is added by adding a file to ``models/backbones/`` whose builder is decorated with `register_backbone`, or
-by installing a package with an entry point in the group `allowed.ENTRY_POINTS` that names such a module, once
-`allow_plugins` lets it.
-Nothing in here imports torch, so that listing the registry is quick and the service stays small.
+To add a backbone, add a file to ``models/backbones/`` whose builder is decorated with `register_backbone`, or install a
+package with an entry point in the group `allowed.ENTRY_POINTS` that names such a module, and allow it with
+`allow_plugins`.
+This module never imports torch, so that listing the registry is quick and the service stays small.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from models.weights import Weights, WeightsSource, WeightsStore
 if TYPE_CHECKING:
     import torch
 
-#: The backbone whose weights install with the package.
+#: The backbone whose weights are installed with the package.
 EMBEDDED = "efficientnet_lite0"
 
-#: The classifier a backbone was pretrained with, over its raw features: weight (k, width), bias (k,).
+#: Loads the classifier that a backbone was pretrained with, over its raw features: weight (k, width), bias (k,).
 PretrainedHead = Callable[[], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextTower:
-    """The half of a backbone that reads text, loaded.
+    """The loaded text encoder of a backbone.
 
-    ``embed`` maps k prompts to embeddings (k, width) in the space of the features. Of an image and a prompt whose
-    embeddings have the cosine c, the model was trained to say ``scale * c + bias``, in nats. ``reads`` tells whether
-    the tokenizer knows a text's characters; where it does not, the embedding means nothing.
+    ``embed`` maps k prompts to embeddings (k, width) in the space of the image features. For an image and a prompt
+    whose embeddings have the cosine c, the model was trained to output the logit ``scale * c + bias``. ``reads`` tells
+    whether the tokenizer knows all characters of a text; if not, the embedding is meaningless.
     """
 
     embed: Callable[[Sequence[str]], npt.NDArray[np.float32]]
@@ -56,12 +56,12 @@ class TextTower:
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A backbone whose weights are here.
+    """A backbone whose weights have been located.
 
     ``module()`` builds it in torch: normalised float32 images (n, 3, side, side) in, raw features (n, width) out.
-    ``imagenet_head`` gives its own classifier of the 1,000 ImageNet classes, where it is known.
-    ``text()`` loads its `TextTower` (torch), for backbones that read text.
-    ``tuned`` names fine-tuned weights that replace the original ones; ``digest`` is then theirs.
+    ``imagenet_head()`` loads its own classifier of the 1,000 ImageNet classes, if it has one.
+    ``text()`` loads its `TextTower` (torch), if it has one.
+    ``tuned`` is the file of fine-tuned weights that replace the original ones; ``digest`` is then that of the file.
     """
 
     name: str
@@ -80,7 +80,7 @@ Builder = Callable[[Weights], Backbone]
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneEntry:
-    """What the registry knows of a backbone before any weights are looked for."""
+    """A registered backbone, before its weights are located."""
 
     name: str
     description: str
@@ -102,18 +102,18 @@ class Composition:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Any number of backbones whose names begin alike; ``entry`` makes the entry of one when it is asked for."""
+    """All backbones whose names share a prefix; ``entry`` returns the entry for any such name."""
 
     prefix: str
     description: str
     entry: Callable[[str], BackboneEntry]
 
 
-_Kind = TypeVar("_Kind")
+_Item = TypeVar("_Item")
 
 
 class Registered(NamedTuple):
-    """What is registered at a moment, by name, and the plug-ins that were loaded by then."""
+    """A snapshot of the registry: what is registered, by name, and the plug-ins that were loaded."""
 
     entries: dict[str, BackboneEntry]
     families: dict[str, Family]
@@ -130,10 +130,10 @@ _plugins: dict[str, str] = {}
 def register_backbone(
     name: str, *, description: str, transform: Transform, width: int, weights: WeightsSource, licence: str
 ) -> Callable[[Builder], Builder]:
-    """Register the decorated builder, which turns located weights into a `Backbone`, under ``name``."""
+    """Register the decorated function, which builds a `Backbone` from located weights, under ``name``."""
 
     def register(build: Builder) -> Builder:
-        _claim(name)
+        _check_unused(name)
         _entries[name] = BackboneEntry(
             name=name,
             description=description,
@@ -151,10 +151,10 @@ def register_backbone(
 def register_family(
     prefix: str, *, description: str
 ) -> Callable[[Callable[[str], BackboneEntry]], Callable[[str], BackboneEntry]]:
-    """Register the decorated function, which makes the `BackboneEntry` of any name that begins with ``prefix``."""
+    """Register the decorated function, which returns the `BackboneEntry` for any name that begins with ``prefix``."""
 
     def register(entry: Callable[[str], BackboneEntry]) -> Callable[[str], BackboneEntry]:
-        _claim(prefix)
+        _check_unused(prefix)
         _families[prefix] = Family(prefix=prefix, description=description, entry=entry)
         return entry
 
@@ -162,56 +162,56 @@ def register_family(
 
 
 def register_composition(name: str, parts: Sequence[str], *, description: str) -> None:
-    """Give a combination of registered backbones a name of its own."""
-    _claim(name)
+    """Register a name for a combination of backbones."""
+    _check_unused(name)
     _compositions[name] = Composition(name=name, description=description, parts=tuple(parts))
 
 
 def registered() -> Registered:
-    """What is registered now, to go back to with `restore`."""
+    """Return a snapshot of the registry, for `restore`."""
     return Registered(dict(_entries), dict(_families), dict(_compositions), dict(_plugins))
 
 
-def restore(before: Registered) -> None:
-    """Forget what was registered since; the modules that did it stay imported."""
-    _put_back(_entries, before.entries)
-    _put_back(_families, before.families)
-    _put_back(_compositions, before.compositions)
-    _put_back(_plugins, before.plugins)
+def restore(snapshot: Registered) -> None:
+    """Reset the registry to a snapshot; the modules that have registered something since stay imported."""
+    _reset(_entries, snapshot.entries)
+    _reset(_families, snapshot.families)
+    _reset(_compositions, snapshot.compositions)
+    _reset(_plugins, snapshot.plugins)
 
 
-def _put_back(now: dict[str, _Kind], then: dict[str, _Kind]) -> None:
-    now.clear()
-    now.update(then)
+def _reset(current: dict[str, _Item], earlier: dict[str, _Item]) -> None:
+    current.clear()
+    current.update(earlier)
 
 
-def _claim(name: str) -> None:
+def _check_unused(name: str) -> None:
     if name in _entries or name in _compositions or name in _families:
         raise BackboneError(tr("two backbones are registered as '{name}': remove one of them", name=name))
 
 
 def plugins() -> dict[str, str]:
-    """Every installed or allowed plug-in, and what is the matter with it: nothing (""), or a sentence."""
-    _scan()
-    refused = dict.fromkeys(
+    """Every installed or allowed plug-in by name, with what is wrong with it: a sentence, or "" if nothing."""
+    _load_all()
+    not_allowed = dict.fromkeys(
         _installed_plugins(), tr("it is installed but not allowed: name it in {variable}", variable=PLUGINS_VARIABLE)
     )
-    return dict(sorted({**refused, **_plugins}.items()))
+    return dict(sorted({**not_allowed, **_plugins}.items()))
 
 
-def _scan() -> None:
-    _scan_built_in()
+def _load_all() -> None:
+    _load_built_in()
     for name in allowed_plugins():
         if name not in _plugins:
             _plugins[name] = _load_plugin(name)
 
 
 @cache
-def _scan_built_in() -> None:
+def _load_built_in() -> None:
     from models import backbones
 
-    for module in sorted(found.name for found in pkgutil.iter_modules(backbones.__path__)):
-        importlib.import_module(f"{backbones.__name__}.{module}")
+    for name in sorted(info.name for info in pkgutil.iter_modules(backbones.__path__)):
+        importlib.import_module(f"{backbones.__name__}.{name}")
 
 
 def _installed_plugins() -> dict[str, EntryPoint]:
@@ -219,44 +219,44 @@ def _installed_plugins() -> dict[str, EntryPoint]:
 
 
 def _load_plugin(name: str) -> str:
-    """Import a plug-in; whatever it does wrong is a sentence, and takes nothing else down."""
+    """Import a plug-in. Returns what is wrong with it as a sentence, "" if nothing; whatever it raises is caught."""
     point = _installed_plugins().get(name)
     if point is None:
         return report_missing(name)
-    before = registered()
+    snapshot = registered()
     mend_torchvision()
     try:
         point.load()
         _check_compositions()
-    except (Exception, SystemExit) as error:  # a plug-in is somebody else's code: it may fail in any way
-        restore(before)
-        trouble = tr("it cannot be used: {kind}: {error}", kind=type(error).__name__, error=error)
-        logger.warning(tr("the plug-in {name}: {trouble}", name=name, trouble=trouble))
-        return trouble
+    except (Exception, SystemExit) as error:  # third-party code may raise anything
+        restore(snapshot)
+        problem = tr("it cannot be used: {kind}: {error}", kind=type(error).__name__, error=error)
+        logger.warning(tr("the plug-in {name}: {trouble}", name=name, trouble=problem))
+        return problem
     return ""
 
 
 def entries() -> dict[str, BackboneEntry]:
     """Every registered backbone by name."""
-    _scan()
+    _load_all()
     return dict(sorted(_entries.items()))
 
 
 def compositions() -> dict[str, Composition]:
     """Every named composition by name."""
-    _scan()
+    _load_all()
     return dict(sorted(_compositions.items()))
 
 
 def families() -> dict[str, Family]:
-    """Every family of backbones by the beginning of its names."""
-    _scan()
+    """Every family of backbones by its prefix."""
+    _load_all()
     return dict(sorted(_families.items()))
 
 
 def entry(name: str) -> BackboneEntry:
-    """What the registry knows of one backbone. Raises `BackboneError` for an unknown name."""
-    _scan()
+    """Look up one backbone. Raises `BackboneError` for an unknown name."""
+    _load_all()
     if name in _entries:
         return _entries[name]
     if (family := _family_of(name)) is not None:
@@ -269,8 +269,11 @@ def _family_of(name: str) -> Family | None:
 
 
 def parts_of(mode: str) -> tuple[str, ...]:
-    """The backbones a mode stands for: ``hybrid`` and any ``a+b`` are several. Raises `BackboneError`."""
-    _scan()
+    """Return the names of the backbones that a mode consists of: one, or several for ``hybrid`` and any ``a+b``.
+
+    Raises `BackboneError` for an unknown name, and where a backbone comes twice.
+    """
+    _load_all()
     parts: list[str] = []
     for name in mode.split("+"):
         if name in _compositions:
@@ -290,12 +293,12 @@ def names() -> list[str]:
 
 
 def locate(name: str, weights: str | None, store: WeightsStore) -> Backbone:
-    """Find the weights of one backbone (``weights``: a user's own file, folder or hub id) and build its description.
+    """Locate the weights of one backbone (``weights``: a user's own file, folder or hub id) and describe it.
 
     Raises `BackboneError` for an unknown name and `WeightsUnavailable` when the weights cannot be obtained.
     """
-    found = entry(name)
-    return found.build(found.weights.locate(weights, store))
+    backbone = entry(name)
+    return backbone.build(backbone.weights.locate(weights, store))
 
 
 def _check_compositions() -> None:
@@ -310,16 +313,16 @@ def _check_compositions() -> None:
 def _unknown(name: str, known: Iterable[str]) -> BackboneError:
     names = sorted(known)
     near = closest(name, names)
-    meant = tr(" (did you mean {near}?)", near=near) if near else ""
+    suggestion = tr(" (did you mean {near}?)", near=near) if near else ""
     sentence = tr(
         "there is no backbone '{name}'{meant}: choose one of {names}, or join several with +",
         name=name,
-        meant=meant,
+        meant=suggestion,
         names=", ".join(names),
     )
-    troubled = [
-        tr("the plug-in {name}: {trouble}", name=plugin, trouble=trouble)
-        for plugin, trouble in plugins().items()
-        if trouble
+    problems = [
+        tr("the plug-in {name}: {trouble}", name=plugin, trouble=problem)
+        for plugin, problem in plugins().items()
+        if problem
     ]
-    return BackboneError("; ".join([sentence, *troubled]))
+    return BackboneError("; ".join([sentence, *problems]))

@@ -1,8 +1,8 @@
-"""Features of crops: ONNX Runtime on a CPU, torch where a backbone does not export.
+"""Select the backbones of a mode, and compute features of crops with them.
 
-A graph takes uint8 crops, normalises inside and gives raw features. It is exported once for each weights digest by a
-child process (`models.export`), checked there against torch, and cached; a process that finds its graph in the cache
-never imports torch.
+On a CPU they run in ONNX Runtime, or in torch if a backbone cannot be exported. A graph takes uint8 crops, normalises
+them and outputs raw features. It is exported once for each weights digest by a child process (`models.export`), checked
+there against torch, and cached; a process that finds its graph in the cache never imports torch.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from models.samples import enlarge
 from models.text.language import tr
 from models.weights import WeightsStore, unavailable
 
-#: Raised when the exporter writes graphs differently, so that old ones are not used.
+#: Increment when the exporter writes graphs differently, so that cached ones are not used.
 GRAPH_VERSION = 2
 
 Precision = Literal["float32", "int8"]
@@ -44,49 +44,49 @@ class FeatureExtractor:
 
     @property
     def transforms(self) -> tuple[Transform, ...]:
-        """How each part wants to see an image, in order."""
+        """The transform of each part, in order."""
         return tuple(part.transform for part in self.parts)
 
     @property
     def width(self) -> int:
-        """How many features an image has, all parts together."""
+        """The number of features per image, all parts together."""
         return sum(part.width for part in self.parts)
 
     @property
     def engine(self) -> str:
-        """What computes: ``onnxruntime``, ``onnxruntime int8``, ``torch``, or several where parts differ."""
+        """The names of the engines: ``onnxruntime``, ``onnxruntime int8`` or ``torch``, joined by + if parts differ."""
         return "+".join(sorted({engine.name for engine in self._engines}))
 
     def engine_of(self, part: Backbone) -> Engine | None:
-        """The engine of the very same backbone, if it is one of the parts: same weights, seen in the same way."""
-        same = (part.name, part.digest, part.transform)
+        """Return the engine of the part with the same name, weights and transform; None if there is none."""
+        key = (part.name, part.digest, part.transform)
         pairs = zip(self.parts, self._engines, strict=True)
-        return next((engine for own, engine in pairs if (own.name, own.digest, own.transform) == same), None)
+        return next((engine for own, engine in pairs if (own.name, own.digest, own.transform) == key), None)
 
     def runs(self, engines: Sequence[Engine]) -> bool:
-        """Whether these are its engines, in this order."""
+        """Return whether these very objects are its engines, in this order."""
         return list(map(id, engines)) == list(map(id, self._engines))
 
     def features(self, crops: Sequence[Crops]) -> Features:
-        """Raw features (n, width) of n images, given as one (n, side, side, 3) array for each part."""
-        parts = [engine.features(each) for engine, each in zip(self._engines, crops, strict=True)]
+        """Compute raw features (n, width) of n images; ``crops`` is one (n, side, side, 3) array per part."""
+        parts = [engine.features(part_crops) for engine, part_crops in zip(self._engines, crops, strict=True)]
         return np.concatenate(parts, axis=1)
 
     def part_features(self, part: int, crops: Crops) -> Features:
-        """Raw features (n, width of the part) of n images by one part alone; ``crops`` are (n, side, side, 3)."""
+        """Compute raw features (n, width of the part) of crops (n, side, side, 3) by one part alone."""
         return self._engines[part].features(crops)
 
     def sample_features(self, pictures: Crops) -> Features:
-        """Raw features (k, width) of golden samples (k, 32, 32, 3); of the same ones they are computed once."""
+        """Compute raw features (k, width) of golden samples (k, 32, 32, 3); those of the last call are cached."""
         samples = self._samples
         if samples is None or not np.array_equal(samples[0], pictures):
-            samples = pictures, self.features([enlarge(pictures, each.crop) for each in self.transforms])
-            self._samples = samples  # another thread may have put those of other pictures here meanwhile
+            samples = pictures, self.features([enlarge(pictures, transform.crop) for transform in self.transforms])
+            self._samples = samples  # another thread may have replaced it meanwhile, so return the local one
         return samples[1]
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
@@ -99,25 +99,25 @@ def open_extractor(
     device: Device = "cpu",
     beside: FeatureExtractor | None = None,
 ) -> FeatureExtractor:
-    """Make the parts ready to run, exporting graphs that are not cached yet. ``threads`` 0 means one per core.
+    """Open an engine for each part, exporting graphs that are not cached yet. ``threads`` 0 means one per core.
 
-    ``beside`` is an extractor opened in the same manner: the parts that both have are loaded once.
-    On ``cuda`` they run in torch, in half precision. Raises `UserError` where torch finds no such device.
-    With ``int8`` the parts that are made of matrix products (transformers) run in int8, which changes their features
-    a little: it is for the caller to judge whether that may be.
+    ``beside`` is an extractor opened with the same options: the parts that both have are loaded only once.
+    On ``cuda`` the parts run in torch, in half precision. Raises `UserError` if torch finds no such device.
+    With ``int8`` the parts that consist of matrix products (transformers) run in int8, which changes their features
+    slightly: the caller must check that they are still good enough.
     """
     if device != "cpu":
         check_device(device)
 
-    def engine(part: Backbone) -> Engine:
+    def open_engine(part: Backbone) -> Engine:
         shared = None if beside is None else beside.engine_of(part)
         if shared is not None:
             return shared
         if device != "cpu":
             return TorchEngine(part, threads or cores(), device)
-        return (_int8_engine if precision == "int8" else _engine)(part, store, threads or cores())
+        return (_int8_engine if precision == "int8" else _onnx_engine)(part, store, threads or cores())
 
-    engines = [engine(part) for part in parts]
+    engines = [open_engine(part) for part in parts]
     if beside is not None and beside.runs(engines):
         return beside
     return FeatureExtractor(parts, engines)
@@ -128,12 +128,12 @@ def check_device(device: Device) -> None:
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError(tr("the device cuda is not there, or this torch is a build without CUDA: use the device cpu"))
+        raise UserError(tr("there is no CUDA device, or this torch was built without CUDA: use the device cpu"))
 
 
 def _int8_engine(backbone: Backbone, store: WeightsStore, threads: int) -> Engine:
-    """The part in int8, or in float32 where there is nothing to gain."""
-    engine = _engine(backbone, store, threads)
+    """Open a backbone in int8, or in float32 if int8 gains nothing."""
+    engine = _onnx_engine(backbone, store, threads)
     graph = graph_path(backbone, store)
     if not graph.is_file():
         return engine
@@ -148,29 +148,30 @@ def _int8_engine(backbone: Backbone, store: WeightsStore, threads: int) -> Engin
     return _cached(target, threads, "onnxruntime int8") or engine
 
 
-def _engine(backbone: Backbone, store: WeightsStore, threads: int) -> Engine:
+def _onnx_engine(backbone: Backbone, store: WeightsStore, threads: int) -> Engine:
+    """Open the graph of a backbone, exporting it if it is not cached; fall back to torch if that fails."""
     graph = graph_path(backbone, store)
     if (engine := _cached(graph, threads)) is not None:
         return engine
     with store.locked(f"{graph.stem}.export"):
         if (engine := _cached(graph, threads)) is not None:
-            return engine  # another process made it while this one waited
+            return engine  # exported by another process while this one waited for the lock
         if graph.is_file():
             logger.warning(
                 tr(
-                    "the graph of {name} in the cache is damaged and is made again: {graph}",
+                    "the cached graph of {name} is damaged and is exported again: {graph}",
                     name=backbone.name,
                     graph=graph,
                 )
             )
             graph.unlink()
-        logger.info(tr("preparing the graph of {name}, once; this takes some seconds", name=backbone.name))
+        logger.info(tr("exporting the graph of {name}; this happens once and takes some seconds", name=backbone.name))
         failure = _export(backbone, graph)
         if failure is None and (engine := _cached(graph, threads)) is not None:
             return engine
     logger.warning(
         tr(
-            "{name} runs in torch, slower and larger: its ONNX graph could not be made ({failure})",
+            "{name} runs in torch, which is slower and takes more memory: its ONNX graph could not be made ({failure})",
             name=backbone.name,
             failure=failure or "it does not open",
         ),
@@ -179,17 +180,17 @@ def _engine(backbone: Backbone, store: WeightsStore, threads: int) -> Engine:
 
 
 def _cached(graph: Path, threads: int, name: str = "onnxruntime") -> OnnxEngine | None:
-    """The engine of a graph in the cache; None where it is missing, or what a failing disk has left of it."""
+    """Open a graph in the cache; None if it is missing or damaged."""
     if not is_whole(graph):
         return None
     try:
         return OnnxEngine(graph, threads, name)
-    except Exception:  # onnxruntime's errors have no common base
+    except Exception:  # the errors of onnxruntime have no common base class
         return None
 
 
 def graph_path(backbone: Backbone, store: WeightsStore) -> Path:
-    """Where the graph of these weights, seen through this transform, is cached."""
+    """Return the path in the cache for the graph of these weights and this transform."""
     key = json.dumps([GRAPH_VERSION, backbone.name, backbone.digest, backbone.transform.fingerprint])
     return (
         store.folder("graphs")
@@ -198,28 +199,28 @@ def graph_path(backbone: Backbone, store: WeightsStore) -> Path:
 
 
 def _export(backbone: Backbone, graph: Path) -> str | None:
-    """Export in a child process; None, or why it did not work."""
-    tuned = [str(backbone.tuned)] if backbone.tuned else []
+    """Export a graph in a child process. Returns why that failed, None if it did not."""
+    tuned_arguments = [str(backbone.tuned)] if backbone.tuned else []
     try:
-        run_child("models.export", backbone.name, backbone.source, backbone.digest, str(graph), *tuned)
+        run_child("models.export", backbone.name, backbone.source, backbone.digest, str(graph), *tuned_arguments)
     except WeightsUnavailable as error:
         return str(error)
     return None
 
 
 def select(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[Backbone, ...]:
-    """The located backbones of a mode; ``weights`` gives a user's own source for parts by name.
+    """Locate the backbones of a mode; ``weights`` maps names of parts to a user's own sources.
 
-    ``auto`` means hybrid where its weights can be had, else the embedded backbone, and a warning. Any other
-    mode raises `WeightsUnavailable` when a part of it cannot be obtained, and `BackboneError` when it is unknown.
+    ``auto`` means hybrid if its weights can be obtained, else the embedded backbone, with a warning. Any other mode
+    raises `WeightsUnavailable` when a part cannot be obtained, and `BackboneError` when it is unknown.
     """
     if mode != "auto":
         names = registry.parts_of(mode)
-        if strangers := sorted(set(weights) - set(names)):
+        if unused := sorted(set(weights) - set(names)):
             raise WeightsUnavailable(
                 tr(
                     "weights are given for {names}, which mode {mode} does not use: it uses {used}",
-                    names=", ".join(strangers),
+                    names=", ".join(unused),
                     mode=mode,
                     used=", ".join(names),
                 )
@@ -235,8 +236,8 @@ def select(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[
         raise unavailable(missing)
     logger.warning(
         tr(
-            "mode auto uses {embedded} alone, since weights are missing ({names}); this tells why, and how to get "
-            "them: python -m models pull hybrid",
+            "mode auto uses {embedded} alone because weights are missing ({names}); to see why and how to get them, "
+            "run python -m models pull hybrid",
             embedded=registry.EMBEDDED,
             names=", ".join(missing),
         ),
@@ -248,7 +249,7 @@ def select(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[
 def _locate(
     names: Sequence[str], weights: Mapping[str, str], store: WeightsStore
 ) -> tuple[tuple[Backbone, ...], dict[str, WeightsUnavailable]]:
-    """The parts that are there, and what is wrong with the others by name."""
+    """Locate parts. Returns those found, and the errors of the others by name."""
     located: list[Backbone] = []
     missing: dict[str, WeightsUnavailable] = {}
     for name in names:

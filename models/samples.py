@@ -1,4 +1,4 @@
-"""A few small generated pictures, the same on every machine: what a model is checked on before it is trusted."""
+"""Small generated pictures, the same on every machine, to check models on before they are used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SAMPLE_SIDE = 32
 
 
 def sample_pictures(count: int = 4) -> npt.NDArray[np.uint8]:
-    """``count`` pictures (count, 32, 32, 3) with what photographs have: gradients, edges, texture, colour."""
+    """Generate pictures (count, 32, 32, 3) with what photographs have: gradients, edges, texture, colour."""
     axis = np.linspace(-1.0, 1.0, SAMPLE_SIDE)
     x, y = np.meshgrid(axis, axis)
     pictures = []
@@ -29,6 +29,6 @@ def sample_pictures(count: int = 4) -> npt.NDArray[np.uint8]:
 
 
 def enlarge(pictures: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.uint8]:
-    """Pictures (n, s, s, 3) as crops (n, side, side, 3), each pixel repeated: exact on every machine."""
+    """Enlarge pictures (n, s, s, 3) to crops (n, side, side, 3) by repeating pixels, exactly on every machine."""
     index = np.arange(side) * pictures.shape[1] // side
     return np.ascontiguousarray(pictures[:, index][:, :, index])

@@ -1,7 +1,7 @@
-"""The starter model: what sorts an inbox before anything was trained.
+"""The starter model, which sorts an inbox before anything has been trained.
 
-It is the embedded backbone with its own ImageNet classifier, whose 1,000 classes are grouped into everyday folders.
-As a checkpoint like any other it lies in the cache, made at the first start.
+It is the embedded backbone with its own ImageNet classifier, whose 1,000 classes are grouped into everyday folders. It
+is stored as an ordinary checkpoint in the cache, which is made at the first start.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ THRESHOLD = 0.7
 
 
 def starter_path(store: WeightsStore, language: Language, *, threads: int = 0) -> Path:
-    """The starter checkpoint's file, made now if it is not in the cache yet."""
+    """Return the path of the starter checkpoint, which is made now if it is not in the cache."""
     names, groups = starter_groups(language)
     backbone = registry.locate(registry.EMBEDDED, None, store)
     record = PartRecord.from_backbone(backbone)

@@ -1,4 +1,4 @@
-"""The tensors of a checkpoint file: each has its name, type and shape, and none is left over."""
+"""Check the tensors of a checkpoint file: their names, types, shapes and values."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from models.metadata import Metadata
 from models.samples import SAMPLE_SIDE
 from models.text.language import tr
 
-#: Each golden sample becomes a crop for each part when a checkpoint is opened.
+#: Limits the work of opening a checkpoint: every part runs on every golden sample.
 MAX_GOLDEN = 16
-#: Directions of the basis that tells unknown images; they are compared with each other when it is read.
+#: Limits the directions of ``unknown.basis``, which are compared with each other when it is read.
 MAX_RANK = 1024
-#: How the names of a backbone's fine-tuned tensors begin.
+#: The prefix of the names of fine-tuned tensors.
 BACKBONE_PREFIX = "backbone:"
 
 
 def take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, Golden, dict[str, dict[str, Array]]]:
-    """Every tensor of the file by name, type and shape; none may be missing and none left over."""
-    left = dict(tensors)
+    """Take every tensor by name, type and shape. Raises `CheckpointError` if one is missing, wrong or unexpected."""
+    remaining = dict(tensors)
 
     def take(name: str, dtype: type[np.generic], *shape: int | None) -> Array:
-        if name not in left:
+        if name not in remaining:
             raise CheckpointError(
                 tr("the tensor {name} is missing; it holds {names}", name=name, names=", ".join(sorted(tensors))[:200])
             )
-        tensor = left.pop(name)
+        tensor = remaining.pop(name)
         fits = len(tensor.shape) == len(shape) and all(
-            want is None or want == got for want, got in zip(shape, tensor.shape, strict=False)
+            expected is None or expected == actual for expected, actual in zip(shape, tensor.shape, strict=False)
         )
         if tensor.dtype != dtype or not fits:
             raise CheckpointError(
@@ -47,12 +47,12 @@ def take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, G
 
     classes, pretrained = len(metadata.classes), None
     if metadata.normalisation == "pretrained":
-        kept = take("pretrained.weight", np.float16, None, metadata.width)
-        pretrained = Pretrained(kept.astype(np.float32), take("pretrained.bias", np.float32, len(kept)))
+        stored = take("pretrained.weight", np.float16, None, metadata.width)
+        pretrained = Pretrained(stored.astype(np.float32), take("pretrained.bias", np.float32, len(stored)))
     width = metadata.width if pretrained is None else len(pretrained.weight)
     if width == 0:
         raise CheckpointError(tr("the tensor pretrained.weight has no classes"))
-    grouped = "head.groups" in left
+    grouped = "head.groups" in remaining
     weight = take("head.weight", np.float32, None if grouped else classes, width)
     outputs = weight.shape[0]
     if outputs == 0:
@@ -84,20 +84,20 @@ def take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, G
     backbones: dict[str, dict[str, Array]] = {}
     for part in metadata.parts:
         prefix = f"{BACKBONE_PREFIX}{part.name}:"
-        held = {name.removeprefix(prefix): left.pop(name) for name in list(left) if name.startswith(prefix)}
-        if bool(held) != part.fine_tuned:
+        state = {name.removeprefix(prefix): remaining.pop(name) for name in list(remaining) if name.startswith(prefix)}
+        if bool(state) != part.fine_tuned:
             raise CheckpointError(
                 tr("it holds fine-tuned weights of {name} that its metadata does not announce", name=part.name)
-                if held
+                if state
                 else tr("the fine-tuned weights of {name} are missing", name=part.name)
             )
-        for name, tensor in held.items():
+        for name, tensor in state.items():
             _check_finite(prefix + name, tensor)
-        if held:
-            backbones[part.name] = held
-    if left:
+        if state:
+            backbones[part.name] = state
+    if remaining:
         raise CheckpointError(
-            tr("it holds tensors that do not belong there: {names}", names=", ".join(sorted(left))[:200])
+            tr("it holds tensors that do not belong there: {names}", names=", ".join(sorted(remaining))[:200])
         )
     return head, golden, backbones
 
@@ -108,7 +108,7 @@ def _check_finite(name: str, tensor: Array) -> None:
 
 
 def _check_orthonormal(basis: Array | None) -> None:
-    """A basis of other vectors would give distances of no meaning."""
+    """Raise `CheckpointError` unless the basis is orthonormal: distances would be meaningless otherwise."""
     if basis is None:
         return
     rank, width = basis.shape

@@ -1,4 +1,4 @@
-"""What timm knows of one of its models, as JSON: ``python -m models.timm_card NAME``, run as a child process."""
+"""Describe a model of timm as JSON: ``python -m models.timm_card NAME``, run as a child process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.text.language import tr
 
 
 def card(name: str) -> dict[str, object]:
-    """Width, transform, licence and a line of description. Raises `BackboneError` for a name timm does not know."""
+    """Return its width, transform, licence and description. Raises `BackboneError` for a name unknown to timm."""
     from models.compat import import_torchvision
 
     import_torchvision()

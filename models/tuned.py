@@ -1,7 +1,7 @@
-"""Fine-tuned weights: a checkpoint brings them, and the cache holds them as a file, with the graph made of them.
+"""Extract fine-tuned weights from a checkpoint into the cache, where their graph is cached too.
 
-They can be made again from the checkpoint, so the least recently used ones are removed. Otherwise fine-tuning every
-week would fill a small disk, by up to a gigabyte each time.
+They can be extracted again, so the least recently used ones are removed. Otherwise weekly fine-tuning would fill a
+small disk, by up to a gigabyte each time.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from models.registry import Backbone
 from models.runtime import graph_path
 from models.weights import WeightsStore
 
-#: How many fine-tuned weights of one backbone stay in the cache.
+#: The number of fine-tuned weights of one backbone that stay in the cache.
 MOST = 10
 
 
 def tuned_backbone(backbone: Backbone, tensors: Mapping[str, npt.NDArray[Any]], store: WeightsStore) -> Backbone:
-    """The same backbone with fine-tuned weights: ``tensors`` is its module's whole state, by name."""
+    """Return the backbone with fine-tuned weights; ``tensors`` is the complete state of its module, by name."""
     from safetensors.numpy import save
 
     data = save({name: np.asarray(tensors[name], order="C") for name in sorted(tensors)})
@@ -48,17 +48,17 @@ def _path(backbone: Backbone, digest: str, store: WeightsStore) -> Path:
 
 
 def _remove_old(backbone: Backbone, store: WeightsStore) -> None:
-    """Remove fine-tuned weights of a backbone beyond the `MOST` that were used last, and their graphs."""
+    """Remove all but the `MOST` most recently used fine-tuned weights of a backbone, and their graphs."""
     digests = {path: path.stem[-64:] for path in store.folder("tuned").glob("*.safetensors")}
     own = [path for path, digest in digests.items() if path == _path(backbone, digest, store)]
-    for path in sorted(own, key=_used, reverse=True)[MOST:]:
+    for path in sorted(own, key=_last_used, reverse=True)[MOST:]:
         graph = graph_path(replace(backbone, digest=digests[path]), store)
         for file in (*graph.parent.glob(f"{graph.stem}*"), path):
             file.unlink(missing_ok=True)
 
 
-def _used(path: Path) -> float:
-    """When a file was used last; another process may just have removed it."""
+def _last_used(path: Path) -> float:
+    """Return when a file was last used; 0 if another process has just removed it."""
     with suppress(OSError):
         return path.stat().st_mtime
     return 0.0

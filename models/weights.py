@@ -1,7 +1,7 @@
-"""Where a backbone's weights come from: a path, the local cache, an installed package, the hub.
+"""Locate the weights of a backbone: in a file of the user, the local cache, an installed package or the hub.
 
-Whatever its origin, a weights file is a safetensors file by the time a model is built from it. The two known pickles
-(torchvision's, and the embedded package's) are opened once, by digest, with ``weights_only=True``, in a child process.
+Models are only ever built from safetensors files. The known pickles (torchvision's and those of installed packages) are
+converted once, in a child process, if they have the known digest, and opened with ``weights_only=True``.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from models.text.language import tr
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that are here: a safetensors file, or a folder in the hub's layout.
+    """Weights on this machine: a safetensors file, or a folder in the hub's layout.
 
-    ``digest`` is the sha256 of the original file (the pickle's, where it began as one), so that it is the same on
-    every machine; ``source`` is what to ask for to have the same weights again.
+    ``digest`` is the sha256 of the original file (the pickle, if they were converted from one), so that it is the same
+    on every machine. ``source`` locates the same weights again.
     """
 
     path: Path
@@ -38,7 +38,7 @@ class Weights:
 
 
 class WeightsStore:
-    """The local cache: converted weights, exported graphs, features. Everything in it can be made again."""
+    """The local cache of converted weights, exported graphs and features. Everything in it can be recreated."""
 
     def __init__(self, root: Path | None = None, *, offline: bool = False) -> None:
         self.root = (root or default_cache_root()).absolute()
@@ -46,13 +46,13 @@ class WeightsStore:
         self.offline = offline or _truthy(os.environ.get("HF_HUB_OFFLINE", ""))
 
     def without_network(self, why: str) -> WeightsStore:
-        """The same cache, for weights that are not to be fetched; ``why`` goes into the sentence that says so."""
+        """Return a store on the same cache that never downloads; ``why`` becomes part of the error message."""
         store = WeightsStore(self.root, offline=True)
         store.why_offline = why
         return store
 
     def folder(self, name: str) -> Path:
-        """A folder of the cache, made on demand."""
+        """Return a folder of the cache, created if missing."""
         path = self.root / name
         try:
             make_folder(path)
@@ -62,7 +62,7 @@ class WeightsStore:
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Hold an inter-process lock of that name, so that two processes do not make the same thing at once."""
+        """Hold a lock between processes, so that only one of them creates a cached file."""
         path = self.folder("locks") / name
         try:
             descriptor = make_file(path, 0o644)
@@ -87,32 +87,35 @@ def _unwritable(path: Path, error: OSError) -> UserError:
 
 
 def default_cache_root() -> Path:
-    """systemd's ``$CACHE_DIRECTORY``, else the XDG base directory for caches."""
-    if systemd := os.environ.get("CACHE_DIRECTORY"):
-        return Path(systemd.split(":")[0])
+    """Return systemd's ``$CACHE_DIRECTORY``, else our folder in the XDG base directory for caches."""
+    if cache_directories := os.environ.get("CACHE_DIRECTORY"):
+        return Path(cache_directories.split(":")[0])
     return base_folder("XDG_CACHE_HOME", ".cache", "--cache-dir") / "imagesortd"
 
 
 class WeightsSource(Protocol):
-    """One place weights can come from."""
+    """A place that weights come from."""
 
     @property
     def label(self) -> str:
-        """A few words for a table: where the weights come from."""
+        """Name the source in a few words, for a table."""
         ...
 
     def here(self, store: WeightsStore) -> bool:
-        """Whether ``locate`` would succeed without a network."""
+        """Return whether ``locate`` would succeed without a network."""
         ...
 
     def locate(self, given: str | None, store: WeightsStore) -> Weights:
-        """Find the weights; ``given`` is a user's own path (or hub id). Raises `WeightsUnavailable`."""
+        """Find the weights, or download them. Raises `WeightsUnavailable`.
+
+        ``given`` replaces the usual source: a user's own path or hub id, or the `Weights.source` of an earlier call.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class PackagePickle:
-    """A pickle inside an installed package, known by its sha256."""
+    """A pickle in an installed package, identified by its sha256."""
 
     distribution: str
     file: str
@@ -124,10 +127,9 @@ class PackagePickle:
 
     def _path(self) -> Path | None:
         try:
-            found = importlib.metadata.distribution(self.distribution).locate_file(self.file)
+            path = Path(str(importlib.metadata.distribution(self.distribution).locate_file(self.file)))
         except importlib.metadata.PackageNotFoundError:
             return None
-        path = Path(str(found))
         return path if path.is_file() else None
 
     def here(self, store: WeightsStore) -> bool:
@@ -137,7 +139,7 @@ class PackagePickle:
         if given is not None and given != self.label:
             return local_file(given, store, self.sha256)
         stem = Path(self.file).stem
-        if (done := _converted(stem, self.sha256, store)) is None:
+        if (converted := _converted(stem, self.sha256, store)) is None:
             if (pickle := self._path()) is None:
                 raise WeightsUnavailable(
                     tr(
@@ -145,13 +147,13 @@ class PackagePickle:
                         distribution=self.distribution,
                     )
                 )
-            done = _convert(pickle, self.sha256, stem, store)
-        return Weights(done.path, done.digest, self.label)
+            converted = _convert(pickle, self.sha256, stem, store)
+        return Weights(converted.path, converted.digest, self.label)
 
 
 @dataclass(frozen=True)
 class TorchvisionPickle:
-    """A pickle that torchvision publishes; its file name ends in the first eight digits of its sha256."""
+    """A pickle that torchvision publishes; its file name ends with the first eight digits of its sha256."""
 
     name: str
     url: str
@@ -169,7 +171,7 @@ class TorchvisionPickle:
         return Path(self._file).stem.rsplit("-", 1)[1]
 
     def _downloaded(self, store: WeightsStore) -> Path | None:
-        for folder in (store.root / "downloads", *_hubs_of_torch()):
+        for folder in (store.root / "downloads", *_torch_hub_folders()):
             if (path := folder / self._file).is_file():
                 return path
         return None
@@ -183,13 +185,13 @@ class TorchvisionPickle:
     def locate(self, given: str | None, store: WeightsStore) -> Weights:
         if given is not None and given != self.label:
             return local_file(given, store, self._sha256_prefix)
-        if (done := self._converted(store)) is None:
+        if (converted := self._converted(store)) is None:
             pickle = self._downloaded(store) or self._download(store)
-            done = _convert(pickle, self._sha256_prefix, Path(self._file).stem, store)
-        return Weights(done.path, done.digest, self.label)
+            converted = _convert(pickle, self._sha256_prefix, Path(self._file).stem, store)
+        return Weights(converted.path, converted.digest, self.label)
 
     def _download(self, store: WeightsStore) -> Path:
-        how = how_to_get(
+        remedy = how_to_get(
             self.name,
             tr("put {file} into {folder}", file=self._file, folder=store.root / "downloads"),
             "FILE.safetensors",
@@ -201,7 +203,7 @@ class TorchvisionPickle:
                     name=self.name,
                     file=self._file,
                     why=store.why_offline,
-                    how=how,
+                    how=remedy,
                 )
             )
         target = store.folder("downloads") / self._file
@@ -209,30 +211,32 @@ class TorchvisionPickle:
             with store.locked(f"{self._file}.download"):
                 if not target.is_file():
                     download(self.url, target, self._sha256_prefix)
-        except Exception as error:  # what a network can do has no common base; each means that it was not fetched
+        except (
+            Exception
+        ) as error:  # network errors have no common base class; any of them means that the download failed
             raise WeightsUnavailable(
                 tr(
                     "the weights of {name} ({file}) are not on this machine and could not be fetched ({reason}): {how}",
                     name=self.name,
                     file=self._file,
                     reason=reason(error),
-                    how=how,
+                    how=remedy,
                 )
             ) from error
         return target
 
 
-def _hubs_of_torch() -> list[Path]:
-    """Where torch keeps what it fetches; nowhere for a user without a home."""
+def _torch_hub_folders() -> list[Path]:
+    """Return the folder that torch downloads to; none for a user without a home folder."""
     with contextlib.suppress(UserError):
-        given = os.environ.get("TORCH_HOME")
-        torch = Path(given) if given else base_folder("XDG_CACHE_HOME", ".cache", "TORCH_HOME") / "torch"
+        torch_home = os.environ.get("TORCH_HOME")
+        torch = Path(torch_home) if torch_home else base_folder("XDG_CACHE_HOME", ".cache", "TORCH_HOME") / "torch"
         return [torch / "hub" / "checkpoints"]
     return []
 
 
 def how_to_get(name: str, place: str, kind: str, pull: str = "") -> str:
-    """What a person can do about weights that are not here; ``pull`` is what to pull, if not the name alone."""
+    """Say how to get missing weights; ``pull`` is the argument of the pull command, if not the name alone."""
     return tr(
         "run python -m models pull {pull} --to DIR where there is a network and use --cache-dir DIR here, "
         "or {place}, or name local weights with --weights {name}={kind}",
@@ -252,7 +256,7 @@ def unavailable(missing: Mapping[str, WeightsUnavailable]) -> WeightsUnavailable
 
 
 def local_file(given: str, store: WeightsStore, sha256_prefix: str | None = None) -> Weights:
-    """A user's own weights file: safetensors as it is, a pickle only if it is the known one, where there is one."""
+    """Use a user's own weights file: safetensors as it is; a pickle only if it has the known sha256."""
     path = expanded(given).absolute()
     if not path.is_file():
         raise WeightsUnavailable(
@@ -276,12 +280,12 @@ def local_file(given: str, store: WeightsStore, sha256_prefix: str | None = None
                 sha256_prefix=sha256_prefix[:8],
             )
         )
-    done = _converted(digest, digest, store) or _convert(path, digest, digest, store)
-    return Weights(done.path, digest, str(path))
+    converted = _converted(digest, digest, store) or _convert(path, digest, digest, store)
+    return Weights(converted.path, digest, str(path))
 
 
 def check_safetensors(path: Path) -> None:
-    """Raise `WeightsUnavailable` unless the header fits the file: it was cut off, or is something else."""
+    """Raise `WeightsUnavailable` unless the file is a whole safetensors file, judged by its header."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -289,12 +293,12 @@ def check_safetensors(path: Path) -> None:
             pass
     except (OSError, SafetensorError) as error:
         raise WeightsUnavailable(
-            tr("{path} is damaged, or no safetensors file: fetch it again, or give another", path=path)
+            tr("{path} is damaged or is not a safetensors file: fetch it again, or give another", path=path)
         ) from error
 
 
 def _converted(stem: str, sha256_prefix: str, store: WeightsStore) -> Weights | None:
-    """What a known pickle was converted to, where it is in the cache and whole."""
+    """Find the file that a known pickle was converted to; None unless it is intact in the cache."""
     from safetensors import SafetensorError, safe_open
 
     path = store.root / "weights" / f"{stem}.safetensors"
@@ -309,23 +313,23 @@ def _converted(stem: str, sha256_prefix: str, store: WeightsStore) -> Weights | 
 
 
 def _convert(pickle: Path, sha256_prefix: str, stem: str, store: WeightsStore) -> Weights:
-    """Convert a known pickle in a child process (which imports torch; this one may be the daemon)."""
+    """Convert a known pickle, in a child process because that imports torch and this process may be the daemon."""
     target = store.folder("weights") / f"{stem}.safetensors"
     with store.locked(f"{stem}.convert"):
-        if (done := _converted(stem, sha256_prefix, store)) is not None:
-            return done  # by another process, while this one waited
+        if (converted := _converted(stem, sha256_prefix, store)) is not None:
+            return converted  # by another process, while this one waited for the lock
         run_child("models.convert", str(pickle), sha256_prefix, str(target))
-    done = _converted(stem, sha256_prefix, store)
-    assert done is not None
-    return done
+    converted = _converted(stem, sha256_prefix, store)
+    assert converted is not None
+    return converted
 
 
 def reason(error: BaseException) -> str:
-    """The innermost cause of an error, as one short line."""
+    """Describe the innermost cause of an error in one short line."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
-    said = error.strerror if isinstance(error, OSError) else None
-    lines = (said or str(error)).strip().splitlines()
+    strerror = error.strerror if isinstance(error, OSError) else None
+    lines = (strerror or str(error)).strip().splitlines()
     return lines[0][:120] if lines else type(error).__name__
 
 

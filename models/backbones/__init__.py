@@ -1,1 +1,1 @@
-"""One file per backbone family. The registry imports every module in this folder; adding one is adding a file."""
+"""One file per backbone family. The registry imports every module in this folder; to add one, add a file."""

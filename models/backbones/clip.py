@@ -1,6 +1,6 @@
-"""CLIP: what an image means. Radford et al. 2021, https://arxiv.org/abs/2103.00020; loaded by transformers.
+"""CLIP, for what an image means. Radford et al. 2021, https://arxiv.org/abs/2103.00020; loaded by transformers.
 
-Any CLIP or SigLIP (Zhai et al. 2023, https://arxiv.org/abs/2303.15343; SigLIP 2 is the same architecture) may be given.
+Any CLIP or SigLIP model works (Zhai et al. 2023, https://arxiv.org/abs/2303.15343; SigLIP 2 has the same architecture).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TRANSFORM = Transform(
     mean=(0.48145466, 0.4578275, 0.40821073),
     std=(0.26862954, 0.26130258, 0.27577711),
 )
-#: The short names that ``--clip-model`` takes; all but SigLIP 2 read English only.
+#: The short names that ``--clip-model`` accepts; all but SigLIP 2 read English only.
 KNOWN = {
     "openai": ModelRevision(
         "openai/clip-vit-base-patch32",
@@ -61,12 +61,12 @@ KNOWN = {
         "Apache-2.0",
     ),
 }
-#: Pillow's numbers for resampling filters, as a processor's configuration gives them.
+#: Pillow's numbers of resampling filters, as used in the configuration of a processor.
 _RESAMPLE: dict[int, Literal["bilinear", "bicubic"]] = {2: "bilinear", 3: "bicubic"}
-#: What transformers' SigLIP means where its configuration does not say.
+#: The default width of SigLIP in transformers.
 _SIGLIP_WIDTH = 768
 _VOCABULARIES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.model")
-#: Prompts that go through the text tower at once.
+#: The batch size of the text encoder.
 _PROMPTS = 64
 
 
@@ -79,7 +79,7 @@ _PROMPTS = 64
     licence="MIT",
 )
 def clip(weights: Weights) -> Backbone:
-    """Describe the model in a folder of the hub's layout; features are its image embedding, beside that of texts."""
+    """Describe the model in a folder of the hub's layout; features are image embeddings, comparable to text ones."""
     config = _read_json(weights.path / "config.json")
     return Backbone(
         name="clip",
@@ -103,7 +103,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _width(config: dict[str, Any], folder: Path) -> int:
-    """The length of an embedding: CLIP projects images and texts to it, SigLIP takes the image tower's own."""
+    """Return the length of an embedding: CLIP projects images and texts to it, SigLIP has that of its image encoder."""
     match config:
         case {"model_type": "clip", "projection_dim": int(width)}:
             return width
@@ -121,22 +121,22 @@ def _width(config: dict[str, Any], folder: Path) -> int:
 
 
 def _transform(path: Path) -> Transform:
-    """The processor's geometry: shortest side and centre crop (CLIP), or the whole image in a square (SigLIP)."""
+    """Read the geometry of a processor: shortest side and centre crop (CLIP), or the whole image squeezed (SigLIP)."""
     config = _read_json(path)
     try:
-        filters: Literal["bilinear", "bicubic"] = _RESAMPLE[config.get("resample", 3)]
+        interpolation: Literal["bilinear", "bicubic"] = _RESAMPLE[config.get("resample", 3)]
         mean, std = tuple(config["image_mean"]), tuple(config["image_std"])
         size = config["size"]
         if isinstance(size, dict) and "height" in size and not config.get("do_center_crop"):
             side = int(size["height"])
             if side != int(size["width"]):
                 raise ValueError("not a square")
-            return Transform(resize=side, crop=side, interpolation=filters, mean=mean, std=std, stretch=True)
+            return Transform(resize=side, crop=side, interpolation=interpolation, mean=mean, std=std, stretch=True)
         crop = config["crop_size"]
         return Transform(
             resize=int(size["shortest_edge"] if isinstance(size, dict) else size),
             crop=int(crop["height"] if isinstance(crop, dict) else crop),
-            interpolation=filters,
+            interpolation=interpolation,
             mean=mean,
             std=std,
         )
@@ -161,22 +161,22 @@ def _load(folder: Path) -> Any:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        model, found = AutoModel.from_pretrained(
+        model, report = AutoModel.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise WeightsUnavailable(
             tr("the CLIP model in {folder} cannot be loaded: {error}", folder=folder, error=error)
         ) from error
-    # transformers fills what is missing with random numbers and only mentions it.
-    if lacking := sorted({*found["missing_keys"], *map(str, found["mismatched_keys"])}):
+    # transformers fills missing tensors with random numbers, and only logs it.
+    if missing := sorted({*report["missing_keys"], *map(str, report["mismatched_keys"])}):
         raise WeightsUnavailable(
             tr(
                 "the weights in {folder} lack {count} tensors that its config.json describes, {lacking} "
                 "among them: fetch the folder again, or give another",
                 folder=folder,
-                count=len(lacking),
-                lacking=lacking[0],
+                count=len(missing),
+                lacking=missing[0],
             )
         )
     return model.eval()
@@ -211,11 +211,11 @@ def _text_tower(folder: Path) -> TextTower:
 
     def embed(prompts: Sequence[str]) -> npt.NDArray[np.float32]:
         rows = []
-        for first in range(0, len(prompts), _PROMPTS):
-            # Both families were trained on small letters; not every SigLIP's tokenizer sees to it.
-            texts = [prompt.lower() for prompt in prompts[first : first + _PROMPTS]]
-            # SigLIP was trained on texts padded to their full length, unmasked, and reads the last place; CLIP reads
-            # its end token.
+        for start in range(0, len(prompts), _PROMPTS):
+            # Both families were trained on lower case, which not every SigLIP tokenizer produces.
+            texts = [prompt.lower() for prompt in prompts[start : start + _PROMPTS]]
+            # SigLIP was trained on texts padded to full length without a mask, and reads the last position; CLIP reads
+            # the end token.
             tokens = tokenizer(
                 texts,
                 padding="max_length" if siglip else True,
@@ -230,7 +230,7 @@ def _text_tower(folder: Path) -> TextTower:
 
     def reads(text: str) -> bool:
         tokens = tokenizer(text.lower(), add_special_tokens=False)["input_ids"]
-        # A character outside the vocabulary becomes the unknown token, or bytes that are no character by themselves.
+        # A character outside the vocabulary becomes the unknown token, or single bytes that do not decode.
         return not any(token == tokenizer.unk_token_id or "\ufffd" in tokenizer.decode([token]) for token in tokens)
 
     bias = getattr(model, "logit_bias", None)  # SigLIP's
@@ -245,14 +245,14 @@ def _text_tower(folder: Path) -> TextTower:
 def _tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
-    # Without any of them transformers makes an empty tokenizer and says nothing.
+    # Without any of these files transformers silently makes an empty tokenizer.
     if not any((folder / name).is_file() for name in _VOCABULARIES):
         raise WeightsUnavailable(
             tr("there is no tokenizer in {folder}: fetch the whole folder, with its tokenizer.json", folder=folder)
         )
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # a damaged file may be refused in any way, by a library of another language too
+    except Exception as error:  # a damaged file may raise anything, also from the Rust library
         raise WeightsUnavailable(
             tr("the tokenizer in {folder} cannot be loaded: {error}", folder=folder, error=error)
         ) from error

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite: 0 is the embedded backbone; 1 and 2 see more pixels, and their weights have packages of their own.
+"""EfficientNet-Lite: 0 is the embedded backbone; 1 and 2 take larger images, and their weights have separate packages.
 
 Architecture: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite (Tan and Le 2019, without
 squeeze-and-excitation and with ReLU6), built by timm; sizes and normalisation are those of timm's configuration.
@@ -25,7 +25,7 @@ WIDTH = 1280
 
 
 def _register(name: str, description: str, resize: int, crop: int, sha256: str) -> None:
-    """Register one size; its features are the pooled 1,280 channels before the classifier."""
+    """Register one size; features are the 1,280 pooled channels before the classifier."""
     size = name.removeprefix("efficientnet_")
     transform = Transform(resize=resize, crop=crop, interpolation="bicubic", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
@@ -98,23 +98,23 @@ def _module(name: str, weights: Weights, side: int) -> torch.nn.Module:
 
     from models.padding import fix_padding
 
-    unfit = tr("{path} does not hold a {architecture}: give another file", path=weights.path, architecture=name)
+    refusal = tr("{path} does not hold a {architecture}: give another file", path=weights.path, architecture=name)
     model = timm.create_model(f"tf_{name}", pretrained=False)
     names = list(model.state_dict())
     with safe_open(weights.path, framework="pt") as file:
-        held = list(file.keys())
-        if set(held) != set(names):
-            # The package names its tensors otherwise; the order and the shapes are the same (strict below).
-            held = _ordered_names(file.metadata(), held)
-            if len(held) != len(names):
-                raise WeightsUnavailable(unfit)
-            state = {ours: file.get_tensor(theirs) for ours, theirs in zip(names, held, strict=True)}
+        file_names = list(file.keys())
+        if set(file_names) != set(names):
+            # The package has other names for its tensors, in the same order; load_state_dict checks the shapes.
+            file_names = _ordered_names(file.metadata(), file_names)
+            if len(file_names) != len(names):
+                raise WeightsUnavailable(refusal)
+            state = {ours: file.get_tensor(theirs) for ours, theirs in zip(names, file_names, strict=True)}
         else:
             state = {name: file.get_tensor(name) for name in names}
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise WeightsUnavailable(unfit) from error
+        raise WeightsUnavailable(refusal) from error
     model.eval()
     fix_padding(model, side)
 

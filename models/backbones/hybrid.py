@@ -1,4 +1,4 @@
-"""The hybrid: how an image looks (MobileNetV3) and what it means (CLIP), side by side."""
+"""The hybrid mode: how an image looks (MobileNetV3) and what it means (CLIP)."""
 
 from __future__ import annotations
 

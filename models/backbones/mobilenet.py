@@ -1,4 +1,4 @@
-"""MobileNetV3: how an image looks. Howard et al. 2019, https://arxiv.org/abs/1905.02244; torchvision's weights."""
+"""MobileNetV3, for how an image looks. Howard et al. 2019, https://arxiv.org/abs/1905.02244; torchvision's weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SMALL = Transform(resize=256, crop=224, interpolation="bilinear", mean=_IMAGENET
     licence="BSD-3-Clause",
 )
 def mobilenet(weights: Weights) -> Backbone:
-    """Describe MobileNetV3-Large; features are the 1,280 activations its classifier reads."""
+    """Describe MobileNetV3-Large; features are the 1,280 inputs of the last layer of its classifier."""
     return _describe("mobilenet", weights, LARGE, 1280, "mobilenet_v3_large")
 
 
@@ -41,7 +41,7 @@ def mobilenet(weights: Weights) -> Backbone:
     licence="BSD-3-Clause",
 )
 def mobilenet_small(weights: Weights) -> Backbone:
-    """Describe MobileNetV3-Small; features are the 1,024 activations its classifier reads."""
+    """Describe MobileNetV3-Small; features are the 1,024 inputs of the last layer of its classifier."""
     return _describe("mobilenet_small", weights, SMALL, 1024, "mobilenet_v3_small")
 
 
@@ -70,6 +70,6 @@ def _module(weights: Weights, architecture: str) -> torch.nn.Module:
         raise WeightsUnavailable(
             tr("{path} does not hold a {architecture}: give another file", path=weights.path, architecture=architecture)
         ) from error
-    # Of the classifier (linear, hardswish, dropout, linear to the classes) the first two make the features.
+    # The classifier is linear, hardswish, dropout, linear: the first two layers compute the features.
     model.classifier = torch.nn.Sequential(model.get_submodule("classifier.0"), torch.nn.Hardswish())
     return model.eval()

@@ -1,4 +1,4 @@
-"""Any model of timm as a backbone: ``timm/<name>``, with weights from a local file, a folder or the hub.
+"""All models of timm as backbones ``timm/<name>``, with weights from a local file, a folder or the hub.
 
 timm: Wightman, https://github.com/huggingface/pytorch-image-models.
 """
@@ -28,10 +28,10 @@ PREFIX = "timm/"
 )
 @cache
 def timm_model(name: str) -> BackboneEntry:
-    """The entry of one timm model. A child process asks timm for its width and transform, since timm means torch."""
+    """Make the entry of one timm model; a child process describes it, because timm imports torch."""
     card = json.loads(run_child("models.timm_card", name.removeprefix(PREFIX)))
-    shape = card["transform"]
-    transform = Transform(**shape | {"mean": tuple(shape["mean"]), "std": tuple(shape["std"])})
+    geometry = card["transform"]
+    transform = Transform(**geometry | {"mean": tuple(geometry["mean"]), "std": tuple(geometry["std"])})
 
     def build(weights: Weights) -> Backbone:
         return Backbone(

@@ -1,4 +1,4 @@
-"""Opening a BMP, those too whose masks, depth or compression Pillow does not know."""
+"""Open BMPs, including those with masks, depths or compression that Pillow does not support."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 _PLAIN, _MASKS, _JPEG, _PNG, _MASKS_WITH_ALPHA = 0, 3, 4, 5, 6
-_MASKS_AT = 54  # behind the shortest header, and within the others
+_MASKS_AT = 54  # after the shortest header, inside the longer ones
 
 
 def open_bmp(file: BytesIO) -> ImageFile:
-    """The image with its header read, and no pixel."""
+    """Open an image: its header is read, no pixel is decoded."""
     try:
         return BmpImageFile(file)
     except OSError:
@@ -50,13 +50,13 @@ class _UnusualBmp(ImageFile):
         self._header, width, height, self._bits, compression = struct.unpack_from("<Iii2xHI", self._data, 14)
         masked = compression in (_MASKS, _MASKS_WITH_ALPHA) and self._bits in (16, 32)
         if width <= 0 or not height or not (masked or (compression == _PLAIN and self._bits == 2)):
-            raise ValueError("not such a picture")
+            raise ValueError("not a BMP that this class reads")
         self._size, self._downward = (width, abs(height)), height < 0
         self._has_alpha = self._header >= 56 or compression == _MASKS_WITH_ALPHA
         self._mode = "RGB"
 
     def load(self) -> Any:
-        """Read the picture, the first time."""
+        """Read the picture unless that is done."""
         if not self._loaded:
             pixels = self._indexed() if self._bits == 2 else self._masked()
             picture = Image.fromarray(pixels if self._downward else pixels[::-1])
@@ -82,6 +82,6 @@ class _UnusualBmp(ImageFile):
         bands = []
         for mask in masks if self._has_alpha and masks[3] else masks[:3]:
             shift = (mask & -mask).bit_length() - 1 if mask else 0
-            most = mask >> shift or 1
-            bands.append(np.rint(((values & mask) >> shift) * (255 / most)).astype(np.uint8))
+            largest = mask >> shift or 1
+            bands.append(np.rint(((values & mask) >> shift) * (255 / largest)).astype(np.uint8))
         return np.dstack(bands)

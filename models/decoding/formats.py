@@ -1,4 +1,4 @@
-"""What an image file is by its first bytes, and whether its end is missing. No pixel is decoded here."""
+"""Tell the format of an image file from its first bytes, and whether its end is missing; nothing is decoded."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _TIFF_HEADERS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BMP_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
 _AVIF_BRANDS = {b"avif", b"avis"}
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
-#: What says only that a file is of the family.
+#: Brands that only name the family of formats.
 GENERIC_BRANDS = {b"mif1", b"msf1", b"miaf", b"mif2"}
-# What a writer of text leaves in front of a JPEG.
+# What programs that write text leave in front of a JPEG: a byte order mark, line ends.
 _LEADING = b"\xef\xbb\xbf\r\n\0 "
 
 
 def kind_of(head: bytes) -> str | None:
-    """The format of a file by its first 64 bytes."""
+    """Return the format of a file by its first 64 bytes; None if it is not supported."""
     if head.lstrip(_LEADING).startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -41,7 +41,7 @@ def kind_of(head: bytes) -> str | None:
 
 
 def ends_early(data: bytes, kind: str) -> bool:
-    """Whether the file ends before its own structure says that it does."""
+    """Return whether the file ends before the end that its structure announces."""
     match kind:
         case "JPEG":
             return b"\xff\xd9" not in data
@@ -60,8 +60,8 @@ def ends_early(data: bytes, kind: str) -> bool:
     return False
 
 
-def missing(data: bytes, kind: str) -> int:
-    """How many bytes the structure of a file says that it lacks at its end."""
+def missing_bytes(data: bytes, kind: str) -> int:
+    """Return how many bytes are missing at the end of a file, by its structure; 0 if that does not tell."""
     match kind:
         case "WebP":
             end = 8 + int.from_bytes(data[4:8], "little")
@@ -77,7 +77,7 @@ def missing(data: bytes, kind: str) -> int:
 
 
 def _bitmap_end(data: bytes) -> int:
-    """Where the pixels of a BMP end that are not compressed; else 0."""
+    """Return where the pixels of a BMP end; 0 if they are compressed."""
     if len(data) < 54 or data[14] < 40 or data[30] not in (0, 3, 6):
         return 0
     offset, width, height, bits = struct.unpack_from("<I4xii2xH", data, 10)
@@ -85,13 +85,13 @@ def _bitmap_end(data: bytes) -> int:
 
 
 def _boxes_end(data: bytes) -> int:
-    """Where the last of the boxes of an ISO media file ends."""
+    """Return where the last box of an ISO media file ends."""
     position = 0
     while position < len(data):
         length = int.from_bytes(data[position : position + 4], "big")
         if length == 1:
             length = int.from_bytes(data[position + 8 : position + 16], "big")
-        if length < 8 and position + 8 <= len(data):  # 0: until the end of the file; else damaged
+        if length < 8 and position + 8 <= len(data):  # 0 means up to the end of the file; any other is damaged
             return len(data)
         position += max(length, 8)
     return position

@@ -1,4 +1,4 @@
-"""The segments of a JPEG that its picture is made of, and pictures that lack nothing but their last few bytes."""
+"""Remove segments that the picture of a JPEG does not need, and complete files that lack only their last bytes."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ _SEQUENTIAL = {0xC0, 0xC1}
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _SCAN, _END, _INTERVAL, _TABLES, _COMMENT = 0xDA, 0xD9, 0xDD, 0xC4, 0xFE
 _METADATA = {*range(0xE0, 0xF0), _COMMENT}
-# What is reserved, and another start at once: libjpeg stops there, viewers go on.
+# Reserved markers. libjpeg stops at them and at a second start marker, viewers go on.
 _STRAY = {*range(0x01, 0xC0), *range(0xF0, 0xFE)}
-_START = 0xD8  # later, it is that of a thumbnail
-_ALONE = {0x01, *range(0xD0, 0xDA)}  # markers without a length
+_START = 0xD8  # stray only directly after the first; later ones begin thumbnails
+_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
 
 _AFTER_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 
-# So many zeros at the end of a file are looked into, and so many in the middle of a scan.
+# How many zeros are examined: at the end of a file, and in the middle of a scan.
 _SUSPECT, _ZEROS = 64, bytes(256)
 
-#: The share of the pixels that may depend on what is missing at the end.
+# At most this share of the pixels may depend on the missing end.
 _MISSING = 0.04
-# The share of the rows that must be there to their last bit, where only a last bit can be missing.
+# At least this share of the rows must be complete to the last bit, if only a last bit can be missing.
 _REFINED = 0.75
-# Stands in for what is missing: whatever it is decoded to, it is something else than nothing at all is.
-_SOMETHING = bytes.fromhex("5ae13c974d81b6742fd39a685ec1387b") * 16
+# Stands in for the missing end: whatever it decodes to, it differs from what a decoder fills in.
+_STAND_IN = bytes.fromhex("5ae13c974d81b6742fd39a685ec1387b") * 16
 
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """A marker and what belongs to it: ``start`` of the marker, ``end`` behind its content."""
+    """A segment, from the ``start`` of its marker to the ``end`` of its content."""
 
     marker: int
     start: int
@@ -48,27 +48,27 @@ class _Segment:
 
 
 def without_metadata(data: bytes, *, keep_exif: bool = True) -> bytes:
-    """The file without the segments that its picture does not need: comments, and what applications note.
+    """Remove the segments that the picture does not need: comments and application data.
 
-    Kept are what libjpeg tells the colour space by (JFIF and Adobe), and EXIF, which tells the orientation. A segment
-    whose length is wrong ends where the next one begins.
+    JFIF and Adobe are kept because libjpeg derives the colour space from them, and EXIF for the orientation. A segment
+    with a wrong length ends where the next one begins.
     """
-    kept = [data[:2]]
-    at = 2
+    parts = [data[:2]]
+    offset = 2
     for segment in _segments(data):
-        at = segment.end
+        offset = segment.end
         content = data[segment.start + 4 : segment.end]
         if segment.marker in _STRAY or (segment.start == 2 and segment.marker == _START):
             continue
         if segment.marker not in _METADATA:
-            kept.append(data[segment.start : segment.end])
-        elif _says_something(segment.marker, content, keep_exif) and len(content) < (1 << 16) - 2:
-            kept.append(struct.pack(">BBH", 0xFF, segment.marker, len(content) + 2) + content)
-    kept.append(data[at:])
-    return b"".join(kept)
+            parts.append(data[segment.start : segment.end])
+        elif _is_needed_metadata(segment.marker, content, keep_exif) and len(content) < (1 << 16) - 2:
+            parts.append(struct.pack(">BBH", 0xFF, segment.marker, len(content) + 2) + content)
+    parts.append(data[offset:])
+    return b"".join(parts)
 
 
-def _says_something(marker: int, content: bytes, keep_exif: bool) -> bool:
+def _is_needed_metadata(marker: int, content: bytes, keep_exif: bool) -> bool:
     return (
         (marker == 0xE0 and len(content) >= 14 and content.startswith(b"JFIF\0"))
         or (marker == 0xE1 and keep_exif and content.startswith(b"Exif\0\0"))
@@ -77,67 +77,67 @@ def _says_something(marker: int, content: bytes, keep_exif: bool) -> bool:
 
 
 def _segments(data: bytes) -> Iterator[_Segment]:
-    """Those in front of the first scan."""
-    at = 2
-    while (segment := _segment(data, at)) is not None and segment.marker != _SCAN:
-        if segment.marker in _METADATA and not _goes_on(data, segment.end):
-            segment = _Segment(segment.marker, segment.start, _next(data, segment.start + 2))
+    """Yield the segments before the first scan."""
+    offset = 2
+    while (segment := _segment(data, offset)) is not None and segment.marker != _SCAN:
+        if segment.marker in _METADATA and not _leads_to_scan(data, segment.end):
+            segment = _Segment(segment.marker, segment.start, _next_segment(data, segment.start + 2))
         yield segment
-        at = segment.end
+        offset = segment.end
 
 
-def _segment(data: bytes, at: int) -> _Segment | None:
-    """The one that begins here, behind whatever does not belong there."""
-    at = data.find(b"\xff", at)
-    while at >= 0 and data[at + 1 : at + 2] in (b"\xff", b"\0"):
-        at = data.find(b"\xff", at + 1)
-    if at < 0 or at + 4 > len(data):
+def _segment(data: bytes, offset: int) -> _Segment | None:
+    """Return the first segment from an offset on, skipping bytes that belong to none; None at the end."""
+    offset = data.find(b"\xff", offset)
+    while offset >= 0 and data[offset + 1 : offset + 2] in (b"\xff", b"\0"):
+        offset = data.find(b"\xff", offset + 1)
+    if offset < 0 or offset + 4 > len(data):
         return None
-    marker = data[at + 1]
-    if marker in _ALONE:
-        return _Segment(marker, at, at + 2)
-    length = int.from_bytes(data[at + 2 : at + 4], "big")
-    return _Segment(marker, at, min(at + 2 + max(length, 2), len(data)))
+    marker = data[offset + 1]
+    if marker in _WITHOUT_LENGTH:
+        return _Segment(marker, offset, offset + 2)
+    length = int.from_bytes(data[offset + 2 : offset + 4], "big")
+    return _Segment(marker, offset, min(offset + 2 + max(length, 2), len(data)))
 
 
-def _goes_on(data: bytes, at: int) -> bool:
-    """Whether a chain of segments that begins here comes to a scan."""
+def _leads_to_scan(data: bytes, offset: int) -> bool:
+    """Return whether segments follow each other from an offset up to a scan."""
     for _ in range(1000):
-        if data[at : at + 1] != b"\xff":
+        if data[offset : offset + 1] != b"\xff":
             return False
-        segment = _segment(data, at)
+        segment = _segment(data, offset)
         if segment is None:
             return False
         if segment.marker == _SCAN:
             return True
-        at = segment.end
+        offset = segment.end
     return False
 
 
-def _next(data: bytes, at: int) -> int:
-    """Where the first segment behind a place begins; the end of the file where there is none."""
+def _next_segment(data: bytes, offset: int) -> int:
+    """Return where the first segment after an offset begins; the end of the file if there is none."""
     for _ in range(1000):
-        at = data.find(b"\xff", at)
-        if at < 0:
+        offset = data.find(b"\xff", offset)
+        if offset < 0:
             return len(data)
-        if data[at + 1 : at + 2] not in (b"\0", b"\xff") and _goes_on(data, at):
-            return at
-        at += 1
+        if data[offset + 1 : offset + 2] not in (b"\0", b"\xff") and _leads_to_scan(data, offset):
+            return offset
+        offset += 1
     return len(data)
 
 
-# What was never written
+# Unwritten ends
 
 
-def written(data: bytes) -> bytes:
-    """The file up to where zeros stand for its picture, if so; else all of it.
+def without_unwritten(data: bytes) -> bytes:
+    """Return the file up to the zeros that were never overwritten with its picture; all of it if there are none.
 
-    It was made as long as it will be, and not written to its end. Where no end follows the picture, zeros behind it are
-    no part of it. Where one does, they are if no flat area can be made of them.
+    Such a file was created at full length, and not written to its end. Zeros at the end of the file are unwritten if no
+    end marker comes before them. Zeros inside the picture are unwritten if no flat area is encoded as zeros.
     """
     if data.endswith(_ZEROS[:_SUSPECT]):
         return data if _has_end(data) else data.rstrip(b"\0")
-    if data.find(_ZEROS) < 0 or not _zeros_make_nothing(data):
+    if data.find(_ZEROS) < 0 or not _zeros_are_no_flat_area(data):
         return data
     scans = list(_scans(data))
     unwritten = data.find(_ZEROS, *scans[0]) if len(scans) == 1 else -1
@@ -145,85 +145,87 @@ def written(data: bytes) -> bytes:
 
 
 def _scans(data: bytes) -> Iterator[tuple[int, int]]:
-    """Where the data of each scan begins and ends."""
-    at = 2
-    while (segment := _segment(data, at)) is not None and segment.marker != _END:
-        at = segment.end
+    """Yield where the data of each scan begins and ends."""
+    offset = 2
+    while (segment := _segment(data, offset)) is not None and segment.marker != _END:
+        offset = segment.end
         if segment.marker == _SCAN:
-            following = _AFTER_SCAN.search(data, at)
+            following = _AFTER_SCAN.search(data, offset)
             end = following.end() - 2 if following else len(data)
-            yield at, end
-            at = end
+            yield offset, end
+            offset = end
 
 
 def _has_end(data: bytes) -> bool:
-    """Whether an end follows the last scan of the picture, whatever comes behind it."""
+    """Return whether an end marker follows the last scan, whatever comes after it."""
     ends = [end for _, end in _scans(data)]
     return bool(ends) and data[ends[-1] + 1 : ends[-1] + 2] == END[1:]
 
 
-def _zeros_make_nothing(data: bytes) -> bool:
-    """Whether the code that is all zeros stands for a value in some table: no picture of one scan has many of them.
+def _zeros_are_no_flat_area(data: bytes) -> bool:
+    """Return whether the all-zero code means a value in some table, so that no single scan has many zeros in a row.
 
-    Where it stands for the end of a block in all of them, as it may in tables that were made for a picture, a flat area
-    is zeros. The tables for the colours of most files are so; that for the brightness is not.
+    Where it means the end of a block in all tables, as it may in optimised ones, a flat area is encoded as zeros. In
+    most files the tables for colours are like that; the one for brightness is not.
     """
-    values = False
+    encodes_value = False
     for segment in _segments(data):
         if segment.marker in _FRAMES and segment.marker not in _SEQUENTIAL:
             return False
-        at = segment.start + 4
-        while segment.marker == _TABLES and at + 17 < segment.end:
-            values = values or bool(data[at] >> 4 and data[at + 17] & 15)
-            at += 17 + sum(data[at + 1 : at + 17])
-    return values
+        offset = segment.start + 4
+        while segment.marker == _TABLES and offset + 17 < segment.end:
+            encodes_value = encodes_value or bool(data[offset] >> 4 and data[offset + 17] & 15)
+            offset += 17 + sum(data[offset + 1 : offset + 17])
+    return encodes_value
 
 
-# What lacks its end
+# Missing ends
 
 
 @dataclass(slots=True)
 class _Layout:
-    """What the frame and its scans say: the size, the rows of one row of blocks, and what there is of each component.
+    """The layout of a frame and its scans.
 
-    ``left`` is which coefficients of which component are not there to their last bit; ``scan`` begins the last scan.
+    ``rows`` are the rows of pixels in one row of blocks. ``incomplete`` holds the coefficients (component, index) that
+    no scan has brought to their last bit. ``scan`` is where the data of the last scan begins; ``refines`` tells whether
+    that scan only adds bits. ``interval`` is the number of blocks between two restart markers, 0 for none.
     """
 
     height: int
     rows: int
     blocks: int
-    left: set[tuple[int, int]]
+    incomplete: set[tuple[int, int]]
     scan: int = 0
     scans: int = 0
     refines: bool = False
     interval: int = 0
 
 
-def mended(data: bytes, load: Callable[[bytes], ImageFile]) -> bytes | None:
-    """The file with an end, where all its rows are there and nothing but its last bytes is missing; else None.
+def with_end(data: bytes, load: Callable[[bytes], ImageFile]) -> bytes | None:
+    """Append the end marker if only the last bytes are missing; return None if more is.
 
-    ``load`` decodes a file. All rows are there when nothing above the last row of blocks depends on what is missing,
-    and little in it. Of a picture that comes in several passes, the last one must have begun; where that one adds but a
-    bit, it may end somewhat earlier.
+    ``load`` decodes a file. Only the last bytes are missing if no pixel above the last row of blocks depends on the
+    missing data, and few pixels in that row do. Of several scans the last one must have begun; if it only adds a bit,
+    it may end somewhat earlier.
     """
     try:
         layout = _layout(data)
-        if layout is None or layout.left or not _restarts_are_there(data, layout):
+        if layout is None or layout.incomplete or not _has_all_restarts(data, layout):
             return None
-        ended = data.rstrip(b"\xff") + END
-        shown = _pixels(load(ended))
-        other = _pixels(load(data.rstrip(b"\xff") + _SOMETHING + END))
-    except Exception:  # it is no picture then
+        completed = data.rstrip(b"\xff") + END
+        pixels = _pixels(load(completed))
+        other_pixels = _pixels(load(data.rstrip(b"\xff") + _STAND_IN + END))
+    except Exception:  # then it is not a picture
         return None
-    rows = np.flatnonzero((shown != other).any(axis=(1, 2)))
+    rows = np.flatnonzero((pixels != other_pixels).any(axis=(1, 2)))
     if not rows.size:
-        return ended
-    if layout.refines:  # but for the last bit of some coefficients, it is all there
-        return ended if rows[0] >= _REFINED * shown.shape[0] else None
-    # Where colours have fewer pixels than the brightness, those of the row above are mixed in.
-    first = (layout.height - 1) // layout.rows * layout.rows - 2
-    share = float((shown != other).any(axis=2).mean())
-    return ended if rows[0] >= first * shown.shape[0] // layout.height and share <= _MISSING else None
+        return completed
+    if layout.refines:  # only the last bit of some coefficients is missing
+        return completed if rows[0] >= _REFINED * pixels.shape[0] else None
+    # If colours are subsampled, upsampling mixes the last row of blocks into the two rows above it.
+    first_row = (layout.height - 1) // layout.rows * layout.rows - 2
+    share = float((pixels != other_pixels).any(axis=2).mean())
+    return completed if rows[0] >= first_row * pixels.shape[0] // layout.height and share <= _MISSING else None
 
 
 def _pixels(image: ImageFile) -> npt.NDArray[np.uint8]:
@@ -235,45 +237,45 @@ def _layout(data: bytes) -> _Layout | None:
     layout: _Layout | None = None
     components: dict[int, tuple[int, int]] = {}
     progressive = False
-    at, interval = 2, 0
-    while (segment := _segment(data, at)) is not None:
+    offset, interval = 2, 0
+    while (segment := _segment(data, offset)) is not None:
         content = data[segment.start + 4 : segment.end]
-        at = segment.end
+        offset = segment.end
         if segment.marker in _FRAMES and layout is None:
             progressive = segment.marker in _PROGRESSIVE
             height, width = int.from_bytes(content[1:3], "big"), int.from_bytes(content[3:5], "big")
             components = {
-                content[place]: (content[place + 1] >> 4, content[place + 1] & 15)
-                for place in range(6, 6 + 3 * content[5], 3)
+                content[start]: (content[start + 1] >> 4, content[start + 1] & 15)
+                for start in range(6, 6 + 3 * content[5], 3)
             }
-            layout = _sized(width, height, components)
+            layout = _frame_layout(width, height, components)
         elif segment.marker == _INTERVAL:
             interval = int.from_bytes(content[:2], "big")
         elif segment.marker == _SCAN and layout is not None:
             layout.scan, layout.interval = segment.end, interval
             layout.scans += 1
-            _take_scan(layout, content, progressive)
+            _note_scan(layout, content, progressive)
             following = _AFTER_SCAN.search(data, segment.end)
             if following is None:
                 return layout
-            at = following.end() - 2
-            if data[at + 1] == 0xD9:
+            offset = following.end() - 2
+            if data[offset + 1] == 0xD9:
                 return layout
     return layout if layout is not None and layout.scans else None
 
 
-def _sized(width: int, height: int, components: dict[int, tuple[int, int]]) -> _Layout:
+def _frame_layout(width: int, height: int, components: dict[int, tuple[int, int]]) -> _Layout:
     across = max(h for h, _ in components.values())
     down = max(v for _, v in components.values())
-    if len(components) == 1:  # then a block is a block, whatever its factors
+    if len(components) == 1:  # then the sampling factors have no effect
         across = down = 1
     blocks = -(-width // (8 * across)) * -(-height // (8 * down))
-    left = {(component, place) for component in components for place in range(64)}
-    return _Layout(height, 8 * down, blocks, left)
+    incomplete = {(component, index) for component in components for index in range(64)}
+    return _Layout(height, 8 * down, blocks, incomplete)
 
 
-def _take_scan(layout: _Layout, content: bytes, progressive: bool) -> None:
-    """Note which coefficients a scan brings to their last bit."""
+def _note_scan(layout: _Layout, content: bytes, progressive: bool) -> None:
+    """Remove from ``layout.incomplete`` the coefficients that a scan brings to their last bit."""
     count = content[0]
     first, last, bits = content[1 + 2 * count : 4 + 2 * count]
     if not progressive:
@@ -281,15 +283,15 @@ def _take_scan(layout: _Layout, content: bytes, progressive: bool) -> None:
     layout.refines = bits >> 4 > 0
     if bits & 15 == 0:
         for component in content[1 : 1 + 2 * count : 2]:
-            layout.left -= {(component, place) for place in range(first, last + 1)}
+            layout.incomplete -= {(component, index) for index in range(first, last + 1)}
 
 
-def _restarts_are_there(data: bytes, layout: _Layout) -> bool:
-    """Whether the last interval between two restarts has begun: those that have not are grey, whatever is missing.
+def _has_all_restarts(data: bytes, layout: _Layout) -> bool:
+    """Return whether the last restart interval has begun; intervals that have not are grey whatever the end decodes to.
 
-    Only of a scan of all components it is known how many there must be.
+    The number of intervals is only known if one scan holds all components.
     """
     if not layout.interval or layout.scans > 1:
         return True
-    there = sum(1 for _ in _RESTART.finditer(data, layout.scan))
-    return there >= -(-layout.blocks // layout.interval) - 1
+    count = sum(1 for _ in _RESTART.finditer(data, layout.scan))
+    return count >= -(-layout.blocks // layout.interval) - 1

@@ -1,4 +1,4 @@
-"""Opening an image file by the one class that reads its format, without a word from any library."""
+"""Open an image file with the class that reads its format, and keep all libraries silent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import PIL
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
-#: Every format that is read, and what opens it; each is imported when the first file of its kind comes along.
+#: The supported formats, and what opens them; a module is imported with the first file of its format.
 PLUGINS = {
     "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
     "PNG": ("models.decoding.pngopening", "open_png"),
@@ -32,32 +32,32 @@ PLUGINS = {
 _QUIET = ("ignore", None, Warning, re.compile(r"(PIL|pillow_heif)\."), 0)
 _lock = threading.Lock()
 
-# What Pillow has to say about bad files is said by us, in an ImageError.
+# Errors of bad files are reported by us, as an ImageError.
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 def open_image(data: bytes, kind: str, max_pixels: int) -> ImageFile:
-    """The image with its header read and no pixel decoded."""
+    """Open an image: its header is read, no pixel is decoded."""
     module, name = PLUGINS[kind]
     plugin = getattr(import_module(module), name)
     with _lock:
-        # `catch_warnings` is not for threads: our filter stays, and is put in front again where it was overtaken.
+        # `catch_warnings` is not thread-safe: our filter stays, and is put first again if another has come before it.
         if not warnings.filters or warnings.filters[0] != _QUIET:
             warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif)\.")
-        # Pillow refuses images of more than twice this, some before we can. Never lowered: it is everybody's.
+        # Pillow refuses images of more than twice this, some before we can. Never lowered, as it is global.
         if Image.MAX_IMAGE_PIXELS is not None:
             Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, (max_pixels + 1) // 2)
     if kind == "TIFF":
         _quieten_libtiff()
     image = cast(ImageFile, plugin(BytesIO(data)))
     if kind == "JPEG":
-        image.decodermaxblock = len(data)  # libjpeg cannot wait for more of an arithmetic code
+        image.decodermaxblock = len(data)  # libjpeg cannot suspend while it decodes arithmetic codes
     return image
 
 
 @cache
 def _quieten_libtiff() -> None:
-    """Keep libtiff from writing to standard error about bad files: what matters of it is said in an ImageError."""
+    """Keep libtiff from writing to standard error about bad files: we report them as an ImageError."""
     folder = Path(PIL.__file__).parent.with_name("pillow.libs")  # where Pillow's wheels keep their libraries
     for path in folder.glob("libtiff*"):
         library = ctypes.CDLL(str(path))

@@ -1,4 +1,4 @@
-"""What may be mended of a file, so that nothing but its pixels decides whether it is a picture."""
+"""Repair files, so that nothing but their pixels decides whether they can be decoded."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import NamedTuple
 from PIL.ImageFile import ImageFile
 
 from models.decoding import containers, jpeg, png, tails, tiff
-from models.decoding.formats import GENERIC_BRANDS, ends_early, missing
+from models.decoding.formats import GENERIC_BRANDS, ends_early, missing_bytes
 from models.decoding.opening import open_image
 
 
 class Repair(NamedTuple):
-    """A file as it may be decoded, and whether it had an end of its own."""
+    """A changed file to decode, and whether the original had an end marker."""
 
     data: bytes
     ended: bool = True
 
 
-def sound(data: bytes, kind: str) -> Repair:
-    """The file without what must never be looked at.
+def sanitised(data: bytes, kind: str) -> Repair:
+    """Return the file without what must never be decoded.
 
-    Some chunks of a PNG would change its pixels, and zeros that stand for what was never written would become some.
+    Some chunks of a PNG would change its pixels, and zeros that were never overwritten would be decoded to some.
     """
     if kind == "JPEG" and not data.startswith(b"\xff\xd8"):
         data = data[data.index(b"\xff\xd8") :]
     if kind != "PNG":
-        return Repair(tails.written(data, kind))
-    kept, ended = png.needed(data)
-    return Repair(kept if ended else tails.without_zeros(kept), ended)
+        return Repair(tails.without_unwritten(data, kind))
+    stripped, ended = png.without_unneeded(data)
+    return Repair(stripped if ended else tails.without_zeros(stripped), ended)
 
 
 def repaired(data: bytes, kind: str, max_pixels: int) -> Iterator[Repair]:
-    """What to try instead of a file that cannot be decoded, the least change first."""
+    """Yield repairs to try for a file that cannot be decoded, the least change first."""
     try:
-        yield from _filled_up(data, kind)
+        yield from _padded(data, kind)
         match kind:
             case "JPEG":
                 yield from _repaired_jpeg(data, max_pixels)
@@ -47,18 +47,18 @@ def repaired(data: bytes, kind: str, max_pixels: int) -> Iterator[Repair]:
                 if data[8:12] in GENERIC_BRANDS and int.from_bytes(data[:4], "big") >= 20:
                     yield Repair(data[:8] + b"heic" + data[12:16] + b"heic" + data[20:])
                 yield Repair(containers.boxes_without_metadata(data))
-    except Exception:  # it is too broken for that
+    except Exception:  # too broken to be repaired
         return
 
 
-def _filled_up(data: bytes, kind: str) -> Iterator[Repair]:
-    """The file with what it lacks at its end, where that is next to nothing."""
-    if kind == "GIF":  # it does not say how long it is
-        yield Repair(data + bytes(_NEXT_TO_NOTHING) + b";", ended=False)
+def _padded(data: bytes, kind: str) -> Iterator[Repair]:
+    """Yield the file with zeros for its missing end, if very few bytes are missing."""
+    if kind == "GIF":  # its structure does not tell its length
+        yield Repair(data + bytes(_MOST_MISSING) + b";", ended=False)
         return
-    lacks = missing(data, kind)
-    if 0 < lacks <= _NEXT_TO_NOTHING:
-        yield Repair(data + bytes(lacks), ended=False)
+    count = missing_bytes(data, kind)
+    if 0 < count <= _MOST_MISSING:
+        yield Repair(data + bytes(count), ended=False)
 
 
 def _repaired_jpeg(data: bytes, max_pixels: int) -> Iterator[Repair]:
@@ -72,13 +72,13 @@ def _repaired_jpeg(data: bytes, max_pixels: int) -> Iterator[Repair]:
         plain = jpeg.without_metadata(data, keep_exif=keep_exif)
         if plain != data:
             yield Repair(plain)
-        ended = jpeg.mended(plain, load)
-        if ended is not None:
-            yield Repair(ended, ended=False)
+        completed = jpeg.with_end(plain, load)
+        if completed is not None:
+            yield Repair(completed, ended=False)
 
 
-# How many bytes may be missing at the end of a file that is not a JPEG.
-_NEXT_TO_NOTHING = 16
+# At most this many bytes may be missing at the end of a file that is not a JPEG.
+_MOST_MISSING = 16
 
-# The size at which a large picture is looked at to see what it lacks.
+# The size at which a large picture is decoded to see which part is missing.
 _SMALL = (1024, 1024)

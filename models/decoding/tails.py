@@ -1,6 +1,7 @@
-"""Files that were made as long as they will be, and never written to their end: zeros stand where the picture goes on.
+"""Cut off the unwritten end of files that were created at full length and never written to their end.
 
-Compressed data never has so many of them. Pixels that are not compressed may: of those, zeros prove nothing.
+They have zeros instead of the rest of the picture. Compressed data never has so many zeros; uncompressed pixels may, so
+for those, zeros prove nothing.
 """
 
 from __future__ import annotations
@@ -11,55 +12,56 @@ from collections.abc import Iterator
 from models.decoding import isobmff, jpeg
 from models.decoding.tiffdirectory import read
 
-# A file that ends with fewer zeros is not looked at.
+# A file with fewer zeros at its end is not examined.
 _SUSPECT = 64
-# What no encoder writes, however flat the picture.
+# More zeros than any encoder writes in a row, however flat the picture.
 _NEVER = 1024
 _PICTURE_CHUNKS = {b"VP8 ", b"VP8L", b"ALPH", b"ANMF"}
 
 
-def written(data: bytes, kind: str) -> bytes:
-    """The file up to where its picture was not written, if so; else all of it."""
+def without_unwritten(data: bytes, kind: str) -> bytes:
+    """Return the file without the part of its picture that was never written, if any."""
     if kind == "JPEG":
-        return jpeg.written(data)
+        return jpeg.without_unwritten(data)
     if data[-_SUSPECT:].strip(b"\0") or len(data) <= _SUSPECT:
         return data
     end = len(data.rstrip(b"\0"))
     try:
         match kind:
             case "WebP":
-                cut = any(min(stop, len(data)) - max(start, end) >= _NEVER for start, stop in _chunks(data))
+                unwritten = any(min(stop, len(data)) - max(start, end) >= _NEVER for start, stop in _chunks(data))
             case "TIFF":
-                cut = any(start >= end and stop - start >= _SUSPECT for start, stop in _strips(data))
+                unwritten = any(start >= end and stop - start >= _SUSPECT for start, stop in _strips(data))
             case "AVIF" | "HEIC":
-                cut = any(min(stop, len(data)) - max(start, end) >= _SUSPECT for start, stop in isobmff.pictures(data))
+                spans = isobmff.pictures(data)
+                unwritten = any(min(stop, len(data)) - max(start, end) >= _SUSPECT for start, stop in spans)
             case _:
-                cut = False
-    except (ValueError, struct.error):  # it is damaged in another way
+                unwritten = False
+    except (ValueError, struct.error):  # damaged in another way
         return data
-    return data[:end] if cut else data
+    return data[:end] if unwritten else data
 
 
 def without_zeros(data: bytes) -> bytes:
-    """A file that has no end, without the zeros behind what there is of it."""
+    """Remove the zeros at the end of a file that has no end marker."""
     return data.rstrip(b"\0") if data.endswith(bytes(_SUSPECT)) else data
 
 
 def _chunks(data: bytes) -> Iterator[tuple[int, int]]:
-    """Where the compressed data of a WebP lies."""
-    at = 12
-    while at + 8 <= len(data):
-        name, length = struct.unpack_from("<4sI", data, at)
+    """Yield where the compressed data of a WebP begins and ends."""
+    offset = 12
+    while offset + 8 <= len(data):
+        name, length = struct.unpack_from("<4sI", data, offset)
         if name in _PICTURE_CHUNKS:
-            yield at + 8, at + 8 + length
-        at += 8 + length + length % 2
+            yield offset + 8, offset + 8 + length
+        offset += 8 + length + length % 2
 
 
 def _strips(data: bytes) -> Iterator[tuple[int, int]]:
-    """Where the strips or tiles of a TIFF lie that are compressed."""
+    """Yield where the strips or tiles of a TIFF begin and end, if they are compressed."""
     directory = read(data)
     if directory.number(259, 1) == 1:
         return
-    places = directory.numbers(273) or directory.numbers(324)
-    for place, length in zip(places, directory.numbers(279) or directory.numbers(325), strict=False):
-        yield place, place + length
+    offsets = directory.numbers(273) or directory.numbers(324)
+    for offset, length in zip(offsets, directory.numbers(279) or directory.numbers(325), strict=False):
+        yield offset, offset + length

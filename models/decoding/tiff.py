@@ -1,4 +1,4 @@
-"""The tags of a TIFF that its picture is made of."""
+"""Remove the tags of a TIFF that its picture does not need."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ NEEDED |= {332, 333, 334, 338, 339, 347, *range(512, 522), 529, 530, 531, 532}
 
 
 def without_metadata(data: bytes) -> bytes:
-    """The file without the tags of its first picture that the pixels do not need, and without its other pictures."""
+    """Remove the tags of the first picture that its pixels do not need, and the other pictures."""
     order = "<" if data.startswith(b"I") else ">"
     big = data[2:4] in (b"+\0", b"\0+")
-    counts, entry, offset = ("Q", 20, "Q") if big else ("H", 12, "I")
-    at: int = struct.unpack_from(order + offset, data, 8 if big else 4)[0]
-    count: int = struct.unpack_from(order + counts, data, at)[0]
-    start = at + struct.calcsize(counts)
-    kept = []
-    for place in range(start, min(start + count * entry, len(data) - entry + 1), entry):
-        if struct.unpack_from(order + "H", data, place)[0] in NEEDED:
-            kept.append(data[place : place + entry])
-    directory = struct.pack(order + counts, len(kept)) + b"".join(kept) + bytes(struct.calcsize(offset))
-    return data[:at] + directory + data[at + len(directory) :]
+    count_format, entry_size, offset_format = ("Q", 20, "Q") if big else ("H", 12, "I")
+    start: int = struct.unpack_from(order + offset_format, data, 8 if big else 4)[0]
+    count: int = struct.unpack_from(order + count_format, data, start)[0]
+    first = start + struct.calcsize(count_format)
+    entries = []
+    for offset in range(first, min(first + count * entry_size, len(data) - entry_size + 1), entry_size):
+        if struct.unpack_from(order + "H", data, offset)[0] in NEEDED:
+            entries.append(data[offset : offset + entry_size])
+    count_bytes = struct.pack(order + count_format, len(entries))
+    directory = count_bytes + b"".join(entries) + bytes(struct.calcsize(offset_format))
+    return data[:start] + directory + data[start + len(directory) :]

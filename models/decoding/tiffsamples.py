@@ -1,7 +1,6 @@
-"""TIFFs whose samples Pillow takes for something else, or does not take at all: read as what they are.
+"""Read TIFFs whose samples Pillow misreads or does not support.
 
-libtiff undoes the compression, and nothing else: what it is handed is a picture of bytes. Depth, planes, byte order and
-prediction are seen to here.
+libtiff only decompresses: it is given a picture of bytes. Depth, planes, byte order and prediction are handled here.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ _PALETTE, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_LENGTHS, _EXTRA, _FORMAT, _NO
 )
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _INDEXED, _LAB = 0, 1, 2, 3, 8
 _COLOURS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _INDEXED: 1, _LAB: 3}
-# None, LZW, Deflate (two numbers), PackBits, LZMA and Zstandard: what gives back the bytes that went in.
+# Lossless compression: none, LZW, Deflate (two numbers), PackBits, LZMA and Zstandard.
 _LOSSLESS = (1, 5, 8, 32946, 32773, 34925, 50000)
 _UNSIGNED, _SIGNED, _REAL, _UNKNOWN = 1, 2, 3, 4
-# More samples of a pixel than this are no picture.
+# A file with more samples per pixel is not a picture.
 _MOST_SAMPLES = 32
-# How many bits of samples are spread out at once.
-_AT_ONCE = 1 << 25
+# How many bits of samples are unpacked at once.
+_UNPACKED_BITS = 1 << 25
 
 Samples = npt.NDArray[Any]
 
 
-def is_for_us(directory: Directory) -> bool:
-    """Whether Pillow does not read a picture as it is meant, and this module does."""
+def needs_own_reader(directory: Directory) -> bool:
+    """Return whether Pillow misreads a picture that this module reads correctly."""
     photometric, count = directory.number(_PHOTOMETRIC, -1), directory.number(_SAMPLES, 1)
     bits = directory.numbers(_BITS, (1,))
     if photometric not in _COLOURS or directory.number(_COMPRESSION, 1) not in _LOSSLESS or len(set(bits)) > 1:
@@ -56,7 +55,7 @@ def is_for_us(directory: Directory) -> bool:
 
 
 class SampledTiff(ImageFile):
-    """A TIFF that is read by this module: what Pillow's own class is for the others."""
+    """A TIFF that is read by this module, with the interface of Pillow's own class."""
 
     format = "TIFF"
     format_description = "TIFF of unusual samples"
@@ -68,14 +67,14 @@ class SampledTiff(ImageFile):
         super().__init__(BytesIO(data))
 
     def _open(self) -> None:
-        self._frames = list(_chain(self._data))
+        self._frames = list(_directories(self._data))
         self._set_up()
 
     def _set_up(self) -> None:
         directory = self._frames[self._frame]
         self._size = directory.number(_WIDTH), directory.number(_HEIGHT)
-        if min(self._size) <= 0 or max(self._size) >= 1 << 31 or not is_for_us(directory):
-            raise ValueError("not such a picture")
+        if min(self._size) <= 0 or max(self._size) >= 1 << 31 or not needs_own_reader(directory):
+            raise ValueError("not a TIFF that this class reads")
         self._mode = "RGB"
         self._loaded = False
 
@@ -91,27 +90,27 @@ class SampledTiff(ImageFile):
         return self._frame
 
     def seek(self, frame: int) -> None:
-        """Turn to another picture of the file."""
+        """Select another picture of the file."""
         if not 0 <= frame < len(self._frames):
             raise EOFError("no such picture")
         self._frame = frame
         self._set_up()
 
     def getexif(self) -> Image.Exif:
-        """The orientation, which is all that matters of it."""
+        """Return the orientation, the only EXIF tag that is used."""
         exif = Image.Exif()
         exif[_ORIENTATION] = self._frames[self._frame].number(_ORIENTATION, 1)
         return exif
 
     def load(self) -> Any:
-        """Read the picture, the first time."""
+        """Read the picture unless that is done."""
         if not self._loaded:
             picture = _picture(self._data, self._frames[self._frame])
             self.im, self._mode, self._loaded = picture.im, picture.mode, True
         return self.im.pixel_access(self.readonly)
 
 
-def _chain(data: bytes) -> Iterator[Directory]:
+def _directories(data: bytes) -> Iterator[Directory]:
     seen: set[int] = set()
     directory = read(data)
     yield directory
@@ -134,13 +133,16 @@ def _picture(data: bytes, directory: Directory) -> Image.Image:
     if photometric == _LAB:
         return Image.frombytes("LAB", values.shape[1::-1], values.tobytes())
     extra = directory.numbers(_EXTRA, (2,) if colours == 3 and values.shape[2] == 4 else (0,))[0]
-    covered = values.shape[2] > colours and extra in (1, 2)
+    has_alpha = values.shape[2] > colours and extra in (1, 2)
     shown = eight_bits(
-        values[..., : colours + covered], directory.numbers(_BITS, (1,))[0], alpha=covered, nodata=_nodata(directory)
+        values[..., : colours + has_alpha],
+        directory.numbers(_BITS, (1,))[0],
+        alpha=has_alpha,
+        nodata=_nodata(directory),
     )
     if photometric == _WHITE_IS_ZERO:
         shown[..., :1] = 255 - shown[..., :1]
-    if not covered:
+    if not has_alpha:
         return Image.fromarray(shown[..., 0] if colours == 1 else shown)
     if colours == 1:
         shown = shown[..., [0, 0, 0, 1]]
@@ -148,7 +150,7 @@ def _picture(data: bytes, directory: Directory) -> Image.Image:
 
 
 def _nodata(directory: Directory) -> float | None:
-    """The value that stands for nothing, as maps have it."""
+    """Parse the value that means "no data", as maps have it."""
     text = directory.tags.get(_NODATA)
     try:
         return float(text.strip(b" \0")) if isinstance(text, bytes) else None
@@ -157,29 +159,29 @@ def _nodata(directory: Directory) -> float | None:
 
 
 def _samples(data: bytes, directory: Directory) -> Samples:
-    """The samples of a picture: height, width, and how many there are of each pixel."""
+    """Read the samples (height, width, samples per pixel) of a picture."""
     width, height = directory.number(_WIDTH), directory.number(_HEIGHT)
     count, planar = directory.number(_SAMPLES, 1), directory.number(_PLANES, 1) == 2
     tiled = _TILES in directory.tags
     rows = directory.number(_TILE_HEIGHT) if tiled else min(directory.number(_ROWS, height) or height, height)
     across = directory.number(_TILE_WIDTH) if tiled else width
-    places = directory.numbers(_TILES if tiled else _STRIPS)
+    offsets = directory.numbers(_TILES if tiled else _STRIPS)
     lengths = directory.numbers(_TILE_LENGTHS if tiled else _STRIP_LENGTHS)
-    if min(rows, across) <= 0 or not places:
+    if min(rows, across) <= 0 or not offsets:
         raise ValueError("no pixels")
-    if not lengths and len(places) == 1:
-        lengths = (len(data) - places[0],)
-    pieces = list(zip(places, lengths, strict=True))
+    if not lengths and len(offsets) == 1:
+        lengths = (len(data) - offsets[0],)
+    pieces = list(zip(offsets, lengths, strict=True))
     planes = count if planar and count > 1 else 1
-    each = -(-height // rows) * -(-width // across)
-    if len(pieces) < planes * each:
+    per_plane = -(-height // rows) * -(-width // across)
+    if len(pieces) < planes * per_plane:
         raise ValueError("pixels are missing")
-    taken = []
+    samples = []
     for plane in range(planes):
-        some = pieces[plane * each : (plane + 1) * each]
-        stacked = rows * each if tiled else height
-        taken.append(_plane(data, directory, some, (stacked, across, count // planes), rows))
-    values = taken[0] if planes == 1 else np.concatenate(taken, axis=2)
+        own = pieces[plane * per_plane : (plane + 1) * per_plane]
+        stacked_height = rows * per_plane if tiled else height
+        samples.append(_plane(data, directory, own, (stacked_height, across, count // planes), rows))
+    values = samples[0] if planes == 1 else np.concatenate(samples, axis=2)
     if tiled:
         down, side = -(-height // rows), -(-width // across)
         values = values.reshape(down, side, rows, across, count).swapaxes(1, 2)
@@ -190,18 +192,18 @@ def _samples(data: bytes, directory: Directory) -> Samples:
 def _plane(
     data: bytes, directory: Directory, pieces: list[tuple[int, int]], shape: tuple[int, int, int], rows: int
 ) -> Samples:
-    """The samples of pieces that lie one below the other."""
+    """Read the samples of strips or tiles, stacked one below the other."""
     height, width, count = shape
     bits = directory.numbers(_BITS, (1,))[0]
-    row = (width * count * bits + 7) // 8
-    packed = _unpacked(data, directory, pieces, (height, row), rows)
+    row_bytes = (width * count * bits + 7) // 8
+    packed = _decompressed(data, directory, pieces, (height, row_bytes), rows)
     predictor = directory.number(_PREDICTOR, 1) if directory.number(_COMPRESSION, 1) != 1 else 1
     if predictor == 3:
         packed = np.cumsum(packed.reshape(height, -1, count), axis=1, dtype=np.uint8)
         parts = packed.reshape(height, bits // 8, width * count).swapaxes(1, 2)
         return np.ascontiguousarray(parts).view(f">f{bits // 8}").reshape(shape)
     if bits % 8:
-        values = _spread(packed, width * count, bits).reshape(shape)
+        values = _unpacked(packed, width * count, bits).reshape(shape)
     else:
         kind = {_SIGNED: "i", _REAL: "f"}.get(directory.number(_FORMAT, _UNSIGNED), "u")
         values = packed.reshape(-1).view(np.dtype(f"{directory.order}{kind}{bits // 8}")).reshape(shape)
@@ -210,45 +212,45 @@ def _plane(
     return values
 
 
-def _unpacked(
+def _decompressed(
     data: bytes, directory: Directory, pieces: list[tuple[int, int]], shape: tuple[int, int], rows: int
 ) -> npt.NDArray[np.uint8]:
-    """The bytes of pieces as one picture of bytes."""
-    height, row = shape
+    """Decompress strips or tiles into one array of bytes (height, bytes of a row)."""
+    height, row_bytes = shape
     compression, fill_order = directory.number(_COMPRESSION, 1), directory.number(_FILL_ORDER, 1)
     if compression != 1:
         tags: dict[int, tuple[int, ...]] = {
-            _WIDTH: (row,),
+            _WIDTH: (row_bytes,),
             _HEIGHT: (height,),
             _BITS: (8,),
             _COMPRESSION: (compression,),
             _PHOTOMETRIC: (1,),
         }
         tags |= {_SAMPLES: (1,), _ROWS: (rows,), _FILL_ORDER: (fill_order,)}
-        tags |= {_STRIPS: tuple(place for place, _ in pieces), _STRIP_LENGTHS: tuple(length for _, length in pieces)}
+        tags |= {_STRIPS: tuple(offset for offset, _ in pieces), _STRIP_LENGTHS: tuple(length for _, length in pieces)}
         return np.asarray(TiffImageFile(BytesIO(with_directory(data, "<", tags))))
     view = memoryview(data)
-    parts, left = [], height
-    for place, length in pieces:
-        size = row * min(rows, left)
-        left -= rows
-        if length < size or place + size > len(data):
+    parts, missing_rows = [], height
+    for offset, length in pieces:
+        size = row_bytes * min(rows, missing_rows)
+        missing_rows -= rows
+        if length < size or offset + size > len(data):
             raise OSError("image file is truncated")
-        parts.append(view[place : place + size])
+        parts.append(view[offset : offset + size])
     whole = np.frombuffer(parts[0] if len(parts) == 1 else b"".join(parts), np.uint8).reshape(shape)
     if fill_order == 2:
         whole = np.packbits(np.unpackbits(whole, axis=1, bitorder="little"), axis=1)
     return whole
 
 
-def _spread(packed: npt.NDArray[np.uint8], count: int, bits: int) -> npt.NDArray[np.uint16]:
-    """Samples of any depth up to 16, which are packed without gaps but at the end of a row."""
+def _unpacked(packed: npt.NDArray[np.uint8], count: int, bits: int) -> npt.NDArray[np.uint16]:
+    """Unpack samples of up to 16 bits; only rows begin at a whole byte."""
     if bits > 16:
         raise ValueError("too many bits")
     values = np.empty((len(packed), count), np.uint16)
     weights = (1 << np.arange(bits - 1, -1, -1)).astype(np.uint16)
-    some = max(1, _AT_ONCE // max(1, count * bits))
-    for start in range(0, len(packed), some):
-        ones = np.unpackbits(packed[start : start + some], axis=1, count=count * bits)
-        values[start : start + some] = ones.reshape(-1, count, bits) @ weights
+    rows_at_once = max(1, _UNPACKED_BITS // max(1, count * bits))
+    for start in range(0, len(packed), rows_at_once):
+        unpacked = np.unpackbits(packed[start : start + rows_at_once], axis=1, count=count * bits)
+        values[start : start + rows_at_once] = unpacked.reshape(-1, count, bits) @ weights
     return cast(npt.NDArray[np.uint16], values)

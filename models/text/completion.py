@@ -1,4 +1,4 @@
-"""The Tab key: argcomplete asks the parsers of the commands themselves what may come next."""
+"""Complete command lines on the Tab key, with argcomplete and the parsers of the commands."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import NoReturn
 
 SHELLS = ("bash", "zsh", "fish")
 
-#: With this the shell runs the program to be told what may come next: the number of the word that is the program.
-_ASKED = "_ARGCOMPLETE"
+#: The shell sets this variable to ask for completions; its value is the number of the word that names the program.
+_VARIABLE = "_ARGCOMPLETE"
 
 
 def is_asked_for() -> bool:
-    """Whether the shell wants to know what may come next, and nothing to be done."""
-    return _ASKED in os.environ
+    """Return whether the shell runs this program only to ask for completions."""
+    return _VARIABLE in os.environ
 
 
 def shell_code(program: str, shell: str) -> str:
-    """What a shell runs to complete the program's command line."""
+    """Return the code that makes a shell complete the program's command line."""
     from argcomplete.shell_integration import shellcode
 
     return shellcode([program], shell=shell) + "\n"
 
 
 def command_line() -> list[str]:
-    """The command that stands before the cursor; an empty word where none is given yet.
+    """Return the command before the cursor, or an empty word if there is none yet.
 
-    Where each command has a parser of its own, its name stands for the program to argcomplete.
+    For commands with a parser of their own, argcomplete is told that the command is the program.
     """
     from argcomplete.lexers import split_line
 
@@ -37,24 +37,24 @@ def command_line() -> list[str]:
     line, point = os.environ.get("COMP_LINE", ""), int(os.environ.get("COMP_POINT", "0"))
     before = os.fsencode(line)[:point].decode(errors="ignore")
     _, _, _, words, _ = split_line(before, len(before))
-    given = words[1:]
-    if given[:1] == ["help"]:
-        os.environ[_ASKED] = "2"
+    arguments = words[1:]
+    if arguments[:1] == ["help"]:
+        os.environ[_VARIABLE] = "2"
         return [""]
-    if given and (given[0] in ("completion", *COMMANDS["daemon"], *COMMANDS["models"])):
-        os.environ[_ASKED] = "2"
-    return given[:1] or [""]
+    if arguments and (arguments[0] in ("completion", *COMMANDS["daemon"], *COMMANDS["models"])):
+        os.environ[_VARIABLE] = "2"
+    return arguments[:1] or [""]
 
 
 def offer(action: argparse.Action, names: Callable[[argparse.Namespace], Iterable[str]]) -> None:
-    """Have the Tab key offer these as values of an option; they are asked for with the options that stand before it."""
+    """Complete the values of an option with ``names``, which is called with the options before the cursor."""
     action.completer = lambda parsed_args, **_: names(parsed_args)  # type: ignore[attr-defined]  # argcomplete's name
 
 
 def complete(parser: argparse.ArgumentParser, given: Sequence[str]) -> NoReturn:
-    """Tell the shell what may come next, and end the process; ``given`` names the command, where it has a subparser.
+    """Print the completions for the shell, and exit; ``given`` names the command, if it has a subparser.
 
-    Options are offered once a hyphen is typed, and at once where nothing else can come.
+    Options are offered once a hyphen is typed, or at once if nothing else can follow.
     """
     import argcomplete
 
@@ -63,7 +63,7 @@ def complete(parser: argparse.ArgumentParser, given: Sequence[str]) -> NoReturn:
 
 
 def _takes_names(parser: argparse.ArgumentParser, given: Sequence[str]) -> bool:
-    """Whether a command has arguments that are no options."""
+    """Return whether a command has positional arguments."""
     positional = [action for action in parser._actions if not action.option_strings]
     for action in positional:
         if isinstance(action, argparse._SubParsersAction) and given and given[0] in action.choices:

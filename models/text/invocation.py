@@ -1,7 +1,7 @@
-"""How a user calls our commands: ``imagesortd fit`` where that script is installed, ``python -m trainer fit`` anyhow.
+"""Spell commands as the user can type them: ``imagesortd fit`` if it is installed, else ``python -m trainer fit``.
 
-Sentences are written with the second form, which always exists; `spelled` puts the first one in its place. That one
-works from any folder, whatever modules lie there, and is given with its whole path where the shell would not find it.
+Messages are written with the second form, which always works in the folder of the clone; `spelled` replaces it by the
+first, which works in any folder. It gets its full path if the shell would not find it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 SCRIPT = "imagesortd"
 
-#: The commands of each package, in the order of the overview.
+#: The commands of each package, in the order of the help.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "daemon": ("watch", "sort", "history", "undo", "retry", "resort", "status", "doctor", "unit"),
     "trainer": ("fit", "evaluate", "zero-shot", "list", "publish", "rollback"),
@@ -28,23 +28,23 @@ _is_script = False
 
 
 def use_script() -> None:
-    """Note that this process was started as the script, and not with ``python -m``."""
+    """Record that this process was started as the script, not with ``python -m``."""
     global _is_script
     _is_script = True
 
 
 def started_as_script() -> bool:
-    """Whether this process was started as the script."""
+    """Return whether this process was started as the script."""
     return _is_script
 
 
 def spelled(text: str) -> str:
-    """A sentence in which the commands of ours are those that the user can give, from any folder."""
+    """Spell the commands in a message so that the user can type them."""
     return respelled(text, script_words()) if "python -m " in text else text
 
 
 def respelled(text: str, script: str | None) -> str:
-    """A sentence with its ``python -m daemon`` and so on as commands of a script; None leaves it as it is."""
+    """Replace ``python -m daemon`` and the like in a message by commands of a script; None leaves it as it is."""
     if script is None:
         return text
 
@@ -58,7 +58,7 @@ def respelled(text: str, script: str | None) -> str:
 
 @cache
 def script_words() -> str | None:
-    """What the shell takes for the script that lies beside our Python; None where there is none."""
+    """Return how to type the script beside our Python in a shell; None if there is no script."""
     script = Path(sys.executable).with_name(SCRIPT)
     if not script.is_file():
         return None

@@ -1,7 +1,7 @@
-"""The one way in which text that may hold a hostile file name is shown: on one line, with nothing to act on.
+"""Show text that may hold a hostile file name: on one line, without control characters for a terminal to act on.
 
-A byte that is no UTF-8, which Python has as a lone surrogate, is shown as ``\\xe9``, a control character as ``\\n`` or
-``\\x1b``, any other character that does not print by its number, ``\\u202e``.
+A byte that is not valid UTF-8, which Python has as a lone surrogate, is shown as ``\\xe9``, a control character as
+``\\n`` or ``\\x1b``, any other unprintable character by its number, as ``\\u202e``.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import unicodedata
 
 
 def shown(text: str) -> str:
-    """Text fit for one line of a log or a terminal."""
+    """Escape text for one line of a log or a terminal."""
     return text if text.isprintable() else "".join(map(_shown, text))
 
 
 def quoted(text: str) -> str:
-    """A file name that can be pasted into a shell, between quotes of the user's own where `shown` would not change it.
+    """Format a file name for pasting into a shell.
 
-    Others are given as ``$'…'``, which bash, zsh and POSIX know, and so are those that look like that.
+    A printable name is returned as it is, for the user to quote. Others are formatted as ``$'…'``, which bash, zsh and
+    POSIX understand, and so are names that begin like that.
     """
     if text.isprintable() and not text.startswith("$'"):
         return text
@@ -29,10 +30,10 @@ def _shown(character: str) -> str:
     if character.isprintable():
         return character
     number = ord(character)
-    if 0xDC80 <= number <= 0xDCFF:  # a byte of a name that is no UTF-8, see PEP 383
+    if 0xDC80 <= number <= 0xDCFF:  # a byte of a name that is not valid UTF-8, see PEP 383
         return f"\\x{number - 0xDC00:02x}"
     if 0x80 <= number <= 0xFF:
-        return f"\\u{number:04x}"  # not the byte of that number
+        return f"\\u{number:04x}"  # \x is for bytes
     return character.encode("unicode_escape", "surrogatepass").decode()
 
 
@@ -47,7 +48,7 @@ def _quoted(character: str) -> str:
 
 
 def columns(text: str) -> int:
-    """How many columns of a terminal a text takes: Hangul and the like two a character, combining marks none."""
+    """Count the columns of a text on a terminal: two for Hangul and other wide characters, none for combining marks."""
     return sum(
         0
         if unicodedata.combining(character) or unicodedata.category(character) in ("Me", "Cf")
@@ -57,6 +58,6 @@ def columns(text: str) -> int:
 
 
 def padded(text: str, width: int, *, right: bool = False) -> str:
-    """The text with spaces up to ``width`` columns, before it with ``right``, else after it."""
+    """Pad text with spaces to ``width`` columns: on the left with ``right``, else on the right."""
     spaces = " " * (width - columns(text))
     return spaces + text if right else text + spaces

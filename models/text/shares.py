@@ -1,4 +1,4 @@
-"""Shares as people write them: 0.05, 5 %, 1/20."""
+"""Parse shares as people write them: 0.05, 5 %, 1/20."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _FRACTION = re.compile(rf"({_NUMBER})\s*/\s*({_NUMBER})")
 
 
 def read_share(text: str) -> float:
-    """The number that a text means, be it a plain one, a percentage or a fraction. Raises ValueError otherwise."""
+    """Parse a plain number, a percentage or a fraction. Raises ValueError for any other text."""
     text = text.strip()
-    if found := _PERCENTAGE.fullmatch(text):
-        share = float(found[1]) / 100
-    elif found := _FRACTION.fullmatch(text):
-        share = float(found[1]) / float(found[2]) if float(found[2]) else math.inf
+    if match := _PERCENTAGE.fullmatch(text):
+        share = float(match[1]) / 100
+    elif match := _FRACTION.fullmatch(text):
+        share = float(match[1]) / float(match[2]) if float(match[2]) else math.inf
     else:
         share = float(text)
     if not math.isfinite(share):

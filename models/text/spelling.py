@@ -1,4 +1,4 @@
-"""What somebody who misspelled a name most likely meant."""
+"""Suggest names for misspelled ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 def closest(given: str, known: Iterable[str]) -> str | None:
-    """The known name that is nearest to one that is not known; None where none is near."""
-    names = {each.casefold(): each for each in known}
+    """Return the known name nearest to ``given``, ignoring case; None if none is near."""
+    names = {name.casefold(): name for name in known}
     near = get_close_matches(given.casefold(), names, n=1)
     return names[near[0]] if near else None

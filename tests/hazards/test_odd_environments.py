@@ -52,7 +52,7 @@ def test_a_working_folder_that_was_deleted_is_named(tmp_path: Path) -> None:
     done = shell(f"mkdir gone; cd gone; rmdir ../gone; {DAEMON} history", tmp_path)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1] == (
-        "daemon: the folder that you are in was deleted: go to another one with cd, and try again"
+        "daemon: the current folder was deleted: go to another one with cd, and try again"
     )
     assert "Traceback" not in done.stderr
 

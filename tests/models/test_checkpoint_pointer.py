@@ -79,7 +79,7 @@ def test_a_pointer_that_is_no_file_is_refused(published: Path) -> None:
 
 def test_a_pointer_at_a_run_that_was_deleted_is_refused(published: Path) -> None:
     (published / "run-1").rename(published / "elsewhere")
-    with pytest.raises(CheckpointError, match="names the run run-1, which is not there"):
+    with pytest.raises(CheckpointError, match="names the run run-1, which does not exist"):
         resolve(published)
     with pytest.raises(CheckpointError, match="there is no checkpoint .*run-1"):
         load(published)

@@ -53,7 +53,7 @@ def altered(sealed: Checkpoint, what: str) -> Checkpoint:
         ("golden probabilities", r"its golden samples give different results .* \(probabilities differ by 0\.\d+\)"),
         ("golden features of clip", "clip computes different features here"),
         ("golden features of mobilenet", "mobilenet computes different features here"),
-        ("golden strangeness", "it rates its golden samples as more or less strange"),
+        ("golden strangeness", "it measures another strangeness of its golden samples"),
         ("golden pictures", "mobilenet computes different features here"),
         ("head", "its golden samples give different results"),
     ],
@@ -134,7 +134,7 @@ def test_a_checkpoint_of_another_preprocessing_is_refused(
     other: Transform = dataclasses.replace(hybrid.transforms[0], resize=300)
     made_with = PartRecord.from_backbone(dataclasses.replace(hybrid.parts[0], transform=other))
     write(with_part(sealed, 0, transform=made_with.transform, fingerprint=made_with.fingerprint), path)
-    with pytest.raises(CheckpointError, match=r"another preprocessing of images for mobilenet .*=300.*=232"):
+    with pytest.raises(CheckpointError, match=r"other preprocessing of images for mobilenet .*=300.*=232"):
         open_classifier(path, store)
 
 

@@ -195,7 +195,7 @@ def test_damaged_weights_in_the_hubs_cache_are_named(tmp_path: Path, tiny_clip: 
     file = (snapshot / "model.safetensors").resolve()
     file.write_bytes(file.read_bytes()[:-1])
     said = locate(tmp_path, "clip", "some/model")[0]
-    assert f"{snapshot / 'model.safetensors'} is damaged, or no safetensors file: fetch it again" in said
+    assert f"{snapshot / 'model.safetensors'} is damaged or is not a safetensors file: fetch it again" in said
 
 
 @pytest.mark.parametrize(

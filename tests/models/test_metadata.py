@@ -40,7 +40,7 @@ def test_metadata_is_the_same_after_json() -> None:
 @pytest.mark.parametrize("version", [0, 3, 99, "one", None, [1], {}])
 def test_another_version_says_which_and_what_to_do(path: Path, good: bytes, version: object) -> None:
     sentence = refusal(path, with_metadata(good, schema_version=version))
-    assert f"its format has version {version} and this program reads 2" in sentence
+    assert f"its format version is {version} and this program reads up to 2" in sentence
     assert "update the program, or fit again" in sentence
 
 

@@ -139,7 +139,7 @@ def test_two_processes_on_an_empty_cache_make_one_graph(clip: Backbone, tmp_path
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [each.communicate() for each in both]
     assert [printed for printed, _ in said] == ["onnxruntime False\n"] * 2
-    assert sum("preparing the graph of clip" in logged for _, logged in said) == 1
+    assert sum("exporting the graph of clip" in logged for _, logged in said) == 1
     own = WeightsStore(tmp_path)
     assert list((tmp_path / "graphs").glob("*.onnx")) == [graph_path(clip, own)]
     np.testing.assert_array_equal(features(clip, own), features(clip, store))

@@ -114,7 +114,7 @@ def test_a_pickle_under_the_name_of_safetensors_is_not_opened(
     data, made = evil
     file = tmp_path / "evil.safetensors"
     file.write_bytes(data)
-    assert "is damaged, or no safetensors file" in sentence(lambda: registry.locate("mobilenet", str(file), empty))
+    assert "is damaged or is not a safetensors file" in sentence(lambda: registry.locate("mobilenet", str(file), empty))
     assert not made.exists()
 
 
@@ -254,7 +254,7 @@ def test_a_file_that_is_not_there_or_cut_off_is_said(tiny_mobilenet: Path, tmp_p
     cut = tmp_path / "cut.safetensors"
     for length in (0, 7, 100, len(whole) // 2, len(whole) - 1):
         cut.write_bytes(whole[:length])
-        assert "is damaged, or no safetensors file: fetch it again" in sentence(
+        assert "is damaged or is not a safetensors file: fetch it again" in sentence(
             lambda: registry.locate("mobilenet", str(cut), empty).module()
         )
 

@@ -134,10 +134,10 @@ FAULTS: dict[str, tuple[Spoil, str]] = {
     "pointer empty": (lambda folder: (folder / POINTER).write_bytes(b""), "current.json is damaged"),
     "pointer garbage": (lambda folder: (folder / POINTER).write_bytes(b"\0\xff{"), "current.json is damaged"),
     "pointer at a deleted run": (lambda folder: shutil.rmtree(folder / "run-2"), "there is no checkpoint"),
-    "schema too new": (forge(lambda data: with_metadata(data, schema_version=99)), "its format has version 99"),
+    "schema too new": (forge(lambda data: with_metadata(data, schema_version=99)), "its format version is 99"),
     "weights that are not numbers": (forge(not_a_number), "head.weight holds values that are not numbers"),
     "golden mismatch": (golden_mismatch, "its golden samples give different results"),
-    "larger than any": (enormous, "more than any real one"),
+    "too large": (enormous, "it is too large"),
     "class names that are unsafe": (forge(lambda data: with_metadata(data, classes=["../a", "b", "c"])), "class name"),
     "plug-in absent": (forge(of_a_plug_in), "there is no backbone 'regions'"),
 }

@@ -95,7 +95,7 @@ def damaged(run: Path) -> None:
         (lambda folder: (folder / POINTER).write_text(""), "is damaged"),
         (lambda folder: (folder / POINTER).write_text(json.dumps({"run": "../x", "sha256": "0"})), "is damaged"),
         (lambda folder: shutil.rmtree(folder / "run-2"), "there is no checkpoint"),
-        (lambda folder: (folder / "run-2" / FILE_NAME).write_bytes(b"PK\x03\x04"), "it is a pickle"),
+        (lambda folder: (folder / "run-2" / FILE_NAME).write_bytes(b"PK\x03\x04"), "it is a PyTorch pickle"),
     ],
     ids=["wrong digest", "garbage pointer", "empty pointer", "pointer outside", "run deleted", "pickle"],
 )

@@ -97,7 +97,7 @@ def test_a_fault_of_the_program_is_logged_with_its_cause(logged: list[str], caps
         raise ZeroDivisionError("division by zero")
 
     assert run(main, []) == 1
-    assert logged == ["tests.models.text has failed by a fault of its own"]
+    assert logged == ["tests.models.text failed because of an internal error"]
     assert capsys.readouterr().out == ""
 
 
@@ -115,7 +115,7 @@ def test_help_is_help() -> None:
 def test_a_wrong_command_of_a_real_program_is_one_sentence() -> None:
     done = models("lost")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("models: argument COMMAND: lost is none of list, info, pull: did you mean list?")
+    assert done.stderr.startswith("models: argument COMMAND: lost is not one of list, info, pull: did you mean list?")
     assert done.stderr.count("\n") == 1
 
 
@@ -138,8 +138,7 @@ def test_names_of_files_that_are_not_in_utf_8_by_the_locale_are_refused() -> Non
     done = models("list", env=plain | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"})
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "models: names of files are in ascii by your locale, and here they have to be in UTF-8: "
-        "set PYTHONUTF8=1 or LC_ALL=C.UTF-8\n"
+        "models: your locale encodes file names as ascii, but they must be UTF-8: set PYTHONUTF8=1 or LC_ALL=C.UTF-8\n"
     )
 
 
@@ -174,9 +173,9 @@ def test_json_is_json_whatever_letters_the_terminal_has(
         (["fit", "--data_dri=D"], "there is no option --data-dri: did you mean --data-dir?"),
         (["fit", "--data-dir", "D", "--zzzz"], "there is no option --zzzz"),
         (["fit", "-data-dir", "D"], "there is no option --data-dir: did you mean"),
-        (["fti", "--data-dir", "D"], "fti is none of fit: did you mean fit?"),
-        (["Fit", "--data-dir", "D"], "Fit is none of fit: did you mean fit?"),
-        (["fit", "--data-dir", "D", "--publish", "nevre"], "nevre is none of always, never: did you mean never?"),
+        (["fti", "--data-dir", "D"], "fti is not one of fit: did you mean fit?"),
+        (["Fit", "--data-dir", "D"], "Fit is not one of fit: did you mean fit?"),
+        (["fit", "--data-dir", "D", "--publish", "nevre"], "nevre is not one of always, never: did you mean never?"),
         (["qqq"], "invalid choice: 'qqq'"),
     ],
 )
