@@ -90,7 +90,7 @@ def test_a_damaged_graph_is_made_again_once(
     np.testing.assert_array_equal(features(clip, own), expected)
     np.testing.assert_array_equal(features(clip, own), expected)
     assert children == ["models.export"]
-    assert len([line for line in logged if "is damaged and is made again" in line]) == 1
+    assert len([line for line in logged if "is damaged and is exported again" in line]) == 1
     assert list(graph.parent.glob("*.onnx")) == [graph]
 
 

