@@ -246,7 +246,7 @@ def _unexplained(settings: Settings, journal: Journal, mark: OutputMark) -> Unex
 
 
 def _look_through(unexplained: Unexplained, notifier: Notifier) -> None:
-    """All at once, before a single pass: there are no idle moments in it."""
+    """Look through all folders before a single pass, which has no idle moments for it."""
     with copying.reporting_to(notifier.gets_on), suppress(JournalBusy):
         for _ in unexplained.steps():
             notifier.gets_on()

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class NoAnswer(Exception):
-    """It took longer than it may."""
+    """The file system did not answer in time."""
 
 
 def in_time(call: Callable[[], T], seconds: float = LIMIT) -> T:

@@ -223,7 +223,7 @@ def _free(path: Path, taken: set[Path], folders: OpenFolders) -> Path:
 
 
 def _remove_copy(journal: Journal | None, filing: Filing, image: Entry, folders: OpenFolders) -> Undone:
-    """Only while the original is there, with the content that the copy has too, and is another file or name."""
+    """Remove a copy while its original is there with the same content, and is another file or name."""
     stays = Undone(filing=filing, status=Status.CHANGED)
     try:
         original = folders.entry(filing.source)

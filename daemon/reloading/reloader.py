@@ -317,7 +317,7 @@ class Reloader:
 
     @property
     def classes(self) -> list[str]:
-        """Those that the settings have to leave a folder for."""
+        """The classes that the settings have to leave a folder for."""
         return self._serving.classes
 
     def adopt(self, settings: Settings) -> None:

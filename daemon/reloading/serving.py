@@ -69,7 +69,7 @@ class Serving:
 
     @property
     def classes(self) -> list[str]:
-        """Those of the model in use and of the one to go back to: either may have to serve under today's settings."""
+        """The classes of the model in use and of the one to go back to: either may have to serve."""
         return [name for model in self._at_hand() for name in model.classifier.classes]
 
     def trust(self, model: Model) -> None:
