@@ -228,9 +228,9 @@ def _fine_tune(
     choice = _choose_head(images, judging_folds, extracted.features, extractor, options, [], drop_parts=False)
     narrate.choice(choice, len(images.samples), verbose=options.verbose)
     before, after = frozen.predictions(images, images.is_held_out), Fitted(extractor, choice, tuned).predictions(images)
-    kept = clearly_lower(after.losses, before.losses)
-    narrate.fine_tuning(kept, before, after)
-    return Fitted(extractor, choice, tuned) if kept else frozen
+    is_better = clearly_lower(after.losses, before.losses)
+    narrate.fine_tuning(is_better, before, after)
+    return Fitted(extractor, choice, tuned) if is_better else frozen
 
 
 def _judge(options: FitOptions, judged: list[Sample], predictions: LabelledPredictions, store: WeightsStore) -> Verdict:

@@ -88,6 +88,6 @@ def cut(text: str, size: float, room: float) -> str:
     return _without_middle(text, least)
 
 
-def _without_middle(text: str, kept: int) -> str:
-    tail = kept // 3
-    return f"{text[: kept - tail]}…{text[len(text) - tail :]}"
+def _without_middle(text: str, count: int) -> str:
+    tail = count // 3
+    return f"{text[: count - tail]}…{text[len(text) - tail :]}"

@@ -222,7 +222,7 @@ def _candidates(chosen: Choice) -> str:
     return table(rows)
 
 
-def fine_tuning(kept: bool, before: LabelledPredictions, after: LabelledPredictions) -> None:
+def fine_tuning(is_kept: bool, before: LabelledPredictions, after: LabelledPredictions) -> None:
     """Report whether the fine-tuned backbones are kept."""
     values = {
         "accuracy_before": before.figures()["accuracy"],
@@ -230,7 +230,7 @@ def fine_tuning(kept: bool, before: LabelledPredictions, after: LabelledPredicti
         "accuracy_after": after.figures()["accuracy"],
         "loss_after": after.losses.mean(),
     }
-    if not kept:
+    if not is_kept:
         text = tr(
             "not kept: not better by more than chance on the held-out images "
             "(accuracy {accuracy_before:.3f}, loss {loss_before:.3f} before, "

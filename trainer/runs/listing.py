@@ -30,7 +30,7 @@ class ListedRun:
 
 
 def find_run(name: str, folder: Path) -> Path:
-    """The run folder that a user means: `LATEST`, a name in the folder of runs, or a path. Raises `UserError`."""
+    """Find the run folder that a user means: `LATEST`, a name in the folder of runs, or a path. Raises `UserError`."""
     run = next((path for path in (folder / name, Path(name)) if path.is_dir()), None)
     if run is not None:
         return run.resolve()
