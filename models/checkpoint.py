@@ -21,9 +21,10 @@ import numpy as np
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from models.atomic import atomic_file
+from models.class_names import check_class_name
 from models.errors import CheckpointError
 from models.head import Array, Golden, Head, Pretrained
-from models.metadata import SCHEMA_VERSION, Metadata, PartRecord, Strict, check_class_name
+from models.metadata import SCHEMA_VERSION, Metadata, PartRecord, Strict
 from models.tensors import BACKBONE_PREFIX, take_tensors
 from models.text.language import tr
 

@@ -14,12 +14,13 @@ from models import checkpoint as checkpoints
 from models import registry
 from models.checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
 from models.decision import are_unknown
-from models.engines import Crops, Device
+from models.devices import Device, Precision
+from models.engines import Crops
 from models.errors import CheckpointError, WeightsUnavailable
 from models.hub import HubFolder
 from models.images import Transform
 from models.registry import Backbone
-from models.runtime import FeatureExtractor, Precision, graph_path, open_extractor
+from models.runtime import FeatureExtractor, graph_path, open_extractor
 from models.samples import sample_pictures
 from models.scoring import Probabilities, Strangeness, by_part, head_probabilities, head_strangeness
 from models.text.language import tr

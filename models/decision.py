@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # `status` needs the words alone
+    import numpy as np
+    import numpy.typing as npt
 
-Mask = npt.NDArray[np.bool_]
+    Mask = npt.NDArray[np.bool_]
 
 #: An image that is stranger than this is unknown: it is like nothing that the head was fitted on.
 _STRANGEST_KNOWN = 1.0
@@ -44,6 +45,8 @@ class Rule:
 
         Probabilities are compared in single precision, as the classifier gives them.
         """
+        import numpy as np
+
         sure = confidence.astype(np.float32).astype(np.float64) >= self.threshold
         refused = unknown & self.refuses_unknown
         return [
@@ -53,4 +56,6 @@ class Rule:
 
     def fate(self, confidence: float, *, unknown: bool) -> Fate:
         """What becomes of one image."""
+        import numpy as np
+
         return self.fates(np.array([confidence]), np.array([unknown]))[0]

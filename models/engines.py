@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from models.devices import Device
 from models.errors import BackboneError, UserError, WeightsUnavailable
 from models.images import Transform
 from models.registry import Backbone
@@ -17,7 +18,6 @@ from models.text.language import tr
 if TYPE_CHECKING:
     import torch
 
-Device = Literal["cpu", "cuda"]
 Crops = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
 

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import PurePath
 from typing import BinaryIO, Literal, NamedTuple, cast
 
 import numpy as np
@@ -29,12 +28,6 @@ DECODE_VERSION = 2
 #: Increment when only rare files, which were misread before, decode to other pixels. Cached features are then computed
 #: again, so that old and new ones never mix; checkpoints stay in use, as ordinary images decode as before.
 READING_VERSION = 2
-
-#: The suffixes of image files, in lower case and with the dot. Decoding depends on the content alone.
-IMAGE_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in "jpg jpeg jpe jfif png webp gif bmp dib tif tiff avif heic heif hif".split()  # noqa: SIM905
-)
 
 Crop = npt.NDArray[np.uint8]
 
@@ -101,11 +94,6 @@ class Header:
     width: int
     height: int
     animated: bool
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file of this name is an image by its suffix, in upper or lower case."""
-    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 class Picture(NamedTuple):

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 
-from models.images import is_image_name
+from models.image_names import is_image_name
 from models.text.language import tr
 from models.text.printable import shown
 

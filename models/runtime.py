@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from loguru import logger
@@ -20,7 +19,8 @@ from loguru import logger
 from models import registry
 from models.atomic import is_whole
 from models.children import run_child
-from models.engines import Crops, Device, Engine, Features, OnnxEngine, TorchEngine
+from models.devices import Device, Precision
+from models.engines import Crops, Engine, Features, OnnxEngine, TorchEngine
 from models.errors import UserError, WeightsUnavailable
 from models.images import Transform
 from models.registry import Backbone
@@ -30,8 +30,6 @@ from models.weights import WeightsStore, unavailable
 
 #: Increment when the exporter writes graphs differently, so that cached ones are not used.
 GRAPH_VERSION = 2
-
-Precision = Literal["float32", "int8"]
 
 
 class FeatureExtractor:

@@ -13,9 +13,10 @@ import numpy as np
 
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint, Head
+from models.class_names import check_class_name, check_distinct
 from models.classifier import seal
 from models.errors import CheckpointError, UserError
-from models.metadata import Metadata, PartRecord, check_class_name, check_distinct
+from models.metadata import Metadata, PartRecord
 from models.registry import Backbone
 from models.runtime import FeatureExtractor, open_extractor, select
 from models.text.language import tr

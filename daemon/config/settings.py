@@ -19,11 +19,10 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from daemon.config.addresses import check_address
 from models.allowed import split_names
-from models.checkpoint import check_class_name
-from models.engines import Device
+from models.class_names import check_class_name
+from models.devices import Device, Precision
 from models.errors import CheckpointError
 from models.leftovers import is_leftover
-from models.runtime import Precision
 from models.text.language import mark, tr
 from models.text.shares import read_share
 

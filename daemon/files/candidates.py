@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.images import is_image_name
+from models.image_names import is_image_name
 from models.leftovers import is_leftover_image
 
 _TEMPORARY_STARTS = (".", "~$")  # dotfiles, LibreOffice's .~lock, rsync's .name.XXXXXX, Office's owner files

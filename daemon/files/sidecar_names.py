@@ -19,7 +19,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from models.images import IMAGE_SUFFIXES
+from models.image_names import IMAGE_SUFFIXES
 
 #: Of every image, in place of its suffix or after it: notes, and what raw converters did.
 NOTES = frozenset({

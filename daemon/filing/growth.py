@@ -7,8 +7,6 @@ import os
 import stat
 import struct
 
-import numpy as np
-
 from daemon.files.copying import sha256_of
 from daemon.files.renaming import Entry, close, drop
 from daemon.files.source import OPEN_FLAGS, Identity
@@ -94,6 +92,8 @@ def _is_kept(before: int, after: int) -> bool:
                 return False
             later += more
         if chunk != later:
+            import numpy as np  # it takes long to load, and files that grew are few
+
             was, now = np.frombuffer(chunk, np.uint8), np.frombuffer(later, np.uint8)
             if was[was != now].any():
                 return False

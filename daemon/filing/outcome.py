@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from daemon.filing.status import Status
-from models.classifier import Prediction
 from models.decision import Fate
+
+if TYPE_CHECKING:
+    from models.classifier import Prediction
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from daemon.filing.status import Status, said
 from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing, State
-from models.images import is_image_name
+from models.image_names import is_image_name
 from models.text.language import tr
 
 #: Seconds without a change until a sidecar counts as complete.

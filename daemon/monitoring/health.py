@@ -8,19 +8,22 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loguru import logger
 from pydantic import BaseModel, ConfigDict
 
 from daemon.files.processes import process_began
-from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
+from daemon.filing.status import Status
 from daemon.monitoring.messages import shown
 from daemon.reloading.threshold import Threshold
-from daemon.watching.watcher import WatcherStatus
-from models.classifier import Classifier
 from models.decision import Fate
 from models.text.language import mark, tr
+
+if TYPE_CHECKING:
+    from daemon.watching.watcher import WatcherStatus
+    from models.classifier import Classifier
 
 #: Seconds over which the speed is taken.
 _WINDOW = 60.0

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
-from models.classifier import Classifier
+from daemon.filing.status import Status
 from models.decision import Fate
 from models.text.language import tr, trn
 from models.text.printable import quoted, shown
+
+if TYPE_CHECKING:
+    from models.classifier import Classifier
 
 __all__ = ["describe_change", "fields", "line", "quoted", "shown", "some"]
 

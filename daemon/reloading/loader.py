@@ -15,10 +15,10 @@ from daemon.config import Settings
 from daemon.reloading.checkpoint_source import CheckpointSource, Published, published_file
 from daemon.reloading.memory import require_room
 from models.classifier import Classifier, open_classifier
-from models.engines import Device
+from models.devices import Device, Precision
 from models.errors import CheckpointError
 from models.images import Transform
-from models.runtime import Precision, cores
+from models.runtime import cores
 from models.starter import Language, starter_path
 from models.text.language import tr
 from models.weights import WeightsStore

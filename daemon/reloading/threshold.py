@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from models.classifier import Prediction
 from models.decision import Fate, Rule
-from models.metadata import DEFAULT_THRESHOLD, Metadata, strictest
 from models.text.language import mark, tr
+
+if TYPE_CHECKING:
+    from models.classifier import Prediction
+    from models.metadata import Metadata
 
 _NONE_SET = mark(
     "no threshold above 0 is set (--threshold 0.5 sends the less probable to the others, --threshold auto goes by the "
@@ -65,6 +68,8 @@ def in_force(chosen: float | None, metadata: Metadata) -> Threshold:
 
 
 def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
+    from models.metadata import DEFAULT_THRESHOLD, strictest  # `status` needs the sentences alone
+
     if chosen == 0:
         return chosen, tr(_NONE_SET)
     if chosen is not None:

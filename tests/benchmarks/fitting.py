@@ -31,7 +31,8 @@ import numpy as np
 from PIL import Image
 
 from models import registry
-from models.images import Crop, decode, is_image_name
+from models.image_names import is_image_name
+from models.images import Crop, decode
 from models.registry import Backbone
 from models.runtime import cores, open_extractor
 from models.weights import WeightsStore

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from models import registry
-from models.images import is_image_name
+from models.image_names import is_image_name
 from models.runtime import open_extractor
 from models.weights import WeightsStore
 from tests.conftest import SHARED_DATA

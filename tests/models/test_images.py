@@ -15,7 +15,8 @@ from PIL import Image
 
 from models import images
 from models.errors import ImageError
-from models.images import IMAGE_SUFFIXES, Header, Transform, decode, is_image_name, read_header
+from models.image_names import IMAGE_SUFFIXES, is_image_name
+from models.images import Header, Transform, decode, read_header
 from tests.models.pictures import BLUE, FORMATS, GREEN, LOSSLESS, RED, WHITE, encode, noise, one, quadrants, worst
 from tests.models.pictures import transform as make_transform
 

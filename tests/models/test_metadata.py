@@ -13,8 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from models.checkpoint import read, write
+from models.class_names import check_class_name
 from models.errors import CheckpointError
-from models.metadata import Metadata, PartRecord, check_class_name
+from models.metadata import Metadata, PartRecord
 from tests.models.checkpoints import join, record, refusal, small_checkpoint, split, with_metadata
 
 PROMISE = {"max_error": 0.05, "certainty": 0.95, "threshold": 0.5, "coverage": 0.9}

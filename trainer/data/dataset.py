@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from models.class_names import check_class_name, check_distinct
 from models.errors import UserError
-from models.images import is_image_name
+from models.image_names import is_image_name
 from models.leftovers import Leftovers, is_bin, is_leftover, is_leftover_image, pictures_in
 from models.markers import USUAL_NAMES, read_kind
-from models.metadata import check_class_name, check_distinct
 from models.text import printable
 from models.text.language import tr
 from trainer.data.folds import Folds, assign, draw_by_hash, fold_count

@@ -1,0 +1,16 @@
+"""By which names files are meant as images. It is known without what opens them, which takes long to load."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+
+#: The suffixes of image files, in lower case and with the dot. Decoding depends on the content alone.
+IMAGE_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in "jpg jpeg jpe jfif png webp gif bmp dib tif tiff avif heic heif hif".split()  # noqa: SIM905
+)
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name is an image by its suffix, in upper or lower case."""
+    return PurePath(name).suffix.lower() in IMAGE_SUFFIXES
