@@ -116,7 +116,8 @@ class WorkLoop:
                 ),
             )
             return max(len(left) + status.waiting + status.ahead + status.in_flight, 1)
-        return len(left) + sum(map(os.path.lexists, self._watcher.status().missing))  # there, but not to be entered
+        inboxes = [inbox for inbox in self._watcher.status().inboxes if inbox.missing is not None]
+        return len(left) + sum(inbox.is_silent or os.path.lexists(inbox.path) for inbox in inboxes)  # there, but closed
 
     def _is_idle(self) -> bool:
         status = self._watcher.status()
@@ -134,7 +135,7 @@ class WorkLoop:
         paths = self._watcher.ready(timeout, HANDFUL)
         for outcome in self._outcomes(paths, is_incomplete=self._watcher.incomplete):
             self._answer(outcome)
-        if self._housekeeping is not None:
+        if self._housekeeping is not None and self._watcher.all_answer():
             self._housekeeping.turn(idle=not paths)
         self._progress()
         return len(paths)

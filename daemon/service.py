@@ -17,6 +17,7 @@ from daemon.config import Settings, watches_inside
 from daemon.decoding.launcher import Launcher
 from daemon.decoding.pool import DecoderPool
 from daemon.files import copying
+from daemon.files.answers import SHORT_LIMIT, answers
 from daemon.files.class_mounts import ClassMounts
 from daemon.files.inbox_mark import InboxMark
 from daemon.files.locks import FolderBusy
@@ -91,8 +92,8 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until there is a loop to stop
         inbox_marks = [] if dry_run else [InboxMark(inbox.absolute(), state) for inbox in settings.watch]
         if mark is not None:
-            for release in (mark.release, *(inbox_mark.release for inbox_mark in inbox_marks)):
-                closing.callback(release)
+            closing.callback(mark.release)
+            closing.callback(_leave, inbox_marks)
             _occupy(lambda: closing.enter_context(_locked(state, settings, mark, inbox_marks)), notifier, once=once)
         notifier.status(tr("loading the model"))
         journal = open_journal(path, dry_run=dry_run)
@@ -169,6 +170,13 @@ def _locked(state: Path, settings: Settings, mark: OutputMark, inbox_marks: Sequ
         except OutputAway as error:
             logger.error(tr("filing is paused: {error}", error=error))
         return held.pop_all()
+
+
+def _leave(inbox_marks: Sequence[InboxMark]) -> None:
+    """Let other daemons at the inboxes; nobody waits here for a share that does not answer."""
+    for inbox_mark in inbox_marks:
+        if answers(inbox_mark.inbox, SHORT_LIMIT):
+            inbox_mark.release()
 
 
 def _occupy(take: Callable[[], object], notifier: Notifier, *, once: bool) -> None:

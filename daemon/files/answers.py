@@ -5,8 +5,10 @@ It is made in a thread of its own, which is left to itself then.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -18,6 +20,10 @@ from daemon.files.mounts import remote_mounts
 
 #: Seconds that an answer may take.
 LIMIT = 10.0
+#: The same, while others wait for it.
+SHORT_LIMIT = 5.0
+#: Seconds for which an answer holds.
+HOLDS = 0.1
 
 T = TypeVar("T")
 
@@ -28,7 +34,7 @@ class NoAnswer(Exception):
 
 def in_time(call: Callable[[], T], seconds: float = LIMIT) -> T:
     """What a function returns or raises; `NoAnswer` where that takes too long: its thread is then left to itself."""
-    return _begun(call, seconds)()
+    return _answer(_begun(call), seconds)
 
 
 def answers(path: Path, seconds: float = LIMIT) -> bool:
@@ -42,17 +48,42 @@ def answers(path: Path, seconds: float = LIMIT) -> bool:
 
 def silent_mounts(seconds: float = LIMIT) -> list[str]:
     """Where the network file systems are mounted that do not answer; all are asked at once."""
-    asked = [(mount, _begun(partial(_ask, mount), seconds)) for mount in remote_mounts()]
+    asked = [(mount, _begun(partial(_ask, mount))) for mount in remote_mounts()]
     silent = []
-    for mount, answer in asked:
+    for mount, future in asked:
         try:
-            answer()
+            _answer(future, seconds)
         except NoAnswer:
             silent.append(mount)
     return silent
 
 
-def _begun(call: Callable[[], T], seconds: float) -> Callable[[], T]:
+class Answering:
+    """Whether the file system of a path answers, asked again and again; after no answer nobody waits another time.
+
+    An answer holds for a moment. A server that goes in this moment is waited for.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._holds_until = -math.inf
+        self._late: Future[None] | None = None
+
+    def __call__(self) -> bool:
+        if self._late is not None and not self._late.done():
+            return False
+        if time.monotonic() < self._holds_until:
+            return True
+        self._late = _begun(partial(_ask, self._path))
+        try:
+            _answer(self._late, SHORT_LIMIT)
+        except NoAnswer:
+            return False
+        self._holds_until = time.monotonic() + HOLDS
+        return True
+
+
+def _begun(call: Callable[[], T]) -> Future[T]:
     future: Future[T] = Future()
 
     def work() -> None:
@@ -62,16 +93,16 @@ def _begun(call: Callable[[], T], seconds: float) -> Callable[[], T]:
             future.set_exception(error)
 
     threading.Thread(target=work, name="asks", daemon=True).start()
+    return future
 
-    def result() -> T:
-        try:
-            return future.result(seconds)
-        except TimeoutError as error:
-            if future.done():
-                raise  # that is what the function raised
-            raise NoAnswer from error
 
-    return result
+def _answer(future: Future[T], seconds: float) -> T:
+    try:
+        return future.result(seconds)
+    except TimeoutError as error:
+        if future.done():
+            raise  # that is what the function raised
+        raise NoAnswer from error
 
 
 def _ask(path: str) -> None:

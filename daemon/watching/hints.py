@@ -204,6 +204,15 @@ class HintSource:
         return watch
 
 
+def reason_to_poll(remote: str | None, *, asked_for: bool, has_events: bool) -> str | None:
+    """Say why an inbox is polled from the start; None where events do. ``remote``: the kind of its share."""
+    if asked_for:
+        return tr("asked for")
+    if not has_events:
+        return tr("no inotify instance")
+    return None if remote is None else tr("{kind} brings no events from other hosts", kind=remote)
+
+
 def why_polled(inbox: str, error: OSError, watched: int, seconds: float) -> str:
     """Say why an inbox is polled every so many seconds after all, with so many of its folders ``watched``."""
     reason = error.strerror or str(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat as modes
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,8 @@ from daemon.files.walk import walk
 from daemon.watching.backlog import Backlog
 from daemon.watching.complaints import InboxComplaints
 from daemon.watching.handled import Handled
-from daemon.watching.hints import HintSource, why_polled
+from daemon.watching.hints import HintSource, reason_to_poll, why_polled
+from daemon.watching.presence import Presence
 from daemon.watching.settle import Signature
 from daemon.watching.skipped import LeftAlone, Skipped
 from models.leftovers import is_below_leftover
@@ -59,11 +59,11 @@ class Inbox:
         cross_mounts: bool = False,
         claim: Callable[[], None] = lambda: None,
     ) -> None:
-        """``claim``: keeps other daemons out, and is asked again now and then. Raises `FolderBusy` where one is there.
+        """``outputs``: where class folders belong; one elsewhere was brought there, and is not passed over in silence.
 
-        ``outputs``: where class folders belong; one elsewhere was brought there, and is not passed over in silence.
-
-        ``surveyed`` is told, at the end of each whole walk, what it passed over. ``roots``: all inboxes."""
+        ``surveyed`` is told, at the end of each whole walk, what it passed over. ``roots``: all inboxes. ``claim``: see
+        `Presence`.
+        """
         self.path = path
         self.prefix = path.rstrip("/") + "/"
         self.missing: str | None = None  # why it is not there
@@ -73,10 +73,10 @@ class Inbox:
         self.handled = Handled()
         self.backlog = Backlog()
         self.next_walk = 0.0
-        self._root = Path(path)
-        self._roots = (roots or Roots()).including(self._root)
+        self._roots = (roots or Roots()).including(Path(path))
         self._force_poll = poll
-        self._pruned_anywhere = [*pruned]
+        # Asked for once: another inbox may be on a share that does not answer later.
+        self._known = [*map(os.path.realpath, [path, *pruned])]
         self._outputs = outputs
         self._pruned = frozenset(p for p in pruned if p.startswith(self.prefix))
         self._pruned_identities: frozenset[FolderIdentity] = frozenset()
@@ -85,8 +85,7 @@ class Inbox:
         self._pace = pace
         self._clock = clock
         self._surveyed = surveyed
-        self._claim = claim
-        self._next_claim = 0.0
+        self.presence = Presence(path, claim, clock, pace.rescan)
         self._survey = self._new_survey()  # of the present walk
         self._identity: FolderIdentity | None = None
         self._source: HintSource | None = None
@@ -105,15 +104,25 @@ class Inbox:
         """Whether a walk is under way."""
         return bool(self._walk or self._arrivals_walk or self._arrivals)
 
+    @property
+    def has_work(self) -> bool:
+        """Whether there is something to walk now."""
+        return self.missing is None and (self.walking or self._clock() >= self.next_walk)
+
+    def answers(self) -> bool:
+        """Whether its file system may be asked now. A share whose server does not answer counts as missing."""
+        if self.presence.answers():
+            return True
+        self._go_missing(tr("its server or drive does not answer"))
+        return False
+
     def check(self, source: HintSource | None) -> None:
         """See whether the folder is there and still the same; arm it and begin a walk when it is new."""
         try:
-            identity = self._identify()
-            if identity != self._identity or self._clock() >= self._next_claim:
-                self._claim()
-                self._next_claim = self._clock() + self._pace.rescan
+            identity = self.presence.identify()
+            self.presence.claim(is_new=identity != self._identity)
         except (OSError, FolderBusy) as error:
-            self._go_missing(error)
+            self._go_missing(error.strerror or str(error) if isinstance(error, OSError) else error)
             return
         same = identity == self._identity and source is self._source
         # A folder deleted and made again is often given the same inode: its identity is old, its watch is gone.
@@ -191,7 +200,12 @@ class Inbox:
         return signature is None or self.handled.meet(entry.path, signature)
 
     def signature(self, path: str) -> Signature | None:
-        """What a file of this inbox is now; None when it is gone, no plain file, or in a folder that is not its."""
+        """What a file of this inbox is now; None when it is gone, no plain file, or in a folder that is not its.
+
+        None also of a share that does not answer: the walk that begins when it does again meets the file anew.
+        """
+        if not self.answers():
+            return None
         try:
             signature = self._judge(self._roots.status(path))
         except OSError:
@@ -205,27 +219,20 @@ class Inbox:
             folder = folder.rpartition("/")[0]
         return signature
 
-    def _identify(self) -> FolderIdentity:
-        stat = self._root.stat()
-        if not modes.S_ISDIR(stat.st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        if not os.access(self.path, os.R_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return stat.st_dev, stat.st_ino
-
-    def _go_missing(self, error: OSError | FolderBusy) -> None:
-        why = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        if self.missing is None and isinstance(error, OSError):
+    def _go_missing(self, why: str | FolderBusy) -> None:
+        if self.missing is None and isinstance(why, FolderBusy):
+            logger.error(tr("not watched yet: {why}", why=str(why)))
+        elif self.missing is None:
             logger.warning(
                 tr("inbox '{path}' is missing ({why}): it is watched again once it is back", path=self.path, why=why)
             )
-        elif self.missing is None:
-            logger.error(tr("not watched yet: {why}", why=why))
+        why = str(why)
         self.missing, self.others = why, 0
         self.close()
         if self._source is not None and self._identity is not None:
             self._source.sweep(self.path)
         self._identity = None
+        self.presence.is_remote = True
 
     def _begin_watching(self, identity: FolderIdentity, source: HintSource | None) -> None:
         if source is not None and source is self._source:
@@ -240,15 +247,9 @@ class Inbox:
 
     def _choose_mode(self) -> None:
         before = self.polled
-        kind = remote_kind(self.path)
-        if self._force_poll:
-            self.polled = tr("asked for")
-        elif self._source is None:
-            self.polled = tr("no inotify instance")
-        elif kind is not None:
-            self.polled = tr("{kind} brings no events from other hosts", kind=kind)
-        else:
-            self.polled = None
+        remote = remote_kind(self.path)
+        self.presence.is_remote = remote is not None
+        self.polled = reason_to_poll(remote, asked_for=self._force_poll, has_events=self._source is not None)
         if self.polled not in (None, before):
             logger.info(
                 tr(
@@ -268,8 +269,7 @@ class Inbox:
         self._walk = self._names([self.path], self._survey)
 
     def _new_survey(self) -> Skipped:
-        known = map(os.path.realpath, [self.path, *self._pruned_anywhere])
-        return Skipped(self.path, recursive=self._recursive, known=[*known])
+        return Skipped(self.path, recursive=self._recursive, known=self._known)
 
     def _end(self) -> None:
         now = self._clock()
@@ -332,7 +332,7 @@ class Inbox:
 
     def _enter(self, folder: str) -> bool:
         if folder == self.path:
-            identity = self._identify()
+            identity = self.presence.identify()
             if identity != self._identity:
                 return False  # check() will find out
         else:

@@ -45,6 +45,7 @@ class InboxStatus:
     missing: str | None  # why it is not there
     walking: bool  # it is being walked, or about to be
     other_files: int  # that are not looked at because of their names, as of the last whole walk
+    is_silent: bool = False  # its file system does not answer
     apart: int = 0  # folders of other file systems, links to folders and class folders, which are not entered
 
 
@@ -85,7 +86,7 @@ class InboxWatcher:
     file counts as unfinished of which nobody can say whether it is open, and which looks as if it were.
     ``quiet_after_close``: how long one is left alone after it was closed, in every inbox or by inbox; None: see
     `Unfinished.quiet`. ``once``: it is a single pass. ``claims``, by inbox: keep other daemons out of
-    it, see `Inbox`.
+    it, see `Presence`.
     """
 
     def __init__(
@@ -219,6 +220,10 @@ class InboxWatcher:
         """The unfinished files."""
         return self._unfinished.paths()
 
+    def all_answer(self) -> bool:
+        """Whether the file systems of all inboxes may be asked now."""
+        return all(inbox.answers() for inbox in self._inboxes)
+
     def status(self) -> WatcherStatus:
         """Summarise what is watched and what is waiting."""
         now = self._clock()
@@ -228,6 +233,7 @@ class InboxWatcher:
                 mode="inotify" if inbox.polled is None else "polling",
                 polled=inbox.polled,
                 missing=inbox.missing,
+                is_silent=inbox.presence.is_silent,
                 walking=inbox.missing is None and (inbox.walking or inbox.next_walk <= now),
                 other_files=inbox.others,
                 apart=inbox.apart,
@@ -258,6 +264,8 @@ class InboxWatcher:
                 self._make_good()
         self._order.rotate(1)  # a backlog in one inbox must not keep the others out
         for inbox in self._order:
+            if not inbox.has_work or not inbox.answers():
+                continue
             with self._asking(inbox):
                 for path, signature in inbox.step(_SLICE, self._backlog - self._settler.pressing):
                     self._settler.offer(path, signature, self._clock())
@@ -281,6 +289,8 @@ class InboxWatcher:
         if not self._poll and (self._source is None or not self._source.is_alive()):
             self._open_source()
         for inbox in self._inboxes:
+            if not inbox.answers():
+                continue
             with self._asking(inbox):
                 inbox.check(self._source)
         self._next_check = self._clock() + CHECK_SECONDS
