@@ -14,7 +14,8 @@ from models.images import Transform
 from models.registry import Backbone
 
 #: Version 2 added ``max_error``, ``promises``, ``unknown`` and the normalisation ``pretrained``.
-SCHEMA_VERSION: Literal[2] = 2
+#: Version 3 has promises without a certainty, which are estimates.
+SCHEMA_VERSION: Literal[3] = 3
 
 
 class Strict(BaseModel):
@@ -67,14 +68,19 @@ class PartRecord(Strict):
 DEFAULT_THRESHOLD = 0.5
 
 
+#: Promises of more mistakes than this are not made in place of the one that was asked for: they say too little.
+MOST_ERROR = 0.1
+
+
 class Promise(Strict):
     """With probability ``certainty``, at most the share ``max_error`` of what is filed at ``threshold`` is wrong.
 
     This holds for images like those that the checkpoint was fitted on; ``coverage`` is the share of them that is filed.
+    A promise whose certainty is None is an estimate: about that share is wrong.
     """
 
     max_error: float = Field(gt=0, lt=1)
-    certainty: float = Field(gt=0, lt=1)
+    certainty: float | None = Field(gt=0, lt=1)
     threshold: float = Field(ge=0, le=1)
     coverage: float = Field(ge=0, le=1)
 
@@ -82,6 +88,11 @@ class Promise(Strict):
     def typed(self) -> float:
         """The threshold rounded up to four digits, to be typed; never 0, which would also file unknown images."""
         return max(math.ceil(10_000 * self.threshold), 1) / 10_000
+
+
+def sure_enough(max_error: float) -> float:
+    """The threshold where nothing is known but how sure the head is: each image is as sure as all were to be."""
+    return max(DEFAULT_THRESHOLD, 1 - max_error)
 
 
 def strictest(promises: Sequence[Promise]) -> list[Promise]:
@@ -108,14 +119,14 @@ class Metadata(Strict):
     ``normalisation`` says what the head's inputs are: ``l2``, each part's features at unit length; ``none``, the raw
     features; ``pretrained``, the image's likeness to each class that the single backbone was pretrained with.
     ``threshold`` is the lowest probability at which ``--threshold auto`` files an image; None means
-    `DEFAULT_THRESHOLD`. ``max_error`` is the share of mistakes that was asked for, which ``threshold`` keeps if
-    possible. ``promises`` are all that could be made, the strictest first.
+    `DEFAULT_THRESHOLD`. ``max_error`` is the share of mistakes that was asked for, which ``threshold`` keeps as
+    far as the images allow: see `kept_promise`. ``promises`` are all that could be made, the strictest first.
     """
 
     # A metric that is NaN (a mean over nothing) stays NaN; by default it would become null.
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
     mode: str
     parts: list[PartRecord] = Field(min_length=1)
     classes: list[str] = Field(min_length=1, max_length=100_000)
@@ -134,7 +145,24 @@ class Metadata(Strict):
     @property
     def served_threshold(self) -> float:
         """The lowest probability at which the daemon files an image, unless its settings say otherwise."""
-        return DEFAULT_THRESHOLD if self.threshold is None else self.threshold
+        if self.threshold is not None:
+            return self.threshold
+        if self.max_error is None:
+            return DEFAULT_THRESHOLD
+        return sure_enough(self.max_error) if self.kept_promise is None else self.kept_promise.threshold
+
+    @property
+    def kept_promise(self) -> Promise | None:
+        """The promise that the served threshold keeps, where one was asked for: that one, or what is nearest to it.
+
+        Up to version 2 a checkpoint had no threshold where it could not keep what was asked for.
+        """
+        if self.max_error is None:
+            return None
+        near = [each for each in self.promises if each.max_error >= self.max_error]
+        if self.threshold is None:
+            return next((each for each in near if each.max_error <= MOST_ERROR), None)
+        return next((each for each in near if each.threshold == self.threshold), None)
 
     @field_validator("classes")
     @classmethod

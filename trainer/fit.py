@@ -101,7 +101,7 @@ def fit(options: FitOptions) -> FitOutcome:
         fitted = _fine_tune(fitted, images, options, store, progress, stages["fine-tune"])
 
     predictions = fitted.predictions(images)
-    thresholds = fitted.thresholds(predictions, groups.first, options.max_error)
+    thresholds = fitted.thresholds(predictions, images, groups.first, options.max_error)
     run = write(options, fitted, images, findings, predictions, thresholds, stages)
     narrate.result(predictions, thresholds, run, verbose=options.verbose)
     verdict = _judge(options, fitted.judged(images), predictions, store)

@@ -84,12 +84,15 @@ class Fitted:
         unknown = None if self.choice.span is None else ~self.choice.span.known[selected]
         return LabelledPredictions(images.classes, images.labels[selected], np.exp(logits), unknown)
 
-    def thresholds(self, predictions: LabelledPredictions, pictures: Group, max_error: float | None) -> Thresholds:
-        """Return the thresholds that ``predictions`` for all judged images allow.
+    def thresholds(
+        self, predictions: LabelledPredictions, images: DataSet, pictures: Group, max_error: float | None
+    ) -> Thresholds:
+        """Return the thresholds that ``predictions`` for all judged ``images`` allow.
 
         ``pictures`` (n,) gives images of one picture the same number.
         """
-        return thresholds_for(predictions, pictures[self.choice.judged], max_error)
+        names = [shown(sample.name) for sample in self.judged(images)]
+        return thresholds_for(predictions, pictures[self.choice.judged], max_error, names)
 
     def judged(self, images: DataSet) -> list[Sample]:
         """Return the samples of `predictions`, in the same order."""

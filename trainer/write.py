@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,7 @@ def _seal(
         classes=images.classes,
         normalisation="l2" if choice.pretrained is None else "pretrained",
         temperature=choice.temperature,
-        threshold=thresholds.requested_promise.threshold if thresholds.requested_promise else None,
+        threshold=thresholds.own,
         max_error=thresholds.requested,
         promises=thresholds.promises,
         unknown=None if span is None else Unknown(limit=span.limit, refused=REFUSED_SHARE),
@@ -131,6 +132,9 @@ def _metrics(
         "thresholds": {
             "max_error": thresholds.requested,
             "judged": thresholds.judged,
+            "threshold": thresholds.threshold,
+            "kept_promise": None if thresholds.kept_promise is None else thresholds.kept_promise.model_dump(),
+            "remedy": None if thresholds.remedy is None else asdict(thresholds.remedy),
             "promises": [promise.model_dump() for promise in thresholds.promises],
         },
         "candidates": [

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from models.decision import Fate, Rule
+from models.promises import CERTAINTY, is_as_requested, percent, what_holds
 from models.text.language import mark, tr
 
 if TYPE_CHECKING:
@@ -46,14 +47,14 @@ class Threshold:
             return tr("every readable image goes to its class: {why}", why=self.why)
         if self.refuses_unknown:
             return tr(
-                "pictures it is less than {sure:.3g} % sure of go to others/, "
+                "pictures it is less than {sure} % sure of go to others/, "
                 "as do those unlike anything it was taught: {why}",
-                sure=100 * self.value,
+                sure=percent(self.value),
                 why=self.why,
             )
         return tr(
-            "pictures it is less than {sure:.3g} % sure of go to others/: {why}",
-            sure=100 * self.value,
+            "pictures it is less than {sure} % sure of go to others/: {why}",
+            sure=percent(self.value),
             why=self.why,
         )
 
@@ -74,19 +75,18 @@ def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
         return chosen, tr(_NONE_SET)
     if chosen is not None:
         return chosen, tr("the threshold that was set")
-    share = None if metadata.max_error is None else percent(metadata.max_error)
+    if metadata.max_error is not None:
+        return metadata.served_threshold, _what_holds(metadata, metadata.max_error)
     if metadata.threshold is not None:
-        if share is None:
-            return metadata.threshold, tr("the checkpoint's own threshold")
-        return metadata.threshold, tr("so at most {share} of those filed are wrong", share=share)
-    if share is not None:
-        return DEFAULT_THRESHOLD, tr(
-            "the usual threshold, since the checkpoint cannot promise that at most {share} of those filed are wrong",
-            share=share,
-        )
+        return metadata.threshold, tr("the checkpoint's own threshold")
     offers = [
-        tr("{share} with --threshold {threshold:g}", share=percent(promise.max_error), threshold=promise.typed)
+        tr(
+            "{share} with --threshold {threshold:g}",
+            share=f"{percent(promise.max_error)} %",
+            threshold=promise.typed,
+        )
         for promise in strictest(metadata.promises)
+        if promise.certainty == CERTAINTY
     ]
     if not offers:
         return DEFAULT_THRESHOLD, tr("the usual threshold, since none was asked of the checkpoint")
@@ -97,16 +97,22 @@ def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
     )
 
 
+def _what_holds(metadata: Metadata, requested: float) -> str:
+    promised = what_holds(metadata.kept_promise, requested)
+    if is_as_requested(metadata.kept_promise, requested):
+        return promised
+    return tr(
+        "{promised}; report.txt of the run says what {asked:.3g} % takes", promised=promised, asked=100 * requested
+    )
+
+
 def alike(one: Metadata, other: Metadata) -> bool:
-    """Whether two checkpoints were asked for the same, so that both should send as many images to the others."""
+    """Whether two checkpoints were asked for the same and keep it alike, so that both should be unsure as often."""
     return _asked(one) == _asked(other)
 
 
-def _asked(metadata: Metadata) -> tuple[float | None, float | None, bool]:
+def _asked(metadata: Metadata) -> tuple[object, ...]:
     own = metadata.threshold if metadata.max_error is None else None
-    return metadata.max_error, own, metadata.unknown is not None
-
-
-def percent(share: float) -> str:
-    """A share in 0..1 for people: ``0.5 %``."""
-    return f"{100 * share:.3g} %"
+    promise = metadata.kept_promise
+    kept = None if promise is None else (promise.max_error, promise.certainty)
+    return metadata.max_error, own, kept, metadata.unknown is not None

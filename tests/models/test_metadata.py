@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from models.checkpoint import read, write
 from models.class_names import check_class_name
 from models.errors import CheckpointError
-from models.metadata import Metadata, PartRecord
+from models.metadata import DEFAULT_THRESHOLD, Metadata, PartRecord
 from tests.models.checkpoints import join, record, refusal, small_checkpoint, split, with_metadata
 
 PROMISE = {"max_error": 0.05, "certainty": 0.95, "threshold": 0.5, "coverage": 0.9}
@@ -38,10 +38,10 @@ def test_metadata_is_the_same_after_json() -> None:
     assert Metadata.model_validate_json(metadata.model_dump_json()) == metadata
 
 
-@pytest.mark.parametrize("version", [0, 3, 99, "one", None, [1], {}])
+@pytest.mark.parametrize("version", [0, 4, 99, "one", None, [1], {}])
 def test_another_version_says_which_and_what_to_do(path: Path, good: bytes, version: object) -> None:
     sentence = refusal(path, with_metadata(good, schema_version=version))
-    assert f"its format version is {version} and this program reads up to 2" in sentence
+    assert f"its format version is {version} and this program reads up to 3" in sentence
     assert "update the program, or fit again" in sentence
 
 
@@ -59,6 +59,36 @@ def test_version_1_is_still_read(path: Path) -> None:
     assert back.metadata == small_checkpoint(unknown=None, max_error=None, promises=[]).metadata
     assert back.head.basis is None
     assert back.digest == hashlib.sha256(data).hexdigest()
+
+
+def test_version_2_is_still_read(path: Path, good: bytes) -> None:
+    """All its promises had a certainty, and it had no threshold where what was asked for could not be promised."""
+    path.write_bytes(with_metadata(good, schema_version=2, threshold=None, max_error=0.01))
+    metadata = read(path).metadata
+    assert metadata.kept_promise == metadata.promises[0]
+    assert metadata.served_threshold == metadata.promises[0].threshold
+
+
+@pytest.mark.parametrize(
+    ("changes", "threshold", "kept"),
+    [
+        ({"threshold": None, "max_error": None}, DEFAULT_THRESHOLD, None),
+        ({"threshold": 0.3, "max_error": None}, 0.3, None),
+        ({"threshold": 0.25, "max_error": 0.02}, 0.25, 0),  # as asked for
+        ({"threshold": 0.125, "max_error": 0.03}, 0.125, 1),  # the next
+        ({"threshold": 0.97, "max_error": 0.03}, 0.97, None),  # the surest only
+        ({"threshold": None, "max_error": 0.03}, 0.125, 1),
+        ({"threshold": None, "max_error": 0.2}, 0.8, None),
+        ({"threshold": None, "max_error": 0.7}, 0.5, None),
+        ({"threshold": None, "max_error": 0.01, "promises": []}, 0.99, None),
+    ],
+)
+def test_the_served_threshold_is_never_the_laxest_where_something_was_asked_for(
+    changes: dict[str, object], threshold: float, kept: int | None
+) -> None:
+    metadata = small_checkpoint(**changes).metadata
+    assert metadata.served_threshold == threshold
+    assert metadata.kept_promise == (None if kept is None else metadata.promises[kept])
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ PROMISES = [
     Promise(max_error=0.005, certainty=0.95, threshold=0.99, coverage=0.2),
     Promise(max_error=0.05, certainty=0.95, threshold=0.625, coverage=0.9),
 ]
+PROMISED = Promise(max_error=0.02, certainty=0.95, threshold=0.75, coverage=0.8)
 
 
 @pytest.mark.parametrize(
@@ -22,12 +23,38 @@ PROMISES = [
     [
         (0.25, {"threshold": 0.7, "max_error": 0.05}, 0.25, "the threshold that was set"),
         (None, {"threshold": 0.7}, 0.7, "the checkpoint's own threshold"),
-        (None, {"threshold": 0.625, "max_error": 0.05}, 0.625, "so at most 5 % of those filed are wrong"),
+        (
+            None,
+            {"threshold": 0.625, "max_error": 0.05, "promises": PROMISES},
+            0.625,
+            "at most 5 % of those filed are wrong, 95 % certain",
+        ),
+        (
+            None,
+            {"threshold": 0.625, "max_error": 0.02, "promises": PROMISES},
+            0.625,
+            "at most 5 % of those filed are wrong, 95 % certain; 2 % cannot be promised; "
+            "report.txt of the run says what 2 % takes",
+        ),
+        (
+            None,
+            {"threshold": 0.75, "max_error": 0.02, "promises": [PROMISED.model_copy(update={"certainty": 0.8})]},
+            0.75,
+            "at most 2 % of those filed are wrong, but only 80 % certain; report.txt of the run says what 2 % takes",
+        ),
+        (
+            None,
+            {"threshold": 0.75, "max_error": 0.02, "promises": [PROMISED.model_copy(update={"certainty": None})]},
+            0.75,
+            "by estimate about 2 % of those filed are wrong, which is not certain; "
+            "report.txt of the run says what 2 % takes",
+        ),
         (
             None,
             {"max_error": 0.01},
-            DEFAULT_THRESHOLD,
-            "the usual threshold, since the checkpoint cannot promise that at most 1 % of those filed are wrong",
+            0.99,
+            "only the surest are filed, since at most 1 % wrong was asked for and nothing can be promised; "
+            "report.txt of the run says what 1 % takes",
         ),
         (None, {}, DEFAULT_THRESHOLD, "the usual threshold, since none was asked of the checkpoint"),
         (
@@ -58,8 +85,8 @@ def test_the_users_counts_then_the_checkpoints_then_the_usual_one(
         ),
         (
             None,
-            {"threshold": 0.0, "max_error": 0.05},
-            "every readable image goes to its class: so at most 5 % of those filed are wrong",
+            {"threshold": 0.0, "max_error": 0.02, "promises": [PROMISED.model_copy(update={"threshold": 0.0})]},
+            "every readable image goes to its class: at most 2 % of those filed are wrong, 95 % certain",
         ),
         (
             None,
@@ -88,6 +115,21 @@ def test_checkpoints_are_alike_that_were_asked_for_the_same(changes: dict[str, A
     assert alike(plain, other) is are
     promised, better = {"max_error": 0.01, "threshold": 0.9}, {"max_error": 0.01, "threshold": 0.8}
     assert alike(small_checkpoint(**NOTHING | promised).metadata, small_checkpoint(**NOTHING | better).metadata)
+
+
+def test_checkpoints_that_keep_what_was_asked_for_otherwise_are_not_alike() -> None:
+    asked: dict[str, Any] = {"max_error": 0.02, "threshold": 0.75}
+    kept = small_checkpoint(**NOTHING | asked | {"promises": [PROMISED]}).metadata
+    less = small_checkpoint(**NOTHING | asked | {"promises": [PROMISED.model_copy(update={"certainty": 0.8})]}).metadata
+    assert not alike(kept, less)
+    assert not alike(kept, small_checkpoint(**NOTHING | asked).metadata)
+    higher = PROMISED.model_copy(update={"threshold": 0.8})
+    assert alike(kept, small_checkpoint(**NOTHING | asked | {"threshold": 0.8, "promises": [higher]}).metadata)
+
+
+def test_a_threshold_near_1_is_not_said_to_be_100_percent() -> None:
+    metadata = small_checkpoint(**NOTHING | {"threshold": 0.99996}).metadata
+    assert str(in_force(None, metadata)).startswith("pictures it is less than 99.996 % sure of go to others/")
 
 
 @pytest.mark.parametrize(("chosen", "too"), [(None, True), (0.1, True), (0.0, False)])

@@ -1,0 +1,49 @@
+"""What a checkpoint promises about the images it files, in words that go on a sentence: one set of them everywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from models.text.language import tr
+
+if TYPE_CHECKING:  # what only reports sentences loads no checkpoint
+    from models.metadata import Promise
+
+#: How certain a promise is that can be made in full.
+CERTAINTY = 0.95
+
+
+def what_holds(promise: Promise | None, requested: float) -> str:
+    """Say how many of those filed are wrong, and how sure that is, where at most the share ``requested`` was to be."""
+    if promise is None:
+        return tr(
+            "only the surest are filed, since at most {asked:.3g} % wrong was asked for and nothing can be promised",
+            asked=100 * requested,
+        )
+    if promise.certainty is None:
+        return tr(
+            "by estimate about {max_error:.3g} % of those filed are wrong, which is not certain",
+            max_error=100 * promise.max_error,
+        )
+    values = {"max_error": 100 * promise.max_error, "certainty": 100 * promise.certainty}
+    if promise.max_error > requested:
+        return tr(
+            "at most {max_error:.3g} % of those filed are wrong, {certainty:.3g} % certain; "
+            "{asked:.3g} % cannot be promised",
+            asked=100 * requested,
+            **values,
+        )
+    if promise.certainty < CERTAINTY:
+        return tr("at most {max_error:.3g} % of those filed are wrong, but only {certainty:.3g} % certain", **values)
+    return tr("at most {max_error:.3g} % of those filed are wrong, {certainty:.3g} % certain", **values)
+
+
+def is_as_requested(promise: Promise | None, requested: float) -> bool:
+    """Return whether this promise is the requested one, and as certain as a promise can be."""
+    return promise is not None and promise.max_error <= requested and (promise.certainty or 0) >= CERTAINTY
+
+
+def percent(threshold: float) -> str:
+    """Write a threshold in percent: with three digits, or with as many as tell it from 100."""
+    texts = (f"{100 * threshold:.{digits}g}" for digits in range(3, 10))
+    return next((text for text in texts if float(text) < 100), "100")

@@ -1,0 +1,99 @@
+"""What would make a promise possible that cannot be made: more images, or labels put right that may be wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import bdtr
+
+from models.promises import CERTAINTY
+from models.text.language import tr
+from trainer.measuring.promises import Confidence, Mask, begin, find_promise, images_needed
+
+#: So many labels are named at most: more than these are no accident.
+_LABELS = 5
+#: Numbers of images are tried that grow by this factor, up to so many times as many as there are.
+_STEP, _MOST = 1.05, 50
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """About so many more ``images`` like these would do; so would these ``labels``, the names of pictures, put right.
+
+    None and no label: neither would.
+    """
+
+    images: int | None
+    labels: tuple[str, ...]
+
+    def sentence(self, requested: float) -> str:
+        """Say it, as what may go on a sentence."""
+        values = {"asked": 100 * requested, "certainty": 100 * CERTAINTY}
+        names = "; ".join(self.labels)
+        if self.images is None and not self.labels:
+            return tr(
+                "{asked:.3g} % at {certainty:.3g} % cannot be had while so many of the surest are wrong: "
+                "advice.txt lists the labels to look at",
+                **values,
+            )
+        if self.images is None:
+            return tr(
+                "{asked:.3g} % at {certainty:.3g} % takes these labels put right, if they are wrong: {names}",
+                names=names,
+                **values,
+            )
+        if not self.labels:
+            return tr(
+                "{asked:.3g} % at {certainty:.3g} % takes about {images} more pictures like these",
+                images=self.images,
+                **values,
+            )
+        return tr(
+            "{asked:.3g} % at {certainty:.3g} % takes about {images} more pictures like these, "
+            "or these labels put right, if they are wrong: {names}",
+            images=self.images,
+            names=names,
+            **values,
+        )
+
+
+def find_remedy(confidence: Confidence, right: Mask, requested: float, names: Sequence[str]) -> Remedy:
+    """Find what it takes to promise ``requested``; the images (n,) are as in `find_promise`, and have these names."""
+    labels = [names[at] for at in _labels(confidence, right, requested)]
+    return Remedy(_more(confidence, right, requested), tuple(labels))
+
+
+def _labels(confidence: Confidence, right: Mask, requested: float) -> list[int]:
+    """The fewest of the surest mistakes without which the promise could be made; none where that takes too many."""
+    wrong = np.flatnonzero(~right & (confidence >= 0))
+    surest: list[int] = wrong[np.argsort(-confidence[wrong], kind="stable")][:_LABELS].tolist()
+    mended = right.copy()
+    for at, position in enumerate(surest, start=1):
+        mended[position] = True
+        if find_promise(confidence, mended, requested) is not None:
+            return surest[:at]
+    return []
+
+
+def _more(confidence: Confidence, right: Mask, requested: float) -> int | None:
+    """About how many more images it takes to pass the first test, where as many are wrong among the surest as now."""
+    count, first = len(right), begin(confidence, requested)
+    mistakes = np.concatenate([[0], np.cumsum(~right[np.argsort(-confidence, kind="stable")])])
+    factor = _STEP
+    while count and factor <= _MOST:
+        images = math.ceil(count * factor)
+        tested = max(round(first * factor), images_needed(requested))
+        wrong = round(mistakes[min(round(tested / factor), count)] * factor)
+        if tested <= images and bdtr(wrong, tested, requested) <= 1 - CERTAINTY:
+            return _rounded_up(images - count)
+        factor *= _STEP
+    return None
+
+
+def _rounded_up(number: int) -> int:
+    """To two digits."""
+    unit: int = 10 ** max(len(str(number)) - 2, 0)
+    return math.ceil(number / unit) * unit
