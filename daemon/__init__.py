@@ -17,7 +17,7 @@ What the words mean here, and nothing else; those of checkpoints and models are 
 - source: an image as it was read in the inbox. Identity: its device, inode, size and time at that moment.
 - file (verb): move, copy or link an image to its folder. Filing: its row in the journal. Transfer: the way there, which
   is finished, taken back, or after a crash recovered.
-- sync (of a folder) and flush (of a file): go on only when the disk has it. Of a filing, unfinished: begun, and neither
+- sync (of a folder) and flush (of a file): go on only when the disk has it. A filing is interrupted: begun, and neither
   done nor taken back.
 - private name: the hidden name that a file has for a moment of its transfer.
 - sidecar: a file that belongs to an image by its name and goes where that goes.

@@ -42,7 +42,7 @@ _LIVED, _HOUR = "lived", 3600.0
 class Pruning:
     """Takes rows out of the journal that are older than ``days``; 0 keeps them all.
 
-    What is unfinished stays. What says that a file was copied, linked or refused stays while that file may be in an
+    Interrupted filings stay. What says that a file was copied, linked or refused stays while that file may be in an
     inbox: under its name or another one, or on a drive that is not mounted now.
     """
 

@@ -240,7 +240,7 @@ def _resume(filer: Filer, notifier: Notifier) -> None:
         recovered = filer.resume()
     if recovered:
         outcome = ", ".join(tr(_RESUMED.get(state, _UNSETTLED), count=count) for state, count in recovered.items())
-        logger.warning(tr("recovered from an interrupted run; its unfinished filings: {outcome}", outcome=outcome))
+        logger.warning(tr("recovered from an interrupted run; its interrupted filings: {outcome}", outcome=outcome))
 
 
 def _unexplained(settings: Settings, journal: Journal, mark: OutputMark) -> Unexplained:

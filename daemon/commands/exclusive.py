@@ -39,7 +39,7 @@ def hold(place: FiledOutput, folders: Collection[Path], held: ExitStack) -> None
 
 
 def open_journal(place: FiledOutput, held: ExitStack) -> Journal:
-    """Open the journal for writing, and recover what is unfinished; nobody else files into this output meanwhile."""
+    """Open the journal for writing, and recover interrupted filings; nobody else files into this output meanwhile."""
     hold(place, [place.settings.output], held)
     journal = Journal(place.journal)
     held.callback(journal.close)

@@ -25,7 +25,7 @@ from daemon.filing.corrections import Corrections
 from daemon.filing.filer import Decision, Filer, Status
 from daemon.filing.identity import image_key, is_as_filed, is_filed_on
 from daemon.filing.outcome import Outcome
-from daemon.filing.status import said
+from daemon.filing.status import describe
 from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State
@@ -234,7 +234,7 @@ def _print(result: Result, sorter: _Sorter, journal: Journal | None) -> None:
         line = tr("{name} would go to {place}", **names) if journal is None else "{name} -> {place}".format(**names)
         print(f"{line} ({outcome.prediction.confidence:.2f})")
     for outcome in result.failed:
-        why = outcome.detail or said(outcome.status)
+        why = outcome.detail or describe(outcome.status)
         print(tr("left: {source}: {error}", source=_from(outcome), error=why))
     for (old, new), count in result.pairs():
         print(f"{count:7}  {shown(old)} -> {shown(new)}")

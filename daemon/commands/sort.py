@@ -29,7 +29,7 @@ from daemon.files.walk import walk
 from daemon.files.writers import Writer
 from daemon.filing.filer import Filer, Status
 from daemon.filing.outcome import Outcome
-from daemon.filing.status import said
+from daemon.filing.status import describe
 from daemon.filing.unexplained import Unexplained
 from daemon.journal.journal import Journal
 from daemon.monitoring.logs import start_logging
@@ -205,7 +205,7 @@ def sort(
             elif outcome.status is Status.ALREADY:
                 log.info("{}", tr("{path} is there already", path=outcome.path))
             else:
-                why = outcome.detail or said(outcome.status)
+                why = outcome.detail or describe(outcome.status)
                 log.warning("{}", tr("{path} is left behind: {detail}", path=outcome.path, detail=why))
             outcomes.append(outcome)
             progress.look(len(outcomes), total - len(outcomes))

@@ -23,7 +23,7 @@ from daemon.files.source import Identity, Source, SourceChanged, SourceGone
 from daemon.filing import transfer
 from daemon.filing.folders import Folders, Output
 from daemon.filing.free_names import free_name, longest_name
-from daemon.filing.growth import drop_half
+from daemon.filing.growth import remove_earlier_copy
 from daemon.filing.identity import has_content, is_one_folder
 from daemon.filing.quarantine_notes import write_reason
 from daemon.filing.recovery import recover
@@ -44,8 +44,8 @@ Action = Literal["move", "copy", "link"]
 
 #: The most names that a dry run remembers having given out; beyond them it starts over, for it may go on for months.
 MOST_PLANNED = 100_000
-#: For how long after it was copied or linked an original may turn out to have been half of an image.
-_GROWS = timedelta(days=1)
+#: How long after a copy or link was made its original may turn out to have been incomplete then.
+_GROWTH_PERIOD = timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +110,9 @@ class Filer:
         mark: OutputMark | None = None,
         class_mounts: ClassMounts | None = None,
     ) -> None:
-        """``mark`` of the output: who is at work there, and whether it is the right one, is asked for each batch.
+        """``mark`` of the output: checked for each batch that it is the right folder and no other daemon files there.
 
-        ``class_mounts``: which of its folders are drives of their own.
+        ``class_mounts``: which class folders are drives of their own.
         """
         self._output = Output(output, roots, class_mounts)
         self._mark = mark
@@ -120,9 +120,10 @@ class Filer:
         self._journal = Journal(None) if journal is None else journal
         self._dry_run = dry_run
         self._skip_equal = skip_equal
-        self._made: set[Path | None] = set()
+        self._own_copies: set[Path | None] = set()
         self._planned: dict[str, set[str]] = {}  # names that a dry run has given out, by folder
-        self._unfinished: set[tuple[int, int, int]] | None = set()  # None: nobody could look
+        #: Inode, size and time of the images of interrupted filings; None: the journal could not be read yet.
+        self._interrupted: set[tuple[int, int, int]] | None = set()
         self._sidecars = Sidecars()
 
     def filed_before(self, path: Path, identity: Identity) -> bool:
@@ -130,7 +131,7 @@ class Filer:
         return self._action != "move" and self._journal.filed_before(identity, path, None)
 
     def file(self, decisions: Sequence[Decision]) -> list[Filed]:
-        """File a batch; one outcome per decision, in order. An image's trouble is in its outcome, never raised."""
+        """File a batch: one outcome per decision, in order. No image's error is raised: it is in its outcome."""
         try:
             with self._at_work():
                 return self._file(decisions)
@@ -147,47 +148,47 @@ class Filer:
     def _file(self, decisions: Sequence[Decision]) -> list[Filed]:
         if self._mark is not None and (device := self._mark.device) is not None:
             self._output.stay_on(device)
-        self._finish_earlier()
+        self._recover_interrupted()
         now = datetime.now(UTC)
         transfers = [Transfer(decision.source.path.name, self._row(decision, now)) for decision in decisions]
         with Folders(self._output) as folders:
-            plan = _Plan(folders, self._names_given_out(), make=not self._dry_run)
+            batch = _Batch(folders, self._names_given_out(), make=not self._dry_run)
             for decision, image in zip(decisions, transfers, strict=True):
-                self._plan(decision, image, plan)
+                self._plan(decision, image, batch)
             transfer.run(transfers, self._journal)
             for image in transfers:
                 if image.status is Status.FILED and image.row.reason is not None:
                     write_reason(image.target, image.row)
                 if image.row.id is not None and image.row.state in (State.INTENT, State.COPIED):
-                    assert self._unfinished is not None, "nothing is begun before somebody could look"
-                    self._unfinished.add(image.row.identity.on_any_device)
+                    assert self._interrupted is not None, "nothing is begun before the journal was read"
+                    self._interrupted.add(image.row.identity.on_any_device)
             filed = [image for image in transfers if image.status is Status.FILED and image.row.reason is None]
             if self._skip_equal:
-                self._made.update(image.row.destination for image in filed)
+                self._own_copies.update(image.row.destination for image in filed)
             self._sidecars.follow(filed, self._journal)
         return [_filed(decision, image) for decision, image in zip(decisions, transfers, strict=True)]
 
     def resume(self) -> Counter[State]:
-        """Recover what an earlier run left unfinished; count the states that it ends in.
+        """Recover the filings that an earlier run was interrupted in; count the states that they end in.
 
         While the journal cannot be written the images concerned are tried again, and all of them while it cannot be
         read either, or while the output is away.
         """
-        self._unfinished = None
+        self._interrupted = None
         try:
             with self._at_work():
-                return self._finish_earlier()
+                return self._recover_interrupted()
         except (OutputAway, FolderBusy):
             return Counter()
 
-    def _finish_earlier(self) -> Counter[State]:
-        """Recover again what could neither be finished nor taken back, before more copies of it are made."""
+    def _recover_interrupted(self) -> Counter[State]:
+        """Recover what could neither be finished nor taken back so far, before more copies of it are made."""
         recovered: Counter[State] = Counter()
-        if self._unfinished != set():
+        if self._interrupted != set():
             with suppress(JournalBusy):
                 recovered = recover(self._journal, self._output.roots)
             with suppress(JournalBusy):
-                self._unfinished = {row.identity.on_any_device for row in self._journal.unfinished()}
+                self._interrupted = {row.identity.on_any_device for row in self._journal.interrupted()}
         return recovered
 
     def _names_given_out(self) -> dict[str, set[str]]:
@@ -214,10 +215,10 @@ class Filer:
             time=now,
         )
 
-    def _plan(self, decision: Decision, image: Transfer, plan: _Plan) -> None:
+    def _plan(self, decision: Decision, image: Transfer, batch: _Batch) -> None:
         """Choose the destination, or finish the transfer before it begins."""
         try:
-            self._choose(decision, image, plan)
+            self._choose(decision, image, batch)
         except SourceGone:
             image.finish(Status.GONE)
         except SourceChanged:
@@ -225,31 +226,31 @@ class Filer:
         except (OSError, JournalBusy) as error:
             image.finish(Status.RETRY, sentence(image.row, error))
 
-    def _choose(self, decision: Decision, image: Transfer, plan: _Plan) -> None:
+    def _choose(self, decision: Decision, image: Transfer, batch: _Batch) -> None:
         row = image.row
-        image.source = plan.folders.entry(row.source)
+        image.source = batch.folders.entry(row.source)
         if self._dry_run or row.reason is not None:  # else it is checked right before the move
             transfer.check_source(image.source, row)
-        if self._unfinished is None:
-            return image.finish(Status.RETRY, tr("What an earlier run left unfinished cannot be put right now."))
-        if self._unfinished and row.identity.on_any_device in self._unfinished:
+        if self._interrupted is None:
+            return image.finish(Status.RETRY, tr("What an earlier run was interrupted in cannot be recovered now."))
+        if self._interrupted and row.identity.on_any_device in self._interrupted:
             stuck = tr("A copy of '{source}' can neither be finished nor taken back.", source=row.source)
             return image.finish(Status.RETRY, stuck)
         if self._action != "move":
-            if row.identity in plan.identities or self._was_filed(row):
+            if row.identity in batch.identities or self._was_filed(row):
                 return image.finish(Status.ALREADY)
-            plan.identities.add(row.identity)
+            batch.identities.add(row.identity)
             if not self._dry_run and row.reason is None:
-                self._drop_half(image, plan)
+                self._remove_earlier_copy(image, batch)
             if row.reason is not None:
                 row.state = State.REFUSED
                 return image.finish(Status.REFUSED) if self._dry_run else None
-        row.folder = plan.folders.path(decision.folder)  # named in what is said where it cannot be opened
-        place = plan.place(decision.folder, decision.kind)
-        if self._skip_equal and place.folder is not None and self._is_there(row, place.folder, place.path):
+        row.folder = batch.folders.path(decision.folder)  # for the error sentence if it cannot be opened
+        folder = batch.class_folder(decision.folder, decision.kind)
+        if self._skip_equal and self._has_equal_image(row, folder):
             return image.finish(Status.ALREADY)
-        name = place.free_name(image.wanted) if self._dry_run else place.name(image.wanted)
-        image.target = Entry(-1 if place.folder is None else place.folder, name)
+        name = folder.free_name(image.wanted) if self._dry_run else folder.name(image.wanted)
+        image.target = Entry(-1 if folder.descriptor is None else folder.descriptor, name)
         row.filed_name = name
         return image.finish(Status.PLANNED) if self._dry_run else None
 
@@ -262,46 +263,47 @@ class Filer:
             self._journal.touch(number, row.identity)
         return number is not None
 
-    def _drop_half(self, image: Transfer, plan: _Plan) -> None:
-        """Remove what was copied or linked of an image before its writer had finished: the original has all of it."""
+    def _remove_earlier_copy(self, image: Transfer, batch: _Batch) -> None:
+        """Remove the copy or link made before the writer of the image had finished: the original has all of it."""
         source = image.row.source
-        old = self._journal.newest([source], image.row.time - _GROWS)
+        old = self._journal.newest([source], image.row.time - _GROWTH_PERIOD)
         if old is None or old.destination is None or old.action == "move" or old.sha256 == image.row.sha256:
             return
         try:
-            copy = plan.folders.entry(old.destination)
+            copy = batch.folders.entry(old.destination)
             if not copy.exists() and (name := name_of(copy.folder, old.filed_ino)) is not None:
                 copy = copy._replace(name=name)
-                image.wanted = name  # somebody has given the half this name, and the whole has it then
-            if not is_one_folder(copy.folder, image.source.folder) and drop_half(copy, image.source, old):
+                image.wanted = name  # a person has renamed the earlier copy: the complete one gets that name
+            if not is_one_folder(copy.folder, image.source.folder) and remove_earlier_copy(copy, image.source, old):
                 old.state = State.UNDONE
                 self._journal.write_later([old])
                 logger.info(tr("{source} changed after it was filed; what was filed of it before goes", source=source))
         except (OSError, SourceGone, SourceChanged) as error:
             logger.debug("{} stays: {}", shown(str(old.destination)), error)
 
-    def _is_there(self, row: Filing, folder: int, path: Path) -> bool:
-        """Whether a class folder has an equal image that this object did not copy there. Raises OSError."""
-        limit = longest_name(folder)
+    def _has_equal_image(self, row: Filing, folder: _ClassFolder) -> bool:
+        """Whether a class folder has an equal image that was there before this object filed any. Raises OSError."""
+        if folder.descriptor is None:
+            return False
         for number in count(1):
-            existing = Entry(folder, numbered(row.source.name, number, limit))
+            existing = Entry(folder.descriptor, numbered(row.source.name, number, folder.longest_name))
             if not existing.exists():
                 return False
-            if path / existing.name not in self._made and has_content(existing, row):
+            if folder.path / existing.name not in self._own_copies and has_content(existing, row):
                 return True
         raise AssertionError("there are more numbers than names")
 
 
-class _Place(NamedTuple):
-    """A class folder as one batch sees it; ``folder`` is None where it is missing and not to be made."""
+class _ClassFolder(NamedTuple):
+    """A class folder as one batch sees it; ``descriptor`` is None in a dry run where it is missing."""
 
-    folder: int | None
+    descriptor: int | None
     path: Path
     longest_name: int
     taken: set[str]  # names given out to images of this batch
 
     def name(self, wanted: str) -> str:
-        """A name that nobody in this batch has, taken from now on; in the folder it is mostly free. Raises OSError."""
+        """Take a name that no image of this batch has; in the folder it is mostly free. Raises OSError."""
         name = numbered(wanted, 1, self.longest_name)
         if name in self.taken:
             return self.free_name(wanted)
@@ -309,30 +311,30 @@ class _Place(NamedTuple):
         return name
 
     def free_name(self, wanted: str) -> str:
-        """A name that nobody in this batch has and that seems free, taken from now on. Raises OSError."""
-        name = free_name(self.folder, wanted, self.taken.__contains__, self.longest_name)
+        """Take a name that no image of this batch has and that seems free in the folder. Raises OSError."""
+        name = free_name(self.descriptor, wanted, self.taken.__contains__, self.longest_name)
         self.taken.add(name)
         return name
 
 
 @dataclass(frozen=True)
-class _Plan:
-    """What the decisions of one batch share: open folders, names given out, files already in the batch."""
+class _Batch:
+    """Open folders, names given out and files seen, which the decisions of one batch share."""
 
     folders: Folders
     taken: dict[str, set[str]]
     make: bool
     identities: set[Identity] = field(default_factory=set)
-    _places: dict[str, _Place] = field(default_factory=dict)
+    _class_folders: dict[str, _ClassFolder] = field(default_factory=dict)
 
-    def place(self, folder: str, kind: Kind) -> _Place:
-        """A class folder, which is made where that is wanted. Raises OSError."""
-        if folder not in self._places:
+    def class_folder(self, folder: str, kind: Kind) -> _ClassFolder:
+        """Open a class folder once for the batch, made if ``make``. Raises OSError."""
+        if folder not in self._class_folders:
             descriptor = self.folders.class_folder(folder, make=self.make, kind=kind)
             taken = self.taken.setdefault(folder, set())
             path = self.folders.path(folder)
-            self._places[folder] = _Place(descriptor, path, longest_name(descriptor), taken)
-        return self._places[folder]
+            self._class_folders[folder] = _ClassFolder(descriptor, path, longest_name(descriptor), taken)
+        return self._class_folders[folder]
 
 
 def _filed(decision: Decision, image: Transfer) -> Filed:

@@ -1,4 +1,4 @@
-"""Compare two states of a file that is being written: the earlier one is what its writer had written by then."""
+"""Tell whether one file is an earlier state of another, which its writer had not finished by then."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from daemon.filing.private_names import private_name
 from daemon.journal.records import Filing
 
 _CHUNK = 1 << 20
-#: Of TIFF and BigTIFF: where the place of the first page is written, how the number of a page's entries is, how many
-#: bytes an entry has, and how the place of the next page is written behind them.
-_TIFFS = {42: (4, "H", 12, "I"), 43: (8, "Q", 20, "Q")}
+#: By version (TIFF, BigTIFF), as `_link_to_page` unpacks them: where the offset of the first page is; the format of the
+#: number of entries of a page; the bytes of an entry; the format of the offset of the next page, which follows them.
+_TIFF_VERSIONS = {42: (4, "H", 12, "I"), 43: (8, "Q", 20, "Q")}
 _MOST_PAGES = 10_000
 
 
 def is_earlier_state(old: Entry, new: Entry) -> bool:
-    """Whether the new file holds all that the old one does: more may follow, and gaps (zeros) may be filled.
+    """Whether the new file has all bytes of the old one; it may be longer, and zeros (gaps) may have been filled.
 
     Raises OSError.
     """
@@ -37,15 +37,15 @@ def is_earlier_state(old: Entry, new: Entry) -> bool:
         close(before)
 
 
-def drop_half(copy: Entry, original: Entry, filing: Filing) -> bool:
-    """Remove the copy or link that a filing made, if it is as it was made, and an earlier state of its original.
+def remove_earlier_copy(copy: Entry, original: Entry, filing: Filing) -> bool:
+    """Remove the copy or link of a filing if it is unchanged and an earlier state of its original.
 
-    Returns whether it is gone. Raises OSError.
+    Return whether it was removed. Raises OSError.
     """
     before = Identity.from_stat(original.status())
 
-    def is_half(entry: Entry) -> bool:
-        # Claimed by now: where the two names were one in a way that nobody could see, the original is gone.
+    def is_earlier_copy(entry: Entry) -> bool:
+        # The copy has a private name by now: if that took the original away, both names were one file.
         if not is_unchanged(original, before):
             return False
         status = entry.status()
@@ -55,15 +55,15 @@ def drop_half(copy: Entry, original: Entry, filing: Filing) -> bool:
             return status.st_nlink > 1
         return sha256_of(entry) == filing.sha256 and is_earlier_state(entry, original)
 
-    return drop(copy, private_name("drop", filing), is_half)
+    return drop(copy, private_name("drop", filing), is_earlier_copy)
 
 
-def went_on(entry: Entry, filing: Filing) -> bool:
-    """Whether it is the file that was moved there, with what its writer has added. Raises OSError.
+def has_writer_continued(entry: Entry, filing: Filing) -> bool:
+    """Whether it is the file that was moved there, and its writer has added to it since. Raises OSError.
 
-    Either it has grown behind the bytes that were filed, which may link to a page that was added. Or inode and size are
-    the same, as of a writer that gives a file its full size first; a file that an editor writes anew mostly has another
-    inode, and one that somebody put in its place is younger than the filing.
+    Either it has grown: the filed bytes are its beginning, but for the offset of a TIFF page that was added. Or inode
+    and size are the same and the content is not, as of a writer that first gives a file its full size. An editor that
+    saves a file mostly makes another inode, and a file that replaced it is younger than the filing.
     """
     descriptor = os.open(entry.name, OPEN_FLAGS, dir_fd=entry.folder)
     try:
@@ -120,9 +120,9 @@ def _link_to_page(descriptor: int, size: int) -> range | None:
     if order is None or len(head) < 16:
         return None
     (version,) = struct.unpack_from(f"{order}H", head, 2)
-    if version not in _TIFFS:
+    if version not in _TIFF_VERSIONS:
         return None
-    begin, count_format, entry_bytes, link_format = _TIFFS[version]
+    begin, count_format, entry_bytes, link_format = _TIFF_VERSIONS[version]
     (page,) = struct.unpack_from(f"{order}{link_format}", head, begin)
     for _ in range(_MOST_PAGES):
         count_bytes, link_bytes = struct.calcsize(count_format), struct.calcsize(link_format)

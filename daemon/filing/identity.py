@@ -1,20 +1,20 @@
-"""Is this still that file? Which marks of a file say so, and how far each answer may be trusted.
+"""Recognise a file that was seen before: is this still that file?
 
-What a single mark is worth:
+How far each property identifies a file:
 
-- The inode number is used again, at once on ext4, and some network file systems make it up anew at every look.
-- The device number changes when the machine starts anew. It is never compared with the journal's.
-- Size and time are those of a restored backup too, and of pictures without compression the size is always the same.
-- The birth, which a file keeps through every rename, edit and `utime`, tells a younger file that was given an old inode
-  number. Not every file system knows it; it goes by the machine's clock, or by that of the file server.
-- The content is sure. It costs reading the file, and is not in the journal for files over the size limit.
+- Inode number: reused, on ext4 at once; some network file systems give a file another one each time it is looked up.
+- Device number: may change when the machine restarts, so it is never compared with the journal's.
+- Size and time: a restored backup has the same; uncompressed pictures all have the same size.
+- Birth time: a file keeps it through every rename, edit and `utime`, so it exposes a newer file that reuses an inode
+  number. Not every file system has it, and it follows the clock of the machine or of the file server.
+- Content: certain, but the file must be read, and the journal has no hash of files over the size limit.
 
-Each question below says what its answer rests on. Those on the way of every image (`is_as_read`, `is_as_filed`) read
-nothing where inode, size and time agree. In doubt the answer is no, and the file stays where it is.
+Each function below names the properties that it compares. The two that every image passes (`is_as_read`,
+`is_as_filed`) read no content where inode, size and time agree. In doubt the answer is no, and the file stays.
 
-Two answers rest on the inode number alone: `has_inode`, within the seconds of one transfer, and that of `renaming.drop`
-about a file that has a private name. Which files of an inbox are not filed again, the journal itself says
-(`records.filed_before`); what a writer has added to a file, `growth` says.
+Only `has_inode` (within the seconds of one transfer) and `renaming.drop` (for a file with a private name) trust the
+inode number alone. Which files of an inbox were filed before is answered by `records.filed_before`, what a writer has
+added to a file by `growth`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from daemon.files.renaming import Entry
 from daemon.files.source import Identity
 from daemon.journal.records import Filing
 
-#: A copy is made so long after the decision at most; an older one that was edited is no longer known by its inode.
+#: Longest time from a decision to the birth of its copy; a copy that took longer is not recognised once it is edited.
 _COPYING = timedelta(seconds=60)
 #: In place of an open folder: the name is a path as a whole (``AT_FDCWD``).
 _NO_FOLDER = -100
@@ -45,9 +45,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def is_as_read(entry: Entry, row: Filing) -> bool:
-    """Whether it is the image that was read and decided on, unchanged: it may be moved, and dropped for a copy.
+    """Whether it is the image that was read and decided on, unchanged: it may be moved, or removed once copied.
 
-    Rests on size and time, and on the inode or the content: a share may have made up another inode number.
+    Rests on size and time, and on the inode or the content: a network share may have changed the inode number.
     Raises OSError.
     """
     status = entry.status()
@@ -57,7 +57,7 @@ def is_as_read(entry: Entry, row: Filing) -> bool:
 
 
 def is_as_filed(entry: Entry, row: Filing) -> bool:
-    """Whether it is what was filed, unchanged: it may be classified anew, and where it lies elsewhere, was moved there.
+    """Whether it is what was filed, unchanged: it may be classified again; if found elsewhere, it was moved there.
 
     Rests on inode, size and time together, or on the content. Raises OSError.
     """
@@ -66,10 +66,10 @@ def is_as_filed(entry: Entry, row: Filing) -> bool:
 
 
 def is_filed_or_edited(entry: Entry, row: Filing) -> bool:
-    """Whether it is what was filed, perhaps edited since: it may go back to its inbox, and sidecars may follow it.
+    """Whether it is what was filed, edited since or not: it may return to its inbox, and sidecars may follow it.
 
-    Rests on what `is_as_filed` does, or on the inode with a birth before the filing. Of a sidecar that was moved the
-    name is enough: programs replace the file with every note. Raises OSError.
+    Rests on the same as `is_as_filed`, or on the inode and a birth before the filing. A moved sidecar is recognised by
+    its name alone, because programs replace the whole file when they change it. Raises OSError.
     """
     if row.image_id is not None and row.action == "move":
         return stat.S_ISREG(entry.status().st_mode)
@@ -79,16 +79,16 @@ def is_filed_or_edited(entry: Entry, row: Filing) -> bool:
 def is_same_inode(entry: Entry, row: Filing, inode: int) -> bool:
     """Whether a regular file has had this inode number since before the filing, whatever is in it now.
 
-    Rests on the inode and the birth; of another file system, ask nothing. Raises OSError.
+    Rests on the inode and the birth: only for a file on the same file system. Raises OSError.
     """
     status = entry.status()
     return status.st_ino == inode and _is_born_before(entry, status, row)
 
 
 def seems_filed(path: Path, row: Filing, inode: int) -> bool:
-    """Whether a path seems to be an image's, for people to read and for nothing else: no file is read for it.
+    """Guess whether a path is the filed image, without reading it: only for what people are shown.
 
-    Rests on size and time, or on the inode (``inode``: which it had there) with a birth before the filing.
+    Rests on size and time, or on ``inode``, the number it had there, and a birth before the filing.
     """
     entry = Entry(_NO_FOLDER, str(path))
     try:
@@ -98,10 +98,10 @@ def seems_filed(path: Path, row: Filing, inode: int) -> bool:
 
 
 def is_made_here(entry: Entry, row: Filing, source_folder: int | None) -> bool:
-    """Whether it is what this filing put at its destination: for recovery, which drops the original for it.
+    """Whether this filing put the file at its destination: then recovery may remove the original.
 
-    Rests on the content, and on the inode that the journal has of the copy; of a file that was renamed on its own
-    inode, size and time, on the file system of its open ``source_folder`` (if that is there). Raises OSError.
+    Rests on the content, and for a copy on the inode that the journal has of it; for a renamed file on its inode, size
+    and time, and on being on the file system of ``source_folder`` (if that could be opened). Raises OSError.
     """
     try:
         status = entry.status()
@@ -118,9 +118,9 @@ def is_made_here(entry: Entry, row: Filing, source_folder: int | None) -> bool:
 
 
 def is_just_made(entry: Entry, row: Filing) -> bool:
-    """Whether it is the copy or link that this transfer has just made, and nobody has added to: it may be taken back.
+    """Whether it is the copy or link that this transfer has just made, with nothing added since: it may be removed.
 
-    Rests on the inode, and of a copy, which may be torn, on the size. Raises OSError.
+    Rests on the inode, and for a copy, which may be partial, on the size. Raises OSError.
     """
     status = entry.status()
     return status.st_ino == row.filed_ino and (row.copy_ino is None or status.st_size <= row.identity.size)
@@ -140,9 +140,9 @@ def has_content(entry: Entry, row: Filing) -> bool:
 
 
 def is_unchanged(entry: Entry, identity: Identity) -> bool:
-    """Whether a name still stands for the file that it stood for a moment ago, in that state: by all but the content.
+    """Whether a name is still the file that it was a moment ago, unchanged.
 
-    Raises OSError.
+    Rests on device, inode, size and time. Raises OSError.
     """
     try:
         return Identity.from_stat(entry.status()) == identity
@@ -151,12 +151,12 @@ def is_unchanged(entry: Entry, identity: Identity) -> bool:
 
 
 def is_one_folder(one: int, other: int) -> bool:
-    """Whether two open folders are the same one, by whatever mount each was reached: its names are one name, then."""
+    """Whether two open folders are the same folder, even if reached through different mounts."""
     return os.path.samestat(os.fstat(one), os.fstat(other))
 
 
 def image_key(row: Filing) -> tuple[object, ...]:
-    """What the filings of one image have in common as long as it is neither edited nor copied, and of no others."""
+    """Return a key that all filings of one image share as long as it is neither edited nor copied."""
     return row.filed_ino, row.sha256 or (row.identity.size, row.identity.mtime_ns)
 
 
@@ -167,7 +167,7 @@ def is_filed_on(older: Filing, newer: Filing) -> bool:
 
 
 def is_in_filed_state(status: os.stat_result, row: Filing) -> bool:
-    """Whether a regular file has the size and time that were filed: perhaps it is the image, or another one like it."""
+    """Whether a regular file has the size and time that were filed: it may be the image, or another like it."""
     state = status.st_size, status.st_mtime_ns
     return stat.S_ISREG(status.st_mode) and state == (row.identity.size, row.identity.mtime_ns)
 
@@ -179,7 +179,7 @@ def _has_content(entry: Entry, status: os.stat_result, row: Filing) -> bool:
 
 
 def _is_born_before(entry: Entry, status: os.stat_result, row: Filing) -> bool:
-    """Whether a regular file was there when the image was filed; a younger one is a stranger's."""
+    """Whether a regular file existed when the image was filed; a newer one is another file."""
     if not stat.S_ISREG(status.st_mode):
         return False
     born = _birth(entry)
@@ -187,7 +187,7 @@ def _is_born_before(entry: Entry, status: os.stat_result, row: Filing) -> bool:
 
 
 def _birth(entry: Entry) -> datetime | None:
-    """When a file was made, for which Python has no function; None where the file system does not know."""
+    """Read the birth time of a file, for which Python has no function; None where the file system has none."""
     answer = ctypes.create_string_buffer(_STATX_SIZE)
     if statx is None or statx(entry.folder, os.fsencode(entry.name), _SYMLINK_NOFOLLOW, _BTIME, answer) != 0:
         return None

@@ -20,7 +20,7 @@ from daemon.files import writers
 from daemon.files.roots import OpenFolders, Roots
 from daemon.files.writers import Writer
 from daemon.filing import undo
-from daemon.filing.growth import went_on
+from daemon.filing.growth import has_writer_continued
 from daemon.filing.identity import is_in_filed_state
 from daemon.filing.renamed import Renamed
 from daemon.filing.status import Status
@@ -128,9 +128,9 @@ class LateWrites:
             return
         self._changes[filing.id].judged = True
         with OpenFolders(self._roots) as folders:
-            if not went_on(folders.entry(filing.destination), filing):
+            if not has_writer_continued(folders.entry(filing.destination), filing):
                 raise FileNotFoundError(str(filing.destination))  # another file by that name, or somebody's edit
-        for undone in undo.undo(self._journal, [filing], self._roots, is_filed=went_on):
+        for undone in undo.undo(self._journal, [filing], self._roots, is_filed=has_writer_continued):
             if undone.status is Status.FILED:
                 logger.info(
                     tr(

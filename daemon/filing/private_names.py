@@ -35,8 +35,8 @@ class PrivateName(NamedTuple):
 def private_name(purpose: str, row: Filing) -> str:
     """Make a hidden name that no other file has, for a moment of a transfer; recovery knows it from the journal.
 
-    In the folder of the destination: ``part``, a copy being made; ``place``, one on its way to its final name;
-    ``drop``, one being taken back. In the folder of the source: ``claim``, an original that is about to go. It ends
+    In the folder of the destination: ``part``, a copy being made; ``place``, a copy being renamed to its final name;
+    ``drop``, a copy being removed. In the folder of the source: ``claim``, an original being removed. It ends
     with the name of the file, for a later run that finds no journal; of a ``part`` or ``place``, whose file system may
     not hold that name, as `plain_name` has it.
     """

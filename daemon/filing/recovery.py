@@ -38,12 +38,12 @@ def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
 
     ``roots``: the inboxes and the output, see `Roots`. Raises JournalBusy.
     """
-    rows = journal.unfinished()
+    rows = journal.interrupted()
     for row in rows:
         try:
             report_progress()
             with OpenFolders(roots or Roots()) as folders:
-                Interrupted(row, folders).recover()
+                InterruptedFiling(row, folders).recover()
         except Stopping:
             break
         except OSError as error:
@@ -58,7 +58,7 @@ def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
     return Counter(row.state for row in rows)
 
 
-class Interrupted:
+class InterruptedFiling:
     """One interrupted filing, and the names that its file may have."""
 
     def __init__(self, row: Filing, folders: OpenFolders) -> None:
@@ -67,30 +67,35 @@ class Interrupted:
         self._source = _entry(row.source, folders)
         self._target = _entry(row.destination, folders)
         if self._source and self._target and is_one_folder(self._source.folder, self._target.folder):
-            # The folder that it came from is another one now, or is seen through a mount: what was put here is all
-            # there is, and not its own original.
+            # The source folder was replaced by the output's, or is reached through a mount: both names are one file,
+            # which must not count as its own original.
             self._source = None
-        self._claim = _beside(self._source, private_name("claim", row))
-        self._part, self._place, self._drop = (
-            _beside(self._target, private_name(purpose, row)) for purpose in ("part", "place", "drop")
-        )
+        self._claimed_original = _beside(self._source, private_name("claim", row))
+        # The private names are explained in `private_name`.
+        self._unnamed_copy = _beside(self._target, private_name("part", row))
+        self._copy_being_named = _beside(self._target, private_name("place", row))
+        self._copy_being_removed = _beside(self._target, private_name("drop", row))
 
     def recover(self) -> None:
-        """Finish the filing or take it back, and say which in the state of its row. Raises OSError."""
-        original = next((entry for entry in (self._source, self._claim) if self._is_original(entry)), None)
+        """Finish the filing or take it back, and say which in the state of its row. Raises OSError.
+
+        An unchanged original comes first; then an original that its writer has changed since; a copy counts only where
+        neither is left.
+        """
+        original = next((entry for entry in (self._source, self._claimed_original) if self._is_original(entry)), None)
         copied = self.is_copy(self._target)
-        if original is None and self._has_writer_gone_on(copied):
-            self._return_to_inbox(copied)
-        elif original is not None:
+        if original is not None:
             self._recover_with_original(original, copied)
+        elif self._has_writer_continued(copied):
+            self._return_to_inbox(copied)
         elif copied:
-            self._done()
-        elif self.is_copy(self._drop):
-            # It was being taken back when the original was still there; now it is all there is.
-            assert self._drop is not None
+            self._finish()
+        elif self.is_copy(self._copy_being_removed):
+            # The copy was being removed while the original was still there; now the copy is the only one left.
+            assert self._copy_being_removed is not None
             assert self._target is not None
-            renaming.put_back(self._drop, self._target)
-            self._done()
+            renaming.put_back(self._copy_being_removed, self._target)
+            self._finish()
         elif self._source is None or self._target is None:
             raise FileNotFoundError(tr("its folder is not there"))
         else:
@@ -101,34 +106,34 @@ class Interrupted:
             if copied and self._flush_copy():
                 if self._row.action == "move":
                     self._drop_original(original)
-                self._done()
+                self._finish()
                 return
         if self._target is not None and (copied or self._is_unfinished_copy()):
             self._target.unlink()
-        self._remove(self._part, self._place, self._drop)
-        if original == self._claim and self._source is not None:
+        self._remove(self._unnamed_copy, self._copy_being_named, self._copy_being_removed)
+        if original == self._claimed_original and self._source is not None:
             renaming.put_back(original, self._source)
         self._row.state = State.VOID
 
-    def _has_writer_gone_on(self, copied: bool) -> bool:
-        """Whether somebody has written to the image after it was renamed or copied, or still may."""
+    def _has_writer_continued(self, copied: bool) -> bool:
+        """Whether a program has written to the image since it was renamed or copied, or may still do so."""
         if self._row.action != "move" or self._source is None or self._target is None:
             return False
-        if _status(self._claim) is not None:
+        if _status(self._claimed_original) is not None:
             return True
         if self._is_moved():
             return not copied or is_being_written(self._target)
-        if not self._is_source_changed():
+        if not self._is_source_edited():
             return False
-        copies = [entry for entry in (self._target if copied else None, self._part, self._place) if _status(entry)]
-        return all(is_earlier_state(entry, self._source) for entry in copies if entry is not None)
+        copies = (self._target if copied else None, self._unnamed_copy, self._copy_being_named)
+        return all(is_earlier_state(copy, self._source) for copy in copies if copy is not None and _status(copy))
 
-    def _is_source_changed(self) -> bool:
-        """Whether the image is in the inbox, in another state."""
+    def _is_source_edited(self) -> bool:
+        """Whether the image is in the inbox, but its content or time has changed."""
         return self._source is not None and self._is_itself(self._source)
 
     def _is_moved(self) -> bool:
-        """Whether the destination is the image itself, renamed, in whatever state."""
+        """Whether the destination is the original itself, renamed, edited or not."""
         if self._target is None or self._row.copy_ino is not None or not self._is_itself(self._target):
             return False
         # Inode numbers of another file system mean nothing.
@@ -141,8 +146,8 @@ class Interrupted:
         """Return the image to its name in the inbox and remove its copies: once it is complete, it is filed again."""
         assert self._source is not None
         assert self._target is not None
-        if self._claim is not None and self._claim.exists():
-            renaming.put_back(self._claim, self._source)
+        if self._claimed_original is not None and self._claimed_original.exists():
+            renaming.put_back(self._claimed_original, self._source)
         source, target = _status(self._source), _status(self._target)
         if self._is_moved():
             if source is not None and target is not None and os.path.samestat(source, target):
@@ -151,13 +156,13 @@ class Interrupted:
                 renaming.put_back(self._target, self._source)
         elif copied:
             self._target.unlink()
-        self._remove(self._part, self._place, self._drop)
+        self._remove(self._unnamed_copy, self._copy_being_named, self._copy_being_removed)
         self._row.state = State.VOID
 
     def _give_up(self) -> None:
-        """Call the image an orphan: it is at neither place. Keep a complete copy, which may be all there is now."""
+        """Mark the filing as an orphan: the image is at neither place. Keep a complete copy, which may be the last."""
         row, kept = self._row, None
-        for entry in (self._part, self._place):
+        for entry in (self._unnamed_copy, self._copy_being_named):
             if entry is None or not entry.exists():
                 continue
             if row.sha256 in (None, sha256_of(entry)):
@@ -199,23 +204,23 @@ class Interrupted:
         return True
 
     def _drop_original(self, original: Entry) -> None:
-        if original == self._claim:
+        if original == self._claimed_original:
             unlink_closed(original, self._is_original)
         else:
-            assert self._claim is not None
+            assert self._claimed_original is not None
             assert self._target is not None
             target, copy = self._target, Identity.from_stat(self._target.status())
-            # Where the two are one in a way that nobody can see, the copy is gone as soon as the original is claimed.
+            # Two mounts may show one file under both names unnoticed: then claiming the original takes the copy away.
             renaming.drop(
                 original,
-                self._claim.name,
+                self._claimed_original.name,
                 lambda entry: self._is_original(entry) and is_unchanged(target, copy),
                 unlink_closed,
             )
         sync_folder(original.folder)
 
-    def _done(self) -> None:
-        self._remove(self._part, self._place, self._drop)
+    def _finish(self) -> None:
+        self._remove(self._unnamed_copy, self._copy_being_named, self._copy_being_removed)
         self._row.state = State.DONE
         if self._row.reason is None or self._target is None:
             return
@@ -226,14 +231,14 @@ class Interrupted:
         return entry is not None and entry.exists() and is_as_read(entry, self._row)
 
     def is_copy(self, entry: Entry | None) -> bool:
-        """Whether a name stands for what this filing put there."""
+        """Whether this name is a file that this filing made."""
         return entry is not None and is_made_here(
             entry, self._row, None if self._source is None else self._source.folder
         )
 
     def _is_unfinished_copy(self) -> bool:
-        """Whether the destination was being written under its final name, from a complete copy beside it."""
-        part, target = _status(self._part), _status(self._target)
+        """Whether the destination was being written directly, from a complete copy under a private name beside it."""
+        part, target = _status(self._unnamed_copy), _status(self._target)
         if part is None or target is None or part.st_ino == target.st_ino:
             return False
         inode = self._row.copy_ino

@@ -20,7 +20,7 @@ from daemon.files.renaming import Entry
 from daemon.files.sidecar_names import beginnings, best_exactness, exactness, film_of, is_film, owners, renamed
 from daemon.files.source import Identity
 from daemon.filing import transfer
-from daemon.filing.status import Status, said
+from daemon.filing.status import Status, describe
 from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing, State
@@ -213,7 +213,7 @@ class Complaints:
         if len(self._said) >= _MOST_COMPLAINTS:
             self._said.clear()
         self._said.add(which)
-        why = sidecar.error or (None if sidecar.status is None else said(sidecar.status))
+        why = sidecar.error or (None if sidecar.status is None else describe(sidecar.status))
         logger.warning(
             tr("the sidecar '{source}' does not follow its image: {why}", source=str(sidecar.row.source), why=why)
         )

@@ -1,4 +1,4 @@
-"""What became of an image, and how that is said to people."""
+"""Status of an image after filing, and its words for people."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Status(StrEnum):
     FILED = "filed"
     PLANNED = "planned"  # a dry run: it would have been filed there
     CHANGED = "changed"  # written to or replaced meanwhile: back to settling
-    GONE = "gone"  # somebody took it away
+    GONE = "gone"  # another program or a person took it away
     ALREADY = "already"  # copied, linked or refused before, in this very state
     REFUSED = "refused"  # unreadable and left where it is, because images are not to be moved
     STOPPED = "stopped"  # told to stop on the way; the image is still where it was
-    RETRY = "retry"  # a trouble that may pass: logged as an error, and tried again; the image is still where it was
+    RETRY = "retry"  # failed for now: logged as an error, and tried again; the image is still where it was
 
 
-_SAID = {
+_DESCRIPTIONS = {
     Status.FILED: mark("it is filed"),
     Status.PLANNED: mark("it would be filed"),
     Status.CHANGED: mark("it changed meanwhile"),
@@ -39,9 +39,9 @@ _SAID = {
 }
 
 
-def said(status: Status) -> str:
-    """Say what became of an image, for people."""
-    return tr(_SAID[status])
+def describe(status: Status) -> str:
+    """Say in words what became of an image."""
+    return tr(_DESCRIPTIONS[status])
 
 
 def sentence(row: Filing, error: Exception) -> str:

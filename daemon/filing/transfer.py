@@ -31,7 +31,7 @@ from models.text.language import tr
 
 #: In place of a copy's inode: the copy is about to be made under its final name, and may be there, empty.
 NOT_MADE_YET = 0
-#: How often somebody else may take the name that was free a moment ago.
+#: How often another program may take the name that was free a moment ago.
 _ATTEMPTS = 100
 #: How many copies are written before the first of them is flushed.
 COPIES_AT_ONCE = 32
@@ -45,7 +45,7 @@ class _NameTaken(Exception):
 class Transfer:
     """One image on its way from ``source`` to ``target``; ``status`` is None until it is finished.
 
-    ``wanted`` is the name it would have if nothing were in the way; ``exact``: that name or none. ``row`` says what is
+    ``wanted`` is the name it would have if that were free; ``exact``: that name or none. ``row`` says what is
     to be done (``action``, ``identity``) and is kept up to date, also with the final ``destination``. ``error`` is a
     sentence, for RETRY. ``part`` is the copy while it has a private name; ``placed``: a copy or link made here has its
     final one.
@@ -62,7 +62,7 @@ class Transfer:
     exact: bool = False
 
     def finish(self, status: Status, error: str | None = None) -> None:
-        """Say what became of it: nothing more is to be done."""
+        """Set the outcome: nothing more is to be done."""
         self.status, self.error = status, error
 
     def private(self, purpose: str) -> str:
@@ -81,7 +81,7 @@ def check_source(source: Entry, row: Filing) -> None:
 
 
 def run(transfers: Sequence[Transfer], journal: Journal) -> None:
-    """Carry out all that are not finished. An image's trouble becomes its status, and is never raised."""
+    """Carry out all that are not finished. What fails for one image becomes its status, and is never raised."""
     TransferBatch(transfers, journal).run()
 
 
@@ -92,7 +92,7 @@ class TransferBatch:
         self._all = list(_pending(transfers))
         self._journal = journal
         self._without_name: list[Transfer] = []  # whose chosen name is taken
-        self._given: set[Entry] = set()  # what others of the batch are to be called
+        self._targets_taken: set[Entry] = set()  # by any transfer of this batch
         self._copies: dict[Transfer, int] = {}  # those not flushed yet, with their descriptors
 
     def run(self) -> None:
@@ -104,7 +104,7 @@ class TransferBatch:
             self._close_copies()
         copies = [transfer for transfer in _pending(self._all) if transfer.part]
         self.record(copies)
-        self._name_each(copies, self._place)
+        self._name_each(copies, self._give_final_name)
         self._flush_targets([transfer for transfer in _pending(self._all) if transfer.placed])
         originals = [transfer for transfer in _pending(copies) if transfer.row.action == "move"]
         for transfer in originals:
@@ -137,25 +137,25 @@ class TransferBatch:
             if not self._without_name:
                 return
             renamed, self._without_name = self._without_name, []
-            self._given = {transfer.target for transfer in self._all}
-            self._each(renamed, self._choose_again)
+            self._targets_taken = {transfer.target for transfer in self._all}
+            self._each(renamed, self._choose_other_name)
             self.record(renamed)
             self._each(renamed, step)
         for transfer in self._without_name:
             error = FileExistsError(tr("every name like '{name}' is taken at once", name=transfer.wanted))
             self._back_out(transfer, Status.RETRY, sentence(transfer.row, error))
 
-    def _choose_again(self, transfer: Transfer) -> None:
+    def _choose_other_name(self, transfer: Transfer) -> None:
         folder = transfer.target.folder
-        name = free_name(folder, transfer.wanted, lambda name: Entry(folder, name) in self._given)
+        name = free_name(folder, transfer.wanted, lambda name: Entry(folder, name) in self._targets_taken)
         transfer.target = Entry(folder, name)
         transfer.row.filed_name = name
-        if transfer.part is not None:  # which may have been about to be written once more under the other name
+        if transfer.part is not None:  # `_write_under_final_name` may have written NOT_MADE_YET
             transfer.row.copy_ino = transfer.part.status().st_ino
-        self._given.add(transfer.target)
+        self._targets_taken.add(transfer.target)
 
     def record(self, transfers: Iterable[Transfer]) -> None:
-        """Write the rows of those that go on; where the journal is busy, back out of them."""
+        """Write the rows of the pending transfers; where the journal is busy, back out of them."""
         pending = list(_pending(transfers))
         try:
             self._journal.write([transfer.row for transfer in pending])
@@ -174,17 +174,17 @@ class TransferBatch:
             return self._copy(transfer)
         try:
             if row.action == "link":
-                self._put(transfer, _link)
+                self._make_target(transfer, _link)
                 transfer.placed = True
             else:
-                self._put(transfer, _move)
+                self._make_target(transfer, _rename)
         except CannotMove:
             row.action = "copy" if row.action == "link" else row.action
             return self._copy(transfer)
         except FileNotFoundError as error:
             if transfer.source.exists():
                 raise
-            raise SourceGone(str(error)) from error  # somebody took it in the meantime
+            raise SourceGone(str(error)) from error  # another program took it in the meantime
         return self.verify(transfer)
 
     def verify(self, transfer: Transfer) -> None:
@@ -192,7 +192,7 @@ class TransferBatch:
         try:
             trouble: SourceChanged = BeingWritten(tr("'{name}' is open for writing", name=transfer.source.name))
             if is_as_read(transfer.target, transfer.row):
-                # From here on nobody can open it by the name it had: who has it open now is the last who could.
+                # No program can open it by its old name any more, so none begins to write after this check.
                 if not is_being_written(transfer.target):
                     return
             else:
@@ -239,20 +239,20 @@ class TransferBatch:
             close(descriptor)
         self._copies.clear()
 
-    def _place(self, transfer: Transfer) -> None:
+    def _give_final_name(self, transfer: Transfer) -> None:
         """Give a copy its final name."""
         try:
-            self._put(transfer, _place)
+            self._make_target(transfer, _rename_copy)
             transfer.placed = True
         except CannotMove:
-            self._put(transfer, self._place_directly)
+            self._make_target(transfer, self._write_under_final_name)
         transfer.part = None
 
-    def _place_directly(self, transfer: Transfer) -> None:
+    def _write_under_final_name(self, transfer: Transfer) -> None:
         """Write the copy again under its final name: this file system can neither rename without replacing nor link."""
         part = transfer.part
         assert part is not None
-        if transfer.target.exists():  # else recovery might take somebody's empty file for what is made here
+        if transfer.target.exists():  # else recovery might take another program's empty file for this copy
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), transfer.target.name)
         transfer.row.copy_ino = NOT_MADE_YET
         self._journal.write([transfer.row])
@@ -267,14 +267,14 @@ class TransferBatch:
             close(descriptor)
         part.unlink()
 
-    def _put(self, transfer: Transfer, put: Callable[[Transfer], None]) -> None:
-        """Let ``put`` make the target. Raises _NameTaken, see ``_name_each``.
+    def _make_target(self, transfer: Transfer, make: Callable[[Transfer], None]) -> None:
+        """Call ``make`` for the target. Raises _NameTaken, see ``_name_each``.
 
         Which names a file system can hold is found out by trying: where an error may be about the name, one that fits
         everywhere is tried next. If that fails too, it was not the name.
         """
         try:
-            put(transfer)
+            make(transfer)
         except FileExistsError as error:
             if transfer.exact:
                 raise
@@ -296,16 +296,16 @@ class TransferBatch:
                         self._back_out(transfer, Status.RETRY, sentence(transfer.row, error))
 
     def _drop_original(self, transfer: Transfer) -> None:
-        """Raises BeingWritten while somebody has it open: what is written then would go with it."""
+        """Remove the original of a copy. Raises BeingWritten while it is open: what is written then would be lost."""
         claim = transfer.private("claim")
         if renaming.drop(transfer.source, claim, lambda entry: is_as_read(entry, transfer.row), unlink_closed):
             return
         if not transfer.source.exists():
-            # Somebody took it in the meantime: the copy would be a second image.
+            # Another program took it in the meantime: the copy would be a second image.
             self._drop_copy(transfer)
             raise SourceGone(tr("'{name}' was taken while it was copied", name=transfer.source.name))
         if is_as_read(transfer.source, transfer.row):
-            raise SourceChanged(tr("'{name}' was in somebody else's hands, and is back", name=transfer.source.name))
+            raise SourceChanged(tr("another program moved '{name}' away and put it back", name=transfer.source.name))
 
     def _drop_copy(self, transfer: Transfer) -> None:
         renaming.drop(transfer.target, transfer.private("drop"), lambda entry: is_just_made(entry, transfer.row))
@@ -332,7 +332,7 @@ class TransferBatch:
     ) -> None:
         """Leave the image where it was; what cannot be cleaned up now, recovery at the next start does.
 
-        ``is_written``: somebody writes the image, and its copy may be taken back although it has changed.
+        ``is_written``: a program is writing to the image, so its copy may be removed although the original has changed.
         """
         transfer.finish(status, error)
         try:
@@ -366,11 +366,11 @@ def _link(transfer: Transfer) -> None:
     renaming.link_or_cannot(transfer.source, transfer.target)
 
 
-def _move(transfer: Transfer) -> None:
+def _rename(transfer: Transfer) -> None:
     renaming.move_noreplace(transfer.source, transfer.target, lambda: transfer.private("claim"))
 
 
-def _place(transfer: Transfer) -> None:
+def _rename_copy(transfer: Transfer) -> None:
     assert transfer.part is not None
     renaming.move_noreplace(transfer.part, transfer.target, lambda: transfer.private("place"))
 

@@ -21,14 +21,14 @@ from daemon.filing.free_names import free_name
 from daemon.filing.identity import is_filed_or_edited, is_one_folder, is_unchanged
 from daemon.filing.private_names import private_name
 from daemon.filing.quarantine_notes import read_reason, reason_name
-from daemon.filing.status import Status, said, sentence
+from daemon.filing.status import Status, describe, sentence
 from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State
 from models.text.language import tr
 
-#: The most images that go back together: one flush of the journal covers them. Each holds two folders open.
-_TOGETHER = 64
+#: Most images of a group: one flush of the journal covers them, and each holds two folders open.
+_GROUP_SIZE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +46,15 @@ class Undone:
     error: str | None = None
 
 
-class _Back(NamedTuple):
-    """A filing on its way back, and where its image lies before that."""
+class _Return(NamedTuple):
+    """A moved image that is to return, and the transfer that brings it back."""
 
     filing: Filing
     image: Entry
     transfer: Transfer
 
 
-#: Whether a name stands for the image that was filed: `is_filed_or_edited`, or what a caller knows better.
+#: Answers whether a name still is the filed image: `is_filed_or_edited`, unless a caller knows more.
 IsFiled = Callable[[Entry, Filing], bool]
 
 
@@ -70,17 +70,19 @@ def undo(
     A moved image moves back, and its sidecars with it; of a copy or link, the copy is removed while the original is
     still there; a refusal is forgotten. Without a journal it is a dry run, which changes nothing. Raises JournalBusy;
     then all those before are undone with their sidecars, and none of the rest. ``roots``: the inboxes and the output,
-    see `Roots`. ``is_filed`` tells an image that was moved; of copies and sidecars the ordinary answer counts.
+    see `Roots`. ``is_filed`` is asked about moved images only; copies and sidecars are always
+    recognised by `is_filed_or_edited`.
     """
     roots, taken = roots or Roots(), set[Path]()
     for group in _groups(filings):
         sidecars = {} if journal is None else {filing.id: _sidecars(journal, filing) for filing in group}
-        results, served = _undo(journal, group, roots, taken, is_filed)
+        results, changed = _undo(journal, group, roots, taken, is_filed)
         if journal is not None:
             for undone in results:
                 if undone.status is Status.FILED:
                     _bring_sidecars(journal, undone, sidecars[undone.filing.id], roots, taken)
-            journal.write_later(served)  # last of all: else nobody would look for sidecars after a kill
+            # Last of all: after a kill, only an image that is not marked as undone has its sidecars looked for.
+            journal.write_later(changed)
         yield from results
 
 
@@ -90,7 +92,7 @@ def _groups(filings: Iterable[Filing]) -> Iterator[list[Filing]]:
     places: set[Path] = set()
     for filing in filings:
         touched = {path for path in (filing.source, filing.destination) if path is not None}
-        if len(group) == _TOGETHER or places & touched:
+        if len(group) == _GROUP_SIZE or places & touched:
             yield group
             group, places = [], set()
         group.append(filing)
@@ -106,24 +108,24 @@ def _undo(
     taken: set[Path],
     is_filed: IsFiled = is_filed_or_edited,
 ) -> tuple[list[Undone], list[Filing]]:
-    """Undo a group of filings; also return the rows that have served, which are to be written.
+    """Undo a group of filings; also return the rows with a new state, which the caller writes to the journal.
 
     ``taken`` are the names that a dry run has given out.
     """
     with OpenFolders(roots) as folders:
-        ways = [_begin(journal, filing, folders, taken, is_filed) for filing in filings]
-        backs = [way for way in ways if isinstance(way, _Back)]
+        begun = [_begin(journal, filing, folders, taken, is_filed) for filing in filings]
+        returns = [one for one in begun if isinstance(one, _Return)]
         if journal is not None:
-            transfer.run([back.transfer for back in backs], journal)
-        results = [_ended(way) if isinstance(way, _Back) else way for way in ways]
-    served = [undone.filing for undone in results if undone.status is Status.FILED]
-    return results, served + [back.transfer.row for back in backs if back.transfer.status is Status.FILED]
+            transfer.run([one.transfer for one in returns], journal)
+        results = [_result(one) if isinstance(one, _Return) else one for one in begun]
+    changed = [undone.filing for undone in results if undone.status is Status.FILED]
+    return results, changed + [one.transfer.row for one in returns if one.transfer.status is Status.FILED]
 
 
 def _begin(
     journal: Journal | None, filing: Filing, folders: OpenFolders, taken: set[Path], is_filed: IsFiled
-) -> Undone | _Back:
-    """Undo a filing, but for an image that is to move: that is made ready."""
+) -> Undone | _Return:
+    """Undo a filing, or prepare the return of an image that was moved."""
     if filing.state is State.REFUSED:
         return _succeeded(filing, dry_run=journal is None)
     if filing.state is not State.DONE or filing.destination is None:
@@ -135,7 +137,7 @@ def _begin(
         if filing.action != "move":
             return _remove_copy(journal, filing, image, folders)
         if journal is not None:
-            return _way_back(journal, filing, image, folders)
+            return _prepare_return(journal, filing, image, folders)
         taken.add(free := _free(filing.source, taken, folders))
         return Undone(filing=filing, status=Status.PLANNED, destination=free)
     except FileNotFoundError:
@@ -152,7 +154,7 @@ def _gone(journal: Journal | None, filing: Filing, folders: OpenFolders) -> Undo
     return Undone(filing=filing, status=Status.GONE)
 
 
-def _way_back(journal: Journal, filing: Filing, image: Entry, folders: OpenFolders) -> _Back:
+def _prepare_return(journal: Journal, filing: Filing, image: Entry, folders: OpenFolders) -> _Return:
     assert filing.destination is not None
     inbox = folders.entry(filing.source, make=True)
     target = inbox._replace(name=free_name(inbox.folder, inbox.name))
@@ -169,19 +171,19 @@ def _way_back(journal: Journal, filing: Filing, image: Entry, folders: OpenFolde
         run=journal.run,
         id=None,
     )
-    return _Back(filing, image, Transfer(filing.source.name, row, source=image, target=target))
+    return _Return(filing, image, Transfer(filing.source.name, row, source=image, target=target))
 
 
-def _ended(back: _Back) -> Undone:
-    """What came of an image's way back; where it arrived, the row of that way has served."""
-    filing, way = back.filing, back.transfer
-    assert way.status is not None
-    if way.status is not Status.FILED:
-        return Undone(filing=filing, status=way.status, error=way.error)
+def _result(finished: _Return) -> Undone:
+    """Say what became of an image that was to return. Set the new states where it did: its transfer is no filing."""
+    filing, transferred = finished.filing, finished.transfer
+    assert transferred.status is not None
+    if transferred.status is not Status.FILED:
+        return Undone(filing=filing, status=transferred.status, error=transferred.error)
     if filing.reason is not None:
-        _remove_note(back.image, filing)
-    filing.state, way.row.state = State.UNDONE, State.VOID
-    return Undone(filing=filing, status=Status.FILED, destination=way.row.destination)
+        _remove_note(finished.image, filing)
+    filing.state, transferred.row.state = State.UNDONE, State.VOID
+    return Undone(filing=filing, status=Status.FILED, destination=transferred.row.destination)
 
 
 def _sidecars(journal: Journal, image: Filing) -> list[Filing]:
@@ -189,32 +191,32 @@ def _sidecars(journal: Journal, image: Filing) -> list[Filing]:
 
 
 def _bring_sidecars(journal: Journal, undone: Undone, sidecars: list[Filing], roots: Roots, taken: set[Path]) -> None:
-    """Let the sidecars of an image go where it went; their trouble is only logged."""
-    image, back = undone.filing, undone.destination
+    """Undo the sidecars of an image, to where it went; where that fails it is only logged."""
+    image, destination = undone.filing, undone.destination
     if image.destination is None:
         return
     for sidecar in sidecars:
         assert sidecar.destination is not None
-        if back is not None:
+        if destination is not None:
             name = sidecar.source.name  # where the image has its old name, so has the sidecar
-            if back.name != image.source.name:
-                name = renamed(sidecar.destination.name, image.destination.name, back.name)
-            sidecar.source = back.with_name(name)
-    results, served = _undo(journal, sidecars, roots, taken)
-    journal.write_later(served)
-    for came in results:
-        if came.status is not Status.FILED:
+            if destination.name != image.source.name:
+                name = renamed(sidecar.destination.name, image.destination.name, destination.name)
+            sidecar.source = destination.with_name(name)
+    results, changed = _undo(journal, sidecars, roots, taken)
+    journal.write_later(changed)
+    for result in results:
+        if result.status is not Status.FILED:
             logger.warning(
                 tr(
                     "the sidecar '{destination}' stays: {error}",
-                    destination=came.filing.destination,
-                    error=came.error or said(came.status),
+                    destination=result.filing.destination,
+                    error=result.error or describe(result.status),
                 )
             )
 
 
 def _free(path: Path, taken: set[Path], folders: OpenFolders) -> Path:
-    """Where an image would come to lie, if its folder is there or not. Raises OSError."""
+    """Choose the path that an image would return to, whether its folder exists or not. Raises OSError."""
     try:
         folder = folders.entry(path).folder
     except FileNotFoundError:
@@ -228,7 +230,7 @@ def _remove_copy(journal: Journal | None, filing: Filing, image: Entry, folders:
     try:
         original = folders.entry(filing.source)
         if is_one_folder(original.folder, image.folder):
-            return stays  # its folder is the copy's own now, or was mounted there
+            return stays  # its folder was replaced by that of the copy, or this one is mounted there
         before = Identity.from_stat(original.status())
         if sha256_of(original) != sha256_of(image):
             return stays
@@ -238,7 +240,7 @@ def _remove_copy(journal: Journal | None, filing: Filing, image: Entry, folders:
         return _succeeded(filing, dry_run=True)
 
     def is_one_of_two(copy: Entry) -> bool:
-        # Where the two are one in a way that nobody can see, the original is gone as soon as the copy is claimed.
+        # Two mounts may show one file under both names: then the original is gone once the copy has its private name.
         return is_filed_or_edited(copy, filing) and is_unchanged(original, before)
 
     if renaming.drop(image, private_name("drop", filing), is_one_of_two):
@@ -246,11 +248,11 @@ def _remove_copy(journal: Journal | None, filing: Filing, image: Entry, folders:
     return stays
 
 
-def _succeeded(filing: Filing, back: Path | None = None, *, dry_run: bool = False) -> Undone:
+def _succeeded(filing: Filing, destination: Path | None = None, *, dry_run: bool = False) -> Undone:
     if dry_run:
-        return Undone(filing=filing, status=Status.PLANNED, destination=back)
+        return Undone(filing=filing, status=Status.PLANNED, destination=destination)
     filing.state = State.UNDONE
-    return Undone(filing=filing, status=Status.FILED, destination=back)
+    return Undone(filing=filing, status=Status.FILED, destination=destination)
 
 
 def _remove_note(image: Entry, filing: Filing) -> None:

@@ -65,7 +65,7 @@ class Unexplained:
         if self._journal.noted(_NOTE) is not None or self._is_away():
             return
         self._was_complete = True
-        explained = {filing_of(row) for row in self._journal.unfinished()}
+        explained = {filing_of(row) for row in self._journal.interrupted()}
         unexplained: list[tuple[Path, PrivateName]] = []
         for folder, name in self._names():
             yield

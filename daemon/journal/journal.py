@@ -99,9 +99,9 @@ class Journal:
             filing.id = number
         self._owed.clear()
 
-    def unfinished(self) -> list[Filing]:
+    def interrupted(self) -> list[Filing]:
         """List the rows that a crash may have interrupted, oldest first. Raises JournalBusy."""
-        return self._use(records.unfinished)
+        return self._use(records.interrupted)
 
     def filed_before(self, identity: Identity, source: Path, sha256: str | None) -> bool:
         """See `records.filed_before`; earlier runs count. Raises JournalBusy."""

@@ -152,7 +152,7 @@ def write_one(db: sqlite3.Connection, filing: Filing) -> int | None:
     return db.execute(_INSERT, encode(filing, filing.id, _Texts(db))).lastrowid
 
 
-def unfinished(db: sqlite3.Connection) -> list[Filing]:
+def interrupted(db: sqlite3.Connection) -> list[Filing]:
     """List the rows that a crash may have interrupted, oldest first."""
     rows = db.execute(f"{SELECT} WHERE state IN ('intent', 'copied') ORDER BY id")
     return [decode(row) for row in rows]

@@ -144,7 +144,7 @@ def by_filing(size: int) -> Way:
         with tempfile.TemporaryDirectory(dir=output.parent) as state:
             journal = Journal(Path(state) / "journal.sqlite")
             filer = Filer(output, journal=journal)
-            journal.unfinished()  # which opens it
+            journal.interrupted()  # which opens it
             with measured() as costs:
                 for first in range(0, len(decisions), size):
                     filed = filer.file(decisions[first : first + size])

@@ -75,7 +75,7 @@ class Scenario:
         hidden = [path for root in (self.desk.inbox, self.desk.output) for path in images(root) if path.name[0] == "."]
         assert hidden == []
         journal = self.desk.journal()
-        assert journal.unfinished() == []
+        assert journal.interrupted() == []
         journal.close()
 
     def check_to_the_end(self) -> None:

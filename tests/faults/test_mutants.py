@@ -105,12 +105,12 @@ def test_the_copys_inode_is_not_journaled(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_equal_content_is_taken_for_our_copy(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def by_content(self: recovery.Interrupted, entry: Entry | None) -> bool:
+    def by_content(self: recovery.InterruptedFiling, entry: Entry | None) -> bool:
         if entry is None or not entry.exists():
             return False
         return self._row.sha256 == sha256_of(entry)
 
-    monkeypatch.setattr(recovery.Interrupted, "is_copy", by_content)
+    monkeypatch.setattr(recovery.InterruptedFiling, "is_copy", by_content)
     caught(lambda: test_recovery.test_a_stranger_in_the_place_of_a_copy_is_a_stranger(near))
 
 

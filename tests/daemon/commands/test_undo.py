@@ -211,7 +211,7 @@ def test_a_journal_that_is_held_is_a_sentence(office: Office, monkeypatch: pytes
         raise JournalBusy("database is locked")
 
     file(office, "a.jpg")
-    monkeypatch.setattr(Journal, "unfinished", busy)
+    monkeypatch.setattr(Journal, "interrupted", busy)
     with pytest.raises(UserError, match="cannot be written now"):
         office.run("undo", "--last", "1")
 

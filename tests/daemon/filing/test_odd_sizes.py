@@ -106,7 +106,7 @@ def test_what_has_a_wrong_size_stays_in_the_inbox(
         made_up.decide(made_up.inbox / "dog.jpg")
     assert {"cat.mov", "cat.xmp", "dog.jpg"} <= {path.name for path in images(made_up.inbox)}
     assert made_up.filed() == {"cat/cat.jpg": b"an image"}
-    assert made_up.journal().unfinished() == []
+    assert made_up.journal().interrupted() == []
 
 
 def holes(path: Path, size: int, *pieces: int) -> Path:

@@ -220,7 +220,7 @@ def test_a_recovery_takes_nothing_from_a_writer(
         os.write(opened[0], REST)
     journal = desk.journal()
     recover(journal)
-    assert [row for row in journal.unfinished() if row.state is not State.VOID] == []
+    assert [row for row in journal.interrupted() if row.state is not State.VOID] == []
     journal.close()
     if writes == "after the restart":
         os.write(opened[0], REST)

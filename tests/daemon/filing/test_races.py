@@ -137,7 +137,7 @@ def test_a_file_that_changed_after_the_decision_stays(desk: Desk, action: Action
         assert filed.status is Status.CHANGED
         assert tree(desk.inbox) == before
     assert desk.filed() == {}
-    assert desk.journal().unfinished() == []
+    assert desk.journal().interrupted() == []
 
 
 @pytest.mark.parametrize("action", ["move", "link"])
@@ -231,7 +231,7 @@ def test_programs_that_file_the_same_images_at_once_double_none(
     statuses = Counter(each.status for each in filed)
     assert statuses[Status.FILED] == 60
     assert statuses.keys() <= {Status.FILED, Status.GONE, Status.RETRY}
-    assert [row.state for each in desks for row in each.journal().unfinished()] == []
+    assert [row.state for each in desks for row in each.journal().interrupted()] == []
 
 
 def test_an_original_that_a_share_moved_without_saying_so_is_not_taken_for_gone(

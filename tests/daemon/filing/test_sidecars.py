@@ -226,7 +226,7 @@ def test_a_name_that_is_taken_stops_the_sidecar_only(
     for _ in range(3):
         late_sidecars.work(60.0)
     assert len([line for line in logged if "does not follow its image" in line]) == 1
-    assert journal.unfinished() == []
+    assert journal.interrupted() == []
     journal.close()
 
 

@@ -44,7 +44,7 @@ def test_a_copy_that_is_stopped_leaves_the_image_where_it_was(far: Desk, action:
     assert all(before[str(path)] == tree(far.inbox)[str(path)] for path in stopped)
     assert [path for path in images(far.output) if path.name.startswith(".")] == []
     assert len(images(far.output)) == len(paths) - len(stopped)
-    assert far.journal().unfinished() == []
+    assert far.journal().interrupted() == []
     again = far.file([far.decide(path, max_bytes=1 << 30) for path in stopped], action=action)
     assert {outcome.status for outcome in again} == {Status.FILED}
     assert Counter(far.filed().values()) == Counter([FILM, b"small"])
@@ -67,7 +67,7 @@ def test_a_sidecar_that_is_stopped_stays_without_a_word(far: Desk, logged: list[
     assert film.read_bytes() == FILM
     assert [path.name for path in images(far.output)] == ["cat.jpg"]
     assert logged == []
-    assert far.journal().unfinished() == []
+    assert far.journal().interrupted() == []
 
 
 def test_where_inodes_mean_nothing_a_second_look_at_the_original_is_stopped_too(
@@ -82,7 +82,7 @@ def test_where_inodes_mean_nothing_a_second_look_at_the_original_is_stopped_too(
     assert filed.status is Status.STOPPED
     assert FILM in far.contents()
     assert [path for path in images(far.inbox) if path.name.startswith(".")] == []
-    assert len(far.journal().unfinished()) == 1
+    assert len(far.journal().interrupted()) == 1
 
 
 def test_a_slow_disk_is_flushed_in_smaller_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,7 @@ def test_a_recovery_that_is_stopped_goes_on_at_the_next_start(tmp_path: Path) ->
     filer = Filer(desk.output, journal=journal)
     with copying.reporting_to(lambda: None, lambda: True):
         filer.resume()
-    assert len(journal.unfinished()) == 1
+    assert len(journal.interrupted()) == 1
     assert filer.resume() == {State.VOID: 1}
     journal.close()
     assert path.exists()

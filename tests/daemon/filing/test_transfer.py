@@ -163,7 +163,7 @@ def test_an_error_on_the_way_leaves_the_image_for_later_and_nothing_else(
     assert {outcome.status for outcome in outcomes} == {Status.RETRY}
     assert tree(far.inbox) == before
     assert far.filed() == {"cat/zeroth.jpg": b"zeroth"}
-    assert far.journal().unfinished() == []
+    assert far.journal().interrupted() == []
     with monkeypatch.context() as patch:
         patch.setattr(target, name, failing(code, after=1, real=real))
         far.file(decisions)
@@ -239,7 +239,7 @@ def test_an_empty_file_of_somebody_is_not_taken_for_an_unfinished_copy(
             near.file([decision])
     journal = near.journal()
     recover(journal)
-    assert journal.unfinished() == []
+    assert journal.interrupted() == []
     assert near.filed() == {"cat/before.jpg": b"an image", "cat/cat.jpg": b""}
 
 
@@ -273,7 +273,7 @@ def test_an_original_that_cannot_be_dropped_costs_its_copy(
     assert far.file_one(path).status is Status.RETRY
     assert path.exists()
     assert far.filed() == {}
-    assert far.journal().unfinished() == []
+    assert far.journal().interrupted() == []
 
 
 def test_an_original_that_may_come_back_keeps_its_row_open(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,7 +287,7 @@ def test_an_original_that_may_come_back_keeps_its_row_open(far: Desk, monkeypatc
 
     monkeypatch.setattr(os, "fsync", failing_in_the_inbox)
     assert far.file_one(far.put()).status is Status.FILED
-    assert [row.state for row in far.journal().unfinished()] == [State.COPIED]
+    assert [row.state for row in far.journal().interrupted()] == [State.COPIED]
 
 
 @contextmanager

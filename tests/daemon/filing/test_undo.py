@@ -156,4 +156,4 @@ def test_what_cannot_be_undone_now_stays_as_it_is(near: Desk, monkeypatch: pytes
     assert undone.error is not None
     assert "No space left" in undone.error
     assert tree(near.output) == before
-    assert near.journal().unfinished() == []
+    assert near.journal().interrupted() == []

@@ -157,6 +157,6 @@ def test_where_no_journal_can_be_kept_it_is_kept_in_memory(
         journal.write([filing(1, state=State.INTENT)])
         journal.write([filing(2, state=State.INTENT)])
     tmp_path.chmod(0o755)
-    assert [row.identity.ino for row in journal.unfinished()] == [1, 2]
+    assert [row.identity.ino for row in journal.interrupted()] == [1, 2]
     assert "kept in memory" in log[-1]
     assert len(log) == 2

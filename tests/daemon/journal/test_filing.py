@@ -59,7 +59,7 @@ def test_a_journal_that_is_held_when_the_image_has_moved(
     monkeypatch.setattr(renaming, "rename_noreplace", hold)
     journal = desk.journal()
     assert Filer(desk.output, journal=journal).file([desk.decide(desk.put())])[0].status is Status.FILED
-    assert [row.state for row in journal.unfinished()] == [State.INTENT]
+    assert [row.state for row in journal.interrupted()] == [State.INTENT]
     other.execute("ROLLBACK")
     other.close()
     journal.close()
@@ -83,7 +83,7 @@ def test_what_was_left_unfinished_waits_for_a_journal_that_cannot_be_written(
     journal.write([row])
     filer = Filer(desk.output, journal=journal)
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "unfinished", busy)
+        patch.setattr(Journal, "interrupted", busy)
         assert filer.resume() == {}
         assert {filed.status for filed in filer.file(decisions)} == {Status.RETRY}
     with monkeypatch.context() as patch:
@@ -91,5 +91,5 @@ def test_what_was_left_unfinished_waits_for_a_journal_that_cannot_be_written(
         assert [filed.status for filed in filer.file(decisions)] == [Status.RETRY, Status.FILED]
     assert [filed.status for filed in filer.file(decisions[:1])] == [Status.FILED]
     assert sorted(desk.filed()) == ["cat/cat.jpg", "cat/other.jpg"]
-    assert journal.unfinished() == []
+    assert journal.interrupted() == []
     journal.close()

@@ -60,10 +60,10 @@ def test_writing_again_changes_the_row_and_void_takes_it_away(path: Path) -> Non
     journal = Journal(path)
     first, second = filing(1, state=State.INTENT), filing(2, state=State.INTENT)
     journal.write([first, second])
-    assert journal.unfinished() == [first, second]
+    assert journal.interrupted() == [first, second]
     first.state, second.state = State.COPIED, State.VOID
     journal.write([first, second])
-    assert journal.unfinished() == [first]
+    assert journal.interrupted() == [first]
     assert second.id is None
 
 
