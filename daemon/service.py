@@ -145,7 +145,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         watcher.start()
         if not once:
             reloader.listen(watcher.wake, events=not settings.poll)
-        _announce(settings, classifier, pipeline.threshold, reloader.trouble, dry_run=dry_run)
+        _announce(settings, classifier, pipeline.threshold, reloader.problem, dry_run=dry_run)
         monitor.ready(watcher.status)
         left = _run(loop, passed, once=once)
         _conclude(monitor.images, left, once=once, dry_run=dry_run)

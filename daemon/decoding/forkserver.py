@@ -52,7 +52,7 @@ _OOM_SCORE = 800
 _VANISHING = 1.0
 _PAGE = resource.getpagesize()
 # What has an answer of such keys is finished so.
-_FINISHES = {frozenset[str](): SlotState.CROPS, frozenset({"end"}): SlotState.CROPS_WITHOUT_END}
+_STATES = {frozenset[str](): SlotState.CROPS, frozenset({"end"}): SlotState.CROPS_WITHOUT_END}
 
 
 class ForkServer:
@@ -154,10 +154,10 @@ def _limit(memory: int) -> None:
 def _serve(channel: Channel, buffer: CropBuffer) -> None:
     """Decode the images of each request, one after the other, until the daemon hangs up.
 
-    A note says which file it is before it is decoded, so that the daemon knows it whatever its pixels do, and a mark
-    when it is finished, so that the daemon knows which one has never been. The answers say why a file cannot be read,
-    or why there are no crops; else they are in the buffer, and the answer may say that the file lacks its end. Those
-    that are not begun have none where the daemon took them back, since the one before takes so long.
+    Before an image is decoded, a note says which file it is, so that the daemon knows that even if decoding ends this
+    process; the state of its slot says when it is finished. An answer says why a file could not be read or has no
+    crops; otherwise the crops are in the buffer, and the answer may say that the file lacks its end. Images that the
+    daemon cancels before they are started, because the one before takes long, get no answer.
     """
     status = None
     with suppress(OSError):  # a container may have no /proc
@@ -167,10 +167,10 @@ def _serve(channel: Channel, buffer: CropBuffer) -> None:
         transforms = [Transform(**values) for values in request["transforms"]]
         answers = []
         for slot, path in enumerate(request["paths"]):
-            if slot and buffer.is_cut:
+            if slot and buffer.is_cancelled:
                 break
             answers.append(_answer(Path(path), transforms, request, buffer, slot))
-            buffer.finish(slot, _FINISHES.get(frozenset(answers[-1]), SlotState.OTHERWISE))
+            buffer.mark_finished(slot, _STATES.get(frozenset(answers[-1]), SlotState.NO_CROPS))
         channel.send({"answers": answers, "resident": _resident(status)})
 
 

@@ -1,7 +1,7 @@
-"""The daemon's side of the small process that decoders are forked from; `daemon.decoding.forkserver` is that process.
+"""The daemon's side of the fork server, the small process that decoders are forked from (`daemon.decoding.forkserver`).
 
-It takes 0.2 s to import what it needs, and so do we: this module imports nothing of that, so that a command can start
-the process first of all.
+The fork server takes 0.2 s for its imports, and the daemon takes as long for its own. This module imports none of
+these, so that a command can start the fork server first, and both go on at once.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from models.text.language import tr
 
 _ROOT = str(Path(__file__).resolve().parents[2])
 _LONGEST_ANSWER = 1024
-#: Seconds until an answer is given up. The first one comes after the imports, and the machine may have much else to do.
+#: Seconds to wait for an answer. The first one comes after the imports, and the machine may be busy.
 ANSWER_SECONDS = 60.0
 
 
 class Launcher:
-    """Starts and ends decoders through a fork server, which is restarted when it is lost. They all end with us."""
+    """Starts and ends decoders through a fork server, which is restarted when lost. They all end with the daemon."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -34,10 +34,10 @@ class Launcher:
         self._start()
 
     def _start(self) -> None:
-        """Start the process, and return before it has imported what it needs. Raises OSError."""
-        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        """Start the fork server, and return before its imports are done. Raises OSError."""
+        control, server_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         control.settimeout(ANSWER_SECONDS)
-        with theirs, ExitStack() as failing:
+        with server_end, ExitStack() as failing:
             failing.callback(control.close)
             self._process: subprocess.Popen[bytes] = subprocess.Popen(
                 [sys.executable, "-P", "-m", "daemon.decoding.forkserver"],
@@ -48,7 +48,7 @@ class Launcher:
                     # Large pages for large pictures: 20,000 page faults fewer, and 5 % less time, for 12 MP of HEIC.
                     "GLIBC_TUNABLES": _joined(":", "glibc.malloc.hugetlb=1", os.environ.get("GLIBC_TUNABLES")),
                 },
-                stdin=theirs.fileno(),
+                stdin=server_end.fileno(),
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C and Ctrl-Z are for the daemon, also before they are ignored
             )
@@ -61,9 +61,9 @@ class Launcher:
         return self._process.pid
 
     def begin(self, memory: int, connection: int, shared: int) -> int:
-        """A new decoder that may use ``memory`` bytes: the number of its process. Raises OSError.
+        """Start a decoder that may use ``memory`` bytes; return its process id. Raises OSError.
 
-        It gets copies of two descriptors, the way to talk to it and the memory that is shared with it.
+        It gets copies of two descriptors: its ``connection`` to the daemon and the ``shared`` memory.
         """
         request = {"memory": memory}
         with self._lock:
@@ -80,20 +80,20 @@ class Launcher:
         return pid
 
     def has(self, pid: int) -> bool:
-        """Whether a decoder is to be counted on: the process that it was forked from is not known to be lost."""
+        """Whether a decoder can be used: the fork server that it came from is not known to be lost."""
         return pid in self._decoders
 
     def end(self, pid: int) -> int | None:
-        """Kill a decoder that may be dead already: its exit code or negative signal, None if that is not known."""
+        """Kill a decoder, dead or alive; return its exit code or negative signal, None if that is not known."""
         with self._lock:
             answer = self._ask({"end": pid}) if pid in self._decoders else None
             self._decoders.discard(pid)
         return answer["status"] if answer else None
 
     def _ask(self, request: dict[str, int], *descriptors: int) -> dict[str, Any] | None:
-        """The answer; None where the process is gone. It is ended where it gives none, which could still come later."""
+        """Ask the fork server; None if it is gone. If it does not answer it is killed: no answer may come later."""
         if self._over or self._process.returncode is not None:
-            return None  # where it was ended, it could not be started again
+            return None  # after `_stop` there is nobody to ask
         try:
             socket.send_fds(self._control, [json.dumps(request).encode("ascii")], descriptors)
             message = self._control.recv(_LONGEST_ANSWER)
@@ -108,17 +108,17 @@ class Launcher:
     def _stop(self) -> None:
         self._decoders.clear()
         self._control.close()
-        self._process.kill()  # it has nothing to lose
+        self._process.kill()  # it holds nothing that would be lost
         self._process.wait()
 
     def shut(self) -> None:
-        """End every call that is waiting for an answer, and begin no decoders from now on."""
+        """End every call that waits for an answer, and start no decoder from now on."""
         self._over = True
         with suppress(OSError):
             self._control.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """End it, and all its decoders with it."""
+        """End the fork server, and all decoders with it."""
         with self._lock:
             self._stop()
 

@@ -1,4 +1,4 @@
-"""The daemon's side of one decoder, a process of its own (`daemon.decoding.forkserver`): ask, and believe little."""
+"""The daemon's side of one decoder process (`daemon.decoding.forkserver`), whose answers are not trusted."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from models.text.language import tr
 #: A decoder makes room for a new one after so many files, or when it has grown to so many bytes.
 MOST_FILES = 10_000
 MOST_RESIDENT = 128 << 20
-#: Seconds in which a file must have been read; slow storage is no fault of the image's.
+#: Seconds in which a file must have been read: long, since slow storage is not the image's fault.
 READING_SECONDS = 600.0
-#: Seconds of one turn, after which the decoder is looked at. Turns are counted, not the clock: a daemon that was itself
-#: stopped for an hour counts one, and does not blame the image.
+#: Seconds of one turn of waiting, after which the decoder's progress is checked. Time is counted in turns, not by the
+#: clock: a daemon that was itself stopped for an hour counts one turn, and does not blame the image.
 TURN_SECONDS = 0.25
-#: Turns that an image may take until those that came with it go to another decoder.
+#: Turns that an image may take until the other images of the request go to another decoder.
 TURNS_TOGETHER = 4
 
 _TROUBLES = {error.__name__: error for error in (SourceGone, SourceChanged, NotAFile, SourceUnreadable)}
@@ -35,10 +35,10 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Decoded:
-    """One image: which file it is and a crop for each transform, or the error that says why not.
+    """One decoded image: which file it is and a crop for each transform, or an error.
 
-    With an `ImageError` the source is known all the same; with a `SourceError` it is not. The bytes are not here.
-    ``ended`` is False where the picture is whole, but the end of its file is not there: it may still be written.
+    With an `ImageError` the source is known; with a `SourceError` it is not.
+    ``ended`` is False where the picture is whole, but its file lacks its end: a program may still be writing it.
     """
 
     path: Path
@@ -67,14 +67,14 @@ class Task:
         return terms == (other.transforms, other.max_bytes, other.max_pixels)
 
 
-#: Called once, with the slot of an image that takes long, and what became of others by their slots.
+#: Called once for a request, with the slot of an image that takes long and the images decoded before it, by slot.
 Release = Callable[[int, Mapping[int, Decoded]], None]
 
 
 class DecoderLost(Exception):
-    """A decoder ended, or spoke nonsense, over the image in this ``slot`` of those it had.
+    """A decoder ended, or sent an invalid answer, while it decoded the image in this ``slot``.
 
-    ``source`` says which file that is, once it was read.
+    ``source`` is that image, if it was read by then.
     """
 
     def __init__(self, slot: int, source: Source | None, how: str = "") -> None:
@@ -85,7 +85,7 @@ class DecoderLost(Exception):
 
 
 class _Overdue(Exception):
-    """The image in this ``slot`` takes too long, to decode where it ``is_read``, else to read."""
+    """The image in this ``slot`` takes too long: to decode if it ``is_read``, else to read."""
 
     def __init__(self, slot: int, is_read: bool) -> None:
         super().__init__(slot, is_read)
@@ -105,7 +105,7 @@ class Decoder:
         self._resident: float = 0
 
     def is_ready(self, memory: int, size: int) -> bool:
-        """Whether it is alive, silent, limited to so many bytes, and has a buffer of as many as ``size``."""
+        """Whether it is alive, has sent nothing unasked, and has this memory limit and a buffer of ``size`` bytes."""
         return self._memory == memory and self._buffer.size >= size and self.channel.is_silent()
 
     def is_fit(self) -> bool:
@@ -113,20 +113,20 @@ class Decoder:
         return self._files < MOST_FILES and self._resident < MOST_RESIDENT
 
     def decode(self, tasks: Sequence[Task], seconds: float, release: Release = lambda *_: None) -> list[Decoded | None]:
-        """Have images decoded that go with each other. Where one takes too long, there is None for all others.
+        """Decode images that fit into one request. Where one takes too long, the result of all others is None.
 
-        Where one takes long, ``release`` is called: of all others nothing more is to be expected, and there is None.
-        Raises `DecoderLost`; then, and after a timeout, it is fit for nothing more.
+        Where one takes long, ``release`` is called with what is decoded, and the result of all others is None too.
+        Raises `DecoderLost`; then, and after a timeout, this decoder cannot be used again.
         """
         self._resident = math.inf
         try:
             self._buffer.clear()
             self.channel.send(_request(tasks))
-            answer, alone = self._answer(tasks, seconds, release)
-            if alone is None and len(answer["answers"]) != len(tasks):
+            answer, only_slot = self._answer(tasks, seconds, release)
+            if only_slot is None and len(answer["answers"]) != len(tasks):
                 raise ValueError("answers of other images")
             decoded: list[Decoded | None] = [None] * len(tasks)
-            for slot in range(len(tasks)) if alone is None else [alone]:
+            for slot in range(len(tasks)) if only_slot is None else [only_slot]:
                 decoded[slot] = self._decoded(slot, tasks[slot], answer["answers"][slot])
             self._resident = _number(answer["resident"])
         except _Overdue as overdue:
@@ -134,51 +134,51 @@ class Decoder:
             slow = _too_slow(path, self._source(overdue.slot, path) if overdue.is_read else None, seconds)
             return [slow if slot == overdue.slot else None for slot in range(len(tasks))]
         except OSError as error:
-            raise DecoderLost(*self._at_work(tasks)) from error
+            raise DecoderLost(*self._current_image(tasks)) from error
         except (ValueError, TypeError, LookupError) as error:
-            raise DecoderLost(*self._at_work(tasks), tr("it sent an invalid answer")) from error
+            raise DecoderLost(*self._current_image(tasks), tr("it sent an invalid answer")) from error
         self._files += len(tasks)
         return decoded
 
     def _answer(self, tasks: Sequence[Task], seconds: float, release: Release) -> tuple[dict[str, Any], int | None]:
-        """Receive the answer; raises `_Overdue` where reading, or then decoding, takes too long of one image.
+        """Receive the answer, and the slot that it is about where all other images were released, else None.
 
-        That one is named although the decoder goes on meanwhile, and may be at the next one already.
-        Also returns which one alone the answer is about, where all the others were released.
+        Raises `_Overdue` for an image that takes too long to read or to decode. The decoder goes on meanwhile, and may
+        have come to the next image by then.
         """
-        left, turns, seen, alone = READING_SECONDS, 0, (0, False), None
-        while left > 0:
+        seconds_left, turns, progress, only_slot = READING_SECONDS, 0, (0, False), None
+        while seconds_left > 0:
             with suppress(TimeoutError):
-                return self.channel.receive(), alone
-            slot = self._slot_at_work(tasks)
-            now = slot, self._buffer.has_note(slot)
-            if now > seen:
-                left, turns, seen = (seconds if now[1] else READING_SECONDS), 0, now
+                return self.channel.receive(), only_slot
+            slot = self._current_slot(tasks)
+            is_read = self._buffer.has_note(slot)
+            if (slot, is_read) > progress:
+                seconds_left, turns, progress = (seconds if is_read else READING_SECONDS), 0, (slot, is_read)
             else:
-                left, turns = left - TURN_SECONDS, turns + 1
-            if turns >= TURNS_TOGETHER and left > 0 and alone is None and len(tasks) > 1:
-                alone = slot
-                self._buffer.cut()
-                release(slot, self._early(slot, tasks))
-        raise _Overdue(*seen)
+                seconds_left, turns = seconds_left - TURN_SECONDS, turns + 1
+            if turns >= TURNS_TOGETHER and seconds_left > 0 and only_slot is None and len(tasks) > 1:
+                only_slot = slot
+                self._buffer.cancel_unstarted()
+                release(slot, self._finished_before(slot, tasks))
+        raise _Overdue(*progress)
 
-    def _early(self, end: int, tasks: Sequence[Task]) -> dict[int, Decoded]:
-        """The images in the slots before this one that are decoded, by their slots."""
-        early = {}
+    def _finished_before(self, end: int, tasks: Sequence[Task]) -> dict[int, Decoded]:
+        """Return the images decoded with crops in the slots before ``end``, by slot."""
+        finished = {}
         for slot, task in enumerate(tasks[:end]):
-            how, source = self._buffer.finish_of(slot), self._source(slot, task.path)
-            if how in (SlotState.CROPS, SlotState.CROPS_WITHOUT_END) and source is not None:
+            state, source = self._buffer.slot_state(slot), self._source(slot, task.path)
+            if state in (SlotState.CROPS, SlotState.CROPS_WITHOUT_END) and source is not None:
                 crops = self._buffer.crops(slot, task.transforms)
-                early[slot] = Decoded(task.path, source, crops, ended=how == SlotState.CROPS)
-        return early
+                finished[slot] = Decoded(task.path, source, crops, ended=state == SlotState.CROPS)
+        return finished
 
-    def _at_work(self, tasks: Sequence[Task]) -> tuple[int, Source | None]:
-        """The slot of the image that is being decoded, and which file that is, once it was read."""
-        slot = self._slot_at_work(tasks)
+    def _current_image(self, tasks: Sequence[Task]) -> tuple[int, Source | None]:
+        """Return the slot of the image that is being decoded, and which file that is, once it was read."""
+        slot = self._current_slot(tasks)
         return slot, self._source(slot, tasks[slot].path)
 
-    def _slot_at_work(self, tasks: Sequence[Task]) -> int:
-        return min(self._buffer.finished(), len(tasks) - 1)
+    def _current_slot(self, tasks: Sequence[Task]) -> int:
+        return min(self._buffer.finished_count(), len(tasks) - 1)
 
     def _decoded(self, slot: int, task: Task, answer: dict[str, Any]) -> Decoded:
         if "trouble" in answer:
@@ -194,7 +194,7 @@ class Decoder:
         return Decoded(task.path, source, self._buffer.crops(slot, task.transforms), ended="end" not in answer)
 
     def _source(self, slot: int, path: Path) -> Source | None:
-        """What was read, as the decoder has noted; None where it has not come so far, or noted nonsense."""
+        """Read the decoder's note about which file this is; None where there is none yet, or an invalid one."""
         try:
             note = self._buffer.note(slot)
             if note is None:
@@ -223,7 +223,7 @@ def _request(tasks: Sequence[Task]) -> dict[str, object]:
 
 
 def _sentence(answer: dict[str, str]) -> str:
-    """Its message: names in it are quoted, so that it is one line of a log, and says nothing to a terminal."""
+    """Return the message of an answer, if it is printable: one line of a log, without terminal control characters."""
     message = answer["message"]
     if not isinstance(message, str) or not message.isprintable():
         raise ValueError("no sentence")

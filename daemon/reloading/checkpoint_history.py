@@ -1,14 +1,14 @@
-"""The history of checkpoints across restarts: the last good one, and those that are not tried again.
+"""Remember checkpoints across restarts: the last good one, and those that are not tried again.
 
-It is one note in the journal, for each place that checkpoints are published to. That a checkpoint is about to be loaded
-is written down, durably, before: a start that finds this knows that loading it ended the daemon (it crashed, was killed
-for its memory, or the machine stopped), and tries it no more. Neither does it try one that failed its probation, until
-somebody publishes it anew, or its file changes. What is merely no good (damaged, of a newer format, ...) is looked at
-again by each start: that costs nothing, since it is proved before it is used, and the program may have changed.
+The history is a note in the journal, one for each location of checkpoints. Before a checkpoint is loaded, the attempt
+is recorded and flushed to disk. A start that finds an open attempt knows that loading ended the daemon (it crashed, was
+killed for its memory, or the machine stopped), and does not try that checkpoint again. Neither does it try one that
+failed its probation. Both are tried again once they are published again or their file changes. A checkpoint that is
+only invalid (damaged, of a newer format, ...) is not remembered: each start checks it again, because the program may
+have been updated.
 
-No image is delayed by this: the thread that loads a checkpoint flushes what is written down before, another what came
-of it. A power cut may undo that a probation was passed or failed: there is one
-more then.
+No image waits for the disk: the thread that loads a checkpoint flushes the attempt, and another one the result. If a
+power cut loses the result of a probation, the checkpoint is on probation again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from daemon.reloading.checkpoint_source import Published
 from models.text.language import tr
 
 #: The most rejections that are remembered.
-_MOST = 100
+_MOST_REJECTIONS = 100
 
 
 class GoodCheckpoint(BaseModel):
@@ -38,7 +38,7 @@ class GoodCheckpoint(BaseModel):
 
     @property
     def path(self) -> Path:
-        """Its file."""
+        """The checkpoint file."""
         return Path(os.fsdecode(unquote_to_bytes(self.place)))
 
 
@@ -54,17 +54,17 @@ class _Memory(BaseModel):
     attempting: str | None = None
     attempted: str = ""
     good: GoodCheckpoint | None = None
-    rejected: dict[str, Rejection] = Field(default={}, alias="refused")  # as it is called in the note
+    rejected: dict[str, Rejection] = Field(default={}, alias="refused")  # the name in notes of earlier versions
 
     def reject(self, key: str, rejection: Rejection) -> None:
-        """Remember a rejection, and forget the oldest ones beyond `_MOST`."""
+        """Remember a rejection, and forget the oldest ones beyond `_MOST_REJECTIONS`."""
         self.rejected[key] = rejection
-        while len(self.rejected) > _MOST:
+        while len(self.rejected) > _MOST_REJECTIONS:
             del self.rejected[next(iter(self.rejected))]
 
 
 class CheckpointHistory:
-    """Remembers the checkpoints of one location. What the journal cannot take now is written with the next change."""
+    """Remembers the checkpoints of one location. What the journal cannot take now is written later."""
 
     def __init__(self, journal: Journal, location: Path) -> None:
         self._journal = journal
@@ -94,7 +94,7 @@ class CheckpointHistory:
         return _is(self._memory.good, digest, key)
 
     def rejection(self, published: Published) -> Rejection | None:
-        """Why a checkpoint is not to be tried, if it is not."""
+        """Return why a checkpoint must not be tried; None if it may."""
         if self.is_good(published.digest, published.key):
             return None
         return self._memory.rejected.get(published.key)

@@ -76,7 +76,7 @@ class CheckpointOptions:
 class CheckpointOpener:
     """Opens checkpoints with one set of options."""
 
-    manner: CheckpointOptions
+    options: CheckpointOptions
     store: WeightsStore
 
     def open(
@@ -87,28 +87,28 @@ class CheckpointOpener:
         wanted: Callable[[Sequence[Transform]], None] | None = None,
     ) -> Classifier:
         """Read, prove and warm up a checkpoint; the rest is as for `open_classifier`."""
-        manner = self.manner
+        options = self.options
         if path.exists():
             require_room(path)
         classifier = open_classifier(
             path,
             self.store,
-            threads=manner.threads,
-            precision=manner.precision,
-            device=manner.device,
+            threads=options.threads,
+            precision=options.precision,
+            device=options.device,
             sha256=digest,
             beside=beside,
             wanted=wanted,
         )
-        check_names(manner.location, classifier.classes, manner.reserved)
-        if manner.batch and (beside is None or classifier.extractor is not beside.extractor):
+        check_names(options.location, classifier.classes, options.reserved)
+        if options.batch and (beside is None or classifier.extractor is not beside.extractor):
             sides = [transform.crop for transform in classifier.transforms]
-            classifier.probabilities([np.zeros((manner.batch, side, side, 3), np.uint8) for side in sides])
+            classifier.probabilities([np.zeros((options.batch, side, side, 3), np.uint8) for side in sides])
         return classifier
 
     def starter(self) -> Published:
         """The starter model, which serves while nothing is published."""
-        return published_file(starter_path(self.store, self.manner.language, threads=self.manner.threads))
+        return published_file(starter_path(self.store, self.options.language, threads=self.options.threads))
 
 
 class NameTaken(CheckpointError):

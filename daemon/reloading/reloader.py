@@ -1,9 +1,9 @@
-"""Hot reload: a published checkpoint is loaded aside, proved and handed over; else the one in use stays.
+"""Hot reload: load a published checkpoint in the background, check it and use it; else keep the one in use.
 
-Whatever is published, some model serves: a checkpoint that is no good is not used, one whose loading ended the daemon
-or that failed its probation (`daemon.reloading.serving`) is remembered (`daemon.reloading.checkpoint_history`), and
-then the last good one goes on. The trainer's pointer is only ever read. The daemon does not turn it back: it may have
-no right to write there, other daemons may be content with the same checkpoint, and a pointer should have one writer.
+Whatever is published, some model is in use. An invalid checkpoint is not used. One whose loading ended the daemon, or
+that failed its probation (`daemon.reloading.serving`), is remembered (`daemon.reloading.checkpoint_history`) and not
+tried again; the last good one is used instead. The daemon reads the trainer's pointer and never writes it: it may not
+be allowed to, the checkpoint may suit other daemons, and a pointer should have one writer.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from models.markers import leave_names
 from models.text.language import mark, reason, tr
 from models.weights import WeightsStore
 
-#: Seconds after trouble that is not the checkpoint's own (weights out of reach, ...), until it is tried again.
+#: Seconds until another attempt after a problem outside the checkpoint (weights cannot be downloaded, ...).
 BACKOFF = Backoff(first=60.0, last=3600.0)
 
-#: What trouble with a new checkpoint means to people.
+#: What a problem with a new checkpoint means to people.
 _STAYS = mark("the model in use stays: {trouble}")
 _STAYS_AND_RETRIES = mark("the model in use stays, and the new one is tried again: {trouble}")
 _LAST_GOOD = mark("the last good model, {digest}, is used: {trouble}")
@@ -45,29 +45,29 @@ _LAST_GOOD_AND_RETRIES = mark("the last good model, {digest}, is used, and the n
 class Reloader:
     """Decides which checkpoint is in use.
 
-    `first` gives the classifier to begin with; `poll`, called between two batches, gives another one to go over to:
-    one that was published and is loaded, or the one before, where a new one failed. Loading happens in a thread of its
-    own, so it delays no image. Everything else is called on the thread of the journal.
+    `first` returns the classifier to start with. `poll`, called between two batches, returns the next one to use: one
+    that was published and is loaded, or the one before where a new one failed. Loading happens in its own thread and
+    delays no image. Everything else runs on the thread of the journal.
     """
 
-    def __init__(self, manner: CheckpointOptions, store: WeightsStore, journal: Journal | None = None) -> None:
+    def __init__(self, options: CheckpointOptions, store: WeightsStore, journal: Journal | None = None) -> None:
         """Without a journal nothing is remembered."""
-        self._opening = CheckpointOpener(manner, store)
-        self._place = manner.place
+        self._opening = CheckpointOpener(options, store)
+        self._place = options.place
         self._journal = journal or Journal(None)
-        self._tells = journal is not None  # a dry run leaves nothing anywhere
-        self._history = CheckpointHistory(self._journal, manner.location)
+        self._writes_names = journal is not None  # not in a dry run, which leaves nothing anywhere
+        self._history = CheckpointHistory(self._journal, options.location)
         self._leases = Leases()
         self._serving = Serving(self._history, self._leases)
-        self._anew = False  # the next model shares nothing with the one in use
+        self._shares_nothing = False  # the next model must not share a backbone with the one in use
         self._stamp: object = None
         self._tried = ""
         self._retry_at: float | None = None
-        self._failures = 0  # that may pass, one after the other
-        self.trouble = ""  # why what is published is not in use, as it was said last
+        self._failures = 0  # temporary ones in a row
+        self.problem = ""  # why the published checkpoint is not in use, as last logged
         self._loading: CheckpointLoading | None = None
         self._pointer_watch: PointerWatch | None = None
-        self._let_go = False  # of backbones, at the last poll
+        self._freed_backbone = False  # by the last poll: its memory goes back to the system at the next
 
     @classmethod
     def from_settings(cls, settings: Settings, store: WeightsStore, journal: Journal | None = None) -> Reloader:
@@ -75,19 +75,19 @@ class Reloader:
         return cls(CheckpointOptions.from_settings(settings), store, journal)
 
     def listen(self, wake: Callable[[], None], *, events: bool = True) -> None:
-        """Have ``wake`` called, from any thread, when a `poll` may bring something before its time.
+        """Have ``wake`` called, from any thread, when a `poll` may have a result before it is due.
 
-        ``events``: also when the kernel says that something happened where checkpoints are published.
+        ``events``: also when the kernel reports a change where checkpoints are published.
         """
         self._pointer_watch = PointerWatch(wake, events=events)
 
     # --- the start
 
     def first(self, history: Path | None = None) -> Classifier:
-        """The classifier to begin with: what is published, the starter model while nothing is, or the last good one.
+        """Open the classifier to start with: the published one, the starter model if none is, or the last good one.
 
-        ``history``: the journal's file, which knows what the model before made of its last images. Raises `UserError`
-        when what is published cannot be used, and nothing is known to be good.
+        ``history``: the journal's file, for what the previous model made of its last images. Raises `UserError` when
+        the published checkpoint cannot be used and there is no last good one.
         """
         self._leave_names()
         self._stamp = self._place.stamp()
@@ -98,8 +98,8 @@ class Reloader:
             published = published or self._opening.starter()
             if (rejection := self._history.rejection(published)) is not None:
                 rejected = published
-                raise CheckpointError(_not_again(published, rejection.why))
-            self._begin(Model(published, self._attempt(published)), history)
+                raise CheckpointError(_rejected_sentence(published, rejection.why))
+            self._serve_first(Model(published, self._attempt(published)), history)
         except Exception as error:
             if not self._use_last_good(error):
                 self._last_resort(error, rejected)
@@ -110,12 +110,12 @@ class Reloader:
         return model.classifier
 
     def _leave_names(self) -> None:
-        """Tell the trainer which class names would be refused here, as far as we may write there."""
-        manner = self._opening.manner
-        if not self._tells:
+        """Leave a file for the trainer with the class names that are refused here, where that may be written."""
+        options = self._opening.options
+        if not self._writes_names:
             return
         try:
-            leave_names(manner.location, manner.output, manner.reserved)
+            leave_names(options.location, options.output, options.reserved)
         except OSError as error:
             logger.debug("the trainer is not told the names of other folders: {}", error)
 
@@ -137,7 +137,7 @@ class Reloader:
             self._history.end_attempt(flush=True)  # also when it is told to stop meanwhile
 
     def _use_last_good(self, error: Exception) -> bool:
-        """Serve with the last good model, because of an error with what is published; False where there is none."""
+        """Use the last good model because of an error with the published one; False where there is none."""
         good = self._history.good
         if good is None:
             return False
@@ -146,7 +146,7 @@ class Reloader:
         except Exception as trouble:
             logger.debug("the last good model cannot be used either: {}", trouble)
             return False
-        retries = _may_pass(error)
+        retries = _is_temporary(error)
         if retries:
             self._schedule_retry()
         self._log_once(_LAST_GOOD_AND_RETRIES if retries else _LAST_GOOD, _sentence(error), digest=good.digest[:12])
@@ -154,14 +154,14 @@ class Reloader:
         return True
 
     def _last_resort(self, error: Exception, rejected: Published | None) -> None:
-        """With nothing else to serve, a checkpoint that was rejected is tried all the same."""
+        """Try a rejected checkpoint after all, because there is no other to use."""
         if rejected is None:
             raise error
         logger.warning(tr("no other model is available, so it is tried anyway: {error}", error=error))
         self._serving.trust(Model(rejected, self._attempt(rejected)))
 
-    def _begin(self, model: Model, history: Path | None) -> None:
-        """Serve what was published. It may be new, and on probation; then the last good one must be at hand, too."""
+    def _serve_first(self, model: Model, history: Path | None) -> None:
+        """Use the published model. If it is new it is on probation, and the last good one is loaded too."""
         good = self._history.good
         if good is None or history is None or self._history.is_good(model.digest):
             self._serving.trust(model)
@@ -180,29 +180,30 @@ class Reloader:
         else:
             self._serving.use(Model(Published(good.path, good.digest, good.key), before))
             self._serving.remember(from_journal(history, good.digest))
-            self._serving.take_over(model, self._opening.manner.probation)
+            self._serving.take_over(model, self._opening.options.probation)
 
     # --- between two batches
 
     @property
     def loading(self) -> CheckpointLoading | None:
-        """What is on its way into memory; `poll` hands it over when it is there."""
+        """The checkpoint that is being loaded; `poll` returns it when it is ready."""
         return self._loading
 
     def poll(self) -> Classifier | None:
-        """Another classifier, once, when it is ready; never blocks.
+        """Return the next classifier to use, once, when there is one; never blocks.
 
-        A checkpoint that is no good is said once and left; trouble that may pass is tried again after a while.
+        An invalid checkpoint is logged once and left; after a temporary problem it is tried again later.
         """
-        if self._let_go:
-            self._let_go = False
+        if self._freed_backbone:
+            self._freed_backbone = False
             threading.Thread(target=give_back, name="give back", daemon=True).start()
         if (before := self._step_back()) is not None:
             return before
         if self._loading is not None:
             return self._finish(self._loading) if self._loading.is_over else None
         if self._pointer_watch is not None:
-            self._pointer_watch.listen(self._place.location)  # before the look: what comes after it rings
+            # Before the stamp is read: a later change wakes the daemon.
+            self._pointer_watch.listen(self._place.location)
         again = self._retry_at is not None and time.monotonic() >= self._retry_at
         stamp = self._place.stamp()
         if stamp != self._stamp or again:
@@ -211,13 +212,13 @@ class Reloader:
         return None
 
     def _check_published(self, *, again: bool) -> None:
-        """See what is published, and begin to load it where that is another checkpoint, and may be tried."""
+        """Start to load what is published, if it is another checkpoint and was not rejected."""
         try:
             published = self._place.find()
         except CheckpointError as error:
-            self._stay(error)
+            self._keep_model(error)
             return
-        self._stamp = self._place.stamp()  # which knows the run's file now
+        self._stamp = self._place.stamp()  # again: `find` has followed the pointer to the run's file
         if published is None and self._place.wants_starter():
             published = self._opening.starter()
         self._leave_names()
@@ -229,7 +230,7 @@ class Reloader:
         if self._serves(published.digest):
             return
         if (rejection := self._history.rejection(published)) is not None:
-            self._log_once(_STAYS, _not_again(published, rejection.why))
+            self._log_once(_STAYS, _rejected_sentence(published, rejection.why))
             return
         try:
             self._history.attempt(published)
@@ -238,13 +239,13 @@ class Reloader:
             return
         self._leases.take(published.path)
         model = self._serving.model
-        beside = None if self._anew or model is None else model.classifier
+        beside = None if self._shares_nothing or model is None else model.classifier
         self._loading = CheckpointLoading(published, self._opening, beside, self._journal.flush, self._ring)
         self._loading.start()
 
     def _serves(self, digest: str) -> bool:
         model = self._serving.model
-        return model is not None and model.digest == digest and not self._anew
+        return model is not None and model.digest == digest and not self._shares_nothing
 
     def _ring(self) -> None:
         if self._pointer_watch is not None:
@@ -252,31 +253,31 @@ class Reloader:
 
     def _finish(self, loading: CheckpointLoading) -> Classifier | None:
         self._loading = None
-        self._ring()  # meanwhile another may have been published
+        self._ring()  # another may have been published meanwhile
         classifier = loading.classifier
         if classifier is None:
             assert loading.error is not None
-            self._stay(loading.error)
+            self._keep_model(loading.error)
         else:
-            self.trouble, self._failures = "", 0
+            self.problem, self._failures = "", 0
             if self._serves(classifier.digest):
                 classifier = None
             else:
                 old = self._serving.model
-                self._let_go = old is None or classifier.extractor is not old.classifier.extractor
+                self._freed_backbone = old is None or classifier.extractor is not old.classifier.extractor
                 model = Model(loading.published, classifier)
-                # Who goes back to the starter wants it, however many images it is unsure of.
-                probation = 0 if self._place.wants_starter() else self._opening.manner.probation
+                # A user who returns to the starter wants it, however many images it is unsure of.
+                probation = 0 if self._place.wants_starter() else self._opening.options.probation
                 self._serving.take_over(model, probation)
-                self._anew = False
+                self._shares_nothing = False
         self._history.end_attempt()
         threading.Thread(target=self._history.settle, name="settle", daemon=True).start()
-        self._serving.keep_leases()  # not of what came to nothing
+        self._serving.keep_leases()  # and give up that of a checkpoint which was not used
         return classifier
 
-    def _stay(self, error: Exception) -> None:
-        """Keep the model in use because of an error with the published one, for now or for good."""
-        if _may_pass(error):
+    def _keep_model(self, error: Exception) -> None:
+        """Keep the model in use because of an error with the published one, which is tried again if temporary."""
+        if _is_temporary(error):
             self._try_later(_sentence(error))
         else:
             self._log_once(_STAYS, _sentence(error))
@@ -291,8 +292,8 @@ class Reloader:
 
     def _log_once(self, sentence: str, trouble: str, **values: object) -> None:
         """Log each problem once, even if it was there before the start."""
-        if trouble != self.trouble:
-            self.trouble = trouble
+        if trouble != self.problem:
+            self.problem = trouble
             logger.error("{}", tr(sentence, trouble=trouble, **values))
 
     # --- what becomes of images
@@ -302,7 +303,7 @@ class Reloader:
         self._serving.outcome(outcome)
 
     def failed(self, error: Exception) -> Classifier | None:
-        """The model in use could not classify a batch: the one to use instead, where its probation was not passed."""
+        """Note that the model in use could not classify a batch; return the one before if it was on probation."""
         self._serving.failed(error)
         return self._step_back()
 
@@ -310,32 +311,32 @@ class Reloader:
         model = self._serving.step_back()
         if model is None:
             return None
-        self._let_go = True
+        self._freed_backbone = True
         return model.classifier
 
     # --- other settings, and the end
 
     @property
     def classes(self) -> list[str]:
-        """The classes that the settings have to leave a folder for."""
+        """Classes whose folder names the settings must not use."""
         return self._serving.classes
 
     def adopt(self, settings: Settings) -> None:
-        """Look where the settings say now, and open checkpoints as they say."""
-        old, new = self._opening.manner, CheckpointOptions.from_settings(settings)
+        """Apply new settings: where to look for checkpoints, and how to open them."""
+        old, new = self._opening.options, CheckpointOptions.from_settings(settings)
         self._opening = CheckpointOpener(new, WeightsStore(settings.cache_dir))
         if new.location != old.location:
             self._history.end_attempt(flush=True)
             self._history = CheckpointHistory(self._journal, new.location)
-            self._serving.moved(self._history)
-        opens_otherwise = (new.location, new.precision) != (old.location, old.precision)
+            self._serving.use_history(self._history)
+        opens_differently = (new.location, new.precision) != (old.location, old.precision)
         self._leave_names()
-        if opens_otherwise or new.reserved != old.reserved:
-            # What is published may have been turned down for a class name, or is being checked for the old ones.
+        if opens_differently or new.reserved != old.reserved:
+            # The published checkpoint may have been refused for a class name, or be in loading with the old names.
             self._place, self._stamp, self._tried, self._retry_at = new.place, None, "", None
-            self._loading = None  # what it makes comes too late
-        if opens_otherwise:
-            self._anew = True
+            self._loading = None  # its result is dropped
+        if opens_differently:
+            self._shares_nothing = True
 
     def close(self) -> None:
         """Stop: the daemon ends, and no checkpoint that was being loaded is to blame."""
@@ -345,8 +346,8 @@ class Reloader:
         self._leases.keep([])
 
 
-def _may_pass(error: Exception) -> bool:
-    """Whether a checkpoint may be loaded another time all the same: the trouble is not its own, or nobody's we know."""
+def _is_temporary(error: Exception) -> bool:
+    """Whether an error may not be the checkpoint's own, so that another attempt may succeed."""
     return not isinstance(error, CheckpointError) or isinstance(error.__cause__, OSError)
 
 
@@ -354,7 +355,7 @@ def _sentence(error: Exception) -> str:
     return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {reason(error)}"
 
 
-def _not_again(published: Published, why: str) -> str:
+def _rejected_sentence(published: Published, why: str) -> str:
     return tr(
         "the checkpoint {name} is not tried again ({why}): publish another, or this one once more with "
         "python -m trainer publish",

@@ -1,7 +1,7 @@
-"""Which model is in use: a new one serves on probation, and the one before it stands by until that is passed.
+"""Keep track of the model in use: a new one is on probation, and the one before is kept until that is passed.
 
-Nothing is loaded here. `daemon.reloading.reloader` brings the models, and is told by `Serving.step_back` when the one
-before is to take over again.
+Nothing is loaded here. `daemon.reloading.reloader` loads the models, and asks `Serving.step_back` whether the one
+before is to be used again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from models.text.language import tr
 
 @dataclass(frozen=True)
 class Model:
-    """A checkpoint in memory, and what was published that it came from."""
+    """A checkpoint in memory, and the published file that it came from."""
 
     published: Published
     classifier: Classifier
@@ -46,7 +46,7 @@ class _Trial:
 class Serving:
     """The model in use, what it made of its last images, and the model to go back to.
 
-    Models that serve, or may serve again, are leased, so that the trainer does not remove their files.
+    Models that are in use, or may be again, are leased, so that the trainer does not remove their files.
     """
 
     def __init__(self, history: CheckpointHistory, leases: Leases) -> None:
@@ -55,11 +55,11 @@ class Serving:
         self._model: Model | None = None
         self._recent: deque[Observation] = deque(maxlen=MEMORY)
         self._trial: _Trial | None = None
-        self._back: Model | None = None  # to be returned to at the next `step_back`
+        self._model_to_restore: Model | None = None  # by the next `step_back`, after a failed probation
 
     @property
     def model(self) -> Model | None:
-        """The one in use; None before the first."""
+        """The model in use; None before the first."""
         return self._model
 
     @property
@@ -69,8 +69,8 @@ class Serving:
 
     @property
     def classes(self) -> list[str]:
-        """The classes of the model in use and of the one to go back to: either may have to serve."""
-        return [name for model in self._at_hand() for name in model.classifier.classes]
+        """Classes of the model in use and of the one to go back to: either may be used next."""
+        return [name for model in self._in_memory() for name in model.classifier.classes]
 
     def trust(self, model: Model) -> None:
         """Use a model from now on, and remember it as the last good one."""
@@ -83,7 +83,7 @@ class Serving:
         self.keep_leases()
 
     def remember(self, seen: Iterable[Observation]) -> None:
-        """The model in use made this of earlier images, oldest first."""
+        """Remember what the model in use made of earlier images, oldest first."""
         self._recent.extend(seen)
 
     def take_over(self, model: Model, images: int) -> None:
@@ -94,7 +94,7 @@ class Serving:
             return
         insisted = self._history.is_insisted_on(model.published)
         if not alike(before.classifier.metadata, model.classifier.metadata):
-            self._recent.clear()  # one that was asked to be surer rightly sends more images to the others
+            self._recent.clear()  # a model with a stricter threshold is right to send more images to the others
         probation = Probation(images, [] if insisted else list(self._recent), model.classifier.classes)
         self._model, self._trial = model, _Trial(probation, before)
         self.keep_leases()
@@ -102,7 +102,7 @@ class Serving:
     def outcome(self, outcome: Outcome) -> None:
         """Judge a model on probation by the outcome of an image."""
         prediction = outcome.prediction
-        if prediction is None or outcome.destination is None or self._back is not None:
+        if prediction is None or outcome.destination is None or self._model_to_restore is not None:
             return
         seen = Observation(prediction.label, outcome.fate is not Fate.SURE)
         if self._trial is None:
@@ -118,7 +118,7 @@ class Serving:
             self._recent.extend(probation.seen)
 
     def failed(self, error: Exception) -> None:
-        """The model in use could not classify a batch; on probation, that is its end."""
+        """Note that the model in use could not classify a batch: a model on probation has failed it."""
         if self._trial is not None:
             fault = tr("it failed with {kind}: {error}", kind=type(error).__name__, error=error)
             self._give_up(self._trial, fault)
@@ -127,7 +127,7 @@ class Serving:
         assert self._model is not None
         bad, good = self._model, trial.before
         self._history.reject(bad.published, bad.digest, fault)
-        self._trial, self._back = None, good
+        self._trial, self._model_to_restore = None, good
         logger.error(
             tr(
                 "back to checkpoint {digest} from {before}: {fault}; to use it all the same, publish it once more",
@@ -138,26 +138,26 @@ class Serving:
         )
 
     def step_back(self) -> Model | None:
-        """The model before, once, where the one in use did not pass its probation: it is in use from now on."""
-        back, self._back = self._back, None
-        if back is not None:
-            self.use(back)
-        return back
+        """Use the model before again if the one in use has failed its probation; return it, once."""
+        model, self._model_to_restore = self._model_to_restore, None
+        if model is not None:
+            self.use(model)
+        return model
 
-    def moved(self, history: CheckpointHistory) -> None:
-        """Checkpoints are published elsewhere now, and ``history`` is what is known of those: no probation goes on."""
+    def use_history(self, history: CheckpointHistory) -> None:
+        """Use the history of another location of checkpoints; a probation ends without a result."""
         self._history, self._trial = history, None
 
     def keep_leases(self) -> None:
-        """Lease what is at hand, and the last good checkpoint, and nothing else."""
+        """Lease the models in memory and the last good checkpoint, and nothing else."""
         good = self._history.good
-        paths = [model.published.path for model in self._at_hand()]
+        paths = [model.published.path for model in self._in_memory()]
         if good is not None:
             paths.append(good.path)
         for path in paths:
             self._leases.take(path)
         self._leases.keep(paths)
 
-    def _at_hand(self) -> list[Model]:
-        held = [self._model, self._trial.before if self._trial else None, self._back]
+    def _in_memory(self) -> list[Model]:
+        held = [self._model, self._trial.before if self._trial else None, self._model_to_restore]
         return [model for model in held if model is not None]

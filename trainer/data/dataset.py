@@ -94,7 +94,7 @@ class ClassFolders:
 
     ``beside`` counts images beside the class folders, which have no class, and ``hidden`` the hidden files and folders
     that were skipped. ``leftovers`` are files and folders of the NAS or the system. ``not_classes`` names the daemon's
-    folders for images that it is unsure of or that cannot be read.
+    folders for the others and for images that cannot be read.
     """
 
     root: Path

@@ -55,7 +55,7 @@ def decoder(buffer: _Watched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decod
 
 def test_one_that_is_finished_too_late_is_blamed_itself(decoder: Decoder, buffer: _Watched) -> None:
     buffer.write_note(0, NOTE)
-    buffer.looks, buffer.then = 2, lambda: buffer.finish(0)
+    buffer.looks, buffer.then = 2, lambda: buffer.mark_finished(0)
     late, neighbour = decoder.decode([task(Path("late.png")), task(Path("neighbour.png"))], 0.001)
     assert late is not None
     assert late.path == Path("late.png")
@@ -78,7 +78,7 @@ def test_when_all_are_finished_nothing_more_is_waited_for_than_the_answer(decode
     """However long reading may take: there is nothing more to read."""
     for slot in range(2):
         buffer.write_note(slot, NOTE)
-        buffer.finish(slot)
+        buffer.mark_finished(slot)
     finished, last = decoder.decode([task(Path("finished.png")), task(Path("last.png"))], 0.001)
     assert finished is None
     assert last is not None

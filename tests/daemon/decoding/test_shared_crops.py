@@ -58,15 +58,15 @@ def test_every_slot_has_room_of_its_own(both: tuple[CropBuffer, CropBuffer]) -> 
 
 def test_what_is_finished_is_so_from_the_first_slot_on(both: tuple[CropBuffer, CropBuffer]) -> None:
     ours, theirs = both
-    assert ours.finished() == 0
+    assert ours.finished_count() == 0
     for slot, expected in [(0, 1), (2, 1), (1, 3)]:
-        theirs.finish(slot)
-        assert ours.finished() == expected
+        theirs.mark_finished(slot)
+        assert ours.finished_count() == expected
     for slot in range(SLOTS):
-        theirs.finish(slot)
-    assert ours.finished() == SLOTS
+        theirs.mark_finished(slot)
+    assert ours.finished_count() == SLOTS
     ours.clear()
-    assert ours.finished() == 0
+    assert ours.finished_count() == 0
 
 
 @pytest.mark.parametrize(("crops", "slots"), [([], SLOTS), ([224], SLOTS), ([224, 384], SLOTS), ([480] * 4, 3)])

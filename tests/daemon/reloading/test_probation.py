@@ -110,8 +110,8 @@ class Place:
         self._publish = publish
 
     def start(self, probation: int = 20) -> Reloader:
-        manner = CheckpointOptions(location=self.folder, threads=1, probation=probation)
-        return Reloader(manner, self._store, Journal(self.journal))
+        options = CheckpointOptions(location=self.folder, threads=1, probation=probation)
+        return Reloader(options, self._store, Journal(self.journal))
 
     def publish(self, run: str, names: Sequence[str], **metadata: object) -> str:
         return self._publish(self.folder / run, names, **metadata)

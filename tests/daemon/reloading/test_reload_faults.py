@@ -60,8 +60,8 @@ class Service:
     journal: Path
 
     def start(self, reserved: Sequence[str] = ()) -> Reloader:
-        manner = CheckpointOptions(location=self.folder, threads=1, reserved=reserved)
-        return Reloader(manner, self.store, Journal(self.journal))
+        options = CheckpointOptions(location=self.folder, threads=1, reserved=reserved)
+        return Reloader(options, self.store, Journal(self.journal))
 
 
 @pytest.fixture
