@@ -22,7 +22,7 @@ from models.images import Transform
 from models.registry import Backbone
 from models.runtime import FeatureExtractor, graph_path, open_extractor
 from models.samples import sample_pictures
-from models.scoring import Probabilities, Strangeness, by_part, head_probabilities, head_strangeness
+from models.scoring import Probabilities, Strangeness, by_part, head_probabilities, judge
 from models.text.language import tr
 from models.tuned import tuned_backbone
 from models.weights import WeightsStore
@@ -97,10 +97,7 @@ class Classifier:
     def judge(self, crops: Sequence[Crops]) -> Judgement:
         """Compute probabilities and strangeness of n images in one pass; ``crops`` as for `probabilities`."""
         features = self.extractor.features(crops)
-        return Judgement(
-            head_probabilities(self.metadata, self._head, features),
-            head_strangeness(self.metadata, self._head, features),
-        )
+        return Judgement(*judge(self.metadata, self._head, features))
 
     def predict(self, crops: Sequence[Crops]) -> list[Prediction]:
         """Predict the class of each image; ``crops`` as for `probabilities`."""
@@ -121,8 +118,8 @@ def seal(
     """Make a checkpoint with golden samples, which prove wherever it is loaded that it computes the same as here."""
     pictures = sample_pictures()
     features = extractor.sample_features(pictures)
-    strangeness = None if metadata.unknown is None else head_strangeness(metadata, head, features)
-    golden = Golden(pictures, features, head_probabilities(metadata, head, features), strangeness)
+    probabilities, strangeness = judge(metadata, head, features)
+    golden = Golden(pictures, features, probabilities, None if metadata.unknown is None else strangeness)
     return Checkpoint(metadata, head, golden, backbones or {})
 
 
@@ -270,7 +267,7 @@ def _check_golden(classifier: Classifier, checkpoint: Checkpoint, path: Path, bo
                     name=record.name,
                 )
             )
-    probabilities = head_probabilities(metadata, checkpoint.head, features)
+    probabilities, strangeness = judge(metadata, checkpoint.head, features)
     distance = float(np.abs(probabilities - golden.probabilities).max())
     if not distance <= bounds.probability:
         raise CheckpointError(
@@ -283,7 +280,6 @@ def _check_golden(classifier: Classifier, checkpoint: Checkpoint, path: Path, bo
         )
     if golden.strangeness is None:
         return
-    strangeness = head_strangeness(metadata, checkpoint.head, features)
     if not np.all(np.abs(strangeness - golden.strangeness) <= bounds.strangeness * np.maximum(golden.strangeness, 1)):
         raise CheckpointError(
             tr(

@@ -14,7 +14,7 @@ from models.images import Transform
 from models.registry import Backbone
 
 #: Version 2 added ``max_error``, ``promises``, ``unknown`` and the normalisation ``pretrained``.
-#: Version 3 has promises without a certainty, which are estimates.
+#: Version 3 has promises without a certainty, which are estimates, and the energy of `Unknown`.
 SCHEMA_VERSION: Literal[3] = 3
 
 
@@ -104,13 +104,17 @@ def strictest(promises: Sequence[Promise]) -> list[Promise]:
 
 
 class Unknown(Strict):
-    """From which distance to the span of the tensor ``unknown.basis`` an image is unknown.
+    """An image is unknown where ``distance + energy_weight * (energy - usual_energy)`` exceeds ``limit``.
 
-    ``limit`` is the largest distance of a known image; about the share ``refused`` of the known images lies farther.
+    The distance is to the span of the tensor ``unknown.basis``; the energy (`models.scoring.energies`) is high where no
+    class stands out. About the share ``refused`` of the known images exceeds the limit. Up to version 2 the energy did
+    not count.
     """
 
     limit: float = Field(gt=0, allow_inf_nan=False)
     refused: float = Field(ge=0, lt=1)
+    energy_weight: float = Field(default=0.0, ge=0, le=1e12)
+    usual_energy: float = Field(default=0.0, ge=-1e12, le=1e12)
 
 
 class Metadata(Strict):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
 from models.engines import Features
 from models.head import Head, Pretrained
 from models.metadata import Metadata
+
+FloatT = TypeVar("FloatT", bound=np.floating[Any])
 
 #: Calibrated probabilities (n, classes) of n images.
 Probabilities = npt.NDArray[np.float32]
@@ -50,12 +54,19 @@ def _inputs(metadata: Metadata, head: Head, features: Features) -> Features:
     return scaled
 
 
+def _logits(metadata: Metadata, head: Head, inputs: Features) -> Features:
+    """The calibrated logits (n, outputs) of a head's inputs (n, width)."""
+    logits: Features = (inputs @ head.weight.T + head.bias) / np.float32(metadata.temperature)
+    return logits
+
+
 def head_probabilities(metadata: Metadata, head: Head, features: Features) -> Probabilities:
     """Calibrated probabilities (n, classes) of raw features (n, width)."""
-    inputs = _inputs(metadata, head, features)
-    logits = (inputs @ head.weight.T + head.bias) / np.float32(metadata.temperature)
-    logits -= logits.max(axis=1, keepdims=True)
-    outputs: Probabilities = np.exp(logits)
+    return _probabilities(metadata, head, _logits(metadata, head, _inputs(metadata, head, features)))
+
+
+def _probabilities(metadata: Metadata, head: Head, logits: Features) -> Probabilities:
+    outputs: Probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
     outputs /= outputs.sum(axis=1, keepdims=True)
     if head.groups is None:
         return outputs
@@ -65,14 +76,43 @@ def head_probabilities(metadata: Metadata, head: Head, features: Features) -> Pr
 
 
 def head_strangeness(metadata: Metadata, head: Head, features: Features) -> Strangeness:
-    """How strange (n,) raw features (n, width) are: their distance from the span of the head's basis over its limit.
+    """How strange (n,) raw features (n, width) are, in units of what still counts as known. 0 without a basis.
 
-    The known images vary in few directions; what of an image lies in others, no known image has (the residual of ViM,
-    Wang et al., CVPR 2022). 0 without a basis.
+    Two things make an image strange. The known images vary in few directions; what of an image lies in others, no known
+    image has: that is its distance from the span of the head's basis (the residual of ViM, Wang et al., CVPR 2022). And
+    an image that resembles the known ones, but is of none of their classes, has little of what makes any class: see
+    `energies`.
     """
-    if head.basis is None or metadata.unknown is None:
-        return np.zeros(len(features), np.float32)
     inputs = _inputs(metadata, head, features)
+    return _strangeness(metadata, head, inputs, _logits(metadata, head, inputs))
+
+
+def _strangeness(metadata: Metadata, head: Head, inputs: Features, logits: Features) -> Strangeness:
+    if head.basis is None or metadata.unknown is None:
+        return np.zeros(len(inputs), np.float32)
+    unknown = metadata.unknown
     outside = inputs - (inputs @ head.basis.T) @ head.basis
-    distance: Strangeness = np.linalg.norm(outside, axis=1) / np.float32(metadata.unknown.limit)
-    return distance
+    strangeness: Strangeness = np.linalg.norm(outside, axis=1)
+    if unknown.energy_weight:
+        energy = energies(logits) - np.float32(unknown.usual_energy)
+        strangeness = np.maximum(strangeness + np.float32(unknown.energy_weight) * energy, np.float32(0))
+    return strangeness / np.float32(unknown.limit)
+
+
+def energies(logits: npt.NDArray[FloatT]) -> npt.NDArray[FloatT]:
+    """The energy (n,) of calibrated logits (n, outputs): high where no output stands out.
+
+    It is minus the logarithm of the sum of their exponentials (Liu et al., NeurIPS 2020). What all logits of an image
+    have in common changes no probability and is left out, since not every kind of head holds it at 0.
+    """
+    centred = logits - logits.mean(axis=1, keepdims=True)
+    highest = centred.max(axis=1, keepdims=True)
+    energy: npt.NDArray[FloatT] = -highest[:, 0] - np.log(np.exp(centred - highest).sum(axis=1))
+    return energy
+
+
+def judge(metadata: Metadata, head: Head, features: Features) -> tuple[Probabilities, Strangeness]:
+    """What `head_probabilities` and `head_strangeness` say of raw features (n, width), computed together."""
+    inputs = _inputs(metadata, head, features)
+    logits = _logits(metadata, head, inputs)
+    return _probabilities(metadata, head, logits), _strangeness(metadata, head, inputs, logits)

@@ -18,12 +18,13 @@ from trainer.data.audit import Oddity, write_audit
 from trainer.data.dataset import DataSet, data_digest
 from trainer.fitted import FitOptions, Fitted
 from trainer.heads.linear import Epoch
-from trainer.heads.unknown import REFUSED_SHARE
+from trainer.heads.unknown import REFUSED_SHARE, Span
 from trainer.measuring.measure import LabelledPredictions
 from trainer.measuring.split import write_split
 from trainer.measuring.thresholds import Thresholds
 from trainer.reports.advice import advice
 from trainer.reports.history import write_history
+from trainer.reports.missing import missing_classes, missing_figures, missing_sentence
 from trainer.reports.narrate import comparison, unrecognised
 from trainer.reports.report import write_report
 from trainer.runs.folder import METRICS, create_run, write_json, write_settings
@@ -54,11 +55,14 @@ def write(
         write_audit(run / "audit.csv", findings)
         # Fine-tuned backbones were fitted on all images, so heads on a quarter of them tell nothing about growth.
         growth = None if fitted.tuned else fitted.choice.growth
-        (run / "advice.txt").write_text(advice(predictions, judged, findings, growth), encoding="utf-8")
+        absence = None if fitted.tuned else fitted.choice.absence
+        missing = None if absence is None else list(missing_classes(absence, images.classes, thresholds.threshold))
+        (run / "advice.txt").write_text(advice(predictions, judged, findings, growth, missing), encoding="utf-8")
         paths = [sample.path for sample in judged]
         preface = (
             _preface(images, predictions, tuned=bool(fitted.tuned))
             + "".join(f"{line}\n" for line in [*unrecognised(predictions), *thresholds.sentences(predictions)])
+            + ("" if absence is None else f"{missing_sentence(absence, thresholds.threshold)}\n")
             + "\n"
         )
         appendix = "\n" + "".join(f"{line}\n" for line in comparison(fitted.choice, len(images.samples)))
@@ -101,7 +105,7 @@ def _seal(
         threshold=thresholds.own,
         max_error=thresholds.requested,
         promises=thresholds.promises,
-        unknown=None if span is None else Unknown(limit=span.limit, refused=REFUSED_SHARE),
+        unknown=None if span is None else _unknown(span),
         metrics={**predictions.figures(), "all_images": float(len(images.samples))},
         settings=options.settings(),
         data_digest=data_digest(images.samples),
@@ -118,6 +122,15 @@ def _seal(
         pretrained=choice.pretrained,
     )
     return seal(metadata, head, fitted.extractor, fitted.tuned)
+
+
+def _unknown(span: Span) -> Unknown:
+    return Unknown(
+        limit=span.limit,
+        refused=REFUSED_SHARE,
+        energy_weight=span.energy_weight,
+        usual_energy=span.usual_energy,
+    )
 
 
 def _metrics(
@@ -147,6 +160,9 @@ def _metrics(
             }
             for candidate in choice.candidates
         ],
+        "missing_classes": None
+        if fitted.tuned or choice.absence is None
+        else missing_figures(choice.absence, images.classes, thresholds.threshold),
         "fine_tuned": bool(fitted.tuned),
         "images": {
             "all": len(images.samples),

@@ -29,7 +29,7 @@ class CandidateHead:
     ``heads`` holds one head for each fold and, last, the head fitted on all images. ``out_of_fold`` holds logits
     (judged images, classes), ``losses`` (judged images,) their log-loss after division by ``temperature``.
     ``refolded_loss`` is the mean log-loss over several divisions into folds; None where one division was enough.
-    ``label`` is the name in the user's language.
+    ``label`` is the name in the user's language, ``strength`` that of its penalty where it is a logistic one.
     """
 
     name: str
@@ -41,6 +41,7 @@ class CandidateHead:
     losses: Losses
     accuracy: float
     refolded_loss: float | None = None
+    strength: float | None = None
 
     @property
     def loss(self) -> float:
@@ -96,7 +97,7 @@ def logistic_candidate(view: View, strengths: Sequence[float] = STRENGTHS) -> Ca
     kind = mark("logistic from texts, C {strength:g}") if from_texts else mark("logistic, C {strength:g}")
     candidates: list[CandidateHead] = []
     for strength, heads in zip(strengths, fit_logistic(view.task, strengths), strict=True):
-        candidates.append(view.candidate_from(kind, heads, strength=strength))
+        candidates.append(replace(view.candidate_from(kind, heads, strength=strength), strength=strength))
         best_position = int(np.argmin([candidate.loss for candidate in candidates]))
         if len(candidates) - 1 - best_position >= 2:
             break

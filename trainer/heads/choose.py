@@ -22,6 +22,7 @@ from trainer.heads.candidates import CandidateHead, View
 from trainer.heads.growth import Growth, measure_growth
 from trainer.heads.linear import MIN_DELTA, GradientOptions, Linear, OnEpoch, Scaling
 from trainer.heads.logistic import fit_logistic
+from trainer.heads.near import Absence, with_energies
 from trainer.heads.task import Mask
 from trainer.heads.unknown import Span, fit_span
 from trainer.heads.views import Part
@@ -56,7 +57,8 @@ class Choice:
 
     ``out_of_fold`` holds the logits (judged images, classes) of the ``judged`` images (n,), each from a head that was
     not fitted on it. Inputs are features at unit length, or what ``pretrained`` makes of the features. ``span`` tells
-    unknown images, ``growth`` what more images would bring; both are None with too few images. ``winner`` names the
+    unknown images, ``absence`` how those of a missing class would fare, and ``growth`` what more images would bring;
+    all three are None with too few images or classes. ``winner`` names the
     chosen candidate; ``label`` is that name, and ``reason`` why it was chosen, in the user's language.
     """
 
@@ -74,6 +76,7 @@ class Choice:
     span: Span | None
     pretrained: Pretrained | None = None
     growth: Growth | None = None
+    absence: Absence | None = None
 
 
 def choose(
@@ -110,6 +113,7 @@ def choose(
     chosen = comparisons[position]
     others, winner, head_reason = _choose_head(chosen.view, chosen.logistic[chosen.position], options, on_epoch)
     table = [candidate for comparison in comparisons for candidate in comparison.table] + others
+    span, absence = _span(chosen, winner)
     return Choice(
         head=winner.heads[-1],
         scaling=chosen.view.scaling,
@@ -124,9 +128,10 @@ def choose(
         ),
         judged=all_parts.task.judged,
         out_of_fold=winner.out_of_fold,
-        span=fit_span(chosen.view.task.scaled, folds),
+        span=span,
         pretrained=chosen.view.pretrained,
         growth=measure_growth(chosen.view.task),
+        absence=absence,
     )
 
 
@@ -325,6 +330,16 @@ def _choose_head(
         "the single head of the lowest loss does not have both more images right and a loss lower by more than chance"
     )
     return others, mean, reason
+
+
+def _span(chosen: _ViewComparison, winner: CandidateHead) -> tuple[Span | None, Absence | None]:
+    """Return what tells unknown images from those of a view, and what would become of those of a missing class."""
+    span = fit_span(chosen.view.task.scaled, chosen.view.task.folds)
+    if span is None:
+        return None, None
+    without_texts, best = chosen.logistic[chosen.position][0], chosen.best
+    view = chosen.view if best is without_texts else chosen.view.starting_from_texts()
+    return with_energies(span, view.task, winner.out_of_fold / winner.temperature, best)
 
 
 def clearly_lower(losses: Losses, others: Losses, standard_errors: float = 1) -> bool:

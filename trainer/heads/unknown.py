@@ -40,12 +40,15 @@ Distances = npt.NDArray[np.float64]
 class Span:
     """The ``basis`` (rank, width) of the directions in which known images vary, and how far from it one is unknown.
 
-    ``distances`` (n,) are out of fold: each from a basis that was fitted without the image; NaN where not judged.
+    ``distances`` (n,) are out of fold: each from a basis that was fitted without the image; NaN where not judged. With
+    an ``energy_weight`` they are sums, as `models.metadata.Unknown` says; see `trainer.heads.near`.
     """
 
     basis: Basis
     limit: float
     distances: Distances
+    energy_weight: float = 0.0
+    usual_energy: float = 0.0
 
     @property
     def known(self) -> npt.NDArray[np.bool_]:
@@ -59,24 +62,35 @@ def fit_span(scaled: Features, folds: Folds) -> Span | None:
 
     The limit comes from the images of each fold (n,), measured by a basis of the images outside that fold.
     """
-    judging_folds = sorted({*folds.tolist()} - {NEVER})
     judged = folds != NEVER
-    fewest_fitted = len(folds) - max((int((folds == fold).sum()) for fold in judging_folds), default=0)
-    rank = min(_DIRECTIONS, fewest_fitted // _IMAGES_PER_DIRECTION)
+    largest = np.bincount(folds[judged]).max() if judged.any() else 0
+    rank = min(_DIRECTIONS, (len(folds) - int(largest)) // _IMAGES_PER_DIRECTION)
     if judged.sum() < _MIN_IMAGES or rank == 0:
         return None
-    distances = np.full(len(folds), np.nan)
     with one_thread():
-        # Subtracts the fold from the total, since a copy of the images outside it would be nearly as large as all.
-        moments, total = scaled.T @ scaled, scaled.sum(axis=0, dtype=np.float64)
-        for fold in judging_folds:
-            held_out = folds == fold
-            features, count = scaled[held_out], int((~held_out).sum())
-            mean = ((total - features.sum(axis=0, dtype=np.float64)) / count).astype(np.float32)
-            basis = _basis(moments - features.T @ features - count * np.outer(mean, mean), rank)
-            features -= mean
-            distances[held_out] = distances_to_span(features, basis)
-        return Span(_basis(moments, rank), _limit(distances[judged]), distances)
+        moments = scaled.T @ scaled
+    distances = out_of_fold_distances(scaled, folds, rank, moments)
+    return Span(_basis(moments, rank), limit_of(distances[judged]), distances)
+
+
+@one_thread()
+def out_of_fold_distances(scaled: Features, folds: Folds, rank: int, moments: Features | None = None) -> Distances:
+    """Return how far (n,) each image of a fold lies from the span of the images outside; NaN where it is in none.
+
+    ``scaled`` is as for `fit_span`, ``moments`` the second moments of it where they are known.
+    """
+    distances = np.full(len(folds), np.nan)
+    moments = scaled.T @ scaled if moments is None else moments
+    # Subtracts the fold from the total, since a copy of the images outside it would be nearly as large as all.
+    total = scaled.sum(axis=0, dtype=np.float64)
+    for fold in sorted({*folds.tolist()} - {NEVER}):
+        held_out = folds == fold
+        features, count = scaled[held_out], int((~held_out).sum())
+        mean = ((total - features.sum(axis=0, dtype=np.float64)) / count).astype(np.float32)
+        basis = _basis(moments - features.T @ features - count * np.outer(mean, mean), rank)
+        features -= mean
+        distances[held_out] = distances_to_span(features, basis)
+    return distances
 
 
 def distances_to_span(centred: Features, basis: Basis) -> Distances:
@@ -96,7 +110,7 @@ def _basis(moments: Features, rank: int) -> Basis:
     return np.ascontiguousarray(directions.T, np.float32)
 
 
-def _limit(distances: Distances) -> float:
+def limit_of(distances: Distances) -> float:
     """Return the distance that a known image exceeds with a probability of `REFUSED_SHARE`, or the largest with few.
 
     This is the split-conformal quantile (Vovk et al. 2005): of n + 1 like images the new one is as likely as any other

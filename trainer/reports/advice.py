@@ -53,9 +53,16 @@ def suspicions(predictions: LabelledPredictions) -> list[Suspicion]:
 
 
 def advice(
-    predictions: LabelledPredictions, judged: Sequence[Sample], findings: Sequence[Oddity], growth: Growth | None = None
+    predictions: LabelledPredictions,
+    judged: Sequence[Sample],
+    findings: Sequence[Oddity],
+    growth: Growth | None = None,
+    missing: Sequence[str] | None = None,
 ) -> str:
-    """Return the text of ``advice.txt``. ``judged`` holds the samples of ``predictions`` and ``growth``, in order."""
+    """Return the text of ``advice.txt``. ``judged`` holds the samples of ``predictions`` and ``growth``, in order.
+
+    ``missing`` holds the sentences on classes whose absence would hardly be noticed; None where that is not known.
+    """
     sections = [
         _section(
             tr("Labels to look at, the likeliest to be wrong first"),
@@ -74,6 +81,13 @@ def advice(
             tr("What twice as many images of every class would bring, judging by what a quarter of these brought"),
             tr("it cannot be told: too few images or mistakes, very many images, or fine-tuned backbones"),
             [] if growth is None else list(_growth_lines(predictions, growth)),
+        ),
+        _section(
+            tr("Pictures of a kind that has no class, judging by each class left out in turn"),
+            tr("it cannot be told: fewer than three classes, too few images, or fine-tuned backbones")
+            if missing is None
+            else tr("nearly all would be refused, whatever class were missing"),
+            missing or [],
         ),
     ]
     return "\n".join(sections)

@@ -1,0 +1,206 @@
+"""How images of no class fare: ``python -m tests.benchmarks.unknowns [SET ...]``, before the energy counted and after.
+
+Each class of a set is left out in turn and a head is chosen on the others, in folds 0 to 3. Then come fold 4 of these,
+which nothing was fitted on (known), all images of the class that is missing (near), and another set (far). Two rules
+are compared with the same head: refuse by the distance from the span alone, or by distance and energy together. For
+each it says which shares are refused as unknown, how well strangeness ranks near images above known ones (area under
+the ROC curve), and which shares are filed, at 0.5 and at the threshold for at most 1 % wrong where that can be
+promised. ``foretold`` is what the fit itself expects to be filed, at 0.5, of a kind that is missing: the mean over its
+classes. Of two classes none can be left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models import registry
+from models.checkpoint import Head, Metadata, PartRecord, Pretrained
+from models.metadata import Unknown
+from models.scoring import energies, judge
+from models.weights import WeightsStore
+from tests.benchmarks.labelled_sets import FOLDER, NAMES, LabelledSet, load
+from trainer.heads.choose import Choice, choose
+from trainer.heads.linear import GradientOptions
+from trainer.heads.unknown import REFUSED_SHARE, Span, limit_of
+from trainer.heads.views import Part
+from trainer.measuring.calibration import log_probabilities
+from trainer.measuring.thresholds import find_promise
+
+#: Classes that are left out in a set of more; what comes from elsewhere.
+_CLASSES, _FAR, _FAR_IMAGES = 6, "hymenoptera2", 400
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What becomes of images: strangeness (n,), where 1 is the limit, and confidence (n,)."""
+
+    strangeness: npt.NDArray[np.float32]
+    confidence: npt.NDArray[np.float32]
+
+    @property
+    def refused(self) -> float:
+        return float((self.strangeness > 1).mean())
+
+    def filed(self, threshold: float | None) -> float:
+        if threshold is None:
+            return float("nan")
+        return float(((self.strangeness <= 1) & (self.confidence >= threshold)).mean())
+
+
+def main() -> None:
+    warnings.filterwarnings("ignore", "Mean of empty slice")  # no promise could be made for any
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="*", metavar="SET", help=", ".join(NAMES))
+    options = parser.parse_args()
+    print(
+        f"{'set, missing':30}{'rule':>9}{'known':>8}{'near':>7}{'far':>7}{'AUROC':>7}"
+        f"{'near':>8}{'known':>7}{'near':>8}{'known':>7}{'foretold':>10}"
+    )
+    print(f"{'':39}{'refused':>8}{'refused':>14}{'':7}{'filed at 0.5':>15}{'filed at 1 %':>15}")
+    for name in options.sets or NAMES:
+        data = load(name)
+        count = len(data.classes)
+        rows = []
+        for missing in range(0, count, max(count // _CLASSES, 1)) if count > 2 else ():
+            rows.append(compare(data, missing))
+            show(f"{name}, {data.classes[missing]}", rows[-1])
+        if count == 2:
+            rows.append(compare(data, None))
+            show(f"{name}, none", rows[-1])
+        elif rows:
+            show(f"{name}, MEAN", [list(np.nanmean([row[rule] for row in rows], axis=0)) for rule in (0, 1)])
+
+
+def show(title: str, rows: list[list[float]]) -> None:
+    for rule, row in zip(("distance", "both"), rows, strict=True):
+        shares = "".join(f"{value:{width}.3f}" for value, width in zip(row, (8, 7, 7, 7, 8, 7, 8, 7, 10), strict=True))
+        print(f"{title[:29]:30}{rule:>9}{shares}", flush=True)
+
+
+def compare(data: LabelledSet, missing: int | None) -> list[list[float]]:
+    """The rows for both rules, with this class left out."""
+    known, others = _without(data, missing)
+    fitted, unseen = known.part(known.folds != 4), known.part(known.folds == 4)
+    choice = _choose(fitted)
+    far = load(_FAR if data.name != _FAR else "intel_scenes6").features[:_FAR_IMAGES]
+    foretold = float("nan")
+    if choice.absence is not None:
+        foretold = np.mean([choice.absence.filed_share(label, 0.5) for label in range(len(known.classes))])
+    rows = []
+    for span in (_by_distance(choice), choice.span):
+        assert span is not None
+        model = replace(choice, span=span)
+        images = {
+            "known": _judged(model, unseen.features),
+            "near": _judged(model, others if len(others) else far),
+            "far": _judged(model, far),
+        }
+        threshold = _promised(model, fitted)
+        near, seen = images["near"], images["known"]
+        rows.append(
+            [
+                seen.refused,
+                near.refused,
+                images["far"].refused,
+                _area(seen.strangeness, near.strangeness),
+                near.filed(0.5),
+                seen.filed(0.5),
+                near.filed(threshold),
+                seen.filed(threshold),
+                foretold,
+            ]
+        )
+    return rows
+
+
+def _without(data: LabelledSet, missing: int | None) -> tuple[LabelledSet, Floats]:
+    """The set without a class, and all images of that class."""
+    if missing is None:
+        return data, data.features[:0]
+    kept = [label for label in range(len(data.classes)) if label != missing]
+    position = np.full(len(data.classes), -1)
+    position[kept] = np.arange(len(kept))
+    known = data.part((data.labels != missing) & (data.truth != missing))
+    known = replace(
+        known,
+        classes=[data.classes[label] for label in kept],
+        labels=position[known.labels],
+        truth=position[known.truth],
+    )
+    return known, data.features[data.truth == missing]
+
+
+def _choose(data: LabelledSet) -> Choice:
+    backbone = registry.locate(registry.EMBEDDED, None, WeightsStore(FOLDER / "weights"))
+    assert backbone.imagenet_head is not None
+    part = Part(backbone.name, backbone.width, None, Pretrained.rounded(*backbone.imagenet_head()))
+    return choose(data.features.copy(), data.labels, data.folds, len(data.classes), [part], GradientOptions())
+
+
+def _by_distance(choice: Choice) -> Span:
+    """The span as it was before the energy counted."""
+    span = choice.span
+    assert span is not None
+    distances = span.distances.copy()
+    energy = energies(choice.out_of_fold / choice.temperature)
+    distances[choice.judged] -= span.energy_weight * (energy - span.usual_energy)
+    return replace(
+        span, distances=distances, limit=limit_of(distances[choice.judged]), energy_weight=0.0, usual_energy=0.0
+    )
+
+
+def _judged(choice: Choice, features: Floats) -> Judged:
+    """What the daemon makes of raw features (n, width)."""
+    backbone = registry.locate(registry.EMBEDDED, None, WeightsStore(FOLDER / "weights"))
+    span = choice.span
+    assert span is not None
+    unknown = Unknown(
+        limit=span.limit, refused=REFUSED_SHARE, energy_weight=span.energy_weight, usual_energy=span.usual_energy
+    )
+    metadata = Metadata(
+        mode=backbone.name,
+        parts=[PartRecord.from_backbone(backbone)],
+        classes=[f"class {at}" for at in range(len(choice.head.bias))],
+        normalisation="l2" if choice.pretrained is None else "pretrained",
+        temperature=choice.temperature,
+        unknown=unknown,
+    )
+    head = Head(
+        choice.head.weight,
+        choice.head.bias,
+        choice.scaling.mean,
+        choice.scaling.scale,
+        basis=span.basis,
+        pretrained=choice.pretrained,
+    )
+    probabilities, strangeness = judge(metadata, head, features)
+    return Judged(strangeness, probabilities.max(axis=1))
+
+
+def _promised(choice: Choice, fitted: LabelledSet) -> float | None:
+    """The threshold for at most 1 % wrong, where it can be promised."""
+    span = choice.span
+    assert span is not None
+    confidence = np.exp(log_probabilities(choice.out_of_fold, choice.temperature).max(axis=1))
+    right = choice.out_of_fold.argmax(axis=1) == fitted.labels[choice.judged]
+    promise = find_promise(np.where(span.known[choice.judged], confidence, -1.0), right, 0.01)
+    return None if promise is None else promise.threshold
+
+
+def _area(known: Floats, others: Floats) -> float:
+    """How often one of the others is stranger than a known image, ties counting half."""
+    ordered = np.sort(known)
+    below = np.searchsorted(ordered, others, side="left") + np.searchsorted(ordered, others, side="right")
+    return float(below.mean() / 2 / len(known))
+
+
+if __name__ == "__main__":
+    main()
