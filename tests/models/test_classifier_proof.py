@@ -38,6 +38,10 @@ def altered(sealed: Checkpoint, what: str) -> Checkpoint:
     elif what == "golden strangeness":
         assert golden.strangeness is not None
         golden = dataclasses.replace(golden, strangeness=golden.strangeness * np.float32(1.1))
+    elif what == "energy weight":
+        assert sealed.metadata.unknown is not None
+        told = sealed.metadata.unknown.model_copy(update={"energy_weight": 3.0})
+        return dataclasses.replace(sealed, metadata=sealed.metadata.model_copy(update={"unknown": told}))
     elif what == "head":
         head = dataclasses.replace(head, weight=head.weight[::-1])
     elif what == "golden pictures":
@@ -53,6 +57,7 @@ def altered(sealed: Checkpoint, what: str) -> Checkpoint:
         ("golden probabilities", r"its golden samples give different results .* \(probabilities differ by 0\.\d+\)"),
         ("golden features of clip", "clip computes different features here"),
         ("golden features of mobilenet", "mobilenet computes different features here"),
+        ("energy weight", "it measures another strangeness of its golden samples"),
         ("golden strangeness", "it measures another strangeness of its golden samples"),
         ("golden pictures", "mobilenet computes different features here"),
         ("head", "its golden samples give different results"),

@@ -15,10 +15,11 @@ from pydantic import ValidationError
 from models.checkpoint import read, write
 from models.class_names import check_class_name
 from models.errors import CheckpointError
-from models.metadata import DEFAULT_THRESHOLD, Metadata, PartRecord
+from models.metadata import DEFAULT_THRESHOLD, Metadata, PartRecord, Unknown
 from tests.models.checkpoints import join, record, refusal, small_checkpoint, split, with_metadata
 
 PROMISE = {"max_error": 0.05, "certainty": 0.95, "threshold": 0.5, "coverage": 0.9}
+UNKNOWN = {"limit": 1.0, "refused": 0.02}
 
 
 @pytest.fixture
@@ -91,9 +92,27 @@ def test_the_served_threshold_is_never_the_laxest_where_something_was_asked_for(
     assert metadata.kept_promise == (None if kept is None else metadata.promises[kept])
 
 
+def test_version_2_tells_unknown_images_by_their_distance_alone(path: Path) -> None:
+    write(small_checkpoint(), path)
+    header, body = split(path.read_bytes())
+    old = json.loads(header["__metadata__"]["imagesortd"])
+    for key in ("energy_weight", "usual_energy"):
+        del old["unknown"][key]
+    header["__metadata__"]["imagesortd"] = json.dumps(old | {"schema_version": 2})
+    path.write_bytes(join(header, body))
+    back = read(path)
+    assert back.metadata.unknown == Unknown(limit=3.5, refused=0.01, energy_weight=0.0)
+    assert back.metadata == small_checkpoint().metadata
+
+
 @pytest.mark.parametrize(
     ("changes", "place"),
     [
+        ({"unknown": UNKNOWN | {"energy_weight": -0.1}}, "unknown.energy_weight"),
+        ({"unknown": UNKNOWN | {"energy_weight": math.nan}}, "unknown.energy_weight"),
+        ({"unknown": UNKNOWN | {"energy_weight": math.inf}}, "unknown.energy_weight"),
+        ({"unknown": UNKNOWN | {"usual_energy": math.nan}}, "unknown.usual_energy"),
+        ({"unknown": UNKNOWN | {"usual_energy": -math.inf}}, "unknown.usual_energy"),
         ({"temperature": 0}, "temperature"),
         ({"temperature": math.nan}, "temperature"),
         ({"threshold": 1.5}, "threshold"),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from models.classifier import Prediction
-from models.scoring import head_probabilities, head_strangeness, normalise
+from models.metadata import Unknown
+from models.scoring import energies, head_probabilities, head_strangeness, judge, normalise
 from tests.models.checkpoints import small_checkpoint
 
 
@@ -48,6 +49,39 @@ def test_strangeness_is_the_distance_from_the_span_of_the_basis_over_the_limit(n
     nearest = [np.linalg.lstsq(head.basis.T, row, rcond=None)[0] @ head.basis for row in inputs]
     np.testing.assert_allclose(got, np.linalg.norm(inputs - nearest, axis=1) / 3.5, rtol=1e-4)
     np.testing.assert_allclose(got, [head_strangeness(metadata, head, row[None])[0] for row in features], rtol=1e-5)
+
+
+@pytest.mark.parametrize("normalisation", ["l2", "none"])
+def test_energy_makes_an_image_stranger_where_no_class_stands_out(normalisation: str) -> None:
+    plain = small_checkpoint(normalisation=normalisation)
+    told = Unknown(limit=3.5, refused=0.01, energy_weight=0.8, usual_energy=-2.0)
+    metadata, head = plain.metadata.model_copy(update={"unknown": told}), plain.head
+    features = np.random.default_rng(3).normal(scale=5.0, size=(7, 6)).astype(np.float32)
+    got = head_strangeness(metadata, head, features)
+    inputs = ((normalise(features, metadata) - head.mean) * head.scale).astype(np.float64)
+    logits = (inputs @ head.weight.T + head.bias) / metadata.temperature
+    energy = -np.log(np.exp(logits - logits.mean(axis=1, keepdims=True)).sum(axis=1))
+    distances = 3.5 * head_strangeness(plain.metadata, head, features)
+    expected = np.maximum(distances + 0.8 * (energy + 2.0), 0) / 3.5
+    assert (expected > 0).any()
+    assert not np.allclose(expected, distances / 3.5, rtol=0.01)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(got, [head_strangeness(metadata, head, row[None])[0] for row in features], rtol=1e-5)
+
+
+def test_energy_is_the_same_whatever_all_logits_have_in_common() -> None:
+    logits = np.random.default_rng(0).normal(size=(5, 4))
+    np.testing.assert_allclose(energies(logits + np.array([[0], [1e6], [-1e6], [3], [7]])), energies(logits), atol=1e-8)
+    assert energies(np.array([[9.0, 0, 0]])) < energies(np.array([[1.0, 0, 0]])) < energies(np.zeros((1, 3)))
+
+
+def test_judging_gives_what_both_give_alone() -> None:
+    told = Unknown(limit=3.5, refused=0.01, energy_weight=0.8, usual_energy=-2.0)
+    for checkpoint in (small_checkpoint(), small_checkpoint(unknown=told), small_checkpoint(unknown=None)):
+        features = np.random.default_rng(3).normal(scale=5.0, size=(7, 6)).astype(np.float32)
+        probabilities, strangeness = judge(checkpoint.metadata, checkpoint.head, features)
+        np.testing.assert_array_equal(probabilities, head_probabilities(checkpoint.metadata, checkpoint.head, features))
+        np.testing.assert_array_equal(strangeness, head_strangeness(checkpoint.metadata, checkpoint.head, features))
 
 
 def test_without_a_basis_nothing_is_strange() -> None:

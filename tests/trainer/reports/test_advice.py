@@ -65,6 +65,15 @@ def test_nothing_judged_has_nothing_to_say() -> None:
     assert "no picture lies under two labels" in text
     assert "no class stands out" in text
     assert "it cannot be told: too few images or mistakes" in text
+    assert "it cannot be told: fewer than three classes" in text
+
+
+def test_classes_are_named_whose_absence_would_hardly_be_noticed() -> None:
+    predictions, _ = flipped()
+    text = advice(predictions, samples(predictions), [], missing=["sea: half of it"])
+    assert "kind that has no class, judging by each class left out in turn:\n  sea: half of it\n" in text
+    text = advice(predictions, samples(predictions), [], missing=[])
+    assert "nearly all would be refused, whatever class were missing" in text
 
 
 def test_the_text_names_images_labels_and_classes() -> None:
