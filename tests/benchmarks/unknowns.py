@@ -93,7 +93,8 @@ def compare(data: LabelledSet, missing: int | None) -> list[list[float]]:
     far = load(_FAR if data.name != _FAR else "intel_scenes6").features[:_FAR_IMAGES]
     foretold = float("nan")
     if choice.absence is not None:
-        foretold = np.mean([choice.absence.filed_share(label, 0.5) for label in range(len(known.classes))])
+        shares = [choice.absence.filed_share(label, 0.5) for label in range(len(known.classes))]
+        foretold = float(np.mean(shares))
     rows = []
     for span in (_by_distance(choice), choice.span):
         assert span is not None

@@ -9,7 +9,7 @@ from trainer.data.folds import NEVER
 from trainer.heads.choose import Choice, choose
 from trainer.heads.linear import GradientOptions, to_unit_length
 from trainer.heads.near import Absence
-from trainer.heads.unknown import REFUSED_SHARE, Span, distances_to_span
+from trainer.heads.unknown import REFUSED_SHARE, Distances, Span, distances_to_span
 from trainer.heads.views import Part
 
 OPTIONS = GradientOptions(epochs=5)
@@ -47,10 +47,10 @@ def refused(choice: Choice, features: Floats, *, energy: bool = True) -> float:
     return float((scores + span.energy_weight * (energies(logits) - span.usual_energy) > span.limit).mean())
 
 
-def distances(choice: Choice, span: Span) -> Floats:
+def distances(choice: Choice, span: Span) -> Distances:
     """The distances of the judged images, without the energy."""
     energy = energies(choice.out_of_fold / choice.temperature)
-    alone: Floats = span.distances[choice.judged] - span.energy_weight * (energy - span.usual_energy)
+    alone: Distances = span.distances[choice.judged] - span.energy_weight * (energy - span.usual_energy)
     return alone
 
 
