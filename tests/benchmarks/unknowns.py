@@ -4,15 +4,13 @@ Each class of a set is left out in turn and a head is chosen on the others, in f
 which nothing was fitted on (known), all images of the class that is missing (near), and another set (far). Two rules
 are compared with the same head: refuse by the distance from the span alone, or by distance and energy together. For
 each it says which shares are refused as unknown, how well strangeness ranks near images above known ones (area under
-the ROC curve), and which shares are filed, at 0.5 and at the threshold for at most 1 % wrong where that can be
-promised. ``foretold`` is what the fit itself expects to be filed, at 0.5, of a kind that is missing: the mean over its
+the ROC curve), and which shares are filed, at 0.5 and at the threshold in force where at most 1 % may be wrong. ``foretold`` is what the fit itself expects to be filed, at 0.5, of a kind that is missing: the mean over its
 classes. Of two classes none can be left out.
 """
 
 from __future__ import annotations
 
 import argparse
-import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,7 +28,7 @@ from trainer.heads.linear import GradientOptions
 from trainer.heads.unknown import REFUSED_SHARE, Span, limit_of
 from trainer.heads.views import Part
 from trainer.measuring.calibration import log_probabilities
-from trainer.measuring.thresholds import find_promise
+from trainer.measuring.thresholds import choose_thresholds
 
 #: Classes that are left out in a set of more; what comes from elsewhere.
 _CLASSES, _FAR, _FAR_IMAGES = 6, "hymenoptera2", 400
@@ -49,14 +47,11 @@ class Judged:
     def refused(self) -> float:
         return float((self.strangeness > 1).mean())
 
-    def filed(self, threshold: float | None) -> float:
-        if threshold is None:
-            return float("nan")
+    def filed(self, threshold: float) -> float:
         return float(((self.strangeness <= 1) & (self.confidence >= threshold)).mean())
 
 
 def main() -> None:
-    warnings.filterwarnings("ignore", "Mean of empty slice")  # no promise could be made for any
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="*", metavar="SET", help=", ".join(NAMES))
     options = parser.parse_args()
@@ -76,7 +71,7 @@ def main() -> None:
             rows.append(compare(data, None))
             show(f"{name}, none", rows[-1])
         elif rows:
-            show(f"{name}, MEAN", [list(np.nanmean([row[rule] for row in rows], axis=0)) for rule in (0, 1)])
+            show(f"{name}, MEAN", [list(np.mean([row[rule] for row in rows], axis=0)) for rule in (0, 1)])
 
 
 def show(title: str, rows: list[list[float]]) -> None:
@@ -104,7 +99,7 @@ def compare(data: LabelledSet, missing: int | None) -> list[list[float]]:
             "near": _judged(model, others if len(others) else far),
             "far": _judged(model, far),
         }
-        threshold = _promised(model, fitted)
+        threshold = _threshold(model, fitted)
         near, seen = images["near"], images["known"]
         rows.append(
             [
@@ -186,14 +181,14 @@ def _judged(choice: Choice, features: Floats) -> Judged:
     return Judged(strangeness, probabilities.max(axis=1))
 
 
-def _promised(choice: Choice, fitted: LabelledSet) -> float | None:
-    """The threshold for at most 1 % wrong, where it can be promised."""
+def _threshold(choice: Choice, fitted: LabelledSet) -> float:
+    """The threshold in force where at most 1 % may be wrong."""
     span = choice.span
     assert span is not None
     confidence = np.exp(log_probabilities(choice.out_of_fold, choice.temperature).max(axis=1))
     right = choice.out_of_fold.argmax(axis=1) == fitted.labels[choice.judged]
-    promise = find_promise(np.where(span.known[choice.judged], confidence, -1.0), right, 0.01)
-    return None if promise is None else promise.threshold
+    known = np.where(span.known[choice.judged], confidence, -1.0)
+    return choose_thresholds(known, right, 0.01, [""] * len(right)).threshold
 
 
 def _area(known: Floats, others: Floats) -> float:
