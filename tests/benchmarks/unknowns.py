@@ -4,8 +4,9 @@ Each class of a set is left out in turn and a head is chosen on the others, in f
 which nothing was fitted on (known), all images of the class that is missing (near), and another set (far). Two rules
 are compared with the same head: refuse by the distance from the span alone, or by distance and energy together. For
 each it says which shares are refused as unknown, how well strangeness ranks near images above known ones (area under
-the ROC curve), and which shares are filed, at 0.5 and at the threshold in force where at most 1 % may be wrong. ``foretold`` is what the fit itself expects to be filed, at 0.5, of a kind that is missing: the mean over its
-classes. Of two classes none can be left out.
+the ROC curve), and which shares are filed, at 0.5 and at the threshold in force where at most 1 % may be wrong.
+``foretold`` is what the fit itself expects to be filed, at 0.5, of a kind that is missing: the mean over its classes.
+Of two classes none can be left out; near is the other set then.
 """
 
 from __future__ import annotations
