@@ -102,6 +102,8 @@ def fit(options: FitOptions) -> FitOutcome:
 
     predictions = fitted.predictions(images)
     thresholds = fitted.thresholds(predictions, images, groups.first, options.max_error)
+    if options.threshold is not None:
+        thresholds = thresholds.with_given(options.threshold, insisted=options.publish == "always")
     run = write(options, fitted, images, findings, predictions, thresholds, stages)
     narrate.result(predictions, thresholds, run, verbose=options.verbose)
     verdict = _judge(options, fitted.judged(images), predictions, store)

@@ -40,6 +40,7 @@ class FitOptions:
     max_samples: int | None = None
     drop_parts: bool = False
     max_error: float | None = None
+    threshold: float | None = None
     fine_tune: bool = False
     ft_lr: float = 1e-4
     ft_epochs: int = 5

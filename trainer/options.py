@@ -55,6 +55,15 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
             "0.05: the daemon's automatic threshold is then chosen for it"
         ),
     )
+    add(
+        "--threshold",
+        type=probability,
+        metavar="P",
+        help=tr(
+            "the daemon's automatic threshold: pictures it is less sure of go to the others, 0 to 1 or 70%%; "
+            "beside --max-error, one that files more takes --publish always"
+        ),
+    )
     add("--fine-tune", action="store_true", help=tr("train the backbones too, and keep that if it is better"))
     add(
         "--ft-lr",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,8 @@ def test_where_a_promise_cannot_be_kept_only_the_surest_are_filed_and_one_senten
 ) -> None:
     assert store.root.is_absolute()
     folder = make_shapes(tmp_path / "few", 10, labels=("circle", "cross"))
-    outcome = fit(FitOptions(data_dir=folder, mode="efficientnet_lite0", output_dir=tmp_path / "runs", max_error=0.01))
+    options = FitOptions(data_dir=folder, mode="efficientnet_lite0", output_dir=tmp_path / "runs", max_error=0.01)
+    outcome = fit(options)
     said = capsys.readouterr().out
     sure = checkpoints.load(outcome.run).metadata.served_threshold
     assert sure >= 0.99
@@ -55,3 +57,8 @@ def test_where_a_promise_cannot_be_kept_only_the_surest_are_filed_and_one_senten
     assert (metadata.threshold, metadata.max_error, metadata.promises) == (sure, 0.01, [])
     assert metadata.settings["max_error"] == 0.01
     assert np.isfinite(metadata.temperature)
+    lax = checkpoints.load(fit(replace(options, threshold=0.5)).run).metadata
+    assert (lax.threshold, lax.max_error) == (sure, 0.01)
+    assert "--threshold 0.5 is not in force" in capsys.readouterr().out
+    insisted = checkpoints.load(fit(replace(options, threshold=0.5, publish="always")).run).metadata
+    assert (insisted.threshold, insisted.max_error) == (0.5, None)

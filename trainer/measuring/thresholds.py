@@ -24,7 +24,7 @@ class Thresholds:
     """The promises that so many ``judged`` images allow; ``requested`` is the user's share of mistakes, if any.
 
     ``own`` is the threshold that the checkpoint then ships, and ``kept_promise`` what it promises, if anything. Where
-    that is not what was requested, ``remedy`` is what would make it so.
+    that is not what was requested, ``remedy`` is what would make it so. ``given`` is the user's threshold, if any.
     """
 
     judged: int
@@ -33,11 +33,21 @@ class Thresholds:
     own: float | None = None
     kept_promise: Promise | None = None
     remedy: Remedy | None = None
+    given: float | None = None
 
     @property
     def threshold(self) -> float:
         """The threshold that the daemon uses, unless its user sets one."""
         return DEFAULT_THRESHOLD if self.own is None else self.own
+
+    def with_given(self, threshold: float, *, insisted: bool) -> Thresholds:
+        """Return the same with the user's threshold in force.
+
+        Where a share of mistakes was requested as well, one that files more takes that the user has ``insisted``.
+        """
+        if self.requested is not None and threshold < self.threshold and not insisted:
+            return replace(self, given=threshold)
+        return Thresholds(self.judged, None, self.promises, own=threshold, given=threshold)
 
     def sentences(self, predictions: LabelledPredictions) -> list[str]:
         """Say which threshold is in force, what it does with the judged images, and what other thresholds promise."""
@@ -53,7 +63,14 @@ class Thresholds:
             for each in strictest(self.promises)
             if each.certainty == CERTAINTY and (self.kept_promise is None or each.typed != self.kept_promise.typed)
         ]
-        return [self._in_force(predictions.filing(self.threshold)), *others]
+        refused = [] if self.given in (None, self.own) else [self._refusal()]
+        return [self._in_force(predictions.filing(self.threshold)), *refused, *others]
+
+    def _refusal(self) -> str:
+        return tr(
+            "--threshold {threshold:g} is not in force, since it files more than that: to insist, add --publish always",
+            threshold=self.given,
+        )
 
     def _in_force(self, filing: FilingCounts) -> str:
         if self.threshold == 0:
@@ -70,6 +87,8 @@ class Thresholds:
         )
 
     def _why(self) -> str:
+        if self.own is not None and self.own == self.given:
+            return tr("the threshold that was given")
         if self.requested is None:
             return tr("the usual threshold, since none was asked for by --max-error")
         promised = what_holds(self.kept_promise, self.requested)

@@ -114,4 +114,14 @@ def unfinished_fit(store: WeightsStore, data_dir: Path, settings: Mapping[str, o
     return UnfinishedFit(store, {**relevant, "data_dir": str(data_dir.resolve())})
 
 
-_IRRELEVANT = {"resume", "publish", "keep", "cache_dir", "cache_size", "output_dir", "data_dir", "max_error"}
+_IRRELEVANT = {
+    "resume",
+    "publish",
+    "keep",
+    "cache_dir",
+    "cache_size",
+    "output_dir",
+    "data_dir",
+    "max_error",
+    "threshold",
+}

@@ -172,6 +172,24 @@ def test_where_many_of_the_surest_are_wrong_the_advice_lists_them() -> None:
     assert made.kept_promise.max_error == 0.08
 
 
+def test_a_given_threshold_is_in_force_unless_it_files_more_than_what_was_asked_for() -> None:
+    plain = choose_thresholds(np.linspace(0.4, 1, 500), np.full(500, True), None, names(500))
+    made = plain.with_given(0.7, insisted=False)
+    assert (made.threshold, made.own, made.promises) == (0.7, 0.7, plain.promises)
+    assert made.sentences(SOME)[0].startswith(
+        "pictures it is less than 70 % sure of go to others/ (the threshold that was given): of 200 "
+    )
+    asked, _ = said(8, 0.01)
+    laxer = asked.with_given(0.5, insisted=False)
+    assert (laxer.threshold, laxer.requested) == (0.99, 0.01)
+    first, second, *_ = laxer.sentences(SOME)
+    assert first == asked.sentences(SOME)[0]
+    assert second == ("--threshold 0.5 is not in force, since it files more than that: to insist, add --publish always")
+    for threshold, insisted in ((0.5, True), (0.999, False)):
+        made = asked.with_given(threshold, insisted=insisted)
+        assert (made.threshold, made.requested, made.kept_promise, made.remedy) == (threshold, None, None, None)
+
+
 def test_copies_of_a_picture_count_once_and_unknown_images_are_not_filed() -> None:
     probabilities = np.column_stack([np.linspace(0.5, 1, 100), np.linspace(0.5, 0, 100)])
     images = LabelledPredictions(["a", "b"], np.zeros(100, np.int64), probabilities, np.arange(100) % 2 == 1)

@@ -1,0 +1,197 @@
+"""What ``fit --max-error`` promises, and what becomes of it: ``python -m tests.benchmarks.trust [SET ...]``.
+
+``--json FILE`` writes the figures, ``--unseen 4`` leaves out some folds. Of each labelled set one fold in turn is left
+unseen: a head is chosen on the other four, the threshold on its predictions out of fold, and then the unseen images
+are filed as the daemon would file them. Their wrong share is that by what they truly show. Beside it stands the rule of
+before: the promise from four places to start from, or else a threshold of 0.5. A share is marked with ``!`` where its
+interval lies above the one that was asked for. Folds are added up; those of one set share most of their images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import bdtr
+
+from models import registry
+from models.checkpoint import Pretrained
+from models.decision import Fate, Rule, are_unknown
+from models.head import Head
+from models.metadata import DEFAULT_THRESHOLD, Metadata, PartRecord, Promise, Unknown
+from models.scoring import head_probabilities, head_strangeness
+from models.weights import WeightsStore
+from tests.benchmarks.labelled_sets import FOLDER, NAMES, LabelledSet, load
+from trainer.data.folds import Folds
+from trainer.heads.choose import Choice, choose
+from trainer.heads.linear import GradientOptions
+from trainer.heads.views import Part
+from trainer.measuring.bounds import interval
+from trainer.measuring.calibration import log_probabilities
+from trainer.measuring.thresholds import choose_thresholds
+
+ASKED = (0.01, 0.02, 0.05)
+FOLDS = (0, 1, 2, 3, 4)
+
+Confidence = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The confidence (n,) of judged images, below 0 for unknown ones, and whether each is right."""
+
+    confidence: Confidence
+    right: Mask
+
+
+@dataclass(frozen=True)
+class Filed:
+    """Of so many unseen ``images`` some are ``filed``, and some of them ``wrong``; how sure was promised, by folds."""
+
+    images: int
+    filed: int
+    wrong: int
+    promised: dict[str, int]
+
+    def row(self, asked: float) -> str:
+        """What is filed, how much of it is wrong, and the 95 % interval of that."""
+        share = self.wrong / self.filed if self.filed else 0.0
+        low, high = interval(self.wrong, self.filed)
+        mark = "!" if low > asked else " "
+        return f"{self.filed / self.images:6.1%}  {share:6.2%}{mark} ({low:.1%} to {high:.1%})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="SET", help=", ".join(NAMES))
+    parser.add_argument("--unseen", type=int, nargs="+", choices=FOLDS, default=list(FOLDS), metavar="FOLD")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    if strangers := sorted(set(options.names) - set(NAMES)):
+        parser.error(f"there is no set {', '.join(strangers)}: choose from {', '.join(NAMES)}")
+    figures = []
+    heading = f"{'filed':>6}  {'wrong':>6}  {'interval':16}"
+    print(f"{'set':14} asked  before: {heading}  now: {heading}  promised, by folds")
+    for name in options.names or NAMES:
+        draws = [fitted(load(name), fold) for fold in options.unseen]
+        for asked in ASKED:
+            before, now = (filed(draws, asked, rule) for rule in (earlier_rule, present_rule))
+            promised = ", ".join(f"{what}: {count}" for what, count in now.promised.items())
+            print(
+                f"{name:14} {asked:5.0%}  {'':7} {before.row(asked):32}  {'':4} {now.row(asked):32}  {promised}",
+                flush=True,
+            )
+            figures.append({"set": name, "asked": asked, "before": asdict(before), "now": asdict(now)})
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+def fitted(data: LabelledSet, unseen: int) -> tuple[Judged, Judged]:
+    """The judged images of the other folds, and the unseen ones as they are served, judged by what they show."""
+    seen, others = data.part(data.folds != unseen), data.part(data.folds == unseen)
+    store = WeightsStore(FOLDER / "weights")
+    backbone = registry.locate(registry.EMBEDDED, None, store)
+    assert backbone.imagenet_head is not None
+    part = Part(backbone.name, backbone.width, None, Pretrained.rounded(*backbone.imagenet_head()))
+    folds: Folds = seen.folds.astype(np.int64)
+    choice = choose(seen.features.copy(), seen.labels, folds, len(data.classes), [part], GradientOptions())
+    known = np.full(len(seen.labels), True) if choice.span is None else choice.span.known
+    logits = log_probabilities(choice.out_of_fold, choice.temperature)
+    judged = _judged(np.exp(logits), ~known[choice.judged], seen.labels[choice.judged])
+    metadata, head = _served(data, choice, PartRecord.from_backbone(backbone))
+    probabilities = head_probabilities(metadata, head, others.features)
+    unknown = are_unknown(head_strangeness(metadata, head, others.features))
+    return judged, _judged(probabilities.astype(np.float64), unknown, others.truth)
+
+
+def _judged(probabilities: npt.NDArray[np.float64], unknown: Mask, labels: npt.NDArray[np.int64]) -> Judged:
+    confidence = np.where(unknown, -1.0, probabilities.max(axis=1))
+    return Judged(confidence, probabilities.argmax(axis=1) == labels)
+
+
+def _served(data: LabelledSet, choice: Choice, record: PartRecord) -> tuple[Metadata, Head]:
+    span = choice.span
+    metadata = Metadata(
+        mode=record.name,
+        parts=[record],
+        classes=data.classes,
+        normalisation="l2" if choice.pretrained is None else "pretrained",
+        temperature=choice.temperature,
+        unknown=None if span is None else Unknown(limit=span.limit, refused=0.02),
+    )
+    head = Head(
+        choice.head.weight,
+        choice.head.bias,
+        choice.scaling.mean,
+        choice.scaling.scale,
+        basis=None if span is None else span.basis,
+        pretrained=choice.pretrained,
+    )
+    return metadata, head
+
+
+def filed(
+    draws: Sequence[tuple[Judged, Judged]], asked: float, rule: Callable[[Judged, float], tuple[float, str]]
+) -> Filed:
+    """What becomes of the unseen images of all draws by the threshold that a rule finds on the judged ones."""
+    images = into_class = wrong = 0
+    promised: Counter[str] = Counter()
+    for judged, unseen in draws:
+        threshold, promise = rule(judged, asked)
+        promised[promise] += 1
+        fates = Rule(threshold).fates(unseen.confidence, unseen.confidence < 0)
+        sure = np.array([fate is Fate.SURE for fate in fates], dtype=bool)
+        images += len(sure)
+        into_class += int(sure.sum())
+        wrong += int((sure & ~unseen.right).sum())
+    return Filed(images, into_class, wrong, dict(promised.most_common()))
+
+
+def present_rule(judged: Judged, asked: float) -> tuple[float, str]:
+    """The threshold that a fit ships, and what it promises."""
+    found = choose_thresholds(judged.confidence, judged.right, asked, [""] * len(judged.right))
+    return found.threshold, _told(found.kept_promise)
+
+
+def _told(promise: Promise | None) -> str:
+    if promise is None:
+        return "nothing"
+    sure = "estimate" if promise.certainty is None else f"{promise.certainty:.0%} sure"
+    return f"{promise.max_error:.3g} {sure}"
+
+
+def earlier_rule(judged: Judged, asked: float) -> tuple[float, str]:
+    """The threshold that a fit shipped before, with 95 % certainty or else 0.5."""
+    count = len(judged.right)
+    starts = min(4, count // math.ceil(math.log(0.05) / math.log1p(-asked)))
+    if not starts:
+        return DEFAULT_THRESHOLD, "nothing"
+    order = np.argsort(-judged.confidence.astype(np.float32), kind="stable")
+    ranked = np.append(judged.confidence.astype(np.float32)[order], np.float32(-1))
+    sizes = [min(math.ceil(math.log(0.05 / starts) / math.log1p(-asked)), count)]
+    while sizes[-1] < count:
+        sizes.append(min(count, max(sizes[-1] + 1, int(sizes[-1] * 1.02))))
+    places = {len(sizes) * start // starts for start in range(starts)}
+    thresholds = np.maximum(np.nextafter(ranked[sizes], np.float32(2)), np.float32(0))
+    above = np.searchsorted(-ranked, -thresholds, side="right")
+    mistakes = np.concatenate([[0], np.cumsum(~judged.right[order])])[above]
+    threshold, doubt = None, 0.0
+    for at, p_value in enumerate(bdtr(mistakes, above, asked)):
+        doubt += 0.05 / len(places) if at in places else 0.0
+        if above[at] and p_value <= doubt:
+            threshold = float(thresholds[at])
+        else:
+            doubt = 0.0
+    return (DEFAULT_THRESHOLD, "nothing") if threshold is None else (threshold, f"{asked:.3g} 95% sure")
+
+
+if __name__ == "__main__":
+    main()
