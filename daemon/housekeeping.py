@@ -1,7 +1,7 @@
 """Maintenance while the daemon is idle.
 
-What a lost journal would have explained is put right, late sidecars join their images, files whose writer went on are
-filed anew, old rows leave the journal.
+Files left by transfers that a lost journal recorded are put right, late sidecars follow their images, files that were
+written to after they were filed are filed again, and old rows are removed from the journal.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.pruning import BEGINNING, Position
 from daemon.journal.records import Filing, State
 
-#: Seconds of work in an idle moment; an image that arrives meanwhile is delayed by no more.
+#: Seconds of work in an idle moment; it delays an image that arrives meanwhile by no more.
 _SLICE = 0.05
-#: Seconds without an idle moment after which a slice of work is done all the same.
+#: Seconds without an idle moment after which a slice of work is done anyway.
 LONGEST_RUSH = 10.0
-#: Seconds between two looks for old rows.
+#: Seconds between two searches for old rows.
 _PAUSE = 86400.0
-#: Rows that are looked at together: in a journal of a million, 100 take up to 60 ms on a busy machine, 1000 take 400.
+#: Rows that are read at once: in a journal of a million, 100 take up to 60 ms on a busy machine, 1000 take 400.
 ROWS_AT_ONCE = 100
-#: How many rows whose files are missing are gathered before the inboxes are walked for them.
-_MISSED = 10_000
-#: Under which the journal notes the time that was really lived through, and how often, in seconds.
-_LIVED, _HOUR = "lived", 3600.0
+#: Rows with missing files that are gathered before the inboxes are walked for them.
+_MOST_MISSING = 10_000
+#: Name of the journal's note with the time, which a jump of the clock does not change, and its interval in seconds.
+_RECORDED, _HOUR = "lived", 3600.0
 
 
 class Pruning:
     """Takes rows out of the journal that are older than ``days``; 0 keeps them all.
 
-    Interrupted filings stay. What says that a file was copied, linked or refused stays while that file may be in an
+    Interrupted filings stay. The row of a file that was copied, linked or refused stays while that file may be in an
     inbox: under its name or another one, or on a drive that is not mounted now.
     """
 
@@ -61,59 +61,59 @@ class Pruning:
         self._days = days
         self._clock = clock
         self._wall = wall
-        self._told = clock()
-        self._lived: datetime | None = None
+        self._recorded_at = clock()
+        self._recorded: datetime | None = None
 
-    def live(self) -> None:
-        """Note, once an hour, how far time has come. Raises JournalBusy."""
-        if self._lived is None or self._clock() >= self._told + _HOUR:
-            self._now()
+    def record_time(self) -> None:
+        """Record the time in the journal once an hour. Raises JournalBusy."""
+        if self._recorded is None or self._clock() >= self._recorded_at + _HOUR:
+            self._record_now()
 
-    def _now(self) -> datetime:
-        """The time, but no further from what was noted last than this process has lived since.
+    def _record_now(self) -> datetime:
+        """Record and return the time: the recorded one plus at most the time that this process has run since.
 
-        A machine may begin with a clock that is years ahead, and all history would be old then.
+        A machine may start with a clock that is years ahead, by which all rows would be old.
         """
-        noted = self._lived or _noted(self._journal.noted(_LIVED))
-        told, self._told = self._told, self._clock()
+        noted = self._recorded or _noted(self._journal.noted(_RECORDED))
+        recorded_at, self._recorded_at = self._recorded_at, self._clock()
         now = self._wall()
         if noted is not None:
-            now = min(now, noted + timedelta(seconds=self._told - told))
-        self._journal.note(_LIVED, now.isoformat())
-        self._lived = now
+            now = min(now, noted + timedelta(seconds=self._recorded_at - recorded_at))
+        self._journal.note(_RECORDED, now.isoformat())
+        self._recorded = now
         return now
 
     def steps(self) -> Iterator[None]:
-        """One look at the whole journal, a little a step. Raises JournalBusy."""
+        """Go through the whole journal once, a little at each step. Raises JournalBusy."""
         if self._days == 0:
             return
-        before = self._now() - timedelta(days=self._days)
+        before = self._record_now() - timedelta(days=self._days)
         position: Position | None = BEGINNING
-        missed: list[Filing] = []
+        missing: list[Filing] = []
         while position is not None:
             position, remembered = self._journal.prune(before, position, ROWS_AT_ONCE)
             yield
             for row in remembered:
                 if _is_gone(row, self._roots):
-                    missed.append(row)
+                    missing.append(row)
                 yield
-            if len(missed) >= _MISSED or position is None:
-                yield from self._forget(missed)
-                missed = []
+            if len(missing) >= _MOST_MISSING or position is None:
+                yield from self._forget(missing)
+                missing = []
 
-    def _forget(self, missed: list[Filing]) -> Iterator[None]:
-        """Delete those of the rows whose file has not just got another name in the inboxes."""
-        if not missed:
+    def _forget(self, missing: list[Filing]) -> Iterator[None]:
+        """Delete the rows whose file has no other name in the inboxes either."""
+        if not missing:
             return
-        missing = {row.identity.ino for row in missed}
+        inodes = {row.identity.ino for row in missing}
         for inode in inode_numbers(self._inboxes, self._roots):
-            missing.discard(inode)
+            inodes.discard(inode)
             yield
-        for start in range(0, len(missed), ROWS_AT_ONCE):
+        for start in range(0, len(missing), ROWS_AT_ONCE):
             gone = [
                 row
-                for row in missed[start : start + ROWS_AT_ONCE]
-                if row.identity.ino in missing and _is_gone(row, self._roots)
+                for row in missing[start : start + ROWS_AT_ONCE]
+                if row.identity.ino in inodes and _is_gone(row, self._roots)
             ]
             for row in gone:
                 row.state = State.VOID
@@ -129,7 +129,7 @@ def _noted(text: str | None) -> datetime | None:
 
 
 def inode_numbers(inboxes: Sequence[Path], roots: Roots) -> Iterator[int]:
-    """The inode numbers of all that lies in the inboxes. Raises OSError where a folder cannot be read."""
+    """Yield the inode numbers of all files in the inboxes. Raises OSError where a folder cannot be read."""
     pending = [str(inbox) for inbox in inboxes]
     while pending:
         path = pending.pop()
@@ -145,9 +145,9 @@ def inode_numbers(inboxes: Sequence[Path], roots: Roots) -> Iterator[int]:
 
 
 def _is_gone(row: Filing, roots: Roots) -> bool:
-    """Whether a file has gone from its name, or been written to, while its folder is there and no link in its place.
+    """Whether a file is no longer there or was written to, while its folder is there and is no link.
 
-    A file in the same state may be another one; then the row stays, which does no harm.
+    Another file of the same size and time is not told apart: then the row stays, which does no harm.
     """
     try:
         with OpenFolders(roots) as folders:
@@ -159,7 +159,7 @@ def _is_gone(row: Filing, roots: Roots) -> bool:
             except FileNotFoundError:
                 return True
     except OSError:
-        return False  # the drive may be away
+        return False  # the drive may not be mounted
 
 
 class Housekeeping:
@@ -181,7 +181,7 @@ class Housekeeping:
         self._due = time.monotonic() + LONGEST_RUSH
 
     def turn(self, *, idle: bool) -> None:
-        """The work loop has made a step; ``idle``: there was nothing to file.
+        """Do a slice of work after a step of the work loop if that was ``idle``, or none was for long.
 
         Where images never stop coming there is no idle moment, and the journal must not grow for ever.
         """
@@ -192,7 +192,7 @@ class Housekeeping:
 
     def idle(self, seconds: float = _SLICE) -> bool:
         """Work for about ``seconds``; returns whether there is more to do."""
-        if self._sweep is not None and self._go_on(self._sweep, seconds):
+        if self._sweep is not None and self._run_steps(self._sweep, seconds):
             return True
         self._sweep = None
         if self._late_sidecars.work(seconds):
@@ -201,7 +201,7 @@ class Housekeeping:
             return True
         return self._prune(seconds)
 
-    def _go_on(self, steps: Iterator[None], seconds: float) -> bool:
+    def _run_steps(self, steps: Iterator[None], seconds: float) -> bool:
         start = time.monotonic()
         try:
             for _ in steps:
@@ -214,7 +214,7 @@ class Housekeeping:
     def _prune(self, seconds: float) -> bool:
         start = time.monotonic()
         try:
-            self._pruning.live()
+            self._pruning.record_time()
         except JournalBusy as error:
             logger.debug("the time is recorded later: {}", error)
         if start < self._next:

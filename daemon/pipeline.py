@@ -1,13 +1,13 @@
 """Take images from the inbox to their folders: decode, predict, decide, file. Decoding runs ahead of the model.
 
-On its way an image is a path, then
+An image starts as a path, and is then described by
 
-- `Task`: what its decoder, another process, is asked, and `Decoded`, what that answered and is to be believed;
-- `Prediction`: what the classifier made of the crops;
-- `Decision`: where it belongs, which is all that the filer knows of it, and `Filed`, what the filer did;
-- `Outcome`: what everybody else is told.
+- `Task`, the request to a decoder process, and `Decoded`, the checked answer;
+- `Prediction`, the result of the classifier;
+- `Decision`, the folder where it belongs (all that the filer knows of it), and `Filed`, what the filer did;
+- `Outcome`, the result for all other parts of the daemon.
 
-In between it is an `_Image` in one of the queues of `Pipeline`, all of which one loop owns: `Pipeline.process`.
+In between it is an `_Image` in one of the queues of `Pipeline`. Only the loop in `Pipeline.process` moves it on.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from models.errors import ImageError
 from models.images import Transform
 from models.text.language import tr
 
-#: How many batches the model is given at once.
+#: Batches that the model has at once.
 _BATCHES_AT_ONCE = 2
-#: Seconds without a decoded image until those being decoded are waited for no longer, and it is asked whether to go on.
+#: Seconds without progress until the images being decoded are moved aside as slow, and ``stopping`` is asked.
 PATIENCE = 1.0
 
-#: Says where an image belongs, by what was decoded and predicted (None for one that cannot be read). An image for which
-#: it returns None is passed over and has no outcome: only for callers that need none. The work loop needs one of each.
+#: Decides where an image belongs, from what was decoded and predicted (None for an unreadable image). If it returns
+#: None the image is skipped and has no outcome; not for the work loop, which needs an outcome for every image.
 Decide = Callable[[Decoded, Prediction | None], Decision | None]
 
 
@@ -74,7 +74,7 @@ class Policy:
 
 
 class ModelFailed(Exception):
-    """The classifier could not classify, and ``error`` says why; the images it was given are where they were."""
+    """The classifier failed with ``error``; the images of its batch are still where they were."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
@@ -83,7 +83,7 @@ class ModelFailed(Exception):
 
 @dataclass(frozen=True, eq=False)
 class _Image:
-    """An image on its way: what its decoder is asked, and the answer, once there is one."""
+    """An image in a queue: the request to its decoder, and the answer, once there is one."""
 
     task: Task
     answer: Future[Decoded]
@@ -94,14 +94,14 @@ class _Image:
 
 
 class _Batch(NamedTuple):
-    """Images that the model was given, and what it makes of each; None of one that cannot be read."""
+    """Images given to the model, and its prediction for each; None for an unreadable one."""
 
     images: list[_Image]
     predictions: Future[list[Prediction | None]]
 
 
 class Pipeline:
-    """Takes stable images from their inbox to their folder. ``classifier`` may be replaced between two calls."""
+    """Takes stable images to their folders. ``classifier`` may be replaced between calls of `process`."""
 
     def __init__(
         self,
@@ -125,12 +125,12 @@ class Pipeline:
         self._threads = threads
         self._roots = roots or Roots()
         self._decide = decide or self._decide_by_policy
-        self._tell: Callable[[], None] | None = None
-        # While a core has come to the end of a batch and another one has not, it begins with the next batch.
+        self._on_slow_decoded: Callable[[], None] | None = None
+        # So that a core which is done with its part of a batch can start on the next batch.
         self._model = ThreadPoolExecutor(_BATCHES_AT_ONCE, thread_name_prefix="model")
         self.decoders = decoders or DecoderPool(threads, policy.limits)
         # An image goes from one queue to the next.
-        self._decoding: deque[_Image] = deque()  # in order
+        self._decoding: deque[_Image] = deque()  # in the order of filing
         self._slow: list[_Image] = []  # still being decoded; the others go on without them
         self._decoded: list[_Image] = []  # the next batch
         self._batches: deque[_Batch] = deque()
@@ -150,13 +150,12 @@ class Pipeline:
         """What goes to the others now, by the policy and by the classifier in use."""
         return in_force(self._policy.threshold, self.classifier.metadata)
 
-    def leave_slow(self, tell: Callable[[], None]) -> None:
-        """Let `process` return while images that take long are still being decoded, from now on.
+    def leave_slow(self, on_decoded: Callable[[], None]) -> None:
+        """Let `process` return while slow images are still being decoded, from now on.
 
-        A later call goes on with them, whatever other images it is given. ``tell`` is called in any thread when one is
-        decoded, so that somebody makes that call.
+        The next call includes them. ``on_decoded`` is called, in any thread, when one is decoded: time for that call.
         """
-        self._tell = tell
+        self._on_slow_decoded = on_decoded
 
     @property
     def pending(self) -> list[Path]:
@@ -169,45 +168,41 @@ class Pipeline:
         is_incomplete: Callable[[Path], bool] = lambda _: False,
         stopping: Callable[[], bool] = lambda: False,
     ) -> Iterator[Outcome]:
-        """File the images, and yield what became of each, batch by batch, in order but for those that take long.
+        """File the images in batches; yield their outcomes in order, but for slow images.
 
-        ``is_incomplete`` is asked about an image that ends too early: True means that more of it may follow, and then
-        there is no outcome; with False it is classified where nothing but its end is missing, else it is broken.
-        Nor is there an outcome for what ``decide`` passes over.
-        ``stopping`` is asked after each image, and every second while decoders take their time:
-        with True, only what is decoded already is filed. A caller that stops iterating instead leaves the images after
-        that batch untouched, and hears nothing of the rest of the batch. Raises `ModelFailed`; the next call, with
-        another classifier, then begins with the images that had no outcome.
+        ``is_incomplete`` is asked about an image that ends too early; if True, it is left, without an outcome. Once
+        ``stopping`` returns True, only decoded images are still filed. If the caller stops iterating, the current batch
+        is filed and later images are untouched. Raises `ModelFailed`; the next call starts with the images it left.
         """
         coming = iter(paths)
         transforms = self.classifier.transforms
         try:
             while True:
-                while len(self._decoding) <= self._most_ahead and (path := next(coming, None)) is not None:
+                while len(self._decoding) <= self._most_decoding and (path := next(coming, None)) is not None:
                     if self._filed_before(path):
                         yield Outcome(path=path, status=Status.ALREADY)
                         coming = iter(()) if stopping() else coming
                     else:
                         self._decode(path, transforms)
                 image = self._take_decoded()
-                is_over = image is None and not self._decoding and (self._tell is not None or not self._slow)
-                is_quiet = image is None and not is_over and not self._wait()
+                is_over = image is None and not self._decoding and (self._on_slow_decoded is not None or not self._slow)
+                is_stuck = image is None and not is_over and not self._wait()
                 if image is not None and image.decoded.crops is not None and image.task.transforms != transforms:
-                    self._decode(image.task.path, transforms)  # it was on its way when the classifier was replaced
+                    self._decode(image.task.path, transforms)  # the classifier was replaced meanwhile
                 elif image is not None and isinstance(image.decoded.error, SourceError):
-                    yield _not_taken(image.task.path, image.decoded.error)
+                    yield _unread(image.task.path, image.decoded.error)
                 elif image is not None and not (_ends_early(image.decoded) and is_incomplete(image.task.path)):
                     self._decoded.append(image)
-                if len(self._decoded) >= self._policy.batch_size or is_over or is_quiet:
+                if len(self._decoded) >= self._policy.batch_size or is_over or is_stuck:
                     self._begin_batch()
-                # The model looks at one batch while the one before is filed, which waits for the disk. Where images
-                # are large it is done long before the next batch is decoded.
+                # The model works on one batch while the one before is filed, which waits for the disk. With large
+                # images it is done long before the next batch is decoded.
                 while self._batches and (is_over or self._is_next_due()):
                     yield from self._file()
                 if is_over:
                     return
-                if is_quiet:
-                    self._set_slow_aside()
+                if is_stuck:
+                    self._move_slow_aside()
                 if stopping():
                     coming = iter(())
                     self._give_up_decoding()
@@ -220,8 +215,8 @@ class Pipeline:
             raise
 
     @property
-    def _most_ahead(self) -> int:
-        # Enough for the decoders to do while a batch is classified and filed. 800 pictures of 150 px take 3.7 s with
+    def _most_decoding(self) -> int:
+        # Keeps the decoders busy while a batch is classified and filed. 800 pictures of 150 px take 3.7 s with
         # two batches of 16, and 4.4 s with one of 8.
         return 2 * self._policy.batch_size + self._threads
 
@@ -229,7 +224,7 @@ class Pipeline:
         try:
             return self._filer.filed_before(path, Identity.from_stat(path.lstat()))
         except (OSError, JournalBusy):
-            return False  # the ordinary way says what is wrong
+            return False  # decoding it reports the error
 
     def _decode(self, path: Path, transforms: Sequence[Transform]) -> None:
         task = Task(
@@ -242,7 +237,7 @@ class Pipeline:
         self._decoding.append(_Image(task, self.decoders.submit(task)))
 
     def _take_decoded(self) -> _Image | None:
-        """The next image, if it is decoded, or one that took long and is decoded now."""
+        """Take a slow image that is decoded by now, or the next image in order if that is decoded."""
         for image in self._slow:
             if image.answer.done():
                 self._slow.remove(image)
@@ -252,22 +247,22 @@ class Pipeline:
         return None
 
     def _wait(self) -> bool:
-        """Wait for decoders and model together; False where none of them got on within the patience."""
+        """Wait for the next result of decoders or model; False if there is none within `PATIENCE`."""
         awaited: list[Future[Any]] = [image.answer for image in (*islice(self._decoding, 1), *self._slow)]
         awaited += [batch.predictions for batch in islice(self._batches, 1)]
         return bool(wait(awaited, PATIENCE, FIRST_COMPLETED).done)
 
-    def _set_slow_aside(self) -> None:
-        """Let the other images go on without those being decoded now; one that no decoder has begun keeps its turn.
+    def _move_slow_aside(self) -> None:
+        """Move the images being decoded to the slow ones, so that they hold up no other.
 
-        Of those that a decoder has been given together, one may not be begun; it is not held up by that either.
+        An image counts as being decoded if its decoder was given it, together with others, even if it is not started.
         """
         slow = [image for image in self._decoding if image.answer.running()]
         self._slow += slow
         self._decoding = deque(image for image in self._decoding if image not in slow)
-        if (tell := self._tell) is not None:
+        if (on_decoded := self._on_slow_decoded) is not None:
             for image in slow:
-                image.answer.add_done_callback(lambda _: tell())
+                image.answer.add_done_callback(lambda _: on_decoded())
 
     def _begin_batch(self) -> None:
         if self._decoded:
@@ -278,7 +273,7 @@ class Pipeline:
         return len(self._batches) >= _BATCHES_AT_ONCE or self._batches[0].predictions.done()
 
     def _take_back_batches(self) -> None:
-        """Go back to the state before images were given to the model."""
+        """Put the images that were given to the model back into the queue of decoded ones."""
         images = [image for batch in self._batches for image in batch.images]
         self._decoding.extendleft(reversed([*images, *self._decoded]))
         for batch in self._batches:
@@ -293,7 +288,7 @@ class Pipeline:
         self._slow.clear()
 
     def _file(self) -> Iterator[Outcome]:
-        """File the batch that the model was given first, once it is classified."""
+        """Wait for the predictions of the oldest batch and file it."""
         predictions = self._batches[0].predictions.result()
         images = self._batches.popleft().images
         decided = [
@@ -311,12 +306,12 @@ class Pipeline:
         try:
             stacks = [np.stack(part) for part in zip(*readable, strict=True)]
             predictions = iter(self.classifier.predict(stacks) if readable else [])
-        except Exception as error:  # of whatever library computes
+        except Exception as error:  # of whatever kind the inference library raises
             raise ModelFailed(error) from error
         return [None if image_crops is None else next(predictions) for image_crops in crops]
 
     def _decide_by_policy(self, decoded: Decoded, prediction: Prediction | None) -> Decision:
-        """Choose the folder of its class, the one for the others, or the quarantine."""
+        """Choose the folder of the class, the one for the others, or the quarantine."""
         assert decoded.source is not None
         if prediction is None:
             assert isinstance(decoded.error, ImageError)
@@ -362,12 +357,12 @@ def _outcome(decoded: Decoded, prediction: Prediction | None, result: Filed) -> 
 
 
 def not_a_file(path: Path, detail: str) -> Outcome:
-    """The outcome for something that is named like an image and is no regular file."""
+    """Make the outcome for something that has an image's name but is no regular file."""
     return Outcome(path=path, status=Status.REFUSED, reason="not-a-file", detail=detail)
 
 
-def _not_taken(path: Path, error: SourceError) -> Outcome:
-    """An image that could not even be read."""
+def _unread(path: Path, error: SourceError) -> Outcome:
+    """Make the outcome for an image whose file could not be read."""
     match error:
         case SourceGone():
             return Outcome(path=path, status=Status.GONE)

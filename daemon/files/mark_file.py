@@ -1,4 +1,4 @@
-"""The hidden file by which daemons that know nothing of each other meet at a folder, and what it says of its writer."""
+"""Read and write the hidden file in a folder by which independent daemons notice each other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def is_mark(status: os.stat_result) -> bool:
 
 
 def trusted_owners(folder: Path) -> set[int]:
-    """Whose the file may be. On a drive that is mounted for another user all is that user's, the folder too."""
+    """Users whose file counts; on a drive that is mounted for another user, all files and folders are that user's."""
     trusted = {os.geteuid(), 0}
     with suppress(OSError):
         trusted.add(folder.stat().st_uid)
@@ -28,23 +28,23 @@ def trusted_owners(folder: Path) -> set[int]:
 
 
 def read_mark(descriptor: int) -> dict[str, object]:
-    """What the file says; nothing where it says nothing that this program wrote."""
+    """Read the file; empty where its content was not written by this program."""
     try:
-        said = json.loads(os.pread(descriptor, SIZE, 0))
+        content = json.loads(os.pread(descriptor, SIZE, 0))
     except (OSError, ValueError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def write_mark(descriptor: int, content: Mapping[str, object]) -> None:
-    """Write in place, so that there is always something in it. A file system without room leaves what was there."""
+    """Write in place, so that the file is never empty; on a full file system the old content stays."""
     with suppress(OSError):
         os.pwrite(descriptor, json.dumps(content).encode().ljust(SIZE), 0)
         os.fsync(descriptor)
 
 
 def user_name(number: int) -> str:
-    """The name of a user, or the number where there is none."""
+    """Return the name of a user, or the number if there is none."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

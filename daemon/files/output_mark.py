@@ -1,8 +1,8 @@
-"""The hidden file in the output folder: it says which folder this is, and is locked while a daemon files into it.
+"""The hidden file in the output folder: it identifies the folder, and is locked while a daemon files into it.
 
-A name does not tell two folders apart: where a drive is not mounted, its mount point lies there under the same name.
-So the output holds a number of its own, and the state folder remembers it. The file lies on the drive, so that daemons
-of several users or machines meet at it, and nobody but its owner can open it, so that nobody else can lock it.
+A path is not enough: where a drive is not mounted, the empty mount point has the same path. So the file holds a random
+number, which the state folder remembers. The file is on the drive, where daemons of other users and machines see it,
+and only its owner can open it, so that nobody else can lock it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from models.atomic import atomic_file
 from models.ownership import make_file
 from models.text.language import tr
 
-#: In the output folder. It is none of the class folders' markers.
+#: In the output folder; not to be confused with the marker of class folders.
 OUTPUT_MARK = ".imagesortd-output"
-#: Beside the journal: which output folder it is about.
+#: Beside the journal: the number of the output folder that it belongs to.
 REMEMBERED = "output-id"
 
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -39,8 +39,8 @@ class OutputAway(Exception):
     """The output folder is not the one that was filed into before; the sentence says what to do."""
 
 
-class _Known(NamedTuple):
-    """What is remembered of an output folder: its number, and the file system it was on."""
+class _Remembered(NamedTuple):
+    """The number of an output folder, and the file system that it was on."""
 
     number: str
     file_system: str
@@ -54,10 +54,10 @@ class OutputMark:
         self._memory = memory / REMEMBERED
         self._descriptor: int | None = None
         self._number = ""
-        self._seen: tuple[int, int] | None = None  # the folder that was found to be the right one last
+        self._seen: tuple[int, int] | None = None  # device and inode of the folder that was last verified
 
     def why_away(self) -> str | None:
-        """What to do about another folder, or none, being where the output was; None where it is there."""
+        """Say what to do if the output is missing or another folder is in its place; None if it is there."""
         try:
             status = self._output.stat()
         except OSError:
@@ -65,7 +65,7 @@ class OutputMark:
         if status is not None and (status.st_dev, status.st_ino) == self._seen:
             return None
         try:
-            self._check(self._found())
+            self._require_same(self._read_number())
         except OutputAway as away:
             self._seen = None
             return str(away)
@@ -74,17 +74,18 @@ class OutputMark:
 
     @property
     def device(self) -> int | None:
-        """The file system that the output is on, while somebody is `at_work` there; None where it has no mark."""
+        """The file system that the output is on, inside `at_work`; None where it has no mark."""
         return None if self._descriptor is None else os.fstat(self._descriptor).st_dev
 
     @contextmanager
     def at_work(self, *, make: bool = True) -> Iterator[None]:
-        """Keep everybody else from filing into the output meanwhile.
+        """Keep every other daemon from filing into the output meanwhile.
 
-        On a drive that somebody may want to unmount nothing is kept open afterwards. With ``make`` False an output
-        without a mark gets none. Raises `OutputAway`, and `FolderBusy` where somebody else is at work.
+        The lock is kept afterwards too, unless the output is on a drive, which could not be unmounted then. With
+        ``make`` False an output without a mark gets none. Raises `OutputAway`, and `FolderBusy` where another daemon
+        is at work.
         """
-        self._take(make=make)
+        self._acquire(make=make)
         try:
             yield
         finally:
@@ -92,16 +93,16 @@ class OutputMark:
                 self.release()
 
     def release(self) -> None:
-        """Let others file into the output."""
+        """Let other daemons file into the output."""
         if self._descriptor is not None:
             close(self._descriptor)
             self._descriptor = None
 
-    def _take(self, *, make: bool) -> None:
+    def _acquire(self, *, make: bool) -> None:
         if self._descriptor is not None and self._is_held(self._descriptor):
             return
         self.release()
-        self._check(self._found())
+        self._require_same(self._read_number())
         if make:
             self._output.mkdir(parents=True, exist_ok=True)
         try:
@@ -115,7 +116,7 @@ class OutputMark:
             logger.debug("the output folder {} is not locked: {}", self._output, error.strerror)
             descriptor = None
         if descriptor is None:
-            return  # nothing can be made there now; the transfer itself never files one image twice
+            return  # no lock can be had there; each transfer still takes an image only once
         try:
             self._lock(descriptor)
         except BaseException:
@@ -128,7 +129,7 @@ class OutputMark:
         return self._output / OUTPUT_MARK
 
     def _is_held(self, descriptor: int) -> bool:
-        """Whether the file that is locked is still the one in the folder: somebody may have tidied up."""
+        """Whether the locked file is still the one in the folder: a person may have deleted it."""
         try:
             return os.path.samestat(os.fstat(descriptor), self._path.lstat())
         except OSError:
@@ -151,7 +152,7 @@ class OutputMark:
         content = read_mark(descriptor)
         if not lock_descriptor(descriptor) or is_another(content):
             raise busy(self._output, content.get("pid"), content.get("host"))
-        self._check(_number(content))
+        self._require_same(_number(content))
         self._number = _number(content) or secrets.token_hex(16)
         ours = {"number": self._number} | oneself()
         if content != ours:
@@ -178,7 +179,7 @@ class OutputMark:
         )
 
     def _stays_mounted(self) -> bool:
-        """Whether nobody unmounts the file system of the output: `/`, that of the state folder, a share."""
+        """Whether the file system of the output is never unmounted: `/`, that of the state folder, a share."""
         try:
             device = self._output.stat().st_dev
             stays = {Path("/").stat().st_dev, self._memory.parent.stat().st_dev}
@@ -188,12 +189,12 @@ class OutputMark:
 
     # --- which folder it is
 
-    def _check(self, number: str | None) -> None:
-        """Raise `OutputAway` unless the folder there is the one that is remembered."""
-        known = self._known()
-        if known is None or number == known.number:
+    def _require_same(self, number: str | None) -> None:
+        """Raise `OutputAway` unless ``number``, of the folder that is there, is the remembered one."""
+        remembered = self._recall()
+        if remembered is None or number == remembered.number:
             return
-        if number is None and known.file_system == _file_system(self._output):
+        if number is None and remembered.file_system == _file_system(self._output):
             return  # the folder was emptied, or deleted: it is still the same drive
         raise OutputAway(
             tr(
@@ -204,15 +205,16 @@ class OutputMark:
             )
         )
 
-    def _found(self) -> str | None:
-        """The number of the folder that is there; None where it has none, or none that can be read."""
+    def _read_number(self) -> str | None:
+        """Read the number of the folder that is there; None where it has none, or none that can be read."""
         if self._descriptor is not None and self._is_held(self._descriptor):
             return self._number
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except PermissionError:
-            known = self._known()
-            return None if known is None else known.number  # it is somebody else's, and said to be so later
+            remembered = self._recall()
+            # It is another user's file; `_raise_if_foreign` reports that later.
+            return None if remembered is None else remembered.number
         except OSError:
             return None
         try:
@@ -220,20 +222,20 @@ class OutputMark:
         finally:
             close(descriptor)
 
-    def _known(self) -> _Known | None:
+    def _recall(self) -> _Remembered | None:
         try:
-            said = json.loads(self._memory.read_bytes())
-            return _Known(str(said["number"]), str(said["file_system"]))
+            remembered = json.loads(self._memory.read_bytes())
+            return _Remembered(str(remembered["number"]), str(remembered["file_system"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def _remember(self) -> None:
-        now = _Known(self._number, _file_system(self._output))
-        if now == self._known():
+        current = _Remembered(self._number, _file_system(self._output))
+        if current == self._recall():
             return
         try:
             with atomic_file(self._memory) as file:
-                file.write(json.dumps(now._asdict()).encode())
+                file.write(json.dumps(current._asdict()).encode())
         except OSError as error:
             logger.warning(
                 tr(
@@ -250,7 +252,7 @@ def _number(content: dict[str, object]) -> str | None:
 
 
 def _file_system(path: Path) -> str:
-    """What tells the file system of a path from others, on this machine and after a restart; device numbers change."""
+    """Identify the file system of a path across restarts, which device numbers do not."""
     while True:
         try:
             status = os.statvfs(path)

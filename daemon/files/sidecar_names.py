@@ -1,14 +1,14 @@
 """Which names make a file the sidecar of an image, by the habits of cameras, phones, programs and services.
 
 ``cat.xmp`` and ``cat.jpg.xmp`` belong to ``cat.jpg``; ``cat.NEF`` does, and with it ``cat.NEF.xmp``; darktable's
-``cat_01.jpg.xmp`` is of a second version of ``cat.jpg``. Google's Takeout writes ``cat.jpg.supplemental-metadata.json``
-and cuts it (``cat.jpg.suppl.json``), down into the image's own name where that is long; of ``cat(1).jpg`` it is
-``cat.jpg.supplemental-metadata(1).json`` or ``cat.jpg(1).json``, and ``cat-edited.jpg`` has none but that of
-``cat.jpg``. A Live Photo's film is ``cat.mov``, ``cat_HEVC.MOV`` or ``cat.MP4``, that of ``PXL_1.MP.jpg`` is
-``PXL_1.MP``; what an iPhone did to ``IMG_E5.jpg`` is in ``IMG_O5.aae``.
+``cat_01.jpg.xmp`` is for a second version of ``cat.jpg``. Google Takeout writes ``cat.jpg.supplemental-metadata.json``
+and shortens long names (``cat.jpg.suppl.json``), cutting even the image's own name; for ``cat(1).jpg`` it writes
+``cat.jpg.supplemental-metadata(1).json`` or ``cat.jpg(1).json``, and ``cat-edited.jpg`` shares the file of
+``cat.jpg``. The film of a Live Photo is ``cat.mov``, ``cat_HEVC.MOV`` or ``cat.MP4``, that of ``PXL_1.MP.jpg`` is
+``PXL_1.MP``; the edits that an iPhone made to ``IMG_E5.jpg`` are in ``IMG_O5.aae``.
 
-Capital letters and the two ways to write ``é`` or ``가`` are one, as they are on the drives of most people. Where a
-sidecar may be of several images, it is of the one that it names most exactly, see `exactness`.
+Names are compared without regard to case and Unicode normalisation (``é``, ``가``), as most drives do. A sidecar that
+may belong to several images belongs to the one that it names most exactly, see `exactness`.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from typing import Literal, NamedTuple
 
 from models.image_names import IMAGE_SUFFIXES
 
-#: Of every image, in place of its suffix or after it: notes, and what raw converters did.
+#: Suffixes of notes and of the edits of raw converters; they replace the suffix of any image or follow it.
 NOTES = frozenset({
     ".xmp", ".json", ".aae", ".thm",
     ".pp3", ".pp2", ".dop", ".cos", ".on1", ".nksc", ".acr", ".arp", ".vrd", ".dr4",
 })  # fmt: skip
-#: Films of Live Photos and motion photos, and what cameras record beside a picture or a film, in place of the suffix.
+#: Suffixes of films of Live Photos and motion photos, and of other recordings; they replace that of the image.
 _FILMS = frozenset({".mov", ".mp4", ".mp", ".lrv", ".srt", ".wav"})
-#: Of an image, in place of its suffix: the raw data beside it, or a film.
+#: Suffixes of raw data and films; they replace that of the image.
 SHOTS = _FILMS | {
     ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".sr2", ".srf", ".orf", ".rw2", ".raf", ".pef", ".srw",
     ".gpr", ".rwl", ".3fr", ".fff", ".x3f", ".erf", ".mef", ".mos", ".mrw", ".iiq", ".rwz", ".kdc", ".dcr",
 }  # fmt: skip
-#: What is put behind the name of a film, and what ExifTool puts behind that of an image which it changes.
+#: Endings: of a film's name, and the one that ExifTool gives the original of an image that it changes.
 _FILM_MARK, _KEPT = re.compile(r"_(hevc|mp)\.(mov|mp4)", re.IGNORECASE), "_original"
 _TAKEOUT = ".supplemental-metadata"
 _NUMBERED = re.compile(r"(?P<name>.+)\((?P<number>\d+)\)", re.DOTALL)
-#: Takeout gives its notes no longer names than these without ``.json``, counted in characters.
+#: Lengths in characters, without ``.json``, to which Takeout shortens the names of its notes.
 _CUT_AT = (46, 47, 51)
-#: What Takeout puts behind the name of an edited picture, in the language of its owner.
+#: Endings of the names of edited pictures in Takeout, in the language of the owner.
 _EDITED_MARKS = (
     "-edited", "-수정됨", "-편집됨", "-編集済み", "-bearbeitet", "-modifié", "-ha editado", "-editado", "-editada",
     "-editat", "-modificato", "-bewerkt", "-edytowane", "-effects", "-smile", "-mix", "~2", "~3",
@@ -48,27 +48,27 @@ _EDITED = re.compile(
     rf"(?P<stem>.+?)({'|'.join(map(re.escape, _EDITED_MARKS[:-2]))}|~\d+)(?P<number>\(\d+\))?",
     re.DOTALL | re.IGNORECASE,
 )
-#: What was done to an edited picture of an iPhone, and the picture.
+#: The name of an iPhone's edits, and the replacement that gives the name of the edited picture.
 _IPHONE_NOTES, _IPHONE_EDITED = re.compile(r"(.*IMG_)O(\d+.*)", re.IGNORECASE), r"\g<1>E\g<2>"
-#: A version that darktable numbers.
+#: A numbered version of darktable's.
 _VERSION = re.compile(r"(?P<stem>.+)_\d\d", re.DOTALL)
 
-#: How the name of an image may end.
+#: Possible endings of an image's name.
 _ENDINGS = sorted({ending for suffix in IMAGE_SUFFIXES for ending in (suffix, suffix.upper())})
 
-#: How exactly a sidecar names an image.
+#: Ranks: how exactly a sidecar names an image, best first.
 _BY_NAME, _BY_STEM, _AS_VERSION, _AS_ORIGINAL, _CUT = range(5)
 
 
 class _Reading(NamedTuple):
-    """One way to read a sidecar's name: ``common`` is its image's whole name, stem or beginning; ``rest`` comes after.
+    """One way to split a sidecar's name into ``image_part``, which its image's name shares, and ``rest``.
 
-    ``suffix``: what the image's must be, "" for any.
+    ``part`` says what the image part is of the image's name. ``suffix``: the one that the image must have, "" for any.
     """
 
     rank: int
     part: Literal["whole", "stem", "beginning"]
-    common: str
+    image_part: str
     rest: str
     suffix: str = ""
 
@@ -82,7 +82,7 @@ def _is_image(name: str) -> bool:
 
 
 def _folded(name: str) -> str:
-    """A name as most file systems compare it."""
+    """Normalise a name for comparison, as most case-insensitive file systems do."""
     return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
 
 
@@ -90,21 +90,21 @@ def _readings(name: str) -> Iterator[_Reading]:
     if name.startswith("."):
         return
     start, suffix = _parts(name)
-    small = suffix.lower()
-    if small in NOTES:
-        yield from _note(start, suffix)
-    elif small in SHOTS:
+    lower = suffix.lower()
+    if lower in NOTES:
+        yield from _note_readings(start, suffix)
+    elif lower in SHOTS:
         yield _Reading(_BY_STEM, "stem", start, suffix)
-        if small == ".mp":
+        if lower == ".mp":
             yield _Reading(_BY_STEM, "stem", name, suffix)
         if mark := _FILM_MARK.search(name):
             yield _Reading(_BY_STEM, "stem", name[: mark.start()], name[mark.start() :])
-    elif small.endswith(_KEPT) and _is_image(name[: -len(_KEPT)]):
+    elif lower.endswith(_KEPT) and _is_image(name[: -len(_KEPT)]):
         yield _Reading(_BY_NAME, "whole", name[: -len(_KEPT)], name[-len(_KEPT) :])
 
 
-def _note(start: str, suffix: str) -> Iterator[_Reading]:
-    small = suffix.lower()
+def _note_readings(start: str, suffix: str) -> Iterator[_Reading]:
+    lower = suffix.lower()
     inner, kind = _parts(start)
     if kind.lower() in IMAGE_SUFFIXES:
         yield _Reading(_BY_NAME, "whole", start, suffix)
@@ -114,16 +114,16 @@ def _note(start: str, suffix: str) -> Iterator[_Reading]:
         rest = start[len(version["stem"]) :] + suffix
         yield _Reading(_AS_VERSION, "stem", version["stem"], rest, "" if kind.lower() in SHOTS else kind.lower())
     yield _Reading(_BY_STEM, "stem", start, suffix)
-    if small == ".aae" and (notes := _IPHONE_NOTES.fullmatch(start)):
+    if lower == ".aae" and (notes := _IPHONE_NOTES.fullmatch(start)):
         yield _Reading(_BY_STEM, "stem", notes.expand(_IPHONE_EDITED), suffix)
-    if small == ".json":
-        yield from _of_takeout(start, suffix)
+    if lower == ".json":
+        yield from _takeout_readings(start, suffix)
 
 
-def _of_takeout(start: str, suffix: str) -> Iterator[_Reading]:
-    named = _named_by_takeout(start)
+def _takeout_readings(start: str, suffix: str) -> Iterator[_Reading]:
+    named = _name_in_takeout(start)
     stem, kind = _parts(named)
-    rest = start[len(named) :] if start.startswith(named) else _TAKEOUT  # its number stood elsewhere
+    rest = start[len(named) :] if start.startswith(named) else _TAKEOUT  # its number is elsewhere in the name
     if kind.lower() in IMAGE_SUFFIXES:
         yield _Reading(_BY_NAME, "whole", named, rest + suffix)
     elif kind.lower() in SHOTS and named != start:
@@ -132,91 +132,91 @@ def _of_takeout(start: str, suffix: str) -> Iterator[_Reading]:
         yield _Reading(_CUT, "beginning", start, suffix)
 
 
-def _named_by_takeout(start: str) -> str:
-    """The picture or film whose note has this name; the number of the note is that of the picture."""
+def _name_in_takeout(start: str) -> str:
+    """Return the name of the picture or film of a note; both have the same number."""
     numbered = _NUMBERED.fullmatch(start)
-    stem, kind = _parts(_without_takeout(numbered["name"] if numbered else start))
+    stem, kind = _parts(_without_takeout_suffix(numbered["name"] if numbered else start))
     return f"{stem}({numbered['number']}){kind}" if numbered else stem + kind
 
 
-def _without_takeout(start: str) -> str:
-    """A note's name without what Takeout put after the image's, as far as that was not cut off."""
+def _without_takeout_suffix(start: str) -> str:
+    """Remove the suffix that Takeout put after the image's name, or the part of it that was not cut off."""
     image, dot, rest = start.rpartition(".")
     is_cut = dot and _TAKEOUT.startswith(f".{rest.lower()}")
     return image if is_cut and _parts(image)[1].lower() in IMAGE_SUFFIXES | SHOTS else start
 
 
 def _original(image: str) -> str | None:
-    """The name of the picture that an edited one was made of; its note is that of both."""
+    """Return the name of the picture that an edited one was made from; they share a note."""
     stem, suffix = _parts(image)
     edited = _EDITED.fullmatch(unicodedata.normalize("NFC", stem))
     return None if edited is None else edited["stem"] + (edited["number"] or "") + suffix
 
 
 def _match(sidecar: str, image: str) -> tuple[int, _Reading] | None:
-    """The most exact reading of a sidecar's name that gives an image, and how exact it is."""
+    """Find the most exact reading of a sidecar's name that fits an image; return its exactness too."""
     stem, kind = _parts(image)
     original = _original(image)
     matches: list[tuple[int, _Reading]] = []
     for reading in _readings(sidecar):
         if reading.suffix not in ("", kind.lower()):
             continue
-        common = reading.common
-        target = {"whole": image, "stem": stem, "beginning": image[: len(common)]}[reading.part]
-        if _folded(common) == _folded(target):
-            matches.append((2 * reading.rank + (common != target), reading))
-        elif original and _is_of_original(sidecar, reading, original):
-            matches.append((2 * _AS_ORIGINAL + (common != original), reading))
+        image_part = reading.image_part
+        target = {"whole": image, "stem": stem, "beginning": image[: len(image_part)]}[reading.part]
+        if _folded(image_part) == _folded(target):
+            matches.append((2 * reading.rank + (image_part != target), reading))
+        elif original and _names_original(sidecar, reading, original):
+            matches.append((2 * _AS_ORIGINAL + (image_part != original), reading))
     return min(matches, default=None, key=lambda match: match[0])
 
 
-def _is_of_original(sidecar: str, reading: _Reading, original: str) -> bool:
+def _names_original(sidecar: str, reading: _Reading, original: str) -> bool:
     is_whole = reading.part == "whole" and sidecar.lower().endswith(".json")
-    return is_whole and _folded(reading.common) == _folded(original)
+    return is_whole and _folded(reading.image_part) == _folded(original)
 
 
 def exactness(sidecar: str, image: str) -> int | None:
-    """How exactly the one name is that of a sidecar of the other, an image's: 0 is best, None is not at all."""
+    """Rate how exactly a sidecar names an image: 0 is best, None: it does not."""
     match = _match(sidecar, image)
     return None if match is None else match[0]
 
 
 def best_exactness(sidecar: str) -> int:
-    """How exactly a sidecar may name an image at best."""
+    """Return the best `exactness` that a sidecar can have with any image."""
     return min((2 * reading.rank for reading in _readings(sidecar)), default=0)
 
 
 def belongs(sidecar: str, image: str) -> bool:
-    """Whether a file of the one name is a sidecar of an image of the other."""
+    """Whether a sidecar's name fits an image's."""
     return _match(sidecar, image) is not None
 
 
 def owners(name: str) -> list[str]:
-    """What the name of a sidecar has in common with its image's, see `beginnings`; [] if it is none."""
-    return list(dict.fromkeys(_folded(reading.common) for reading in _readings(name)))
+    """Return the keys by which a sidecar finds its image among `beginnings`; [] if it is no sidecar."""
+    return list(dict.fromkeys(_folded(reading.image_part) for reading in _readings(name)))
 
 
 def beginnings(image: str) -> list[str]:
-    """What sidecars of an image may have in common with its name, in a form to be compared with that of `owners`."""
+    """Return the keys by which sidecars find an image, see `owners`."""
     whole = [name for name in (_parts(image)[0], image, _original(image)) if name]
     cut = [image[:length] for length in _CUT_AT if length < len(image)]
     return list(dict.fromkeys(map(_folded, whole + cut)))
 
 
 def is_film(name: str) -> bool:
-    """Whether a sidecar of this name is a film, or another record of some time."""
+    """Whether a sidecar of this name is a film or another recording."""
     return _parts(name)[1].lower() in _FILMS
 
 
 def film_of(name: str) -> str | None:
-    """The name of the film whose own note this is, if any."""
+    """Return the name of the film that a note belongs to, if any."""
     start, suffix = _parts(name)
-    named = _named_by_takeout(start) if suffix.lower() == ".json" else start
+    named = _name_in_takeout(start) if suffix.lower() == ".json" else start
     return named if suffix.lower() in NOTES and is_film(named) else None
 
 
 def renamed(sidecar: str, image: str, new: str) -> str:
-    """The name of a sidecar after its image got a ``new`` one."""
+    """Return the new name of a sidecar whose image is renamed to ``new``."""
     match = None if new == image else _match(sidecar, image)
     if match is None:
         return sidecar
@@ -225,12 +225,12 @@ def renamed(sidecar: str, image: str, new: str) -> str:
 
 
 def images_of(sidecar: str) -> list[str]:
-    """The paths that an image of the sidecar at a path may have, where its name was not cut: the most exact first."""
+    """List the paths that the image of a sidecar may have, the most exact first; none of a name that was cut."""
     return [path for group in images_by_exactness(sidecar) for path in group]
 
 
 def images_by_exactness(sidecar: str) -> list[list[str]]:
-    """The same, those together that are named as exactly."""
+    """Group the paths of `images_of` by exactness."""
     folder, slash, name = sidecar.rpartition("/")
     ranks: dict[str, int] = {}
     for rank, image in _images(name):
@@ -243,10 +243,10 @@ def images_by_exactness(sidecar: str) -> list[list[str]]:
 
 def _images(name: str) -> Iterator[tuple[int, str]]:
     for reading in _readings(name):
-        stem, kind = _parts(reading.common)
+        stem, kind = _parts(reading.image_part)
         if reading.part == "whole":
             endings = list(dict.fromkeys((kind, kind.lower(), kind.upper())))
-            yield from _spelt(2 * reading.rank, stem, endings)
+            yield from _spellings(2 * reading.rank, stem, endings)
             if name.lower().endswith(".json"):
                 numbered = _NUMBERED.fullmatch(stem)
                 for mark in _EDITED_MARKS:
@@ -256,11 +256,11 @@ def _images(name: str) -> Iterator[tuple[int, str]]:
             endings = (
                 [ending for ending in _ENDINGS if ending.lower() == reading.suffix] if reading.suffix else _ENDINGS
             )
-            yield from _spelt(2 * reading.rank, reading.common, endings)
+            yield from _spellings(2 * reading.rank, reading.image_part, endings)
 
 
-def _spelt(rank: int, stem: str, endings: list[str]) -> Iterator[tuple[int, str]]:
-    """Names as they are written, and with a stem in other letters."""
+def _spellings(rank: int, stem: str, endings: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield names with the stem as it is written, and in other case and normalisation."""
     for ending in endings:
         yield rank + (ending != endings[0] and endings is not _ENDINGS), stem + ending
     others = [stem.lower(), stem.upper()]
@@ -273,7 +273,7 @@ def _spelt(rank: int, stem: str, endings: list[str]) -> Iterator[tuple[int, str]
 
 
 def follows(path: str) -> bool:
-    """Whether a file goes where an image goes: notes are for nothing else; raw data and films only if one is there."""
+    """Whether a file is a sidecar: every note is; raw data and films only beside an image of their name."""
     name = path.rpartition("/")[2]
     suffix = _parts(name)[1].lower()
     if suffix in SHOTS or suffix.endswith(_KEPT):

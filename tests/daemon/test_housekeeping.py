@@ -239,7 +239,7 @@ def test_a_clock_that_is_years_ahead_for_one_start_takes_no_history(desk: Desk) 
 
     def pruned(wall: datetime) -> list[str]:
         pruning = Pruning(journal, [desk.inbox], 400, clock=lambda: lived, wall=lambda: wall)
-        pruning.live()
+        pruning.record_time()
         for _ in pruning.steps():
             pass
         return left(desk)
@@ -249,13 +249,13 @@ def test_a_clock_that_is_years_ahead_for_one_start_takes_no_history(desk: Desk) 
     assert pruned(real - timedelta(days=1100)) == ["new.jpg"]
     pruning = Pruning(journal, [desk.inbox], 400, clock=lambda: lived, wall=lambda: real + timedelta(seconds=lived))
     for _ in range(402):
-        pruning.live()
+        pruning.record_time()
         lived += 86400
     for _ in pruning.steps():
         pass
     assert left(desk) == ["new.jpg"], "the clock was set back before"
     for _ in range(1200):
-        pruning.live()
+        pruning.record_time()
         lived += 86400
     for _ in pruning.steps():
         pass
