@@ -28,7 +28,7 @@ NAMES_FILE = "daemon-folders.json"
 _MAX_BYTES = 1 << 16
 
 
-def content(kind: Kind) -> bytes:
+def marker_content(kind: Kind) -> bytes:
     """Return the content of the marker of such a folder."""
     return f"{kind}\n".encode()
 
@@ -47,10 +47,10 @@ def read_kind(folder: Path) -> Kind | Literal[""] | None:
         return ""
     finally:
         os.close(descriptor)
-    return next((kind for kind in get_args(Kind) if marker == content(kind)), "")
+    return next((kind for kind in get_args(Kind) if marker == marker_content(kind)), "")
 
 
-def leave_names(checkpoints: Path, output: Path, names: Sequence[str]) -> None:
+def record_names(checkpoints: Path, output: Path, names: Sequence[str]) -> None:
     """Record the names of a daemon's folders for other images, by its ``output`` folder. Raises OSError."""
     if not checkpoints.is_dir() or (checkpoints / "checkpoint.safetensors").exists():  # not a folder of runs
         return
@@ -61,13 +61,13 @@ def leave_names(checkpoints: Path, output: Path, names: Sequence[str]) -> None:
         file.write(json.dumps(recorded | {str(output): list(names)}, indent=1).encode() + b"\n")
 
 
-def taken_names(checkpoints: Path) -> list[str]:
+def reserved_names(checkpoints: Path) -> list[str]:
     """Return the names that no class may have: those that daemons have recorded, else the defaults."""
     recorded = _read_names(checkpoints)
     return sorted({name for names in recorded.values() for name in names}) if recorded else list(USUAL_NAMES)
 
 
-def taken(classes: Sequence[str], names: Sequence[str]) -> str | None:
+def first_reserved(classes: Sequence[str], names: Sequence[str]) -> str | None:
     """Return the first class with one of the names, ignoring case; None if there is none."""
     folded = {name.casefold() for name in names}
     return next((name for name in classes if name.casefold() in folded), None)

@@ -14,7 +14,7 @@ from daemon.files.copying import create
 from daemon.files.marker import MARKER
 from daemon.files.renaming import Entry, close
 from daemon.files.roots import Roots, step_into
-from models.markers import Kind, content
+from models.markers import Kind, marker_content
 from models.ownership import hand_over
 from models.text.language import tr
 from models.text.printable import shown
@@ -128,7 +128,7 @@ class Folders:
 
 def _mark(folder: int, kind: Kind) -> None:
     """Write the file that tells a watcher not to take images out of this folder, and the trainer what it is for."""
-    marker, text = Entry(folder, MARKER), content(kind)
+    marker, text = Entry(folder, MARKER), marker_content(kind)
     try:
         status = marker.status()
     except FileNotFoundError:

@@ -28,7 +28,7 @@ from daemon.reloading.serving import Model, Serving
 from models.backoff import Backoff
 from models.classifier import Classifier
 from models.errors import CheckpointError, UserError
-from models.markers import leave_names
+from models.markers import record_names
 from models.text.language import mark, reason, tr
 from models.weights import WeightsStore
 
@@ -89,7 +89,7 @@ class Reloader:
         ``history``: the journal's file, for what the previous model made of its last images. Raises `UserError` when
         the published checkpoint cannot be used and there is no last good one.
         """
-        self._leave_names()
+        self._record_names()
         self._stamp = self._place.stamp()
         rejected = None
         try:
@@ -109,13 +109,13 @@ class Reloader:
             self._serving.remember(from_journal(history, model.digest))
         return model.classifier
 
-    def _leave_names(self) -> None:
-        """Leave a file for the trainer with the class names that are refused here, where that may be written."""
+    def _record_names(self) -> None:
+        """Record for the trainer the class names that are refused here, where that may be written."""
         options = self._opening.options
         if not self._writes_names:
             return
         try:
-            leave_names(options.location, options.output, options.reserved)
+            record_names(options.location, options.output, options.reserved)
         except OSError as error:
             logger.debug("the trainer is not told the names of other folders: {}", error)
 
@@ -221,7 +221,7 @@ class Reloader:
         self._stamp = self._place.stamp()  # again: `find` has followed the pointer to the run's file
         if published is None and self._place.wants_starter():
             published = self._opening.starter()
-        self._leave_names()
+        self._record_names()
         if published is None and self._tried:
             self._log_once(_STAYS, tr("nothing is published in {location} any more", location=self._place.location))
         if published is None or (published.key == self._tried and not again):
@@ -330,7 +330,7 @@ class Reloader:
             self._history = CheckpointHistory(self._journal, new.location)
             self._serving.use_history(self._history)
         opens_differently = (new.location, new.precision) != (old.location, old.precision)
-        self._leave_names()
+        self._record_names()
         if opens_differently or new.reserved != old.reserved:
             # The published checkpoint may have been refused for a class name, or be in loading with the old names.
             self._place, self._stamp, self._tried, self._retry_at = new.place, None, "", None

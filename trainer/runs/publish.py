@@ -16,7 +16,7 @@ from models import checkpoint as checkpoints
 from models.classifier import Classifier, open_classifier
 from models.errors import CheckpointError, UserError
 from models.groups import starter_groups
-from models.markers import taken, taken_names
+from models.markers import first_reserved, reserved_names
 from models.text.language import mark, tr, trn
 from models.weights import WeightsStore
 from trainer.runs.proof import require_as_made
@@ -51,8 +51,8 @@ def publish(run: Path, store: WeightsStore, *, keep: int = KEEP) -> Classifier:
 
 def refusal_reason(folder: Path, classes: Sequence[str]) -> str | None:
     """Return why a daemon would refuse a checkpoint with these classes published in ``folder``, or None."""
-    names = taken_names(folder)
-    name = taken(classes, names)
+    names = reserved_names(folder)
+    name = first_reserved(classes, names)
     if name is None:
         return None
     return tr(

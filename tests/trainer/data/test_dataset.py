@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.errors import UserError
-from models.markers import MARKER, Kind, content
+from models.markers import MARKER, Kind, marker_content
 from trainer.data.dataset import Sample, data_digest, divide, scan, shown
 
 
@@ -186,7 +186,7 @@ def test_the_folders_in_which_the_daemon_files_what_has_no_class_are_left_out(tm
     touch(tmp_path, "cat/a.jpg", "dog/b.jpg", "미정/c.jpg", "broken/truncated/d.jpg", "bird/e.jpg")
     kinds: dict[str, Kind] = {"cat": "class", "미정": "others", "broken": "quarantine"}
     for folder, kind in kinds.items():
-        (tmp_path / folder / MARKER).write_bytes(content(kind))
+        (tmp_path / folder / MARKER).write_bytes(marker_content(kind))
     (tmp_path / "dog" / MARKER).touch()
     found = scan(tmp_path)
     assert found.classes == ("bird", "cat", "dog")

@@ -13,7 +13,7 @@ import pytest
 
 from models import checkpoint as checkpoints
 from models.errors import CheckpointError, UserError
-from models.markers import leave_names
+from models.markers import record_names
 from models.text.commandline import run
 from models.weights import WeightsStore
 from trainer.__main__ import main
@@ -101,11 +101,11 @@ def test_the_starter_can_be_gone_back_to_at_once_and_is_listed(
 
 def test_what_the_daemon_would_refuse_is_not_published(runs: Path, store: WeightsStore) -> None:
     classes = checkpoints.read(runs / "a" / checkpoints.FILE_NAME).metadata.classes
-    leave_names(runs, Path("/sorted"), [classes[0].upper(), "quarantine"])
+    record_names(runs, Path("/sorted"), [classes[0].upper(), "quarantine"])
     with pytest.raises(UserError, match=f"a is not published: it has a class {classes[0]}, and the daemon's folders"):
         publish(runs / "a", store)
     assert current(runs) is None
-    leave_names(runs, Path("/sorted"), ["others", "quarantine"])
+    record_names(runs, Path("/sorted"), ["others", "quarantine"])
     publish(runs / "a", store)
 
 
