@@ -60,22 +60,22 @@ def _rename_new(partial: Path, path: Path) -> None:
         partial.rename(path)
 
 
-def keep(partial: Path, path: Path) -> None:
-    """Rename a finished file into a cache, durably, and record its sha256 beside it for `is_whole`."""
+def move_into_cache(partial: Path, path: Path) -> None:
+    """Rename a finished file into a cache, durably, and record its sha256 beside it for `is_intact`."""
     with partial.open("rb") as file:
         os.fsync(file.fileno())
-    record(path, file_digest(partial))
+    record_digest(path, file_digest(partial))
     partial.rename(path)
     sync_folder(path.parent)
 
 
-def record(path: Path, digest: str) -> None:
+def record_digest(path: Path, digest: str) -> None:
     """Record the sha256 that the file ``path`` of a cache has, or is about to have."""
     with atomic_file(_digest_file(path)) as file:
         file.write(digest.encode())
 
 
-def is_whole(path: Path) -> bool:
+def is_intact(path: Path) -> bool:
     """Return whether a file is in a cache and has its recorded sha256, so that no disk fault has damaged it."""
     try:
         return _digest_file(path).read_text() == file_digest(path)

@@ -14,7 +14,7 @@ import os
 import sys
 from pathlib import Path
 
-from models.atomic import keep
+from models.atomic import move_into_cache
 from models.errors import UserError, WeightsUnavailable
 from models.text.language import tr
 
@@ -51,7 +51,7 @@ def convert(pickle: Path, sha256_prefix: str, target: Path) -> None:
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         partial.write_bytes(converted)
-        keep(partial, target)
+        move_into_cache(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import registry
-from models.atomic import keep
+from models.atomic import move_into_cache
 from models.engines import OnnxEngine, uint8_module
 from models.errors import UserError, WeightsUnavailable
 from models.images import decode
@@ -57,7 +57,7 @@ def export(backbone: Backbone, target: Path) -> None:
             )
             expected = module(torch.from_numpy(crops)).numpy()
         check_graph(backbone, partial, crops, expected)
-        keep(partial, target)
+        move_into_cache(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 

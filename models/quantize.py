@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from models.atomic import keep
+from models.atomic import move_into_cache
 from models.errors import UserError, WeightsUnavailable
 from models.text.language import tr
 
@@ -27,7 +27,7 @@ def quantize(graph: Path, target: Path) -> None:
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         quantize_dynamic(graph, partial, op_types_to_quantize=["MatMul"], per_channel=True, weight_type=QuantType.QInt8)
-        keep(partial, target)
+        move_into_cache(partial, target)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -17,7 +17,7 @@ import numpy as np
 from loguru import logger
 
 from models import registry
-from models.atomic import is_whole
+from models.atomic import is_intact
 from models.children import run_child
 from models.devices import Device, Precision
 from models.engines import Crops, Engine, Features, OnnxEngine, TorchEngine
@@ -137,7 +137,7 @@ def _int8_engine(backbone: Backbone, store: WeightsStore, threads: int) -> Engin
         return engine
     target = graph.with_name(f"{graph.stem}-int8.onnx")
     with store.locked(f"{graph.stem}.int8"):
-        if not is_whole(target):
+        if not is_intact(target):
             try:
                 run_child("models.quantize", str(graph), str(target))
             except WeightsUnavailable as error:
@@ -179,7 +179,7 @@ def _onnx_engine(backbone: Backbone, store: WeightsStore, threads: int) -> Engin
 
 def _cached(graph: Path, threads: int, name: str = "onnxruntime") -> OnnxEngine | None:
     """Open a graph in the cache; None if it is missing or damaged."""
-    if not is_whole(graph):
+    if not is_intact(graph):
         return None
     try:
         return OnnxEngine(graph, threads, name)

@@ -44,13 +44,13 @@ def starter_path(store: WeightsStore, language: Language, *, threads: int = 0) -
     )
     key = hashlib.sha256(f"{GRAPH_VERSION}{metadata.model_dump_json()}{groups.tolist()}".encode()).hexdigest()
     path = store.folder("starter") / f"starter-{language}-{key[:16]}.safetensors"
-    if not atomic.is_whole(path):
+    if not atomic.is_intact(path):
         with store.locked(f"{path.stem}.make"):
-            if not atomic.is_whole(path):
+            if not atomic.is_intact(path):
                 path.unlink(missing_ok=True)
                 extractor = open_extractor([backbone], store, threads=threads)
                 digest = checkpoint.write(seal(metadata, _head(backbone, groups), extractor), path)
-                atomic.record(path, digest)
+                atomic.record_digest(path, digest)
     return path
 
 

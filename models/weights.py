@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from models.atomic import file_digest, is_whole
+from models.atomic import file_digest, is_intact
 from models.children import run_child
 from models.download import download
 from models.errors import UserError, WeightsUnavailable
@@ -302,7 +302,7 @@ def _converted(stem: str, sha256_prefix: str, store: WeightsStore) -> Weights | 
     from safetensors import SafetensorError, safe_open
 
     path = store.root / "weights" / f"{stem}.safetensors"
-    if not is_whole(path):
+    if not is_intact(path):
         return None
     try:
         with safe_open(path, framework="numpy") as file:

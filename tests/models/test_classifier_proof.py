@@ -86,7 +86,7 @@ def test_a_graph_of_other_weights_in_the_cache_is_noticed(
     middle = len(data) // 2
     data[middle : middle + 4000] = b"\x3f" * 4000  # as floats, 0.75 each, wherever they begin
     graph.write_bytes(data)
-    atomic.record(graph, atomic.file_digest(graph))
+    atomic.record_digest(graph, atomic.file_digest(graph))
     with pytest.raises(CheckpointError, match="clip computes different features here"):
         open_classifier(path, own)
 
