@@ -112,8 +112,8 @@ class Family:
 _Item = TypeVar("_Item")
 
 
-class Registered(NamedTuple):
-    """A snapshot of the registry: what is registered, by name, and the plug-ins that were loaded."""
+class Snapshot(NamedTuple):
+    """What is registered, by name, and the plug-ins that were loaded."""
 
     entries: dict[str, BackboneEntry]
     families: dict[str, Family]
@@ -167,17 +167,17 @@ def register_composition(name: str, parts: Sequence[str], *, description: str) -
     _compositions[name] = Composition(name=name, description=description, parts=tuple(parts))
 
 
-def registered() -> Registered:
+def snapshot() -> Snapshot:
     """Return a snapshot of the registry, for `restore`."""
-    return Registered(dict(_entries), dict(_families), dict(_compositions), dict(_plugins))
+    return Snapshot(dict(_entries), dict(_families), dict(_compositions), dict(_plugins))
 
 
-def restore(snapshot: Registered) -> None:
+def restore(earlier: Snapshot) -> None:
     """Reset the registry to a snapshot; the modules that have registered something since stay imported."""
-    _reset(_entries, snapshot.entries)
-    _reset(_families, snapshot.families)
-    _reset(_compositions, snapshot.compositions)
-    _reset(_plugins, snapshot.plugins)
+    _reset(_entries, earlier.entries)
+    _reset(_families, earlier.families)
+    _reset(_compositions, earlier.compositions)
+    _reset(_plugins, earlier.plugins)
 
 
 def _reset(current: dict[str, _Item], earlier: dict[str, _Item]) -> None:
@@ -223,13 +223,13 @@ def _load_plugin(name: str) -> str:
     point = _installed_plugins().get(name)
     if point is None:
         return report_missing(name)
-    snapshot = registered()
+    before = snapshot()
     mend_torchvision()
     try:
         point.load()
         _check_compositions()
     except (Exception, SystemExit) as error:  # third-party code may raise anything
-        restore(snapshot)
+        restore(before)
         problem = tr("it cannot be used: {kind}: {error}", kind=type(error).__name__, error=error)
         logger.warning(tr("the plug-in {name}: {trouble}", name=name, trouble=problem))
         return problem

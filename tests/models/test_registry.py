@@ -77,7 +77,7 @@ def test_a_backbone_is_used_once_in_a_mode() -> None:
 @pytest.fixture
 def clean_registry() -> Iterator[None]:
     registry.entries()
-    before = registry.registered()
+    before = registry.snapshot()
     yield
     registry.restore(before)
 

@@ -140,7 +140,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{site}")
     registry.entries()
-    before = registry.registered()
+    before = registry.snapshot()
     allowed.allow_plugins(["example"])
     yield
     registry.restore(before)
