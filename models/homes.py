@@ -30,7 +30,7 @@ def base_folder(variable: str, under_home: str, option: str) -> Path:
         ) from error
 
 
-def expanded(given: str | Path) -> Path:
+def expand_home(given: str | Path) -> Path:
     """Expand the ``~`` of a path. Raises `UserError` if there is no such home folder."""
     try:
         return Path(given).expanduser()

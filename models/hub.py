@@ -18,7 +18,7 @@ from pathlib import Path
 from models.atomic import file_digest
 from models.download import TIMEOUT_S, ask
 from models.errors import UserError, WeightsUnavailable
-from models.homes import base_folder, expanded
+from models.homes import base_folder, expand_home
 from models.text.language import tr
 from models.weights import Weights, WeightsStore, check_safetensors, how_to_get, local_file, reason
 
@@ -71,7 +71,7 @@ class HubFolder:
 
     def locate(self, given: str | None, store: WeightsStore) -> Weights:
         if given is not None and given not in self.known:
-            path = expanded(given)
+            path = expand_home(given)
             if path.is_dir():
                 return _local_folder(path, self.required)
             if self.file_alone and path.is_file():

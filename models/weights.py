@@ -19,7 +19,7 @@ from models.atomic import file_digest, is_intact
 from models.children import run_child
 from models.download import download
 from models.errors import UserError, WeightsUnavailable
-from models.homes import base_folder, expanded
+from models.homes import base_folder, expand_home
 from models.ownership import make_file, make_folder
 from models.text.language import tr
 
@@ -257,7 +257,7 @@ def unavailable(missing: Mapping[str, WeightsUnavailable]) -> WeightsUnavailable
 
 def local_file(given: str, store: WeightsStore, sha256_prefix: str | None = None) -> Weights:
     """Use a user's own weights file: safetensors as it is; a pickle only if it has the known sha256."""
-    path = expanded(given).absolute()
+    path = expand_home(given).absolute()
     if not path.is_file():
         raise WeightsUnavailable(
             tr("there is no weights file {given}: give an existing .safetensors file", given=given)
