@@ -124,7 +124,7 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
     package = sys.modules[main.__module__].__package__  # with python -m the name of the module is only "__main__"
     program = SCRIPT if started_as_script() or not package else package
     normalised = normalise(sys.argv[1:] if arguments is None else arguments)
-    language.use(language.chosen(normalised))
+    language.use(language.choose(normalised))
     argparse._, argparse.ngettext = tr, trn  # type: ignore[attr-defined]  # argparse translates its messages with these
     try:
         _check_encoding()

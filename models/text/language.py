@@ -107,7 +107,7 @@ def catalogue_file(language: Language) -> Path:
     return Path(__file__).with_name(f"messages.{language}.toml")
 
 
-def chosen(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Language:
+def choose(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Language:
     """Choose the language of a command before its arguments are parsed, because the help depends on it.
 
     The option decides, else the environment, the settings file and the locale. Invalid values are ignored here; they

@@ -13,7 +13,7 @@ import pytest
 
 from models.text import language
 from models.text.commandline import Parser
-from models.text.language import chosen, reason, tr, trn, use
+from models.text.language import choose, reason, tr, trn, use
 from tests.processes import ROOT, environment
 
 
@@ -98,19 +98,19 @@ def test_who_chooses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert chosen(arguments, environment) == expected
+    assert choose(arguments, environment) == expected
 
 
 def test_the_settings_file_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.toml").write_text('language = "ko"\n', encoding="utf-8-sig")
-    assert chosen([], {}) == "ko"
-    assert chosen([], {"IMAGESORTD_LANGUAGE": "en"}) == "en"
+    assert choose([], {}) == "ko"
+    assert choose([], {"IMAGESORTD_LANGUAGE": "en"}) == "en"
     (tmp_path / "other.toml").write_text("language = 3\n")
-    assert chosen(["--config", "other.toml"], {"LANG": "ko_KR"}) == "ko"
-    assert chosen(["--config=none.toml"], {}) == "en"
+    assert choose(["--config", "other.toml"], {"LANG": "ko_KR"}) == "ko"
+    assert choose(["--config=none.toml"], {}) == "en"
     (tmp_path / "config.toml").write_text("not toml")
-    assert chosen([], {}) == "en"
+    assert choose([], {}) == "en"
 
 
 def test_argparse_speaks_it_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
