@@ -20,7 +20,7 @@ from models.download import TIMEOUT_S, ask
 from models.errors import UserError, WeightsUnavailable
 from models.homes import base_folder, expand_home
 from models.text.language import tr
-from models.weights import Weights, WeightsStore, check_safetensors, how_to_get, local_file, reason
+from models.weights import Weights, WeightsStore, check_safetensors, how_to_get, local_file, short_reason
 
 _FILES = ["*.json", "*.safetensors", "*.txt", "*.model"]
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
@@ -156,7 +156,7 @@ class HubFolder:
                     "not be reached ({reason}): {how}",
                     name=self.name,
                     repository=repository,
-                    reason=reason(error),
+                    reason=short_reason(error),
                     how=remedy,
                 )
             ) from error

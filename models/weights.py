@@ -219,7 +219,7 @@ class TorchvisionPickle:
                     "the weights of {name} ({file}) are not on this machine and could not be fetched ({reason}): {how}",
                     name=self.name,
                     file=self._file,
-                    reason=reason(error),
+                    reason=short_reason(error),
                     how=remedy,
                 )
             ) from error
@@ -324,7 +324,7 @@ def _convert(pickle: Path, sha256_prefix: str, stem: str, store: WeightsStore) -
     return converted
 
 
-def reason(error: BaseException) -> str:
+def short_reason(error: BaseException) -> str:
     """Describe the innermost cause of an error in one short line."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
