@@ -131,14 +131,14 @@ def open_classifier(
     precision: Precision = "float32",
     device: Device = "cpu",
     sha256: str = "",
-    beside: Classifier | None = None,
-    wanted: Callable[[Sequence[Transform]], None] | None = None,
+    reuse: Classifier | None = None,
+    on_transforms: Callable[[Sequence[Transform]], None] | None = None,
 ) -> Classifier:
     """Load the checkpoint at ``path`` (a file, a run folder or a ``checkpoints/`` folder); check its golden samples.
 
-    ``sha256`` is the digest that the file must have, if known. ``beside`` is a classifier in use, opened with the same
-    options: backbones that both have are loaded only once. ``wanted`` is called with the transforms as soon as they are
-    known, long before the classifier is ready.
+    ``sha256`` is the digest that the file must have, if known. ``reuse`` is a classifier in use, opened with the same
+    options: backbones that both have are loaded only once. ``on_transforms`` is called with the transforms as soon as
+    they are known, long before the classifier is ready.
 
     With ``int8``, transformers run in int8 if the golden samples stay within `INT8`; otherwise a warning is logged and
     they run in float32.
@@ -148,15 +148,15 @@ def open_classifier(
     """
     checkpoint = checkpoints.read_published(path, sha256) if sha256 else checkpoints.load(path)
     parts = [_open_backbone(record, checkpoint, store) for record in checkpoint.metadata.parts]
-    if wanted is not None:
-        wanted([part.transform for part in parts])
+    if on_transforms is not None:
+        on_transforms([part.transform for part in parts])
     extractor = open_extractor(
         parts,
         store,
         threads=threads,
         precision=precision,
         device=device,
-        beside=None if beside is None else beside.extractor,
+        reuse=None if reuse is None else reuse.extractor,
     )
     classifier = Classifier(checkpoint, extractor)
     if "int8" in extractor.engine:

@@ -95,11 +95,11 @@ def open_extractor(
     threads: int = 0,
     precision: Precision = "float32",
     device: Device = "cpu",
-    beside: FeatureExtractor | None = None,
+    reuse: FeatureExtractor | None = None,
 ) -> FeatureExtractor:
     """Open an engine for each part, exporting graphs that are not cached yet. ``threads`` 0 means one per core.
 
-    ``beside`` is an extractor opened with the same options: the parts that both have are loaded only once.
+    ``reuse`` is an extractor opened with the same options: the parts that both have are loaded only once.
     On ``cuda`` the parts run in torch, in half precision. Raises `UserError` if torch finds no such device.
     With ``int8`` the parts that consist of matrix products (transformers) run in int8, which changes their features
     slightly: the caller must check that they are still good enough.
@@ -108,7 +108,7 @@ def open_extractor(
         check_device(device)
 
     def open_engine(part: Backbone) -> Engine:
-        shared = None if beside is None else beside.engine_of(part)
+        shared = None if reuse is None else reuse.engine_of(part)
         if shared is not None:
             return shared
         if device != "cpu":
@@ -116,8 +116,8 @@ def open_extractor(
         return (_int8_engine if precision == "int8" else _onnx_engine)(part, store, threads or cores())
 
     engines = [open_engine(part) for part in parts]
-    if beside is not None and beside.runs(engines):
-        return beside
+    if reuse is not None and reuse.runs(engines):
+        return reuse
     return FeatureExtractor(parts, engines)
 
 

@@ -181,7 +181,7 @@ def sort(
     with ExitStack() as stack:
         decoders = DecoderPool(threads, policy.limits, launcher)
         stack.callback(decoders.close)
-        classifier = ComingClassifier(lambda wanted: _open(settings, policy, wanted))
+        classifier = ComingClassifier(lambda on_transforms: _open(settings, policy, on_transforms))
         stack.callback(classifier.close)
         roots = Roots([folder, settings.output])
         journal = Journal(None)
@@ -214,11 +214,11 @@ def sort(
     return outcomes, total - len(outcomes)
 
 
-def _open(settings: Settings, policy: Policy, wanted: Callable[[Sequence[Transform]], None]) -> Classifier:
+def _open(settings: Settings, policy: Policy, on_transforms: Callable[[Sequence[Transform]], None]) -> Classifier:
     options = replace(CheckpointOptions.from_settings(settings), batch=0)
     opener = CheckpointOpener(options, WeightsStore(settings.cache_dir))
     published = options.place.required() or opener.starter()
-    classifier = opener.open(published.path, published.digest, None, wanted)
+    classifier = opener.open(published.path, published.digest, None, on_transforms)
     logger.info("{}", in_force(policy.threshold, classifier.metadata))
     return classifier
 

@@ -83,8 +83,8 @@ class CheckpointOpener:
         self,
         path: Path,
         digest: str,
-        beside: Classifier | None,
-        wanted: Callable[[Sequence[Transform]], None] | None = None,
+        reuse: Classifier | None,
+        on_transforms: Callable[[Sequence[Transform]], None] | None = None,
     ) -> Classifier:
         """Read, prove and warm up a checkpoint; the rest is as for `open_classifier`."""
         options = self.options
@@ -97,11 +97,11 @@ class CheckpointOpener:
             precision=options.precision,
             device=options.device,
             sha256=digest,
-            beside=beside,
-            wanted=wanted,
+            reuse=reuse,
+            on_transforms=on_transforms,
         )
         check_names(options.location, classifier.classes, options.reserved)
-        if options.batch and (beside is None or classifier.extractor is not beside.extractor):
+        if options.batch and (reuse is None or classifier.extractor is not reuse.extractor):
             sides = [transform.crop for transform in classifier.transforms]
             classifier.probabilities([np.zeros((options.batch, side, side, 3), np.uint8) for side in sides])
         return classifier
@@ -122,7 +122,7 @@ class ComingClassifier(Classifier):
     """
 
     def __init__(self, open_it: Callable[[Callable[[Sequence[Transform]], None]], Classifier]) -> None:
-        """``open_it`` runs in a thread, and gets the ``wanted`` of `open_classifier`."""
+        """``open_it`` runs in a thread, and gets the ``on_transforms`` of `open_classifier`."""
         # Not the `__init__` of `Classifier`: what that would set is for `__getattr__`.
         self._transforms: Future[Sequence[Transform]] = Future()
         self._classifier: Future[Classifier] = Future()
@@ -163,7 +163,7 @@ class CheckpointLoading(threading.Thread):
         self,
         published: Published,
         opening: CheckpointOpener,
-        beside: Classifier | None,
+        reuse: Classifier | None,
         flush: Callable[[], None],
         ended: Callable[[], None],
     ) -> None:
@@ -173,7 +173,7 @@ class CheckpointLoading(threading.Thread):
         self.classifier: Classifier | None = None
         self.error: Exception | None = None
         self._opening = opening
-        self._beside = beside
+        self._reuse = reuse
         self._over = threading.Event()
         self._flush = flush
         self._ended = ended
@@ -186,7 +186,7 @@ class CheckpointLoading(threading.Thread):
     def run(self) -> None:
         try:
             self._flush()
-            self.classifier = self._opening.open(self.published.path, self.published.digest, self._beside)
+            self.classifier = self._opening.open(self.published.path, self.published.digest, self._reuse)
         except Exception as error:  # whatever a published file provokes, the service goes on with what it has
             self.error = error
         self._over.set()

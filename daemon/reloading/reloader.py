@@ -239,8 +239,8 @@ class Reloader:
             return
         self._leases.take(published.path)
         model = self._serving.model
-        beside = None if self._shares_nothing or model is None else model.classifier
-        self._loading = CheckpointLoading(published, self._opening, beside, self._journal.flush, self._ring)
+        reuse = None if self._shares_nothing or model is None else model.classifier
+        self._loading = CheckpointLoading(published, self._opening, reuse, self._journal.flush, self._ring)
         self._loading.start()
 
     def _serves(self, digest: str) -> bool:

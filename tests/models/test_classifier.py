@@ -94,10 +94,10 @@ def test_backbones_of_a_classifier_in_use_are_loaded_once(
 ) -> None:
     write(sealed, path)
     first = open_classifier(path, store, threads=1)
-    second = open_classifier(path, store, threads=1, beside=first)
+    second = open_classifier(path, store, threads=1, reuse=first)
     assert second is not first
     assert second.extractor is first.extractor
-    clip = open_extractor(hybrid.parts[1:], store, threads=1, beside=first.extractor)
+    clip = open_extractor(hybrid.parts[1:], store, threads=1, reuse=first.extractor)
     assert clip.engine_of(hybrid.parts[1]) is first.extractor.engine_of(hybrid.parts[1])
     changed = dataclasses.replace(hybrid.parts[1], digest="0" * 64)
     assert first.extractor.engine_of(changed) is None

@@ -152,7 +152,7 @@ def test_it_is_proved_and_served_like_any_other(store: WeightsStore, path: Path)
     images = [crops(3, backbone.transform.crop)]
     expected = head_probabilities(metadata, head, extractor.features(images))
     np.testing.assert_array_equal(classifier.probabilities(images), expected)
-    after_reload = open_classifier(path, store, beside=classifier)
+    after_reload = open_classifier(path, store, reuse=classifier)
     np.testing.assert_array_equal(after_reload.probabilities(images), expected)
     # Another classifier than the one it was made with is noticed.
     pretrained = Pretrained(head.pretrained.weight[::-1], head.pretrained.bias) if head.pretrained else None

@@ -25,7 +25,7 @@ from tests.daemon.conftest import Publish
 from tests.pictures import save
 from tests.processes import run
 
-Wanted = Callable[[Sequence[Transform]], None]
+OnTransforms = Callable[[Sequence[Transform]], None]
 
 POLICY = Policy(
     threshold=0.0, others_dir="others", quarantine_dir="quarantine", batch_size=4, max_pixels=10**7, max_bytes=1 << 20
@@ -39,15 +39,15 @@ def checkpoint(publish: Publish, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return run
 
 
-def held_until(event: threading.Event, checkpoint: Path, store: WeightsStore) -> Callable[[Wanted], Classifier]:
-    """Says what is wanted at once, and opens the checkpoint after the event."""
+def held_until(event: threading.Event, checkpoint: Path, store: WeightsStore) -> Callable[[OnTransforms], Classifier]:
+    """Return a function that tells the transforms at once and opens the checkpoint after the event."""
 
-    def open_it(wanted: Wanted) -> Classifier:
-        def told(transforms: Sequence[Transform]) -> None:
-            wanted(transforms)
+    def open_it(on_transforms: OnTransforms) -> Classifier:
+        def tell(transforms: Sequence[Transform]) -> None:
+            on_transforms(transforms)
             assert event.wait(60)
 
-        return open_classifier(checkpoint, store, wanted=told)
+        return open_classifier(checkpoint, store, on_transforms=tell)
 
     return open_it
 
@@ -88,9 +88,9 @@ def test_images_are_decoded_meanwhile(checkpoint: Path, store: WeightsStore, tmp
 def test_what_keeps_it_from_coming_is_raised_and_the_images_stay(tmp_path: Path, late: bool) -> None:
     image = save("fog", 1, tmp_path / "inbox" / "a.jpg")
 
-    def open_it(wanted: Wanted) -> Classifier:
+    def open_it(on_transforms: OnTransforms) -> Classifier:
         if late:
-            wanted([Transform(resize=32, crop=32, interpolation="bicubic", mean=(0, 0, 0), std=(1, 1, 1))])
+            on_transforms([Transform(resize=32, crop=32, interpolation="bicubic", mean=(0, 0, 0), std=(1, 1, 1))])
         raise CheckpointError("it computes something else")
 
     coming = ComingClassifier(open_it)
