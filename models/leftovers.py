@@ -117,14 +117,14 @@ class Leftovers:
     pictures: int = 0
     names: list[str] = field(default_factory=list)
 
-    def meet(self, pictures: int, name: str) -> None:
+    def count_folder(self, pictures: int, name: str) -> None:
         """Count a folder of this name and its pictures; a folder without any is not counted."""
         if pictures:
             self.folders += 1
             self.pictures += pictures
             self._remember(name)
 
-    def meet_image(self, name: str) -> None:
+    def count_image(self, name: str) -> None:
         """Count an image file of this name."""
         self.pictures += 1
         self._remember(name)

@@ -327,7 +327,9 @@ class Inbox:
             roots=self._roots,
             leftover=None
             if survey is None
-            else lambda folder: survey.leftovers.meet(self._left_alone.pictures_in(folder), folder.rpartition("/")[2]),
+            else lambda folder: survey.leftovers.count_folder(
+                self._left_alone.pictures_in(folder), folder.rpartition("/")[2]
+            ),
         )
 
     def _enter(self, folder: str) -> bool:

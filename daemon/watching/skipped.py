@@ -67,7 +67,7 @@ class Skipped:
 
     def meet_leftover(self, folder: str) -> None:
         """A walk came by a folder of the NAS or of the system."""
-        self.leftovers.meet(pictures_in(folder), folder.rpartition("/")[2])
+        self.leftovers.count_folder(pictures_in(folder), folder.rpartition("/")[2])
 
     def _meet_link(self, entry: os.DirEntry[str]) -> None:
         target = os.path.realpath(entry.path)
@@ -97,7 +97,7 @@ class Skipped:
         ):
             return
         if is_image_name(entry.name) and is_leftover_image(entry.name):
-            self.leftovers.meet_image(entry.name)
+            self.leftovers.count_image(entry.name)
             return
         self.count += 1
         if len(self.examples) < _MOST_EXAMPLES:

@@ -91,8 +91,8 @@ def test_pictures_are_counted(tmp_path: Path) -> None:
     for name in ("a.jpg", "x/b.PNG", "x/y/c.heic", "x/y/thumb.db"):
         (tmp_path / name).touch()
     left = Leftovers()
-    left.meet(pictures_in(str(tmp_path)), "Trash")
-    left.meet(0, "#recycle")
-    left.meet_image("Folder.jpg")
+    left.count_folder(pictures_in(str(tmp_path)), "Trash")
+    left.count_folder(0, "#recycle")
+    left.count_image("Folder.jpg")
     assert str(left).endswith("or a program (pictures: 4, folders: 1; for example Trash, Folder.jpg)")
     assert pictures_in(str(tmp_path / "gone")) == 0

@@ -175,7 +175,7 @@ def _class_folders(root: Path) -> _TopLevel:
     leftovers = Leftovers()
     for entry in entries:
         if is_leftover(entry.name) and _is_folder(entry):
-            leftovers.meet(pictures_in(entry.path), entry.name)
+            leftovers.count_folder(pictures_in(entry.path), entry.name)
     visible = [entry for entry in entries if not (entry.name.startswith(".") or is_leftover(entry.name))]
     folders = sorted(Path(entry.path) for entry in visible if _is_folder(entry))
     images = sum(is_image_name(entry.name) for entry in visible if not _is_folder(entry))
@@ -276,14 +276,14 @@ def _walk(top: Path, leftovers: Leftovers) -> Iterator[Path]:
             if entry.name.startswith("."):
                 yield Path(entry.path)
             elif is_leftover(entry.name):
-                leftovers.meet(pictures_in(entry.path) if _is_folder(entry) else 0, entry.name)
+                leftovers.count_folder(pictures_in(entry.path) if _is_folder(entry) else 0, entry.name)
             elif _is_folder(entry):
                 if is_bin(entry.name):
-                    leftovers.meet(pictures_in(entry.path), entry.name)
+                    leftovers.count_folder(pictures_in(entry.path), entry.name)
                 else:
                     pending.append(Path(entry.path))
             elif is_image_name(entry.name) and is_leftover_image(entry.name):
-                leftovers.meet_image(entry.name)
+                leftovers.count_image(entry.name)
             elif is_image_name(entry.name) and _is_file(entry):
                 yield Path(entry.path)
 
