@@ -24,12 +24,12 @@ _SCHEMAS = (
 
 def import_torchvision() -> ModuleType:
     """Import torchvision. Call it before importing timm or transformers' models."""
-    mend_torchvision()
+    patch_torchvision()
     return import_module(_NAME)
 
 
 @cache
-def mend_torchvision() -> None:
+def patch_torchvision() -> None:
     """Make every later ``import torchvision`` in this process work, also those of plug-ins. Imports nothing."""
     sys.meta_path.insert(0, _Finder())
 

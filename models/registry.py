@@ -22,7 +22,7 @@ import numpy.typing as npt
 from loguru import logger
 
 from models.allowed import ENTRY_POINTS, PLUGINS_VARIABLE, allowed_plugins, report_missing
-from models.compat import mend_torchvision
+from models.compat import patch_torchvision
 from models.errors import BackboneError
 from models.images import Transform
 from models.text.language import tr
@@ -224,7 +224,7 @@ def _load_plugin(name: str) -> str:
     if point is None:
         return report_missing(name)
     before = snapshot()
-    mend_torchvision()
+    patch_torchvision()
     try:
         point.load()
         _check_compositions()
