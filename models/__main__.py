@@ -61,9 +61,9 @@ def _parser() -> Parser:
 def _list(options: argparse.Namespace, store: WeightsStore) -> None:
     entries = registry.entries()
     rows = [_row(entry, store) for entry in entries.values()]
-    is_here = {row["name"]: row["here"] for row in rows}
+    is_local = {row["name"]: row["here"] for row in rows}
     rows += [
-        _composed(name, [registry.entry(part) for part in composition.parts], composition.description, is_here)
+        _composed(name, [registry.entry(part) for part in composition.parts], composition.description, is_local)
         for name, composition in registry.compositions().items()
     ]
     rows.sort(key=lambda row: str(row["name"]))
@@ -86,14 +86,14 @@ def _row(entry: BackboneEntry, store: WeightsStore) -> dict[str, Any]:
         "input": entry.transform.crop,
         "weights": entry.weights.label,
         "licence": entry.licence,
-        "here": _is_here(entry, store),
+        "here": _is_local(entry, store),
         "description": tr(entry.description),
     }
 
 
-def _is_here(entry: BackboneEntry, store: WeightsStore) -> bool:
+def _is_local(entry: BackboneEntry, store: WeightsStore) -> bool:
     try:
-        return entry.weights.here(store)
+        return entry.weights.is_local(store)
     except Exception as error:  # the weights source of a plug-in may raise anything, and other rows are not affected
         print(
             tr("{name}: cannot tell whether its weights are on this machine: {error}", name=entry.name, error=error),
@@ -102,7 +102,7 @@ def _is_here(entry: BackboneEntry, store: WeightsStore) -> bool:
         return False
 
 
-def _composed(name: str, parts: Sequence[BackboneEntry], description: str, is_here: dict[str, bool]) -> dict[str, Any]:
+def _composed(name: str, parts: Sequence[BackboneEntry], description: str, is_local: dict[str, bool]) -> dict[str, Any]:
     return {
         "name": name,
         "parts": [part.name for part in parts],
@@ -110,7 +110,7 @@ def _composed(name: str, parts: Sequence[BackboneEntry], description: str, is_he
         "input": max(part.transform.crop for part in parts),
         "weights": tr("those of {names}", names=", ".join(part.name for part in parts)),
         "licence": ", ".join(dict.fromkeys(part.licence for part in parts)),
-        "here": all(is_here.get(part.name, False) for part in parts),
+        "here": all(is_local.get(part.name, False) for part in parts),
         "description": tr(description),
     }
 

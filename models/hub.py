@@ -66,7 +66,7 @@ class HubFolder:
             None,
         )
 
-    def here(self, store: WeightsStore) -> bool:
+    def is_local(self, store: WeightsStore) -> bool:
         return self._cached(*self._parse_id(self.default), store) is not None
 
     def locate(self, given: str | None, store: WeightsStore) -> Weights:
@@ -132,7 +132,7 @@ class HubFolder:
                     "the weights of {name} ({repository}) are not on this machine and {why}: {how}",
                     name=self.name,
                     repository=repository,
-                    why=store.why_offline,
+                    why=store.offline_reason,
                     how=remedy,
                 )
             )

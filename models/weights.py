@@ -42,13 +42,13 @@ class WeightsStore:
 
     def __init__(self, root: Path | None = None, *, offline: bool = False) -> None:
         self.root = (root or default_cache_root()).absolute()
-        self.why_offline = tr("it is set to offline")
+        self.offline_reason = tr("it is set to offline")
         self.offline = offline or _truthy(os.environ.get("HF_HUB_OFFLINE", ""))
 
     def without_network(self, why: str) -> WeightsStore:
         """Return a store on the same cache that never downloads; ``why`` becomes part of the error message."""
         store = WeightsStore(self.root, offline=True)
-        store.why_offline = why
+        store.offline_reason = why
         return store
 
     def folder(self, name: str) -> Path:
@@ -101,7 +101,7 @@ class WeightsSource(Protocol):
         """Name the source in a few words, for a table."""
         ...
 
-    def here(self, store: WeightsStore) -> bool:
+    def is_local(self, store: WeightsStore) -> bool:
         """Return whether ``locate`` would succeed without a network."""
         ...
 
@@ -132,7 +132,7 @@ class PackagePickle:
             return None
         return path if path.is_file() else None
 
-    def here(self, store: WeightsStore) -> bool:
+    def is_local(self, store: WeightsStore) -> bool:
         return _converted(Path(self.file).stem, self.sha256, store) is not None or self._path() is not None
 
     def locate(self, given: str | None, store: WeightsStore) -> Weights:
@@ -176,7 +176,7 @@ class TorchvisionPickle:
                 return path
         return None
 
-    def here(self, store: WeightsStore) -> bool:
+    def is_local(self, store: WeightsStore) -> bool:
         return self._converted(store) is not None or self._downloaded(store) is not None
 
     def _converted(self, store: WeightsStore) -> Weights | None:
@@ -202,7 +202,7 @@ class TorchvisionPickle:
                     "the weights of {name} ({file}) are not on this machine and {why}: {how}",
                     name=self.name,
                     file=self._file,
-                    why=store.why_offline,
+                    why=store.offline_reason,
                     how=remedy,
                 )
             )

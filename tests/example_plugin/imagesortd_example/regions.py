@@ -20,7 +20,7 @@ class NoWeights:
 
     label = "no weights"
 
-    def here(self, store: WeightsStore) -> bool:
+    def is_local(self, store: WeightsStore) -> bool:
         """There is nothing to fetch."""
         return True
 
