@@ -338,7 +338,7 @@ def _unlike(prediction: Prediction) -> str:
 
 
 def _ends_early(decoded: Decoded) -> bool:
-    return not decoded.ended or (
+    return not decoded.has_end or (
         isinstance(decoded.error, ImageError) and decoded.error.reason in ("truncated", "empty")
     )
 

@@ -100,7 +100,7 @@ class Picture(NamedTuple):
     """The crops of an image, and whether its file has an end marker: if not, it may still be being written."""
 
     crops: list[Crop]
-    ended: bool
+    has_end: bool
 
 
 def decode(
@@ -127,9 +127,9 @@ def decode_picture(
     file: BinaryIO, transforms: Sequence[Transform], *, max_pixels: int = 200_000_000, reduce: bool = True
 ) -> Picture:
     """Decode as `decode` does, and tell whether the file has an end marker."""
-    data, kind, ended = _read(file, max_pixels)
+    data, kind, has_end = _read(file, max_pixels)
     try:
-        return Picture(_decode(data, kind, transforms, max_pixels, reduce), ended)
+        return Picture(_decode(data, kind, transforms, max_pixels, reduce), has_end)
     except ImageError:
         raise
     except Exception as error:  # a hostile file can make the plug-ins raise anything
@@ -137,7 +137,9 @@ def decode_picture(
         if explained.reason != "too-large":
             for repair in repaired(data, kind, max_pixels):
                 try:
-                    return Picture(_decode(repair.data, kind, transforms, max_pixels, reduce), ended and repair.ended)
+                    return Picture(
+                        _decode(repair.data, kind, transforms, max_pixels, reduce), has_end and repair.has_end
+                    )
                 except Exception:
                     continue
         raise explained from error
@@ -200,7 +202,7 @@ def _read(file: BinaryIO, max_pixels: int) -> tuple[bytes, str, bool]:
     check_size(size, max_pixels=max_pixels)
     file.seek(0)
     repair = sanitised(file.read(), kind)
-    return repair.data, kind, repair.ended
+    return repair.data, kind, repair.has_end
 
 
 def _decode(data: bytes, kind: str, transforms: Sequence[Transform], max_pixels: int, reduce: bool) -> list[Crop]:

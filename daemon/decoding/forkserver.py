@@ -187,7 +187,7 @@ def _answer(
     except ImageError as error:
         return {"reason": error.reason, "message": error.message}
     buffer.write_crops(slot, picture.crops)
-    return {} if picture.ended else {"end": "missing"}
+    return {} if picture.has_end else {"end": "missing"}
 
 
 def _read(path: Path, max_bytes: int, roots: Roots) -> Source:

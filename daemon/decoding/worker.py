@@ -38,14 +38,14 @@ class Decoded:
     """One decoded image: which file it is and a crop for each transform, or an error.
 
     With an `ImageError` the source is known; with a `SourceError` it is not.
-    ``ended`` is False where the picture is whole, but its file lacks its end: a program may still be writing it.
+    ``has_end`` is False where the picture is whole, but its file lacks its end: a program may still be writing it.
     """
 
     path: Path
     source: Source | None = None
     crops: list[Crop] | None = None
     error: ImageError | SourceError | None = None
-    ended: bool = True
+    has_end: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +169,7 @@ class Decoder:
             state, source = self._buffer.slot_state(slot), self._source(slot, task.path)
             if state in (SlotState.CROPS, SlotState.CROPS_WITHOUT_END) and source is not None:
                 crops = self._buffer.crops(slot, task.transforms)
-                finished[slot] = Decoded(task.path, source, crops, ended=state == SlotState.CROPS)
+                finished[slot] = Decoded(task.path, source, crops, has_end=state == SlotState.CROPS)
         return finished
 
     def _current_image(self, tasks: Sequence[Task]) -> tuple[int, Source | None]:
@@ -191,7 +191,7 @@ class Decoder:
             if reason not in REASONS:  # it becomes the name of a folder
                 raise ValueError(f"no reason: {reason!r}")
             return Decoded(task.path, source, error=ImageError(reason, _sentence(answer)))
-        return Decoded(task.path, source, self._buffer.crops(slot, task.transforms), ended="end" not in answer)
+        return Decoded(task.path, source, self._buffer.crops(slot, task.transforms), has_end="end" not in answer)
 
     def _source(self, slot: int, path: Path) -> Source | None:
         """Read the decoder's note about which file this is; None where there is none yet, or an invalid one."""

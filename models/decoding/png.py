@@ -36,7 +36,7 @@ def without_unneeded(data: bytes) -> tuple[bytes, bool]:
     """
     chunks = list(_chunks(data))
     last_pixels = max((chunk.start for chunk in chunks if chunk.name == b"IDAT"), default=0)
-    ended = bool(chunks) and chunks[-1].name == b"IEND"
+    has_end = bool(chunks) and chunks[-1].name == b"IEND"
     animated = _is_valid_animation(data, chunks)
     spans: list[tuple[int, int]] = []
     span_start = 0  # of the span to keep
@@ -50,15 +50,15 @@ def without_unneeded(data: bytes) -> tuple[bytes, bool]:
         seen.add(chunk.name)
         offset = chunk.end
     if (
-        offset < len(data) and not ended and data[offset + 4 : offset + 5].islower()
+        offset < len(data) and not has_end and data[offset + 4 : offset + 5].islower()
     ):  # the last chunk is truncated, and not needed
         spans.append((span_start, offset))
         span_start = len(data)
     if not spans:
-        return data, ended
+        return data, has_end
     spans.append((span_start, len(data)))
     view = memoryview(data)
-    return b"".join(view[start:end] for start, end in spans), ended
+    return b"".join(view[start:end] for start, end in spans), has_end
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:

@@ -16,7 +16,7 @@ class Repair(NamedTuple):
     """A changed file to decode, and whether the original had an end marker."""
 
     data: bytes
-    ended: bool = True
+    has_end: bool = True
 
 
 def sanitised(data: bytes, kind: str) -> Repair:
@@ -28,8 +28,8 @@ def sanitised(data: bytes, kind: str) -> Repair:
         data = data[data.index(b"\xff\xd8") :]
     if kind != "PNG":
         return Repair(tails.without_unwritten(data, kind))
-    stripped, ended = png.without_unneeded(data)
-    return Repair(stripped if ended else tails.without_zeros(stripped), ended)
+    stripped, has_end = png.without_unneeded(data)
+    return Repair(stripped if has_end else tails.without_zeros(stripped), has_end)
 
 
 def repaired(data: bytes, kind: str, max_pixels: int) -> Iterator[Repair]:
@@ -42,7 +42,7 @@ def repaired(data: bytes, kind: str, max_pixels: int) -> Iterator[Repair]:
             case "TIFF":
                 yield Repair(tiff.without_metadata(data))
             case "WebP":
-                yield Repair(containers.webp_without_metadata(data), ended=not ends_early(data, kind))
+                yield Repair(containers.webp_without_metadata(data), has_end=not ends_early(data, kind))
             case "AVIF" | "HEIC":
                 if data[8:12] in GENERIC_BRANDS and int.from_bytes(data[:4], "big") >= 20:
                     yield Repair(data[:8] + b"heic" + data[12:16] + b"heic" + data[20:])
@@ -54,11 +54,11 @@ def repaired(data: bytes, kind: str, max_pixels: int) -> Iterator[Repair]:
 def _padded(data: bytes, kind: str) -> Iterator[Repair]:
     """Yield the file with zeros for its missing end, if very few bytes are missing."""
     if kind == "GIF":  # its structure does not tell its length
-        yield Repair(data + bytes(_MOST_MISSING) + b";", ended=False)
+        yield Repair(data + bytes(_MOST_MISSING) + b";", has_end=False)
         return
     count = missing_bytes(data, kind)
     if 0 < count <= _MOST_MISSING:
-        yield Repair(data + bytes(count), ended=False)
+        yield Repair(data + bytes(count), has_end=False)
 
 
 def _repaired_jpeg(data: bytes, max_pixels: int) -> Iterator[Repair]:
@@ -74,7 +74,7 @@ def _repaired_jpeg(data: bytes, max_pixels: int) -> Iterator[Repair]:
             yield Repair(plain)
         completed = jpeg.with_end(plain, load)
         if completed is not None:
-            yield Repair(completed, ended=False)
+            yield Repair(completed, has_end=False)
 
 
 # At most this many bytes may be missing at the end of a file that is not a JPEG.

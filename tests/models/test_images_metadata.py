@@ -75,7 +75,7 @@ def test_a_chunk_cut_behind_the_pixels_costs_nothing_but_patience() -> None:
     head, first, second, _ = split_png()
     picture = decode_picture(BytesIO(head + first + second + chunk(b"tEXt", b"Software\0x")[:-6]), [make_transform(32)])
     assert np.array_equal(picture.crops[0], np.asarray(quadrants()))
-    assert not picture.ended
+    assert not picture.has_end
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -181,7 +181,7 @@ def test_webp_cut_in_its_metadata(cut: int) -> None:
     data = encode(noise(64, 48), "WEBP", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0").getvalue()
     picture = decode_picture(BytesIO(data[:-cut]), [make_transform(48)])
     assert np.array_equal(picture.crops[0], one(BytesIO(data), 48))
-    assert not picture.ended
+    assert not picture.has_end
 
 
 @pytest.mark.parametrize(

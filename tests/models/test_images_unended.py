@@ -44,8 +44,8 @@ def test_a_few_bytes_short(kind: dict[str, Any], mode: str, missing: int) -> Non
         pytest.skip("the last scan, of an ink that is not used, has no more bytes")
     data = encode(photograph(mode), "JPEG", **kind).getvalue()
     whole, short = read(data), read(data[:-missing])
-    assert whole.ended
-    assert not short.ended or mode == "CMYK"  # libjpeg may be done before it misses the end
+    assert whole.has_end
+    assert not short.has_end or mode == "CMYK"  # libjpeg may be done before it misses the end
     assert np.abs(whole.crops[0].astype(int) - short.crops[0]).mean() < 1
 
 
@@ -84,7 +84,7 @@ def test_an_end_in_a_thumbnail_is_not_the_end() -> None:
     data = encode(photograph(), "JPEG").getvalue()
     thumbnail = b"thumbnail\xff\xd8\xff\xd9"
     data = data[:2] + b"\xff\xe5" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + data[2:]
-    assert not read(data[:-2]).ended
+    assert not read(data[:-2]).has_end
     with pytest.raises(ImageError) as refused:
         read(data[: len(data) // 2])
     assert refused.value.reason == "truncated"

@@ -92,7 +92,7 @@ def test_a_picture_whose_lower_part_is_flat(format_: str, level: int, lossless: 
     options: dict[str, Any] = {"WEBP": {"lossless": lossless}, "JPEG": {"optimize": lossless}}.get(format_, {})
     data = encode(Image.fromarray(pixels), format_, **options).getvalue()
     whole = decode_picture(BytesIO(data), [transform(96)])
-    assert whole.ended
+    assert whole.has_end
     crop = whole.crops[0][-20:]
     assert np.abs(crop.astype(int) - level).max() <= 6
 
@@ -107,10 +107,10 @@ def test_zeros_behind_the_picture(format_: str, zeros: int) -> None:
 
 def test_zeros_behind_what_follows_the_picture() -> None:
     data = encode(photograph(), "JPEG").getvalue()
-    assert decode_picture(BytesIO(data + b"a film" * 100 + bytes(1000)), [transform(96)]).ended
+    assert decode_picture(BytesIO(data + b"a film" * 100 + bytes(1000)), [transform(96)]).has_end
 
 
 def test_zeros_in_metadata() -> None:
     data = encode(photograph(), "JPEG").getvalue()
     data = data[:2] + b"\xff\xe1" + (5002).to_bytes(2, "big") + bytes(5000) + data[2:]
-    assert decode_picture(BytesIO(data), [transform(96)]).ended
+    assert decode_picture(BytesIO(data), [transform(96)]).has_end

@@ -115,7 +115,7 @@ def test_a_few_bytes_short(format_: str, options: dict[str, Any], missing: int) 
     data = encode(photograph(), format_, **options).getvalue()
     whole = decode_picture(BytesIO(data), [transform(96)])
     short = decode_picture(BytesIO(data[:-missing]), [transform(96)])
-    assert not short.ended
+    assert not short.has_end
     assert np.abs(whole.crops[0].astype(int) - short.crops[0]).mean() < 2
 
 
