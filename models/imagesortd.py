@@ -61,9 +61,13 @@ def main(arguments: list[str]) -> int:
         arguments = completion.command_line()
     name, *rest = arguments or ["help"]
     if name in ("help", "--help", "-h"):
-        return main([*rest, "--help"]) if rest else _print(tr(_OVERVIEW))
+        if rest:
+            return main([*rest, "--help"])
+        print(tr(_OVERVIEW), end="")
+        return 0
     if name == "--version":
-        return _print(f"{SCRIPT} {_version()}\n")
+        print(SCRIPT, _version())
+        return 0
     if name == "completion":
         return _completion(rest)
     if name.startswith("-"):  # as in python -m daemon: options without a command are those of watch
@@ -76,11 +80,6 @@ def main(arguments: list[str]) -> int:
     if near:
         raise UserError(tr("there is no command {name}: did you mean {near}?", name=name, near=near))
     raise UserError(tr("there is no command {name}: see imagesortd help", name=name))
-
-
-def _print(text: str) -> int:
-    print(text, end="")
-    return 0
 
 
 def _version() -> str:
@@ -99,7 +98,8 @@ def _main_of(package: str) -> Callable[[list[str]], int]:
 def _completion(arguments: list[str]) -> int:
     parser = Parser(prog=f"{SCRIPT} completion", description=tr("Print what makes the Tab key complete commands."))
     parser.add_argument("shell", choices=completion.SHELLS, metavar="SHELL", help=tr("bash, zsh or fish"))
-    return _print(completion.shell_code(SCRIPT, parser.parse_args(arguments).shell))
+    print(completion.shell_code(SCRIPT, parser.parse_args(arguments).shell), end="")
+    return 0
 
 
 def _names_parser() -> Parser:
