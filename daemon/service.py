@@ -306,7 +306,9 @@ def _make(folder: Path, key: str, *, dry_run: bool) -> None:
 def _run(loop: WorkLoop, passed: Mapping[str, Skipped], *, once: bool) -> int:
     """Returns how many images were left behind; a folder that could not be read counts as one."""
     if once:
-        return loop.run_once() + sum(skipped.odd + skipped.closed + len(skipped.apart) for skipped in passed.values())
+        return loop.run_once() + sum(
+            skipped.not_files + skipped.unreadable + len(skipped.not_entered) for skipped in passed.values()
+        )
     loop.run()
     return 0
 

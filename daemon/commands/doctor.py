@@ -194,7 +194,7 @@ def _name_findings(inbox: Path, settings: Settings) -> Iterator[Finding]:
         outputs=[settings.output],
         cross_mounts=settings.cross_mounts,
     )
-    for sentence in passed.apart:
+    for sentence in passed.not_entered:
         yield wrong("inbox", *_with_advice(sentence))
     if passed.leftovers.pictures:
         yield note("inbox", f"{inbox}: {passed.leftovers}")

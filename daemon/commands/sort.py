@@ -112,7 +112,7 @@ def main(arguments: list[str], launcher: Launcher) -> int:
                 left=left,
             )
         )
-    complete = not skipped.closed and all(outcome.status in _SORTED for outcome in outcomes)
+    complete = not skipped.unreadable and all(outcome.status in _SORTED for outcome in outcomes)
     return 0 if complete else EXIT_LEFT_BEHIND
 
 
@@ -191,12 +191,12 @@ def sort(
         filer = Filer(settings.output, action="copy", journal=journal, skip_equal=True, roots=roots)
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
         stack.callback(pipeline.close)
-        odd: list[Outcome] = []
-        images = sorted(_images(folder, settings.output, skipped, odd))
-        total = len(odd) + len(images)
+        not_files: list[Outcome] = []
+        images = sorted(_images(folder, settings.output, skipped, not_files))
+        total = len(not_files) + len(images)
         progress.look(0, total)
         stack.enter_context(copying.reporting_to(lambda: None, stopping))
-        for outcome in chain(odd, _outcomes(pipeline, images, stopping)):
+        for outcome in chain(not_files, _outcomes(pipeline, images, stopping)):
             if outcome.status is Status.STOPPED:
                 continue
             log = logger.bind(**fields(outcome))
@@ -251,12 +251,12 @@ def _is_fresh(path: Path) -> bool:
         return False
 
 
-def _images(folder: Path, output: Path, skipped: Skipped, odd: list[Outcome]) -> Iterator[Path]:
-    """Yield the image files below a folder, without those sorted before; add what is only named like one to ``odd``."""
+def _images(folder: Path, output: Path, skipped: Skipped, not_files: list[Outcome]) -> Iterator[Path]:
+    """Yield the unsorted image files below a folder; add what only has the name of one to ``not_files``."""
     root, filed = str(folder), str(output.resolve())
 
     def failed(inside: str, error: OSError) -> None:
-        skipped.closed += 1
+        skipped.unreadable += 1
         logger.warning(tr("{inside} cannot be read: {reason}", inside=inside, reason=error.strerror))
 
     entries = walk(
@@ -264,7 +264,7 @@ def _images(folder: Path, output: Path, skipped: Skipped, odd: list[Outcome]) ->
         recursive=True,
         enter=lambda inside: inside == root or inside != filed,
         failed=failed,
-        odd=lambda path, what: odd.append(not_a_file(Path(path), what)),
+        not_a_file=lambda path, what: not_files.append(not_a_file(Path(path), what)),
         other=skipped.meet,
         leftover=lambda inside: skipped.meet_leftover(inside),
     )
@@ -278,7 +278,7 @@ def _count_foreign(output: Path) -> int:
         recursive=True,
         enter=lambda inside: inside == str(output) or not is_marked(inside),
         failed=lambda *_: None,
-        odd=lambda *_: None,
+        not_a_file=lambda *_: None,
     )
     return sum(entry is not None for entry in entries)
 
@@ -294,7 +294,7 @@ def _print_summary(outcomes: list[Outcome], output: Path, skipped: Skipped, fore
             "output": str(output),
             "folders": folders,
             "not_looked_at": skipped.count + foreign,
-            "folders_not_read": skipped.closed,
+            "folders_not_read": skipped.unreadable,
             "left_alone": skipped.leftovers.pictures,
         }
         sys.stdout.write(f'{json_text(head, encoding=encoding)[:-1]}, "images": [\n{rows}\n]}}\n')
@@ -306,12 +306,12 @@ def _print_summary(outcomes: list[Outcome], output: Path, skipped: Skipped, fore
         print(tr("{already:7}  there already, equal and in the same folder", already=already))
     if left:
         print(tr("{count:7}  left behind (see the lines above)", count=len(left)))
-    if skipped.closed:
+    if skipped.unreadable:
         print(
             trn(
                 "{count:7}  folder that cannot be read (see the lines above)",
                 "{count:7}  folders that cannot be read (see the lines above)",
-                skipped.closed,
+                skipped.unreadable,
             )
         )
     if foreign:

@@ -22,20 +22,21 @@ def walk(
     recursive: bool,
     enter: Callable[[str], bool],
     failed: Callable[[str, OSError], None],
-    odd: Callable[[str, str], None],
+    not_a_file: Callable[[str, str], None],
     other: Callable[[os.DirEntry[str]], None] | None = None,
     leftover: Callable[[str], None] | None = None,
     roots: Roots | None = None,
 ) -> Iterator[os.DirEntry[str] | None]:
     """Yield each candidate file (by its name and kind) below ``folders``, and None for every other name.
 
-    ``enter`` is called before a folder is read, and leaves it out by False. Memory goes with the number of folders,
-    never of files. Symbolic links are not followed, but for those in the paths of
-    ``roots`` (``folders``, where none are given). ``failed`` is told of a folder that could not be read to its end;
-    the walk goes on with the next one. ``odd`` is told of what has the name of an image and is no file: its path, and
-    what it is; ``other`` of all that has another name and is no folder; ``leftover`` of folders of the NAS or of the
-    system, which are never entered. Close the iterator when it is not read to its
-    end.
+    Memory grows with the number of folders, not of files. Symbolic links are not followed, except in the paths of
+    ``roots`` (default: ``folders``). Close the iterator when it is not read to its end. Called for what the walk meets:
+
+    - ``enter`` before a folder is read; if it returns False, the folder is skipped;
+    - ``failed`` with a folder that could not be read to its end, and the error; the walk goes on with the next one;
+    - ``not_a_file`` with the path of a link, a device and the like that has the name of an image, and what it is;
+    - ``other`` with everything else that is no folder and not a candidate;
+    - ``leftover`` with a folder of the NAS or of the system, which is never entered.
     """
     pending = list(folders)
     roots = roots or Roots(pending)
@@ -63,7 +64,7 @@ def walk(
                     elif entry.is_file(follow_symlinks=False):
                         yield entry
                     else:
-                        odd(entry.path, tr(_LINK) if entry.is_symlink() else tr(_DEVICE))
+                        not_a_file(entry.path, tr(_LINK) if entry.is_symlink() else tr(_DEVICE))
                         yield None
         except (FileNotFoundError, NotADirectoryError):
             continue  # removed meanwhile

@@ -213,7 +213,7 @@ class Tally:
                     polled=inbox.polled,
                     missing=inbox.missing,
                     other_files=inbox.other_files,
-                    apart=inbox.apart,
+                    apart=inbox.not_entered,
                 )
                 for inbox in watcher.inboxes
             ],

@@ -22,11 +22,11 @@ from daemon.watching.handled import Handled
 from daemon.watching.hints import HintSource, reason_to_poll, why_polled
 from daemon.watching.presence import Presence
 from daemon.watching.settle import Signature
-from daemon.watching.skipped import LeftAlone, Skipped
+from daemon.watching.skipped import LeftoverPictures, Skipped
 from models.leftovers import is_below_leftover
 from models.text.language import tr
 
-_SHARE = 20  # a walk that took a second of the work loop's time is not repeated for at least this many
+_PAUSE_PER_COST = 20  # least pause between two walks, as a multiple of the time that a walk took
 #: New folders remembered before the whole inbox is walked instead.
 MOST_ARRIVALS = 10_000
 
@@ -68,8 +68,8 @@ class Inbox:
         self.prefix = path.rstrip("/") + "/"
         self.missing: str | None = None  # why it is not there
         self.polled: str | None = None  # why it is polled; None with events
-        self.others = 0  # files that the last whole walk passed over
-        self.apart = 0  # folders that are links, or on other file systems, and were passed over
+        self.other_files = 0  # files that the last whole walk skipped because of their names
+        self.not_entered = 0  # folders that it did not enter: see `Skipped.not_entered`
         self.handled = Handled()
         self.backlog = Backlog()
         self.next_walk = 0.0
@@ -95,7 +95,7 @@ class Inbox:
         self._step_begun = 0.0
         self._arrivals: dict[str, None] = {}
         self._arrivals_walk: _Names | None = None
-        self._left_alone = LeftAlone()
+        self._leftovers = LeftoverPictures()
         self._turn = 0
         self._complaints = InboxComplaints()
 
@@ -140,7 +140,7 @@ class Inbox:
         self._arrivals.clear()
         self.backlog.clear()
 
-    def arrived(self, folder: str) -> None:
+    def folder_appeared(self, folder: str) -> None:
         """A folder was made in the inbox, or moved there: arm and walk it soon."""
         if not self._recursive:
             return
@@ -160,7 +160,7 @@ class Inbox:
         """Go on with the walks for ``names`` names: at most ``room`` candidates that were not dealt with yet."""
         self._step_begun = self._clock()
         if self.missing is None and self._walk is None and self._step_begun >= self.next_walk:
-            self._begin()
+            self._begin_walk()
         candidates: list[tuple[str, Signature]] = []
         while names > 0 and len(candidates) < room and self.walking:
             names -= 1
@@ -190,7 +190,7 @@ class Inbox:
             recursive=self._recursive,
             enter=lambda folder: folder == self.path or enter(folder),
             failed=lambda *_: None,
-            odd=lambda *_: None,
+            not_a_file=lambda *_: None,
         )
 
     def _is_handled(self, entry: os.DirEntry[str]) -> bool:
@@ -207,7 +207,7 @@ class Inbox:
         if not self.answers():
             return None
         try:
-            signature = self._judge(self._roots.status(path))
+            signature = self._to_signature(self._roots.status(path))
         except OSError:
             return None
         folder = path.rpartition("/")[0]
@@ -227,7 +227,7 @@ class Inbox:
                 tr("inbox '{path}' is missing ({why}): it is watched again once it is back", path=self.path, why=why)
             )
         why = str(why)
-        self.missing, self.others = why, 0
+        self.missing, self.other_files = why, 0
         self.close()
         if self._source is not None and self._identity is not None:
             self._source.sweep(self.path)
@@ -260,7 +260,7 @@ class Inbox:
                 )
             )
 
-    def _begin(self) -> None:
+    def _begin_walk(self) -> None:
         self._refresh_pruned()
         self._turn += 1
         self._walk_cost = 0.0
@@ -271,7 +271,7 @@ class Inbox:
     def _new_survey(self) -> Skipped:
         return Skipped(self.path, recursive=self._recursive, known=self._known)
 
-    def _end(self) -> None:
+    def _end_walk(self) -> None:
         now = self._clock()
         self._walk = None
         self.backlog.clear()
@@ -280,16 +280,16 @@ class Inbox:
             self._source.sweep(self.path, self._turn)
         pause = self._pace.rescan if self.polled is None else self._pace.poll
         cost = self._walk_cost + now - self._step_begun
-        self.next_walk = now + (cost if self._walk_again else max(pause, _SHARE * cost))
-        self.others, self.apart = self._survey.count, len(self._survey.apart)
-        for sentence in self._survey.apart:
+        self.next_walk = now + (cost if self._walk_again else max(pause, _PAUSE_PER_COST * cost))
+        self.other_files, self.not_entered = self._survey.count, len(self._survey.not_entered)
+        for sentence in self._survey.not_entered:
             if self._complaints.is_new(sentence, None, self._turn):
                 logger.warning("{}", sentence)
         self._surveyed(self._survey)
         self._complaints.forget_before(self._turn)
 
     def _next_name(self) -> os.DirEntry[str] | None:
-        """One name further; folders that have just arrived come before the great walk."""
+        """One name further; folders that have just appeared come before the great walk."""
         if self._arrivals_walk is None and self._arrivals:
             folders, self._arrivals = list(self._arrivals), {}
             self._refresh_pruned()
@@ -303,18 +303,18 @@ class Inbox:
             if self._arrivals_walk is not None:
                 self._arrivals_walk = None
             else:
-                self._end()
+                self._end_walk()
         return None
 
     def _names(self, folders: list[str], survey: Skipped | None = None) -> _Names:
         def failed(folder: str, error: OSError) -> None:
             if survey is not None:
-                survey.closed += 1
+                survey.unreadable += 1
             self._complaints.of_folder(folder, error, self._turn)
 
-        def odd(path: str, what: str) -> None:
+        def not_a_file(path: str, what: str) -> None:
             if survey is not None:
-                survey.odd += 1
+                survey.not_files += 1
             self._complaints.of_file(path, what, self._turn)
 
         return walk(
@@ -322,13 +322,13 @@ class Inbox:
             recursive=self._recursive,
             enter=self._enter,
             failed=failed,
-            odd=odd,
+            not_a_file=not_a_file,
             other=None if survey is None else survey.meet,
             roots=self._roots,
             leftover=None
             if survey is None
             else lambda folder: survey.leftovers.count_folder(
-                self._left_alone.pictures_in(folder), folder.rpartition("/")[2]
+                self._leftovers.pictures_in(folder), folder.rpartition("/")[2]
             ),
         )
 
@@ -382,14 +382,14 @@ class Inbox:
 
     def _signature_of(self, entry: os.DirEntry[str]) -> Signature | None:
         try:
-            return self._judge(entry.stat(follow_symlinks=False))
+            return self._to_signature(entry.stat(follow_symlinks=False))
         except FileNotFoundError:
             return None
         except OSError as error:
             self._complaints.of_folder(entry.path.rpartition("/")[0], error, self._turn)
             return None
 
-    def _judge(self, stat: os.stat_result) -> Signature | None:
+    def _to_signature(self, stat: os.stat_result) -> Signature | None:
         if not modes.S_ISREG(stat.st_mode):
             return None
         is_foreign = self._identity is not None and stat.st_dev != self._identity[0]

@@ -1,4 +1,4 @@
-"""Count what a walk skips because of its name, although it may be meant as a picture."""
+"""Count the files that a walk skips because of their names, although they may be pictures."""
 
 from __future__ import annotations
 
@@ -19,44 +19,42 @@ from models.text.language import tr, trn
 from models.text.printable import shown
 
 _MOST_EXAMPLES = 3
-_MOST_APART = 100
+_MOST_NOT_ENTERED = 100
 
-_MOST_LEFT_ALONE = 10_000  # folders whose pictures are remembered
+_MOST_COUNTED = 10_000  # folders in `LeftoverPictures`
 
 
 @dataclass
 class Skipped:
-    """How many files of a folder are not looked at, and the names of a few; no more is kept, however many there are.
+    """Number of files in a folder that are skipped because of their names, and a few examples.
 
-    Not counted are files with a temporary name, and sidecars. ``odd`` is how many things have
-    the name of an image and are no files, ``closed`` how many folders could not be read, ``leftovers`` what is of the
-    NAS or of the system, ``apart`` a sentence for each folder of another file system, for each link to a folder but
-    those to what is ``known``, and for each class folder that was brought there.
+    Files with a temporary name and sidecars are not counted.
     """
 
     folder: str
     count: int = 0
     examples: list[str] = field(default_factory=list)
-    odd: int = 0
-    closed: int = 0
-    leftovers: Leftovers = field(default_factory=Leftovers)
+    not_files: int = 0  # links, devices and the like with the name of an image
+    unreadable: int = 0  # folders
+    leftovers: Leftovers = field(default_factory=Leftovers)  # files of the NAS or of the system
     recursive: bool = True
-    known: Collection[str] = ()
-    apart: list[str] = field(default_factory=list)
+    known: Collection[str] = ()  # folders to which a link is no news
+    #: A sentence for each folder of another file system, link to a folder, and class folder that belongs elsewhere.
+    not_entered: list[str] = field(default_factory=list)
 
     def meet_mount(self, folder: str) -> None:
-        """A walk came by a folder that is on another file system, and is not entered."""
-        self._set_apart(
+        """Add a folder that is on another file system."""
+        self._add_not_entered(
             tr("{folder} is on another file system, and stays: cross_mounts = true files what is in it", folder=folder)
         )
 
     def meet_marked(self, folder: str, outputs: Sequence[str]) -> None:
-        """A walk came by a class folder. Where it is of no output of ours, its pictures are missed by somebody.
+        """Add a class folder with pictures, unless it is in an output of this daemon.
 
-        They may also be those of another daemon, so that nobody but their owner can say that they are to be filed.
+        A person may miss these pictures, or another daemon may have filed them there: only their owner can tell.
         """
         if not is_below(folder, outputs) and pictures_in(folder):
-            self._set_apart(
+            self._add_not_entered(
                 tr(
                     "{folder} is a folder that pictures were filed into, and stays: to have those in it filed once "
                     "more, delete the hidden file {marker} in it",
@@ -66,14 +64,14 @@ class Skipped:
             )
 
     def meet_leftover(self, folder: str) -> None:
-        """A walk came by a folder of the NAS or of the system."""
+        """Add a folder of the NAS or of the system."""
         self.leftovers.count_folder(pictures_in(folder), folder.rpartition("/")[2])
 
     def _meet_link(self, entry: os.DirEntry[str]) -> None:
         target = os.path.realpath(entry.path)
         if not self.recursive or not entry.is_dir() or is_below(target, self.known):
             return
-        self._set_apart(
+        self._add_not_entered(
             tr(
                 "{name} is a link to a folder, and stays: for what is in it, add --watch {where}",
                 name=entry.path,
@@ -81,12 +79,12 @@ class Skipped:
             )
         )
 
-    def _set_apart(self, sentence: str) -> None:
-        if len(self.apart) < _MOST_APART and sentence not in self.apart:
-            self.apart.append(sentence)
+    def _add_not_entered(self, sentence: str) -> None:
+        if len(self.not_entered) < _MOST_NOT_ENTERED and sentence not in self.not_entered:
+            self.not_entered.append(sentence)
 
     def meet(self, entry: os.DirEntry[str]) -> None:
-        """A walk came by something that is no folder and has not the name of an image."""
+        """Add a name that is no folder and not the name of an image."""
         if entry.is_symlink() and not is_temporary_name(entry.name):
             self._meet_link(entry)
         if (
@@ -115,44 +113,44 @@ class Skipped:
 
 
 class SkippedReporter:
-    """Logs what the walks skip: once, and again whenever the number has doubled.
+    """Logs what the walks skip: once, and again each time that the number has doubled.
 
-    So a folder that is given one such file a minute does not fill the log.
+    So a folder that gets such a file every minute does not fill the log.
     """
 
     def __init__(self) -> None:
-        self._told: dict[str, int] = {}
-        self._left_alone: dict[str, int] = {}
+        self._logged: dict[str, int] = {}
+        self._leftovers_logged: dict[str, int] = {}
 
     def __call__(self, passed: Skipped) -> None:
         """Report the result of a whole walk of one inbox."""
-        told = self._told.get(passed.folder, 0)
-        if passed.count >= max(2 * told, 1):
+        logged = self._logged.get(passed.folder, 0)
+        if passed.count >= max(2 * logged, 1):
             logger.info("{}", passed)
-            self._told[passed.folder] = passed.count
+            self._logged[passed.folder] = passed.count
         elif not passed.count:
-            self._told.pop(passed.folder, None)
+            self._logged.pop(passed.folder, None)
         left = passed.leftovers.pictures
-        if left >= max(2 * self._left_alone.get(passed.folder, 0), 1):
+        if left >= max(2 * self._leftovers_logged.get(passed.folder, 0), 1):
             logger.info("{}: {}", shown(passed.folder), passed.leftovers)
-            self._left_alone[passed.folder] = left
+            self._leftovers_logged[passed.folder] = left
 
 
 def survey(
     folder: Path, *, recursive: bool, pruned: Collection[Path], outputs: Sequence[Path] = (), cross_mounts: bool = False
 ) -> Skipped:
-    """What a walk of an inbox would pass over; the ``pruned`` folders inside are not part of it.
+    """Walk an inbox and return what is skipped; the ``pruned`` folders inside are not part of it.
 
     ``outputs``: where class folders belong.
     """
-    root, left_out = str(folder), frozenset(map(str, pruned))
-    passed = Skipped(root, recursive=recursive, known=[root, *left_out])
+    root, excluded = str(folder), frozenset(map(str, pruned))
+    passed = Skipped(root, recursive=recursive, known=[root, *excluded])
     device = folder.stat().st_dev
 
     def enter(inside: str) -> bool:
         if inside == root:
             return True
-        if inside in left_out:
+        if inside in excluded:
             return False
         if is_marked(inside):
             passed.meet_marked(inside, [*map(str, outputs)])
@@ -167,7 +165,7 @@ def survey(
         recursive=recursive,
         enter=enter,
         failed=lambda *_: None,
-        odd=lambda *_: None,
+        not_a_file=lambda *_: None,
         other=passed.meet,
         leftover=passed.meet_leftover,
     ):
@@ -175,16 +173,16 @@ def survey(
     return passed
 
 
-class LeftAlone:
-    """How many pictures each folder of a system or program holds: counted once, and not at every walk."""
+class LeftoverPictures:
+    """Numbers of pictures in folders of a system or program, counted once and not at every walk."""
 
     def __init__(self) -> None:
         self._pictures: dict[str, int] = {}
 
     def pictures_in(self, folder: str) -> int:
-        """Count the pictures in a folder that is left alone."""
+        """Count the pictures in a folder, or return the number counted before."""
         if folder not in self._pictures:
-            if len(self._pictures) >= _MOST_LEFT_ALONE:
+            if len(self._pictures) >= _MOST_COUNTED:
                 self._pictures.clear()
             self._pictures[folder] = pictures_in(folder)
         return self._pictures[folder]

@@ -127,7 +127,7 @@ class Unfinished:
             return _OPEN  # a hard link is created, too, without being open; it has another name
         if not self._is_fresh(path, candidate, writer, self._patience):
             return None
-        if candidate.half:
+        if candidate.ends_early:
             return _HALF
         return _GROWING if candidate.grew or has_gaps(path) else None
 

@@ -44,9 +44,9 @@ class InboxStatus:
     polled: str | None  # why it is polled
     missing: str | None  # why it is not there
     walking: bool  # it is being walked, or about to be
-    other_files: int  # that are not looked at because of their names, as of the last whole walk
+    other_files: int  # skipped by the last whole walk because of their names
     is_silent: bool = False  # its file system does not answer
-    apart: int = 0  # folders of other file systems, links to folders and class folders, which are not entered
+    not_entered: int = 0  # folders of other file systems, links to folders and class folders
 
 
 @dataclass(frozen=True)
@@ -77,38 +77,29 @@ class Asked(NamedTuple):
 
 
 class InboxWatcher:
-    """Hands out the stable image files of some folders, each once until it is answered.
-
-    ``exclude`` are folders inside an inbox that are not part of it (where images are filed to), as are those that carry
-    :data:`~daemon.files.marker.MARKER`. A root itself is never excluded. ``backlog`` bounds the candidates that walks
-    hold ready, ``most_hints`` the events kept while nobody asks. Roots may be missing, now or later. ``surveyed`` is
-    told of each root, whenever it was walked as a whole, what that passed over. ``writer_patience_seconds``: how long a
-    file counts as unfinished of which nobody can say whether it is open, and which looks as if it were.
-    ``quiet_after_close``: how long one is left alone after it was closed, in every inbox or by inbox; None: see
-    `Unfinished.quiet`. ``once``: it is a single pass. ``claims``, by inbox: keep other daemons out of
-    it, see `Presence`.
-    """
+    """Hands out the stable image files of the inboxes, each once until it is answered."""
 
     def __init__(
         self,
-        roots: Sequence[Path],
+        roots: Sequence[Path],  # the inboxes; each may be missing, now or later
         *,
-        exclude: Sequence[Path] = (),
+        exclude: Sequence[Path] = (),  # folders in an inbox that are not part of it, beside those with a `MARKER`
         settle_seconds: float = 2.0,
-        patience_seconds: float = 30.0,
-        writer_patience_seconds: float = 300.0,
+        patience_seconds: float = 30.0,  # see `Settler.incomplete`
+        writer_patience_seconds: float = 300.0,  # see `Unfinished`
+        #: Seconds that a file is left alone after it was closed, for all inboxes or each; None: `Unfinished.quiet`.
         quiet_after_close: Mapping[str, float] | float | None = 0.0,
         rescan_seconds: float = 60.0,
         poll: bool = False,
         poll_seconds: float = 1.0,
         recursive: bool = True,
-        backlog: int = 1_000,
-        most_hints: int = 10_000,
+        backlog: int = 1_000,  # candidates that walks may add
+        most_hints: int = 10_000,  # events kept between two calls of `ready`
         clock: Callable[[], float] = time.monotonic,
-        surveyed: Callable[[Skipped], None] = lambda _: None,
+        surveyed: Callable[[Skipped], None] = lambda _: None,  # called for each inbox after every whole walk
         cross_mounts: bool = False,
-        once: bool = False,
-        claims: Mapping[str, Callable[[], None]] | None = None,
+        once: bool = False,  # a single pass
+        claims: Mapping[str, Callable[[], None]] | None = None,  # by inbox: keep other daemons out, see `Presence`
     ) -> None:
         self._clock = clock
         self._poll = poll
@@ -207,7 +198,7 @@ class InboxWatcher:
         with self._asking(inbox):
             signature = inbox.signature(name) if inbox is not None else None
             if signature is not None and candidate is not None and signature == candidate.signature:
-                candidate.half = True
+                candidate.ends_early = True
                 if self._is_unfinished(name, signature):
                     return True
         return self._settler.incomplete(name, signature, self._clock())
@@ -235,8 +226,8 @@ class InboxWatcher:
                 missing=inbox.missing,
                 is_silent=inbox.presence.is_silent,
                 walking=inbox.missing is None and (inbox.walking or inbox.next_walk <= now),
-                other_files=inbox.others,
-                apart=inbox.apart,
+                other_files=inbox.other_files,
+                not_entered=inbox.not_entered,
             )
             for inbox in self._inboxes
         )
@@ -267,9 +258,9 @@ class InboxWatcher:
             if not inbox.has_work or not inbox.answers():
                 continue
             with self._asking(inbox):
-                for path, signature in inbox.step(_SLICE, self._backlog - self._settler.pressing):
+                for path, signature in inbox.step(_SLICE, self._backlog - self._settler.active):
                     self._settler.offer(path, signature, self._clock())
-                if self._settler.pressing >= self._backlog:
+                if self._settler.active >= self._backlog:
                     inbox.count_ahead(self._settler.knows)
 
     def _make_good(self) -> None:
@@ -318,7 +309,7 @@ class InboxWatcher:
         if inbox is None:
             return
         if kind is Kind.FOLDER:
-            inbox.arrived(path)
+            inbox.folder_appeared(path)
         elif not self._settler.hint(path, self._clock(), complete=kind is Kind.COMPLETE):
             inbox.rescan()
 
@@ -343,7 +334,7 @@ class InboxWatcher:
         if signature is None:
             self._unfinished.forget(path)
         quiet = self._quiet_of(path, inbox)
-        is_stable = self._settler.look(path, signature, now, quiet)
+        is_stable = self._settler.examine(path, signature, now, quiet)
         return is_stable and signature is not None and not self._is_unfinished(path, signature)
 
     def _is_unfinished(self, path: str, signature: Signature) -> bool:
@@ -367,7 +358,7 @@ class InboxWatcher:
         due = self._settler.next_due()
         if due is not None:
             times.append(due)
-        room = self._settler.pressing < self._backlog
+        room = self._settler.active < self._backlog
         for inbox in self._inboxes:
             if inbox.backlog.counting:
                 times.append(0.0)

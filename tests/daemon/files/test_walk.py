@@ -12,7 +12,7 @@ def never(folder: str, error: OSError) -> None:
     raise AssertionError(folder) from error
 
 
-def odd(path: str, what: str) -> None:
+def report(path: str, what: str) -> None:
     raise AssertionError(path)
 
 
@@ -23,7 +23,7 @@ def met(*folders: Path, recursive: bool = True, left_out: tuple[str, ...] = ()) 
         recursive=recursive,
         enter=lambda folder: Path(folder).name not in left_out,
         failed=never,
-        odd=lambda path, what: None,
+        not_a_file=lambda path, what: None,
     )
     return sorted(entry.path for entry in names if entry is not None)
 
@@ -60,7 +60,7 @@ def test_a_folder_that_becomes_a_link_before_it_is_read_is_passed_over(tmp_path:
             (inbox / "a").symlink_to(elsewhere)
         return True
 
-    names = walk([str(inbox)], recursive=True, enter=enter, failed=never, odd=odd)
+    names = walk([str(inbox)], recursive=True, enter=enter, failed=never, not_a_file=report)
     assert [entry.path for entry in names if entry is not None] == []
 
 
@@ -101,7 +101,7 @@ def test_trouble_in_one_folder_is_told_and_the_walk_goes_on(tmp_path: Path) -> N
         recursive=True,
         enter=enter,
         failed=lambda folder, error: failures.append((folder, error.errno)),
-        odd=odd,
+        not_a_file=report,
     )
     assert [entry.path for entry in names if entry is not None] == [str(tmp_path / "good" / "a.jpg")]
     assert failures == [(str(tmp_path / "bad"), 13)]
@@ -110,7 +110,7 @@ def test_trouble_in_one_folder_is_told_and_the_walk_goes_on(tmp_path: Path) -> N
 def test_a_walk_takes_one_name_at_a_time(tmp_path: Path) -> None:
     for number in range(50):
         (tmp_path / f"{number}.jpg").touch()
-    names = walk([str(tmp_path)], recursive=True, enter=lambda folder: True, failed=never, odd=odd)
+    names = walk([str(tmp_path)], recursive=True, enter=lambda folder: True, failed=never, not_a_file=report)
     assert len(list(itertools.islice(names, 10))) == 10
     assert len(list(names)) == 40
 

@@ -132,7 +132,7 @@ def test_folders_that_arrive_come_before_the_great_walk(root: Path, make: Callab
     inbox.step(5, MANY)
     put(root.parent / "album" / "new.jpg")
     (root.parent / "album").rename(root / "album")
-    inbox.arrived(str(root / "album"))
+    inbox.folder_appeared(str(root / "album"))
     assert [Path(path).name for path, _ in inbox.step(1, MANY)] == ["new.jpg"]
     assert inbox.walking
 
@@ -144,7 +144,7 @@ def test_too_many_arrivals_become_one_walk(
     inbox = make()
     walk_all(inbox)
     for number in range(4):
-        inbox.arrived(str(put(root / str(number) / f"{number}.jpg").parent))
+        inbox.folder_appeared(str(put(root / str(number) / f"{number}.jpg").parent))
     found = inbox.step(MANY, MANY)
     assert {Path(path).name for path, _ in found} == {f"{number}.jpg" for number in range(4)}
 
@@ -199,12 +199,12 @@ def test_a_class_folder_that_somebody_brought_is_said_to_stay(
     for _ in range(3):
         assert walk_all(inbox) == []
         clock.now += PACE.poll
-    assert inbox.apart == 2
+    assert inbox.not_entered == 2
     told = [line.split(" is a folder")[0] for line in logged if "is a folder" in line]
     assert sorted(told) == [str(root / "cat"), str(root / "deep/er/dog")]
     (root / "cat" / ".imagesortd").unlink()
     assert walk_all(inbox) == ["a.jpg"]
-    assert inbox.apart == 1
+    assert inbox.not_entered == 1
 
 
 def test_class_folders_of_an_output_that_is_the_inbox_are_no_matter(
@@ -216,7 +216,7 @@ def test_class_folders_of_an_output_that_is_the_inbox_are_no_matter(
     for output in (root, root.parent / "link"):
         inbox = make(output, outputs=[str(output)])
         assert walk_all(inbox) == []
-        assert inbox.apart == 0
+        assert inbox.not_entered == 0
     assert not any("is a folder" in line for line in logged)
 
 
@@ -296,20 +296,20 @@ def test_every_whole_walk_tells_what_it_passed_over(root: Path, make: Callable[.
     told: list[Skipped] = []
     inbox = make(root / "sorted", surveyed=told.append)
     inbox.step(1, MANY)
-    assert (told, inbox.others) == ([], 0)
+    assert (told, inbox.other_files) == ([], 0)
     walk_all(inbox)
     clock.now += PACE.poll
     put(root / "later.txt")
-    assert inbox.others == 2
+    assert inbox.other_files == 2
     walk_all(inbox)
     assert [(each.count, sorted(each.examples)) for each in told] == [
         (2, ["c.pdf", "noext"]),
         (3, ["c.pdf", "later.txt", "noext"]),
     ]
-    assert inbox.others == 3
+    assert inbox.other_files == 3
     root.rename(root.with_name("away"))
     inbox.check(None)
-    assert inbox.others == 0
+    assert inbox.other_files == 0
 
 
 def test_a_first_walk_that_was_given_up_is_not_counted_twice(root: Path, make: Callable[..., Inbox]) -> None:

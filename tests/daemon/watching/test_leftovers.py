@@ -101,7 +101,7 @@ def test_a_class_folder_with_a_plain_word_for_a_name_is_not_counted(tmp_path: Pa
     put(tmp_path / "trash" / "a.jpg")
     (tmp_path / "trash" / MARKER).touch()
     passed = survey(tmp_path, recursive=True, pruned=[], outputs=[tmp_path])
-    assert (passed.leftovers.pictures, passed.apart) == (0, [])
+    assert (passed.leftovers.pictures, passed.not_entered) == (0, [])
 
 
 def test_half_a_file_is_taken_when_it_gets_its_name(tmp_path: Path, desks: Callable[..., Desk]) -> None:

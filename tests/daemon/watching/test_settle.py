@@ -105,7 +105,7 @@ def test_decisions(settler: Settler, steps: list[Step]) -> None:
             assert settler.take_due(now) is None
         else:
             assert settler.take_due(now) == P
-            assert settler.look(P, signature, now) is rest[1]
+            assert settler.examine(P, signature, now) is rest[1]
     if steps[-1][1] == "look":
         assert settler.in_flight == steps[-1][-1]
 
@@ -113,7 +113,7 @@ def test_decisions(settler: Settler, steps: list[Step]) -> None:
 def hand_out(settler: Settler, now: float, signature: Signature = S1) -> None:
     settler.hint(P, now, complete=True)
     assert settler.take_due(now) == P
-    assert settler.look(P, signature, now)
+    assert settler.examine(P, signature, now)
 
 
 def test_a_file_is_handed_out_once_however_many_events_name_it(settler: Settler) -> None:
@@ -137,17 +137,17 @@ def test_again_comes_after_its_delay(settler: Settler) -> None:
     assert settler.next_due() == 11
     assert settler.take_due(10.9) is None
     assert settler.take_due(11) == P
-    assert settler.look(P, S1, 11)
+    assert settler.examine(P, S1, 11)
 
 
 def test_an_event_does_not_shorten_again_unless_the_file_changed(settler: Settler) -> None:
     hand_out(settler, 0)
     settler.again(P, 10, now=0)
     settler.hint(P, 1, complete=True)
-    assert not settler.look(P, S1, 1)
+    assert not settler.examine(P, S1, 1)
     assert settler.take_due(9.9) is None
     settler.hint(P, 9.9, complete=True)
-    assert settler.look(P, S2, 9.9)
+    assert settler.examine(P, S2, 9.9)
 
 
 def test_patience_with_an_incomplete_file_grows_and_ends(settler: Settler) -> None:
@@ -160,7 +160,7 @@ def test_patience_with_an_incomplete_file_grows_and_ends(settler: Settler) -> No
         now = due
         looks.append(now)
         assert settler.take_due(now) == P
-        assert settler.look(P, S1, now)
+        assert settler.examine(P, S1, now)
     assert looks == [2, 6, 14, 30]
     assert settler.in_flight == 1
     assert settler.done(P) == S1
@@ -169,14 +169,14 @@ def test_patience_with_an_incomplete_file_grows_and_ends(settler: Settler) -> No
 def test_patience_begins_anew_when_the_file_grows(settler: Settler) -> None:
     hand_out(settler, 0)
     assert settler.incomplete(P, S1, 29)
-    assert not settler.look(P, S2, 30)
-    assert settler.look(P, S2, 32)
+    assert not settler.examine(P, S2, 30)
+    assert settler.examine(P, S2, 32)
     assert settler.incomplete(P, S2, 59)
-    assert settler.look(P, S2, 60)
+    assert settler.examine(P, S2, 60)
     assert not settler.incomplete(P, S2, 60)
     assert settler.incomplete(P, S1, 60), "it has just changed"
     assert settler.take_due(61.9) is None
-    assert settler.look(P, S1, 62)
+    assert settler.examine(P, S1, 62)
     assert settler.incomplete(P, None, 99)
     assert (settler.waiting, settler.in_flight) == (0, 0), "gone is forgotten"
 
@@ -191,7 +191,7 @@ def test_answers_for_a_path_that_is_not_in_flight_change_nothing(settler: Settle
 def test_room_is_limited_and_comes_back(settler: Settler) -> None:
     assert [settler.offer(f"/{n}.jpg", S1, 0) for n in range(4)] == [True, True, True, False]
     assert settler.offer("/0.jpg", S2, 1), "a known one needs no room"
-    settler.look("/1.jpg", None, 1)
+    settler.examine("/1.jpg", None, 1)
     assert settler.offer("/4.jpg", S1, 1)
     assert settler.waiting == 3
 
@@ -200,23 +200,23 @@ def test_files_put_back_take_no_room_from_others(settler: Settler) -> None:
     for number in range(4):
         path = f"/{number}.jpg"
         assert settler.hint(path, 0, complete=True)
-        assert settler.look(path, S1, 0)
+        assert settler.examine(path, S1, 0)
         settler.again(path, 100, 0)
-    assert (settler.waiting, settler.pressing) == (3, 0), "the fourth is left to the next walk"
+    assert (settler.waiting, settler.active) == (3, 0), "the fourth is left to the next walk"
     assert [settler.offer(f"/new {n}.jpg", S1, 1) for n in range(4)] == [True, True, True, False]
-    assert not settler.look("/0.jpg", S2, 1)
-    assert (settler.waiting, settler.pressing) == (6, 4)
-    assert settler.look("/0.jpg", S2, 3)
-    settler.look("/1.jpg", None, 1)
-    assert (settler.waiting, settler.pressing) == (4, 3)
+    assert not settler.examine("/0.jpg", S2, 1)
+    assert (settler.waiting, settler.active) == (6, 4)
+    assert settler.examine("/0.jpg", S2, 3)
+    settler.examine("/1.jpg", None, 1)
+    assert (settler.waiting, settler.active) == (4, 3)
 
 
 def test_the_oldest_counts_from_first_sight(settler: Settler) -> None:
     assert settler.oldest(5) == 0
     settler.offer(P, S1, 1)
-    settler.look(P, S2, 3)
+    settler.examine(P, S2, 3)
     assert settler.oldest(5) == 4
-    settler.look(P, S2, 5)
+    settler.examine(P, S2, 5)
     settler.again(P, 10, 6)
     assert settler.oldest(9) == 8
 
@@ -278,7 +278,7 @@ class World(RuleBasedStateMachine):
     def hand_out(self) -> None:
         while (path := self.settler.take_due(self.now)) is not None:
             signature = self.files.get(path)
-            if self.settler.look(path, signature, self.now):
+            if self.settler.examine(path, signature, self.now):
                 assert path not in self.out, "handed out twice"
                 assert signature is not None
                 quiet = self.now - self.changed[path]
@@ -302,8 +302,8 @@ class World(RuleBasedStateMachine):
     @invariant()
     def counts_agree(self) -> None:
         assert self.settler.in_flight == len(self.out)
-        assert 0 <= self.settler.pressing <= self.settler.waiting
-        assert self.settler.pressing <= 3 + len(self.paths)  # a file that changes while held is pressing at once
+        assert 0 <= self.settler.active <= self.settler.waiting
+        assert self.settler.active <= 3 + len(self.paths)  # a file that changes while held back is active at once
         assert (self.settler.next_due() is None) == (self.settler.waiting == 0)
 
     def teardown(self) -> None:

@@ -39,9 +39,9 @@ def test_a_class_folder_elsewhere_than_in_the_output_is_told(tmp_path: Path) -> 
     put(tmp_path / "sorted" / "cat", ".imagesortd", "a.jpg")
     put(tmp_path / "cat", ".imagesortd", "a.jpg")
     output = [tmp_path / "sorted"]
-    (sentence,) = survey(tmp_path, recursive=True, pruned=output, outputs=output).apart
+    (sentence,) = survey(tmp_path, recursive=True, pruned=output, outputs=output).not_entered
     assert sentence.startswith(str(tmp_path / "cat"))
-    assert survey(tmp_path, recursive=True, pruned=[], outputs=[tmp_path]).apart == []
+    assert survey(tmp_path, recursive=True, pruned=[], outputs=[tmp_path]).not_entered == []
 
 
 @pytest.mark.parametrize(
@@ -89,5 +89,5 @@ def test_a_link_to_a_folder_is_named_and_one_to_what_is_known_is_not(tmp_path: P
     (inbox / "gone").symlink_to("nowhere")
     passed = survey(inbox, recursive=True, pruned=[tmp_path / "sorted"])
     what = f"{inbox}/card is a link to a folder, and stays"
-    assert passed.apart == [f"{what}: for what is in it, add --watch {tmp_path}/elsewhere"]
-    assert survey(inbox, recursive=False, pruned=[]).apart == []
+    assert passed.not_entered == [f"{what}: for what is in it, add --watch {tmp_path}/elsewhere"]
+    assert survey(inbox, recursive=False, pruned=[]).not_entered == []
