@@ -297,7 +297,7 @@ def resolve(path: Path) -> Path:
 
 
 def _nothing_published(folder: Path) -> str:
-    """What to do where a folder of runs has none that serves."""
+    """Say that a folder of runs has none that is published, and what to do about it."""
     if any(folder.glob(f"*/{FILE_NAME}")):
         return tr(
             "no run is published in {folder}: give a run folder, or publish the newest run with "

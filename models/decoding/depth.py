@@ -52,11 +52,11 @@ def _widened(values: Values, bits: int) -> Bytes:
 def scaled(values: Values, bits: int, nodata: float | None = None) -> tuple[Bytes, int]:
     """Scale values of ``bits`` bits to 8, from the range that they use; also return how many bits they use.
 
-    Sensors of 10, 12 and 14 bits write 16, and thermal cameras use some hundred levels in the middle, so that unscaled
-    images would be black or flat. If the upper bits of 16 are unused, the range is that of the lower 10, 12 or 14; if a
-    grey picture uses less than a quarter of that range, it is that from its darkest to its brightest value. Pictures
-    that use the whole range, or are blank, are not scaled. One pixel in 10,000 may be broken, and more if their values
-    lie apart, as those of frames and logos do.
+    Sensors of 10, 12 and 14 bits write 16, and thermal cameras use a few hundred levels in the middle: without scaling
+    their images would be black or flat. If the upper bits are unused, the range is that of the lower 14, 12 or 10, of
+    colours also 8. A grey picture that uses less than a quarter of that range is stretched from its darkest to its
+    brightest value. A blank picture is not scaled. Outliers do not count, nor does one pixel in 10,000 at either end,
+    which may be broken.
     """
     if bits < 16:
         return _upper_byte(values, bits), bits
@@ -87,7 +87,7 @@ def _sampled(values: Values, nodata: float | None) -> Values:
 
 
 def _used(values: Values, nodata: float | None) -> tuple[int, int]:
-    """Return the darkest and the brightest value, except one in 10,000 and those that lie apart."""
+    """Return the darkest and the brightest value, without outliers and one pixel in 10,000 at either end."""
     ordered = _without_outliers(_sampled(values, nodata))
     if not ordered.size:
         return 0, 0
@@ -96,18 +96,23 @@ def _used(values: Values, nodata: float | None) -> tuple[int, int]:
 
 
 def _without_outliers(ordered: Values) -> Values:
-    """Remove sorted values whose gap to the others is wider than the range of those others."""
+    """Remove groups of outliers, such as a frame, a logo or a "no data" value, from sorted values.
+
+    The values are split at the widest gap between them, and the group is removed that has too few distinct values for a
+    picture, or else fewer values; up to `_GAPS` times. Both stay if the gap is not wider than the range of the other
+    group, or if that is too flat for a picture or has too few distinct values, too.
+    """
     for _ in range(_GAPS):
         distinct = np.unique(ordered).astype(np.float64)
         if distinct.size < _FEW:
             return ordered
         gaps = np.diff(distinct)
         widest = int(gaps.argmax())
-        parts = []
-        for part in (distinct[: widest + 1], distinct[widest + 1 :]):
-            start, end = np.searchsorted(ordered, part[0]), np.searchsorted(ordered, part[-1], "right")
-            parts.append((part.size >= _FEW, int(end - start), part[-1] - part[0], start, end))
-        has_many, _count, span, start, end = max(parts)
+        groups = []
+        for group in (distinct[: widest + 1], distinct[widest + 1 :]):
+            start, end = np.searchsorted(ordered, group[0]), np.searchsorted(ordered, group[-1], "right")
+            groups.append((group.size >= _FEW, int(end - start), group[-1] - group[0], start, end))
+        has_many, _count, span, start, end = max(groups)
         if not has_many or gaps[widest] <= span or (ordered.dtype.kind != "f" and span < _FLAT):
             return ordered
         ordered = ordered[start:end]

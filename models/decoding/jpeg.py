@@ -133,11 +133,11 @@ def without_unwritten(data: bytes) -> bytes:
     """Return the file up to the zeros that were never overwritten with its picture; all of it if there are none.
 
     Such a file was created at full length, and not written to its end. Zeros at the end of the file are unwritten if no
-    end marker comes before them. Zeros inside the picture are unwritten if no flat area is encoded as zeros.
+    end marker comes before them. Zeros inside the picture are unwritten if they cannot be the code of a flat area.
     """
     if data.endswith(_ZEROS[:_SUSPECT]):
         return data if _has_end(data) else data.rstrip(b"\0")
-    if data.find(_ZEROS) < 0 or not _zeros_are_no_flat_area(data):
+    if data.find(_ZEROS) < 0 or _may_encode_flat_area_as_zeros(data):
         return data
     scans = list(_scans(data))
     unwritten = data.find(_ZEROS, *scans[0]) if len(scans) == 1 else -1
@@ -162,21 +162,22 @@ def _has_end(data: bytes) -> bool:
     return bool(ends) and data[ends[-1] + 1 : ends[-1] + 2] == END[1:]
 
 
-def _zeros_are_no_flat_area(data: bytes) -> bool:
-    """Return whether the all-zero code means a value in some table, so that no single scan has many zeros in a row.
+def _may_encode_flat_area_as_zeros(data: bytes) -> bool:
+    """Return whether a flat area may be encoded as zeros, so that zeros in a scan do not prove that it is unwritten.
 
-    Where it means the end of a block in all tables, as it may in optimised ones, a flat area is encoded as zeros. In
-    most files the tables for colours are like that; the one for brightness is not.
+    It is if the all-zero code means the end of a block in every table. In most files that holds for the tables of the
+    colours, but not for that of the brightness; then a scan of all components never has many zeros in a row.
     """
-    encodes_value = False
+    has_coefficient = False
     for segment in _segments(data):
         if segment.marker in _FRAMES and segment.marker not in _SEQUENTIAL:
-            return False
+            return True
         offset = segment.start + 4
         while segment.marker == _TABLES and offset + 17 < segment.end:
-            encodes_value = encodes_value or bool(data[offset] >> 4 and data[offset + 17] & 15)
+            is_coefficient = bool(data[offset] >> 4 and data[offset + 17] & 15)  # what the all-zero code means
+            has_coefficient = has_coefficient or is_coefficient
             offset += 17 + sum(data[offset + 1 : offset + 17])
-    return encodes_value
+    return not has_coefficient
 
 
 # Missing ends
@@ -186,27 +187,28 @@ def _zeros_are_no_flat_area(data: bytes) -> bool:
 class _Layout:
     """The layout of a frame and its scans.
 
-    ``rows`` are the rows of pixels in one row of blocks. ``incomplete`` holds the coefficients (component, index) that
-    no scan has brought to their last bit. ``scan`` is where the data of the last scan begins; ``refines`` tells whether
-    that scan only adds bits. ``interval`` is the number of blocks between two restart markers, 0 for none.
+    ``mcus`` is the number of minimum coded units, each of which holds the blocks of all components for one place, and
+    ``mcu_height`` their height in pixels. ``incomplete`` holds the coefficients (component, index) that no scan has
+    brought to their last bit. ``scan_start`` is where the data of the last scan begins; ``refines`` tells whether that
+    scan only adds bits. ``interval`` is the number of units between two restart markers, 0 for none.
     """
 
     height: int
-    rows: int
-    blocks: int
+    mcu_height: int
+    mcus: int
     incomplete: set[tuple[int, int]]
-    scan: int = 0
+    scan_start: int = 0
     scans: int = 0
     refines: bool = False
     interval: int = 0
 
 
 def with_end(data: bytes, load: Callable[[bytes], ImageFile]) -> bytes | None:
-    """Append the end marker if only the last bytes are missing; return None if more is.
+    """Append the end marker to a file that lacks only its last bytes; return None if it lacks more.
 
-    ``load`` decodes a file. Only the last bytes are missing if no pixel above the last row of blocks depends on the
-    missing data, and few pixels in that row do. Of several scans the last one must have begun; if it only adds a bit,
-    it may end somewhat earlier.
+    ``load`` decodes a file. It is called for two completions of this one: pixels that differ between them depend on the
+    missing bytes. They must be few, and in the last row of MCUs. All scans must have begun; if the last one only adds
+    the last bit of some coefficients, more rows may depend on the missing bytes.
     """
     try:
         layout = _layout(data)
@@ -222,8 +224,8 @@ def with_end(data: bytes, load: Callable[[bytes], ImageFile]) -> bytes | None:
         return completed
     if layout.refines:  # only the last bit of some coefficients is missing
         return completed if rows[0] >= _REFINED * pixels.shape[0] else None
-    # If colours are subsampled, upsampling mixes the last row of blocks into the two rows above it.
-    first_row = (layout.height - 1) // layout.rows * layout.rows - 2
+    # If colours are subsampled, upsampling mixes the last row of MCUs into the two rows of pixels above it.
+    first_row = (layout.height - 1) // layout.mcu_height * layout.mcu_height - 2
     share = float((pixels != other_pixels).any(axis=2).mean())
     return completed if rows[0] >= first_row * pixels.shape[0] // layout.height and share <= _MISSING else None
 
@@ -252,7 +254,7 @@ def _layout(data: bytes) -> _Layout | None:
         elif segment.marker == _INTERVAL:
             interval = int.from_bytes(content[:2], "big")
         elif segment.marker == _SCAN and layout is not None:
-            layout.scan, layout.interval = segment.end, interval
+            layout.scan_start, layout.interval = segment.end, interval
             layout.scans += 1
             _note_scan(layout, content, progressive)
             following = _AFTER_SCAN.search(data, segment.end)
@@ -269,9 +271,9 @@ def _frame_layout(width: int, height: int, components: dict[int, tuple[int, int]
     down = max(v for _, v in components.values())
     if len(components) == 1:  # then the sampling factors have no effect
         across = down = 1
-    blocks = -(-width // (8 * across)) * -(-height // (8 * down))
+    mcus = -(-width // (8 * across)) * -(-height // (8 * down))
     incomplete = {(component, index) for component in components for index in range(64)}
-    return _Layout(height, 8 * down, blocks, incomplete)
+    return _Layout(height, 8 * down, mcus, incomplete)
 
 
 def _note_scan(layout: _Layout, content: bytes, progressive: bool) -> None:
@@ -293,5 +295,5 @@ def _has_all_restarts(data: bytes, layout: _Layout) -> bool:
     """
     if not layout.interval or layout.scans > 1:
         return True
-    count = sum(1 for _ in _RESTART.finditer(data, layout.scan))
-    return count >= -(-layout.blocks // layout.interval) - 1
+    count = sum(1 for _ in _RESTART.finditer(data, layout.scan_start))
+    return count >= -(-layout.mcus // layout.interval) - 1

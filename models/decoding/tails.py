@@ -10,12 +10,13 @@ import struct
 from collections.abc import Iterator
 
 from models.decoding import isobmff, jpeg
-from models.decoding.tiffdirectory import read
+from models.decoding.tiffdirectory import COMPRESSION, read
 
 # A file with fewer zeros at its end is not examined.
 _SUSPECT = 64
 # More zeros than any encoder writes in a row, however flat the picture.
 _NEVER = 1024
+_UNCOMPRESSED = 1
 _PICTURE_CHUNKS = {b"VP8 ", b"VP8L", b"ALPH", b"ANMF"}
 
 
@@ -58,10 +59,6 @@ def _chunks(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _strips(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield where the strips or tiles of a TIFF begin and end, if they are compressed."""
+    """Yield where each strip or tile of a TIFF begins and ends, if they are compressed."""
     directory = read(data)
-    if directory.number(259, 1) == 1:
-        return
-    offsets = directory.numbers(273) or directory.numbers(324)
-    for offset, length in zip(offsets, directory.numbers(279) or directory.numbers(325), strict=False):
-        yield offset, offset + length
+    return iter(()) if directory.number(COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED else directory.spans()

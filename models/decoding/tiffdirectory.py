@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, cast
 
 import numpy as np
 
+COMPRESSION = 259
+_STRIP_OFFSETS, _STRIP_LENGTHS, _TILE_OFFSETS, _TILE_LENGTHS = 273, 279, 324, 325
+
 # Type codes of the format, and their types in NumPy.
 _TYPES = {1: "u1", 2: "S1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 11: "f4", 12: "f8", 13: "u4"}
 _TYPES |= {16: "u8", 17: "i8", 18: "u8"}
+_TEXT, _LONG, _UNDEFINED = 2, 4, 7
+_CLASSIC = 42  # the version of a TIFF whose offsets have 4 bytes
 _BIG = (b"II+\0", b"MM\0+")
 _MOST_TAGS = 4096
 
@@ -32,6 +37,12 @@ class Directory(NamedTuple):
     def number(self, tag: int, default: int = 0) -> int:
         """Return the first value of a tag."""
         return int(self.numbers(tag, (default,))[0])
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Yield where each strip or tile of the picture begins and ends in the file."""
+        offsets = self.numbers(_STRIP_OFFSETS) or self.numbers(_TILE_OFFSETS)
+        lengths = self.numbers(_STRIP_LENGTHS) or self.numbers(_TILE_LENGTHS)
+        return ((offset, offset + length) for offset, length in zip(offsets, lengths, strict=False))
 
 
 def is_big(data: bytes) -> bool:
@@ -64,9 +75,7 @@ def pixels_end(data: bytes) -> int:
         directory = read(data)
     except ValueError:
         return 0
-    offsets = directory.numbers(273) or directory.numbers(324)
-    lengths = directory.numbers(279) or directory.numbers(325)
-    return max((offset + length for offset, length in zip(offsets, lengths, strict=False)), default=0)
+    return max((end for _, end in directory.spans()), default=0)
 
 
 def read(data: bytes, start: int | None = None) -> Directory:
@@ -110,7 +119,7 @@ def _value(
         (offset,) = struct.unpack_from(order + offset_format, data, offset)
     if offset + size > len(data):
         return None
-    if type_ in (2, 7):
+    if type_ in (_TEXT, _UNDEFINED):
         return data[offset : offset + size]
     return cast(tuple[int, ...], tuple(np.frombuffer(data, kind, length, offset).tolist()))
 
@@ -126,7 +135,7 @@ def with_directory(data: bytes, order: Order, tags: Mapping[int, tuple[int, ...]
             offset = struct.pack(order + "I", after + len(outside))
             outside += packed
             packed = offset
-        entries += struct.pack(order + "HHI", tag, 4, len(values)) + packed
-    head = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, start)
+        entries += struct.pack(order + "HHI", tag, _LONG, len(values)) + packed
+    head = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", _CLASSIC, start)
     directory = struct.pack(order + "H", len(tags)) + entries + bytes(4)
     return b"".join((head, memoryview(data)[8:], bytes(len(data) % 2), directory, outside))
