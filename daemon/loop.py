@@ -1,4 +1,4 @@
-"""The work loop: stable images in, outcomes answered, a new model taken over between two batches."""
+"""Work loop: file stable images, answer the watcher, and change the model between two batches."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ Decide = Callable[[Decoded, Prediction | None], Decision | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What the pipeline takes from the settings. ``threshold`` None: the checkpoint's own, or else the usual one."""
+    """Settings of the pipeline. ``threshold`` None: the checkpoint's own, or else the usual one."""
 
     threshold: float | None
     others_dir: str
@@ -147,7 +147,7 @@ class Pipeline:
 
     @property
     def threshold(self) -> Threshold:
-        """What goes to the others now, by the policy and by the classifier in use."""
+        """Threshold in force, from the policy and the classifier in use."""
         return in_force(self._policy.threshold, self.classifier.metadata)
 
     def leave_slow(self, on_decoded: Callable[[], None]) -> None:
@@ -159,7 +159,7 @@ class Pipeline:
 
     @property
     def pending(self) -> list[Path]:
-        """The images that the last call of `process` left with their decoders."""
+        """Images that the last call of `process` left with their decoders."""
         return [image.task.path for image in self._slow]
 
     def process(

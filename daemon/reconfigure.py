@@ -25,7 +25,7 @@ TAKEN_OVER = frozenset({*_POLICY, *_LOGGING, *_MODEL, "metrics_file", "on_filed"
 
 
 class Configuration:
-    """The settings in use, and how to read them again."""
+    """Settings in use, and how to read them again."""
 
     def __init__(self, settings: Settings, reread: Callable[[], Settings]) -> None:
         self.settings = settings

@@ -1,4 +1,4 @@
-"""The service put together: settings become an inbox watcher, a pipeline and a work loop, and the loop is run."""
+"""Assemble and run the service: inbox watcher, pipeline and work loop, from the settings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from daemon.monitoring.health import Tally
 from daemon.monitoring.messages import shown, some
 from daemon.monitoring.monitor import Monitor, hook_of, metrics_file
 from daemon.monitoring.progress import Progress, bar_fits
-from daemon.monitoring.pulse import Pulse, told_if_late
+from daemon.monitoring.pulse import Pulse, logged_if_late
 from daemon.monitoring.status_file import StatusFile
 from daemon.monitoring.systemd import Notifier
 from daemon.pipeline import Pipeline, Policy
@@ -79,7 +79,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         report_missing(name)
     threads = settings.threads or cores()
     for inbox in settings.watch:
-        with told_if_late(inbox):
+        with logged_if_late(inbox):
             _make(inbox, "watch", dry_run=dry_run)
     state = state_folder(settings.state_dir)
     path = journal_path(state, settings.output)
@@ -159,10 +159,10 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
 
 
 def _locked(state: Path, settings: Settings, mark: OutputMark, inbox_marks: Sequence[InboxMark]) -> ExitStack:
-    """The locks of the folders. Raises `FolderBusy`; where the output is away, that is logged, and filing is paused."""
+    """Lock the folders. Raises `FolderBusy`; where the output is away, that is logged, and filing is paused."""
     with lock(state, dict.fromkeys([*settings.watch, settings.output])) as held:
         for inbox_mark in inbox_marks:
-            with told_if_late(inbox_mark.inbox):
+            with logged_if_late(inbox_mark.inbox):
                 inbox_mark.take()
         try:
             with mark.at_work():
@@ -230,7 +230,7 @@ def _listen(address: str, monitor: Monitor) -> MetricsListener:
 
 
 def open_journal(path: Path, *, dry_run: bool) -> Journal:
-    """The journal; a dry run only reads one that is there."""
+    """Open the journal; a dry run only reads one that is there."""
     return Journal(path if path.exists() or not dry_run else None, read_only=dry_run)
 
 

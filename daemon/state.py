@@ -1,4 +1,4 @@
-"""Where the daemon keeps what must outlast it, and the locks that keep two daemons off one inbox."""
+"""Find the daemon's state folder, and lock inboxes against other daemons."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATUS_FILE = "status.json"
 
 
 def state_folder(given: Path | None) -> Path:
-    """The folder given in the settings, else systemd's ``$STATE_DIRECTORY``, else the XDG base directory for state."""
+    """Return the folder in the settings, else systemd's ``$STATE_DIRECTORY``, else the XDG base directory for state."""
     if given is not None:
         return given
     if systemd := os.environ.get("STATE_DIRECTORY"):
@@ -33,7 +33,7 @@ def state_folder(given: Path | None) -> Path:
 
 
 def journal_path(state: Path, output: Path) -> Path:
-    """The journal of everything that is filed into ``output``: one for each output folder, however it is spelled."""
+    """Return the path of the journal for ``output``: one for each folder, however it is spelled."""
     return state / _name(output.resolve()) / "journal.sqlite"
 
 
@@ -141,10 +141,10 @@ def _lock(descriptor: int, folder: Path) -> None:
 
 
 def _name(resolved: Path) -> str:
-    """A file name for a folder: its own, and what tells it from others of that name."""
+    """Make a file name for a folder: its own name, and a hash of its path."""
     return f"{resolved.name}-{hashlib.sha256(os.fsencode(resolved)).hexdigest()[:12]}"
 
 
 def status_path(state: Path, output: Path) -> Path:
-    """Where the daemon that files into ``output`` says how it is."""
+    """Return the path of the status file of the daemon that files into ``output``."""
     return journal_path(state, output).with_name(STATUS_FILE)

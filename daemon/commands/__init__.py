@@ -1,1 +1,1 @@
-"""The command line: one command a file, and what they share."""
+"""Commands of the command line, one a file, and what they share."""

@@ -38,7 +38,7 @@ _MOST_FOLDERS = 200_000
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found out about one thing. ``advice`` says what to do, where there is something to do."""
+    """Result of one check. ``advice`` says what to do, if anything."""
 
     subject: str
     state: Literal["fine", "note", "wrong"]
@@ -69,7 +69,7 @@ def silent(subject: str, folder: Path | str) -> Finding:
 
 @contextmanager
 def probe_file(folder: Path) -> Iterator[Entry]:
-    """A small file under a name that begins with a dot, in an open folder; gone afterwards. Raises OSError."""
+    """Make a small hidden file in an open folder, and delete it afterwards. Raises OSError."""
     descriptor = os.open(folder, FOLDER_FLAGS)
     try:
         entry = Entry(descriptor, f".imagesortd-probe-{uuid4().hex}")
@@ -246,7 +246,7 @@ class _EventCounter:
         self.heard.set()
 
     def on_watch_deleted(self, _: object) -> None:
-        """The folder went away; then nothing is heard."""
+        """Ignore it: the folder is gone."""
 
 
 def hears(folder: Path) -> bool | None:

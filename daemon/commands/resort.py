@@ -58,7 +58,7 @@ _STAYS = {
 
 @dataclass
 class Result:
-    """The images that moved or would move, how many others stay and why, and those that could not be moved."""
+    """Images that moved or would move, the number of others by the reason why they stay, and those that failed."""
 
     moved: list[Outcome] = field(default_factory=list)
     stay: Counter[str] = field(default_factory=Counter)

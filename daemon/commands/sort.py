@@ -117,7 +117,7 @@ def main(arguments: list[str], launcher: Launcher) -> int:
 
 
 def parser() -> Parser:
-    """The command's options."""
+    """Make the parser of the command's options."""
     parser = Parser(
         prog="python -m daemon sort",
         description=tr(
@@ -194,7 +194,7 @@ def sort(
         not_files: list[Outcome] = []
         images = sorted(_images(folder, settings.output, skipped, not_files))
         total = len(not_files) + len(images)
-        progress.look(0, total)
+        progress.update(0, total)
         stack.enter_context(copying.reporting_to(lambda: None, stopping))
         for outcome in chain(not_files, _outcomes(pipeline, images, stopping)):
             if outcome.status is Status.STOPPED:
@@ -208,7 +208,7 @@ def sort(
                 why = outcome.detail or describe(outcome.status)
                 log.warning("{}", tr("{path} is left behind: {detail}", path=outcome.path, detail=why))
             outcomes.append(outcome)
-            progress.look(len(outcomes), total - len(outcomes))
+            progress.update(len(outcomes), total - len(outcomes))
         if not stopping():
             classifier.wait()
     return outcomes, total - len(outcomes)

@@ -154,7 +154,7 @@ def _about_network(settings: Settings, *, network: bool) -> str | None:
 
 
 def user_folder() -> Path:
-    """Where a user's own units lie."""
+    """Return the folder of a user's own units."""
     return base_folder("XDG_CONFIG_HOME", ".config", "no --user") / "systemd" / "user"
 
 
@@ -243,7 +243,7 @@ def render(
 
 
 def _description(settings: Settings) -> str:
-    """What systemd calls the service."""
+    """Return the description that systemd shows for the service."""
     return tr("Sort the pictures that arrive in {inboxes}", inboxes=", ".join(map(str, settings.watch)))
 
 
@@ -292,7 +292,7 @@ def _network_lines(settings: Settings, *, network: bool) -> list[str]:
 
 
 def missing(text: str, rendered: str) -> list[str]:
-    """The directives of a unit as it would be written now that an installed one, the ``text``, does not have.
+    """List the directives that a unit written now would have and the installed one (``text``) lacks.
 
     Those that come and go with the settings are left out.
     """

@@ -28,7 +28,7 @@ _CACHE = Path("/var/cache/imagesortd")
 
 @dataclass(frozen=True)
 class Setup:
-    """What is to be set up.
+    """What `unit` is asked to set up.
 
     ``run_as``: the user and group of the service, None for a user's own. ``options``: what the daemon's commands need
     to mean the same settings, and ``environment`` what they need beside them; ``unit_options`` are those of the unit.

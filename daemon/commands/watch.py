@@ -49,7 +49,7 @@ def main(arguments: list[str], launcher: Launcher) -> int:
 
 
 def parser() -> Parser:
-    """The command's options."""
+    """Make the parser of the command's options."""
     parser = Parser(
         prog="python -m daemon",
         description=tr("Watch folders, and file every new image into the folder of its class."),

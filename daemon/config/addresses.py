@@ -10,7 +10,7 @@ _WANTED = mark("give 127.0.0.1:PORT or [::1]:PORT, or the absolute path of a UNI
 
 
 def check_address(address: str) -> str:
-    """An address to listen on: a path, or HOST:PORT on this machine. Raises ValueError with what is wanted."""
+    """Check an address to listen on: a path, or HOST:PORT on this machine. Raises ValueError with what is valid."""
     if address and not address.startswith("/"):
         host, port = host_and_port(address)
         if not ipaddress.ip_address(host).is_loopback or not 0 <= port < 65536:
@@ -19,7 +19,7 @@ def check_address(address: str) -> str:
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """The two parts of HOST:PORT. Raises ValueError with what is wanted."""
+    """Split HOST:PORT. Raises ValueError with what is valid."""
     host, _, port = address.rpartition(":")
     host = "127.0.0.1" if host == "localhost" else host.strip("[]")
     try:

@@ -21,7 +21,7 @@ DEFAULT_FILE = Path("config.toml")
 
 
 def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
-    """The settings from ``flags`` (those given), the environment, and ``file`` (or ./config.toml if there is one).
+    """Load the settings from ``flags`` (those given), the environment and ``file`` (default: ./config.toml, if there).
 
     Raises `UserError` naming the key, and whether the flag, the variable or the file is wrong.
     """
@@ -38,7 +38,7 @@ def load(flags: Mapping[str, object], file: Path | None = None) -> Settings:
 
 
 def used_file(file: Path | None) -> Path | None:
-    """The configuration file that `load` reads: the one that is named, else ./config.toml if there is one."""
+    """Return the configuration file that `load` reads: the one that is named, else ./config.toml if there."""
     return DEFAULT_FILE if file is None and DEFAULT_FILE.is_file() else file
 
 
@@ -68,7 +68,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 
 def _of_toml(complaint: str) -> str:
-    """What the reader of TOML says, and where."""
+    """Word an error of the TOML parser, with its position."""
     what, _, place = complaint.rpartition(" (at ")
     if place == "end of document)":
         return tr("{what} (at end of document)", what=tr(what))
@@ -112,7 +112,7 @@ def _sentence(error: ValidationError, flags: Mapping[str, object], environment: 
 
 
 def _choices(key: str) -> list[str]:
-    """The values of a setting that is one of a few words."""
+    """Return the values of a setting that is one of a few words."""
     return [str(choice) for choice in get_args(Settings.model_fields[key].annotation)]
 
 

@@ -32,7 +32,7 @@ _Quiet = Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)]
 
 
 def setting(default: object, help: str, *, metavar: str | None = None, usual: str | None = None, **bounds: Any) -> Any:
-    """A setting, and all that the command lines say of it: what it is for, as in ``--help``, and what its value is.
+    """Define a setting with its help text, as in ``--help``, and the placeholder for its value.
 
     ``usual`` stands for the default where that says nothing by itself. ``bounds`` are pydantic's.
     """
@@ -201,7 +201,7 @@ class Settings(BaseSettings):
     @field_validator("watch", "output")
     @classmethod
     def _resolved(cls, value: Path | list[Path]) -> Path | list[Path]:
-        """The one name of each folder, so that two spellings of it are seen to be one."""
+        """Resolve folders, so that two spellings of one folder are equal."""
         if isinstance(value, list):
             return list(dict.fromkeys(map(_one_name, value)))
         return _one_name(value)
@@ -220,7 +220,7 @@ class Settings(BaseSettings):
     @field_validator("metrics_file")
     @classmethod
     def _collected(cls, value: Path | None) -> Path | None:
-        """The textfile collector passes over every other name in silence."""
+        """Require the ending ``.prom``: the textfile collector ignores all other names without a word."""
         if value is not None and value.suffix != ".prom":
             raise ValueError(tr("its name must end in .prom: node_exporter reads no other files"))
         return value

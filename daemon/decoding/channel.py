@@ -30,7 +30,7 @@ class Channel:
         self._connection.sendall(json.dumps(message).encode("ascii"))
 
     def receive(self) -> dict[str, Any]:
-        """The next message; raises `ValueError` where it is none, and `TimeoutError` where patience ends."""
+        """Receive the next message; raises `ValueError` for an invalid one, and `TimeoutError`."""
         text = self._connection.recv(_LONGEST)
         if not text:
             raise ConnectionError(tr("the other side has ended"))
@@ -55,7 +55,7 @@ class Channel:
 
 
 def parsed(text: bytes) -> dict[str, Any]:
-    """An object of JSON, by whomever it was written; raises `ValueError` where it is anything else."""
+    """Parse untrusted JSON into an object; raises `ValueError` where it is anything else."""
     try:
         message = json.loads(text)
     except RecursionError:

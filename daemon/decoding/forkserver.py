@@ -1,4 +1,4 @@
-"""The child processes that touch hostile bytes: ``python -m daemon.decoding.forkserver``, started by `launcher` only.
+"""Fork server and decoders, the processes that read untrusted files: ``python -m daemon.decoding.forkserver``.
 
 It is a fork server: a process with one thread that has imported what decoding needs and nothing else, and that forks
 a decoder on request. A decoder opens, reads, hashes and decodes one image after the other, within its limits.
@@ -112,7 +112,7 @@ class ForkServer:
 
 
 def _become_decoder(fork_server: int, connection: int, shared: int, memory: int) -> NoReturn:
-    """The life of a decoder, from the fork to its end. It writes no file, not even what a library has to complain."""
+    """Run a decoder from the fork to its end. It writes no file, not even the warnings of a library."""
     status = 1
     try:
         prctl = ctypes.CDLL(None).prctl

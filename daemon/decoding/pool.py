@@ -111,7 +111,7 @@ class DecoderPool:
         self._launcher.close()
 
     def pids(self) -> list[int]:
-        """The processes at the moment; the first is the one that the decoders are forked from."""
+        """List the present processes: the fork server first, then the decoders."""
         with self._lock:
             return [self._launcher.pid, *(decoder.pid for decoder in (*self._idle, *self._busy))]
 
@@ -247,7 +247,7 @@ class DecoderPool:
                 self._end(decoder)
 
     def _begin(self, size: int) -> Decoder:
-        """A new decoder. Raises `SourceUnreadable` where the machine has no room for one."""
+        """Start a decoder. Raises `SourceUnreadable` where the machine has no room for one."""
         memory = self._limits.memory
         try:
             with ExitStack() as ending, ExitStack() as failing:
@@ -269,7 +269,7 @@ class DecoderPool:
         decoder.close()
 
     def _take(self, size: int) -> Decoder:
-        """A decoder for some images, the one that was busy last; a new one where none is left."""
+        """Take the decoder that was used last, or start one if all are busy."""
         while (decoder := self._idle_one()) is not None:
             if self._launcher.has(decoder.pid) and decoder.is_ready(self._limits.memory, size):
                 return decoder
@@ -282,7 +282,7 @@ class DecoderPool:
         return decoder
 
     def _idle_one(self) -> Decoder | None:
-        """The decoder that was busy last, if one is left; it is busy from now on."""
+        """Take the idle decoder that was used last, if there is one."""
         with self._lock:
             if not self._idle:
                 return None

@@ -33,7 +33,7 @@ class NoAnswer(Exception):
 
 
 def in_time(call: Callable[[], T], seconds: float = LIMIT) -> T:
-    """What a function returns or raises; `NoAnswer` where that takes too long: its thread is then left to itself."""
+    """Call a function in a thread. Raises `NoAnswer` where it takes too long: the thread is left to itself."""
     return _answer(_begun(call), seconds)
 
 
@@ -47,7 +47,7 @@ def answers(path: Path, seconds: float = LIMIT) -> bool:
 
 
 def silent_mounts(seconds: float = LIMIT) -> list[str]:
-    """Where the network file systems are mounted that do not answer; all are asked at once."""
+    """List mount points of network file systems that do not answer; all are asked at once."""
     asked = [(mount, _begun(partial(_ask, mount))) for mount in remote_mounts()]
     silent = []
     for mount, future in asked:

@@ -23,7 +23,7 @@ REMEMBERED = "class-mounts"
 
 
 class ClassMounts:
-    """The class mounts of one output, as one daemon saw them; ``memory`` is the folder of its journal."""
+    """Class mounts of one output, as one daemon saw them; ``memory`` is the folder of its journal."""
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory / REMEMBERED

@@ -44,7 +44,7 @@ _TIMES_LOST = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOS
 
 
 class Stopping(InterruptedError):
-    """The program was told to stop in the midst of a file. Until it ends, no file is read or copied any more."""
+    """The program was told to stop while it read or copied a file; no other is begun."""
 
 
 @contextmanager
@@ -194,7 +194,7 @@ def _can_have_holes(new: int) -> bool:
 
 
 def _bytes_in(source: Entry) -> int:
-    """How many bytes of a file are no holes; all of them where nobody can say. Raises OSError."""
+    """Count the bytes of a file outside its holes; all of them where that is unknown. Raises OSError."""
     descriptor = os.open(source.name, OPEN_FLAGS, dir_fd=source.folder)
     try:
         size, start, data_bytes = os.fstat(descriptor).st_size, 0, 0

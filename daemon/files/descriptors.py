@@ -1,4 +1,4 @@
-"""How many files this process may have open at a time."""
+"""Raise the number of files that this process may have open."""
 
 from __future__ import annotations
 

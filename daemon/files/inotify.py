@@ -1,4 +1,4 @@
-"""The kernel's events about folders, read by a thread of watchdog's that never touches the disk.
+"""Read the kernel's events about folders, in a thread of watchdog's that never touches the disk.
 
 This stands on watchdog's inotify reader and not on its ``Observer``, whose tree of watches costs what an inbox cannot
 pay. Measured with watchdog 7.1: after a file is moved out of the inbox, which is what filing is, the event of the next
@@ -31,20 +31,20 @@ FolderIdentity = tuple[int, int]  # (st_dev, st_ino)
 
 
 class Handler(Protocol):
-    """What is called in the reader's thread, which an exception would end."""
+    """Methods called in the reader's thread, which an exception would end."""
 
     def on_event(self, event: InotifyEvent) -> None:
         """Something happened to the folder or in it."""
 
     def on_queue_overflow(self) -> None:
-        """The kernel dropped events."""
+        """Note that the kernel dropped events."""
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:
         """The kernel ended the watch: the folder was deleted or unmounted; its number may be given to another one."""
 
 
 class Watch(NamedTuple):
-    """A folder under watch: the kernel's number for it, and the reader's for who is called."""
+    """A watched folder: the kernel's number for it, and the reader's for its handler."""
 
     descriptor: WatchDescriptor
     callback: CallbackId
@@ -88,7 +88,7 @@ class Inotify:
 
 
 def identify(folder: str | Path) -> FolderIdentity | None:
-    """Which folder has this name, also through links; None where there is none."""
+    """Return device and inode of the folder with this name, through links too; None where there is none."""
     try:
         stat = Path(folder).stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""The locks of the kernel, as far as a file system has them."""
+"""Lock files and folders with the kernel's locks, as far as a file system has them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FolderBusy(UserError):
 
 
 def busy(folder: Path, pid: object = None, host: object = None) -> FolderBusy:
-    """A daemon is at work on a folder; its process and machine, as far as they are known."""
+    """Make the error that another daemon is at work on a folder, with its process and machine if known."""
     if not isinstance(pid, int) or not isinstance(host, str):
         return FolderBusy(
             tr("another daemon is at work on {folder}: stop it first, or give another folder", folder=folder),
@@ -68,7 +68,7 @@ def lock_descriptor(descriptor: int) -> bool:
 
 
 def _lock_bytes(descriptor: int) -> bool:
-    """A lock that belongs to the open file, not to the process. It counts as taken where there is none."""
+    """Lock an open file, not for the process as a whole; True also where the file system has no such locks."""
     whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     try:
         fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, whole)

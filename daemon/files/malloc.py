@@ -1,4 +1,4 @@
-"""What the C library does with memory that is free again. Nothing here does anything where it is not glibc."""
+"""Let the C library return free memory to the system. With another one than glibc, all functions do nothing."""
 
 from __future__ import annotations
 

@@ -27,5 +27,5 @@ def _is_inside(path: str, folder: str) -> bool:
 
 
 def marked_folder(path: Path) -> Path | None:
-    """The nearest folder, ``path`` itself or one above it, that is a class folder; None where there is none."""
+    """Find the nearest class folder: ``path`` itself or one above it; None where there is none."""
     return next((folder for folder in (path, *path.parents) if is_marked(str(folder))), None)

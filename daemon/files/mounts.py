@@ -65,7 +65,7 @@ def kinds_by_device() -> dict[int, str]:
 
 
 def remote_mounts() -> list[str]:
-    """Where network file systems are mounted; nothing without a table. None of them is asked."""
+    """List where network file systems are mounted, from the kernel's table: none of them is asked."""
     try:
         table = MOUNTINFO.read_bytes()
     except OSError:

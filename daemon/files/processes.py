@@ -1,4 +1,4 @@
-"""Which process is which: the kernel gives the ids of those that have ended to others."""
+"""Tell processes apart, although the kernel reuses the ids of those that have ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BOOT = _boot()
 
 
 def process_began(pid: int) -> int | None:
-    """When a running process began, in ticks since boot; None when there is none of that id."""
+    """Return when a running process began, in ticks since boot; None if there is none of that id."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -29,7 +29,7 @@ def process_began(pid: int) -> int | None:
 
 
 def oneself() -> dict[str, object]:
-    """What a process notes of itself, for `is_another`."""
+    """Describe this process for a mark file, to be compared by `is_another`."""
     pid = os.getpid()
     host = os.uname().nodename[:64]
     return {"boot": BOOT, "pid": pid, "began": process_began(pid), "user": os.geteuid(), "host": host}

@@ -1,4 +1,4 @@
-"""Which names make a file the sidecar of an image, by the habits of cameras, phones, programs and services.
+"""Recognise the sidecars of an image by their names, which cameras, phones, programs and services choose.
 
 ``cat.xmp`` and ``cat.jpg.xmp`` belong to ``cat.jpg``; ``cat.NEF`` does, and with it ``cat.NEF.xmp``; darktable's
 ``cat_01.jpg.xmp`` is for a second version of ``cat.jpg``. Google Takeout writes ``cat.jpg.supplemental-metadata.json``

@@ -27,7 +27,7 @@ class SourceError(Exception):
 
 
 class SourceGone(SourceError):
-    """Nothing has this name any more: somebody took it, and there is nothing to do."""
+    """The file is no longer there: another program took it, and there is nothing to do."""
 
 
 class SourceChanged(SourceError):
@@ -47,7 +47,7 @@ class SourceUnreadable(SourceError):
 
 
 class Identity(NamedTuple):
-    """Which file, and which state of it: device, inode, size in bytes, modification time in ns."""
+    """Identity and state of a file: device, inode, size in bytes, modification time in ns."""
 
     dev: int
     ino: int

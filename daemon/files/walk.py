@@ -73,5 +73,5 @@ def walk(
 
 
 def _is_left_alone(folder: os.DirEntry[str]) -> bool:
-    """Whether it is of the NAS or of the system; a class of ours may have a plain word for a name, too."""
+    """Whether a folder is one of the NAS or the system, and not a class folder of the same name."""
     return is_leftover(folder.name) or (is_bin(folder.name) and not is_marked(folder.path))

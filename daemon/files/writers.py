@@ -56,7 +56,7 @@ def of_path(path: str, *, look_around: bool = True) -> Writer:
 
 
 def is_being_written(entry: Entry) -> bool:
-    """Whether it is known that somebody has the file open for writing."""
+    """Whether a program is known to have the file open for writing."""
     try:
         descriptor = os.open(entry.name, OPEN_FLAGS, dir_fd=entry.folder)
     except OSError:
@@ -123,7 +123,7 @@ def is_leased(descriptor: int) -> bool:
 
 
 class _Kinds:
-    """The kinds of the network file systems, by device number."""
+    """Kinds of the network file systems, by device number."""
 
     def __init__(self) -> None:
         self._kinds: dict[int, str] = {}
@@ -140,7 +140,7 @@ _kinds = _Kinds()
 
 
 def network_kind(descriptor: int) -> str | None:
-    """The kind of network file system that an open file is on; None on a local one."""
+    """Return the kind of network file system that an open file is on; None on a local one."""
     return _kinds.kind(os.fstat(descriptor).st_dev)
 
 
@@ -157,7 +157,7 @@ def _is_open_elsewhere(descriptor: int) -> bool:
 
 
 def _inode_of(path: str) -> int | None:
-    """The inode number of a process' open file, 0 of a pipe and its like; None on a kernel that does not say."""
+    """Read the inode number of a process' open file; 0 for pipes and the like, None if the kernel does not tell."""
     if not str(Path(path).readlink()).startswith("/"):
         return 0
     process, _, number = path.rpartition("/fd/")

@@ -192,7 +192,7 @@ class Filer:
         return recovered
 
     def _names_given_out(self) -> dict[str, set[str]]:
-        """Names given out by earlier batches of a dry run: no image has them now, but one would have."""
+        """Return the names that earlier batches of a dry run gave out: real images would have them now."""
         if not self._dry_run:
             return {}
         if sum(map(len, self._planned.values())) >= MOST_PLANNED:

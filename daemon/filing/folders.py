@@ -21,7 +21,7 @@ from models.text.printable import shown
 
 
 class Output:
-    """The folder that holds the class folders, on the file system on which it was first seen.
+    """Folder of the class folders, on the file system where it was first seen.
 
     When that file system is gone (a drive unplugged, a mount lost), nothing is filed into the empty place it leaves.
     """

@@ -1,4 +1,4 @@
-"""The names that images get where theirs is taken."""
+"""Choose names for images whose own is taken."""
 
 from __future__ import annotations
 

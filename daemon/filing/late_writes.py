@@ -43,7 +43,7 @@ _State = tuple[int, int]  # size and time
 
 @dataclass
 class _Change:
-    """The state in which a changed file was last seen, since when, and whether that state was judged."""
+    """State in which a changed file was last seen, since when, and whether that state was judged."""
 
     state: _State
     since: float

@@ -1,4 +1,4 @@
-"""What became of one image: all that anybody but the pipeline and the filer is told of it."""
+"""Outcome of one image, for everything but the pipeline and the filer."""
 
 from __future__ import annotations
 
@@ -30,5 +30,5 @@ class Outcome:
 
     @property
     def comes_again(self) -> bool:
-        """Whether it will be handed out again: this was one attempt of several, see `WorkLoop`."""
+        """Whether the image is handed out again: this was one attempt of several, see `WorkLoop`."""
         return self.status in (Status.RETRY, Status.CHANGED, Status.STOPPED)

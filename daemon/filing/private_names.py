@@ -16,7 +16,7 @@ _OURS = re.compile(r"\.(part|place|drop|claim)\.(\d{8}T\d{6}-[0-9a-f]{8}-\d+)\.(
 
 
 class PrivateName(NamedTuple):
-    """What a private name says: what for, of which filing, and the name that the file has otherwise.
+    """Parts of a private name: its purpose, its filing, and the name that the file has otherwise.
 
     ``own_name`` is shortened where it is long, and plain for COPIES.
     """

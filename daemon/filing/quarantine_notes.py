@@ -1,4 +1,4 @@
-"""The note beside a quarantined image that says why it is there."""
+"""Write and read the note beside a quarantined image that says why it is there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models.text.language import tr
 
 
 def reason_name(image: Entry) -> str:
-    """The name that the note beside an image wants: the image's name, shortened where it must be, and ``.json``."""
+    """Return the name for the note of an image: the image's name, shortened if needed, and ``.json``."""
     return numbered(f"{image.name}.json", 1, os.fpathconf(image.folder, "PC_NAME_MAX"))
 
 
@@ -50,7 +50,7 @@ def write_reason(image: Entry, row: Filing) -> None:
 
 
 def read_reason(image: Entry) -> dict[str, Any]:
-    """The note beside an image; empty where there is none that can be read."""
+    """Read the note of an image; empty where there is none that can be read."""
     try:
         note = os.open(reason_name(image), OPEN_FLAGS, dir_fd=image.folder)
         with os.fdopen(note, encoding="utf-8") as file:

@@ -59,7 +59,7 @@ def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
 
 
 class InterruptedFiling:
-    """One interrupted filing, and the names that its file may have."""
+    """An interrupted filing, and the names that its file may have."""
 
     def __init__(self, row: Filing, folders: OpenFolders) -> None:
         assert row.destination is not None

@@ -18,20 +18,20 @@ _MANY = 1_000
 
 
 def name_of(folder: int | Path, inode: int) -> str | None:
-    """The name of an image with this inode in a folder; None where there is none. Raises OSError."""
+    """Find the name of an image with this inode in a folder; None where there is none. Raises OSError."""
     with os.scandir(folder) as entries:
         return next((entry.name for entry in entries if entry.inode() == inode and is_candidate(entry.name)), None)
 
 
 class Renamed:
-    """The new names of images, found by their inodes. A folder is read again only after it has changed."""
+    """Finds new names of images by their inodes. A folder is read again only after it has changed."""
 
     def __init__(self) -> None:
         self._names: dict[int, str] = {}  # by the numbers of rows
         self._read: dict[Path, tuple[int, frozenset[int]]] = {}  # when each folder had changed, and what was missing
 
     def now(self, filing: Filing) -> Filing:
-        """The filing, as if the image had come and been filed by the name that it has now."""
+        """Return the filing as if the image had come with, and been filed by, its present name."""
         name = None if filing.id is None else self._names.get(filing.id)
         return filing if name is None else replace(filing, filed_name=name, source=filing.source.with_name(name))
 

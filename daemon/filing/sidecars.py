@@ -81,7 +81,7 @@ class Sidecars:
 
 
 class _Listing:
-    """The sidecars in a folder, by what they have in common with their image's name; and where asked for, images."""
+    """Sidecars in a folder by the keys of `owners`; and images, where asked for."""
 
     def __init__(self, sidecars: dict[str, list[str]]) -> None:
         self._sidecars = sidecars

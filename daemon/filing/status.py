@@ -15,7 +15,7 @@ _OF_FOLDERS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
 
 
 class Status(StrEnum):
-    """What became of an image."""
+    """Status of an image after filing."""
 
     FILED = "filed"
     PLANNED = "planned"  # a dry run: it would have been filed there

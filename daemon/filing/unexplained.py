@@ -176,7 +176,7 @@ class Unexplained:
 
 
 def _ends(name: str, beginnings: Collection[int]) -> set[str]:
-    """What the private name of a copy may end with, of a file that has this name, or this one with a number."""
+    """List the possible endings of the private name of a copy, for a file of this name with or without a number."""
     stem, dot, ending = name.rpartition(".")
     plain, _, number = stem.rpartition("_")
     names = {name, f"{plain}{dot}{ending}"} if plain and number.isdecimal() else {name}

@@ -1,4 +1,4 @@
-"""Where a filed image lies now: where it was filed, or where somebody or a later command moved it to."""
+"""Find where a filed image is now: where it was filed, or where a person or a later command moved it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What was filed, and what is being filed, in a database of SQLite."""
+"""Journal of what was filed and is being filed, an SQLite database."""

@@ -23,7 +23,7 @@ _FILED_INO = "coalesce(copy_ino, ino)"
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Which rows a history yields: those of images that meet everything given.
+    """Conditions for the rows of a history; all that are given must be met.
 
     ``label`` is the class that it was taken for; an image ``or_with_inode`` among these counts, too.
     ``name`` is that of the image in the inbox or where it was filed, or with a slash its path there: absolute, or

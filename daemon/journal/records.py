@@ -1,4 +1,4 @@
-"""The journal's rows: one for each filing, and a few notes."""
+"""Rows of the journal: one for each filing, and a few notes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _EARLIEST = -(1 << 31) * 10**9
 
 
 class State(StrEnum):
-    """How far a filing has come."""
+    """Progress of a filing."""
 
     INTENT = "intent"  # about to be done; the image is in the inbox
     COPIED = "copied"  # the copy is complete and durable; the original is about to go
@@ -231,7 +231,7 @@ def noted(db: sqlite3.Connection, key: str) -> str | None:
 
 
 def encode(filing: Filing, number: int | None, texts: _Texts) -> tuple[Any, ...]:
-    """The values of a row's columns, and its id."""
+    """Return the values of a row's columns, and its id."""
     identity = filing.identity
     inbox, _, name = str(filing.source).rpartition("/")
     return (
@@ -255,7 +255,7 @@ def encode(filing: Filing, number: int | None, texts: _Texts) -> tuple[Any, ...]
 
 
 def _changing(filing: Filing) -> tuple[Any, ...]:
-    """The values of the columns that change."""
+    """Return the values of the columns that change."""
     return (
         filing.state.value,
         filing.action,

@@ -60,7 +60,7 @@ _INDEXES = {
 
 
 def has_tables(db: sqlite3.Connection) -> bool:
-    """Whether it is a journal, not a new file; raises sqlite3.DatabaseError where its tables are of another version."""
+    """Whether a database is a journal, not a new file; raises sqlite3.DatabaseError for tables of another version."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if version != VERSION and (version, tables) != (0, 0):

@@ -1,4 +1,4 @@
-"""How the daemon is: gathered on the work loop's thread, shown by ``status``, by the metrics and to systemd."""
+"""Health of the daemon: gathered on the work loop's thread, shown by ``status``, the metrics and systemd."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class InboxHealth(_Record):
 
 
 class UnfinishedHealth(_Record):
-    """The unfinished images: the one that has been so for longest, and since when."""
+    """Unfinished images: their number, the one that has been so for longest, and since when."""
 
     count: int
     example: str
@@ -61,21 +61,21 @@ class UnfinishedHealth(_Record):
 
 
 class StallHealth(_Record):
-    """Nothing gets on: the inbox that does not answer, if that is why, and since when."""
+    """Lack of progress: the inbox that does not answer, if that is the cause, and since when."""
 
     inbox: str | None
     since: float
 
 
 class ErrorHealth(_Record):
-    """The last thing that was logged as an error."""
+    """Last error that was logged."""
 
     time: float
     text: str
 
 
 class ModelHealth(_Record):
-    """The model in use."""
+    """Model in use."""
 
     mode: str
     digest: str
@@ -189,7 +189,7 @@ class Tally:
 
     @property
     def images(self) -> Mapping[str, int]:
-        """How many images had which outcome since the start."""
+        """Images by outcome since the start."""
         return self._images
 
     def took_over(self, classifier: Classifier) -> None:
@@ -286,7 +286,7 @@ _OUTCOMES = {
 
 
 def counted(images: Mapping[str, int]) -> str:
-    """How many images had which outcome, for people: ``20 filed, 2 unsure``; "" where there was none."""
+    """Word the numbers of images by outcome: ``20 filed, 2 unsure``; "" if there are none."""
     return ", ".join(tr(_OUTCOMES.get(kind, f"{{count}} {kind}"), count=count) for kind, count in images.items())
 
 

@@ -1,4 +1,4 @@
-"""The command of ``on_filed``: told of filed images, one JSON object a line on its standard input."""
+"""Run the command of ``on_filed``, which reads filed images as JSON objects, one a line, on standard input."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _last_words(errors: IO[bytes]) -> str:
 
 
 def line(outcome: Outcome, now: datetime) -> str:
-    """What the command reads of one image, in UTF-8. Bytes of a name that are no UTF-8 are escaped, as ``\\udce9``."""
+    """Make the command's line for one image, in UTF-8. Bytes that are no UTF-8 are escaped, as ``\\udce9``."""
     assert outcome.destination is not None
     prediction = outcome.prediction
     told = {

@@ -61,7 +61,7 @@ def is_journal(stream: TextIO) -> bool:
 
 
 def _json_line(record: Record) -> str:
-    """One object a line; the journal takes the priority before it away."""
+    """Format a record as one JSON object on a line, behind the priority that the journal removes."""
     extra = record["extra"]
     said: dict[str, Any] = {
         "time": record["time"].isoformat(timespec="milliseconds"),

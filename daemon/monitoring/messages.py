@@ -1,4 +1,4 @@
-"""What is said of an image, or of another model, in a log or on a terminal."""
+"""Word messages about images and models, for the log and the terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["describe_change", "fields", "line", "quoted", "shown", "some"]
 
 
 def line(outcome: Outcome) -> str:
-    """What became of a filed image, for people: ``cat.jpg -> cat/cat.jpg (0.93)``."""
+    """Word the outcome of a filed image: ``cat.jpg -> cat/cat.jpg (0.93)``."""
     assert outcome.destination is not None
     # quarantine/<reason>/<name> has one step more
     where = "/".join(outcome.destination.parts[-3 if outcome.reason is not None else -2 :])
@@ -36,7 +36,7 @@ def line(outcome: Outcome) -> str:
 
 
 def fields(outcome: Outcome) -> dict[str, Any]:
-    """What a line of the log is about, for those who read it as JSON."""
+    """Return the fields of a log line for the JSON format."""
     prediction = outcome.prediction
     return {
         "file": str(outcome.path),
@@ -48,7 +48,7 @@ def fields(outcome: Outcome) -> dict[str, Any]:
 
 
 def describe_change(old: Classifier, new: Classifier) -> str:
-    """What a swap means to people: the new model, and which classes came, went and stayed, by name."""
+    """Word a change of the model: the new one, and the classes that were added, removed and kept."""
     before, after = set(old.classes), set(new.classes)
     added = [name for name in new.classes if name not in before]
     removed = [name for name in old.classes if name not in after]
@@ -66,7 +66,7 @@ def describe_change(old: Classifier, new: Classifier) -> str:
 
 
 def some(names: Sequence[str], limit: int = 12) -> str:
-    """The first of many names, and how many more there are."""
+    """Join the first of many names, and say how many more there are."""
     shown = ", ".join(names[:limit])
     if len(names) <= limit:
         return shown

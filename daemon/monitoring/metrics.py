@@ -1,4 +1,4 @@
-"""The daemon's metrics in Prometheus' text format."""
+"""Render the daemon's metrics in Prometheus' text format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Report how the daemon is, from the work loop: status file, metrics, systemd and the hook."""
+"""Report the daemon's health from the work loop: status file, metrics, systemd and the hook."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from daemon.watching.watcher import WatcherStatus
 from models.classifier import Classifier
 from models.text.language import tr
 
-#: Seconds between two looks at how things stand, and the longest between two writings of the metrics.
-_PACE, _METRICS_AGE = 1.0, 60.0
+#: Seconds between two reports, and the longest time between two writings of the metrics.
+_REPORT_SECONDS, _METRICS_SECONDS = 1.0, 60.0
 
 
 class Monitor:
-    """Report how the daemon is. All but `metrics` and `stalled` run on the work loop's thread, so that a watchdog ping
-    proves progress.
+    """Reports the daemon's health. All but `metrics` and `stalled` run on the work loop's thread, so that a watchdog
+    ping proves progress.
 
     ``status`` is the file that ``python -m daemon status`` reads, ``metrics`` the one for Prometheus. Both are written
     when something has changed; the metrics also once a minute, since they carry the time of the last progress.
-    ``output_away`` says why nothing can be filed into the output, if so. ``keeps_metrics``: of a run that ends by
-    itself, the numbers are those of the last run, and stay.
+    ``output_away`` says why nothing can be filed into the output, if so. ``keeps_metrics``: the metrics stay after
+    the end, for a run that ends by itself.
     """
 
     def __init__(
@@ -56,33 +56,33 @@ class Monitor:
         self._keeps_metrics = keeps_metrics
         self._progress = Progress(shows_bar=False) if progress is None else progress
         self._clock = clock
-        self._next_look = -math.inf
+        self._next_report = -math.inf
         self._health: Health | None = None
-        self._looked = 0.0
-        #: When there was progress last; None before the first time.
+        self._reported_at = 0.0
+        #: Time of the last progress; None before the first.
         self.progressed: float | None = None
-        self._showing = threading.Lock()
+        self._publishing = threading.Lock()
 
     @property
     def tick(self) -> float:
-        """The longest time, in seconds, between two calls of `progress`."""
+        """Longest time, in seconds, between two calls of `progress`."""
         return self._notifier.sign_seconds or math.inf
 
     def ready(self, watcher: Callable[[], WatcherStatus]) -> None:
-        """The watch is armed and the model is warm."""
+        """Report that the inboxes are watched and the model is warmed up."""
         self._tally.listen()
         self._notifier.ready()
         self.progress(watcher)
 
     def outcome(self, outcome: Outcome) -> None:
-        """Something became of an image."""
+        """Count the outcome of an image, and pass it to the hook."""
         self._tally.outcome(outcome)
         if self._hook is not None:
             self._hook.outcome(outcome)
 
     @property
     def images(self) -> str:
-        """How many images had which outcome, in the words of `status`; "" where there was none."""
+        """Images by outcome, in the words of `status`; "" before the first."""
         return counted(self._tally.images)
 
     def batch_ended(self) -> None:
@@ -95,37 +95,37 @@ class Monitor:
         self._tally.took_over(classifier)
 
     def progress(self, watcher: Callable[[], WatcherStatus]) -> None:
-        """The work got a step further, or there was nothing to do; ``watcher`` is only asked once a second."""
+        """Report that the work loop made a step; ``watcher`` is called once a second at most."""
         self._notifier.alive()
         now = self.progressed = self._clock()
-        if now < self._next_look:
+        if now < self._next_report:
             return
-        self._next_look = now + _PACE
-        self._looked = time.time()
+        self._next_report = now + _REPORT_SECONDS
+        self._reported_at = time.time()
         self._tally.output_away = self._output_away()
         health = self._tally.health(watcher())
-        self._progress.look(sum(health.images.values()), health.waiting + health.in_flight, about=health.about)
-        self._show(health)
+        self._progress.update(sum(health.images.values()), health.waiting + health.in_flight, about=health.about)
+        self._publish(health)
 
     def metrics(self) -> str:
-        """The metrics as they were at the last progress. Safe in another thread."""
-        return "" if self._health is None else render(self._health, self._looked)
+        """Render the metrics as of the last report. Safe in another thread."""
+        return "" if self._health is None else render(self._health, self._reported_at)
 
     def stalled(self, inbox: str | None, seconds: float) -> None:
-        """Nothing has got on for so long, because of an inbox, if one is given. Called in another thread."""
+        """Report that there was no progress for so long, because of ``inbox`` if given. Safe in another thread."""
         if self._health is not None:
             stall = StallHealth(inbox=inbox, since=time.time() - seconds)
-            self._show(self._health.model_copy(update={"stall": stall}))
+            self._publish(self._health.model_copy(update={"stall": stall}))
 
-    def _show(self, health: Health) -> None:
-        with self._showing:
-            self._write(health)
+    def _publish(self, health: Health) -> None:
+        with self._publishing:
+            self._write_files(health)
 
-    def _write(self, health: Health) -> None:
+    def _write_files(self, health: Health) -> None:
         changed = health != self._health
         self._health = health
         if self._metrics is not None and (changed or self._clock() >= self._metrics_until):
-            self._metrics_until = self._clock() + _METRICS_AGE
+            self._metrics_until = self._clock() + _METRICS_SECONDS
             self._metrics.write(self.metrics())
         if changed:
             if self._status is not None:
@@ -154,16 +154,16 @@ class Monitor:
         """Report that no more images are taken, and close the hook."""
         self._progress.close()
         self._notifier.stopping()
-        self._show(self._tally.health(watcher, stopped=True))
+        self._publish(self._tally.health(watcher, stopped=True))
         if self._metrics is not None and not self._keeps_metrics:
-            self._metrics.remove()  # a daemon that is no more has no numbers
+            self._metrics.remove()  # a daemon that has ended has no metrics
         if self._hook is not None:
             self._hook.close()
         self._tally.deafen()
 
 
 def sentence(health: Health) -> str:
-    """One line for ``systemctl status`."""
+    """Summarise the health in one line for ``systemctl status``."""
     missing = [inbox.path for inbox in health.inboxes if inbox.missing]
     parts = [tr("missing: {inboxes}", inboxes=", ".join(missing))] if missing else []
     if health.output_away:
@@ -180,11 +180,11 @@ def sentence(health: Health) -> str:
 
 
 def metrics_file(settings: Settings) -> StatusFile | None:
-    """The file for the metrics, which another user's node_exporter may read; None where none is asked for."""
+    """Make the file for the metrics, which another user's node_exporter may read; None without the setting."""
     path = settings.metrics_file
     return None if path is None else StatusFile(path, 0o644)
 
 
 def hook_of(settings: Settings) -> Hook | None:
-    """The command to run after filing; None where none is asked for."""
+    """Make the hook that runs after filing; None without the setting."""
     return Hook(settings.on_filed, settings.on_filed_seconds) if settings.on_filed else None

@@ -1,4 +1,4 @@
-"""How far a long job is: a bar on a terminal, a line a minute in a log."""
+"""Show the progress of a long job: a bar on a terminal, a line a minute in a log."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from loguru import logger
 from models.text.language import tr
 
 _LINE_SECONDS = 60.0
-#: Fewer images, or less to do than so many seconds, are no backlog worth a line.
+#: With fewer images or seconds left, no line is logged.
 _FEW, _SHORT = 16, 30.0
 
 
 class Progress:
-    """Says how many images are done and left, how fast it goes, and how long it will take still.
+    """Shows how many images are done and left, at what speed, and the time left.
 
     A job begins when something is left and ends when nothing is. ``shows_bar``: on a terminal, where nothing else is
     read from the same stream; lines of the log are written above the bar, see `daemon.monitoring.logs`.
@@ -27,7 +27,7 @@ class Progress:
         self._bar: Bar | None = Bar() if shows_bar else None
         self._since: tuple[float, int] | None = None  # when the line before was due, and how many were done by then
 
-    def look(self, done: int, left: int, *, about: bool = False) -> None:
+    def update(self, done: int, left: int, *, about: bool = False) -> None:
         """Show how many images are done since the start and how many are left; ``about``: an estimate."""
         if self._bar is not None:
             self._bar.show(done, left)
@@ -50,7 +50,7 @@ class Progress:
                 logger.info("{}", line)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
 
@@ -93,7 +93,7 @@ def bar_fits(*, as_json: bool, log_json: bool) -> bool:
 
 
 def duration(seconds: float) -> str:
-    """A time to go, for people."""
+    """Word a duration."""
     whole = int(seconds)
     if whole < 120:
         return tr("{count} s", count=whole)

@@ -1,6 +1,6 @@
-"""Log from a second thread when the work loop makes no progress: mostly because a share's server does not answer.
+"""Log from a second thread when the work loop makes no progress, mostly because a share's server does not answer.
 
-A call to such a server may block for as long as it takes, so that the thread which made it cannot say so itself.
+A call to such a server may block without limit, so the thread that made it cannot log that itself.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PACE = 2.0
 
 
 class Pulse:
-    """Looks at the work loop every other second, from a thread of its own, while it is entered."""
+    """Checks the work loop every other second, from its own thread, inside a ``with`` statement."""
 
     def __init__(
         self,
@@ -41,7 +41,8 @@ class Pulse:
         self._monitor = monitor
         self._asked = asked
         self._clock = clock
-        self._said: tuple[str | None, float] | None = None  # which inbox does not answer, and since when
+        #: The stall that was reported: the inbox that does not answer, if that is the cause, and since when.
+        self._reported: tuple[str | None, float] | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
@@ -55,8 +56,8 @@ class Pulse:
         self._over.set()
         self._thread.join()
 
-    def look(self) -> None:
-        """Say it once, in the log and by `status`, when nothing gets on, and in the log when it does again."""
+    def check(self) -> None:
+        """Report a stall once, to the log and the status file, and to the log when it is over."""
         now, asked, progress = self._clock(), self._asked(), self._monitor.progressed
         if asked is not None and now - asked.since >= LATE:
             stall: tuple[str | None, float] | None = (asked.inbox, asked.since)
@@ -64,11 +65,11 @@ class Pulse:
             stall = (None, progress)
         else:
             stall = None
-        if stall != self._said:
-            self._say(stall, now)
-        self._said = stall
+        if stall != self._reported:
+            self._report(stall, now)
+        self._reported = stall
 
-    def _say(self, stall: tuple[str | None, float] | None, now: float) -> None:
+    def _report(self, stall: tuple[str | None, float] | None, now: float) -> None:
         if stall is None:
             logger.warning(tr("the work goes on"))
             return
@@ -90,14 +91,14 @@ class Pulse:
 
     def _run(self) -> None:
         while not self._over.wait(self._pace):
-            self.look()
+            self.check()
 
 
 @contextmanager
-def told_if_late(inbox: Path, seconds: float = LATE) -> Iterator[None]:
-    """Say so in the log when what is done meanwhile, before there is a work loop, takes long."""
+def logged_if_late(inbox: Path, seconds: float = LATE) -> Iterator[None]:
+    """Log when the body takes long: for calls to an inbox before the work loop runs."""
 
-    def say() -> None:
+    def report() -> None:
         logger.error(
             tr(
                 "inbox '{path}' has not answered for {seconds:.0f} s, and blocks all work: look at its server or drive",
@@ -106,7 +107,7 @@ def told_if_late(inbox: Path, seconds: float = LATE) -> Iterator[None]:
             )
         )
 
-    timer = threading.Timer(seconds, say)
+    timer = threading.Timer(seconds, report)
     timer.daemon = True
     timer.start()
     try:

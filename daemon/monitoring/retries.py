@@ -48,7 +48,7 @@ class Retries:
             logger.bind(file=str(path)).info("{}", shown(sentence))  # as for any image, a line
 
     def delay(self, path: Path) -> float:
-        """Seconds until an image is to be tried again, after `failed`."""
+        """Return the seconds until an image is tried again, after `failed`."""
         return BACKOFF.delay(self._of[path].failures - 1)
 
     def over(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A small file for others to read, written anew whenever something has changed."""
+"""Write a small file for other programs, again whenever its content has changed."""
 
 from __future__ import annotations
 

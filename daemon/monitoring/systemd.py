@@ -60,7 +60,7 @@ class Notifier:
 
     @property
     def sign_seconds(self) -> float | None:
-        """The longest time between two calls of `alive`, in seconds; None without a watchdog."""
+        """Longest time between two calls of `alive`, in seconds; None without a watchdog."""
         return None if self.watchdog_seconds is None else self.watchdog_seconds / _SIGNS
 
     @property
@@ -69,21 +69,21 @@ class Notifier:
         return self._socket is not None
 
     def still_starting(self, seconds: float) -> None:
-        """The start goes on, and there will be news of it within so many seconds."""
+        """Tell systemd that the start goes on, and to expect the next message within so many seconds."""
         self._send(f"EXTEND_TIMEOUT_USEC={int((seconds + _PATIENCE) * 2e6)}")
 
     def gets_on(self) -> None:
-        """The start takes long, and gets on. Call it as often as you like, like `alive`."""
+        """Tell systemd that a long start makes progress. May be called as often as `alive`."""
         if self._clock() >= self._next_sign:
             self._next_sign = self._clock() + _START_SIGNS
             self.still_starting(_START_PATIENCE)
 
     def ready(self) -> None:
-        """The service files images; after `reloading`, it does so again."""
+        """Tell systemd that the service files images, or does so again after `reloading`."""
         self._send("READY=1")
 
     def reloading(self) -> None:
-        """The configuration is being read again, until `ready`."""
+        """Tell systemd that the configuration is being read again, until `ready`."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def stopping(self) -> None:
@@ -91,7 +91,7 @@ class Notifier:
         self._send("STOPPING=1")
 
     def status(self, sentence: str) -> None:
-        """One line for ``systemctl status``; the same line is not sent twice in a row."""
+        """Send a line for ``systemctl status``, if it has changed."""
         line = " ".join(sentence.split())[:_LONGEST_STATUS]
         if line != self._status:
             self._status = line

@@ -1,4 +1,4 @@
-"""Where checkpoints are published, and which one is: looked at again and again, at the cost of a few ``stat`` calls."""
+"""Find the published checkpoint, again and again, at the cost of a few ``stat`` calls."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Published:
 
     @property
     def name(self) -> str:
-        """What to call it in a sentence."""
+        """Name for messages."""
         return self.path.parent.name if self.path.name == checkpoints.FILE_NAME else self.path.name
 
 
@@ -52,7 +52,7 @@ class CheckpointSource:
         return tuple(map(_stamp, [*paths, *([self._target] if self._target else [])]))
 
     def find(self) -> Published | None:
-        """What is published; None where nothing is. Raises `CheckpointError` where that cannot be told."""
+        """Find the published checkpoint; None where there is none. Raises `CheckpointError` where that is not known."""
         with _blamed_on(self.location):
             return self._find()
 
@@ -127,7 +127,7 @@ def _blamed_on(location: Path) -> Iterator[None]:
 
 
 def published_file(path: Path) -> Published:
-    """A checkpoint that is a file, whatever it holds."""
+    """Describe a checkpoint file, whatever it holds."""
     return Published(path, "", str(_stamp(path)))
 
 

@@ -107,7 +107,7 @@ class CheckpointOpener:
         return classifier
 
     def starter(self) -> Published:
-        """The starter model, which serves while nothing is published."""
+        """Return the starter model, which is used while nothing is published."""
         return published_file(starter_path(self.store, self.options.language, threads=self.options.threads))
 
 

@@ -1,4 +1,4 @@
-"""How much memory is left, and whether a checkpoint fits into it beside the one in use."""
+"""Check whether a checkpoint fits into the memory that is left beside the one in use."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _machine() -> int:
 
 
 def _groups() -> list[int]:
-    """What the limits of the control group and of those around it leave."""
+    """List the memory that the limits of the control group and its parents leave."""
     try:
         own = next(line[3:] for line in CGROUP.read_text(encoding="utf-8").splitlines() if line.startswith("0::"))
     except (OSError, StopIteration):

@@ -114,7 +114,7 @@ class _Folder:
             self._ring()
 
     def on_queue_overflow(self) -> None:
-        """The kernel dropped events."""
+        """Note that the kernel dropped events."""
         self._ring()
 
     def on_watch_deleted(self, wd: int) -> None:  # noqa: ARG002 - the reader's way of calling it

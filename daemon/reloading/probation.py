@@ -35,7 +35,7 @@ MEMORY = 500
 
 
 class Observation(NamedTuple):
-    """The class that a model gave an image, and whether the image went to the others all the same."""
+    """Class that a model gave an image, and whether the image went to the others anyway."""
 
     label: str
     to_others: bool
@@ -60,7 +60,7 @@ class Probation:
         return len(self.seen) >= self._images
 
     def fault(self, seen: Observation, confidence: float) -> str | None:
-        """What is wrong with the model, now that it has seen one more image; None while nothing is."""
+        """Judge the model by one more image: return what is wrong with it, None while nothing is."""
         self.seen.append(seen)
         self._others += seen.to_others
         if not math.isfinite(confidence):
@@ -84,7 +84,7 @@ class Probation:
 
 
 def by_chance(others: int, images: int, others_before: int, images_before: int) -> float:
-    """The probability of this many images in the others, or more, if both shares are the same: Fisher's exact test."""
+    """Return the probability of as many others, or more, if both shares are equal: Fisher's exact test."""
     total = others + others_before
     all_ways = _log_ways(images + images_before, total)
     return math.fsum(
@@ -94,12 +94,12 @@ def by_chance(others: int, images: int, others_before: int, images_before: int) 
 
 
 def _log_ways(count: int, chosen: int) -> float:
-    """The logarithm of the number of ways to choose ``chosen`` of ``count``."""
+    """Return the logarithm of the binomial coefficient of ``count`` and ``chosen``."""
     return math.lgamma(count + 1) - math.lgamma(chosen + 1) - math.lgamma(count - chosen + 1)
 
 
 def from_journal(journal: Path, digest: str) -> list[Observation]:
-    """What the journal says of the last images that a checkpoint has classified, oldest first.
+    """Read from the journal the last images that a checkpoint has classified, oldest first.
 
     Nothing where there is no journal, or none that can be read now: a model is judged by less then, and serves.
     """

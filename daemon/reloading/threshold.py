@@ -1,4 +1,4 @@
-"""The probability from which on an image is filed into its class: the user's, or else the checkpoint's own."""
+"""Choose the threshold, from which on an image is filed into its class: the user's, or else the checkpoint's own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NONE_SET = mark(
 
 @dataclass(frozen=True)
 class Threshold:
-    """The rule in force, and why its threshold is this one, in words that go on a sentence."""
+    """Rule in force, and the reason for its threshold, in words that continue a sentence."""
 
     rule: Rule
     why: str
@@ -60,7 +60,7 @@ class Threshold:
 
 
 def in_force(chosen: float | None, metadata: Metadata) -> Threshold:
-    """The threshold for a checkpoint; ``chosen`` is the user's; None: the checkpoint's own, or else the usual one.
+    """Return the threshold for a checkpoint. ``chosen``: the user's; None: the checkpoint's own, or else the usual one.
 
     A user who chooses 0 wants everything filed, unknown images too.
     """

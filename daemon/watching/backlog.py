@@ -32,7 +32,7 @@ class Backlog:
         names: Callable[[], Iterator[os.DirEntry[str] | None]],
         is_known: Callable[[os.DirEntry[str]], bool],
     ) -> None:
-        """The walk of this ``turn`` stands still: go on counting the files that are not known."""
+        """Go on counting the unknown files while the walk of this ``turn`` is paused."""
         if turn != self._turn:
             self._turn, self.left, self._names = turn, 0, names()
         if self._names is None:

@@ -1,4 +1,4 @@
-"""What is wrong with folders and files of an inbox, logged once for as long as it lasts."""
+"""Log problems with folders and files of an inbox, each once for as long as it lasts."""
 
 from __future__ import annotations
 

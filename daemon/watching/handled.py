@@ -6,7 +6,7 @@ from daemon.watching.settle import Signature
 
 
 class Handled:
-    """One number for each file and state (some 75 bytes), forgotten two walks after the file is gone.
+    """Files dealt with: a number for each file and state (some 75 bytes), forgotten two walks after the file is gone.
 
     Two files share a number once in 2**64; the second would then be left alone until a restart.
     """
@@ -31,7 +31,7 @@ class Handled:
         return known
 
     def turn(self) -> None:
-        """A walk has met all there is: forget what was dealt with before it and not met in it."""
+        """End a whole walk: forget files that were dealt with before it and not met in it."""
         for key in [key for key, turn in self._met.items() if turn < self._turn]:
             del self._met[key]
         self._turn += 1

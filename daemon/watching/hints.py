@@ -29,7 +29,7 @@ _RAISE_WATCHES = "sysctl fs.inotify.max_user_watches=1048576"
 
 
 class Kind(IntEnum):
-    """What a hint says of its path; of two hints for one path the higher stays."""
+    """Kind of a hint; of two hints for one path the higher one stays."""
 
     CREATED = 0  # a file is there; more of it may follow
     COMPLETE = 1  # a file was closed by its writer, or renamed into place
@@ -38,7 +38,7 @@ class Kind(IntEnum):
 
 @dataclass
 class Hints:
-    """The hints since the last call of `HintSource.take`."""
+    """Hints since the last call of `HintSource.take`."""
 
     paths: dict[str, Kind] = field(default_factory=dict)
     lost: bool = False  # hints were lost: only a walk finds what they named
@@ -144,7 +144,7 @@ class HintSource:
             self._lose()
 
     def on_queue_overflow(self) -> None:
-        """The kernel dropped events."""
+        """Note that the kernel dropped events."""
         self._lose()
 
     def on_watch_deleted(self, wd: int) -> None:

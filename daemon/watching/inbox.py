@@ -35,7 +35,7 @@ _Names = Iterator[os.DirEntry[str] | None]
 
 @dataclass(frozen=True)
 class Pace:
-    """How often an inbox is walked: with events, and when it is polled. Seconds."""
+    """Seconds between two walks of an inbox: with events, and when it is polled."""
 
     rescan: float
     poll: float
@@ -141,7 +141,7 @@ class Inbox:
         self.backlog.clear()
 
     def folder_appeared(self, folder: str) -> None:
-        """A folder was made in the inbox, or moved there: arm and walk it soon."""
+        """Arm and walk a folder soon that was made in the inbox or moved there."""
         if not self._recursive:
             return
         if len(self._arrivals) < MOST_ARRIVALS:
@@ -175,7 +175,7 @@ class Inbox:
         return candidates
 
     def count_ahead(self, knows: Callable[[str], bool]) -> None:
-        """The walk stands still for want of room: go on counting what it has not come to."""
+        """Count the files that the walk has not come to, while it is paused because there is no room."""
         if self._walk is not None:
             self.backlog.count(
                 self._turn, self._names_ahead, lambda entry: knows(entry.path) or self._is_handled(entry)
@@ -200,7 +200,7 @@ class Inbox:
         return signature is None or self.handled.meet(entry.path, signature)
 
     def signature(self, path: str) -> Signature | None:
-        """What a file of this inbox is now; None when it is gone, no plain file, or in a folder that is not its.
+        """Read the state of a file; None when it is gone, no regular file, or in a folder that is not watched.
 
         None also of a share that does not answer: the walk that begins when it does again meets the file anew.
         """
@@ -289,7 +289,7 @@ class Inbox:
         self._complaints.forget_before(self._turn)
 
     def _next_name(self) -> os.DirEntry[str] | None:
-        """One name further; folders that have just appeared come before the great walk."""
+        """Go on by one name; folders that have just appeared come before the walk of the whole inbox."""
         if self._arrivals_walk is None and self._arrivals:
             folders, self._arrivals = list(self._arrivals), {}
             self._refresh_pruned()

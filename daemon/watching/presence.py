@@ -16,7 +16,7 @@ from daemon.files.inotify import FolderIdentity
 
 
 class Presence:
-    """What is asked of one inbox before its files are looked at.
+    """Checks of one inbox before its files are examined.
 
     ``claim`` keeps other daemons out, and is called again every ``pause`` seconds.
     """
@@ -37,7 +37,7 @@ class Presence:
         return not self.is_silent
 
     def identify(self) -> FolderIdentity:
-        """Which folder is there. Raises OSError where there is none, or none that may be read."""
+        """Return the identity of the folder that is there. Raises OSError where there is none that may be read."""
         stat = Path(self._path).stat()
         if not modes.S_ISDIR(stat.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))

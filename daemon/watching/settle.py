@@ -42,7 +42,7 @@ class Candidate:
 
 
 class Settler:
-    """The candidates of the inboxes: waiting, or in flight.
+    """Candidates of the inboxes, waiting or in flight.
 
     At most ``limit`` are active (waiting and not held back), and as many are held back, so that files that fail again
     and again do not keep out others.

@@ -37,7 +37,7 @@ _GAPS = mark("it was closed, but parts of it were never written, or its end is a
 
 @dataclass(frozen=True)
 class UnfinishedStatus:
-    """How many files are unfinished; the one that has been so for longest, and for how many seconds."""
+    """Number of unfinished files; the one that has been so for longest, and for how many seconds."""
 
     count: int = 0
     example: Path | None = None
@@ -51,7 +51,7 @@ _ONCE_SECONDS = 30.0
 
 
 class Unfinished:
-    """The unfinished files of the inboxes. ``patience``: for how many seconds they are so where nobody can know.
+    """Unfinished files of the inboxes. ``patience``: for how many seconds one is, if nobody knows whether it is open.
 
     Seconds are counted from what this process saw: the clock of a scanner, or of the machine that holds the files, may
     be wrong. A single pass (``once``) sees too little of them, and goes by their time stamps.
@@ -67,7 +67,7 @@ class Unfinished:
         return len(self._since)
 
     def paths(self) -> list[Path]:
-        """The unfinished files, by name."""
+        """List the unfinished files, by name."""
         return [Path(path) for path in sorted(self._since)]
 
     def pause(self, path: str, signature: Signature, candidate: Candidate) -> float | None:
@@ -83,7 +83,7 @@ class Unfinished:
         return _BACKOFF.delay(looks)
 
     def quiet(self, path: str) -> float:
-        """Seconds that a file of several pages is left alone after it was closed, or met, for a scanner to go on.
+        """Return the seconds that a file is left alone after it was closed, or met, so that a scanner may add pages.
 
         TIFF is the one format that scanners write page by page.
         """
@@ -177,7 +177,7 @@ def _is_placeholder(path: str) -> bool:
 
 
 def age(path: str, writer: Writer = Writer.UNKNOWN) -> float:
-    """Seconds since a file was written, by its own time; or, where somebody may write it, since it came here.
+    """Return the seconds since a file was written, or, where a program may still write it, since it came here.
 
     That is the time of the file system, whatever the clock of the writer says.
     """
@@ -191,7 +191,7 @@ def age(path: str, writer: Writer = Writer.UNKNOWN) -> float:
 
 
 def link_count(path: str) -> int:
-    """How many names a file has; none where it is gone."""
+    """Count the names (hard links) of a file; 0 where it is gone."""
     try:
         return os.lstat(path).st_nlink
     except OSError:

@@ -37,7 +37,7 @@ MOST_WAITING = 10_000
 
 @dataclass(frozen=True)
 class InboxStatus:
-    """One inbox as it is now."""
+    """Present state of one inbox."""
 
     path: Path
     mode: str  # "inotify" or "polling"
@@ -51,7 +51,7 @@ class InboxStatus:
 
 @dataclass(frozen=True)
 class WatcherStatus:
-    """What the health check and the metrics show. Ages in seconds."""
+    """State of the watcher for the health check and the metrics. Ages in seconds."""
 
     inboxes: tuple[InboxStatus, ...]
     waiting: int
@@ -65,12 +65,12 @@ class WatcherStatus:
 
     @property
     def missing(self) -> tuple[Path, ...]:
-        """The inboxes that are not there."""
+        """Inboxes that are not there."""
         return tuple(inbox.path for inbox in self.inboxes if inbox.missing is not None)
 
 
 class Asked(NamedTuple):
-    """An inbox whose file system was asked something, when, and has not answered yet."""
+    """Call to the file system of an inbox that has not returned yet, and since when."""
 
     inbox: str
     since: float
@@ -169,7 +169,7 @@ class InboxWatcher:
             self._wakeup.wait(max(0.0, min(deadline, self._next_event()) - now))
 
     def done(self, path: Path) -> None:
-        """The file was dealt with: where it still is, it is handed out again only after it has changed."""
+        """Note that a file was dealt with: if it is still there, it is handed out again only after it has changed."""
         name = str(path)
         handed_out = self._settler.done(name)
         inbox = self._inbox_of(name)
@@ -183,11 +183,11 @@ class InboxWatcher:
             inbox.rescan()
 
     def again(self, path: Path, delay: float) -> None:
-        """The file could not be dealt with now: hand it out again after ``delay`` seconds if it is still there."""
+        """Hand out a file again after ``delay`` seconds, if it is still there."""
         self._settler.again(str(path), delay, self._clock())
 
     def incomplete(self, path: Path) -> bool:
-        """The file ends too early; True: more may follow, and it is handed out again.
+        """Note that a file ends too early. True: more may follow, and it is handed out again.
 
         False: it has been quiet for ``patience_seconds``, so it is broken; it stays in flight until ``done``. Where
         nobody can say whether it is open, that takes ``writer_patience_seconds``.
@@ -208,7 +208,7 @@ class InboxWatcher:
         return self._unfinished.may_be_unfinished(str(path))
 
     def unfinished(self) -> list[Path]:
-        """The unfinished files."""
+        """List the unfinished files."""
         return self._unfinished.paths()
 
     def all_answer(self) -> bool:
@@ -353,7 +353,7 @@ class InboxWatcher:
         return self._unfinished.quiet(path) if quiet is None else quiet
 
     def _next_event(self) -> float:
-        """When there is something to do without being woken."""
+        """Return when there is something to do without being woken."""
         times = [self._next_check]
         due = self._settler.next_due()
         if due is not None:
@@ -368,7 +368,7 @@ class InboxWatcher:
 
     @contextmanager
     def _asking(self, inbox: Inbox | None) -> Iterator[None]:
-        """What is done meanwhile asks the file system of an inbox."""
+        """Record in `asked` that the body calls the file system of an inbox."""
         self.asked = None if inbox is None else Asked(inbox.path, self._clock())
         try:
             yield

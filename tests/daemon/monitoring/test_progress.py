@@ -25,7 +25,7 @@ def test_a_backlog_says_once_a_minute_how_far_it_is(logged: list[str]) -> None:
     progress = Progress(shows_bar=False, clock=lambda: now)
     for second in range(181):
         now = float(second)
-        progress.look(10 * second, 4_500 - 10 * second, about=second < 100)
+        progress.update(10 * second, 4_500 - 10 * second, about=second < 100)
     assert logged == [
         "600 done, about 3900 left, 10.0 images/s: 6 min to go",
         "1200 done, 3300 left, 10.0 images/s: 5 min to go",
@@ -38,10 +38,10 @@ def test_what_waits_without_getting_on_or_is_soon_done_is_no_backlog(logged: lis
     progress = Progress(shows_bar=False, clock=lambda: now)
     for second in range(600):
         now = float(second)
-        progress.look(second // 300, 1)
+        progress.update(second // 300, 1)
     for second in range(600, 1200):
         now = float(second)
-        progress.look(second, 5)
+        progress.update(second, 5)
     assert logged == []
 
 
@@ -54,10 +54,10 @@ start_logging("INFO", as_json=False)
 progress = Progress(shows_bar=bar_fits(as_json=False, log_json=False))
 few, many = int(sys.argv[1]), int(sys.argv[2])
 for done in range(few + 1):
-    progress.look(done, few - done)
+    progress.update(done, few - done)
 logger.info("-- only a few so far --")
 for done in range(many + 1):
-    progress.look(few + done, many - done)
+    progress.update(few + done, many - done)
     logger.info("image {} of all", done)
 progress.close()
 """

@@ -10,7 +10,7 @@ import pytest
 
 from daemon.monitoring.health import Health, Tally
 from daemon.monitoring.monitor import Monitor, sentence
-from daemon.monitoring.pulse import LATE, STALLED, Pulse, told_if_late
+from daemon.monitoring.pulse import LATE, STALLED, Pulse, logged_if_late
 from daemon.monitoring.status_file import StatusFile
 from daemon.monitoring.systemd import Notifier
 from daemon.reloading.threshold import Threshold
@@ -80,12 +80,12 @@ def test_an_inbox_that_hangs_is_named(
     pulse = Pulse(monitor, lambda: watcher.asked, clock=clock)
     try:
         wait_for(lambda: (asked := watcher.asked) is not None and asked.inbox.endswith("hung"), "it is asked")
-        pulse.look()
+        pulse.check()
         assert shown(tmp_path).stall is None
         clock.now += LATE
-        pulse.look()
+        pulse.check()
         clock.now += LATE
-        pulse.look()
+        pulse.check()
         stall = shown(tmp_path).stall
         assert stall is not None
         assert stall.inbox == str(tmp_path / "hung")
@@ -94,8 +94,8 @@ def test_an_inbox_that_hangs_is_named(
         answer.set()
         work.join()
     monitor.progress(watcher.status)
-    pulse.look()
-    pulse.look()
+    pulse.check()
+    pulse.check()
     assert shown(tmp_path).stall is None
     assert len([line for line in log if "has not answered for 10 s" in line]) == 1
     assert monitor.progressed == clock.now
@@ -106,11 +106,11 @@ def test_no_progress_of_any_kind_is_told(
 ) -> None:
     pulse = Pulse(monitor, lambda: None, clock=clock)
     clock.now += 2 * STALLED
-    pulse.look()
+    pulse.check()
     assert log == [], "it has not begun"
     monitor.progress(watcher.status)
     clock.now += STALLED
-    pulse.look()
+    pulse.check()
     assert "no progress for 60 s" in log[-1]
     stall = shown(tmp_path).stall
     assert stall is not None
@@ -123,8 +123,8 @@ def test_the_thread_looks_by_itself_and_ends(monitor: Monitor, clock: Clock, log
 
 
 def test_an_inbox_that_hangs_at_the_start_is_named(tmp_path: Path, log: list[str]) -> None:
-    with told_if_late(tmp_path, 0.01):
+    with logged_if_late(tmp_path, 0.01):
         wait_for(lambda: any(str(tmp_path) in line for line in log), "it is said")
-    with told_if_late(tmp_path / "quick"):
+    with logged_if_late(tmp_path / "quick"):
         pass
     assert len(log) == 1
