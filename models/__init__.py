@@ -13,6 +13,7 @@ What the words mean here, and nothing else; those of inboxes and filing are in `
 - prediction: the likeliest class and its probability (confidence), and whether the image is unknown.
 - threshold: the probability below which an image is unsure. Unknown: like none of the images of the training.
 - crop: an image, decoded and cut to the size that a backbone takes.
+- message: a text that a user reads, such as an error or a line of the log: one or more whole sentences.
 """
 
 from __future__ import annotations

@@ -314,7 +314,7 @@ def _unknown(name: str, known: Iterable[str]) -> BackboneError:
     names = sorted(known)
     near = closest(name, names)
     suggestion = tr(" (did you mean {near}?)", near=near) if near else ""
-    sentence = tr(
+    message = tr(
         "there is no backbone '{name}'{meant}: choose one of {names}, or join several with +",
         name=name,
         meant=suggestion,
@@ -325,4 +325,4 @@ def _unknown(name: str, known: Iterable[str]) -> BackboneError:
         for plugin, problem in plugins().items()
         if problem
     ]
-    return BackboneError("; ".join([sentence, *problems]))
+    return BackboneError("; ".join([message, *problems]))

@@ -141,8 +141,8 @@ def run(main: Callable[[list[str]], int], arguments: Sequence[str] | None = None
         return 141
     except FileNotFoundError as error:
         if error.filename is None and not _current_folder_exists():
-            sentence = tr("the current folder was deleted: go to another one with cd, and try again")
-            return _complain(f"{program}: {sentence}", 2)
+            message = tr("the current folder was deleted: go to another one with cd, and try again")
+            return _complain(f"{program}: {message}", 2)
         return _complain(f"{program}: {_describe(error)}", 1)
     except OSError as error:
         return _complain(f"{program}: {_describe(error)}", 1)
@@ -238,7 +238,7 @@ def _check_encoding() -> None:
         )
 
 
-def _complain(sentence: str, code: int) -> int:
+def _complain(message: str, code: int) -> int:
     """Print one line on standard error, with control characters escaped."""
-    print(shown(sentence), file=sys.stderr)
+    print(shown(message), file=sys.stderr)
     return code
