@@ -1,4 +1,4 @@
-"""``python -m daemon status``: show how the running daemon is, from the small file it keeps beside its journal."""
+"""``python -m daemon status``: show the state of the running daemon, from the small file beside its journal."""
 
 from __future__ import annotations
 

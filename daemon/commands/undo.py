@@ -43,7 +43,7 @@ def undo_main(arguments: list[str]) -> int:
 
 
 def retry_main(arguments: list[str]) -> int:
-    """Bring quarantined images back, to be looked at again; returns the exit code."""
+    """Bring quarantined images back, to be classified again; returns the exit code."""
     parser = _parser(
         "retry",
         tr(
@@ -137,7 +137,7 @@ def _sentence(undone: Undone, corrections: Corrections, name: Callable[[Path], s
     filing = undone.filing
     source = name(filing.source)
     if filing.state is State.REFUSED or filing.destination is None:
-        return tr("{source} will be looked at again", source=source)
+        return tr("{source} will be classified again", source=source)
     destination = name(filing.destination)
     match undone.status:
         case Status.FILED if undone.destination is not None:

@@ -18,12 +18,12 @@ _EPILOG = mark("""
 commands:
   {program} --watch INBOX     watch and file until stopped (this page)
   {program} sort --help       copy the images of a folder into class folders, once
-  {program} history --help    what was filed, when, where and why
+  {program} history --help    show what was filed, when, where and why
   {program} undo --help       move images back to where they came from
-  {program} retry --help      bring quarantined images back, to be looked at again
+  {program} retry --help      bring quarantined images back, to be classified again
   {program} resort --help     move filed images to where a newer checkpoint files them
-  {program} status --help     how the running daemon is
-  {program} doctor --help     is everything there that the daemon needs?
+  {program} status --help     show the state of the running daemon
+  {program} doctor --help     check everything that the daemon needs
   {program} unit --help       print or install a unit for systemd
 
 Every option but --config, --once and --dry-run may stand in config.toml or in the environment

@@ -256,7 +256,7 @@ def test_a_refused_image_is_looked_at_again(office: Office) -> None:
     assert [each.status for each in desk.file([refused], action="copy")] == [Status.REFUSED]
     assert [each.status for each in desk.file([refused], action="copy")] == [Status.ALREADY]
     code, text = office.run("retry")
-    assert (code, text.splitlines()[0]) == (0, f"{path} will be looked at again")
+    assert (code, text.splitlines()[0]) == (0, f"{path} will be classified again")
     assert [each.status for each in desk.file([refused], action="copy")] == [Status.REFUSED]
 
 
