@@ -57,7 +57,7 @@ from models.weights import WeightsStore
 if TYPE_CHECKING:
     from daemon.monitoring.metrics_server import MetricsListener
 
-#: Seconds until a folder that somebody else is at work on is tried again.
+#: Seconds until a folder that another daemon has locked is tried again.
 _AGAIN = 5.0
 
 #: What became of filings that a crash interrupted.
@@ -72,7 +72,7 @@ _UNSETTLED = mark("{count} not settled yet")
 def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, reread: Callable[[], Settings]) -> int:
     """File what arrives in the inboxes until SIGTERM or SIGINT, or with ``once`` what is there; the exit code.
 
-    ``reread`` gives the settings anew when SIGHUP asks for it.
+    ``reread`` loads the settings again after SIGHUP.
     """
     allow_plugins(settings.plugins)
     for name in missing_plugins():
@@ -173,15 +173,15 @@ def _locked(state: Path, settings: Settings, mark: OutputMark, inbox_marks: Sequ
 
 
 def _leave(inbox_marks: Sequence[InboxMark]) -> None:
-    """Let other daemons at the inboxes; nobody waits here for a share that does not answer."""
+    """Release the inboxes to other daemons, but not those on a share that does not answer."""
     for inbox_mark in inbox_marks:
         if answers(inbox_mark.inbox, SHORT_LIMIT):
             inbox_mark.release()
 
 
 def _occupy(take: Callable[[], object], notifier: Notifier, *, once: bool) -> None:
-    """Take the locks. A service tries until it gets them, since nobody may be there to start it again."""
-    said = ""
+    """Take the locks. A service tries until it gets them, since there may be no one to start it again."""
+    logged = ""
     while True:
         try:
             take()
@@ -190,10 +190,10 @@ def _occupy(take: Callable[[], object], notifier: Notifier, *, once: bool) -> No
             if once or not notifier.is_heard:
                 raise
             why = tr("not started yet: {why}", why=str(error))
-            if why != said:
-                said = why
-                logger.error("{}", said)
-            notifier.status(said)
+            if why != logged:
+                logged = why
+                logger.error("{}", why)
+            notifier.status(why)
             notifier.still_starting(_AGAIN)
             time.sleep(_AGAIN)
 
@@ -327,7 +327,7 @@ def _conclude(images: str, left: int, *, once: bool, dry_run: bool) -> None:
 def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, trouble: str, *, dry_run: bool) -> None:
     """Log what is watched, with which model, and where images go.
 
-    ``trouble``: why what is published is not in use; "" where nothing is published.
+    ``trouble``: why the published checkpoint is not in use, if so; else "".
     """
     metadata = classifier.metadata
     names: Sequence[str] = metadata.classes

@@ -112,19 +112,19 @@ def _print(located: Iterable[tuple[Filing, Location]], output: Path) -> None:
 
 def _described(filing: Filing, now: Location, output: Path) -> str:
     """Describe a filing, and what became of the image since where it does not lie where it was filed."""
-    said = sentence(filing)
+    text = sentence(filing)
     if filing.state in _DESCRIPTIONS:
-        return tr(_DESCRIPTIONS[filing.state], filing=said)
+        return tr(_DESCRIPTIONS[filing.state], filing=text)
     if filing.state is not State.DONE or now.path == filing.destination:
-        return said
+        return text
     if now.path is None and now.known:
-        return tr("{filing}, no longer there", filing=said)
+        return tr("{filing}, no longer there", filing=text)
     if now.path is None:
-        return tr("{filing}, no longer there; where it is now is not known", filing=said)
+        return tr("{filing}, no longer there; where it is now is not known", filing=text)
     folder = quoted(str(now.path.parent.relative_to(output)))
     if now.corrected:
-        return tr("{filing}, corrected to {folder}", filing=said, folder=folder)
-    return tr("{filing}, now in {folder}", filing=said, folder=folder)
+        return tr("{filing}, corrected to {folder}", filing=text, folder=folder)
+    return tr("{filing}, now in {folder}", filing=text, folder=folder)
 
 
 def sentence(filing: Filing) -> str:

@@ -93,10 +93,10 @@ def folder_findings(subject: str, folder: Path, *, links: bool = False) -> Itera
     try:
         is_there = folder.is_dir()
     except OSError as error:
-        said = {"folder": folder, "reason": error.strerror}
-        text = tr("{folder} cannot be looked at ({reason})", **said)
+        values = {"folder": folder, "reason": error.strerror}
+        text = tr("{folder} cannot be looked at ({reason})", **values)
         if error.errno in _NOT_ALLOWED:
-            text = tr("{folder} cannot be looked at as this user ({reason})", **said)
+            text = tr("{folder} cannot be looked at as this user ({reason})", **values)
         yield wrong(subject, text, tr("let the daemon's user enter the folders above it: chmod a+x"))
         return
     if not is_there:
@@ -177,12 +177,12 @@ def _linking(subject: str, folder: Path, entry: Entry, *, needed: bool) -> Itera
         link(entry, other)
         other.unlink()
     except OSError as error:
-        said = {"folder": folder, "reason": error.strerror}
+        values = {"folder": folder, "reason": error.strerror}
         if needed:
-            text = tr('{folder} has no hard links ({reason}), so that action = "link" copies', **said)
+            text = tr('{folder} has no hard links ({reason}), so that action = "link" copies', **values)
             yield wrong(subject, text, tr('say action = "copy", or use another drive'))
         else:
-            yield note(subject, tr("{folder} has no hard links ({reason})", **said))
+            yield note(subject, tr("{folder} has no hard links ({reason})", **values))
     else:
         yield fine(subject, tr("hard links work"))
 

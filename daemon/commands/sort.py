@@ -143,7 +143,7 @@ def parser() -> Parser:
 def _stopped_by_signals(stopped: threading.Event) -> Iterator[None]:
     """Let the first Ctrl-C or SIGTERM end the work at the next safe point, and a second one at once."""
     defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    # Others were set by somebody else, or ignored, as of nohup.
+    # Other handlers are not ours, or the signal is ignored, as by nohup.
     ours = {number: default for number, default in defaults.items() if signal.getsignal(number) is default}
 
     def stop(*_: object) -> None:
@@ -235,9 +235,9 @@ def _outcomes(pipeline: Pipeline, paths: Iterable[Path], stopping: Callable[[], 
 
 
 def _unopened(paths: Iterable[Path], written: list[Path]) -> Iterator[Path]:
-    """Yield the images that nobody has open for writing, as far as is known; add the others to ``written``."""
+    """Yield the images that no program is known to have open for writing; add the others to ``written``."""
     for path in paths:
-        if writers.of_path(str(path), look_around=_is_fresh(path)) is Writer.SOMEBODY:
+        if writers.of_path(str(path), search_processes=_is_fresh(path)) is Writer.PRESENT:
             written.append(path)
         else:
             yield path

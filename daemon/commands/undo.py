@@ -103,7 +103,7 @@ def _bring_back(
         if options.json:
             outcomes = list(results)
             left = sum(undone.status not in _DONE for undone, _ in outcomes)
-            print_json(_record(undone, said) for undone, said in outcomes)
+            print_json(_record(undone, text) for undone, text in outcomes)
         elif filings:
             left = _print(results, place.settings.output, dry_run=options.dry_run)
         else:
@@ -171,21 +171,21 @@ def _quoted(path: Path) -> str:
     return quoted(str(path))
 
 
-def _record(undone: Undone, said: str) -> dict[str, object]:
+def _record(undone: Undone, text: str) -> dict[str, object]:
     back = None if undone.destination is None else str(undone.destination)
-    return record(undone.filing) | {"outcome": undone.status.value, "back": back, "says": said}
+    return record(undone.filing) | {"outcome": undone.status.value, "back": back, "says": text}
 
 
 def _print(results: Iterator[tuple[Undone, str]], output: Path, *, dry_run: bool) -> int:
     """Print a line for each filing; returns how many were left."""
     done = left = filed_again = 0
-    for undone, said in results:
+    for undone, text in results:
         ok = undone.status in _DONE
         done, left = done + ok, left + (not ok)
         filed_again += (
             ok and output not in undone.filing.source.parent.parents
         )  # else resort had moved it between folders
-        print(shown(said) if ok else tr("left: {sentence}", sentence=said))
+        print(shown(text) if ok else tr("left: {sentence}", sentence=text))
     counts = {"done": done, "left": left}
     if dry_run and left:
         print(tr("{done} would go back, {left} left", **counts))

@@ -123,8 +123,8 @@ def main(arguments: list[str]) -> int:
     else:
         print(text, end="", flush=True)
         print(tr("To set it up:"), steps(setup, written=False), sep="\n", end="", file=sys.stderr)
-    if not user and (said := _about_network(settings, network=network)):
-        print(said, file=sys.stderr)
+    if not user and (hint := _about_network(settings, network=network)):
+        print(hint, file=sys.stderr)
     return 0
 
 

@@ -105,10 +105,10 @@ def _sentence(error: ValidationError, flags: Mapping[str, object], environment: 
         return tr("{place} has an entry that is empty: name a folder", place=place)
     value = str(first["input"]).lower() if isinstance(first["input"], bool) else repr(first["input"])
     near = closest(str(first["input"]), _choices(key)) if first["type"] == "literal_error" else None
-    said = {"place": place, "value": value, "requirement": _requirement(key, first)}
+    values = {"place": place, "value": value, "requirement": _requirement(key, first)}
     if near:
-        return tr("{place} is {value}, which is not valid (did you mean {near}?): {requirement}", near=near, **said)
-    return tr("{place} is {value}, which is not valid: {requirement}", **said)
+        return tr("{place} is {value}, which is not valid (did you mean {near}?): {requirement}", near=near, **values)
+    return tr("{place} is {value}, which is not valid: {requirement}", **values)
 
 
 def _choices(key: str) -> list[str]:

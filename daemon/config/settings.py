@@ -196,7 +196,7 @@ class Settings(BaseSettings):
         try:
             return shlex.split(value) if isinstance(value, str) else value
         except ValueError as error:
-            raise ValueError(tr(_OF_SHLEX.get(str(error), str(error)))) from error
+            raise ValueError(tr(_SHLEX_ERRORS.get(str(error), str(error)))) from error
 
     @field_validator("watch", "output")
     @classmethod
@@ -258,8 +258,8 @@ _NUMBERS = frozenset(key for key, field in Settings.model_fields.items() if fiel
     "threshold",
     "quiet_after_close_seconds",
 }
-#: What is said of a command that cannot be taken apart.
-_OF_SHLEX = {
+#: Errors of shlex about a command, to be translated.
+_SHLEX_ERRORS = {
     "No closing quotation": mark("No closing quotation"),
     "No escaped character": mark("No escaped character"),
 }

@@ -37,7 +37,7 @@ class Channel:
         return parsed(text)
 
     def is_silent(self) -> bool:
-        """Whether the other side is there, and has said nothing unasked."""
+        """Whether the other side is there, and has sent nothing unasked."""
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
         return not poll.poll(0)

@@ -25,7 +25,9 @@ from watchdog.observers.inotify_c import (
 
 __all__ = ["FolderIdentity", "Handler", "Inotify", "InotifyConstants", "InotifyEvent", "Mask", "Watch", "identify"]
 
-logging.getLogger("watchdog").addHandler(logging.NullHandler())  # what it has to say is said here, in our own log
+logging.getLogger("watchdog").addHandler(
+    logging.NullHandler()
+)  # its problems are reported by this module, in our own log
 
 FolderIdentity = tuple[int, int]  # (st_dev, st_ino)
 

@@ -134,11 +134,11 @@ def drop(
     meant: Callable[[Entry], bool],
     unlink: Callable[[Entry, Callable[[Entry], bool]], bool] = unlink_meant,
 ) -> bool:
-    """Remove a name while it stands for the file that is meant, which lies safely elsewhere.
+    """Remove a name if it is still the file that is ``meant``, of which there is another copy or link.
 
-    The name is first moved to ``claim``, where nobody else puts a file in its place between check and removal.
-    Returns False, with everything as it was, when the name stands for something else or for nothing. Whatever
-    ``unlink`` raises is raised with everything as it was.
+    The name is first moved to ``claim``, so that no other file can take its place between check and removal.
+    Returns False, with everything as before, if the name is gone or another file. After an error of ``unlink``
+    everything is as before, too.
     """
     private = Entry(entry.folder, claim)
     try:

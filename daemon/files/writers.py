@@ -1,9 +1,9 @@
-"""Whether somebody has a file open for writing, and how an original goes without a writer's bytes.
+"""Find out whether a program has a file open for writing, and remove an original without losing a writer's bytes.
 
-A *read lease*, fcntl(2), is refused by the kernel while anybody has the file open for writing; while it is held, who
-opens the file for writing has to wait. Only the owner of a file may take one, root, and who has CAP_LEASE. Where there
-is none to be had, the open files of those processes that may be looked into are gone through. On a network file system
-neither knows of writers on other machines.
+The kernel refuses a *read lease*, fcntl(2), while a program has the file open for writing; while the lease is held, a
+program that opens the file for writing has to wait. Only the owner of a file, root and processes with CAP_LEASE may
+take one. Where none can be had, the open files of all processes are searched, as far as this process may read them. On
+a network file system neither shows writers on other machines.
 """
 
 from __future__ import annotations
@@ -24,33 +24,33 @@ from daemon.files.renaming import Entry, close
 from daemon.files.source import OPEN_FLAGS, BeingWritten
 from models.text.language import tr
 
-#: Here a lease is refused also for reasons of the server's.
+#: File systems where the server may refuse a lease for reasons of its own.
 _REFUSED_BY_SERVERS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs"})
-#: Seconds for which the table of mounts is believed.
-_MOUNTS_HOLD = 60.0
-_LEASE_GOES_ON = fcntl.F_RDLCK
+#: Seconds until the table of mounts is read again.
+_MOUNTS_SECONDS = 60.0
+_LEASE_HELD = fcntl.F_RDLCK
 _WRITABLE = 0o200
 
 
 class Writer(Enum):
-    """Who may be writing a file."""
+    """Whether a file has a writer, a program that has it open for writing."""
 
-    SOMEBODY = "somebody"  # has it open for writing
-    NOBODY = "nobody"
-    UNKNOWN = "unknown"  # somebody of whom this process cannot know, perhaps
+    PRESENT = "present"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"  # perhaps one that this process cannot see
 
 
-def of_path(path: str, *, look_around: bool = True) -> Writer:
-    """Who writes a file now; UNKNOWN too where it cannot be opened.
+def of_path(path: str, *, search_processes: bool = True) -> Writer:
+    """Find out whether a file has a writer; UNKNOWN too where it cannot be opened.
 
-    ``look_around``: go through the open files of other processes where no lease is granted.
+    ``search_processes``: go through the open files of other processes where no lease is granted.
     """
     try:
         descriptor = os.open(path, OPEN_FLAGS)
     except OSError:
         return Writer.UNKNOWN
     try:
-        return _of(descriptor, look_around=look_around)
+        return _of(descriptor, search_processes=search_processes)
     finally:
         close(descriptor)
 
@@ -62,7 +62,7 @@ def is_being_written(entry: Entry) -> bool:
     except OSError:
         return False
     try:
-        return _of(descriptor) is Writer.SOMEBODY
+        return _of(descriptor) is Writer.PRESENT
     finally:
         close(descriptor)
 
@@ -81,9 +81,9 @@ def unlink_closed(private: Entry, meant: Callable[[Entry], bool]) -> bool:
     try:
         writer = take_lease(descriptor)
         # Looked at under the lease: what is seen now nobody changes.
-        if writer is not Writer.SOMEBODY and not meant(private):
+        if writer is not Writer.PRESENT and not meant(private):
             return False
-        if writer is Writer.SOMEBODY or (writer is Writer.NOBODY and not is_leased(descriptor)):
+        if writer is Writer.PRESENT or (writer is Writer.ABSENT and not is_leased(descriptor)):
             raise BeingWritten(tr("'{name}' is open for writing", name=private.name))
         private.unlink()
         return True
@@ -91,35 +91,35 @@ def unlink_closed(private: Entry, meant: Callable[[Entry], bool]) -> bool:
         close(descriptor)
 
 
-def _of(descriptor: int, *, look_around: bool = True) -> Writer:
+def _of(descriptor: int, *, search_processes: bool = True) -> Writer:
     """Like ``take_lease``, without keeping the lease: a writer that does not want to wait would be turned away."""
-    writer = take_lease(descriptor, look_around=look_around)
-    if writer is Writer.NOBODY:
+    writer = take_lease(descriptor, search_processes=search_processes)
+    if writer is Writer.ABSENT:
         with suppress(OSError):
             fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return writer
 
 
-def take_lease(descriptor: int, *, look_around: bool = True) -> Writer:
-    """Who writes an open file; with NOBODY a lease is held until the descriptor is closed."""
+def take_lease(descriptor: int, *, search_processes: bool = True) -> Writer:
+    """Find out whether an open file has a writer. If ABSENT, a lease is held until the descriptor is closed."""
     try:
-        # The kernel's signal when somebody opens the file would end this process, SIGIO; this one passes unnoticed.
+        # When a program opens the file the kernel sends SIGIO, which would end this process; SIGURG is ignored.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
         if error.errno == errno.EAGAIN and network_kind(descriptor) not in _REFUSED_BY_SERVERS:
-            return Writer.SOMEBODY
-        return Writer.SOMEBODY if look_around and _is_open_elsewhere(descriptor) else Writer.UNKNOWN
+            return Writer.PRESENT
+        return Writer.PRESENT if search_processes and _is_open_elsewhere(descriptor) else Writer.UNKNOWN
     if network_kind(descriptor) is None:
-        return Writer.NOBODY
+        return Writer.ABSENT
     with suppress(OSError):
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    return Writer.UNKNOWN  # nobody on this machine
+    return Writer.UNKNOWN  # there is none on this machine
 
 
 def is_leased(descriptor: int) -> bool:
-    """Whether nobody waits for the lease to be given up."""
-    return fcntl.fcntl(descriptor, fcntl.F_GETLEASE) == _LEASE_GOES_ON
+    """Whether the lease is still held, and no program waits for it."""
+    return fcntl.fcntl(descriptor, fcntl.F_GETLEASE) == _LEASE_HELD
 
 
 class _Kinds:
@@ -132,7 +132,7 @@ class _Kinds:
     def kind(self, device: int) -> str | None:
         now = time.monotonic()
         if now >= self._until:
-            self._kinds, self._until = kinds_by_device(), now + _MOUNTS_HOLD
+            self._kinds, self._until = kinds_by_device(), now + _MOUNTS_SECONDS
         return self._kinds.get(device)
 
 

@@ -33,7 +33,7 @@ PAUSE, TIMES = 60.0, 10
 
 
 class LateSidecars:
-    """Sends late sidecars after their images; `work` goes on where it stopped the last time."""
+    """Sends late sidecars after their images; `work` continues where it stopped the last time."""
 
     def __init__(self, inboxes: Sequence[Path], output: Path, journal: Journal, *, recursive: bool) -> None:
         self._inboxes = inboxes

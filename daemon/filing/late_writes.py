@@ -1,6 +1,6 @@
-"""File images again that their writer went on with: an upload that paused looked complete, and was filed.
+"""File images again that were written to after they were filed: an upload that paused had looked complete.
 
-A writer that has its file open reaches it under whatever name it has on the same file system. The class was chosen
+A writer that has the file open keeps writing to it wherever it is moved on the same file system. The class was chosen
 from the first part of the image only.
 """
 
@@ -29,11 +29,11 @@ from daemon.journal.records import Filing
 from models.text.language import tr
 from models.text.printable import shown
 
-#: How long after it was filed a file may still grow by its writer's hand. Later it is somebody's edit.
+#: How long after a filing a change counts as its writer's; a later one is a person's edit.
 LATEST = timedelta(hours=1)
-#: The most filings that are checked, the newest.
+#: Filings that are checked, the newest.
 _MANY = 1_000
-#: The pause between two checks: seconds, or this many times what a check took, if that is longer.
+#: Pause between two checks: seconds, or this multiple of the duration of a check, if longer.
 PAUSE, TIMES = 5.0, 50
 #: Seconds without a change, as this process sees it, after which a writer seems to be done.
 QUIET = 10.0
@@ -51,9 +51,9 @@ class _Change:
 
 
 class LateWrites:
-    """Takes files that their writer went on with back to their inbox, where they are filed again.
+    """Moves files that were written to after their filing back to the inbox, where they are filed again.
 
-    `work` goes on where it stopped the last time.
+    `work` continues where it stopped the last time.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class LateWrites:
     def _has_settled_again(self, filing: Filing) -> bool:
         """Whether the file changed after it was filed, has settled since, and this state is not judged yet.
 
-        Raises FileNotFoundError where somebody has given it another name, among other OSErrors.
+        Raises FileNotFoundError where it was renamed, among other OSErrors.
         """
         assert filing.destination is not None
         assert filing.id is not None
@@ -124,12 +124,12 @@ class LateWrites:
     def _judge(self, filing: Filing) -> None:
         assert filing.destination is not None
         assert filing.id is not None
-        if writers.of_path(str(filing.destination)) is Writer.SOMEBODY:
+        if writers.of_path(str(filing.destination)) is Writer.PRESENT:
             return
         self._changes[filing.id].judged = True
         with OpenFolders(self._roots) as folders:
             if not has_writer_continued(folders.entry(filing.destination), filing):
-                raise FileNotFoundError(str(filing.destination))  # another file by that name, or somebody's edit
+                raise FileNotFoundError(str(filing.destination))  # another file of that name, or a person's edit
         for undone in undo.undo(self._journal, [filing], self._roots, is_filed=has_writer_continued):
             if undone.status is Status.FILED:
                 logger.info(

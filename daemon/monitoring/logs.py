@@ -63,16 +63,16 @@ def is_journal(stream: TextIO) -> bool:
 def _json_line(record: Record) -> str:
     """Format a record as one JSON object on a line, behind the priority that the journal removes."""
     extra = record["extra"]
-    said: dict[str, Any] = {
+    values: dict[str, Any] = {
         "time": record["time"].isoformat(timespec="milliseconds"),
         "level": record["level"].name,
         "message": record["message"],
     }
-    said |= {key: extra[key] for key in IMAGE_FIELDS if extra.get(key) is not None}
+    values |= {key: extra[key] for key in IMAGE_FIELDS if extra.get(key) is not None}
     if error := _traceback(record):
-        said["traceback"] = error
+        values["traceback"] = error
     prefix = f"<{_priority(record)}>" if is_journal(sys.stderr) else ""
-    extra["line"] = prefix + json_text(said, encoding=getattr(sys.stderr, "encoding", None))
+    extra["line"] = prefix + json_text(values, encoding=getattr(sys.stderr, "encoding", None))
     return "{extra[line]}\n"
 
 

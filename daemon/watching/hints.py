@@ -1,6 +1,6 @@
 """Read inotify events as hints about the inboxes, and never as more than that.
 
-Folders are armed one by one as the walk enters them, and everything lost is said.
+Folders are armed one by one as the walk enters them, and every loss of events is reported.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class HintSource:
         ``turn`` counts the owner's walks, see :meth:`sweep`. ``follow`` lets the folder itself be a symbolic link.
 
         Raises:
-            OSError: ENOSPC when the limit of watches is reached; the folder's own troubles.
+            OSError: ENOSPC when the limit of watches is reached, or an error of the folder.
         """
         known = self._by_identity.get(identity)
         if known is not None:

@@ -59,9 +59,9 @@ class Inbox:
         cross_mounts: bool = False,
         claim: Callable[[], None] = lambda: None,
     ) -> None:
-        """``outputs``: where class folders belong; one elsewhere was brought there, and is not passed over in silence.
+        """``outputs``: where class folders belong; one elsewhere was put there, and is reported.
 
-        ``surveyed`` is told, at the end of each whole walk, what it passed over. ``roots``: all inboxes. ``claim``: see
+        ``surveyed`` is called after each whole walk with what it skipped. ``roots``: all inboxes. ``claim``: see
         `Presence`.
         """
         self.path = path
@@ -195,7 +195,7 @@ class Inbox:
 
     def _is_handled(self, entry: os.DirEntry[str]) -> bool:
         if not len(self.handled):
-            return False  # images are moved: there is no need to look at each
+            return False  # images are moved: no file needs to be compared
         signature = self._signature_of(entry)
         return signature is None or self.handled.meet(entry.path, signature)
 
@@ -347,7 +347,7 @@ class Inbox:
         return True
 
     def _is_part(self, folder: str, stat: os.stat_result, survey: Skipped | None = None) -> bool:
-        """Whether a folder below the inbox is a part of it; ``survey`` is told of one that somebody may miss."""
+        """Whether a folder below the inbox is a part of it; a folder that a person may miss is added to ``survey``."""
         identity = (stat.st_dev, stat.st_ino)
         if not modes.S_ISDIR(stat.st_mode) or self._identity is None:
             return False

@@ -1,4 +1,4 @@
-"""Unfinished files: they are stable, and their writer is not done with them, or may not be."""
+"""Find unfinished files: they are stable, but their writer has them open, or may have."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OPEN = mark("a program has it open for writing")
 _DOWNLOADING = mark("its download goes on")
 _EMPTY = mark("it is empty")
 _GROWING = mark("it has grown or has gaps, and nobody has said that it was closed")
-_HALF = mark("it ends too early, and nobody has said that it was closed")
+_ENDS_EARLY = mark("it ends too early, and nobody has said that it was closed")
 _GAPS = mark("it was closed, but parts of it were never written, or its end is all zeros")
 
 
@@ -46,7 +46,7 @@ class UnfinishedStatus:
 
 #: Scanners of documents take up to this many seconds a page.
 _PAGE_SECONDS = 10.0
-#: In a single pass: a file that changed this recently, and that nobody seems to have open, is left to the next one.
+#: In a single pass: a file that changed this recently, and that no program seems to have open, is left to the next one.
 _ONCE_SECONDS = 30.0
 
 
@@ -61,7 +61,7 @@ class Unfinished:
         self._patience = patience
         self._clock = clock
         self._once = once
-        self._since: dict[str, tuple[float, int]] = {}  # since when each is unfinished, and how often it was looked at
+        self._since: dict[str, tuple[float, int]] = {}  # since when each is unfinished, and how often it was examined
 
     def __len__(self) -> int:
         return len(self._since)
@@ -71,16 +71,16 @@ class Unfinished:
         return [Path(path) for path in sorted(self._since)]
 
     def pause(self, path: str, signature: Signature, candidate: Candidate) -> float | None:
-        """In how many seconds an unfinished file is to be looked at again; None when it is finished."""
+        """Return the seconds until an unfinished file is examined again; None when it is finished."""
         why = self._why(path, signature, candidate)
         if why is None:
             self.forget(path)
             return None
-        since, looks = self._since.get(path, (self._clock(), 0))
-        if looks == 0:
+        since, examinations = self._since.get(path, (self._clock(), 0))
+        if examinations == 0:
             logger.info(tr("'{path}' is unfinished: {why}", path=path, why=tr(why)))
-        self._since[path] = since, looks + 1
-        return _BACKOFF.delay(looks)
+        self._since[path] = since, examinations + 1
+        return _BACKOFF.delay(examinations)
 
     def quiet(self, path: str) -> float:
         """Return the seconds that a file is left alone after it was closed, or met, so that a scanner may add pages.
@@ -95,7 +95,7 @@ class Unfinished:
         """Whether, in a single pass, a file that ends too early may still be written."""
         writer = writers.of_path(path)
         least = max(self._patience, _ONCE_SECONDS) if writer is Writer.UNKNOWN else _ONCE_SECONDS
-        return writer is Writer.SOMEBODY or age(path, writer) < least
+        return writer is Writer.PRESENT or age(path, writer) < least
 
     def forget(self, path: str) -> None:
         """Forget a file that is gone or finished."""
@@ -112,14 +112,14 @@ class Unfinished:
         if os.path.lexists(f"{path}.aria2"):
             return _DOWNLOADING
         writer = writers.of_path(path)
-        if writer is Writer.SOMEBODY:
+        if writer is Writer.PRESENT:
             return _OPEN
         if signature.size == 0:
             # SMB clients and browsers create a file, close it, and open it again when the first bytes arrive.
             if self._is_fresh(path, candidate, writer, self._patience):
                 return _EMPTY
             return _DOWNLOADING if _is_placeholder(path) else None
-        if writer is Writer.NOBODY or candidate.closed:
+        if writer is Writer.ABSENT or candidate.closed:
             # An upload that was broken off after the file had been given its whole size may be resumed.
             is_fresh = self._is_fresh(path, candidate, writer, _ONCE_SECONDS)
             return _GAPS if is_fresh and has_gaps(path, compressed=True) else None
@@ -128,7 +128,7 @@ class Unfinished:
         if not self._is_fresh(path, candidate, writer, self._patience):
             return None
         if candidate.ends_early:
-            return _HALF
+            return _ENDS_EARLY
         return _GROWING if candidate.grew or has_gaps(path) else None
 
     def _is_fresh(self, path: str, candidate: Candidate, writer: Writer, once: float) -> bool:
@@ -161,7 +161,7 @@ def has_gaps(path: str, *, compressed: bool = False) -> bool:
 
 
 def _is_placeholder(path: str) -> bool:
-    """Whether a browser's download lies beside an empty file, whose name it will take."""
+    """Whether an empty file is the placeholder of a browser's download beside it."""
     folder, _, name = path.rpartition("/")
     stem, dot, ending = name.rpartition(".")
     try:
@@ -187,7 +187,7 @@ def age(path: str, writer: Writer = Writer.UNKNOWN) -> float:
         return math.inf
     now = time.time()
     modified, changed = abs(now - status.st_mtime), abs(now - status.st_ctime)
-    return modified if writer is Writer.NOBODY else min(modified, changed)
+    return modified if writer is Writer.ABSENT else min(modified, changed)
 
 
 def link_count(path: str) -> int:

@@ -28,8 +28,8 @@ from daemon.watching.unfinished import Unfinished, UnfinishedStatus
 from daemon.watching.wakeup import Wakeup
 from models.text.language import tr
 
-_SLICE = 256  # names that a walk reads before the stable files are looked at again
-#: Seconds between two looks at whether the inboxes and the reader of events are alive.
+_SLICE = 256  # names that a walk reads before stable files are handed out again
+#: Seconds between two checks of the inboxes and of the reader of events.
 CHECK_SECONDS = 1.0
 #: Candidates that events may name; beyond it a walk finds them.
 MOST_WAITING = 10_000

@@ -42,7 +42,7 @@ def need_leases(folder: Path) -> None:
     with path.open("wb"):
         known = writers.of_path(str(path))
     path.unlink()
-    if known is not writers.Writer.SOMEBODY:
+    if known is not writers.Writer.PRESENT:
         pytest.skip("writers cannot be known on this file system")
 
 
@@ -170,7 +170,7 @@ def test_a_lease_says_nothing_of_writers_on_other_machines(tmp_path: Path, monke
     path = tmp_path / "cat.jpg"
     path.write_bytes(FIRST)
     need_leases(tmp_path)
-    assert writers.of_path(str(path)) is writers.Writer.NOBODY
+    assert writers.of_path(str(path)) is writers.Writer.ABSENT
     monkeypatch.setattr(writers, "network_kind", lambda _: "nfs4")
     assert writers.of_path(str(path)) is writers.Writer.UNKNOWN
 
@@ -208,7 +208,7 @@ def test_a_recovery_takes_nothing_from_a_writer(
     with monkeypatch.context() as patch:
         patch.setattr(writers, "is_leased", lambda _: True)
         patch.setattr(os, step, killing(getattr(os, step)))
-        patch.setattr(writers, "take_lease", lambda *_, **__: writers.Writer.NOBODY)
+        patch.setattr(writers, "take_lease", lambda *_, **__: writers.Writer.ABSENT)
         try:
             desk.file_one(path)
         except Killed:

@@ -50,7 +50,7 @@ def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def known(root: Path) -> None:
     with (root / "probe").open("wb"):
-        if writers.of_path(str(root / "probe")) is not Writer.SOMEBODY:
+        if writers.of_path(str(root / "probe")) is not Writer.PRESENT:
             pytest.skip("writers cannot be known on this file system")
 
 
@@ -185,7 +185,7 @@ def test_a_half_file_goes_on_when_its_writer_does(root: Path, desks: Callable[..
 
 @pytest.mark.usefixtures("unknown")
 @pytest.mark.parametrize("poll", [False, True])
-@pytest.mark.parametrize("writer", [Writer.NOBODY, Writer.UNKNOWN])
+@pytest.mark.parametrize("writer", [Writer.ABSENT, Writer.UNKNOWN])
 @pytest.mark.parametrize("how", ["a hole at the end", "a hole inside", "zeros"])
 @pytest.mark.parametrize("wrong", CLOCKS)
 def test_a_file_that_was_closed_with_gaps_waits_for_an_upload_to_be_resumed(
@@ -227,7 +227,7 @@ def test_a_single_pass_goes_by_the_time_of_a_file(
 
 
 @pytest.mark.parametrize(
-    ("writer", "most"), [(Writer.NOBODY, 30.0), (Writer.UNKNOWN, PATIENCE), (Writer.SOMEBODY, 1e9)]
+    ("writer", "most"), [(Writer.ABSENT, 30.0), (Writer.UNKNOWN, PATIENCE), (Writer.PRESENT, 1e9)]
 )
 def test_what_ends_too_early_is_left_to_the_next_pass_for_so_long(
     root: Path, desks: Callable[..., Desk], clock: Clock, monkeypatch: pytest.MonkeyPatch, writer: Writer, most: float
@@ -244,12 +244,12 @@ def test_the_age_of_a_file_is_the_least_that_its_times_allow_where_somebody_may_
     for wrong in CLOCKS:
         stamp(path, wrong)
         assert unfinished.age(str(path)) < 60
-        assert (unfinished.age(str(path), Writer.NOBODY) < 60) == (wrong is None)
+        assert (unfinished.age(str(path), Writer.ABSENT) < 60) == (wrong is None)
     path.unlink()
     assert unfinished.age(str(path)) > 1e9
 
 
-@pytest.mark.parametrize(("writer", "closed"), [(Writer.NOBODY, False), (Writer.UNKNOWN, True)])
+@pytest.mark.parametrize(("writer", "closed"), [(Writer.ABSENT, False), (Writer.UNKNOWN, True)])
 def test_a_file_that_ends_too_early_and_has_no_writer_is_broken_soon(
     root: Path,
     desks: Callable[..., Desk],
