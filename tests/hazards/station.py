@@ -40,9 +40,13 @@ class Station:
         return [path for root in (self.inbox, self.output) for path in root.rglob("*") if _holds(path, content)]
 
     def filed(self, path: Path, content: bytes, folder: str = KINDS[0]) -> None:
-        """Wait until what is at ``path`` in the inbox has left it; then these bytes must be in that folder alone."""
+        """Wait until what is at ``path`` in the inbox has left it, and these bytes are in that folder alone.
+
+        Between two drives the original is unlinked, under a hidden name, some time after it has left its place.
+        """
         wait_for(lambda: not path.exists(), f"{path.name} leaves the inbox:\n{self.running.log()[-2000:]}")
-        assert self.holders(content) == [self.output / folder / path.name], self.running.log()[-2000:]
+        filed = [self.output / folder / path.name]
+        wait_for(lambda: self.holders(content) == filed, f"{path.name} is filed:\n{self.running.log()[-2000:]}", 60)
 
     def touch(self, path: Path) -> None:
         """Let a file in the inbox be looked at now that waits for its time to be tried again."""
