@@ -209,8 +209,9 @@ def _export(backbone: Backbone, graph: Path) -> str | None:
 def select(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[Backbone, ...]:
     """Locate the backbones of a mode; ``weights`` maps names of parts to a user's own sources.
 
-    ``auto`` means hybrid if its weights can be obtained, else the embedded backbone, with a warning. Any other mode
-    raises `WeightsUnavailable` when a part cannot be obtained, and `BackboneError` when it is unknown.
+    ``auto`` means hybrid if its weights can be obtained, else those backbones of mode embedded that are installed, with
+    a warning; a fit serves one alone unless both are better. Any other mode raises `WeightsUnavailable` when a part
+    cannot be obtained, and `BackboneError` when it is unknown.
     """
     if mode != "auto":
         names = registry.parts_of(mode)
@@ -232,16 +233,24 @@ def select(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[
         return located
     if weights:
         raise unavailable(missing)
-    logger.warning(
-        tr(
+    located, _ = _locate(registry.parts_of("embedded"), {}, store)
+    if len(located) > 1:
+        warning = tr(
+            "mode auto tries {embedded} because weights are missing ({names}); to see why and how to get them, run "
+            "python -m models pull hybrid",
+            embedded="embedded",
+            names=", ".join(missing),
+        )
+    else:
+        warning = tr(
             "mode auto uses {embedded} alone because weights are missing ({names}); to see why and how to get them, "
             "run python -m models pull hybrid",
             embedded=registry.EMBEDDED,
             names=", ".join(missing),
-        ),
-    )
+        )
+    logger.warning(warning)
     logger.debug(str(unavailable(missing)))
-    return (registry.locate(registry.EMBEDDED, None, store),)
+    return located or (registry.locate(registry.EMBEDDED, None, store),)
 
 
 def _locate(

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ SMALL_WEIGHTS = {
 
 
 #: Exporting their graphs takes long, and differs in nothing from that of the embedded backbone.
-LARGE = {"efficientnet_lite1", "efficientnet_lite2"}
+LARGE = {"efficientnet_lite1", "efficientnet_lite2", "embedded"}
 KINDS = [*registry.entries(), *registry.compositions(), "siglip"]
 
 
@@ -185,8 +186,25 @@ def test_every_part_that_is_missing_is_named_and_how_to_get_it(
     assert "\n" not in said.strip()
 
 
-def test_auto_says_loudly_that_it_continues_with_the_embedded_backbone(store: WeightsStore, logged: list[str]) -> None:
+def test_auto_tries_a_second_backbone_where_its_package_is_installed(store: WeightsStore, logged: list[str]) -> None:
     parts = select("auto", {}, store)
+    assert [part.name for part in parts] == list(registry.parts_of("embedded"))
+    (said,) = [line for line in logged if "mode auto tries embedded" in line]
+    assert "python -m models pull hybrid" in said
+
+
+def test_auto_says_loudly_that_it_continues_with_the_embedded_backbone(
+    tmp_path: Path, logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = metadata.distribution
+
+    def without(name: str) -> metadata.Distribution:
+        if "lite2" in name:
+            raise metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr(metadata, "distribution", without)
+    parts = select("auto", {}, WeightsStore(tmp_path))
     assert [part.name for part in parts] == ["efficientnet_lite0"]
     (said,) = [line for line in logged if "mode auto uses" in line]
     assert "mobilenet" in said
