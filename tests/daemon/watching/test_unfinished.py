@@ -226,9 +226,7 @@ def test_a_single_pass_goes_by_the_time_of_a_file(
     assert desk.watcher.unfinished() == [fresh]
 
 
-@pytest.mark.parametrize(
-    ("writer", "most"), [(Writer.ABSENT, 30.0), (Writer.UNKNOWN, PATIENCE), (Writer.PRESENT, 1e9)]
-)
+@pytest.mark.parametrize(("writer", "most"), [(Writer.ABSENT, 30.0), (Writer.UNKNOWN, PATIENCE), (Writer.PRESENT, 1e9)])
 def test_what_ends_too_early_is_left_to_the_next_pass_for_so_long(
     root: Path, desks: Callable[..., Desk], clock: Clock, monkeypatch: pytest.MonkeyPatch, writer: Writer, most: float
 ) -> None:
