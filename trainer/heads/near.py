@@ -53,29 +53,49 @@ _MIN_CLASSES = 3
 class Absence:
     """What would become of images (n,) if the class of each, its position in ``labels``, were missing.
 
-    ``confidence`` is the probability of the class that each would be taken for instead, and ``unknown`` (n,) are those
-    that would be refused all the same.
+    Each would be taken for the class ``taken_for`` instead, with the probability ``confidence``, if it were not among
+    the ``unknown``, which would be refused all the same.
     """
 
     labels: Labels
+    taken_for: Labels
     confidence: npt.NDArray[np.float64]
     unknown: Mask
 
+    @property
+    def classes(self) -> list[int]:
+        """The classes that were left out."""
+        return np.unique(self.labels).tolist()
+
+    def filed(self, label: int, threshold: float) -> Mask:
+        """Which of the images (n,) are of a class and would be filed, wrongly."""
+        filed: Mask = (self.labels == label) & (self.confidence >= threshold) & ~self.unknown
+        return filed
+
     def filed_share(self, label: int, threshold: float) -> float:
-        """The share of a class's images that would be filed, wrongly; NaN where none was tried."""
-        own = self.labels == label
-        filed = (self.confidence[own] >= threshold) & ~self.unknown[own]
-        return float(filed.mean()) if len(filed) else float("nan")
+        """The share of a class's images that would be filed; NaN where none was tried."""
+        count = int((self.labels == label).sum())
+        return float(self.filed(label, threshold).sum() / count) if count else float("nan")
+
+    def refused_share(self, label: int) -> float:
+        """The share of a class's images that would be refused as unknown."""
+        return float(self.unknown[self.labels == label].mean())
+
+    def mostly_into(self, label: int, threshold: float) -> int | None:
+        """The class that most images of a class would be filed into; None where none is filed."""
+        into = self.taken_for[self.filed(label, threshold)]
+        return int(np.bincount(into).argmax()) if len(into) else None
 
 
 @dataclass(frozen=True)
 class _StandIns:
-    """Images (m,) of classes that were left out together, and the known images (k,) of all other classes.
+    """Images (m,) of classes that were left out together, and the known images (k,) of the other ``classes``.
 
     Logits are calibrated. Each image is judged by a span and a head that were fitted without it.
     """
 
     labels: Labels
+    classes: Labels
     distances: Distances
     logits: Logits
     known_distances: Distances
@@ -136,10 +156,10 @@ def _leave_classes_out(span: Span, task: FittingTask, reference: CandidateHead) 
     known_distances, known_groups = span.distances[task.judged], group_of[task.labels[task.judged]]
     stand_ins = []
     for group, head in zip(np.unique(folds).tolist(), heads, strict=False):
-        out, known, left = folds == group, known_groups != group, group_of != group
+        out, known, left = folds == group, known_groups != group, np.flatnonzero(group_of != group)
         logits = head.logits(scaled[out])[:, left] / reference.temperature
         stand_ins.append(
-            _StandIns(labels[out], distances[out], logits, known_distances[known], known_logits[known][:, left])
+            _StandIns(labels[out], left, distances[out], logits, known_distances[known], known_logits[known][:, left])
         )
     return [each for each in stand_ins if len(each.known_distances)]
 
@@ -176,6 +196,7 @@ def _absence(stand_ins: Sequence[_StandIns], weight: float) -> Absence | None:
         return None
     return Absence(
         np.concatenate([each.labels for each in stand_ins]),
+        np.concatenate([each.classes[each.logits.argmax(axis=1)] for each in stand_ins]),
         np.concatenate([np.exp(log_probabilities(each.logits).max(axis=1)) for each in stand_ins]),
         np.concatenate([each.refused(weight) for each in stand_ins]),
     )

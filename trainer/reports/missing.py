@@ -16,43 +16,48 @@ _NAMED, _POOR = 5, 0.1
 
 
 def missing_figures(absence: Absence, classes: Sequence[str], threshold: float) -> dict[str, Any]:
-    """For each class, were it missing, the shares of its images that would be filed or refused as unknown."""
+    """Return for each class, as if it were missing, the shares of its images that would be filed or refused."""
+
+    def figures(label: int) -> dict[str, Any]:
+        into = absence.mostly_into(label, threshold)
+        return {
+            "images": int((absence.labels == label).sum()),
+            "filed_share": absence.filed_share(label, threshold),
+            "mostly_filed_into": None if into is None else classes[into],
+            "refused_as_unknown_share": absence.refused_share(label),
+        }
+
     return {
         "threshold": threshold,
-        "filed_share": _overall(absence, threshold),
-        "classes": {
-            classes[label]: {
-                "images": int((absence.labels == label).sum()),
-                "filed_share": absence.filed_share(label, threshold),
-                "refused_as_unknown_share": float(absence.unknown[absence.labels == label].mean()),
-            }
-            for label in np.unique(absence.labels).tolist()
-        },
+        "filed_share": _mean_share(absence, threshold),
+        "classes": {classes[label]: figures(label) for label in absence.classes},
     }
 
 
 def missing_sentence(absence: Absence, threshold: float) -> str:
-    """What becomes of pictures of no class on the whole."""
+    """Say what becomes of pictures of no class on the whole."""
     return tr(
         "of pictures that resemble yours but are of none of your classes, about {share:.0%} would be filed "
         "(judging by each class left out in turn; advice.txt names the worst)",
-        share=_overall(absence, threshold),
+        share=_mean_share(absence, threshold),
     )
 
 
 def missing_classes(absence: Absence, classes: Sequence[str], threshold: float) -> Iterator[str]:
-    """The classes whose absence would be noticed least, the worst first."""
-    shares = {label: absence.filed_share(label, threshold) for label in np.unique(absence.labels).tolist()}
+    """Name the classes whose absence would be noticed least, the worst first."""
+    shares = {label: absence.filed_share(label, threshold) for label in absence.classes}
     for label in sorted(shares, key=lambda label: -shares[label])[:_NAMED]:
-        if shares[label] >= _POOR:
+        into = absence.mostly_into(label, threshold)
+        if into is not None and shares[label] >= _POOR:
             yield tr(
-                "{name}: if pictures of a kind like this came and there were no such class, about {share:.0%} of them "
-                "would be filed into other classes",
+                "{name}: without such a class about {share:.0%} of these pictures would be filed wrongly, most of them "
+                "into {other}",
                 name=shown(classes[label]),
                 share=shares[label],
+                other=shown(classes[into]),
             )
 
 
-def _overall(absence: Absence, threshold: float) -> float:
-    """The mean share of images filed, over classes."""
-    return float(np.mean([absence.filed_share(label, threshold) for label in np.unique(absence.labels).tolist()]))
+def _mean_share(absence: Absence, threshold: float) -> float:
+    """Return the share of images that would be filed, in the mean over classes."""
+    return float(np.mean([absence.filed_share(label, threshold) for label in absence.classes]))

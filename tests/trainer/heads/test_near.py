@@ -108,6 +108,7 @@ def test_each_class_is_left_out_in_turn() -> None:
     assert sorted(np.unique(choice.absence.labels)) == [0, 1, 2, 3, 4]
     shares = [choice.absence.filed_share(label, 0.5) for label in range(5)]
     assert min(shares[3:]) > 0.8
+    assert (choice.absence.mostly_into(3, 0.5), choice.absence.mostly_into(4, 0.5)) == (4, 3)
     assert max(shares[:3]) < 0.5
 
 
@@ -138,9 +139,11 @@ def test_many_classes_are_left_out_together() -> None:
 
 
 def test_the_share_of_a_class_that_would_be_filed() -> None:
-    absence = Absence(
-        np.array([0, 0, 0, 0, 2]), np.array([0.9, 0.6, 0.4, 0.95, 0.3]), np.array([False, False, False, True, False])
-    )
+    confidence, unknown = np.array([0.9, 0.6, 0.4, 0.95, 0.3]), np.array([False, False, False, True, False])
+    absence = Absence(np.array([0, 0, 0, 0, 2]), np.array([1, 2, 2, 2, 1]), confidence, unknown)
+    assert absence.classes == [0, 2]
+    assert (absence.mostly_into(0, 0.5), absence.mostly_into(0, 0.8), absence.mostly_into(0, 0.99)) == (1, 1, None)
+    assert absence.mostly_into(0, 0.4) == 2
     assert absence.filed_share(0, 0.5) == 0.5
     assert absence.filed_share(0, 0.8) == 0.25
     assert absence.filed_share(2, 0.3) == 1.0

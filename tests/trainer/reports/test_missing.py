@@ -14,16 +14,16 @@ def absence() -> Absence:
     labels = np.array([0, 0, 1, 1, 1, 1, 3])
     confidence = np.array([0.9, 0.4, 0.9, 0.8, 0.3, 0.7, 0.6])
     unknown = np.array([True, False, False, False, False, True, False])
-    return Absence(labels, confidence, unknown)
+    return Absence(labels, np.array([1, 2, 2, 2, 0, 0, 1]), confidence, unknown)
 
 
 def test_classes_are_named_whose_absence_would_not_be_noticed_the_worst_first() -> None:
     first, second = missing_classes(absence(), CLASSES, 0.5)
     assert first.startswith("snow")
     assert "\n" not in first
-    assert "about 100% of them would be filed" in first
+    assert first.endswith("about 100% of these pictures would be filed wrongly, most of them into cloudy")
     assert second.startswith("cloudy: ")
-    assert "about 50% of them would be filed" in second
+    assert second.endswith("about 50% of these pictures would be filed wrongly, most of them into rain")
 
 
 def test_at_another_threshold_other_shares_are_filed() -> None:
@@ -38,4 +38,10 @@ def test_the_figures_have_every_class_that_was_tried() -> None:
     assert figures["filed_share"] == pytest.approx(0.5)
     assert figures["threshold"] == 0.5
     assert list(figures["classes"]) == ["맑음", "cloudy", "snow\n"]
-    assert figures["classes"]["cloudy"] == {"images": 4, "filed_share": 0.5, "refused_as_unknown_share": 0.25}
+    assert figures["classes"]["cloudy"] == {
+        "images": 4,
+        "filed_share": 0.5,
+        "mostly_filed_into": "rain",
+        "refused_as_unknown_share": 0.25,
+    }
+    assert figures["classes"]["맑음"]["mostly_filed_into"] is None
