@@ -215,7 +215,7 @@ def test_one_image_a_class_makes_a_checkpoint_of_unknown_accuracy(
     data = make_shapes(tmp_path / "data", 1)
     outcome = fit(options(data, tmp_path / "runs"))
     assert outcome.published
-    assert "nobody knows" in capsys.readouterr().out
+    assert "the accuracy of this checkpoint is unknown" in capsys.readouterr().out
     assert not (outcome.run / "confusion_matrix.png").exists()
     assert checkpoints.load(tmp_path / "runs").metadata.temperature == 1.0
 

@@ -65,7 +65,7 @@ class Absence:
     @property
     def classes(self) -> list[int]:
         """The classes that were left out."""
-        return np.unique(self.labels).tolist()
+        return sorted({*self.labels.tolist()})
 
     def filed(self, label: int, threshold: float) -> Mask:
         """Which of the images (n,) are of a class and would be filed, wrongly."""
