@@ -36,9 +36,9 @@ _is_to_stop: ContextVar[Callable[[], bool]] = ContextVar("is_to_stop", default=l
 #: tells an overlay or a cluster what the original stands for, which the copy does not.
 _ATTRIBUTES_KEPT = ("user.", "system.posix_acl_access")
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+#: EIO is what rclone, and others by FUSE, say that know none.
 _ATTRIBUTES_LOST = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODATA,
-                              errno.ENOSPC, errno.EDQUOT, errno.E2BIG, errno.ERANGE})  # fmt: skip
-
+                              errno.ENOSPC, errno.EDQUOT, errno.E2BIG, errno.ERANGE, errno.EIO})  # fmt: skip
 #: Only the owner may set them, and a drive can be mounted for another user; or it cannot hold them at all.
 _TIMES_LOST = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
@@ -73,20 +73,25 @@ def create(entry: Entry, mode: int = 0o600) -> int:
     return os.open(entry.name, _NEW_FILE, mode, dir_fd=entry.folder)
 
 
-def copy_into(target: int, source: Entry, identity: Identity, sha256: str | None) -> str:
+def copy_into(target: int, source: Entry, identity: Identity | None, sha256: str | None) -> str:
     """Copy an image into an open new file, which is not flushed; returns the hex digest of what was copied.
 
-    Raises SourceChanged when the source is not the file of ``identity`` and ``sha256`` from beginning to end, and
-    OSError, also where more or less can be read than its size says, as of some files that are no files of a disk.
-    After any error of it or of the flush, the target is worthless: a failed flush must not be repeated.
+    ``identity`` is None for a copy of our own: nobody else writes it, a share may stamp it anew at any time, and
+    ``sha256`` says all. Raises SourceChanged when the source is not the file of ``identity`` and ``sha256`` from
+    beginning to end, and OSError, also where more or less can be read than its size says, as of some files that are no
+    files of a disk. After any error of it or of the flush the target is worthless: a failed flush must not be repeated.
     """
     descriptor = os.open(source.name, OPEN_FLAGS, dir_fd=source.folder)
     try:
         before = os.fstat(descriptor)
         digest = copy_bytes(descriptor, target, before)
         after = os.fstat(descriptor)
-        same = Identity.from_stat(before) == Identity.from_stat(after) and before.st_mtime_ns == identity.mtime_ns
-        if not same or (digest not in (sha256, None) and (sha256 is not None or before.st_ino != identity.ino)):
+        if identity is None:
+            same = digest in (sha256, None)
+        else:
+            same = Identity.from_stat(before) == Identity.from_stat(after) and before.st_mtime_ns == identity.mtime_ns
+            same = same and (digest in (sha256, None) or (sha256 is None and before.st_ino == identity.ino))
+        if not same:
             raise SourceChanged(tr("'{name}' changed while it was copied", name=source.name))
         if digest is None:
             raise _wrong_size(before.st_size)

@@ -21,8 +21,9 @@ _CODING = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 #: The kernel or the file system has no rename that refuses to replace.
 _NO_RENAME = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
-#: The file system has no hard links, or grants none for this file.
-_NO_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV})
+#: The file system has no hard links, or grants none for this file. EIO is the answer of rclone, and others by FUSE;
+#: where it is that of a broken disk, the copy fails as well.
+_NO_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EXDEV, errno.EIO})
 #: How a folder is opened whose names are to be used.
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -176,11 +177,24 @@ def _give_name(private: Entry, free: Entry) -> None:
     try:
         link_or_cannot(private, free)
     except CannotMove:
-        # What is replaced then is the empty file that reserves the name.
-        close(os.open(free.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=free.folder))
-        os.rename(private.name, free.name, src_dir_fd=private.folder, dst_dir_fd=free.folder)
+        _replace_reserved(private, free)
     else:
         private.unlink()
+
+
+def _replace_reserved(private: Entry, free: Entry) -> None:
+    """Give a file a name that an empty one reserves. Where that fails, the name is free again."""
+    reserved = os.open(free.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=free.folder)
+    identity = os.fstat(reserved)
+    close(reserved)
+    try:
+        os.rename(private.name, free.name, src_dir_fd=private.folder, dst_dir_fd=free.folder)
+    except OSError:
+        with suppress(OSError):
+            status = free.status()
+            if os.path.samestat(status, identity) and status.st_size == 0:
+                free.unlink()
+        raise
 
 
 def close(descriptor: int) -> None:

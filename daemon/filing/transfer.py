@@ -261,7 +261,7 @@ class TransferBatch:
             transfer.placed = True
             transfer.row.copy_ino = os.fstat(descriptor).st_ino
             self._journal.write([transfer.row])
-            copying.copy_into(descriptor, part, Identity.from_stat(part.status()), transfer.row.sha256)
+            copying.copy_into(descriptor, part, None, transfer.row.sha256)
             os.fsync(descriptor)
         finally:
             close(descriptor)

@@ -45,6 +45,15 @@ def test_a_copy_survives_the_loss_of_its_attributes(far: Desk, monkeypatch: pyte
     assert far.contents() == Counter([b"an image"])
 
 
+@pytest.mark.parametrize("code", [errno.ENOTSUP, errno.EIO])
+def test_a_copy_is_made_where_attributes_cannot_be_listed(
+    far: Desk, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(os, "listxattr", failing(code))
+    assert far.file_one(far.put()).status is Status.FILED
+    assert far.contents() == Counter([b"an image"])
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
 def test_a_copy_keeps_its_owner_where_that_is_allowed(far: Desk) -> None:
     path = far.put()

@@ -103,7 +103,7 @@ def test_another_file_system_needs_a_copy(tmp_path: Path, folders: tuple[int, in
     assert names(tmp_path / "a") == ["old"]
 
 
-@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV])
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.EIO])
 def test_a_file_system_with_neither_rename_nor_links_needs_a_copy(
     tmp_path: Path, folders: tuple[int, int], monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
@@ -121,6 +121,19 @@ def test_other_errors_are_errors(folders: tuple[int, int], monkeypatch: pytest.M
     with pytest.raises(OSError) as caught:  # noqa: PT011 - the number is what matters
         move(folders)
     assert caught.value.errno == code
+
+
+def test_a_name_is_free_again_where_nothing_can_be_put_back(
+    tmp_path: Path, folders: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a/.claim").write_bytes(b"ours")
+    monkeypatch.setattr(renaming, "rename_noreplace", failing(errno.EINVAL))
+    monkeypatch.setattr(renaming, "link", failing(errno.EPERM))
+    monkeypatch.setattr(os, "rename", failing(errno.ENOENT))
+    with pytest.raises(FileNotFoundError):
+        renaming.put_back(Entry(folders[0], ".claim"), Entry(folders[0], "old.jpg"))
+    assert names(tmp_path / "a") == [".claim"]
+    assert (tmp_path / "a/.claim").read_bytes() == b"ours"
 
 
 def test_a_link_whose_answer_was_lost_is_made(tmp_path: Path, folders: tuple[int, int]) -> None:

@@ -257,6 +257,23 @@ def test_what_can_neither_be_finished_nor_taken_back_is_not_copied_again_and_aga
     assert far.filed() == {"cat/first.jpg": b"first", "cat/second.jpg": b"second"}
 
 
+def test_a_share_may_stamp_our_own_copy_at_any_time(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As rclone does, when it has uploaded what was written."""
+    read, stamps = os.read, count(1)
+
+    def read_and_stamp(descriptor: int, size: int) -> bytes:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name.startswith(".part."):
+            os.utime(descriptor, (1, next(stamps)))
+        return read(descriptor, size)
+
+    monkeypatch.setattr(os, "read", read_and_stamp)
+    monkeypatch.setattr(renaming, "rename_noreplace", failing(errno.EINVAL))
+    monkeypatch.setattr(renaming, "link", failing(errno.EIO))
+    assert far.file_one(far.put()).status is Status.FILED
+    assert far.filed() == {"cat/cat.jpg": b"an image"}
+    assert images(far.inbox) == []
+
+
 @pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
 def test_an_original_that_cannot_be_dropped_costs_its_copy(
     far: Desk, monkeypatch: pytest.MonkeyPatch, code: int
