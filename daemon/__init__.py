@@ -6,20 +6,20 @@ What the words mean here, and nothing else; those of checkpoints and models are 
   images (``others``) and the quarantine, for images that cannot be read.
 - candidate: a file whose name may be that of an image to file. Temporary name: one that programs give a file until it
   is complete, such as ``a.jpg.part``.
-- waiting: seen in an inbox, and neither filed nor in flight; `status` and the metrics count these. At first such a file
-  settles, until it has been written to its end as far as can be seen: it is stable then. Unfinished: stable, but its
-  writer has it open, or may have. Held back: not to be looked at before some time, unless it changes. In flight: handed
-  out to the work loop. The queue, in `status`: what is waiting or in flight.
+- waiting: seen in an inbox, and neither filed nor in flight; `status` and the metrics count these. Such a file settles
+  until it is stable: written to its end, as far as can be seen. Unfinished: stable, but its writer has it open, or may
+  have. Held back: not examined before some time, unless it changes. Active: waiting and not held back. In flight:
+  handed out to the work loop. The queue, in `status`: what is waiting or in flight.
 - missing: an inbox that is not there. Away: the output is not there, or another folder is in its place. Paused: nothing
   is filed meanwhile, and images stay in the inbox. Loading: a model is brought into memory; the one in use goes on
   filing.
-- block: a call does not return, and its thread stands still, until something answers.
+- block: a call does not return, and its thread cannot go on, until the file system or another program answers.
 - source: an image as it was read in the inbox. Identity: its device, inode, size and time at that moment.
-- file (verb): move, copy or link an image to its folder. Filing: its row in the journal. Transfer: the way there, which
-  is finished, taken back, or after a crash recovered.
+- file (verb): move, copy or link an image to its folder. Filing: its row in the journal. Transfer: the steps of that,
+  which are finished, taken back, or after a crash recovered.
 - sync (of a folder) and flush (of a file): go on only when the disk has it. A filing is interrupted: begun, and neither
   done nor taken back.
-- private name: the hidden name that a file has for a moment of its transfer.
+- private name: the hidden name that a file has during a part of its transfer.
 - sidecar: a file that belongs to an image by its name and goes where that goes.
 - corrected: a person has moved a filed image to another class folder, and it stays there.
 - undo: bring an image back to where it came from. Retry: the same from the quarantine. Resort: move filed images to
@@ -28,7 +28,7 @@ What the words mean here, and nothing else; those of checkpoints and models are 
   nothing that the model was fitted on; an unknown image is not called unsure. The others: both. Outcome: what became of
   the image.
 - probation: the first images of a new checkpoint, after which it stays or goes.
-- hint: an event of the kernel's about a folder. It only says where to read sooner; nothing depends on it.
+- hint: an event from the kernel about a folder. It only says where to look sooner; no file is missed without it.
 """
 
 import importlib.util

@@ -24,15 +24,15 @@ from daemon.watching.watcher import InboxWatcher
 from models.classifier import Classifier
 from models.text.language import tr
 
-#: Images taken from the watcher at a time; the model is looked after between two such handfuls.
+#: Images taken from the watcher at a time; between them the model may be changed.
 HANDFUL = 64
-#: Seconds to wait for images before looking whether something was published.
+#: Seconds to wait for images before checking for a published checkpoint.
 _TICK = 1.0
 _ONCE_TICK = 0.25
 
 
 class WorkLoop:
-    """One step at a time, on one thread: `run` until told to stop, or `run_once` until the inboxes are empty."""
+    """Runs on one thread, step by step: `run` until `stop` is called, `run_once` until the inboxes are empty."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class WorkLoop:
         self._retries = Retries()
 
     def stop(self) -> None:
-        """End once what is decoded is filed, without another copy of a file. Safe in a signal handler."""
+        """End after the decoded images are filed; a copy that is being made is given up. Safe in a signal handler."""
         self._stopping.set()
         self._watcher.wake()
 
@@ -71,9 +71,9 @@ class WorkLoop:
                 self.step(min(_TICK, self._monitor.tick))
 
     def run_once(self) -> int:
-        """File what is there now; returns how many images were left behind.
+        """File all images that are there now; return how many were left behind.
 
-        Told to stop, it counts those that it knows of, and one at least.
+        After `stop` it counts those that it knows of, and at least one.
         """
         with copying.reporting_to(self._progress, self._stopping.is_set):
             return self._run_once()
@@ -117,7 +117,8 @@ class WorkLoop:
             )
             return max(len(left) + status.waiting + status.ahead + status.in_flight, 1)
         inboxes = [inbox for inbox in self._watcher.status().inboxes if inbox.missing is not None]
-        return len(left) + sum(inbox.is_silent or os.path.lexists(inbox.path) for inbox in inboxes)  # there, but closed
+        # A missing inbox that is there all the same cannot be read: its images are left behind.
+        return len(left) + sum(inbox.is_silent or os.path.lexists(inbox.path) for inbox in inboxes)
 
     def _is_idle(self) -> bool:
         status = self._watcher.status()
@@ -153,7 +154,7 @@ class WorkLoop:
         self._monitor.batch_ended()
 
     def _processed(self, paths: list[Path], is_incomplete: Callable[[Path], bool]) -> Iterable[Outcome]:
-        """Yield what becomes of images; where a new model fails, those not classified yet go to the one before it."""
+        """Yield the outcomes of images; where a new model fails, the rest is classified by the one before it."""
         coming = iter(paths)
         while True:
             try:
@@ -166,7 +167,7 @@ class WorkLoop:
             self._take_over(before)
 
     def _is_to_stop(self) -> bool:
-        """Whether to take no more images. Asked while one is decoded, too, which may take long: report progress."""
+        """Whether to take no more images. Also reports progress, since it is asked while a slow image is decoded."""
         self._progress()
         return self._stopping.is_set()
 
@@ -197,7 +198,7 @@ class WorkLoop:
                 assert_never(outcome.status)
 
     def _report(self, outcome: Outcome) -> None:
-        """Log one line for each image; a trouble that lasts is logged once, and again after it has passed."""
+        """Log one line for each image; a lasting cause of failure once, and again after it has cleared."""
         path, status = outcome.path, outcome.status
         log = logger.bind(**fields(outcome))
         match status:

@@ -18,22 +18,22 @@ from models.text.language import tr
 
 _CHUNK = 1 << 20
 _ZEROS = bytes(_CHUNK)
-#: Bytes of a copy that are flushed at a time: on a slow share, the flush at the end of a film would take minutes. It
-#: begins with the first, and goes on with what takes about so many seconds, since nothing can interrupt a flush.
+#: Bytes of a copy that are flushed at a time, since a flush cannot be interrupted, and that of a whole film takes
+#: minutes on a slow share: at first so many, then as many as take about `_FLUSH_SECONDS`.
 _FLUSHED_FIRST, _FLUSHED_AT_ONCE, _FLUSH_SECONDS = 8 << 20, 32 << 20, 0.5
-#: The most bytes that a file may say it has, to be copied. Reading so many takes minutes, also where they are holes.
+#: Largest size of a file that is copied. Reading so many bytes takes minutes, even if they are holes.
 MOST_COPIED = 64 << 30
 _BLOCK = 512
-#: More pieces than this are not looked for in a file with holes.
+#: Most pieces between holes that are copied one by one.
 _MOST_PIECES = 10_000
-#: Called whenever a part of a file was read or copied: a large file may take longer than the watchdog allows.
+#: Called after each part of a file that was read or copied: a large file may take longer than the watchdog allows.
 _on_progress: ContextVar[Callable[[], None]] = ContextVar("on_progress", default=lambda: None)
 #: Whether to stop in the midst of a file.
 _is_to_stop: ContextVar[Callable[[], bool]] = ContextVar("is_to_stop", default=lambda: False)
-#: Extended attributes that go with a copy: what people and programs noted, and who may read it, which belongs with the
-#: mode. No other: ``security.capability`` would give rights to whoever runs the copy, labels and signatures
-#: (``security.selinux``, ``security.ima``, ``security.evm``) are those of the place or the inode, and ``trusted.*``
-#: tells an overlay or a cluster what the original stands for, which the copy does not.
+#: Extended attributes that are copied: notes of people and programs, and access lists, which belong to the mode. No
+#: others: ``security.capability`` would give rights to whoever runs the copy, labels and signatures
+#: (``security.selinux``, ``security.ima``, ``security.evm``) belong to the folder or the inode, and ``trusted.*``
+#: describes the original to an overlay or a cluster.
 _ATTRIBUTES_KEPT = ("user.", "system.posix_acl_access")
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: EIO is what rclone, and others by FUSE, say that know none.

@@ -1,8 +1,8 @@
 """Open what lies below the folders that the owner named, never through a symbolic link.
 
-Whoever may write into an inbox or an output can put a link in place of a folder at any moment: between the check of an
-image and its decoding, or before it is moved. So no path is opened as a whole; it is split at its root, whose own links
-are the owner's choice, and below that no component may be a link.
+A user who may write into an inbox or an output can replace a folder by a link at any moment: between the check of an
+image and its decoding, or before it is moved. So no path is opened as a whole. It is split at its root, whose own links
+are the owner's choice; below that no component may be a link.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from models.text.language import mark, tr
 #: ``openat2`` has this number on every architecture but Alpha; Python has no function for it.
 _OPENAT2 = 437
 _NO_SYMLINKS = 0x04
-#: A folder on the way needs no permission to be read.
+#: Folders on the way to the last one need no read permission.
 _ON_THE_WAY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _NO_SUCH_NAME = mark(
     "the file system cannot hold a folder named '{name}': mount it with iocharset=utf8, or give the class another name"
@@ -37,7 +37,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Roots:
     """The folders that the owner named: inboxes and output. The root of any other path is ``/``.
 
-    One that lies inside another is no root: who may write into the outer one can replace it.
+    A folder inside another is no root: a user who may write into the outer one can replace it.
     """
 
     def __init__(self, folders: Iterable[str | Path] = ()) -> None:
@@ -47,15 +47,15 @@ class Roots:
                 self.folders.append(folder)
 
     def including(self, *folders: Path) -> Roots:
-        """Return these folders and some more."""
+        """Make `Roots` with more folders."""
         return Roots([*self.folders, *folders])
 
     def is_root(self, folder: str) -> bool:
-        """Whether a folder is one of them."""
+        """Whether a folder is a root."""
         return folder in self.folders
 
     def root_of(self, path: str) -> str | None:
-        """Return the one of them that a path is, or lies below."""
+        """Return the root that a path is, or is below; None if there is none."""
         return next((root for root in self.folders if _rest(path, root) is not None), None)
 
     def open(self, path: str | Path, flags: int) -> int:

@@ -26,9 +26,9 @@ from models.leftovers import is_left_alone
 from models.text.language import tr
 from models.text.printable import shown
 
-#: How long after an image was filed a sidecar may still join it: cameras use their file names again.
+#: How long after an image was filed a sidecar may still follow it: cameras reuse file names.
 LATEST = timedelta(days=1)
-#: The pause between two searches: seconds, or this many times what a search took, if that is longer.
+#: Pause between two searches: seconds, or this multiple of the duration of a search, if longer.
 PAUSE, TIMES = 60.0, 10
 
 
@@ -108,7 +108,7 @@ class LateSidecars:
         with Folders(Output(self._output, Roots(self._inboxes))) as folders:
             source, target = folders.entry(image.source), folders.entry(image.destination)
             if not is_filed_or_edited(target, image):
-                return  # it is another file now
+                return  # another file is there now
             transfer = follower(image, source, target, sidecar.name)
             for sent in send([transfer] if transfer else [], self._journal):
                 if sent.status is Status.FILED:
@@ -128,7 +128,7 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str] | None]:
         with os.scandir(folder) as entries:
             yield from entries
     except OSError:
-        yield None  # the watcher says so
+        yield None  # the watcher reports it
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

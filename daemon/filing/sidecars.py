@@ -200,19 +200,19 @@ def send(transfers: Sequence[Transfer], journal: Journal) -> list[Transfer]:
 
 
 class Complaints:
-    """Logs once of each sidecar that it stays; the last few thousand are remembered."""
+    """Logs once for each sidecar that it stays; the last few thousand are remembered."""
 
     def __init__(self) -> None:
-        self._said: set[tuple[Path, Identity]] = set()
+        self._logged: set[tuple[Path, Identity]] = set()
 
     def __call__(self, sidecar: Transfer) -> None:
         """Log why a sidecar did not follow its image; it is tried again as long as it may be late."""
         which = sidecar.row.source, sidecar.row.identity
-        if sidecar.status is Status.STOPPED or which in self._said:
+        if sidecar.status is Status.STOPPED or which in self._logged:
             return
-        if len(self._said) >= _MOST_COMPLAINTS:
-            self._said.clear()
-        self._said.add(which)
+        if len(self._logged) >= _MOST_COMPLAINTS:
+            self._logged.clear()
+        self._logged.add(which)
         why = sidecar.error or (None if sidecar.status is None else describe(sidecar.status))
         logger.warning(
             tr("the sidecar '{source}' does not follow its image: {why}", source=str(sidecar.row.source), why=why)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 #: Seconds over which the speed is taken.
 _WINDOW = 60.0
-#: The oldest image's age is measured anew each time; a difference of less than these seconds is none.
+#: Differences in the age of the oldest image below these seconds are ignored.
 _JITTER = 2.0
 _LONGEST_ERROR = 1_000
 #: Classes that are counted one by one: each is a time series for as long as the daemon runs, whatever models come.
@@ -156,7 +156,7 @@ class Tally:
         self.output_away: str | None = None  # why nothing can be filed into the output now
 
     def listen(self) -> None:
-        """Remember errors as they are logged, by whatever thread; needed again after the log was set up anew."""
+        """Remember errors as they are logged, by any thread; call it again after the log was set up again."""
         self.deafen()
 
         def note(message: object) -> None:
@@ -169,7 +169,7 @@ class Tally:
     def deafen(self) -> None:
         """Stop remembering errors."""
         if self._sink is not None:
-            with suppress(ValueError):  # the log was set up anew, without it
+            with suppress(ValueError):  # the log was set up again, without it
                 logger.remove(self._sink)
             self._sink = None
 
