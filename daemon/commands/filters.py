@@ -93,7 +93,7 @@ def wanted(options: argparse.Namespace, journal: Path, **more: Any) -> Wanted:
 
 
 class FiledOutput:
-    """The output of a daemon, and the journal of what was filed there."""
+    """Output of a daemon, and the journal of what was filed there."""
 
     def __init__(self, options: argparse.Namespace, *, without_journal: bool = False) -> None:
         """Raises UserError for settings that are wrong, and where there is no journal.

@@ -28,7 +28,7 @@ _CACHE = Path("/var/cache/imagesortd")
 
 @dataclass(frozen=True)
 class Setup:
-    """What `unit` is asked to set up.
+    """Setup that `unit` is asked for.
 
     ``run_as``: the user and group of the service, None for a user's own. ``options``: what the daemon's commands need
     to mean the same settings, and ``environment`` what they need beside them; ``unit_options`` are those of the unit.

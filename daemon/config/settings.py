@@ -40,7 +40,7 @@ def setting(default: object, help: str, *, metavar: str | None = None, usual: st
 
 
 class Settings(BaseSettings):
-    """The settings of the daemon; config.toml explains each."""
+    """Settings of the daemon; config.toml explains each."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""The daemon's side of the fork server, the small process that decoders are forked from (`daemon.decoding.forkserver`).
+"""Daemon's side of the fork server, the small process that decoders are forked from (`daemon.decoding.forkserver`).
 
 The fork server takes 0.2 s for its imports, and the daemon takes as long for its own. This module imports none of
 these, so that a command can start the fork server first, and both go on at once.
@@ -57,7 +57,7 @@ class Launcher:
 
     @property
     def pid(self) -> int:
-        """The process id of the fork server."""
+        """Process id of the fork server."""
         return self._process.pid
 
     def begin(self, memory: int, connection: int, shared: int) -> int:

@@ -42,7 +42,7 @@ _LONGEST_PATHS = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The limits for one image in a decoder: bytes of memory, and seconds of decoding once it is read."""
+    """Limits for one image in a decoder: bytes of memory, and seconds of decoding once it is read."""
 
     memory: int = 2 << 30
     seconds: float = 60.0

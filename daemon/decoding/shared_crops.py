@@ -40,7 +40,7 @@ _SEALS = fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SE
 
 
 class SlotState(IntEnum):
-    """How the decoding of an image ended. With crops, they can be used before the answer comes."""
+    """Result of decoding an image. Crops can be used before the answer comes."""
 
     NO_CROPS = 1
     CROPS = 2
@@ -76,14 +76,14 @@ def create(size: int) -> int:
 
 
 class CropBuffer:
-    """The shared memory, mapped into one process. The descriptor stays the caller's."""
+    """Shared memory, mapped into one process. The descriptor stays the caller's."""
 
     def __init__(self, descriptor: int) -> None:
         self._memory = mmap.mmap(descriptor, 0)
 
     @property
     def size(self) -> int:
-        """The size in bytes."""
+        """Size in bytes."""
         return len(self._memory)
 
     def clear(self) -> None:

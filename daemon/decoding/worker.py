@@ -1,4 +1,4 @@
-"""The daemon's side of one decoder process (`daemon.decoding.forkserver`), whose answers are not trusted."""
+"""Daemon's side of one decoder process (`daemon.decoding.forkserver`), whose answers are not trusted."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class _Overdue(Exception):
 
 
 class Decoder:
-    """The daemon's side of one decoder."""
+    """Daemon's side of one decoder."""
 
     def __init__(self, pid: int, connection: socket.socket, buffer: CropBuffer, memory: int) -> None:
         self.pid = pid
@@ -105,7 +105,7 @@ class Decoder:
         self._resident: float = 0
 
     def is_ready(self, memory: int, size: int) -> bool:
-        """Whether it is alive, has sent nothing unasked, and has this memory limit and a buffer of ``size`` bytes."""
+        """Whether the process is alive, silent, and has this memory limit and a buffer of ``size`` bytes."""
         return self._memory == memory and self._buffer.size >= size and self.channel.is_silent()
 
     def is_fit(self) -> bool:

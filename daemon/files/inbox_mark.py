@@ -1,4 +1,4 @@
-"""The hidden file in an inbox on a drive or share: it says which daemon is at work there.
+"""Hidden file in an inbox on a drive or share: it says which daemon is at work there.
 
 Elsewhere, locks keep daemons apart: one in the state folder, and one of the inbox folder itself (`daemon.state.lock`).
 But an open folder keeps a drive from being unmounted, and shares have no locks of folders, so daemons use this file
@@ -34,7 +34,7 @@ _TRIES = 5
 
 
 class InboxMark:
-    """The mark of one inbox, as one daemon sees it; ``state``: the state folder of the daemon."""
+    """Mark of one inbox, as one daemon sees it; ``state``: the state folder of the daemon."""
 
     def __init__(self, inbox: Path, state: Path) -> None:
         self.inbox = inbox

@@ -42,7 +42,7 @@ class Handler(Protocol):
         """Note that the kernel dropped events."""
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:
-        """The kernel ended the watch: the folder was deleted or unmounted; its number may be given to another one."""
+        """Note that the kernel ended the watch: the folder was deleted or unmounted, and the number may be reused."""
 
 
 class Watch(NamedTuple):

@@ -1,4 +1,4 @@
-"""The hidden file in the output folder: it identifies the folder, and is locked while a daemon files into it.
+"""Hidden file in the output folder: it identifies the folder, and is locked while a daemon files into it.
 
 A path is not enough: where a drive is not mounted, the empty mount point has the same path. So the file holds a random
 number, which the state folder remembers. The file is on the drive, where daemons of other users and machines see it,
@@ -40,14 +40,14 @@ class OutputAway(Exception):
 
 
 class _Remembered(NamedTuple):
-    """The number of an output folder, and the file system that it was on."""
+    """Number of an output folder, and the file system that it was on."""
 
     number: str
     file_system: str
 
 
 class OutputMark:
-    """The mark of one output folder, as one daemon sees it; ``memory`` is the folder of its journal."""
+    """Mark of one output folder, as one daemon sees it; ``memory`` is the folder of its journal."""
 
     def __init__(self, output: Path, memory: Path) -> None:
         self._output = output
@@ -74,7 +74,7 @@ class OutputMark:
 
     @property
     def device(self) -> int | None:
-        """The file system that the output is on, inside `at_work`; None where it has no mark."""
+        """File system that the output is on, inside `at_work`; None where it has no mark."""
         return None if self._descriptor is None else os.fstat(self._descriptor).st_dev
 
     @contextmanager

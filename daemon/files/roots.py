@@ -35,7 +35,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Roots:
-    """The folders that the owner named: inboxes and output. The root of any other path is ``/``.
+    """Folders that the owner named: inboxes and output. The root of any other path is ``/``.
 
     A folder inside another is no root: a user who may write into the outer one can replace it.
     """

@@ -50,7 +50,7 @@ _GROWTH_PERIOD = timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Where one image is to go: ``folder`` is relative to the output, such as ``dog`` or ``quarantine/truncated``.
+    """Destination of one image: ``folder`` is relative to the output, such as ``dog`` or ``quarantine/truncated``.
 
     ``reason`` marks an unreadable image (a slug, with ``detail`` as the sentence for people); else it is None.
     ``detail`` without ``reason`` says that an image is unknown, and how strange it is. ``fate`` is what
@@ -75,7 +75,7 @@ class Decision:
 
 
 class Filed(NamedTuple):
-    """The outcome for one decision, as in ``row``; ``error`` says in a sentence why it is to be tried again."""
+    """Outcome for one decision, as in ``row``; ``error`` says in a sentence why it is tried again."""
 
     decision: Decision
     status: Status

@@ -59,7 +59,7 @@ def remove_earlier_copy(copy: Entry, original: Entry, filing: Filing) -> bool:
 
 
 def has_writer_continued(entry: Entry, filing: Filing) -> bool:
-    """Whether it is the file that was moved there, and its writer has added to it since. Raises OSError.
+    """Whether a file is what was moved there, and its writer has added to it since. Raises OSError.
 
     Either it has grown: the filed bytes are its beginning, but for the offset of a TIFF page that was added. Or inode
     and size are the same and the content is not, as of a writer that first gives a file its full size. An editor that

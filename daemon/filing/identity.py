@@ -45,7 +45,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def is_as_read(entry: Entry, row: Filing) -> bool:
-    """Whether it is the image that was read and decided on, unchanged: it may be moved, or removed once copied.
+    """Whether a file is the image that was decided on, unchanged: it may be moved, or removed once copied.
 
     Rests on size and time, and on the inode or the content: a network share may have changed the inode number.
     Raises OSError.
@@ -57,7 +57,7 @@ def is_as_read(entry: Entry, row: Filing) -> bool:
 
 
 def is_as_filed(entry: Entry, row: Filing) -> bool:
-    """Whether it is what was filed, unchanged: it may be classified again; if found elsewhere, it was moved there.
+    """Whether a file is what was filed, unchanged: it may be classified again; if found elsewhere, it was moved there.
 
     Rests on inode, size and time together, or on the content. Raises OSError.
     """
@@ -66,7 +66,7 @@ def is_as_filed(entry: Entry, row: Filing) -> bool:
 
 
 def is_filed_or_edited(entry: Entry, row: Filing) -> bool:
-    """Whether it is what was filed, edited since or not: it may return to its inbox, and sidecars may follow it.
+    """Whether a file is what was filed, edited or not: it may return to its inbox, and sidecars may follow it.
 
     Rests on the same as `is_as_filed`, or on the inode and a birth before the filing. A moved sidecar is recognised by
     its name alone, because programs replace the whole file when they change it. Raises OSError.
@@ -118,7 +118,7 @@ def is_made_here(entry: Entry, row: Filing, source_folder: int | None) -> bool:
 
 
 def is_just_made(entry: Entry, row: Filing) -> bool:
-    """Whether it is the copy or link that this transfer has just made, with nothing added since: it may be removed.
+    """Whether a file is the copy or link that was just made, with nothing added: it may be removed.
 
     Rests on the inode, and for a copy, which may be partial, on the size. Raises OSError.
     """

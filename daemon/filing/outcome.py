@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one image; ``detail`` is a sentence where it was not simply filed.
+    """Outcome of one image; ``detail`` is a sentence where it was not simply filed.
 
     ``fate``: what was decided of one that was classified, whether it could then be moved or not.
     """

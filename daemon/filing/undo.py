@@ -33,10 +33,10 @@ _GROUP_SIZE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Undone:
-    """What became of one filing that was to be undone.
+    """Result of undoing one filing.
 
-    FILED: the image is back, at ``destination``, or its copy is gone. PLANNED: a dry run; it would be so. GONE: it is
-    not where it was filed any more. CHANGED: what lies there is another file, or the last of its kind, and stays.
+    FILED: the image is back, at ``destination``, or its copy is removed. PLANNED: it would be, but for a dry run. GONE:
+    it is no longer where it was filed. CHANGED: another file is there, or a copy without its original: it stays.
     RETRY: failed for now (``error``). ALREADY: there is nothing to undo.
     """
 

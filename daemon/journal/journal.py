@@ -43,7 +43,7 @@ class JournalBusy(Exception):
 
 
 class Journal:
-    """The journal in one file; ``path`` None keeps it in memory, for a program that files once and ends.
+    """Journal in one file; ``path`` None keeps it in memory, for a program that files once and ends.
 
     Opened at the first use. ``run`` names this journal object and goes into every row it writes.
     """

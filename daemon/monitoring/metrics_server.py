@@ -47,7 +47,7 @@ class MetricsListener:
 
     @property
     def port(self) -> int:
-        """The port it listens on; only with HOST:PORT."""
+        """Port it listens on; only with HOST:PORT."""
         return int(self._server.server_address[1])
 
     def _open(self, address: str, text: Callable[[], str]) -> socketserver.TCPServer:

@@ -38,7 +38,7 @@ class GoodCheckpoint(BaseModel):
 
     @property
     def path(self) -> Path:
-        """The checkpoint file."""
+        """Checkpoint file."""
         return Path(os.fsdecode(unquote_to_bytes(self.place)))
 
 
@@ -86,7 +86,7 @@ class CheckpointHistory:
 
     @property
     def good(self) -> GoodCheckpoint | None:
-        """The last checkpoint that has proved itself."""
+        """Last checkpoint that has proved itself."""
         return self._memory.good
 
     def is_good(self, digest: str, key: str = "") -> bool:

@@ -32,7 +32,7 @@ _USUAL: Path = Settings.model_fields["checkpoint"].default
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointOptions:
-    """Where to find checkpoints and how to open them, as the settings say.
+    """Settings for finding and opening checkpoints.
 
     ``batch``: how many images to classify beforehand, since the first ones take longer. ``required``: the location must
     be there. ``reserved``: folder names in ``output`` that no class may have. ``probation``: how many images of a new
@@ -68,7 +68,7 @@ class CheckpointOptions:
 
     @property
     def place(self) -> CheckpointSource:
-        """Where checkpoints are published."""
+        """Location of published checkpoints."""
         return CheckpointSource(self.location, required=self.required)
 
 

@@ -118,6 +118,6 @@ class _Folder:
         self._ring()
 
     def on_watch_deleted(self, wd: int) -> None:  # noqa: ARG002 - the reader's way of calling it
-        """The kernel ended the watch: the folder was deleted or unmounted; the next one may have the same number."""
+        """Note that the kernel ended the watch: the folder was deleted or unmounted, and the number may be reused."""
         self.ended = True
         self._ring()

@@ -186,7 +186,7 @@ class Reloader:
 
     @property
     def loading(self) -> CheckpointLoading | None:
-        """The checkpoint that is being loaded; `poll` returns it when it is ready."""
+        """Checkpoint that is being loaded; `poll` returns it when it is ready."""
         return self._loading
 
     def poll(self) -> Classifier | None:

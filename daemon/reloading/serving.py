@@ -31,7 +31,7 @@ class Model:
 
     @property
     def digest(self) -> str:
-        """The sha256 of its file."""
+        """SHA-256 of the checkpoint file."""
         return self.classifier.digest
 
 
@@ -44,7 +44,7 @@ class _Trial:
 
 
 class Serving:
-    """The model in use, what it made of its last images, and the model to go back to.
+    """Model in use, what it made of its last images, and the model to go back to.
 
     Models that are in use, or may be again, are leased, so that the trainer does not remove their files.
     """
@@ -59,7 +59,7 @@ class Serving:
 
     @property
     def model(self) -> Model | None:
-        """The model in use; None before the first."""
+        """Model in use; None before the first."""
         return self._model
 
     @property

@@ -28,7 +28,7 @@ class Threshold:
 
     @property
     def value(self) -> float:
-        """The probability below which an image is unsure."""
+        """Probability below which an image is unsure."""
         return self.rule.threshold
 
     @property

@@ -148,7 +148,7 @@ class HintSource:
         self._lose()
 
     def on_watch_deleted(self, wd: int) -> None:
-        """The kernel ended a watch: its folder was deleted or unmounted."""
+        """Note a watch that the kernel ended: its folder was deleted or unmounted."""
         with self._lock:
             self._ended.append(wd)
             self._hints.moved = True
