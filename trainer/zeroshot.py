@@ -189,7 +189,7 @@ def _judge(options: ZeroShotOptions, classes: list[str]) -> Verdict:
     except CheckpointError as error:
         return Verdict(True, tr("the one published before cannot be used: {error}", error=error))
     if set(current.classes) != set(classes):
-        return Verdict(True, tr("its classes are not those of {run}, so the two do not compare", run=pointer.run))
+        return Verdict(True, tr("its classes are not those of {run}, so the two cannot be compared", run=pointer.run))
     if not current.data_digest:
         return Verdict(True, tr("{run} was made from names too, and this is the newer one", run=pointer.run))
     text = tr("{run} was fitted on images of the same classes, and this one is made from names", run=pointer.run)

@@ -313,7 +313,7 @@ def test_parts_that_do_not_help_are_left_out_where_that_was_allowed(
     said = capsys.readouterr().out
     assert "clip: logistic" in said
     assert "all parts: logistic" in said
-    assert "not better than this one alone by more than chance" in said
+    assert "not clearly better than this one alone" in said
 
 
 def test_an_interruption_leaves_no_run(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,7 +144,7 @@ def _choose_unjudged(view: View) -> Choice:
         temperature=1.0,
         winner=f"logistic, C {_DEFAULT_STRENGTH:g}",
         label=tr("logistic, C {strength:g}", strength=_DEFAULT_STRENGTH),
-        reason=tr("no image is held out to choose by"),
+        reason=tr("there is no held-out image to choose by"),
         candidates=[],
         start=Start(heads[0], view.scaling),
         judged=view.task.judged,
@@ -207,14 +207,14 @@ class _ViewComparison:
         values = {"loss": class_losses.mean(), "other_loss": plain_losses.mean()}
         if is_better:
             reason = tr(
-                "the ImageNet classes are clearly better than the features themselves, by heads "
-                "of one strength in all the ways to fold so few images ({loss:.4f} and {other_loss:.4f})",
+                "the ImageNet classes are clearly better than the features themselves; with so few "
+                "images, by the mean loss over several divisions into folds ({loss:.4f} and {other_loss:.4f})",
                 **values,
             )
         else:
             reason = tr(
-                "the ImageNet classes are not clearly better than the features themselves, by heads "
-                "of one strength in all the ways to fold so few images ({loss:.4f} and {other_loss:.4f})",
+                "the ImageNet classes are not clearly better than the features themselves; with so few "
+                "images, by the mean loss over several divisions into folds ({loss:.4f} and {other_loss:.4f})",
                 **values,
             )
         # A candidate of the same name was fitted from another start, so its own losses stay and only the mean is added.
@@ -286,11 +286,11 @@ def _choose_parts(logistic: Sequence[CandidateHead], drop_parts: bool) -> tuple[
     best = int(np.argmin([candidate.loss for candidate in singles]))
     if clearly_lower(all_parts.losses, singles[best].losses):
         label = singles[best].label
-        return len(singles), tr("all parts together are clearly better than the best taken alone, {name}", name=label)
+        return len(singles), tr("all parts together are clearly better than the best single one, {name}", name=label)
     if drop_parts:
-        return best, tr("all parts together are not better than this one alone by more than chance")
+        return best, tr("all parts together are not clearly better than this one alone")
     alone = singles[best].name.partition(":")[0]
-    return len(singles), tr("{name} alone would do as well: --drop-parts lets a fit leave the others out", name=alone)
+    return len(singles), tr("{name} alone would do as well: fit with --drop-parts to leave the others out", name=alone)
 
 
 def _choose_head(
@@ -311,9 +311,9 @@ def _choose_head(
     if view.pretrained is not None:
         gradient = candidates.gradient_candidate(view, options, on_epoch)
         if gradient.accuracy > best_logistic.accuracy and clearly_lower(gradient.losses, best_logistic.losses):
-            reason = tr("compared with logistic it has both more images right and a loss lower by more than chance")
+            reason = tr("it is more accurate than logistic, and its loss is clearly lower")
             return [gradient], gradient, reason
-        reason = tr("gradient does not have both more images right and a loss lower by more than chance")
+        reason = tr("gradient is not more accurate, or its loss is not clearly lower")
         return [gradient], best_logistic, reason
     if view.texts is not None and best_logistic is logistic[1]:
         view = view.starting_from_texts()
@@ -322,13 +322,9 @@ def _choose_head(
     others = [candidates.discriminant_candidate(view), gradient, mean]
     best = _lowest_loss([*logistic, *others])
     if best.accuracy > mean.accuracy and clearly_lower(best.losses, mean.losses):
-        reason = tr(
-            "compared with the mean of heads it has both more images right and a loss lower by more than chance"
-        )
+        reason = tr("it is more accurate than the mean of gradient and logistic, and its loss is clearly lower")
         return others, best, reason
-    reason = tr(
-        "the single head of the lowest loss does not have both more images right and a loss lower by more than chance"
-    )
+    reason = tr("the single head with the lowest loss is not more accurate, or its loss is not clearly lower")
     return others, mean, reason
 
 

@@ -72,7 +72,7 @@ def _class_changes(old: Sequence[str], new: Sequence[str], run: str) -> str:
     changes = [tr("new: {names}", names=", ".join(added))] if added else []
     changes += [tr("gone: {names}", names=", ".join(removed))] if removed else []
     return tr(
-        "its classes are not those of {run} ({changes}), so the two do not compare",
+        "its classes are not those of {run} ({changes}), so the two cannot be compared",
         run=run,
         changes="; ".join(changes) or tr("another order"),
     )
@@ -147,7 +147,7 @@ def _compare_records(current: Checkpoint, predictions: LabelledPredictions, run:
         return Verdict(True, tr("there is no image to compare it with {run} on", run=run))
     if own is None:
         text = tr(
-            "no image tells how right it is, and {run} has an accuracy of {accuracy:.3f} on held-out images",
+            "its accuracy is unknown, because no image was held out, and that of {run} is {accuracy:.3f}",
             run=run,
             accuracy=recorded,
         )

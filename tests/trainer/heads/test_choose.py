@@ -36,7 +36,7 @@ def test_the_choice_is_explained_and_every_image_is_judged_by_a_head_that_never_
     folds[:5] = NEVER
     choice = choose(features.copy(), labels, folds, 3, [Part("one", 12)], OPTIONS)
     assert choice.winner in [candidate.name for candidate in choice.candidates]
-    assert "chance" in choice.reason
+    assert "its loss is" in choice.reason
     assert choice.judged.sum() == 295
     assert choice.out_of_fold.shape == (295, 3)
     start = choice.start.head.logits(choice.start.scaling.apply(features[folds == 0]))
@@ -69,20 +69,20 @@ def test_a_part_alone_is_served_where_the_other_only_disturbs() -> None:
     assert choice.parts == (0,)
     assert choice.head.weight.shape == (3, 12)
     assert choice.scaling.mean.shape == (12,)
-    assert "not better than this one alone by more than chance" in choice.reason
+    assert "not clearly better than this one alone" in choice.reason
 
 
 def test_two_parts_are_served_where_they_are_clearly_better_together() -> None:
     choice = chosen_of_two(*two_parts(0.9), drop=True)
     assert choice.parts == (0, 1)
-    assert "all parts together are clearly better than the best taken alone, " in choice.reason
+    assert "all parts together are clearly better than the best single one, " in choice.reason
 
 
 def test_parts_that_were_asked_for_stay_and_it_is_said_that_one_would_do() -> None:
     choice = chosen_of_two(*two_parts(1, useful=False), drop=False)
     assert choice.parts == (0, 1)
     assert choice.head.weight.shape == (3, 24)
-    assert "one alone would do as well: --drop-parts" in choice.reason
+    assert "one alone would do as well: fit with --drop-parts" in choice.reason
     assert {candidate.parts for candidate in choice.candidates} == {(0,), (1,), (0, 1)}
 
 

@@ -142,7 +142,7 @@ def test_what_is_said_of_a_choice_follows_from_its_table(count: int) -> None:
         refolded = [row.refolded_loss for row in (*plain.values(), *classes.values()) if row.refolded_loss is not None]
         if count < FEW_IMAGES:
             than, loss = refolded
-            assert f"all the ways to fold so few images ({loss:.4f} and {than:.4f})" in choice.reason
+            assert f"several divisions into folds ({loss:.4f} and {than:.4f})" in choice.reason
         else:
             assert not refolded
             than, loss = (min(row.loss for row in view.values()) for view in (plain, classes))
@@ -151,7 +151,7 @@ def test_what_is_said_of_a_choice_follows_from_its_table(count: int) -> None:
         assert loss < than or not better
         taken = rows[choice.winner]
         other = min(classes.values(), key=lambda row: row.loss) if better else rows["the mean of gradient and logistic"]
-        ahead = "compared with" in choice.reason
+        ahead = "it is more accurate than" in choice.reason
         assert ahead == (taken is not other)
         assert (taken.accuracy > other.accuracy and taken.loss < other.loss) or not ahead
 
@@ -161,7 +161,7 @@ def test_a_part_alone_may_be_served_as_its_classes_but_not_in_place_of_parts_tha
     assert (dropped.parts, dropped.pretrained) == ((1,), CORNER)
     assert dropped.winner.startswith("two as ImageNet classes: ")
     assert (kept.parts, kept.pretrained) == ((0, 1), None)
-    assert "two as ImageNet classes alone would do as well: --drop-parts" in kept.reason
+    assert "two as ImageNet classes alone would do as well: fit with --drop-parts" in kept.reason
 
 
 def memorised(folder: Path, extractor: FeatureExtractor) -> tuple[Floats, Floats]:

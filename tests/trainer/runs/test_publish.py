@@ -96,7 +96,7 @@ def test_the_starter_can_be_gone_back_to_at_once_and_is_listed(
     assert run(main, ["rollback", "--starter", "--output-dir", str(runs)]) == 0
     assert "rolled back from b to the starter model" in capsys.readouterr().out
     assert run(main, ["list", "--output-dir", str(runs)]) == 0
-    assert "* the starter model serves" in capsys.readouterr().out
+    assert "* the daemon serves the starter model after a rollback" in capsys.readouterr().out
 
 
 def test_what_the_daemon_would_refuse_is_not_published(runs: Path, store: WeightsStore) -> None:
