@@ -46,7 +46,7 @@ class Station:
         """
         wait_for(lambda: not path.exists(), f"{path.name} leaves the inbox:\n{self.running.log()[-2000:]}")
         filed = [self.output / folder / path.name]
-        wait_for(lambda: self.holders(content) == filed, f"{path.name} is filed:\n{self.running.log()[-2000:]}", 60)
+        wait_for(lambda: self.holders(content) == filed, f"{path.name} is filed:\n{self.running.log()[-2000:]}")
 
     def touch(self, path: Path) -> None:
         """Let a file in the inbox be looked at now that waits for its time to be tried again."""
