@@ -9,15 +9,20 @@ import numpy as np
 
 from models.checkpoint import Pretrained
 from models.text.language import mark, tr
+from trainer.heads.directions import Directions
 from trainer.heads.discriminant import fit_discriminant
 from trainer.heads.gradient import fit_gradient
 from trainer.heads.linear import GradientOptions, Linear, OnEpoch, Scaling
-from trainer.heads.logistic import fit_logistic
+from trainer.heads.logistic import EXACT, ROUGH, fit_logistic
 from trainer.heads.task import FittingTask
 from trainer.measuring.calibration import Logits, Losses, accuracy, fit_temperature, losses
 
 #: The strengths of logistic regression to try (scikit-learn's C), from strong to weak regularisation.
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
+#: So many judged images are enough to choose a strength by, on as many folds as have them.
+_MANY_IMAGES = 1000
+#: By which share a weaker penalty has to lower the loss: less is chance, and with few images the weakest would win.
+_LEAST_GAIN = 0.01
 #: The shrinkages of the covariance to try in discriminant analysis.
 SHRINKAGES = (0.3, 0.6, 0.9)
 
@@ -91,17 +96,42 @@ def _prefixed(view: str, kind: str) -> str:
     return f"{view}: {kind}" if view else kind
 
 
-def logistic_candidate(view: View, strengths: Sequence[float] = STRENGTHS) -> CandidateHead:
-    """Return the logistic head of the best strength; stop when two weaker penalties in a row did no better."""
+def logistic_candidate(view: View, strengths: Sequence[float] = STRENGTHS, *, full: bool = True) -> CandidateHead:
+    """Return the logistic head of the best strength; for ``full`` see `fit_logistic`.
+
+    Where many images judge, an exact fit is no better than a rough one; with few, the heads of the folds and the one of
+    all images may be stopped so far apart that the temperature of the former does not suit the latter.
+    """
     from_texts = view.task.start is not None
     kind = mark("logistic from texts, C {strength:g}") if from_texts else mark("logistic, C {strength:g}")
-    candidates: list[CandidateHead] = []
-    for strength, heads in zip(strengths, fit_logistic(view.task, strengths), strict=True):
-        candidates.append(replace(view.candidate_from(kind, heads, strength=strength), strength=strength))
-        best_position = int(np.argmin([candidate.loss for candidate in candidates]))
-        if len(candidates) - 1 - best_position >= 2:
+    directions = Directions.from_features(view.task.scaled)
+    best = strengths[0] if len(strengths) == 1 else _best_strength(view, strengths, directions)
+    tolerance = ROUGH if _many(view.task) else EXACT
+    (heads,) = fit_logistic(view.task, [best], directions, tolerance=tolerance, full=full)
+    return replace(view.candidate_from(kind, heads, strength=best), strength=best)
+
+
+def _best_strength(view: View, strengths: Sequence[float], directions: Directions) -> float:
+    """Return the strength of the lowest loss on some of the folds; a weaker penalty has to be lower by a hundredth.
+
+    Weaker penalties, which take the longest, are not tried once two in a row were not, or one where many images judge.
+    Measured on five sets, five draws each, by images that were not drawn: log-loss .716 instead of .727 with 5 images a
+    class, .554 instead of .558 with 16, .450 instead of .452 with 40.
+    """
+    patience, tolerance = (1, ROUGH) if _many(view.task) else (2, EXACT)
+    part = replace(view, task=view.task.judged_by(_MANY_IMAGES))
+    best, best_loss = 0, np.inf
+    for position, heads in enumerate(fit_logistic(part.task, strengths, directions, tolerance=tolerance)):
+        loss = part.candidate_from("", heads).loss
+        if loss < (1 - _LEAST_GAIN) * best_loss:
+            best, best_loss = position, loss
+        elif position - best >= patience:
             break
-    return min(candidates, key=lambda candidate: candidate.loss)
+    return strengths[best]
+
+
+def _many(task: FittingTask) -> bool:
+    return int(task.judged.sum()) >= _MANY_IMAGES
 
 
 def gradient_candidate(view: View, options: GradientOptions, on_epoch: OnEpoch | None) -> CandidateHead:

@@ -112,6 +112,7 @@ def choose(
     position, parts_reason = _choose_parts([comparison.best for comparison in comparisons], drop_parts)
     chosen = comparisons[position]
     others, winner, head_reason = _choose_head(chosen.view, chosen.logistic[chosen.position], options, on_epoch)
+    plain_logistic = chosen.logistic[chosen.position][0]
     table = [candidate for comparison in comparisons for candidate in comparison.table] + others
     span, absence = _span(chosen, winner)
     return Choice(
@@ -130,7 +131,7 @@ def choose(
         out_of_fold=winner.out_of_fold,
         span=span,
         pretrained=chosen.view.pretrained,
-        growth=measure_growth(chosen.view.task),
+        growth=measure_growth(chosen.view.task, plain_logistic.strength or _FIRST_STRENGTH, plain_logistic.out_of_fold),
         absence=absence,
     )
 
@@ -244,7 +245,7 @@ class _ViewComparison:
 
 def _compare_many_images(classes: View, plain: CandidateHead) -> tuple[CandidateHead, bool]:
     """Return the logistic candidate of the view as classes, and whether it is clearly better than the plain one."""
-    candidate = candidates.logistic_candidate(classes, [_FIRST_STRENGTH])
+    candidate = candidates.logistic_candidate(classes, [_FIRST_STRENGTH], full=False)
     if not clearly_lower(plain.losses, candidate.losses):
         candidate = candidates.logistic_candidate(classes)
     return candidate, clearly_lower(candidate.losses, plain.losses)

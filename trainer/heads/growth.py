@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from trainer.heads.logistic import fit_logistic
+from trainer.heads.logistic import ROUGH, fit_logistic
 from trainer.heads.task import FittingTask, Mask
-from trainer.measuring.calibration import Labels
+from trainer.measuring.calibration import Labels, Logits
 
 Mistakes = npt.NDArray[np.float32]
 
-#: Heads are fitted on so many different quarters.
-_QUARTERS = 2
+#: Heads are fitted on so many different quarters, or on one where those of that make many mistakes.
+_QUARTERS, _MANY_MISTAKES = 2, 400
 _STRENGTH = 3e-3
 #: With fewer judged images, or fewer mistakes by the heads fitted on a quarter, there is no estimate.
 _MIN_IMAGES, _MIN_MISTAKES = 100, 20
@@ -54,16 +54,28 @@ class Outlook:
     high: float
 
 
-def measure_growth(task: FittingTask) -> Growth | None:
-    """Fit heads on a quarter and on all of the images; None with too few images for an estimate, or too many."""
+def measure_growth(task: FittingTask, strength: float = _STRENGTH, out_of_fold: Logits | None = None) -> Growth | None:
+    """Fit heads on a quarter and on all of the images; None with too few images for an estimate, or too many.
+
+    ``out_of_fold`` holds the logits of those fitted on all with this strength, where these are known already.
+    """
     if task.judged.sum() < _MIN_IMAGES or len(task.labels) > _MAX_IMAGES:
         return None
     ranks = _ranks(task.labels)
-    quarters = [_mistakes(task, ranks % 4 == quarter) for quarter in range(_QUARTERS)]
-    with_quarter = [mistakes for mistakes in quarters if mistakes is not None]
-    with_all = _mistakes(task, ranks >= 0)
-    if len(with_quarter) < _QUARTERS or with_all is None or np.mean(with_quarter, axis=0).sum() < _MIN_MISTAKES:
+    with_quarter: list[Mask] = []
+    for quarter in range(_QUARTERS):
+        logits = _fitted_on(replace(task, serves=False), ranks % 4 == quarter, strength)
+        if logits is None:
+            return None
+        with_quarter.append(_mistakes(task, logits))
+        if with_quarter[0].sum() >= _MANY_MISTAKES:
+            break
+    if np.mean(with_quarter, axis=0).sum() < _MIN_MISTAKES:
         return None
+    if out_of_fold is None:
+        out_of_fold = _fitted_on(task, ranks >= 0, strength)
+        assert out_of_fold is not None  # every fold that judges has images
+    with_all = _mistakes(task, out_of_fold)
     return Growth(np.stack([np.mean(with_quarter, axis=0), with_all]).astype(np.float32))
 
 
@@ -77,15 +89,20 @@ def _ranks(labels: Labels) -> Labels:
     return ranks
 
 
-def _mistakes(task: FittingTask, used: Mask) -> Mask | None:
-    """Tell which judged images are mistaken by heads fitted on the ``used`` ones; None where a fold has none."""
+def _fitted_on(task: FittingTask, used: Mask, strength: float) -> Logits | None:
+    """Return logits (judged images, classes) of heads fitted on the ``used`` images; None where a fold has none."""
     part = task
     if not used.all():
         part = replace(task, scaled=task.scaled[used], labels=task.labels[used], folds=task.folds[used])
     if part.judging_folds != task.judging_folds:
         return None
-    (heads,) = fit_logistic(part, [_STRENGTH])
-    wrong: Mask = task.out_of_fold(heads).argmax(axis=1) != task.labels[task.judged]
+    (heads,) = fit_logistic(part, [strength], tolerance=ROUGH)
+    return task.out_of_fold(heads)
+
+
+def _mistakes(task: FittingTask, out_of_fold: Logits) -> Mask:
+    """Tell which judged images (n,) are mistaken by logits (n, classes)."""
+    wrong: Mask = out_of_fold.argmax(axis=1) != task.labels[task.judged]
     return wrong
 
 

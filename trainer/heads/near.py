@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from models.scoring import energies
 from trainer.heads.candidates import CandidateHead
-from trainer.heads.logistic import fit_logistic
+from trainer.heads.logistic import ROUGH, fit_logistic
 from trainer.heads.task import FittingTask, Mask
 from trainer.heads.unknown import Distances, Span, limit_of, out_of_fold_distances
 from trainer.measuring.calibration import Labels, Logits, log_probabilities
@@ -150,12 +150,13 @@ def _leave_classes_out(span: Span, task: FittingTask, reference: CandidateHead) 
     scaled, labels = task.scaled[rows], task.labels[rows]
     # Where the classes of a group make up a fold, the head of this fold never saw them.
     folds = group_of[labels]
-    (heads,) = fit_logistic(FittingTask(scaled, labels, task.classes, folds, task.start), [reference.strength])
+    compared = FittingTask(scaled, labels, task.classes, folds, task.start, serves=False)
+    (heads,) = fit_logistic(compared, [reference.strength], tolerance=ROUGH)
     distances = out_of_fold_distances(scaled, folds, len(span.basis))
     known_logits = reference.out_of_fold / reference.temperature
     known_distances, known_groups = span.distances[task.judged], group_of[task.labels[task.judged]]
     stand_ins = []
-    for group, head in zip(np.unique(folds).tolist(), heads, strict=False):
+    for group, head in zip(compared.judging_folds, heads, strict=True):
         out, known, left = folds == group, known_groups != group, np.flatnonzero(group_of != group)
         logits = head.logits(scaled[out])[:, left] / reference.temperature
         stand_ins.append(

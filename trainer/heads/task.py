@@ -7,7 +7,7 @@ the same matrix, in which an image held out of a head has weight 0. That takes h
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -31,7 +31,8 @@ class FittingTask:
     """Scaled features (n, width) of labelled images (n,), each in a fold (n,) or in none (`NEVER`: not judged).
 
     Each group has one head: one group for each fold, fitted on the others, and last the group fitted on all images.
-    ``start`` is a head that all heads are added to, where there is one.
+    ``start`` is a head that all heads are added to, where there is one. A task whose heads are only compared, and
+    not served, has no last group.
     """
 
     scaled: Features
@@ -39,6 +40,7 @@ class FittingTask:
     classes: int
     folds: Folds
     start: Linear | None = None
+    serves: bool = True
 
     @cached_property
     def judging_folds(self) -> list[int]:
@@ -48,13 +50,19 @@ class FittingTask:
     @property
     def groups(self) -> int:
         """The number of heads."""
-        return len(self.judging_folds) + 1
+        return len(self.judging_folds) + self.serves
 
     @property
     def judged(self) -> Mask:
         """Which images (n,) are held out of some head."""
         judged: Mask = self.folds != NEVER
         return judged
+
+    def judged_by(self, images: int) -> FittingTask:
+        """Return this task for a comparison: no more folds judge than have so many images, and no head is served."""
+        sizes = np.cumsum([int((self.folds == fold).sum()) for fold in self.judging_folds])
+        kept = self.judging_folds[: int(np.searchsorted(sizes, images)) + 1]
+        return replace(self, folds=np.where(np.isin(self.folds, kept), self.folds, NEVER), serves=False)
 
     @cached_property
     def weights(self) -> Weights:

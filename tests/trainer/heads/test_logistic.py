@@ -70,3 +70,17 @@ def test_features_are_let_go_of_with_their_task() -> None:
         assert features() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("strength", [3e-3, 1.0])
+def test_more_directions_than_are_taken_first_are_fitted_to_the_end(strength: float) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    made = task(400, 4, width=320, spread=2.5, folds=0)
+    ((head,),) = fit_logistic(made, [strength])
+    reference = LogisticRegression(C=strength, max_iter=2000, tol=1e-6).fit(made.scaled, made.labels)
+    own = np.exp(log_probabilities(head.logits(made.scaled)))
+    assert own == pytest.approx(reference.predict_proba(made.scaled), abs=0.02)
+    ((rough,),) = fit_logistic(made, [strength], full=False)
+    assert rough.weight.shape == (4, 320)
+    assert np.linalg.matrix_rank(rough.weight - head.weight) > 0

@@ -51,3 +51,13 @@ def test_heads_add_up_with_what_they_start_from() -> None:
     assert len(heads) == 4
     assert all((head.weight == start.weight).all() and (head.bias == start.bias).all() for head in heads)
     assert (made.offset == start.logits(made.scaled).astype(np.float32)).all()
+
+
+def test_for_a_comparison_fewer_folds_judge_and_no_head_is_fitted_on_all() -> None:
+    made = task(300, 3)
+    few = made.judged_by(150)
+    assert few.judging_folds == [0, 1]
+    assert few.groups == 2
+    assert (few.judged == np.isin(made.folds, [0, 1])).all()
+    assert (few.weights[:, 0] == made.weights[:, 0]).all()
+    assert made.judged_by(10_000).judging_folds == made.judging_folds

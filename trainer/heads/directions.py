@@ -1,0 +1,53 @@
+"""The main directions of features: most of what a linear head needs, and what makes its fit quick.
+
+Known features vary much in few directions and little in the others: the variances of the embedded backbone's 1,280
+features, scaled to a mean of 1, are 170 in the first direction, 2 in the hundredth and 0.02 in the last. An optimiser
+that takes them alike needs several times the steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import eigh
+
+from trainer.data.cache import Features
+from trainer.heads.linear import one_thread
+
+Array = npt.NDArray[np.float32]
+
+#: Images that the directions are learned from: so many tell them well enough, and take a quarter of a second.
+_IMAGES = 1024
+_RANK = 256
+#: Variances below this share of the largest are rounding.
+_LEAST = 1e-6
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Orthonormal columns ``basis`` (width, rank), the variances (rank,) along them, and what is left to any other."""
+
+    basis: Array
+    variances: Array
+    rest: float
+
+    @classmethod
+    @one_thread()
+    def from_features(cls, scaled: Features) -> Directions:
+        """Return those of centred features (n, width); of few images, they span all that is there."""
+        count, width = scaled.shape
+        some = scaled
+        if count > _IMAGES:
+            some = scaled[np.sort(np.random.default_rng(0).choice(count, _IMAGES, replace=False))]
+        products = some @ some.T if len(some) < width else some.T @ some
+        size = len(products)
+        values, vectors = eigh(products, subset_by_index=(max(0, size - _RANK), size - 1), check_finite=False)
+        kept = values > _LEAST * max(float(values[-1]), 1e-12)
+        values, vectors = values[kept][::-1], vectors[:, kept][:, ::-1]
+        if len(some) < width:
+            vectors = some.T @ (vectors / np.sqrt(values))
+        rest = max(float(products.trace()) - float(values.sum()), 0.0) / len(some) / max(width - len(values), 1)
+        variances = (values / len(some)).astype(np.float32)
+        return cls(np.ascontiguousarray(vectors, np.float32), variances, rest)
