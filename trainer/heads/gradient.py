@@ -30,7 +30,7 @@ _MOST_MEMBERS = 4
 #: Images times columns that members share.
 _WORK = 400_000
 #: Values that AdamW goes over at once, so that they are in the processor's cache for all of its steps.
-_BLOCK = 1 << 14
+_BLOCK = 1 << 15
 _DECAY, _BETA1, _BETA2, _EPSILON = 0.01, 0.9, 0.999, 1e-8
 
 
@@ -123,10 +123,11 @@ class _Layer:
         """Apply one step of AdamW, block by block: these are the largest arrays of a step."""
         lr = self._lr * 0.5 * (1 + math.cos(math.pi * self._step / self._steps))
         self._step += 1
-        for values, gradient, moments in zip((self._weight, self._bias), gradients, self._moments, strict=True):
-            flat = [array.reshape(-1) for array in (values, gradient, *moments)]
+        for values, gradient, (first, second) in zip((self._weight, self._bias), gradients, self._moments, strict=True):
+            flat = values.reshape(-1), gradient.reshape(-1), first.reshape(-1), second.reshape(-1)
             for start in range(0, values.size, _BLOCK):
-                _adamw(*(array[start : start + _BLOCK] for array in flat), lr, self._step)
+                block = slice(start, start + _BLOCK)
+                _adamw(flat[0][block], flat[1][block], flat[2][block], flat[3][block], lr, self._step)
 
     def heads(self) -> list[Linear]:
         """Return one head for each group, whose logits are the mean of the members'."""
