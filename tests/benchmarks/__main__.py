@@ -21,6 +21,7 @@ BENCHMARKS = (
     "backlog",  # a million names in the inbox
     "growth",  # a million rows in the journal, a thousand classes, a hundred inboxes
     "fitting",  # a first and a cached fit
+    "trust",  # how many are wrong where a bound was asked for
     "reload",  # going over to another model
     "features",  # the backbones alone
 )

@@ -119,13 +119,18 @@ def _judged(probabilities: npt.NDArray[np.float64], unknown: Mask, labels: npt.N
 
 def _served(data: LabelledSet, choice: Choice, record: PartRecord) -> tuple[Metadata, Head]:
     span = choice.span
+    unknown = None
+    if span is not None:
+        unknown = Unknown(
+            limit=span.limit, refused=0.02, energy_weight=span.energy_weight, usual_energy=span.usual_energy
+        )
     metadata = Metadata(
         mode=record.name,
         parts=[record],
         classes=data.classes,
         normalisation="l2" if choice.pretrained is None else "pretrained",
         temperature=choice.temperature,
-        unknown=None if span is None else Unknown(limit=span.limit, refused=0.02),
+        unknown=unknown,
     )
     head = Head(
         choice.head.weight,

@@ -51,7 +51,7 @@ def test_of_what_is_filed_hardly_more_is_wrong_than_was_asked_for(shared_data: P
 def test_with_too_few_images_less_is_promised_and_the_daemon_says_so_too(shared_data: Path, tmp_path: Path) -> None:
     train, test = scenes(shared_data, tmp_path, of_each_fold=10)
     said = fit(tmp_path, train, 0)
-    assert "1 % at 95 % takes about " in said
+    assert "promising 1 % with 95 % certainty takes about " in said
     done = run("daemon", "sort", "--input-dir", str(test), "--output-dir", "out", "--threshold", "auto", cwd=tmp_path)
     assert "report.txt of the run says what 1 % takes" in done.stderr
     promised = done.stderr.partition("anything it was taught: ")[2].partition("; report.txt")[0]

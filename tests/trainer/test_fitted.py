@@ -46,7 +46,7 @@ def test_where_a_promise_cannot_be_kept_only_the_surest_are_filed_and_one_senten
     assert sure >= 0.99
     in_force = (
         f"pictures it is less than {percent(sure)} % sure of go to others/ (only the surest are filed, since at most "
-        "1 % wrong was asked for and nothing can be promised; 1 % at 95 % takes about "
+        "1 % wrong was asked for and nothing can be promised; promising 1 % with 95 % certainty takes about "
     )
     assert in_force in said
     assert in_force in (outcome.run / "report.txt").read_text(encoding="utf-8")

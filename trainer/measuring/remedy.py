@@ -35,24 +35,26 @@ class Remedy:
         names = "; ".join(self.labels)
         if self.images is None and not self.labels:
             return tr(
-                "{asked:.3g} % at {certainty:.3g} % cannot be had while so many of the surest are wrong: "
+                "{asked:.3g} % cannot be promised while so many of the surest are wrong: "
                 "advice.txt lists the labels to look at",
                 **values,
             )
         if self.images is None:
             return tr(
-                "{asked:.3g} % at {certainty:.3g} % takes these labels put right, if they are wrong: {names}",
+                "promising {asked:.3g} % with {certainty:.3g} % certainty takes these labels put right, "
+                "if they are wrong: {names}",
                 names=names,
                 **values,
             )
         if not self.labels:
             return tr(
-                "{asked:.3g} % at {certainty:.3g} % takes about {images} more pictures like these",
+                "promising {asked:.3g} % with {certainty:.3g} % certainty takes about {images} "
+                "more pictures like these",
                 images=self.images,
                 **values,
             )
         return tr(
-            "{asked:.3g} % at {certainty:.3g} % takes about {images} more pictures like these, "
+            "promising {asked:.3g} % with {certainty:.3g} % certainty takes about {images} more pictures like these, "
             "or these labels put right, if they are wrong: {names}",
             images=self.images,
             names=names,

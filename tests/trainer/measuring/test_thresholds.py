@@ -109,7 +109,7 @@ def test_a_promise_that_is_less_certain_says_so_and_how_many_images_would_make_i
     made, sentence = said(250, 0.01)
     assert sentence == (
         "pictures it is less than 70 % sure of go to others/ (at most 1 % of those filed are wrong, but only 80 % "
-        "certain; 1 % at 95 % takes about 54 more pictures like these"
+        "certain; promising 1 % with 95 % certainty takes about 54 more pictures like these"
     ).replace("pictures it is less than 70 % sure of", "only pictures unlike anything it was taught")
     assert made.kept_promise == made.promises[0]
     assert (made.promises[0].max_error, made.promises[0].certainty) == (0.01, 0.8)
@@ -120,7 +120,7 @@ def test_an_estimate_is_not_called_a_promise() -> None:
     made, sentence = said(130, 0.01)
     assert sentence == (
         "pictures it is less than 70 % sure of go to others/ (by estimate about 1 % of those filed are wrong, which is "
-        "not certain; 1 % at 95 % takes about 190 more pictures like these"
+        "not certain; promising 1 % with 95 % certainty takes about 190 more pictures like these"
     )
     assert made.promises[0].certainty is None
     assert [each.max_error for each in made.promises] == [0.01, 0.05, 0.1]
@@ -131,7 +131,7 @@ def test_a_promise_of_more_mistakes_says_what_it_is() -> None:
     made, sentence = said(75, 0.01)
     assert sentence.endswith(
         "(at most 4 % of those filed are wrong, 95 % certain; 1 % cannot be promised; "
-        "1 % at 95 % takes about 240 more pictures like these"
+        "promising 1 % with 95 % certainty takes about 240 more pictures like these"
     )
     assert made.kept_promise is not None
     assert made.threshold == made.kept_promise.threshold
@@ -141,7 +141,8 @@ def test_where_nothing_can_be_promised_only_the_surest_are_filed_and_the_sentenc
     made, sentence = said(8, 0.01)
     assert sentence == (
         "pictures it is less than 99 % sure of go to others/ (only the surest are filed, since at most 1 % wrong was "
-        "asked for and nothing can be promised; 1 % at 95 % takes about 310 more pictures like these"
+        "asked for and nothing can be promised; promising 1 % with 95 % certainty takes about 310 more pictures like "
+        "these"
     )
     assert (made.threshold, made.own, made.kept_promise, made.promises) == (0.99, 0.99, None, [])
 
@@ -155,9 +156,9 @@ def test_a_threshold_is_not_rounded_to_certainty() -> None:
 
 def test_labels_that_stand_in_the_way_of_a_promise_are_named() -> None:
     made, sentence = said(400, 0.01, wrong=[3, 40])
-    assert sentence.endswith("; 1 % at 95 % takes these labels put right, if they are wrong: 3.jpg; 40.jpg") or (
-        "these labels put right, if they are wrong: 3.jpg" in sentence
-    )
+    assert sentence.endswith(
+        "; promising 1 % with 95 % certainty takes these labels put right, if they are wrong: 3.jpg; 40.jpg"
+    ) or ("these labels put right, if they are wrong: 3.jpg" in sentence)
     assert made.remedy is not None
     assert made.remedy.labels[0] == "3.jpg"
 
@@ -165,7 +166,7 @@ def test_labels_that_stand_in_the_way_of_a_promise_are_named() -> None:
 def test_where_many_of_the_surest_are_wrong_the_advice_lists_them() -> None:
     made, sentence = said(1000, 0.01, wrong=range(0, 1000, 20), least=0.9)
     assert sentence.endswith(
-        "; 1 % cannot be promised; 1 % at 95 % cannot be had while so many of the surest are wrong: "
+        "; 1 % cannot be promised; 1 % cannot be promised while so many of the surest are wrong: "
         "advice.txt lists the labels to look at"
     )
     assert made.kept_promise is not None
