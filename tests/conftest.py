@@ -42,6 +42,7 @@ def pytest_configure() -> None:
 def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Caches and state in a folder of the test run's own, and no hub: nothing depends on what this machine holds."""
     home = tmp_path_factory.mktemp("home")
+    share_weights(tmp_path_factory.getbasetemp(), home / "cache" / "imagesortd")
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("IMAGESORTD_")]:
             patch.delenv(name)
@@ -54,6 +55,18 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("LANGUAGE", "en")
         yield home
+
+
+def share_weights(base: Path, cache: Path) -> None:
+    """Let the workers of a run convert weights and export graphs once for all, under the locks that daemons use.
+
+    Features stay each worker's own. A test that damages what is cached, or counts what is made, has its own store.
+    """
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-cache"
+    cache.mkdir(parents=True)
+    for name in ("weights", "graphs", "locks"):
+        (shared / name).mkdir(parents=True, exist_ok=True)
+        (cache / name).symlink_to(shared / name)
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +92,7 @@ def logged() -> Iterator[list[str]]:
 
 @pytest.fixture(scope="session")
 def store(own_folders: Path) -> WeightsStore:
-    """The cache the whole test run shares: the embedded weights are converted and exported once."""
+    """The usual cache, whose weights and graphs the whole run shares: they are converted and exported once."""
     return WeightsStore()
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from models import imagesortd, registry
-from models.errors import UserError
+from models.children import run_child
+from models.errors import UserError, WeightsUnavailable
 from models.text import completion
 from models.text.invocation import COMMANDS, respelled
 from tests.pictures import class_folders
@@ -77,11 +78,26 @@ def test_it_has_every_command_of_the_packages() -> None:
 
 
 def test_a_picture_is_sorted_in_a_folder_of_stray_modules(started: list[str], strays: Path) -> None:
-    """The children that decode and export import nothing from there either."""
+    """The children that decode import nothing from there either."""
     class_folders(strays / "photos", {"discs": "discs"}, 1)
     done = run([*started, "sort", "--input-dir", "photos", "--output-dir", "out"], strays)
     assert done.returncode == 0, done.stderr
     assert len(list((strays / "out").rglob("*.*g"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("child", "arguments", "sentence"),
+    [
+        ("models.export", ("none", "", "", "cache/graphs/graph"), "there is no backbone 'none'"),
+        ("models.convert", ("none", "", "converted"), "none cannot be converted to converted"),
+    ],
+)
+def test_children_that_make_graphs_import_no_stray_modules(
+    child: str, arguments: tuple[str, ...], sentence: str, strays: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(strays)
+    with pytest.raises(WeightsUnavailable, match=sentence):
+        run_child(child, *arguments)
 
 
 @pytest.mark.parametrize("package", ["daemon", "trainer"])

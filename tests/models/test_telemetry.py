@@ -17,7 +17,7 @@ OPEN = "import sys, models, onnxruntime; onnxruntime.InferenceSession(sys.argv[1
 
 def test_the_runtime_keeps_nothing_for_its_maker(store: WeightsStore, tmp_path: Path) -> None:
     open_extractor([registry.locate(registry.EMBEDDED, None, store)], store)
-    graph = next(store.root.rglob("*.onnx"))
+    graph = next(store.folder("graphs").glob("*.onnx"))
     own = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONPATH": str(ROOT)}
     unset = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
     subprocess.run([sys.executable, "-c", OPEN, graph], env={**unset, **own}, check=True)
