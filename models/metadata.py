@@ -86,8 +86,9 @@ class Promise(Strict):
 
     @property
     def typed(self) -> float:
-        """The threshold rounded up to four digits, to be typed; never 0, which would also file unknown images."""
-        return max(math.ceil(10_000 * self.threshold), 1) / 10_000
+        """The threshold rounded up to four digits, near 1 to six, to be typed; never 0, which would also file unknown images."""
+        digits = 10_000 if self.threshold <= 0.9999 else 1_000_000
+        return max(math.ceil(digits * self.threshold), 1) / digits
 
 
 def sure_enough(max_error: float) -> float:

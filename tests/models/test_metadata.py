@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from models.checkpoint import read, write
 from models.class_names import check_class_name
 from models.errors import CheckpointError
-from models.metadata import DEFAULT_THRESHOLD, Metadata, PartRecord, Unknown
+from models.metadata import DEFAULT_THRESHOLD, Metadata, PartRecord, Promise, Unknown
 from tests.models.checkpoints import join, record, refusal, small_checkpoint, split, with_metadata
 
 PROMISE = {"max_error": 0.05, "certainty": 0.95, "threshold": 0.5, "coverage": 0.9}
@@ -103,6 +103,14 @@ def test_version_2_tells_unknown_images_by_their_distance_alone(path: Path) -> N
     back = read(path)
     assert back.metadata.unknown == Unknown(limit=3.5, refused=0.01, energy_weight=0.0)
     assert back.metadata == small_checkpoint().metadata
+
+
+@pytest.mark.parametrize(
+    ("threshold", "typed"),
+    [(0.0, 0.0001), (0.12341, 0.1235), (0.9999, 0.9999), (0.99991, 0.99991), (0.9999912, 0.999992), (1.0, 1.0)],
+)
+def test_a_threshold_to_type_is_no_lower_and_files_as_much(threshold: float, typed: float) -> None:
+    assert Promise(max_error=0.05, certainty=0.95, threshold=threshold, coverage=0.5).typed == typed
 
 
 @pytest.mark.parametrize(
