@@ -183,7 +183,9 @@ except SystemExit:
     pass
 run(main, ["fit", "--data-dir", "x", "--epochs", "0"])
 run(main, ["fit", "--data-dir", "x"])
-heavy = {"torch", "sklearn", "onnxruntime", "transformers"} & set(sys.modules)
+run(main, ["evaluate", "--data-dir", "x"])
+run(main, ["zero-shot", "--classes", "cat", "cat"])
+heavy = {"torch", "sklearn", "onnxruntime", "transformers", "matplotlib", "scipy.stats"} & set(sys.modules)
 print("heavy:", sorted(heavy))
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
+from scipy.special import bdtr
 
 from models.text.language import mark, tr
 from trainer.measuring import bounds
@@ -30,12 +30,12 @@ def mcnemar(first: Right, second: Right) -> float:
     """Return the probability that two equally good classifiers differ at least so much on these images (n,).
 
     McNemar's exact test (Psychometrika 1947): only images that exactly one of the two is right about count, and by
-    chance each is right about half of these.
+    chance each is right about half of these. That binomial distribution is symmetric, so that twice one tail is exact.
     """
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     if not only_first + only_second:
         return 1.0
-    return float(binomtest(only_first, only_first + only_second).pvalue)
+    return min(1.0, 2 * float(bdtr(min(only_first, only_second), only_first + only_second, 0.5)))
 
 
 @dataclass(frozen=True)

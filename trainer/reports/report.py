@@ -11,10 +11,6 @@ from models.text.language import tr
 from trainer.heads.linear import Epoch
 from trainer.measuring import bounds
 from trainer.measuring.measure import COVERAGES, FilingCounts, LabelledPredictions
-from trainer.reports.canvas import save
-from trainer.reports.charts import curves, reliability, risk_coverage
-from trainer.reports.confusion_matrix import confusion_matrix
-from trainer.reports.mistakes import contact_sheet
 from trainer.tables import columns, padded, table
 
 #: The most confused pairs of classes that are listed.
@@ -36,6 +32,12 @@ def write_report(
     ``paths`` (n,) are the files of the images in ``predictions``, ``filing`` counts what the daemon would file of
     them, ``stages`` are the epochs of a fit, ``preface`` goes before the report's text and ``appendix`` after it.
     """
+    # These import matplotlib, which takes longer than most mistakes of use need to be found.
+    from trainer.reports.canvas import save
+    from trainer.reports.charts import curves, reliability, risk_coverage
+    from trainer.reports.confusion_matrix import confusion_matrix
+    from trainer.reports.mistakes import contact_sheet
+
     (folder / "report.txt").write_text(preface + describe(predictions, filing) + appendix, encoding="utf-8")
     if stages is not None and any(stages.values()):
         save(curves(stages), folder / "curves.png")
