@@ -86,7 +86,7 @@ class Promise(Strict):
 
     @property
     def typed(self) -> float:
-        """The threshold rounded up to four digits, near 1 to six, to be typed; never 0, which would also file unknown images."""
+        """The threshold rounded up to four digits (near 1 six), to be typed; never 0, which files unknown images."""
         digits = 10_000 if self.threshold <= 0.9999 else 1_000_000
         return max(math.ceil(digits * self.threshold), 1) / digits
 
