@@ -22,6 +22,7 @@ BENCHMARKS = (
     "growth",  # a million rows in the journal, a thousand classes, a hundred inboxes
     "fitting",  # a first and a cached fit
     "trust",  # how many are wrong where a bound was asked for
+    "choosing",  # time, memory and accuracy of the choice of a head
     "reload",  # going over to another model
     "features",  # the backbones alone
 )

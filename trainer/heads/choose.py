@@ -18,7 +18,7 @@ from models.text.language import mark, tr
 from trainer.data.cache import Features
 from trainer.data.folds import NEVER, Folds
 from trainer.heads import candidates, views
-from trainer.heads.candidates import CandidateHead, View
+from trainer.heads.candidates import USUAL_STRENGTH, CandidateHead, View
 from trainer.heads.growth import Growth, measure_growth
 from trainer.heads.linear import MIN_DELTA, GradientOptions, Linear, OnEpoch, Scaling
 from trainer.heads.logistic import fit_logistic
@@ -30,8 +30,6 @@ from trainer.measuring.calibration import Labels, Logits, Losses
 
 #: The strength of logistic regression where no image is judged.
 _DEFAULT_STRENGTH = 1e-2
-#: The strength at which the classes a backbone was pretrained with are tried first: with all images it was mostly best.
-_FIRST_STRENGTH = 3e-3
 #: With fewer judged images, the features and the pretrained classes are compared over several divisions into folds.
 FEW_IMAGES = 100
 #: By how many standard errors the pretrained classes must then be better.
@@ -131,7 +129,7 @@ def choose(
         out_of_fold=winner.out_of_fold,
         span=span,
         pretrained=chosen.view.pretrained,
-        growth=measure_growth(chosen.view.task, plain_logistic.strength or _FIRST_STRENGTH, plain_logistic.out_of_fold),
+        growth=measure_growth(chosen.view.task, plain_logistic.strength or USUAL_STRENGTH, plain_logistic.out_of_fold),
         absence=absence,
     )
 
@@ -245,7 +243,7 @@ class _ViewComparison:
 
 def _compare_many_images(classes: View, plain: CandidateHead) -> tuple[CandidateHead, bool]:
     """Return the logistic candidate of the view as classes, and whether it is clearly better than the plain one."""
-    candidate = candidates.logistic_candidate(classes, [_FIRST_STRENGTH], full=False)
+    candidate = candidates.logistic_candidate(classes, [USUAL_STRENGTH], full=False)
     if not clearly_lower(plain.losses, candidate.losses):
         candidate = candidates.logistic_candidate(classes)
     return candidate, clearly_lower(candidate.losses, plain.losses)
@@ -253,12 +251,12 @@ def _compare_many_images(classes: View, plain: CandidateHead) -> tuple[Candidate
 
 def _refold(view: View, redrawn_folds: Sequence[Folds]) -> tuple[CandidateHead, Losses]:
     """Return the logistic candidate of a view, and each judged image's loss (n,) averaged over all divisions."""
-    candidate = candidates.logistic_candidate(view, [_FIRST_STRENGTH])
+    candidate = candidates.logistic_candidate(view, [USUAL_STRENGTH])
     total = np.zeros(len(view.task.labels))
     total[view.task.judged] = candidate.losses
     for folds in redrawn_folds:
         refolded_view = replace(view, task=replace(view.task, folds=folds))
-        total[refolded_view.task.judged] += candidates.logistic_candidate(refolded_view, [_FIRST_STRENGTH]).losses
+        total[refolded_view.task.judged] += candidates.logistic_candidate(refolded_view, [USUAL_STRENGTH]).losses
     losses = total[view.task.judged] / (1 + len(redrawn_folds))
     return replace(candidate, refolded_loss=float(losses.mean())), losses
 

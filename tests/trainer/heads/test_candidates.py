@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,16 @@ def test_the_strength_is_the_best_of_the_grid(view: View, found: list[CandidateH
         (heads,) = fit_logistic(view.task, [strength])
         losses.append(view.candidate_from("", heads).loss)
     assert found[0].loss == pytest.approx(min(losses), abs=0.01)
+
+
+def test_no_weaker_penalty_than_the_usual_one_is_taken_for_a_gain_by_chance() -> None:
+    made = task(150, 3, spread=0.9)
+    random = np.random.default_rng(0)
+    for _ in range(5):
+        given = dataclasses.replace(made, labels=random.permutation(made.labels))
+        strength = candidates.logistic_candidate(View("", (0,), given, PLAIN)).strength
+        assert strength is not None
+        assert strength <= candidates.USUAL_STRENGTH
 
 
 def test_the_mean_weighs_both_by_their_temperatures(view: View, found: list[CandidateHead]) -> None:
