@@ -25,7 +25,7 @@ from models.classifier import Classifier
 from models.text.language import tr
 
 #: Images taken from the watcher at a time; between them the model may be changed.
-HANDFUL = 64
+MOST_AT_ONCE = 64
 #: Seconds to wait for images before checking for a published checkpoint.
 _TICK = 1.0
 _ONCE_TICK = 0.25
@@ -82,20 +82,20 @@ class WorkLoop:
         left: set[Path] = set()
         unanswered: set[Path] = set()
         while not self._stopping.is_set():
-            paths = self._watcher.ready(_ONCE_TICK, HANDFUL)
+            paths = self._watcher.ready(_ONCE_TICK, MOST_AT_ONCE)
             if not paths and self._is_idle():
                 break
             unanswered.update(paths)
-            for outcome in self._outcomes(paths, is_incomplete=self._watcher.may_be_unfinished):
+            for outcome in self._outcomes(paths, may_grow=self._watcher.may_be_unfinished):
                 self._watcher.done(outcome.path)
                 unanswered.discard(outcome.path)
                 (left.add if outcome.comes_again else left.discard)(outcome.path)
             if self._stopping.is_set():
                 break
             pending = set(self._pipeline.pending)
-            incomplete, unanswered = unanswered - pending, unanswered & pending
-            left |= incomplete
-            for path in incomplete:
+            still_written, unanswered = unanswered - pending, unanswered & pending
+            left |= still_written
+            for path in still_written:
                 self._watcher.done(path)
                 logger.bind(file=str(path)).warning(
                     tr("{name} is left behind: it is still being written", name=shown(path.name))
@@ -111,19 +111,19 @@ class WorkLoop:
                 tr(
                     "stopped before the end ({images}): what is not filed yet stays in the inbox, about "
                     "{count} images, and the same command goes on with them",
-                    images=self._monitor.images or "no image was filed",
+                    images=self._monitor.summary or tr("no image was filed"),
                     count=len(left) + status.waiting + status.ahead + status.in_flight,
                 ),
             )
             return max(len(left) + status.waiting + status.ahead + status.in_flight, 1)
         inboxes = [inbox for inbox in self._watcher.status().inboxes if inbox.missing is not None]
-        # A missing inbox that is there all the same cannot be read: its images are left behind.
-        return len(left) + sum(inbox.is_silent or os.path.lexists(inbox.path) for inbox in inboxes)
+        # An inbox also counts as missing because it cannot be read: then its images are left behind.
+        return len(left) + sum(inbox.is_unresponsive or os.path.lexists(inbox.path) for inbox in inboxes)
 
     def _is_idle(self) -> bool:
         status = self._watcher.status()
-        finished = status.waiting - status.unfinished.count
-        return finished <= 0 and not status.in_flight and not any(inbox.walking for inbox in status.inboxes)
+        still_settling = status.waiting - status.unfinished.count
+        return still_settling <= 0 and not status.in_flight and not any(inbox.walking for inbox in status.inboxes)
 
     def step(self, timeout: float) -> int:
         """Wait up to ``timeout`` seconds for images and file them; returns how many there were."""
@@ -133,8 +133,8 @@ class WorkLoop:
             taken = self._configuration.refresh(self._pipeline, self._reloader)
             self._monitor.adopt(self._configuration.settings, taken)
         self._take_over(self._reloader.poll())
-        paths = self._watcher.ready(timeout, HANDFUL)
-        for outcome in self._outcomes(paths, is_incomplete=self._watcher.incomplete):
+        paths = self._watcher.ready(timeout, MOST_AT_ONCE)
+        for outcome in self._outcomes(paths, may_grow=self._watcher.ends_early):
             self._answer(outcome)
         if self._housekeeping is not None and self._watcher.all_answer():
             self._housekeeping.turn(idle=not paths)
@@ -144,8 +144,8 @@ class WorkLoop:
     def _progress(self) -> None:
         self._monitor.progress(self._watcher.status)
 
-    def _outcomes(self, paths: list[Path], *, is_incomplete: Callable[[Path], bool]) -> Iterable[Outcome]:
-        for outcome in self._processed(paths, is_incomplete):
+    def _outcomes(self, paths: list[Path], *, may_grow: Callable[[Path], bool]) -> Iterable[Outcome]:
+        for outcome in self._processed(paths, may_grow):
             self._report(outcome)
             self._monitor.outcome(outcome)
             self._reloader.outcome(outcome)
@@ -153,12 +153,12 @@ class WorkLoop:
             self._progress()
         self._monitor.batch_ended()
 
-    def _processed(self, paths: list[Path], is_incomplete: Callable[[Path], bool]) -> Iterable[Outcome]:
+    def _processed(self, paths: list[Path], may_grow: Callable[[Path], bool]) -> Iterable[Outcome]:
         """Yield the outcomes of images; where a new model fails, the rest is classified by the one before it."""
         coming = iter(paths)
         while True:
             try:
-                yield from self._pipeline.process(coming, is_incomplete, self._is_to_stop)
+                yield from self._pipeline.process(coming, may_grow, self._report_and_ask_stop)
                 return
             except ModelFailed as failure:
                 before = self._reloader.failed(failure.error)
@@ -166,7 +166,7 @@ class WorkLoop:
                     raise
             self._take_over(before)
 
-    def _is_to_stop(self) -> bool:
+    def _report_and_ask_stop(self) -> bool:
         """Whether to take no more images. Also reports progress, since it is asked while a slow image is decoded."""
         self._progress()
         return self._stopping.is_set()
@@ -198,7 +198,7 @@ class WorkLoop:
                 assert_never(outcome.status)
 
     def _report(self, outcome: Outcome) -> None:
-        """Log one line for each image; a lasting cause of failure once, and again after it has cleared."""
+        """Log one line for each image; a lasting failure only once, until it has cleared."""
         path, status = outcome.path, outcome.status
         log = logger.bind(**fields(outcome))
         match status:

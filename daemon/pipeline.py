@@ -43,7 +43,7 @@ _BATCHES_AT_ONCE = 2
 PATIENCE = 1.0
 
 #: Decides where an image belongs, from what was decoded and predicted (None for an unreadable image). If it returns
-#: None the image is skipped and has no outcome; not for the work loop, which needs an outcome for every image.
+#: None, the image is skipped without an outcome; a function for the work loop must not do so.
 Decide = Callable[[Decoded, Prediction | None], Decision | None]
 
 
@@ -131,8 +131,8 @@ class Pipeline:
         self.decoders = decoders or DecoderPool(threads, policy.limits)
         # An image goes from one queue to the next.
         self._decoding: deque[_Image] = deque()  # in the order of filing
-        self._slow: list[_Image] = []  # still being decoded; the others go on without them
-        self._decoded: list[_Image] = []  # the next batch
+        self._slow: list[_Image] = []  # still being decoded; the other images go on without them
+        self._next_batch: list[_Image] = []  # decoded
         self._batches: deque[_Batch] = deque()
 
     def close(self) -> None:
@@ -165,12 +165,12 @@ class Pipeline:
     def process(
         self,
         paths: Iterable[Path],
-        is_incomplete: Callable[[Path], bool] = lambda _: False,
+        may_grow: Callable[[Path], bool] = lambda _: False,
         stopping: Callable[[], bool] = lambda: False,
     ) -> Iterator[Outcome]:
         """File the images in batches; yield their outcomes in order, but for slow images.
 
-        ``is_incomplete`` is asked about an image that ends too early; if True, it is left, without an outcome. Once
+        ``may_grow`` is asked about an image that ends too early; if True, it is left, without an outcome. Once
         ``stopping`` returns True, only decoded images are still filed. If the caller stops iterating, the current batch
         is filed and later images are untouched. Raises `ModelFailed`; the next call starts with the images it left.
         """
@@ -185,15 +185,18 @@ class Pipeline:
                     else:
                         self._decode(path, transforms)
                 image = self._take_decoded()
-                is_over = image is None and not self._decoding and (self._on_slow_decoded is not None or not self._slow)
-                is_stuck = image is None and not is_over and not self._wait()
+                slow_may_stay = self._on_slow_decoded is not None
+                is_over = image is None and not self._decoding and (slow_may_stay or not self._slow)
+                is_stuck = False
+                if image is None and not is_over:
+                    is_stuck = not self._wait_for_result()
                 if image is not None and image.decoded.crops is not None and image.task.transforms != transforms:
                     self._decode(image.task.path, transforms)  # the classifier was replaced meanwhile
                 elif image is not None and isinstance(image.decoded.error, SourceError):
                     yield _unread(image.task.path, image.decoded.error)
-                elif image is not None and not (_ends_early(image.decoded) and is_incomplete(image.task.path)):
-                    self._decoded.append(image)
-                if len(self._decoded) >= self._policy.batch_size or is_over or is_stuck:
+                elif image is not None and not (_ends_early(image.decoded) and may_grow(image.task.path)):
+                    self._next_batch.append(image)
+                if len(self._next_batch) >= self._policy.batch_size or is_over or is_stuck:
                     self._begin_batch()
                 # The model works on one batch while the one before is filed, which waits for the disk. With large
                 # images it is done long before the next batch is decoded.
@@ -246,7 +249,7 @@ class Pipeline:
             return self._decoding.popleft()
         return None
 
-    def _wait(self) -> bool:
+    def _wait_for_result(self) -> bool:
         """Wait for the next result of decoders or model; False if there is none within `PATIENCE`."""
         awaited: list[Future[Any]] = [image.answer for image in (*islice(self._decoding, 1), *self._slow)]
         awaited += [batch.predictions for batch in islice(self._batches, 1)]
@@ -265,21 +268,21 @@ class Pipeline:
                 image.answer.add_done_callback(lambda _: on_decoded())
 
     def _begin_batch(self) -> None:
-        if self._decoded:
-            images, self._decoded = self._decoded, []
+        if self._next_batch:
+            images, self._next_batch = self._next_batch, []
             self._batches.append(_Batch(images, self._model.submit(self._predict, images)))
 
     def _is_next_due(self) -> bool:
         return len(self._batches) >= _BATCHES_AT_ONCE or self._batches[0].predictions.done()
 
     def _take_back_batches(self) -> None:
-        """Put the images that were given to the model back into the queue of decoded ones."""
+        """Put all images of the batches back at the front of `_decoding`; decoded already, they are taken first."""
         images = [image for batch in self._batches for image in batch.images]
-        self._decoding.extendleft(reversed([*images, *self._decoded]))
+        self._decoding.extendleft(reversed([*images, *self._next_batch]))
         for batch in self._batches:
             batch.predictions.cancel()
         self._batches.clear()
-        self._decoded = []
+        self._next_batch = []
 
     def _give_up_decoding(self) -> None:
         for image in (*self._decoding, *self._slow):

@@ -148,7 +148,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         _announce(settings, classifier, pipeline.threshold, reloader.problem, dry_run=dry_run)
         monitor.ready(watcher.status)
         left = _run(loop, passed, once=once)
-        _conclude(monitor.images, left, once=once, dry_run=dry_run)
+        _conclude(monitor.summary, left, once=once, dry_run=dry_run)
         for skipped in passed.values():
             if skipped.count:
                 logger.info("{}", skipped)
@@ -313,15 +313,15 @@ def _run(loop: WorkLoop, passed: Mapping[str, Skipped], *, once: bool) -> int:
     return 0
 
 
-def _conclude(images: str, left: int, *, once: bool, dry_run: bool) -> None:
+def _conclude(summary: str, left: int, *, once: bool, dry_run: bool) -> None:
     """Log how many images had which outcome."""
-    if not images:
-        images = tr("no image was filed")
+    if not summary:
+        summary = tr("no image was filed")
     elif dry_run:
-        images = tr("{images}, had it been no dry run", images=images)
+        summary = tr("{images}, had it been no dry run", images=summary)
     if left:
-        images = tr("{images}; {left} left behind", images=images, left=left)
-    logger.info("{}", tr("done: {images}", images=images) if once else tr("stopped: {images}", images=images))
+        summary = tr("{images}; {left} left behind", images=summary, left=left)
+    logger.info("{}", tr("done: {images}", images=summary) if once else tr("stopped: {images}", images=summary))
 
 
 def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, trouble: str, *, dry_run: bool) -> None:

@@ -190,7 +190,7 @@ def _name_findings(inbox: Path, settings: Settings) -> Iterator[Finding]:
     passed = survey(
         inbox,
         recursive=watches_inside(settings),
-        pruned=[settings.output, *settings.watch],
+        excluded=[settings.output, *settings.watch],
         outputs=[settings.output],
         cross_mounts=settings.cross_mounts,
     )

@@ -36,8 +36,8 @@ class Channel:
             raise ConnectionError(tr("the other side has ended"))
         return parsed(text)
 
-    def is_silent(self) -> bool:
-        """Whether the other side is there, and has sent nothing unasked."""
+    def is_idle(self) -> bool:
+        """Whether the other side is alive, and no message of it is pending."""
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
         return not poll.poll(0)

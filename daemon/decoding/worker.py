@@ -106,7 +106,7 @@ class Decoder:
 
     def is_ready(self, memory: int, size: int) -> bool:
         """Whether the process is alive, silent, and has this memory limit and a buffer of ``size`` bytes."""
-        return self._memory == memory and self._buffer.size >= size and self.channel.is_silent()
+        return self._memory == memory and self._buffer.size >= size and self.channel.is_idle()
 
     def is_fit(self) -> bool:
         """Whether the process is alive, and has neither decoded too many images nor grown too large."""

@@ -81,7 +81,7 @@ class Monitor:
             self._hook.outcome(outcome)
 
     @property
-    def images(self) -> str:
+    def summary(self) -> str:
         """Images by outcome, in the words of `status`; "" before the first."""
         return counted(self._tally.images)
 

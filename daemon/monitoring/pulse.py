@@ -16,7 +16,7 @@ from loguru import logger
 
 from daemon.monitoring.messages import shown
 from daemon.monitoring.monitor import Monitor
-from daemon.watching.watcher import Asked
+from daemon.watching.watcher import PendingCall
 from models.text.language import tr
 
 #: Seconds after which a file system that does not answer is named.
@@ -32,7 +32,7 @@ class Pulse:
     def __init__(
         self,
         monitor: Monitor,
-        asked: Callable[[], Asked | None],
+        asked: Callable[[], PendingCall | None],
         *,
         clock: Callable[[], float] = time.monotonic,
         pace: float = _PACE,

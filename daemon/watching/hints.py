@@ -20,10 +20,10 @@ from models.leftovers import is_left_alone
 from models.text.language import tr
 
 _ARRIVED = InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO
-_COMPLETE = InotifyConstants.IN_CLOSE_WRITE | InotifyConstants.IN_MOVED_TO
+_CLOSED = InotifyConstants.IN_CLOSE_WRITE | InotifyConstants.IN_MOVED_TO
 _LEFT = InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF
 _GONE = _LEFT | InotifyConstants.IN_UNMOUNT
-_MASK = Mask(_ARRIVED | _COMPLETE | _LEFT | InotifyConstants.IN_ONLYDIR | InotifyConstants.IN_EXCL_UNLINK)
+_MASK = Mask(_ARRIVED | _CLOSED | _LEFT | InotifyConstants.IN_ONLYDIR | InotifyConstants.IN_EXCL_UNLINK)
 
 _RAISE_WATCHES = "sysctl fs.inotify.max_user_watches=1048576"
 
@@ -32,7 +32,7 @@ class Kind(IntEnum):
     """Kind of a hint; of two hints for one path the higher one stays."""
 
     CREATED = 0  # a file is there; more of it may follow
-    COMPLETE = 1  # a file was closed by its writer, or renamed into place
+    CLOSED = 1  # a file was closed by its writer, or renamed into place
     FOLDER = 2  # a folder is there
 
 
@@ -170,7 +170,7 @@ class HintSource:
                 return
             kind = Kind.FOLDER
         elif is_candidate(name):
-            kind = Kind.COMPLETE if event.mask & _COMPLETE else Kind.CREATED
+            kind = Kind.CLOSED if event.mask & _CLOSED else Kind.CREATED
         else:
             return
         self._add(f"{watch.path.rstrip('/')}/{name}", kind)

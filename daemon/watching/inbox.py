@@ -42,13 +42,13 @@ class Pace:
 
 
 class Inbox:
-    """A folder to watch, by its absolute path. The ``pruned`` folders below it are not part of it."""
+    """A folder to watch, by its absolute path. The ``excluded`` folders below it are not part of it."""
 
     def __init__(
         self,
         path: str,
         *,
-        pruned: Sequence[str],
+        excluded: Sequence[str],
         outputs: Sequence[str] = (),
         recursive: bool,
         poll: bool,
@@ -76,10 +76,10 @@ class Inbox:
         self._roots = (roots or Roots()).including(Path(path))
         self._force_poll = poll
         # Asked for once: another inbox may be on a share that does not answer later.
-        self._known = [*map(os.path.realpath, [path, *pruned])]
+        self._real_paths = [*map(os.path.realpath, [path, *excluded])]
         self._outputs = outputs
-        self._pruned = frozenset(p for p in pruned if p.startswith(self.prefix))
-        self._pruned_identities: frozenset[FolderIdentity] = frozenset()
+        self._excluded = frozenset(p for p in excluded if p.startswith(self.prefix))
+        self._excluded_identities: frozenset[FolderIdentity] = frozenset()
         self._recursive = recursive
         self._cross_mounts = cross_mounts
         self._pace = pace
@@ -88,7 +88,7 @@ class Inbox:
         self.presence = Presence(path, claim, clock, pace.rescan)
         self._survey = self._new_survey()  # of the present walk
         self._identity: FolderIdentity | None = None
-        self._source: HintSource | None = None
+        self._hints: HintSource | None = None
         self._walk: _Names | None = None
         self._walk_again = False
         self._walk_cost = 0.0
@@ -124,13 +124,13 @@ class Inbox:
         except (OSError, FolderBusy) as error:
             self._go_missing(error.strerror or str(error) if isinstance(error, OSError) else error)
             return
-        same = identity == self._identity and source is self._source
+        same = identity == self._identity and source is self._hints
         # A folder deleted and made again is often given the same inode: its identity is old, its watch is gone.
         if same and (self.polled is not None or source is None or source.is_armed(identity)):
             return
         if self.missing is not None:
             logger.info(tr("inbox '{path}' is back", path=self.path))
-        elif self._identity is not None and source is self._source:
+        elif self._identity is not None and source is self._hints:
             logger.warning(tr("inbox '{path}' was replaced: watching the folder that is there now", path=self.path))
         self._begin_watching(identity, source)
 
@@ -229,16 +229,16 @@ class Inbox:
         why = str(why)
         self.missing, self.other_files = why, 0
         self.close()
-        if self._source is not None and self._identity is not None:
-            self._source.sweep(self.path)
+        if self._hints is not None and self._identity is not None:
+            self._hints.sweep(self.path)
         self._identity = None
         self.presence.is_remote = True
 
     def _begin_watching(self, identity: FolderIdentity, source: HintSource | None) -> None:
-        if source is not None and source is self._source:
+        if source is not None and source is self._hints:
             source.sweep(self.path)
         self.close()
-        self.missing, self._identity, self._source = None, identity, source
+        self.missing, self._identity, self._hints = None, identity, source
         self._choose_mode()
         if self.polled is None:
             self._arm(self.path, identity)
@@ -249,7 +249,7 @@ class Inbox:
         before = self.polled
         remote = remote_kind(self.path)
         self.presence.is_remote = remote is not None
-        self.polled = reason_to_poll(remote, asked_for=self._force_poll, has_events=self._source is not None)
+        self.polled = reason_to_poll(remote, asked_for=self._force_poll, has_events=self._hints is not None)
         if self.polled not in (None, before):
             logger.info(
                 tr(
@@ -261,7 +261,7 @@ class Inbox:
             )
 
     def _begin_walk(self) -> None:
-        self._refresh_pruned()
+        self._refresh_excluded()
         self._turn += 1
         self._walk_cost = 0.0
         self._walk_again = False
@@ -269,15 +269,15 @@ class Inbox:
         self._walk = self._names([self.path], self._survey)
 
     def _new_survey(self) -> Skipped:
-        return Skipped(self.path, recursive=self._recursive, known=self._known)
+        return Skipped(self.path, recursive=self._recursive, known=self._real_paths)
 
     def _end_walk(self) -> None:
         now = self._clock()
         self._walk = None
         self.backlog.clear()
         self.handled.turn()
-        if self._source is not None and self.polled is None:
-            self._source.sweep(self.path, self._turn)
+        if self._hints is not None and self.polled is None:
+            self._hints.sweep(self.path, self._turn)
         pause = self._pace.rescan if self.polled is None else self._pace.poll
         cost = self._walk_cost + now - self._step_begun
         self.next_walk = now + (cost if self._walk_again else max(pause, _PAUSE_PER_COST * cost))
@@ -292,7 +292,7 @@ class Inbox:
         """Go on by one name; folders that have just appeared come before the walk of the whole inbox."""
         if self._arrivals_walk is None and self._arrivals:
             folders, self._arrivals = list(self._arrivals), {}
-            self._refresh_pruned()
+            self._refresh_excluded()
             self._arrivals_walk = self._names(folders)
         try:
             if self._arrivals_walk is not None:
@@ -353,7 +353,7 @@ class Inbox:
             return False
         if is_below_leftover(folder, self.path):
             return False  # renamed since it was met
-        if folder in self._pruned or identity in self._pruned_identities:
+        if folder in self._excluded or identity in self._excluded_identities:
             return False
         if is_marked(folder):
             if survey is not None:
@@ -366,15 +366,15 @@ class Inbox:
         return False
 
     def _arm(self, folder: str, identity: FolderIdentity) -> None:
-        if self._source is None:
+        if self._hints is None:
             return
         try:
-            self._source.arm(folder, identity, owner=self.path, turn=self._turn, follow=folder == self.path)
+            self._hints.arm(folder, identity, owner=self.path, turn=self._turn, follow=folder == self.path)
         except (FileNotFoundError, NotADirectoryError):
             return  # taken away while we looked; of the inbox itself, check() will find out
         except OSError as error:
-            self._poll_instead(error, len(self._source))
-            self._source.sweep(self.path)
+            self._poll_instead(error, len(self._hints))
+            self._hints.sweep(self.path)
 
     def _poll_instead(self, error: OSError, watched: int) -> None:
         self.polled = error.strerror or str(error)
@@ -395,5 +395,5 @@ class Inbox:
         is_foreign = self._identity is not None and stat.st_dev != self._identity[0]
         return Signature(stat.st_size, stat.st_mtime_ns, 0 if self.polled or is_foreign else stat.st_ino)
 
-    def _refresh_pruned(self) -> None:
-        self._pruned_identities = frozenset(filter(None, map(identify, self._pruned)))
+    def _refresh_excluded(self) -> None:
+        self._excluded_identities = frozenset(filter(None, map(identify, self._excluded)))

@@ -28,13 +28,13 @@ class Presence:
         self._pause = pause
         self._next_claim = 0.0
         self._asks = Answering(path)
-        self.is_silent = False  # its file system did not answer
+        self.is_unresponsive = False  # its file system did not answer
         self.is_remote = True  # unless it is known not to be
 
     def answers(self) -> bool:
         """Whether the file system may be asked now; a local one is trusted to answer."""
-        self.is_silent = self.is_remote and not self._asks()
-        return not self.is_silent
+        self.is_unresponsive = self.is_remote and not self._asks()
+        return not self.is_unresponsive
 
     def identify(self) -> FolderIdentity:
         """Return the identity of the folder that is there. Raises OSError where there is none that may be read."""

@@ -1,7 +1,8 @@
 """Decide which candidates are stable. The time and the result of ``lstat`` are passed in: nothing here does I/O.
 
-A *candidate* is a path that may become an image to file. It is *waiting* until it is *stable*; then it is handed out
-(*in flight*) until the caller answers with :meth:`Settler.done`, :meth:`Settler.again` or :meth:`Settler.incomplete`.
+A *candidate* is a path that may become an image to file. It is *waiting* until it is handed out, for which it
+must be *stable* and not held back; then it is *in flight* until the caller answers with :meth:`Settler.done`,
+:meth:`Settler.again` or :meth:`Settler.ends_early`.
 Times are seconds of one monotonic clock. A file's own time stamps are only compared for equality, so a clock that
 jumps, or a camera set to 1980, makes no difference.
 """
@@ -32,8 +33,8 @@ class Candidate:
     signature: Signature | None = None
     since: float = 0.0  # the signature has not changed since
     not_before: float = 0.0  # held back until then, unless it changes
-    complete: bool = False  # an event named its close or its rename into place, and it was not examined since
-    tries: int = 0  # times that it was found incomplete without a change between
+    close_seen: bool = False  # an event named its close or its rename into place, and it was not examined since
+    tries: int = 0  # times that it was found to end too early without a change between
     unfinished: bool = False  # stable, but its writer has it open, or may have
     created: bool = False  # an event named its creation, and none its close
     closed: bool = False  # examined after its close or rename into place, and unchanged since
@@ -87,23 +88,23 @@ class Settler:
             return False
         if signature != candidate.signature:
             self._note_change(path, candidate, signature, now)
-            if not candidate.complete:
+            if not candidate.close_seen:
                 candidate.due = now + self._settle
                 self._push(path, candidate)
         return True
 
-    def hint(self, path: str, now: float, *, complete: bool) -> bool:
+    def hint(self, path: str, now: float, *, close_seen: bool) -> bool:
         """Add or update a file that an event has named: it is due at once. False when there is no room for it.
 
-        ``complete``: its writer closed it or renamed it into place, so it need not settle.
+        ``close_seen``: its writer closed it or renamed it into place, so it need not settle.
         """
         if path in self._in_flight:
             return True
         candidate = self._admit(path, now)
         if candidate is None:
             return False
-        candidate.complete = candidate.complete or complete
-        candidate.created = not candidate.complete and (candidate.created or candidate.signature is None)
+        candidate.close_seen = candidate.close_seen or close_seen
+        candidate.created = not candidate.close_seen and (candidate.created or candidate.signature is None)
         candidate.due = now
         self._push(path, candidate)
         return True
@@ -118,8 +119,8 @@ class Settler:
             heapq.heappop(self._queue)
         return None
 
-    def take_due(self, now: float) -> str | None:
-        """Return the next candidate that is due, for ``lstat`` and :meth:`examine`; None when none is due."""
+    def next_due_path(self, now: float) -> str | None:
+        """Return, without removing it, the next candidate to ``lstat`` and :meth:`examine`; None when none is due."""
         due = self.next_due()
         return self._queue[0][1] if due is not None and due <= now else None
 
@@ -137,16 +138,16 @@ class Settler:
         if signature != candidate.signature:
             self._note_change(path, candidate, signature, now)
         # The writer of an empty file that was closed has not begun: SMB clients create, close and open it again.
-        complete = candidate.complete and signature.size > 0
-        candidate.complete = False
-        if complete:
+        is_closed = candidate.close_seen and signature.size > 0
+        candidate.close_seen = False
+        if is_closed:
             candidate.closed, candidate.grew = True, False
             if candidate.unfinished:
                 candidate.not_before = 0.0
             if quiet:
                 candidate.since = now
         pause = max(self._settle, quiet)
-        settled = now if complete and not quiet else candidate.since + pause
+        settled = now if is_closed and not quiet else candidate.since + pause
         if now >= max(candidate.not_before, settled):
             self._in_flight[path] = self._waiting.pop(path)
             self._held_back.discard(path)
@@ -157,7 +158,7 @@ class Settler:
             self._held_back.add(path)  # so that it does not keep others out
         return False
 
-    def candidate(self, path: str) -> Candidate | None:
+    def in_flight_candidate(self, path: str) -> Candidate | None:
         """Return a candidate in flight; None if there is none of that path."""
         return self._in_flight.get(path)
 
@@ -189,7 +190,7 @@ class Settler:
         if candidate is not None and len(self._held_back) < self._limit:
             self._put_back(path, candidate, now + delay)
 
-    def incomplete(self, path: str, signature: Signature | None, now: float) -> bool:
+    def ends_early(self, path: str, signature: Signature | None, now: float) -> bool:
         """Let a candidate in flight that ends too early settle again, each time for longer.
 
         ``signature``: its present state; None: it is gone, and is forgotten. False when it has not changed for

@@ -137,20 +137,25 @@ class SkippedReporter:
 
 
 def survey(
-    folder: Path, *, recursive: bool, pruned: Collection[Path], outputs: Sequence[Path] = (), cross_mounts: bool = False
+    folder: Path,
+    *,
+    recursive: bool,
+    excluded: Collection[Path],
+    outputs: Sequence[Path] = (),
+    cross_mounts: bool = False,
 ) -> Skipped:
-    """Walk an inbox and return what is skipped; the ``pruned`` folders inside are not part of it.
+    """Walk an inbox and return what is skipped; the ``excluded`` folders inside are not part of it.
 
     ``outputs``: where class folders belong.
     """
-    root, excluded = str(folder), frozenset(map(str, pruned))
-    passed = Skipped(root, recursive=recursive, known=[root, *excluded])
+    root, left_out = str(folder), frozenset(map(str, excluded))
+    passed = Skipped(root, recursive=recursive, known=[root, *left_out])
     device = folder.stat().st_dev
 
     def enter(inside: str) -> bool:
         if inside == root:
             return True
-        if inside in excluded:
+        if inside in left_out:
             return False
         if is_marked(inside):
             passed.meet_marked(inside, [*map(str, outputs)])

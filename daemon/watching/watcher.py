@@ -1,7 +1,7 @@
 """Watch the inboxes: events are hints, the folder is the truth.
 
 The work loop asks :meth:`InboxWatcher.ready` for stable files, deals with each and answers by ``done``, ``again`` or
-``incomplete``. Everything but ``wake`` and ``asked`` belongs to the one thread of that loop. What an event names and
+``ends_early``. Everything but ``wake`` and ``asked`` belongs to the one thread of that loop. What an event names and
 what a walk meets take the same way: into the :class:`~daemon.watching.settle.Settler`, out of it when stable. Losing
 events costs time, at most until the next walk, never a file.
 """
@@ -45,7 +45,7 @@ class InboxStatus:
     missing: str | None  # why it is not there
     walking: bool  # it is being walked, or about to be
     other_files: int  # skipped by the last whole walk because of their names
-    is_silent: bool = False  # its file system does not answer
+    is_unresponsive: bool = False  # its file system does not answer
     not_entered: int = 0  # folders of other file systems, links to folders and class folders
 
 
@@ -69,7 +69,7 @@ class WatcherStatus:
         return tuple(inbox.path for inbox in self.inboxes if inbox.missing is not None)
 
 
-class Asked(NamedTuple):
+class PendingCall(NamedTuple):
     """Call to the file system of an inbox that has not returned yet, and since when."""
 
     inbox: str
@@ -81,11 +81,11 @@ class InboxWatcher:
 
     def __init__(
         self,
-        roots: Sequence[Path],  # the inboxes; each may be missing, now or later
+        inboxes: Sequence[Path],  #  each may be missing, now or later
         *,
         exclude: Sequence[Path] = (),  # folders in an inbox that are not part of it, beside those with a `MARKER`
         settle_seconds: float = 2.0,
-        patience_seconds: float = 30.0,  # see `Settler.incomplete`
+        patience_seconds: float = 30.0,  # see `Settler.ends_early`
         writer_patience_seconds: float = 300.0,  # see `Unfinished`
         #: Seconds that a file is left alone after it was closed, for all inboxes or each; None: `Unfinished.quiet`.
         quiet_after_close: Mapping[str, float] | float | None = 0.0,
@@ -106,21 +106,21 @@ class InboxWatcher:
         self._backlog = backlog
         self._most_hints = most_hints
         self._settler = Settler(settle_seconds, patience_seconds=patience_seconds, limit=max(MOST_WAITING, backlog))
-        paths = list(dict.fromkeys(os.path.abspath(root) for root in roots))  # noqa: PTH100 - links in it are the owner's choice
-        pruned = [os.path.abspath(path) for path in exclude]  # noqa: PTH100
-        named = Roots(paths)
+        paths = list(dict.fromkeys(os.path.abspath(inbox) for inbox in inboxes))  # noqa: PTH100 - links in it are the owner's choice
+        excluded = [os.path.abspath(path) for path in exclude]  # noqa: PTH100
+        roots = Roots(paths)
         pace = Pace(rescan=rescan_seconds, poll=poll_seconds)
         self._inboxes = [
             Inbox(
                 path,
-                pruned=[*pruned, *paths],
-                outputs=pruned,
+                excluded=[*excluded, *paths],
+                outputs=excluded,
                 recursive=recursive,
                 poll=poll,
                 pace=pace,
                 clock=clock,
                 surveyed=surveyed,
-                roots=named,
+                roots=roots,
                 cross_mounts=cross_mounts,
                 claim=(claims or {}).get(path, lambda: None),
             )
@@ -133,7 +133,7 @@ class InboxWatcher:
         self._wakeup = Wakeup()
         self._woken = False
         #: Safe to read in another thread, while this one hangs in a share whose server does not answer.
-        self.asked: Asked | None = None
+        self.asked: PendingCall | None = None
         self._next_check = 0.0
         self._overflows = 0
         self._restarts = 0
@@ -166,7 +166,7 @@ class InboxWatcher:
             if stable or self._woken or now >= deadline:
                 self._woken = False
                 return stable
-            self._wakeup.wait(max(0.0, min(deadline, self._next_event()) - now))
+            self._wakeup.wait(max(0.0, min(deadline, self._next_deadline()) - now))
 
     def done(self, path: Path) -> None:
         """Note that a file was dealt with: if it is still there, it is handed out again only after it has changed."""
@@ -186,7 +186,7 @@ class InboxWatcher:
         """Hand out a file again after ``delay`` seconds, if it is still there."""
         self._settler.again(str(path), delay, self._clock())
 
-    def incomplete(self, path: Path) -> bool:
+    def ends_early(self, path: Path) -> bool:
         """Note that a file ends too early. True: more may follow, and it is handed out again.
 
         False: it has been quiet for ``patience_seconds``, so it is broken; it stays in flight until ``done``. Where
@@ -194,17 +194,17 @@ class InboxWatcher:
         """
         name = str(path)
         inbox = self._inbox_of(name)
-        candidate = self._settler.candidate(name)
+        candidate = self._settler.in_flight_candidate(name)
         with self._asking(inbox):
             signature = inbox.signature(name) if inbox is not None else None
             if signature is not None and candidate is not None and signature == candidate.signature:
                 candidate.ends_early = True
                 if self._is_unfinished(name, signature):
                     return True
-        return self._settler.incomplete(name, signature, self._clock())
+        return self._settler.ends_early(name, signature, self._clock())
 
     def may_be_unfinished(self, path: Path) -> bool:
-        """Whether a file that ends too early is to be left to the next pass, in a single one."""
+        """With ``once``: whether a file that ends too early may still be being written, and is left to the next run."""
         return self._unfinished.may_be_unfinished(str(path))
 
     def unfinished(self) -> list[Path]:
@@ -224,7 +224,7 @@ class InboxWatcher:
                 mode="inotify" if inbox.polled is None else "polling",
                 polled=inbox.polled,
                 missing=inbox.missing,
-                is_silent=inbox.presence.is_silent,
+                is_unresponsive=inbox.presence.is_unresponsive,
                 walking=inbox.missing is None and (inbox.walking or inbox.next_walk <= now),
                 other_files=inbox.other_files,
                 not_entered=inbox.not_entered,
@@ -252,7 +252,7 @@ class InboxWatcher:
             for path, kind in hints.paths.items():
                 self._hinted(path, kind)
             if hints.lost:
-                self._make_good()
+                self._walk_after_lost_events()
         self._order.rotate(1)  # a backlog in one inbox must not keep the others out
         for inbox in self._order:
             if not inbox.has_work or not inbox.answers():
@@ -263,7 +263,7 @@ class InboxWatcher:
                 if self._settler.active >= self._backlog:
                     inbox.count_ahead(self._settler.knows)
 
-    def _make_good(self) -> None:
+    def _walk_after_lost_events(self) -> None:
         self._overflows += 1
         self._settler.mistrust_events()
         if self._overflows.bit_count() == 1:  # the 1st, 2nd, 4th, 8th time
@@ -310,14 +310,14 @@ class InboxWatcher:
             return
         if kind is Kind.FOLDER:
             inbox.folder_appeared(path)
-        elif not self._settler.hint(path, self._clock(), complete=kind is Kind.COMPLETE):
+        elif not self._settler.hint(path, self._clock(), close_seen=kind is Kind.CLOSED):
             inbox.rescan()
 
     def _stable(self, limit: int) -> list[Path]:
         stable: list[Path] = []
         while len(stable) < limit:
             now = self._clock()
-            path = self._settler.take_due(now)
+            path = self._settler.next_due_path(now)
             if path is None:
                 break
             with self._asking(self._inbox_of(path)):
@@ -339,7 +339,7 @@ class InboxWatcher:
 
     def _is_unfinished(self, path: str, signature: Signature) -> bool:
         """Whether a stable file is unfinished; then it is held back."""
-        candidate = self._settler.candidate(path)
+        candidate = self._settler.in_flight_candidate(path)
         assert candidate is not None
         pause = self._unfinished.pause(path, signature, candidate)
         if pause is not None and not self._settler.hold_unfinished(path, pause, self._clock()):
@@ -352,7 +352,7 @@ class InboxWatcher:
             quiet = quiet.get(inbox.path) if inbox is not None else None
         return self._unfinished.quiet(path) if quiet is None else quiet
 
-    def _next_event(self) -> float:
+    def _next_deadline(self) -> float:
         """Return when there is something to do without being woken."""
         times = [self._next_check]
         due = self._settler.next_due()
@@ -369,7 +369,7 @@ class InboxWatcher:
     @contextmanager
     def _asking(self, inbox: Inbox | None) -> Iterator[None]:
         """Record in `asked` that the body calls the file system of an inbox."""
-        self.asked = None if inbox is None else Asked(inbox.path, self._clock())
+        self.asked = None if inbox is None else PendingCall(inbox.path, self._clock())
         try:
             yield
         finally:

@@ -117,7 +117,7 @@ def test_housekeeping_has_its_turn_also_where_images_never_stop_coming(running: 
 
 def test_a_single_pass_told_to_stop_counts_what_stays(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also what it was not handed yet."""
-    monkeypatch.setattr("daemon.loop.HANDFUL", 8)
+    monkeypatch.setattr("daemon.loop.MOST_AT_ONCE", 8)
     for seed in range(20):
         save(KINDS[seed % 2], seed, running.desk.inbox / f"{seed:02}.png")
     assert running.loop.run_once() == len(list(running.desk.inbox.iterdir())) == 20 - len(running.told) > 0
@@ -175,7 +175,7 @@ def test_while_one_image_takes_long_those_that_come_later_are_filed(running: Run
 def test_a_single_pass_waits_for_an_image_that_takes_long_only_at_its_end(
     running: Running, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.loop.HANDFUL", 4)
+    monkeypatch.setattr("daemon.loop.MOST_AT_ONCE", 4)
     hanging.names = {"00.png"}
     paths = [save(KINDS[seed % 2], seed, running.desk.inbox / f"{seed:02}.png") for seed in range(20)]
     outcome = running.monitor.outcome

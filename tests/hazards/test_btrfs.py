@@ -92,7 +92,7 @@ def test_a_subvolume_inside_the_inbox_is_named_and_a_setting_files_it(
     picture = save(KINDS[0], 1, subvolume(inbox / "camera") / "a.png")
     content = picture.read_bytes()
     sentence = f"{inbox / 'camera'} is on another file system, and stays: cross_mounts = true files what is in it"
-    assert survey(inbox, recursive=True, pruned=[]).not_entered == [sentence]
+    assert survey(inbox, recursive=True, excluded=[]).not_entered == [sentence]
     arguments = ("watch", "--watch", str(inbox), "--threshold", "0", "--once")
     passed_over = run("daemon", *arguments, cwd=tmp_path)
     assert sentence in passed_over.stderr

@@ -241,7 +241,7 @@ def test_on_a_share_nobody_else_can_open_the_mark(inbox: Path, state: Path, monk
 
 def test_the_mark_is_neither_a_picture_nor_another_file(inbox: Path, state: Path) -> None:
     InboxMark(inbox, state).take()
-    assert survey(inbox, recursive=True, pruned=[]).count == 0
+    assert survey(inbox, recursive=True, excluded=[]).count == 0
 
 
 def test_a_second_daemon_is_refused_in_a_sentence(inbox: Path, tmp_path: Path, store: object) -> None:

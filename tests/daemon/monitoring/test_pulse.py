@@ -15,7 +15,7 @@ from daemon.monitoring.status_file import StatusFile
 from daemon.monitoring.systemd import Notifier
 from daemon.reloading.threshold import Threshold
 from daemon.watching.inbox import Inbox
-from daemon.watching.watcher import Asked, InboxWatcher
+from daemon.watching.watcher import InboxWatcher, PendingCall
 from models.classifier import open_classifier
 from models.decision import Rule
 from models.weights import WeightsStore
@@ -118,7 +118,7 @@ def test_no_progress_of_any_kind_is_told(
 
 
 def test_the_thread_looks_by_itself_and_ends(monitor: Monitor, clock: Clock, log: list[str]) -> None:
-    with Pulse(monitor, lambda: Asked("/hung", clock.now - LATE), clock=clock, pace=0.01):
+    with Pulse(monitor, lambda: PendingCall("/hung", clock.now - LATE), clock=clock, pace=0.01):
         wait_for(lambda: any("/hung" in line for line in log), "it is said")
 
 

@@ -57,13 +57,13 @@ def test_again_and_incomplete_come_back_later(root: Path, desks: Callable[..., D
     desk.nothing(0)
     clock.now += 1
     assert desk.watcher.ready(0, 1) == [path]
-    assert not desk.watcher.incomplete(path), "it has been quiet for more than 10 s"
+    assert not desk.watcher.ends_early(path), "it has been quiet for more than 10 s"
     path.write_bytes(b"xx")
     desk.watcher.again(path, 0)
     desk.nothing(0)
     clock.now += 2
     assert desk.watcher.ready(0, 1) == [path]
-    assert desk.watcher.incomplete(path)
+    assert desk.watcher.ends_early(path)
     desk.nothing(0)
     assert desk.watcher.status().oldest_seconds == 64
     path.unlink()

@@ -88,7 +88,7 @@ def test_closed_and_renamed_files_are_complete(inbox: Path, source: Source) -> N
     (inbox.parent / "outside.jpg").rename(inbox / "moved.jpg")
     (inbox / "b.jpg.part").write_bytes(b"x")
     (inbox / "b.jpg.part").rename(inbox / "b.jpg")
-    expected = dict.fromkeys(("closed.jpg", "moved.jpg", "b.jpg"), Kind.COMPLETE)
+    expected = dict.fromkeys(("closed.jpg", "moved.jpg", "b.jpg"), Kind.CLOSED)
     assert finish(inbox, source) == expected
 
 

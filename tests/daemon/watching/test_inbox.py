@@ -42,9 +42,15 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make(root: Path, clock: Clock) -> Callable[..., Inbox]:
-    def inbox(*pruned: Path, poll: bool = True, source: HintSource | None = None, **more: Any) -> Inbox:
+    def inbox(*excluded: Path, poll: bool = True, source: HintSource | None = None, **more: Any) -> Inbox:
         inbox = Inbox(
-            str(root), pruned=[str(path) for path in pruned], recursive=True, poll=poll, pace=PACE, clock=clock, **more
+            str(root),
+            excluded=[str(path) for path in excluded],
+            recursive=True,
+            poll=poll,
+            pace=PACE,
+            clock=clock,
+            **more,
         )
         inbox.check(source)
         return inbox

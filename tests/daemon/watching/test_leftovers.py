@@ -73,7 +73,7 @@ def test_it_is_counted_and_said_once(tmp_path: Path, logged: list[str]) -> None:
     put(tmp_path / "Thumbs.db")
     tell = SkippedReporter()
     for _ in range(3):
-        passed = survey(tmp_path, recursive=True, pruned=[])
+        passed = survey(tmp_path, recursive=True, excluded=[])
         tell(passed)
     said = "(pictures: 7, folders: 3; for example "
     assert (passed.count, passed.leftovers.pictures) == (0, 7)
@@ -100,7 +100,7 @@ def test_a_class_folder_with_a_plain_word_for_a_name_is_not_counted(tmp_path: Pa
     """The output may be the inbox, and a class may be called so."""
     put(tmp_path / "trash" / "a.jpg")
     (tmp_path / "trash" / MARKER).touch()
-    passed = survey(tmp_path, recursive=True, pruned=[], outputs=[tmp_path])
+    passed = survey(tmp_path, recursive=True, excluded=[], outputs=[tmp_path])
     assert (passed.leftovers.pictures, passed.not_entered) == (0, [])
 
 

@@ -79,7 +79,7 @@ Step = tuple[float, str] | tuple[float, str, Signature] | tuple[float, str, Sign
         ),
         pytest.param(
             [(0, "closed"), (0, "look", EMPTY, False), (2, "look", EMPTY, True)],
-            id="closed while empty is not complete",
+            id="closed while empty does not count",
         ),
         pytest.param([(0, "met", S1), (2, "look", None, False), (9, "idle")], id="gone is forgotten"),
         pytest.param(
@@ -100,27 +100,27 @@ def test_decisions(settler: Settler, steps: list[Step]) -> None:
             assert signature is not None
             assert settler.offer(P, signature, now)
         elif what in ("hint", "closed"):
-            assert settler.hint(P, now, complete=what == "closed")
+            assert settler.hint(P, now, close_seen=what == "closed")
         elif what == "idle":
-            assert settler.take_due(now) is None
+            assert settler.next_due_path(now) is None
         else:
-            assert settler.take_due(now) == P
+            assert settler.next_due_path(now) == P
             assert settler.examine(P, signature, now) is rest[1]
     if steps[-1][1] == "look":
         assert settler.in_flight == steps[-1][-1]
 
 
 def hand_out(settler: Settler, now: float, signature: Signature = S1) -> None:
-    settler.hint(P, now, complete=True)
-    assert settler.take_due(now) == P
+    settler.hint(P, now, close_seen=True)
+    assert settler.next_due_path(now) == P
     assert settler.examine(P, signature, now)
 
 
 def test_a_file_is_handed_out_once_however_many_events_name_it(settler: Settler) -> None:
     hand_out(settler, 0)
     assert settler.offer(P, S2, 1)
-    assert settler.hint(P, 1, complete=True)
-    assert settler.take_due(100) is None
+    assert settler.hint(P, 1, close_seen=True)
+    assert settler.next_due_path(100) is None
     assert (settler.waiting, settler.in_flight) == (0, 1)
 
 
@@ -135,31 +135,31 @@ def test_again_comes_after_its_delay(settler: Settler) -> None:
     hand_out(settler, 0)
     settler.again(P, 10, now=1)
     assert settler.next_due() == 11
-    assert settler.take_due(10.9) is None
-    assert settler.take_due(11) == P
+    assert settler.next_due_path(10.9) is None
+    assert settler.next_due_path(11) == P
     assert settler.examine(P, S1, 11)
 
 
 def test_an_event_does_not_shorten_again_unless_the_file_changed(settler: Settler) -> None:
     hand_out(settler, 0)
     settler.again(P, 10, now=0)
-    settler.hint(P, 1, complete=True)
+    settler.hint(P, 1, close_seen=True)
     assert not settler.examine(P, S1, 1)
-    assert settler.take_due(9.9) is None
-    settler.hint(P, 9.9, complete=True)
+    assert settler.next_due_path(9.9) is None
+    settler.hint(P, 9.9, close_seen=True)
     assert settler.examine(P, S2, 9.9)
 
 
-def test_patience_with_an_incomplete_file_grows_and_ends(settler: Settler) -> None:
+def test_patience_with_a_file_that_ends_early_grows_and_ends(settler: Settler) -> None:
     hand_out(settler, 0)
     looks = []
     now = 0.0
-    while settler.incomplete(P, S1, now):
+    while settler.ends_early(P, S1, now):
         due = settler.next_due()
         assert due is not None
         now = due
         looks.append(now)
-        assert settler.take_due(now) == P
+        assert settler.next_due_path(now) == P
         assert settler.examine(P, S1, now)
     assert looks == [2, 6, 14, 30]
     assert settler.in_flight == 1
@@ -168,22 +168,22 @@ def test_patience_with_an_incomplete_file_grows_and_ends(settler: Settler) -> No
 
 def test_patience_begins_anew_when_the_file_grows(settler: Settler) -> None:
     hand_out(settler, 0)
-    assert settler.incomplete(P, S1, 29)
+    assert settler.ends_early(P, S1, 29)
     assert not settler.examine(P, S2, 30)
     assert settler.examine(P, S2, 32)
-    assert settler.incomplete(P, S2, 59)
+    assert settler.ends_early(P, S2, 59)
     assert settler.examine(P, S2, 60)
-    assert not settler.incomplete(P, S2, 60)
-    assert settler.incomplete(P, S1, 60), "it has just changed"
-    assert settler.take_due(61.9) is None
+    assert not settler.ends_early(P, S2, 60)
+    assert settler.ends_early(P, S1, 60), "it has just changed"
+    assert settler.next_due_path(61.9) is None
     assert settler.examine(P, S1, 62)
-    assert settler.incomplete(P, None, 99)
+    assert settler.ends_early(P, None, 99)
     assert (settler.waiting, settler.in_flight) == (0, 0), "gone is forgotten"
 
 
 def test_answers_for_a_path_that_is_not_in_flight_change_nothing(settler: Settler) -> None:
     settler.again(P, 1, now=0)
-    assert settler.incomplete(P, S1, 0)
+    assert settler.ends_early(P, S1, 0)
     assert settler.done(P) is None
     assert (settler.waiting, settler.in_flight, settler.next_due()) == (0, 0, None)
 
@@ -199,7 +199,7 @@ def test_room_is_limited_and_comes_back(settler: Settler) -> None:
 def test_files_put_back_take_no_room_from_others(settler: Settler) -> None:
     for number in range(4):
         path = f"/{number}.jpg"
-        assert settler.hint(path, 0, complete=True)
+        assert settler.hint(path, 0, close_seen=True)
         assert settler.examine(path, S1, 0)
         settler.again(path, 100, 0)
     assert (settler.waiting, settler.active) == (3, 0), "the fourth is left to the next walk"
@@ -224,9 +224,9 @@ def test_the_oldest_counts_from_first_sight(settler: Settler) -> None:
 def test_those_due_first_come_first(settler: Settler) -> None:
     settler.offer("/late.jpg", S1, 1)
     settler.offer("/early.jpg", S1, 0.5)
-    assert settler.take_due(9) == "/early.jpg"
-    settler.hint("/late.jpg", 1, complete=True)
-    assert settler.take_due(1) == "/late.jpg"
+    assert settler.next_due_path(9) == "/early.jpg"
+    settler.hint("/late.jpg", 1, close_seen=True)
+    assert settler.next_due_path(1) == "/late.jpg"
 
 
 @pytest.mark.parametrize("seconds", [0, -1])
@@ -264,9 +264,9 @@ class World(RuleBasedStateMachine):
     def delete(self, path: str) -> None:
         self.files.pop(path, None)
 
-    @rule(path=st.sampled_from(paths), complete=st.booleans())
-    def event(self, path: str, complete: bool) -> None:
-        if self.settler.hint(path, self.now, complete=complete) and complete and path not in self.out:
+    @rule(path=st.sampled_from(paths), close_seen=st.booleans())
+    def event(self, path: str, close_seen: bool) -> None:
+        if self.settler.hint(path, self.now, close_seen=close_seen) and close_seen and path not in self.out:
             self.closed.add(path)
 
     @rule()
@@ -276,7 +276,7 @@ class World(RuleBasedStateMachine):
 
     @rule()
     def hand_out(self) -> None:
-        while (path := self.settler.take_due(self.now)) is not None:
+        while (path := self.settler.next_due_path(self.now)) is not None:
             signature = self.files.get(path)
             if self.settler.examine(path, signature, self.now):
                 assert path not in self.out, "handed out twice"
@@ -287,14 +287,14 @@ class World(RuleBasedStateMachine):
             self.closed.discard(path)
 
     @precondition(lambda self: self.out)
-    @rule(data=st.data(), answer=st.sampled_from(["done", "again", "incomplete"]), delay=st.floats(0, 20))
+    @rule(data=st.data(), answer=st.sampled_from(["done", "again", "ends early"]), delay=st.floats(0, 20))
     def answer(self, data: st.DataObject, answer: str, delay: float) -> None:
         path = data.draw(st.sampled_from(sorted(self.out)))
         if answer == "done":
             self.settler.done(path)
         elif answer == "again":
             self.settler.again(path, delay, self.now)
-        elif not self.settler.incomplete(path, self.files.get(path), self.now):
+        elif not self.settler.ends_early(path, self.files.get(path), self.now):
             assert self.now - self.changed[path] >= PATIENCE - 1e-6
             return
         self.out.discard(path)

@@ -66,7 +66,7 @@ def test_the_inbox_beside_a_silent_share_is_watched(
     assert not desk.watcher.all_answer()
     (silent,) = [each for each in desk.watcher.status().inboxes if each.missing is not None]
     assert silent.path == share.path
-    assert silent.is_silent
+    assert silent.is_unresponsive
     share.is_up.set()
     second = put(share.path / "second.jpg")
     assert set(desk.collect(2)) == {first, second}, "met anew: nobody knows what became of them meanwhile"

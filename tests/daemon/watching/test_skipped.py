@@ -19,10 +19,10 @@ def put(folder: Path, *names: str) -> None:
 def test_files_that_may_be_meant_as_pictures_are_counted(tmp_path: Path) -> None:
     put(tmp_path, "noext", "a.pdf", "b.jpg")
     put(tmp_path / "inside", "notes.txt", "film.mov", "raw.CR2")
-    passed = survey(tmp_path, recursive=True, pruned=[])
+    passed = survey(tmp_path, recursive=True, excluded=[])
     assert passed.count == 5
     assert len(set(passed.examples)) == 3
-    assert survey(tmp_path, recursive=False, pruned=[]).count == 2
+    assert survey(tmp_path, recursive=False, excluded=[]).count == 2
 
 
 def test_what_is_nobodys_picture_is_not_counted(tmp_path: Path) -> None:
@@ -32,16 +32,16 @@ def test_what_is_nobodys_picture_is_not_counted(tmp_path: Path) -> None:
     put(tmp_path / "sorted", "list.txt")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("a.jpg")
-    assert survey(tmp_path, recursive=True, pruned=[tmp_path / "sorted"]).count == 0
+    assert survey(tmp_path, recursive=True, excluded=[tmp_path / "sorted"]).count == 0
 
 
 def test_a_class_folder_elsewhere_than_in_the_output_is_told(tmp_path: Path) -> None:
     put(tmp_path / "sorted" / "cat", ".imagesortd", "a.jpg")
     put(tmp_path / "cat", ".imagesortd", "a.jpg")
     output = [tmp_path / "sorted"]
-    (sentence,) = survey(tmp_path, recursive=True, pruned=output, outputs=output).not_entered
+    (sentence,) = survey(tmp_path, recursive=True, excluded=output, outputs=output).not_entered
     assert sentence.startswith(str(tmp_path / "cat"))
-    assert survey(tmp_path, recursive=True, pruned=[], outputs=[tmp_path]).not_entered == []
+    assert survey(tmp_path, recursive=True, excluded=[], outputs=[tmp_path]).not_entered == []
 
 
 @pytest.mark.parametrize(
@@ -53,14 +53,14 @@ def test_a_class_folder_elsewhere_than_in_the_output_is_told(tmp_path: Path) -> 
 )
 def test_one_line_says_it(tmp_path: Path, names: list[str], said: str) -> None:
     put(tmp_path, *names)
-    sentence = str(survey(tmp_path, recursive=True, pruned=[]))
+    sentence = str(survey(tmp_path, recursive=True, excluded=[]))
     assert sentence.startswith(said.format(tmp_path))
     assert sentence.isprintable()
 
 
 def test_of_many_files_three_names_are_kept(tmp_path: Path) -> None:
     put(tmp_path, *map(str, range(300)))
-    passed = survey(tmp_path, recursive=True, pruned=[])
+    passed = survey(tmp_path, recursive=True, excluded=[])
     assert str(passed).endswith(", …)")
     assert (passed.count, len(passed.examples)) == (300, 3)
 
@@ -87,7 +87,7 @@ def test_a_link_to_a_folder_is_named_and_one_to_what_is_known_is_not(tmp_path: P
     (inbox / "done").symlink_to("../sorted")
     (inbox / "same").symlink_to("inside")
     (inbox / "gone").symlink_to("nowhere")
-    passed = survey(inbox, recursive=True, pruned=[tmp_path / "sorted"])
+    passed = survey(inbox, recursive=True, excluded=[tmp_path / "sorted"])
     what = f"{inbox}/card is a link to a folder, and stays"
     assert passed.not_entered == [f"{what}: for what is in it, add --watch {tmp_path}/elsewhere"]
-    assert survey(inbox, recursive=False, pruned=[]).not_entered == []
+    assert survey(inbox, recursive=False, excluded=[]).not_entered == []

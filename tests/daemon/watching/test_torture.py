@@ -103,7 +103,7 @@ def test_every_file_is_handed_out_once_and_whole(
                 path.unlink()
                 watcher.done(path)
             else:
-                assert watcher.incomplete(path), "given up while it was being written"
+                assert watcher.ends_early(path), "given up while it was being written"
     for writer in writers:
         writer.join()
     assert watcher.ready(0.2, 8) == []

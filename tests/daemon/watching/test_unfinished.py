@@ -156,7 +156,7 @@ def test_where_nobody_can_know_a_file_that_ends_too_early_has_the_patience_of_a_
     while clock.now < start + 2 * PATIENCE:
         for image in passes(desk, clock, 1.0):
             looks += 1
-            if not desk.watcher.incomplete(image):
+            if not desk.watcher.ends_early(image):
                 desk.watcher.done(image)
                 start -= 2 * PATIENCE
                 break
@@ -175,7 +175,7 @@ def test_a_half_file_goes_on_when_its_writer_does(root: Path, desks: Callable[..
     desk = desk_of(desks, root, clock, poll=True)
     path = put(root / "half.jpg", b"x" * 10_000)
     assert passes(desk, clock, 5.0) == [path]
-    assert desk.watcher.incomplete(path)
+    assert desk.watcher.ends_early(path)
     assert passes(desk, clock, PATIENCE - 60) == []
     with path.open("ab") as file:
         file.write(b"the rest")
@@ -260,7 +260,7 @@ def test_a_file_that_ends_too_early_and_has_no_writer_is_broken_soon(
     desk = desk_of(desks, root, clock, poll=not closed)
     path = put(root / "half.jpg", b"x" * 10_000)
     start = clock.now
-    while not any(not desk.watcher.incomplete(image) for image in passes(desk, clock, 1.0)):
+    while not any(not desk.watcher.ends_early(image) for image in passes(desk, clock, 1.0)):
         assert clock.now < start + PATIENCE / 2, path
 
 
