@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from loguru import logger
 
-from models import allowed
+from models import allowed, export, runtime
+from models.children import run_child
 from models.text import invocation
 from models.weights import WeightsStore
 
@@ -94,6 +95,19 @@ def logged() -> Iterator[list[str]]:
 def store(own_folders: Path) -> WeightsStore:
     """The usual cache, whose weights and graphs the whole run shares: they are converted and exported once."""
     return WeightsStore()
+
+
+@pytest.fixture
+def exports_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Export in this process, where a test has torch anyway: a child takes most of its time to import it."""
+
+    def run_here(module: str, *arguments: str) -> str:
+        if module != "models.export":
+            return run_child(module, *arguments)
+        export.main(*arguments)
+        return ""
+
+    monkeypatch.setattr(runtime, "run_child", run_here)
 
 
 @pytest.fixture(scope="session")

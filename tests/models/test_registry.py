@@ -55,7 +55,7 @@ def sources(kind: str, mode: str, request: pytest.FixtureRequest) -> dict[str, s
 
 
 @pytest.fixture
-def extractor(mode: str, sources: dict[str, str], store: WeightsStore) -> FeatureExtractor:
+def extractor(mode: str, sources: dict[str, str], store: WeightsStore, exports_here: None) -> FeatureExtractor:
     return open_extractor(select(mode, sources, store), store)
 
 

@@ -35,7 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("given", ["folder", "file"])
-def test_a_timm_model_is_a_backbone_like_any_other(folder: Path, store: WeightsStore, given: str) -> None:
+def test_a_timm_model_is_a_backbone_like_any_other(
+    folder: Path, store: WeightsStore, given: str, exports_here: None
+) -> None:
     source = folder if given == "folder" else folder / "model.safetensors"
     (backbone,) = select(NAME, {NAME: str(source)}, store)
     assert backbone.transform.crop == 160

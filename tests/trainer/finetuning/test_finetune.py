@@ -224,6 +224,7 @@ def test_a_fine_tuned_checkpoint_carries_its_weights_and_predicts_as_it_did(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    exports_here: None,
 ) -> None:
     monkeypatch.setattr(finetune, "fine_tune", learned)
     monkeypatch.setattr("trainer.fit.clearly_lower", lambda *_: True)
