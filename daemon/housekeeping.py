@@ -155,7 +155,7 @@ def _is_gone(row: Filing, roots: Roots) -> bool:
             if os.fstat(entry.folder).st_dev != row.identity.dev:
                 return False
             try:
-                return not is_in_filed_state(entry.status(), row)
+                return not is_in_filed_state(entry.stat(), row)
             except FileNotFoundError:
                 return True
     except OSError:

@@ -4,7 +4,7 @@ An image starts as a path, and is then described by
 
 - `Task`, the request to a decoder process, and `Decoded`, the checked answer;
 - `Prediction`, the result of the classifier;
-- `Decision`, the folder where it belongs (all that the filer knows of it), and `Filed`, what the filer did;
+- `Decision`, the folder where it belongs (all that the filer knows of it), and `FilingResult`, what the filer did;
 - `Outcome`, the result for all other parts of the daemon.
 
 In between it is an `_Image` in one of the queues of `Pipeline`. Only the loop in `Pipeline.process` moves it on.
@@ -27,7 +27,7 @@ from daemon.decoding.pool import DecoderPool, Limits
 from daemon.decoding.worker import Decoded, Task
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, NotAFile, SourceChanged, SourceError, SourceGone, SourceUnreadable
-from daemon.filing.filer import Decision, Filed, Filer, Status
+from daemon.filing.filer import Decision, Filer, FilingResult, Status
 from daemon.filing.outcome import Outcome
 from daemon.journal.journal import JournalBusy
 from daemon.reloading.threshold import Threshold, in_force
@@ -346,7 +346,7 @@ def _ends_early(decoded: Decoded) -> bool:
     )
 
 
-def _outcome(decoded: Decoded, prediction: Prediction | None, result: Filed) -> Outcome:
+def _outcome(decoded: Decoded, prediction: Prediction | None, result: FilingResult) -> Outcome:
     unreadable = decoded.error if isinstance(decoded.error, ImageError) else None
     return Outcome(
         path=decoded.path,

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 _AGAIN = 5.0
 
 #: What became of filings that a crash interrupted.
-_RESUMED = {
+_RECOVERED = {
     State.DONE: mark("{count} done"),
     State.ORPHAN: mark("{count} lost track of"),
     State.VOID: mark("{count} begun anew"),
@@ -119,7 +119,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
             class_mounts=None if dry_run else ClassMounts(path.parent),
         )
         if not dry_run:
-            _resume(filer, notifier)
+            _recover(filer, notifier)
         unexplained = None if mark is None else _unexplained(settings, journal, mark)
         if once and unexplained is not None:
             _look_through(unexplained, notifier)
@@ -234,12 +234,12 @@ def open_journal(path: Path, *, dry_run: bool) -> Journal:
     return Journal(path if path.exists() or not dry_run else None, read_only=dry_run)
 
 
-def _resume(filer: Filer, notifier: Notifier) -> None:
+def _recover(filer: Filer, notifier: Notifier) -> None:
     """Put right what a crash left half done. Reading a large file may take longer than systemd allows for a start."""
     with copying.reporting_to(notifier.gets_on):
-        recovered = filer.resume()
+        recovered = filer.recover()
     if recovered:
-        outcome = ", ".join(tr(_RESUMED.get(state, _UNSETTLED), count=count) for state, count in recovered.items())
+        outcome = ", ".join(tr(_RECOVERED.get(state, _UNSETTLED), count=count) for state, count in recovered.items())
         logger.warning(tr("recovered from an interrupted run; its interrupted filings: {outcome}", outcome=outcome))
 
 

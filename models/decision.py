@@ -17,9 +17,10 @@ _STRANGEST_KNOWN = 1.0
 
 
 class Fate(StrEnum):
-    """Where the rule sends an image that was classified: into the folder of its class, or (both others) to the others.
+    """Where the rule sends an image that was classified.
 
-    No image has two of them: one that is unknown is not called unsure, however improbable its class is.
+    SURE: into the folder of its class. UNSURE and UNKNOWN: into the folder of the others. No image has two fates: one
+    that is unknown is not called unsure, however improbable its class is.
     """
 
     SURE = "filed"  # into the folder of its class; reports of the trainer have this word for it

@@ -18,9 +18,10 @@ import pytest
 
 from daemon.files.marker import MARKER
 from daemon.files.source import Identity, open_source
-from daemon.filing.filer import Action, Decision, Filed, Filer
+from daemon.filing.filer import Action, Decision, Filer, FilingResult
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State
+from models.decision import Fate
 
 _FAR = Path("/dev/shm")
 _DAC_OVERRIDE, _DAC_READ_SEARCH, _LINUX_CAPABILITY_VERSION_3 = 1, 2, 0x20080522
@@ -43,6 +44,7 @@ class Desk:
     def decide(self, path: Path, folder: str = "cat", **more: Any) -> Decision:
         """A decision about an image in the inbox."""
         source = open_source(path, max_bytes=more.pop("max_bytes", 1 << 24))
+        more.setdefault("fate", None if more.get("reason") else Fate.SURE)
         return Decision(source=source, folder=folder, label=more.pop("label", folder), **more)
 
     def intent(self, path: Path, folder: str = "cat") -> Filing:
@@ -59,7 +61,7 @@ class Desk:
     def journal(self) -> Journal:
         return Journal(self.journal_path, timeout=0.1)
 
-    def file(self, decisions: Sequence[Decision], *, action: Action = "move", **more: Any) -> list[Filed]:
+    def file(self, decisions: Sequence[Decision], *, action: Action = "move", **more: Any) -> list[FilingResult]:
         """File a batch as a program does that starts for it and ends."""
         journal = self.journal()
         try:
@@ -67,7 +69,7 @@ class Desk:
         finally:
             journal.close()
 
-    def file_one(self, path: Path, folder: str = "cat", *, action: Action = "move", **more: Any) -> Filed:
+    def file_one(self, path: Path, folder: str = "cat", *, action: Action = "move", **more: Any) -> FilingResult:
         """Decide and file one image."""
         (filed,) = self.file([self.decide(path, folder, **more)], action=action)
         return filed

@@ -23,7 +23,7 @@ from daemon.files.class_mounts import ClassMounts
 from daemon.files.roots import OpenFolders, Roots
 from daemon.filing.corrections import Corrections
 from daemon.filing.filer import Decision, Filer, Status
-from daemon.filing.identity import image_key, is_as_filed, is_filed_on
+from daemon.filing.identity import image_key, is_as_filed, took_over_from
 from daemon.filing.outcome import Outcome
 from daemon.filing.status import describe
 from daemon.journal.history import Wanted
@@ -206,7 +206,7 @@ def _where_last_filed(
         if filing.destination is None or filing.reason is not None or image_key(filing) in images:
             continue  # filed again since: where it was before says nothing
         images.add(image_key(filing))
-        if any(is_filed_on(filing, newer) for newer in filed_on.get(filing.destination, ())):
+        if any(took_over_from(filing, newer) for newer in filed_on.get(filing.destination, ())):
             continue
         if only_in not in (None, filing.folder):
             continue

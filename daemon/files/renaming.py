@@ -38,14 +38,14 @@ class Entry(NamedTuple):
     folder: int
     name: str
 
-    def status(self) -> os.stat_result:
+    def stat(self) -> os.stat_result:
         """Return the status of what the name stands for, without following a link."""
         return os.stat(self.name, dir_fd=self.folder, follow_symlinks=False)
 
     def exists(self) -> bool:
         """Whether the name is taken, by whatever it may be."""
         try:
-            self.status()
+            self.stat()
         except FileNotFoundError:
             return False
         return True
@@ -97,12 +97,12 @@ def move_noreplace(old: Entry, new: Entry, claim: Callable[[], str]) -> None:
 def _link_and_unlink(old: Entry, new: Entry, claim: str) -> None:
     link_or_cannot(old, new)
     try:
-        moved = new.status()
-        dropped = drop(old, claim, lambda entry: os.path.samestat(entry.status(), moved))
+        moved = new.stat()
+        dropped = drop(old, claim, lambda entry: os.path.samestat(entry.stat(), moved))
     except OSError:
         new.unlink()
         raise
-    if not dropped and not old.exists() and new.status().st_nlink > 1:
+    if not dropped and not old.exists() and new.stat().st_nlink > 1:
         new.unlink()  # somebody else has moved it meanwhile, and the file has the name that they gave it
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), old.name)
 
@@ -113,7 +113,7 @@ def link_or_cannot(old: Entry, new: Entry) -> None:
         link(old, new)
     except FileExistsError:
         # A network file system may have made the link and lost the answer.
-        if not os.path.samestat(old.status(), new.status()):
+        if not os.path.samestat(old.stat(), new.stat()):
             raise
     except OSError as error:
         if error.errno in _NO_LINK:
@@ -191,7 +191,7 @@ def _replace_reserved(private: Entry, free: Entry) -> None:
         os.rename(private.name, free.name, src_dir_fd=private.folder, dst_dir_fd=free.folder)
     except OSError:
         with suppress(OSError):
-            status = free.status()
+            status = free.stat()
             if os.path.samestat(status, identity) and status.st_size == 0:
                 free.unlink()
         raise

@@ -88,7 +88,7 @@ class Roots:
             return os.lstat(path)
         descriptor = self.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return Entry(descriptor, name).status()
+            return Entry(descriptor, name).stat()
         finally:
             close(descriptor)
 

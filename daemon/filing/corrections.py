@@ -11,7 +11,7 @@ from unicodedata import normalize
 
 from daemon.files.renaming import Entry
 from daemon.files.roots import OpenFolders, Roots
-from daemon.filing.identity import is_as_filed, is_filed_or_edited
+from daemon.filing.identity import is_as_filed, is_filed_image
 from daemon.journal.records import Filing
 from models.leftovers import is_leftover
 
@@ -50,7 +50,7 @@ class Corrections:
 
     def find_edited(self, filing: Filing) -> Path | None:
         """Find it also where somebody has edited it since."""
-        return self._find(filing, is_filed_or_edited)
+        return self._find(filing, is_filed_image)
 
     def inodes_in(self, label: str) -> list[int]:
         """List the inodes of all files in a class folder and below it, in whichever Unicode form its name is."""

@@ -38,7 +38,7 @@ from models.markers import Kind
 from models.text.language import tr
 from models.text.printable import shown
 
-__all__ = ["Action", "Decision", "Filed", "Filer", "Status"]
+__all__ = ["Action", "Decision", "Filer", "FilingResult", "Status"]
 
 Action = Literal["move", "copy", "link"]
 
@@ -54,7 +54,7 @@ class Decision:
 
     ``reason`` marks an unreadable image (a slug, with ``detail`` as the sentence for people); else it is None.
     ``detail`` without ``reason`` says that an image is unknown, and how strange it is. ``fate`` is what
-    was decided of an image that was classified.
+    was decided of an image that was classified: a decision has either a fate or a reason.
     """
 
     source: Source
@@ -66,16 +66,19 @@ class Decision:
     reason: str | None = None
     detail: str | None = None
 
+    def __post_init__(self) -> None:
+        assert (self.fate is None) != (self.reason is None), "either a fate or a reason"
+
     @property
     def kind(self) -> Kind:
         """Say what its folder is for."""
         if self.reason is not None:
             return "quarantine"
-        return "class" if self.fate in (None, Fate.SURE) else "others"
+        return "class" if self.fate is Fate.SURE else "others"
 
 
-class Filed(NamedTuple):
-    """Outcome for one decision, as in ``row``; ``error`` says in a sentence why it is tried again."""
+class FilingResult(NamedTuple):
+    """What became of one decision; ``row`` is its row of the journal, ``error`` a sentence why it is tried again."""
 
     decision: Decision
     status: Status
@@ -93,9 +96,9 @@ class Filer:
 
     ``move`` takes them out of the inbox; ``copy`` and ``link`` (a hard link, or a copy where none is possible) leave
     them there and remember in the journal which ones are filed. Without a journal the memory ends with this object,
-    and a crash may leave a ``.part`` file. A dry run changes nothing anywhere. ``skip_equal``: a copy is not made where
-    an equal image lay, under its name or a number of it, before this object made any. ``roots``: the inboxes; of an
-    image elsewhere no component of the path may be a symbolic link.
+    and a crash may leave a ``.part`` file. A dry run changes nothing anywhere. ``skip_equal``: an image is not
+    copied if the folder held an identical file under its name (or name_2, ...) before this object wrote there.
+    ``roots``: the inboxes; of an image elsewhere no component of the path may be a symbolic link.
     """
 
     def __init__(
@@ -130,7 +133,7 @@ class Filer:
         """Whether ``file`` is sure to answer ALREADY: nothing need be read or decoded then. Raises JournalBusy."""
         return self._action != "move" and self._journal.filed_before(identity, path, None)
 
-    def file(self, decisions: Sequence[Decision]) -> list[Filed]:
+    def file(self, decisions: Sequence[Decision]) -> list[FilingResult]:
         """File a batch: one outcome per decision, in order. No image's error is raised: it is in its outcome."""
         try:
             with self._at_work():
@@ -138,14 +141,14 @@ class Filer:
         except (OutputAway, FolderBusy) as error:
             rows = [self._row(decision, datetime.now(UTC)) for decision in decisions]
             return [
-                Filed(decision, Status.RETRY, row, sentence(row, error))
+                FilingResult(decision, Status.RETRY, row, sentence(row, error))
                 for decision, row in zip(decisions, rows, strict=True)
             ]
 
     def _at_work(self) -> AbstractContextManager[None]:
         return nullcontext() if self._mark is None else self._mark.at_work()
 
-    def _file(self, decisions: Sequence[Decision]) -> list[Filed]:
+    def _file(self, decisions: Sequence[Decision]) -> list[FilingResult]:
         if self._mark is not None and (device := self._mark.device) is not None:
             self._output.stay_on(device)
         self._recover_interrupted()
@@ -168,11 +171,11 @@ class Filer:
             self._sidecars.follow(filed, self._journal)
         return [_filed(decision, image) for decision, image in zip(decisions, transfers, strict=True)]
 
-    def resume(self) -> Counter[State]:
-        """Recover the filings that an earlier run was interrupted in; count the states that they end in.
+    def recover(self) -> Counter[State]:
+        """Recover the filings that a crash interrupted; count the states that they end in.
 
-        While the journal cannot be written the images concerned are tried again, and all of them while it cannot be
-        read either, or while the output is away.
+        Until the journal can be written, the images of interrupted filings are tried again; until it can be read and
+        the output is there, all images are.
         """
         self._interrupted = None
         try:
@@ -216,15 +219,15 @@ class Filer:
         )
 
     def _plan(self, decision: Decision, image: Transfer, batch: _Batch) -> None:
-        """Choose the destination, or finish the transfer before it begins."""
+        """Choose the destination, or settle the transfer before it begins."""
         try:
             self._choose(decision, image, batch)
         except SourceGone:
-            image.finish(Status.GONE)
+            image.settle(Status.GONE)
         except SourceChanged:
-            image.finish(Status.CHANGED)
+            image.settle(Status.CHANGED)
         except (OSError, JournalBusy) as error:
-            image.finish(Status.RETRY, sentence(image.row, error))
+            image.settle(Status.RETRY, sentence(image.row, error))
 
     def _choose(self, decision: Decision, image: Transfer, batch: _Batch) -> None:
         row = image.row
@@ -232,41 +235,41 @@ class Filer:
         if self._dry_run or row.reason is not None:  # else it is checked right before the move
             transfer.check_source(image.source, row)
         if self._interrupted is None:
-            return image.finish(Status.RETRY, tr("The interrupted filings of an earlier run cannot be recovered now."))
+            return image.settle(Status.RETRY, tr("The interrupted filings of an earlier run cannot be recovered now."))
         if self._interrupted and row.identity.on_any_device in self._interrupted:
             stuck = tr("A copy of '{source}' can neither be finished nor taken back.", source=row.source)
-            return image.finish(Status.RETRY, stuck)
+            return image.settle(Status.RETRY, stuck)
         if self._action != "move":
             if row.identity in batch.identities or self._was_filed(row):
-                return image.finish(Status.ALREADY)
+                return image.settle(Status.ALREADY)
             batch.identities.add(row.identity)
             if not self._dry_run and row.reason is None:
                 self._remove_earlier_copy(image, batch)
             if row.reason is not None:
                 row.state = State.REFUSED
-                return image.finish(Status.REFUSED) if self._dry_run else None
+                return image.settle(Status.REFUSED) if self._dry_run else None
         row.folder = batch.folders.path(decision.folder)  # for the error sentence if it cannot be opened
-        folder = batch.class_folder(decision.folder, decision.kind)
+        folder = batch.destination_folder(decision.folder, decision.kind)
         if self._skip_equal and self._has_equal_image(row, folder):
-            return image.finish(Status.ALREADY)
+            return image.settle(Status.ALREADY)
         name = folder.free_name(image.wanted) if self._dry_run else folder.name(image.wanted)
         image.target = Entry(-1 if folder.descriptor is None else folder.descriptor, name)
         row.filed_name = name
-        return image.finish(Status.PLANNED) if self._dry_run else None
+        return image.settle(Status.PLANNED) if self._dry_run else None
 
     def _was_filed(self, row: Filing) -> bool:
         """Whether the file was filed before, in this state or with the same content: a clock may have been set."""
         if self._journal.filed_before(row.identity, row.source, row.sha256):
             return True
-        number = self._journal.same_filed(row.source, row.identity.size, lambda: row.sha256)
-        if number is not None and not self._dry_run:
-            self._journal.touch(number, row.identity)
-        return number is not None
+        row_id = self._journal.same_filed(row.source, row.identity.size, lambda: row.sha256)
+        if row_id is not None and not self._dry_run:
+            self._journal.touch(row_id, row.identity)
+        return row_id is not None
 
     def _remove_earlier_copy(self, image: Transfer, batch: _Batch) -> None:
         """Remove the copy or link made before the writer of the image had finished: the original has all of it."""
         source = image.row.source
-        old = self._journal.newest([source], image.row.time - _GROWTH_PERIOD)
+        old = self._journal.last_filed_from([source], image.row.time - _GROWTH_PERIOD)
         if old is None or old.destination is None or old.action == "move" or old.sha256 == image.row.sha256:
             return
         try:
@@ -281,7 +284,7 @@ class Filer:
         except (OSError, SourceGone, SourceChanged) as error:
             logger.debug("{} stays: {}", shown(str(old.destination)), error)
 
-    def _has_equal_image(self, row: Filing, folder: _ClassFolder) -> bool:
+    def _has_equal_image(self, row: Filing, folder: _Destination) -> bool:
         """Whether a class folder has an equal image that was there before this object filed any. Raises OSError."""
         if folder.descriptor is None:
             return False
@@ -294,8 +297,8 @@ class Filer:
         raise AssertionError("there are more numbers than names")
 
 
-class _ClassFolder(NamedTuple):
-    """A class folder as one batch sees it; ``descriptor`` is None in a dry run where it is missing."""
+class _Destination(NamedTuple):
+    """A folder to file into, as one batch sees it; ``descriptor`` is None in a dry run where it is missing."""
 
     descriptor: int | None
     path: Path
@@ -325,18 +328,18 @@ class _Batch:
     taken: dict[str, set[str]]
     make: bool
     identities: set[Identity] = field(default_factory=set)
-    _class_folders: dict[str, _ClassFolder] = field(default_factory=dict)
+    _destinations: dict[str, _Destination] = field(default_factory=dict)
 
-    def class_folder(self, folder: str, kind: Kind) -> _ClassFolder:
-        """Open a class folder once for the batch, made if ``make``. Raises OSError."""
-        if folder not in self._class_folders:
+    def destination_folder(self, folder: str, kind: Kind) -> _Destination:
+        """Open a folder to file into once for the batch, made if ``make``. Raises OSError."""
+        if folder not in self._destinations:
             descriptor = self.folders.class_folder(folder, make=self.make, kind=kind)
             taken = self.taken.setdefault(folder, set())
             path = self.folders.path(folder)
-            self._class_folders[folder] = _ClassFolder(descriptor, path, longest_name(descriptor), taken)
-        return self._class_folders[folder]
+            self._destinations[folder] = _Destination(descriptor, path, longest_name(descriptor), taken)
+        return self._destinations[folder]
 
 
-def _filed(decision: Decision, image: Transfer) -> Filed:
+def _filed(decision: Decision, image: Transfer) -> FilingResult:
     assert image.status is not None
-    return Filed(decision, image.status, image.row, image.error)
+    return FilingResult(decision, image.status, image.row, image.error)

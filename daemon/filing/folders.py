@@ -130,7 +130,7 @@ def _mark(folder: int, kind: Kind) -> None:
     """Write the file that tells a watcher not to take images out of this folder, and the trainer what it is for."""
     marker, text = Entry(folder, MARKER), marker_content(kind)
     try:
-        status = marker.status()
+        status = marker.stat()
     except FileNotFoundError:
         with suppress(FileExistsError):  # another program was quicker
             made = create(marker, 0o666)

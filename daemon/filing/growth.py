@@ -42,16 +42,16 @@ def remove_earlier_copy(copy: Entry, original: Entry, filing: Filing) -> bool:
 
     Return whether it was removed. Raises OSError.
     """
-    before = Identity.from_stat(original.status())
+    before = Identity.from_stat(original.stat())
 
     def is_earlier_copy(entry: Entry) -> bool:
         # The copy has a private name by now: if that took the original away, both names were one file.
         if not is_unchanged(original, before):
             return False
-        status = entry.status()
+        status = entry.stat()
         if status.st_ino != filing.filed_ino:
             return False
-        if os.path.samestat(status, original.status()):
+        if os.path.samestat(status, original.stat()):
             return status.st_nlink > 1
         return sha256_of(entry) == filing.sha256 and is_earlier_state(entry, original)
 

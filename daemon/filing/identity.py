@@ -9,12 +9,13 @@ How far each property identifies a file:
   number. Not every file system has it, and it follows the clock of the machine or of the file server.
 - Content: certain, but the file must be read, and the journal has no hash of files over the size limit.
 
-Each function below names the properties that it compares. The two that every image passes (`is_as_read`,
-`is_as_filed`) read no content where inode, size and time agree. In doubt the answer is no, and the file stays.
+Each function below names the properties that it compares. `is_as_read`, asked when an image is filed, and
+`is_as_filed`, asked when one is undone or sorted again, read no content where inode, size and time agree. In doubt the
+answer is no, and the file stays.
 
-Only `has_inode` (within the seconds of one transfer) and `renaming.drop` (for a file with a private name) trust the
-inode number alone. Which files of an inbox were filed before is answered by `records.filed_before`, what a writer has
-added to a file by `growth`.
+Three trust the inode number alone: `has_inode` (within the seconds of one transfer), `is_just_made` for a link (moments
+after it was made) and `renaming.drop` (for a file with a private name). Which files of an inbox were filed before is
+answered by `records.filed_before`, what a writer has added to a file by `growth`.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def is_as_read(entry: Entry, row: Filing) -> bool:
     Rests on size and time, and on the inode or the content: a network share may have changed the inode number.
     Raises OSError.
     """
-    status = entry.status()
+    status = entry.stat()
     if not is_in_filed_state(status, row):
         return False
     return status.st_ino == row.identity.ino or (row.sha256 is not None and sha256_of(entry) == row.sha256)
@@ -61,18 +62,18 @@ def is_as_filed(entry: Entry, row: Filing) -> bool:
 
     Rests on inode, size and time together, or on the content. Raises OSError.
     """
-    status = entry.status()
+    status = entry.stat()
     return (is_in_filed_state(status, row) and status.st_ino == row.filed_ino) or _has_content(entry, status, row)
 
 
-def is_filed_or_edited(entry: Entry, row: Filing) -> bool:
+def is_filed_image(entry: Entry, row: Filing) -> bool:
     """Whether a file is what was filed, edited or not: it may return to its inbox, and sidecars may follow it.
 
     Rests on the same as `is_as_filed`, or on the inode and a birth before the filing. A moved sidecar is recognised by
     its name alone, because programs replace the whole file when they change it. Raises OSError.
     """
     if row.image_id is not None and row.action == "move":
-        return stat.S_ISREG(entry.status().st_mode)
+        return stat.S_ISREG(entry.stat().st_mode)
     return is_as_filed(entry, row) or is_same_inode(entry, row, row.filed_ino)
 
 
@@ -81,7 +82,7 @@ def is_same_inode(entry: Entry, row: Filing, inode: int) -> bool:
 
     Rests on the inode and the birth: only for a file on the same file system. Raises OSError.
     """
-    status = entry.status()
+    status = entry.stat()
     return status.st_ino == inode and _is_born_before(entry, status, row)
 
 
@@ -92,19 +93,19 @@ def seems_filed(path: Path, row: Filing, inode: int) -> bool:
     """
     entry = Entry(_NO_FOLDER, str(path))
     try:
-        return is_in_filed_state(entry.status(), row) or is_same_inode(entry, row, inode)
+        return is_in_filed_state(entry.stat(), row) or is_same_inode(entry, row, inode)
     except (OSError, ValueError):
         return False
 
 
-def is_made_here(entry: Entry, row: Filing, source_folder: int | None) -> bool:
+def is_put_here(entry: Entry, row: Filing, source_folder: int | None) -> bool:
     """Whether this filing put the file at its destination: then recovery may remove the original.
 
     Rests on the content, and for a copy on the inode that the journal has of it; for a renamed file on its inode, size
     and time, and on being on the file system of ``source_folder`` (if that could be opened). Raises OSError.
     """
     try:
-        status = entry.status()
+        status = entry.stat()
     except FileNotFoundError:
         return False
     if not stat.S_ISREG(status.st_mode):
@@ -120,23 +121,23 @@ def is_made_here(entry: Entry, row: Filing, source_folder: int | None) -> bool:
 def is_just_made(entry: Entry, row: Filing) -> bool:
     """Whether a file is the copy or link that was just made, with nothing added: it may be removed.
 
-    Rests on the inode, and for a copy, which may be partial, on the size. Raises OSError.
+    Rests on the inode alone for a link; for a copy, which may be partial, also on the size. Raises OSError.
     """
-    status = entry.status()
+    status = entry.stat()
     return status.st_ino == row.filed_ino and (row.copy_ino is None or status.st_size <= row.identity.size)
 
 
 def has_inode(entry: Entry, inode: int) -> bool:
     """Whether a name has this inode number, which is enough only within one transfer. Raises OSError."""
     try:
-        return entry.status().st_ino == inode
+        return entry.stat().st_ino == inode
     except FileNotFoundError:
         return False
 
 
 def has_content(entry: Entry, row: Filing) -> bool:
     """Whether a regular file has the bytes of the image, whoever put it there. Raises OSError."""
-    return _has_content(entry, entry.status(), row)
+    return _has_content(entry, entry.stat(), row)
 
 
 def is_unchanged(entry: Entry, identity: Identity) -> bool:
@@ -145,7 +146,7 @@ def is_unchanged(entry: Entry, identity: Identity) -> bool:
     Rests on device, inode, size and time. Raises OSError.
     """
     try:
-        return Identity.from_stat(entry.status()) == identity
+        return Identity.from_stat(entry.stat()) == identity
     except FileNotFoundError:
         return False
 
@@ -160,7 +161,7 @@ def image_key(row: Filing) -> tuple[object, ...]:
     return row.filed_ino, row.sha256 or (row.identity.size, row.identity.mtime_ns)
 
 
-def is_filed_on(older: Filing, newer: Filing) -> bool:
+def took_over_from(older: Filing, newer: Filing) -> bool:
     """Whether the newer filing took the image from where the older one had put it, by a rename or a copy."""
     has_same_content = older.sha256 is not None and older.sha256 == newer.sha256
     return newer.source == older.destination and (has_same_content or newer.identity.ino == older.filed_ino)

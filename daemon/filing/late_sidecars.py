@@ -17,7 +17,7 @@ from daemon.files.roots import Roots
 from daemon.files.sidecar_names import images_by_exactness, owners
 from daemon.files.source import Identity
 from daemon.filing.folders import Folders, Output
-from daemon.filing.identity import is_filed_or_edited
+from daemon.filing.identity import is_filed_image
 from daemon.filing.sidecars import complain, follower, send
 from daemon.filing.status import Status
 from daemon.journal.journal import Journal, JournalBusy
@@ -94,7 +94,7 @@ class LateSidecars:
         groups = images_by_exactness(str(sidecar))
         since = datetime.now(UTC) - LATEST
         for group in groups:
-            image = self._journal.newest([*map(Path, group)], since)
+            image = self._journal.last_filed_from([*map(Path, group)], since)
             if image is not None and image.action != "move":
                 return image
             if any(map(os.path.lexists, group)):
@@ -107,7 +107,7 @@ class LateSidecars:
         assert image.destination is not None
         with Folders(Output(self._output, Roots(self._inboxes))) as folders:
             source, target = folders.entry(image.source), folders.entry(image.destination)
-            if not is_filed_or_edited(target, image):
+            if not is_filed_image(target, image):
                 return  # another file is there now
             transfer = follower(image, source, target, sidecar.name)
             for sent in send([transfer] if transfer else [], self._journal):

@@ -85,7 +85,7 @@ class LateWrites:
 
     def _check_recent(self) -> Iterator[None]:
         try:
-            filings = self._journal.recent(datetime.now(UTC) - LATEST, _MANY)
+            filings = self._journal.recent_renames(datetime.now(UTC) - LATEST, _MANY)
         except JournalBusy as error:
             logger.debug("what was filed last is looked at again later: {}", error)
             return

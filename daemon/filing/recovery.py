@@ -23,7 +23,7 @@ from daemon.files.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.files.source import OPEN_FLAGS, BeingWritten, Identity
 from daemon.files.writers import is_being_written, unlink_closed
 from daemon.filing.growth import is_earlier_state
-from daemon.filing.identity import is_as_read, is_made_here, is_one_folder, is_same_inode, is_unchanged
+from daemon.filing.identity import is_as_read, is_one_folder, is_put_here, is_same_inode, is_unchanged
 from daemon.filing.private_names import private_name
 from daemon.filing.quarantine_notes import reason_name, write_reason
 from daemon.filing.transfer import NOT_MADE_YET
@@ -83,14 +83,14 @@ class InterruptedFiling:
         neither is left.
         """
         original = next((entry for entry in (self._source, self._claimed_original) if self._is_original(entry)), None)
-        copied = self.is_copy(self._target)
+        arrived = self.is_ours(self._target)
         if original is not None:
-            self._recover_with_original(original, copied)
-        elif self._has_writer_continued(copied):
-            self._return_to_inbox(copied)
-        elif copied:
+            self._recover_with_original(original, arrived)
+        elif self._has_writer_continued(arrived):
+            self._return_to_inbox(arrived)
+        elif arrived:
             self._finish()
-        elif self.is_copy(self._copy_being_removed):
+        elif self.is_ours(self._copy_being_removed):
             # The copy was being removed while the original was still there; now the copy is the only one left.
             assert self._copy_being_removed is not None
             assert self._target is not None
@@ -101,35 +101,35 @@ class InterruptedFiling:
         else:
             self._give_up()
 
-    def _recover_with_original(self, original: Entry, copied: bool) -> None:
+    def _recover_with_original(self, original: Entry, arrived: bool) -> None:
         with suppress(BeingWritten):
-            if copied and self._flush_copy():
+            if arrived and self._flush_copy():
                 if self._row.action == "move":
                     self._drop_original(original)
                 self._finish()
                 return
-        if self._target is not None and (copied or self._is_unfinished_copy()):
+        if self._target is not None and (arrived or self._is_unfinished_copy()):
             self._target.unlink()
         self._remove(self._unnamed_copy, self._copy_being_named, self._copy_being_removed)
         if original == self._claimed_original and self._source is not None:
             renaming.put_back(original, self._source)
         self._row.state = State.VOID
 
-    def _has_writer_continued(self, copied: bool) -> bool:
+    def _has_writer_continued(self, arrived: bool) -> bool:
         """Whether a program has written to the image since it was renamed or copied, or may still do so."""
         if self._row.action != "move" or self._source is None or self._target is None:
             return False
-        if _status(self._claimed_original) is not None:
+        if _stat_of(self._claimed_original) is not None:
             return True
         if self._is_moved():
-            return not copied or is_being_written(self._target)
-        if not self._is_source_edited():
+            return not arrived or is_being_written(self._target)
+        if not self._is_source_there():
             return False
-        copies = (self._target if copied else None, self._unnamed_copy, self._copy_being_named)
-        return all(is_earlier_state(copy, self._source) for copy in copies if copy is not None and _status(copy))
+        copies = (self._target if arrived else None, self._unnamed_copy, self._copy_being_named)
+        return all(is_earlier_state(copy, self._source) for copy in copies if copy is not None and _stat_of(copy))
 
-    def _is_source_edited(self) -> bool:
-        """Whether the image is in the inbox, but its content or time has changed."""
+    def _is_source_there(self) -> bool:
+        """Whether the image is still in the inbox; `recover` has ruled out that it is unchanged."""
         return self._source is not None and self._is_itself(self._source)
 
     def _is_moved(self) -> bool:
@@ -137,24 +137,24 @@ class InterruptedFiling:
         if self._target is None or self._row.copy_ino is not None or not self._is_itself(self._target):
             return False
         # Inode numbers of another file system mean nothing.
-        return self._source is None or os.fstat(self._source.folder).st_dev == self._target.status().st_dev
+        return self._source is None or os.fstat(self._source.folder).st_dev == self._target.stat().st_dev
 
     def _is_itself(self, entry: Entry) -> bool:
         return entry.exists() and is_same_inode(entry, self._row, self._row.identity.ino)
 
-    def _return_to_inbox(self, copied: bool) -> None:
+    def _return_to_inbox(self, arrived: bool) -> None:
         """Return the image to its name in the inbox and remove its copies: once it is complete, it is filed again."""
         assert self._source is not None
         assert self._target is not None
         if self._claimed_original is not None and self._claimed_original.exists():
             renaming.put_back(self._claimed_original, self._source)
-        source, target = _status(self._source), _status(self._target)
+        source, target = _stat_of(self._source), _stat_of(self._target)
         if self._is_moved():
             if source is not None and target is not None and os.path.samestat(source, target):
                 self._target.unlink()
             else:
                 renaming.put_back(self._target, self._source)
-        elif copied:
+        elif arrived:
             self._target.unlink()
         self._remove(self._unnamed_copy, self._copy_being_named, self._copy_being_removed)
         self._row.state = State.VOID
@@ -209,7 +209,7 @@ class InterruptedFiling:
         else:
             assert self._claimed_original is not None
             assert self._target is not None
-            target, copy = self._target, Identity.from_stat(self._target.status())
+            target, copy = self._target, Identity.from_stat(self._target.stat())
             # Two mounts may show one file under both names unnoticed: then claiming the original takes the copy away.
             renaming.drop(
                 original,
@@ -230,15 +230,15 @@ class InterruptedFiling:
     def _is_original(self, entry: Entry | None) -> bool:
         return entry is not None and entry.exists() and is_as_read(entry, self._row)
 
-    def is_copy(self, entry: Entry | None) -> bool:
-        """Whether this name is a file that this filing made."""
-        return entry is not None and is_made_here(
+    def is_ours(self, entry: Entry | None) -> bool:
+        """Whether this filing put the file there, by a copy or a rename."""
+        return entry is not None and is_put_here(
             entry, self._row, None if self._source is None else self._source.folder
         )
 
     def _is_unfinished_copy(self) -> bool:
         """Whether the destination was being written directly, from a complete copy under a private name beside it."""
-        part, target = _status(self._unnamed_copy), _status(self._target)
+        part, target = _stat_of(self._unnamed_copy), _stat_of(self._target)
         if part is None or target is None or part.st_ino == target.st_ino:
             return False
         inode = self._row.copy_ino
@@ -251,12 +251,12 @@ class InterruptedFiling:
                     entry.unlink()
 
 
-def _status(entry: Entry | None) -> os.stat_result | None:
+def _stat_of(entry: Entry | None) -> os.stat_result | None:
     """Return the status of a regular file; None for anything else."""
     if entry is None:
         return None
     try:
-        status = entry.status()
+        status = entry.stat()
     except FileNotFoundError:
         return None
     return status if stat.S_ISREG(status.st_mode) else None

@@ -115,7 +115,7 @@ def _is_better(one: int | None, other: int) -> bool:
 
 def _is_there(image: Entry) -> bool:
     try:
-        image.status()
+        image.stat()
     except OSError:
         return False
     return True
@@ -155,7 +155,7 @@ def follower(image: Filing, source: Entry, target: Entry, name: str) -> Transfer
     """Make the transfer of a sidecar after its image, which went from ``source`` to ``target``; None: not now."""
     sidecar = Entry(source.folder, name)
     try:
-        status = sidecar.status()
+        status = sidecar.stat()
     except OSError:
         return None
     if not stat.S_ISREG(status.st_mode) or abs(time.time() - status.st_mtime) < SETTLE_SECONDS:
@@ -184,7 +184,7 @@ def _is_one_shot(film: os.stat_result, image: Filing) -> bool:
 def _follows_film(film: str, image: Filing, source: Entry, target: Entry) -> bool:
     """Whether the film of a note goes where an image goes, or has gone there."""
     try:
-        return _is_one_shot(Entry(source.folder, film).status(), image)
+        return _is_one_shot(Entry(source.folder, film).stat(), image)
     except OSError:
         return _is_there(Entry(target.folder, renamed(film, source.name, target.name)))
 

@@ -43,12 +43,12 @@ class _NameTaken(Exception):
 
 @dataclass(eq=False, slots=True)
 class Transfer:
-    """One image on its way from ``source`` to ``target``; ``status`` is None until it is finished.
+    """One image on its way from ``source`` to ``target``; ``status`` is None until it is settled.
 
     ``wanted`` is the name it would have if that were free; ``exact``: that name or none. ``row`` says what is
     to be done (``action``, ``identity``) and is kept up to date, also with the final ``destination``. ``error`` is a
-    sentence, for RETRY. ``part`` is the copy while it has a private name; ``placed``: a copy or link made here has its
-    final one.
+    sentence, for RETRY. ``part`` is the copy while it has a private name; ``placed``: this transfer made a copy or
+    link, and it has its final name, so that backing out must remove it.
     """
 
     wanted: str
@@ -61,8 +61,8 @@ class Transfer:
     placed: bool = False
     exact: bool = False
 
-    def finish(self, status: Status, error: str | None = None) -> None:
-        """Set the outcome: nothing more is to be done."""
+    def settle(self, status: Status, error: str | None = None) -> None:
+        """Set the outcome, done or not; the transfer takes no further part."""
         self.status, self.error = status, error
 
     def private(self, purpose: str) -> str:
@@ -81,7 +81,7 @@ def check_source(source: Entry, row: Filing) -> None:
 
 
 def run(transfers: Sequence[Transfer], journal: Journal) -> None:
-    """Carry out all that are not finished. What fails for one image becomes its status, and is never raised."""
+    """Carry out all that are not settled. What fails for one image becomes its status, and is never raised."""
     TransferBatch(transfers, journal).run()
 
 
@@ -151,7 +151,7 @@ class TransferBatch:
         transfer.target = Entry(folder, name)
         transfer.row.filed_name = name
         if transfer.part is not None:  # `_write_under_final_name` may have written NOT_MADE_YET
-            transfer.row.copy_ino = transfer.part.status().st_ino
+            transfer.row.copy_ino = transfer.part.stat().st_ino
         self._targets_taken.add(transfer.target)
 
     def record(self, transfers: Iterable[Transfer]) -> None:
@@ -168,7 +168,7 @@ class TransferBatch:
         """Rename or link the image to its destination, or make a copy under a private name beside it."""
         row = transfer.row
         if row.state is State.REFUSED:
-            return transfer.finish(Status.REFUSED)
+            return transfer.settle(Status.REFUSED)
         check_source(transfer.source, row)
         if row.action == "copy":
             return self._copy(transfer)
@@ -190,15 +190,16 @@ class TransferBatch:
     def verify(self, transfer: Transfer) -> None:
         """Take back a file that replaced the image between the check and the move, or that is open for writing."""
         try:
-            trouble: SourceChanged = BeingWritten(tr("'{name}' is open for writing", name=transfer.source.name))
-            if is_as_read(transfer.target, transfer.row):
-                # No program can open it by its old name any more, so none begins to write after this check.
-                if not is_being_written(transfer.target):
-                    return
-            else:
+            trouble: SourceChanged
+            if not is_as_read(transfer.target, transfer.row):
                 trouble = SourceChanged(tr("'{name}' changed while it was filed", name=transfer.source.name))
+            # No program can open it by its old name any more, so none begins to write after this check.
+            elif is_being_written(transfer.target):
+                trouble = BeingWritten(tr("'{name}' is open for writing", name=transfer.source.name))
+            else:
+                return
             linked, transfer.placed = transfer.placed, False
-            if linked and os.path.samestat(transfer.target.status(), transfer.source.status()):
+            if linked and os.path.samestat(transfer.target.stat(), transfer.source.stat()):
                 transfer.target.unlink()
             else:
                 renaming.put_back(transfer.target, transfer.source)
@@ -324,7 +325,7 @@ class TransferBatch:
         for transfer in done:
             if transfer.row.state is not State.COPIED or transfer.source.folder not in unflushed:
                 transfer.row.state = State.DONE
-            transfer.finish(Status.FILED)
+            transfer.settle(Status.FILED)
         self._journal.write_later([transfer.row for transfer in self._all])
 
     def _back_out(
@@ -334,7 +335,7 @@ class TransferBatch:
 
         ``is_written``: a program is writing to the image, so its copy may be removed although the original has changed.
         """
-        transfer.finish(status, error)
+        transfer.settle(status, error)
         try:
             if transfer.part is not None:
                 transfer.part.unlink()
@@ -352,7 +353,7 @@ class TransferBatch:
         row = transfer.row
         if not (is_written and has_inode(transfer.source, row.identity.ino)):
             check_source(transfer.source, row)
-        source = Identity.from_stat(transfer.source.status())
+        source = Identity.from_stat(transfer.source.stat())
 
         def is_one_of_two(entry: Entry) -> bool:
             is_there = is_unchanged(transfer.source, source) or (is_written and has_inode(transfer.source, source.ino))

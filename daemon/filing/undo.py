@@ -18,7 +18,7 @@ from daemon.files.sidecar_names import renamed
 from daemon.files.source import Identity
 from daemon.filing import transfer
 from daemon.filing.free_names import free_name
-from daemon.filing.identity import is_filed_or_edited, is_one_folder, is_unchanged
+from daemon.filing.identity import is_filed_image, is_one_folder, is_unchanged
 from daemon.filing.private_names import private_name
 from daemon.filing.quarantine_notes import read_reason, reason_name
 from daemon.filing.status import Status, describe, sentence
@@ -54,7 +54,7 @@ class _Return(NamedTuple):
     transfer: Transfer
 
 
-#: Answers whether a name still is the filed image: `is_filed_or_edited`, unless a caller knows more.
+#: Answers whether a name still is the filed image: `is_filed_image`, unless a caller knows more.
 IsFiled = Callable[[Entry, Filing], bool]
 
 
@@ -63,7 +63,7 @@ def undo(
     filings: Iterable[Filing],
     roots: Roots | None = None,
     *,
-    is_filed: IsFiled = is_filed_or_edited,
+    is_filed: IsFiled = is_filed_image,
 ) -> Iterator[Undone]:
     """Undo filings, some at a time, in the order given (newest first, as a history yields them).
 
@@ -71,7 +71,7 @@ def undo(
     still there; a refusal is forgotten. Without a journal it is a dry run, which changes nothing. Raises JournalBusy;
     then all those before are undone with their sidecars, and none of the rest. ``roots``: the inboxes and the output,
     see `Roots`. ``is_filed`` is asked about moved images only; copies and sidecars are always
-    recognised by `is_filed_or_edited`.
+    recognised by `is_filed_image`.
     """
     roots, taken = roots or Roots(), set[Path]()
     for group in _groups(filings):
@@ -106,7 +106,7 @@ def _undo(
     filings: Sequence[Filing],
     roots: Roots,
     taken: set[Path],
-    is_filed: IsFiled = is_filed_or_edited,
+    is_filed: IsFiled = is_filed_image,
 ) -> tuple[list[Undone], list[Filing]]:
     """Undo a group of filings; also return the rows with a new state, which the caller writes to the journal.
 
@@ -132,7 +132,7 @@ def _begin(
         return Undone(filing=filing, status=Status.ALREADY)
     try:
         image = folders.entry(filing.destination)
-        if not (is_filed if filing.action == "move" else is_filed_or_edited)(image, filing):
+        if not (is_filed if filing.action == "move" else is_filed_image)(image, filing):
             return Undone(filing=filing, status=Status.CHANGED)
         if filing.action != "move":
             return _remove_copy(journal, filing, image, folders)
@@ -149,7 +149,7 @@ def _begin(
 def _gone(journal: Journal | None, filing: Filing, folders: OpenFolders) -> Undone:
     """An image that is not where it was filed may be back already: an undo was killed before its sidecars followed."""
     with suppress(OSError):
-        if filing.action == "move" and is_filed_or_edited(folders.entry(filing.source), filing):
+        if filing.action == "move" and is_filed_image(folders.entry(filing.source), filing):
             return _succeeded(filing, filing.source, dry_run=journal is None)
     return Undone(filing=filing, status=Status.GONE)
 
@@ -162,7 +162,7 @@ def _prepare_return(journal: Journal, filing: Filing, image: Entry, folders: Ope
         filing,
         state=State.INTENT,
         source=filing.destination,
-        identity=Identity.from_stat(image.status()),
+        identity=Identity.from_stat(image.stat()),
         sha256=sha256_of(image),
         folder=filing.source.parent,
         filed_name=target.name,
@@ -182,6 +182,7 @@ def _result(finished: _Return) -> Undone:
         return Undone(filing=filing, status=transferred.status, error=transferred.error)
     if filing.reason is not None:
         _remove_note(finished.image, filing)
+    # VOID deletes the row: a return is no filing of its own.
     filing.state, transferred.row.state = State.UNDONE, State.VOID
     return Undone(filing=filing, status=Status.FILED, destination=transferred.row.destination)
 
@@ -231,7 +232,7 @@ def _remove_copy(journal: Journal | None, filing: Filing, image: Entry, folders:
         original = folders.entry(filing.source)
         if is_one_folder(original.folder, image.folder):
             return stays  # its folder was replaced by that of the copy, or this one is mounted there
-        before = Identity.from_stat(original.status())
+        before = Identity.from_stat(original.stat())
         if sha256_of(original) != sha256_of(image):
             return stays
     except NO_FOLDER:
@@ -241,7 +242,7 @@ def _remove_copy(journal: Journal | None, filing: Filing, image: Entry, folders:
 
     def is_one_of_two(copy: Entry) -> bool:
         # Two mounts may show one file under both names: then the original is gone once the copy has its private name.
-        return is_filed_or_edited(copy, filing) and is_unchanged(original, before)
+        return is_filed_image(copy, filing) and is_unchanged(original, before)
 
     if renaming.drop(image, private_name("drop", filing), is_one_of_two):
         return _succeeded(filing)

@@ -153,7 +153,7 @@ class Unexplained:
                 copy = folders.entry(path)
                 if not _is_file(copy):
                     return
-                held = copy.status().st_size == 0 or any(self._holds(folders, original, copy) for original in originals)
+                held = copy.stat().st_size == 0 or any(self._holds(folders, original, copy) for original in originals)
                 if not held:
                     logger.warning(
                         tr(
@@ -185,5 +185,5 @@ def _ends(name: str, beginnings: Collection[int]) -> set[str]:
 
 def _is_file(entry: Entry) -> bool:
     with suppress(FileNotFoundError):
-        return stat.S_ISREG(entry.status().st_mode)
+        return stat.S_ISREG(entry.stat().st_mode)
     return False

@@ -60,7 +60,7 @@ def reason_folders(quarantine: Path) -> list[Path]:
 
 def _as_filed(image: Entry, folder: Path, inboxes: Sequence[Path]) -> Iterator[Filing]:
     try:
-        status = image.status()
+        status = image.stat()
         if not stat.S_ISREG(status.st_mode):
             return
         sha256 = sha256_of(image)

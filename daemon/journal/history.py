@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 from daemon.files.names import spellings
-from daemon.journal.records import NUMBER, SELECT, Filing, State, as_text, decode, instant, marks, signed
+from daemon.journal.records import SELECT, TEXT_ID, Filing, State, as_text, decode, instant, placeholders, signed
 from daemon.journal.schema import RENAMED
 
 #: How a path ends: that many bytes, and these. A path that is no text is kept as its bytes anyway.
@@ -48,22 +48,22 @@ class Wanted:
 
     def conditions(self, models: Sequence[int]) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """Conditions of SQL, each with its values. ``models``: numbers of those whose digests begin so."""
-        yield f"image_id IS NULL AND state IN ({marks(self.states)})", tuple(self.states)
+        yield f"image_id IS NULL AND state IN ({placeholders(self.states)})", tuple(self.states)
         if self.name is not None:
             yield _named(self.name)
         if self.model_digest is not None:
-            yield f"model IN ({marks(models)})", tuple(models)
+            yield f"model IN ({placeholders(models)})", tuple(models)
         if self.reasons is not None:
             yield "reason IS NOT NULL", ()
         if self.reasons:
-            yield f"reason IN ({marks(self.reasons)})", tuple(self.reasons)
+            yield f"reason IN ({placeholders(self.reasons)})", tuple(self.reasons)
         if self.label is not None and not self.or_with_inode:
             yield "label = ?", (self.label,)
         elif self.label is not None:
             inodes = json.dumps([signed(inode) for inode in self.or_with_inode])
             yield f"(label = ? OR {_FILED_INO} IN (SELECT value FROM json_each(?)))", (self.label, inodes)
         simple = {
-            f"run = {NUMBER}": self.run,
+            f"run = {TEXT_ID}": self.run,
             "time >= ?": None if self.since is None else instant(self.since),
             "time < ?": None if self.until is None else instant(self.until),
             "confidence >= ?": self.min_confidence,
@@ -91,7 +91,7 @@ def _models(db: sqlite3.Connection, beginning: str) -> list[int]:
 def _named(name: str) -> tuple[str, tuple[Any, ...]]:
     folder, slash, last = name.rpartition("/")
     files = [as_text(spelling) for spelling in spellings(last)]
-    any_name = marks(files)
+    any_name = placeholders(files)
     condition, values = f"(name IN ({any_name}) OR ({RENAMED} AND filed_name IN ({any_name})))", (*files, *files)
     if not slash:
         return condition, values
@@ -100,6 +100,6 @@ def _named(name: str) -> tuple[str, tuple[Any, ...]]:
     inbox: list[Any] = [value for end in ends for value in (len(end), end)]
     there = inbox
     if name.startswith("/"):
-        which, inbox, there = f"= {NUMBER}", [as_text(folder)], [as_text(folder or "/")]
+        which, inbox, there = f"= {TEXT_ID}", [as_text(folder)], [as_text(folder or "/")]
     lies = f"((name IN ({any_name}) AND inbox {which}) OR (filed_name IN ({any_name}) AND folder {which}))"
     return f"{condition} AND {lies}", (*values, *files, *inbox, *files, *there)

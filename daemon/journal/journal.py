@@ -76,10 +76,10 @@ class Journal:
         self._write(filings, durably=True)
 
     def write_later(self, filings: Sequence[Filing]) -> None:
-        """Like ``write``, for what has happened already and recovery would find out.
+        """Like ``write``, for changes that recovery can detect by itself.
 
-        It is not flushed, but outlasts the death of this process; after a power cut it may be found out again. While
-        the journal is busy the rows are kept for the next call.
+        They are not flushed, but outlast the death of this process; a power cut may lose them, and the next start
+        detects them again. While the journal is busy the rows are kept for the next call.
         """
         try:
             self._write(filings, durably=False)
@@ -95,8 +95,8 @@ class Journal:
             filing.run = filing.run or self.run
         self._follow_the_file()
         ids = self._use(lambda db: _in_transaction(db, lambda: records.write(db, changes), durably=durably))
-        for filing, number in zip(changes, ids, strict=True):
-            filing.id = number
+        for filing, row_id in zip(changes, ids, strict=True):
+            filing.id = row_id
         self._owed.clear()
 
     def interrupted(self) -> list[Filing]:
@@ -115,22 +115,22 @@ class Journal:
         known = self._use(lambda db: records.contents_filed(db, source, size))
         return known.get(content() or "") if known else None
 
-    def touch(self, number: int, identity: Identity) -> None:
+    def touch(self, row_id: int, identity: Identity) -> None:
         """See `records.touch`: the next time it is recognised by its status. Raises JournalBusy."""
         self._follow_the_file()
-        self._use(lambda db: _in_transaction(db, lambda: records.touch(db, number, identity), durably=False))
+        self._use(lambda db: _in_transaction(db, lambda: records.touch(db, row_id, identity), durably=False))
 
     def sidecars(self, image_id: int) -> list[Filing]:
         """See `records.sidecars`. Raises JournalBusy."""
         return self._use(lambda db: records.sidecars(db, image_id))
 
-    def newest(self, sources: Sequence[Path], since: datetime) -> Filing | None:
-        """See `records.newest`. Raises JournalBusy."""
-        return self._use(lambda db: records.newest(db, sources, since))
+    def last_filed_from(self, sources: Sequence[Path], since: datetime) -> Filing | None:
+        """See `records.last_filed_from`. Raises JournalBusy."""
+        return self._use(lambda db: records.last_filed_from(db, sources, since))
 
-    def recent(self, since: datetime, limit: int) -> list[Filing]:
-        """See `records.recent`. Raises JournalBusy."""
-        return self._use(lambda db: records.recent(db, since, limit))
+    def recent_renames(self, since: datetime, limit: int) -> list[Filing]:
+        """See `records.recent_renames`. Raises JournalBusy."""
+        return self._use(lambda db: records.recent_renames(db, since, limit))
 
     def prune(self, before: datetime, after: Position, limit: int) -> tuple[Position | None, list[Filing]]:
         """See `pruning.prune`. Raises JournalBusy."""
@@ -163,7 +163,7 @@ class Journal:
         return self._use(lambda db: records.noted(db, key))
 
     def _use(self, work: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
-        """Do some work on the open journal; when it fails on a new one, and at last on one in memory."""
+        """Run ``work`` on the open journal; if that fails, on a new file; if that fails too, on a journal in memory."""
         steps = [self._do_without] if self._read_only else [self._reopen, self._set_aside, self._give_up]
         for replace in (*steps, None):
             try:

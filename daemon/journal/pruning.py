@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 from datetime import datetime
 
-from daemon.journal.records import REMEMBERED, SELECT_ALSO, Filing, decode, instant
+from daemon.journal.records import REMEMBERED, SELECT_COLUMNS, Filing, decode, instant
 
 #: A place among the rows in the order of their times: a time and an id.
 Position = tuple[int, int]
 #: Before all rows.
 BEGINNING: Position = (-(1 << 63), 0)
-#: Fewer texts, and no more than twice as many as rows, are not worth a look at all rows for those nobody needs.
+#: Texts are searched for unused ones only if there are this many, and more than two for each row.
 FEW_TEXTS = 10_000
 _FORGET_TEXTS = """DELETE FROM texts WHERE id NOT IN (
     SELECT run FROM filings UNION SELECT inbox FROM filings
@@ -27,7 +27,7 @@ def prune(
     At the end, texts that no row needs any more are deleted too, where that is worth while.
     Returns the position to go on from, None at the end, and those rows that keep files from being filed again.
     """
-    query = f"""{SELECT_ALSO}, {REMEMBERED}, state IN ('done', 'undone', 'orphan') FROM filings
+    query = f"""{SELECT_COLUMNS}, {REMEMBERED}, state IN ('done', 'undone', 'orphan') FROM filings
         WHERE time < ? AND (time, id) > (?, ?) ORDER BY time, id LIMIT ?"""
     old = [
         (decode(row), remembered, ended)

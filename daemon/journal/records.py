@@ -18,29 +18,32 @@ from daemon.files.source import Identity
 _CHANGING = ("state", "action", "sha256", "filed_name", "copy_ino", "detail")
 _COLUMNS = (*_CHANGING, "run", "time", "inbox", "name", "dev", "ino", "size", "mtime_ns", "folder", "label",
             "confidence", "model", "reason", "image_id")  # fmt: skip
-#: The columns that hold the number of a text.
-_NUMBERED = frozenset({"run", "inbox", "folder", "model"})
+#: The columns that hold the id of a text. ``inbox`` is that of the folder that the image came from: one inside an
+#: inbox, or for `resort` and `undo` a class folder.
+_TEXT_COLUMNS = frozenset({"run", "inbox", "folder", "model"})
 _INSERT = f"INSERT INTO filings ({', '.join(_COLUMNS)}, id) VALUES ({', '.join('?' * (len(_COLUMNS) + 1))})"
 _UPDATE = f"UPDATE filings SET {', '.join(f'{column} = ?' for column in _CHANGING)} WHERE id = ?"
 _FINISH = "UPDATE filings SET state = 'done' WHERE id IN ({})"
 _READ = [
-    f"(SELECT text FROM texts WHERE id = filings.{column})" if column in _NUMBERED else column for column in _COLUMNS
+    f"(SELECT text FROM texts WHERE id = filings.{column})" if column in _TEXT_COLUMNS else column
+    for column in _COLUMNS
 ]
-SELECT_ALSO = f"SELECT id, {', '.join(_READ)}"
-SELECT = f"{SELECT_ALSO} FROM filings"
-#: The number of a given text; NULL, which is equal to nothing, where no row has it.
-NUMBER = "(SELECT id FROM texts WHERE text = ?)"
+#: Without FROM, so that columns can be added.
+SELECT_COLUMNS = f"SELECT id, {', '.join(_READ)}"
+SELECT = f"{SELECT_COLUMNS} FROM filings"
+#: The id of a given text; NULL, which is equal to nothing, where no row has it.
+TEXT_ID = "(SELECT id FROM texts WHERE text = ?)"
 #: What keeps a file in the inbox from being filed again.
 REMEMBERED = "(state = 'refused' OR (state = 'done' AND action IN ('copy', 'link')))"
-_FROM_THERE = "(name = :name AND inbox = (SELECT id FROM texts WHERE text = :inbox))"
+_SAME_PATH = "(name = :name AND inbox = (SELECT id FROM texts WHERE text = :inbox))"
 _FILED_BEFORE = f"""
 SELECT 1 FROM filings WHERE mtime_ns = :mtime_ns AND size = :size AND action <> 'move'
-    AND ((ino = :ino AND (dev = :dev OR {_FROM_THERE})) OR ({_FROM_THERE} AND sha256 = :sha256))
+    AND ((ino = :ino AND (dev = :dev OR {_SAME_PATH})) OR ({_SAME_PATH} AND sha256 = :sha256))
     AND {REMEMBERED} LIMIT 1
 """
 
 #: Of a name that a camera gives to every picture, no more rows are looked at.
-_FROM_THERE_BY_CONTENT = f"""
+_SAME_PATH_BY_CONTENT = f"""
 SELECT id, sha256 FROM (SELECT * FROM filings WHERE name = :name ORDER BY time DESC LIMIT 1000)
     WHERE size = :size AND sha256 IS NOT NULL AND {REMEMBERED}
     AND inbox = (SELECT id FROM texts WHERE text = :inbox)
@@ -61,7 +64,7 @@ class State(StrEnum):
     INTENT = "intent"  # about to be done; the image is in the inbox
     COPIED = "copied"  # the copy is complete and durable; the original is about to go
     DONE = "done"
-    UNDONE = "undone"  # moved back to where it came from
+    UNDONE = "undone"  # moved back to where it came from; or its copy is removed, or its refusal forgotten
     REFUSED = "refused"  # unreadable, and left where it is because images are not to be moved
     ORPHAN = "orphan"  # after a crash, found neither at its source nor at its destination
     VOID = "void"  # came to nothing: writing it takes the row away
@@ -113,7 +116,7 @@ def write(db: sqlite3.Connection, filings: Sequence[Filing]) -> Sequence[int | N
     if all(filing.id is None for filing in filings):
         return _insert(db, filings)
     done = [filing.id for filing in filings if filing.state is State.DONE and filing.id is not None]
-    if not done or db.execute(_FINISH.format(marks(done)), done).rowcount < len(done):
+    if not done or db.execute(_FINISH.format(placeholders(done)), done).rowcount < len(done):
         return [write_one(db, filing) for filing in filings]
     finished = set(done)
     return [filing.id if filing.id in finished else write_one(db, filing) for filing in filings]
@@ -123,12 +126,12 @@ def _insert(db: sqlite3.Connection, filings: Sequence[Filing]) -> range:
     (last,) = db.execute("SELECT coalesce(max(id), 0) FROM filings").fetchone()
     ids = range(last + 1, last + 1 + len(filings))
     texts = _Texts(db)
-    db.executemany(_INSERT, [encode(filing, number, texts) for filing, number in zip(filings, ids, strict=True)])
+    db.executemany(_INSERT, [encode(filing, row_id, texts) for filing, row_id in zip(filings, ids, strict=True)])
     return ids
 
 
 class _Texts(dict[str, int]):
-    """Maps texts to their numbers; a new text gets one in the transaction that is open."""
+    """Maps texts to their ids; a new text gets one in the transaction that is open."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -136,8 +139,8 @@ class _Texts(dict[str, int]):
     def __missing__(self, text: str) -> int:
         value = as_text(text)
         self._db.execute("INSERT OR IGNORE INTO texts (text) VALUES (?)", (value,))
-        ((number,),) = self._db.execute("SELECT id FROM texts WHERE text = ?", (value,))
-        self[text] = int(number)
+        ((text_id,),) = self._db.execute("SELECT id FROM texts WHERE text = ?", (value,))
+        self[text] = int(text_id)
         return self[text]
 
 
@@ -178,15 +181,15 @@ def filed_before(db: sqlite3.Connection, identity: Identity, source: Path, sha25
 
 
 def contents_filed(db: sqlite3.Connection, source: Path, size: int) -> dict[str, int]:
-    """Map the sha256 of what was copied, linked or refused from a path in this size to the numbers of the rows."""
+    """Map the sha256 of what was copied, linked or refused from a path in this size to the ids of the rows."""
     folder, _, name = str(source).rpartition("/")
     values = {"inbox": as_text(folder), "name": as_text(name), "size": size}
-    return {sha256: number for number, sha256 in db.execute(_FROM_THERE_BY_CONTENT, values)}
+    return {sha256: row_id for row_id, sha256 in db.execute(_SAME_PATH_BY_CONTENT, values)}
 
 
-def touch(db: sqlite3.Connection, number: int, identity: Identity) -> None:
+def touch(db: sqlite3.Connection, row_id: int, identity: Identity) -> None:
     """Remember that a file which stays in the inbox has another time or inode now, and the same content."""
-    db.execute(_TOUCH, (signed(identity.dev), signed(identity.ino), signed(identity.mtime_ns), number))
+    db.execute(_TOUCH, (signed(identity.dev), signed(identity.ino), signed(identity.mtime_ns), row_id))
 
 
 def sidecars(db: sqlite3.Connection, image_id: int) -> list[Filing]:
@@ -194,24 +197,24 @@ def sidecars(db: sqlite3.Connection, image_id: int) -> list[Filing]:
     return [decode(row) for row in db.execute(f"{SELECT} WHERE image_id = ? AND state = 'done'", (image_id,))]
 
 
-def newest(db: sqlite3.Connection, sources: Sequence[Path], since: datetime) -> Filing | None:
+def last_filed_from(db: sqlite3.Connection, sources: Sequence[Path], since: datetime) -> Filing | None:
     """Find the last image filed from one of these paths (in one folder) since a time, if it is filed and readable."""
     names, folder = [as_text(path.name) for path in sources], str(sources[0]).rpartition("/")[0]
-    query = f"""{SELECT} WHERE name IN ({marks(names)}) AND inbox = {NUMBER} AND time >= ?
+    query = f"""{SELECT} WHERE name IN ({placeholders(names)}) AND inbox = {TEXT_ID} AND time >= ?
         AND image_id IS NULL ORDER BY id DESC LIMIT 1"""
     row = db.execute(query, (*names, as_text(folder), instant(since))).fetchone()
     filing = None if row is None else decode(row)
     return filing if filing is not None and filing.state is State.DONE and filing.reason is None else None
 
 
-def recent(db: sqlite3.Connection, since: datetime, limit: int) -> list[Filing]:
-    """List the last images that were moved within a file system since a time, newest first; none was undone."""
+def recent_renames(db: sqlite3.Connection, since: datetime, limit: int) -> list[Filing]:
+    """List the last images that were renamed into the output since a time, newest first; none was undone."""
     query = f"""{SELECT} WHERE time >= ? AND state = 'done' AND action = 'move' AND copy_ino IS NULL
         AND image_id IS NULL ORDER BY time DESC, id DESC LIMIT ?"""
     return [decode(row) for row in db.execute(query, (instant(since), limit))]
 
 
-def marks(values: Sequence[object]) -> str:
+def placeholders(values: Sequence[object]) -> str:
     """Return a question mark of SQL for each value."""
     return ", ".join("?" * len(values))
 
@@ -230,15 +233,15 @@ def noted(db: sqlite3.Connection, key: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def encode(filing: Filing, number: int | None, texts: _Texts) -> tuple[Any, ...]:
+def encode(filing: Filing, row_id: int | None, texts: _Texts) -> tuple[Any, ...]:
     """Return the values of a row's columns, and its id."""
     identity = filing.identity
-    inbox, _, name = str(filing.source).rpartition("/")
+    source_folder, _, name = str(filing.source).rpartition("/")
     return (
         *_changing(filing),
         texts[filing.run],
         instant(filing.time),
-        texts[inbox],
+        texts[source_folder],
         as_text(name),
         signed(identity.dev),
         signed(identity.ino),
@@ -250,7 +253,7 @@ def encode(filing: Filing, number: int | None, texts: _Texts) -> tuple[Any, ...]
         None if filing.model_digest is None else texts[filing.model_digest],
         filing.reason,
         filing.image_id,
-        number,
+        row_id,
     )
 
 
@@ -272,12 +275,12 @@ def decode(row: Sequence[Any]) -> Filing:
     identity = Identity(
         _unsigned(values.pop("dev")), _unsigned(values.pop("ino")), values.pop("size"), _since(values.pop("mtime_ns"))
     )
-    inbox, name, folder, filed_name, copy_ino = (
+    source_folder, name, folder, filed_name, copy_ino = (
         values.pop(column) for column in ("inbox", "name", "folder", "filed_name", "copy_ino")
     )
     return Filing(
         state=State(values.pop("state")),
-        source=Path(f"{os.fsdecode(inbox)}/{os.fsdecode(name)}"),
+        source=Path(f"{os.fsdecode(source_folder)}/{os.fsdecode(name)}"),
         identity=identity,
         folder=None if folder is None else Path(os.fsdecode(folder)),
         filed_name=None if filed_name is None else os.fsdecode(filed_name),

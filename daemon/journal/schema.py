@@ -5,7 +5,8 @@ as one of a thousand. Only probabilities, models and runs are scanned, in an ind
 each would cost more for every image.
 
 Texts that many rows have in common, such as a folder or the digest of a model, are written once, and rows refer to them
-by number.
+by id. The column ``inbox`` holds the folder that the image came from: an inbox or a folder inside it, or a class folder
+where an image is sorted again or brought back.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ _TABLES = (
 RENAMED = "filed_name <> name"
 
 _INDEXES = {
+    # Interrupted filings, in the words used elsewhere.
     "filings_unfinished": "(id) WHERE state IN ('intent', 'copied')",
     "filings_identity": "(mtime_ns, size) WHERE action <> 'move'",
     "filings_image": "(image_id) WHERE image_id IS NOT NULL",

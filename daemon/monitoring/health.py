@@ -18,7 +18,6 @@ from daemon.filing.outcome import Outcome
 from daemon.filing.status import Status
 from daemon.monitoring.messages import shown
 from daemon.reloading.threshold import Threshold
-from models.decision import Fate
 from models.text.language import mark, tr
 
 if TYPE_CHECKING:
@@ -295,7 +294,8 @@ def _kind(outcome: Outcome) -> str:
         return outcome.status.value
     if outcome.reason is not None:
         return "quarantined"
-    return "filed" if outcome.fate in (None, Fate.SURE) else outcome.fate.value
+    assert outcome.fate is not None, "an image that was filed was classified, or has a reason"
+    return outcome.fate.value
 
 
 def _threshold(threshold: Threshold) -> ThresholdHealth:

@@ -31,6 +31,7 @@ from daemon.files.renaming import Entry, rename_noreplace
 from daemon.files.source import open_source
 from daemon.filing.filer import Decision, Filer, Status
 from daemon.journal.journal import Journal
+from models.decision import Fate
 
 FILES, SIZE = 2048, 20_000
 BATCHES = (16, 64, 256, 1024)
@@ -135,6 +136,7 @@ def by_filing(size: int) -> Way:
             Decision(
                 source=source,
                 folder=folder_of(source.path),
+                fate=Fate.SURE,
                 label=folder_of(source.path),
                 confidence=0.9,
                 model_digest=DIGEST,
@@ -181,9 +183,9 @@ def _move_with_journal(db: sqlite3.Connection, ways: list[tuple[Entry, Entry]], 
     db.executemany("INSERT INTO moves VALUES (?, ?, ?, ?)", rows)
     db.execute("COMMIT")
     for old, new in ways:
-        before = old.status()
+        before = old.stat()
         rename_noreplace(old, new)
-        assert new.status().st_ino == before.st_ino
+        assert new.stat().st_ino == before.st_ino
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("UPDATE moves SET state = 'done' WHERE id >= ?", (first,))
 

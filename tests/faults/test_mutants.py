@@ -110,7 +110,7 @@ def test_equal_content_is_taken_for_our_copy(near: Desk, monkeypatch: pytest.Mon
             return False
         return self._row.sha256 == sha256_of(entry)
 
-    monkeypatch.setattr(recovery.InterruptedFiling, "is_copy", by_content)
+    monkeypatch.setattr(recovery.InterruptedFiling, "is_ours", by_content)
     caught(lambda: test_recovery.test_a_stranger_in_the_place_of_a_copy_is_a_stranger(near))
 
 

@@ -131,7 +131,7 @@ def test_a_large_copy_tells_that_it_gets_on_and_is_flushed_bit_by_bit(
     folder = os.open(tmp_path, os.O_RDONLY)
     try:
         film = Entry(folder, "film.mov")
-        identity = Identity.from_stat(film.status())
+        identity = Identity.from_stat(film.stat())
         target = create(Entry(folder, "copy.mov"))
         with reporting_to(lambda: events.append("on")):
             copy_into(target, film, identity, None)

@@ -162,8 +162,8 @@ def test_a_file_is_dropped_only_while_it_is_the_one_meant(tmp_path: Path, folder
     path.write_bytes(b"ours")
     meant = path.stat().st_ino
     entry = Entry(folders[0], "old")
-    assert renaming.drop(entry, ".claim", lambda entry: entry.status().st_ino == meant)
-    assert not renaming.drop(entry, ".claim", lambda entry: entry.status().st_ino == meant)
+    assert renaming.drop(entry, ".claim", lambda entry: entry.stat().st_ino == meant)
+    assert not renaming.drop(entry, ".claim", lambda entry: entry.stat().st_ino == meant)
     path.write_bytes(b"a new one of the same name")
     assert not renaming.drop(entry, ".claim", lambda _: False)
     assert names(tmp_path / "a") == ["old"]

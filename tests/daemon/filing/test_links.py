@@ -17,6 +17,7 @@ from daemon.filing.recovery import recover
 from daemon.filing.undo import Undone, undo
 from daemon.journal.journal import Journal, read_history
 from daemon.journal.records import Filing, State
+from models.decision import Fate
 from tests.filing_desk import Desk, tree
 
 
@@ -85,6 +86,7 @@ def test_between_the_decoding_and_the_move(
     decision = Decision(
         source=open_source(path, max_bytes=100),
         folder="cat" if reason is None else f"quarantine/{reason}",
+        fate=Fate.SURE if reason is None else None,
         reason=reason,
     )
     same = outside / path.relative_to(desk.inbox / "holiday")
@@ -92,6 +94,7 @@ def test_between_the_decoding_and_the_move(
     decision = Decision(
         source=decision.source.__class__(path, decision.source.identity.from_stat(same.stat()), decision.source.sha256),
         folder=decision.folder,
+        fate=decision.fate,
         reason=reason,
     )
     aside = swap(desk, outside)

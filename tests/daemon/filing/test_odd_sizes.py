@@ -49,7 +49,7 @@ def test_what_has_a_wrong_size_is_neither_read_nor_copied_nor_known_by_its_conte
         open_source(there(path), max_bytes=1 << 20)
     with entry(Path(path)) as made_up, entry(tmp_path / "copy") as copy:
         with pytest.raises(OSError, match="its size is given as"):
-            copying.copy_into(copying.create(copy), made_up, Identity.from_stat(made_up.status()), None)
+            copying.copy_into(copying.create(copy), made_up, Identity.from_stat(made_up.stat()), None)
         with pytest.raises(OSError, match="its size is given as"):
             copying.sha256_of(made_up)
 
@@ -76,7 +76,7 @@ def test_no_size_makes_it_loop_or_cut_off(
     with pytest.raises(SourceUnreadable):
         open_source(path, max_bytes=1 << 24)
     with entry(path) as source, entry(tmp_path / "copy") as copy, pytest.raises(OSError, match="size"):
-        copying.copy_into(copying.create(copy), source, Identity.from_stat(source.status()), None)
+        copying.copy_into(copying.create(copy), source, Identity.from_stat(source.stat()), None)
     assert (tmp_path / "copy").stat().st_size <= max(size, 0) + 1
 
 

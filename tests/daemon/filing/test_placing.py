@@ -44,7 +44,7 @@ def test_the_marker_says_what_the_folder_is_for_also_where_an_older_one_did_not(
     (desk.output / "cat" / MARKER).touch()
     desk.file_one(desk.put("a.jpg"), "cat")
     unsure = replace(desk.decide(desk.put("b.jpg", b"b"), "미정"), label="cat", fate=Fate.UNSURE)
-    unreadable = replace(desk.decide(desk.put("c.jpg", b"c"), "broken/truncated"), label=None, reason="truncated")
+    unreadable = replace(desk.decide(desk.put("c.jpg", b"c"), "broken/truncated", reason="truncated"), label=None)
     desk.file([unsure, unreadable])
     kinds = {folder: read_kind(desk.output / folder) for folder in ("cat", "미정", "broken")}
     assert kinds == {"cat": "class", "미정": "others", "broken": "quarantine"}

@@ -15,7 +15,7 @@ import pytest
 
 from daemon.files import renaming
 from daemon.files.renaming import Entry
-from daemon.filing.filer import Action, Filed, Filer, Status
+from daemon.filing.filer import Action, Filer, FilingResult, Status
 from daemon.journal.records import Filing
 from tests.filing_desk import Desk, far_folder, make_desk, tree
 
@@ -213,7 +213,7 @@ def test_programs_that_file_the_same_images_at_once_double_none(
     paths = [desk.put(f"{number}.jpg", b"%d" % number) for number in range(60)]
     decisions = [desk.decide(path) for path in paths]
     start = threading.Barrier(len(desks))
-    filed: list[Filed] = []
+    filed: list[FilingResult] = []
 
     def work(each: Desk, order: int) -> None:
         mine = [*decisions[order * 7 :], *decisions[: order * 7]]

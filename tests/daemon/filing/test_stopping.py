@@ -13,7 +13,7 @@ import pytest
 from daemon.files import copying
 from daemon.files.renaming import Entry
 from daemon.files.source import Identity
-from daemon.filing.filer import Action, Filed, Filer, Status
+from daemon.filing.filer import Action, Filer, FilingResult, Status
 from daemon.journal.records import State
 from tests.filing_desk import Desk, images, make_desk, tree
 
@@ -26,7 +26,7 @@ def told_after(chunks: int) -> Callable[[], bool]:
     return lambda: next(asked) >= chunks
 
 
-def file_until(desk: Desk, paths: list[Path], action: Action, chunks: int) -> list[Filed]:
+def file_until(desk: Desk, paths: list[Path], action: Action, chunks: int) -> list[FilingResult]:
     decisions = [desk.decide(path, max_bytes=1 << 30) for path in paths]
     with copying.reporting_to(lambda: None, told_after(chunks)):
         return desk.file(decisions, action=action)
@@ -100,7 +100,7 @@ def test_a_slow_disk_is_flushed_in_smaller_pieces(tmp_path: Path, monkeypatch: p
     (tmp_path / "film.mov").write_bytes(FILM)
     folder = os.open(tmp_path, os.O_RDONLY)
     film = Entry(folder, "film.mov")
-    copying.copy_into(copying.create(Entry(folder, "copy.mov")), film, Identity.from_stat(film.status()), None)
+    copying.copy_into(copying.create(Entry(folder, "copy.mov")), film, Identity.from_stat(film.stat()), None)
     os.close(folder)
     assert sizes == [8 << 20, *[1 << 20] * 12]
 
@@ -113,8 +113,8 @@ def test_a_recovery_that_is_stopped_goes_on_at_the_next_start(tmp_path: Path) ->
     journal.write([row])
     filer = Filer(desk.output, journal=journal)
     with copying.reporting_to(lambda: None, lambda: True):
-        filer.resume()
+        filer.recover()
     assert len(journal.interrupted()) == 1
-    assert filer.resume() == {State.VOID: 1}
+    assert filer.recover() == {State.VOID: 1}
     journal.close()
     assert path.exists()

@@ -84,7 +84,7 @@ def test_what_was_left_unfinished_waits_for_a_journal_that_cannot_be_written(
     filer = Filer(desk.output, journal=journal)
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "interrupted", busy)
-        assert filer.resume() == {}
+        assert filer.recover() == {}
         assert {filed.status for filed in filer.file(decisions)} == {Status.RETRY}
     with monkeypatch.context() as patch:
         patch.setattr(filing_module, "recover", busy)
