@@ -22,6 +22,7 @@ from trainer.data.dataset import DataSet, Sample
 from trainer.data.features import extract
 from trainer.data.folds import NEVER, Folds
 from trainer.data.neighbours import Group, group_pictures
+from trainer.data.unlabelled import read_unlabelled, scan_unlabelled
 from trainer.fitted import FitOptions, Fitted
 from trainer.heads.choose import FEW_IMAGES, Choice, choose, clearly_lower
 from trainer.heads.linear import Epoch
@@ -30,6 +31,7 @@ from trainer.heads.views import Part
 from trainer.measuring.compare import Verdict, compare
 from trainer.measuring.measure import LabelledPredictions
 from trainer.reports import narrate
+from trainer.reports.unlabelled import unlabelled_sentences
 from trainer.runs.folder import require_writable
 from trainer.runs.publish import find_dropped_classes, publish, refusal_reason
 from trainer.runs.resume import UnfinishedFit, unfinished_fit
@@ -55,6 +57,7 @@ def fit(options: FitOptions) -> FitOutcome:
     require_writable(options.output_dir, "--output-dir")
     folders = dataset.scan(options.data_dir, max_samples=options.max_samples, seed=options.seed)
     _require_allowed_names(options, folders.classes)
+    unlabelled_files = scan_unlabelled(options.unlabelled, seed=options.seed)
     parts = select(options.mode, options.weights, store)
     extractor = open_extractor(parts, store)
     narrate.begin(folders, extractor, verbose=options.verbose)
@@ -65,6 +68,9 @@ def fit(options: FitOptions) -> FitOutcome:
 
     with FeatureCache(parts, store, size=options.cache_size) as cache:
         extracted = extract(folders.files, extractor, cache)
+        unlabelled = (
+            read_unlabelled(unlabelled_files, extracted.samples, extractor, cache) if options.unlabelled else None
+        )
     groups = group_pictures(
         [sample.sha256 for sample in extracted.samples],
         extracted.hashes,
@@ -93,13 +99,16 @@ def fit(options: FitOptions) -> FitOutcome:
         stages["head"],
         drop_parts=drop_parts,
         redrawn_folds=redrawn_folds,
+        unlabelled=None if unlabelled is None else unlabelled.features,
     )
-    fitted = Fitted(_keep_chosen_parts(extractor, choice, store), choice, {})
+    counts = None if unlabelled is None else unlabelled.counts
+    fitted = Fitted(_keep_chosen_parts(extractor, choice, store), choice, {}, counts)
     narrate.choice(choice, len(images.samples), verbose=options.verbose)
     if options.fine_tune:
         stages["fine-tune"] = []
         fitted = _fine_tune(fitted, images, options, store, progress, stages["fine-tune"])
 
+    narrate.unlabelled(unlabelled_sentences(fitted))
     predictions = fitted.predictions(images)
     thresholds = fitted.thresholds(predictions, images, groups.first, options.max_error)
     if options.threshold is not None:
@@ -132,6 +141,7 @@ def _choose_head(
     *,
     drop_parts: bool,
     redrawn_folds: Sequence[Folds] = (),
+    unlabelled: Features | None = None,
 ) -> Choice:
     def on_epoch(epoch: Epoch) -> None:
         epochs.append(epoch)
@@ -148,6 +158,7 @@ def _choose_head(
         options.gradient,
         drop_parts=drop_parts,
         redrawn_folds=redrawn_folds,
+        unlabelled=unlabelled,
         on_epoch=on_epoch,
     )
 
@@ -232,7 +243,7 @@ def _fine_tune(
     before, after = frozen.predictions(images, images.is_held_out), Fitted(extractor, choice, tuned).predictions(images)
     is_better = clearly_lower(after.losses, before.losses)
     narrate.fine_tuning(is_better, before, after)
-    return Fitted(extractor, choice, tuned) if is_better else frozen
+    return Fitted(extractor, choice, tuned, frozen.unlabelled) if is_better else frozen
 
 
 def _judge(options: FitOptions, judged: list[Sample], predictions: LabelledPredictions, store: WeightsStore) -> Verdict:

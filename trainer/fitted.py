@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from models.runtime import FeatureExtractor
 from trainer.data.cache import DEFAULT_SIZE
 from trainer.data.dataset import DataSet, Mask, Sample, shown
 from trainer.data.neighbours import Group
+from trainer.data.unlabelled import UnlabelledCounts
 from trainer.heads.choose import Choice
 from trainer.heads.linear import GradientOptions
 from trainer.measuring.calibration import log_probabilities
@@ -39,6 +40,7 @@ class FitOptions:
     val_fraction: float = 0.2
     max_samples: int | None = None
     drop_parts: bool = False
+    unlabelled: Sequence[Path] = ()
     max_error: float | None = None
     threshold: float | None = None
     fine_tune: bool = False
@@ -65,17 +67,23 @@ class FitOptions:
         settings = asdict(self)
         settings.pop("verbose")
         weights = settings.pop("weights")
+        unlabelled = settings.pop("unlabelled")
+        settings |= {f"unlabelled_{number}": folder for number, folder in enumerate(unlabelled, 1)}
         settings |= {f"weights_{name}": source for name, source in weights.items()}
         return {name: shown(value) if isinstance(value, Path) else value for name, value in settings.items()}
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Backbones and the head chosen for them. ``tuned``: fine-tuned weights by part and tensor name, if any."""
+    """Backbones and the head chosen for them. ``tuned``: fine-tuned weights by part and tensor name, if any.
+
+    ``unlabelled`` counts the unlabelled images, where there were to be any.
+    """
 
     extractor: FeatureExtractor
     choice: Choice
     tuned: Mapping[str, Mapping[str, Array]]
+    unlabelled: UnlabelledCounts | None = None
 
     def predictions(self, images: DataSet, among: Mask | None = None) -> LabelledPredictions:
         """Return the out-of-fold predictions for the judged images, or for those of them in the mask ``among`` (n,)."""

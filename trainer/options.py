@@ -47,6 +47,16 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         help=tr("if a mode has several backbones, serve only one where that is as good"),
     )
     add(
+        "--unlabelled",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help=tr(
+            "learn from the images in DIR too, whose classes nobody knows, where that is clearly better; may repeat"
+        ),
+    )
+    add(
         "--max-error",
         type=fraction,
         metavar="SHARE",

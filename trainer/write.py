@@ -27,6 +27,7 @@ from trainer.reports.history import write_history
 from trainer.reports.missing import missing_classes, missing_figures, missing_sentence
 from trainer.reports.narrate import comparison, unrecognised
 from trainer.reports.report import write_report
+from trainer.reports.unlabelled import unlabelled_figures, unlabelled_sentences
 from trainer.runs.folder import METRICS, create_run, write_json, write_settings
 from trainer.runs.versions import versions
 
@@ -65,7 +66,8 @@ def write(
             + ("" if absence is None else f"{missing_sentence(absence, thresholds.threshold)}\n")
             + "\n"
         )
-        appendix = "\n" + "".join(f"{line}\n" for line in comparison(fitted.choice, len(images.samples)))
+        last = [*comparison(fitted.choice, len(images.samples)), *unlabelled_sentences(fitted)]
+        appendix = "\n" + "".join(f"{line}\n" for line in last)
         titled = _titled(stages, fitted)
         write_report(run, predictions, paths, filing=filing, stages=titled, preface=preface, appendix=appendix)
 
@@ -164,6 +166,7 @@ def _metrics(
         if fitted.tuned or choice.absence is None
         else missing_figures(choice.absence, images.classes, thresholds.threshold),
         "fine_tuned": bool(fitted.tuned),
+        "unlabelled": unlabelled_figures(fitted),
         "images": {
             "all": len(images.samples),
             "held_out": len(predictions.labels),

@@ -136,7 +136,7 @@ def scan(root: Path, *, max_samples: int | None = None, seed: int = 0, least_cla
             continue
         label = check_class_name(unicodedata.normalize("NFC", folder.name))
         class_files = by_label.setdefault(label, [])
-        for path in _walk(folder, top_level.leftovers):
+        for path in walk(folder, top_level.leftovers):
             if path.name.startswith("."):
                 hidden += 1
             else:
@@ -259,20 +259,25 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         ) from error
 
 
-def _walk(top: Path, leftovers: Leftovers) -> Iterator[Path]:
+def walk(top: Path, leftovers: Leftovers, *, may_change: bool = False) -> Iterator[Path]:
     """Yield every regular file with an image's name below ``top``, and every hidden entry without opening it.
 
-    Links are followed; no folder is walked twice.
+    Links are followed; no folder is walked twice. Where folders ``may_change`` meanwhile, one that is gone or cannot be
+    read is passed over. Raises `UserError` otherwise.
     """
     seen: set[tuple[int, int]] = set()
     pending = [top]
     while pending:
         folder = pending.pop()
-        status = folder.stat()
-        if (status.st_dev, status.st_ino) in seen:
-            continue
+        try:
+            status = folder.stat()
+            entries = [] if (status.st_dev, status.st_ino) in seen else _entries(folder)
+        except (OSError, UserError):
+            if may_change:
+                continue
+            raise
         seen.add((status.st_dev, status.st_ino))
-        for entry in _entries(folder):
+        for entry in entries:
             if entry.name.startswith("."):
                 yield Path(entry.path)
             elif is_leftover(entry.name):

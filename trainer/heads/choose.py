@@ -23,6 +23,7 @@ from trainer.heads.growth import Growth, measure_growth
 from trainer.heads.linear import MIN_DELTA, GradientOptions, Linear, OnEpoch, Scaling
 from trainer.heads.logistic import fit_logistic
 from trainer.heads.near import Absence, with_energies
+from trainer.heads.propagation import Propagation, propagate
 from trainer.heads.task import Mask
 from trainer.heads.unknown import Span, fit_span
 from trainer.heads.views import Part
@@ -75,6 +76,7 @@ class Choice:
     pretrained: Pretrained | None = None
     growth: Growth | None = None
     absence: Absence | None = None
+    propagation: Propagation | None = None
 
 
 def choose(
@@ -87,13 +89,15 @@ def choose(
     *,
     drop_parts: bool = False,
     redrawn_folds: Sequence[Folds] = (),
+    unlabelled: Features | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> Choice:
     """Fit heads on all parts and on each part, compare them and choose one.
 
     Only with ``drop_parts`` may the head use fewer than all parts. ``features`` (n, width) are raw and are overwritten:
     they are scaled in place, since there may be gigabytes. Images whose fold is `NEVER` take part in every fit.
-    ``redrawn_folds`` are other divisions of the same images, used where fewer than `FEW_IMAGES` are judged.
+    ``redrawn_folds`` are other divisions of the same images, used where fewer than `FEW_IMAGES` are judged. A head that
+    learned from ``unlabelled`` images too (m, width; raw features) is taken where it is clearly better.
     """
     if (folds == NEVER).all():
         return _choose_unjudged(views.view_of_all_parts(features, labels, classes, folds, parts))
@@ -111,6 +115,13 @@ def choose(
     chosen = comparisons[position]
     others, winner, head_reason = _choose_head(chosen.view, chosen.logistic[chosen.position], options, on_epoch)
     plain_logistic = chosen.logistic[chosen.position][0]
+    propagation = None
+    if unlabelled is not None and len(unlabelled):
+        propagation = propagate(_view_of_best(chosen), winner, unlabelled, parts, redrawn_folds)
+        others = [*others, propagation.candidate]
+        if propagation.is_taken:
+            head_reason = tr("it is clearly better than {name} without unlabelled images", name=winner.label)
+            winner = propagation.candidate
     table = [candidate for comparison in comparisons for candidate in comparison.table] + others
     span, absence = _span(chosen, winner)
     return Choice(
@@ -131,6 +142,7 @@ def choose(
         pretrained=chosen.view.pretrained,
         growth=measure_growth(chosen.view.task, plain_logistic.strength or USUAL_STRENGTH, plain_logistic.out_of_fold),
         absence=absence,
+        propagation=propagation,
     )
 
 
@@ -332,9 +344,14 @@ def _span(chosen: _ViewComparison, winner: CandidateHead) -> tuple[Span | None, 
     span = fit_span(chosen.view.task.scaled, chosen.view.task.folds)
     if span is None:
         return None, None
-    without_texts, best = chosen.logistic[chosen.position][0], chosen.best
-    view = chosen.view if best is without_texts else chosen.view.starting_from_texts()
-    return with_energies(span, view.task, winner.out_of_fold / winner.temperature, best)
+    task = _view_of_best(chosen).task
+    return with_energies(span, task, winner.out_of_fold / winner.temperature, chosen.best)
+
+
+def _view_of_best(chosen: _ViewComparison) -> View:
+    """Return the chosen view, with heads that start from the texts where that was best."""
+    is_from_texts = chosen.best is not chosen.logistic[chosen.position][0]
+    return chosen.view.starting_from_texts() if is_from_texts else chosen.view
 
 
 def clearly_lower(losses: Losses, others: Losses, standard_errors: float = 1) -> bool:

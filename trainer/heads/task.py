@@ -23,7 +23,7 @@ Weights = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 #: How much more an image of a rare class may count than one of the largest; with more, a few would decide too much.
-_MAX_WEIGHT = 20
+MAX_WEIGHT = 20
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class FittingTask:
         at an accuracy of 0.905 instead of 0.926; on test images of equal classes, log-loss 0.304 instead of 0.381.
         """
         counts = np.bincount(self.labels, minlength=self.classes)
-        balanced = 1 / np.maximum(counts, counts.max() / _MAX_WEIGHT)[self.labels]
+        balanced = 1 / np.maximum(counts, counts.max() / MAX_WEIGHT)[self.labels]
         weights = np.repeat((balanced / balanced.mean())[:, None], self.groups, axis=1).astype(np.float32)
         for group, fold in enumerate(self.judging_folds):
             weights[self.folds == fold, group] = 0

@@ -222,6 +222,12 @@ def _candidates(chosen: Choice) -> str:
     return table(rows)
 
 
+def unlabelled(sentences: Sequence[str]) -> None:
+    """Report what unlabelled images brought."""
+    for number, sentence in enumerate(sentences):
+        say("" if number else tr("unlabelled"), sentence)
+
+
 def fine_tuning(is_kept: bool, before: LabelledPredictions, after: LabelledPredictions) -> None:
     """Report whether the fine-tuned backbones are kept."""
     values = {
