@@ -108,7 +108,7 @@ def fit(options: FitOptions) -> FitOutcome:
         stages["fine-tune"] = []
         fitted = _fine_tune(fitted, images, options, store, progress, stages["fine-tune"])
 
-    narrate.unlabelled(unlabelled_sentences(fitted))
+    narrate.unlabelled(unlabelled_sentences(fitted.unlabelled, fitted.choice.propagation, is_tuned=bool(fitted.tuned)))
     predictions = fitted.predictions(images)
     thresholds = fitted.thresholds(predictions, images, groups.first, options.max_error)
     if options.threshold is not None:

@@ -66,7 +66,10 @@ def write(
             + ("" if absence is None else f"{missing_sentence(absence, thresholds.threshold)}\n")
             + "\n"
         )
-        last = [*comparison(fitted.choice, len(images.samples)), *unlabelled_sentences(fitted)]
+        last = [
+            *comparison(fitted.choice, len(images.samples)),
+            *unlabelled_sentences(fitted.unlabelled, fitted.choice.propagation, is_tuned=bool(fitted.tuned)),
+        ]
         appendix = "\n" + "".join(f"{line}\n" for line in last)
         titled = _titled(stages, fitted)
         write_report(run, predictions, paths, filing=filing, stages=titled, preface=preface, appendix=appendix)
@@ -166,7 +169,7 @@ def _metrics(
         if fitted.tuned or choice.absence is None
         else missing_figures(choice.absence, images.classes, thresholds.threshold),
         "fine_tuned": bool(fitted.tuned),
-        "unlabelled": unlabelled_figures(fitted),
+        "unlabelled": unlabelled_figures(fitted.unlabelled, fitted.choice.propagation),
         "images": {
             "all": len(images.samples),
             "held_out": len(predictions.labels),

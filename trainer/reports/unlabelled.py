@@ -6,12 +6,17 @@ from typing import Any
 
 from models.text.language import tr
 from trainer.data.unlabelled import MOST, UnlabelledCounts
-from trainer.fitted import Fitted
+from trainer.heads.propagation import Propagation
 
 
-def unlabelled_sentences(fitted: Fitted) -> list[str]:
-    """Return the sentences about unlabelled images; none where there were to be none."""
-    return [] if fitted.unlabelled is None else [_counted(fitted.unlabelled), _judged(fitted)]
+def unlabelled_sentences(
+    counts: UnlabelledCounts | None, propagation: Propagation | None, *, is_tuned: bool
+) -> list[str]:
+    """Return the sentences about unlabelled images; none where there were to be none.
+
+    ``is_tuned`` says whether the head that is served is that of fine-tuned backbones.
+    """
+    return [] if counts is None else [_counted(counts), _judged(counts, propagation, is_tuned=is_tuned)]
 
 
 def _counted(counts: UnlabelledCounts) -> str:
@@ -34,13 +39,11 @@ def _counted(counts: UnlabelledCounts) -> str:
     )
 
 
-def _judged(fitted: Fitted) -> str:
-    assert fitted.unlabelled is not None
-    if not fitted.unlabelled.used:
+def _judged(counts: UnlabelledCounts, propagation: Propagation | None, *, is_tuned: bool) -> str:
+    if not counts.used:
         return tr("so the head learned from the labelled images alone")
-    if fitted.tuned:
+    if is_tuned:
         return tr("the head learned from the labelled images alone, since the fine-tuned backbones are better")
-    propagation = fitted.choice.propagation
     if propagation is None:
         return tr("the head learned from the labelled images alone: none is held out to tell whether others help")
     if propagation.is_taken:
@@ -58,9 +61,8 @@ def _judged(fitted: Fitted) -> str:
     )
 
 
-def unlabelled_figures(fitted: Fitted) -> dict[str, Any] | None:
+def unlabelled_figures(counts: UnlabelledCounts | None, propagation: Propagation | None) -> dict[str, Any] | None:
     """Return the counts and the verdict for metrics.json; None where there were to be no unlabelled images."""
-    counts, propagation = fitted.unlabelled, None if fitted.tuned else fitted.choice.propagation
     if counts is None:
         return None
     return {
