@@ -295,7 +295,8 @@ def _choose_parts(logistic: Sequence[CandidateHead], drop_parts: bool) -> tuple[
     if not singles:
         return 0, ""
     best = int(np.argmin([candidate.loss for candidate in singles]))
-    if clearly_lower(all_parts.losses, singles[best].losses):
+    # Where one part gets every image right, a lower loss only says that more parts are surer of the same.
+    if singles[best].accuracy < 1 and clearly_lower(all_parts.losses, singles[best].losses):
         label = singles[best].label
         return len(singles), tr("all parts together are clearly better than the best single one, {name}", name=label)
     if drop_parts:
