@@ -20,7 +20,7 @@ from daemon.files.roots import OpenFolders, Roots
 from daemon.filing.identity import is_in_filed_state
 from daemon.filing.late_sidecars import LateSidecars
 from daemon.filing.late_writes import LateWrites
-from daemon.filing.unexplained import Unexplained
+from daemon.filing.stray_names import StrayNames
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.pruning import BEGINNING, Position
 from daemon.journal.records import Filing, State
@@ -170,9 +170,9 @@ class Housekeeping:
         late_sidecars: LateSidecars,
         pruning: Pruning,
         late_writes: LateWrites | None = None,
-        unexplained: Unexplained | None = None,
+        strays: StrayNames | None = None,
     ) -> None:
-        self._sweep = None if unexplained is None else unexplained.steps()
+        self._sweep = None if strays is None else strays.steps()
         self._late_sidecars = late_sidecars
         self._late_writes = late_writes
         self._pruning = pruning

@@ -66,7 +66,7 @@ class WorkLoop:
 
     def run(self) -> None:
         """File what arrives until `stop` is called."""
-        with copying.reporting_to(self._progress, self._stopping.is_set):
+        with copying.reporting_to(self._stepped, self._stopping.is_set):
             while not self._stopping.is_set():
                 self.step(min(_TICK, self._monitor.tick))
 
@@ -75,7 +75,7 @@ class WorkLoop:
 
         After `stop` it counts those that it knows of, and at least one.
         """
-        with copying.reporting_to(self._progress, self._stopping.is_set):
+        with copying.reporting_to(self._stepped, self._stopping.is_set):
             return self._run_once()
 
     def _run_once(self) -> int:
@@ -129,7 +129,7 @@ class WorkLoop:
         """Wait up to ``timeout`` seconds for images and file them; returns how many there were."""
         if self._reconfiguring.is_set():
             self._reconfiguring.clear()
-            self._monitor.reloading()
+            self._monitor.reconfiguring()
             taken = self._configuration.refresh(self._pipeline, self._reloader)
             self._monitor.adopt(self._configuration.settings, taken)
         self._take_over(self._reloader.poll())
@@ -138,11 +138,11 @@ class WorkLoop:
             self._answer(outcome)
         if self._housekeeping is not None and self._watcher.all_answer():
             self._housekeeping.turn(idle=not paths)
-        self._progress()
+        self._stepped()
         return len(paths)
 
-    def _progress(self) -> None:
-        self._monitor.progress(self._watcher.status)
+    def _stepped(self) -> None:
+        self._monitor.stepped(self._watcher.status)
 
     def _outcomes(self, paths: list[Path], *, may_grow: Callable[[Path], bool]) -> Iterable[Outcome]:
         for outcome in self._processed(paths, may_grow):
@@ -150,7 +150,7 @@ class WorkLoop:
             self._monitor.outcome(outcome)
             self._reloader.outcome(outcome)
             yield outcome
-            self._progress()
+            self._stepped()
         self._monitor.batch_ended()
 
     def _processed(self, paths: list[Path], may_grow: Callable[[Path], bool]) -> Iterable[Outcome]:
@@ -168,7 +168,7 @@ class WorkLoop:
 
     def _report_and_ask_stop(self) -> bool:
         """Whether to take no more images. Also reports progress, since it is asked while a slow image is decoded."""
-        self._progress()
+        self._stepped()
         return self._stopping.is_set()
 
     def _take_over(self, newer: Classifier | None) -> None:

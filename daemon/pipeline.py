@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from daemon.config import Settings
+from daemon.decoding.decoder import Decoded, Task
 from daemon.decoding.pool import DecoderPool, Limits
-from daemon.decoding.worker import Decoded, Task
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, NotAFile, SourceChanged, SourceError, SourceGone, SourceUnreadable
 from daemon.filing.filer import Decision, Filer, FilingResult, Status

@@ -62,7 +62,10 @@ class Configuration:
     def _check(self, new: Settings, classes: Sequence[str]) -> None:
         """Refuse what a start would refuse, as far as that is known before another model is loaded."""
         check_names(self.settings.checkpoint, classes, (new.others_dir, new.quarantine_dir))
-        if new.checkpoint != self.settings.checkpoint and CheckpointOptions.from_settings(new).place.required() is None:
+        if (
+            new.checkpoint != self.settings.checkpoint
+            and CheckpointOptions.from_settings(new).place.find_or_raise() is None
+        ):
             logger.warning(
                 tr(
                     "nothing is published in {checkpoint} yet: until then the model in use stays",

@@ -26,7 +26,7 @@ from daemon.files.roots import Roots
 from daemon.filing.filer import Filer
 from daemon.filing.late_sidecars import LateSidecars
 from daemon.filing.late_writes import LateWrites
-from daemon.filing.unexplained import Unexplained
+from daemon.filing.stray_names import StrayNames
 from daemon.housekeeping import Housekeeping, Pruning
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import State
@@ -35,7 +35,7 @@ from daemon.monitoring.health import Tally
 from daemon.monitoring.messages import shown, some
 from daemon.monitoring.monitor import Monitor, hook_of, metrics_file
 from daemon.monitoring.progress import Progress, bar_fits
-from daemon.monitoring.pulse import Pulse, logged_if_late
+from daemon.monitoring.stall_watch import StallWatch, logged_if_late
 from daemon.monitoring.status_file import StatusFile
 from daemon.monitoring.systemd import Notifier
 from daemon.pipeline import Pipeline, Policy
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from daemon.monitoring.metrics_server import MetricsListener
 
 #: Seconds until a folder that another daemon has locked is tried again.
-_AGAIN = 5.0
+_RETRY_SECONDS = 5.0
 
 #: What became of filings that a crash interrupted.
 _RECOVERED = {
@@ -70,9 +70,9 @@ _UNSETTLED = mark("{count} not settled yet")
 
 
 def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, reread: Callable[[], Settings]) -> int:
-    """File what arrives in the inboxes until SIGTERM or SIGINT, or with ``once`` what is there; the exit code.
+    """File what arrives in the inboxes until SIGTERM or SIGINT. Returns the exit code.
 
-    ``reread`` loads the settings again after SIGHUP.
+    With ``once``: file what is there now. ``reread`` loads the settings again after SIGHUP.
     """
     allow_plugins(settings.plugins)
     for name in missing_plugins():
@@ -83,23 +83,27 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
             _make(inbox, "watch", dry_run=dry_run)
     state = state_folder(settings.state_dir)
     path = journal_path(state, settings.output)
-    mark = None if dry_run else OutputMark(settings.output, path.parent)
-    if mark is None or mark.why_away() is None:
+    output_mark = None if dry_run else OutputMark(settings.output, path.parent)
+    if output_mark is None or output_mark.why_away() is None:
         _make(settings.output, "output", dry_run=dry_run)
     with ExitStack() as closing:
         notifier = Notifier.from_environment()
         closing.callback(notifier.close)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # until there is a loop to stop
         inbox_marks = [] if dry_run else [InboxMark(inbox.absolute(), state) for inbox in settings.watch]
-        if mark is not None:
-            closing.callback(mark.release)
-            closing.callback(_leave, inbox_marks)
-            _occupy(lambda: closing.enter_context(_locked(state, settings, mark, inbox_marks)), notifier, once=once)
+        if output_mark is not None:
+            closing.callback(output_mark.release)
+            closing.callback(_release, inbox_marks)
+            _lock_or_wait(
+                lambda: closing.enter_context(_lock_folders(state, settings, output_mark, inbox_marks)),
+                notifier,
+                once=once,
+            )
         notifier.status(tr("loading the model"))
         journal = open_journal(path, dry_run=dry_run)
         closing.callback(journal.close)
-        passed: dict[str, Skipped] = {}  # by the last whole walk of each inbox
-        surveyed = (lambda skipped: passed.update({skipped.folder: skipped})) if once else SkippedReporter()
+        skipped_by_inbox: dict[str, Skipped] = {}  # by the last whole walk of each inbox
+        surveyed = (lambda skipped: skipped_by_inbox.update({skipped.folder: skipped})) if once else SkippedReporter()
         watcher = _watcher(settings, surveyed, inbox_marks, once=once)
         closing.callback(watcher.stop)
         policy = Policy.from_settings(settings)
@@ -115,14 +119,14 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
             journal=journal,
             dry_run=dry_run,
             roots=roots,
-            mark=mark,
+            mark=output_mark,
             class_mounts=None if dry_run else ClassMounts(path.parent),
         )
         if not dry_run:
             _recover(filer, notifier)
-        unexplained = None if mark is None else _unexplained(settings, journal, mark)
-        if once and unexplained is not None:
-            _look_through(unexplained, notifier)
+        strays = None if output_mark is None else _strays(settings, journal, output_mark)
+        if once and strays is not None:
+            _clear_strays(strays, notifier)
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
         closing.callback(pipeline.close)
         monitor = Monitor(
@@ -131,25 +135,25 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
             status=None if dry_run else StatusFile(status_path(state, settings.output)),
             metrics=None if dry_run else metrics_file(settings),
             hook=None if dry_run else hook_of(settings),
-            output_away=(lambda: None) if mark is None else mark.why_away,
+            output_away=(lambda: None) if output_mark is None else output_mark.why_away,
             keeps_metrics=once,
             progress=Progress(shows_bar=bar_fits(as_json=False, log_json=settings.log_json)),
         )
         if settings.metrics_listen and not dry_run:
             closing.callback(_listen(settings.metrics_listen, monitor).close)
-        housekeeping = None if dry_run else _housekeeping(settings, journal, unexplained)
+        housekeeping = None if dry_run else _housekeeping(settings, journal, strays)
         loop = WorkLoop(watcher, pipeline, reloader, monitor, Configuration(settings, reread), housekeeping)
         _obey_signals(loop)
         if not once:
-            closing.enter_context(Pulse(monitor, lambda: watcher.asked))
+            closing.enter_context(StallWatch(monitor, lambda: watcher.asked))
         watcher.start()
         if not once:
             reloader.listen(watcher.wake, events=not settings.poll)
         _announce(settings, classifier, pipeline.threshold, reloader.problem, dry_run=dry_run)
         monitor.ready(watcher.status)
-        left = _run(loop, passed, once=once)
+        left = _run(loop, skipped_by_inbox, once=once)
         _conclude(monitor.summary, left, once=once, dry_run=dry_run)
-        for skipped in passed.values():
+        for skipped in skipped_by_inbox.values():
             if skipped.count:
                 logger.info("{}", skipped)
             if skipped.leftovers.pictures:
@@ -158,28 +162,30 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         return EXIT_LEFT_BEHIND if left else 0
 
 
-def _locked(state: Path, settings: Settings, mark: OutputMark, inbox_marks: Sequence[InboxMark]) -> ExitStack:
+def _lock_folders(
+    state: Path, settings: Settings, output_mark: OutputMark, inbox_marks: Sequence[InboxMark]
+) -> ExitStack:
     """Lock the folders. Raises `FolderBusy`; where the output is away, that is logged, and filing is paused."""
     with lock(state, dict.fromkeys([*settings.watch, settings.output])) as held:
         for inbox_mark in inbox_marks:
             with logged_if_late(inbox_mark.inbox):
                 inbox_mark.take()
         try:
-            with mark.at_work():
+            with output_mark.at_work():
                 pass
         except OutputAway as error:
             logger.error(tr("filing is paused: {error}", error=error))
         return held.pop_all()
 
 
-def _leave(inbox_marks: Sequence[InboxMark]) -> None:
+def _release(inbox_marks: Sequence[InboxMark]) -> None:
     """Release the inboxes to other daemons, but not those on a share that does not answer."""
     for inbox_mark in inbox_marks:
         if answers(inbox_mark.inbox, SHORT_LIMIT):
             inbox_mark.release()
 
 
-def _occupy(take: Callable[[], object], notifier: Notifier, *, once: bool) -> None:
+def _lock_or_wait(take: Callable[[], object], notifier: Notifier, *, once: bool) -> None:
     """Take the locks. A service tries until it gets them, since there may be no one to start it again."""
     logged = ""
     while True:
@@ -194,8 +200,8 @@ def _occupy(take: Callable[[], object], notifier: Notifier, *, once: bool) -> No
                 logged = why
                 logger.error("{}", why)
             notifier.status(why)
-            notifier.still_starting(_AGAIN)
-            time.sleep(_AGAIN)
+            notifier.still_starting(_RETRY_SECONDS)
+            time.sleep(_RETRY_SECONDS)
 
 
 def _obey_signals(loop: WorkLoop) -> None:
@@ -243,29 +249,27 @@ def _recover(filer: Filer, notifier: Notifier) -> None:
         logger.warning(tr("recovered from an interrupted run; its interrupted filings: {outcome}", outcome=outcome))
 
 
-def _unexplained(settings: Settings, journal: Journal, mark: OutputMark) -> Unexplained:
-    return Unexplained(
+def _strays(settings: Settings, journal: Journal, output_mark: OutputMark) -> StrayNames:
+    return StrayNames(
         settings.watch,
         settings.output,
         journal,
         recursive=watches_inside(settings),
-        is_away=lambda: mark.why_away() is not None,
+        is_away=lambda: output_mark.why_away() is not None,
     )
 
 
-def _look_through(unexplained: Unexplained, notifier: Notifier) -> None:
+def _clear_strays(strays: StrayNames, notifier: Notifier) -> None:
     """Look through all folders before a single pass, which has no idle moments for it."""
     with copying.reporting_to(notifier.gets_on), suppress(JournalBusy):
-        for _ in unexplained.steps():
+        for _ in strays.steps():
             notifier.gets_on()
 
 
-def _housekeeping(settings: Settings, journal: Journal, unexplained: Unexplained | None) -> Housekeeping:
+def _housekeeping(settings: Settings, journal: Journal, strays: StrayNames | None) -> Housekeeping:
     late_sidecars = LateSidecars(settings.watch, settings.output, journal, recursive=watches_inside(settings))
     late_writes = LateWrites(settings.watch, settings.output, journal) if settings.action == "move" else None
-    return Housekeeping(
-        late_sidecars, Pruning(journal, settings.watch, settings.journal_days), late_writes, unexplained
-    )
+    return Housekeeping(late_sidecars, Pruning(journal, settings.watch, settings.journal_days), late_writes, strays)
 
 
 def _watcher(
@@ -303,11 +307,11 @@ def _make(folder: Path, key: str, *, dry_run: bool) -> None:
         ) from error
 
 
-def _run(loop: WorkLoop, passed: Mapping[str, Skipped], *, once: bool) -> int:
+def _run(loop: WorkLoop, skipped_by_inbox: Mapping[str, Skipped], *, once: bool) -> int:
     """Returns how many images were left behind; a folder that could not be read counts as one."""
     if once:
         return loop.run_once() + sum(
-            skipped.not_files + skipped.unreadable + len(skipped.not_entered) for skipped in passed.values()
+            skipped.not_files + skipped.unreadable + len(skipped.not_entered) for skipped in skipped_by_inbox.values()
         )
     loop.run()
     return 0

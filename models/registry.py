@@ -297,8 +297,8 @@ def locate(name: str, weights: str | None, store: WeightsStore) -> Backbone:
 
     Raises `BackboneError` for an unknown name and `WeightsUnavailable` when the weights cannot be obtained.
     """
-    backbone = entry(name)
-    return backbone.build(backbone.weights.locate(weights, store))
+    registered = entry(name)
+    return registered.build(registered.weights.locate(weights, store))
 
 
 def _check_compositions() -> None:

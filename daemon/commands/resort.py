@@ -18,7 +18,7 @@ from daemon import config
 from daemon.commands.exclusive import open_journal
 from daemon.commands.filters import FiledOutput, add_place, instant, place_again
 from daemon.config import Settings
-from daemon.decoding.worker import Decoded
+from daemon.decoding.decoder import Decoded
 from daemon.files.class_mounts import ClassMounts
 from daemon.files.roots import OpenFolders, Roots
 from daemon.filing.corrections import Corrections

@@ -30,7 +30,7 @@ from daemon.files.writers import Writer
 from daemon.filing.filer import Filer, Status
 from daemon.filing.outcome import Outcome
 from daemon.filing.status import describe
-from daemon.filing.unexplained import Unexplained
+from daemon.filing.stray_names import StrayNames
 from daemon.journal.journal import Journal
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import fields, line, shown
@@ -186,7 +186,7 @@ def sort(
         roots = Roots([folder, settings.output])
         journal = Journal(None)
         stack.callback(journal.close)
-        for _ in Unexplained([folder], settings.output, journal, purposes=("part", "place")).steps():
+        for _ in StrayNames([folder], settings.output, journal, purposes=("part", "place")).steps():
             pass  # an earlier run that was killed left copies half made
         filer = Filer(settings.output, action="copy", journal=journal, skip_equal=True, roots=roots)
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
@@ -217,7 +217,7 @@ def sort(
 def _open(settings: Settings, policy: Policy, on_transforms: Callable[[Sequence[Transform]], None]) -> Classifier:
     options = replace(CheckpointOptions.from_settings(settings), batch=0)
     opener = CheckpointOpener(options, WeightsStore(settings.cache_dir))
-    published = options.place.required() or opener.starter()
+    published = options.place.find_or_raise() or opener.starter()
     classifier = opener.open(published.path, published.digest, None, on_transforms)
     logger.info("{}", in_force(policy.threshold, classifier.metadata))
     return classifier

@@ -127,8 +127,8 @@ def as_text(health: Health, running: bool, now: float) -> str:
             others = trn(", 1 other file, not looked at", ", {count} other files, not looked at", inbox.other_files)
         if inbox.apart:
             others += trn(
-                ", 1 folder on other file systems, links or filed into, not entered (see doctor)",
-                ", {count} folders on other file systems, links or filed into, not entered (see doctor)",
+                ", 1 folder not entered: another file system, a link or a class folder (see doctor)",
+                ", {count} folders not entered: other file systems, links or class folders (see doctor)",
                 inbox.apart,
             )
         rows.append((tr("inbox"), f"{inbox.path} ({tr(how)}{f': {inbox.polled}' if inbox.polled else ''}){others}"))
@@ -168,7 +168,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
         (
             tr("watching"),
             tr(
-                "folders: {folders}, overflows: {overflows}, restarts: {restarts}",
+                "folders: {folders}, overflows: {overflows}, event reader restarts: {restarts}",
                 folders=health.watched_folders,
                 overflows=health.overflows,
                 restarts=health.restarts,

@@ -178,13 +178,13 @@ def _record(undone: Undone, text: str) -> dict[str, object]:
 
 def _print(results: Iterator[tuple[Undone, str]], output: Path, *, dry_run: bool) -> int:
     """Print a line for each filing; returns how many were left."""
-    done = left = filed_again = 0
+    done = left = back_in_inbox = 0
     for undone, text in results:
         ok = undone.status in _DONE
         done, left = done + ok, left + (not ok)
-        filed_again += (
-            ok and output not in undone.filing.source.parent.parents
-        )  # else resort had moved it between folders
+        # What resort had moved came from a class folder. An inbox may be the output itself.
+        is_from_class_folder = output in undone.filing.source.parent.parents
+        back_in_inbox += ok and not is_from_class_folder
         print(shown(text) if ok else tr("left: {sentence}", sentence=text))
     counts = {"done": done, "left": left}
     if dry_run and left:
@@ -195,6 +195,6 @@ def _print(results: Iterator[tuple[Undone, str]], output: Path, *, dry_run: bool
         print(tr("{done} went back, {left} left", **counts))
     else:
         print(tr("{done} went back", **counts))
-    if filed_again and not dry_run:
+    if back_in_inbox and not dry_run:
         print(tr("A daemon started on their inbox now files them again."))
     return left

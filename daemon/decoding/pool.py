@@ -1,4 +1,6 @@
-"""Decoding hostile images at arm's length: a few child processes under limits, each of which one file may cost.
+"""Decoding hostile images at arm's length, in a few child processes under limits.
+
+The worst that a hostile file can do is to cost one of them, and the one that tries again.
 
 Separate processes, since a decoder written in C may crash, hang or eat the memory. They are not forked from the daemon,
 whose threads of ONNX Runtime may hold any lock, but from a small process that never had a thread
@@ -27,9 +29,9 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.decoding import shared_crops
+from daemon.decoding.decoder import Decoded, Decoder, DecoderLost, Release, Task
 from daemon.decoding.launcher import Launcher
 from daemon.decoding.shared_crops import CropBuffer, size_for, slots_for
-from daemon.decoding.worker import Decoded, Decoder, DecoderLost, Release, Task
 from daemon.files.source import SourceUnreadable
 from models.errors import ImageError
 from models.text.language import tr
@@ -49,7 +51,7 @@ class Limits:
 
 
 @dataclass(frozen=True, eq=False)
-class _Image:
+class _Job:
     """An image in the queue, or being decoded."""
 
     task: Task
@@ -57,7 +59,10 @@ class _Image:
 
 
 class DecoderPool:
-    """A pool of ``count`` decoders, each of which decodes one image at a time. They start in the background."""
+    """A pool of ``count`` decoders. They start in the background.
+
+    Each is given some images at once, and decodes them one after the other.
+    """
 
     def __init__(self, count: int, limits: Limits, launcher: Launcher | None = None) -> None:
         """``launcher``: one that was started before; it is closed with the decoders."""
@@ -65,10 +70,10 @@ class DecoderPool:
         self._limits = limits
         self._launcher = launcher or Launcher()
         self._lock = threading.Lock()
-        self._come = threading.Condition(self._lock)
+        self._arrival = threading.Condition(self._lock)
         self._idle: list[Decoder] = []
         self._busy: set[Decoder] = set()
-        self._queue: deque[_Image] = deque()
+        self._queue: deque[_Job] = deque()
         self._pace = math.inf  # seconds that each of the last images took
         self._closed = False
         self._threads = [
@@ -83,13 +88,13 @@ class DecoderPool:
 
     def submit(self, task: Task) -> Future[Decoded]:
         """Have an image decoded. What is wrong with the image is in the answer, never raised."""
-        image = _Image(task)
-        with self._come:
+        image = _Job(task)
+        with self._arrival:
             if self._closed:
                 image.answer.cancel()
             else:
                 self._queue.append(image)
-                self._come.notify()
+                self._arrival.notify()
         return image.answer
 
     def close(self) -> None:
@@ -98,7 +103,7 @@ class DecoderPool:
             self._closed = True
             for decoder in self._busy:
                 decoder.channel.shut()
-            self._come.notify_all()
+            self._arrival.notify_all()
             given_up, self._queue = self._queue, deque()
         self._launcher.shut()
         for image in given_up:
@@ -115,7 +120,7 @@ class DecoderPool:
         with self._lock:
             return [self._launcher.pid, *(decoder.pid for decoder in (*self._idle, *self._busy))]
 
-    def _warm(self) -> None:
+    def _start_one(self) -> None:
         try:
             decoder = self._begin(size_for(()))
         except SourceUnreadable as error:
@@ -127,14 +132,14 @@ class DecoderPool:
 
     def _run(self) -> None:
         """Let decoders decode the queue, a few images at a time, until the pool is closed."""
-        self._warm()
-        while images := self._next():
+        self._start_one()
+        while images := self._wait_for_images():
             while images:
                 images = self._answer(images)
 
-    def _answer(self, images: Sequence[_Image]) -> list[_Image]:
-        """Answer at least one of the images, and return the others; those for another decoder are queued again."""
-        released: set[_Image] = set()
+    def _answer(self, images: Sequence[_Job]) -> list[_Job]:
+        """Answer at least one image, and return the other images; those for another decoder are queued again."""
+        released: set[_Job] = set()
 
         def release(slow: int, early: Mapping[int, Decoded]) -> None:
             released.update(image for slot, image in enumerate(images) if slot != slow)
@@ -159,29 +164,29 @@ class DecoderPool:
                 image.answer.set_result(answer)
         return left
 
-    def _queue_again(self, images: Sequence[_Image]) -> None:
-        with self._come:
+    def _queue_again(self, images: Sequence[_Job]) -> None:
+        with self._arrival:
             if not self._closed:
                 self._queue.extendleft(reversed(images))
-                self._come.notify()
+                self._arrival.notify()
                 return
         for image in images:
             image.answer.set_exception(CancelledError())
 
-    def _next(self) -> list[_Image]:
+    def _wait_for_images(self) -> list[_Job]:
         """Block until there are images, and take those that a decoder is given at once; none means that it is all over.
 
         They are several where many are queued, and take little time.
         """
-        images: list[_Image] = []
-        with self._come:
+        images: list[_Job] = []
+        with self._arrival:
             while not (images or self._closed):
-                self._come.wait_for(lambda: self._closed or self._queue)
-                images = self._taken()
+                self._arrival.wait_for(lambda: self._closed or self._queue)
+                images = self._pop_images()
         return images
 
-    def _taken(self) -> list[_Image]:
-        images: list[_Image] = []
+    def _pop_images(self) -> list[_Job]:
+        images: list[_Job] = []
         most = max(1, min(len(self._queue) // self._count, int(SECONDS_AT_ONCE / (self._pace or SECONDS_AT_ONCE))))
         characters = 0
         while self._queue and len(images) < most:
@@ -224,7 +229,7 @@ class DecoderPool:
 
     def _attempt(self, tasks: Sequence[Task], release: Release) -> list[Decoded | None]:
         try:
-            decoder = self._take(size_for(tasks[0].transforms))
+            decoder = self._acquire(size_for(tasks[0].transforms))
         except SourceUnreadable as error:
             if self._closed:
                 raise
@@ -268,7 +273,7 @@ class DecoderPool:
         self._launcher.end(decoder.pid)
         decoder.close()
 
-    def _take(self, size: int) -> Decoder:
+    def _acquire(self, size: int) -> Decoder:
         """Take the decoder that was used last, or start one if all are busy."""
         while (decoder := self._idle_one()) is not None:
             if self._launcher.has(decoder.pid) and decoder.is_ready(self._limits.memory, size):
@@ -278,7 +283,7 @@ class DecoderPool:
             self._end(decoder)
         decoder = self._begin(size)
         with self._lock:
-            self._engage(decoder)
+            self._mark_busy(decoder)
         return decoder
 
     def _idle_one(self) -> Decoder | None:
@@ -287,10 +292,10 @@ class DecoderPool:
             if not self._idle:
                 return None
             decoder = self._idle.pop()
-            self._engage(decoder)
+            self._mark_busy(decoder)
         return decoder
 
-    def _engage(self, decoder: Decoder) -> None:
+    def _mark_busy(self, decoder: Decoder) -> None:
         self._busy.add(decoder)
         if self._closed:
             decoder.channel.shut()
@@ -302,7 +307,7 @@ def _given_up(path: Path, lost: DecoderLost) -> Decoded:
             path,
             error=SourceUnreadable(tr("The decoder was lost while it read '{path}': {how}.", path=path, how=lost.how)),
         )
-    error = ImageError("crashed-decoder", tr("Two decoders were lost over it, the second one so: {how}.", how=lost.how))
+    error = ImageError("crashed-decoder", tr("It crashed two decoders (the second: {how}).", how=lost.how))
     return Decoded(path, lost.source, error=error)
 
 

@@ -235,7 +235,7 @@ class Filer:
         if self._dry_run or row.reason is not None:  # else it is checked right before the move
             transfer.check_source(image.source, row)
         if self._interrupted is None:
-            return image.settle(Status.RETRY, tr("The interrupted filings of an earlier run cannot be recovered now."))
+            return image.settle(Status.RETRY, tr("Filings that a crash interrupted cannot be recovered now."))
         if self._interrupted and row.identity.on_any_device in self._interrupted:
             stuck = tr("A copy of '{source}' can neither be finished nor taken back.", source=row.source)
             return image.settle(Status.RETRY, stuck)

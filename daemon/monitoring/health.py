@@ -40,7 +40,8 @@ class _Record(BaseModel):
 class InboxHealth(_Record):
     """One inbox: ``mode`` is inotify or polling, ``missing`` why it is not there.
 
-    ``other_files`` lie in it and are not looked at, because of their names.
+    ``apart``: how many folders in it are not entered, see `Skipped.not_entered`. ``other_files`` lie in it and are not
+    looked at, because of their names. What has a default is absent in status files of earlier versions.
     """
 
     path: str
@@ -48,7 +49,7 @@ class InboxHealth(_Record):
     polled: str | None
     missing: str | None
     apart: int = 0
-    other_files: int = 0  # a version without it is read, too
+    other_files: int = 0
 
 
 class UnfinishedHealth(_Record):
@@ -93,19 +94,19 @@ class ThresholdHealth(_Record):
 class Health(_Record):
     """Everything at one moment. Times are seconds since 1970.
 
-    ``images`` counts what became of images since the start, ``attempts`` those attempts
-    after which one is tried again.
+    ``images`` counts what became of images since the start, ``attempts`` by status the attempts that are repeated.
+    What has a default is absent in status files of earlier versions.
     """
 
     pid: int
-    process: int | None  # when the process began, in the kernel's ticks: tells it from a later one of the same id
+    process: int | None  # the start of the process, in the kernel's ticks: tells it from a later one of the same id
     started: float
     stopped: bool
     output: str
-    output_away: str | None = None  # why nothing can be filed into it; a version without it is read, too
+    output_away: str | None = None  # why nothing can be filed into it
     inboxes: list[InboxHealth]
     waiting: int
-    about: bool = False  # ``waiting`` is an estimate
+    about: bool = False  # whether ``waiting`` is an estimate
     in_flight: int
     oldest: float | None
     unfinished: UnfinishedHealth | None = None
@@ -114,7 +115,7 @@ class Health(_Record):
     overflows: int
     restarts: int
     images: dict[str, int]
-    attempts: dict[str, int] = {}  # those of a version without them are read, too
+    attempts: dict[str, int] = {}
     classes: dict[str, int] = {}  # images filed by class; under "" those of classes beyond the first few hundred
     images_per_second: float
     errors: int
@@ -154,9 +155,9 @@ class Tally:
         self._sink: int | None = None
         self.output_away: str | None = None  # why nothing can be filed into the output now
 
-    def listen(self) -> None:
+    def record_errors(self) -> None:
         """Remember errors as they are logged, by any thread; call it again after the log was set up again."""
-        self.deafen()
+        self.stop_recording()
 
         def note(message: object) -> None:
             self._errors += 1
@@ -165,8 +166,8 @@ class Tally:
 
         self._sink = logger.add(note, level="ERROR", format="{message}", backtrace=False, diagnose=False)
 
-    def deafen(self) -> None:
-        """Stop remembering errors."""
+    def stop_recording(self) -> None:
+        """Stop remembering errors that are logged."""
         if self._sink is not None:
             with suppress(ValueError):  # the log was set up again, without it
                 logger.remove(self._sink)

@@ -54,25 +54,25 @@ class Monitor:
         self._hook = hook
         self._output_away = output_away
         self._keeps_metrics = keeps_metrics
-        self._progress = Progress(shows_bar=False) if progress is None else progress
+        self._bar = Progress(shows_bar=False) if progress is None else progress
         self._clock = clock
         self._next_report = -math.inf
         self._health: Health | None = None
         self._reported_at = 0.0
-        #: Time of the last progress; None before the first.
-        self.progressed: float | None = None
+        #: Time of the work loop's last step; None before the first.
+        self.last_step: float | None = None
         self._publishing = threading.Lock()
 
     @property
     def tick(self) -> float:
-        """Longest time, in seconds, between two calls of `progress`."""
+        """Longest time, in seconds, between two calls of `stepped`."""
         return self._notifier.sign_seconds or math.inf
 
     def ready(self, watcher: Callable[[], WatcherStatus]) -> None:
         """Report that the inboxes are watched and the model is warmed up."""
-        self._tally.listen()
+        self._tally.record_errors()
         self._notifier.ready()
-        self.progress(watcher)
+        self.stepped(watcher)
 
     def outcome(self, outcome: Outcome) -> None:
         """Count the outcome of an image, and pass it to the hook."""
@@ -94,17 +94,17 @@ class Monitor:
         """Note that another model is in use."""
         self._tally.took_over(classifier)
 
-    def progress(self, watcher: Callable[[], WatcherStatus]) -> None:
+    def stepped(self, watcher: Callable[[], WatcherStatus]) -> None:
         """Report that the work loop made a step; ``watcher`` is called once a second at most."""
         self._notifier.alive()
-        now = self.progressed = self._clock()
+        now = self.last_step = self._clock()
         if now < self._next_report:
             return
         self._next_report = now + _REPORT_SECONDS
         self._reported_at = time.time()
         self._tally.output_away = self._output_away()
         health = self._tally.health(watcher())
-        self._progress.update(sum(health.images.values()), health.waiting + health.in_flight, about=health.about)
+        self._bar.update(sum(health.images.values()), health.waiting + health.in_flight, about=health.about)
         self._publish(health)
 
     def metrics(self) -> str:
@@ -132,7 +132,7 @@ class Monitor:
                 self._status.write(health.model_dump_json())
             self._notifier.status(sentence(health))
 
-    def reloading(self) -> None:
+    def reconfiguring(self) -> None:
         """Tell systemd that the settings are about to be read again."""
         self._notifier.reloading()
 
@@ -147,19 +147,19 @@ class Monitor:
             if self._hook is not None:
                 self._hook.retire()
             self._hook = hook_of(settings)
-        self._tally.listen()
+        self._tally.record_errors()
         self._notifier.ready()
 
     def stopping(self, watcher: WatcherStatus) -> None:
         """Report that no more images are taken, and close the hook."""
-        self._progress.close()
+        self._bar.close()
         self._notifier.stopping()
         self._publish(self._tally.health(watcher, stopped=True))
         if self._metrics is not None and not self._keeps_metrics:
             self._metrics.remove()  # a daemon that has ended has no metrics
         if self._hook is not None:
             self._hook.close()
-        self._tally.deafen()
+        self._tally.stop_recording()
 
 
 def sentence(health: Health) -> str:

@@ -22,7 +22,7 @@ from loguru import logger
 from pydantic import BaseModel, Field, ValidationError
 
 from daemon.journal.journal import Journal, JournalBusy
-from daemon.reloading.checkpoint_source import Published
+from daemon.reloading.checkpoint_source import CheckpointFile
 from models.text.language import tr
 
 #: The most rejections that are remembered.
@@ -93,20 +93,20 @@ class CheckpointHistory:
         """Whether a checkpoint is the last good one."""
         return _is(self._memory.good, digest, key)
 
-    def rejection(self, published: Published) -> Rejection | None:
+    def rejection(self, published: CheckpointFile) -> Rejection | None:
         """Return why a checkpoint must not be tried; None if it may."""
         if self.is_good(published.digest, published.key):
             return None
         return self._memory.rejected.get(published.key)
 
-    def is_insisted_on(self, published: Published) -> bool:
+    def is_insisted_on(self, published: CheckpointFile) -> bool:
         """Whether a checkpoint failed its probation and was published again: its user wants it anyway."""
         return any(
             rejection.served and rejection.digest == published.digest != ""
             for rejection in self._memory.rejected.values()
         )
 
-    def attempt(self, published: Published, *, flush: bool = False) -> None:
+    def attempt(self, published: CheckpointFile, *, flush: bool = False) -> None:
         """Record that a checkpoint is about to be loaded. Raises JournalBusy or OSError when that fails.
 
         ``flush``: wait for the disk. Otherwise whoever loads it calls ``Journal.flush`` before.
@@ -129,13 +129,13 @@ class CheckpointHistory:
         with suppress(OSError):
             self._journal.flush()
 
-    def approve(self, published: Published, digest: str) -> None:
+    def approve(self, published: CheckpointFile, digest: str) -> None:
         """Record a checkpoint as good. ``digest``: the sha256 of its file."""
         self._memory.attempting = None
         self._memory.good = GoodCheckpoint(place=_quoted(published.path), digest=digest, key=published.key)
         self._save()
 
-    def reject(self, published: Published, digest: str, why: str) -> None:
+    def reject(self, published: CheckpointFile, digest: str, why: str) -> None:
         """Record that a checkpoint failed while in use."""
         self._memory.reject(published.key, Rejection(digest=digest, why=why, served=True))
         self._save()

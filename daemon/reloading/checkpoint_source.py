@@ -19,8 +19,8 @@ _Stamp = tuple[int, int, int] | None
 
 
 @dataclass(frozen=True)
-class Published:
-    """A checkpoint file that is to be served.
+class CheckpointFile:
+    """A checkpoint file that may be served: the published one, the starter or the last good one.
 
     ``digest`` is the sha256 that it must have, "" where nothing says so. ``key`` stands for the file in this state and
     for this act of publishing it: when either changes, or it is published anew, so does the key.
@@ -39,10 +39,10 @@ class Published:
 class CheckpointSource:
     """A checkpoint file, the folder of a run, or the folder that the trainer publishes to."""
 
-    def __init__(self, location: Path, *, required: bool = False) -> None:
-        """``required``: somebody named the location, so it must be there."""
+    def __init__(self, location: Path, *, was_named: bool = False) -> None:
+        """``was_named``: somebody named the location, so it must be there."""
         self.location = location
-        self._required = required
+        self._was_named = was_named
         self._target: Path | None = None
 
     def stamp(self) -> tuple[_Stamp, ...]:
@@ -51,16 +51,16 @@ class CheckpointSource:
         paths = [location, location / checkpoints.FILE_NAME, location / checkpoints.POINTER]
         return tuple(map(_stamp, [*paths, *([self._target] if self._target else [])]))
 
-    def find(self) -> Published | None:
+    def find(self) -> CheckpointFile | None:
         """Find the published checkpoint; None where there is none. Raises `CheckpointError` where that is not known."""
         with _blamed_on(self.location):
             return self._find()
 
-    def _find(self) -> Published | None:
+    def _find(self) -> CheckpointFile | None:
         location = self.location
         for path in (location, location / checkpoints.FILE_NAME):
             if path.is_file():
-                return published_file(path)
+                return checkpoint_file(path)
         pointer = checkpoints.read_pointer(location)
         if pointer is None:
             return None
@@ -76,21 +76,23 @@ class CheckpointSource:
                     target=self._target,
                 )
             )
-        return Published(self._target, pointer.sha256, f"{pointer.sha256} {pointer.published} {state[1]} {state[2]}")
+        return CheckpointFile(
+            self._target, pointer.sha256, f"{pointer.sha256} {pointer.published} {state[1]} {state[2]}"
+        )
 
     def wants_starter(self) -> bool:
         """Whether the starter model is to serve, by somebody's will: a pointer that is missing may be an accident."""
         return checkpoints.is_starter_published(self.location)
 
-    def required(self) -> Published | None:
+    def find_or_raise(self) -> CheckpointFile | None:
         """Like `find`, but raises `CheckpointError` also where nothing is published that should be.
 
         The starter's folders are not those of a trained model, so it does not step in for one by mistake.
         """
         with _blamed_on(self.location):
-            return self._find_required()
+            return self._find_or_raise()
 
-    def _find_required(self) -> Published | None:
+    def _find_or_raise(self) -> CheckpointFile | None:
         location = self.location
         if location.suffix == ".safetensors" and not location.exists():
             raise CheckpointError(tr("there is no checkpoint {location}: give a file that is there", location=location))
@@ -104,7 +106,7 @@ class CheckpointSource:
                     location=location,
                 )
             )
-        if published is None and self._required and not location.is_dir():
+        if published is None and self._was_named and not location.is_dir():
             raise CheckpointError(
                 tr(
                     "there is no checkpoint {location}: give a checkpoint file, a run folder or its parent; "
@@ -117,7 +119,7 @@ class CheckpointSource:
 
 @contextmanager
 def _blamed_on(location: Path) -> Iterator[None]:
-    """Raise the error behind it: a dead mount or a forbidden folder does not mean that nothing is there."""
+    """Turn an OSError into a CheckpointError: a dead mount or a forbidden folder does not mean that it is empty."""
     try:
         yield
     except OSError as error:
@@ -126,9 +128,9 @@ def _blamed_on(location: Path) -> Iterator[None]:
         ) from error
 
 
-def published_file(path: Path) -> Published:
+def checkpoint_file(path: Path) -> CheckpointFile:
     """Describe a checkpoint file, whatever it holds."""
-    return Published(path, "", str(_stamp(path)))
+    return CheckpointFile(path, "", str(_stamp(path)))
 
 
 def _stamp(path: Path) -> _Stamp:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from daemon.config import Settings
-from daemon.reloading.checkpoint_source import CheckpointSource, Published, published_file
+from daemon.reloading.checkpoint_source import CheckpointFile, CheckpointSource, checkpoint_file
 from daemon.reloading.memory import require_room
 from models.classifier import Classifier, open_classifier
 from models.devices import Device, Precision
@@ -34,9 +34,9 @@ _USUAL: Path = Settings.model_fields["checkpoint"].default
 class CheckpointOptions:
     """Settings for finding and opening checkpoints.
 
-    ``batch``: how many images to classify beforehand, since the first ones take longer. ``required``: the location must
-    be there. ``reserved``: folder names in ``output`` that no class may have. ``probation``: how many images of a new
-    model are watched.
+    ``batch``: how many images to classify beforehand, since the first ones take longer. ``was_named``: somebody named
+    the location, so it must be there. ``reserved``: folder names in ``output`` that no class may have. ``probation``:
+    how many images of a new model are watched.
     """
 
     location: Path
@@ -45,7 +45,7 @@ class CheckpointOptions:
     precision: Precision = "float32"
     device: Device = "cpu"
     batch: int = 8
-    required: bool = False
+    was_named: bool = False
     reserved: Sequence[str] = ()
     output: Path = Path()
     probation: int = 0
@@ -60,7 +60,7 @@ class CheckpointOptions:
             precision=settings.precision,
             device=settings.device,
             batch=settings.batch_size,
-            required=settings.checkpoint != _USUAL.absolute(),
+            was_named=settings.checkpoint != _USUAL.absolute(),
             output=settings.output,
             reserved=(settings.others_dir, settings.quarantine_dir),
             probation=settings.probation_images,
@@ -69,7 +69,7 @@ class CheckpointOptions:
     @property
     def place(self) -> CheckpointSource:
         """Location of published checkpoints."""
-        return CheckpointSource(self.location, required=self.required)
+        return CheckpointSource(self.location, was_named=self.was_named)
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ class CheckpointOpener:
             classifier.probabilities([np.zeros((options.batch, side, side, 3), np.uint8) for side in sides])
         return classifier
 
-    def starter(self) -> Published:
+    def starter(self) -> CheckpointFile:
         """Return the starter model, which is used while nothing is published."""
-        return published_file(starter_path(self.store, self.options.language, threads=self.options.threads))
+        return checkpoint_file(starter_path(self.store, self.options.language, threads=self.options.threads))
 
 
 class NameTaken(CheckpointError):
@@ -161,7 +161,7 @@ class CheckpointLoading(threading.Thread):
 
     def __init__(
         self,
-        published: Published,
+        published: CheckpointFile,
         opening: CheckpointOpener,
         reuse: Classifier | None,
         flush: Callable[[], None],

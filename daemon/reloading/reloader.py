@@ -20,7 +20,7 @@ from daemon.files.malloc import give_back
 from daemon.filing.outcome import Outcome
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.reloading.checkpoint_history import CheckpointHistory
-from daemon.reloading.checkpoint_source import Leases, Published
+from daemon.reloading.checkpoint_source import CheckpointFile, Leases
 from daemon.reloading.loader import CheckpointLoading, CheckpointOpener, CheckpointOptions
 from daemon.reloading.pointer_watch import PointerWatch
 from daemon.reloading.probation import from_journal
@@ -59,7 +59,7 @@ class Reloader:
         self._history = CheckpointHistory(self._journal, options.location)
         self._leases = Leases()
         self._serving = Serving(self._history, self._leases)
-        self._shares_nothing = False  # the next model must not share a backbone with the one in use
+        self._must_open_anew = False  # the next model must not share a backbone with the one in use
         self._stamp: object = None
         self._tried = ""
         self._retry_at: float | None = None
@@ -83,30 +83,30 @@ class Reloader:
 
     # --- the start
 
-    def first(self, history: Path | None = None) -> Classifier:
+    def first(self, journal_file: Path | None = None) -> Classifier:
         """Open the classifier to start with: the published one, the starter model if none is, or the last good one.
 
-        ``history``: the journal's file, for what the previous model made of its last images. Raises `UserError` when
+        ``journal_file``: tells what the previous model made of its last images. Raises `UserError` when
         the published checkpoint cannot be used and there is no last good one.
         """
         self._record_names()
         self._stamp = self._place.stamp()
         rejected = None
         try:
-            published = self._place.required()
+            published = self._place.find_or_raise()
             self._tried = "" if published is None else published.key
             published = published or self._opening.starter()
             if (rejection := self._history.rejection(published)) is not None:
                 rejected = published
                 raise CheckpointError(_rejected_sentence(published, rejection.why))
-            self._serve_first(Model(published, self._attempt(published)), history)
+            self._serve_first(Model(published, self._attempt(published)), journal_file)
         except Exception as error:
             if not self._use_last_good(error):
                 self._last_resort(error, rejected)
         model = self._serving.model
         assert model is not None
-        if history is not None and not self._serving.on_probation:
-            self._serving.remember(from_journal(history, model.digest))
+        if journal_file is not None and not self._serving.on_probation:
+            self._serving.remember(from_journal(journal_file, model.digest))
         return model.classifier
 
     def _record_names(self) -> None:
@@ -119,7 +119,7 @@ class Reloader:
         except OSError as error:
             logger.debug("the trainer is not told the names of other folders: {}", error)
 
-    def _attempt(self, published: Published) -> Classifier:
+    def _attempt(self, published: CheckpointFile) -> Classifier:
         try:
             self._history.attempt(published, flush=True)
         except (JournalBusy, OSError) as error:
@@ -150,21 +150,21 @@ class Reloader:
         if retries:
             self._schedule_retry()
         self._log_once(_LAST_GOOD_AND_RETRIES if retries else _LAST_GOOD, _sentence(error), digest=good.digest[:12])
-        self._serving.use(Model(Published(good.path, good.digest, good.key), classifier))
+        self._serving.use(Model(CheckpointFile(good.path, good.digest, good.key), classifier))
         return True
 
-    def _last_resort(self, error: Exception, rejected: Published | None) -> None:
+    def _last_resort(self, error: Exception, rejected: CheckpointFile | None) -> None:
         """Try a rejected checkpoint after all, because there is no other to use."""
         if rejected is None:
             raise error
         logger.warning(tr("no other model is available, so it is tried anyway: {error}", error=error))
-        self._serving.trust(Model(rejected, self._attempt(rejected)))
+        self._serving.use_as_good(Model(rejected, self._attempt(rejected)))
 
-    def _serve_first(self, model: Model, history: Path | None) -> None:
+    def _serve_first(self, model: Model, journal_file: Path | None) -> None:
         """Use the published model. If it is new it is on probation, and the last good one is loaded too."""
         good = self._history.good
-        if good is None or history is None or self._history.is_good(model.digest):
-            self._serving.trust(model)
+        if good is None or journal_file is None or self._history.is_good(model.digest):
+            self._serving.use_as_good(model)
             return
         try:
             before = self._opening.open(good.path, good.digest, model.classifier)
@@ -176,11 +176,11 @@ class Reloader:
                     error=error,
                 )
             )
-            self._serving.trust(model)
+            self._serving.use_as_good(model)
         else:
-            self._serving.use(Model(Published(good.path, good.digest, good.key), before))
-            self._serving.remember(from_journal(history, good.digest))
-            self._serving.take_over(model, self._opening.options.probation)
+            self._serving.use(Model(CheckpointFile(good.path, good.digest, good.key), before))
+            self._serving.remember(from_journal(journal_file, good.digest))
+            self._serving.try_out(model, self._opening.options.probation)
 
     # --- between two batches
 
@@ -227,7 +227,7 @@ class Reloader:
         if published is None or (published.key == self._tried and not again):
             return
         self._tried = published.key
-        if self._serves(published.digest):
+        if self._need_not_load(published.digest):
             return
         if (rejection := self._history.rejection(published)) is not None:
             self._log_once(_STAYS, _rejected_sentence(published, rejection.why))
@@ -239,28 +239,28 @@ class Reloader:
             return
         self._leases.take(published.path)
         model = self._serving.model
-        reuse = None if self._shares_nothing or model is None else model.classifier
-        self._loading = CheckpointLoading(published, self._opening, reuse, self._journal.flush, self._ring)
+        reuse = None if self._must_open_anew or model is None else model.classifier
+        self._loading = CheckpointLoading(published, self._opening, reuse, self._journal.flush, self._wake_loop)
         self._loading.start()
 
-    def _serves(self, digest: str) -> bool:
+    def _need_not_load(self, digest: str) -> bool:
         model = self._serving.model
-        return model is not None and model.digest == digest and not self._shares_nothing
+        return model is not None and model.digest == digest and not self._must_open_anew
 
-    def _ring(self) -> None:
+    def _wake_loop(self) -> None:
         if self._pointer_watch is not None:
             self._pointer_watch.ring()
 
     def _finish(self, loading: CheckpointLoading) -> Classifier | None:
         self._loading = None
-        self._ring()  # another may have been published meanwhile
+        self._wake_loop()  # another may have been published meanwhile
         classifier = loading.classifier
         if classifier is None:
             assert loading.error is not None
             self._keep_model(loading.error)
         else:
             self.problem, self._failures = "", 0
-            if self._serves(classifier.digest):
+            if self._need_not_load(classifier.digest):
                 classifier = None
             else:
                 old = self._serving.model
@@ -268,8 +268,8 @@ class Reloader:
                 model = Model(loading.published, classifier)
                 # A user who returns to the starter wants it, however many images it is unsure of.
                 probation = 0 if self._place.wants_starter() else self._opening.options.probation
-                self._serving.take_over(model, probation)
-                self._shares_nothing = False
+                self._serving.try_out(model, probation)
+                self._must_open_anew = False
         self._history.end_attempt()
         threading.Thread(target=self._history.settle, name="settle", daemon=True).start()
         self._serving.keep_leases()  # and give up that of a checkpoint which was not used
@@ -336,7 +336,7 @@ class Reloader:
             self._place, self._stamp, self._tried, self._retry_at = new.place, None, "", None
             self._loading = None  # its result is dropped
         if opens_differently:
-            self._shares_nothing = True
+            self._must_open_anew = True
 
     def close(self) -> None:
         """Stop: the daemon ends, and no checkpoint that was being loaded is to blame."""
@@ -355,7 +355,7 @@ def _sentence(error: Exception) -> str:
     return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {reason(error)}"
 
 
-def _rejected_sentence(published: Published, why: str) -> str:
+def _rejected_sentence(published: CheckpointFile, why: str) -> str:
     return tr(
         "the checkpoint {name} is not tried again ({why}): publish another, or this one once more with "
         "python -m trainer publish",

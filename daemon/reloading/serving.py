@@ -14,7 +14,7 @@ from loguru import logger
 
 from daemon.filing.outcome import Outcome
 from daemon.reloading.checkpoint_history import CheckpointHistory
-from daemon.reloading.checkpoint_source import Leases, Published
+from daemon.reloading.checkpoint_source import CheckpointFile, Leases
 from daemon.reloading.probation import MEMORY, Observation, Probation
 from daemon.reloading.threshold import alike
 from models.classifier import Classifier
@@ -26,7 +26,7 @@ from models.text.language import tr
 class Model:
     """A checkpoint in memory, and the published file that it came from."""
 
-    published: Published
+    published: CheckpointFile
     classifier: Classifier
 
     @property
@@ -72,7 +72,7 @@ class Serving:
         """Classes of the model in use and of the one to go back to: either may be used next."""
         return [name for model in self._in_memory() for name in model.classifier.classes]
 
-    def trust(self, model: Model) -> None:
+    def use_as_good(self, model: Model) -> None:
         """Use a model from now on, and remember it as the last good one."""
         self._history.approve(model.published, model.digest)
         self.use(model)
@@ -86,11 +86,11 @@ class Serving:
         """Remember what the model in use made of earlier images, oldest first."""
         self._recent.extend(seen)
 
-    def take_over(self, model: Model, images: int) -> None:
+    def try_out(self, model: Model, images: int) -> None:
         """Use another model: on probation for ``images`` images, unless it is known or there is none to go back to."""
         before = self._trial.before if self._trial else self._model
         if before is None or not images or self._history.is_good(model.digest):
-            self.trust(model)
+            self.use_as_good(model)
             return
         insisted = self._history.is_insisted_on(model.published)
         if not alike(before.classifier.metadata, model.classifier.metadata):
@@ -114,7 +114,7 @@ class Serving:
             self._give_up(self._trial, fault)
         elif probation.passed:
             assert self._model is not None
-            self.trust(self._model)
+            self.use_as_good(self._model)
             self._recent.extend(probation.seen)
 
     def failed(self, error: Exception) -> None:

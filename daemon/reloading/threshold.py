@@ -91,7 +91,7 @@ def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
     if not offers:
         return DEFAULT_THRESHOLD, tr("the usual threshold, since none was asked of the checkpoint")
     return DEFAULT_THRESHOLD, tr(
-        "the usual threshold, since none was asked of the checkpoint, which could promise at most so many wrong: "
+        "the usual threshold, since none was asked of the checkpoint; it can promise at most this share of mistakes: "
         "{offers}",
         offers="; ".join(offers),
     )
@@ -107,7 +107,10 @@ def _what_holds(metadata: Metadata, requested: float) -> str:
 
 
 def alike(one: Metadata, other: Metadata) -> bool:
-    """Whether two checkpoints were asked for the same and keep it alike, so that both should be unsure as often."""
+    """Whether two checkpoints were fitted for the same error limit and make the same promise.
+
+    If so, both should send about as many images to the others.
+    """
     return _asked(one) == _asked(other)
 
 

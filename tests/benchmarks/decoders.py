@@ -21,8 +21,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from daemon.decoding.decoder import Decoded, Task
 from daemon.decoding.pool import DecoderPool, Limits
-from daemon.decoding.worker import Decoded, Task
 from daemon.files.source import SourceError, open_source
 from daemon.filing.filer import Filer, Status
 from daemon.pipeline import Pipeline, Policy

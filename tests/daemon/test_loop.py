@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import pytest
 
 from daemon import config
-from daemon.decoding.worker import Decoded, Task
+from daemon.decoding.decoder import Decoded, Task
 from daemon.files.copying import sha256_of
 from daemon.files.renaming import Entry
 from daemon.filing.filer import Filer, Status

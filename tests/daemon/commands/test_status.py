@@ -83,7 +83,7 @@ def test_people_read_everything_at_a_glance() -> None:
         "oldest      waiting for 10 s",
         "images      12 filed, 2 unsure",
         "speed       2.5 images/s over the last minute",
-        "watching    folders: 7, overflows: 1, restarts: 0",
+        "watching    folders: 7, overflows: 1, event reader restarts: 0",
         "last error  100 s ago (of 1): the disk is full",
     ]
 

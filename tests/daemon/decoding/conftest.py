@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from daemon.decoding.decoder import Decoded, Task
 from daemon.decoding.pool import DecoderPool, Limits
-from daemon.decoding.worker import Decoded, Task
 from models.errors import ImageError
 from models.images import Transform
 from tests.pictures import save, save_slow

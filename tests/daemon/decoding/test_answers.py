@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from daemon.decoding.worker import Task
+from daemon.decoding.decoder import Task
 from daemon.files.source import Identity, NotAFile, SourceGone, SourceUnreadable
 from models.images import Transform, decode
 from tests.daemon.decoding.conftest import TRANSFORMS, Make, reason, task

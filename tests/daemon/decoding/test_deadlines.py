@@ -9,9 +9,9 @@ from socket import AF_UNIX, SOCK_SEQPACKET, socketpair
 
 import pytest
 
-from daemon.decoding import worker
+from daemon.decoding import decoder as client
+from daemon.decoding.decoder import Decoder
 from daemon.decoding.shared_crops import CropBuffer, create, size_for
-from daemon.decoding.worker import Decoder
 from daemon.files.source import SourceUnreadable
 from tests.daemon.decoding.conftest import TRANSFORMS, reason, task
 
@@ -44,7 +44,7 @@ def buffer() -> Iterator[_Watched]:
 @pytest.fixture
 def decoder(buffer: _Watched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decoder]:
     """One that never answers."""
-    monkeypatch.setattr(worker, "TURN_SECONDS", 0.01)
+    monkeypatch.setattr(client, "TURN_SECONDS", 0.01)
     ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
     monkeypatch.setattr(buffer, "clear", lambda: None)  # what is there at first was written meanwhile
     decoder = Decoder(0, ours, buffer, 0)
@@ -67,7 +67,7 @@ def test_one_that_is_finished_too_late_is_blamed_itself(decoder: Decoder, buffer
 def test_one_that_is_read_too_late_has_not_been_decoded_for_long(
     decoder: Decoder, buffer: _Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "READING_SECONDS", 0.001)
+    monkeypatch.setattr(client, "READING_SECONDS", 0.001)
     buffer.looks, buffer.then = 1, lambda: buffer.write_note(0, NOTE)
     (late,) = decoder.decode([task(Path("late.png"))], 60)
     assert late is not None

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from daemon.decoding.decoder import Decoder, DecoderLost
 from daemon.decoding.launcher import Launcher
 from daemon.decoding.pool import DecoderPool
-from daemon.decoding.worker import Decoder, DecoderLost
 from daemon.files.source import SourceUnreadable
 from tests.daemon.decoding.conftest import LIMITS, Make, task
 from tests.processes import AT_WORK, environment, is_alive, ticks, wait_for
@@ -65,7 +65,7 @@ def test_between_two_images_their_numbers_are_known(make: Make, picture: Path, m
 def test_they_end_with_the_daemon(slow: Path, tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from daemon.decoding.pool import *;"
-        "from daemon.decoding.worker import *;"
+        "from daemon.decoding.decoder import *;"
         "from models.images import Transform;"
         "decoders = DecoderPool(2, Limits());"
         "exec('while len(decoders.pids()) < 3: time.sleep(0.01)');"

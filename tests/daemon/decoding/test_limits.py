@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.decoding import worker
+from daemon.decoding import decoder as client
 from daemon.decoding.pool import Limits
 from tests.daemon.decoding.conftest import LIMITS, Make, reason, task
 from tests.processes import is_alive, opened, wait_for
@@ -52,7 +52,7 @@ def test_an_old_or_fat_decoder_makes_room(
     decoders = make()
     pids = []
     for _ in range(3):
-        monkeypatch.setattr(worker, name, bound)
+        monkeypatch.setattr(client, name, bound)
         pids += decoders.pids()[1:]
         assert decoders.submit(task(picture)).result().crops is not None
         monkeypatch.undo()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.decoding import worker
+from daemon.decoding import decoder as client
 from daemon.decoding.pool import Limits
 from daemon.files.source import Identity, SourceUnreadable
 from tests.daemon.decoding.conftest import Make, crash_two, reason, task, wait_until_at_work
@@ -38,7 +38,7 @@ def test_a_decoder_that_hangs_costs_one_file(make: Make, slow: Path, picture: Pa
 def test_a_decoder_that_hangs_while_it_reads_blames_the_storage(
     make: Make, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "READING_SECONDS", 0.5)
+    monkeypatch.setattr(client, "READING_SECONDS", 0.5)
     decoders = make()
     os.kill(decoders.pids()[1], signal.SIGSTOP)
     assert type(decoders.submit(task(picture)).result().error) is SourceUnreadable

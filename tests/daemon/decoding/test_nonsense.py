@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from daemon.decoding.channel import Channel
+from daemon.decoding.decoder import Decoder, DecoderLost
 from daemon.decoding.shared_crops import CropBuffer, create, size_for
-from daemon.decoding.worker import Decoder, DecoderLost
 from tests.daemon.decoding.conftest import TRANSFORMS, task
 
 GOOD = {"identity": [1, 2, 3, 4], "sha256": "0" * 64}

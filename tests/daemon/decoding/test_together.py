@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from daemon.decoding import decoder as client
 from daemon.decoding import pool as module
-from daemon.decoding import worker
+from daemon.decoding.decoder import Decoded, Decoder, Task
 from daemon.decoding.pool import DecoderPool, Limits
-from daemon.decoding.worker import Decoded, Decoder, Task
 from daemon.files.source import Identity, SourceGone, SourceUnreadable
 from models.images import decode
 from tests.daemon.decoding.conftest import LIMITS, TRANSFORMS, Make, crash_two, reason, task, wait_until_at_work
@@ -30,13 +30,13 @@ from tests.processes import wait_for
 def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images decoders were given at once; as many as there is room for, however long they take."""
     given = []
-    decode = worker.Decoder.decode
+    decode = client.Decoder.decode
 
-    def recorded(decoder: worker.Decoder, tasks: Sequence[Task], *more: Any) -> list[Decoded | None]:
+    def recorded(decoder: client.Decoder, tasks: Sequence[Task], *more: Any) -> list[Decoded | None]:
         given.append(len(tasks))
         return decode(decoder, tasks, *more)
 
-    monkeypatch.setattr(worker.Decoder, "decode", recorded)
+    monkeypatch.setattr(client.Decoder, "decode", recorded)
     monkeypatch.setattr(module, "SECONDS_AT_ONCE", 1000.0)
     return given
 
@@ -177,7 +177,7 @@ def test_a_lost_decoder_costs_nothing(make: Make, pictures: list[Path], picture:
 def test_a_crasher_is_found_among_the_others(
     make: Make, pictures: list[Path], picture: Path, slow: Path, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "TURNS_TOGETHER", math.inf)
+    monkeypatch.setattr(client, "TURNS_TOGETHER", math.inf)
     decoders = make()
     with held_back(decoders, picture):
         futures = at_its_place(decoders, pictures, slow)
@@ -230,7 +230,7 @@ def test_each_image_has_time_of_its_own(
     make: Make, slow: Path, picture: Path, tmp_path: Path, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Eight that take most of the time that one may take."""
-    monkeypatch.setattr(worker, "TURNS_TOGETHER", math.inf)
+    monkeypatch.setattr(client, "TURNS_TOGETHER", math.inf)
     paths = [Path(shutil.copy(slow, tmp_path / f"slow-{number}.png")) for number in range(8)]
     decoders = make()
     started = os.times().elapsed

@@ -50,7 +50,7 @@ def clock() -> Clock:
 def tally(classifier: Classifier, clock: Clock) -> Iterator[Tally]:
     made = Tally(OUTPUT, classifier, lambda: THRESHOLD, clock=clock, wall=clock)
     yield made
-    made.deafen()
+    made.stop_recording()
 
 
 def watcher(waiting: int = 0, oldest: float = 0.0, missing: str | None = None) -> WatcherStatus:
@@ -136,7 +136,7 @@ def test_an_idle_daemon_is_the_same_from_one_second_to_the_next(tally: Tally, cl
 
 
 def test_the_last_error_is_remembered_with_its_time(tally: Tally, clock: Clock) -> None:
-    tally.listen()
+    tally.record_errors()
     logger.warning("no error")
     assert tally.health(watcher()).last_error is None
     logger.error("the disk is full")
@@ -149,9 +149,9 @@ def test_the_last_error_is_remembered_with_its_time(tally: Tally, clock: Clock) 
 
 
 def test_errors_are_heard_again_after_the_log_was_set_up_anew(tally: Tally) -> None:
-    tally.listen()
+    tally.record_errors()
     logger.remove()  # as setting up the log does
-    tally.listen()
+    tally.record_errors()
     logger.error("once")
     assert tally.health(watcher()).errors == 1
 

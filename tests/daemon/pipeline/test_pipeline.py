@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from daemon.commands.history import sentence
-from daemon.decoding.worker import Decoded, Task
+from daemon.decoding.decoder import Decoded, Task
 from daemon.filing.filer import Filer, Status
 from daemon.filing.outcome import Outcome
 from daemon.journal.history import Wanted

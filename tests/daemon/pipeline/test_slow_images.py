@@ -12,7 +12,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from daemon.decoding.worker import Decoded, Task
+from daemon.decoding.decoder import Decoded, Task
 from daemon.filing.filer import Status
 from daemon.pipeline import Pipeline
 from tests.pictures import save

@@ -9,7 +9,7 @@ import pytest
 
 from daemon.journal.journal import Journal
 from daemon.reloading.checkpoint_history import CheckpointHistory
-from daemon.reloading.checkpoint_source import Published
+from daemon.reloading.checkpoint_source import CheckpointFile
 
 #: More than are remembered.
 _MANY = 120
@@ -19,7 +19,7 @@ _REMEMBERED = 100
 @pytest.mark.parametrize("crash", [True, False])
 def test_the_latest_rejections_are_remembered_and_not_all_there_ever_were(tmp_path: Path, *, crash: bool) -> None:
     location = tmp_path / "checkpoints"
-    tried = [Published(location / str(number), f"digest {number}", f"key {number}") for number in range(_MANY)]
+    tried = [CheckpointFile(location / str(number), f"digest {number}", f"key {number}") for number in range(_MANY)]
     with closing(Journal(tmp_path / "journal.sqlite3")) as journal:
         for each in tried:
             history = CheckpointHistory(journal, location)  # a daemon that starts
@@ -33,7 +33,7 @@ def test_the_latest_rejections_are_remembered_and_not_all_there_ever_were(tmp_pa
 
 
 def test_rejections_in_a_journal_of_before_still_count(tmp_path: Path) -> None:
-    published = Published(tmp_path / "checkpoints" / "run", "digest", "key")
+    published = CheckpointFile(tmp_path / "checkpoints" / "run", "digest", "key")
     with closing(Journal(tmp_path / "journal.sqlite3")) as journal:
         journal.note(
             f"checkpoints {tmp_path}/checkpoints", '{"refused": {"key": {"digest": "digest", "why": "it failed"}}}'

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from daemon.decoding.worker import Decoded, Task
+from daemon.decoding.decoder import Decoded, Task
 from daemon.filing.filer import Filer
 from daemon.pipeline import ModelFailed, Pipeline, Policy
 from daemon.reloading.loader import ComingClassifier

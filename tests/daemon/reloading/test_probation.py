@@ -243,7 +243,7 @@ def test_no_folder_takes_the_name_of_a_class_of_the_model_to_go_back_to(
     tally = Tally(settings.output, classifier, lambda: pipeline.threshold)
     configuration = Configuration(settings, lambda: settings.model_copy(update={"others_dir": "b"}))
     configuration.refresh(pipeline, reloader)
-    tally.deafen()
+    tally.stop_recording()
     pipeline.close()
     assert configuration.settings.others_dir == "others"
     assert any("has a class b, and the folder b is for other images" in line for line in logged)

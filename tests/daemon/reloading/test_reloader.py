@@ -160,10 +160,10 @@ def test_a_change_of_classes_is_told_by_name(checkpoints: Path, store: WeightsSt
 
 def test_a_place_that_was_named_must_be_there(checkpoints: Path, store: WeightsStore) -> None:
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
-        Reloader(CheckpointOptions(location=checkpoints, required=True), store).first()
+        Reloader(CheckpointOptions(location=checkpoints, was_named=True), store).first()
     checkpoints.mkdir()
     assert (
-        Reloader(CheckpointOptions(location=checkpoints, required=True), store).first().metadata.settings["starter"]
+        Reloader(CheckpointOptions(location=checkpoints, was_named=True), store).first().metadata.settings["starter"]
         is True
     )
 

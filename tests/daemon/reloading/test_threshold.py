@@ -61,8 +61,8 @@ PROMISED = Promise(max_error=0.02, certainty=0.95, threshold=0.75, coverage=0.8)
             None,
             {"promises": PROMISES},
             DEFAULT_THRESHOLD,
-            "the usual threshold, since none was asked of the checkpoint, which could promise at most so many wrong: "
-            "0.5 % with --threshold 0.99; 5 % with --threshold 0.625",
+            "the usual threshold, since none was asked of the checkpoint; it can promise at most this share of "
+            "mistakes: 0.5 % with --threshold 0.99; 5 % with --threshold 0.625",
         ),
     ],
 )

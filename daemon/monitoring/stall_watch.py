@@ -26,7 +26,7 @@ STALLED = 60.0
 _PACE = 2.0
 
 
-class Pulse:
+class StallWatch:
     """Checks the work loop every other second, from its own thread, inside a ``with`` statement."""
 
     def __init__(
@@ -44,9 +44,9 @@ class Pulse:
         #: The stall that was reported: the inbox that does not answer, if that is the cause, and since when.
         self._reported: tuple[str | None, float] | None = None
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="stalls", daemon=True)
 
-    def __enter__(self) -> Pulse:
+    def __enter__(self) -> StallWatch:
         self._thread.start()
         return self
 
@@ -58,7 +58,7 @@ class Pulse:
 
     def check(self) -> None:
         """Report a stall once, to the log and the status file, and to the log when it is over."""
-        now, asked, progress = self._clock(), self._asked(), self._monitor.progressed
+        now, asked, progress = self._clock(), self._asked(), self._monitor.last_step
         if asked is not None and now - asked.since >= LATE:
             stall: tuple[str | None, float] | None = (asked.inbox, asked.since)
         elif progress is not None and now - progress >= STALLED:

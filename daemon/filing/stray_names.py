@@ -35,7 +35,7 @@ _MANY = 10_000
 _ALL = COPIES | {"drop", "claim"}
 
 
-class Unexplained:
+class StrayNames:
     """Searches the folders once in the life of a journal: what happens later, the journal explains.
 
     ``purposes``: only private names of these kinds. ``is_away``: whether the output is not there now.
@@ -66,19 +66,19 @@ class Unexplained:
             return
         self._was_complete = True
         explained = {filing_of(row) for row in self._journal.interrupted()}
-        unexplained: list[tuple[Path, PrivateName]] = []
+        strays: list[tuple[Path, PrivateName]] = []
         for folder, name in self._names():
             yield
             private = PrivateName.parse(name)
             if private is None or private.purpose not in self._purposes or private.filing in explained:
                 continue
-            if len(unexplained) < _MANY:
-                unexplained.append((Path(folder, name), private))
-        for path, private in unexplained:
+            if len(strays) < _MANY:
+                strays.append((Path(folder, name), private))
+        for path, private in strays:
             yield
             if private.purpose not in COPIES:
                 self._give_back(path, private)
-        yield from self._drop_copies([(path, private) for path, private in unexplained if private.purpose in COPIES])
+        yield from self._drop_copies([(path, private) for path, private in strays if private.purpose in COPIES])
         if self._was_complete:
             self._journal.note(_NOTE, "all")
 

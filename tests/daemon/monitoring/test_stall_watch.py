@@ -10,7 +10,7 @@ import pytest
 
 from daemon.monitoring.health import Health, Tally
 from daemon.monitoring.monitor import Monitor, sentence
-from daemon.monitoring.pulse import LATE, STALLED, Pulse, logged_if_late
+from daemon.monitoring.stall_watch import LATE, STALLED, StallWatch, logged_if_late
 from daemon.monitoring.status_file import StatusFile
 from daemon.monitoring.systemd import Notifier
 from daemon.reloading.threshold import Threshold
@@ -35,7 +35,7 @@ def monitor(publish: Publish, store: WeightsStore, tmp_path: Path, clock: Clock)
     threshold = Threshold(Rule(0.5, refuses_unknown=False), "why not")
     tally = Tally(tmp_path / "sorted", open_classifier(tmp_path / "checkpoints", store), lambda: threshold)
     yield Monitor(Notifier(), tally, status=StatusFile(tmp_path / "status.json"), clock=clock)
-    tally.deafen()
+    tally.stop_recording()
 
 
 @pytest.fixture
@@ -72,20 +72,20 @@ def test_an_inbox_that_hangs_is_named(
         (tmp_path / name / "a.jpg").write_bytes(b"x")
     watcher.start()
     watcher.ready(0, 8)
-    monitor.progress(watcher.status)
+    monitor.stepped(watcher.status)
     monkeypatch.setattr(Inbox, where, hang)
     clock.now += 3.0
     work = threading.Thread(target=lambda: watcher.ready(0, 8))
     work.start()
-    pulse = Pulse(monitor, lambda: watcher.asked, clock=clock)
+    watch = StallWatch(monitor, lambda: watcher.asked, clock=clock)
     try:
         wait_for(lambda: (asked := watcher.asked) is not None and asked.inbox.endswith("hung"), "it is asked")
-        pulse.check()
+        watch.check()
         assert shown(tmp_path).stall is None
         clock.now += LATE
-        pulse.check()
+        watch.check()
         clock.now += LATE
-        pulse.check()
+        watch.check()
         stall = shown(tmp_path).stall
         assert stall is not None
         assert stall.inbox == str(tmp_path / "hung")
@@ -93,24 +93,24 @@ def test_an_inbox_that_hangs_is_named(
     finally:
         answer.set()
         work.join()
-    monitor.progress(watcher.status)
-    pulse.check()
-    pulse.check()
+    monitor.stepped(watcher.status)
+    watch.check()
+    watch.check()
     assert shown(tmp_path).stall is None
     assert len([line for line in log if "has not answered for 10 s" in line]) == 1
-    assert monitor.progressed == clock.now
+    assert monitor.last_step == clock.now
 
 
 def test_no_progress_of_any_kind_is_told(
     tmp_path: Path, watcher: InboxWatcher, monitor: Monitor, clock: Clock, log: list[str]
 ) -> None:
-    pulse = Pulse(monitor, lambda: None, clock=clock)
+    watch = StallWatch(monitor, lambda: None, clock=clock)
     clock.now += 2 * STALLED
-    pulse.check()
+    watch.check()
     assert log == [], "it has not begun"
-    monitor.progress(watcher.status)
+    monitor.stepped(watcher.status)
     clock.now += STALLED
-    pulse.check()
+    watch.check()
     assert "no progress for 60 s" in log[-1]
     stall = shown(tmp_path).stall
     assert stall is not None
@@ -118,7 +118,7 @@ def test_no_progress_of_any_kind_is_told(
 
 
 def test_the_thread_looks_by_itself_and_ends(monitor: Monitor, clock: Clock, log: list[str]) -> None:
-    with Pulse(monitor, lambda: PendingCall("/hung", clock.now - LATE), clock=clock, pace=0.01):
+    with StallWatch(monitor, lambda: PendingCall("/hung", clock.now - LATE), clock=clock, pace=0.01):
         wait_for(lambda: any("/hung" in line for line in log), "it is said")
 
 

@@ -109,16 +109,17 @@ class Decoder:
         return self._memory == memory and self._buffer.size >= size and self.channel.is_idle()
 
     def is_fit(self) -> bool:
-        """Whether the process is alive, and has neither decoded too many images nor grown too large."""
+        """Whether it may decode more: its last request ended well, and it is neither too old nor too large."""
         return self._files < MOST_FILES and self._resident < MOST_RESIDENT
 
     def decode(self, tasks: Sequence[Task], seconds: float, release: Release = lambda *_: None) -> list[Decoded | None]:
-        """Decode images that fit into one request. Where one takes too long, the result of all others is None.
+        """Decode images that fit into one request.
 
-        Where one takes long, ``release`` is called with what is decoded, and the result of all others is None too.
-        Raises `DecoderLost`; then, and after a timeout, this decoder cannot be used again.
+        If one exceeds the limit, it gets a timeout and all others None: try them again. If one is merely slow, the
+        others are handed back by ``release``, and are None here. Raises `DecoderLost`; then, and after a timeout, this
+        decoder cannot be used again.
         """
-        self._resident = math.inf
+        self._resident = math.inf  # until the answer says otherwise, it is not fit
         try:
             self._buffer.clear()
             self.channel.send(_request(tasks))

@@ -12,7 +12,7 @@ from daemon.files import renaming
 from daemon.files.source import Identity
 from daemon.filing.filer import Action
 from daemon.filing.private_names import PrivateName, private_name
-from daemon.filing.unexplained import Unexplained
+from daemon.filing.stray_names import StrayNames
 from daemon.journal.records import Filing, State
 from tests.faults.test_machine import Crash, Faults
 from tests.filing_desk import Desk, failing, images
@@ -22,7 +22,7 @@ RUN = "20261129T091757-0123abcd-7"
 
 def sweep(desk: Desk) -> None:
     journal = desk.journal()
-    for _ in Unexplained([desk.inbox], desk.output, journal).steps():
+    for _ in StrayNames([desk.inbox], desk.output, journal).steps():
         pass
     journal.close()
 
