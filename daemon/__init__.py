@@ -15,8 +15,12 @@ What the words mean here, and nothing else; those of checkpoints and models are 
   filing.
 - block: a call does not return, and its thread cannot go on, until the file system or another program answers.
 - source: an image as it was read in the inbox. Identity: its device, inode, size and time at that moment.
-- file (verb): move, copy or link an image to its folder. Filing: its row in the journal. Transfer: the steps of that,
-  which are finished, taken back, or after a crash recovered.
+- file (verb): move, copy or link an image to its folder, whichever that is. Only in counts of what became of images
+  (`status`, the metrics, reports of the trainer) does "filed" mean "into the folder of its class", beside unsure,
+  unknown and quarantined images. Filing: its row in the journal. Transfer: the steps of that, which are finished, taken
+  back, or after a crash recovered.
+- run (in the journal): what one start of the daemon or of a command filed; `undo --run` takes its id. A run of the
+  trainer is something else, a folder.
 - sync (of a folder) and flush (of a file): go on only when the disk has it. A filing is interrupted: begun, and neither
   done nor taken back.
 - private name: the hidden name that a file has during a part of its transfer.
@@ -25,8 +29,8 @@ What the words mean here, and nothing else; those of checkpoints and models are 
 - undo: bring an image back to where it came from. Retry: the same from the quarantine. Resort: move filed images to
   where another checkpoint files them.
 - decide: choose the folder of an image by its prediction. Unsure: less probable than the threshold. Unknown: like
-  nothing that the model was fitted on; an unknown image is not called unsure. The others: both. Outcome: what became of
-  the image.
+  nothing that the model was fitted on; an unknown image is not called unsure. ``others``: the folder for both. Outcome:
+  what became of the image.
 - probation: the first images of a new checkpoint, after which it stays or goes.
 - hint: an event from the kernel about a folder. It only says where to look sooner; no file is missed without it.
 """

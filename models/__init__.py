@@ -6,9 +6,11 @@ What the words mean here, and nothing else; those of inboxes and filing are in `
 
 - backbone: a frozen network that turns an image into features. Its weights are downloaded or embedded; its graph is the
   form of it that the runtime executes. A backbone may consist of several parts.
+  Mode: the name of a backbone, or the names of several, joined by +.
 - head: the small trained part that turns features into a probability for each class.
 - checkpoint: a head and all that serving it needs to know, in one file. Its digest identifies it.
-- run: a folder that one training wrote. Published: named by ``current.json``, from where daemons take it.
+- run: a folder that one training wrote. Published: named by ``current.json``, from where daemons take it. (The
+  journal of the daemon has runs of its own, see `daemon`.)
 - golden samples: images in a checkpoint with what it computed for them; one that computes something else is refused.
 - prediction: the likeliest class and its probability (confidence), and whether the image is unknown.
 - threshold: the probability below which an image is unsure. Unknown: like none of the images of the training.

@@ -22,7 +22,7 @@ from models.images import Transform
 from models.registry import Backbone
 from models.runtime import FeatureExtractor, graph_path, open_extractor
 from models.samples import sample_pictures
-from models.scoring import Probabilities, Strangeness, by_part, head_probabilities, judge
+from models.scoring import Probabilities, Strangeness, by_part, head_probabilities, score
 from models.text.language import tr
 from models.tuned import tuned_backbone
 from models.weights import WeightsStore
@@ -46,7 +46,7 @@ FLOAT32 = Bounds(0.999, 0.02, 0.05)
 INT8 = Bounds(0.98, 0.05, 0.3)
 
 
-class Judgement(NamedTuple):
+class Scores(NamedTuple):
     """Calibrated probabilities (n, classes) and strangeness (n,) of n images; see `Prediction`."""
 
     probabilities: Probabilities
@@ -72,7 +72,7 @@ class Prediction:
 
 
 class Classifier:
-    """A checkpoint ready to predict: the daemon and ``sort`` call `predict`, ``evaluate`` calls `judge`."""
+    """A checkpoint ready to predict: the daemon and ``sort`` call `predict`, ``evaluate`` calls `score`."""
 
     def __init__(self, checkpoint: Checkpoint, extractor: FeatureExtractor) -> None:
         self.metadata = checkpoint.metadata
@@ -94,14 +94,14 @@ class Classifier:
         """Compute calibrated probabilities (n, classes) of n images; ``crops``: (n, side, side, 3) for each part."""
         return head_probabilities(self.metadata, self._head, self.extractor.features(crops))
 
-    def judge(self, crops: Sequence[Crops]) -> Judgement:
+    def score(self, crops: Sequence[Crops]) -> Scores:
         """Compute probabilities and strangeness of n images in one pass; ``crops`` as for `probabilities`."""
         features = self.extractor.features(crops)
-        return Judgement(*judge(self.metadata, self._head, features))
+        return Scores(*score(self.metadata, self._head, features))
 
     def predict(self, crops: Sequence[Crops]) -> list[Prediction]:
         """Predict the class of each image; ``crops`` as for `probabilities`."""
-        probabilities, strangeness = self.judge(crops)
+        probabilities, strangeness = self.score(crops)
         best = probabilities.argmax(axis=1)
         return [
             Prediction(self.classes[index], float(row[index]), float(strange))
@@ -118,7 +118,7 @@ def seal(
     """Make a checkpoint with golden samples, which prove wherever it is loaded that it computes the same as here."""
     pictures = sample_pictures()
     features = extractor.sample_features(pictures)
-    probabilities, strangeness = judge(metadata, head, features)
+    probabilities, strangeness = score(metadata, head, features)
     golden = Golden(pictures, features, probabilities, None if metadata.unknown is None else strangeness)
     return Checkpoint(metadata, head, golden, backbones or {})
 
@@ -267,7 +267,7 @@ def _check_golden(classifier: Classifier, checkpoint: Checkpoint, path: Path, bo
                     name=record.name,
                 )
             )
-    probabilities, strangeness = judge(metadata, checkpoint.head, features)
+    probabilities, strangeness = score(metadata, checkpoint.head, features)
     distance = float(np.abs(probabilities - golden.probabilities).max())
     if not distance <= bounds.probability:
         raise CheckpointError(

@@ -111,7 +111,7 @@ def energies(logits: npt.NDArray[FloatT]) -> npt.NDArray[FloatT]:
     return energy
 
 
-def judge(metadata: Metadata, head: Head, features: Features) -> tuple[Probabilities, Strangeness]:
+def score(metadata: Metadata, head: Head, features: Features) -> tuple[Probabilities, Strangeness]:
     """What `head_probabilities` and `head_strangeness` say of raw features (n, width), computed together."""
     inputs = _inputs(metadata, head, features)
     logits = _logits(metadata, head, inputs)

@@ -9,7 +9,8 @@ What the words mean here, and nothing else; those of checkpoints and models are 
 - fold: one of the groups that images are divided into. Each is held out in turn, and images that show one picture
   share a fold.
 - judged: predicted by a head that was not fitted on the image, which was held out. Out of fold: such a prediction.
-- group (of heads): the heads fitted without one fold, or on all images; group (of images): those that show one picture.
+- group (of heads): the heads fitted without one fold, or on all images; group (of images): those that show one picture,
+  which is then what they have in common, not one of the images.
 - span: the directions in which the features of known images vary. An image far from it is unknown.
 - promise: with a threshold, the most of the filed images that are wrong, and how certain that is.
 - growth: what more images would bring, estimated from heads that were fitted on a quarter of them.

@@ -67,11 +67,11 @@ class _Evaluation:
 
     @property
     def probabilities(self) -> Probabilities:
-        return self.classified.judgements[0].probabilities.astype(np.float64)
+        return self.classified.scores[0].probabilities.astype(np.float64)
 
     @property
     def strangeness(self) -> Strangeness:
-        return self.classified.judgements[0].strangeness
+        return self.classified.scores[0].strangeness
 
     def predictions(self) -> LabelledPredictions:
         """Return the predictions for images whose class the checkpoint knows."""

@@ -33,11 +33,11 @@ _GROUP_SIZE = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Undone:
-    """Result of undoing one filing.
+    """Result of undoing one filing. ``status`` is that of the way back.
 
     FILED: the image is back, at ``destination``, or its copy is removed. PLANNED: it would be, but for a dry run. GONE:
-    it is no longer where it was filed. CHANGED: another file is there, or a copy without its original: it stays.
-    RETRY: failed for now (``error``). ALREADY: there is nothing to undo.
+    it is no longer where it was filed. CHANGED: another file is there, or a copy without its original: it stays. RETRY:
+    failed for now (``error``). ALREADY: there is nothing to undo.
     """
 
     filing: Filing

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from models import registry
 from models.checkpoint import Head, Metadata, PartRecord, Pretrained
 from models.metadata import Unknown
-from models.scoring import energies, judge
+from models.scoring import energies, score
 from models.weights import WeightsStore
 from tests.benchmarks.labelled_sets import FOLDER, NAMES, LabelledSet, load
 from trainer.heads.choose import Choice, choose
@@ -178,7 +178,7 @@ def _judged(choice: Choice, features: Floats) -> Judged:
         basis=span.basis,
         pretrained=choice.pretrained,
     )
-    probabilities, strangeness = judge(metadata, head, features)
+    probabilities, strangeness = score(metadata, head, features)
     return Judged(strangeness, probabilities.max(axis=1))
 
 

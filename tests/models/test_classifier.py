@@ -64,18 +64,18 @@ def test_the_prediction_is_the_most_probable_class(
     ]
     assert len({prediction.confidence for prediction in classifier.predict(images)}) == len(features)
     np.testing.assert_array_equal(classifier.probabilities(images), probabilities)
-    judgement = classifier.judge(images)
-    np.testing.assert_array_equal(judgement.probabilities, probabilities)
-    np.testing.assert_array_equal(judgement.strangeness, strangeness)
+    scores = classifier.score(images)
+    np.testing.assert_array_equal(scores.probabilities, probabilities)
+    np.testing.assert_array_equal(scores.strangeness, strangeness)
 
 
 def test_an_image_is_judged_alike_whatever_lies_beside_it(sealed: Checkpoint, path: Path, store: WeightsStore) -> None:
     write(sealed, path)
     classifier = open_classifier(path, store)
     images = batch(classifier)
-    together = classifier.judge(images)
+    together = classifier.score(images)
     for at in range(5):
-        alone = classifier.judge([part[at : at + 1] for part in images])
+        alone = classifier.score([part[at : at + 1] for part in images])
         np.testing.assert_allclose(alone.probabilities[0], together.probabilities[at], atol=1e-5)
         np.testing.assert_allclose(alone.strangeness[0], together.strangeness[at], rtol=1e-4)
 

@@ -9,7 +9,7 @@ import pytest
 
 from models.classifier import Prediction
 from models.metadata import Unknown
-from models.scoring import energies, head_probabilities, head_strangeness, judge, normalise
+from models.scoring import energies, head_probabilities, head_strangeness, normalise, score
 from tests.models.checkpoints import small_checkpoint
 
 
@@ -79,7 +79,7 @@ def test_judging_gives_what_both_give_alone() -> None:
     told = Unknown(limit=3.5, refused=0.01, energy_weight=0.8, usual_energy=-2.0)
     for checkpoint in (small_checkpoint(), small_checkpoint(unknown=told), small_checkpoint(unknown=None)):
         features = np.random.default_rng(3).normal(scale=5.0, size=(7, 6)).astype(np.float32)
-        probabilities, strangeness = judge(checkpoint.metadata, checkpoint.head, features)
+        probabilities, strangeness = score(checkpoint.metadata, checkpoint.head, features)
         np.testing.assert_array_equal(probabilities, head_probabilities(checkpoint.metadata, checkpoint.head, features))
         np.testing.assert_array_equal(strangeness, head_strangeness(checkpoint.metadata, checkpoint.head, features))
 

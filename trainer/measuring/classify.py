@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from models import checkpoint as checkpoints
-from models.classifier import Classifier, Judgement, open_classifier
+from models.classifier import Classifier, Scores, open_classifier
 from models.weights import WeightsStore
 from trainer.data.dataset import File, Unreadable, shown
 from trainer.data.features import BATCH, Read, read_all, stacked
@@ -81,12 +81,12 @@ def _folded(name: str) -> str:
 class Classified:
     """The n readable images of a data set, their sha256, and the unreadable files.
 
-    ``judgements`` holds the predictions of each classifier for the n images.
+    ``scores`` holds the predictions of each classifier for the n images.
     """
 
     files: list[File]
     sha256: list[str]
-    judgements: list[Judgement]
+    scores: list[Scores]
     unreadable: list[Unreadable]
 
 
@@ -94,14 +94,14 @@ def classify(files: Sequence[File], classifiers: Sequence[Classifier], batch_siz
     """Read every file once and classify it with every classifier. Shows progress on a terminal."""
     transforms = [transform for classifier in classifiers for transform in classifier.transforms]
     readable: list[Read] = []
-    batches_by_classifier: list[list[Judgement]] = [[] for _ in classifiers]
+    batches_by_classifier: list[list[Scores]] = [[] for _ in classifiers]
     unreadable: list[Unreadable] = []
     waiting: list[Read] = []
 
     def predict() -> None:
         crops = iter(stacked(waiting))
         for classifier, batches in zip(classifiers, batches_by_classifier, strict=True):
-            batches.append(classifier.judge([next(crops) for _ in classifier.transforms]))
+            batches.append(classifier.score([next(crops) for _ in classifier.transforms]))
         readable.extend(Read(read.file, read.sha256) for read in waiting)
         waiting.clear()
 
@@ -126,9 +126,9 @@ def classify(files: Sequence[File], classifiers: Sequence[Classifier], batch_siz
     )
 
 
-def _concatenate(batches: Sequence[Judgement], classes: int) -> Judgement:
-    empty = Judgement(np.empty((0, classes), np.float32), np.empty(0, np.float32))
-    return Judgement(*map(np.concatenate, zip(empty, *batches, strict=True)))
+def _concatenate(batches: Sequence[Scores], classes: int) -> Scores:
+    empty = Scores(np.empty((0, classes), np.float32), np.empty(0, np.float32))
+    return Scores(*map(np.concatenate, zip(empty, *batches, strict=True)))
 
 
 def checkpoint_titles(opened: Sequence[OpenedCheckpoint]) -> list[str]:

@@ -1,4 +1,7 @@
-"""Tell whether a new checkpoint is worse than the published one, on images that neither was fitted on at the time."""
+"""Tell whether a new checkpoint is worse than the published one.
+
+They are compared on images that neither head had been fitted on when it predicted them.
+"""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ Confidence = npt.NDArray[np.float64]
 LOWER_CERTAINTY = 0.8
 #: The shares that are tried in place of one that cannot be promised.
 _NEAR = (0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, MOST_ERROR)
-#: How sure the surest are is told by this quantile.
+#: Quantile of confidence that stands for the surest images.
 _SUREST = 0.99
 
 
@@ -49,20 +49,21 @@ def find_promise(confidence: Confidence, right: Mask, max_error: float, certaint
     """Find the lowest threshold at which at most ``max_error`` of the images filed are wrong, with this certainty.
 
     ``confidence`` (n,): the probability of the predicted class of each judged image, below 0 where the image is not
-    filed whatever the threshold; ``right`` (n,): whether it is the right class. Each picture may be there once only.
+    filed whatever the threshold; ``right`` (n,): whether it is the right class. Of images
+    that show one picture, only one may be among them.
     """
-    first = _first_test(confidence, max_error, certainty)
+    first = _first_size(confidence, max_error, certainty)
     if first > len(right):
         return None
     sizes = np.arange(first, len(right) + 1)
     order = _surest_first(confidence)
-    # Below everything that may be filed lies an image that never is: with it all others are above some threshold.
+    # A sentinel below all images, so that there is a threshold below the last of them, too.
     ranked = np.append(confidence.astype(np.float32)[order], np.float32(-1))
     thresholds = np.maximum(np.nextafter(ranked[sizes], np.float32(2)), np.float32(0))
     filed = np.searchsorted(-ranked, -thresholds, side="right")
     mistakes = np.concatenate([[0], np.cumsum(~right[order])])[filed]
-    # How probable so few mistakes are where a greater share is wrong. Where images at the top are equally sure, so few
-    # may be above them that nothing is tested: that depends on nothing but how sure they are.
+    # How probable so few mistakes are where a greater share is wrong. Sizes for which ties at the top leave less than
+    # `first` images are not tested, which depends on the confidence alone.
     failed = bdtr(mistakes, filed, max_error) > 1 - certainty
     start = int(np.searchsorted(filed, first))
     end = start + int(np.append(failed[start:], True).argmax())
@@ -76,11 +77,11 @@ def find_promise(confidence: Confidence, right: Mask, max_error: float, certaint
     )
 
 
-def begin(confidence: Confidence, max_error: float) -> int:
+def most_promising_size(confidence: Confidence, max_error: float) -> int:
     """Return how many of the surest images to test first: where they are most likely to pass, by the confidence.
 
-    There the mistakes to be expected are the most standard deviations below those that are allowed. How many there
-    truly are has no part in it. Of scenes, 200 to 2,300 of them, with one label in 200 wrong, a promise of 2 % files
+    There the mistakes to be expected are the most standard deviations below those that are allowed. The actual mistakes
+    are not looked at. Of scenes, 200 to 2,300 of them, with one label in 200 wrong, a promise of 2 % files
     30 % so, 13 % from as few images as can pass, and 21 % where the permitted doubt is divided among four places to
     start from; of small animals that are alike a promise of 5 % files 19 %, 9 % and 13 %. It was the best of these
     in nearly all of 27 comparisons.
@@ -91,12 +92,12 @@ def begin(confidence: Confidence, max_error: float) -> int:
     return int(margin.argmax()) + 1 if len(sure) else 0
 
 
-def _first_test(confidence: Confidence, max_error: float, certainty: float) -> int:
-    """Return how many images the first test covers: as few as permit as many mistakes as those to `begin` with.
+def _first_size(confidence: Confidence, max_error: float, certainty: float) -> int:
+    """Return how many images the first test covers: as few as permit what `most_promising_size` images permit.
 
     Each test after it covers one image more. It may be more images than there are, since a test takes so many.
     """
-    count = begin(confidence, max_error)
+    count = most_promising_size(confidence, max_error)
     permitted = np.flatnonzero(bdtr(np.arange(count), count, max_error) <= 1 - certainty)
     if not len(permitted):
         return images_needed(max_error, certainty)
@@ -141,8 +142,10 @@ def nearest_promise(confidence: Confidence, right: Mask, requested: float) -> Pr
 def promise_instead(confidence: Confidence, right: Mask, requested: float) -> Promise | None:
     """Find what is promised instead of ``requested``: the same less certainly, or by estimate, or more mistakes.
 
-    Nothing is taken that files more than the last of them would. Of that in turn only those are filed that are nearly
-    as sure as the surest: by the share that was asked for. (Where labels are wrong, nothing is surer than these allow.)
+    The candidates, in order of preference: the requested share with less certainty; the same as an estimate; a larger
+    share. The first two are taken only if their threshold is at least that of the third. If the third is all that can
+    be promised, its threshold is raised to (1 - ``requested``) times the confidence of the surest images. (Where labels
+    are wrong, nothing is surer than these allow.)
     """
     last = nearest_promise(confidence, right, requested)
     less = find_promise(confidence, right, requested, LOWER_CERTAINTY) or find_estimate(confidence, right, requested)
@@ -157,9 +160,10 @@ def promise_instead(confidence: Confidence, right: Mask, requested: float) -> Pr
 
 
 def surest_only(confidence: Confidence, right: Mask, requested: float) -> float:
-    """Return the threshold where nothing can be promised: sure enough by itself, and above all that was judged wrong.
+    """Return the threshold where nothing can be promised.
 
-    It may be 1, where a mistake is as sure as can be.
+    It is at least ``sure_enough(requested)``, and higher than the confidence of every mistake. It may be 1, where a
+    mistake is as sure as can be.
     """
     wrong = confidence.astype(np.float32)[~right]
     above = float(np.nextafter(wrong.max(), np.float32(2))) if len(wrong) else 0.0

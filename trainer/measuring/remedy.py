@@ -11,7 +11,7 @@ from scipy.special import bdtr
 
 from models.promises import CERTAINTY
 from models.text.language import tr
-from trainer.measuring.promises import Confidence, Mask, begin, find_promise, images_needed
+from trainer.measuring.promises import Confidence, Mask, find_promise, images_needed, most_promising_size
 
 #: So many labels are named at most: more than these are no accident.
 _LABELS = 5
@@ -82,7 +82,7 @@ def _labels(confidence: Confidence, right: Mask, requested: float) -> list[int]:
 
 def _more(confidence: Confidence, right: Mask, requested: float) -> int | None:
     """About how many more images it takes to pass the first test, where as many are wrong among the surest as now."""
-    count, first = len(right), begin(confidence, requested)
+    count, first = len(right), most_promising_size(confidence, requested)
     mistakes = np.concatenate([[0], np.cumsum(~right[np.argsort(-confidence, kind="stable")])])
     factor = _STEP
     while count and factor <= _MOST:

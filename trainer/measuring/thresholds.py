@@ -43,7 +43,7 @@ class Thresholds:
     def with_given(self, threshold: float, *, insisted: bool) -> Thresholds:
         """Return the same with the user's threshold in force.
 
-        Where a share of mistakes was requested as well, one that files more takes that the user has ``insisted``.
+        If a share of mistakes was requested, too, a threshold that files more is used only if the user ``insisted``.
         """
         if self.requested is not None and threshold < self.threshold and not insisted:
             return replace(self, given=threshold)

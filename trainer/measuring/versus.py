@@ -130,9 +130,9 @@ def compare_pair(
         LabelledPredictions(
             class_names,
             np.array([match.positions[file.label] for file in files], np.int64),
-            judgement.probabilities[common].astype(np.float64),
+            scores.probabilities[common].astype(np.float64),
         )
-        for class_names, match, judgement in zip(classes, matches, classified.judgements, strict=True)
+        for class_names, match, scores in zip(classes, matches, classified.scores, strict=True)
     )
     return Comparison(
         (names[0], names[1]), [file.name for file in files], [file.label for file in files], first, second

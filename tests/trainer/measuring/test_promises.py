@@ -12,10 +12,10 @@ from scipy.stats import binom
 from models.promises import CERTAINTY
 from trainer.measuring.promises import (
     LOWER_CERTAINTY,
-    begin,
     find_estimate,
     find_promise,
     images_needed,
+    most_promising_size,
     nearest_promise,
     promise_instead,
     surest_only,
@@ -134,10 +134,10 @@ def test_the_first_test_is_where_the_confidence_gives_it_the_best_chance_whateve
     count: int, max_error: float
 ) -> None:
     confidence = np.random.default_rng(count).permutation(np.linspace(0.5, 1, count))
-    first = begin(confidence, max_error)
+    first = most_promising_size(confidence, max_error)
     assert 0 < first < count / 7 + 2 or count == 0
-    assert begin(np.concatenate([confidence, np.full(count, -1.0)]), max_error) == first
-    assert begin(np.full(count, 1.0), max_error) == count
+    assert most_promising_size(np.concatenate([confidence, np.full(count, -1.0)]), max_error) == first
+    assert most_promising_size(np.full(count, 1.0), max_error) == count
 
 
 def test_an_estimate_counts_one_mistake_more_than_there_were() -> None:
