@@ -116,7 +116,7 @@ class WorkLoop:
                 ),
             )
             return max(len(left) + status.waiting + status.ahead + status.in_flight, 1)
-        inboxes = [inbox for inbox in self._watcher.status().inboxes if inbox.missing is not None]
+        inboxes = [inbox for inbox in self._watcher.status().inboxes if inbox.why_missing is not None]
         # An inbox also counts as missing because it cannot be read: then its images are left behind.
         return len(left) + sum(inbox.is_unresponsive or os.path.lexists(inbox.path) for inbox in inboxes)
 

@@ -210,8 +210,8 @@ class Tally:
                 InboxHealth(
                     path=shown(str(inbox.path)),
                     mode=inbox.mode,
-                    polled=inbox.polled,
-                    missing=inbox.missing,
+                    polled=inbox.why_polled,
+                    missing=inbox.why_missing,
                     other_files=inbox.other_files,
                     apart=inbox.not_entered,
                 )

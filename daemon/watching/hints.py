@@ -213,7 +213,7 @@ def reason_to_poll(remote: str | None, *, asked_for: bool, has_events: bool) -> 
     return None if remote is None else tr("{kind} brings no events from other hosts", kind=remote)
 
 
-def why_polled(inbox: str, error: OSError, watched: int, seconds: float) -> str:
+def sentence_of_polling(inbox: str, error: OSError, watched: int, seconds: float) -> str:
     """Say why an inbox is polled every so many seconds after all, with so many of its folders ``watched``."""
     reason = error.strerror or str(error)
     if error.errno != errno.ENOSPC:

@@ -19,7 +19,7 @@ from daemon.files.walk import walk
 from daemon.watching.backlog import Backlog
 from daemon.watching.complaints import InboxComplaints
 from daemon.watching.handled import Handled
-from daemon.watching.hints import HintSource, reason_to_poll, why_polled
+from daemon.watching.hints import HintSource, reason_to_poll, sentence_of_polling
 from daemon.watching.presence import Presence
 from daemon.watching.settle import Signature
 from daemon.watching.skipped import LeftoverPictures, Skipped
@@ -66,8 +66,8 @@ class Inbox:
         """
         self.path = path
         self.prefix = path.rstrip("/") + "/"
-        self.missing: str | None = None  # why it is not there
-        self.polled: str | None = None  # why it is polled; None with events
+        self.why_missing: str | None = None  # None if it is there
+        self.why_polled: str | None = None  # None with events
         self.other_files = 0  # files that the last whole walk skipped because of their names
         self.not_entered = 0  # folders that it did not enter: see `Skipped.not_entered`
         self.handled = Handled()
@@ -107,7 +107,7 @@ class Inbox:
     @property
     def has_work(self) -> bool:
         """Whether there is something to walk now."""
-        return self.missing is None and (self.walking or self._clock() >= self.next_walk)
+        return self.why_missing is None and (self.walking or self._clock() >= self.next_walk)
 
     def answers(self) -> bool:
         """Whether its file system may be asked now. A share whose server does not answer counts as missing."""
@@ -126,9 +126,9 @@ class Inbox:
             return
         same = identity == self._identity and source is self._hints
         # A folder deleted and made again is often given the same inode: its identity is old, its watch is gone.
-        if same and (self.polled is not None or source is None or source.is_armed(identity)):
+        if same and (self.why_polled is not None or source is None or source.is_armed(identity)):
             return
-        if self.missing is not None:
+        if self.why_missing is not None:
             logger.info(tr("inbox '{path}' is back", path=self.path))
         elif self._identity is not None and source is self._hints:
             logger.warning(tr("inbox '{path}' was replaced: watching the folder that is there now", path=self.path))
@@ -159,7 +159,7 @@ class Inbox:
     def step(self, names: int, room: int) -> list[tuple[str, Signature]]:
         """Go on with the walks for ``names`` names: at most ``room`` candidates that were not dealt with yet."""
         self._step_begun = self._clock()
-        if self.missing is None and self._walk is None and self._step_begun >= self.next_walk:
+        if self.why_missing is None and self._walk is None and self._step_begun >= self.next_walk:
             self._begin_walk()
         candidates: list[tuple[str, Signature]] = []
         while names > 0 and len(candidates) < room and self.walking:
@@ -220,14 +220,14 @@ class Inbox:
         return signature
 
     def _go_missing(self, why: str | FolderBusy) -> None:
-        if self.missing is None and isinstance(why, FolderBusy):
+        if self.why_missing is None and isinstance(why, FolderBusy):
             logger.error(tr("not watched yet: {why}", why=str(why)))
-        elif self.missing is None:
+        elif self.why_missing is None:
             logger.warning(
                 tr("inbox '{path}' is missing ({why}): it is watched again once it is back", path=self.path, why=why)
             )
         why = str(why)
-        self.missing, self.other_files = why, 0
+        self.why_missing, self.other_files = why, 0
         self.close()
         if self._hints is not None and self._identity is not None:
             self._hints.sweep(self.path)
@@ -238,25 +238,25 @@ class Inbox:
         if source is not None and source is self._hints:
             source.sweep(self.path)
         self.close()
-        self.missing, self._identity, self._hints = None, identity, source
+        self.why_missing, self._identity, self._hints = None, identity, source
         self._choose_mode()
-        if self.polled is None:
+        if self.why_polled is None:
             self._arm(self.path, identity)
         self._walk_again = False
         self.next_walk = self._clock()
 
     def _choose_mode(self) -> None:
-        before = self.polled
+        before = self.why_polled
         remote = remote_kind(self.path)
         self.presence.is_remote = remote is not None
-        self.polled = reason_to_poll(remote, asked_for=self._force_poll, has_events=self._hints is not None)
-        if self.polled not in (None, before):
+        self.why_polled = reason_to_poll(remote, asked_for=self._force_poll, has_events=self._hints is not None)
+        if self.why_polled not in (None, before):
             logger.info(
                 tr(
                     "inbox '{path}' is polled every {poll:g} s: {polled}",
                     path=self.path,
                     poll=self._pace.poll,
-                    polled=self.polled,
+                    polled=self.why_polled,
                 )
             )
 
@@ -276,9 +276,9 @@ class Inbox:
         self._walk = None
         self.backlog.clear()
         self.handled.turn()
-        if self._hints is not None and self.polled is None:
+        if self._hints is not None and self.why_polled is None:
             self._hints.sweep(self.path, self._turn)
-        pause = self._pace.rescan if self.polled is None else self._pace.poll
+        pause = self._pace.rescan if self.why_polled is None else self._pace.poll
         cost = self._walk_cost + now - self._step_begun
         self.next_walk = now + (cost if self._walk_again else max(pause, _PAUSE_PER_COST * cost))
         self.other_files, self.not_entered = self._survey.count, len(self._survey.not_entered)
@@ -342,7 +342,7 @@ class Inbox:
             identity = (stat.st_dev, stat.st_ino)
             if not self._is_part(folder, stat, self._survey):
                 return False
-        if self.polled is None:
+        if self.why_polled is None:
             self._arm(folder, identity)
         return True
 
@@ -377,8 +377,8 @@ class Inbox:
             self._hints.sweep(self.path)
 
     def _poll_instead(self, error: OSError, watched: int) -> None:
-        self.polled = error.strerror or str(error)
-        logger.warning(why_polled(self.path, error, watched, self._pace.poll))
+        self.why_polled = error.strerror or str(error)
+        logger.warning(sentence_of_polling(self.path, error, watched, self._pace.poll))
 
     def _signature_of(self, entry: os.DirEntry[str]) -> Signature | None:
         try:
@@ -393,7 +393,7 @@ class Inbox:
         if not modes.S_ISREG(stat.st_mode):
             return None
         is_foreign = self._identity is not None and stat.st_dev != self._identity[0]
-        return Signature(stat.st_size, stat.st_mtime_ns, 0 if self.polled or is_foreign else stat.st_ino)
+        return Signature(stat.st_size, stat.st_mtime_ns, 0 if self.why_polled or is_foreign else stat.st_ino)
 
     def _refresh_excluded(self) -> None:
         self._excluded_identities = frozenset(filter(None, map(identify, self._excluded)))

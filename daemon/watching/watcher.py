@@ -41,8 +41,8 @@ class InboxStatus:
 
     path: Path
     mode: str  # "inotify" or "polling"
-    polled: str | None  # why it is polled
-    missing: str | None  # why it is not there
+    why_polled: str | None  # None with events
+    why_missing: str | None  # None if it is there
     walking: bool  # it is being walked, or about to be
     other_files: int  # skipped by the last whole walk because of their names
     is_unresponsive: bool = False  # its file system does not answer
@@ -66,7 +66,7 @@ class WatcherStatus:
     @property
     def missing(self) -> tuple[Path, ...]:
         """Inboxes that are not there."""
-        return tuple(inbox.path for inbox in self.inboxes if inbox.missing is not None)
+        return tuple(inbox.path for inbox in self.inboxes if inbox.why_missing is not None)
 
 
 class PendingCall(NamedTuple):
@@ -81,7 +81,7 @@ class InboxWatcher:
 
     def __init__(
         self,
-        inboxes: Sequence[Path],  #  each may be missing, now or later
+        inboxes: Sequence[Path],  # each may be missing, now or later
         *,
         exclude: Sequence[Path] = (),  # folders in an inbox that are not part of it, beside those with a `MARKER`
         settle_seconds: float = 2.0,
@@ -129,7 +129,7 @@ class InboxWatcher:
         self._order = deque(self._inboxes)
         self._unfinished = Unfinished(writer_patience_seconds, clock, once=once)
         self._quiet = quiet_after_close
-        self._source: HintSource | None = None
+        self._hints: HintSource | None = None
         self._wakeup = Wakeup()
         self._woken = False
         #: Safe to read in another thread, while this one hangs in a share whose server does not answer.
@@ -146,9 +146,9 @@ class InboxWatcher:
         """Stop watching. Files in flight may still be answered."""
         for inbox in self._inboxes:
             inbox.close()
-        if self._source is not None:
-            self._source.close()
-            self._source = None
+        if self._hints is not None:
+            self._hints.close()
+            self._hints = None
         self._wakeup.close()
 
     def wake(self) -> None:
@@ -221,11 +221,11 @@ class InboxWatcher:
         inboxes = tuple(
             InboxStatus(
                 path=Path(inbox.path),
-                mode="inotify" if inbox.polled is None else "polling",
-                polled=inbox.polled,
-                missing=inbox.missing,
+                mode="inotify" if inbox.why_polled is None else "polling",
+                why_polled=inbox.why_polled,
+                why_missing=inbox.why_missing,
                 is_unresponsive=inbox.presence.is_unresponsive,
-                walking=inbox.missing is None and (inbox.walking or inbox.next_walk <= now),
+                walking=inbox.why_missing is None and (inbox.walking or inbox.next_walk <= now),
                 other_files=inbox.other_files,
                 not_entered=inbox.not_entered,
             )
@@ -236,7 +236,7 @@ class InboxWatcher:
             waiting=self._settler.waiting,
             in_flight=self._settler.in_flight,
             oldest_seconds=self._settler.oldest(now),
-            watched_folders=len(self._source) if self._source is not None else 0,
+            watched_folders=len(self._hints) if self._hints is not None else 0,
             overflows=self._overflows,
             restarts=self._restarts,
             ahead=sum(inbox.backlog.left for inbox in self._inboxes),
@@ -245,7 +245,7 @@ class InboxWatcher:
 
     def _observe(self) -> None:
         """Take in what events named, and go a slice further with the walks."""
-        hints = self._source.take() if self._source is not None else None
+        hints = self._hints.take() if self._hints is not None else None
         if self._clock() >= self._next_check or (hints is not None and hints.moved):
             self._check()
         if hints is not None:
@@ -277,23 +277,23 @@ class InboxWatcher:
             inbox.rescan()
 
     def _check(self) -> None:
-        if not self._poll and (self._source is None or not self._source.is_alive()):
-            self._open_source()
+        if not self._poll and (self._hints is None or not self._hints.is_alive()):
+            self._open_hints()
         for inbox in self._inboxes:
             if not inbox.answers():
                 continue
             with self._asking(inbox):
-                inbox.check(self._source)
+                inbox.check(self._hints)
         self._next_check = self._clock() + CHECK_SECONDS
 
-    def _open_source(self) -> None:
-        if self._source is not None:
+    def _open_hints(self) -> None:
+        if self._hints is not None:
             logger.error(tr("the reader of events has died: starting another and walking the inboxes"))
             self._restarts += 1
-            self._source.close()
-            self._source = None
+            self._hints.close()
+            self._hints = None
         try:
-            self._source = HintSource(self._wakeup.set, limit=self._most_hints)
+            self._hints = HintSource(self._wakeup.set, limit=self._most_hints)
         except OSError as error:
             self._poll = True
             logger.warning(
@@ -362,7 +362,7 @@ class InboxWatcher:
         for inbox in self._inboxes:
             if inbox.backlog.counting:
                 times.append(0.0)
-            if inbox.missing is None and room:
+            if inbox.why_missing is None and room:
                 times.append(0.0 if inbox.walking else inbox.next_walk)
         return min(times)
 

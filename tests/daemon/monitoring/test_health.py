@@ -55,7 +55,7 @@ def tally(classifier: Classifier, clock: Clock) -> Iterator[Tally]:
 
 def watcher(waiting: int = 0, oldest: float = 0.0, missing: str | None = None) -> WatcherStatus:
     inbox = InboxStatus(
-        path=Path("/in\nbox"), mode="inotify", polled=None, missing=missing, walking=False, other_files=2
+        path=Path("/in\nbox"), mode="inotify", why_polled=None, why_missing=missing, walking=False, other_files=2
     )
     return WatcherStatus(
         inboxes=(inbox,),

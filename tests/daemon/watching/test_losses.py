@@ -111,7 +111,7 @@ def test_an_inbox_that_comes_later_or_is_no_folder(tmp_path: Path, desks: Callab
     assert desk.watcher.status().missing == (missing, file)
     path = put(missing / "a.jpg")
     assert desk.collect(1) == [path]
-    assert {status.missing for status in desk.watcher.status().inboxes} == {None, "Not a directory"}
+    assert {status.why_missing for status in desk.watcher.status().inboxes} == {None, "Not a directory"}
     assert sum("is missing" in line for line in log) == 2
 
 

@@ -25,7 +25,7 @@ def test_polling_finds_what_comes(root: Path, desks: Callable[..., Desk]) -> Non
     clock.now += 2
     assert desk.watcher.ready(0, 1) == [path]
     status = desk.watcher.status()
-    assert (status.inboxes[0].mode, status.inboxes[0].polled) == ("polling", "asked for")
+    assert (status.inboxes[0].mode, status.inboxes[0].why_polled) == ("polling", "asked for")
 
 
 def test_a_network_file_system_is_polled_unasked(

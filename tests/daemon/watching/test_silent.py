@@ -64,7 +64,7 @@ def test_the_inbox_beside_a_silent_share_is_watched(
     desk.watcher.done(first)
     assert share.waited == 0
     assert not desk.watcher.all_answer()
-    (silent,) = [each for each in desk.watcher.status().inboxes if each.missing is not None]
+    (silent,) = [each for each in desk.watcher.status().inboxes if each.why_missing is not None]
     assert silent.path == share.path
     assert silent.is_unresponsive
     share.is_up.set()

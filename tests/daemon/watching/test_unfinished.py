@@ -27,7 +27,7 @@ def desk_of(desks: Callable[..., Desk], root: Path, clock: Clock, **more: object
 
 def passes(desk: Desk, clock: Clock, seconds: float) -> list[Path]:
     """What is handed out while time goes by."""
-    if desk.watcher.status().inboxes[0].polled is None:
+    if desk.watcher.status().inboxes[0].why_polled is None:
         time.sleep(_EVENTS)  # the clock of the events is the real one
     end, paths = clock.now + seconds, list[Path]()
     while clock.now < end:
