@@ -82,7 +82,7 @@ def lock(state: Path, folders: Iterable[Path]) -> ExitStack:
 
 def refuse_inbox_at_work(folder: Path) -> None:
     """Raise `FolderBusy` where a daemon watches a folder; nothing is locked, and nothing written."""
-    if not (folder / OUTPUT_MARK).exists():  # an output is locked in the same way, and may be read by anybody
+    if _status(folder / OUTPUT_MARK) is None:  # an output is locked in the same way, and may be read by anybody
         with ExitStack() as held:
             _lock_itself(folder, held)
     InboxMark(folder, folder).check()
