@@ -48,7 +48,7 @@ NAMES = frozenset(
     ]
 ).union(REASONS)
 #: Commands to type, paths, file names, options, digests, times, and probabilities.
-_NO_WORDS = re.compile(r"python -m \w+ \w+|\S*[./\d]\S*|--[\w-]+")
+_NO_WORDS = re.compile(r"python -m \w+ \w+|\S*imagesortd [a-z]+|\S*[./\d]\S*|--[\w-]+")
 _WORD = re.compile(r"[A-Za-z][A-Za-z-]{2,}")
 
 

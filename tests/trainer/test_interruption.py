@@ -58,7 +58,7 @@ def test_what_was_interrupted_is_gone_on_with(
     with monkeypatch.context() as patched:
         patched.setattr(features, "decode", refuse)
         main(command(few, runs, "--resume", "--publish", "never"))
-    assert "goes on with the fit that was interrupted" in capsys.readouterr().out
+    assert "resumes the interrupted fit" in capsys.readouterr().out
     with monkeypatch.context() as patched:  # that one was done
         patched.setattr(fitting, "extract", interrupt)
         with pytest.raises(KeyboardInterrupt):

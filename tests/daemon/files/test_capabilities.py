@@ -65,4 +65,4 @@ def test_who_is_known_to_write_a_file_of_another_user(granted: bool) -> None:
         after = as_nobody(code, target, granted=granted)
     finally:
         target.unlink()
-    assert (known, after) == (("somebody", "nobody") if granted else ("unknown", "unknown"))
+    assert (known, after) == (("present", "absent") if granted else ("unknown", "unknown"))

@@ -135,4 +135,4 @@ def test_a_full_disk_does_not_end_it(
     monkeypatch.setattr(resume, "atomic_file", full)
     _, epochs, _ = tune(clip, colours, OPTIONS, place)
     assert len(epochs) == 3
-    assert any("is not kept" in line and "No space left on device" in line for line in logged)
+    assert any("is not saved" in line and "No space left on device" in line for line in logged)
