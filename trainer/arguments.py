@@ -59,7 +59,9 @@ def share(text: str) -> float:
 def fraction(text: str) -> float:
     """Read a share between 0 and 1, both excluded."""
     if not 0 < (number := share(text)) < 1:
-        raise argparse.ArgumentTypeError(tr("it must be between 0 and 1, such as 0.05 or 5%, not {text}", text=text))
+        raise argparse.ArgumentTypeError(
+            tr("it must be more than 0 and less than 1, such as 0.05 or 5%, not {text}", text=text)
+        )
     return number
 
 

@@ -59,9 +59,9 @@ def english(said: str) -> list[str]:
 
 
 def test_english_is_told_from_names() -> None:
-    assert english("a.jpg -> 개/a.jpg (0.93)\n2026-11-29 09:38:19 INFO    완료: 10개 미확실\n") == []
+    assert english("a.jpg -> 개/a.jpg (0.93)\n2026-11-29 09:38:19 INFO    완료: 10장 불확실\n") == []
     assert english("left: /tmp/a.jpg is gone") != []
-    assert english("완료: 10개 미확실, had it been no dry run") != []
+    assert english("완료: 10장 불확실, had it been no dry run") != []
 
 
 def test_all_that_is_said_is_korean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

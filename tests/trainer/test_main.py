@@ -62,7 +62,7 @@ def test_an_impossible_value_is_one_sentence_with_the_options_name(
     ("option", "value", "sentence"),
     [
         ("--max-error", "few", "give a share such as 5%, 1/20 or 0.05, not 'few'"),
-        ("--max-error", "5", "it must be between 0 and 1, such as 0.05 or 5%, not 5"),
+        ("--max-error", "5", "it must be more than 0 and less than 1, such as 0.05 or 5%, not 5"),
         ("--max-error", "1/0", "give a share"),
         ("--val-fraction", "5%", "it must be from 0.1 to 0.5 (10% to 50%)"),
     ],

@@ -140,7 +140,10 @@ def gradient_candidate(view: View, options: GradientOptions, on_epoch: OnEpoch |
     """Return the gradient head of the best epoch."""
     heads, epochs = fit_gradient(view.task, options, on_epoch)
     from_texts = view.task.start is not None
-    kind = mark("gradient from texts, {epochs} epochs") if from_texts else mark("gradient, {epochs} epochs")
+    if epochs == 1:
+        kind = mark("gradient from texts, {epochs} epoch") if from_texts else mark("gradient, {epochs} epoch")
+    else:
+        kind = mark("gradient from texts, {epochs} epochs") if from_texts else mark("gradient, {epochs} epochs")
     return view.candidate_from(kind, heads, epochs=epochs)
 
 

@@ -51,6 +51,8 @@ _IMAGES = 3000
 _MIDDLE, _NO_SPREAD = (1 / 6, 5 / 6), 1e-6
 #: With fewer classes nothing is left to choose among when one is left out.
 _MIN_CLASSES = 3
+#: With fewer classes, two are left when one is left out, and the likelier of two is never less than half sure.
+_MIN_FORETOLD = 4
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,8 @@ def with_energies(
     combined[task.judged] = distances + scale * (energy - usual)
     limit = limit_of(combined[task.judged])
     sharpened = replace(span, limit=limit, distances=combined, energy_weight=scale, usual_energy=usual)
-    return sharpened, _absence(stand_ins, weight)
+    foretold = len(np.unique(task.labels)) >= _MIN_FORETOLD
+    return sharpened, _absence(stand_ins, weight) if foretold else None
 
 
 def _exchange_rate(distances: Distances, energy: Distances) -> float:

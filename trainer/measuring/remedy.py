@@ -29,16 +29,17 @@ class Remedy:
     images: int | None
     labels: tuple[str, ...]
 
-    def sentence(self, requested: float) -> str:
-        """Say it, as what may go on a sentence."""
+    def sentence(self, requested: float, *, labels_are_listed: bool) -> str:
+        """Say it, as what may go on a sentence; ``labels_are_listed``: whether advice.txt tells which may be wrong."""
         values = {"asked": 100 * requested, "certainty": 100 * CERTAINTY}
         names = "; ".join(self.labels)
         if self.images is None and not self.labels:
-            return tr(
-                "{asked:.3g} % cannot be promised while so many of the surest are wrong: "
-                "advice.txt lists the labels to look at",
-                **values,
-            )
+            if labels_are_listed:
+                return tr(
+                    "so many of the surest are wrong that more pictures like these would not do: "
+                    "advice.txt lists the labels to look at"
+                )
+            return tr("so many of the surest are wrong that more pictures like these would not do")
         if self.images is None:
             return tr(
                 "promising {asked:.3g} % with {certainty:.3g} % certainty takes these labels put right, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from trainer.measuring.remedy import Remedy, find_remedy
 
 #: The promises that every checkpoint makes as far as its images allow, besides the one that was asked for.
 STANDARD_MAX_ERRORS = (0.01, 0.02, 0.05, 0.1)
+#: A threshold that files a smaller share of the judged images files next to nothing.
+_FEW_FILED = 0.2
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Thresholds:
 
     ``own`` is the threshold that the checkpoint then ships, and ``kept_promise`` what it promises, if anything. Where
     that is not what was requested, ``remedy`` is what would make it so. ``given`` is the user's threshold, if any.
+    ``standard`` are the promises of `STANDARD_MAX_ERRORS`, and ``lenient`` is the threshold that would be shipped
+    for the largest of these, where less was requested.
     """
 
     judged: int
@@ -34,6 +38,8 @@ class Thresholds:
     kept_promise: Promise | None = None
     remedy: Remedy | None = None
     given: float | None = None
+    standard: list[Promise] = field(default_factory=list)
+    lenient: float | None = None
 
     @property
     def threshold(self) -> float:
@@ -47,24 +53,45 @@ class Thresholds:
         """
         if self.requested is not None and threshold < self.threshold and not insisted:
             return replace(self, given=threshold)
-        return Thresholds(self.judged, None, self.promises, own=threshold, given=threshold)
+        return Thresholds(self.judged, None, self.promises, own=threshold, given=threshold, standard=self.standard)
 
     def sentences(self, predictions: LabelledPredictions) -> list[str]:
         """Say which threshold is in force, what it does with the judged images, and what other thresholds promise."""
         others = [
-            tr(
-                "with --threshold {threshold:g}, {share:.1%} of the judged images are filed; "
-                "at most {max_error:.3g} % of what is filed will be wrong ({certainty:.3g} % certain)",
-                threshold=each.typed,
-                share=predictions.filing(each.typed).filed / len(predictions.labels),
-                max_error=100 * each.max_error,
-                certainty=100 * CERTAINTY,
-            )
-            for each in strictest(self.promises)
-            if each.certainty == CERTAINTY and (self.kept_promise is None or each.typed != self.kept_promise.typed)
+            _offer(each, predictions)
+            for each in strictest(self.standard)
+            if self.kept_promise is None or each.typed != self.kept_promise.typed
         ]
         refused = [] if self.given in (None, self.own) else [self._refusal()]
-        return [self._in_force(predictions.filing(self.threshold)), *refused, *others]
+        return [self._in_force(predictions), *refused, *self._warning(predictions), *others]
+
+    def _warning(self, predictions: LabelledPredictions) -> list[str]:
+        """Warn where next to nothing is filed, and say what would file more."""
+        now, usual = predictions.filing(self.threshold), predictions.filing(DEFAULT_THRESHOLD)
+        few = _FEW_FILED * now.images
+        if now.filed >= few:
+            return []
+        warning = (
+            tr("warning: with this threshold nearly every picture goes to others/")
+            if now.filed
+            else tr("warning: with this threshold every picture goes to others/")
+        )
+        lenient = None if self.lenient is None else predictions.filing(self.lenient)
+        if lenient is not None and lenient.filed >= few:
+            return [_with_lenient(warning, lenient, usual)]
+        if usual.filed <= now.filed:
+            return [warning]
+        return [
+            tr(
+                "{warning}; without a promise, --threshold {usual:g} instead would file {filed} of the {images} judged "
+                "images, {wrong} of them wrongly",
+                warning=warning,
+                usual=usual.threshold,
+                images=usual.images,
+                filed=usual.filed,
+                wrong=usual.wrong,
+            )
+        ]
 
     def _refusal(self) -> str:
         return tr(
@@ -72,21 +99,22 @@ class Thresholds:
             threshold=self.given,
         )
 
-    def _in_force(self, filing: FilingCounts) -> str:
+    def _in_force(self, predictions: LabelledPredictions) -> str:
+        filing, why = predictions.filing(self.threshold), self._why(predictions)
         if self.threshold == 0:
             return tr(
                 "only pictures unlike anything it was taught go to others/ ({why}): {told}",
-                why=self._why(),
+                why=why,
                 told=_told(filing),
             )
         return tr(
             "pictures it is less than {sure} % sure of go to others/ ({why}): {told}",
             sure=percent(self.threshold),
-            why=self._why(),
+            why=why,
             told=_told(filing),
         )
 
-    def _why(self) -> str:
+    def _why(self, predictions: LabelledPredictions) -> str:
         if self.own is not None and self.own == self.given:
             return tr("the threshold that was given")
         if self.requested is None:
@@ -94,7 +122,56 @@ class Thresholds:
         promised = what_holds(self.kept_promise, self.requested)
         if self.remedy is None:
             return promised
-        return tr("{promised}; {remedy}", promised=promised, remedy=self.remedy.sentence(self.requested))
+        remedy = self.remedy.sentence(self.requested, labels_are_listed=not predictions.is_no_better_than_chance)
+        return tr("{promised}; {remedy}", promised=promised, remedy=remedy)
+
+
+def _with_lenient(warning: str, lenient: FilingCounts, usual: FilingCounts) -> str:
+    """Go on from a warning with what the largest standard share of mistakes would file, and the usual threshold."""
+    values = {
+        "warning": warning,
+        "max_error": f"{100 * max(STANDARD_MAX_ERRORS):g}%",
+        "usual": usual.threshold,
+        "images": lenient.images,
+        "filed": lenient.filed,
+        "wrong": lenient.wrong,
+    }
+    if (lenient.filed, lenient.wrong) == (usual.filed, usual.wrong):
+        return tr(
+            "{warning}; --max-error {max_error} instead, or without a promise --threshold {usual:g}, would file "
+            "{filed} of the {images} judged images, {wrong} of them wrongly",
+            **values,
+        )
+    return tr(
+        "{warning}; --max-error {max_error} instead would file {filed} of the {images} judged images, {wrong} of them "
+        "wrongly; without a promise, --threshold {usual:g} instead would file {others}, {others_wrong} of them wrongly",
+        others=usual.filed,
+        others_wrong=usual.wrong,
+        **values,
+    )
+
+
+def _offer(promise: Promise, predictions: LabelledPredictions) -> str:
+    """Say what the threshold of a promise files, and what it promises."""
+    filing = predictions.filing(promise.typed)
+    values = {
+        "threshold": promise.typed,
+        "share": filing.filed / filing.images,
+        "max_error": 100 * promise.max_error,
+        "certainty": 100 * CERTAINTY,
+    }
+    if filing.filed + filing.unknown == filing.images:
+        return tr(
+            "with --threshold {threshold:g} (files all but what is unlike anything it was taught), {share:.1%} of the "
+            "judged images are filed; at most {max_error:.3g} % of what is filed will be wrong "
+            "({certainty:.3g} % certain)",
+            **values,
+        )
+    return tr(
+        "with --threshold {threshold:g}, {share:.1%} of the judged images are filed; "
+        "at most {max_error:.3g} % of what is filed will be wrong ({certainty:.3g} % certain)",
+        **values,
+    )
 
 
 def _told(filing: FilingCounts) -> str:
@@ -130,7 +207,8 @@ def thresholds_for(
         return promise.model_copy(update={"coverage": filed / len(predictions.labels)})
 
     kept = None if found.kept_promise is None else over_all(found.kept_promise)
-    return replace(found, promises=[over_all(each) for each in found.promises], kept_promise=kept)
+    promises, standard = ([over_all(each) for each in some] for some in (found.promises, found.standard))
+    return replace(found, promises=promises, standard=standard, kept_promise=kept)
 
 
 def choose_thresholds(confidence: Confidence, right: Mask, requested: float | None, names: Sequence[str]) -> Thresholds:
@@ -141,7 +219,7 @@ def choose_thresholds(confidence: Confidence, right: Mask, requested: float | No
     found = (find_promise(confidence, right, max_error) for max_error in STANDARD_MAX_ERRORS)
     standard = [promise for promise in found if promise is not None]
     if requested is None:
-        return Thresholds(len(right), None, standard)
+        return Thresholds(len(right), None, standard, standard=standard)
     asked_for = find_promise(confidence, right, requested)
     kept = asked_for or promise_instead(confidence, right, requested)
     if kept is None:
@@ -150,5 +228,13 @@ def choose_thresholds(confidence: Confidence, right: Mask, requested: float | No
         own = kept.threshold
         others = [promise for promise in standard if promise.max_error != kept.max_error]
         promises = sorted([*others, kept], key=lambda promise: promise.max_error)
-    remedy = None if asked_for else find_remedy(confidence, right, requested, names)
-    return Thresholds(len(right), requested, promises, own, kept, remedy)
+    remedy = None if asked_for or not len(right) else find_remedy(confidence, right, requested, names)
+    most = max(STANDARD_MAX_ERRORS)
+    lenient = _own(confidence, right, most) if requested < most else None
+    return Thresholds(len(right), requested, promises, own, kept, remedy, standard=standard, lenient=lenient)
+
+
+def _own(confidence: Confidence, right: Mask, requested: float) -> float:
+    """Return the threshold that a checkpoint ships for ``requested``."""
+    kept = find_promise(confidence, right, requested) or promise_instead(confidence, right, requested)
+    return surest_only(confidence, right, requested) if kept is None else kept.threshold

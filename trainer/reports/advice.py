@@ -84,7 +84,7 @@ def advice(
         ),
         _section(
             tr("Pictures of a kind that has no class, judging by each class left out in turn"),
-            tr("it cannot be told: fewer than three classes, too few images, or fine-tuned backbones")
+            tr("it cannot be told: fewer than four classes, too few images, or fine-tuned backbones")
             if missing is None
             else tr("nearly all would be refused, whatever class were missing"),
             missing or [],

@@ -73,3 +73,4 @@ def test_heads_that_begin_from_texts_say_so() -> None:
     begun = View("", (0,), task(60, 3), PLAIN, texts).starting_from_texts()
     assert candidates.logistic_candidate(begun).name.startswith("logistic from texts, C")
     assert candidates.gradient_candidate(begun, GradientOptions(epochs=2), None).name == "gradient from texts, 2 epochs"
+    assert candidates.gradient_candidate(begun, GradientOptions(epochs=1), None).name == "gradient from texts, 1 epoch"

@@ -123,8 +123,8 @@ def test_what_is_foretold_comes_true() -> None:
     assert foretold == pytest.approx(refused(without, near), abs=0.15)
 
 
-@pytest.mark.parametrize("classes", [1, 2])
-def test_with_fewer_than_three_classes_nothing_is_foretold(classes: int) -> None:
+@pytest.mark.parametrize("classes", [1, 2, 3])
+def test_with_fewer_than_four_classes_nothing_is_foretold(classes: int) -> None:
     choice = chosen(*pictures(100, classes))
     assert choice.absence is None
 

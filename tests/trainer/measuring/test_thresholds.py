@@ -73,7 +73,8 @@ def test_without_a_promise_the_usual_threshold_is_in_force_and_the_others_are_th
         "--max-error): of 200 judged images 150 (75.0%) are filed, 3 of them wrongly (2.00%)"
     )
     assert others == [
-        "with --threshold 0.0001, 95.0% of the judged images are filed; "
+        "with --threshold 0.0001 (files all but what is unlike anything it was taught), 95.0% of the judged images are "
+        "filed; "
         "at most 1 % of what is filed will be wrong (95 % certain)"
     ]  # and not the same threshold again for 2, 5 and 10 %
 
@@ -163,14 +164,73 @@ def test_labels_that_stand_in_the_way_of_a_promise_are_named() -> None:
     assert made.remedy.labels[0] == "3.jpg"
 
 
-def test_where_many_of_the_surest_are_wrong_the_advice_lists_them() -> None:
-    made, sentence = said(1000, 0.01, wrong=range(0, 1000, 20), least=0.9)
+@pytest.mark.parametrize("is_chance", [False, True])
+def test_where_many_of_the_surest_are_wrong_the_advice_lists_them_unless_nothing_can_be_told(is_chance: bool) -> None:
+    confidence, right = np.linspace(0.999, 0.9, 1000), np.arange(1000) % 20 != 0
+    images = predictions(confidence, right)
+    if not is_chance:  # images of two classes, not of one that is always predicted
+        labels, sure = np.arange(1000) % 2, np.column_stack([confidence, 1 - confidence])
+        sure[(labels == 1) == right] = sure[(labels == 1) == right, ::-1]
+        images = LabelledPredictions(["a", "b"], labels, sure)
+    assert images.is_no_better_than_chance == is_chance
+    made = thresholds_for(images, np.arange(1000), 0.01, names(1000))
+    sentence = made.sentences(images)[0].partition("): of ")[0]
+    assert sentence.count("cannot be promised") == 1
     assert sentence.endswith(
-        "; 1 % cannot be promised; 1 % cannot be promised while so many of the surest are wrong: "
-        "advice.txt lists the labels to look at"
+        "; 1 % cannot be promised; so many of the surest are wrong that more pictures like these would not do"
+        + ("" if is_chance else ": advice.txt lists the labels to look at")
     )
     assert made.kept_promise is not None
     assert made.kept_promise.max_error == 0.08
+
+
+def test_a_threshold_that_files_next_to_nothing_is_warned_of_with_what_would_file_more() -> None:
+    def warning(confidence: Confidence, requested: float, right: Right | None = None) -> list[str]:
+        count = len(confidence)
+        images = predictions(confidence, np.full(count, True) if right is None else right)
+        made = thresholds_for(images, np.arange(count), requested, names(count))
+        return [sentence for sentence in made.sentences(images) if sentence.startswith("warning")]
+
+    assert warning(np.linspace(0.97, 0.6, 24), 0.01) == [
+        "warning: with this threshold every picture goes to others/; --max-error 10% instead, or without a promise "
+        "--threshold 0.5, would file 24 of the 24 judged images, 0 of them wrongly"
+    ]
+    assert warning(np.linspace(0.97, 0.45, 12), 0.01) == [
+        "warning: with this threshold every picture goes to others/; --max-error 10% instead would file 12 of the 12 "
+        "judged images, 0 of them wrongly; without a promise, --threshold 0.5 instead would file 10, 0 of them wrongly"
+    ]
+    assert warning(np.linspace(0.8, 0.6, 8), 0.1, np.arange(8) != 0) == [
+        "warning: with this threshold every picture goes to others/; without a promise, --threshold 0.5 instead would "
+        "file 8 of the 8 judged images, 1 of them wrongly"
+    ]
+    assert warning(np.full(8, 0.3), 0.1, np.arange(8) != 0) == [
+        "warning: with this threshold every picture goes to others/"
+    ]
+    assert warning(np.linspace(0.9, 0.6, 500), 0.05) == []
+    assert warning(np.empty(0), 0.05) == []
+
+
+def test_a_warning_says_whether_all_or_nearly_all_is_refused() -> None:
+    images = predictions(np.linspace(0.9, 0.6, 100), np.full(100, True))
+    made = choose_thresholds(images.confidence, images.right, None, names(100)).with_given(0.89, insisted=False)
+    assert made.sentences(images)[1] == (
+        "warning: with this threshold nearly every picture goes to others/; without a promise, --threshold 0.5 instead "
+        "would file 100 of the 100 judged images, 0 of them wrongly"
+    )
+
+
+def test_each_threshold_is_listed_with_its_strictest_promise_whatever_was_asked_for() -> None:
+    images = predictions(np.linspace(0.97, 0.6, 60), np.full(60, True))
+    plain, asked = (thresholds_for(images, np.arange(60), requested, names(60)) for requested in (None, 0.01))
+    assert asked.kept_promise is not None
+    assert asked.kept_promise.max_error == 0.05
+    assert asked.kept_promise.threshold > 0.9
+    offers = [
+        "with --threshold 0.0001 (files all but what is unlike anything it was taught), 100.0% of the judged images "
+        "are filed; at most 5 % of what is filed will be wrong (95 % certain)"
+    ]
+    for made in (plain, asked, asked.with_given(0.7, insisted=True)):
+        assert [line for line in made.sentences(images) if line.startswith("with")] == offers
 
 
 def test_a_given_threshold_is_in_force_unless_it_files_more_than_what_was_asked_for() -> None:

@@ -65,7 +65,7 @@ def test_nothing_judged_has_nothing_to_say() -> None:
     assert "no picture lies under two labels" in text
     assert "no class stands out" in text
     assert "it cannot be told: too few images or mistakes" in text
-    assert "it cannot be told: fewer than three classes" in text
+    assert "it cannot be told: fewer than four classes" in text
 
 
 def test_classes_are_named_whose_absence_would_hardly_be_noticed() -> None:
