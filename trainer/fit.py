@@ -61,6 +61,7 @@ def fit(options: FitOptions) -> FitOutcome:
     parts = select(options.mode, options.weights, store)
     extractor = open_extractor(parts, store)
     narrate.begin(folders, extractor, verbose=options.verbose)
+    narrate.no_unlabelled(unlabelled_files.empty)
     progress = unfinished_fit(store, options.data_dir, options.settings())
     resumes = progress.begin(resume=options.resume)
     if options.resume:

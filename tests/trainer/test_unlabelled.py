@@ -13,8 +13,10 @@ from PIL import Image
 
 from models import checkpoint as checkpoints
 from tests.trainer.conftest import draw, make_shapes
+from trainer.data.unlabelled import UnlabelledCounts
 from trainer.fit import FitOutcome, fit
 from trainer.fitted import FitOptions
+from trainer.reports.unlabelled import unlabelled_sentences
 
 
 def fitted_with(data: Path, runs: Path, *unlabelled: Path, **more: Any) -> FitOutcome:
@@ -56,8 +58,11 @@ def test_a_run_records_what_unlabelled_images_brought(
         "unreadable": 1,
         "not_drawn": 0,
     }
-    sentence = "40 of 42 unlabelled images are used: 1 are copies of others, 1 cannot be read"
-    verdict = "learned from them too" if found["taken"] else "learned from the labelled images alone"
+    sentence = (
+        "40 of 42 unlabelled images tried; 1 is already among the labelled images, or a copy of another; "
+        "1 cannot be read"
+    )
+    verdict = "learned from them too" if found["taken"] else "not used"
     for text in (capsys.readouterr().out, (outcome.run / "report.txt").read_text(encoding="utf-8")):
         assert sentence in text
         assert verdict in text
@@ -86,9 +91,47 @@ def test_an_empty_folder_changes_nothing(few: Path, tmp_path: Path, capsys: pyte
     plain = fitted_with(few, tmp_path / "runs")
     (tmp_path / "empty").mkdir()
     outcome = fitted_with(few, tmp_path / "others", tmp_path / "empty")
-    assert "0 of 0 unlabelled images are used" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"warning: no image in {tmp_path / 'empty'}" in out
+    assert "there is no unlabelled image" in out
+    assert "tried" not in out
     assert not figures(outcome)["taken"]
     assert (outcome.predictions.probabilities == plain.predictions.probabilities).all()
+
+
+def test_they_are_not_tried_where_nothing_tells_what_they_do_to_a_class(
+    few: Path, inbox: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in sorted((few / "square").iterdir())[1:]:
+        path.unlink()
+    outcome = fitted_with(few, tmp_path / "runs", inbox)
+    assert "not tried: for that, every class needs a held-out picture" in capsys.readouterr().out
+    assert not figures(outcome)["taken"]
+
+
+def test_its_figures_are_those_of_the_comparison(few: Path, inbox: Path, tmp_path: Path) -> None:
+    outcome = fitted_with(few, tmp_path / "runs", inbox)
+    metrics = json.loads((outcome.run / "metrics.json").read_text(encoding="utf-8"))
+    losses = [candidate["out_of_fold_loss"] for candidate in metrics["candidates"]]
+    assert metrics["unlabelled"]["out_of_fold_loss"] in losses
+    assert metrics["unlabelled"]["out_of_fold_loss_without"] in losses
+
+
+@pytest.mark.parametrize(
+    ("copies", "unreadable", "sentence"),
+    [
+        (0, 0, "5 of 9 unlabelled images tried"),
+        (
+            3,
+            0,
+            "5 of 9 unlabelled images tried; 3 are already among the labelled images, or copies of one another",
+        ),
+        (0, 2, "5 of 9 unlabelled images tried; 2 cannot be read"),
+    ],
+)
+def test_counts_of_none_are_left_out(copies: int, unreadable: int, sentence: str) -> None:
+    counts = UnlabelledCounts(found=9, used=5, undrawn=0, unreadable=unreadable, copies=copies)
+    assert unlabelled_sentences(counts, None, is_tuned=True)[0] == sentence
 
 
 def test_images_of_nothing_do_not_make_it_worse(few: Path, tmp_path: Path) -> None:

@@ -24,10 +24,11 @@ MOST = 5000
 
 @dataclass(frozen=True)
 class UnlabelledFiles:
-    """The image files to look at: at most `MOST` of the ``found`` ones."""
+    """The image files to look at: at most `MOST` of the ``found`` ones; ``empty`` are the folders without any."""
 
     files: tuple[File, ...]
     found: int
+    empty: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,24 @@ def scan_unlabelled(folders: Iterable[Path], *, seed: int = 0) -> UnlabelledFile
     the daemon's own folders are not, when they are given. Raises `UserError` where a folder is not there.
     """
     paths: dict[Path, None] = {}
+    empty: dict[Path, None] = {}
     for folder in folders:
-        if not folder.is_dir():
-            raise UserError(tr("there is no folder {folder}: give --unlabelled a folder of images", folder=folder))
-        found = (path for path in walk(folder, Leftovers(), may_change=True) if not path.name.startswith("."))
+        _require_folder(folder)
+        found = [path for path in walk(folder, Leftovers(), may_change=True) if not path.name.startswith(".")]
+        if not found:
+            empty[folder] = None
         paths |= dict.fromkeys(Path(os.path.realpath(path)) for path in found)
     drawn = sorted(paths, key=lambda path: draw_by_hash(f"unlabelled {seed} {path.name}"))[:MOST]
     files = tuple(File(path, str(path), "") for path in sorted(drawn))
-    return UnlabelledFiles(files, len(paths))
+    return UnlabelledFiles(files, len(paths), tuple(empty))
+
+
+def _require_folder(path: Path) -> None:
+    if path.is_dir():
+        return
+    if path.exists():
+        raise UserError(tr("{path} is a file, not a folder: give --unlabelled a folder of images", path=path))
+    raise UserError(tr("there is no folder {folder}: give --unlabelled a folder of images", folder=path))
 
 
 def read_unlabelled(

@@ -24,7 +24,7 @@ from trainer.heads.linear import MIN_DELTA, GradientOptions, Linear, OnEpoch, Sc
 from trainer.heads.logistic import fit_logistic
 from trainer.heads.near import Absence, with_energies
 from trainer.heads.propagation import Propagation, propagate
-from trainer.heads.task import Mask
+from trainer.heads.task import FittingTask, Mask
 from trainer.heads.unknown import Span, fit_span
 from trainer.heads.views import Part
 from trainer.measuring.calibration import Labels, Logits, Losses
@@ -97,7 +97,8 @@ def choose(
     Only with ``drop_parts`` may the head use fewer than all parts. ``features`` (n, width) are raw and are overwritten:
     they are scaled in place, since there may be gigabytes. Images whose fold is `NEVER` take part in every fit.
     ``redrawn_folds`` are other divisions of the same images, used where fewer than `FEW_IMAGES` are judged. A head that
-    learned from ``unlabelled`` images too (m, width; raw features) is taken where it is clearly better.
+    learned from ``unlabelled`` images too (m, width; raw features) is taken where that clearly helps and it is no worse
+    than the one taken otherwise. It is not tried where a class has no judged image, for which it might be worse.
     """
     if (folds == NEVER).all():
         return _choose_unjudged(views.view_of_all_parts(features, labels, classes, folds, parts))
@@ -116,11 +117,14 @@ def choose(
     others, winner, head_reason = _choose_head(chosen.view, chosen.logistic[chosen.position], options, on_epoch)
     plain_logistic = chosen.logistic[chosen.position][0]
     propagation = None
-    if unlabelled is not None and len(unlabelled):
+    if unlabelled is not None and len(unlabelled) and _judges_every_class(all_parts.task):
         propagation = propagate(_view_of_best(chosen), winner, unlabelled, parts, redrawn_folds)
         others = [*others, propagation.candidate]
         if propagation.is_taken:
-            head_reason = tr("it is clearly better than {name} without unlabelled images", name=winner.label)
+            head_reason = tr(
+                "unlabelled images help clearly, and its loss is lower than that of {name} with no fewer images right",
+                name=winner.label,
+            )
             winner = propagation.candidate
     table = [candidate for comparison in comparisons for candidate in comparison.table] + others
     span, absence = _span(chosen, winner)
@@ -347,6 +351,10 @@ def _span(chosen: _ViewComparison, winner: CandidateHead) -> tuple[Span | None, 
         return None, None
     task = _view_of_best(chosen).task
     return with_energies(span, task, winner.out_of_fold / winner.temperature, chosen.best)
+
+
+def _judges_every_class(task: FittingTask) -> bool:
+    return len(np.unique(task.labels[task.judged])) == task.classes
 
 
 def _view_of_best(chosen: _ViewComparison) -> View:

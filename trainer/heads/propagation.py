@@ -87,34 +87,40 @@ class _BalancedTask(FittingTask):
 
 @dataclass(frozen=True)
 class Propagation:
-    """The ``candidate`` fitted with as many unlabelled ``images``, and what tells whether it is better.
+    """The ``candidate`` fitted with as many unlabelled ``images``, and what tells whether it is better than ``best``.
 
-    ``losses`` and ``plain_losses`` (judged images,) are log-losses out of fold with and without unlabelled images, as
-    means over all ways to fold.
+    ``best`` is the head that is served otherwise. ``losses`` and ``plain_losses`` (judged images,) are log-losses out
+    of fold with and without unlabelled images: those of the two heads, or, where images are few, those of logistic
+    heads, as means over all ways to fold.
     """
 
     images: int
     candidate: CandidateHead
+    best: CandidateHead
     losses: Losses
     plain_losses: Losses
 
     @property
     def is_taken(self) -> bool:
-        """Whether it is better by more than chance, and enough to matter."""
+        """Whether unlabelled images help clearly, and the head that would be served without them is not better."""
+        return self.helps_clearly and self.is_no_worse
+
+    @property
+    def is_no_worse(self) -> bool:
+        """Whether the candidate has as many judged images right as ``best``, in the same folds, and a lower loss.
+
+        By these figures a new checkpoint is compared with the published one, so learning from unlabelled images cannot
+        be what keeps it from being published.
+        """
+        return self.candidate.accuracy >= self.best.accuracy and self.candidate.loss < self.best.loss
+
+    @property
+    def helps_clearly(self) -> bool:
+        """Whether the losses are lower by more than chance, and by enough to matter."""
         gains = self.plain_losses - self.losses
         if len(gains) < 2:
             return False
         return bool(gains.mean() > max(_STANDARD_ERRORS * gains.std() / np.sqrt(len(gains)), MIN_DELTA))
-
-    @property
-    def loss(self) -> float:
-        """The mean of ``losses``."""
-        return float(self.losses.mean())
-
-    @property
-    def plain_loss(self) -> float:
-        """The mean of ``plain_losses``."""
-        return float(self.plain_losses.mean())
 
 
 def neighbour_graph(scaled: Features) -> csr_matrix:
@@ -182,7 +188,7 @@ def propagate(
         compared = [_losses_of_all(view, best, candidate)]
     # An image may be in no fold of a division, so the mean is over those that judge it.
     plain_losses, losses = np.nanmean(compared, axis=0)[:, view.task.judged]
-    return Propagation(len(unlabelled), candidate, losses, plain_losses)
+    return Propagation(len(unlabelled), candidate, best, losses, plain_losses)
 
 
 def _compare(view: View, images: _Images) -> Losses:

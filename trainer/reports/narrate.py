@@ -222,6 +222,13 @@ def _candidates(chosen: Choice) -> str:
     return table(rows)
 
 
+def no_unlabelled(folders: Sequence[Path]) -> None:
+    """Warn of folders of unlabelled images that have none."""
+    if folders:
+        names = [shown(str(folder)) for folder in folders]
+        say(tr("unlabelled"), tr("warning: no image in {names}", names=listed(names, _LISTED)))
+
+
 def unlabelled(sentences: Sequence[str]) -> None:
     """Report what unlabelled images brought."""
     for number, sentence in enumerate(sentences):

@@ -70,8 +70,17 @@ def test_a_circle_of_links_ends(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no folder .*nowhere"):
         scan_unlabelled([tmp_path / "nowhere"])
-    with pytest.raises(UserError, match="there is no folder"):
+    with pytest.raises(UserError, match=r"a\.png is a file, not a folder"):
         scan_unlabelled([put(tmp_path / "a.png", 0)])
+
+
+def test_folders_without_an_image_are_named(tmp_path: Path) -> None:
+    put(tmp_path / "inbox" / "a.png", 0)
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "notes.txt").write_text("no image", encoding="utf-8")
+    (tmp_path / "empty").mkdir()
+    folders = [tmp_path / name for name in ("inbox", "texts", "empty", "empty")]
+    assert scan_unlabelled(folders).empty == (tmp_path / "texts", tmp_path / "empty")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
