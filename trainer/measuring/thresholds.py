@@ -57,13 +57,16 @@ class Thresholds:
 
     def sentences(self, predictions: LabelledPredictions) -> list[str]:
         """Say which threshold is in force, what it does with the judged images, and what other thresholds promise."""
-        others = [
-            _offer(each, predictions)
-            for each in strictest(self.standard)
-            if self.kept_promise is None or each.typed != self.kept_promise.typed
-        ]
+        others = [_offer(each, predictions) for each in strictest(self.standard) if not self._says_as_much(each)]
         refused = [] if self.given in (None, self.own) else [self._refusal()]
         return [self._in_force(predictions), *refused, *self._warning(predictions), *others]
+
+    def _says_as_much(self, promise: Promise) -> bool:
+        """Whether the kept promise is one for the same threshold, and as strict and as certain."""
+        kept = self.kept_promise
+        if kept is None or kept.typed != promise.typed:
+            return False
+        return kept.max_error <= promise.max_error and (kept.certainty or 0) >= CERTAINTY
 
     def _warning(self, predictions: LabelledPredictions) -> list[str]:
         """Warn where next to nothing is filed, and say what would file more."""

@@ -233,6 +233,15 @@ def test_each_threshold_is_listed_with_its_strictest_promise_whatever_was_asked_
         assert [line for line in made.sentences(images) if line.startswith("with")] == offers
 
 
+def test_a_threshold_in_force_for_a_less_certain_promise_is_listed_with_its_certain_one() -> None:
+    images = predictions(np.linspace(0.97, 0.6, 250), np.full(250, True))
+    made = thresholds_for(images, np.arange(250), 0.01, names(250))
+    assert made.kept_promise is not None
+    assert (made.kept_promise.max_error, made.kept_promise.certainty) == (0.01, 0.8)
+    (offer,) = made.sentences(images)[1:]
+    assert offer.endswith("at most 2 % of what is filed will be wrong (95 % certain)")
+
+
 def test_a_given_threshold_is_in_force_unless_it_files_more_than_what_was_asked_for() -> None:
     plain = choose_thresholds(np.linspace(0.4, 1, 500), np.full(500, True), None, names(500))
     made = plain.with_given(0.7, insisted=False)
