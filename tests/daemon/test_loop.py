@@ -195,7 +195,7 @@ def test_while_a_large_file_is_copied_the_watchdog_hears_that_it_gets_on(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alive: list[object] = []
-    monkeypatch.setattr(running.monitor, "progress", alive.append)
+    monkeypatch.setattr(running.monitor, "stepped", alive.append)
 
     def copying(*_: object) -> None:
         source = running.desk.inbox / "film.mov"
