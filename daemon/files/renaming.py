@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
+from daemon.files.mounts import kinds_by_device
 from daemon.files.names import free_number, numbered
 
 _RENAME_NOREPLACE = 1
@@ -109,16 +110,28 @@ def _link_and_unlink(old: Entry, new: Entry, claim: str) -> None:
 
 def link_or_cannot(old: Entry, new: Entry) -> None:
     """Call ``link``; raise CannotMove where the file system has no hard links for these two places."""
+    links = old.stat().st_nlink
     try:
         link(old, new)
     except FileExistsError:
-        # A network file system may have made the link and lost the answer.
-        if not os.path.samestat(old.stat(), new.stat()):
+        if not _is_own_link(old, new, links):
             raise
     except OSError as error:
         if error.errno in _NO_LINK:
             raise CannotMove from error
         raise
+
+
+def _is_own_link(old: Entry, new: Entry, links: int) -> bool:
+    """Whether a link that is said to exist was made by this very call, before which the file had so many ``links``.
+
+    A network file system may have made the link, lost the answer and asked once more. Anywhere else, and where there
+    are no more links than before, another program made it. It may take its link away again, so that a file that was
+    moved by it alone would be lost.
+    """
+    status, linked = old.stat(), new.stat()
+    is_new = os.path.samestat(status, linked) and status.st_nlink > links
+    return is_new and status.st_dev in kinds_by_device()
 
 
 def unlink_meant(private: Entry, meant: Callable[[Entry], bool]) -> bool:

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from daemon.files import renaming
 from daemon.files.renaming import CannotMove, Entry
 from tests.filing_desk import far_folder
+from tests.processes import PATIENCE
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 
@@ -136,13 +140,66 @@ def test_a_name_is_free_again_where_nothing_can_be_put_back(
     assert (tmp_path / "a/.claim").read_bytes() == b"ours"
 
 
-def test_a_link_whose_answer_was_lost_is_made(tmp_path: Path, folders: tuple[int, int]) -> None:
+def test_a_link_whose_answer_was_lost_is_made(
+    tmp_path: Path, folders: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = renaming.link
+
+    def forgetful(old: Entry, new: Entry) -> None:
+        with suppress(FileExistsError):
+            link(old, new)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new.name)
+
     (tmp_path / "a/old").write_bytes(b"ours")
-    os.link(tmp_path / "a/old", tmp_path / "b/new")
-    renaming.link_or_cannot(Entry(folders[0], "old"), Entry(folders[1], "new"))
     (tmp_path / "b/other").write_bytes(b"ours")
+    monkeypatch.setattr(renaming, "link", forgetful)
+    old = Entry(folders[0], "old")
     with pytest.raises(FileExistsError):
-        renaming.link_or_cannot(Entry(folders[0], "old"), Entry(folders[1], "other"))
+        renaming.link_or_cannot(old, Entry(folders[1], "local"))
+    monkeypatch.setattr(renaming, "kinds_by_device", lambda: {tmp_path.stat().st_dev: "nfs4"})
+    renaming.link_or_cannot(old, Entry(folders[1], "new"))
+    for name in ("other", "new"):  # another file, and a link that was there before
+        with pytest.raises(FileExistsError):
+            renaming.link_or_cannot(old, Entry(folders[1], name))
+
+
+def test_the_link_of_another_program_is_not_taken_for_the_own_one(
+    tmp_path: Path, folders: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One program has made its link when the other comes; whoever loses takes away only what it made."""
+    (tmp_path / "a/old").write_bytes(b"ours")
+    entries = Entry(folders[0], "old"), Entry(folders[1], "new")
+    linked, claimed, ended = (threading.Event() for _ in range(3))
+    link, rename = renaming.link, os.rename
+
+    def link_first(old: Entry, new: Entry) -> None:
+        link(old, new)
+        if threading.current_thread() is first:
+            linked.set()
+            claimed.wait(PATIENCE)
+
+    def claim(old: str, new: str, **more: Any) -> None:
+        rename(old, new, **more)
+        if threading.current_thread() is not first:
+            claimed.set()
+            ended.wait(PATIENCE)
+
+    def run_first() -> None:
+        with suppress(FileNotFoundError):
+            renaming.move_noreplace(*entries, lambda: ".first")
+        ended.set()
+
+    monkeypatch.setattr(renaming, "rename_noreplace", failing(errno.EINVAL))
+    monkeypatch.setattr(renaming, "link", link_first)
+    monkeypatch.setattr(os, "rename", claim)
+    first = threading.Thread(target=run_first)
+    first.start()
+    linked.wait(PATIENCE)
+    with suppress(FileExistsError):
+        renaming.move_noreplace(*entries, lambda: ".second")
+    claimed.set()
+    first.join(PATIENCE)
+    assert [path.read_bytes() for folder in "ab" for path in (tmp_path / folder).iterdir()] == [b"ours"]
 
 
 def test_when_the_old_name_stays_the_new_one_goes(
