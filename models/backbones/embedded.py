@@ -1,7 +1,7 @@
 """The embedded mode: EfficientNet-Lite in two sizes, which needs no network once the package of the larger is here.
 
-Mean over eight sets: accuracy .954 and log-loss .131 instead of .945 and .156 with the small one alone, for three times
-the work.
+Accuracy on images that took no part, with both and with the small one alone: scenes .924 and .917; small photographs of
+three animals .816 and .788, of ten things in unequal numbers .759 and .713.
 """
 
 from __future__ import annotations
