@@ -134,9 +134,18 @@ def find_estimate(confidence: Confidence, right: Mask, max_error: float) -> Prom
 
 
 def nearest_promise(confidence: Confidence, right: Mask, requested: float) -> Promise | None:
-    """Find the promise of the fewest mistakes, more than ``requested``, that can be made, if it is of any use."""
-    near = (find_promise(confidence, right, share) for share in _NEAR if share > requested)
-    return next((each for each in near if each is not None), None)
+    """Find the promise of the fewest mistakes, more than ``requested``, that can be made, if it is of any use.
+
+    Smaller shares are tested only while larger ones can be promised. So the certainty is that of one test: if each was
+    tested, and the first to pass taken, several chances to be wrong would add up.
+    """
+    nearest = None
+    for share in sorted((share for share in _NEAR if share > requested), reverse=True):
+        found = find_promise(confidence, right, share)
+        if found is None:
+            break
+        nearest = found
+    return nearest
 
 
 def promise_instead(confidence: Confidence, right: Mask, requested: float) -> Promise | None:
@@ -145,7 +154,8 @@ def promise_instead(confidence: Confidence, right: Mask, requested: float) -> Pr
     The candidates, in order of preference: the requested share with less certainty; the same as an estimate; a larger
     share. The first two are taken only if their threshold is at least that of the third. If the third is all that can
     be promised, its threshold is raised to (1 - ``requested``) times the confidence of the surest images. (Where labels
-    are wrong, nothing is surer than these allow.)
+    are wrong, nothing is surer than these allow.) The promise is then that of the lower threshold: that the surer ones
+    of its images are no worse than all of them is not tested, but taken for granted.
     """
     last = nearest_promise(confidence, right, requested)
     less = find_promise(confidence, right, requested, LOWER_CERTAINTY) or find_estimate(confidence, right, requested)
