@@ -36,7 +36,7 @@ from trainer.heads.candidates import CandidateHead, View, logistic_candidate
 from trainer.heads.directions import Directions
 from trainer.heads.linear import MIN_DELTA, Linear, one_thread, to_unit_length
 from trainer.heads.logistic import fit_logistic
-from trainer.heads.task import MAX_WEIGHT, FittingTask, Weights
+from trainer.heads.task import FittingTask, Weights
 from trainer.heads.views import Part
 from trainer.measuring.calibration import Losses, log_probabilities
 
@@ -66,25 +66,6 @@ class _WeightedTask(FittingTask):
     def weights(self) -> Weights:
         assert self.image_weights is not None
         return self.image_weights[:, None]
-
-
-@dataclass(frozen=True)
-class _BalancedTask(FittingTask):
-    """A task in which all classes count the same among the images that each head is fitted on.
-
-    Where a class has few images, leaving out one of them would otherwise tell the head that the class is rare, so that
-    the one left out is rarely recognised.
-    """
-
-    @cached_property
-    def weights(self) -> Weights:
-        weights = super().weights.copy()
-        for group in range(self.groups):
-            fitted = weights[:, group] > 0
-            counts = np.bincount(self.labels[fitted], minlength=self.classes)
-            balanced = 1 / np.maximum(counts, counts.max() / MAX_WEIGHT)[self.labels[fitted]]
-            weights[fitted, group] = balanced / balanced.mean()
-        return weights
 
 
 @dataclass(frozen=True)
@@ -182,9 +163,9 @@ def propagate(
     Where there are ``redrawn_folds``, because images are few, logistic heads in all these divisions are compared.
     """
     images = _Images.from_inputs(view.task.scaled, unlabelled_inputs(unlabelled, parts, view))
-    candidate = _candidate(_balanced(view, view.task.folds), images, best)
+    candidate = _candidate(view, images, best)
     if redrawn_folds:
-        divisions = [_balanced(view, folds, serves=False) for folds in (view.task.folds, *redrawn_folds)]
+        divisions = [_refolded(view, folds) for folds in (view.task.folds, *redrawn_folds)]
         compared = [_compare(division, images) for division in divisions]
     else:
         compared = [_losses_of_all(view, best, candidate)]
@@ -206,10 +187,9 @@ def _losses_of_all(view: View, plain: CandidateHead, other: CandidateHead) -> Lo
     return result
 
 
-def _balanced(view: View, folds: Folds, *, serves: bool = True) -> View:
-    """Return a view in other folds, outside each of which all classes count the same."""
-    task = view.task
-    return replace(view, task=_BalancedTask(task.scaled, task.labels, task.classes, folds, task.start, serves))
+def _refolded(view: View, folds: Folds) -> View:
+    """Return a view in other folds, without the head that is served."""
+    return replace(view, task=replace(view.task, folds=folds, serves=False))
 
 
 def _candidate(view: View, images: _Images, teacher: CandidateHead) -> CandidateHead:

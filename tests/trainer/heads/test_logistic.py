@@ -24,7 +24,7 @@ def test_every_head_is_scikit_learns(classes: int, strength: float) -> None:
         rows = made.folds != group
         # Of two classes it makes one row of weights, with the penalty of two that are each half of it.
         reference = LogisticRegression(C=strength * (2 if classes == 2 else 1), max_iter=1000, tol=1e-6)
-        reference.fit(made.scaled[rows], made.labels[rows])
+        reference.fit(made.scaled[rows], made.labels[rows], sample_weight=made.weights[rows, group])
         own = np.exp(log_probabilities(head.logits(made.scaled)))
         assert own == pytest.approx(reference.predict_proba(made.scaled), abs=0.02)
 

@@ -29,6 +29,17 @@ def test_images_of_equal_classes_count_alike() -> None:
     assert (task(60, 3).weights[:, -1] == 1).all()
 
 
+def test_classes_count_alike_for_every_head_whatever_it_is_not_fitted_on() -> None:
+    """Or else the class of an image that is held out would seem rare where there are few."""
+    features, labels = clusters(8, 2)
+    folds = np.where(np.arange(8) < 3, np.where(labels == 0, 0, 1), 2)
+    made = FittingTask(features, labels, 2, folds)
+    for weights in made.weights.T:
+        shares = [float(weights[labels == label].sum()) for label in range(2)]
+        assert shares[0] == pytest.approx(shares[1])
+        assert weights[weights > 0].mean() == pytest.approx(1)
+
+
 def test_classes_count_alike_but_not_where_a_single_image_would_count_for_hundreds() -> None:
     labels = np.repeat(np.arange(3), (200, 50, 1))
     weights = FittingTask(clusters(251, 3)[0], labels, 3, np.full(251, NEVER)).weights[:, 0]
