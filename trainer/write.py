@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from models import checkpoint as checkpoints
-from models.checkpoint import Checkpoint, Head
+from models.checkpoint import Checkpoint
 from models.classifier import seal
-from models.metadata import Metadata, PartRecord, Unknown
+from models.metadata import Metadata, PartRecord
 from models.registry import parts_of
 from models.text.language import tr
 from trainer.data.audit import Oddity, write_audit
 from trainer.data.dataset import DataSet, data_digest
 from trainer.fitted import FitOptions, Fitted
 from trainer.heads.linear import Epoch
-from trainer.heads.unknown import REFUSED_SHARE, Span
 from trainer.measuring.measure import LabelledPredictions
 from trainer.measuring.split import write_split
 from trainer.measuring.thresholds import Thresholds
@@ -105,37 +104,19 @@ def _seal(
         mode=mode,
         parts=[PartRecord.from_backbone(part) for part in parts],
         classes=images.classes,
-        normalisation="l2" if choice.pretrained is None else "pretrained",
+        normalisation=choice.normalisation,
         temperature=choice.temperature,
         threshold=thresholds.own,
         max_error=thresholds.requested,
         promises=thresholds.promises,
-        unknown=None if span is None else _unknown(span),
+        unknown=None if span is None else span.rule,
         metrics={**predictions.figures(), "all_images": float(len(images.samples))},
         settings=options.settings(),
         data_digest=data_digest(images.samples),
         versions=versions(),
         created=now.isoformat(timespec="seconds"),
     )
-    basis = None if span is None else span.basis
-    head = Head(
-        choice.head.weight,
-        choice.head.bias,
-        choice.scaling.mean,
-        choice.scaling.scale,
-        basis=basis,
-        pretrained=choice.pretrained,
-    )
-    return seal(metadata, head, fitted.extractor, fitted.tuned)
-
-
-def _unknown(span: Span) -> Unknown:
-    return Unknown(
-        limit=span.limit,
-        refused=REFUSED_SHARE,
-        energy_weight=span.energy_weight,
-        usual_energy=span.usual_energy,
-    )
+    return seal(metadata, choice.served, fitted.extractor, fitted.tuned)
 
 
 def _metrics(

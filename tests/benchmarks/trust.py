@@ -21,18 +21,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtr
 
-from models import registry
-from models.checkpoint import Pretrained
 from models.decision import Fate, Rule, are_unknown
-from models.head import Head
-from models.metadata import DEFAULT_THRESHOLD, Metadata, PartRecord, Promise, Unknown
-from models.scoring import head_probabilities, head_strangeness
-from models.weights import WeightsStore
-from tests.benchmarks.labelled_sets import FOLDER, NAMES, LabelledSet, load
-from trainer.data.folds import Folds
-from trainer.heads.choose import Choice, choose
-from trainer.heads.linear import GradientOptions
-from trainer.heads.views import Part
+from models.metadata import DEFAULT_THRESHOLD, Promise
+from tests.benchmarks.chosen_heads import choose_head, score_images
+from tests.benchmarks.labelled_sets import NAMES, LabelledSet, load
 from trainer.measuring.bounds import interval
 from trainer.measuring.calibration import log_probabilities
 from trainer.measuring.thresholds import choose_thresholds
@@ -97,50 +89,17 @@ def main() -> None:
 def fitted(data: LabelledSet, unseen: int) -> tuple[Judged, Judged]:
     """The judged images of the other folds, and the unseen ones as they are served, judged by what they show."""
     seen, others = data.part(data.folds != unseen), data.part(data.folds == unseen)
-    store = WeightsStore(FOLDER / "weights")
-    backbone = registry.locate(registry.EMBEDDED, None, store)
-    assert backbone.imagenet_head is not None
-    part = Part(backbone.name, backbone.width, None, Pretrained.rounded(*backbone.imagenet_head()))
-    folds: Folds = seen.folds.astype(np.int64)
-    choice = choose(seen.features.copy(), seen.labels, folds, len(data.classes), [part], GradientOptions())
+    choice = choose_head(seen)
     known = np.full(len(seen.labels), True) if choice.span is None else choice.span.known
     logits = log_probabilities(choice.out_of_fold, choice.temperature)
     judged = _judged(np.exp(logits), ~known[choice.judged], seen.labels[choice.judged])
-    metadata, head = _served(data, choice, PartRecord.from_backbone(backbone))
-    probabilities = head_probabilities(metadata, head, others.features)
-    unknown = are_unknown(head_strangeness(metadata, head, others.features))
-    return judged, _judged(probabilities.astype(np.float64), unknown, others.truth)
+    probabilities, strangeness = score_images(choice, others.features)
+    return judged, _judged(probabilities.astype(np.float64), are_unknown(strangeness), others.truth)
 
 
 def _judged(probabilities: npt.NDArray[np.float64], unknown: Mask, labels: npt.NDArray[np.int64]) -> Judged:
     confidence = np.where(unknown, -1.0, probabilities.max(axis=1))
     return Judged(confidence, probabilities.argmax(axis=1) == labels)
-
-
-def _served(data: LabelledSet, choice: Choice, record: PartRecord) -> tuple[Metadata, Head]:
-    span = choice.span
-    unknown = None
-    if span is not None:
-        unknown = Unknown(
-            limit=span.limit, refused=0.02, energy_weight=span.energy_weight, usual_energy=span.usual_energy
-        )
-    metadata = Metadata(
-        mode=record.name,
-        parts=[record],
-        classes=data.classes,
-        normalisation="l2" if choice.pretrained is None else "pretrained",
-        temperature=choice.temperature,
-        unknown=unknown,
-    )
-    head = Head(
-        choice.head.weight,
-        choice.head.bias,
-        choice.scaling.mean,
-        choice.scaling.scale,
-        basis=None if span is None else span.basis,
-        pretrained=choice.pretrained,
-    )
-    return metadata, head
 
 
 def filed(

@@ -18,16 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from models import registry
-from models.checkpoint import Head, Metadata, PartRecord, Pretrained
-from models.metadata import Unknown
-from models.scoring import energies, score
-from models.weights import WeightsStore
-from tests.benchmarks.labelled_sets import FOLDER, NAMES, LabelledSet, load
-from trainer.heads.choose import Choice, choose
-from trainer.heads.linear import GradientOptions
-from trainer.heads.unknown import REFUSED_SHARE, Span, limit_of
-from trainer.heads.views import Part
+from models.scoring import energies
+from tests.benchmarks.chosen_heads import choose_head, score_images
+from tests.benchmarks.labelled_sets import NAMES, LabelledSet, load
+from trainer.heads.choose import Choice
+from trainer.heads.unknown import Span, limit_of
 from trainer.measuring.calibration import log_probabilities
 from trainer.measuring.thresholds import choose_thresholds
 
@@ -85,7 +80,7 @@ def compare(data: LabelledSet, missing: int | None) -> list[list[float]]:
     """The rows for both rules, with this class left out."""
     known, others = _without(data, missing)
     fitted, unseen = known.part(known.folds != 4), known.part(known.folds == 4)
-    choice = _choose(fitted)
+    choice = choose_head(fitted)
     far = load(_FAR if data.name != _FAR else "intel_scenes6").features[:_FAR_IMAGES]
     foretold = float("nan")
     if choice.absence is not None:
@@ -135,13 +130,6 @@ def _without(data: LabelledSet, missing: int | None) -> tuple[LabelledSet, Float
     return known, data.features[data.truth == missing]
 
 
-def _choose(data: LabelledSet) -> Choice:
-    backbone = registry.locate(registry.EMBEDDED, None, WeightsStore(FOLDER / "weights"))
-    assert backbone.imagenet_head is not None
-    part = Part(backbone.name, backbone.width, None, Pretrained.rounded(*backbone.imagenet_head()))
-    return choose(data.features.copy(), data.labels, data.folds, len(data.classes), [part], GradientOptions())
-
-
 def _by_distance(choice: Choice) -> Span:
     """The span as it was before the energy counted."""
     span = choice.span
@@ -156,29 +144,7 @@ def _by_distance(choice: Choice) -> Span:
 
 def _judged(choice: Choice, features: Floats) -> Judged:
     """What the daemon makes of raw features (n, width)."""
-    backbone = registry.locate(registry.EMBEDDED, None, WeightsStore(FOLDER / "weights"))
-    span = choice.span
-    assert span is not None
-    unknown = Unknown(
-        limit=span.limit, refused=REFUSED_SHARE, energy_weight=span.energy_weight, usual_energy=span.usual_energy
-    )
-    metadata = Metadata(
-        mode=backbone.name,
-        parts=[PartRecord.from_backbone(backbone)],
-        classes=[f"class {at}" for at in range(len(choice.head.bias))],
-        normalisation="l2" if choice.pretrained is None else "pretrained",
-        temperature=choice.temperature,
-        unknown=unknown,
-    )
-    head = Head(
-        choice.head.weight,
-        choice.head.bias,
-        choice.scaling.mean,
-        choice.scaling.scale,
-        basis=span.basis,
-        pretrained=choice.pretrained,
-    )
-    probabilities, strangeness = score(metadata, head, features)
+    probabilities, strangeness = score_images(choice, features)
     return Judged(strangeness, probabilities.max(axis=1))
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from models.checkpoint import Pretrained
+from models.head import Head, Pretrained
 from models.text.language import mark, tr
 from trainer.data.cache import Features
 from trainer.data.folds import NEVER, Folds
@@ -77,6 +78,23 @@ class Choice:
     growth: Growth | None = None
     absence: Absence | None = None
     propagation: Propagation | None = None
+
+    @property
+    def served(self) -> Head:
+        """The head as a checkpoint has it."""
+        return Head(
+            self.head.weight,
+            self.head.bias,
+            self.scaling.mean,
+            self.scaling.scale,
+            basis=None if self.span is None else self.span.basis,
+            pretrained=self.pretrained,
+        )
+
+    @property
+    def normalisation(self) -> Literal["l2", "pretrained"]:
+        """What the inputs of the served head are, see `models.metadata.Metadata`."""
+        return "l2" if self.pretrained is None else "pretrained"
 
 
 def choose(

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from models.metadata import Unknown
 from trainer.data.cache import Features
 from trainer.data.folds import NEVER, Folds
 from trainer.heads.linear import one_thread
@@ -55,6 +56,16 @@ class Span:
         """Which images (n,) count as known; those without a distance do."""
         known: npt.NDArray[np.bool_] = ~(self.distances > self.limit)
         return known
+
+    @property
+    def rule(self) -> Unknown:
+        """What a checkpoint says of unknown images."""
+        return Unknown(
+            limit=self.limit,
+            refused=REFUSED_SHARE,
+            energy_weight=self.energy_weight,
+            usual_energy=self.usual_energy,
+        )
 
 
 def fit_span(scaled: Features, folds: Folds) -> Span | None:
