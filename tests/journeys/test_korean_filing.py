@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import REASONS
+from models.text.invocation import COMMANDS
 from tests.pictures import save
 from tests.processes import run
 
@@ -47,8 +48,9 @@ NAMES = frozenset(
         "DIGEST",
     ]
 ).union(REASONS)
+_COMMANDS = "|".join(command for commands in COMMANDS.values() for command in commands)
 #: Commands to type, paths, file names, options, digests, times, and probabilities.
-_NO_WORDS = re.compile(r"python -m \w+ \w+|\S*imagesortd [a-z]+|\S*[./\d]\S*|--[\w-]+")
+_NO_WORDS = re.compile(rf"(python -m ({'|'.join(COMMANDS)})|\S*imagesortd) ({_COMMANDS})(?![a-z])|\S*[./\d]\S*|--[\w-]+")
 _WORD = re.compile(r"[A-Za-z][A-Za-z-]{2,}")
 
 
