@@ -50,7 +50,9 @@ NAMES = frozenset(
 ).union(REASONS)
 _COMMANDS = "|".join(command for commands in COMMANDS.values() for command in commands)
 #: Commands to type, paths, file names, options, digests, times, and probabilities.
-_NO_WORDS = re.compile(rf"(python -m ({'|'.join(COMMANDS)})|\S*imagesortd) ({_COMMANDS})(?![a-z])|\S*[./\d]\S*|--[\w-]+")
+_NO_WORDS = re.compile(
+    rf"(python -m ({'|'.join(COMMANDS)})|\S*imagesortd) ({_COMMANDS})(?![a-z])|\S*[./\d]\S*|--[\w-]+"
+)
 _WORD = re.compile(r"[A-Za-z][A-Za-z-]{2,}")
 
 
