@@ -15,7 +15,7 @@ CLASSES = {"discs": "discs", "안개": "fog"}
 
 @pytest.mark.parametrize("mode", ["mobilenet", "clip", "hybrid"])
 def test_a_mode_is_fitted_and_served(mode: str, tiny_mobilenet: Path, tiny_clip: Path, tmp_path: Path) -> None:
-    class_folders(tmp_path / "data", CLASSES, 10)
+    class_folders(tmp_path / "data", CLASSES, 24)
     class_folders(tmp_path / "photos", CLASSES, 4, start=50)
     weights = {
         "mobilenet": ["--weights", f"mobilenet={tiny_mobilenet}"],
