@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,11 +42,13 @@ __all__ = [
     "check_class_name",
     "is_starter_published",
     "load",
+    "parse_header",
     "publish",
     "publish_starter",
     "read",
     "read_pointer",
     "read_published",
+    "read_regular_file",
     "resolve",
     "write",
 ]
@@ -85,10 +87,10 @@ class Checkpoint:
 def read(path: Path) -> Checkpoint:
     """Read one checkpoint file into memory and check it. Raises `CheckpointError`."""
     with _errors_naming(path):
-        return _parse(_read_bytes(path, MAX_FILE_BYTES))
+        return _parse(read_regular_file(path, MAX_FILE_BYTES))
 
 
-def _read_bytes(path: Path, limit: int) -> bytes:
+def read_regular_file(path: Path, limit: int) -> bytes:
     """Read a regular file of at most ``limit`` bytes. Raises `CheckpointError` for any other."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a named pipe would block
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
@@ -104,7 +106,7 @@ def _parse(data: bytes) -> Checkpoint:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    metadata = _parse_metadata(_parse_header(data))
+    metadata = _parse_metadata(parse_header(data))
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -130,8 +132,11 @@ def _errors_naming(path: Path) -> Iterator[None]:
         raise CheckpointError(tr("the checkpoint {path} is not used: {error}", path=path, error=error)) from error
 
 
-def _parse_header(data: bytes) -> dict[str, Any]:
-    """Parse the JSON header, before anything is allocated for the tensors that it announces."""
+def parse_header(data: bytes, dtypes: Sequence[str] = _DTYPES) -> dict[str, Any]:
+    """Parse the JSON header of a safetensors file, before anything is allocated for the tensors that it announces.
+
+    These must be of the ``dtypes``, as the file spells them. Raises `CheckpointError`.
+    """
     length = int.from_bytes(data[:8], "little")
     if len(data) < 8 or length > len(data) - 8:
         if data.startswith(_PICKLES) or data[257:262] == b"ustar":
@@ -152,13 +157,13 @@ def _parse_header(data: bytes) -> dict[str, Any]:
         raise CheckpointError(tr("it is not a safetensors file"))
     for name, tensor in header.items():
         dtype = tensor.get("dtype") if isinstance(tensor, dict) else None
-        if name != "__metadata__" and not (isinstance(dtype, str) and dtype in _DTYPES):
+        if name != "__metadata__" and not (isinstance(dtype, str) and dtype in dtypes):
             raise CheckpointError(
                 tr(
                     "the tensor {name} is of type {dtype}; it may be one of {names}",
                     name=name,
                     dtype=dtype,
-                    names=", ".join(_DTYPES),
+                    names=", ".join(dtypes),
                 )
             )
     return header
@@ -258,7 +263,7 @@ def read_pointer(checkpoints: Path) -> Pointer | None:
     """Read the pointer of a ``checkpoints/`` folder; None when no run is published. Raises `CheckpointError`."""
     path = checkpoints / POINTER
     try:
-        return Pointer.model_validate_json(_read_bytes(path, MAX_POINTER_BYTES))
+        return Pointer.model_validate_json(read_regular_file(path, MAX_POINTER_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -344,7 +349,7 @@ def publish_starter(folder: Path, published: str) -> None:
 def is_starter_published(folder: Path) -> bool:
     """Whether the starter model is published in a ``checkpoints/`` folder."""
     try:
-        content = json.loads(_read_bytes(folder / POINTER, MAX_POINTER_BYTES))
+        content = json.loads(read_regular_file(folder / POINTER, MAX_POINTER_BYTES))
     except (OSError, ValueError, RecursionError, CheckpointError):
         return False
     return isinstance(content, dict) and content.get("starter") is True and "run" not in content

@@ -39,7 +39,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("fit", "evaluate", "zeroshot"),
         ("write",),
         ("fitted", "reports", "options"),
-        ("finetuning",),
+        ("finetuning", "learning"),
         ("heads",),
         ("measuring",),
         ("data", "runs"),

@@ -24,10 +24,12 @@ from trainer.data.folds import NEVER, Folds
 from trainer.data.neighbours import Group, group_pictures
 from trainer.data.unlabelled import read_unlabelled, scan_unlabelled
 from trainer.fitted import FitOptions, Fitted
-from trainer.heads.choose import FEW_IMAGES, Choice, choose, clearly_lower
+from trainer.heads.choice import Choice
+from trainer.heads.choose import FEW_IMAGES, choose, clearly_lower
 from trainer.heads.linear import Epoch
 from trainer.heads.prompts import Embeddings, text_embeddings
 from trainer.heads.views import Part
+from trainer.learning.kept import columns_of, features_to_keep
 from trainer.measuring.compare import Verdict, compare
 from trainer.measuring.measure import LabelledPredictions
 from trainer.reports import narrate
@@ -89,6 +91,7 @@ def fit(options: FitOptions) -> FitOutcome:
     narrate.images(images, extracted, findings, int(groups.parted.sum()), verbose=options.verbose)
 
     stages: dict[str, list[Epoch]] = {"head": []}
+    features = features_to_keep(extracted.features, extractor.parts, options.keep_features)
     drop_parts = options.drop_parts or options.mode == "auto"
     redrawn_folds = _redraw_folds(images, groups.first, options)
     choice = _choose_head(
@@ -103,7 +106,8 @@ def fit(options: FitOptions) -> FitOutcome:
         unlabelled=None if unlabelled is None else unlabelled.features,
     )
     counts = None if unlabelled is None else unlabelled.counts
-    fitted = Fitted(_keep_chosen_parts(extractor, choice, store), choice, {}, counts)
+    features = columns_of(choice.parts, features, extractor.parts, options.keep_features)
+    fitted = Fitted(_keep_chosen_parts(extractor, choice, store), choice, {}, counts, features)
     narrate.choice(choice, len(images.samples), verbose=options.verbose)
     if options.fine_tune:
         stages["fine-tune"] = []
@@ -114,8 +118,11 @@ def fit(options: FitOptions) -> FitOutcome:
     thresholds = fitted.thresholds(predictions, images, groups.first, options.max_error)
     if options.threshold is not None:
         thresholds = thresholds.with_given(options.threshold, insisted=options.publish == "always")
-    run = write(options, fitted, images, findings, predictions, thresholds, stages)
+    kept = fitted.kept(images, groups.first, options)
+    run = write(options, fitted, images, findings, predictions, thresholds, stages, kept)
     narrate.result(predictions, thresholds, run, verbose=options.verbose)
+    if kept is None and options.keep_features:
+        narrate.no_features(options.keep_features)
     verdict = _judge(options, fitted.judged(images), predictions, store)
     if verdict.publish:
         narrate.dropped_classes(find_dropped_classes(options.output_dir, predictions.classes).sentences())
@@ -239,12 +246,13 @@ def _fine_tune(
             )
         )
     judging_folds = np.where(images.is_held_out, images.folds, NEVER)
+    features = features_to_keep(extracted.features, parts, options.keep_features)
     choice = _choose_head(images, judging_folds, extracted.features, extractor, options, [], drop_parts=False)
     narrate.choice(choice, len(images.samples), verbose=options.verbose)
     before, after = frozen.predictions(images, images.is_held_out), Fitted(extractor, choice, tuned).predictions(images)
     is_better = clearly_lower(after.losses, before.losses)
     narrate.fine_tuning(is_better, before, after)
-    return Fitted(extractor, choice, tuned, frozen.unlabelled) if is_better else frozen
+    return Fitted(extractor, choice, tuned, frozen.unlabelled, features) if is_better else frozen
 
 
 def _judge(options: FitOptions, judged: list[Sample], predictions: LabelledPredictions, store: WeightsStore) -> Verdict:

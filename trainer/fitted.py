@@ -13,10 +13,12 @@ from models.checkpoint import Array
 from models.runtime import FeatureExtractor
 from trainer.data.cache import DEFAULT_SIZE
 from trainer.data.dataset import DataSet, Mask, Sample, shown
+from trainer.data.folds import NEVER, fold_count
 from trainer.data.neighbours import Group
 from trainer.data.unlabelled import UnlabelledCounts
-from trainer.heads.choose import Choice
+from trainer.heads.choice import Choice
 from trainer.heads.linear import GradientOptions
+from trainer.learning.kept import DEFAULT_LIMIT, UNJUDGED, Half, KeptFeatures, as_hashes
 from trainer.measuring.calibration import log_probabilities
 from trainer.measuring.measure import LabelledPredictions
 from trainer.measuring.thresholds import Thresholds, thresholds_for
@@ -51,6 +53,7 @@ class FitOptions:
     keep: int = KEEP
     cache_dir: Path | None = None
     cache_size: int = DEFAULT_SIZE
+    keep_features: int = DEFAULT_LIMIT
     resume: bool = False
     weights: Mapping[str, str] = field(default_factory=dict)
     verbose: bool = False
@@ -77,13 +80,15 @@ class FitOptions:
 class Fitted:
     """Backbones and the head chosen for them. ``tuned``: fine-tuned weights by part and tensor name, if any.
 
-    ``unlabelled`` counts the unlabelled images, where there were to be any.
+    ``unlabelled`` counts the unlabelled images, where there were to be any. ``features`` are the raw features that the
+    head was fitted on, where they are to be kept.
     """
 
     extractor: FeatureExtractor
     choice: Choice
     tuned: Mapping[str, Mapping[str, Array]]
     unlabelled: UnlabelledCounts | None = None
+    features: Half | None = None
 
     def predictions(self, images: DataSet, among: Mask | None = None) -> LabelledPredictions:
         """Return the out-of-fold predictions for the judged images, or for those of them in the mask ``among`` (n,)."""
@@ -106,3 +111,24 @@ class Fitted:
     def judged(self, images: DataSet) -> list[Sample]:
         """Return the samples of `predictions`, in the same order."""
         return [sample for sample, is_judged in zip(images.samples, self.choice.judged, strict=True) if is_judged]
+
+    def kept(self, images: DataSet, pictures: Group, options: FitOptions) -> KeptFeatures | None:
+        """Return what the run keeps of its features, if anything; ``pictures`` as for `thresholds`."""
+        if self.features is None:
+            return None
+        texts = self.choice.texts
+        predicted = np.full(len(images.labels), UNJUDGED)
+        predicted[self.choice.judged] = self.choice.out_of_fold.argmax(axis=1)
+        return KeptFeatures(
+            self.features,
+            images.labels,
+            predicted,
+            np.where(self.choice.judged, images.folds, NEVER),
+            pictures,
+            as_hashes([sample.sha256 for sample in images.samples]),
+            images.classes,
+            self.choice.recipe,
+            fold_count(options.val_fraction),
+            options.seed,
+            None if texts is None else texts.weight * self.choice.scaling.scale,
+        )

@@ -95,6 +95,16 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         metavar="SIZE",
         help=tr("room for the features of images; what was used least recently makes room (default %(default)s)"),
     )
+    add(
+        "--keep-features",
+        type=size,
+        default="300 MB",
+        metavar="SIZE",
+        help=tr(
+            "the most that the run may keep of its features, by which it can learn from people's labels later; "
+            "0: none (default %(default)s)"
+        ),
+    )
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,8 @@ from trainer.data.audit import Oddity, write_audit
 from trainer.data.dataset import DataSet, data_digest
 from trainer.fitted import FitOptions, Fitted
 from trainer.heads.linear import Epoch
+from trainer.learning.files import features_figures, write_features
+from trainer.learning.kept import KeptFeatures
 from trainer.measuring.measure import LabelledPredictions
 from trainer.measuring.split import write_split
 from trainer.measuring.thresholds import Thresholds
@@ -28,6 +30,7 @@ from trainer.reports.narrate import comparison, unrecognised
 from trainer.reports.report import write_report
 from trainer.reports.unlabelled import unlabelled_figures, unlabelled_sentences
 from trainer.runs.folder import METRICS, create_run, write_json, write_settings
+from trainer.runs.listing import published_run
 from trainer.runs.versions import versions
 
 
@@ -39,15 +42,23 @@ def write(
     predictions: LabelledPredictions,
     thresholds: Thresholds,
     stages: Mapping[str, Sequence[Epoch]],
+    kept: KeptFeatures | None,
 ) -> Path:
-    """Write the run folder and return its path. Raises `UserError` when the output folder cannot be written to."""
+    """Write the run folder and return its path. Raises `UserError` when the output folder cannot be written to.
+
+    ``kept`` are the features that it keeps, if any.
+    """
     now = datetime.now(UTC)
     checkpoint = _seal(options, fitted, images, predictions, thresholds, now)
     filing = predictions.filing(thresholds.threshold)
 
     def fill(run: Path) -> None:
         sha256 = checkpoints.write(checkpoint, run / checkpoints.FILE_NAME)
-        write_json(run / METRICS, {"sha256": sha256} | _metrics(fitted, images, predictions, thresholds))
+        record = None
+        if kept is not None:
+            record = write_features(run, kept, checkpoint.metadata.parts, published_run(options.output_dir))
+        metrics = _metrics(fitted, images, predictions, thresholds) | features_figures(record)
+        write_json(run / METRICS, {"sha256": sha256} | metrics)
         write_history(run / "history.csv", stages)
         write_settings(run / "settings.toml", options.settings())
         write_split(run / "split.csv", images, fitted.choice.judged, predictions)

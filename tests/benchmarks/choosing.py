@@ -29,7 +29,8 @@ from models.weights import WeightsStore
 from tests.benchmarks import labelled_sets
 from tests.benchmarks.labelled_sets import LabelledSet, Labels
 from trainer.data.folds import assign
-from trainer.heads.choose import FEW_IMAGES, Choice, choose
+from trainer.heads.choice import Choice
+from trainer.heads.choose import FEW_IMAGES, choose
 from trainer.heads.linear import GradientOptions, Scaling, to_unit_length
 from trainer.heads.views import Part
 from trainer.measuring.calibration import accuracy, log_loss

@@ -12,7 +12,8 @@ from models.scoring import Probabilities, Strangeness, score
 from models.weights import WeightsStore
 from tests.benchmarks.labelled_sets import FOLDER, LabelledSet
 from trainer.data.cache import Features
-from trainer.heads.choose import Choice, choose
+from trainer.heads.choice import Choice
+from trainer.heads.choose import choose
 from trainer.heads.linear import GradientOptions
 from trainer.heads.views import Part
 

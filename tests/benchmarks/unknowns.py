@@ -21,7 +21,7 @@ import numpy.typing as npt
 from models.scoring import energies
 from tests.benchmarks.chosen_heads import choose_head, score_images
 from tests.benchmarks.labelled_sets import NAMES, LabelledSet, load
-from trainer.heads.choose import Choice
+from trainer.heads.choice import Choice
 from trainer.heads.unknown import Span, limit_of
 from trainer.measuring.calibration import log_probabilities
 from trainer.measuring.thresholds import choose_thresholds

@@ -20,7 +20,8 @@ from tests.benchmarks import labelled_sets
 from tests.benchmarks.labelled_sets import LabelledSet
 from trainer.data.cache import Features
 from trainer.data.folds import assign
-from trainer.heads.choose import FEW_IMAGES, Choice, choose
+from trainer.heads.choice import Choice
+from trainer.heads.choose import FEW_IMAGES, choose
 from trainer.heads.linear import GradientOptions, Linear, to_unit_length
 from trainer.heads.views import Part
 from trainer.measuring.calibration import Labels, accuracy, log_loss

@@ -21,7 +21,8 @@ from trainer.data import features
 from trainer.data.folds import Folds
 from trainer.fit import FitOutcome, fit
 from trainer.fitted import FitOptions, Policy
-from trainer.heads.choose import Choice, choose
+from trainer.heads.choice import Choice
+from trainer.heads.choose import choose
 
 
 def options(data: Path, folder: Path, **more: object) -> FitOptions:
@@ -42,6 +43,7 @@ def test_a_run_folder_holds_everything_and_is_published(fitted: FitOutcome) -> N
         "checkpoint.safetensors",
         "confusion_matrix.png",
         "curves.png",
+        "features.safetensors",
         "history.csv",
         "metrics.json",
         "mistakes.png",

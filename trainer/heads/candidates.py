@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -27,6 +28,11 @@ USUAL_STRENGTH, _LEAST_GAIN = 3e-3, 0.01
 #: The shrinkages of the covariance to try in discriminant analysis.
 SHRINKAGES = (0.3, 0.6, 0.9)
 
+#: The name of the mean of the two.
+MEAN = mark("the mean of gradient and logistic")
+#: The kinds of heads that are fitted; ``mean`` is that of gradient and logistic.
+Kind = Literal["logistic", "gradient", "mean", "discriminant"]
+
 
 @dataclass(frozen=True)
 class CandidateHead:
@@ -35,7 +41,8 @@ class CandidateHead:
     ``heads`` holds one head for each fold and, last, the head fitted on all images. ``out_of_fold`` holds logits
     (judged images, classes), ``losses`` (judged images,) their log-loss after division by ``temperature``.
     ``refolded_loss`` is the mean log-loss over several divisions into folds; None where one division was enough.
-    ``label`` is the name in the user's language, ``strength`` that of its penalty where it is a logistic one.
+    ``label`` is the name in the user's language, ``strength`` that of its penalty where it is a logistic one, and the
+    shrinkage where it is a discriminant.
     """
 
     name: str
@@ -48,6 +55,7 @@ class CandidateHead:
     accuracy: float
     refolded_loss: float | None = None
     strength: float | None = None
+    kind: Kind = "logistic"
 
     @property
     def loss(self) -> float:
@@ -144,16 +152,16 @@ def gradient_candidate(view: View, options: GradientOptions, on_epoch: OnEpoch |
         kind = mark("gradient from texts, {epochs} epoch") if from_texts else mark("gradient, {epochs} epoch")
     else:
         kind = mark("gradient from texts, {epochs} epochs") if from_texts else mark("gradient, {epochs} epochs")
-    return view.candidate_from(kind, heads, epochs=epochs)
+    return replace(view.candidate_from(kind, heads, epochs=epochs), kind="gradient")
 
 
-def discriminant_candidate(view: View) -> CandidateHead:
+def discriminant_candidate(view: View, shrinkages: Sequence[float] = SHRINKAGES) -> CandidateHead:
     """Return the head of discriminant analysis with the best shrinkage."""
-    heads_by_shrinkage = fit_discriminant(view.task, SHRINKAGES)
+    heads_by_shrinkage = fit_discriminant(view.task, shrinkages)
     kind = mark("discriminant, shrunk {share:g}")
     candidates = [
-        view.candidate_from(kind, heads, share=share)
-        for share, heads in zip(SHRINKAGES, heads_by_shrinkage, strict=True)
+        replace(view.candidate_from(kind, heads, share=share), strength=share, kind="discriminant")
+        for share, heads in zip(shrinkages, heads_by_shrinkage, strict=True)
     ]
     return min(candidates, key=lambda candidate: candidate.loss)
 
@@ -164,4 +172,4 @@ def mean_candidate(view: View, kind: str, one: CandidateHead, other: CandidateHe
         first.divided_by(one.temperature).averaged_with(second.divided_by(other.temperature))
         for first, second in zip(one.heads, other.heads, strict=True)
     ]
-    return view.candidate_from(kind, heads)
+    return replace(view.candidate_from(kind, heads), kind="mean")

@@ -10,25 +10,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
-from models.head import Head, Pretrained
-from models.text.language import mark, tr
+from models.text.language import tr
 from trainer.data.cache import Features
 from trainer.data.folds import NEVER, Folds
 from trainer.heads import candidates, views
 from trainer.heads.candidates import USUAL_STRENGTH, CandidateHead, View
-from trainer.heads.growth import Growth, measure_growth
-from trainer.heads.linear import MIN_DELTA, GradientOptions, Linear, OnEpoch, Scaling
+from trainer.heads.choice import Choice, Start
+from trainer.heads.growth import measure_growth
+from trainer.heads.linear import MIN_DELTA, GradientOptions, OnEpoch
 from trainer.heads.logistic import fit_logistic
 from trainer.heads.near import Absence, with_energies
-from trainer.heads.propagation import Propagation, propagate
-from trainer.heads.task import FittingTask, Mask
+from trainer.heads.propagation import propagate
+from trainer.heads.recipe import Recipe
+from trainer.heads.task import FittingTask
 from trainer.heads.unknown import Span, fit_span
 from trainer.heads.views import Part
-from trainer.measuring.calibration import Labels, Logits, Losses
+from trainer.measuring.calibration import Labels, Losses
 
 #: The strength of logistic regression where no image is judged.
 _DEFAULT_STRENGTH = 1e-2
@@ -36,65 +36,6 @@ _DEFAULT_STRENGTH = 1e-2
 FEW_IMAGES = 100
 #: By how many standard errors the pretrained classes must then be better.
 _FEW_STANDARD_ERRORS = 1.25
-
-
-@dataclass(frozen=True)
-class Start:
-    """What fine-tuning starts from: a head on unit-length features, over its temperature, not fitted on fold 0."""
-
-    head: Linear
-    scaling: Scaling
-
-    @classmethod
-    def from_candidate(cls, view: View, candidate: CandidateHead) -> Start:
-        """Take the fold-0 head of a candidate that was fitted on this view."""
-        return cls(candidate.heads[0].divided_by(candidate.temperature), view.scaling)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The chosen head, fitted on all images, for the features of ``parts`` (positions in the parts that were given).
-
-    ``out_of_fold`` holds the logits (judged images, classes) of the ``judged`` images (n,), each from a head that was
-    not fitted on it. Inputs are features at unit length, or what ``pretrained`` makes of the features. ``span`` tells
-    unknown images, ``absence`` how those of a missing class would fare, and ``growth`` what more images would bring;
-    all three are None with too few images or classes. ``winner`` names the
-    chosen candidate; ``label`` is that name, and ``reason`` why it was chosen, in the user's language.
-    """
-
-    head: Linear
-    scaling: Scaling
-    parts: tuple[int, ...]
-    temperature: float
-    winner: str
-    label: str
-    reason: str
-    candidates: list[CandidateHead]
-    start: Start
-    judged: Mask
-    out_of_fold: Logits
-    span: Span | None
-    pretrained: Pretrained | None = None
-    growth: Growth | None = None
-    absence: Absence | None = None
-    propagation: Propagation | None = None
-
-    @property
-    def served(self) -> Head:
-        """The head as a checkpoint has it."""
-        return Head(
-            self.head.weight,
-            self.head.bias,
-            self.scaling.mean,
-            self.scaling.scale,
-            basis=None if self.span is None else self.span.basis,
-            pretrained=self.pretrained,
-        )
-
-    @property
-    def normalisation(self) -> Literal["l2", "pretrained"]:
-        """What the inputs of the served head are, see `models.metadata.Metadata`."""
-        return "l2" if self.pretrained is None else "pretrained"
 
 
 def choose(
@@ -134,9 +75,11 @@ def choose(
     chosen = comparisons[position]
     others, winner, head_reason = _choose_head(chosen.view, chosen.logistic[chosen.position], options, on_epoch)
     plain_logistic = chosen.logistic[chosen.position][0]
+    view = _view_of_best(chosen)
+    recipe = Recipe.of_winner(winner, chosen.best, view, options)
     propagation = None
     if unlabelled is not None and len(unlabelled) and _judges_every_class(all_parts.task):
-        propagation = propagate(_view_of_best(chosen), winner, unlabelled, parts, redrawn_folds)
+        propagation = propagate(view, winner, unlabelled, parts, redrawn_folds)
         others = [*others, propagation.candidate]
         if propagation.is_taken:
             head_reason = tr(
@@ -155,6 +98,7 @@ def choose(
         label=winner.label,
         reason="; ".join(filter(None, [head_reason, chosen.reason, parts_reason])),
         candidates=sorted(table, key=lambda candidate: (len(candidate.parts), candidate.parts)),
+        recipe=recipe,
         start=Start.from_candidate(
             chosen.views[0], winner if chosen.position == 0 else _lowest_loss(chosen.logistic[0])
         ),
@@ -165,6 +109,7 @@ def choose(
         growth=measure_growth(chosen.view.task, plain_logistic.strength or USUAL_STRENGTH, plain_logistic.out_of_fold),
         absence=absence,
         propagation=propagation,
+        texts=view.task.start,
     )
 
 
@@ -179,6 +124,7 @@ def _choose_unjudged(view: View) -> Choice:
         label=tr("logistic, C {strength:g}", strength=_DEFAULT_STRENGTH),
         reason=tr("there is no held-out image to choose by"),
         candidates=[],
+        recipe=Recipe(strength=_DEFAULT_STRENGTH),
         start=Start(heads[0], view.scaling),
         judged=view.task.judged,
         out_of_fold=np.empty((0, view.task.classes)),
@@ -352,7 +298,7 @@ def _choose_head(
     if view.texts is not None and best_logistic is logistic[1]:
         view = view.starting_from_texts()
     gradient = candidates.gradient_candidate(view, options, on_epoch)
-    mean = candidates.mean_candidate(view, mark("the mean of gradient and logistic"), gradient, best_logistic)
+    mean = candidates.mean_candidate(view, candidates.MEAN, gradient, best_logistic)
     others = [candidates.discriminant_candidate(view), gradient, mean]
     best = _lowest_loss([*logistic, *others])
     if best.accuracy > mean.accuracy and clearly_lower(best.losses, mean.losses):

@@ -14,7 +14,7 @@ from trainer.data.audit import Oddity, sentences
 from trainer.data.dataset import ClassFolders, DataSet, shown
 from trainer.data.features import Extracted
 from trainer.data.folds import NEVER
-from trainer.heads.choose import Choice
+from trainer.heads.choice import Choice
 from trainer.heads.linear import Epoch
 from trainer.measuring.compare import Verdict
 from trainer.measuring.measure import LabelledPredictions
@@ -307,6 +307,18 @@ def result(predictions: LabelledPredictions, thresholds: Thresholds, run: Path, 
         say(tr("written"), f"{shown(run)}: {', '.join(names)}")
     else:
         say(tr("details"), shown(run / "report.txt"))
+
+
+def no_features(limit: int) -> None:
+    """Report that the run keeps no features, and what that means."""
+    say(
+        tr("learning"),
+        tr(
+            "the run keeps no features, since they take more than --keep-features {limit} or do not fit into 16 bits: "
+            "it cannot learn from people's labels later",
+            limit=f'"{limit / 1e6:g} MB"',
+        ),
+    )
 
 
 def dropped_classes(sentences: Sequence[str]) -> None:

@@ -56,6 +56,15 @@ def find_run(name: str, folder: Path) -> Path:
     )
 
 
+def published_run(folder: Path) -> Path | None:
+    """Return the folder of the run that is published in ``folder``; None where there is none."""
+    try:
+        pointer = checkpoints.read_pointer(folder)
+    except CheckpointError:
+        return None
+    return None if pointer is None else folder / pointer.run
+
+
 def run_names(folder: Path) -> list[str]:
     """Return the names of the run folders with a checkpoint; none where there is no such folder."""
     return sorted(file.parent.name for file in folder.glob(f"[!.]*/{checkpoints.FILE_NAME}"))

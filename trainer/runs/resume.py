@@ -120,6 +120,7 @@ _IRRELEVANT = {
     "keep",
     "cache_dir",
     "cache_size",
+    "keep_features",
     "output_dir",
     "data_dir",
     "max_error",

@@ -5,7 +5,8 @@ import pytest
 
 from tests.trainer.clusters import Floats, Ints, clusters, folded, unit_length
 from trainer.data.folds import NEVER
-from trainer.heads.choose import Choice, choose, clearly_lower
+from trainer.heads.choice import Choice
+from trainer.heads.choose import choose, clearly_lower
 from trainer.heads.linear import GradientOptions
 from trainer.heads.views import Part
 from trainer.measuring.calibration import accuracy, log_loss

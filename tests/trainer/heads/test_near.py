@@ -6,7 +6,8 @@ import pytest
 from models.scoring import energies
 from tests.trainer.clusters import Floats, Ints
 from trainer.data.folds import NEVER
-from trainer.heads.choose import Choice, choose
+from trainer.heads.choice import Choice
+from trainer.heads.choose import choose
 from trainer.heads.linear import GradientOptions, to_unit_length
 from trainer.heads.near import Absence
 from trainer.heads.unknown import REFUSED_SHARE, Distances, Span, distances_to_span

@@ -9,7 +9,8 @@ from models.checkpoint import Pretrained
 from tests.trainer.clusters import Floats, Ints, clusters, unit_length
 from trainer.data.folds import NEVER, Folds, assign
 from trainer.heads.candidates import View, logistic_candidate
-from trainer.heads.choose import Choice, choose
+from trainer.heads.choice import Choice
+from trainer.heads.choose import choose
 from trainer.heads.linear import GradientOptions
 from trainer.heads.propagation import Propagation, neighbour_graph, propagate, unlabelled_inputs
 from trainer.heads.views import Part, class_likenesses, view_as_classes, view_of_all_parts, view_of_part

@@ -25,7 +25,8 @@ from trainer.data.features import extract
 from trainer.evaluate import EvaluateOptions, evaluate
 from trainer.fit import fit
 from trainer.fitted import FitOptions
-from trainer.heads.choose import FEW_IMAGES, Choice, choose
+from trainer.heads.choice import Choice
+from trainer.heads.choose import FEW_IMAGES, choose
 from trainer.heads.linear import GradientOptions
 from trainer.heads.views import Part, view_of_all_parts
 from trainer.measuring.calibration import accuracy
