@@ -22,6 +22,8 @@ COMMANDS = {
     "resort": ("resort", "main"),
     "unit": ("unit", "main"),
     "status": ("status", "main"),
+    "rescan": ("rescan", "main"),
+    "reload": ("reload", "main"),
     "doctor": ("doctor", "main"),
 }
 

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from loguru import logger
 
+from daemon.control.turns import Turns
 from daemon.files import copying
 from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
@@ -18,7 +19,7 @@ from daemon.monitoring.messages import describe_change, fields, line, shown
 from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.retries import Retries
 from daemon.pipeline import ModelFailed, Pipeline
-from daemon.reconfigure import Configuration
+from daemon.reconfigure import Configuration, Reread
 from daemon.reloading.reloader import Reloader
 from daemon.watching.watcher import InboxWatcher
 from models.classifier import Classifier
@@ -42,6 +43,7 @@ class WorkLoop:
         monitor: Monitor,
         configuration: Configuration,
         housekeeping: Housekeeping | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._watcher = watcher
         self._pipeline = pipeline
@@ -50,6 +52,7 @@ class WorkLoop:
         self._monitor = monitor
         self._configuration = configuration
         self._housekeeping = housekeeping
+        self._turns = turns  # of the operations of commands
         self._stopping = threading.Event()
         self._reconfiguring = threading.Event()
         self._retries = Retries()
@@ -129,17 +132,29 @@ class WorkLoop:
         """Wait up to ``timeout`` seconds for images and file them; returns how many there were."""
         if self._reconfiguring.is_set():
             self._reconfiguring.clear()
-            self._monitor.reconfiguring()
-            taken = self._configuration.refresh(self._pipeline, self._reloader)
-            self._monitor.adopt(self._configuration.settings, taken)
+            self.reload()
         self._take_over(self._reloader.poll())
-        paths = self._watcher.ready(timeout, MOST_AT_ONCE)
+        paths = self._watcher.ready(0.0 if self._has_turns else timeout, MOST_AT_ONCE)
         for outcome in self._outcomes(paths, may_grow=self._watcher.ends_early):
             self._answer(outcome)
-        if self._housekeeping is not None and self._watcher.all_answer():
+        if self._turns is not None:
+            self._turns.run(self._report_and_ask_stop, idle=not paths)
+        if self._housekeeping is not None and not self._has_turns and self._watcher.all_answer():
             self._housekeeping.turn(idle=not paths)
         self._stepped()
         return len(paths)
+
+    def reload(self) -> Reread:
+        """Read the settings again, and see whether another checkpoint is published. Not in the midst of a step."""
+        self._monitor.reconfiguring()
+        taken = self._configuration.refresh(self._pipeline, self._reloader)
+        self._monitor.adopt(self._configuration.settings, taken)
+        self._take_over(self._reloader.poll())
+        return self._configuration.reread
+
+    @property
+    def _has_turns(self) -> bool:
+        return self._turns is not None and self._turns.is_due
 
     def _stepped(self) -> None:
         self._monitor.stepped(self._watcher.status)
@@ -158,7 +173,7 @@ class WorkLoop:
         coming = iter(paths)
         while True:
             try:
-                yield from self._pipeline.process(coming, may_grow, self._report_and_ask_stop)
+                yield from self._pipeline.process(coming, may_grow, self._between_images)
                 return
             except ModelFailed as failure:
                 before = self._reloader.failed(failure.error)
@@ -166,8 +181,14 @@ class WorkLoop:
                     raise
             self._take_over(before)
 
+    def _between_images(self) -> bool:
+        """Whether to take no more images; asked while nothing is being filed, so that operations may have a turn."""
+        if self._turns is not None:
+            self._turns.run(self._report_and_ask_stop, idle=False, in_step=True)
+        return self._report_and_ask_stop()
+
     def _report_and_ask_stop(self) -> bool:
-        """Whether to take no more images. Also reports progress, since it is asked while a slow image is decoded."""
+        """Whether to do no more. Also reports progress."""
         self._stepped()
         return self._stopping.is_set()
 

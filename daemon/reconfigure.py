@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from loguru import logger
 
@@ -12,7 +13,7 @@ from daemon.pipeline import Pipeline, Policy
 from daemon.reloading.loader import CheckpointOptions, check_names
 from daemon.reloading.reloader import Reloader
 from models.errors import UserError
-from models.text.language import tr
+from models.text.language import reason, tr
 
 _LIMITS = ("max_megapixels", "max_file_mb", "decode_memory_mb", "decode_seconds")
 #: What `Policy.from_settings` takes.
@@ -24,11 +25,21 @@ _MODEL = ("checkpoint", "precision", "probation_images", "others_dir", "quaranti
 TAKEN_OVER = frozenset({*_POLICY, *_LOGGING, *_MODEL, "metrics_file", "on_filed", "on_filed_seconds"})
 
 
+class Reread(NamedTuple):
+    """What came of reading the settings again: the names of those that changed, or why all stay."""
+
+    taken: frozenset[str] = frozenset()
+    need_restart: frozenset[str] = frozenset()
+    error: str | None = None
+
+
 class Configuration:
     """Settings in use, and how to read them again."""
 
     def __init__(self, settings: Settings, reread: Callable[[], Settings]) -> None:
         self.settings = settings
+        #: What came of it the last time.
+        self.reread = Reread()
         self._reread = reread
 
     def refresh(self, pipeline: Pipeline, reloader: Reloader) -> frozenset[str]:
@@ -47,6 +58,7 @@ class Configuration:
             self._check(new, classes)
         except (UserError, OSError) as error:
             logger.error(tr("the settings in use stay: {error}", error=error))
+            self.reread = Reread(error=reason(error))
             return frozenset()
         changed = {key for key in Settings.model_fields if getattr(new, key) != getattr(self.settings, key)}
         taken = changed & TAKEN_OVER
@@ -57,6 +69,7 @@ class Configuration:
             logger.warning(tr("these new settings need a restart: {names}", names=", ".join(others)))
         if not changed:
             logger.info(tr("the settings were read again: nothing has changed"))
+        self.reread = Reread(frozenset(taken), frozenset(others))
         return frozenset(taken)
 
     def _check(self, new: Settings, classes: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from loguru import logger
 
 from daemon.config import Settings, watches_inside
+from daemon.control.control import Control
 from daemon.decoding.launcher import Launcher
 from daemon.decoding.pool import DecoderPool
 from daemon.files import copying
@@ -42,7 +43,7 @@ from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reloading.reloader import Reloader
 from daemon.reloading.threshold import Threshold
-from daemon.state import journal_path, lock, state_folder, status_path
+from daemon.state import control_path, journal_path, lock, state_folder, status_path
 from daemon.watching.skipped import Skipped, SkippedReporter
 from daemon.watching.watcher import InboxWatcher
 from models.allowed import allow_plugins, missing_plugins, report_missing
@@ -142,10 +143,24 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         if settings.metrics_listen and not dry_run:
             closing.callback(_listen(settings.metrics_listen, monitor).close)
         housekeeping = None if dry_run else _housekeeping(settings, journal, strays)
-        loop = WorkLoop(watcher, pipeline, reloader, monitor, Configuration(settings, reread), housekeeping)
+        control = None
+        if output_mark is not None and not once:
+            control = Control(settings.output, watcher, monitor, output_mark, operations={})
+        loop = WorkLoop(
+            watcher,
+            pipeline,
+            reloader,
+            monitor,
+            Configuration(settings, reread),
+            housekeeping,
+            None if control is None else control.turns,
+        )
         _obey_signals(loop)
         if not once:
             closing.enter_context(StallWatch(monitor, lambda: watcher.asked))
+        if control is not None:
+            closing.callback(control.close)
+            control.listen(control_path(state, settings.output), settings.control_group, loop.reload)
         watcher.start()
         if not once:
             reloader.listen(watcher.wake, events=not settings.poll)

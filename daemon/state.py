@@ -1,4 +1,4 @@
-"""Find the daemon's state folder, and lock inboxes against other daemons."""
+"""Find the daemon's state folder and its control socket, and lock inboxes against other daemons."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ from models.text.language import tr
 
 #: What the daemon writes how it is into, beside its journal.
 STATUS_FILE = "status.json"
+#: What commands speak to the daemon through.
+CONTROL_SOCKET = "control.sock"
+#: Bytes of the longest path of a socket: struct sockaddr_un has room for 108, with a zero at the end.
+LONGEST_SOCKET_PATH = 107
+#: Where the unit's StateDirectory= is.
+SYSTEM_STATE = Path("/var/lib/imagesortd")
+#: Where systemd makes the RuntimeDirectory= of the machine's units and of a user's. A unit may have another name.
+SYSTEM_RUNTIME = Path("/run")
+_RUNTIME_NAMES = "imagesortd*"
 
 
 def state_folder(given: Path | None) -> Path:
@@ -30,6 +39,12 @@ def state_folder(given: Path | None) -> Path:
     if systemd := os.environ.get("STATE_DIRECTORY"):
         return Path(systemd.split(":")[0])
     return base_folder("XDG_STATE_HOME", ".local/state", "--state-dir") / "imagesortd"
+
+
+def state_folders(given: Path | None) -> list[Path]:
+    """List the state folders that a running daemon may have: that of this user, or else that of the unit."""
+    own = state_folder(given)
+    return [own] if given is not None or own == SYSTEM_STATE else [own, SYSTEM_STATE]
 
 
 def journal_path(state: Path, output: Path) -> Path:
@@ -148,3 +163,41 @@ def _name(resolved: Path) -> str:
 def status_path(state: Path, output: Path) -> Path:
     """Return the path of the status file of the daemon that files into ``output``."""
     return journal_path(state, output).with_name(STATUS_FILE)
+
+
+def control_path(state: Path, output: Path) -> Path:
+    """Return the path of the control socket of a daemon that is started here and files into ``output``.
+
+    That is in systemd's ``$RUNTIME_DIRECTORY``, else in the state folder.
+    """
+    if systemd := os.environ.get("RUNTIME_DIRECTORY"):
+        return Path(systemd.split(":")[0]) / CONTROL_SOCKET
+    return _control_path(state, output)
+
+
+def _control_path(state: Path, output: Path) -> Path:
+    """Return a path beside the journal, or directly in the state folder where the name of the output is long."""
+    path = journal_path(state, output).with_name(CONTROL_SOCKET)
+    if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+        return path
+    return state / f"{_name(output.resolve()).rpartition('-')[2]}.sock"
+
+
+def control_paths(state: Path, output: Path) -> list[Path]:
+    """List where the control socket of the daemon with that state folder and output may be."""
+    return list(dict.fromkeys([control_path(state, output), _control_path(state, output)]))
+
+
+def running_control_paths(state: Path) -> list[Path]:
+    """List the control sockets of all daemons with that state folder, and of all that systemd started here."""
+    users = {os.geteuid()}
+    with suppress(OSError):
+        users.add(state.stat().st_uid)  # whose service root asks for
+    found = [*state.glob(f"*/{CONTROL_SOCKET}"), *state.glob("*.sock")]
+    runtime = [SYSTEM_RUNTIME, *(SYSTEM_RUNTIME / "user" / str(user) for user in sorted(users))]
+    if own := os.environ.get("XDG_RUNTIME_DIR"):
+        runtime.append(Path(own))
+    for folder in runtime:
+        with suppress(OSError):
+            found += sorted(folder.glob(f"{_RUNTIME_NAMES}/{CONTROL_SOCKET}"))
+    return list(dict.fromkeys(found))

@@ -49,6 +49,8 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.delenv(name)
         patch.delenv("CACHE_DIRECTORY", raising=False)
         patch.delenv("STATE_DIRECTORY", raising=False)
+        patch.delenv("RUNTIME_DIRECTORY", raising=False)
+        patch.delenv("XDG_RUNTIME_DIR", raising=False)
         patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
         patch.setenv("XDG_STATE_HOME", str(home / "state"))
         patch.setenv("HF_HOME", str(home / "hub"))

@@ -26,7 +26,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("commands",),
         ("service",),
         ("loop",),
-        ("reconfigure",),
+        ("reconfigure", "control"),
         ("monitoring", "housekeeping"),
         ("pipeline",),
         ("reloading",),

@@ -17,6 +17,7 @@ from PIL import features
 
 from daemon import config
 from daemon.commands import unit
+from daemon.commands.control_probes import control_findings
 from daemon.commands.options import add_settings, given
 from daemon.commands.probes import (
     Finding,
@@ -116,6 +117,7 @@ _SUBJECTS = {
     "checkpoint": mark("checkpoint"),
     "weights": mark("weights"),
     "decoders": mark("decoders"),
+    "control": mark("control"),
     "unit": mark("unit"),
 }
 
@@ -158,6 +160,7 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
     yield from model_findings(settings)
     yield from decoder_findings()
     yield from hook_findings(settings)
+    yield from control_findings(settings)
     yield from unit_findings(settings, flags, file)
 
 

@@ -1,4 +1,7 @@
-"""``python -m daemon status``: show the state of the running daemon, from the small file beside its journal."""
+"""``python -m daemon status``: show the state of the running daemon.
+
+The daemon is asked, or else the small file beside its journal is read: what a daemon has left, or one that is stuck.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,24 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from daemon import config
+from daemon.commands.calling import EXIT_NOT_RUNNING, NoDaemon, find_daemon, find_only_daemon
 from daemon.commands.options import add_settings, given
 from daemon.config import Settings
 from daemon.files.processes import process_began
 from daemon.monitoring.health import Health, ThresholdHealth, counted
 from daemon.reloading.threshold import Threshold
-from daemon.state import STATUS_FILE, is_locked, state_folder, status_path
+from daemon.state import STATUS_FILE, is_locked, state_folders, status_path
 from models.decision import Rule
 from models.errors import UserError
 from models.text.commandline import Parser, print_json
 from models.text.language import mark, tr, trn
 from models.text.printable import padded
 
-EXIT_NOT_RUNNING = 3
+#: Seconds that a daemon has to answer, before its file is read.
+_PATIENCE = 3.0
 
 #: How an inbox is watched; inotify is a name.
 _MODES = {"polling": mark("polling")}
-
-#: Where the unit's StateDirectory= is; looked into when the user's own state folder has nothing.
-SYSTEM_STATE = Path("/var/lib/imagesortd")
-
-
-class NoDaemon(UserError):
-    """No daemon runs here, or it has not written its status yet."""
-
-    exit_code = EXIT_NOT_RUNNING
 
 
 def main(arguments: list[str]) -> int:
@@ -48,8 +44,8 @@ def main(arguments: list[str]) -> int:
     options = vars(parser.parse_args(arguments))
     as_json = options.pop("json")
     flags, file = given(options)
-    health = read(find(config.load(flags, file), named="output" in flags))
-    running = is_running(health)
+    settings, named = config.load(flags, file), "output" in flags
+    health, running = look(settings, named=named)
     if as_json:
         print_json({"running": running, **health.model_dump()})
     else:
@@ -57,14 +53,41 @@ def main(arguments: list[str]) -> int:
     return 0 if running else EXIT_NOT_RUNNING
 
 
+def look(settings: Settings, *, named: bool) -> tuple[Health, bool]:
+    """Ask the daemon how it is, or else find out from its file; returns also whether it runs. Raises `UserError`."""
+    refused = None
+    try:
+        if (health := _ask(settings, named=named)) is not None:
+            return health, True
+    except UserError as error:
+        refused = error
+    try:
+        health = read(find(settings, named=named))
+    except NoDaemon as error:
+        raise refused or error from None
+    running = is_running(health)
+    if refused is not None and not running:
+        raise refused  # the file is that of an earlier one
+    return health, running
+
+
+def _ask(settings: Settings, *, named: bool) -> Health | None:
+    """Ask the daemon for these settings, or the only one, unless one of these settings has left its file."""
+    has_file = any(status_path(state, settings.output).is_file() for state in state_folders(settings.state_dir))
+    find = find_daemon if named or has_file else find_only_daemon
+    client = find(settings, patience=_PATIENCE)
+    if client is None:
+        return None
+    with client:
+        return Health.model_validate(client.ask("status"))
+
+
 def find(settings: Settings, *, named: bool) -> Path:
     """Find the status file of the daemon for these settings, or the only one there is. Raises `UserError`.
 
     ``named``: the output was given on the command line.
     """
-    states = [state_folder(settings.state_dir)]
-    if settings.state_dir is None and states != [SYSTEM_STATE]:
-        states.append(SYSTEM_STATE)
+    states = state_folders(settings.state_dir)
     for state in states:
         path = status_path(state, settings.output)
         if path.is_file():

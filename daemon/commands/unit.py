@@ -233,6 +233,7 @@ def render(
         "IOSchedulingPriority=7",
         f"MemoryMax={memory_mb(settings)}M",
         "TasksMax=256",
+        *_runtime_lines(settings),
         *(_ANYWHERE.splitlines() if user else _hardening(settings, readable, run_as, network=network)),
         *(["RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"] if user else []),
         "",
@@ -278,6 +279,11 @@ def _hardening(settings: Settings, readable: Sequence[Path], run_as: str, *, net
     lines += [f"BindReadOnlyPaths={_words([path])}" for path in only_read]
     lines += [f"BindPaths={_words([path])}" for path in inside]
     return lines
+
+
+def _runtime_lines(settings: Settings) -> list[str]:
+    """Return the folder of the control socket; a group that may use that must be able to enter it."""
+    return ["RuntimeDirectory=imagesortd", f"RuntimeDirectoryMode={'0711' if settings.control_group else '0700'}"]
 
 
 def _network_lines(settings: Settings, *, network: bool) -> list[str]:

@@ -23,6 +23,8 @@ commands:
   {program} retry --help      bring quarantined images back, to be classified again
   {program} resort --help     move filed images to where a newer checkpoint files them
   {program} status --help     show the state of the running daemon
+  {program} rescan --help     let the running daemon look through its inboxes now
+  {program} reload --help     let the running daemon read its settings again
   {program} doctor --help     check everything that the daemon needs
   {program} unit --help       print or install a unit for systemd
 

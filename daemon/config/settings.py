@@ -124,6 +124,9 @@ class Settings(BaseSettings):
     metrics_listen: str = setting(
         "", mark("127.0.0.1:PORT or a UNIX socket's path, for Prometheus to ask"), metavar="ADDRESS"
     )
+    control_group: str = setting(
+        "", mark("group whose members may speak to the running daemon, beside its user and root"), metavar="GROUP"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
         "INFO", mark("DEBUG, INFO, WARNING or ERROR"), metavar="LEVEL"
     )

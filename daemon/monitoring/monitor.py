@@ -24,8 +24,8 @@ _REPORT_SECONDS, _METRICS_SECONDS = 1.0, 60.0
 
 
 class Monitor:
-    """Reports the daemon's health. All but `metrics` and `stalled` run on the work loop's thread, so that a watchdog
-    ping proves progress.
+    """Reports the daemon's health. All but `metrics`, `latest` and `stalled` run on the work loop's thread, so that a
+    watchdog ping proves progress.
 
     ``status`` is the file that ``python -m daemon status`` reads, ``metrics`` the one for Prometheus. Both are written
     when something has changed; the metrics also once a minute, since they carry the time of the last progress.
@@ -110,6 +110,11 @@ class Monitor:
     def metrics(self) -> str:
         """Render the metrics as of the last report. Safe in another thread."""
         return "" if self._health is None else render(self._health, self._reported_at)
+
+    @property
+    def latest(self) -> Health | None:
+        """Health as of the last report; None before the first. Safe in another thread."""
+        return self._health
 
     def stalled(self, inbox: str | None, seconds: float) -> None:
         """Report that there was no progress for so long, because of ``inbox`` if given. Safe in another thread."""

@@ -28,8 +28,16 @@ class Wakeup:
     def wait(self, seconds: float) -> None:
         """Wait until ``set`` is called, for at most ``seconds``."""
         if self._poll.poll(math.ceil(seconds * 1000)):
-            with contextlib.suppress(BlockingIOError):
-                os.read(self._read, 65536)
+            self.clear()
+
+    def fileno(self) -> int:
+        """Return the descriptor that can be read once ``set`` was called: to wait for it and for others."""
+        return self._read
+
+    def clear(self) -> None:
+        """Forget the calls of ``set`` so far."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._read, 65536)
 
     def close(self) -> None:
         """Close the pipe; ``set`` does nothing from now on."""

@@ -156,6 +156,13 @@ class InboxWatcher:
         self._woken = True
         self._wakeup.set()
 
+    def rescan(self) -> list[InboxStatus]:
+        """Walk all inboxes at once; returns how each is, as one that was missing may be back."""
+        self._check()
+        for inbox in self._inboxes:
+            inbox.rescan()
+        return list(self.status().inboxes)
+
     def ready(self, timeout: float, limit: int) -> list[Path]:
         """At most ``limit`` stable files, as soon as there is one; none after ``timeout`` seconds, or when woken."""
         deadline = self._clock() + timeout

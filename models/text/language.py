@@ -4,14 +4,18 @@ A message is a complete template, ``tr("{path} is not a folder: give one", path=
 their order differs between languages. The catalogue of a language is a TOML file beside this one, with a table for each
 source file; messages that it lacks stay in English.
 
-The language is set by ``--language``, else by ``IMAGESORTD_LANGUAGE``, config.toml or the locale.
+The language is set by ``--language``, else by ``IMAGESORTD_LANGUAGE``, config.toml or the locale. What a daemon says to
+a client is in that one's language, see `speaking`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
 from pathlib import Path, PurePath
 from typing import Literal, get_args
 
@@ -33,6 +37,8 @@ _SYSTEM_MESSAGES = frozenset(map(os.strerror, errno.errorcode))
 
 _language: Language = "en"
 _messages: Mapping[str, str] = {}
+#: Language and messages in place of these, inside `speaking`.
+_spoken: ContextVar[tuple[Language, Mapping[str, str]] | None] = ContextVar("spoken", default=None)
 
 
 def tr(text: str, /, **values: object) -> str:
@@ -41,11 +47,12 @@ def tr(text: str, /, **values: object) -> str:
     Names, paths and errors in them are escaped with `shown`, because names may hold anything. Without values, braces
     are taken literally.
     """
-    translated = spelled(_messages.get(text, text))
+    language, messages = _spoken.get() or (_language, _messages)
+    translated = spelled(messages.get(text, text))
     if not values:
         return translated
     filled = {name: _shown(value) for name, value in values.items()}
-    template = with_particles(translated, filled) if _language == "ko" else translated
+    template = with_particles(translated, filled) if language == "ko" else translated
     return template.format(**filled)
 
 
@@ -62,7 +69,7 @@ def _shown(value: object) -> object:
     if isinstance(value, BaseException):
         return reason(value)
     if isinstance(value, str):
-        return shown(_messages.get(value, value) if value in _SYSTEM_MESSAGES else value)
+        return shown(tr(value) if value in _SYSTEM_MESSAGES else value)
     return shown(str(value)) if isinstance(value, PurePath) else value
 
 
@@ -71,7 +78,8 @@ def trn(one: str, many: str, count: int, /, **values: object) -> str:
 
     ``one`` is the English singular. A catalogue only has ``many``: Korean has no plural.
     """
-    template = one if count == 1 and not _messages else many
+    _, messages = _spoken.get() or (_language, _messages)
+    template = one if count == 1 and not messages else many
     return tr(template, count=count, **values)
 
 
@@ -87,6 +95,22 @@ def use(language: Language) -> None:
     os.environ["LANGUAGE"] = language
 
 
+def in_use() -> Language:
+    """Return the language of messages."""
+    language, _ = _spoken.get() or (_language, _messages)
+    return language
+
+
+@contextmanager
+def speaking(language: Language) -> Iterator[None]:
+    """Translate into another language meanwhile, in this thread only; the first time its catalogue is read."""
+    token = _spoken.set((language, _catalogue(language)))
+    try:
+        yield
+    finally:
+        _spoken.reset(token)
+
+
 def inherit() -> None:
     """Set the language to that of the process that started this one."""
     use("ko" if os.environ.get("LANGUAGE") == "ko" else "en")
@@ -100,6 +124,9 @@ def catalogue(language: Language) -> dict[str, str]:
 
     tables = tomllib.loads(catalogue_file(language).read_text(encoding="utf-8"))
     return {english: translated for table in tables.values() for english, translated in table.items()}
+
+
+_catalogue = cache(catalogue)
 
 
 def catalogue_file(language: Language) -> Path:

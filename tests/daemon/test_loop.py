@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from unittest.mock import Mock
 import pytest
 
 from daemon import config
+from daemon.control.calls import Call
+from daemon.control.protocol import Request, decode
+from daemon.control.turns import Operation, Turns, Work
 from daemon.decoding.decoder import Decoded, Task
 from daemon.files.copying import sha256_of
 from daemon.files.renaming import Entry
@@ -42,12 +46,36 @@ class Running:
     pipeline: Pipeline
     monitor: Monitor
     housekeeping: Mock
+    turns: Turns
     told: list[Path] = field(default_factory=list)
 
     def told_of(self, count: int, patience: float = 0.05) -> bool:
         """Whether somebody was told of so many images, after one step more."""
         self.loop.step(patience)
         return len(self.told) == count
+
+
+class Peer:
+    """Somebody who has called, and what he was told."""
+
+    def __init__(self, turns: Turns, to: int) -> None:
+        self.lines: list[dict[str, object]] = []
+        self.call = Call(Request(1, "count", {"to": to}), "en", self)
+        turns.add(self.call)
+
+    def put(self, line: bytes) -> None:
+        self.lines.append(decode(line[:-1]))
+
+    def has_room(self) -> bool:
+        return True
+
+
+def _counting(to: object) -> Operation:
+    assert isinstance(to, int)
+    for number in range(to):
+        time.sleep(0.01)
+        yield {"n": number}
+    return {"to": to}
 
 
 class Hanging:
@@ -87,8 +115,9 @@ def running(
     monitor = Monitor(Notifier.from_environment(), tally)
     housekeeping = Mock()
     configuration = Configuration(settings, lambda: settings)
-    loop = WorkLoop(watcher, pipeline, reloader, monitor, configuration, housekeeping)
-    made = Running(loop, desk, pipeline, monitor, housekeeping)
+    turns = Turns(lambda call: Work(_counting(call.request.params["to"]), between_steps=False), watcher.wake)
+    loop = WorkLoop(watcher, pipeline, reloader, monitor, configuration, housekeeping, turns)
+    made = Running(loop, desk, pipeline, monitor, housekeeping, turns)
 
     def outcome(outcome: Outcome) -> None:
         made.told.append(outcome.path)
@@ -208,3 +237,61 @@ def test_while_a_large_file_is_copied_the_watchdog_hears_that_it_gets_on(
     monkeypatch.setattr(running.loop, "step", copying)
     running.loop.run()
     assert len(alive) == 4
+
+
+def test_a_command_wakes_an_idle_loop_and_is_answered_at_once(running: Running) -> None:
+    running.loop.step(0.05)
+    timer = threading.Timer(0.1, Peer, [running.turns, 1])
+    timer.start()
+    begun = time.monotonic()
+    running.loop.step(60)
+    assert time.monotonic() - begun < 30
+    timer.join()
+
+
+def test_an_idle_loop_gives_a_long_command_all_its_time_and_does_not_sleep(running: Running) -> None:
+    peer = Peer(running.turns, 20)
+    begun = time.monotonic()
+    while not peer.call.is_over:
+        running.loop.step(60)
+    assert time.monotonic() - begun < 30
+    assert peer.lines[-1] == {"id": 1, "result": {"to": 20}}
+    assert not running.housekeeping.turn.called or running.housekeeping.turn.call_count == 1
+
+
+def test_images_are_filed_while_a_long_command_runs(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running.loop, "stop", lambda: None)
+    peer = Peer(running.turns, 100_000)
+    for seed in range(12):
+        save(KINDS[seed % 2], seed, running.desk.inbox / f"{seed:02}.png")
+    wait_for(lambda: running.told_of(12), "all images")
+    assert len(peer.lines) > 1
+    assert not peer.call.is_over
+    running.turns.close()
+
+
+def test_a_long_command_goes_on_while_images_come_without_end(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the batches of one step of the loop, which may be many."""
+    monkeypatch.setattr(running.loop, "stop", lambda: None)
+    for seed in range(32):
+        save(KINDS[seed % 2], seed, running.desk.inbox / f"{seed:02}.png")
+    wait_for(lambda: running.loop.step(0.05) > 0 or running.told, "the first")
+    peer = Peer(running.turns, 3)
+    for seed in range(32, 64):
+        save(KINDS[seed % 2], seed, running.desk.inbox / f"{seed:02}.png")
+    steps: list[int] = []
+    while not peer.call.is_over:
+        steps.append(running.loop.step(0.05))
+    assert len(steps) < 60
+    wait_for(lambda: running.told_of(64), "all images")
+
+
+def test_told_to_stop_it_leaves_the_rest_of_a_command(running: Running) -> None:
+    peer = Peer(running.turns, 1000)
+    running.loop.stop()
+    running.loop.step(0.05)
+    assert len(peer.lines) <= 1
+    running.turns.close()
+    assert "is stopping" in str(peer.lines[-1]["error"])

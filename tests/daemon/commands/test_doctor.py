@@ -71,6 +71,7 @@ def test_a_healthy_machine_has_nothing_wrong_and_nothing_is_left_behind(
         "checkpoint",
         "weights",
         "decoders",
+        "control",
         "unit",
     ):
         assert f" {subject}: " in said

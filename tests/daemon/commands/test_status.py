@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemon import config
+from daemon import state as places
 from daemon.commands import status
 from daemon.commands.status import as_text, find, is_running, read
 from daemon.files.processes import process_began
@@ -60,7 +61,7 @@ HEALTH = Health(
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(status, "SYSTEM_STATE", tmp_path / "system")
+    monkeypatch.setattr(places, "SYSTEM_STATE", tmp_path / "system")
 
 
 def left(state: Path, output: Path, health: Health = HEALTH) -> Path:

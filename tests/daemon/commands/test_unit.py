@@ -329,3 +329,13 @@ def test_memory_is_enough_for_every_decoder_at_its_limit() -> None:
 
 def test_a_stop_waits_for_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert values(printed(capsys, "--on-filed-seconds", "200.5"), "TimeoutStopSec") == ["461"]
+
+
+@pytest.mark.parametrize("user", [[], ["--user"]])
+def test_the_control_socket_has_a_folder_that_its_group_can_enter(
+    capsys: pytest.CaptureFixture[str], user: list[str]
+) -> None:
+    alone, shared = printed(capsys, *user), printed(capsys, *user, "--control-group", "users")
+    for text, mode in ((alone, "0700"), (shared, "0711")):
+        assert (values(text, "RuntimeDirectory"), values(text, "RuntimeDirectoryMode")) == (["imagesortd"], [mode])
+    assert "--control-group users" in shared

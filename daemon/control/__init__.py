@@ -1,0 +1,1 @@
+"""Control socket through which commands speak to a running daemon."""
