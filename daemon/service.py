@@ -103,6 +103,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         notifier.status(tr("loading the model"))
         journal = open_journal(path, dry_run=dry_run)
         closing.callback(journal.close)
+        _prepare(journal, notifier)
         skipped_by_inbox: dict[str, Skipped] = {}  # by the last whole walk of each inbox
         surveyed = (lambda skipped: skipped_by_inbox.update({skipped.folder: skipped})) if once else SkippedReporter()
         watcher = _watcher(settings, surveyed, inbox_marks, once=once)
@@ -253,6 +254,12 @@ def _listen(address: str, monitor: Monitor) -> MetricsListener:
 def open_journal(path: Path, *, dry_run: bool) -> Journal:
     """Open the journal; a dry run only reads one that is there."""
     return Journal(path if path.exists() or not dry_run else None, read_only=dry_run)
+
+
+def _prepare(journal: Journal, notifier: Notifier) -> None:
+    """Open the journal, and migrate one of an earlier version. One of a million rows takes longer than a start may."""
+    with copying.reporting_to(notifier.gets_on), suppress(JournalBusy):
+        journal.prepare()
 
 
 def _recover(filer: Filer, notifier: Notifier) -> None:

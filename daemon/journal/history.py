@@ -13,12 +13,10 @@ from typing import Any
 
 from daemon.files.names import spellings
 from daemon.journal.records import SELECT, TEXT_ID, Filing, State, as_text, decode, instant, placeholders, signed
-from daemon.journal.schema import RENAMED
+from daemon.journal.schema import FILED_INO, RENAMED
 
 #: How a path ends: that many bytes, and these. A path that is no text is kept as its bytes anyway.
-_ENDS = "substr(CAST(text AS BLOB), -?) = ?"
-#: The inode of what was put there: the copy's, else the image's own.
-_FILED_INO = "coalesce(copy_ino, ino)"
+ENDS = "substr(CAST(text AS BLOB), -?) = ?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +59,7 @@ class Wanted:
             yield "label = ?", (self.label,)
         elif self.label is not None:
             inodes = json.dumps([signed(inode) for inode in self.or_with_inode])
-            yield f"(label = ? OR {_FILED_INO} IN (SELECT value FROM json_each(?)))", (self.label, inodes)
+            yield f"(label = ? OR {FILED_INO} IN (SELECT value FROM json_each(?)))", (self.label, inodes)
         simple = {
             f"run = {TEXT_ID}": self.run,
             "time >= ?": None if self.since is None else instant(self.since),
@@ -96,7 +94,7 @@ def _named(name: str) -> tuple[str, tuple[Any, ...]]:
     if not slash:
         return condition, values
     ends = [os.fsencode(f"/{spelling}") for spelling in spellings(folder)]
-    which = f"IN (SELECT id FROM texts WHERE {' OR '.join([_ENDS] * len(ends))})"
+    which = f"IN (SELECT id FROM texts WHERE {' OR '.join([ENDS] * len(ends))})"
     inbox: list[Any] = [value for end in ends for value in (len(end), end)]
     there = inbox
     if name.startswith("/"):

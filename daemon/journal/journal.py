@@ -9,17 +9,23 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from loguru import logger
 
 from daemon.files.source import Identity
-from daemon.journal import history, pruning, records, schema
+from daemon.journal import held as held_rows
+from daemon.journal import history, opening, pruning, records
+from daemon.journal import labels as label_rows
+from daemon.journal.held import Held
 from daemon.journal.history import Wanted
+from daemon.journal.labels import Label, WantedLabels
+from daemon.journal.opening import in_transaction
 from daemon.journal.pruning import Position
 from daemon.journal.records import Filing, State
 from models.errors import UserError
@@ -32,10 +38,10 @@ _Answer = TypeVar("_Answer")
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
 #: Mistakes of this program; setting the journal aside would not mend them.
 _OURS = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError)
-#: How a transaction is flushed: before it counts as done, or whenever the system gets to it, but never out of order.
-DURABLY, _SOON = "FULL", "NORMAL"
 #: This many I/O errors in a row mean that the journal is damaged; fewer may be a disk that recovers.
 _PATIENCE = 5
+#: Labels that are read at once, so that nothing is read while the caller writes.
+_PAGE = 500
 
 
 class JournalBusy(Exception):
@@ -63,17 +69,25 @@ class Journal:
         self._io_errors = 0
         self._owed: list[Filing] = []
 
+    def prepare(self) -> None:
+        """Open the journal now, and migrate one of an earlier version. Raises JournalBusy, and UserError for a newer.
+
+        All else does so too; but a migration may take a while, and what it cannot do is better known at the start.
+        """
+        self._use(lambda _: None)
+
     def close(self) -> None:
         """Write what is owed and close the file; the next use opens it again."""
         self.write_later([])
         self._close()
 
-    def write(self, filings: Sequence[Filing]) -> None:
+    def write(self, filings: Sequence[Filing], *, labels: Sequence[Label] = (), held: Sequence[Held] = ()) -> None:
         """Insert, update or (VOID) delete rows, durably, in one transaction; new ones get their ``id``.
 
-        Raises JournalBusy.
+        ``labels`` are inserted, or replaced if they have an id; ``held`` images replace what was held at their paths.
+        The labels of filings that become UNDONE are forgotten with it. Raises JournalBusy.
         """
-        self._write(filings, durably=True)
+        self._write(filings, labels, held, durably=True)
 
     def write_later(self, filings: Sequence[Filing]) -> None:
         """Like ``write``, for changes that recovery can detect by itself.
@@ -87,17 +101,46 @@ class Journal:
             self._owed.extend(filings)
             logger.warning(tr("the journal is behind by {count} filings: {error}", count=len(self._owed), error=error))
 
-    def _write(self, filings: Sequence[Filing], *, durably: bool) -> None:
+    def _write(
+        self, filings: Sequence[Filing], labels: Sequence[Label] = (), held: Sequence[Held] = (), *, durably: bool
+    ) -> None:
         changes = [filing for filing in (*self._owed, *filings) if filing.id or filing.state is not State.VOID]
-        if not changes:
+        if not (changes or labels or held):
             return
         for filing in changes:
             filing.run = filing.run or self.run
-        self._follow_the_file()
-        ids = self._use(lambda db: _in_transaction(db, lambda: records.write(db, changes), durably=durably))
+        ids, label_ids = self._change(lambda db: _write_all(db, changes, labels, held), durably=durably)
         for filing, row_id in zip(changes, ids, strict=True):
             filing.id = row_id
+        for label, row_id in zip(labels, label_ids, strict=True):
+            label.id = row_id
+            if label.filing is not None:
+                label.filing_id = label.filing.id
         self._owed.clear()
+
+    def labels(self, wanted: WantedLabels | None = None) -> Iterator[Label]:
+        """Yield the labels that hold, the last one that was written first. Raises JournalBusy.
+
+        The journal may be written meanwhile.
+        """
+        wanted = wanted or WantedLabels()
+        return _in_pages(lambda before, limit: self._use(lambda db: label_rows.read(db, wanted, before, limit)))
+
+    def forget_labels(self, ids: Collection[int]) -> None:
+        """Take back labels, durably, and all older ones of the same contents. Raises JournalBusy."""
+        self._change(lambda db: label_rows.forget(db, ids))
+
+    def held(self) -> list[Held]:
+        """List the images that are held, in the order in which they were held. Raises JournalBusy."""
+        return self._use(held_rows.read)
+
+    def release(self, held: Sequence[Held]) -> None:
+        """See `held.release`; durable. Raises JournalBusy."""
+        self._change(lambda db: held_rows.release(db, held))
+
+    def filed_with_inode(self, inodes: Collection[int]) -> list[Filing]:
+        """See `records.filed_with_inode`. Raises JournalBusy."""
+        return self._use(lambda db: records.filed_with_inode(db, inodes))
 
     def interrupted(self) -> list[Filing]:
         """List the rows that a crash may have interrupted, oldest first. Raises JournalBusy."""
@@ -117,8 +160,7 @@ class Journal:
 
     def touch(self, row_id: int, identity: Identity) -> None:
         """See `records.touch`: the next time it is recognised by its status. Raises JournalBusy."""
-        self._follow_the_file()
-        self._use(lambda db: _in_transaction(db, lambda: records.touch(db, row_id, identity), durably=False))
+        self._change(lambda db: records.touch(db, row_id, identity), durably=False)
 
     def sidecars(self, image_id: int) -> list[Filing]:
         """See `records.sidecars`. Raises JournalBusy."""
@@ -134,13 +176,11 @@ class Journal:
 
     def prune(self, before: datetime, after: Position, limit: int) -> tuple[Position | None, list[Filing]]:
         """See `pruning.prune`. Raises JournalBusy."""
-        self._follow_the_file()
-        return self._use(lambda db: _in_transaction(db, lambda: pruning.prune(db, before, after, limit), durably=False))
+        return self._change(lambda db: pruning.prune(db, before, after, limit), durably=False)
 
     def note(self, key: str, value: str | None) -> None:
         """Remember a fact across restarts; None forgets it. A power cut undoes it until `flush`. Raises JournalBusy."""
-        self._follow_the_file()
-        self._use(lambda db: _in_transaction(db, lambda: records.note(db, key, value), durably=False))
+        self._change(lambda db: records.note(db, key, value), durably=False)
 
     def flush(self) -> None:
         """Return once the disk has all that was written. Safe in any thread, beside one that writes. Raises OSError.
@@ -161,6 +201,11 @@ class Journal:
     def noted(self, key: str) -> str | None:
         """Return what is remembered under a key, or None. Raises JournalBusy."""
         return self._use(lambda db: records.noted(db, key))
+
+    def _change(self, work: Callable[[sqlite3.Connection], _Answer], *, durably: bool = True) -> _Answer:
+        """Do the work in a transaction."""
+        self._follow_the_file()
+        return self._use(lambda db: in_transaction(db, lambda: work(db), durably=durably))
 
     def _use(self, work: Callable[[sqlite3.Connection], _Answer]) -> _Answer:
         """Run ``work`` on the open journal; if that fails, on a new file; if that fails too, on a journal in memory."""
@@ -192,7 +237,7 @@ class Journal:
     def _opened(self) -> sqlite3.Connection:
         if self._db is None:
             if self._path is not None and self._read_only:
-                self._db = _connect_to_read(self._path, self._timeout)
+                self._db = opening.connect_to_read(self._path, self._timeout)
             else:
                 self._db = self._connected()
             self._file = _which_file(self._path)
@@ -206,7 +251,7 @@ class Journal:
                 # its locks.
                 if os.geteuid() == 0 and not self._path.exists():
                     os.close(make_file(self._path, 0o644))
-        return _connect(self._path, self._timeout)
+        return opening.connect(self._path, self._timeout)
 
     def _close(self) -> None:
         if self._db is not None:
@@ -270,48 +315,48 @@ def read_history(path: Path, wanted: Wanted | None = None, limit: int | None = N
 
     Raises UserError when there is no journal or it cannot be read.
     """
+    with _reading(path) as db:
+        yield from history.history(db, wanted or Wanted(), limit)
+
+
+def read_labels(path: Path, wanted: WantedLabels | None = None) -> Iterator[Label]:
+    """Yield what `Journal.labels` does, like `read_history`."""
+    with _reading(path) as db:
+        yield from _in_pages(partial(label_rows.read, db, wanted or WantedLabels()))
+
+
+def read_held(path: Path) -> list[Held]:
+    """List what `Journal.held` does, like `read_history`."""
+    with _reading(path) as db:
+        return held_rows.read(db)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     try:
-        with closing(_connect_to_read(path)) as db:
-            yield from history.history(db, wanted or Wanted(), limit)
+        with closing(opening.connect_to_read(path)) as db:
+            yield db
     except sqlite3.Error as error:
         raise UserError(tr("the journal '{path}' cannot be read: {error}", path=str(path), error=error)) from error
 
 
-def _connect(path: Path | None, timeout: float) -> sqlite3.Connection:
-    where = ":memory:" if path is None else path
-    db = sqlite3.connect(where, timeout=timeout, isolation_level=None, check_same_thread=False)
-    try:
-        if not schema.is_complete(db):
-            db.execute("PRAGMA journal_mode = WAL")
-            _in_transaction(db, lambda: schema.complete(db))
-    except BaseException:
-        db.close()
-        raise
-    return db
+def _in_pages(page: Callable[[int | None, int], list[Label]]) -> Iterator[Label]:
+    before: int | None = None
+    while rows := page(before, _PAGE):
+        yield from rows
+        before = rows[-1].id
 
 
-def _connect_to_read(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
-    where = f"{path.absolute().as_uri()}?mode=ro"
-    db = sqlite3.connect(where, timeout=timeout, isolation_level=None, check_same_thread=False, uri=True)
-    try:
-        schema.has_tables(db)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _in_transaction(db: sqlite3.Connection, work: Callable[[], _Answer], *, durably: bool = True) -> _Answer:
-    db.execute(f"PRAGMA synchronous = {DURABLY if durably else _SOON}")
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        answer = work()
-        db.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            db.execute("ROLLBACK")
-        raise
-    return answer
+def _write_all(
+    db: sqlite3.Connection, filings: Sequence[Filing], labels: Sequence[Label], held: Sequence[Held]
+) -> tuple[Sequence[int | None], Sequence[int | None]]:
+    """Write rows of all kinds in the transaction that is open; returns the ids of the filings, and of the labels."""
+    label_rows.follow(db, filings)
+    ids = records.write(db, filings) if filings else ()
+    row_ids = {id(filing): row_id for filing, row_id in zip(filings, ids, strict=True)} if labels else {}
+    label_ids = label_rows.write(db, labels, row_ids)
+    held_rows.write(db, held)
+    return ids, label_ids
 
 
 def _which_file(path: Path | None) -> tuple[int, int] | None:

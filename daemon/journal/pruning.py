@@ -1,10 +1,11 @@
-"""Delete the rows of the journal that are old, and that nothing depends on."""
+"""Delete the rows of the journal that are old, and that nothing depends on. Labels and held images stay."""
 
 from __future__ import annotations
 
 import sqlite3
 from datetime import datetime
 
+from daemon.journal import held, labels
 from daemon.journal.records import REMEMBERED, SELECT_COLUMNS, Filing, decode, instant
 
 #: A place among the rows in the order of their times: a time and an id.
@@ -16,7 +17,8 @@ FEW_TEXTS = 10_000
 _FORGET_TEXTS = """DELETE FROM texts WHERE id NOT IN (
     SELECT run FROM filings UNION SELECT inbox FROM filings
     UNION SELECT folder FROM filings WHERE folder IS NOT NULL
-    UNION SELECT model FROM filings WHERE model IS NOT NULL)"""
+    UNION SELECT model FROM filings WHERE model IS NOT NULL
+    UNION SELECT folder FROM labels UNION SELECT folder FROM held)"""
 
 
 def prune(
@@ -33,8 +35,10 @@ def prune(
         (decode(row), remembered, ended)
         for *row, remembered, ended in db.execute(query, (instant(before), *after, limit))
     ]
-    free = [(row.id,) for row, remembered, ended in old if ended and not remembered]
-    db.executemany("DELETE FROM filings WHERE id = ?", free)
+    free = [row.id for row, remembered, ended in old if row.id is not None and ended and not remembered]
+    labels.detach(db, free)
+    held.detach(db, free)
+    db.executemany("DELETE FROM filings WHERE id = ?", [(row_id,) for row_id in free])
     last = old[-1][0] if len(old) == limit else None
     if last is None:
         _forget_texts(db)

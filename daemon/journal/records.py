@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.files.source import Identity
+from daemon.journal.schema import FILED_INO
 
 #: All that changes on the way; the indexes of the rest need not be written again.
 _CHANGING = ("state", "action", "sha256", "filed_name", "copy_ino", "detail")
@@ -125,12 +127,12 @@ def write(db: sqlite3.Connection, filings: Sequence[Filing]) -> Sequence[int | N
 def _insert(db: sqlite3.Connection, filings: Sequence[Filing]) -> range:
     (last,) = db.execute("SELECT coalesce(max(id), 0) FROM filings").fetchone()
     ids = range(last + 1, last + 1 + len(filings))
-    texts = _Texts(db)
+    texts = Texts(db)
     db.executemany(_INSERT, [encode(filing, row_id, texts) for filing, row_id in zip(filings, ids, strict=True)])
     return ids
 
 
-class _Texts(dict[str, int]):
+class Texts(dict[str, int]):
     """Maps texts to their ids; a new text gets one in the transaction that is open."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
@@ -152,7 +154,7 @@ def write_one(db: sqlite3.Connection, filing: Filing) -> int | None:
     if filing.id is not None and db.execute(_UPDATE, (*_changing(filing), filing.id)).rowcount:
         return filing.id
     # A row that has an id but is not there was written to a journal that has been set aside since.
-    return db.execute(_INSERT, encode(filing, filing.id, _Texts(db))).lastrowid
+    return db.execute(_INSERT, encode(filing, filing.id, Texts(db))).lastrowid
 
 
 def interrupted(db: sqlite3.Connection) -> list[Filing]:
@@ -178,6 +180,16 @@ def filed_before(db: sqlite3.Connection, identity: Identity, source: Path, sha25
         "sha256": sha256,
     }
     return db.execute(_FILED_BEFORE, values).fetchone() is not None
+
+
+def filed_with_inode(db: sqlite3.Connection, inodes: Collection[int]) -> list[Filing]:
+    """List the filings that are done and put a file with one of these inodes there, newest first; sidecars too.
+
+    The file may be another one by now, with a number that became free, or lie on another file system: ask `identity`.
+    """
+    numbers = json.dumps([signed(inode) for inode in inodes])
+    query = f"{SELECT} WHERE state = 'done' AND {FILED_INO} IN (SELECT value FROM json_each(?)) ORDER BY id DESC"
+    return [decode(row) for row in db.execute(query, (numbers,))]
 
 
 def contents_filed(db: sqlite3.Connection, source: Path, size: int) -> dict[str, int]:
@@ -233,9 +245,8 @@ def noted(db: sqlite3.Connection, key: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def encode(filing: Filing, row_id: int | None, texts: _Texts) -> tuple[Any, ...]:
+def encode(filing: Filing, row_id: int | None, texts: Texts) -> tuple[Any, ...]:
     """Return the values of a row's columns, and its id."""
-    identity = filing.identity
     source_folder, _, name = str(filing.source).rpartition("/")
     return (
         *_changing(filing),
@@ -243,10 +254,7 @@ def encode(filing: Filing, row_id: int | None, texts: _Texts) -> tuple[Any, ...]
         instant(filing.time),
         texts[source_folder],
         as_text(name),
-        signed(identity.dev),
-        signed(identity.ino),
-        identity.size,
-        signed(identity.mtime_ns),
+        *encode_identity(filing.identity),
         None if filing.folder is None else texts[str(filing.folder)],
         filing.label,
         None if filing.confidence is None else float(filing.confidence),
@@ -272,9 +280,7 @@ def _changing(filing: Filing) -> tuple[Any, ...]:
 def decode(row: Sequence[Any]) -> Filing:
     """Make a filing of what ``SELECT`` yields."""
     values = dict(zip(("id", *_COLUMNS), row, strict=True))
-    identity = Identity(
-        _unsigned(values.pop("dev")), _unsigned(values.pop("ino")), values.pop("size"), _since(values.pop("mtime_ns"))
-    )
+    identity = decode_identity(*(values.pop(column) for column in ("dev", "ino", "size", "mtime_ns")))
     source_folder, name, folder, filed_name, copy_ino = (
         values.pop(column) for column in ("inbox", "name", "folder", "filed_name", "copy_ino")
     )
@@ -285,10 +291,20 @@ def decode(row: Sequence[Any]) -> Filing:
         folder=None if folder is None else Path(os.fsdecode(folder)),
         filed_name=None if filed_name is None else os.fsdecode(filed_name),
         copy_ino=None if copy_ino is None else _unsigned(copy_ino),
-        time=_EPOCH + timedelta(microseconds=values.pop("time")),
+        time=moment(values.pop("time")),
         model_digest=values.pop("model"),
         **values,
     )
+
+
+def encode_identity(identity: Identity) -> tuple[int, int, int, int]:
+    """Return the values of the columns ``dev``, ``ino``, ``size`` and ``mtime_ns``."""
+    return signed(identity.dev), signed(identity.ino), identity.size, signed(identity.mtime_ns)
+
+
+def decode_identity(dev: int, ino: int, size: int, mtime_ns: int) -> Identity:
+    """Make an identity of the values of its columns."""
+    return Identity(_unsigned(dev), _unsigned(ino), size, _since(mtime_ns))
 
 
 def as_text(path: str) -> str | bytes:
@@ -306,6 +322,11 @@ def as_text(path: str) -> str | bytes:
 def instant(time: datetime) -> int:
     """Microseconds since 1970."""
     return (time - _EPOCH) // timedelta(microseconds=1)
+
+
+def moment(microseconds: int) -> datetime:
+    """Undo `instant`."""
+    return _EPOCH + timedelta(microseconds=microseconds)
 
 
 def signed(number: int) -> int:

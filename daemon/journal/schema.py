@@ -7,6 +7,9 @@ each would cost more for every image.
 Texts that many rows have in common, such as a folder or the digest of a model, are written once, and rows refer to them
 by id. The column ``inbox`` holds the folder that the image came from: an inbox or a folder inside it, or a class folder
 where an image is sorted again or brought back.
+
+Labels and held images are few, and outlive the filings that they name: pruning sets their column ``filing`` to NULL, so
+that no later filing of the same id is taken for it.
 """
 
 from __future__ import annotations
@@ -14,10 +17,11 @@ from __future__ import annotations
 import sqlite3
 
 #: Kept in ``PRAGMA user_version``; raised with every change of the tables. Indexes may change without.
-VERSION = 4
+VERSION = 5
 
-_TABLES = (
-    """CREATE TABLE filings (
+#: In migrations, too: whoever changes one keeps there what it was in the versions before.
+TABLES = {
+    "filings": """CREATE TABLE filings (
     id INTEGER PRIMARY KEY,
     run INTEGER NOT NULL REFERENCES texts,
     time INTEGER NOT NULL,
@@ -40,54 +44,97 @@ _TABLES = (
     detail TEXT,
     image_id INTEGER
 )""",
-    "CREATE TABLE texts (id INTEGER PRIMARY KEY, text NOT NULL UNIQUE)",
-    "CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
-)
+    "texts": "CREATE TABLE texts (id INTEGER PRIMARY KEY, text NOT NULL UNIQUE)",
+    "notes": "CREATE TABLE notes (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "labels": """CREATE TABLE labels (
+    id INTEGER PRIMARY KEY,
+    sha256 TEXT NOT NULL,
+    label TEXT,
+    how TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    folder INTEGER NOT NULL REFERENCES texts,
+    name NOT NULL,
+    dev INTEGER NOT NULL,
+    ino INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    filing INTEGER,
+    forgotten INTEGER NOT NULL
+)""",
+    "held": """CREATE TABLE held (
+    id INTEGER PRIMARY KEY,
+    time INTEGER NOT NULL,
+    folder INTEGER NOT NULL REFERENCES texts,
+    name NOT NULL,
+    dev INTEGER NOT NULL,
+    ino INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    filing INTEGER,
+    UNIQUE (name, folder)
+)""",
+}
 
 #: Whether an image was filed under another name than it had in the inbox, which is rare.
 RENAMED = "filed_name <> name"
 
+#: The inode of what was put there: the copy's, else the image's own.
+FILED_INO = "coalesce(copy_ino, ino)"
+
 _INDEXES = {
     # Interrupted filings, in the words used elsewhere.
-    "filings_unfinished": "(id) WHERE state IN ('intent', 'copied')",
-    "filings_identity": "(mtime_ns, size) WHERE action <> 'move'",
-    "filings_image": "(image_id) WHERE image_id IS NOT NULL",
+    "filings_unfinished": "filings (id) WHERE state IN ('intent', 'copied')",
+    "filings_identity": "filings (mtime_ns, size) WHERE action <> 'move'",
+    "filings_image": "filings (image_id) WHERE image_id IS NOT NULL",
     # The order of a history; what comes after it is looked at without the row.
-    "filings_history": "(time, id, confidence, model, run)",
-    "filings_name": "(name, time)",
-    "filings_renamed": f"(filed_name) WHERE {RENAMED}",
-    "filings_label": "(label, time)",
-    "filings_reason": "(time) WHERE reason IS NOT NULL",
+    "filings_history": "filings (time, id, confidence, model, run)",
+    "filings_name": "filings (name, time)",
+    "filings_renamed": f"filings (filed_name) WHERE {RENAMED}",
+    "filings_label": "filings (label, time)",
+    "filings_reason": "filings (time) WHERE reason IS NOT NULL",
+    # Written once, when the filing is done, however often its inode changed before; then nobody waits for the disk.
+    "filings_inode": f"filings ({FILED_INO}) WHERE state = 'done'",
+    # The newest label of a content that is not forgotten.
+    "labels_content": "labels (sha256, forgotten)",
+    "labels_label": "labels (label)",
+    "labels_how": "labels (how)",
+    "labels_time": "labels (time)",
+    "labels_name": "labels (name)",
+    "labels_filing": "labels (filing) WHERE filing IS NOT NULL",
+    "held_filing": "held (filing) WHERE filing IS NOT NULL",
 }
 
 
-def has_tables(db: sqlite3.Connection) -> bool:
-    """Whether a database is a journal, not a new file; raises sqlite3.DatabaseError for tables of another version."""
+def version_of(db: sqlite3.Connection) -> int:
+    """Return the version of a journal, 0 for a new file; raises sqlite3.DatabaseError for another database."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
-    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if version != VERSION and (version, tables) != (0, 0):
-        error = sqlite3.DatabaseError(f"its tables are of version {version}, this program knows {VERSION}")
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if (version, tables) != (0, set()) and (version < 1 or not tables & TABLES.keys()):
+        error = sqlite3.DatabaseError("it is no journal of this program")
         error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
         raise error
-    return bool(tables)
+    return int(version)
 
 
 def is_complete(db: sqlite3.Connection) -> bool:
-    """Whether there is nothing for `complete` to do. Raises like `has_tables`."""
-    return has_tables(db) and _indexes(db) == _INDEXES.keys()
+    """Whether a journal of this version lacks nothing that `complete` makes."""
+    return _indexes(db) == _INDEXES.keys()
 
 
 def complete(db: sqlite3.Connection) -> None:
-    """Create what is missing, and drop indexes of earlier versions, in the transaction that is open."""
-    if not has_tables(db):
-        for table in _TABLES:
+    """Create what a new file or a journal of this version lacks, in the transaction that is open.
+
+    Indexes of earlier versions are dropped.
+    """
+    if version_of(db) == 0:
+        for table in TABLES.values():
             db.execute(table)
         db.execute(f"PRAGMA user_version = {VERSION}")
     there = _indexes(db)
     for name in there - _INDEXES.keys():
         db.execute(f"DROP INDEX {name}")
     for name in _INDEXES.keys() - there:
-        db.execute(f"CREATE INDEX {name} ON filings {_INDEXES[name]}")
+        db.execute(f"CREATE INDEX {name} ON {_INDEXES[name]}")
 
 
 def _indexes(db: sqlite3.Connection) -> set[str]:

@@ -16,8 +16,7 @@ from daemon.files import copying, renaming
 from daemon.files.copying import sha256_of
 from daemon.files.renaming import Entry
 from daemon.filing import recovery, transfer
-from daemon.journal import journal as journals
-from daemon.journal import records
+from daemon.journal import opening, records
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing
 from tests.daemon.filing import test_copies, test_folders, test_open_writers, test_races, test_recovery, test_transfer
@@ -73,7 +72,7 @@ def _equal(steps: tuple[str, ...], expected: tuple[str, ...]) -> None:
 
 def test_the_journal_is_not_flushed(near: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_strace()
-    monkeypatch.setattr(journals, "DURABLY", "OFF")
+    monkeypatch.setattr(opening, "DURABLY", "OFF")
     caught(lambda: _equal(steps_of(near, tmp_path / "trace", "move"), RENAME))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -61,3 +62,20 @@ def set_aside(path: Path) -> list[Path]:
 def garbage(path: Path) -> None:
     """Put what is no database in the journal's place."""
     path.write_bytes(b"no database at all" * 1000)
+
+
+def plans(path: Path, ask: Callable[[sqlite3.Connection], object]) -> list[str]:
+    """How SQLite finds the answers to what is asked, but for the texts of which a row says the numbers."""
+    with sqlite3.connect(path) as db:
+        asked: list[str] = []
+        db.set_trace_callback(asked.append)
+        ask(db)
+        db.set_trace_callback(None)
+        found = [str(plan) for query in asked for *_, plan in db.execute(f"EXPLAIN QUERY PLAN {query}")]
+    db.close()
+    found = [plan for plan in found if not plan.startswith("SEARCH texts USING INTEGER PRIMARY KEY")]
+    return [plan for plan in found if plan.startswith(("SEARCH", "SCAN", "USE TEMP"))]
+
+
+def search(index: str, terms: str) -> str:
+    return f"SEARCH filings USING INDEX filings_{index} ({terms})"

@@ -28,12 +28,6 @@ def foreign(path: Path) -> None:
     db.close()
 
 
-def newer(path: Path) -> None:
-    with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 99")
-    db.close()
-
-
 def table_gone(path: Path) -> None:
     with sqlite3.connect(path) as db:
         db.execute("DROP TABLE filings")
@@ -45,7 +39,7 @@ def a_folder(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("damage", [garbage, torn, foreign, newer, table_gone, a_folder])
+@pytest.mark.parametrize("damage", [garbage, torn, foreign, table_gone, a_folder])
 def test_a_damaged_journal_is_set_aside_and_filing_goes_on(
     path: Path, log: list[str], damage: Callable[[Path], None]
 ) -> None:
@@ -64,11 +58,11 @@ def test_a_damaged_journal_is_set_aside_and_filing_goes_on(
     assert aside.name in log[0]
 
 
-@pytest.mark.parametrize("damage", [garbage, foreign, newer, table_gone])
+@pytest.mark.parametrize("damage", [garbage, foreign, table_gone])
 def test_a_dry_run_leaves_a_damaged_journal_where_it_is(
     path: Path, logged: list[str], damage: Callable[[Path], None]
 ) -> None:
-    """It may be the journal of a daemon that is running: one of another version, say."""
+    """It may be the journal of a daemon that is running."""
     whole = Journal(path)
     whole.write([filing(1, action="copy")])
     whole.close()

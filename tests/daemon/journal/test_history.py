@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import unicodedata
-from collections.abc import Callable
 from datetime import timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from daemon.journal import pruning, records
 from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal
 from daemon.journal.records import State
-from tests.daemon.journal.conftest import DAY, filing, history
+from tests.daemon.journal.conftest import DAY, filing, history, plans, search
 
 
 def test_history_is_newest_first_and_filtered(path: Path) -> None:
@@ -92,23 +91,6 @@ def test_several_checkpoints_may_begin_alike(path: Path) -> None:
     assert [row.identity.ino for row in history(path, model_digest="abc")] == [1, 0]
     assert [row.identity.ino for row in history(path, model_digest="abc2")] == [1]
     assert history(path, model_digest="abe") == []
-
-
-def plans(path: Path, ask: Callable[[sqlite3.Connection], object]) -> list[str]:
-    """How SQLite finds the answers to what is asked, but for the texts of which a row says the numbers."""
-    with sqlite3.connect(path) as db:
-        asked: list[str] = []
-        db.set_trace_callback(asked.append)
-        ask(db)
-        db.set_trace_callback(None)
-        found = [str(plan) for query in asked for *_, plan in db.execute(f"EXPLAIN QUERY PLAN {query}")]
-    db.close()
-    found = [plan for plan in found if not plan.startswith("SEARCH texts USING INTEGER PRIMARY KEY")]
-    return [plan for plan in found if plan.startswith(("SEARCH", "SCAN", "USE TEMP"))]
-
-
-def search(index: str, terms: str) -> str:
-    return f"SEARCH filings USING INDEX filings_{index} ({terms})"
 
 
 def look_up(terms: str) -> str:

@@ -121,16 +121,6 @@ def test_a_note_waits_for_the_disk_only_when_it_is_flushed(
     assert len(flushed) == 1
 
 
-@pytest.mark.parametrize("version", [1, 99])
-def test_a_journal_of_another_version_is_not_misread(path: Path, version: int) -> None:
-    Journal(path).write([filing(1)])
-    with sqlite3.connect(path) as db:
-        db.execute(f"PRAGMA user_version = {version}")
-    db.close()
-    with pytest.raises(UserError, match=f"cannot be read: its tables are of version {version}"):
-        history(path)
-
-
 def test_no_journal_to_read_is_a_sentence(path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         history(path)
