@@ -19,6 +19,7 @@ COMMANDS = {
     "history": ("history", "main"),
     "undo": ("undo", "undo_main"),
     "retry": ("undo", "retry_main"),
+    "release": ("release", "main"),
     "resort": ("resort", "main"),
     "unit": ("unit", "main"),
     "status": ("status", "main"),

@@ -1,7 +1,8 @@
 """Maintenance while the daemon is idle.
 
-Files left by transfers that a lost journal recorded are put right, late sidecars follow their images, files that were
-written to after they were filed are filed again, and old rows are removed from the journal.
+Files left by transfers that a lost journal recorded are put right, late sidecars follow their images, held images that
+have gone or changed are released, files that were written to after they were filed are filed again, and old rows are
+removed from the journal.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from pathlib import Path
 
 from loguru import logger
 
+from daemon.config import Settings, watches_inside
 from daemon.files.renaming import close
 from daemon.files.roots import OpenFolders, Roots
+from daemon.filing.held import HeldImages
 from daemon.filing.identity import is_in_filed_state
 from daemon.filing.late_sidecars import LateSidecars
 from daemon.filing.late_writes import LateWrites
@@ -171,7 +174,9 @@ class Housekeeping:
         pruning: Pruning,
         late_writes: LateWrites | None = None,
         strays: StrayNames | None = None,
+        held: HeldImages | None = None,
     ) -> None:
+        self._held = held
         self._sweep = None if strays is None else strays.steps()
         self._late_sidecars = late_sidecars
         self._late_writes = late_writes
@@ -179,6 +184,20 @@ class Housekeeping:
         self._steps: Iterator[None] | None = None
         self._next = -math.inf
         self._due = time.monotonic() + LONGEST_RUSH
+
+    @classmethod
+    def from_settings(
+        cls, settings: Settings, journal: Journal, held: HeldImages, strays: StrayNames | None
+    ) -> Housekeeping:
+        """Make the housekeeping of a daemon with these settings."""
+        recursive = watches_inside(settings)
+        return cls(
+            LateSidecars(settings.watch, settings.output, journal, recursive=recursive, held=held),
+            Pruning(journal, settings.watch, settings.journal_days),
+            LateWrites(settings.watch, settings.output, journal) if settings.action == "move" else None,
+            strays,
+            held,
+        )
 
     def turn(self, *, idle: bool) -> None:
         """Do a slice of work after a step of the work loop if that was ``idle``, or none was for long.
@@ -196,6 +215,8 @@ class Housekeeping:
             return True
         self._sweep = None
         if self._late_sidecars.work(seconds):
+            return True
+        if self._held is not None and self._held.work(seconds):
             return True
         if self._late_writes is not None and self._late_writes.work(seconds):
             return True

@@ -213,7 +213,7 @@ class WorkLoop:
                 self._watcher.again(path, self._retries.delay(path))
             case Status.CHANGED | Status.STOPPED:
                 self._watcher.again(path, 0.0)
-            case Status.FILED | Status.PLANNED | Status.GONE | Status.ALREADY | Status.REFUSED:
+            case Status.FILED | Status.PLANNED | Status.GONE | Status.ALREADY | Status.HELD | Status.REFUSED:
                 self._watcher.done(path)
             case _:
                 assert_never(outcome.status)

@@ -179,8 +179,8 @@ class Pipeline:
         try:
             while True:
                 while len(self._decoding) <= self._most_decoding and (path := next(coming, None)) is not None:
-                    if self._filed_before(path):
-                        yield Outcome(path=path, status=Status.ALREADY)
+                    if (status := self._settled_before(path)) is not None:
+                        yield Outcome(path=path, status=status)
                         coming = iter(()) if stopping() else coming
                     else:
                         self._decode(path, transforms)
@@ -223,11 +223,11 @@ class Pipeline:
         # two batches of 16, and 4.4 s with one of 8.
         return 2 * self._policy.batch_size + self._threads
 
-    def _filed_before(self, path: Path) -> bool:
+    def _settled_before(self, path: Path) -> Status | None:
         try:
-            return self._filer.filed_before(path, Identity.from_stat(path.lstat()))
+            return self._filer.settled_before(path, Identity.from_stat(path.lstat()))
         except (OSError, JournalBusy):
-            return False  # decoding it reports the error
+            return None  # decoding it reports the error
 
     def _decode(self, path: Path, transforms: Sequence[Transform]) -> None:
         task = Task(

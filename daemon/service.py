@@ -25,29 +25,29 @@ from daemon.files.locks import FolderBusy
 from daemon.files.output_mark import OutputAway, OutputMark
 from daemon.files.roots import Roots
 from daemon.filing.filer import Filer
-from daemon.filing.late_sidecars import LateSidecars
-from daemon.filing.late_writes import LateWrites
+from daemon.filing.held import HeldImages
 from daemon.filing.stray_names import StrayNames
-from daemon.housekeeping import Housekeeping, Pruning
+from daemon.housekeeping import Housekeeping
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import State
 from daemon.loop import WorkLoop
+from daemon.monitoring.announcements import announce, conclude
 from daemon.monitoring.health import Tally
-from daemon.monitoring.messages import shown, some
+from daemon.monitoring.messages import shown
 from daemon.monitoring.monitor import Monitor, hook_of, metrics_file
 from daemon.monitoring.progress import Progress, bar_fits
 from daemon.monitoring.stall_watch import StallWatch, logged_if_late
 from daemon.monitoring.status_file import StatusFile
 from daemon.monitoring.systemd import Notifier
+from daemon.operations.desk import Desk
+from daemon.operations.methods import operations_at
 from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reloading.reloader import Reloader
-from daemon.reloading.threshold import Threshold
 from daemon.state import control_path, journal_path, lock, state_folder, status_path
 from daemon.watching.skipped import Skipped, SkippedReporter
 from daemon.watching.watcher import InboxWatcher
 from models.allowed import allow_plugins, missing_plugins, report_missing
-from models.classifier import Classifier
 from models.errors import UserError
 from models.ownership import make_folder
 from models.runtime import cores
@@ -104,9 +104,10 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         journal = open_journal(path, dry_run=dry_run)
         closing.callback(journal.close)
         _prepare(journal, notifier)
+        held = HeldImages(journal, settings.output, settings.watch)
         skipped_by_inbox: dict[str, Skipped] = {}  # by the last whole walk of each inbox
         surveyed = (lambda skipped: skipped_by_inbox.update({skipped.folder: skipped})) if once else SkippedReporter()
-        watcher = _watcher(settings, surveyed, inbox_marks, once=once)
+        watcher = _watcher(settings, surveyed, inbox_marks, held, once=once)
         closing.callback(watcher.stop)
         policy = Policy.from_settings(settings)
         decoders = DecoderPool(threads, policy.limits, launcher)
@@ -123,6 +124,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
             roots=roots,
             mark=output_mark,
             class_mounts=None if dry_run else ClassMounts(path.parent),
+            held=held,
         )
         if not dry_run:
             _recover(filer, notifier)
@@ -133,7 +135,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         closing.callback(pipeline.close)
         monitor = Monitor(
             notifier,
-            Tally(settings.output, classifier, lambda: pipeline.threshold),
+            Tally(settings.output, classifier, lambda: pipeline.threshold, held=held),
             status=None if dry_run else StatusFile(status_path(state, settings.output)),
             metrics=None if dry_run else metrics_file(settings),
             hook=None if dry_run else hook_of(settings),
@@ -143,19 +145,24 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         )
         if settings.metrics_listen and not dry_run:
             closing.callback(_listen(settings.metrics_listen, monitor).close)
-        housekeeping = None if dry_run else _housekeeping(settings, journal, strays)
+        housekeeping = None if dry_run else Housekeeping.from_settings(settings, journal, held, strays)
+        configuration = Configuration(settings, reread)
         control = None
         if output_mark is not None and not once:
-            control = Control(settings.output, watcher, monitor, output_mark, operations={})
-        loop = WorkLoop(
-            watcher,
-            pipeline,
-            reloader,
-            monitor,
-            Configuration(settings, reread),
-            housekeeping,
-            None if control is None else control.turns,
-        )
+
+            def desk() -> Desk:
+                return Desk(
+                    settings=configuration.settings,
+                    journal=journal,
+                    roots=roots,
+                    held=held,
+                    look_again=watcher.look_again,
+                    is_running=True,
+                )
+
+            control = Control(settings.output, watcher, monitor, output_mark, operations_at(desk))
+        turns = None if control is None else control.turns
+        loop = WorkLoop(watcher, pipeline, reloader, monitor, configuration, housekeeping, turns)
         _obey_signals(loop)
         if not once:
             closing.enter_context(StallWatch(monitor, lambda: watcher.asked))
@@ -165,10 +172,12 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         watcher.start()
         if not once:
             reloader.listen(watcher.wake, events=not settings.poll)
-        _announce(settings, classifier, pipeline.threshold, reloader.problem, dry_run=dry_run)
+        announce(settings, classifier, pipeline.threshold, reloader.problem, dry_run=dry_run)
+        if held:
+            logger.info("{}", held)
         monitor.ready(watcher.status)
         left = _run(loop, skipped_by_inbox, once=once)
-        _conclude(monitor.summary, left, once=once, dry_run=dry_run)
+        conclude(monitor.summary, left, once=once, dry_run=dry_run)
         for skipped in skipped_by_inbox.values():
             if skipped.count:
                 logger.info("{}", skipped)
@@ -288,14 +297,13 @@ def _clear_strays(strays: StrayNames, notifier: Notifier) -> None:
             notifier.gets_on()
 
 
-def _housekeeping(settings: Settings, journal: Journal, strays: StrayNames | None) -> Housekeeping:
-    late_sidecars = LateSidecars(settings.watch, settings.output, journal, recursive=watches_inside(settings))
-    late_writes = LateWrites(settings.watch, settings.output, journal) if settings.action == "move" else None
-    return Housekeeping(late_sidecars, Pruning(journal, settings.watch, settings.journal_days), late_writes, strays)
-
-
 def _watcher(
-    settings: Settings, surveyed: Callable[[Skipped], None], inbox_marks: Sequence[InboxMark], *, once: bool
+    settings: Settings,
+    surveyed: Callable[[Skipped], None],
+    inbox_marks: Sequence[InboxMark],
+    held: HeldImages,
+    *,
+    once: bool,
 ) -> InboxWatcher:
     quiet = settings.quiet_after_close_seconds
     return InboxWatcher(
@@ -315,6 +323,7 @@ def _watcher(
         cross_mounts=settings.cross_mounts,
         once=once,
         claims={os.path.abspath(claim.inbox): claim.take for claim in inbox_marks},  # noqa: PTH100
+        held=held,
     )
 
 
@@ -337,57 +346,3 @@ def _run(loop: WorkLoop, skipped_by_inbox: Mapping[str, Skipped], *, once: bool)
         )
     loop.run()
     return 0
-
-
-def _conclude(summary: str, left: int, *, once: bool, dry_run: bool) -> None:
-    """Log how many images had which outcome."""
-    if not summary:
-        summary = tr("no image was filed")
-    elif dry_run:
-        summary = tr("{images}, had it been no dry run", images=summary)
-    if left:
-        summary = tr("{images}; {left} left behind", images=summary, left=left)
-    logger.info("{}", tr("done: {images}", images=summary) if once else tr("stopped: {images}", images=summary))
-
-
-def _announce(settings: Settings, classifier: Classifier, threshold: Threshold, trouble: str, *, dry_run: bool) -> None:
-    """Log what is watched, with which model, and where images go.
-
-    ``trouble``: why the published checkpoint is not in use, if so; else "".
-    """
-    metadata = classifier.metadata
-    names: Sequence[str] = metadata.classes
-    classes = some(names, 8)
-    logger.info(tr("watching {names}", names=", ".join(shown(str(inbox)) for inbox in settings.watch)))
-    if settings.recursive and not watches_inside(settings):
-        logger.info(
-            tr(
-                "not the folders inside: images are filed into the inbox {output}, whose folders stay",
-                output=settings.output,
-            )
-        )
-    if metadata.settings.get("starter"):
-        why = trouble or tr("nothing is published in {checkpoint}", checkpoint=settings.checkpoint)
-        logger.info(tr("model: the starter model ({mode}), since {why}", mode=metadata.mode, why=why))
-    else:
-        logger.info(
-            tr(
-                "model: {mode}, checkpoint {digest} from {checkpoint}",
-                mode=metadata.mode,
-                digest=classifier.digest[:12],
-                checkpoint=settings.checkpoint,
-            )
-        )
-    logger.info(tr("classes: {classes}", classes=classes))
-    verb = {"move": tr("moving"), "copy": tr("copying"), "link": tr("linking")}[settings.action]
-    logger.info(
-        tr(
-            "{doing} images to {output}/<class>/, others to {others_dir}/, unreadable files to {quarantine_dir}/",
-            doing=tr("a dry run, not {verb}", verb=verb) if dry_run else verb,
-            output=settings.output,
-            others_dir=settings.others_dir,
-            quarantine_dir=settings.quarantine_dir,
-        ),
-    )
-    logger.info("{}", threshold)
-    logger.info(tr("ready; stop with Ctrl-C"))

@@ -28,6 +28,7 @@ filing pictures:
   history     show what was filed, when, where and why
   undo        move pictures back to where they came from
   retry       bring quarantined pictures back, to be classified again
+  release     let pictures be filed again that undo brought back
   resort      move filed pictures to where a newer checkpoint files them
   status      show the state of the running daemon
   doctor      check everything that the daemon needs

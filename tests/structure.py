@@ -28,7 +28,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("loop",),
         ("reconfigure", "control"),
         ("monitoring", "housekeeping"),
-        ("pipeline",),
+        ("pipeline", "operations"),
         ("reloading",),
         ("watching", "decoding", "filing"),
         ("journal", "state", "config"),

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from daemon.commands.directly import operate_directly
+from daemon.commands.filters import FiledOutput
 from daemon.config import Settings
 from daemon.control.client import ControlClient, NoDaemonAnswers, NotAdmitted
 from daemon.control.protocol import PATIENCE, Refused
+from daemon.operations.desk import Operation, Params
 from daemon.state import control_paths, is_locked, journal_path, running_control_paths, state_folders
 from models.errors import UserError
 from models.text.language import tr
@@ -19,6 +22,15 @@ class NoDaemon(UserError):
     """No daemon runs here, or it is just starting."""
 
     exit_code = EXIT_NOT_RUNNING
+
+
+def operate(place: FiledOutput, method: str, params: Params) -> Operation:
+    """Have the running daemon carry out an operation, or do so here where none runs. Raises `UserError`."""
+    client = find_daemon(place.settings)
+    if client is None:
+        return (yield from operate_directly(place, method, params))
+    with client:
+        return (yield from client.call(method, params.model_dump(mode="json")))
 
 
 def find_daemon(settings: Settings, *, patience: float = PATIENCE) -> ControlClient | None:

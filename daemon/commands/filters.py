@@ -17,14 +17,12 @@ from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
 from daemon.journal.records import Filing, State
 from daemon.monitoring.messages import quoted
+from daemon.operations.selection import LAST_RUN, GivenName
 from daemon.state import journal_path, state_folder
 from models.errors import UserError
 from models.text.commandline import Parser
 from models.text.language import tr
 from models.text.shares import read_share
-
-#: In place of the name of a run: the one that filed last.
-LAST_RUN = "last"
 
 _EXAMPLE = "2026-11-23T14:30"
 #: Days that may be called by a word.
@@ -90,6 +88,18 @@ def wanted(options: argparse.Namespace, journal: Path, **more: Any) -> Wanted:
         is_end = not path.is_absolute() and next(read_history(journal, Wanted(name=whole), 1), None) is None
         name = str(path) if is_end and len(path.parts) > 1 else whole  # "cat/a.jpg", as the log and the history say it
     return Wanted(name=name, since=options.since, run=run, model_digest=options.checkpoint, **more)
+
+
+def which(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options of `add_which` ask for, as an operation takes it; see `Which`."""
+    file = None if options.file is None else GivenName.here(options.file)
+    return {
+        "file": None if file is None else file.name,
+        "path": None if file is None or "/" not in file.name else file.path,
+        "since": options.since,
+        "run": options.run,
+        "checkpoint": options.checkpoint,
+    }
 
 
 class FiledOutput:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
 from daemon.commands.filters import FiledOutput, add_place, add_which, count, end, probability, wanted
 from daemon.filing.whereabouts import Location, Whereabouts
+from daemon.journal.journal import read_held
 from daemon.journal.records import Filing, State
 from daemon.monitoring.messages import quoted, shown
+from daemon.operations.selection import record
 from models.text.commandline import Parser
 from models.text.jsontext import json_text
 from models.text.language import mark, tr
@@ -46,10 +48,14 @@ def main(arguments: list[str]) -> int:
     if label is not None:
         located = ((filing, now) for filing, now in located if whereabouts.is_of(filing, now, label))
     located = islice(located, options.limit)
+    held = frozenset(image.filing_id for image in read_held(place.journal))
     if options.json:
-        print_json(record(filing) | {"now": None if now.path is None else str(now.path)} for filing, now in located)
+        print_json(
+            record(filing) | {"now": None if now.path is None else str(now.path), "held": filing.id in held}
+            for filing, now in located
+        )
     else:
-        _print(located, place.settings.output)
+        _print(located, place.settings.output, held)
     return 0
 
 
@@ -72,24 +78,6 @@ def _parser() -> Parser:
     return parser
 
 
-def record(filing: Filing) -> dict[str, object]:
-    """Return a filing as JSON has it."""
-    return {
-        "time": filing.time.isoformat(timespec="milliseconds"),
-        "state": filing.state.value,
-        "action": filing.action,
-        "source": str(filing.source),
-        "destination": None if filing.destination is None else str(filing.destination),
-        "class": filing.label,
-        "confidence": None if filing.confidence is None else round(filing.confidence, 6),
-        "checkpoint": filing.model_digest,
-        "reason": filing.reason,
-        "detail": filing.detail,
-        "sha256": filing.sha256,
-        "run": filing.run,
-    }
-
-
 def print_json(records: Iterable[dict[str, object]]) -> None:
     """Print a list, one object a line, as they come."""
     separator = "[\n"
@@ -99,20 +87,22 @@ def print_json(records: Iterable[dict[str, object]]) -> None:
     print("[]" if separator == "[\n" else "\n]")
 
 
-def _print(located: Iterable[tuple[Filing, Location]], output: Path) -> None:
+def _print(located: Iterable[tuple[Filing, Location]], output: Path, held: Collection[int | None]) -> None:
     run = None
     for filing, now in located:
         if filing.run != run:
             run = filing.run
             print(tr("run {run}", run=run))
-        print(f"  {filing.time.astimezone():%Y-%m-%d %H:%M:%S}  {_described(filing, now, output)}")
+        print(f"  {filing.time.astimezone():%Y-%m-%d %H:%M:%S}  {_described(filing, now, output, held)}")
     if run is None:
         print(tr("nothing that was filed matches"))
 
 
-def _described(filing: Filing, now: Location, output: Path) -> str:
+def _described(filing: Filing, now: Location, output: Path, held: Collection[int | None]) -> str:
     """Describe a filing, and what became of the image since where it does not lie where it was filed."""
     text = sentence(filing)
+    if filing.state is State.UNDONE and filing.id in held:
+        return tr("undone, held: {filing}", filing=text)
     if filing.state in _DESCRIPTIONS:
         return tr(_DESCRIPTIONS[filing.state], filing=text)
     if filing.state is not State.DONE or now.path == filing.destination:

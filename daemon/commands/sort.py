@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -19,6 +18,7 @@ from loguru import logger
 
 from daemon import config
 from daemon.commands.options import add_settings
+from daemon.commands.stopping import stopped_by_signals
 from daemon.config import Settings
 from daemon.decoding.launcher import Launcher
 from daemon.decoding.pool import DecoderPool
@@ -101,7 +101,7 @@ def main(arguments: list[str], launcher: Launcher) -> int:
     foreign = _count_foreign(settings.output) if folder in settings.output.resolve().parents else 0
     progress = Progress(shows_bar=bar_fits(as_json=options.json, log_json=settings.log_json))
     stopped = threading.Event()
-    with _stopped_by_signals(stopped), closing(progress):
+    with stopped_by_signals(stopped), closing(progress):
         outcomes, left = sort(folder, settings, launcher, skipped, progress, stopped.is_set)
     _print_summary(outcomes, settings.output, skipped, foreign, as_json=options.json)
     if stopped.is_set():
@@ -137,29 +137,6 @@ def parser() -> Parser:
     add_settings(parser, only=_SHARED)
     add("--json", action=argparse.BooleanOptionalAction, default=False, help=tr("print the result as JSON"))
     return parser
-
-
-@contextmanager
-def _stopped_by_signals(stopped: threading.Event) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM end the work at the next safe point, and a second one at once."""
-    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    # Other handlers are not ours, or the signal is ignored, as by nohup.
-    ours = {number: default for number, default in defaults.items() if signal.getsignal(number) is default}
-
-    def stop(*_: object) -> None:
-        stopped.set()
-        restore()
-
-    def restore() -> None:
-        for number, default in ours.items():
-            signal.signal(number, default)
-
-    for number in ours:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        restore()
 
 
 def sort(

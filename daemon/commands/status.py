@@ -186,6 +186,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
         ),
         (tr("oldest"), oldest),
         *_unfinished(health, now),
+        *_held(health),
         (tr("images"), counted(health.images) or tr("none yet")),
         (tr("speed"), tr("{speed:.1f} images/s over the last minute", speed=health.images_per_second)),
         (
@@ -238,6 +239,19 @@ def _unfinished(health: Health, now: float) -> list[tuple[str, str]]:
         example=unfinished.example,
     )
     return [(tr("unfinished"), text)]
+
+
+def _held(health: Health) -> list[tuple[str, str]]:
+    held = health.held
+    if held is None:
+        return []
+    text = trn(
+        "1 image, not filed until it is released: {example} (python -m daemon release)",
+        "{count} images, not filed until they are released: such as {example} (python -m daemon release)",
+        held.count,
+        example=held.example,
+    )
+    return [(tr("held"), text)]
 
 
 def _threshold(health: ThresholdHealth) -> Threshold:

@@ -21,6 +21,7 @@ commands:
   {program} history --help    show what was filed, when, where and why
   {program} undo --help       move images back to where they came from
   {program} retry --help      bring quarantined images back, to be classified again
+  {program} release --help    let images be filed again that undo brought back
   {program} resort --help     move filed images to where a newer checkpoint files them
   {program} status --help     show the state of the running daemon
   {program} rescan --help     let the running daemon look through its inboxes now

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Of larger outputs, or slower ones, no more is read: what was not found then may lie anywhere.
 _MOST_FILES, _SECONDS = 2_000_000, 20.0
+#: Names that are read at a step.
+NAMES_A_STEP = 5_000
 
 
 def class_of(path: Path, output: Path) -> str:
@@ -28,7 +30,7 @@ def class_of(path: Path, output: Path) -> str:
 
 
 class Corrections:
-    """Finds filed images elsewhere under the output. The folders are read once, when the first image is missing.
+    """Finds filed images elsewhere under the output. The folders are read once: by `read`, or when an image is missing.
 
     The inode number says which files to ask `identity` about; 12 bytes are kept of each file, that and its folder's
     number.
@@ -98,26 +100,35 @@ class Corrections:
         return self._names[1]
 
     def _known(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return what `_read` returned when it was first needed."""
-        if self._inodes is None or self._folder_numbers is None:
-            self._inodes, self._folder_numbers = self._read()
+        """Return the inodes below the class folders, sorted, and the number of the folder of each."""
+        for _ in self.read():
+            pass
+        assert self._inodes is not None
+        assert self._folder_numbers is not None
         return self._inodes, self._folder_numbers
 
-    def _read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Read the inodes below the class folders, sorted, and the number of the folder of each."""
+    def read(self) -> Iterator[None]:
+        """Read the folders, if that is not done yet, some of them at each step: what takes time is done by then."""
+        if self._inodes is not None:
+            return
         from array import array
 
         import numpy as np
 
         inodes, folder_numbers = array("Q"), array("I")
-        end = self._clock() + _SECONDS
+        count, left, began = 0, _SECONDS, self._clock()
         pending = [str(self._output)]
         while pending:
             folder = pending.pop()
             try:
                 with os.scandir(folder) as entries:
-                    for count, entry in enumerate(entries):
-                        if len(inodes) >= self._most or (count % 1000 == 0 and self._clock() > end):
+                    for entry in entries:
+                        if count % NAMES_A_STEP == 0:
+                            left -= self._clock() - began
+                            yield
+                            began = self._clock()
+                        count += 1
+                        if len(inodes) >= self._most or left < 0:
                             self.complete = False
                             pending.clear()
                             break
@@ -130,4 +141,4 @@ class Corrections:
                 self.complete = False
             self._folders.append(folder)
         order = np.argsort(np.asarray(inodes), kind="stable")
-        return np.asarray(inodes)[order], np.asarray(folder_numbers)[order]
+        self._inodes, self._folder_numbers = np.asarray(inodes)[order], np.asarray(folder_numbers)[order]

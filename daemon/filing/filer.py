@@ -24,6 +24,7 @@ from daemon.filing import transfer
 from daemon.filing.folders import Folders, Output
 from daemon.filing.free_names import free_name, longest_name
 from daemon.filing.growth import remove_earlier_copy
+from daemon.filing.held import HeldImages
 from daemon.filing.identity import has_content, is_one_folder
 from daemon.filing.quarantine_notes import write_reason
 from daemon.filing.recovery import recover
@@ -112,26 +113,31 @@ class Filer:
         roots: Roots | None = None,
         mark: OutputMark | None = None,
         class_mounts: ClassMounts | None = None,
+        held: HeldImages | None = None,
     ) -> None:
         """``mark`` of the output: checked for each batch that it is the right folder and no other daemon files there.
 
-        ``class_mounts``: which class folders are drives of their own.
+        ``class_mounts``: which class folders are drives of their own. ``held``: images that are not filed.
         """
         self._output = Output(output, roots, class_mounts)
         self._mark = mark
         self._action = action
         self._journal = Journal(None) if journal is None else journal
+        self._held = held
         self._dry_run = dry_run
         self._skip_equal = skip_equal
         self._own_copies: set[Path | None] = set()
         self._planned: dict[str, set[str]] = {}  # names that a dry run has given out, by folder
         #: Inode, size and time of the images of interrupted filings; None: the journal could not be read yet.
         self._interrupted: set[tuple[int, int, int]] | None = set()
-        self._sidecars = Sidecars()
+        self._sidecars = Sidecars(held)
 
-    def filed_before(self, path: Path, identity: Identity) -> bool:
-        """Whether ``file`` is sure to answer ALREADY: nothing need be read or decoded then. Raises JournalBusy."""
-        return self._action != "move" and self._journal.filed_before(identity, path, None)
+    def settled_before(self, path: Path, identity: Identity) -> Status | None:
+        """Return HELD or ALREADY where ``file`` is sure to answer so: then nothing need be read. Raises JournalBusy."""
+        if self._held is not None and self._held.holds(path, identity):
+            return Status.HELD
+        is_filed = self._action != "move" and self._journal.filed_before(identity, path, None)
+        return Status.ALREADY if is_filed else None
 
     def file(self, decisions: Sequence[Decision]) -> list[FilingResult]:
         """File a batch: one outcome per decision, in order. No image's error is raised: it is in its outcome."""
@@ -231,6 +237,8 @@ class Filer:
 
     def _choose(self, decision: Decision, image: Transfer, batch: _Batch) -> None:
         row = image.row
+        if self._held is not None and self._held.holds(row.source, row.identity):
+            return image.settle(Status.HELD)
         image.source = batch.folders.entry(row.source)
         if self._dry_run or row.reason is not None:  # else it is checked right before the move
             transfer.check_source(image.source, row)

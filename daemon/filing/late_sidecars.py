@@ -17,6 +17,7 @@ from daemon.files.roots import Roots
 from daemon.files.sidecar_names import images_by_exactness, owners
 from daemon.files.source import Identity
 from daemon.filing.folders import Folders, Output
+from daemon.filing.held import HeldImages
 from daemon.filing.identity import is_filed_image
 from daemon.filing.sidecars import complain, follower, send
 from daemon.filing.status import Status
@@ -35,11 +36,20 @@ PAUSE, TIMES = 60.0, 10
 class LateSidecars:
     """Sends late sidecars after their images; `work` continues where it stopped the last time."""
 
-    def __init__(self, inboxes: Sequence[Path], output: Path, journal: Journal, *, recursive: bool) -> None:
+    def __init__(
+        self,
+        inboxes: Sequence[Path],
+        output: Path,
+        journal: Journal,
+        *,
+        recursive: bool,
+        held: HeldImages | None = None,
+    ) -> None:
         self._inboxes = inboxes
         self._output = output
         self._journal = journal
         self._recursive = recursive
+        self._held = held
         self._steps: Iterator[None] | None = None
         self._next = -math.inf
         self._spent = 0.0
@@ -84,6 +94,8 @@ class LateSidecars:
             if self._journal.filed_before(Identity.from_stat(sidecar.lstat()), sidecar, None):
                 return  # answers quickly where thousands have been copied and stay
             image = self._image(sidecar)
+            if self._held is not None and image is not None and self._held.keeps(sidecar, image.source.name):
+                return
             if image is not None and image.destination is not None:
                 self._follow(sidecar, image)
         except (OSError, JournalBusy) as error:

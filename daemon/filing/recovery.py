@@ -23,6 +23,7 @@ from daemon.files.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.files.source import OPEN_FLAGS, BeingWritten, Identity
 from daemon.files.writers import is_being_written, unlink_closed
 from daemon.filing.growth import is_earlier_state
+from daemon.filing.held import HeldImages
 from daemon.filing.identity import is_as_read, is_one_folder, is_put_here, is_same_inode, is_unchanged
 from daemon.filing.private_names import private_name
 from daemon.filing.quarantine_notes import reason_name, write_reason
@@ -54,6 +55,8 @@ def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
                     error=error,
                 )
             )
+    came_to_nothing = {row.destination for row in rows if row.state is State.VOID and row.destination is not None}
+    HeldImages(journal).release_at(came_to_nothing)  # by an undo that is taken back
     journal.write(rows)
     return Counter(row.state for row in rows)
 

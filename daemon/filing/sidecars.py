@@ -20,6 +20,7 @@ from daemon.files.renaming import Entry
 from daemon.files.sidecar_names import beginnings, best_exactness, exactness, film_of, is_film, owners, renamed
 from daemon.files.source import Identity
 from daemon.filing import transfer
+from daemon.filing.held import HeldImages
 from daemon.filing.status import Status, describe
 from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal, JournalBusy
@@ -42,9 +43,11 @@ class Sidecars:
     """Finds the sidecars beside images, without reading the folder for each image.
 
     A folder's names are listed once and remembered for as long as that pays; what comes in between is a late sidecar.
+    Those of ``held`` images stay with them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, held: HeldImages | None = None) -> None:
+        self._held = held
         self._listings: dict[Path, tuple[float, _Listing]] = {}
 
     def follow(self, images: Sequence[Transfer], journal: Journal) -> None:
@@ -59,6 +62,8 @@ class Sidecars:
             if folder not in listings:
                 listings[folder] = self._listing(image.row.source.parent, folder)
             for name in listings[folder].beside(image.source, together[folder]):
+                if self._held is not None and self._held.keeps(image.row.source.with_name(name), image.source.name):
+                    continue
                 sidecar = None if (folder, name) in sent else follower(image.row, image.source, image.target, name)
                 if sidecar:
                     transfers.append(sidecar)

@@ -21,6 +21,7 @@ class Status(StrEnum):
     PLANNED = "planned"  # a dry run: it would have been filed there
     CHANGED = "changed"  # written to or replaced meanwhile: back to settling
     GONE = "gone"  # another program or a person took it away
+    HELD = "held"  # an undo brought it back: it stays until it changes, is renamed or released
     ALREADY = "already"  # copied, linked or refused before, in this very state
     REFUSED = "refused"  # unreadable and left where it is, because images are not to be moved
     STOPPED = "stopped"  # told to stop on the way; the image is still where it was
@@ -33,6 +34,7 @@ _DESCRIPTIONS = {
     Status.CHANGED: mark("it changed meanwhile"),
     Status.GONE: mark("it is no longer there"),
     Status.ALREADY: mark("it was filed before"),
+    Status.HELD: mark("it is held"),
     Status.REFUSED: mark("it cannot be read"),
     Status.RETRY: mark("it cannot be filed now"),
     Status.STOPPED: mark("the program was told to stop"),

@@ -24,6 +24,7 @@ from daemon.filing.free_names import free_name
 from daemon.filing.identity import has_inode, is_as_read, is_just_made, is_unchanged
 from daemon.filing.private_names import private_name
 from daemon.filing.status import Status, sentence
+from daemon.journal.held import Held
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing, State
 from models.atomic import sync_folder
@@ -48,7 +49,8 @@ class Transfer:
     ``wanted`` is the name it would have if that were free; ``exact``: that name or none. ``row`` says what is
     to be done (``action``, ``identity``) and is kept up to date, also with the final ``destination``. ``error`` is a
     sentence, for RETRY. ``part`` is the copy while it has a private name; ``placed``: this transfer made a copy or
-    link, and it has its final name, so that backing out must remove it.
+    link, and it has its final name, so that backing out must remove it. ``undoes``: the filing that it undoes, if the
+    image is to be held at its target.
     """
 
     wanted: str
@@ -60,6 +62,15 @@ class Transfer:
     part: Entry | None = None
     placed: bool = False
     exact: bool = False
+    undoes: Filing | None = None
+
+    @property
+    def held(self) -> list[Held]:
+        """List what the journal has to know as held before the image is at its target."""
+        if self.undoes is None or self.row.destination is None:
+            return []
+        there = self.row.identity._replace(dev=os.fstat(self.target.folder).st_dev, ino=self.row.filed_ino)
+        return [Held(path=self.row.destination, identity=there, filing_id=self.undoes.id)]
 
     def settle(self, status: Status, error: str | None = None) -> None:
         """Set the outcome, done or not; the transfer takes no further part."""
@@ -158,7 +169,9 @@ class TransferBatch:
         """Write the rows of the pending transfers; where the journal is busy, back out of them."""
         pending = list(_pending(transfers))
         try:
-            self._journal.write([transfer.row for transfer in pending])
+            self._journal.write(
+                [transfer.row for transfer in pending], held=[held for transfer in pending for held in transfer.held]
+            )
         except JournalBusy as error:
             busy = JournalBusy(tr("the journal cannot be written ({error})", error=error))
             for transfer in pending:
@@ -261,7 +274,7 @@ class TransferBatch:
         try:
             transfer.placed = True
             transfer.row.copy_ino = os.fstat(descriptor).st_ino
-            self._journal.write([transfer.row])
+            self._journal.write([transfer.row], held=transfer.held)
             copying.copy_into(descriptor, part, None, transfer.row.sha256)
             os.fsync(descriptor)
         finally:

@@ -11,19 +11,21 @@ from typing import NamedTuple
 from loguru import logger
 
 from daemon.files import renaming
-from daemon.files.copying import sha256_of
+from daemon.files.copying import Stopping, sha256_of
 from daemon.files.renaming import Entry
 from daemon.files.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.files.sidecar_names import renamed
 from daemon.files.source import Identity
 from daemon.filing import transfer
 from daemon.filing.free_names import free_name
+from daemon.filing.held import HeldImages
 from daemon.filing.identity import is_filed_image, is_one_folder, is_unchanged
 from daemon.filing.private_names import private_name
 from daemon.filing.quarantine_notes import read_reason, reason_name
 from daemon.filing.status import Status, describe, sentence
 from daemon.filing.transfer import Transfer
-from daemon.journal.journal import Journal
+from daemon.journal.held import Held
+from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing, State
 from models.text.language import tr
 
@@ -37,13 +39,14 @@ class Undone:
 
     FILED: the image is back, at ``destination``, or its copy is removed. PLANNED: it would be, but for a dry run. GONE:
     it is no longer where it was filed. CHANGED: another file is there, or a copy without its original: it stays. RETRY:
-    failed for now (``error``). ALREADY: there is nothing to undo.
+    failed for now (``error``). STOPPED: the program was told to stop. ALREADY: there is nothing to undo.
     """
 
     filing: Filing
     status: Status
     destination: Path | None = None
     error: str | None = None
+    held: bool = False
 
 
 class _Return(NamedTuple):
@@ -52,6 +55,15 @@ class _Return(NamedTuple):
     filing: Filing
     image: Entry
     transfer: Transfer
+
+
+class _Original(NamedTuple):
+    """An image in the inbox of which the ``copy`` is to be removed; None where it has returned already."""
+
+    filing: Filing
+    entry: Entry
+    identity: Identity
+    copy: Entry | None
 
 
 #: Answers whether a name still is the filed image: `is_filed_image`, unless a caller knows more.
@@ -64,6 +76,8 @@ def undo(
     roots: Roots | None = None,
     *,
     is_filed: IsFiled = is_filed_image,
+    taken: set[Path] | None = None,
+    held: HeldImages | None = None,
 ) -> Iterator[Undone]:
     """Undo filings, some at a time, in the order given (newest first, as a history yields them).
 
@@ -71,12 +85,13 @@ def undo(
     still there; a refusal is forgotten. Without a journal it is a dry run, which changes nothing. Raises JournalBusy;
     then all those before are undone with their sidecars, and none of the rest. ``roots``: the inboxes and the output,
     see `Roots`. ``is_filed`` is asked about moved images only; copies and sidecars are always
-    recognised by `is_filed_image`.
+    recognised by `is_filed_image`. ``taken``: the names that a dry run has given out, and gives out. ``held``: what is
+    back in an inbox is held there.
     """
-    roots, taken = roots or Roots(), set[Path]()
+    roots, taken = roots or Roots(), set() if taken is None else taken
     for group in _groups(filings):
         sidecars = {} if journal is None else {filing.id: _sidecars(journal, filing) for filing in group}
-        results, changed = _undo(journal, group, roots, taken, is_filed)
+        results, changed = _undo(journal, group, roots, taken, is_filed, held)
         if journal is not None:
             for undone in results:
                 if undone.status is Status.FILED:
@@ -107,6 +122,7 @@ def _undo(
     roots: Roots,
     taken: set[Path],
     is_filed: IsFiled = is_filed_image,
+    held: HeldImages | None = None,
 ) -> tuple[list[Undone], list[Filing]]:
     """Undo a group of filings; also return the rows with a new state, which the caller writes to the journal.
 
@@ -116,18 +132,77 @@ def _undo(
         begun = [_begin(journal, filing, folders, taken, is_filed) for filing in filings]
         returns = [one for one in begun if isinstance(one, _Return)]
         if journal is not None:
-            transfer.run([one.transfer for one in returns], journal)
-        results = [_result(one) if isinstance(one, _Return) else one for one in begun]
+            _hold_originals(journal, [one for one in begun if isinstance(one, _Original)], held)
+            _bring_back(journal, returns, held)
+        results = [_result(one, held) for one in begun]
+    if held is not None:
+        filed_still = {
+            undone.filing.source
+            for one, undone in zip(begun, results, strict=True)
+            if isinstance(one, _Original) and undone.status is not Status.FILED
+        }
+        with suppress(JournalBusy):
+            held.release_at(filed_still)
     changed = [undone.filing for undone in results if undone.status is Status.FILED]
     return results, changed + [one.transfer.row for one in returns if one.transfer.status is Status.FILED]
 
 
+def _hold_originals(journal: Journal, originals: Sequence[_Original], held: HeldImages | None) -> None:
+    """Hold images that are in an inbox already, before their copies are removed. Raises JournalBusy."""
+    if held is None:
+        return
+    images = [
+        Held(path=one.filing.source, identity=one.identity, filing_id=one.filing.id)
+        for one in originals
+        if held.applies_to(one.filing.source)
+    ]
+    if images:
+        journal.write([], held=images)
+        held.hold(images)
+
+
+def _bring_back(journal: Journal, returns: Sequence[_Return], held: HeldImages | None) -> None:
+    """Move images back; the journal has those that are to be held before they are there."""
+    if held is not None:
+        for one in returns:
+            if held.applies_to(one.filing.source):
+                one.transfer.undoes = one.filing
+    wanted = [one.transfer.row.destination for one in returns]
+    transfer.run([one.transfer for one in returns], journal)
+    if held is None:
+        return
+    in_vain: set[Path] = set()
+    for one, first in zip(returns, wanted, strict=True):
+        image = one.transfer
+        if image.undoes is None:
+            continue
+        if image.row.state is State.VOID:
+            in_vain.add(one.filing.source if image.row.destination is None else image.row.destination)
+        else:
+            held.hold(_as_it_is_there(journal, image))
+        if first is not None and first != image.row.destination:
+            in_vain.add(first)
+    with suppress(JournalBusy):  # a look at what is held finds out, too
+        held.release_at(in_vain)
+
+
+def _as_it_is_there(journal: Journal, image: Transfer) -> list[Held]:
+    """Return what is held as it is now: a file system may round the times of a copy."""
+    with suppress(OSError, JournalBusy):
+        there = Identity.from_stat(image.target.stat())
+        now = [replace(held, identity=there) for held in image.held]
+        if image.status is Status.FILED and any(held.identity != there for held in image.held):
+            journal.write([], held=now)
+        return now
+    return image.held
+
+
 def _begin(
     journal: Journal | None, filing: Filing, folders: OpenFolders, taken: set[Path], is_filed: IsFiled
-) -> Undone | _Return:
-    """Undo a filing, or prepare the return of an image that was moved."""
+) -> Undone | _Return | _Original:
+    """Prepare the return of an image that was moved, or the removal of a copy; or say what else becomes of it."""
     if filing.state is State.REFUSED:
-        return _succeeded(filing, dry_run=journal is None)
+        return _planned(filing) if journal is None else _succeeded(filing)
     if filing.state is not State.DONE or filing.destination is None:
         return Undone(filing=filing, status=Status.ALREADY)
     try:
@@ -135,22 +210,27 @@ def _begin(
         if not (is_filed if filing.action == "move" else is_filed_image)(image, filing):
             return Undone(filing=filing, status=Status.CHANGED)
         if filing.action != "move":
-            return _remove_copy(journal, filing, image, folders)
+            return _original_of(journal, filing, image, folders)
         if journal is not None:
             return _prepare_return(journal, filing, image, folders)
         taken.add(free := _free(filing.source, taken, folders))
-        return Undone(filing=filing, status=Status.PLANNED, destination=free)
+        return _planned(filing, free)
     except FileNotFoundError:
         return _gone(journal, filing, folders)
+    except Stopping:
+        return Undone(filing=filing, status=Status.STOPPED)
     except OSError as error:
         return Undone(filing=filing, status=Status.RETRY, error=sentence(filing, error))
 
 
-def _gone(journal: Journal | None, filing: Filing, folders: OpenFolders) -> Undone:
+def _gone(journal: Journal | None, filing: Filing, folders: OpenFolders) -> Undone | _Original:
     """An image that is not where it was filed may be back already: an undo was killed before its sidecars followed."""
     with suppress(OSError):
-        if filing.action == "move" and is_filed_image(folders.entry(filing.source), filing):
-            return _succeeded(filing, filing.source, dry_run=journal is None)
+        image = folders.entry(filing.source)
+        if filing.action == "move" and is_filed_image(image, filing):
+            if journal is None:
+                return _planned(filing, filing.source)
+            return _Original(filing, image, Identity.from_stat(image.stat()), copy=None)
     return Undone(filing=filing, status=Status.GONE)
 
 
@@ -158,12 +238,14 @@ def _prepare_return(journal: Journal, filing: Filing, image: Entry, folders: Ope
     assert filing.destination is not None
     inbox = folders.entry(filing.source, make=True)
     target = inbox._replace(name=free_name(inbox.folder, inbox.name))
+    identity = Identity.from_stat(image.stat())
+    is_unedited = (identity.ino, identity.size, identity.mtime_ns) == (filing.filed_ino, *filing.identity[2:])
     row = replace(
         filing,
         state=State.INTENT,
         source=filing.destination,
-        identity=Identity.from_stat(image.stat()),
-        sha256=sha256_of(image),
+        identity=identity,
+        sha256=(filing.sha256 if is_unedited else None) or sha256_of(image),
         folder=filing.source.parent,
         filed_name=target.name,
         copy_ino=None,
@@ -174,7 +256,21 @@ def _prepare_return(journal: Journal, filing: Filing, image: Entry, folders: Ope
     return _Return(filing, image, Transfer(filing.source.name, row, source=image, target=target))
 
 
-def _result(finished: _Return) -> Undone:
+def _result(finished: Undone | _Return | _Original, held: HeldImages | None) -> Undone:
+    """Say what became of an image, and set the new states."""
+    match finished:
+        case _Return():
+            return _returned(finished)
+        case _Original():
+            undone = _undone_beside(finished)
+            if held is None or undone.status is not Status.FILED:
+                return undone
+            return replace(undone, held=held.applies_to(finished.filing.source))
+        case _:
+            return finished
+
+
+def _returned(finished: _Return) -> Undone:
     """Say what became of an image that was to return. Set the new states where it did: its transfer is no filing."""
     filing, transferred = finished.filing, finished.transfer
     assert transferred.status is not None
@@ -184,7 +280,28 @@ def _result(finished: _Return) -> Undone:
         _remove_note(finished.image, filing)
     # VOID deletes the row: a return is no filing of its own.
     filing.state, transferred.row.state = State.UNDONE, State.VOID
-    return Undone(filing=filing, status=Status.FILED, destination=transferred.row.destination)
+    is_held = transferred.undoes is not None
+    return Undone(filing=filing, status=Status.FILED, destination=transferred.row.destination, held=is_held)
+
+
+def _undone_beside(original: _Original) -> Undone:
+    """Remove the copy of an image in the inbox, while that is there unchanged."""
+    filing, copy = original.filing, original.copy
+    if copy is None:
+        return _succeeded(filing, filing.source)
+
+    def is_one_of_two(entry: Entry) -> bool:
+        # Two mounts may show one file under both names: then the original is gone once the copy has its private name.
+        return is_filed_image(entry, filing) and is_unchanged(original.entry, original.identity)
+
+    try:
+        if renaming.drop(copy, private_name("drop", filing), is_one_of_two):
+            return _succeeded(filing)
+    except FileNotFoundError:
+        return Undone(filing=filing, status=Status.GONE)
+    except OSError as error:
+        return Undone(filing=filing, status=Status.RETRY, error=sentence(filing, error))
+    return Undone(filing=filing, status=Status.CHANGED)
 
 
 def _sidecars(journal: Journal, image: Filing) -> list[Filing]:
@@ -225,33 +342,26 @@ def _free(path: Path, taken: set[Path], folders: OpenFolders) -> Path:
     return path.with_name(free_name(folder, path.name, lambda name: path.with_name(name) in taken))
 
 
-def _remove_copy(journal: Journal | None, filing: Filing, image: Entry, folders: OpenFolders) -> Undone:
-    """Remove a copy while its original is there with the same content, and is another file or name."""
+def _original_of(journal: Journal | None, filing: Filing, copy: Entry, folders: OpenFolders) -> Undone | _Original:
+    """Find the original of a copy: it must be there with the same content, and be another file or name."""
     stays = Undone(filing=filing, status=Status.CHANGED)
     try:
         original = folders.entry(filing.source)
-        if is_one_folder(original.folder, image.folder):
+        if is_one_folder(original.folder, copy.folder):
             return stays  # its folder was replaced by that of the copy, or this one is mounted there
         before = Identity.from_stat(original.stat())
-        if sha256_of(original) != sha256_of(image):
+        if sha256_of(original) != sha256_of(copy):
             return stays
     except NO_FOLDER:
         return stays
-    if journal is None:
-        return _succeeded(filing, dry_run=True)
-
-    def is_one_of_two(copy: Entry) -> bool:
-        # Two mounts may show one file under both names: then the original is gone once the copy has its private name.
-        return is_filed_image(copy, filing) and is_unchanged(original, before)
-
-    if renaming.drop(image, private_name("drop", filing), is_one_of_two):
-        return _succeeded(filing)
-    return stays
+    return _planned(filing) if journal is None else _Original(filing, original, before, copy)
 
 
-def _succeeded(filing: Filing, destination: Path | None = None, *, dry_run: bool = False) -> Undone:
-    if dry_run:
-        return Undone(filing=filing, status=Status.PLANNED, destination=destination)
+def _planned(filing: Filing, destination: Path | None = None) -> Undone:
+    return Undone(filing=filing, status=Status.PLANNED, destination=destination)
+
+
+def _succeeded(filing: Filing, destination: Path | None = None) -> Undone:
     filing.state = State.UNDONE
     return Undone(filing=filing, status=Status.FILED, destination=destination)
 

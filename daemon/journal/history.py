@@ -28,7 +28,8 @@ class Wanted:
     its end.
     ``model_digest`` may be its beginning. ``since`` is the first instant, ``until`` the first one no longer wanted.
     ``reasons``: unreadable images of one of these kinds; an empty sequence means of any. ``as_written``: the last one
-    that was written comes first, whatever the clock said; else the one of the latest time.
+    that was written comes first, whatever the clock said; else the one of the latest time. ``before_id``: only rows
+    that were written before that one.
     """
 
     label: str | None = None
@@ -42,6 +43,7 @@ class Wanted:
     max_confidence: float | None = None
     reasons: Sequence[str] | None = None
     as_written: bool = False
+    before_id: int | None = None
     states: Sequence[State] = (State.COPIED, State.DONE, State.UNDONE, State.REFUSED, State.ORPHAN)
 
     def conditions(self, models: Sequence[int]) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -66,6 +68,7 @@ class Wanted:
             "time < ?": None if self.until is None else instant(self.until),
             "confidence >= ?": self.min_confidence,
             "confidence <= ?": self.max_confidence,
+            "id < ?": self.before_id,
         }
         yield from ((condition, (value,)) for condition, value in simple.items() if value is not None)
 

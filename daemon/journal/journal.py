@@ -146,6 +146,10 @@ class Journal:
         """List the rows that a crash may have interrupted, oldest first. Raises JournalBusy."""
         return self._use(records.interrupted)
 
+    def history(self, wanted: Wanted, limit: int | None = None) -> list[Filing]:
+        """See `history.history`. Raises JournalBusy."""
+        return self._use(lambda db: list(history.history(db, wanted, limit)))
+
     def filed_before(self, identity: Identity, source: Path, sha256: str | None) -> bool:
         """See `records.filed_before`; earlier runs count. Raises JournalBusy."""
         return self._use(lambda db: records.filed_before(db, identity, source, sha256))

@@ -14,6 +14,7 @@ from loguru import logger
 from pydantic import BaseModel, ConfigDict
 
 from daemon.files.processes import process_began
+from daemon.filing.held import HeldImages
 from daemon.filing.outcome import Outcome
 from daemon.filing.status import Status
 from daemon.monitoring.messages import shown
@@ -58,6 +59,13 @@ class UnfinishedHealth(_Record):
     count: int
     example: str
     since: float
+
+
+class HeldHealth(_Record):
+    """Images that an undo brought back: their number, and one of them."""
+
+    count: int
+    example: str
 
 
 class StallHealth(_Record):
@@ -110,6 +118,7 @@ class Health(_Record):
     in_flight: int
     oldest: float | None
     unfinished: UnfinishedHealth | None = None
+    held: HeldHealth | None = None
     stall: StallHealth | None = None
     watched_folders: int
     overflows: int
@@ -134,10 +143,12 @@ class Tally:
         classifier: Classifier,
         threshold: Callable[[], Threshold],
         *,
+        held: HeldImages | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._output = output
+        self._held = held
         self._clock = clock
         self._wall = wall
         self._started = wall()
@@ -175,6 +186,8 @@ class Tally:
 
     def outcome(self, outcome: Outcome) -> None:
         """Count one image; if it is to be tried again, count only the attempt."""
+        if outcome.status is Status.HELD:
+            return
         if outcome.comes_again:
             self._attempts[outcome.status.value] += 1
         else:
@@ -222,6 +235,7 @@ class Tally:
             in_flight=watcher.in_flight,
             oldest=self._oldest_since(watcher),
             unfinished=self._unfinished_now(watcher),
+            held=_held(self._held),
             watched_folders=watcher.watched_folders,
             overflows=watcher.overflows,
             restarts=watcher.restarts,
@@ -297,6 +311,11 @@ def _kind(outcome: Outcome) -> str:
         return "quarantined"
     assert outcome.fate is not None, "an image that was filed was classified, or has a reason"
     return outcome.fate.value
+
+
+def _held(held: HeldImages | None) -> HeldHealth | None:
+    example = None if held is None else held.example
+    return None if held is None or example is None else HeldHealth(count=len(held), example=shown(str(example)))
 
 
 def _threshold(threshold: Threshold) -> ThresholdHealth:

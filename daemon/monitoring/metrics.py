@@ -32,6 +32,9 @@ def _lines(health: Health, now: float) -> Iterator[str]:
     )
     yield from _metric("images_waiting", "gauge", "Images waiting in the inboxes.", ({}, health.waiting))
     yield from _metric("images_in_flight", "gauge", "Images at work.", ({}, health.in_flight))
+    yield from _metric(
+        "images_held", "gauge", "Images that undo brought back.", ({}, 0 if health.held is None else health.held.count)
+    )
     if health.oldest is not None:
         yield from _metric(
             "oldest_image_timestamp_seconds", "gauge", "When the oldest waiting image came.", ({}, health.oldest)

@@ -17,7 +17,7 @@ from loguru import logger
 
 from daemon.monitoring.messages import shown
 from daemon.monitoring.monitor import Monitor
-from daemon.watching.watcher import PendingCall
+from daemon.watching.presence import PendingCall
 from models.text.language import tr
 
 #: Seconds after which a file system that does not answer is named.

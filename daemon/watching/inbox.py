@@ -194,7 +194,7 @@ class Inbox:
         )
 
     def _is_handled(self, entry: os.DirEntry[str]) -> bool:
-        if not len(self.handled):
+        if not self.handled.knows_any:
             return False  # images are moved: no file needs to be compared
         signature = self._signature_of(entry)
         return signature is None or self.handled.meet(entry.path, signature)

@@ -10,9 +10,17 @@ import os
 import stat as modes
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from daemon.files.answers import Answering
 from daemon.files.inotify import FolderIdentity
+
+
+class PendingCall(NamedTuple):
+    """Call to the file system of an inbox that has not returned yet, and since when."""
+
+    inbox: str
+    since: float
 
 
 class Presence:

@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from loguru import logger
 
 from daemon.files.roots import Roots
+from daemon.watching.handled import HeldFiles
 from daemon.watching.hints import HintSource, Kind
 from daemon.watching.inbox import Inbox, Pace
+from daemon.watching.presence import PendingCall
 from daemon.watching.settle import Settler, Signature
 from daemon.watching.skipped import Skipped
 from daemon.watching.unfinished import Unfinished, UnfinishedStatus
@@ -69,13 +70,6 @@ class WatcherStatus:
         return tuple(inbox.path for inbox in self.inboxes if inbox.why_missing is not None)
 
 
-class PendingCall(NamedTuple):
-    """Call to the file system of an inbox that has not returned yet, and since when."""
-
-    inbox: str
-    since: float
-
-
 class InboxWatcher:
     """Hands out the stable image files of the inboxes, each once until it is answered."""
 
@@ -100,6 +94,7 @@ class InboxWatcher:
         cross_mounts: bool = False,
         once: bool = False,  # a single pass
         claims: Mapping[str, Callable[[], None]] | None = None,  # by inbox: keep other daemons out, see `Presence`
+        held: HeldFiles | None = None,
     ) -> None:
         self._clock = clock
         self._poll = poll
@@ -126,6 +121,8 @@ class InboxWatcher:
             )
             for path in sorted(paths, key=len, reverse=True)  # the innermost first: a path belongs to it
         ]
+        for inbox in self._inboxes:
+            inbox.handled.held = held
         self._order = deque(self._inboxes)
         self._unfinished = Unfinished(writer_patience_seconds, clock, once=once)
         self._quiet = quiet_after_close
@@ -188,6 +185,18 @@ class InboxWatcher:
             inbox.handled.add(name, handed_out)
         elif signature is not None and not self._settler.offer(name, signature, self._clock()):
             inbox.rescan()
+
+    def look_again(self, paths: Sequence[Path]) -> None:
+        """Hand out files that were dealt with, or held, as soon as they are stable."""
+        for path in paths:
+            name = str(path)
+            if (inbox := self._inbox_of(name)) is None:
+                continue
+            with self._asking(inbox):
+                signature = inbox.signature(name)
+            if signature is not None:
+                inbox.handled.forget(name, signature)
+                self._hinted(name, Kind.CLOSED)
 
     def again(self, path: Path, delay: float) -> None:
         """Hand out a file again after ``delay`` seconds, if it is still there."""

@@ -17,7 +17,20 @@ SCRIPT = "imagesortd"
 
 #: The commands of each package, in the order of the help.
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "daemon": ("watch", "sort", "history", "undo", "retry", "resort", "status", "rescan", "reload", "doctor", "unit"),
+    "daemon": (
+        "watch",
+        "sort",
+        "history",
+        "undo",
+        "retry",
+        "release",
+        "resort",
+        "status",
+        "rescan",
+        "reload",
+        "doctor",
+        "unit",
+    ),
     "trainer": ("fit", "evaluate", "zero-shot", "list", "publish", "rollback"),
     "models": ("models",),
 }

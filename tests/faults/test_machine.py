@@ -1,4 +1,7 @@
-"""Writers, renamers, deleters, faults, crashes and restarts in any order: no image is lost, doubled or changed."""
+"""Writers, renamers, deleters, faults, crashes and restarts in any order: no image is lost, doubled or changed.
+
+What an undo brings back is held until it changes, is renamed or released, and nothing else is.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,10 +29,17 @@ from hypothesis.stateful import (
 )
 
 from daemon.files import renaming
-from daemon.filing.filer import Status
+from daemon.files.source import Identity
+from daemon.filing.filer import Filer, Status
+from daemon.filing.held import HeldImages
 from daemon.filing.late_sidecars import LateSidecars
 from daemon.filing.recovery import recover
+from daemon.filing.undo import undo
+from daemon.journal import held as held_rows
 from daemon.journal import records
+from daemon.journal.history import Wanted
+from daemon.journal.journal import Journal
+from daemon.journal.records import State
 from tests.filing_desk import far_folder, images, make_desk
 
 NAMES = st.sampled_from(["cat.jpg", "dog.jpg", "cat_2.jpg", os.fsdecode(b"\xff.jpg"), "x" * 251 + ".jpg"])
@@ -40,7 +50,7 @@ SEAMS = [
     *((os, name) for name in ("open", "write", "fsync", "rename", "unlink", "utime")),
     *((renaming, name) for name in ("rename_noreplace", "link")),
 ]
-JOURNAL = [(records, "encode"), (records, "write_one")]
+JOURNAL = [(records, "encode"), (records, "write_one"), (held_rows, "write")]
 CODES = st.sampled_from([errno.EIO, errno.ENOSPC, errno.EMFILE, errno.EINVAL])
 
 
@@ -75,8 +85,17 @@ class Faults:
         return call
 
 
+def state_of(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 class Machine(RuleBasedStateMachine):
-    """``expected`` holds the bytes of every image that people have put in and not taken out again."""
+    """``expected`` holds the bytes of every image that people have put in and not taken out again.
+
+    ``held`` has the state of each image that an undo has brought back, and ``others`` while the program is gone in the
+    midst of an undo what else is in the inbox.
+    """
 
     @initialize(two=st.booleans())
     def begin(self, two: bool) -> None:
@@ -88,6 +107,8 @@ class Machine(RuleBasedStateMachine):
         self.desk = make_desk(near, far)
         self.expected: Counter[bytes] = Counter()
         self.crashed = False
+        self.held: dict[Path, tuple[int, ...]] = {}
+        self.others: set[Path] | None = None
         self.writers: dict[Path, BinaryIO] = {}
         self._contents = (b"image %d" % number for number in count())
 
@@ -110,6 +131,12 @@ class Machine(RuleBasedStateMachine):
             content = next(self._contents)
             os.utime(self.desk.put(name, content), (1_000_000_000, 1_000_000_000 + int(content[6:])))
             self.expected[content] += 1
+            self.came(path)
+
+    def came(self, path: Path) -> None:
+        """Note that somebody has put a file into the inbox."""
+        if self.others is not None:
+            self.others.add(path)
 
     @rule(name=NAMES)
     def write_the_same_again(self, name: str) -> None:
@@ -117,6 +144,7 @@ class Machine(RuleBasedStateMachine):
         if not path.exists():
             self.desk.put(name, b"always the same")
             self.expected[b"always the same"] += 1
+            self.came(path)
 
     @precondition(lambda self: not self.crashed)
     @rule(old=NAMES | SIDECARS, new=NAMES | SIDECARS)
@@ -140,6 +168,7 @@ class Machine(RuleBasedStateMachine):
         if path not in self.writers:
             if not path.exists():
                 self.expected[b""] += 1
+                self.came(path)
             self.writers[path] = path.open("ab", buffering=0)
 
     @precondition(lambda self: self.writers)
@@ -176,14 +205,43 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: not self.crashed)
     @rule(folder=FOLDERS)
     def file(self, folder: str) -> None:
-        assert self._file(folder) <= ({Status.FILED, Status.CHANGED} if self.writers else {Status.FILED})
+        good = {Status.FILED, Status.HELD}
+        assert self._file(folder) <= (good | {Status.CHANGED} if self.writers else good)
+
+    @precondition(lambda self: not self.crashed)
+    @rule(count=st.integers(1, 4))
+    def undo(self, count: int) -> None:
+        self._undo(count)
+
+    @precondition(lambda self: not self.crashed)
+    @rule(count=st.integers(1, 4), at=st.integers(1, 40), code=CODES)
+    def undo_with_an_error(self, count: int, at: int, code: int) -> None:
+        self.others = set(images(self.desk.inbox))
+        self._undo(count, Faults(at, lambda: OSError(code, os.strerror(code))))
+        self.restart()
+
+    @precondition(lambda self: not self.crashed)
+    @rule(count=st.integers(1, 4), at=st.integers(1, 40))
+    def crash_while_undoing(self, count: int, at: int) -> None:
+        self.others = set(images(self.desk.inbox))
+        try:
+            self._undo(count, Faults(at, Crash))
+            self.others = None
+        except Crash:
+            self.crashed = True
+
+    @precondition(lambda self: not self.crashed)
+    @rule()
+    def release(self) -> None:
+        with self._held_images() as (_, held):
+            held.release(held.all())
+        self.held.clear()
 
     @precondition(lambda self: not self.crashed)
     @rule()
     def late_sidecars_join(self) -> None:
-        journal = self.desk.journal()
-        LateSidecars([self.desk.inbox], self.desk.output, journal, recursive=True).work(60.0)
-        journal.close()
+        with self._held_images() as (journal, held):
+            LateSidecars([self.desk.inbox], self.desk.output, journal, recursive=True, held=held).work(60.0)
 
     @precondition(lambda self: not self.crashed)
     @rule(
@@ -218,6 +276,13 @@ class Machine(RuleBasedStateMachine):
         recover(journal)
         journal.close()
         self.crashed = False
+        if self.others is None:
+            return
+        with self._held_images() as (_, held):
+            for path in set(self._jpegs()) - self.others:
+                assert held.holds(path, Identity.from_stat(path.stat())), "back, and not held"
+                self.held[path] = state_of(path)
+        self.others = None
 
     @invariant()
     def every_image_is_in_one_place(self) -> None:
@@ -233,10 +298,36 @@ class Machine(RuleBasedStateMachine):
 
     def _file(self, folder: str, faults: Faults | None = None) -> set[Status]:
         reason = "corrupt" if "/" in folder else None
-        paths = [path for path in images(self.desk.inbox) if path.name[0] != "." and path.suffix == ".jpg"]
+        paths = self._jpegs()
+        held_now = {path for path in paths if self.held.get(path) == state_of(path)}
         decisions = [self.desk.decide(path, folder, reason=reason) for path in paths]
-        with faults or nullcontext():
-            return {outcome.status for outcome in self.desk.file(decisions)}
+        with self._held_images() as (journal, held), faults or nullcontext():
+            outcomes = Filer(self.desk.output, journal=journal, held=held).file(decisions)
+        if faults is None:
+            assert {outcome.decision.source.path for outcome in outcomes if outcome.status is Status.HELD} == held_now
+        assert held_now <= set(self._jpegs()), "filed, although it is held"
+        return {outcome.status for outcome in outcomes}
+
+    def _undo(self, count: int, faults: Faults | None = None) -> None:
+        with self._held_images() as (journal, held):
+            filings = journal.history(Wanted(states=[State.DONE], as_written=True), count)
+            with faults or nullcontext():
+                undone = list(undo(journal, filings, held=held))
+        for image in undone:
+            if image.held and image.destination is not None:
+                self.held[image.destination] = state_of(image.destination)
+
+    def _jpegs(self) -> list[Path]:
+        return [path for path in images(self.desk.inbox) if path.name[0] != "." and path.suffix == ".jpg"]
+
+    @contextmanager
+    def _held_images(self) -> Iterator[tuple[Journal, HeldImages]]:
+        """The held images as a program knows them that has just been started, and its journal."""
+        journal = self.desk.journal()
+        try:
+            yield journal, HeldImages(journal, self.desk.output, [self.desk.inbox])
+        finally:
+            journal.close()
 
 
 def run(examples: int, steps: int) -> None:

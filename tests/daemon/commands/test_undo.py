@@ -8,6 +8,7 @@ import subprocess
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from unicodedata import normalize
 
 import pytest
@@ -50,7 +51,8 @@ def test_the_last_go_back(office: Office) -> None:
         f"{office.desk.output}/cat/c.jpg -> {office.desk.inbox}/c.jpg",
         f"{office.desk.output}/cat/b.jpg -> {office.desk.inbox}/b.jpg",
         "2 went back",
-        "A daemon started on their inbox now files them again.",
+        "What is back in an inbox is held: it is not filed again until it changes, is renamed, or is released by "
+        "python -m daemon release.",
     ]
     assert office.run("undo", "--last", "2")[0] == 0
     assert inbox(office) == ["a.jpg", "b.jpg", "c.jpg"], "what is undone does not count again"
@@ -322,10 +324,10 @@ def test_the_last_is_the_last_that_was_filed_though_the_clock_was_set_back(
     decision = desk.decide(desk.put("second.jpg", b"2"))
     write = journal.write
 
-    def set_back(filings: list[Filing]) -> None:
+    def set_back(filings: list[Filing], **more: Any) -> None:
         for filing in filings:
             filing.time = datetime(2020, 1, 1, tzinfo=UTC)
-        write(filings)
+        write(filings, **more)
 
     monkeypatch.setattr(journal, "write", set_back)
     Filer(desk.output, journal=journal).file([decision])

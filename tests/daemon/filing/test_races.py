@@ -68,9 +68,9 @@ def test_all_whose_names_are_taken_get_others_at_once(
     writes: list[int] = []
     write = journal.write
 
-    def counted(filings: Sequence[Filing]) -> None:
+    def counted(filings: Sequence[Filing], **more: Any) -> None:
         writes.extend([len(filings)] if filings else [])
-        write(filings)
+        write(filings, **more)
 
     monkeypatch.setattr(journal, "write", counted)
     filed = Filer(desk.output, action=action, journal=journal).file([desk.decide(path) for path in paths])

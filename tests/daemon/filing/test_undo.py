@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -43,9 +44,9 @@ def test_many_go_back_by_few_flushes(near: Desk, monkeypatch: pytest.MonkeyPatch
     filed = near.contents()
     write, flushes = Journal.write, list[int]()
 
-    def counting(journal: Journal, filings: Sequence[Filing]) -> None:
+    def counting(journal: Journal, filings: Sequence[Filing], **more: Any) -> None:
         flushes.append(len(filings))
-        write(journal, filings)
+        write(journal, filings, **more)
 
     monkeypatch.setattr(Journal, "write", counting)
     undone = undo_all(near)

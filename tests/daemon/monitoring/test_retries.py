@@ -108,7 +108,7 @@ def test_an_image_that_waits_for_the_journal_is_named(tmp_path: Path, monkeypatc
     desk = make_desk(tmp_path)
     path = desk.put()
 
-    def write(*_: object) -> None:
+    def write(*_: object, **__: object) -> None:
         raise JournalBusy("database or disk is full")
 
     with monkeypatch.context() as patch:

@@ -15,7 +15,8 @@ from daemon.monitoring.status_file import StatusFile
 from daemon.monitoring.systemd import Notifier
 from daemon.reloading.threshold import Threshold
 from daemon.watching.inbox import Inbox
-from daemon.watching.watcher import InboxWatcher, PendingCall
+from daemon.watching.presence import PendingCall
+from daemon.watching.watcher import InboxWatcher
 from models.classifier import open_classifier
 from models.decision import Rule
 from models.weights import WeightsStore

@@ -1,0 +1,67 @@
+"""Log what a daemon is about to do when it starts, and what it has done when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from loguru import logger
+
+from daemon.config import Settings, watches_inside
+from daemon.monitoring.messages import shown, some
+from daemon.reloading.threshold import Threshold
+from models.classifier import Classifier
+from models.text.language import tr
+
+
+def conclude(summary: str, left: int, *, once: bool, dry_run: bool) -> None:
+    """Log how many images had which outcome."""
+    if not summary:
+        summary = tr("no image was filed")
+    elif dry_run:
+        summary = tr("{images}, had it been no dry run", images=summary)
+    if left:
+        summary = tr("{images}; {left} left behind", images=summary, left=left)
+    logger.info("{}", tr("done: {images}", images=summary) if once else tr("stopped: {images}", images=summary))
+
+
+def announce(settings: Settings, classifier: Classifier, threshold: Threshold, trouble: str, *, dry_run: bool) -> None:
+    """Log what is watched, with which model, and where images go.
+
+    ``trouble``: why the published checkpoint is not in use, if so; else "".
+    """
+    metadata = classifier.metadata
+    names: Sequence[str] = metadata.classes
+    classes = some(names, 8)
+    logger.info(tr("watching {names}", names=", ".join(shown(str(inbox)) for inbox in settings.watch)))
+    if settings.recursive and not watches_inside(settings):
+        logger.info(
+            tr(
+                "not the folders inside: images are filed into the inbox {output}, whose folders stay",
+                output=settings.output,
+            )
+        )
+    if metadata.settings.get("starter"):
+        why = trouble or tr("nothing is published in {checkpoint}", checkpoint=settings.checkpoint)
+        logger.info(tr("model: the starter model ({mode}), since {why}", mode=metadata.mode, why=why))
+    else:
+        logger.info(
+            tr(
+                "model: {mode}, checkpoint {digest} from {checkpoint}",
+                mode=metadata.mode,
+                digest=classifier.digest[:12],
+                checkpoint=settings.checkpoint,
+            )
+        )
+    logger.info(tr("classes: {classes}", classes=classes))
+    verb = {"move": tr("moving"), "copy": tr("copying"), "link": tr("linking")}[settings.action]
+    logger.info(
+        tr(
+            "{doing} images to {output}/<class>/, others to {others_dir}/, unreadable files to {quarantine_dir}/",
+            doing=tr("a dry run, not {verb}", verb=verb) if dry_run else verb,
+            output=settings.output,
+            others_dir=settings.others_dir,
+            quarantine_dir=settings.quarantine_dir,
+        ),
+    )
+    logger.info("{}", threshold)
+    logger.info(tr("ready; stop with Ctrl-C"))

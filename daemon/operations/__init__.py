@@ -1,0 +1,1 @@
+"""What people ask of filed images, the same beside a running daemon and without one."""

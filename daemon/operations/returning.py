@@ -1,0 +1,136 @@
+"""Bring images back to where they came from, a few at a step, and say what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from daemon.filing.corrections import Corrections
+from daemon.filing.status import Status
+from daemon.filing.undo import Undone, undo
+from daemon.journal.records import Filing, State
+from daemon.operations.desk import Desk, Item, Result
+from daemon.operations.selection import record
+from models.text.language import tr
+from models.text.printable import quoted
+
+#: The outcomes after which nothing is left to be done.
+DONE = frozenset({Status.FILED, Status.PLANNED, Status.ALREADY})
+
+
+@dataclass
+class Returning:
+    """Images on their way back. ``as_json``: names in sentences are written as they are, not as a shell takes them."""
+
+    desk: Desk
+    dry_run: bool
+    as_json: bool
+    holds: bool
+    done: int = 0
+    left: int = 0
+    in_inbox: int = 0
+    held: int = 0
+    _kept_out: set[Path] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._corrections = Corrections(self.desk.output)
+        self._taken: set[Path] = set()
+        self._name: Callable[[Path], str] = str if self.as_json else _quoted
+
+    def bring_back(self, filings: Sequence[Filing]) -> Generator[Item, None, None]:
+        """Bring back some images and yield an item for each. Raises `UserError` and JournalBusy."""
+        desk = self.desk
+        if not self.dry_run:
+            self._keep_out(filings)
+        journal = None if self.dry_run else desk.journal
+        held = desk.held if self.holds and not self.dry_run else None
+        undone = list(undo(journal, filings, desk.roots, taken=self._taken, held=held))
+        self._look_again(undone)
+        if any(_may_be_corrected(each) for each in undone):
+            for _ in self._corrections.read():
+                yield {}
+        for each in undone:
+            yield self._item(each)
+
+    def result(self) -> Result:
+        """Return how many are done and left, and how many of those done are in an inbox now, and held there."""
+        return {"done": self.done, "left": self.left, "in_inbox": self.in_inbox, "held": self.held}
+
+    def _keep_out(self, filings: Sequence[Filing]) -> None:
+        """Keep daemons out of the inboxes that images go back to, as far as they are this daemon's."""
+        inboxes = {
+            inbox
+            for inbox in self.desk.settings.watch
+            if inbox != self.desk.output and any(filing.source.is_relative_to(inbox) for filing in filings)
+        }
+        if inboxes - self._kept_out:
+            self.desk.keep_out(inboxes - self._kept_out)
+            self._kept_out |= inboxes
+
+    def _look_again(self, undone: Sequence[Undone]) -> None:
+        """Have what is not held filed at once, also where the watcher has dealt with it or has no events."""
+        back = [each.destination or each.filing.source for each in undone if each.status is Status.FILED]
+        if back and not self.holds and not self.dry_run:
+            self.desk.look_again(back)
+
+    def _item(self, undone: Undone) -> Item:
+        ok = undone.status in DONE
+        self.done, self.left = self.done + ok, self.left + (not ok)
+        # What resort had moved came from a class folder. An inbox may be the output itself.
+        is_from_class_folder = self.desk.output in undone.filing.source.parent.parents
+        self.in_inbox += ok and not is_from_class_folder
+        self.held += undone.held
+        back = None if undone.destination is None else str(undone.destination)
+        return record(undone.filing) | {
+            "outcome": undone.status.value,
+            "back": back,
+            "held": undone.held,
+            "says": self._sentence(undone),
+        }
+
+    def _sentence(self, undone: Undone) -> str:
+        filing = undone.filing
+        source = self._name(filing.source)
+        if filing.state is State.REFUSED or filing.destination is None:
+            return tr("{source} will be classified again", source=source)
+        destination = self._name(filing.destination)
+        match undone.status:
+            case Status.FILED if undone.destination is not None:
+                return f"{destination} -> {self._name(undone.destination)}"
+            case Status.PLANNED if undone.destination is not None:
+                return tr("{name} would go to {place}", name=destination, place=self._name(undone.destination))
+            case Status.FILED:
+                return tr("{name} is removed; the original is {source}", name=destination, source=source)
+            case Status.PLANNED:
+                return tr("{name} is to be removed; the original is {source}", name=destination, source=source)
+            case Status.GONE:
+                return self._gone(filing, destination)
+            case Status.CHANGED if filing.action == "move":
+                return tr("{name} is another file now, and stays", name=destination)
+            case Status.CHANGED:
+                return tr(
+                    "{name} stays: {source} is no longer there with the same content", name=destination, source=source
+                )
+            case Status.STOPPED:
+                return tr("{name} stays: the program was told to stop", name=destination)
+            case _:
+                return undone.error or tr("{name} was undone already", name=destination)
+
+    def _gone(self, filing: Filing, destination: str) -> str:
+        corrected = self._corrections.find(filing)
+        if corrected is None:
+            return tr("{name} is no longer there", name=destination)
+        return tr(
+            "{name} was corrected: somebody moved it to {place}, and there it stays",
+            name=destination,
+            place=self._name(corrected),
+        )
+
+
+def _may_be_corrected(undone: Undone) -> bool:
+    return undone.status is Status.GONE and undone.filing.destination is not None
+
+
+def _quoted(path: Path) -> str:
+    return quoted(str(path))

@@ -1,0 +1,99 @@
+"""Choose filings by what people ask for, a few at a time, and describe them as JSON has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from daemon.journal.history import Wanted
+from daemon.journal.journal import Journal
+from daemon.journal.records import Filing, State
+from daemon.operations.desk import Params
+
+#: In place of the name of a run: the one that filed last.
+LAST_RUN = "last"
+
+
+class GivenName(BaseModel):
+    """What a person named a file by, and the path that it would be where the person is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    path: str
+
+    @classmethod
+    def here(cls, name: str) -> GivenName:
+        """Take a name from the command line; links on the way to it are followed, but not the file itself."""
+        path = Path(name)
+        return cls(name=name, path=str(path.parent.resolve() / path.name))
+
+
+class Which(Params):
+    """Conditions that filings are chosen by; all that are given must be met.
+
+    ``file`` is a name or the end of a path, and ``path`` the same as an absolute path in the folder of who asks, if it
+    is more than a name.
+    """
+
+    file: str | None = None
+    path: str | None = None
+    since: AwareDatetime | None = Field(default=None, strict=False)
+    run: str | None = None
+    checkpoint: str | None = None
+
+    def wanted(self, journal: Journal, **more: Any) -> Wanted:
+        """Return the conditions for the journal, and ``more`` of them. Raises JournalBusy."""
+        run = self.run
+        if run == LAST_RUN:
+            newest = journal.history(Wanted(states=[State.DONE], as_written=True), 1)
+            run = newest[0].run if newest else None
+        return Wanted(name=self._name(journal), since=self.since, run=run, model_digest=self.checkpoint, **more)
+
+    def _name(self, journal: Journal) -> str | None:
+        if self.file is None or self.path is None:
+            return self.file
+        file = Path(self.file)
+        is_end = not file.is_absolute() and not journal.history(Wanted(name=self.path), 1)
+        # "cat/a.jpg" is how the log and the history say it.
+        return str(file) if is_end and len(file.parts) > 1 else self.path
+
+
+def pages(journal: Journal, wanted: Wanted, size: int, limit: int | None = None) -> Iterator[list[Filing]]:
+    """Yield the newest ``limit`` of the wanted filings, ``size`` at a time, the last one written first.
+
+    Each page is read when it is asked for, and nothing is kept open between two; filings that are written meanwhile are
+    not among them. Raises JournalBusy.
+    """
+    left = limit
+    while left is None or left > 0:
+        count = size if left is None else min(size, left)
+        page = journal.history(wanted, count)
+        if page:
+            yield page
+        if len(page) < count:
+            return
+        left = None if left is None else left - count
+        wanted = replace(wanted, before_id=page[-1].id)
+
+
+def record(filing: Filing) -> dict[str, object]:
+    """Return a filing as JSON has it."""
+    return {
+        "time": filing.time.isoformat(timespec="milliseconds"),
+        "state": filing.state.value,
+        "action": filing.action,
+        "source": str(filing.source),
+        "destination": None if filing.destination is None else str(filing.destination),
+        "class": filing.label,
+        "confidence": None if filing.confidence is None else round(filing.confidence, 6),
+        "checkpoint": filing.model_digest,
+        "reason": filing.reason,
+        "detail": filing.detail,
+        "sha256": filing.sha256,
+        "run": filing.run,
+    }

@@ -1,0 +1,38 @@
+"""Undo filings: the images go back to where they came from, and are held there."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from daemon.journal.records import State
+from daemon.operations.desk import Desk, Operation, explaining_a_busy_journal
+from daemon.operations.returning import Returning
+from daemon.operations.selection import Which, pages
+from models.errors import UserError
+from models.text.language import tr
+
+
+class UndoParams(Which):
+    """The filings to undo: ``last`` of them, the newest, by the conditions of `Which`."""
+
+    last: int | None = Field(default=None, ge=1)
+    dry_run: bool = False
+    as_json: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is moved."""
+        return not self.dry_run
+
+
+def undo(desk: Desk, params: UndoParams) -> Operation:
+    """Undo filings, newest first; see `Returning` for what is yielded and returned. Raises `UserError`."""
+    if all(value is None for value in (params.file, params.since, params.run, params.checkpoint, params.last)):
+        raise UserError(tr("say what to undo: --last N, --file NAME, --since DAY, --run RUN or --checkpoint DIGEST"))
+    returning = Returning(desk, dry_run=params.dry_run, as_json=params.as_json, holds=True)
+    with explaining_a_busy_journal():
+        desk.recover()
+        wanted = params.wanted(desk.journal, states=[State.DONE], as_written=True)
+        for filings in pages(desk.journal, wanted, desk.step, params.last):
+            yield from returning.bring_back(filings)
+    return returning.result()
