@@ -7,6 +7,7 @@ start completes what was begun.
 from __future__ import annotations
 
 import re
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -49,21 +50,33 @@ class Migration:
     def check_nothing_lost(self) -> None:
         """True at every instant, also right after a kill."""
         copy = self.era.copy
-        assert not copy.exists() or dump(copy) == self._before, "a copy is whole or has another name"
-        assert dump(self.era.path) == self._before or (copy.exists() and rows_in(self.era.path) == self.era.rows)
+        assert not copy.exists() or self._is_as_before(copy), "a copy is whole or has another name"
+        assert self._is_as_before(self.era.path) or (copy.exists() and self._reads_as_migrated())
         assert set_aside(self.era.path) == []
 
     def check_to_the_end(self) -> None:
         """The next start completes it."""
         self.work()
-        assert rows_in(self.era.path) == self.era.rows
-        assert dump(self.era.copy) == self._before
+        assert self._reads_as_migrated()
+        assert self._is_as_before(self.era.copy)
         names = {path.name for path in self.era.path.parent.iterdir()}
         assert {name for name in names if not name.endswith(("-wal", "-shm"))} == {
             self.era.path.name,
             self.era.copy.name,
         }
         assert dump(self.era.path)[0] == "version 5"
+
+    def _is_as_before(self, path: Path) -> bool:
+        try:
+            return dump(path) == self._before
+        except sqlite3.Error:
+            return False
+
+    def _reads_as_migrated(self) -> bool:
+        try:
+            return rows_in(self.era.path) == self.era.rows
+        except sqlite3.Error:
+            return False
 
 
 @pytest.fixture(params=VERSIONS)

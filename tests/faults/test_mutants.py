@@ -6,7 +6,9 @@ import errno
 import os
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,19 @@ from daemon.files import copying, renaming
 from daemon.files.copying import sha256_of
 from daemon.files.renaming import Entry
 from daemon.filing import recovery, transfer
-from daemon.journal import opening, records
+from daemon.journal import labels, migrations, opening, records
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing
+from daemon.journal.schema import VERSION
 from tests.daemon.filing import test_copies, test_folders, test_open_writers, test_races, test_recovery, test_transfer
-from tests.faults import test_machine
+from tests.daemon.journal import test_labels
+from tests.faults import test_kill, test_label_kill, test_machine, test_migration_kill
 from tests.faults.order import MOVE_BY_COPY, RENAME, _every_step
 from tests.faults.scenario import Scenario
 from tests.faults.test_kill import kill_and_check
+from tests.faults.test_migration_kill import Migration, all_points
 from tests.faults.test_order import steps_of
-from tests.faults.tracer import need_strace, points, trace
+from tests.faults.tracer import Point, need_strace, points, trace
 from tests.filing_desk import Desk, far_folder, make_desk
 
 
@@ -201,3 +206,90 @@ def test_a_destination_is_followed_out_of_the_output(
             near, tmp_path, "link outside"
         )
     )
+
+
+@pytest.fixture(params=[1, 4])
+def migration(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Migration]:
+    need_strace()
+    with far_folder() as quick:
+        yield Migration(request.param, quick)
+
+
+def some_kill_is_noticed(population: list[Point], kill_and_check: Callable[[Point], None]) -> None:
+    """Kill at the writes of databases, in an order of chance, until it is noticed."""
+
+    def kill_at_every_write() -> None:
+        for point in test_kill.sample([point for point in population if point.call == "pwrite64"], len(population)):
+            kill_and_check(point)
+
+    caught(kill_at_every_write)
+
+
+def some_kill_of_a_migration_is_noticed(migration: Migration, log: Path) -> None:
+    some_kill_is_noticed(all_points(migration, log), partial(test_migration_kill.kill_and_check, migration))
+
+
+def test_a_journal_is_migrated_without_a_copy(
+    migration: Migration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "keep_copy", lambda *_: None)
+    population = all_points(migration, tmp_path / "trace")
+    caught(lambda: test_migration_kill.kill_and_check(migration, population[-1]))
+
+
+def test_a_copy_has_its_name_before_it_is_whole(
+    migration: Migration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_once(db: sqlite3.Connection, path: Path, version: int) -> None:
+        with closing(sqlite3.connect(migrations.copy_of(path, version))) as target:
+            db.backup(target)
+
+    monkeypatch.setattr(migrations, "keep_copy", at_once)
+    some_kill_of_a_migration_is_noticed(migration, tmp_path / "trace")
+
+
+def test_a_copy_is_not_flushed(migration: Migration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_flush_of(r"\.part$", monkeypatch)
+    caught(lambda: test_migration_kill.check_order(migration, tmp_path / "trace"))
+
+
+def test_the_version_is_written_before_the_tables(
+    migration: Migration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = opening.in_transaction
+
+    def version_first(db: sqlite3.Connection, work: Callable[[], Any], **more: Any) -> Any:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == migration.version:
+            db.execute(f"PRAGMA user_version = {VERSION}")
+            monkeypatch.setattr(migrations, "version_of", lambda _: version)
+        return real(db, work, **more)
+
+    monkeypatch.setattr(opening, "in_transaction", version_first)
+    some_kill_of_a_migration_is_noticed(migration, tmp_path / "trace")
+
+
+def test_a_migration_is_no_transaction(migration: Migration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "in_transaction", lambda _, work, **__: work())
+    some_kill_of_a_migration_is_noticed(migration, tmp_path / "trace")
+
+
+def test_a_label_is_forgotten_before_its_filing_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_strace()
+    real = labels.follow
+
+    def apart(db: sqlite3.Connection, filings: Sequence[Filing]) -> None:
+        real(db, filings)
+        db.execute("COMMIT")
+        db.execute("BEGIN IMMEDIATE")
+
+    with far_folder() as quick:
+        labelled = test_label_kill.Labelled(quick, None)
+        monkeypatch.setattr(labels, "follow", apart)
+        population = test_kill.all_points(labelled, tmp_path / "trace")
+        some_kill_is_noticed(population, partial(test_label_kill.kill_and_check, labelled))
+
+
+def test_a_label_outlives_the_undo_of_its_filing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labels, "follow", lambda *_: None)
+    caught(lambda: test_labels.test_the_label_of_an_undone_filing_is_forgotten_with_it(tmp_path / "journal.db"))
