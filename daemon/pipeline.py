@@ -40,7 +40,7 @@ from models.text.language import tr
 #: Batches that the model has at once.
 _BATCHES_AT_ONCE = 2
 #: Seconds without progress until the images being decoded are moved aside as slow, and ``stopping`` is asked.
-PATIENCE = 1.0
+MOST_WAIT = 1.0
 
 #: Decides where an image belongs, from what was decoded and predicted (None for an unreadable image). If it returns
 #: None, the image is skipped without an outcome; a function for the work loop must not do so.
@@ -250,10 +250,10 @@ class Pipeline:
         return None
 
     def _wait_for_result(self) -> bool:
-        """Wait for the next result of decoders or model; False if there is none within `PATIENCE`."""
+        """Wait for the next result of decoders or model; False if there is none within `MOST_WAIT`."""
         awaited: list[Future[Any]] = [image.answer for image in (*islice(self._decoding, 1), *self._slow)]
         awaited += [batch.predictions for batch in islice(self._batches, 1)]
-        return bool(wait(awaited, PATIENCE, FIRST_COMPLETED).done)
+        return bool(wait(awaited, MOST_WAIT, FIRST_COMPLETED).done)
 
     def _move_slow_aside(self) -> None:
         """Move the images being decoded to the slow ones, so that they hold up no other.

@@ -77,7 +77,7 @@ class Configuration:
         check_names(self.settings.checkpoint, classes, (new.others_dir, new.quarantine_dir))
         if (
             new.checkpoint != self.settings.checkpoint
-            and CheckpointOptions.from_settings(new).place.find_or_raise() is None
+            and CheckpointOptions.from_settings(new).source.find_or_raise() is None
         ):
             logger.warning(
                 tr(

@@ -7,13 +7,15 @@ What the words mean here, and nothing else; those of inboxes and filing are in `
 - backbone: a frozen network that turns an image into features. Its weights are downloaded or embedded; its graph is the
   form of it that the runtime executes. A backbone may consist of several parts.
   Mode: the name of a backbone, or the names of several, joined by +.
-- head: the small trained part that turns features into a probability for each class.
+- head: the small part, fitted on images of the user, that turns features into a probability for each class. To fit is
+  to compute a head; to train is to change the weights of a backbone, which only fine-tuning does.
 - checkpoint: a head and all that serving it needs to know, in one file. Its digest identifies it.
-- run: a folder that one training wrote. Published: named by ``current.json``, from where daemons take it. (The
+- run: a folder that one fit wrote. Published: named by ``current.json``, from where daemons take it. (The
   journal of the daemon has runs of its own, see `daemon`.)
 - golden samples: images in a checkpoint with what it computed for them; one that computes something else is refused.
 - prediction: the likeliest class and its probability (confidence), and whether the image is unknown.
-- threshold: the probability below which an image is unsure. Unknown: like none of the images of the training.
+- threshold: the probability below which an image is unsure. Unknown: like none of the images that the head was
+  fitted on.
 - crop: an image, decoded and cut to the size that a backbone takes.
 - message: a text that a user reads, such as an error or a line of the log: one or more whole sentences.
 """

@@ -74,8 +74,8 @@ def _list(options: argparse.Namespace, store: WeightsStore) -> None:
     _print_table(rows)
     for name, description in families.items():
         print(f"{name}: {description}")
-    for name, trouble in registry.plugins().items():
-        print(tr("plug-in {name}: {trouble}", name=name, trouble=trouble or "in use"))
+    for name, problem in registry.plugins().items():
+        print(tr("plug-in {name}: {problem}", name=name, problem=problem or tr("in use")))
 
 
 def _row(entry: BackboneEntry, store: WeightsStore) -> dict[str, Any]:
@@ -189,8 +189,8 @@ def _pull(options: argparse.Namespace, store: WeightsStore) -> None:
 def _terms(entry: BackboneEntry, given: str | None) -> str:
     """Say what users should know before a download: its source, licence and size."""
     source = entry.weights
-    if isinstance(source, HubFolder) and (published := source.published(given)):
-        return f"hub {published.repository}, licence {published.licence}, {published.megabytes} MB"
+    if isinstance(source, HubFolder) and (model := source.known_model(given)):
+        return f"hub {model.repository}, licence {model.licence}, {model.megabytes} MB"
     return given or f"{source.label}, licence {entry.licence}"
 
 

@@ -55,7 +55,7 @@ def missing_plugins() -> list[str]:
 def report_missing(name: str) -> str:
     """Log, once per process, that an allowed plug-in is not installed; return the sentence about it."""
     problem = tr("it is allowed but not installed: install its package, or take its name out")
-    logger.warning(tr("the plug-in {name}: {trouble}", name=name, trouble=problem))
+    logger.warning(tr("the plug-in {name}: {problem}", name=name, problem=problem))
     return problem
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Exponential back-off: ``first`` seconds after the first failure, twice as many after each, at most ``last``."""
+    """Exponential backoff: ``first`` seconds after the first failure, then twice as many each time, up to ``last``."""
 
     first: float
     last: float
 
     def delay(self, earlier: int) -> float:
-        """Seconds to wait after a failure with ``earlier`` ones before it."""
+        """Return the seconds to wait after a failure, if ``earlier`` others came before it."""
         return float(min(self.first * 2.0 ** min(earlier, 64), self.last))

@@ -249,11 +249,11 @@ class Pointer(Strict):
 
     run: str
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    published: str = ""
+    published: str = ""  # when, in ISO 8601
 
     @field_validator("run")
     @classmethod
-    def _inside(cls, run: str) -> str:
+    def _check_run_name(cls, run: str) -> str:
         if run in {"", ".", ".."} or "/" in run or "\0" in run or len(run.encode()) > 255:
             raise ValueError("run is not the name of a folder")
         return run
@@ -336,14 +336,14 @@ def read_published(path: Path, sha256: str) -> Checkpoint:
     return checkpoint
 
 
-def publish_starter(folder: Path, published: str) -> None:
-    """Publish the starter model, atomically. ``published``: the time, ISO 8601.
+def publish_starter(folder: Path, published_at: str) -> None:
+    """Publish the starter model, atomically. ``published_at`` is the time in ISO 8601.
 
     It is published by a pointer that says so, not by removing the pointer: that may have been lost by accident, and
     then the daemon keeps the model in use.
     """
     with atomic_file(folder / POINTER) as file:
-        file.write(json.dumps({"starter": True, "published": published}, indent=1).encode() + b"\n")
+        file.write(json.dumps({"starter": True, "published": published_at}, indent=1).encode() + b"\n")
 
 
 def is_starter_published(folder: Path) -> bool:
@@ -355,8 +355,8 @@ def is_starter_published(folder: Path) -> bool:
     return isinstance(content, dict) and content.get("starter") is True and "run" not in content
 
 
-def publish(run: Path, sha256: str, published: str) -> None:
-    """Point ``current.json`` beside the run folder at the run, atomically. ``published``: the time, ISO 8601."""
-    pointer = Pointer(run=run.name, sha256=sha256, published=published)
+def publish(run: Path, sha256: str, published_at: str) -> None:
+    """Point ``current.json`` beside the run folder at the run, atomically. ``published_at`` is the time in ISO 8601."""
+    pointer = Pointer(run=run.name, sha256=sha256, published=published_at)
     with atomic_file(run.parent / POINTER) as file:
         file.write(pointer.model_dump_json(indent=1).encode() + b"\n")

@@ -109,13 +109,13 @@ class Classifier:
         ]
 
 
-def seal(
+def make_checkpoint(
     metadata: Metadata,
     head: Head,
     extractor: FeatureExtractor,
     backbones: Mapping[str, Mapping[str, Array]] | None = None,
 ) -> Checkpoint:
-    """Make a checkpoint with golden samples, which prove wherever it is loaded that it computes the same as here."""
+    """Make a checkpoint with golden samples, by which every machine that loads it checks that it computes the same."""
     pictures = sample_pictures()
     features = extractor.sample_features(pictures)
     probabilities, strangeness = score(metadata, head, features)
@@ -228,7 +228,7 @@ def locate_part(record: PartRecord, store: WeightsStore) -> Backbone:
     A checkpoint may name any repository: only those that this program knows are downloaded for it.
     """
     usual_source = registry.entry(record.name).weights
-    if isinstance(usual_source, HubFolder) and usual_source.published(record.source) is None:
+    if isinstance(usual_source, HubFolder) and usual_source.known_model(record.source) is None:
         store = store.without_network(tr("are not fetched because a checkpoint names them"))
     try:
         return registry.locate(record.name, record.source, store)

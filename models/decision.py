@@ -17,7 +17,7 @@ _STRANGEST_KNOWN = 1.0
 
 
 class Fate(StrEnum):
-    """Where the rule sends an image that was classified.
+    """What the rule decides for a classified image.
 
     SURE: into the folder of its class. UNSURE and UNKNOWN: into the folder of the others. No image has two fates: one
     that is unknown is not called unsure, however improbable its class is.
@@ -29,7 +29,7 @@ class Fate(StrEnum):
 
 
 def are_unknown(strangeness: npt.NDArray[np.floating[Any]]) -> Mask:
-    """Which images (n,) are like nothing that the head was fitted on."""
+    """Tell which images (n,) are like nothing that the head was fitted on."""
     result: Mask = strangeness > _STRANGEST_KNOWN
     return result
 
@@ -42,7 +42,7 @@ class Rule:
     refuses_unknown: bool = True
 
     def fates(self, confidence: npt.NDArray[np.floating[Any]], unknown: Mask) -> list[Fate]:
-        """What becomes of n images whose class has the probability ``confidence`` (n,), and which are ``unknown`` (n,).
+        """Decide for n images by the probability of their class (n,), and by whether they are ``unknown`` (n,).
 
         Probabilities are compared in single precision, as the classifier gives them.
         """
@@ -56,7 +56,7 @@ class Rule:
         ]
 
     def fate(self, confidence: float, *, unknown: bool) -> Fate:
-        """What becomes of one image."""
+        """Decide for one image."""
         import numpy as np
 
         return self.fates(np.array([confidence]), np.array([unknown]))[0]

@@ -1,4 +1,4 @@
-"""What computes, as a user names it. It is known without what computes, which takes long to load."""
+"""The devices and precisions that a user may choose: names alone, since torch and ONNX Runtime take long to load."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ TIMEOUT_S = 5.0
 _CHUNK_BYTES = 1 << 18
 
 
-def ask(url: str) -> None:
-    """Return once a server responds at ``url``, whatever the response; raise what prevents it otherwise.
+def check_reachable(url: str) -> None:
+    """Return once a server responds at ``url``, whatever the response; raise an error if none does.
 
     Asks in a thread, because the timeout of a socket covers neither name resolution nor a host's further addresses.
     """
@@ -48,7 +48,7 @@ def download(url: str, target: Path, sha256_prefix: str) -> None:
     The caller must hold a lock for the target. Raises `OSError` (and the errors of `http.client`) if the download
     fails, and `ValueError` if the file has another sha256; it is then deleted.
     """
-    ask(url)
+    check_reachable(url)
     partial = target.with_name(f".{target.name}.part")
     with partial.open("ab") as file:
         _download_rest(url, target.name, file)

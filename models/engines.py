@@ -32,8 +32,9 @@ class Engine(Protocol):
         ...
 
 
-#: Images per batch of one core. Measured on a busy machine, CPU time for an image at 1, 2, 4: MobileNetV3-Large
-#: 4.6, 4.8, 4.1 ms; EfficientNet-Lite0 6.4, 6.0, 6.5 ms, in 118, 139, 182 MB; CLIP ViT-B/32 68, 54, 50 ms (8: 49).
+#: Images per batch of one core. CPU time for an image in batches of 1, 2 and 4, measured on a busy machine:
+#: MobileNetV3-Large 4.6, 4.8, 4.1 ms; EfficientNet-Lite0 6.4, 6.0, 6.5 ms, in 118, 139, 182 MB; CLIP ViT-B/32 68, 54,
+#: 50 ms (8: 49).
 #: Weights larger than a processor's cache are read from memory once per batch, so they get larger batches.
 _BATCH, _BATCH_OF_LARGE = 2, 4
 _LARGE_BYTES = 64 << 20

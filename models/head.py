@@ -1,4 +1,4 @@
-"""What a checkpoint holds in memory: a head, what its inputs are made with, and the golden samples that prove it."""
+"""What a checkpoint holds in memory: a head, the classifier its inputs may be made with, and golden samples."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Pretrained:
 
     @classmethod
     def rounded(cls, weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32]) -> Pretrained:
-        """With the weight rounded to what will be kept."""
+        """Make one whose weight is rounded to what a checkpoint keeps."""
         return cls(weight.astype(np.float16).astype(np.float32), bias.astype(np.float32))
 
 
 @dataclass(frozen=True)
 class Head:
-    """What turns features into class scores.
+    """What turns features into the logits of classes.
 
     ``logits = ((inputs - mean) * scale) @ weight.T + bias``. Inputs are the normalised features; with ``pretrained``,
     how like an image is to each of the k classes that the backbone was pretrained with. Shapes: weight (outputs, width

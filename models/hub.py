@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from models.atomic import file_digest
-from models.download import TIMEOUT_S, ask
+from models.download import TIMEOUT_S, check_reachable
 from models.errors import UserError, WeightsUnavailable
 from models.homes import base_folder, expand_home
 from models.text.language import tr
@@ -58,8 +58,8 @@ class HubFolder:
         repository, revision = self._parse_id(self.default)
         return f"hub {repository}" + (f"@{revision[:8]}" if revision else "")
 
-    def published(self, given: str | None) -> ModelRevision | None:
-        """Return what is known about a repository and revision without downloading it; None if nothing is."""
+    def known_model(self, given: str | None) -> ModelRevision | None:
+        """Return the one of ``known`` that a short name or an id means; None if it means another model."""
         repository, revision = self._parse_id(given or self.default)
         return next(
             (model for model in self.known.values() if (model.repository, model.revision) == (repository, revision)),
@@ -89,8 +89,8 @@ class HubFolder:
                 )
             )
         folder = self._cached(repository, revision, store) or self._fetch(repository, revision, store)
-        published = self.published(f"{repository}@{folder.name}")
-        weights = _local_folder(folder, self.required, published.sha256 if published else None)
+        known = self.known_model(f"{repository}@{folder.name}")
+        weights = _local_folder(folder, self.required, known.sha256 if known else None)
         return Weights(weights.path, weights.digest, f"{repository}@{folder.name}")
 
     def _parse_id(self, given: str) -> tuple[str, str]:
@@ -139,7 +139,7 @@ class HubFolder:
         from huggingface_hub import constants, snapshot_download
 
         try:
-            ask(constants.ENDPOINT)  # the hub's library would try six times, without a time limit
+            check_reachable(constants.ENDPOINT)  # the hub's library would try six times, without a time limit
             return Path(
                 snapshot_download(
                     repository,

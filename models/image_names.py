@@ -1,4 +1,4 @@
-"""By which names files are meant as images. It is known without what opens them, which takes long to load."""
+"""Tell images by the names of their files: names alone, since what opens images takes long to load."""
 
 from __future__ import annotations
 

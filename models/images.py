@@ -96,8 +96,8 @@ class Header:
     animated: bool
 
 
-class Picture(NamedTuple):
-    """The crops of an image, and whether its file has an end marker: if not, it may still be being written."""
+class DecodedFile(NamedTuple):
+    """The crops of an image, and whether its file has an end marker: one without may still be being written."""
 
     crops: list[Crop]
     has_end: bool
@@ -120,16 +120,16 @@ def decode(
     Raises ImageError for a file that is not a usable image, whatever is wrong with it, and OSError only if reading
     ``file`` itself fails, which says nothing about the image.
     """
-    return decode_picture(file, transforms, max_pixels=max_pixels, reduce=reduce).crops
+    return decode_file(file, transforms, max_pixels=max_pixels, reduce=reduce).crops
 
 
-def decode_picture(
+def decode_file(
     file: BinaryIO, transforms: Sequence[Transform], *, max_pixels: int = 200_000_000, reduce: bool = True
-) -> Picture:
-    """Decode as `decode` does, and tell whether the file has an end marker."""
+) -> DecodedFile:
+    """Decode as `decode` does, and tell also whether the file has an end marker."""
     data, kind, has_end = _read(file, max_pixels)
     try:
-        return Picture(_decode(data, kind, transforms, max_pixels, reduce), has_end)
+        return DecodedFile(_decode(data, kind, transforms, max_pixels, reduce), has_end)
     except ImageError:
         raise
     except Exception as error:  # a hostile file can make the plug-ins raise anything
@@ -137,7 +137,7 @@ def decode_picture(
         if explained.reason != "too-large":
             for repair in repaired(data, kind, max_pixels):
                 try:
-                    return Picture(
+                    return DecodedFile(
                         _decode(repair.data, kind, transforms, max_pixels, reduce), has_end and repair.has_end
                     )
                 except Exception:

@@ -1,4 +1,4 @@
-"""The metadata of a checkpoint, a versioned schema, and the rules for class names."""
+"""The metadata of a checkpoint: a versioned schema."""
 
 from __future__ import annotations
 
@@ -85,22 +85,22 @@ class Promise(Strict):
     coverage: float = Field(ge=0, le=1)
 
     @property
-    def typed(self) -> float:
-        """The threshold rounded up to four digits (near 1 six), to be typed; never 0, which files unknown images."""
+    def typed_threshold(self) -> float:
+        """The threshold to type: rounded up to four digits (six near 1), and never 0, which files unknown images."""
         digits = 10_000 if self.threshold <= 0.9999 else 1_000_000
         return max(math.ceil(digits * self.threshold), 1) / digits
 
 
 def sure_enough(max_error: float) -> float:
-    """The threshold where nothing is known but how sure the head is: each image is as sure as all were to be."""
+    """Return the threshold to use where nothing can be promised: each image must be as sure as all were to be right."""
     return max(DEFAULT_THRESHOLD, 1 - max_error)
 
 
 def strictest(promises: Sequence[Promise]) -> list[Promise]:
-    """Keep, of promises whose thresholds are typed alike, the one with the fewest mistakes."""
+    """Keep one promise for each typed threshold: the one of the fewest mistakes."""
     by_threshold: dict[float, Promise] = {}
     for promise in sorted(promises, key=lambda promise: promise.max_error):
-        by_threshold.setdefault(promise.typed, promise)
+        by_threshold.setdefault(promise.typed_threshold, promise)
     return list(by_threshold.values())
 
 
@@ -124,8 +124,8 @@ class Metadata(Strict):
     ``normalisation`` says what the head's inputs are: ``l2``, each part's features at unit length; ``none``, the raw
     features; ``pretrained``, the image's likeness to each class that the single backbone was pretrained with.
     ``threshold`` is the lowest probability at which ``--threshold auto`` files an image; None means
-    `DEFAULT_THRESHOLD`. ``max_error`` is the share of mistakes that was asked for, which ``threshold`` keeps as
-    far as the images allow: see `kept_promise`. ``promises`` are all that could be made, the strictest first.
+    `DEFAULT_THRESHOLD`. ``max_error`` is the share of mistakes that was asked for; ``threshold`` keeps to it as
+    far as the images allow, see `kept_promise`. ``promises`` are all that could be made, the strictest first.
     """
 
     # A metric that is NaN (a mean over nothing) stays NaN; by default it would become null.
@@ -194,7 +194,7 @@ class Metadata(Strict):
         return promises
 
     @model_validator(mode="after")
-    def _one_original(self) -> Self:
+    def _check_pretrained(self) -> Self:
         """Refuse likenesses to pretrained classes for fine-tuned weights, and for several backbones."""
         if self.normalisation == "pretrained" and (len(self.parts) > 1 or self.parts[0].fine_tuned):
             raise ValueError("the normalisation pretrained takes a single backbone, and no fine-tuned one")

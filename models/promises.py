@@ -1,4 +1,4 @@
-"""What a checkpoint promises about the images it files, in words that go on a sentence: one set of them everywhere."""
+"""Say what a checkpoint promises about the images it files, in clauses that all sentences about it share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ CERTAINTY = 0.95
 
 
 def what_holds(promise: Promise | None, requested: float) -> str:
-    """Say how many of those filed are wrong, and how sure that is, where at most the share ``requested`` was to be."""
+    """Return the clause that says how many of the filed images are wrong, and how certain that is.
+
+    ``requested`` is the share of mistakes that was asked for.
+    """
     if promise is None:
         return tr(
             "only the surest are filed, since at most {asked:.3g} % wrong was asked for and nothing can be promised",

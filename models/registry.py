@@ -113,7 +113,7 @@ _Item = TypeVar("_Item")
 
 
 class Snapshot(NamedTuple):
-    """What is registered, by name, and the plug-ins that were loaded."""
+    """What is registered, by name, and the plug-ins that were tried, with the problem of each or ""."""
 
     entries: dict[str, BackboneEntry]
     families: dict[str, Family]
@@ -191,7 +191,7 @@ def _check_unused(name: str) -> None:
 
 
 def plugins() -> dict[str, str]:
-    """Every installed or allowed plug-in by name, with what is wrong with it: a sentence, or "" if nothing."""
+    """Return every installed or allowed plug-in by name, with its problem in a sentence, or "" if it has none."""
     _load_all()
     not_allowed = dict.fromkeys(
         _installed_plugins(), tr("it is installed but not allowed: name it in {variable}", variable=PLUGINS_VARIABLE)
@@ -219,7 +219,7 @@ def _installed_plugins() -> dict[str, EntryPoint]:
 
 
 def _load_plugin(name: str) -> str:
-    """Import a plug-in. Returns what is wrong with it as a sentence, "" if nothing; whatever it raises is caught."""
+    """Import a plug-in. Returns its problem in a sentence, or "" if it has none; whatever it raises is caught."""
     point = _installed_plugins().get(name)
     if point is None:
         return report_missing(name)
@@ -231,25 +231,25 @@ def _load_plugin(name: str) -> str:
     except (Exception, SystemExit) as error:  # third-party code may raise anything
         restore(before)
         problem = tr("it cannot be used: {kind}: {error}", kind=type(error).__name__, error=error)
-        logger.warning(tr("the plug-in {name}: {trouble}", name=name, trouble=problem))
+        logger.warning(tr("the plug-in {name}: {problem}", name=name, problem=problem))
         return problem
     return ""
 
 
 def entries() -> dict[str, BackboneEntry]:
-    """Every registered backbone by name."""
+    """Return every registered backbone by name."""
     _load_all()
     return dict(sorted(_entries.items()))
 
 
 def compositions() -> dict[str, Composition]:
-    """Every named composition by name."""
+    """Return every named composition by name."""
     _load_all()
     return dict(sorted(_compositions.items()))
 
 
 def families() -> dict[str, Family]:
-    """Every family of backbones by its prefix."""
+    """Return every family of backbones by its prefix."""
     _load_all()
     return dict(sorted(_families.items()))
 
@@ -288,7 +288,7 @@ def parts_of(mode: str) -> tuple[str, ...]:
 
 
 def names() -> list[str]:
-    """Every backbone and composition by name."""
+    """Return the names of all backbones and compositions."""
     return sorted({**entries(), **compositions()})
 
 
@@ -321,7 +321,7 @@ def _unknown(name: str, known: Iterable[str]) -> BackboneError:
         names=", ".join(names),
     )
     problems = [
-        tr("the plug-in {name}: {trouble}", name=plugin, trouble=problem)
+        tr("the plug-in {name}: {problem}", name=plugin, problem=problem)
         for plugin, problem in plugins().items()
         if problem
     ]

@@ -1,4 +1,4 @@
-"""Select the backbones of a mode, and compute features of crops with them.
+"""Locate the backbones of a mode, and compute features of crops with them.
 
 On a CPU they run in ONNX Runtime, or in torch if a backbone cannot be exported. A graph takes uint8 crops, normalises
 them and outputs raw features. It is exported once for each weights digest by a child process (`models.export`), checked
@@ -61,8 +61,8 @@ class FeatureExtractor:
         pairs = zip(self.parts, self._engines, strict=True)
         return next((engine for own, engine in pairs if (own.name, own.digest, own.transform) == key), None)
 
-    def runs(self, engines: Sequence[Engine]) -> bool:
-        """Return whether these very objects are its engines, in this order."""
+    def uses(self, engines: Sequence[Engine]) -> bool:
+        """Return whether its engines are these very objects, in this order."""
         return list(map(id, engines)) == list(map(id, self._engines))
 
     def features(self, crops: Sequence[Crops]) -> Features:
@@ -116,7 +116,7 @@ def open_extractor(
         return (_int8_engine if precision == "int8" else _onnx_engine)(part, store, threads or cores())
 
     engines = [open_engine(part) for part in parts]
-    if reuse is not None and reuse.runs(engines):
+    if reuse is not None and reuse.uses(engines):
         return reuse
     return FeatureExtractor(parts, engines)
 
@@ -206,7 +206,7 @@ def _export(backbone: Backbone, graph: Path) -> str | None:
     return None
 
 
-def select(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[Backbone, ...]:
+def locate_backbones(mode: str, weights: Mapping[str, str], store: WeightsStore) -> tuple[Backbone, ...]:
     """Locate the backbones of a mode; ``weights`` maps names of parts to a user's own sources.
 
     ``auto`` means hybrid if its weights can be obtained, else those backbones of mode embedded that are installed, with

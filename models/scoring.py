@@ -15,12 +15,12 @@ FloatT = TypeVar("FloatT", bound=np.floating[Any])
 
 #: Calibrated probabilities (n, classes) of n images.
 Probabilities = npt.NDArray[np.float32]
-#: How strange (n,) n images are: 1 is the limit of what counts as known, 0 where the checkpoint cannot tell.
+#: How strange (n,) n images are: 1 is the most of a known image; 0 where the checkpoint cannot tell.
 Strangeness = npt.NDArray[np.float32]
 
 
 def normalise(features: Features, metadata: Metadata) -> Features:
-    """Raw features (n, width) as the head wants them: each part's to unit length, or as they are."""
+    """Return raw features (n, width) as the head takes them: those of each part at unit length, or as they are."""
     if metadata.normalisation == "none":
         return features
     return np.concatenate(
@@ -30,10 +30,11 @@ def normalise(features: Features, metadata: Metadata) -> Features:
 
 
 def likeness(features: Features, pretrained: Pretrained) -> Features:
-    """How like each of n images is to each of k classes its backbone was pretrained with, from raw features (n, width).
+    """Return how like each of n images is to each of k classes that its backbone was pretrained with (n, k).
 
-    The square roots of the probabilities at temperature 2, (n, k): the roots, since a difference between improbable
-    classes tells something too (the distance of such rows is Hellinger's), and 2, since one class has nearly all at 1.
+    These are the square roots of the class probabilities at temperature 2, from raw features (n, width). Roots, since a
+    difference between improbable classes tells something too (the distance of such rows is Hellinger's); temperature 2,
+    since at 1 one class has nearly all of the probability.
     """
     logits = features @ pretrained.weight.T + pretrained.bias
     logits *= np.float32(0.5)
@@ -44,7 +45,7 @@ def likeness(features: Features, pretrained: Pretrained) -> Features:
 
 
 def by_part(features: Features, metadata: Metadata) -> list[Features]:
-    """Features (n, width) of all parts as one array (n, its width) for each part."""
+    """Split features (n, width) of all parts into one array (n, its width) for each part."""
     return np.split(features, np.cumsum([part.width for part in metadata.parts])[:-1], axis=1)
 
 
@@ -55,13 +56,13 @@ def _inputs(metadata: Metadata, head: Head, features: Features) -> Features:
 
 
 def _logits(metadata: Metadata, head: Head, inputs: Features) -> Features:
-    """The calibrated logits (n, outputs) of a head's inputs (n, width)."""
+    """Return the calibrated logits (n, outputs) of a head's inputs (n, width)."""
     logits: Features = (inputs @ head.weight.T + head.bias) / np.float32(metadata.temperature)
     return logits
 
 
 def head_probabilities(metadata: Metadata, head: Head, features: Features) -> Probabilities:
-    """Calibrated probabilities (n, classes) of raw features (n, width)."""
+    """Return calibrated probabilities (n, classes) of raw features (n, width)."""
     return _probabilities(metadata, head, _logits(metadata, head, _inputs(metadata, head, features)))
 
 
@@ -76,12 +77,11 @@ def _probabilities(metadata: Metadata, head: Head, logits: Features) -> Probabil
 
 
 def head_strangeness(metadata: Metadata, head: Head, features: Features) -> Strangeness:
-    """How strange (n,) raw features (n, width) are, in units of what still counts as known. 0 without a basis.
+    """Return how strange (n,) raw features (n, width) are: above 1 an image is unknown. 0 without a basis.
 
-    Two things make an image strange. The known images vary in few directions; what of an image lies in others, no known
-    image has: that is its distance from the span of the head's basis (the residual of ViM, Wang et al., CVPR 2022). And
-    an image that resembles the known ones, but is of none of their classes, has little of what makes any class: see
-    `energies`.
+    Two things make an image strange. The known images vary in few directions: the part of an image's features that lies
+    in other directions is its distance from the span of the head's basis (the residual of ViM, Wang et al., CVPR 2022).
+    And an image that resembles the known ones, but is of none of their classes, has a high energy: see `energies`.
     """
     inputs = _inputs(metadata, head, features)
     return _strangeness(metadata, head, inputs, _logits(metadata, head, inputs))
@@ -100,7 +100,7 @@ def _strangeness(metadata: Metadata, head: Head, inputs: Features, logits: Featu
 
 
 def energies(logits: npt.NDArray[FloatT]) -> npt.NDArray[FloatT]:
-    """The energy (n,) of calibrated logits (n, outputs): high where no output stands out.
+    """Return the energy (n,) of calibrated logits (n, outputs): high where no output stands out.
 
     It is minus the logarithm of the sum of their exponentials (Liu et al., NeurIPS 2020). What all logits of an image
     have in common changes no probability and is left out, since not every kind of head holds it at 0.
@@ -112,7 +112,7 @@ def energies(logits: npt.NDArray[FloatT]) -> npt.NDArray[FloatT]:
 
 
 def score(metadata: Metadata, head: Head, features: Features) -> tuple[Probabilities, Strangeness]:
-    """What `head_probabilities` and `head_strangeness` say of raw features (n, width), computed together."""
+    """Return `head_probabilities` and `head_strangeness` of raw features (n, width), computed together."""
     inputs = _inputs(metadata, head, features)
     logits = _logits(metadata, head, inputs)
     return _probabilities(metadata, head, logits), _strangeness(metadata, head, inputs, logits)

@@ -1,4 +1,4 @@
-"""The starter model, which sorts an inbox before anything has been trained.
+"""The starter model, which sorts an inbox before the user has fitted a head.
 
 It is the embedded backbone with its own ImageNet classifier, whose 1,000 classes are grouped into everyday folders. It
 is stored as an ordinary checkpoint in the cache, which is made at the first start.
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from models import atomic, checkpoint, registry
 from models.checkpoint import Head, Metadata, PartRecord
-from models.classifier import seal
+from models.classifier import make_checkpoint
 from models.groups import starter_groups
 from models.registry import Backbone
 from models.runtime import GRAPH_VERSION, open_extractor
@@ -49,7 +49,7 @@ def starter_path(store: WeightsStore, language: Language, *, threads: int = 0) -
             if not atomic.is_intact(path):
                 path.unlink(missing_ok=True)
                 extractor = open_extractor([backbone], store, threads=threads)
-                digest = checkpoint.write(seal(metadata, _head(backbone, groups), extractor), path)
+                digest = checkpoint.write(make_checkpoint(metadata, _head(backbone, groups), extractor), path)
                 atomic.record_digest(path, digest)
     return path
 

@@ -235,20 +235,24 @@ def _torch_hub_folders() -> list[Path]:
     return []
 
 
-def how_to_get(name: str, place: str, kind: str, pull: str = "") -> str:
-    """Say how to get missing weights; ``pull`` is the argument of the pull command, if not the name alone."""
+def how_to_get(name: str, other_way: str, kind: str, pull: str = "") -> str:
+    """Say how to get missing weights.
+
+    ``other_way`` is a clause that names one more way, ``kind`` is what ``--weights`` takes, and ``pull`` the argument
+    of the pull command, if that is not the name alone.
+    """
     return tr(
         "run python -m models pull {pull} --to DIR where there is a network and use --cache-dir DIR here, "
-        "or {place}, or name local weights with --weights {name}={kind}",
+        "or {other_way}, or name local weights with --weights {name}={kind}",
         pull=pull or name,
-        place=place,
+        other_way=other_way,
         name=name,
         kind=kind,
     )
 
 
 def unavailable(missing: Mapping[str, WeightsUnavailable]) -> WeightsUnavailable:
-    """One error that says of each missing part of a mode, by name, how to get it."""
+    """Make one error of those of the missing parts of a mode, by name: it says how to get each."""
     if len(missing) == 1:
         return next(iter(missing.values()))
     names = "; ".join(map(str, missing.values()))

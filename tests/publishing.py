@@ -16,7 +16,7 @@ import numpy as np
 
 from models import checkpoint
 from models.checkpoint import FILE_NAME, Head, Metadata, PartRecord
-from models.classifier import seal
+from models.classifier import make_checkpoint
 from models.images import decode
 from models.runtime import FeatureExtractor
 from models.scoring import normalise
@@ -63,7 +63,7 @@ class Heads:
             scale=np.ones(width, np.float32),
             basis=None if metadata.unknown is None else np.linalg.qr(centres.T)[0].T,
         )
-        return checkpoint.write(seal(metadata, head, self._extractor), run / FILE_NAME)
+        return checkpoint.write(make_checkpoint(metadata, head, self._extractor), run / FILE_NAME)
 
 
 def point_at(run: Path, digest: str) -> None:

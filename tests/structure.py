@@ -37,7 +37,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "trainer": (
         ("__main__",),
         ("fit", "evaluate", "zeroshot"),
-        ("write",),
+        ("run_writer",),
         ("fitted", "reports", "options"),
         ("finetuning", "learning"),
         ("heads",),

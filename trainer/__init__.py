@@ -6,16 +6,19 @@ What the words mean here, and nothing else; those of checkpoints and models are 
 - view: the inputs that a head is fitted on: the features of one part or of all, or their likeness to the classes that a
   backbone was pretrained on.
 - candidate: a kind of head on a view, fitted for all folds. The best one, the winner, is served.
-- fold: one of the groups that images are divided into. Each is held out in turn, and images that show one picture
-  share a fold.
+- copy: an image with the same bytes as another. Near duplicate: one that looks the same (resized, encoded again,
+  brightened, cropped a little).
+- fold: one of the subsets that images are divided into. Each is held out in turn.
 - judged: predicted by a head that was not fitted on the image, which was held out. Out of fold: such a prediction.
-- group (of heads): the heads fitted without one fold, or on all images; group (of images): those that show one picture,
-  which is then what they have in common, not one of the images.
+- group of images: copies and near duplicates of each other, or one image alone. Its images share a fold, and count as
+  one image when a promise is made. Group of heads: the heads fitted without one fold, or on all images.
 - span: the directions in which the features of known images vary. An image far from it is unknown.
 - promise: with a threshold, the most of the filed images that are wrong, and how certain that is.
 - growth: what more images would bring, estimated from heads that were fitted on a quarter of them.
 - perceptual hash: marks by which an image is recognised when it was resized or encoded again.
-- finding, oddity: something about an image that the user should know, reported by the audit.
+- finding: something odd about an image that the user should know, reported by the audit.
+- missing class: a kind of images that has no class. What would become of its images is told from classes that are
+  left out of a fit.
 - verdict: whether a run is published, and why.
 """
 

@@ -18,7 +18,7 @@ from models.text.language import tr, trn
 from models.weights import WeightsStore
 from trainer.data import dataset
 from trainer.data.dataset import ClassFolders, shown
-from trainer.measuring import versus
+from trainer.measuring import pairwise
 from trainer.measuring.classify import (
     Classified,
     ClassMatch,
@@ -28,9 +28,9 @@ from trainer.measuring.classify import (
     match_classes,
     open_checkpoint,
 )
-from trainer.measuring.measure import LabelledPredictions, Probabilities
-from trainer.measuring.split import read_split
-from trainer.measuring.versus import Comparison, compare_pair
+from trainer.measuring.labelled_predictions import LabelledPredictions, Probabilities
+from trainer.measuring.pairwise import Comparison, compare_pair
+from trainer.measuring.split_file import read_split
 from trainer.reports.narrate import say
 from trainer.reports.report import describe, write_report
 from trainer.runs.folder import require_writable, write_json
@@ -88,7 +88,7 @@ class _Evaluation:
         return Rule(self.threshold).fates(self.probabilities.max(axis=1), are_unknown(self.strangeness))
 
     def unknown_classes(self) -> dict[str, Any]:
-        """Summarise the images of classes that the checkpoint does not know, and what it predicts for them."""
+        """Summarise what the checkpoint predicts for images of classes that it does not know."""
         others = sorted(set(range(len(self.classified.files))) - set(self.known))
         predicted = [self.opened.classifier.classes[label] for label in self.probabilities[others].argmax(axis=1)]
         all_fates = self.fates()
@@ -189,7 +189,7 @@ def _summary(
         "sha256": opened.classifier.digest,
         "data_dir": shown(options.data_dir),
         "figures": predictions.figures(),
-        "filing": predictions.filing(evaluation.threshold).figures(),
+        "filing": predictions.counts_at(evaluation.threshold).figures(),
         "classes": predictions.class_scores(),
         "renamed": dict(matched.renamed),
         "only_in_data": matched.only_in_data,
@@ -223,7 +223,7 @@ def _count_fitted_on(opened: OpenedCheckpoint, classified: Classified) -> int:
     split = read_split(opened.path.parent)
     if split is None:
         return 0
-    fitted = split.train | {sha256 for sha256, _ in split.held_out}
+    fitted = split.never_held_out | {sha256 for sha256, _ in split.held_out}
     return sum(sha256 in fitted for sha256 in classified.sha256)
 
 
@@ -284,14 +284,14 @@ def _write(
         write_json(output / "report.json", summary)
         _write_predictions(output / "predictions.csv", evaluation)
         if comparison is None:
-            (output / versus.FILE_NAME).unlink(missing_ok=True)  # of an earlier evaluation
+            (output / pairwise.FILE_NAME).unlink(missing_ok=True)  # of an earlier evaluation
         else:
-            comparison.write(output / versus.FILE_NAME)
+            comparison.write(output / pairwise.FILE_NAME)
         write_report(
             output,
             predictions,
             [evaluation.classified.files[row].path for row in evaluation.known],
-            filing=predictions.filing(evaluation.threshold),
+            counts=predictions.counts_at(evaluation.threshold),
             preface="".join(padded(topic, 11) + f"{text}\n" for topic, text in preface) + "\n",
         )
     except OSError as error:
@@ -338,7 +338,7 @@ def _write_predictions(path: Path, evaluation: _Evaluation) -> None:
 def _report(evaluation: _Evaluation, predictions: LabelledPredictions, summary: dict[str, Any], output: Path) -> None:
     for line in summary["unreadable"][:_LISTED]:
         say(tr("unreadable"), line)
-    print(f"\n{describe(predictions, predictions.filing(evaluation.threshold))}")
+    print(f"\n{describe(predictions, predictions.counts_at(evaluation.threshold))}")
     for topic, text in _notes(summary):
         say(topic, text)
     say(tr("written"), f"{shown(output)}: {', '.join(sorted(path.name for path in output.iterdir()))}")

@@ -11,7 +11,7 @@ import numpy as np
 from models.checkpoint import Pretrained
 from models.errors import UserError
 from models.registry import Backbone
-from models.runtime import FeatureExtractor, open_extractor, select
+from models.runtime import FeatureExtractor, locate_backbones, open_extractor
 from models.text.language import tr
 from models.tuned import tuned_backbone
 from models.weights import WeightsStore
@@ -21,23 +21,23 @@ from trainer.data.cache import FeatureCache, Features
 from trainer.data.dataset import DataSet, Sample
 from trainer.data.features import extract
 from trainer.data.folds import NEVER, Folds
-from trainer.data.neighbours import Group, group_pictures
+from trainer.data.neighbours import Positions, group_images
 from trainer.data.unlabelled import read_unlabelled, scan_unlabelled
 from trainer.fitted import FitOptions, Fitted
 from trainer.heads.choice import Choice
-from trainer.heads.choose import FEW_IMAGES, choose, clearly_lower
+from trainer.heads.choosing import FEW_IMAGES, choose_head, clearly_lower
 from trainer.heads.linear import Epoch
 from trainer.heads.prompts import Embeddings, text_embeddings
 from trainer.heads.views import Part
 from trainer.learning.kept import columns_of, features_to_keep
-from trainer.measuring.compare import Verdict, compare
-from trainer.measuring.measure import LabelledPredictions
+from trainer.measuring.against_published import Verdict, compare_with_published
+from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.reports import narrate
 from trainer.reports.unlabelled import unlabelled_sentences
+from trainer.run_writer import write_run
 from trainer.runs.folder import require_writable
 from trainer.runs.publish import find_dropped_classes, publish, refusal_reason
 from trainer.runs.resume import UnfinishedFit, unfinished_fit
-from trainer.write import write
 
 #: How many more divisions into folds are drawn where images are few.
 _REDRAWN_FOLDS = 4
@@ -60,7 +60,7 @@ def fit(options: FitOptions) -> FitOutcome:
     folders = dataset.scan(options.data_dir, max_samples=options.max_samples, seed=options.seed)
     _require_allowed_names(options, folders.classes)
     unlabelled_files = scan_unlabelled(options.unlabelled, seed=options.seed)
-    parts = select(options.mode, options.weights, store)
+    parts = locate_backbones(options.mode, options.weights, store)
     extractor = open_extractor(parts, store)
     narrate.begin(folders, extractor, verbose=options.verbose)
     narrate.no_unlabelled(unlabelled_files.empty)
@@ -74,7 +74,7 @@ def fit(options: FitOptions) -> FitOutcome:
         unlabelled = (
             read_unlabelled(unlabelled_files, extracted.samples, extractor, cache) if options.unlabelled else None
         )
-    groups = group_pictures(
+    groups = group_images(
         [sample.sha256 for sample in extracted.samples],
         extracted.hashes,
         [sample.label for sample in extracted.samples],
@@ -119,11 +119,11 @@ def fit(options: FitOptions) -> FitOutcome:
     if options.threshold is not None:
         thresholds = thresholds.with_given(options.threshold, insisted=options.publish == "always")
     kept = fitted.kept(images, groups.first, options)
-    run = write(options, fitted, images, findings, predictions, thresholds, stages, kept)
+    run = write_run(options, fitted, images, findings, predictions, thresholds, stages, kept)
     narrate.result(predictions, thresholds, run, verbose=options.verbose)
     if kept is None and options.keep_features:
         narrate.no_features(options.keep_features)
-    verdict = _judge(options, fitted.judged(images), predictions, store)
+    verdict = _decide_publication(options, fitted.judged(images), predictions, store)
     if verdict.publish:
         narrate.dropped_classes(find_dropped_classes(options.output_dir, predictions.classes).sentences())
         publish(run, store, keep=options.keep)
@@ -157,7 +157,7 @@ def _choose_head(
             narrate.epoch(epoch, options.epochs, tr("of one head that is tried"))
 
     texts = text_embeddings(extractor.parts, images.classes)
-    return choose(
+    return choose_head(
         features,
         images.labels,
         folds,
@@ -171,7 +171,7 @@ def _choose_head(
     )
 
 
-def _redraw_folds(images: DataSet, groups: Group, options: FitOptions) -> list[Folds]:
+def _redraw_folds(images: DataSet, groups: Positions, options: FitOptions) -> list[Folds]:
     """Draw more divisions into folds by the seeds that follow, where images are few and the division matters."""
     if int((images.folds != NEVER).sum()) >= FEW_IMAGES:
         return []
@@ -180,7 +180,7 @@ def _redraw_folds(images: DataSet, groups: Group, options: FitOptions) -> list[F
 
 
 def _part(backbone: Backbone, texts: Embeddings | None) -> Part:
-    """Describe a backbone for `choose`; a fine-tuned one no longer has the features of its pretrained classifier."""
+    """Describe a backbone for `choose_head`; a fine-tuned one has other features than its pretrained classifier."""
     head = None if backbone.tuned is not None else backbone.imagenet_head
     return Part(backbone.name, backbone.width, texts, None if head is None else Pretrained.rounded(*head()))
 
@@ -255,11 +255,13 @@ def _fine_tune(
     return Fitted(extractor, choice, tuned, frozen.unlabelled, features) if is_better else frozen
 
 
-def _judge(options: FitOptions, judged: list[Sample], predictions: LabelledPredictions, store: WeightsStore) -> Verdict:
+def _decide_publication(
+    options: FitOptions, judged: list[Sample], predictions: LabelledPredictions, store: WeightsStore
+) -> Verdict:
     if options.publish != "never" and (reason := refusal_reason(options.output_dir, predictions.classes)) is not None:
         return Verdict(False, reason, publishable=False)
     if options.publish == "if-better":
         if predictions.is_no_better_than_chance:
             return Verdict(False, tr("nothing shows that it is better than guessing"))
-        return compare(options.output_dir, judged, predictions, store)
+        return compare_with_published(options.output_dir, judged, predictions, store)
     return Verdict(options.publish == "always", tr("--publish {policy} was given", policy=options.publish))

@@ -14,13 +14,13 @@ from models.runtime import FeatureExtractor
 from trainer.data.cache import DEFAULT_SIZE
 from trainer.data.dataset import DataSet, Mask, Sample, shown
 from trainer.data.folds import NEVER, fold_count
-from trainer.data.neighbours import Group
+from trainer.data.neighbours import Positions
 from trainer.data.unlabelled import UnlabelledCounts
 from trainer.heads.choice import Choice
 from trainer.heads.linear import GradientOptions
 from trainer.learning.kept import DEFAULT_LIMIT, UNJUDGED, Half, KeptFeatures, as_hashes
 from trainer.measuring.calibration import log_probabilities
-from trainer.measuring.measure import LabelledPredictions
+from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.measuring.thresholds import Thresholds, thresholds_for
 from trainer.runs.folder import Setting
 from trainer.runs.retention import KEEP
@@ -99,20 +99,20 @@ class Fitted:
         return LabelledPredictions(images.classes, images.labels[selected], np.exp(logits), unknown)
 
     def thresholds(
-        self, predictions: LabelledPredictions, images: DataSet, pictures: Group, max_error: float | None
+        self, predictions: LabelledPredictions, images: DataSet, groups: Positions, max_error: float | None
     ) -> Thresholds:
         """Return the thresholds that ``predictions`` for all judged ``images`` allow.
 
-        ``pictures`` (n,) gives images of one picture the same number.
+        ``groups`` (n,) are those of `trainer.data.neighbours`.
         """
         names = [shown(sample.name) for sample in self.judged(images)]
-        return thresholds_for(predictions, pictures[self.choice.judged], max_error, names)
+        return thresholds_for(predictions, groups[self.choice.judged], max_error, names)
 
     def judged(self, images: DataSet) -> list[Sample]:
         """Return the samples of `predictions`, in the same order."""
         return [sample for sample, is_judged in zip(images.samples, self.choice.judged, strict=True) if is_judged]
 
-    def kept(self, images: DataSet, pictures: Group, options: FitOptions) -> KeptFeatures | None:
+    def kept(self, images: DataSet, pictures: Positions, options: FitOptions) -> KeptFeatures | None:
         """Return what the run keeps of its features, if anything; ``pictures`` as for `thresholds`."""
         if self.features is None:
             return None

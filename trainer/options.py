@@ -30,7 +30,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         type=natural,
         default=5,
         metavar="N",
-        help=tr("epochs without gain; 0: never (default %(default)s)"),
+        help=tr("stop after so many epochs without gain; 0: never stop early (default %(default)s)"),
     )
     add("--max-samples", type=count, metavar="N", help=tr("at most so many images per class, drawn by --seed"))
     add(
@@ -38,7 +38,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         type=fold,
         default=0.2,
         metavar="SHARE",
-        help=tr("held out at a time to judge by, 0.1 to 0.5 (default %(default)s)"),
+        help=tr("share of the images held out at a time to judge by, 0.1 to 0.5 (default %(default)s)"),
     )
     add("--seed", type=natural, default=0, metavar="N", help=tr("decides every draw (default %(default)s)"))
     add(
@@ -71,7 +71,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help=tr(
             "the daemon's automatic threshold: pictures it is less sure of go to the others, 0 to 1 or 70%%; "
-            "beside --max-error, one that files more takes --publish always"
+            "one that files more than --max-error allows is used only with --publish always"
         ),
     )
     add("--fine-tune", action="store_true", help=tr("train the backbones too, and keep that if it is better"))

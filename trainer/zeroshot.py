@@ -14,17 +14,17 @@ import numpy as np
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint, Head
 from models.class_names import check_class_name, check_distinct
-from models.classifier import seal
+from models.classifier import make_checkpoint
 from models.errors import CheckpointError, UserError
 from models.metadata import Metadata, PartRecord
 from models.registry import Backbone
-from models.runtime import FeatureExtractor, open_extractor, select
+from models.runtime import FeatureExtractor, locate_backbones, open_extractor
 from models.text.language import tr
 from models.weights import WeightsStore
 from trainer.fitted import Policy
 from trainer.heads.prompt_file import PromptFile, read_prompts, write_prompts
 from trainer.heads.prompts import Prompts, Texts, read_texts
-from trainer.measuring.compare import Verdict
+from trainer.measuring.against_published import Verdict
 from trainer.reports import narrate
 from trainer.runs.folder import METRICS, Setting, create_run, require_writable, write_json, write_settings
 from trainer.runs.publish import find_dropped_classes, publish, refusal_reason
@@ -70,14 +70,14 @@ def zero_shot(options: ZeroShotOptions) -> ZeroShotOutcome:
     require_writable(options.output_dir, "--output-dir")
     classes = _classes(options)
     prompts = (read_prompts(options.prompts, classes) if options.prompts else PromptFile()).prompts(classes)
-    parts = select(options.mode, options.weights, store)
+    parts = locate_backbones(options.mode, options.weights, store)
     texts = _read_classes(parts, prompts, options.mode)
     unread = sorted({name for part_texts in texts for name in part_texts.unread})
     _report(parts, prompts, unread)
 
-    run = _write(options, _seal(options, classes, texts, open_extractor(parts, store)), prompts)
+    run = _write(options, _make_checkpoint(options, classes, texts, open_extractor(parts, store)), prompts)
     narrate.say(tr("written"), f"{run}: {', '.join(sorted(path.name for path in run.iterdir()))}")
-    verdict = _judge(options, classes)
+    verdict = _decide_publication(options, classes)
     if verdict.publish:
         narrate.dropped_classes(find_dropped_classes(options.output_dir, classes).sentences())
         publish(run, store, keep=options.keep)
@@ -143,10 +143,10 @@ def _report(parts: Sequence[Backbone], prompts: Prompts, unread: Sequence[str]) 
         narrate.say("", tr("or take a model that reads many languages:  --clip-model siglip2"))
 
 
-def _seal(
+def _make_checkpoint(
     options: ZeroShotOptions, classes: list[str], texts: Sequence[Texts], extractor: FeatureExtractor
 ) -> Checkpoint:
-    """Seal a head with the mean of the parts' own logits, which are made for temperature 1."""
+    """Make a checkpoint whose head gives the mean of the parts' own logits, which are made for temperature 1."""
     rows = [part_texts.embeddings * np.float32(part_texts.scale / len(texts)) for part_texts in texts]
     weight = np.concatenate(rows, axis=1)
     bias = np.full(len(classes), np.mean([part_texts.bias for part_texts in texts]), np.float32)
@@ -161,7 +161,9 @@ def _seal(
         versions=versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    return seal(metadata, Head(weight, bias, np.zeros(width, np.float32), np.ones(width, np.float32)), extractor)
+    return make_checkpoint(
+        metadata, Head(weight, bias, np.zeros(width, np.float32), np.ones(width, np.float32)), extractor
+    )
 
 
 def _write(options: ZeroShotOptions, checkpoint: Checkpoint, prompts: dict[str, list[str]]) -> Path:
@@ -175,7 +177,7 @@ def _write(options: ZeroShotOptions, checkpoint: Checkpoint, prompts: dict[str, 
     return create_run(options.output_dir, options.mode, created.astimezone(), fill)
 
 
-def _judge(options: ZeroShotOptions, classes: list[str]) -> Verdict:
+def _decide_publication(options: ZeroShotOptions, classes: list[str]) -> Verdict:
     """Decide on publishing without images to compare on: a checkpoint fitted on images is never replaced."""
     if options.publish != "never" and (reason := refusal_reason(options.output_dir, classes)) is not None:
         return Verdict(False, reason, publishable=False)

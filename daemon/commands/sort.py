@@ -194,7 +194,7 @@ def sort(
 def _open(settings: Settings, policy: Policy, on_transforms: Callable[[Sequence[Transform]], None]) -> Classifier:
     options = replace(CheckpointOptions.from_settings(settings), batch=0)
     opener = CheckpointOpener(options, WeightsStore(settings.cache_dir))
-    published = options.place.find_or_raise() or opener.starter()
+    published = options.source.find_or_raise() or opener.starter()
     classifier = opener.open(published.path, published.digest, None, on_transforms)
     logger.info("{}", in_force(policy.threshold, classifier.metadata))
     return classifier

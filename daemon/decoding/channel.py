@@ -20,10 +20,10 @@ _LONGEST = 1 << 16
 class Channel:
     """One end of a message socket. Every method raises `OSError` when the other side is gone."""
 
-    def __init__(self, connection: socket.socket, patience: float | None = None) -> None:
-        """``patience``: seconds that `receive` may take; None is for ever."""
+    def __init__(self, connection: socket.socket, timeout: float | None = None) -> None:
+        """``timeout``: how many seconds `receive` may take; None: any number."""
         self._connection = connection
-        self._connection.settimeout(patience)
+        self._connection.settimeout(timeout)
 
     def send(self, message: Mapping[str, object]) -> None:
         """Send a message."""

@@ -29,7 +29,7 @@ TURN_SECONDS = 0.25
 #: Turns that an image may take until the other images of the request go to another decoder.
 TURNS_TOGETHER = 4
 
-_TROUBLES = {error.__name__: error for error in (SourceGone, SourceChanged, NotAFile, SourceUnreadable)}
+_ERRORS = {error.__name__: error for error in (SourceGone, SourceChanged, NotAFile, SourceUnreadable)}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -152,7 +152,7 @@ class Decoder:
             with suppress(TimeoutError):
                 return self.channel.receive(), only_slot
             slot = self._current_slot(tasks)
-            is_read = self._buffer.has_note(slot)
+            is_read = self._buffer.has_source(slot)
             if (slot, is_read) > progress:
                 seconds_left, turns, progress = (seconds if is_read else READING_SECONDS), 0, (slot, is_read)
             else:
@@ -182,8 +182,8 @@ class Decoder:
         return min(self._buffer.finished_count(), len(tasks) - 1)
 
     def _decoded(self, slot: int, task: Task, answer: dict[str, Any]) -> Decoded:
-        if "trouble" in answer:
-            return Decoded(task.path, error=_TROUBLES[answer["trouble"]](_sentence(answer)))
+        if "error" in answer:
+            return Decoded(task.path, error=_ERRORS[answer["error"]](_sentence(answer)))
         source = self._source(slot, task.path)
         if source is None:
             raise ValueError("pixels of no file")
@@ -195,12 +195,12 @@ class Decoder:
         return Decoded(task.path, source, self._buffer.crops(slot, task.transforms), has_end="end" not in answer)
 
     def _source(self, slot: int, path: Path) -> Source | None:
-        """Read the decoder's note about which file this is; None where there is none yet, or an invalid one."""
+        """Read which file the decoder has read; None where it has not said so yet, or not validly."""
         try:
-            note = self._buffer.note(slot)
-            if note is None:
+            source = self._buffer.source(slot)
+            if source is None:
                 return None
-            identity, sha256 = Identity(*map(_number, note["identity"])), note["sha256"]
+            identity, sha256 = Identity(*map(_number, source["identity"])), source["sha256"]
             if sha256 is not None and not _DIGEST.fullmatch(sha256):
                 return None
         except (ValueError, TypeError, KeyError):

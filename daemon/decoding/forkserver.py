@@ -38,7 +38,7 @@ from daemon.files.roots import Roots
 from daemon.files.source import Source, SourceError, open_source
 from models.decoding import bmpopening, pngopening, tiffopening  # noqa: F401
 from models.errors import ImageError
-from models.images import Picture, Transform, decode_picture
+from models.images import DecodedFile, Transform, decode_file
 from models.text.language import inherit, tr
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
@@ -154,8 +154,8 @@ def _limit(memory: int) -> None:
 def _serve(channel: Channel, buffer: CropBuffer) -> None:
     """Decode the images of each request, one after the other, until the daemon hangs up.
 
-    Before an image is decoded, a note says which file it is, so that the daemon knows that even if decoding ends this
-    process; the state of its slot says when it is finished. An answer says why a file could not be read or has no
+    Before an image is decoded, its slot says which file was read, so that the daemon knows that even if decoding ends
+    this process; the state of its slot says when it is finished. An answer says why a file could not be read or has no
     crops; otherwise the crops are in the buffer, and the answer may say that the file lacks its end. Images that the
     daemon cancels before they are started, because the one before takes long, get no answer.
     """
@@ -180,14 +180,14 @@ def _answer(
     try:
         source = _read(path, request["max_bytes"], Roots(request["roots"]))
     except SourceError as error:
-        return {"trouble": type(error).__name__, "message": str(error)}
-    buffer.write_note(slot, {"identity": source.identity, "sha256": source.sha256})
+        return {"error": type(error).__name__, "message": str(error)}
+    buffer.write_source(slot, {"identity": source.identity, "sha256": source.sha256})
     try:
-        picture = _decode(source, transforms, request["max_pixels"])
+        image = _decode(source, transforms, request["max_pixels"])
     except ImageError as error:
         return {"reason": error.reason, "message": error.message}
-    buffer.write_crops(slot, picture.crops)
-    return {} if picture.has_end else {"end": "missing"}
+    buffer.write_crops(slot, image.crops)
+    return {} if image.has_end else {"end": "missing"}
 
 
 def _read(path: Path, max_bytes: int, roots: Roots) -> Source:
@@ -197,9 +197,9 @@ def _read(path: Path, max_bytes: int, roots: Roots) -> Source:
         return open_source(path, max_bytes=-1, roots=roots)  # identified, not read
 
 
-def _decode(source: Source, transforms: Sequence[Transform], max_pixels: int) -> Picture:
+def _decode(source: Source, transforms: Sequence[Transform], max_pixels: int) -> DecodedFile:
     try:
-        return decode_picture(BytesIO(source.data), transforms, max_pixels=max_pixels)
+        return decode_file(BytesIO(source.data), transforms, max_pixels=max_pixels)
     except MemoryError as error:
         raise ImageError("too-large", tr("The image needs more memory than there is.")) from error
 

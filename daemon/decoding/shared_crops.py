@@ -1,6 +1,7 @@
 """Memory that a decoder shares with the daemon, so that crops need not go through the socket.
 
-It has a slot for each image of a request, from 0, with pixels, a short JSON note and a state. A decoder that a hostile
+It has a slot for each image of a request, from 0, with pixels, the source of the image (which file was read) and a
+state. A decoder that a hostile
 image has taken over can write wrong values there at any time, but nothing else, and it cannot shrink the memory while
 the daemon has it mapped (`memfd_create(2)`, ``F_SEAL_SHRINK``).
 """
@@ -30,9 +31,9 @@ _USUAL_SIZE = 8 << 20
 SLOTS = 8
 
 _LENGTH = struct.Struct("=I")
-_NOTE = 1024  # bytes for each note, with its length and the state of its slot before it
-_TEXT = 2 * _LENGTH.size  # where in these bytes the text of the note begins
-_CANCELLED = SLOTS * _NOTE  # behind all notes: whether the images that are not started are cancelled
+_SLOT_BYTES = 1024  # for the source of a slot, in JSON, with its length and the state of the slot before it
+_TEXT = 2 * _LENGTH.size  # where in these bytes the JSON begins
+_CANCELLED = SLOTS * _SLOT_BYTES  # behind all slots: whether the images that are not started are cancelled
 _CROPS = _CANCELLED + 64  # where the crops begin
 
 _MFD_NOEXEC_SEAL = 8  # linux/memfd.h; Linux since 6.3 wants it, and older ones do not know it
@@ -87,9 +88,9 @@ class CropBuffer:
         return len(self._memory)
 
     def clear(self) -> None:
-        """Clear all notes and marks."""
+        """Clear all sources, states and the mark of cancelling."""
         for slot in range(SLOTS):
-            self._memory[slot * _NOTE : slot * _NOTE + _TEXT] = bytes(_TEXT)
+            self._memory[slot * _SLOT_BYTES : slot * _SLOT_BYTES + _TEXT] = bytes(_TEXT)
         self._memory[_CANCELLED] = 0
 
     def cancel_unstarted(self) -> None:
@@ -101,55 +102,55 @@ class CropBuffer:
         """Whether the images that are not started are cancelled."""
         return self._memory[_CANCELLED] != 0
 
-    def write_note(self, slot: int, note: Mapping[str, object]) -> None:
-        """Write a note, its length last: a decoder killed meanwhile leaves a whole note or none."""
-        text = json.dumps(note).encode("ascii")
-        place = slot * _NOTE
-        self._memory[place + _TEXT : place + _TEXT + len(text)] = text
-        _LENGTH.pack_into(self._memory, place, len(text))
+    def write_source(self, slot: int, source: Mapping[str, object]) -> None:
+        """Write which file was read, its length last: a decoder killed meanwhile leaves the whole of it or nothing."""
+        text = json.dumps(source).encode("ascii")
+        offset = slot * _SLOT_BYTES
+        self._memory[offset + _TEXT : offset + _TEXT + len(text)] = text
+        _LENGTH.pack_into(self._memory, offset, len(text))
 
-    def has_note(self, slot: int) -> bool:
-        """Whether there is a note."""
-        return any(self._memory[slot * _NOTE : slot * _NOTE + _LENGTH.size])
+    def has_source(self, slot: int) -> bool:
+        """Whether a source was written."""
+        return any(self._memory[slot * _SLOT_BYTES : slot * _SLOT_BYTES + _LENGTH.size])
 
-    def note(self, slot: int) -> dict[str, Any] | None:
-        """Read the note, if there is one; raises `ValueError` where it is invalid."""
-        place = slot * _NOTE
-        (length,) = _LENGTH.unpack_from(self._memory, place)
+    def source(self, slot: int) -> dict[str, Any] | None:
+        """Read the source, if one was written; raises `ValueError` where it is invalid."""
+        offset = slot * _SLOT_BYTES
+        (length,) = _LENGTH.unpack_from(self._memory, offset)
         if length == 0:
             return None
-        return parsed(self._memory[place + _TEXT : place + min(_TEXT + length, _NOTE)])
+        return parsed(self._memory[offset + _TEXT : offset + min(_TEXT + length, _SLOT_BYTES)])
 
     def mark_finished(self, slot: int, state: SlotState = SlotState.NO_CROPS) -> None:
         """Mark the image as finished."""
-        _LENGTH.pack_into(self._memory, slot * _NOTE + _LENGTH.size, state)
+        _LENGTH.pack_into(self._memory, slot * _SLOT_BYTES + _LENGTH.size, state)
 
     def slot_state(self, slot: int) -> int:
         """Read the `SlotState`: 0 while the image is not finished, any number from a decoder that was taken over."""
-        (state,) = _LENGTH.unpack_from(self._memory, slot * _NOTE + _LENGTH.size)
+        (state,) = _LENGTH.unpack_from(self._memory, slot * _SLOT_BYTES + _LENGTH.size)
         return int(state)
 
     def finished_count(self) -> int:
         """Count the finished images: slots are finished in order, from 0."""
-        places = (slot * _NOTE + _LENGTH.size for slot in range(SLOTS))
-        flags = (any(self._memory[place : place + _LENGTH.size]) for place in places)
+        offsets = (slot * _SLOT_BYTES + _LENGTH.size for slot in range(SLOTS))
+        flags = (any(self._memory[offset : offset + _LENGTH.size]) for offset in offsets)
         return sum(takewhile(bool, flags))
 
     def write_crops(self, slot: int, crops: Sequence[Crop]) -> None:
         """Write the crops of an image; the crops of every slot have the same size."""
-        place = _CROPS + slot * sum(crop.nbytes for crop in crops)
+        offset = _CROPS + slot * sum(crop.nbytes for crop in crops)
         for crop in crops:
-            self._memory[place : place + crop.nbytes] = crop.reshape(-1).data
-            place += crop.nbytes
+            self._memory[offset : offset + crop.nbytes] = crop.reshape(-1).data
+            offset += crop.nbytes
 
     def crops(self, slot: int, transforms: Sequence[Transform]) -> list[Crop]:
         """Copy the crops of an image: one for each transform, of shape (crop, crop, 3)."""
         crops = []
-        place = _CROPS + slot * sum(map(_bytes, transforms))
+        offset = _CROPS + slot * sum(map(_bytes, transforms))
         for transform in transforms:
-            pixels = np.frombuffer(self._memory, np.uint8, _bytes(transform), place)
+            pixels = np.frombuffer(self._memory, np.uint8, _bytes(transform), offset)
             crops.append(pixels.reshape(transform.crop, transform.crop, 3).copy())
-            place += pixels.nbytes
+            offset += pixels.nbytes
         return crops
 
     def close(self) -> None:

@@ -80,8 +80,8 @@ def link(old: Entry, new: Entry) -> None:
     os.link(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder, follow_symlinks=False)
 
 
-def move_noreplace(old: Entry, new: Entry, claim: Callable[[], str]) -> None:
-    """Move a file on one file system; ``claim`` gives a private name in the old folder where one is needed.
+def move_noreplace(old: Entry, new: Entry, private_name: Callable[[], str]) -> None:
+    """Move a file on one file system; ``private_name`` makes one in the old folder, where one is needed.
 
     Raises FileExistsError when the new name is taken, CannotMove when only a copy can do it, else OSError.
     """
@@ -92,14 +92,14 @@ def move_noreplace(old: Entry, new: Entry, claim: Callable[[], str]) -> None:
             raise CannotMove from error
         if error.errno not in _NO_RENAME:
             raise
-        _link_and_unlink(old, new, claim())
+        _link_and_unlink(old, new, private_name())
 
 
-def _link_and_unlink(old: Entry, new: Entry, claim: str) -> None:
+def _link_and_unlink(old: Entry, new: Entry, private_name: str) -> None:
     link_or_cannot(old, new)
     try:
         moved = new.stat()
-        dropped = drop(old, claim, lambda entry: os.path.samestat(entry.stat(), moved))
+        dropped = drop(old, private_name, lambda entry: os.path.samestat(entry.stat(), moved))
     except OSError:
         new.unlink()
         raise
@@ -144,19 +144,19 @@ def unlink_meant(private: Entry, meant: Callable[[Entry], bool]) -> bool:
 
 def drop(
     entry: Entry,
-    claim: str,
+    private_name: str,
     meant: Callable[[Entry], bool],
     unlink: Callable[[Entry, Callable[[Entry], bool]], bool] = unlink_meant,
 ) -> bool:
     """Remove a name if it is still the file that is ``meant``, of which there is another copy or link.
 
-    The name is first moved to ``claim``, so that no other file can take its place between check and removal.
+    The name is first moved to ``private_name``, so that no other file can take its place between check and removal.
     Returns False, with everything as before, if the name is gone or another file. After an error of ``unlink``
     everything is as before, too.
     """
-    private = Entry(entry.folder, claim)
+    private = Entry(entry.folder, private_name)
     try:
-        os.rename(entry.name, claim, src_dir_fd=entry.folder, dst_dir_fd=entry.folder)
+        os.rename(entry.name, private_name, src_dir_fd=entry.folder, dst_dir_fd=entry.folder)
     except FileNotFoundError:
         if not private.exists():  # a share may have renamed it, lost the answer, and asked once more
             return False
@@ -171,7 +171,7 @@ def drop(
 
 
 def put_back(private: Entry, entry: Entry) -> str:
-    """Return a claimed file to its name, or to a numbered one when that is taken; return the name. Raises OSError."""
+    """Give a file its own name back, or a numbered one when that is taken; return that name. Raises OSError."""
     while True:
         number = free_number(lambda n: Entry(entry.folder, numbered(entry.name, n)).exists())
         with suppress(FileExistsError):

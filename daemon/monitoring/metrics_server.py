@@ -20,7 +20,7 @@ from models.text.language import tr
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 #: Seconds that a client may take; it blocks the others meanwhile.
-_PATIENCE = 5.0
+_TIMEOUT_S = 5.0
 
 
 class MetricsListener:
@@ -72,7 +72,7 @@ class MetricsListener:
         self._closing = True
         with suppress(OSError):
             self._server.socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join(2 * _PATIENCE)
+        self._thread.join(2 * _TIMEOUT_S)
         self._server.server_close()
         if self._path is not None:
             with suppress(OSError):
@@ -90,7 +90,7 @@ def _answers(path: Path) -> bool:
 
 class _Handler(BaseHTTPRequestHandler):
     text: Callable[[], str]
-    timeout = _PATIENCE
+    timeout = _TIMEOUT_S
 
     def do_GET(self) -> None:
         if self.path.split("?")[0] not in ("/", "/metrics"):

@@ -12,11 +12,11 @@ from loguru import logger
 from models.text.language import tr
 
 #: Seconds that a message may take; systemd reads at once, so longer means that nobody does.
-_PATIENCE = 2.0
+_TIMEOUT_S = 2.0
 #: Watchdog pings in one watchdog interval, as long as there is progress.
 _SIGNS = 4
 #: Seconds between two signs of a start that takes long, and within which the next one comes at the latest.
-_START_SIGNS, _START_PATIENCE = 5.0, 60.0
+_START_SIGNS, _START_SECONDS = 5.0, 60.0
 _LONGEST_STATUS = 500
 
 
@@ -44,7 +44,7 @@ class Notifier:
             # A leading @ stands for the zero byte of the abstract name space.
             self._address = "\0" + address[1:] if address.startswith("@") else address
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            self._socket.settimeout(_PATIENCE)
+            self._socket.settimeout(_TIMEOUT_S)
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Notifier:
@@ -70,13 +70,13 @@ class Notifier:
 
     def still_starting(self, seconds: float) -> None:
         """Tell systemd that the start goes on, and to expect the next message within so many seconds."""
-        self._send(f"EXTEND_TIMEOUT_USEC={int((seconds + _PATIENCE) * 2e6)}")
+        self._send(f"EXTEND_TIMEOUT_USEC={int((seconds + _TIMEOUT_S) * 2e6)}")
 
     def gets_on(self) -> None:
         """Tell systemd that a long start makes progress. May be called as often as `alive`."""
         if self._clock() >= self._next_sign:
             self._next_sign = self._clock() + _START_SIGNS
-            self.still_starting(_START_PATIENCE)
+            self.still_starting(_START_SECONDS)
 
     def ready(self) -> None:
         """Tell systemd that the service files images, or does so again after `reloading`."""

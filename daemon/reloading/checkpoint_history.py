@@ -30,7 +30,7 @@ _MOST_REJECTIONS = 100
 
 
 class GoodCheckpoint(BaseModel):
-    """A checkpoint that has proved itself. ``place`` is its path, quoted: a path need not be text."""
+    """A checkpoint that has proved itself. ``place`` is its path, quoted, since a path need not be text."""
 
     place: str
     digest: str
@@ -93,25 +93,24 @@ class CheckpointHistory:
         """Whether a checkpoint is the last good one."""
         return _is(self._memory.good, digest, key)
 
-    def rejection(self, published: CheckpointFile) -> Rejection | None:
+    def rejection(self, file: CheckpointFile) -> Rejection | None:
         """Return why a checkpoint must not be tried; None if it may."""
-        if self.is_good(published.digest, published.key):
+        if self.is_good(file.digest, file.key):
             return None
-        return self._memory.rejected.get(published.key)
+        return self._memory.rejected.get(file.key)
 
-    def is_insisted_on(self, published: CheckpointFile) -> bool:
+    def is_insisted_on(self, file: CheckpointFile) -> bool:
         """Whether a checkpoint failed its probation and was published again: its user wants it anyway."""
         return any(
-            rejection.served and rejection.digest == published.digest != ""
-            for rejection in self._memory.rejected.values()
+            rejection.served and rejection.digest == file.digest != "" for rejection in self._memory.rejected.values()
         )
 
-    def attempt(self, published: CheckpointFile, *, flush: bool = False) -> None:
+    def attempt(self, file: CheckpointFile, *, flush: bool = False) -> None:
         """Record that a checkpoint is about to be loaded. Raises JournalBusy or OSError when that fails.
 
         ``flush``: wait for the disk. Otherwise whoever loads it calls ``Journal.flush`` before.
         """
-        self._memory.attempting, self._memory.attempted = published.key, published.digest
+        self._memory.attempting, self._memory.attempted = file.key, file.digest
         self._write()
         if flush:
             self._journal.flush()
@@ -129,15 +128,15 @@ class CheckpointHistory:
         with suppress(OSError):
             self._journal.flush()
 
-    def approve(self, published: CheckpointFile, digest: str) -> None:
+    def approve(self, file: CheckpointFile, digest: str) -> None:
         """Record a checkpoint as good. ``digest``: the sha256 of its file."""
         self._memory.attempting = None
-        self._memory.good = GoodCheckpoint(place=_quoted(published.path), digest=digest, key=published.key)
+        self._memory.good = GoodCheckpoint(place=_quoted(file.path), digest=digest, key=file.key)
         self._save()
 
-    def reject(self, published: CheckpointFile, digest: str, why: str) -> None:
+    def reject(self, file: CheckpointFile, digest: str, why: str) -> None:
         """Record that a checkpoint failed while in use."""
-        self._memory.reject(published.key, Rejection(digest=digest, why=why, served=True))
+        self._memory.reject(file.key, Rejection(digest=digest, why=why, served=True))
         self._save()
 
     def _write(self) -> None:

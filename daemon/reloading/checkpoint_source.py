@@ -87,7 +87,7 @@ class CheckpointSource:
     def find_or_raise(self) -> CheckpointFile | None:
         """Like `find`, but raises `CheckpointError` also where nothing is published that should be.
 
-        The starter's folders are not those of a trained model, so it does not step in for one by mistake.
+        The folders of the starter are not those of a model of the user, so it does not step in for one by mistake.
         """
         with _blamed_on(self.location):
             return self._find_or_raise()

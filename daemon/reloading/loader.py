@@ -67,8 +67,8 @@ class CheckpointOptions:
         )
 
     @property
-    def place(self) -> CheckpointSource:
-        """Location of published checkpoints."""
+    def source(self) -> CheckpointSource:
+        """Where checkpoints are published."""
         return CheckpointSource(self.location, was_named=self.was_named)
 
 
@@ -126,10 +126,10 @@ class ComingClassifier(Classifier):
         # Not the `__init__` of `Classifier`: what that would set is for `__getattr__`.
         self._transforms: Future[Sequence[Transform]] = Future()
         self._classifier: Future[Classifier] = Future()
-        self._thread = threading.Thread(target=self._come, args=(open_it,), name="open", daemon=True)
+        self._thread = threading.Thread(target=self._open, args=(open_it,), name="open", daemon=True)
         self._thread.start()
 
-    def _come(self, open_it: Callable[[Callable[[Sequence[Transform]], None]], Classifier]) -> None:
+    def _open(self, open_it: Callable[[Callable[[Sequence[Transform]], None]], Classifier]) -> None:
         try:
             classifier = open_it(self._transforms.set_result)
         except Exception as error:
@@ -161,7 +161,7 @@ class CheckpointLoading(threading.Thread):
 
     def __init__(
         self,
-        published: CheckpointFile,
+        file: CheckpointFile,
         opening: CheckpointOpener,
         reuse: Classifier | None,
         flush: Callable[[], None],
@@ -169,7 +169,7 @@ class CheckpointLoading(threading.Thread):
     ) -> None:
         """Both are called in the thread: ``flush`` before it begins, ``ended`` once `is_over` is true."""
         super().__init__(name="reload", daemon=True)
-        self.published = published
+        self.file = file
         self.classifier: Classifier | None = None
         self.error: Exception | None = None
         self._opening = opening
@@ -186,7 +186,7 @@ class CheckpointLoading(threading.Thread):
     def run(self) -> None:
         try:
             self._flush()
-            self.classifier = self._opening.open(self.published.path, self.published.digest, self._reuse)
+            self.classifier = self._opening.open(self.file.path, self.file.digest, self._reuse)
         except Exception as error:  # whatever a published file provokes, the service goes on with what it has
             self.error = error
         self._over.set()

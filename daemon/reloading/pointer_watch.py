@@ -24,13 +24,13 @@ _MASK = Mask(_CAME | _LEFT | InotifyConstants.IN_ONLYDIR)
 
 
 class PointerWatch:
-    """Watches the place where checkpoints are published, and the folder that the place is in.
+    """Watches the location where checkpoints are published, and the folder that it is in.
 
     ``wake`` is called in other threads than the caller's, and never again once `close` has returned.
     """
 
     def __init__(self, wake: Callable[[], None], *, events: bool = True) -> None:
-        """Without ``events``, or where the kernel gives none, only `ring` wakes the loop."""
+        """Without ``events``, or where the kernel gives none, only `wake_loop` wakes the loop."""
         self._wake = wake
         self._lock = threading.Lock()
         self._closed = False
@@ -38,13 +38,13 @@ class PointerWatch:
         self._watches: dict[Path, _Folder] = {}
         self._inotify = self._open() if events else None
 
-    def ring(self) -> None:
+    def wake_loop(self) -> None:
         """Wake the loop: there may be something to do. Safe in any thread."""
         with self._lock:
             if not self._closed:
                 self._wake()
 
-    def listen(self, location: Path) -> None:
+    def watch(self, location: Path) -> None:
         """Watch the folders that have their names now. To be called often: where nothing changed it costs two stats."""
         if self._inotify is None:
             return
@@ -56,7 +56,7 @@ class PointerWatch:
                 self._disarm(self._inotify, watch)
         for folder, identity in identities.items():
             if identity is not None and folder not in self._watches:
-                self._arm(self._inotify, folder, _Folder(folders[folder], identity, self.ring))
+                self._arm(self._inotify, folder, _Folder(folders[folder], identity, self.wake_loop))
 
     def close(self) -> None:
         """Stop watching; ``wake`` is not called again."""
@@ -101,23 +101,23 @@ class PointerWatch:
 class _Folder:
     """One folder under watch; the kernel's reader calls the three ``on_`` methods."""
 
-    def __init__(self, names: tuple[str, ...], identity: FolderIdentity, ring: Callable[[], None]) -> None:
+    def __init__(self, names: tuple[str, ...], identity: FolderIdentity, wake: Callable[[], None]) -> None:
         self.identity = identity
         self.kernel: Watch | None = None
         self.ended = False
         self._names = frozenset(map(os.fsencode, names))
-        self._ring = ring
+        self._wake = wake
 
     def on_event(self, event: InotifyEvent) -> None:
         """Wake the loop for events about the names that matter, or about the folder itself."""
         if event.name in self._names or event.mask & _LEFT:
-            self._ring()
+            self._wake()
 
     def on_queue_overflow(self) -> None:
         """Note that the kernel dropped events."""
-        self._ring()
+        self._wake()
 
     def on_watch_deleted(self, wd: int) -> None:  # noqa: ARG002 - the reader's way of calling it
         """Note that the kernel ended the watch: the folder was deleted or unmounted, and the number may be reused."""
         self.ended = True
-        self._ring()
+        self._wake()

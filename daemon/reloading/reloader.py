@@ -36,10 +36,10 @@ from models.weights import WeightsStore
 BACKOFF = Backoff(first=60.0, last=3600.0)
 
 #: What a problem with a new checkpoint means to people.
-_STAYS = mark("the model in use stays: {trouble}")
-_STAYS_AND_RETRIES = mark("the model in use stays, and the new one is tried again: {trouble}")
-_LAST_GOOD = mark("the last good model, {digest}, is used: {trouble}")
-_LAST_GOOD_AND_RETRIES = mark("the last good model, {digest}, is used, and the new one is tried again: {trouble}")
+_STAYS = mark("the model in use stays: {problem}")
+_STAYS_AND_RETRIES = mark("the model in use stays, and the new one is tried again: {problem}")
+_LAST_GOOD = mark("the last good model, {digest}, is used: {problem}")
+_LAST_GOOD_AND_RETRIES = mark("the last good model, {digest}, is used, and the new one is tried again: {problem}")
 
 
 class Reloader:
@@ -53,7 +53,7 @@ class Reloader:
     def __init__(self, options: CheckpointOptions, store: WeightsStore, journal: Journal | None = None) -> None:
         """Without a journal nothing is remembered."""
         self._opening = CheckpointOpener(options, store)
-        self._place = options.place
+        self._source = options.source
         self._journal = journal or Journal(None)
         self._writes_names = journal is not None  # not in a dry run, which leaves nothing anywhere
         self._history = CheckpointHistory(self._journal, options.location)
@@ -90,16 +90,16 @@ class Reloader:
         the published checkpoint cannot be used and there is no last good one.
         """
         self._record_names()
-        self._stamp = self._place.stamp()
+        self._stamp = self._source.stamp()
         rejected = None
         try:
-            published = self._place.find_or_raise()
-            self._tried = "" if published is None else published.key
-            published = published or self._opening.starter()
-            if (rejection := self._history.rejection(published)) is not None:
-                rejected = published
-                raise CheckpointError(_rejected_sentence(published, rejection.why))
-            self._serve_first(Model(published, self._attempt(published)), journal_file)
+            file = self._source.find_or_raise()
+            self._tried = "" if file is None else file.key
+            file = file or self._opening.starter()
+            if (rejection := self._history.rejection(file)) is not None:
+                rejected = file
+                raise CheckpointError(_rejected_sentence(file, rejection.why))
+            self._serve_first(Model(file, self._attempt(file)), journal_file)
         except Exception as error:
             if not self._use_last_good(error):
                 self._last_resort(error, rejected)
@@ -119,20 +119,20 @@ class Reloader:
         except OSError as error:
             logger.debug("the trainer is not told the names of other folders: {}", error)
 
-    def _attempt(self, published: CheckpointFile) -> Classifier:
+    def _attempt(self, file: CheckpointFile) -> Classifier:
         try:
-            self._history.attempt(published, flush=True)
+            self._history.attempt(file, flush=True)
         except (JournalBusy, OSError) as error:
             logger.warning(
                 tr(
                     "cannot record that checkpoint {name} is being loaded: {error}",
-                    name=published.name,
+                    name=file.name,
                     error=error,
                 )
             )
         try:
-            self._leases.take(published.path)
-            return self._opening.open(published.path, published.digest, None)
+            self._leases.take(file.path)
+            return self._opening.open(file.path, file.digest, None)
         finally:
             self._history.end_attempt(flush=True)  # also when it is told to stop meanwhile
 
@@ -143,8 +143,8 @@ class Reloader:
             return False
         try:
             classifier = self._opening.open(good.path, good.digest, None)
-        except Exception as trouble:
-            logger.debug("the last good model cannot be used either: {}", trouble)
+        except Exception as second_error:
+            logger.debug("the last good model cannot be used either: {}", second_error)
             return False
         retries = _is_temporary(error)
         if retries:
@@ -203,9 +203,9 @@ class Reloader:
             return self._finish(self._loading) if self._loading.is_over else None
         if self._pointer_watch is not None:
             # Before the stamp is read: a later change wakes the daemon.
-            self._pointer_watch.listen(self._place.location)
+            self._pointer_watch.watch(self._source.location)
         again = self._retry_at is not None and time.monotonic() >= self._retry_at
-        stamp = self._place.stamp()
+        stamp = self._source.stamp()
         if stamp != self._stamp or again:
             self._stamp, self._retry_at = stamp, None
             self._check_published(again=again)
@@ -214,33 +214,33 @@ class Reloader:
     def _check_published(self, *, again: bool) -> None:
         """Start to load what is published, if it is another checkpoint and was not rejected."""
         try:
-            published = self._place.find()
+            file = self._source.find()
         except CheckpointError as error:
             self._keep_model(error)
             return
-        self._stamp = self._place.stamp()  # again: `find` has followed the pointer to the run's file
-        if published is None and self._place.wants_starter():
-            published = self._opening.starter()
+        self._stamp = self._source.stamp()  # again: `find` has followed the pointer to the run's file
+        if file is None and self._source.wants_starter():
+            file = self._opening.starter()
         self._record_names()
-        if published is None and self._tried:
-            self._log_once(_STAYS, tr("nothing is published in {location} any more", location=self._place.location))
-        if published is None or (published.key == self._tried and not again):
+        if file is None and self._tried:
+            self._log_once(_STAYS, tr("nothing is published in {location} any more", location=self._source.location))
+        if file is None or (file.key == self._tried and not again):
             return
-        self._tried = published.key
-        if self._need_not_load(published.digest):
+        self._tried = file.key
+        if self._need_not_load(file.digest):
             return
-        if (rejection := self._history.rejection(published)) is not None:
-            self._log_once(_STAYS, _rejected_sentence(published, rejection.why))
+        if (rejection := self._history.rejection(file)) is not None:
+            self._log_once(_STAYS, _rejected_sentence(file, rejection.why))
             return
         try:
-            self._history.attempt(published)
+            self._history.attempt(file)
         except JournalBusy as error:
             self._try_later(tr("the attempt to load it cannot be recorded ({error})", error=error))
             return
-        self._leases.take(published.path)
+        self._leases.take(file.path)
         model = self._serving.model
         reuse = None if self._must_open_anew or model is None else model.classifier
-        self._loading = CheckpointLoading(published, self._opening, reuse, self._journal.flush, self._wake_loop)
+        self._loading = CheckpointLoading(file, self._opening, reuse, self._journal.flush, self._wake_loop)
         self._loading.start()
 
     def _need_not_load(self, digest: str) -> bool:
@@ -249,7 +249,7 @@ class Reloader:
 
     def _wake_loop(self) -> None:
         if self._pointer_watch is not None:
-            self._pointer_watch.ring()
+            self._pointer_watch.wake_loop()
 
     def _finish(self, loading: CheckpointLoading) -> Classifier | None:
         self._loading = None
@@ -265,9 +265,9 @@ class Reloader:
             else:
                 old = self._serving.model
                 self._freed_backbone = old is None or classifier.extractor is not old.classifier.extractor
-                model = Model(loading.published, classifier)
+                model = Model(loading.file, classifier)
                 # A user who returns to the starter wants it, however many images it is unsure of.
-                probation = 0 if self._place.wants_starter() else self._opening.options.probation
+                probation = 0 if self._source.wants_starter() else self._opening.options.probation
                 self._serving.try_out(model, probation)
                 self._must_open_anew = False
         self._history.end_attempt()
@@ -282,19 +282,19 @@ class Reloader:
         else:
             self._log_once(_STAYS, _sentence(error))
 
-    def _try_later(self, trouble: str) -> None:
+    def _try_later(self, problem: str) -> None:
         self._schedule_retry()
-        self._log_once(_STAYS_AND_RETRIES, trouble)
+        self._log_once(_STAYS_AND_RETRIES, problem)
 
     def _schedule_retry(self) -> None:
         self._retry_at = time.monotonic() + BACKOFF.delay(self._failures)
         self._failures += 1
 
-    def _log_once(self, sentence: str, trouble: str, **values: object) -> None:
+    def _log_once(self, sentence: str, problem: str, **values: object) -> None:
         """Log each problem once, even if it was there before the start."""
-        if trouble != self.problem:
-            self.problem = trouble
-            logger.error("{}", tr(sentence, trouble=trouble, **values))
+        if problem != self.problem:
+            self.problem = problem
+            logger.error("{}", tr(sentence, problem=problem, **values))
 
     # --- what becomes of images
 
@@ -333,7 +333,7 @@ class Reloader:
         self._record_names()
         if opens_differently or new.reserved != old.reserved:
             # The published checkpoint may have been refused for a class name, or be in loading with the old names.
-            self._place, self._stamp, self._tried, self._retry_at = new.place, None, "", None
+            self._source, self._stamp, self._tried, self._retry_at = new.source, None, "", None
             self._loading = None  # its result is dropped
         if opens_differently:
             self._must_open_anew = True
@@ -355,10 +355,10 @@ def _sentence(error: Exception) -> str:
     return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {reason(error)}"
 
 
-def _rejected_sentence(published: CheckpointFile, why: str) -> str:
+def _rejected_sentence(file: CheckpointFile, why: str) -> str:
     return tr(
         "the checkpoint {name} is not tried again ({why}): publish another, or this one once more with "
         "python -m trainer publish",
-        name=published.name,
+        name=file.name,
         why=why,
     )

@@ -24,9 +24,9 @@ from models.text.language import tr
 
 @dataclass(frozen=True)
 class Model:
-    """A checkpoint in memory, and the published file that it came from."""
+    """A checkpoint in memory, and the file that it came from."""
 
-    published: CheckpointFile
+    file: CheckpointFile
     classifier: Classifier
 
     @property
@@ -74,7 +74,7 @@ class Serving:
 
     def use_as_good(self, model: Model) -> None:
         """Use a model from now on, and remember it as the last good one."""
-        self._history.approve(model.published, model.digest)
+        self._history.approve(model.file, model.digest)
         self.use(model)
 
     def use(self, model: Model) -> None:
@@ -92,7 +92,7 @@ class Serving:
         if before is None or not images or self._history.is_good(model.digest):
             self.use_as_good(model)
             return
-        insisted = self._history.is_insisted_on(model.published)
+        insisted = self._history.is_insisted_on(model.file)
         if not alike(before.classifier.metadata, model.classifier.metadata):
             self._recent.clear()  # a model with a stricter threshold is right to send more images to the others
         probation = Probation(images, [] if insisted else list(self._recent), model.classifier.classes)
@@ -126,7 +126,7 @@ class Serving:
     def _give_up(self, trial: _Trial, fault: str) -> None:
         assert self._model is not None
         bad, good = self._model, trial.before
-        self._history.reject(bad.published, bad.digest, fault)
+        self._history.reject(bad.file, bad.digest, fault)
         self._trial, self._model_to_restore = None, good
         logger.error(
             tr(
@@ -151,7 +151,7 @@ class Serving:
     def keep_leases(self) -> None:
         """Lease the models in memory and the last good checkpoint, and nothing else."""
         good = self._history.good
-        paths = [model.published.path for model in self._in_memory()]
+        paths = [model.file.path for model in self._in_memory()]
         if good is not None:
             paths.append(good.path)
         for path in paths:

@@ -83,7 +83,7 @@ def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
         tr(
             "{share} with --threshold {threshold:g}",
             share=f"{percent(promise.max_error)} %",
-            threshold=promise.typed,
+            threshold=promise.typed_threshold,
         )
         for promise in strictest(metadata.promises)
         if promise.certainty == CERTAINTY

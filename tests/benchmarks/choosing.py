@@ -30,7 +30,7 @@ from tests.benchmarks import labelled_sets
 from tests.benchmarks.labelled_sets import LabelledSet, Labels
 from trainer.data.folds import assign
 from trainer.heads.choice import Choice
-from trainer.heads.choose import FEW_IMAGES, choose
+from trainer.heads.choosing import FEW_IMAGES, choose_head
 from trainer.heads.linear import GradientOptions, Scaling, to_unit_length
 from trainer.heads.views import Part
 from trainer.measuring.calibration import accuracy, log_loss
@@ -240,7 +240,7 @@ def chosen_from(features: Features, labels: Labels, classes: int) -> Choice:
     seeds = range(SEED, SEED + (5 if len(labels) < FEW_IMAGES else 1))
     folds, *redrawn = [assign(names, of, FOLDS, seed) for seed in seeds]
     part = Part(registry.EMBEDDED, features.shape[1], pretrained=_imagenet())
-    return choose(features, labels, folds, classes, [part], GradientOptions(seed=SEED), redrawn_folds=redrawn)
+    return choose_head(features, labels, folds, classes, [part], GradientOptions(seed=SEED), redrawn_folds=redrawn)
 
 
 def _imagenet() -> Pretrained:

@@ -13,18 +13,18 @@ from models.weights import WeightsStore
 from tests.benchmarks.labelled_sets import FOLDER, LabelledSet
 from trainer.data.cache import Features
 from trainer.heads.choice import Choice
-from trainer.heads.choose import choose
+from trainer.heads.choosing import choose_head
 from trainer.heads.linear import GradientOptions
 from trainer.heads.views import Part
 
 
-def choose_head(data: LabelledSet) -> Choice:
+def chosen_head(data: LabelledSet) -> Choice:
     """Choose a head on the features that the embedded backbone has of a set."""
     backbone = _backbone()
     assert backbone.imagenet_head is not None
     part = Part(backbone.name, backbone.width, None, Pretrained.rounded(*backbone.imagenet_head()))
     folds = data.folds.astype(np.int64)
-    return choose(data.features.copy(), data.labels, folds, len(data.classes), [part], GradientOptions())
+    return choose_head(data.features.copy(), data.labels, folds, len(data.classes), [part], GradientOptions())
 
 
 def score_images(choice: Choice, features: Features) -> tuple[Probabilities, Strangeness]:

@@ -31,7 +31,7 @@ from daemon.reloading.reloader import Reloader
 from daemon.state import journal_path
 from models import checkpoint, registry
 from models.checkpoint import FILE_NAME, Head, Metadata, PartRecord
-from models.classifier import Classifier, seal
+from models.classifier import Classifier, make_checkpoint
 from models.runtime import FeatureExtractor, open_extractor
 from models.scoring import head_probabilities
 from models.weights import WeightsStore
@@ -242,7 +242,9 @@ def make_run(folder: Path, classes: int, extractor: FeatureExtractor, seed: int)
         mean=np.zeros(extractor.width, np.float32),
         scale=np.ones(extractor.width, np.float32),
     )
-    return Run(folder, checkpoint.write(seal(metadata, head, extractor), folder / FILE_NAME), metadata.classes)
+    return Run(
+        folder, checkpoint.write(make_checkpoint(metadata, head, extractor), folder / FILE_NAME), metadata.classes
+    )
 
 
 def filing(folder: Path, classes: Sequence[str]) -> float:

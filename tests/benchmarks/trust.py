@@ -23,7 +23,7 @@ from scipy.special import bdtr
 
 from models.decision import Fate, Rule, are_unknown
 from models.metadata import DEFAULT_THRESHOLD, Promise
-from tests.benchmarks.chosen_heads import choose_head, score_images
+from tests.benchmarks.chosen_heads import chosen_head, score_images
 from tests.benchmarks.labelled_sets import NAMES, LabelledSet, load
 from trainer.measuring.bounds import interval
 from trainer.measuring.calibration import log_probabilities
@@ -89,7 +89,7 @@ def main() -> None:
 def fitted(data: LabelledSet, unseen: int) -> tuple[Judged, Judged]:
     """The judged images of the other folds, and the unseen ones as they are served, judged by what they show."""
     seen, others = data.part(data.folds != unseen), data.part(data.folds == unseen)
-    choice = choose_head(seen)
+    choice = chosen_head(seen)
     known = np.full(len(seen.labels), True) if choice.span is None else choice.span.known
     logits = log_probabilities(choice.out_of_fold, choice.temperature)
     judged = _judged(np.exp(logits), ~known[choice.judged], seen.labels[choice.judged])

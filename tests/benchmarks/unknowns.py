@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.scoring import energies
-from tests.benchmarks.chosen_heads import choose_head, score_images
+from tests.benchmarks.chosen_heads import chosen_head, score_images
 from tests.benchmarks.labelled_sets import NAMES, LabelledSet, load
 from trainer.heads.choice import Choice
 from trainer.heads.unknown import Span, limit_of
@@ -80,11 +80,11 @@ def compare(data: LabelledSet, missing: int | None) -> list[list[float]]:
     """The rows for both rules, with this class left out."""
     known, others = _without(data, missing)
     fitted, unseen = known.part(known.folds != 4), known.part(known.folds == 4)
-    choice = choose_head(fitted)
+    choice = chosen_head(fitted)
     far = load(_FAR if data.name != _FAR else "intel_scenes6").features[:_FAR_IMAGES]
     foretold = float("nan")
-    if choice.absence is not None:
-        shares = [choice.absence.filed_share(label, 0.5) for label in range(len(known.classes))]
+    if choice.missing_classes is not None:
+        shares = [choice.missing_classes.filed_share(label, 0.5) for label in range(len(known.classes))]
         foretold = float(np.mean(shares))
     rows = []
     for span in (_by_distance(choice), choice.span):

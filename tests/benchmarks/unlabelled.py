@@ -21,7 +21,7 @@ from tests.benchmarks.labelled_sets import LabelledSet
 from trainer.data.cache import Features
 from trainer.data.folds import assign
 from trainer.heads.choice import Choice
-from trainer.heads.choose import FEW_IMAGES, choose
+from trainer.heads.choosing import FEW_IMAGES, choose_head
 from trainer.heads.linear import GradientOptions, Linear, to_unit_length
 from trainer.heads.views import Part
 from trainer.measuring.calibration import Labels, accuracy, log_loss
@@ -93,7 +93,7 @@ def measure(drawn: Draw, seed: int) -> Measured:
     part = Part("features", drawn.features.shape[1])
 
     def chosen(unlabelled: Features | None) -> Choice:
-        return choose(
+        return choose_head(
             drawn.features.copy(),
             drawn.labels,
             folds[0],

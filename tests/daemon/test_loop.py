@@ -175,7 +175,7 @@ def test_what_a_single_pass_files_after_it_had_changed_is_not_left_behind(
 @pytest.fixture
 def hanging(running: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
     """A loop that nobody stops, and whose decoders may hang."""
-    monkeypatch.setattr("daemon.pipeline.PATIENCE", 0.05)
+    monkeypatch.setattr("daemon.pipeline.MOST_WAIT", 0.05)
     monkeypatch.setattr(running.loop, "stop", lambda: None)
     with ThreadPoolExecutor(2) as pool:
         made = Hanging(running.pipeline, pool)

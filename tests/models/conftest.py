@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from models.checkpoint import Checkpoint, Head, Metadata, PartRecord
-from models.classifier import seal
+from models.classifier import make_checkpoint
 from models.metadata import Unknown
-from models.runtime import FeatureExtractor, open_extractor, select
+from models.runtime import FeatureExtractor, locate_backbones, open_extractor
 from models.weights import WeightsStore
 
 
@@ -20,7 +20,7 @@ from models.weights import WeightsStore
 def hybrid(store: WeightsStore, tiny_mobilenet: Path, tiny_clip: Path) -> FeatureExtractor:
     """The hybrid of real small models."""
     weights = {"mobilenet": str(tiny_mobilenet), "clip": str(tiny_clip)}
-    return open_extractor(select("hybrid", weights, store), store)
+    return open_extractor(locate_backbones("hybrid", weights, store), store)
 
 
 def fit(extractor: FeatureExtractor, backbones: Mapping[str, Mapping[str, Any]] | None = None) -> Checkpoint:
@@ -42,7 +42,7 @@ def fit(extractor: FeatureExtractor, backbones: Mapping[str, Mapping[str, Any]] 
         temperature=0.8,
         unknown=Unknown(limit=2.0, refused=0.01),
     )
-    return seal(metadata, head, extractor, backbones)
+    return make_checkpoint(metadata, head, extractor, backbones)
 
 
 @pytest.fixture(scope="module")

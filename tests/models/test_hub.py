@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from models import classifier, download, hub, registry
-from models.download import ask
+from models.download import check_reachable
 from models.errors import WeightsUnavailable
 from models.hub import HubFolder, ModelRevision
 from models.metadata import PartRecord
@@ -42,20 +42,20 @@ def test_any_answer_is_an_answer() -> None:
     with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
-        ask(f"http://127.0.0.1:{server.server_port}")
+        check_reachable(f"http://127.0.0.1:{server.server_port}")
         thread.join()
 
 
 @pytest.mark.parametrize("url", [NOWHERE, "http://", "nonsense", "http://name.invalid"])
 def test_no_answer_is_an_error(url: str) -> None:
     with pytest.raises((OSError, ValueError)):
-        ask(url)
+        check_reachable(url)
 
 
 def test_silence_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(OSError, match="no answer|timed out"):
-        ask(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        check_reachable(f"http://127.0.0.1:{silent.getsockname()[1]}")
 
 
 # --- the hub
@@ -68,7 +68,7 @@ def pinned() -> ModelRevision:
     """What the registry pins for ``clip``."""
     hub = registry.entries()["clip"].weights
     assert isinstance(hub, HubFolder)
-    published = hub.published(None)
+    published = hub.known_model(None)
     assert published is not None
     return published
 
@@ -180,7 +180,7 @@ def test_every_short_name_is_pinned() -> None:
     assert isinstance(hub, HubFolder)
     assert {"openai", "siglip2"} <= set(hub.known)
     for name, published in hub.known.items():
-        assert hub.published(name) == published
+        assert hub.known_model(name) == published
         assert re.fullmatch("[0-9a-f]{40}", published.revision)
         assert re.fullmatch("[0-9a-f]{64}", published.sha256)
 
@@ -232,7 +232,7 @@ def test_nothing_is_fetched_because_a_checkpoint_names_it(
     def asked(*_: object) -> None:
         raise AssertionError("somebody's repository was asked for")
 
-    monkeypatch.setattr(hub, "ask", asked)
+    monkeypatch.setattr(hub, "check_reachable", asked)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     record = PartRecord.model_construct(name=name, source="somebody/elses@main", digest="0" * 64)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from models.images import decode_picture, read_header
+from models.images import decode_file, read_header
 from tests.models.pictures import RED, encode, noise, one, quadrants, tiff, turned, worst
 from tests.models.pictures import transform as make_transform
 
@@ -73,7 +73,7 @@ def test_transparency_behind_the_pixels_says_nothing() -> None:
 
 def test_a_chunk_cut_behind_the_pixels_costs_nothing_but_patience() -> None:
     head, first, second, _ = split_png()
-    picture = decode_picture(BytesIO(head + first + second + chunk(b"tEXt", b"Software\0x")[:-6]), [make_transform(32)])
+    picture = decode_file(BytesIO(head + first + second + chunk(b"tEXt", b"Software\0x")[:-6]), [make_transform(32)])
     assert np.array_equal(picture.crops[0], np.asarray(quadrants()))
     assert not picture.has_end
 
@@ -179,7 +179,7 @@ def test_broken_exif(format_: str, exif: bytes) -> None:
 @pytest.mark.parametrize("cut", [1, 5, 9])
 def test_webp_cut_in_its_metadata(cut: int) -> None:
     data = encode(noise(64, 48), "WEBP", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0").getvalue()
-    picture = decode_picture(BytesIO(data[:-cut]), [make_transform(48)])
+    picture = decode_file(BytesIO(data[:-cut]), [make_transform(48)])
     assert np.array_equal(picture.crops[0], one(BytesIO(data), 48))
     assert not picture.has_end
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from models.errors import ImageError
-from models.images import Picture, decode_picture
+from models.images import DecodedFile, decode_file
 from tests.models.pictures import encode, noise, transform
 
 KINDS: list[dict[str, Any]] = [
@@ -32,8 +32,8 @@ def photograph(mode: str = "RGB", size: tuple[int, int] = (320, 240)) -> Image.I
     return Image.blend(smooth, rough, 0.1).convert(mode)
 
 
-def read(data: bytes, **options: Any) -> Picture:
-    return decode_picture(BytesIO(data), [transform(96)], **options)
+def read(data: bytes, **options: Any) -> DecodedFile:
+    return decode_file(BytesIO(data), [transform(96)], **options)
 
 
 @pytest.mark.parametrize("missing", range(1, 13))

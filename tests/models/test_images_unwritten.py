@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.decoding.tiffdirectory import read, with_directory
 from models.errors import ImageError
-from models.images import decode_picture
+from models.images import decode_file
 from tests.models.pictures import encode, noise, transform
 from tests.models.test_images_unended import KINDS, photograph
 
@@ -34,7 +34,7 @@ OTHERS: list[tuple[str, dict[str, Any]]] = [
 
 def refusal(data: bytes) -> str:
     with pytest.raises(ImageError) as refused:
-        decode_picture(BytesIO(data), [transform(96)])
+        decode_file(BytesIO(data), [transform(96)])
     return refused.value.reason
 
 
@@ -99,7 +99,7 @@ def test_a_picture_whose_lower_part_is_flat(format_: str, options: dict[str, Any
     pixels = np.full((1500, 1200, 3), level, np.uint8)
     pixels[:300] = np.asarray(photograph(size=(1200, 300)))
     data = encode(Image.fromarray(pixels), format_, **options).getvalue()
-    whole = decode_picture(BytesIO(data), [transform(96)])
+    whole = decode_file(BytesIO(data), [transform(96)])
     assert whole.has_end
     crop = whole.crops[0][-20:]
     assert np.abs(crop.astype(int) - level).max() <= 6
@@ -109,16 +109,16 @@ def test_a_picture_whose_lower_part_is_flat(format_: str, options: dict[str, Any
 @pytest.mark.parametrize("format_", ["JPEG", "WEBP", "AVIF", "HEIF", "PNG", "GIF", "TIFF", "BMP"])
 def test_zeros_behind_the_picture(format_: str, zeros: int) -> None:
     data = encode(photograph(), format_).getvalue()
-    plain, followed = (decode_picture(BytesIO(some), [transform(96)]) for some in (data, data + bytes(zeros)))
+    plain, followed = (decode_file(BytesIO(some), [transform(96)]) for some in (data, data + bytes(zeros)))
     assert np.array_equal(plain.crops[0], followed.crops[0])
 
 
 def test_zeros_behind_what_follows_the_picture() -> None:
     data = encode(photograph(), "JPEG").getvalue()
-    assert decode_picture(BytesIO(data + b"a film" * 100 + bytes(1000)), [transform(96)]).has_end
+    assert decode_file(BytesIO(data + b"a film" * 100 + bytes(1000)), [transform(96)]).has_end
 
 
 def test_zeros_in_metadata() -> None:
     data = encode(photograph(), "JPEG").getvalue()
     data = data[:2] + b"\xff\xe1" + (5002).to_bytes(2, "big") + bytes(5000) + data[2:]
-    assert decode_picture(BytesIO(data), [transform(96)]).has_end
+    assert decode_file(BytesIO(data), [transform(96)]).has_end

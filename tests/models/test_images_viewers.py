@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from models.errors import ImageError
-from models.images import decode_picture
+from models.images import decode_file
 from tests.models.pictures import encode, noise, one, quadrants, transform, worst
 from tests.models.test_images_unended import photograph
 
@@ -113,8 +113,8 @@ SHORT: list[tuple[str, dict[str, Any], int]] = [
 @pytest.mark.parametrize(("format_", "options", "missing"), SHORT, ids=str)
 def test_a_few_bytes_short(format_: str, options: dict[str, Any], missing: int) -> None:
     data = encode(photograph(), format_, **options).getvalue()
-    whole = decode_picture(BytesIO(data), [transform(96)])
-    short = decode_picture(BytesIO(data[:-missing]), [transform(96)])
+    whole = decode_file(BytesIO(data), [transform(96)])
+    short = decode_file(BytesIO(data[:-missing]), [transform(96)])
     assert not short.has_end
     assert np.abs(whole.crops[0].astype(int) - short.crops[0]).mean() < 2
 
@@ -124,5 +124,5 @@ def test_a_few_bytes_short(format_: str, options: dict[str, Any], missing: int) 
 def test_many_bytes_short(format_: str, share: float) -> None:
     data = encode(photograph(), format_).getvalue()
     with pytest.raises(ImageError) as refused:
-        decode_picture(BytesIO(data[: int(len(data) * share)]), [transform(96)])
+        decode_file(BytesIO(data[: int(len(data) * share)]), [transform(96)])
     assert refused.value.reason == "truncated"

@@ -110,7 +110,7 @@ def test_version_2_tells_unknown_images_by_their_distance_alone(path: Path) -> N
     [(0.0, 0.0001), (0.12341, 0.1235), (0.9999, 0.9999), (0.99991, 0.99991), (0.9999912, 0.999992), (1.0, 1.0)],
 )
 def test_a_threshold_to_type_is_no_lower_and_files_as_much(threshold: float, typed: float) -> None:
-    assert Promise(max_error=0.05, certainty=0.95, threshold=threshold, coverage=0.5).typed == typed
+    assert Promise(max_error=0.05, certainty=0.95, threshold=threshold, coverage=0.5).typed_threshold == typed
 
 
 @pytest.mark.parametrize(

@@ -89,10 +89,10 @@ def test_a_plugin_is_exported_and_computes_like_any_backbone(site: Path, tmp_pat
     code = """
 import numpy as np
 from models import registry
-from models.runtime import open_extractor, select
+from models.runtime import open_extractor, locate_backbones
 from models.weights import WeightsStore
 store = WeightsStore()
-extractor = open_extractor(select("regions+efficientnet_lite0", {}, store), store)
+extractor = open_extractor(locate_backbones("regions+efficientnet_lite0", {}, store), store)
 sides = [transform.crop for transform in extractor.transforms]
 crops = [np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8) for side in sides]
 features = extractor.features(crops)
@@ -109,14 +109,14 @@ def test_a_plugin_may_import_torchvision_like_any_library(site: Path) -> None:
     code = """
 import numpy as np
 from models import registry
-from models.runtime import open_extractor, select
+from models.runtime import open_extractor, locate_backbones
 from models.weights import WeightsStore
 assert registry.plugins()["vision"] == "", registry.plugins()["vision"]
 import torchvision
 assert torchvision.__spec__.loader is torchvision.__loader__
 assert callable(torchvision.models.mobilenet_v3_small)
 store = WeightsStore()
-extractor = open_extractor(select("edges", {}, store), store)
+extractor = open_extractor(locate_backbones("edges", {}, store), store)
 crops = np.random.default_rng(0).integers(0, 256, (2, 96, 96, 3), dtype=np.uint8)
 assert extractor.features([crops]).shape == (2, 3)
 """

@@ -9,7 +9,7 @@ import pytest
 
 from models import checkpoint, registry
 from models.checkpoint import Head, Metadata, PartRecord
-from models.classifier import open_classifier, seal
+from models.classifier import make_checkpoint, open_classifier
 from models.engines import TorchEngine
 from models.errors import CheckpointError, UserError
 from models.runtime import open_extractor
@@ -41,11 +41,13 @@ def sealed(path: Path, clip: Path, store: WeightsStore, sharpness: float) -> Pat
     direction = np.random.default_rng(0).normal(0, sharpness, (1, backbone.width)).astype(np.float32)
     extractor = open_extractor([backbone], store)
     zeros, ones = np.zeros(backbone.width, np.float32), np.ones(backbone.width, np.float32)
-    draft = seal(metadata, Head(np.vstack([direction, -direction]), np.zeros(2, np.float32), zeros, ones), extractor)
+    draft = make_checkpoint(
+        metadata, Head(np.vstack([direction, -direction]), np.zeros(2, np.float32), zeros, ones), extractor
+    )
     # The boundary between the classes goes through a golden sample, where every change shows.
     middle = normalise(draft.golden.features, metadata)[0] @ direction[0]
     head = Head(np.vstack([direction, -direction]), np.array([-middle, middle], np.float32), zeros, ones)
-    checkpoint.write(seal(metadata, head, extractor), path)
+    checkpoint.write(make_checkpoint(metadata, head, extractor), path)
     return path
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from models.checkpoint import Checkpoint, Head, Metadata, PartRecord, Pretrained, read, write
-from models.classifier import open_classifier, seal
+from models.classifier import make_checkpoint, open_classifier
 from models.errors import CheckpointError
 from models.metadata import Unknown
-from models.runtime import open_extractor, select
+from models.runtime import locate_backbones, open_extractor
 from models.scoring import head_probabilities, head_strangeness, likeness
 from models.weights import WeightsStore
 from tests.conftest import crops
@@ -128,7 +128,7 @@ def test_a_fine_tuned_backbone_is_no_longer_the_one_that_was_pretrained(path: Pa
 
 
 def test_it_is_proved_and_served_like_any_other(store: WeightsStore, path: Path) -> None:
-    (backbone,) = select("efficientnet_lite0", {}, store)
+    (backbone,) = locate_backbones("efficientnet_lite0", {}, store)
     assert backbone.imagenet_head is not None
     extractor, random = open_extractor([backbone], store), np.random.default_rng(0)
     head = Head(
@@ -146,7 +146,7 @@ def test_it_is_proved_and_served_like_any_other(store: WeightsStore, path: Path)
         normalisation="pretrained",
         unknown=Unknown(limit=2.0, refused=0.01),
     )
-    write(seal(metadata, head, extractor), path)
+    write(make_checkpoint(metadata, head, extractor), path)
     assert 2 << 20 < path.stat().st_size < 3 << 20
     classifier = open_classifier(path, store)
     images = [crops(3, backbone.transform.crop)]
@@ -156,7 +156,9 @@ def test_it_is_proved_and_served_like_any_other(store: WeightsStore, path: Path)
     np.testing.assert_array_equal(after_reload.probabilities(images), expected)
     # Another classifier than the one it was made with is noticed.
     pretrained = Pretrained(head.pretrained.weight[::-1], head.pretrained.bias) if head.pretrained else None
-    forged = dataclasses.replace(seal(metadata, head, extractor), head=dataclasses.replace(head, pretrained=pretrained))
+    forged = dataclasses.replace(
+        make_checkpoint(metadata, head, extractor), head=dataclasses.replace(head, pretrained=pretrained)
+    )
     write(forged, path.parent / "forged.safetensors")
     with pytest.raises(CheckpointError, match="golden samples give different results"):
         open_classifier(path.parent / "forged.safetensors", store)

@@ -17,7 +17,7 @@ from models import registry
 from models.errors import BackboneError, UserError, WeightsUnavailable
 from models.images import Transform
 from models.registry import Backbone
-from models.runtime import FeatureExtractor, open_extractor, select
+from models.runtime import FeatureExtractor, locate_backbones, open_extractor
 from models.weights import WeightsStore
 from tests.conftest import crops
 
@@ -56,7 +56,7 @@ def sources(kind: str, mode: str, request: pytest.FixtureRequest) -> dict[str, s
 
 @pytest.fixture
 def extractor(mode: str, sources: dict[str, str], store: WeightsStore, exports_here: None) -> FeatureExtractor:
-    return open_extractor(select(mode, sources, store), store)
+    return open_extractor(locate_backbones(mode, sources, store), store)
 
 
 def test_hybrid_is_mobilenet_and_clip() -> None:
@@ -165,7 +165,7 @@ def test_an_explicit_mode_without_weights_says_what_is_missing_and_how_to_get_it
     explicit: str, store: WeightsStore
 ) -> None:
     with pytest.raises(WeightsUnavailable, match="are not on this machine") as raised:
-        select(explicit, {}, store)
+        locate_backbones(explicit, {}, store)
     assert "--weights" in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -176,7 +176,7 @@ def test_every_part_that_is_missing_is_named_and_how_to_get_it(
 ) -> None:
     said = ""
     try:
-        select(mode, {}, store)
+        locate_backbones(mode, {}, store)
     except WeightsUnavailable as error:
         said = str(error)
     said = said or "".join(logged)
@@ -187,7 +187,7 @@ def test_every_part_that_is_missing_is_named_and_how_to_get_it(
 
 
 def test_auto_tries_a_second_backbone_where_its_package_is_installed(store: WeightsStore, logged: list[str]) -> None:
-    parts = select("auto", {}, store)
+    parts = locate_backbones("auto", {}, store)
     assert [part.name for part in parts] == list(registry.parts_of("embedded"))
     (said,) = [line for line in logged if "mode auto tries embedded" in line]
     assert "python -m models pull hybrid" in said
@@ -204,7 +204,7 @@ def test_auto_says_loudly_that_it_continues_with_the_embedded_backbone(
         return installed(name)
 
     monkeypatch.setattr(metadata, "distribution", without)
-    parts = select("auto", {}, WeightsStore(tmp_path))
+    parts = locate_backbones("auto", {}, WeightsStore(tmp_path))
     assert [part.name for part in parts] == ["efficientnet_lite0"]
     (said,) = [line for line in logged if "mode auto uses" in line]
     assert "mobilenet" in said
@@ -213,18 +213,18 @@ def test_auto_says_loudly_that_it_continues_with_the_embedded_backbone(
 
 
 def test_auto_is_hybrid_where_its_weights_are_here(store: WeightsStore, tiny_mobilenet: Path, tiny_clip: Path) -> None:
-    parts = select("auto", {"mobilenet": str(tiny_mobilenet), "clip": str(tiny_clip)}, store)
+    parts = locate_backbones("auto", {"mobilenet": str(tiny_mobilenet), "clip": str(tiny_clip)}, store)
     assert [part.name for part in parts] == ["mobilenet", "clip"]
 
 
 def test_auto_does_not_pass_over_weights_that_were_named(store: WeightsStore, tiny_clip: Path) -> None:
     with pytest.raises(WeightsUnavailable):
-        select("auto", {"mobilenet": "missing.safetensors", "clip": str(tiny_clip)}, store)
+        locate_backbones("auto", {"mobilenet": "missing.safetensors", "clip": str(tiny_clip)}, store)
 
 
 def test_weights_for_a_part_that_the_mode_lacks_are_a_mistake(store: WeightsStore, tiny_clip: Path) -> None:
     with pytest.raises(UserError, match="given for clip, which mode efficientnet_lite0 does not use"):
-        select("efficientnet_lite0", {"clip": str(tiny_clip)}, store)
+        locate_backbones("efficientnet_lite0", {"clip": str(tiny_clip)}, store)
 
 
 def test_listing_names_every_backbone_without_torch() -> None:

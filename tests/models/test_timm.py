@@ -10,7 +10,7 @@ import pytest
 
 from models import registry
 from models.errors import BackboneError, WeightsUnavailable
-from models.runtime import open_extractor, select
+from models.runtime import locate_backbones, open_extractor
 from models.weights import WeightsStore
 from tests.conftest import crops
 
@@ -39,7 +39,7 @@ def test_a_timm_model_is_a_backbone_like_any_other(
     folder: Path, store: WeightsStore, given: str, exports_here: None
 ) -> None:
     source = folder if given == "folder" else folder / "model.safetensors"
-    (backbone,) = select(NAME, {NAME: str(source)}, store)
+    (backbone,) = locate_backbones(NAME, {NAME: str(source)}, store)
     assert backbone.transform.crop == 160
     assert backbone.name == NAME
     extractor = open_extractor([backbone], store)
@@ -50,22 +50,22 @@ def test_a_timm_model_is_a_backbone_like_any_other(
 
 
 def test_a_timm_model_joins_others(folder: Path, store: WeightsStore) -> None:
-    parts = select(f"efficientnet_lite0+{NAME}", {NAME: str(folder)}, store)
+    parts = locate_backbones(f"efficientnet_lite0+{NAME}", {NAME: str(folder)}, store)
     assert [part.name for part in parts] == ["efficientnet_lite0", NAME]
 
 
 def test_a_name_timm_does_not_know_is_said(store: WeightsStore) -> None:
     with pytest.raises((BackboneError, WeightsUnavailable), match="timm has no model 'no_such_net'"):
-        select("timm/no_such_net", {}, store)
+        locate_backbones("timm/no_such_net", {}, store)
 
 
 def test_weights_that_are_nowhere_are_named(store: WeightsStore) -> None:
     with pytest.raises(WeightsUnavailable, match="--weights timm/test_efficientnet"):
-        select(NAME, {}, store)
+        locate_backbones(NAME, {}, store)
 
 
 def test_weights_of_another_model_are_refused(store: WeightsStore, tiny_mobilenet: Path) -> None:
-    (backbone,) = select(NAME, {NAME: str(tiny_mobilenet)}, store)
+    (backbone,) = locate_backbones(NAME, {NAME: str(tiny_mobilenet)}, store)
     with pytest.raises(WeightsUnavailable, match="does not hold timm's test_efficientnet"):
         backbone.module()
 
@@ -74,7 +74,7 @@ def test_a_pickle_is_never_opened(store: WeightsStore, tmp_path: Path) -> None:
     pickle = tmp_path / "model.pth"
     pickle.write_bytes(b"\x80\x04.")
     with pytest.raises(WeightsUnavailable, match="is not a .safetensors file"):
-        select(NAME, {NAME: str(pickle)}, store)
+        locate_backbones(NAME, {NAME: str(pickle)}, store)
 
 
 def test_the_family_is_listed() -> None:

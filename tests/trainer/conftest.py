@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from models.registry import Backbone
-from models.runtime import select
+from models.runtime import locate_backbones
 from models.weights import WeightsStore
 from trainer.fit import FitOutcome, fit
 from trainer.fitted import FitOptions
@@ -79,7 +79,7 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def clip(tiny_clip: Path, store: WeightsStore) -> tuple[Backbone, ...]:
-    return select("clip", {"clip": str(tiny_clip)}, store)
+    return locate_backbones("clip", {"clip": str(tiny_clip)}, store)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from trainer.data.folds import Folds
 from trainer.fit import FitOutcome, fit
 from trainer.fitted import FitOptions, Policy
 from trainer.heads.choice import Choice
-from trainer.heads.choose import choose
+from trainer.heads.choosing import choose_head
 
 
 def options(data: Path, folder: Path, **more: object) -> FitOptions:
@@ -33,7 +33,7 @@ def options(data: Path, folder: Path, **more: object) -> FitOptions:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """No report is written: its pictures take longer than all the rest, and these tests are about that."""
-    monkeypatch.setattr("trainer.write.write_report", lambda *_, **__: None)
+    monkeypatch.setattr("trainer.run_writer.write_report", lambda *_, **__: None)
 
 
 def test_a_run_folder_holds_everything_and_is_published(fitted: FitOutcome) -> None:
@@ -199,9 +199,9 @@ def test_few_images_are_folded_in_other_ways_too_in_which_copies_stay_together(
 
     def spied(*given: Any, redrawn_folds: list[Folds], **more: Any) -> Choice:
         asked.append([given[2], *redrawn_folds])
-        return choose(*given, redrawn_folds=redrawn_folds, **more)
+        return choose_head(*given, redrawn_folds=redrawn_folds, **more)
 
-    monkeypatch.setattr("trainer.fit.choose", spied)
+    monkeypatch.setattr("trainer.fit.choose_head", spied)
     shutil.copytree(shapes, tmp_path / "few")
     shutil.copy(tmp_path / "few/circle/003.png", tmp_path / "few/circle/copy.png")  # the last of 25
     make_shapes(tmp_path / "many", 40)
@@ -324,7 +324,7 @@ def test_an_interruption_leaves_no_run(shapes: Path, tmp_path: Path, monkeypatch
     def interrupt(*_: object, **__: object) -> Callable[[], None]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainer.write.write_report", interrupt)
+    monkeypatch.setattr("trainer.run_writer.write_report", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fit(options(shapes, tmp_path / "runs"))
     assert list((tmp_path / "runs").iterdir()) == []

@@ -27,7 +27,7 @@ def test_a_checkpoint_ships_its_promises_and_what_it_takes_for_unknown(fitted: F
     assert found.golden.strangeness is not None
     assert (found.golden.strangeness > 0).all()
     metrics = json.loads((fitted.run / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["filing"] == fitted.predictions.filing(0.5).figures()
+    assert metrics["filing"] == fitted.predictions.counts_at(0.5).figures()
     shipped = metrics["thresholds"]
     assert shipped["max_error"] is None
     assert shipped["promises"] == [promise.model_dump() for promise in metadata.promises]
@@ -59,6 +59,6 @@ def test_where_a_promise_cannot_be_kept_only_the_surest_are_filed_and_one_senten
     assert np.isfinite(metadata.temperature)
     lax = checkpoints.load(fit(replace(options, threshold=0.5)).run).metadata
     assert (lax.threshold, lax.max_error) == (sure, 0.01)
-    assert "--threshold 0.5 is not in force" in capsys.readouterr().out
+    assert "--threshold 0.5 is not used" in capsys.readouterr().out
     insisted = checkpoints.load(fit(replace(options, threshold=0.5, publish="always")).run).metadata
     assert (insisted.threshold, insisted.max_error) == (0.5, None)

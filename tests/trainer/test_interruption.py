@@ -21,7 +21,7 @@ from trainer.__main__ import main
 from trainer.data import features
 from trainer.finetuning import finetune
 from trainer.runs import resume
-from trainer.runs.proof import require_as_made
+from trainer.runs.proof import require_unchanged
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,7 +50,7 @@ def test_what_was_interrupted_is_gone_on_with(
     assert store.root.is_absolute()
     runs = tmp_path / "runs"
     with monkeypatch.context() as patched:
-        patched.setattr(fitting, "write", interrupt)
+        patched.setattr(fitting, "write_run", interrupt)
         with pytest.raises(KeyboardInterrupt):
             main(command(few, runs))
     assert not runs.exists()
@@ -123,7 +123,7 @@ def test_a_killed_fit_leaves_no_half_run(when: str, few: Path, tmp_path: Path) -
     fitting.communicate()
     for run in runs.glob("[0-9]*"):
         assert (run / "split.csv").is_file()
-        require_as_made(run, checkpoints.load(run).digest)
+        require_unchanged(run, checkpoints.load(run).digest)
     published = (runs / checkpoints.POINTER).is_file()
     assert published or when != "published"
     if published:

@@ -152,7 +152,7 @@ def test_an_interrupted_fit_resumes_only_with_the_same_folders(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("trainer.fit.choose", interrupted)
+        patch.setattr("trainer.fit.choose_head", interrupted)
         with pytest.raises(KeyboardInterrupt):
             fitted_with(few, tmp_path / "runs", inbox)
     fitted_with(few, tmp_path / "runs", inbox, resume=True)

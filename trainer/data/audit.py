@@ -11,7 +11,7 @@ from pathlib import Path
 from models.text.language import mark, tr, trn
 from trainer.data.dataset import Sample, shown
 from trainer.data.features import Extracted
-from trainer.data.neighbours import PLAIN, Group
+from trainer.data.neighbours import PLAIN, Positions
 from trainer.data.perceptual_hash import PerceptualHash
 from trainer.tables import listed
 
@@ -60,8 +60,8 @@ _MAX_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Oddity:
-    """An odd thing about one image. ``perceptual_hash`` is None where the image cannot be read."""
+class ImageFinding:
+    """Something odd about one image. ``perceptual_hash`` is None where the image cannot be read."""
 
     kind: str
     name: str
@@ -70,23 +70,25 @@ class Oddity:
     perceptual_hash: PerceptualHash | None = None
 
 
-def audit(extracted: Extracted, groups: Group, crop: int) -> list[Oddity]:
-    """Find all oddities of n images. ``groups`` (n,) are those of `trainer.data.neighbours`, ``crop`` is in pixels."""
+def audit(extracted: Extracted, groups: Positions, crop: int) -> list[ImageFinding]:
+    """Find all that is odd. ``groups`` (n,) are those of `trainer.data.neighbours`; ``crop`` is in pixels."""
     findings = [
-        Oddity("unreadable", image.name, image.label, f"{image.reason}: {image.message}")
+        ImageFinding("unreadable", image.name, image.label, f"{image.reason}: {image.message}")
         for image in extracted.unreadable
     ]
     findings += _similar_images(extracted.samples, extracted.hashes, groups)
-    for sample, picture_hash in zip(extracted.samples, extracted.hashes, strict=True):
+    for sample, perceptual_hash in zip(extracted.samples, extracted.hashes, strict=True):
         findings += [
-            Oddity(kind, sample.name, sample.label, detail, picture_hash)
-            for kind, detail in _odd_traits(picture_hash, crop)
+            ImageFinding(kind, sample.name, sample.label, detail, perceptual_hash)
+            for kind, detail in _odd_traits(perceptual_hash, crop)
         ]
     order = list(KINDS)
     return sorted(findings, key=lambda finding: order.index(finding.kind))
 
 
-def _similar_images(samples: Sequence[Sample], hashes: Sequence[PerceptualHash], groups: Group) -> Iterator[Oddity]:
+def _similar_images(
+    samples: Sequence[Sample], hashes: Sequence[PerceptualHash], groups: Positions
+) -> Iterator[ImageFinding]:
     by_group: dict[int, list[int]] = defaultdict(list)
     for row, group in enumerate(groups.tolist()):
         by_group[group].append(row)
@@ -94,38 +96,38 @@ def _similar_images(samples: Sequence[Sample], hashes: Sequence[PerceptualHash],
         labels = sorted({samples[row].label for row in members})
         originals: dict[str, Sample] = {}
         for row in members:
-            sample, picture_hash = samples[row], hashes[row]
+            sample, perceptual_hash = samples[row], hashes[row]
             if len(labels) > 1:
                 detail = tr("the same picture, or nearly, lies under {names}", names=", ".join(labels))
-                yield Oddity("two-labels", sample.name, sample.label, detail, picture_hash)
+                yield ImageFinding("two-labels", sample.name, sample.label, detail, perceptual_hash)
             original = originals.setdefault(sample.sha256, sample)
             if original is not sample:
                 detail = tr("a copy of {name}", name=original.name)
-                yield Oddity("copy", sample.name, sample.label, detail, picture_hash)
+                yield ImageFinding("copy", sample.name, sample.label, detail, perceptual_hash)
             elif row != members[0]:
                 detail = tr("like {name}", name=samples[members[0]].name)
-                yield Oddity("near-duplicate", sample.name, sample.label, detail, picture_hash)
+                yield ImageFinding("near-duplicate", sample.name, sample.label, detail, perceptual_hash)
 
 
-def _odd_traits(picture_hash: PerceptualHash, crop: int) -> Iterator[tuple[str, str]]:
-    shorter, longer = sorted((picture_hash.width, picture_hash.height))
+def _odd_traits(perceptual_hash: PerceptualHash, crop: int) -> Iterator[tuple[str, str]]:
+    shorter, longer = sorted((perceptual_hash.width, perceptual_hash.height))
     if shorter < TINY * crop:
         text = tr(
             "{width} x {height} pixels are enlarged to {crop} x {crop}",
-            width=picture_hash.width,
-            height=picture_hash.height,
+            width=perceptual_hash.width,
+            height=perceptual_hash.height,
             crop=crop,
         )
         yield "tiny", text
     if longer >= LONG * shorter:
         yield "long", tr("{ratio:.1f} times as long as it is wide", ratio=longer / shorter)
-    if picture_hash.spread < PLAIN:
-        yield "plain", tr("its brightness varies by {spread:.1f} of 255", spread=picture_hash.spread)
-    if picture_hash.animated:
+    if perceptual_hash.spread < PLAIN:
+        yield "plain", tr("its brightness varies by {spread:.1f} of 255", spread=perceptual_hash.spread)
+    if perceptual_hash.animated:
         yield "animated", tr("only its first frame is looked at")
 
 
-def sentences(findings: Sequence[Oddity]) -> Iterator[str]:
+def sentences(findings: Sequence[ImageFinding]) -> Iterator[str]:
     """Yield a sentence for each kind that was found, with the number of images and the first of them."""
     for kind, (of_one, of_many) in KINDS.items():
         of_kind = [finding for finding in findings if finding.kind == kind]
@@ -134,7 +136,7 @@ def sentences(findings: Sequence[Oddity]) -> Iterator[str]:
             yield trn(of_one, of_many, len(of_kind), names=listed(names, _MAX_NAMES))
 
 
-def write_audit(path: Path, findings: Sequence[Oddity]) -> None:
+def write_audit(path: Path, findings: Sequence[ImageFinding]) -> None:
     """Write all findings as CSV, one on each line."""
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.writer(file)

@@ -44,36 +44,37 @@ CREATE INDEX IF NOT EXISTS entries_used ON entries (used);
 class FeatureCache:
     """Cached features of images for each backbone of one mode, and perceptual hashes. Several threads may read it.
 
-    ``size`` is the maximum size of the file in bytes; with 0 nothing is stored.
+    ``size`` is the maximum size of the file in bytes; with 0 nothing is stored. Each trainer that opens the file begins
+    a session, whose number says how recently an entry was used.
     """
 
     def __init__(self, parts: Sequence[Backbone], store: WeightsStore, *, size: int = DEFAULT_SIZE) -> None:
         self._kinds = [_kind(part) for part in parts]
         self._file = store.folder("features") / "features.sqlite"
         self._size = size
-        self._base: sqlite3.Connection | None = None
+        self._database: sqlite3.Connection | None = None
         self._lock = threading.Lock()
-        self._keeping = size > 0
+        self._stores = size > 0
         self._full = self._damaged = False
-        self._turn = 0
-        self._waiting: list[tuple[str, bytes, int, bytes]] = []
+        self._session = 0
+        self._pending: list[tuple[str, bytes, int, bytes]] = []
         self._used: list[tuple[int, int]] = []
         self._committed = time.monotonic()
 
     def __enter__(self) -> Self:
-        if not self._keeping:
+        if not self._stores:
             return self
         try:
-            self._base = _open(self._file)
-            self._turn = 1 + (self._base.execute("SELECT max(used) FROM entries").fetchone()[0] or 0)
+            self._database = _open(self._file)
+            self._session = 1 + (self._database.execute("SELECT max(used) FROM entries").fetchone()[0] or 0)
         except sqlite3.Error as error:
-            self._stop_keeping(error)
+            self._stop_storing(error)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.commit()
-        if self._base is not None:
-            self._base.close()
+        if self._database is not None:
+            self._database.close()
         if self._damaged:
             _remove(self._file)
 
@@ -84,57 +85,57 @@ class FeatureCache:
 
     def perceptual_hash(self, sha256: str) -> PerceptualHash | None:
         """Return an image's hash, or None where it is not cached; ``sha256`` is in hex."""
-        content = self._get(_LOOK, sha256)
+        content = self._get(_HASH_KIND, sha256)
         return None if content is None else PerceptualHash.unpack(content)
 
     def _get(self, kind: str, sha256: str) -> bytes | None:
         query = "SELECT id, used, content FROM entries WHERE kind = ? AND sha256 = ?"
         with self._lock:
-            if self._base is None or self._damaged:
+            if self._database is None or self._damaged:
                 return None
             try:
-                row = self._base.execute(query, (kind, bytes.fromhex(sha256))).fetchone()
+                row = self._database.execute(query, (kind, bytes.fromhex(sha256))).fetchone()
             except sqlite3.Error as error:
                 self._damaged = not isinstance(error, sqlite3.OperationalError)
-                self._stop_keeping(error)
+                self._stop_storing(error)
                 return None
             if row is None:
                 return None
             entry, used, content = row
-            if used < self._turn:
-                self._used.append((self._turn, entry))
+            if used < self._session:
+                self._used.append((self._session, entry))
         return _checked(content)
 
     def put_features(self, part: int, sha256: str, features: Features) -> None:
         """Store an image's features (width,) for the backbone at position ``part``."""
         self._put(self._kinds[part], sha256, features.astype("<f4").tobytes())
 
-    def put_perceptual_hash(self, sha256: str, picture_hash: PerceptualHash) -> None:
+    def put_perceptual_hash(self, sha256: str, perceptual_hash: PerceptualHash) -> None:
         """Store an image's hash."""
-        self._put(_LOOK, sha256, picture_hash.pack())
+        self._put(_HASH_KIND, sha256, perceptual_hash.pack())
 
     def _put(self, kind: str, sha256: str, content: bytes) -> None:
-        if not self._keeping or self._full:
+        if not self._stores or self._full:
             return
         checksum = zlib.crc32(content).to_bytes(4, "little")
-        self._waiting.append((kind, bytes.fromhex(sha256), self._turn, checksum + content))
-        if len(self._waiting) >= _COMMIT_EVERY or time.monotonic() - self._committed > _COMMIT_EVERY_S:
+        self._pending.append((kind, bytes.fromhex(sha256), self._session, checksum + content))
+        if len(self._pending) >= _COMMIT_EVERY or time.monotonic() - self._committed > _COMMIT_EVERY_S:
             self.commit()
 
     def commit(self) -> None:
         """Write what was stored so far to the file."""
         self._committed = time.monotonic()
-        rows, self._waiting = self._waiting, []
+        rows, self._pending = self._pending, []
         with self._lock:
             used, self._used = self._used, []
-            if self._base is None or not self._keeping:
+            if self._database is None or not self._stores:
                 return
             try:
-                with self._base:
-                    self._base.executemany("UPDATE entries SET used = ? WHERE id = ?", used)
-                if rows and _make_room(self._base, self._size - _bytes(rows), self._turn):
-                    with self._base:
-                        self._base.executemany(
+                with self._database:
+                    self._database.executemany("UPDATE entries SET used = ? WHERE id = ?", used)
+                if rows and _make_room(self._database, self._size - _bytes(rows), self._session):
+                    with self._database:
+                        self._database.executemany(
                             "INSERT OR REPLACE INTO entries (kind, sha256, used, content) VALUES (?, ?, ?, ?)", rows
                         )
                 elif rows:
@@ -143,12 +144,12 @@ class FeatureCache:
                         tr("the cache of features is full, the rest is not kept: give a larger --cache-size")
                     )
             except sqlite3.Error as error:
-                self._stop_keeping(error)
+                self._stop_storing(error)
 
-    def _stop_keeping(self, error: sqlite3.Error) -> None:
-        if self._keeping:
+    def _stop_storing(self, error: sqlite3.Error) -> None:
+        if self._stores:
             logger.warning(tr("features are not kept for the next fit: {file}: {error}", file=self._file, error=error))
-        self._keeping = False
+        self._stores = False
 
 
 def _kind(backbone: Backbone) -> str:
@@ -159,7 +160,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-_LOOK = _digest(f"look {VERSION} {HASH_TRANSFORM.fingerprint} {READING_VERSION}")
+_HASH_KIND = _digest(f"look {VERSION} {HASH_TRANSFORM.fingerprint} {READING_VERSION}")
 
 
 def _checked(content: bytes) -> bytes | None:
@@ -173,22 +174,22 @@ def _bytes(rows: Sequence[tuple[str, bytes, int, bytes]]) -> int:
     return sum(len(row[-1]) * 3 // 2 + 512 for row in rows)
 
 
-def _make_room(base: sqlite3.Connection, size: int, turn: int) -> bool:
-    """Delete entries not used in this ``turn``, oldest first, to fit into ``size`` bytes; tell whether that worked."""
-    page = _pragma(base, "page_size")
-    while page * (_pragma(base, "page_count") - _pragma(base, "freelist_count")) > size:
-        with base:
+def _make_room(database: sqlite3.Connection, size: int, session: int) -> bool:
+    """Delete entries of earlier sessions, least recently used first, until ``size`` bytes do; tell whether they do."""
+    page = _pragma(database, "page_size")
+    while page * (_pragma(database, "page_count") - _pragma(database, "freelist_count")) > size:
+        with database:
             oldest = "SELECT id FROM entries WHERE used < ? ORDER BY used, id LIMIT 32"
-            deleted = base.execute(f"DELETE FROM entries WHERE id IN ({oldest})", (turn,)).rowcount
+            deleted = database.execute(f"DELETE FROM entries WHERE id IN ({oldest})", (session,)).rowcount
         if not deleted:
             return False
-    if page * _pragma(base, "page_count") > size:
-        base.executescript("PRAGMA incremental_vacuum")  # ``execute`` would take one step, which frees one page
+    if page * _pragma(database, "page_count") > size:
+        database.executescript("PRAGMA incremental_vacuum")  # ``execute`` would take one step, which frees one page
     return True
 
 
-def _pragma(base: sqlite3.Connection, name: str) -> int:
-    value: int = base.execute(f"PRAGMA {name}").fetchone()[0]
+def _pragma(database: sqlite3.Connection, name: str) -> int:
+    value: int = database.execute(f"PRAGMA {name}").fetchone()[0]
     return value
 
 
@@ -209,17 +210,17 @@ def _remove(file: Path) -> None:
 
 
 def _connect(file: Path) -> sqlite3.Connection:
-    base = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
+    database = sqlite3.connect(file, timeout=_BUSY_S, check_same_thread=False)
     try:
-        base.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has an effect only before the first table
-        base.execute("PRAGMA journal_mode = WAL")
-        base.execute("PRAGMA synchronous = NORMAL")
-        if _pragma(base, "user_version") != _LAYOUT:
-            if _pragma(base, "page_count") > 1:
+        database.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has an effect only before the first table
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        if _pragma(database, "user_version") != _LAYOUT:
+            if _pragma(database, "page_count") > 1:
                 raise sqlite3.DatabaseError(tr("its layout is that of another version"))
-            base.execute(f"PRAGMA user_version = {_LAYOUT}")
-        base.executescript(_TABLES)
+            database.execute(f"PRAGMA user_version = {_LAYOUT}")
+        database.executescript(_TABLES)
     except sqlite3.Error:
-        base.close()
+        database.close()
         raise
-    return base
+    return database

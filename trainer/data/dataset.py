@@ -23,7 +23,7 @@ from models.markers import USUAL_NAMES, read_kind
 from models.text import printable
 from models.text.language import tr
 from trainer.data.folds import Folds, assign, draw_by_hash, fold_count
-from trainer.data.neighbours import Group
+from trainer.data.neighbours import Positions
 
 Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.int64]
@@ -316,12 +316,12 @@ def _pick(files: list[File], limit: int | None, seed: int) -> list[File]:
 
 
 def divide(
-    root: Path, samples: list[Sample], groups: Group, unreadable: list[Unreadable], *, held_out: float, seed: int
+    root: Path, samples: list[Sample], groups: Positions, unreadable: list[Unreadable], *, held_out: float, seed: int
 ) -> DataSet:
     """Make a data set of the readable samples. ``held_out`` is the share of images in a fold.
 
-    ``groups`` (n,) gives images of one picture the same number; they go into one fold. Raises `UserError` when fewer
-    than two classes are left.
+    ``groups`` (n,) are those of `trainer.data.neighbours`: the images of one go into one fold. Raises `UserError` when
+    fewer than two classes are left.
     """
     classes = sorted({sample.label for sample in samples})
     if len(classes) < 2:
@@ -340,13 +340,14 @@ def divide(
     return DataSet(classes, samples, labels, folds, unreadable)
 
 
-def fold_samples(samples: Sequence[Sample], groups: Group, *, held_out: float, seed: int) -> Folds:
+def fold_samples(samples: Sequence[Sample], groups: Positions, *, held_out: float, seed: int) -> Folds:
     """Return the fold (n,) of each image by ``seed``; see `divide`."""
-    picture: dict[int, str] = {}  # one for each group, chosen regardless of file names
+    hash_of: dict[int, str] = {}  # of one image in each group, chosen regardless of file names
     for group, sample in zip(groups.tolist(), samples, strict=True):
-        picture[group] = min(picture.get(group, sample.sha256), sample.sha256)
-    pictures = [picture[group] for group in groups.tolist()]
-    return assign(pictures, [sample.label for sample in samples], fold_count(held_out), seed)
+        hash_of[group] = min(hash_of.get(group, sample.sha256), sample.sha256)
+    return assign(
+        [hash_of[group] for group in groups.tolist()], [sample.label for sample in samples], fold_count(held_out), seed
+    )
 
 
 def data_digest(samples: Sequence[Sample]) -> str:

@@ -23,7 +23,7 @@ from models.runtime import FeatureExtractor
 from models.text.language import tr
 from trainer.data.cache import FeatureCache, Features
 from trainer.data.dataset import File, Sample, Unreadable, shown
-from trainer.data.perceptual_hash import HASH_TRANSFORM, PerceptualHash, hash_picture
+from trainer.data.perceptual_hash import HASH_TRANSFORM, PerceptualHash, hash_image
 from trainer.data.threads import map_ahead
 
 #: Images that a backbone computes at a time, shared among the cores. Measured on two cores, MobileNetV3-Large: 509
@@ -32,7 +32,7 @@ BATCH = 16
 
 
 @dataclass(frozen=True)
-class Read:
+class ReadFile:
     """A file that was read: its crops, or the error."""
 
     file: File
@@ -56,15 +56,15 @@ class Extracted:
     seconds: float
 
 
-def read_all(files: Iterable[File], transforms: Sequence[Transform]) -> Iterator[Read]:
+def read_all(files: Iterable[File], transforms: Sequence[Transform]) -> Iterator[ReadFile]:
     """Read and decode files in order, a few ahead of the caller."""
 
-    def read(file: File) -> Read:
+    def read(file: File) -> ReadFile:
         try:
             data = _bytes_of(file.path)
-            return Read(file, hashlib.sha256(data).hexdigest(), decode(io.BytesIO(data), transforms))
+            return ReadFile(file, hashlib.sha256(data).hexdigest(), decode(io.BytesIO(data), transforms))
         except (ImageError, OSError) as error:
-            return Read(file, error=_unreadable(file, error))
+            return ReadFile(file, error=_unreadable(file, error))
 
     return map_ahead(read, files)
 
@@ -84,14 +84,14 @@ def _unreadable(file: File, error: ImageError | OSError) -> Unreadable:
     )
 
 
-def stacked(reads: Sequence[Read]) -> list[npt.NDArray[np.uint8]]:
+def stacked(reads: Sequence[ReadFile]) -> list[npt.NDArray[np.uint8]]:
     """Stack the crops of n files into one (n, side, side, 3) array for each part."""
     return [np.stack(crops) for crops in zip(*(read.crops for read in reads), strict=True)]
 
 
 @dataclass(frozen=True)
-class _ReadImage:
-    """A file that was read: its cached features, its crops for the parts that lack them, and its hash; or the error."""
+class _PreparedImage:
+    """A file that was read: its cached features, its crops for the parts without, and its hash; or the error."""
 
     file: File
     sha256: str = ""
@@ -102,7 +102,7 @@ class _ReadImage:
     error: Unreadable | None = None
 
 
-def _read_image(file: File, transforms: Sequence[Transform], cache: FeatureCache | None) -> _ReadImage:
+def _prepare_image(file: File, transforms: Sequence[Transform], cache: FeatureCache | None) -> _PreparedImage:
     try:
         data = _bytes_of(file.path)
         sha256 = hashlib.sha256(data).hexdigest()
@@ -113,16 +113,16 @@ def _read_image(file: File, transforms: Sequence[Transform], cache: FeatureCache
         is_new_hash = perceptual_hash is None
         if missing or perceptual_hash is None:
             *decoded, square = decode(io.BytesIO(data), [*(transforms[part] for part in missing), HASH_TRANSFORM])
-            perceptual_hash = perceptual_hash or hash_picture(data, square)
+            perceptual_hash = perceptual_hash or hash_image(data, square)
             for part, crop in zip(missing, decoded, strict=True):
                 crops[part] = crop
-        return _ReadImage(file, sha256, features, crops, perceptual_hash, is_new_hash)
+        return _PreparedImage(file, sha256, features, crops, perceptual_hash, is_new_hash)
     except (ImageError, OSError) as error:
-        return _ReadImage(file, error=_unreadable(file, error))
+        return _PreparedImage(file, error=_unreadable(file, error))
 
 
 #: A batch for one part: for each image the row of its features, the image and the crop.
-_Batch = list[tuple[int, _ReadImage, Crop]]
+_Batch = list[tuple[int, _PreparedImage, Crop]]
 
 
 class _Pass:
@@ -142,7 +142,7 @@ class _Pass:
         # Two batches at once: a core that is done with one begins the next.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="backbones")
 
-    def add(self, row: int, image: _ReadImage) -> None:
+    def add(self, row: int, image: _PreparedImage) -> None:
         """Add an image: copy its cached features, and queue its crops until a batch is full."""
         for part, (cached, crop) in enumerate(zip(image.features, image.crops, strict=True)):
             if cached is not None:
@@ -201,8 +201,8 @@ def extract(files: Sequence[File], extractor: FeatureExtractor, cache: FeatureCa
     unreadable: list[Unreadable] = []
     feature_pass = _Pass(extractor, cache, len(files))
     cached = 0
-    stream = map_ahead(lambda file: _read_image(file, extractor.transforms, cache), files)
-    image: _ReadImage
+    stream = map_ahead(lambda file: _prepare_image(file, extractor.transforms, cache), files)
+    image: _PreparedImage
     with closing(feature_pass):
         for image in tqdm(stream, "features", len(files), unit=" images", disable=None):
             if image.perceptual_hash is None:

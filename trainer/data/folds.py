@@ -1,7 +1,7 @@
-"""Divide pictures into folds: each picture is judged by heads that were fitted on the other folds.
+"""Divide images into folds: each image is judged by heads that were fitted on the other folds.
 
-A picture's fold depends on its own bytes and the seed alone, so that adding images moves no old one to another fold,
-and copies of one picture are never both fitted on and judged.
+The fold of a group of like images depends on their bytes and the seed alone, so that adding images moves no old one to
+another fold. Like images share a fold, so that none is judged by a head that was fitted on one like it.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ def draw_by_hash(text: str) -> float:
     return (int.from_bytes(digest[:8], "big") >> 11) / 2**53  # as many bits as a float has
 
 
-def assign(pictures: Sequence[str], labels: Sequence[str], count: int, seed: int) -> Folds:
-    """Assign each image (n,) a fold, 0 to ``count`` - 1 or `NEVER`; images of one picture get one fold.
+def assign(groups: Sequence[str], labels: Sequence[str], count: int, seed: int) -> Folds:
+    """Assign each image (n,) a fold, 0 to ``count`` - 1 or `NEVER`; the images of a group get the same fold.
 
-    ``pictures`` identifies the picture on each image by a hash. Hashing spreads a class evenly over the folds. Where it
-    leaves a class out of fold 0, or puts all of it there, one picture is moved, so that a class of two or more pictures
-    is both judged and fitted on. A class of a single picture is always fitted on.
+    ``groups`` names the group of each image by a hash. Hashing spreads a class evenly over the folds. Where it leaves a
+    class out of fold 0, or puts all of it there, one group is moved, so that a class of two or more groups is both
+    judged and fitted on. A class of a single group is always fitted on.
     """
-    numbers = {picture: draw_by_hash(f"split {seed} {picture}") for picture in pictures}
-    folds = {picture: int(count * number) for picture, number in numbers.items()}
+    numbers = {group: draw_by_hash(f"split {seed} {group}") for group in groups}
+    folds = {group: int(count * number) for group, number in numbers.items()}
     by_class: dict[str, set[str]] = defaultdict(set)
-    for picture, label in zip(pictures, labels, strict=True):
-        by_class[label].add(picture)
+    for group, label in zip(groups, labels, strict=True):
+        by_class[label].add(group)
     classes = [sorted(by_class[label], key=numbers.__getitem__) for label in sorted(by_class)]
     for members in classes:
-        if len(members) > 1 and all(folds[picture] for picture in members):
+        if len(members) > 1 and all(folds[group] for group in members):
             folds[members[0]] = 0
     for members in classes:
-        if len(members) > 1 and not any(folds[picture] for picture in members):
+        if len(members) > 1 and not any(folds[group] for group in members):
             folds[members[-1]] = 1
-    for members in classes:  # classes of one picture, or of pictures that other classes share
-        if len({folds[picture] for picture in members}) == 1:
+    for members in classes:  # classes of one group, or of groups that hold other classes too
+        if len({folds[group] for group in members}) == 1:
             folds |= dict.fromkeys(members, NEVER)
-    return np.array([folds[picture] for picture in pictures], np.int64)
+    return np.array([folds[group] for group in groups], np.int64)

@@ -1,12 +1,12 @@
-"""Group images that show one picture: copies, and near duplicates (resized, re-encoded, brightened, cropped a little).
+"""Group images that show the same: copies, and near duplicates (resized, re-encoded, brightened, cropped a little).
 
 They are found by a perceptual hash and confirmed by colours and detail. Of 4.5 million pairs of scenes, 6 are found,
-each of them one scene a moment later. Rotated or mirrored pictures count as different.
+each of them one scene a moment later. Rotated or mirrored images count as different.
 
-Pictures of a camera that stands still, or of forms of one kind, resemble each other too, though each is a picture of
-its own: with an animal a tenth as wide as the picture, 95 % of the pairs are near duplicates. In one fold they could
-not be judged. So a group with too many members or too many labels for one picture is parted: only copies stay
-together, and images that differ in nothing but noise and light.
+Images of a camera that stands still, or of forms of one kind, resemble each other too, though each shows something of
+its own: with an animal a tenth as wide as the image, 95 % of the pairs are near duplicates. In one fold they could not
+be judged. So a group with too many members or too many labels for near duplicates is parted: only copies stay together,
+and images that differ in nothing but noise and light.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import numpy.typing as npt
 
 from trainer.data.perceptual_hash import PerceptualHash
 
-Group = npt.NDArray[np.int64]
+Positions = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Likeness:
-    """How alike two pictures must be: the most of 64 bits that differ, the least correlation of colours and detail."""
+    """How alike two images must be: the most of 64 bits that differ, the least correlation of colours and detail."""
 
     bits: int
     colours: float
@@ -38,12 +38,12 @@ _NEAR = _Likeness(bits=12, colours=0.92, detail=0.9)
 #: The same view with nothing new in it. Of 240 pairs of views, 95 % are so alike with noise and other light only, 5 %
 #: with an object of a tenth of their width at another place, and none with a larger one.
 _SAME = _Likeness(bits=2, colours=0.998, detail=0.996)
-#: So many near duplicates may be of one picture, whatever their labels.
+#: A group of at most this many is never parted, whatever the labels.
 _MAX_DUPLICATES = 12
-#: A larger group in which no label reaches this share is a view rather than a picture.
+#: A larger group in which no label reaches this share shows a view in which things change.
 _ONE_LABEL_SHARE = 0.9
 
-#: A picture that is plainer than this (standard deviation of its brightness) has nothing to recognise it by.
+#: An image that is plainer than this (standard deviation of its brightness) has nothing to recognise it by.
 PLAIN = 3.0
 
 # The size of the tiles that are compared at a time: so small that they stay in the processor's cache.
@@ -54,24 +54,24 @@ _FEW_PRODUCTS = 10_000_000
 
 @dataclass(frozen=True)
 class Groups:
-    """For each of n images the position ``first`` (n,) of the first one that shows the same picture.
+    """The group of each of n images, as the position ``first`` (n,) of the first image of the group.
 
-    ``parted`` (n,) tells which images were parted from near duplicates, since these were too many for one picture.
+    ``parted`` (n,) tells which images were parted from images like them, since these were too many for near duplicates.
     """
 
-    first: Group
+    first: Positions
     parted: Mask
 
 
-def group_pictures(pictures: Sequence[str], hashes: Sequence[PerceptualHash], labels: Sequence[str]) -> Groups:
-    """Group the images that show one picture. ``pictures`` are the sha256 of the files.
+def group_images(digests: Sequence[str], hashes: Sequence[PerceptualHash], labels: Sequence[str]) -> Groups:
+    """Group n images by the sha256 of their files, ``digests``, and by their perceptual hashes.
 
     An image that resembles any image of a group belongs to the group.
     """
     originals: dict[str, int] = {}
-    copies = np.array([originals.setdefault(picture, row) for row, picture in enumerate(pictures)], np.int64)
-    first = _join_similar(np.arange(len(pictures)), copies, hashes, _NEAR)
-    parted = np.zeros(len(pictures), bool)
+    copies = np.array([originals.setdefault(digest, row) for row, digest in enumerate(digests)], np.int64)
+    first = _join_similar(np.arange(len(digests)), copies, hashes, _NEAR)
+    parted = np.zeros(len(digests), bool)
     for likeness in (_SAME, None):
         for members in _groups_of_views(first, labels):
             parted[members] = True
@@ -79,8 +79,8 @@ def group_pictures(pictures: Sequence[str], hashes: Sequence[PerceptualHash], la
     return Groups(first, parted)
 
 
-def _groups_of_views(group: Group, labels: Sequence[str]) -> Iterator[Group]:
-    """Yield the members of each group that shows a view in which things change, rather than one picture.
+def _groups_of_views(group: Positions, labels: Sequence[str]) -> Iterator[Positions]:
+    """Yield the members of each group that shows a view in which things change, rather than the same.
 
     Such a group has many members, which have several labels or are most of the images of a label.
     """
@@ -97,8 +97,10 @@ def _groups_of_views(group: Group, labels: Sequence[str]) -> Iterator[Group]:
             yield np.array(members, np.int64)
 
 
-def _join_similar(rows: Group, copies: Group, hashes: Sequence[PerceptualHash], likeness: _Likeness) -> Group:
-    """Return the groups (n,) of the images at ``rows`` (n,), ascending: those of ``copies``, joined where alike."""
+def _join_similar(
+    rows: Positions, copies: Positions, hashes: Sequence[PerceptualHash], likeness: _Likeness
+) -> Positions:
+    """Return the groups (m,) of the images at ``rows`` (m,), ascending: those of ``copies``, joined where alike."""
     group = copies[rows]
     originals = [row for row in np.unique(group).tolist() if hashes[row].spread >= PLAIN]
     for one, other in _similar(np.array(originals, np.int64), hashes, likeness):
@@ -107,15 +109,15 @@ def _join_similar(rows: Group, copies: Group, hashes: Sequence[PerceptualHash], 
     return group
 
 
-def _similar(places: Group, hashes: Sequence[PerceptualHash], likeness: _Likeness) -> Iterator[tuple[int, int]]:
-    """Yield pairs of ``places``, enough to join all that are similar, directly or through others."""
-    if not len(places):
+def _similar(images: Positions, hashes: Sequence[PerceptualHash], likeness: _Likeness) -> Iterator[tuple[int, int]]:
+    """Yield pairs of ``images``, enough to join all that are similar, directly or through others."""
+    if not len(images):
         return
-    bits = np.array([hashes[place].bits for place in places], np.uint64)
-    colours = np.frombuffer(b"".join(hashes[place].colours for place in places), np.uint8).reshape(len(places), -1)
-    detail = np.frombuffer(b"".join(hashes[place].detail for place in places), np.int8).reshape(len(places), -1)
-    joined = np.arange(len(places))
-    for top, left in _tiles(len(places)):
+    bits = np.array([hashes[image].bits for image in images], np.uint64)
+    colours = np.frombuffer(b"".join(hashes[image].colours for image in images), np.uint8).reshape(len(images), -1)
+    detail = np.frombuffer(b"".join(hashes[image].detail for image in images), np.int8).reshape(len(images), -1)
+    joined = np.arange(len(images))
+    for top, left in _tiles(len(images)):
         rows, columns = slice(top, top + _ROWS), slice(left, left + _COLUMNS)
         near = np.bitwise_count(bits[rows, None] ^ bits[None, columns]) <= likeness.bits
         if not near.any():
@@ -130,7 +132,7 @@ def _similar(places: Group, hashes: Sequence[PerceptualHash], likeness: _Likenes
                 one, other = ones[row], others[column]
                 if joined[one] != joined[other]:
                     joined[joined == joined[other]] = joined[one]
-                    yield int(places[one]), int(places[other])
+                    yield int(images[one]), int(images[other])
 
 
 def _tiles(count: int) -> Iterator[tuple[int, int]]:

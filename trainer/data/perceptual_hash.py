@@ -74,7 +74,7 @@ _COSINES = _cosines()
 _MEANS = np.kron(np.eye(_COARSE, dtype=np.float32), np.full((1, _SIDE // _COARSE), _COARSE / _SIDE, np.float32))
 
 
-def hash_picture(data: bytes, square: Crop) -> PerceptualHash:
+def hash_image(data: bytes, square: Crop) -> PerceptualHash:
     """Hash a picture: ``data`` is its file, ``square`` (64, 64, 3) what `HASH_TRANSFORM` makes of it."""
     header = read_header(BytesIO(data))
     grey = square.astype(np.float32) @ _LUMA

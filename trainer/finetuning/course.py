@@ -25,7 +25,15 @@ from trainer.runs.versions import versions
 
 Tensors = Mapping[str, torch.Tensor]
 
-_LEARNED, _BEST, _OPTIMIZER = "learned.", "best.", "optimizer."
+#: The prefixes of the names of saved arrays.
+_TRAINED, _BEST, _OPTIMIZER = "learned.", "best.", "optimizer."
+#: The numbers of a `Course` by the names that they are saved under.
+_NUMBERS = {
+    "best_epoch": "best_epoch",
+    "best_loss": "best_loss",
+    "hoped": "improved_epoch",
+    "hoped_loss": "improved_loss",
+}
 
 
 @dataclass(frozen=True)
@@ -40,50 +48,51 @@ class LabelledSamples:
 class Course:
     """The epochs so far, and the weights of the ``best`` by held-out loss; before the first epoch, the initial ones.
 
-    ``hoped`` is the last epoch that improved by enough to reset the patience.
+    ``improved_epoch`` is the last one that lowered the loss by enough to reset the patience, and ``improved_loss`` what
+    it lowered it to.
     """
 
     best: Tensors
     epochs: list[Epoch] = field(default_factory=list)
     best_epoch: int = 0
     best_loss: float = math.inf
-    hoped: int = 0
-    hoped_loss: float = math.inf
+    improved_epoch: int = 0
+    improved_loss: float = math.inf
 
-    def add(self, epoch: Epoch, learned: Tensors) -> None:
+    def add(self, epoch: Epoch, trained: Tensors) -> None:
         """Add an epoch and the weights it ended with."""
         self.epochs.append(epoch)
         if epoch.held_out_loss < self.best_loss:
-            self.best, self.best_epoch, self.best_loss = learned, epoch.number, epoch.held_out_loss
-        if self.best_loss < self.hoped_loss - MIN_DELTA:
-            self.hoped, self.hoped_loss = epoch.number, self.best_loss
+            self.best, self.best_epoch, self.best_loss = trained, epoch.number, epoch.held_out_loss
+        if self.best_loss < self.improved_loss - MIN_DELTA:
+            self.improved_epoch, self.improved_loss = epoch.number, self.best_loss
 
     def is_over(self, epochs: int, patience: int) -> bool:
         """Whether all ``epochs`` are done, or the last ``patience`` (0: unlimited) brought no improvement."""
         done = len(self.epochs)
-        return done >= epochs or (patience > 0 and done - self.hoped >= patience)
+        return done >= epochs or (patience > 0 and done - self.improved_epoch >= patience)
 
-    def progress(self, learned: Tensors, optimizer: torch.optim.Optimizer, step: int, digest: str) -> SavedProgress:
+    def progress(self, trained: Tensors, optimizer: torch.optim.Optimizer, step: int, digest: str) -> SavedProgress:
         """Return the state to save, with the current weights and the optimizer after ``step`` steps."""
         best = {} if self.best_epoch == len(self.epochs) else self.best  # after the best epoch, both are the same
-        arrays = {_LEARNED + name: _array(tensor) for name, tensor in learned.items()}
+        arrays = {_TRAINED + name: _array(tensor) for name, tensor in trained.items()}
         arrays |= {_BEST + name: _array(tensor) for name, tensor in best.items()}
         for number, parameter in enumerate(_parameters(optimizer)):
             for name, tensor in optimizer.state[parameter].items():
                 arrays[f"{_OPTIMIZER}{number}.{name}"] = _array(tensor)
-        plain = {name: value for name, value in vars(self).items() if name not in ("best", "epochs")}
+        numbers = {key: getattr(self, name) for key, name in _NUMBERS.items()}
         epochs = [asdict(epoch) for epoch in self.epochs]
-        return SavedProgress(arrays, {**plain, "epochs": epochs, "step": step, "digest": digest})
+        return SavedProgress(arrays, {**numbers, "epochs": epochs, "step": step, "digest": digest})
 
 
 def restore(progress: SavedProgress, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Course, int]:
     """Restore a course from `Course.progress`, with weights and optimizer; return it and its number of steps."""
-    state = dict(progress.state)
-    learned, best = _tensors(progress, _LEARNED), _tensors(progress, _BEST)
+    state = progress.state
+    trained, best = _tensors(progress, _TRAINED), _tensors(progress, _BEST)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            if name in learned:
-                parameter.copy_(learned[name])
+            if name in trained:
+                parameter.copy_(trained[name])
     for number, parameter in enumerate(_parameters(optimizer)):
         saved = _tensors(progress, f"{_OPTIMIZER}{number}.")
         # The memory layout is that of the optimizer itself, since it may decide the last bit of results.
@@ -91,9 +100,8 @@ def restore(progress: SavedProgress, module: torch.nn.Module, optimizer: torch.o
             name: torch.zeros_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
             for name, tensor in saved.items()
         }
-    epochs, step = [Epoch(**fields) for fields in state.pop("epochs")], state.pop("step")
-    state.pop("digest")
-    return Course(best or learned, epochs, **state), step
+    epochs = [Epoch(**fields) for fields in state["epochs"]]
+    return Course(best or trained, epochs, **{name: state[key] for key, name in _NUMBERS.items()}), state["step"]
 
 
 def course_digest(

@@ -56,13 +56,13 @@ def fine_tune(
     options: FineTuneOptions,
     tell: Callable[[str], None],
     on_epoch: OnEpoch,
-    place: UnfinishedFit | None = None,
+    unfinished: UnfinishedFit | None = None,
 ) -> dict[str, dict[str, Array]]:
     """Fine-tune; return the state of each part's module after the best held-out epoch, by part and tensor name.
 
     ``head`` and ``scaling`` were fitted on ``train``'s features; whether the backbones got better shows only once a
     new head is fitted on them. ``tell`` gets a sentence on how long it will take, and at the end on how long it took.
-    Progress is saved in ``place`` and resumed from there, in which case ``on_epoch`` gets the earlier epochs too.
+    Progress is saved in ``unfinished`` and resumed from there, in which case ``on_epoch`` gets the earlier epochs too.
     Raises `UserError` when training diverges, naming the images.
     """
     torch.set_num_threads(cores())
@@ -71,7 +71,7 @@ def fine_tune(
     if device.type == "cpu":
         tuner.net.cut(next(batches(train.samples[:2], tuner.transforms, 2)))
     key = course_digest(parts, head, scaling, (train, held_out), options)
-    course = tuner.resume(place, key, tell, on_epoch)
+    course = tuner.resume(unfinished, key, tell, on_epoch)
     done = len(course.epochs)
     if not course.is_over(options.epochs, options.patience):
         seconds_per_epoch = tuner.seconds_per_epoch(train, held_out)
@@ -91,9 +91,11 @@ def fine_tune(
         started, number = time.monotonic(), len(course.epochs) + 1
         train_loss = tuner.train(train, number)
         loss, held_out_accuracy = tuner.check(held_out)
-        course.add(Epoch(number, train_loss, loss, held_out_accuracy, time.monotonic() - started), tuner.net.learned())
-        if place is not None and place.is_due():
-            place.save(tuner.progress(course, key))
+        course.add(
+            Epoch(number, train_loss, loss, held_out_accuracy, time.monotonic() - started), tuner.net.trained_state()
+        )
+        if unfinished is not None and unfinished.is_due():
+            unfinished.save(tuner.progress(course, key))
         on_epoch(course.epochs[-1])
     if (trained := len(course.epochs) - done) > 0:
         text = trn(
@@ -144,8 +146,8 @@ class Net(torch.nn.Module):
         ]
         return (torch.cat(features, dim=1) - self.mean) * self.scale @ self.weight.T + self.bias
 
-    def learned(self) -> dict[str, torch.Tensor]:
-        """Copy the parameters that learn, by name."""
+    def trained_state(self) -> dict[str, torch.Tensor]:
+        """Copy the parameters that are trained, by name."""
         return {
             name: parameter.detach().clone() for name, parameter in self.named_parameters() if parameter.requires_grad
         }
@@ -162,18 +164,18 @@ class Net(torch.nn.Module):
 
 
 def unfreeze_top(module: torch.nn.Module) -> None:
-    """Let only the last stages learn: whole stages from the top until they hold `TRAINED_SHARE` of the weights."""
+    """Let only the last stages be trained: whole stages from the top until they hold `TRAINED_SHARE` of the weights."""
     stages: dict[str, list[torch.nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         parameter.requires_grad_(False)
         stages.setdefault(_stage(name), []).append(parameter)
     total = sum(parameter.numel() for parameter in module.parameters())
-    learning = 0
+    trained = 0
     for stage in reversed(list(stages.values())):
         for parameter in stage:
             parameter.requires_grad_(True)
-            learning += parameter.numel()
-        if learning >= TRAINED_SHARE * total:
+            trained += parameter.numel()
+        if trained >= TRAINED_SHARE * total:
             return
 
 
@@ -205,14 +207,16 @@ class FineTuner:
         self._optimizer = torch.optim.AdamW(self._trained, lr=options.lr)
         self.steps_made = 0  # over all epochs, one for each batch
 
-    def resume(self, place: UnfinishedFit | None, key: str, tell: Callable[[str], None], on_epoch: OnEpoch) -> Course:
-        """Restore the course that was saved in ``place`` with this ``key``, or begin a new one."""
-        saved = None if place is None else place.load()
+    def resume(
+        self, unfinished: UnfinishedFit | None, key: str, tell: Callable[[str], None], on_epoch: OnEpoch
+    ) -> Course:
+        """Restore the course that was saved in ``unfinished`` with this ``key``, or begin a new one."""
+        saved = None if unfinished is None else unfinished.load()
         if saved is None:
-            return Course(self.net.learned())
+            return Course(self.net.trained_state())
         if saved.state.get("digest") != key:
             tell(tr("the saved progress is of other images or another head, so fine-tuning starts again"))
-            return Course(self.net.learned())
+            return Course(self.net.trained_state())
         course, self.steps_made = restore(saved, self.net, self._optimizer)
         for epoch in course.epochs:
             on_epoch(epoch)
@@ -221,7 +225,7 @@ class FineTuner:
 
     def progress(self, course: Course, key: str) -> SavedProgress:
         """Return the state that `resume` restores."""
-        return course.progress(self.net.learned(), self._optimizer, self.steps_made, key)
+        return course.progress(self.net.trained_state(), self._optimizer, self.steps_made, key)
 
     def seconds_per_epoch(self, train: LabelledSamples, held_out: LabelledSamples) -> float:
         """Measure how long an epoch takes, decoding included, with a few batches that change nothing.
@@ -230,20 +234,20 @@ class FineTuner:
         """
         count = min(3 * self._options.batch_size, len(train.samples))
         size = math.ceil(count / 3)
-        clock, learned = time.monotonic(), 0
+        clock, trained = time.monotonic(), 0
         for number, batch in enumerate(batches(train.samples[:count], self.transforms, size, shuffle=(0, 0))):
             self.loss(batch, train.labels[batch.rows]).backward()  # type: ignore[no-untyped-call]
             self.net.zero_grad()
             if number == 0:
                 clock = time.monotonic()
             else:
-                learned += len(batch.rows)
-        learning = (time.monotonic() - clock) / max(learned, 1)
+                trained += len(batch.rows)
+        training = (time.monotonic() - clock) / max(trained, 1)
         clock = time.monotonic()
         checked = held_out.samples[:count]
         self.check(LabelledSamples(checked, held_out.labels[: len(checked)]))
         checking = (time.monotonic() - clock) / len(checked)
-        return learning * len(train.samples) + checking * len(held_out.samples)
+        return training * len(train.samples) + checking * len(held_out.samples)
 
     def train(self, side: LabelledSamples, epoch: int) -> float:
         """Train for one epoch; return its mean loss."""

@@ -1,7 +1,7 @@
 """Run the frozen lower part of a backbone in ONNX Runtime during fine-tuning, as in serving.
 
-Measured with EfficientNet-Lite0, whose upper half learns: an image costs 20 ms of processor time in training instead of
-36, and 12 instead of 33 in checking. Where the cut fails, the whole backbone runs in torch.
+Measured with EfficientNet-Lite0, whose upper half is trained: an image costs 20 ms of processor time in training
+instead of 36, and 12 instead of 33 in checking. Where the cut fails, the whole backbone runs in torch.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Cut(torch.nn.Module):
 
 
 def cut(module: torch.nn.Module, crops: npt.NDArray[np.uint8]) -> Cut | None:
-    """Cut a backbone (`uint8_module`) below the first parameter that learns; None where that fails.
+    """Cut a backbone (`uint8_module`) below the first parameter that is trained; None where that fails.
 
     ``crops`` (n, side, side, 3), at least two, are used to compare the result with the whole backbone.
     """
@@ -72,24 +72,24 @@ def cut(module: torch.nn.Module, crops: npt.NDArray[np.uint8]) -> Cut | None:
 
 
 def _split(module: torch.nn.Module, crops: torch.Tensor) -> tuple[fx.GraphModule, fx.GraphModule]:
-    """Split into the half without learning parameters and the rest, which takes the outputs of the former."""
+    """Split into the half without trained parameters and the rest, which takes the outputs of the former."""
     whole: Any = torch.export.export(module, (crops,), dynamic_shapes=({0: torch.export.Dim("n")},)).module()
     nodes = [node for node in whole.graph.nodes if not (node.op == "call_module" and node.target == "_guards_fn")]
     (result,) = next(node for node in nodes if node.op == "output").args[0]
-    learning = _learning(whole, nodes)
+    trained = _trained_nodes(whole, nodes)
     crossing = [
         node
         for node in nodes
         if node.op in {"call_function", "placeholder"}
-        and node not in learning
+        and node not in trained
         and not _is_number(node)
-        and any(user in learning for user in node.users)
+        and any(user in trained for user in node.users)
     ]
 
     lower = fx.Graph()
     below: dict[fx.Node, fx.Node] = {}
     for node in nodes:
-        if node in learning or node.op == "output":
+        if node in trained or node.op == "output":
             continue
         below[node] = lower.node_copy(node, below.__getitem__)
         if (method := _METHODS.get(node.target)) is not None:
@@ -103,7 +103,7 @@ def _split(module: torch.nn.Module, crops: torch.Tensor) -> tuple[fx.GraphModule
     above = {node: upper.placeholder(node.name) for node in crossing}
     batch = next(above[node] for node in crossing if isinstance(node.meta["val"].shape[0], torch.SymInt))
     for node in nodes:
-        if node.op == "get_attr" or node in learning:
+        if node.op == "get_attr" or node in trained:
             above[node] = upper.node_copy(node, above.__getitem__)
         elif _is_number(node):  # the batch size, or computed from it: taken from the inputs again
             if node.target is torch.ops.aten.sym_size.int and node.args[1] == 0:
@@ -119,19 +119,19 @@ def _is_number(node: fx.Node) -> bool:
     return node.op == "call_function" and isinstance(node.meta.get("val"), int | torch.SymInt)
 
 
-def _learning(whole: torch.nn.Module, nodes: list[fx.Node]) -> set[fx.Node]:
-    learning: set[fx.Node] = set()
+def _trained_nodes(whole: torch.nn.Module, nodes: list[fx.Node]) -> set[fx.Node]:
+    trained: set[fx.Node] = set()
     for node in nodes:
         if node.op == "get_attr":
             value = whole
             for step in str(node.target).split("."):
                 value = getattr(value, step)
-            learns = isinstance(value, torch.Tensor) and value.requires_grad
+            is_trained = isinstance(value, torch.Tensor) and value.requires_grad
         else:
-            learns = node.op != "output" and any(source in learning for source in node.all_input_nodes)
-        if learns:
-            learning.add(node)
-    return learning
+            is_trained = node.op != "output" and any(source in trained for source in node.all_input_nodes)
+        if is_trained:
+            trained.add(node)
+    return trained
 
 
 def _session(lower: fx.GraphModule, crops: torch.Tensor) -> Any:

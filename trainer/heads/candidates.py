@@ -20,10 +20,10 @@ from trainer.measuring.calibration import Logits, Losses, accuracy, fit_temperat
 
 #: The strengths of logistic regression to try (scikit-learn's C), from strong to weak regularisation.
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
-#: So many judged images are enough to choose a strength by, on as many folds as have them.
+#: So many judged images are enough to choose a strength by.
 _MANY_IMAGES = 1000
-#: The strength that is mostly best, and by which share any other has to lower the loss: less is chance, and with few
-#: images the weakest penalty would win by it.
+#: The strength that is best in most cases. A weaker penalty than this must lower the loss by at least this share: a
+#: smaller gain is chance, by which the weakest would win with few images. Up to it, as much more loss is accepted.
 USUAL_STRENGTH, _LEAST_GAIN = 3e-3, 0.01
 #: The shrinkages of the covariance to try in discriminant analysis.
 SHRINKAGES = (0.3, 0.6, 0.9)
@@ -41,8 +41,8 @@ class CandidateHead:
     ``heads`` holds one head for each fold and, last, the head fitted on all images. ``out_of_fold`` holds logits
     (judged images, classes), ``losses`` (judged images,) their log-loss after division by ``temperature``.
     ``refolded_loss`` is the mean log-loss over several divisions into folds; None where one division was enough.
-    ``label`` is the name in the user's language, ``strength`` that of its penalty where it is a logistic one, and the
-    shrinkage where it is a discriminant.
+    ``label`` is the name in the user's language; ``strength`` is that of the penalty of a logistic head (scikit-learn's
+    C), and the shrinkage of a discriminant.
     """
 
     name: str
@@ -121,13 +121,13 @@ def logistic_candidate(view: View, strengths: Sequence[float] = STRENGTHS, *, fu
 
 
 def _best_strength(view: View, strengths: Sequence[float], directions: Directions) -> float:
-    """Return the strength of the lowest loss on some of the folds; one that is not usual has to be clearly lower.
+    """Return the strength of the lowest loss on some of the folds; weaker than usual only if its loss is clearly lower.
 
-    Weaker penalties, which take the longest, are not tried once two in a row were not, or one where many images judge.
+    Weaker penalties take longer to fit: no more are tried once two in a row were no better (one, with many images).
     Measured on five sets, five draws each, by images that were not drawn: log-loss .716 instead of .727 with 5 images a
     class, .554 instead of .558 with 16, .450 instead of .452 with 40.
     """
-    patience, tolerance = (1, ROUGH) if _many(view.task) else (2, EXACT)
+    failures_in_a_row, tolerance = (1, ROUGH) if _many(view.task) else (2, EXACT)
     part = replace(view, task=view.task.judged_by(_MANY_IMAGES))
     best, best_loss = 0, np.inf
     for position, heads in enumerate(fit_logistic(part.task, strengths, directions, tolerance=tolerance)):
@@ -135,7 +135,7 @@ def _best_strength(view: View, strengths: Sequence[float], directions: Direction
         least_gain = -_LEAST_GAIN if strengths[position] <= USUAL_STRENGTH else _LEAST_GAIN
         if loss < (1 - least_gain) * best_loss:
             best, best_loss = position, loss
-        elif position - best >= patience:
+        elif position - best >= failures_in_a_row:
             break
     return strengths[best]
 

@@ -9,7 +9,7 @@ from models.head import Head, Pretrained
 from trainer.heads.candidates import CandidateHead, View
 from trainer.heads.growth import Growth
 from trainer.heads.linear import Linear, Scaling
-from trainer.heads.near import Absence
+from trainer.heads.missing_classes import MissingClasses
 from trainer.heads.propagation import Propagation
 from trainer.heads.recipe import Recipe
 from trainer.heads.task import Mask
@@ -19,7 +19,7 @@ from trainer.measuring.calibration import Logits
 
 @dataclass(frozen=True)
 class Start:
-    """What fine-tuning starts from: a head on unit-length features, over its temperature, not fitted on fold 0."""
+    """What fine-tuning starts from: a head not fitted on fold 0, divided by its temperature, and its scaling."""
 
     head: Linear
     scaling: Scaling
@@ -36,10 +36,10 @@ class Choice:
 
     ``out_of_fold`` holds the logits (judged images, classes) of the ``judged`` images (n,), each from a head that was
     not fitted on it. Inputs are features at unit length, or what ``pretrained`` makes of the features. ``span`` tells
-    unknown images, ``absence`` how those of a missing class would fare, and ``growth`` what more images would bring;
-    all three are None with too few images or classes. ``winner`` names the chosen candidate; ``label`` is that name,
-    and ``reason`` why it was chosen, in the user's language. ``recipe`` is how it was fitted, without unlabelled
-    images, and ``texts`` the head that it starts from, if any.
+    unknown images, ``missing_classes`` what would become of the images of a class that is missing, and ``growth`` what
+    more images would bring; all three are None with too few images or classes. ``winner`` names the chosen candidate;
+    ``label`` is that name, and ``reason`` why it was chosen, in the user's language. ``recipe`` is how it was fitted,
+    without unlabelled images, and ``texts`` the head that it starts from, if any.
     """
 
     head: Linear
@@ -57,7 +57,7 @@ class Choice:
     span: Span | None
     pretrained: Pretrained | None = None
     growth: Growth | None = None
-    absence: Absence | None = None
+    missing_classes: MissingClasses | None = None
     propagation: Propagation | None = None
     texts: Linear | None = None
 

@@ -80,7 +80,7 @@ def measure_growth(task: FittingTask, strength: float = _STRENGTH, out_of_fold: 
 
 
 def _ranks(labels: Labels) -> Labels:
-    """Return each image's place (n,) in a random order of its class."""
+    """Return each image's rank (n,) in a random order of its class."""
     ranks = np.empty_like(labels)
     random = np.random.default_rng(0)
     for label in np.unique(labels):

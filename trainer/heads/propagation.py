@@ -40,7 +40,7 @@ from trainer.heads.task import FittingTask, Weights
 from trainer.heads.views import Part
 from trainer.measuring.calibration import Losses, log_probabilities
 
-#: How much of a prediction comes from the image's neighbours, and how often they are asked.
+#: How much of a prediction comes from the image's neighbours, and how often predictions are spread.
 _NEIGHBOURS_SHARE, _ROUNDS = 0.7, 20
 #: How many neighbours each image has.
 _NEIGHBOURS = 10

@@ -59,7 +59,7 @@ class FittingTask:
         return judged
 
     def judged_by(self, images: int) -> FittingTask:
-        """Return this task for a comparison: no more folds judge than have so many images, and no head is served."""
+        """Return this task for a comparison: at least ``images`` are judged, in few folds, and no head is served."""
         sizes = np.cumsum([int((self.folds == fold).sum()) for fold in self.judging_folds])
         kept = self.judging_folds[: int(np.searchsorted(sizes, images)) + 1]
         return replace(self, folds=np.where(np.isin(self.folds, kept), self.folds, NEVER), serves=False)

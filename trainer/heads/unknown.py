@@ -6,7 +6,7 @@ all of another set (area under the ROC curve; scenes against insects and small o
 objects): residual .997 .994 .999 .996, shrunk Mahalanobis distance .997 .995 .999 .997 (which takes a matrix of 6.5
 MB), cosine to the nearest class mean .997 .993 .993 .972, energy .980 .978 .835 .799, the greatest probability .952
 .937 .835 .799. Relative Mahalanobis distance was of no use. None of them finds a held-back class of scenes reliably:
-what resembles the known images is told by the energy besides (`trainer.heads.near`) and by the threshold.
+what resembles the known images is told by the energy besides (`trainer.heads.missing_classes`) and by the threshold.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from trainer.heads.linear import one_thread
 #: The most directions, and the images needed for each. Measured as above with 96 images of six classes: 8
 #: directions find 92 % and 68 % of unknown images, 32 directions 85 % and 62 %.
 _DIRECTIONS, _IMAGES_PER_DIRECTION = 64, 8
-#: With fewer images there is no telling how far a known one may lie.
+#: With fewer images it cannot be told how far a known one may lie.
 _MIN_IMAGES = 16
 #: The share of known images that are refused as unknown, on average over data sets. With n < 49 images it is up to
 #: one in n + 1, since the limit is then the largest distance.
@@ -42,7 +42,7 @@ class Span:
     """The ``basis`` (rank, width) of the directions in which known images vary, and how far from it one is unknown.
 
     ``distances`` (n,) are out of fold: each from a basis that was fitted without the image; NaN where not judged. With
-    an ``energy_weight`` they are sums, as `models.metadata.Unknown` says; see `trainer.heads.near`.
+    an ``energy_weight`` they are sums, as `models.metadata.Unknown` says; see `trainer.heads.missing_classes`.
     """
 
     basis: Basis

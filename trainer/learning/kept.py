@@ -11,7 +11,7 @@ import numpy.typing as npt
 from models.registry import Backbone
 from trainer.data.dataset import Labels
 from trainer.data.folds import Folds
-from trainer.data.neighbours import Group
+from trainer.data.neighbours import Positions
 from trainer.heads.recipe import Recipe
 
 #: How many bytes of features a run keeps by default: enough for those of 100,000 images by the usual backbones.
@@ -41,7 +41,7 @@ class KeptFeatures:
     labels: Labels
     predicted: Labels
     folds: Folds
-    pictures: Group
+    pictures: Positions
     hashes: Hashes
     classes: Sequence[str]
     recipe: Recipe

@@ -14,8 +14,8 @@ from models import checkpoint as checkpoints
 from models.classifier import Classifier, Scores, open_classifier
 from models.weights import WeightsStore
 from trainer.data.dataset import File, Unreadable, shown
-from trainer.data.features import BATCH, Read, read_all, stacked
-from trainer.runs.proof import require_as_made
+from trainer.data.features import BATCH, ReadFile, read_all, stacked
+from trainer.runs.proof import require_unchanged
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def open_checkpoint(path: Path, store: WeightsStore) -> OpenedCheckpoint:
     file = checkpoints.resolve(path)
     classifier = open_classifier(file, store)
     if file.name == checkpoints.FILE_NAME:
-        require_as_made(file.parent, classifier.digest)
+        require_unchanged(file.parent, classifier.digest)
     return OpenedCheckpoint(file, classifier)
 
 
@@ -93,19 +93,19 @@ class Classified:
 def classify(files: Sequence[File], classifiers: Sequence[Classifier], batch_size: int) -> Classified:
     """Read every file once and classify it with every classifier. Shows progress on a terminal."""
     transforms = [transform for classifier in classifiers for transform in classifier.transforms]
-    readable: list[Read] = []
+    readable: list[ReadFile] = []
     batches_by_classifier: list[list[Scores]] = [[] for _ in classifiers]
     unreadable: list[Unreadable] = []
-    waiting: list[Read] = []
+    waiting: list[ReadFile] = []
 
     def predict() -> None:
         crops = iter(stacked(waiting))
         for classifier, batches in zip(classifiers, batches_by_classifier, strict=True):
             batches.append(classifier.score([next(crops) for _ in classifier.transforms]))
-        readable.extend(Read(read.file, read.sha256) for read in waiting)
+        readable.extend(ReadFile(read.file, read.sha256) for read in waiting)
         waiting.clear()
 
-    read: Read
+    read: ReadFile
     for read in tqdm(read_all(files, transforms), "evaluate", len(files), unit=" images", disable=None):
         if read.error is not None:
             unreadable.append(read.error)

@@ -3,18 +3,17 @@
 A promise is made from images that were judged by a head that never saw them, and holds with a stated certainty for
 images like these: it is a binomial bound, and assumes nothing about the probabilities. Which threshold to take is
 chosen on the same images, and that must not break it. So thresholds are tested one after the other, from sure images to
-all of them, each by an exact binomial test, and the testing goes on only while it is passed: fixed-sequence testing, as
-in Learn then Test (Angelopoulos et al., arXiv 2110.01052). It does not begin with as few as a test takes, where one
-mislabelled image would end it, but where the probabilities, which are right on the whole, say that a test is passed
-most easily. A threshold is the probability of the image of a given rank, which is not counted itself: those above it
-are then independent draws. Selection with guaranteed risk (Geifman & El-Yaniv, NeurIPS 2017) does the same with a
-binary search.
+all of them, each by an exact binomial test, until one fails: fixed-sequence testing, as in Learn then Test
+(Angelopoulos et al., arXiv 2110.01052). The first test does not cover as few images as can pass, where one mislabelled
+image would end the sequence, but as many as pass most easily by their probabilities, which are right on the whole. A
+threshold is the probability of the image of a given rank, which is not counted itself: those above it are then
+independent draws. Selection with guaranteed risk (Geifman & El-Yaniv, NeurIPS 2017) does the same with a binary search.
 
-What the bound does not cover: images of another kind or another mixture of classes, and that the head which is served
-was fitted on all images, those that judged on most; it is taken to be no worse than they are. Nor that the judged
-images chose the kind of head and the epoch of fine-tuning. The former flatters nothing that can be measured (scenes,
-accuracy of the judged images and of unseen ones: .856 and .866 with 16 images a class, .914 and .914 with 400), the
-latter may.
+The bound does not cover images of another kind, or another mixture of classes. It also ignores two things. The served
+head was fitted on all images, and the judging heads only on most of them: it is taken to be no worse than they are. And
+the judged images also chose the kind of head and the epoch of fine-tuning. Choosing the head flatters nothing that can
+be measured (scenes, accuracy of the judged images and of unseen ones: .856 and .866 with 16 images a class, .914 and
+.914 with 400); choosing the epoch may.
 """
 
 from __future__ import annotations
@@ -49,8 +48,8 @@ def find_promise(confidence: Confidence, right: Mask, max_error: float, certaint
     """Find the lowest threshold at which at most ``max_error`` of the images filed are wrong, with this certainty.
 
     ``confidence`` (n,): the probability of the predicted class of each judged image, below 0 where the image is not
-    filed whatever the threshold; ``right`` (n,): whether it is the right class. Of images
-    that show one picture, only one may be among them.
+    filed whatever the threshold; ``right`` (n,): whether it is the right class. Of near duplicates only one may be
+    given.
     """
     first = _first_size(confidence, max_error, certainty)
     if first > len(right):
@@ -82,7 +81,7 @@ def most_promising_size(confidence: Confidence, max_error: float) -> int:
 
     There the mistakes to be expected are the most standard deviations below those that are allowed. The actual mistakes
     are not looked at. Of scenes, 200 to 2,300 of them, with one label in 200 wrong, a promise of 2 % files
-    30 % so, 13 % from as few images as can pass, and 21 % where the permitted doubt is divided among four places to
+    30 % so, 13 % from as few images as can pass, and 21 % where the permitted doubt is divided among four sizes to
     start from; of small animals that are alike a promise of 5 % files 19 %, 9 % and 13 %. It was the best of these
     in nearly all of 27 comparisons.
     """

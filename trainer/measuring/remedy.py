@@ -1,4 +1,4 @@
-"""What would make a promise possible that cannot be made: more images, or labels put right that may be wrong."""
+"""What would make a promise possible that cannot be made: more images, or a few corrected labels."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from models.promises import CERTAINTY
 from models.text.language import tr
 from trainer.measuring.promises import Confidence, Mask, find_promise, images_needed, most_promising_size
 
-#: So many labels are named at most: more than these are no accident.
+#: At most so many wrong labels are named: more are no accident.
 _LABELS = 5
-#: Numbers of images are tried that grow by this factor, up to so many times as many as there are.
+#: The numbers of images to try: each is the one before times `_STEP`, up to `_MOST` times as many as there are.
 _STEP, _MOST = 1.05, 50
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """About so many more ``images`` like these would do; so would these ``labels``, the names of pictures, put right.
+    """What would make a promise possible: about so many more ``images`` like these, None where none would do.
 
-    None and no label: neither would.
+    ``labels`` names the images whose labels, corrected, would do as well; empty where correcting labels would not.
     """
 
     images: int | None
     labels: tuple[str, ...]
 
     def sentence(self, requested: float, *, labels_are_listed: bool) -> str:
-        """Say it, as what may go on a sentence; ``labels_are_listed``: whether advice.txt tells which may be wrong."""
+        """Return it as a clause; ``labels_are_listed``: whether advice.txt lists the labels that may be wrong."""
         values = {"asked": 100 * requested, "certainty": 100 * CERTAINTY}
         names = "; ".join(self.labels)
         if self.images is None and not self.labels:
@@ -65,24 +65,24 @@ class Remedy:
 
 def find_remedy(confidence: Confidence, right: Mask, requested: float, names: Sequence[str]) -> Remedy:
     """Find what it takes to promise ``requested``; the images (n,) are as in `find_promise`, and have these names."""
-    labels = [names[at] for at in _labels(confidence, right, requested)]
-    return Remedy(_more(confidence, right, requested), tuple(labels))
+    labels = [names[position] for position in _suspects(confidence, right, requested)]
+    return Remedy(_more_images(confidence, right, requested), tuple(labels))
 
 
-def _labels(confidence: Confidence, right: Mask, requested: float) -> list[int]:
-    """The fewest of the surest mistakes without which the promise could be made; none where that takes too many."""
+def _suspects(confidence: Confidence, right: Mask, requested: float) -> list[int]:
+    """Return the fewest of the surest mistakes without which the promise can be made; none if that takes too many."""
     wrong = np.flatnonzero(~right & (confidence >= 0))
     surest: list[int] = wrong[np.argsort(-confidence[wrong], kind="stable")][:_LABELS].tolist()
     mended = right.copy()
-    for at, position in enumerate(surest, start=1):
+    for count, position in enumerate(surest, start=1):
         mended[position] = True
         if find_promise(confidence, mended, requested) is not None:
-            return surest[:at]
+            return surest[:count]
     return []
 
 
-def _more(confidence: Confidence, right: Mask, requested: float) -> int | None:
-    """About how many more images it takes to pass the first test, where as many are wrong among the surest as now."""
+def _more_images(confidence: Confidence, right: Mask, requested: float) -> int | None:
+    """Return about how many more images it takes to pass the first test, if as large a share of the surest is wrong."""
     count, first = len(right), most_promising_size(confidence, requested)
     mistakes = np.concatenate([[0], np.cumsum(~right[np.argsort(-confidence, kind="stable")])])
     factor = _STEP
@@ -97,6 +97,6 @@ def _more(confidence: Confidence, right: Mask, requested: float) -> int | None:
 
 
 def _rounded_up(number: int) -> int:
-    """To two digits."""
+    """Round up to two digits."""
     unit: int = 10 ** max(len(str(number)) - 2, 0)
     return math.ceil(number / unit) * unit

@@ -10,8 +10,8 @@ import numpy as np
 from models.metadata import DEFAULT_THRESHOLD, Promise, strictest
 from models.promises import CERTAINTY, percent, what_holds
 from models.text.language import tr
-from trainer.data.neighbours import Group
-from trainer.measuring.measure import FilingCounts, LabelledPredictions
+from trainer.data.neighbours import Positions
+from trainer.measuring.labelled_predictions import LabelledPredictions, ThresholdCounts
 from trainer.measuring.promises import Confidence, Mask, find_promise, promise_instead, surest_only
 from trainer.measuring.remedy import Remedy, find_remedy
 
@@ -26,8 +26,8 @@ class Thresholds:
     """The promises that so many ``judged`` images allow; ``requested`` is the user's share of mistakes, if any.
 
     ``own`` is the threshold that the checkpoint then ships, and ``kept_promise`` what it promises, if anything. Where
-    that is not what was requested, ``remedy`` is what would make it so. ``given`` is the user's threshold, if any.
-    ``standard`` are the promises of `STANDARD_MAX_ERRORS`, and ``lenient`` is the threshold that would be shipped
+    that is not what was requested, ``remedy`` is what would make that possible. ``given`` is the user's threshold, if
+    any. ``standard`` are the promises of `STANDARD_MAX_ERRORS`, and ``lenient`` is the threshold that would be shipped
     for the largest of these, where less was requested.
     """
 
@@ -56,7 +56,7 @@ class Thresholds:
         return Thresholds(self.judged, None, self.promises, own=threshold, given=threshold, standard=self.standard)
 
     def sentences(self, predictions: LabelledPredictions) -> list[str]:
-        """Say which threshold is in force, what it does with the judged images, and what other thresholds promise."""
+        """Say which threshold is in force, what it files of the judged images, and what other thresholds promise."""
         others = [_offer(each, predictions) for each in strictest(self.standard) if not self._says_as_much(each)]
         refused = [] if self.given in (None, self.own) else [self._refusal()]
         return [self._in_force(predictions), *refused, *self._warning(predictions), *others]
@@ -64,13 +64,13 @@ class Thresholds:
     def _says_as_much(self, promise: Promise) -> bool:
         """Whether the kept promise is one for the same threshold, and as strict and as certain."""
         kept = self.kept_promise
-        if kept is None or kept.typed != promise.typed:
+        if kept is None or kept.typed_threshold != promise.typed_threshold:
             return False
         return kept.max_error <= promise.max_error and (kept.certainty or 0) >= CERTAINTY
 
     def _warning(self, predictions: LabelledPredictions) -> list[str]:
         """Warn where next to nothing is filed, and say what would file more."""
-        now, usual = predictions.filing(self.threshold), predictions.filing(DEFAULT_THRESHOLD)
+        now, usual = predictions.counts_at(self.threshold), predictions.counts_at(DEFAULT_THRESHOLD)
         few = _FEW_FILED * now.images
         if now.filed >= few:
             return []
@@ -79,7 +79,7 @@ class Thresholds:
             if now.filed
             else tr("warning: with this threshold every picture goes to others/")
         )
-        lenient = None if self.lenient is None else predictions.filing(self.lenient)
+        lenient = None if self.lenient is None else predictions.counts_at(self.lenient)
         if lenient is not None and lenient.filed >= few:
             return [_with_lenient(warning, lenient, usual)]
         if usual.filed <= now.filed:
@@ -98,23 +98,24 @@ class Thresholds:
 
     def _refusal(self) -> str:
         return tr(
-            "--threshold {threshold:g} is not in force, since it files more than that: to insist, add --publish always",
+            "--threshold {threshold:g} is not used, since it files more than --max-error allows: "
+            "to use it all the same, add --publish always",
             threshold=self.given,
         )
 
     def _in_force(self, predictions: LabelledPredictions) -> str:
-        filing, why = predictions.filing(self.threshold), self._why(predictions)
+        counts, why = predictions.counts_at(self.threshold), self._why(predictions)
         if self.threshold == 0:
             return tr(
                 "only pictures unlike anything it was taught go to others/ ({why}): {told}",
                 why=why,
-                told=_told(filing),
+                told=_what_becomes(counts),
             )
         return tr(
             "pictures it is less than {sure} % sure of go to others/ ({why}): {told}",
             sure=percent(self.threshold),
             why=why,
-            told=_told(filing),
+            told=_what_becomes(counts),
         )
 
     def _why(self, predictions: LabelledPredictions) -> str:
@@ -129,7 +130,7 @@ class Thresholds:
         return tr("{promised}; {remedy}", promised=promised, remedy=remedy)
 
 
-def _with_lenient(warning: str, lenient: FilingCounts, usual: FilingCounts) -> str:
+def _with_lenient(warning: str, lenient: ThresholdCounts, usual: ThresholdCounts) -> str:
     """Go on from a warning with what the largest standard share of mistakes would file, and the usual threshold."""
     values = {
         "warning": warning,
@@ -156,14 +157,14 @@ def _with_lenient(warning: str, lenient: FilingCounts, usual: FilingCounts) -> s
 
 def _offer(promise: Promise, predictions: LabelledPredictions) -> str:
     """Say what the threshold of a promise files, and what it promises."""
-    filing = predictions.filing(promise.typed)
+    counts = predictions.counts_at(promise.typed_threshold)
     values = {
-        "threshold": promise.typed,
-        "share": filing.filed / filing.images,
+        "threshold": promise.typed_threshold,
+        "share": counts.filed / counts.images,
         "max_error": 100 * promise.max_error,
         "certainty": 100 * CERTAINTY,
     }
-    if filing.filed + filing.unknown == filing.images:
+    if counts.filed + counts.unknown == counts.images:
         return tr(
             "with --threshold {threshold:g} (files all but what is unlike anything it was taught), {share:.1%} of the "
             "judged images are filed; at most {max_error:.3g} % of what is filed will be wrong "
@@ -177,40 +178,40 @@ def _offer(promise: Promise, predictions: LabelledPredictions) -> str:
     )
 
 
-def _told(filing: FilingCounts) -> str:
-    """What becomes of the judged images, if there are any."""
-    if not filing.images:
+def _what_becomes(counts: ThresholdCounts) -> str:
+    """Say what becomes of the judged images, if there are any."""
+    if not counts.images:
         return tr("no image could be judged to tell how many that are")
-    if not filing.filed:
-        return tr("of {images} judged images none is filed", images=filing.images)
+    if not counts.filed:
+        return tr("of {images} judged images none is filed", images=counts.images)
     return tr(
         "of {images} judged images {filed} ({share:.1%}) are filed, {wrong} of them wrongly ({wrong_share:.2%})",
-        images=filing.images,
-        filed=filing.filed,
-        share=filing.filed / filing.images,
-        wrong=filing.wrong,
-        wrong_share=filing.wrong / filing.filed,
+        images=counts.images,
+        filed=counts.filed,
+        share=counts.filed / counts.images,
+        wrong=counts.wrong,
+        wrong_share=counts.wrong / counts.filed,
     )
 
 
 def thresholds_for(
-    predictions: LabelledPredictions, pictures: Group, requested: float | None, names: Sequence[str]
+    predictions: LabelledPredictions, groups: Positions, requested: float | None, names: Sequence[str]
 ) -> Thresholds:
     """Find the thresholds for judged images (n,), which have these ``names``.
 
-    ``pictures`` (n,) has one number for all images that show one picture: near duplicates count as one when a promise
-    is made. Coverage counts them all, as everywhere else.
+    ``groups`` (n,) are those of `trainer.data.neighbours`: near duplicates count as one image when a promise is made.
+    Coverage counts them all, as everywhere else.
     """
-    first = np.unique(pictures, return_index=True)[1]
+    first = np.unique(groups, return_index=True)[1]
     confidence = np.where(predictions.is_unknown, -1.0, predictions.confidence)[first]
-    found = choose_thresholds(confidence, predictions.right[first], requested, [names[at] for at in first])
+    found = choose_thresholds(confidence, predictions.right[first], requested, [names[position] for position in first])
 
-    def over_all(promise: Promise) -> Promise:
-        filed = predictions.filing(promise.threshold).filed
+    def with_coverage(promise: Promise) -> Promise:
+        filed = predictions.counts_at(promise.threshold).filed
         return promise.model_copy(update={"coverage": filed / len(predictions.labels)})
 
-    kept = None if found.kept_promise is None else over_all(found.kept_promise)
-    promises, standard = ([over_all(each) for each in some] for some in (found.promises, found.standard))
+    kept = None if found.kept_promise is None else with_coverage(found.kept_promise)
+    promises, standard = ([with_coverage(each) for each in some] for some in (found.promises, found.standard))
     return replace(found, promises=promises, standard=standard, kept_promise=kept)
 
 
@@ -233,11 +234,11 @@ def choose_thresholds(confidence: Confidence, right: Mask, requested: float | No
         promises = sorted([*others, kept], key=lambda promise: promise.max_error)
     remedy = None if asked_for or not len(right) else find_remedy(confidence, right, requested, names)
     most = max(STANDARD_MAX_ERRORS)
-    lenient = _own(confidence, right, most) if requested < most else None
+    lenient = _shipped_threshold(confidence, right, most) if requested < most else None
     return Thresholds(len(right), requested, promises, own, kept, remedy, standard=standard, lenient=lenient)
 
 
-def _own(confidence: Confidence, right: Mask, requested: float) -> float:
+def _shipped_threshold(confidence: Confidence, right: Mask, requested: float) -> float:
     """Return the threshold that a checkpoint ships for ``requested``."""
     kept = find_promise(confidence, right, requested) or promise_instead(confidence, right, requested)
     return surest_only(confidence, right, requested) if kept is None else kept.threshold

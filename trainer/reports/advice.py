@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.text.language import mark, tr
-from trainer.data.audit import Oddity
+from trainer.data.audit import ImageFinding
 from trainer.data.dataset import Sample, shown
 from trainer.heads.growth import Growth, accuracies, accuracy_with_doubled_images, class_outlooks
-from trainer.measuring.measure import LabelledPredictions
+from trainer.measuring.labelled_predictions import LabelledPredictions
 
 _MAX_LINES = 100
 _MAX_CLASSES = 5
@@ -55,7 +55,7 @@ def suspicions(predictions: LabelledPredictions) -> list[Suspicion]:
 def advice(
     predictions: LabelledPredictions,
     judged: Sequence[Sample],
-    findings: Sequence[Oddity],
+    findings: Sequence[ImageFinding],
     growth: Growth | None = None,
     missing: Sequence[str] | None = None,
 ) -> str:

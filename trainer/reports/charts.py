@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 from models.text.language import mark, tr
 from trainer.heads.linear import Epoch
 from trainer.measuring import bounds
-from trainer.measuring.measure import FilingCounts, LabelledPredictions
+from trainer.measuring.labelled_predictions import LabelledPredictions, ThresholdCounts
 from trainer.reports.canvas import BAD, GOOD, GREY, blank, drawing
 
 #: The number of bars, each an equal part of the confidences from 0 to 1.
@@ -127,15 +127,15 @@ def _draw_counts(axes: Axes, middles: Sequence[float], images: Sequence[int]) ->
     axes.xaxis.set_major_formatter(PercentFormatter(1))
 
 
-def risk_coverage(predictions: LabelledPredictions, filing: FilingCounts | None) -> Figure:
+def risk_coverage(predictions: LabelledPredictions, counts: ThresholdCounts | None) -> Figure:
     """Draw the share of mistakes among the surest images over the share that is filed, with the threshold marked."""
     coverage, risk = predictions.risk_coverage()
     with drawing():
         figure = blank(6.4, 4.6)
         axes = figure.subplots()
         axes.plot(coverage, risk, color=GOOD, drawstyle="steps-post")
-        if filing is not None:
-            _mark_threshold(axes, filing)
+        if counts is not None:
+            _mark_threshold(axes, counts)
         text = tr(
             "if all {count} images were filed, {risk:.2%} of them would be wrong", count=len(coverage), risk=risk[-1]
         )
@@ -146,20 +146,20 @@ def risk_coverage(predictions: LabelledPredictions, filing: FilingCounts | None)
         axes.set_xlim(0, 1)
         _percents(axes, 0, min(max(1.1 * float(risk.max()), 0.01), 1.02))
         axes.grid(alpha=0.3)
-        if filing is not None:
+        if counts is not None:
             _legend(axes)
     return figure
 
 
-def _mark_threshold(axes: Axes, filing: FilingCounts) -> None:
-    if not filing.filed:
-        text = tr("with threshold {threshold:.3g} nothing is filed", threshold=filing.threshold)
+def _mark_threshold(axes: Axes, counts: ThresholdCounts) -> None:
+    if not counts.filed:
+        text = tr("with threshold {threshold:.3g} nothing is filed", threshold=counts.threshold)
         axes.plot([], [], "o", color=BAD, label=text)
         return
-    share, wrong = filing.filed / filing.images, filing.wrong / filing.filed
+    share, wrong = counts.filed / counts.images, counts.wrong / counts.filed
     text = tr(
         "with threshold {threshold:.3g}, {share:.1%} are filed, {wrong:.2%} of them wrongly",
-        threshold=filing.threshold,
+        threshold=counts.threshold,
         share=share,
         wrong=wrong,
     )

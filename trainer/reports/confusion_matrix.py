@@ -12,7 +12,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from models.text.language import tr
-from trainer.measuring.measure import Counts
+from trainer.measuring.labelled_predictions import Confusion
 from trainer.reports.canvas import blank, cut, drawing, length
 
 #: With more classes than this, cells are hardly higher than a line of text and their numbers small.
@@ -27,7 +27,7 @@ _MAX_NAME = 2.2
 _GAP = 0.5
 
 
-def confusion_matrix(counts: Counts, classes: Sequence[str]) -> Figure:
+def confusion_matrix(counts: Confusion, classes: Sequence[str]) -> Figure:
     """Draw images by true class (rows) and predicted class (columns), as counts and as shares of each row.
 
     ``counts`` (classes, classes). Long class names are cut; small shares are coloured more strongly than they deserve.
@@ -62,7 +62,7 @@ class _Panel:
     texts: list[list[str]]
 
 
-def _side(counts: Counts) -> float:
+def _side(counts: Confusion) -> float:
     """Return the side of a panel in inches: its cells hold a number or, with many classes, are as high as a line."""
     classes = len(counts)
     if classes <= _LARGE:

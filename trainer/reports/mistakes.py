@@ -15,7 +15,7 @@ from models.images import Crop, Transform, decode
 from models.text.language import tr, trn
 from trainer.data.dataset import shown
 from trainer.data.threads import map_ahead
-from trainer.measuring.measure import LabelledPredictions
+from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.reports.canvas import BAD, GOOD, GREY, blank, cut, drawing, length
 
 #: The most images on a sheet, and the number in a row.
@@ -47,22 +47,22 @@ def contact_sheet(predictions: LabelledPredictions, paths: Sequence[Path]) -> Fi
     return _sheet(_title(len(wrong), len(predictions.labels), len(cells)), cells)
 
 
-def _title(wrong: int, images: int, places: int) -> str:
+def _title(wrong: int, images: int, drawn: int) -> str:
     if not wrong:
         return tr("none of {images} images is taken for another class", images=images)
-    if not places:
+    if not drawn:
         return trn(
             "{count} of {images} images is taken for another class, and its file cannot be read any more",
             "{count} of {images} images are taken for another class, and no file of theirs can be read any more",
             wrong,
             images=images,
         )
-    if places < wrong:
+    if drawn < wrong:
         return tr(
-            "{count} of {images} images are taken for another class; the {places} surest of these mistakes",
+            "{count} of {images} images are taken for another class; the {drawn} surest of these mistakes",
             count=wrong,
             images=images,
-            places=places,
+            drawn=drawn,
         )
     return trn(
         "{count} of {images} images is taken for another class",

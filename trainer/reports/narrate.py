@@ -10,14 +10,14 @@ import numpy as np
 
 from models.runtime import FeatureExtractor
 from models.text.language import tr, trn
-from trainer.data.audit import Oddity, sentences
+from trainer.data.audit import ImageFinding, sentences
 from trainer.data.dataset import ClassFolders, DataSet, shown
 from trainer.data.features import Extracted
 from trainer.data.folds import NEVER
 from trainer.heads.choice import Choice
 from trainer.heads.linear import Epoch
-from trainer.measuring.compare import Verdict
-from trainer.measuring.measure import LabelledPredictions
+from trainer.measuring.against_published import Verdict
+from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.measuring.thresholds import Thresholds
 from trainer.reports.report import class_table
 from trainer.tables import listed, padded, table
@@ -109,14 +109,14 @@ def resumption(*, resumes: bool) -> None:
 
 
 def images(
-    data_set: DataSet, extracted: Extracted, findings: Sequence[Oddity], parted: int, *, verbose: bool = False
+    data_set: DataSet, extracted: Extracted, findings: Sequence[ImageFinding], parted: int, *, verbose: bool = False
 ) -> None:
     """Report the features, the findings of the audit, and the folds.
 
     ``parted`` counts images judged by heads that were fitted on similar ones (see `trainer.data.neighbours`).
     """
     text = tr(
-        "of {count} images in {seconds:.1f} s, {known} of them known from before",
+        "of {count} images in {seconds:.1f} s, those of {known} from the cache",
         count=len(data_set.samples),
         seconds=extracted.seconds,
         known=extracted.cached,
@@ -134,7 +134,7 @@ def images(
             count=parted,
         )
         say("", text)
-        say("", tr("they judge each other, so the figures hold for more pictures of the same camera or form"))
+        say("", tr("they judge each other, so the figures hold only for more pictures of the same camera or form"))
 
 
 def division(data_set: DataSet, *, verbose: bool) -> None:
@@ -164,7 +164,7 @@ def division(data_set: DataSet, *, verbose: bool) -> None:
         say("", tr("they cannot be held out of anything, so the figures tell nothing of them"))
     if verbose and sizes.max() > _UNEQUAL * sizes.min():
         text = tr(
-            "the classes have {least} to {most} images; heads are fitted as if each had as many",
+            "the classes have {least} to {most} images; heads are fitted as if all had equally many",
             least=sizes.min(),
             most=sizes.max(),
         )

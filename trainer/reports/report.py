@@ -10,7 +10,7 @@ import numpy as np
 from models.text.language import tr
 from trainer.heads.linear import Epoch
 from trainer.measuring import bounds
-from trainer.measuring.measure import COVERAGES, FilingCounts, LabelledPredictions
+from trainer.measuring.labelled_predictions import COVERAGES, LabelledPredictions, ThresholdCounts
 from trainer.tables import columns, padded, table
 
 #: The most confused pairs of classes that are listed.
@@ -22,14 +22,14 @@ def write_report(
     predictions: LabelledPredictions,
     paths: Sequence[Path],
     *,
-    filing: FilingCounts | None = None,
+    counts: ThresholdCounts | None = None,
     stages: Mapping[str, Sequence[Epoch]] | None = None,
     preface: str = "",
     appendix: str = "",
 ) -> None:
     """Write ``report.txt`` and the figures into ``folder``; of the figures only the curves where no image is judged.
 
-    ``paths`` (n,) are the files of the images in ``predictions``, ``filing`` counts what the daemon would file of
+    ``paths`` (n,) are the files of the images in ``predictions``, ``counts`` counts what the daemon would file of
     them, ``stages`` are the epochs of a fit, ``preface`` goes before the report's text and ``appendix`` after it.
     """
     # These import matplotlib, which takes longer than most mistakes of use need to be found.
@@ -38,7 +38,7 @@ def write_report(
     from trainer.reports.confusion_matrix import confusion_matrix
     from trainer.reports.mistakes import contact_sheet
 
-    (folder / "report.txt").write_text(preface + describe(predictions, filing) + appendix, encoding="utf-8")
+    (folder / "report.txt").write_text(preface + describe(predictions, counts) + appendix, encoding="utf-8")
     if stages is not None and any(stages.values()):
         save(curves(stages), folder / "curves.png")
     if not len(predictions.labels):
@@ -46,21 +46,21 @@ def write_report(
     names = [predictions.classes[index] for index in predictions.occurring_classes]
     save(confusion_matrix(predictions.confusion(), names), folder / "confusion_matrix.png")
     save(reliability(predictions), folder / "reliability.png")
-    save(risk_coverage(predictions, filing), folder / "risk_coverage.png")
+    save(risk_coverage(predictions, counts), folder / "risk_coverage.png")
     save(contact_sheet(predictions, paths), folder / "mistakes.png")
 
 
-def describe(predictions: LabelledPredictions, filing: FilingCounts | None = None) -> str:
+def describe(predictions: LabelledPredictions, counts: ThresholdCounts | None = None) -> str:
     """Return the figures, the table of classes and the most confused pairs as text; empty where there is no image."""
     if not len(predictions.labels):
         return ""
-    parts = [_figures(predictions, filing), class_table(predictions)]
+    parts = [_figures(predictions, counts), class_table(predictions)]
     if not predictions.right.all():
         parts.append(_confused(predictions))
     return "\n".join(parts)
 
 
-def _figures(predictions: LabelledPredictions, filing: FilingCounts | None) -> str:
+def _figures(predictions: LabelledPredictions, counts: ThresholdCounts | None) -> str:
     figures = predictions.figures()
     low, high = predictions.interval()
     right = tr("{images}, {right} of them right", images=len(predictions.labels), right=int(predictions.right.sum()))
@@ -78,32 +78,32 @@ def _figures(predictions: LabelledPredictions, filing: FilingCounts | None) -> s
         (tr("log-loss"), tr("{loss:.3f} nats", loss=figures["log_loss"])),
         (tr("calibration error"), f"{figures['calibration_error']:.3f}"),
         (tr("surest images"), ", ".join(surest)),
-        *([] if filing is None else _filing_lines(filing)),
+        *([] if counts is None else _threshold_lines(counts)),
     ]
     width = max(columns(name) for name, _ in lines)
     return "".join(f"{padded(name, width)}  {text}\n" for name, text in lines)
 
 
-def _filing_lines(filing: FilingCounts) -> list[tuple[str, str]]:
+def _threshold_lines(counts: ThresholdCounts) -> list[tuple[str, str]]:
     """Say how many of the images the daemon would file, and how many not."""
-    if filing.filed:
+    if counts.filed:
         filed = tr(
             "{filed} ({share:.1%}), {wrong} of them wrong ({wrong_share:.2%})",
-            filed=filing.filed,
-            share=filing.filed / filing.images,
-            wrong=filing.wrong,
-            wrong_share=filing.wrong / filing.filed,
+            filed=counts.filed,
+            share=counts.filed / counts.images,
+            wrong=counts.wrong,
+            wrong_share=counts.wrong / counts.filed,
         )
     else:
         filed = f"0 ({0:.1%})"
     others = tr(
         "{unsure} that it is less than {sure:.3g} % sure of ({unsure_share:.1%}), "
         "{unknown} unlike anything it was taught ({unknown_share:.1%})",
-        unsure=filing.unsure,
-        sure=100 * filing.threshold,
-        unsure_share=filing.unsure / filing.images,
-        unknown=filing.unknown,
-        unknown_share=filing.unknown / filing.images,
+        unsure=counts.unsure,
+        sure=100 * counts.threshold,
+        unsure_share=counts.unsure / counts.images,
+        unknown=counts.unknown,
+        unknown_share=counts.unknown / counts.images,
     )
     return [(tr("filed"), filed), (tr("not filed"), others)]
 

@@ -1,4 +1,4 @@
-"""The runs there are: what ``list`` shows, and which of them a name on a command line means."""
+"""List the runs, as ``list`` shows them, and find the one that a name on a command line means."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.checkpoint import Checkpoint
 from models.errors import CheckpointError, UserError
 from models.text.language import tr
 from models.text.spelling import closest
-from trainer.runs.proof import require_as_made
+from trainer.runs.proof import require_unchanged
 from trainer.runs.retention import newest
 from trainer.tables import table
 
@@ -80,7 +80,7 @@ def list_runs(folder: Path) -> list[ListedRun]:
         current = pointer is not None and pointer.run == run.name
         try:
             checkpoint = checkpoints.read(run / checkpoints.FILE_NAME)
-            require_as_made(run, checkpoint.digest)
+            require_unchanged(run, checkpoint.digest)
             runs.append(ListedRun(run, current, checkpoint))
         except CheckpointError as error:
             runs.append(ListedRun(run, current, None, str(error)))

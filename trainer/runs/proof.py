@@ -11,7 +11,7 @@ from trainer.runs.folder import METRICS
 from trainer.runs.publications import publications
 
 
-def require_as_made(run: Path, sha256: str) -> None:
+def require_unchanged(run: Path, sha256: str) -> None:
     """Raise `CheckpointError` where a run's checkpoint, now of this ``sha256``, had another one when it was written.
 
     The run folder records the original sha256; without it, the first publication of the run does. A run without any

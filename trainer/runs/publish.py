@@ -19,7 +19,7 @@ from models.groups import starter_groups
 from models.markers import first_reserved, reserved_names
 from models.text.language import mark, tr, trn
 from models.weights import WeightsStore
-from trainer.runs.proof import require_as_made
+from trainer.runs.proof import require_unchanged
 from trainer.runs.publications import HISTORY, Publication, active_publications, append_publication
 from trainer.runs.retention import KEEP, publishing_lock, retain
 from trainer.tables import listed
@@ -144,7 +144,7 @@ def rollback(folder: Path, store: WeightsStore, *, starter: bool = False) -> tup
 def prove(run: Path, store: WeightsStore) -> Classifier:
     """Open the checkpoint of a run as the daemon does; raises `UserError` where that fails."""
     classifier = open_classifier(run / checkpoints.FILE_NAME, store)
-    require_as_made(run, classifier.digest)
+    require_unchanged(run, classifier.digest)
     return classifier
 
 

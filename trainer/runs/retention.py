@@ -58,7 +58,7 @@ def retain(folder: Path, keep: int, needed: Iterable[str]) -> list[str]:
 
 
 def newest(folder: Path) -> Path | None:
-    """Return the latest run, or None."""
+    """Return the newest run; None if there is none."""
     return max(_runs(folder), key=_creation_order, default=None) if folder.is_dir() else None
 
 

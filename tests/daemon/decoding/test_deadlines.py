@@ -24,8 +24,8 @@ class _Watched(CropBuffer):
     looks = 0
     then: Callable[[], None]
 
-    def has_note(self, slot: int) -> bool:
-        seen = super().has_note(slot)
+    def has_source(self, slot: int) -> bool:
+        seen = super().has_source(slot)
         self.looks -= 1
         if self.looks == 0:
             self.then()
@@ -54,7 +54,7 @@ def decoder(buffer: _Watched, monkeypatch: pytest.MonkeyPatch) -> Iterator[Decod
 
 
 def test_one_that_is_finished_too_late_is_blamed_itself(decoder: Decoder, buffer: _Watched) -> None:
-    buffer.write_note(0, NOTE)
+    buffer.write_source(0, NOTE)
     buffer.looks, buffer.then = 2, lambda: buffer.mark_finished(0)
     late, neighbour = decoder.decode([task(Path("late.png")), task(Path("neighbour.png"))], 0.001)
     assert late is not None
@@ -68,7 +68,7 @@ def test_one_that_is_read_too_late_has_not_been_decoded_for_long(
     decoder: Decoder, buffer: _Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "READING_SECONDS", 0.001)
-    buffer.looks, buffer.then = 1, lambda: buffer.write_note(0, NOTE)
+    buffer.looks, buffer.then = 1, lambda: buffer.write_source(0, NOTE)
     (late,) = decoder.decode([task(Path("late.png"))], 60)
     assert late is not None
     assert type(late.error) is SourceUnreadable
@@ -77,7 +77,7 @@ def test_one_that_is_read_too_late_has_not_been_decoded_for_long(
 def test_when_all_are_finished_nothing_more_is_waited_for_than_the_answer(decoder: Decoder, buffer: _Watched) -> None:
     """However long reading may take: there is nothing more to read."""
     for slot in range(2):
-        buffer.write_note(slot, NOTE)
+        buffer.write_source(slot, NOTE)
         buffer.mark_finished(slot)
     finished, last = decoder.decode([task(Path("finished.png")), task(Path("last.png"))], 0.001)
     assert finished is None

@@ -25,7 +25,7 @@ INFINITE = math.inf
     ("note", "answer", "is_known"),
     [
         (None, FINE, False),
-        (None, {"answers": [{"trouble": "SystemExit", "message": ""}], "resident": 1}, False),
+        (None, {"answers": [{"error": "SystemExit", "message": ""}], "resident": 1}, False),
         ({}, FINE, False),
         ({"identity": [1, 2, 3], "sha256": None}, FINE, False),
         ({"identity": [1, 2, 3, "x"], "sha256": None}, FINE, False),
@@ -49,7 +49,7 @@ INFINITE = math.inf
             {"answers": [{"reason": "empty", "message": "Empty.\n12:00 cat.jpg -> cat/cat.jpg"}], "resident": 1},
             True,
         ),
-        (GOOD, {"answers": [{"trouble": "SourceGone", "message": "\x1b[2J"}], "resident": 1}, True),
+        (GOOD, {"answers": [{"error": "SourceGone", "message": "\x1b[2J"}], "resident": 1}, True),
         (GOOD, None, True),
         (None, None, False),
     ],
@@ -64,7 +64,7 @@ def test_nonsense_of_a_decoder_is_not_believed(
     def talk() -> None:
         peer.receive()
         if note is not None:
-            buffer.write_note(0, note)
+            buffer.write_source(0, note)
         if answer is not None:
             peer.send(answer)
         peer.close()

@@ -50,10 +50,10 @@ def test_every_slot_has_room_of_its_own(both: tuple[CropBuffer, CropBuffer]) -> 
     ours, theirs = both
     for slot in range(SLOTS):
         theirs.write_crops(slot, [np.full((each.crop, each.crop, 3), slot, np.uint8) for each in TRANSFORMS])
-        theirs.write_note(slot, {"slot": slot, "long": "x" * 900})
+        theirs.write_source(slot, {"slot": slot, "long": "x" * 900})
     for slot in range(SLOTS):
         assert all((crop == slot).all() for crop in ours.crops(slot, TRANSFORMS))
-        assert ours.note(slot) == {"slot": slot, "long": "x" * 900}
+        assert ours.source(slot) == {"slot": slot, "long": "x" * 900}
 
 
 def test_what_is_finished_is_so_from_the_first_slot_on(both: tuple[CropBuffer, CropBuffer]) -> None:
@@ -86,13 +86,13 @@ def test_as_many_images_at_once_as_there_is_room_for(crops: list[int], slots: in
 
 def test_a_note_is_there_until_it_is_cleared(both: tuple[CropBuffer, CropBuffer]) -> None:
     ours, theirs = both
-    assert ours.note(3) is None
-    theirs.write_note(3, {"a": 1})
-    assert [ours.has_note(slot) for slot in (2, 3, 4)] == [False, True, False]
-    assert ours.note(3) == {"a": 1}
+    assert ours.source(3) is None
+    theirs.write_source(3, {"a": 1})
+    assert [ours.has_source(slot) for slot in (2, 3, 4)] == [False, True, False]
+    assert ours.source(3) == {"a": 1}
     ours.clear()
-    assert not ours.has_note(3)
-    assert ours.note(3) is None
+    assert not ours.has_source(3)
+    assert ours.source(3) is None
 
 
 @pytest.mark.parametrize(
@@ -100,9 +100,9 @@ def test_a_note_is_there_until_it_is_cleared(both: tuple[CropBuffer, CropBuffer]
 )
 def test_a_note_of_nonsense_is_a_value_error(shared: int, both: tuple[CropBuffer, CropBuffer], nonsense: bytes) -> None:
     os.pwrite(shared, nonsense, 0)
-    assert both[0].has_note(0)
+    assert both[0].has_source(0)
     with pytest.raises(ValueError):  # noqa: PT011 - of json or ours
-        both[0].note(0)
+        both[0].source(0)
 
 
 def test_there_is_room_for_crops_of_any_size() -> None:

@@ -33,7 +33,7 @@ def test_one_that_hangs_holds_up_no_other(
     pipeline: Pipeline, inbox: Path, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
     """It is decoded only when all the others are filed, wherever in the handful it is."""
-    monkeypatch.setattr("daemon.pipeline.PATIENCE", 0.05)
+    monkeypatch.setattr("daemon.pipeline.MOST_WAIT", 0.05)
     paths = [save("fog", seed, inbox / f"{seed:02}.png") for seed in range(12)]
     submit, filed, others = pipeline.decoders.submit, [], threading.Event()
 
@@ -55,7 +55,7 @@ def test_one_that_hangs_holds_up_no_other(
 def test_an_image_that_takes_long_may_be_left_to_a_later_call(
     pipeline: Pipeline, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.pipeline.PATIENCE", 0.05)
+    monkeypatch.setattr("daemon.pipeline.MOST_WAIT", 0.05)
     paths = [save("fog", seed, inbox / f"{seed:02}.png") for seed in range(9)]
     submit, others, told = pipeline.decoders.submit, threading.Event(), threading.Event()
 
@@ -80,7 +80,7 @@ def test_an_image_that_was_on_its_way_to_another_model_is_decoded_again(
     pipeline: Pipeline, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that looks at larger crops, say."""
-    monkeypatch.setattr("daemon.pipeline.PATIENCE", 0.05)
+    monkeypatch.setattr("daemon.pipeline.MOST_WAIT", 0.05)
     path = save("fog", 1, inbox / "a.png")
     submit, ready, tasks = pipeline.decoders.submit, threading.Event(), []
 
@@ -104,7 +104,7 @@ def test_an_image_that_was_on_its_way_to_another_model_is_decoded_again(
 def test_an_image_that_takes_long_is_waited_for_or_given_up(
     pipeline: Pipeline, inbox: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.pipeline.PATIENCE", 0.05)
+    monkeypatch.setattr("daemon.pipeline.MOST_WAIT", 0.05)
     wait_for(lambda: len(pipeline.decoders.pids()) == 3, "the decoders started")
     decoders = pipeline.decoders.pids()[1:]
     path = save("fog", 1, inbox / "a.png")

@@ -34,7 +34,7 @@ class Ears:
         self.look()
 
     def look(self) -> None:
-        self.pointer_watch.listen(self.location)
+        self.pointer_watch.watch(self.location)
 
     def heard(self) -> bool:
         """Whether it rings, or has rung since the last time."""
@@ -204,10 +204,10 @@ def test_without_events_and_at_the_end_it_rings_only_when_told_to(place: Path) -
     before = held()
     ears = Ears(place, events=False)
     assert held() == before
-    ears.pointer_watch.ring()
+    ears.pointer_watch.wake_loop()
     assert ears.heard()
     ears.pointer_watch.close()
-    ears.pointer_watch.ring()
+    ears.pointer_watch.wake_loop()
     publish(place)
     assert not ears.rings.is_set()
 
@@ -230,7 +230,7 @@ def test_where_the_kernel_gives_no_events_it_is_said_once(
     assert len(asked) == (1 if name == "inotify_init" else 2)
     assert [line for line in logged if "polling for checkpoints every second, without events" in line] == logged
     assert len(logged) == 1
-    ears.pointer_watch.ring()
+    ears.pointer_watch.wake_loop()
     assert ears.heard()
     ears.pointer_watch.close()
 

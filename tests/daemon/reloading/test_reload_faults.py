@@ -319,7 +319,7 @@ def test_a_place_that_cannot_be_looked_at_leaves_the_model_in_use(
             for _ in range(3):
                 assert looked(reloader) is None
             with pytest.raises(CheckpointError, match="cannot be read: Permission denied"):
-                CheckpointOptions(location=service.folder).place.find_or_raise()
+                CheckpointOptions(location=service.folder).source.find_or_raise()
     finally:
         service.folder.chmod(0o755)
     assert [line.endswith("cannot be read: Permission denied") for line in complaints] == [True]

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.data.audit import KINDS, Oddity, audit, sentences, write_audit
+from trainer.data.audit import KINDS, ImageFinding, audit, sentences, write_audit
 from trainer.data.dataset import Sample, Unreadable
 from trainer.data.features import Extracted
-from trainer.data.neighbours import Group
+from trainer.data.neighbours import Positions
 from trainer.data.perceptual_hash import PerceptualHash
 
 LOOK = PerceptualHash(640, 480, False, 50.0, 0, b"", b"")
@@ -26,11 +26,11 @@ def found(
     return Extracted(samples, np.zeros((len(hashes), 1), np.float32), hashes, [], 0, 0.0)
 
 
-def kinds(findings: list[Oddity]) -> list[tuple[str, str]]:
+def kinds(findings: list[ImageFinding]) -> list[tuple[str, str]]:
     return [(finding.kind, finding.name) for finding in findings]
 
 
-def alone(count: int) -> Group:
+def alone(count: int) -> Positions:
     return np.arange(count)
 
 
@@ -39,7 +39,7 @@ def test_ordinary_images_are_not_odd() -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture_hash", "kind", "detail"),
+    ("perceptual_hash", "kind", "detail"),
     [
         (replace(LOOK, width=55, height=80), "tiny", "55 x 80 pixels are enlarged to 224 x 224"),
         (replace(LOOK, width=2000, height=500), "long", "4.0 times as long as it is wide"),
@@ -48,18 +48,20 @@ def test_ordinary_images_are_not_odd() -> None:
         (replace(LOOK, animated=True), "animated", "only its first frame is looked at"),
     ],
 )
-def test_an_odd_image_is_reported(picture_hash: PerceptualHash, kind: str, detail: str) -> None:
-    assert audit(found([LOOK, picture_hash]), alone(2), 224) == [Oddity(kind, "b", "x", detail, picture_hash)]
+def test_an_odd_image_is_reported(perceptual_hash: PerceptualHash, kind: str, detail: str) -> None:
+    assert audit(found([LOOK, perceptual_hash]), alone(2), 224) == [
+        ImageFinding(kind, "b", "x", detail, perceptual_hash)
+    ]
 
 
-@pytest.mark.parametrize("picture_hash", [replace(LOOK, width=56, height=56), replace(LOOK, width=1999, height=500)])
-def test_an_image_just_within_the_limits_is_not_odd(picture_hash: PerceptualHash) -> None:
-    assert audit(found([picture_hash]), alone(1), 224) == []
+@pytest.mark.parametrize("perceptual_hash", [replace(LOOK, width=56, height=56), replace(LOOK, width=1999, height=500)])
+def test_an_image_just_within_the_limits_is_not_odd(perceptual_hash: PerceptualHash) -> None:
+    assert audit(found([perceptual_hash]), alone(1), 224) == []
 
 
 def test_an_image_may_be_odd_in_several_ways() -> None:
-    picture_hash = replace(LOOK, width=1, height=9, spread=0.0, animated=True)
-    assert kinds(audit(found([picture_hash]), alone(1), 224)) == [
+    perceptual_hash = replace(LOOK, width=1, height=9, spread=0.0, animated=True)
+    assert kinds(audit(found([perceptual_hash]), alone(1), 224)) == [
         ("tiny", "a"),
         ("long", "a"),
         ("plain", "a"),
@@ -88,8 +90,8 @@ def test_what_cannot_be_read_comes_first() -> None:
 
 
 def test_each_kind_is_one_sentence_that_names_the_first() -> None:
-    findings = [Oddity("tiny", f"{number}\n.jpg", "x", "small") for number in range(5)]
-    findings.append(Oddity("plain", "p.jpg", "x", "grey"))
+    findings = [ImageFinding("tiny", f"{number}\n.jpg", "x", "small") for number in range(5)]
+    findings.append(ImageFinding("plain", "p.jpg", "x", "grey"))
     tiny, plain = sentences(findings)
     assert tiny.startswith("5 images are tiny: there is little to see on them: 0\\n.jpg (small), 1\\n.jpg")
     assert tiny.endswith("(small), and 2 more")
@@ -97,8 +99,8 @@ def test_each_kind_is_one_sentence_that_names_the_first() -> None:
 
 
 def test_the_table_has_a_row_for_each_finding(tmp_path: Path) -> None:
-    lost = Oddity("unreadable", "\udce9,.jpg", "x", "empty: It is empty.")
-    write_audit(tmp_path / "audit.csv", [lost, Oddity("tiny", "b.jpg", "x", "small", LOOK)])
+    lost = ImageFinding("unreadable", "\udce9,.jpg", "x", "empty: It is empty.")
+    write_audit(tmp_path / "audit.csv", [lost, ImageFinding("tiny", "b.jpg", "x", "small", LOOK)])
     with (tmp_path / "audit.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [list(row.values()) for row in rows] == [
@@ -109,8 +111,8 @@ def test_the_table_has_a_row_for_each_finding(tmp_path: Path) -> None:
 
 def test_every_kind_has_words_for_one_and_for_many() -> None:
     for kind in KINDS:
-        [one] = sentences([Oddity(kind, "a", "x", "")])
-        [two] = sentences([Oddity(kind, "a", "x", "")] * 2)
+        [one] = sentences([ImageFinding(kind, "a", "x", "")])
+        [two] = sentences([ImageFinding(kind, "a", "x", "")] * 2)
         assert one.startswith("1 image ")
         assert two.startswith("2 images ")
         assert one.split(":")[0].removeprefix("1 image ") != two.split(":")[0].removeprefix("2 images ")

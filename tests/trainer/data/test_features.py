@@ -8,7 +8,7 @@ import pytest
 
 from models.engines import Crops, Features
 from models.errors import UserError
-from models.runtime import FeatureExtractor, open_extractor, select
+from models.runtime import FeatureExtractor, locate_backbones, open_extractor
 from models.weights import WeightsStore
 from tests.trainer.conftest import make_shapes
 from trainer.data.cache import FeatureCache
@@ -40,7 +40,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def counting(store: WeightsStore) -> Counting:
-    return Counting(open_extractor(select("efficientnet_lite0", {}, store), store))
+    return Counting(open_extractor(locate_backbones("efficientnet_lite0", {}, store), store))
 
 
 def run(root: Path, extractor: FeatureExtractor, cache: WeightsStore) -> Extracted:
@@ -90,9 +90,9 @@ def test_modes_share_the_parts_they_have_in_common(
     shapes: Path, store: WeightsStore, tiny_clip: Path, tmp_path: Path
 ) -> None:
     weights, cache = {"clip": str(tiny_clip)}, WeightsStore(tmp_path)
-    alone = Counting(open_extractor(select("efficientnet_lite0", {}, store), store))
-    both = Counting(open_extractor(select("efficientnet_lite0+clip", weights, store), store))
-    clip = Counting(open_extractor(select("clip", weights, store), store))
+    alone = Counting(open_extractor(locate_backbones("efficientnet_lite0", {}, store), store))
+    both = Counting(open_extractor(locate_backbones("efficientnet_lite0+clip", weights, store), store))
+    clip = Counting(open_extractor(locate_backbones("clip", weights, store), store))
     first = run(shapes, alone, cache)
     second = run(shapes, both, cache)
     third = run(shapes, clip, cache)

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from models.images import decode
-from trainer.data.neighbours import Groups, group_pictures
-from trainer.data.perceptual_hash import HASH_TRANSFORM, PerceptualHash, hash_picture
+from trainer.data.neighbours import Groups, group_images
+from trainer.data.perceptual_hash import HASH_TRANSFORM, PerceptualHash, hash_image
 
 
 def scene(seed: int) -> Image.Image:
@@ -24,12 +24,12 @@ def look(picture: Image.Image, quality: int = 90) -> PerceptualHash:
     file = BytesIO()
     picture.save(file, "JPEG", quality=quality)
     [square] = decode(file, [HASH_TRANSFORM])
-    return hash_picture(file.getvalue(), square)
+    return hash_image(file.getvalue(), square)
 
 
 def found(hashes: Sequence[PerceptualHash], labels: Sequence[str] | None = None) -> Groups:
     """The groups of different files, of one class unless something else is said."""
-    return group_pictures([f"{number:064x}" for number in range(len(hashes))], hashes, labels or ["cat"] * len(hashes))
+    return group_images([f"{number:064x}" for number in range(len(hashes))], hashes, labels or ["cat"] * len(hashes))
 
 
 def grouped(hashes: Sequence[PerceptualHash]) -> list[int]:
@@ -70,7 +70,7 @@ def test_pictures_of_one_colour_are_not_taken_for_each_other() -> None:
 
 def test_copies_are_one_whatever_they_look_like() -> None:
     plain, other = look(Image.new("RGB", (100, 100))), look(scene(1))
-    alike = group_pictures(["a", "b", "a", "b", "c"], [plain, other, plain, other, plain], ["cat"] * 5)
+    alike = group_images(["a", "b", "a", "b", "c"], [plain, other, plain, other, plain], ["cat"] * 5)
     assert alike.first.tolist() == [0, 1, 0, 1, 4]
 
 
@@ -122,7 +122,7 @@ def test_what_nothing_has_changed_on_a_still_camera_stays_one_picture() -> None:
 def test_a_view_in_which_hardly_anything_changes_is_parted_into_its_copies() -> None:
     hashes = [sight(scene(0), seed, None) for seed in range(20)]
     pictures = [f"{number // 2:064x}" for number in range(20)]
-    alike = group_pictures(pictures, hashes, ["cat", "dog"] * 10)
+    alike = group_images(pictures, hashes, ["cat", "dog"] * 10)
     assert alike.first.tolist() == [number // 2 * 2 for number in range(20)]
     assert alike.parted.all()
 

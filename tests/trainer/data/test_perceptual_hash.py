@@ -7,14 +7,14 @@ import pytest
 from PIL import Image
 
 from models.images import decode
-from trainer.data.perceptual_hash import HASH_TRANSFORM, PerceptualHash, hash_picture
+from trainer.data.perceptual_hash import HASH_TRANSFORM, PerceptualHash, hash_image
 
 
 def look(picture: Image.Image, format_: str = "PNG", **options: object) -> PerceptualHash:
     file = BytesIO()
     picture.save(file, format_, **options)
     [square] = decode(file, [HASH_TRANSFORM])
-    return hash_picture(file.getvalue(), square)
+    return hash_image(file.getvalue(), square)
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:

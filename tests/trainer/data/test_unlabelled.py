@@ -7,7 +7,7 @@ import pytest
 
 from models import markers
 from models.errors import UserError
-from models.runtime import FeatureExtractor, open_extractor, select
+from models.runtime import FeatureExtractor, locate_backbones, open_extractor
 from models.weights import WeightsStore
 from tests.trainer.conftest import draw
 from trainer.data import unlabelled
@@ -106,7 +106,7 @@ def test_more_images_than_are_looked_at_are_drawn_by_seed(tmp_path: Path, monkey
 
 @pytest.fixture
 def extractor(store: WeightsStore) -> FeatureExtractor:
-    return open_extractor(select("efficientnet_lite0", {}, store), store)
+    return open_extractor(locate_backbones("efficientnet_lite0", {}, store), store)
 
 
 def read(folder: Path, labelled: list[Path], extractor: FeatureExtractor, store: WeightsStore) -> Unlabelled:

@@ -12,7 +12,7 @@ from models.checkpoint import Array
 from models.classifier import open_classifier
 from models.errors import UserError
 from models.registry import Backbone
-from models.runtime import select
+from models.runtime import locate_backbones
 from models.text.commandline import run
 from models.weights import WeightsStore
 from tests.trainer.conftest import COLOURS
@@ -70,7 +70,7 @@ def test_the_best_epoch_is_restored(clip: tuple[Backbone, ...], colours: Path, m
     losses = iter([0.9, 0.5, 0.3, 0.7, 0.8])  # the first is of the estimate
 
     def check(run: finetune.FineTuner, _: LabelledSamples) -> tuple[float, float]:
-        states.append(run.net.learned())
+        states.append(run.net.trained_state())
         return next(losses), 0.5
 
     monkeypatch.setattr(finetune.FineTuner, "check", check)
@@ -83,9 +83,9 @@ def test_the_best_epoch_is_restored(clip: tuple[Backbone, ...], colours: Path, m
 
 def test_the_estimate_changes_nothing(clip: tuple[Backbone, ...], colours: Path) -> None:
     run = run_of(clip, mixed=False)
-    before = run.net.learned()
+    before = run.net.trained_state()
     assert run.seconds_per_epoch(side(colours, 0, 18), side(colours, 18, 24)) > 0
-    after = run.net.learned()
+    after = run.net.trained_state()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert all(parameter.grad is None for parameter in run.net.parameters())
 
@@ -100,10 +100,10 @@ def test_mixed_precision_computes_in_bfloat16_over_float32_weights(clip: tuple[B
     loss = float(mixed.loss(batch, train.labels[batch.rows]).detach())
     assert seen == [torch.bfloat16]
     assert loss == pytest.approx(float(plain.loss(batch, train.labels[batch.rows]).detach()), abs=0.05)
-    before = mixed.net.learned()
+    before = mixed.net.trained_state()
     assert np.isfinite(mixed.train(train, 1))
     assert {parameter.dtype for parameter in mixed.net.parameters()} == {torch.float32}
-    assert any(not torch.equal(before[name], value) for name, value in mixed.net.learned().items())
+    assert any(not torch.equal(before[name], value) for name, value in mixed.net.trained_state().items())
 
 
 def test_the_learning_rate_rises_and_falls_to_nothing() -> None:
@@ -231,7 +231,7 @@ def test_a_fine_tuned_checkpoint_carries_its_weights_and_predicts_as_it_did(
     outcome = fit(options(colours, tmp_path / "runs", tiny_clip))
     found = checkpoints.read(outcome.run / checkpoints.FILE_NAME)
     (part,) = found.metadata.parts
-    (original,) = select("clip", {"clip": str(tiny_clip)}, store)
+    (original,) = locate_backbones("clip", {"clip": str(tiny_clip)}, store)
     assert part.fine_tuned
     assert part.digest != original.digest
     expected = learned((original,))["clip"]

@@ -10,7 +10,7 @@ from tests.trainer.clusters import Floats, Ints, clusters, unit_length
 from trainer.data.folds import NEVER, Folds, assign
 from trainer.heads.candidates import View, logistic_candidate
 from trainer.heads.choice import Choice
-from trainer.heads.choose import choose
+from trainer.heads.choosing import choose_head
 from trainer.heads.linear import GradientOptions
 from trainer.heads.propagation import Propagation, neighbour_graph, propagate, unlabelled_inputs
 from trainer.heads.views import Part, class_likenesses, view_as_classes, view_of_all_parts, view_of_part
@@ -68,7 +68,7 @@ def test_what_is_learned_from_them_holds_for_new_images() -> None:
 
 
 def chosen(features: Floats, labels: Ints, unlabelled: Floats | None) -> Choice:
-    return choose(
+    return choose_head(
         features.copy(),
         labels,
         folds_of(labels),
@@ -113,7 +113,7 @@ def test_a_head_that_is_better_without_them_is_served_though_they_help_a_logisti
 def test_they_are_not_tried_where_a_class_has_no_judged_image() -> None:
     features, labels = drawn(20, seed=1)
     folds = np.where(labels == 3, NEVER, folds_of(labels))
-    choice = choose(features, labels, folds, CLASSES, PARTS, GradientOptions(), unlabelled=drawn(400, seed=2)[0])
+    choice = choose_head(features, labels, folds, CLASSES, PARTS, GradientOptions(), unlabelled=drawn(400, seed=2)[0])
     assert choice.judged.any()
     assert choice.propagation is None
 
@@ -147,7 +147,7 @@ def test_no_head_knows_a_label_that_it_is_judged_by() -> None:
 def test_without_judged_images_they_are_not_tried() -> None:
     features, labels = drawn(20, seed=1)
     folds = np.full(20, NEVER)
-    choice = choose(features, labels, folds, CLASSES, PARTS, GradientOptions(), unlabelled=drawn(40, seed=2)[0])
+    choice = choose_head(features, labels, folds, CLASSES, PARTS, GradientOptions(), unlabelled=drawn(40, seed=2)[0])
     assert choice.propagation is None
 
 

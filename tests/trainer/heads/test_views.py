@@ -14,7 +14,7 @@ import pytest
 from models.checkpoint import Pretrained
 from models.classifier import open_classifier
 from models.images import decode
-from models.runtime import FeatureExtractor, open_extractor, select
+from models.runtime import FeatureExtractor, locate_backbones, open_extractor
 from models.scoring import likeness
 from models.weights import WeightsStore
 from tests.trainer.clusters import Floats, Ints, clusters, folded
@@ -26,7 +26,7 @@ from trainer.evaluate import EvaluateOptions, evaluate
 from trainer.fit import fit
 from trainer.fitted import FitOptions
 from trainer.heads.choice import Choice
-from trainer.heads.choose import FEW_IMAGES, choose
+from trainer.heads.choosing import FEW_IMAGES, choose_head
 from trainer.heads.linear import GradientOptions
 from trainer.heads.views import Part, view_of_all_parts
 from trainer.measuring.calibration import accuracy
@@ -49,7 +49,9 @@ def of_two_parts(*, drop: bool) -> Choice:
     features, labels = cube(300)
     noise = np.random.default_rng(1).normal(size=(300, 4)).astype(np.float32)
     parts = [Part("one", 4), Part("two", 3, pretrained=CORNER)]
-    return choose(np.concatenate([noise, features], axis=1), labels, folded(300), 2, parts, OPTIONS, drop_parts=drop)
+    return choose_head(
+        np.concatenate([noise, features], axis=1), labels, folded(300), 2, parts, OPTIONS, drop_parts=drop
+    )
 
 
 def test_features_are_in_memory_once() -> None:
@@ -67,7 +69,7 @@ def test_features_are_in_memory_once() -> None:
 
 def test_the_classes_of_a_backbone_are_taken_where_they_tell_more() -> None:
     features, labels = cube(300)
-    choice = choose(features, labels, folded(300), 2, [Part("one", 3, pretrained=CORNER)], OPTIONS)
+    choice = choose_head(features, labels, folded(300), 2, [Part("one", 3, pretrained=CORNER)], OPTIONS)
     assert choice.pretrained is CORNER
     assert choice.winner.startswith("as ImageNet classes: ")
     assert "the ImageNet classes are clearly better than the features themselves" in choice.reason
@@ -86,8 +88,8 @@ def test_the_features_are_taken_where_the_classes_are_not_clearly_better() -> No
     features, labels = clusters(300, 3, spread=0.8)
     random = np.random.default_rng(2)
     pretrained = Pretrained.rounded(random.normal(size=(8, 12)).astype(np.float32), np.zeros(8, np.float32))
-    choice = choose(features.copy(), labels, folded(300), 3, [Part("one", 12, pretrained=pretrained)], OPTIONS)
-    plain = choose(features, labels, folded(300), 3, [Part("one", 12)], OPTIONS)
+    choice = choose_head(features.copy(), labels, folded(300), 3, [Part("one", 12, pretrained=pretrained)], OPTIONS)
+    plain = choose_head(features, labels, folded(300), 3, [Part("one", 12)], OPTIONS)
     assert choice.pretrained is None
     assert (choice.winner, choice.reason) == (plain.winner, plain.reason)
     assert (choice.head.weight == plain.head.weight).all()
@@ -102,9 +104,9 @@ def test_few_images_are_folded_in_several_ways_before_their_classes_are_taken() 
     features = np.concatenate([features, hint[:, None]], axis=1).astype(np.float32)
     pretrained = Pretrained.rounded(np.pad(CORNER.weight, ((0, 0), (0, 1))), CORNER.bias)
     parts = [Part("one", 4, pretrained=pretrained)]
-    alone = choose(features.copy(), labels, corners, 2, parts, OPTIONS)
+    alone = choose_head(features.copy(), labels, corners, 2, parts, OPTIONS)
     redrawn = [folded(48, seed=seed) for seed in range(4)]
-    several = choose(features, labels, corners, 2, parts, OPTIONS, redrawn_folds=redrawn)
+    several = choose_head(features, labels, corners, 2, parts, OPTIONS, redrawn_folds=redrawn)
     assert alone.pretrained is None
     assert several.pretrained is pretrained
     assert (several.judged == alone.judged).all()
@@ -117,7 +119,7 @@ def test_few_images_keep_the_features_where_the_classes_mean_nothing() -> None:
     pretrained = Pretrained.rounded(random.normal(size=(8, 12)).astype(np.float32), np.zeros(8, np.float32))
     redrawn = [folded(48, seed=seed) for seed in range(1, 5)]
     parts = [Part("one", 12, pretrained=pretrained)]
-    assert choose(features, labels, folded(48), 3, parts, OPTIONS, redrawn_folds=redrawn).pretrained is None
+    assert choose_head(features, labels, folded(48), 3, parts, OPTIONS, redrawn_folds=redrawn).pretrained is None
 
 
 def drawn(count: int, seed: int) -> Choice:
@@ -128,7 +130,7 @@ def drawn(count: int, seed: int) -> Choice:
         labels = np.asarray(features[:, 0] > 0, np.int64)
     features += random.normal(0, random.uniform(0, 1), features.shape).astype(np.float32)
     folds, *redrawn = [folded(count, seed=number) for number in range(seed, seed + 5)]
-    return choose(features, labels, folds, 2, [Part("one", 3, pretrained=CORNER)], OPTIONS, redrawn_folds=redrawn)
+    return choose_head(features, labels, folds, 2, [Part("one", 3, pretrained=CORNER)], OPTIONS, redrawn_folds=redrawn)
 
 
 @pytest.mark.parametrize("count", [8, 12, 20, 40, 80, 120])
@@ -183,10 +185,10 @@ def test_evaluate_and_the_daemon_serve_it_as_it_was_fitted(
     for number, label in enumerate(np.random.default_rng(0).permutation(["a", "b"] * 24)):
         (folder / label).mkdir(parents=True, exist_ok=True)
         draw("circle", number).save(folder / label / f"{number}.png")
-    (backbone,) = select("efficientnet_lite0", {}, store)
+    (backbone,) = locate_backbones("efficientnet_lite0", {}, store)
     head = memorised(folder, open_extractor([backbone], store))
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, "select", lambda *_: (replace(backbone, imagenet_head=lambda: head),))
+        patch.setattr(fitting, "locate_backbones", lambda *_: (replace(backbone, imagenet_head=lambda: head),))
         outcome = fit(
             FitOptions(data_dir=folder, mode="efficientnet_lite0", output_dir=tmp_path / "runs", verbose=True)
         )

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from trainer.measuring.measure import LabelledPredictions
+from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.measuring.thresholds import Thresholds, choose_thresholds, thresholds_for
 
 Confidence = npt.NDArray[np.float64]
@@ -60,7 +60,7 @@ def test_the_promises_that_can_be_made_are_made_and_said() -> None:
         typed = float(sentence.removeprefix("with --threshold ").partition(", ")[0])
         assert other.threshold <= typed < other.threshold + 2e-4
         assert sentence.endswith(
-            f", {images.filing(typed).filed / 2000:.1%} of the judged images are filed; "
+            f", {images.counts_at(typed).filed / 2000:.1%} of the judged images are filed; "
             f"at most {100 * other.max_error:g} % of what is filed will be wrong (95 % certain)"
         )
 
@@ -254,7 +254,10 @@ def test_a_given_threshold_is_in_force_unless_it_files_more_than_what_was_asked_
     assert (laxer.threshold, laxer.requested) == (0.99, 0.01)
     first, second, *_ = laxer.sentences(SOME)
     assert first == asked.sentences(SOME)[0]
-    assert second == ("--threshold 0.5 is not in force, since it files more than that: to insist, add --publish always")
+    assert second == (
+        "--threshold 0.5 is not used, since it files more than --max-error allows: "
+        "to use it all the same, add --publish always"
+    )
     for threshold, insisted in ((0.5, True), (0.999, False)):
         made = asked.with_given(threshold, insisted=insisted)
         assert (made.threshold, made.requested, made.kept_promise, made.remedy) == (threshold, None, None, None)

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.data.audit import Oddity
+from trainer.data.audit import ImageFinding
 from trainer.data.dataset import Sample
 from trainer.heads.growth import Growth
-from trainer.measuring.measure import LabelledPredictions
+from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.reports.advice import advice, suspicions
 
 
@@ -78,7 +78,7 @@ def test_classes_are_named_whose_absence_would_hardly_be_noticed() -> None:
 
 def test_the_text_names_images_labels_and_classes() -> None:
     predictions, wrong = flipped(0.3)
-    text = advice(predictions, samples(predictions), [Oddity("two-labels", "a/x\n.jpg", "a", "under a, b")])
+    text = advice(predictions, samples(predictions), [ImageFinding("two-labels", "a/x\n.jpg", "a", "under a, b")])
     first = suspicions(predictions)[0]
     line = text.splitlines()[1]
     assert line.startswith(f"  {samples(predictions)[first.position].name}: {predictions.classes[first.other]} (")
@@ -100,7 +100,7 @@ def test_guesses_put_no_label_under_suspicion() -> None:
 
 
 def test_a_long_list_is_cut() -> None:
-    findings = [Oddity("two-labels", f"{number}.jpg", "a", "") for number in range(150)]
+    findings = [ImageFinding("two-labels", f"{number}.jpg", "a", "") for number in range(150)]
     text = advice(*(lambda predictions: (predictions, samples(predictions)))(flipped()[0]), findings)
     assert "99.jpg" in text
     assert "100.jpg" not in text

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from tests.trainer.reports.test_confusion_matrix import assert_tidy, texts_of
 from trainer.heads.linear import Epoch
-from trainer.measuring.measure import LabelledPredictions
+from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.reports.charts import curves, reliability, risk_coverage
 
 
@@ -67,10 +67,10 @@ def test_reliability_counts_every_image_and_gives_the_error(count: int) -> None:
 
 def test_the_threshold_is_marked_where_it_is() -> None:
     images = replace(predictions(300), unknown=np.arange(300) % 50 == 0)
-    filing = images.filing(0.8)
-    figure = risk_coverage(images, filing)
+    counts = images.counts_at(0.8)
+    figure = risk_coverage(images, counts)
     assert_tidy(figure)
-    share, wrong = filing.filed / 300, filing.wrong / filing.filed
+    share, wrong = counts.filed / 300, counts.wrong / counts.filed
     assert f"with threshold 0.8, {share:.1%} are filed, {wrong:.2%} of them wrongly" in said(figure)
     curve, marked = (
         [tuple(point) for line in figure.axes[0].lines if line.get_marker() == kind for point in points_of(line)]
@@ -82,12 +82,12 @@ def test_the_threshold_is_marked_where_it_is() -> None:
 
 def test_unknown_images_are_filed_at_no_threshold() -> None:
     images = replace(predictions(200), unknown=np.arange(200) < 20)
-    assert "with threshold 0, 90.0% are filed" in said(risk_coverage(images, images.filing(0.0)))
+    assert "with threshold 0, 90.0% are filed" in said(risk_coverage(images, images.counts_at(0.0)))
 
 
 def test_a_threshold_that_nothing_reaches() -> None:
     images = predictions(20)
-    assert "with threshold 1 nothing is filed" in said(risk_coverage(images, images.filing(1.0)))
+    assert "with threshold 1 nothing is filed" in said(risk_coverage(images, images.counts_at(1.0)))
 
 
 @pytest.mark.parametrize("name", ["gradient head, tried but not served", "gradient head, half of what is served"])

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.trainer.reports.test_confusion_matrix import ODD, assert_tidy, texts_of
-from trainer.measuring.measure import LabelledPredictions
+from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.reports.mistakes import MAX_IMAGES, contact_sheet
 
 

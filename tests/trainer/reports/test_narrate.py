@@ -11,9 +11,9 @@ from tests.trainer.clusters import clusters, folded
 from tests.trainer.heads.test_views import CORNER, OPTIONS, cube
 from trainer.data.dataset import DataSet, Sample, Unreadable
 from trainer.data.features import Extracted
-from trainer.heads.choose import choose
+from trainer.heads.choosing import choose_head
 from trainer.heads.views import Part
-from trainer.measuring.compare import Verdict
+from trainer.measuring.against_published import Verdict
 from trainer.reports.narrate import choice, division, images, verdict
 
 
@@ -39,7 +39,7 @@ def test_it_is_said_who_judges_whom(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_classes_of_unequal_size_are_mentioned(capsys: pytest.CaptureFixture[str]) -> None:
     division(data_set([0, 0, 0, 0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1, 0, 1, 0]), verbose=True)
-    assert "the classes have 2 to 5 images; heads are fitted as if each had as many" in capsys.readouterr().out
+    assert "the classes have 2 to 5 images; heads are fitted as if all had equally many" in capsys.readouterr().out
 
 
 def test_a_class_that_nothing_can_be_told_of_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +66,9 @@ def test_without_any_fold_it_is_said_why(capsys: pytest.CaptureFixture[str]) -> 
 def test_the_table_of_few_images_has_the_figures_that_the_choice_is_made_by(capsys: pytest.CaptureFixture[str]) -> None:
     features, labels = cube(20)
     folds = [folded(20, seed=seed) for seed in range(3)]
-    made = choose(features, labels, folds[0], 2, [Part("one", 3, pretrained=CORNER)], OPTIONS, redrawn_folds=folds[1:])
+    made = choose_head(
+        features, labels, folds[0], 2, [Part("one", 3, pretrained=CORNER)], OPTIONS, redrawn_folds=folds[1:]
+    )
     choice(made, 20, verbose=True)
     heading, *rows = capsys.readouterr().out.splitlines()
     assert heading.endswith("  all ways to fold")
@@ -80,7 +82,7 @@ def test_the_table_of_few_images_has_the_figures_that_the_choice_is_made_by(caps
 
 def test_the_table_of_many_images_has_no_column_without_figures(capsys: pytest.CaptureFixture[str]) -> None:
     features, labels = clusters(150, 3)
-    choice(choose(features, labels, folded(150), 3, [Part("one", 12)], OPTIONS), 150, verbose=True)
+    choice(choose_head(features, labels, folded(150), 3, [Part("one", 12)], OPTIONS), 150, verbose=True)
     assert capsys.readouterr().out.splitlines()[0].endswith("  temperature")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.trainer.reports.test_charts import epochs
-from trainer.measuring.measure import LabelledPredictions
+from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.reports.report import describe, write_report
 from trainer.tables import columns
 
@@ -17,11 +17,11 @@ SOME = LabelledPredictions(
     np.array([[0.9, 0.1, 0, 0], [0.7, 0.3, 0, 0], [0.1, 0.8, 0, 0.1], [0.2, 0.2, 0, 0.6]]),
 )
 #: Of the two images over the threshold the one that is taken for another class is strange.
-FILING = replace(SOME, unknown=np.array([False, False, True, False])).filing(0.75)
+COUNTS = replace(SOME, unknown=np.array([False, False, True, False])).counts_at(0.75)
 
 
 def test_every_file_is_written(tmp_path: Path) -> None:
-    write_report(tmp_path, SOME, [tmp_path / "gone.jpg"] * 4, filing=FILING, stages={"head": epochs(3, 2)}, preface="!")
+    write_report(tmp_path, SOME, [tmp_path / "gone.jpg"] * 4, counts=COUNTS, stages={"head": epochs(3, 2)}, preface="!")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "confusion_matrix.png",
         "curves.png",
@@ -30,7 +30,7 @@ def test_every_file_is_written(tmp_path: Path) -> None:
         "report.txt",
         "risk_coverage.png",
     ]
-    assert (tmp_path / "report.txt").read_text(encoding="utf-8") == "!" + describe(SOME, FILING)
+    assert (tmp_path / "report.txt").read_text(encoding="utf-8") == "!" + describe(SOME, COUNTS)
     assert all(path.stat().st_size < 500_000 for path in tmp_path.iterdir())
 
 
@@ -41,7 +41,7 @@ def test_without_images_there_are_only_words_and_curves(tmp_path: Path) -> None:
 
 
 def test_figures_by_hand() -> None:
-    lines = describe(SOME, FILING).splitlines()
+    lines = describe(SOME, COUNTS).splitlines()
     assert lines[0] == "images             4, 2 of them right"
     assert lines[1].startswith("accuracy           0.500 (95 % interval 0.068 to 0.932)")
     assert "filed              1 (25.0%), 0 of them wrong (0.00%)" in lines
@@ -50,9 +50,9 @@ def test_figures_by_hand() -> None:
 
 
 def test_where_nothing_is_filed_no_share_of_it_is_wrong() -> None:
-    filing = SOME.filing(0.95)
-    assert "filed              0 (0.0%)\n" in describe(SOME, filing)
-    assert (filing.figures()["wrong_share_of_filed"], filing.figures()["under_threshold"]) == (None, 4)
+    counts = SOME.counts_at(0.95)
+    assert "filed              0 (0.0%)\n" in describe(SOME, counts)
+    assert (counts.figures()["wrong_share_of_filed"], counts.figures()["under_threshold"]) == (None, 4)
 
 
 def test_a_class_may_be_named_like_a_row_of_the_table() -> None:

@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from trainer.measuring.measure import FilingCounts, LabelledPredictions
+from trainer.measuring.labelled_predictions import LabelledPredictions, ThresholdCounts
 
 CLASSES = ["ant", "bee", "고양이", "unused"]
 MEASURED = LabelledPredictions(
@@ -61,13 +61,13 @@ def test_the_surest_images_are_right_more_often() -> None:
 def test_what_the_daemon_files_by_hand() -> None:
     """At 0.6 three images are sure enough, one of them wrong; a strange one is refused however sure it is."""
     strange = replace(MEASURED, unknown=np.array([True, False, False, True]))
-    assert MEASURED.filing(0.6) == FilingCounts(0.6, images=4, filed=3, wrong=1, unknown=0)
-    filing = strange.filing(0.6)
-    assert filing == FilingCounts(0.6, images=4, filed=2, wrong=1, unknown=2)
-    assert filing.unsure == 0
-    assert filing.figures()["filed_share"] == 0.5
-    assert filing.figures()["wrong_share_of_filed"] == 0.5
-    assert filing.figures()["refused_as_unknown_share"] == 0.5
+    assert MEASURED.counts_at(0.6) == ThresholdCounts(0.6, images=4, filed=3, wrong=1, unknown=0)
+    counts = strange.counts_at(0.6)
+    assert counts == ThresholdCounts(0.6, images=4, filed=2, wrong=1, unknown=2)
+    assert counts.unsure == 0
+    assert counts.figures()["filed_share"] == 0.5
+    assert counts.figures()["wrong_share_of_filed"] == 0.5
+    assert counts.figures()["refused_as_unknown_share"] == 0.5
 
 
 def test_strange_images_come_last_however_sure_it_is_of_them() -> None:
@@ -78,9 +78,9 @@ def test_strange_images_come_last_however_sure_it_is_of_them() -> None:
     assert risk.tolist() == pytest.approx([0, 1 / 2, 1 / 3, 1 / 4])
     assert strange.accuracy_at(0.5) == 0.5
     for threshold in (0.0, 0.55, 0.65):
-        filing = strange.filing(threshold)
-        at = coverage.tolist().index(filing.filed / filing.images)
-        assert risk[at] == pytest.approx(filing.wrong / filing.filed)
+        counts = strange.counts_at(threshold)
+        at = coverage.tolist().index(counts.filed / counts.images)
+        assert risk[at] == pytest.approx(counts.wrong / counts.filed)
 
 
 def test_equally_sure_images_count_their_mistakes_first() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.measuring.measure import LabelledPredictions
-from trainer.measuring.versus import Comparison, mcnemar
+from trainer.measuring.labelled_predictions import LabelledPredictions
+from trainer.measuring.pairwise import Comparison, mcnemar
 
 
 def bits(text: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -7,9 +7,9 @@ from models.scoring import energies
 from tests.trainer.clusters import Floats, Ints
 from trainer.data.folds import NEVER
 from trainer.heads.choice import Choice
-from trainer.heads.choose import choose
+from trainer.heads.choosing import choose_head
 from trainer.heads.linear import GradientOptions, to_unit_length
-from trainer.heads.near import Absence
+from trainer.heads.missing_classes import MissingClasses
 from trainer.heads.unknown import REFUSED_SHARE, Distances, Span, distances_to_span
 from trainer.heads.views import Part
 
@@ -30,7 +30,7 @@ def pictures(count: int, classes: int, *, seed: int = 0, only: int | None = None
 
 def chosen(features: Floats, labels: Ints, folds: Ints | None = None) -> Choice:
     folds = np.arange(len(labels)) // 8 % 5 if folds is None else folds
-    return choose(features.copy(), labels, folds, int(labels.max()) + 1, [Part("one", WIDTH)], OPTIONS)
+    return choose_head(features.copy(), labels, folds, int(labels.max()) + 1, [Part("one", WIDTH)], OPTIONS)
 
 
 def refused(choice: Choice, features: Floats, *, energy: bool = True) -> float:
@@ -97,7 +97,7 @@ def test_images_that_nobody_judges_have_no_strangeness() -> None:
     assert choice.span is not None
     assert np.isfinite(choice.span.distances[:80]).all()
     assert np.isnan(choice.span.distances[80:]).all()
-    assert choice.absence is not None
+    assert choice.missing_classes is not None
 
 
 def test_each_class_is_left_out_in_turn() -> None:
@@ -105,20 +105,20 @@ def test_each_class_is_left_out_in_turn() -> None:
     features, labels = pictures(500, 5)
     features[labels == 4] = features[labels == 3][: (labels == 4).sum()] + 0.05
     choice = chosen(features, labels)
-    assert choice.absence is not None
-    assert sorted(np.unique(choice.absence.labels)) == [0, 1, 2, 3, 4]
-    shares = [choice.absence.filed_share(label, 0.5) for label in range(5)]
+    assert choice.missing_classes is not None
+    assert sorted(np.unique(choice.missing_classes.labels)) == [0, 1, 2, 3, 4]
+    shares = [choice.missing_classes.filed_share(label, 0.5) for label in range(5)]
     assert min(shares[3:]) > 0.8
-    assert (choice.absence.mostly_into(3, 0.5), choice.absence.mostly_into(4, 0.5)) == (4, 3)
+    assert (choice.missing_classes.mostly_into(3, 0.5), choice.missing_classes.mostly_into(4, 0.5)) == (4, 3)
     assert max(shares[:3]) < 0.5
 
 
 def test_what_is_foretold_comes_true() -> None:
     """A class that is left out for the forecast fares as it does once it really is missing."""
     features, labels = pictures(600, 6)
-    absence = chosen(features, labels).absence
-    assert absence is not None
-    foretold = absence.unknown[absence.labels == 5].mean()
+    missing = chosen(features, labels).missing_classes
+    assert missing is not None
+    foretold = missing.unknown[missing.labels == 5].mean()
     without = chosen(features[labels != 5], labels[labels != 5])
     near, _ = pictures(300, 6, seed=1, only=5)
     assert foretold == pytest.approx(refused(without, near), abs=0.15)
@@ -127,7 +127,7 @@ def test_what_is_foretold_comes_true() -> None:
 @pytest.mark.parametrize("classes", [1, 2, 3])
 def test_with_fewer_than_four_classes_nothing_is_foretold(classes: int) -> None:
     choice = chosen(*pictures(100, classes))
-    assert choice.absence is None
+    assert choice.missing_classes is None
 
 
 def test_many_classes_are_left_out_together() -> None:
@@ -135,17 +135,17 @@ def test_many_classes_are_left_out_together() -> None:
     labels = np.arange(480) % 60
     features = (2 * random.normal(size=(60, WIDTH))[labels] + random.normal(size=(480, WIDTH))).astype(np.float32)
     choice = chosen(features, labels, np.arange(480) // 60 % 4)
-    assert choice.absence is not None
-    assert len(np.unique(choice.absence.labels)) == 60
+    assert choice.missing_classes is not None
+    assert len(np.unique(choice.missing_classes.labels)) == 60
 
 
 def test_the_share_of_a_class_that_would_be_filed() -> None:
     confidence, unknown = np.array([0.9, 0.6, 0.4, 0.95, 0.3]), np.array([False, False, False, True, False])
-    absence = Absence(np.array([0, 0, 0, 0, 2]), np.array([1, 2, 2, 2, 1]), confidence, unknown)
-    assert absence.classes == [0, 2]
-    assert (absence.mostly_into(0, 0.5), absence.mostly_into(0, 0.8), absence.mostly_into(0, 0.99)) == (1, 1, None)
-    assert absence.mostly_into(0, 0.4) == 2
-    assert absence.filed_share(0, 0.5) == 0.5
-    assert absence.filed_share(0, 0.8) == 0.25
-    assert absence.filed_share(2, 0.3) == 1.0
-    assert np.isnan(absence.filed_share(1, 0.5))
+    missing = MissingClasses(np.array([0, 0, 0, 0, 2]), np.array([1, 2, 2, 2, 1]), confidence, unknown)
+    assert missing.classes == [0, 2]
+    assert (missing.mostly_into(0, 0.5), missing.mostly_into(0, 0.8), missing.mostly_into(0, 0.99)) == (1, 1, None)
+    assert missing.mostly_into(0, 0.4) == 2
+    assert missing.filed_share(0, 0.5) == 0.5
+    assert missing.filed_share(0, 0.8) == 0.25
+    assert missing.filed_share(2, 0.3) == 1.0
+    assert np.isnan(missing.filed_share(1, 0.5))

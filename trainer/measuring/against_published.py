@@ -18,9 +18,9 @@ from models.errors import CheckpointError, UserError
 from models.text.language import tr
 from models.weights import WeightsStore
 from trainer.data.dataset import File, Sample
-from trainer.data.features import BATCH, Read, read_all, stacked
-from trainer.measuring.measure import LabelledPredictions
-from trainer.measuring.split import read_split
+from trainer.data.features import BATCH, ReadFile, read_all, stacked
+from trainer.measuring.labelled_predictions import LabelledPredictions
+from trainer.measuring.split_file import read_split
 
 #: With equally many right, a new checkpoint whose log-loss is higher by this much counts as worse.
 _LOSS_MARGIN = 0.01
@@ -45,12 +45,14 @@ class Verdict:
     publishable: bool = True
 
 
-def compare(folder: Path, samples: Sequence[Sample], predictions: LabelledPredictions, store: WeightsStore) -> Verdict:
+def compare_with_published(
+    folder: Path, samples: Sequence[Sample], predictions: LabelledPredictions, store: WeightsStore
+) -> Verdict:
     """Compare ``predictions`` of a new head for judged ``samples`` with those of the run published in ``folder``.
 
     Both served heads are fitted on all of their images, so only predictions made while an image was held out count;
     the current run's are in its ``split.csv``. Images that are new to the current run are classified with it now;
-    images it was fitted on without being judged are left out.
+    images that it was fitted on and never judged are left out.
     """
     try:
         pointer = checkpoints.read_pointer(folder)
@@ -85,7 +87,7 @@ def _outcomes(run: Path, current: Checkpoint, samples: Sequence[Sample], store: 
     """Return the current run's out-of-fold outcome for each sample; None where it was fitted on it, or on failure."""
     split = read_split(run)
     recorded = {} if split is None else split.held_out
-    fitted = frozenset() if split is None else split.train | {sha256 for sha256, _ in split.held_out}
+    fitted = frozenset() if split is None else split.never_held_out | {sha256 for sha256, _ in split.held_out}
     outcomes: list[_Outcome | None] = [recorded.get((sample.sha256, sample.label)) for sample in samples]
     unseen = [position for position, sample in enumerate(samples) if sample.sha256 not in fitted]
     unseen = sorted(sorted(unseen, key=lambda position: samples[position].sha256)[:MAX_CLASSIFIED])
@@ -104,7 +106,7 @@ def _classify(run: Path, current: Checkpoint, samples: Sequence[Sample], store: 
     classifier = open_classifier(run / checkpoints.FILE_NAME, store)
     outcomes: list[_Outcome | None] = [None] * len(samples)
     files = [File(sample.path, sample.name, sample.label) for sample in samples]
-    waiting: list[tuple[int, Read]] = []
+    waiting: list[tuple[int, ReadFile]] = []
 
     def predict() -> None:
         probabilities = classifier.probabilities(stacked([read for _, read in waiting]))

@@ -10,7 +10,7 @@ from typing import Any
 
 from trainer.data.dataset import DataSet, Mask
 from trainer.data.folds import NEVER
-from trainer.measuring.measure import LabelledPredictions
+from trainer.measuring.labelled_predictions import LabelledPredictions
 
 TRAIN, HELD_OUT, UNREADABLE = "train", "held-out", "unreadable"
 
@@ -48,7 +48,7 @@ class Split:
     ``held_out`` gives, for each image and label, whether the prediction was right and the label's probability.
     """
 
-    train: frozenset[str]
+    never_held_out: frozenset[str]
     held_out: Mapping[tuple[str, str], tuple[bool, float]]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from trainer.heads.linear import Epoch
 
 
-def write_history(path: Path, stages: Mapping[str, Sequence[Epoch]]) -> None:
+def write_epochs(path: Path, stages: Mapping[str, Sequence[Epoch]]) -> None:
     """Write one row for each epoch of each stage."""
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)

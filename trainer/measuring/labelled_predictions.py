@@ -16,7 +16,7 @@ from trainer.measuring.calibration import Bin, Labels, calibration_error, reliab
 Probabilities = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 #: Images by true class (rows) and predicted class (columns).
-Counts = npt.NDArray[np.int64]
+Confusion = npt.NDArray[np.int64]
 
 #: How many standard deviations above chance agreement are more than luck: one guess in twenty gets there.
 _LUCK_DEVIATIONS = 1.64
@@ -26,7 +26,7 @@ COVERAGES = (0.95, 0.9, 0.8)
 
 
 @dataclass(frozen=True)
-class FilingCounts:
+class ThresholdCounts:
     """How many of ``images`` the daemon files into a class (``filed``), and how many of these are ``wrong``.
 
     ``unknown`` ones are refused because they are unlike all known images; all others are less sure than ``threshold``.
@@ -194,11 +194,11 @@ class LabelledPredictions:
             for row, index in enumerate(self.occurring_classes)
         }
 
-    def filing(self, threshold: float) -> FilingCounts:
+    def counts_at(self, threshold: float) -> ThresholdCounts:
         """Count what the daemon would do with the images at ``threshold``; unknown ones are never filed."""
         fates = Rule(threshold).fates(self.confidence, self.is_unknown)
         is_filed = np.array([fate is Fate.SURE for fate in fates], dtype=bool)
-        return FilingCounts(
+        return ThresholdCounts(
             threshold,
             images=len(self.labels),
             filed=int(is_filed.sum()),
@@ -206,7 +206,7 @@ class LabelledPredictions:
             unknown=int(self.is_unknown.sum()),
         )
 
-    def confusion(self) -> Counts:
+    def confusion(self) -> Confusion:
         """Count images by true class (rows) and predicted class (columns), for `occurring_classes`."""
         position = {index: row for row, index in enumerate(self.occurring_classes)}
         counts = np.zeros((len(position), len(position)), np.int64)

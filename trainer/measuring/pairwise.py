@@ -15,7 +15,7 @@ from scipy.special import bdtr
 from models.text.language import mark, tr
 from trainer.measuring import bounds
 from trainer.measuring.classify import Classified, ClassMatch
-from trainer.measuring.measure import LabelledPredictions
+from trainer.measuring.labelled_predictions import LabelledPredictions
 
 #: With a smaller p-value, one of the two is called better.
 SIGNIFICANCE = 0.05

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from trainer.data.dataset import DataSet, Sample, Unreadable
-from trainer.measuring.measure import LabelledPredictions
-from trainer.measuring.split import read_split, write_split
+from trainer.measuring.labelled_predictions import LabelledPredictions
+from trainer.measuring.split_file import read_split, write_split
 
 
 def test_the_split_comes_back(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_the_split_comes_back(tmp_path: Path) -> None:
     write_split(tmp_path / "split.csv", images, images.is_held_out, predictions)
     split = read_split(tmp_path)
     assert split is not None
-    assert split.train == {"1" * 64}
+    assert split.never_held_out == {"1" * 64}
     assert split.held_out == {("2" * 64, "a"): (True, 0.9), ("3" * 64, "a"): (False, 0.25)}
     lines = (tmp_path / "split.csv").read_text(errors="replace").splitlines()
     assert [line.split(",")[3:5] for line in lines[1:4]] == [["train", "1"], ["held-out", "0"], ["held-out", "0"]]
@@ -35,4 +35,4 @@ def test_a_split_that_makes_no_sense_is_none(tmp_path: Path, content: str | None
     if content is not None:
         (tmp_path / "split.csv").write_text(content)
     split = read_split(tmp_path)
-    assert split is None or not (split.train or split.held_out)
+    assert split is None or not (split.never_held_out or split.held_out)

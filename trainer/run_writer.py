@@ -10,22 +10,22 @@ from typing import Any
 
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
-from models.classifier import seal
+from models.classifier import make_checkpoint
 from models.metadata import Metadata, PartRecord
 from models.registry import parts_of
 from models.text.language import tr
-from trainer.data.audit import Oddity, write_audit
+from trainer.data.audit import ImageFinding, write_audit
 from trainer.data.dataset import DataSet, data_digest
 from trainer.fitted import FitOptions, Fitted
 from trainer.heads.linear import Epoch
 from trainer.learning.files import features_figures, write_features
 from trainer.learning.kept import KeptFeatures
-from trainer.measuring.measure import LabelledPredictions
-from trainer.measuring.split import write_split
+from trainer.measuring.labelled_predictions import LabelledPredictions
+from trainer.measuring.split_file import write_split
 from trainer.measuring.thresholds import Thresholds
 from trainer.reports.advice import advice
-from trainer.reports.history import write_history
-from trainer.reports.missing import missing_classes, missing_figures, missing_sentence
+from trainer.reports.epochs import write_epochs
+from trainer.reports.missing_classes import missing_class_lines, missing_figures, missing_sentence
 from trainer.reports.narrate import comparison, unrecognised
 from trainer.reports.report import write_report
 from trainer.reports.unlabelled import unlabelled_figures, unlabelled_sentences
@@ -34,11 +34,11 @@ from trainer.runs.listing import published_run
 from trainer.runs.versions import versions
 
 
-def write(
+def write_run(
     options: FitOptions,
     fitted: Fitted,
     images: DataSet,
-    findings: Sequence[Oddity],
+    findings: Sequence[ImageFinding],
     predictions: LabelledPredictions,
     thresholds: Thresholds,
     stages: Mapping[str, Sequence[Epoch]],
@@ -49,8 +49,8 @@ def write(
     ``kept`` are the features that it keeps, if any.
     """
     now = datetime.now(UTC)
-    checkpoint = _seal(options, fitted, images, predictions, thresholds, now)
-    filing = predictions.filing(thresholds.threshold)
+    checkpoint = _make_checkpoint(options, fitted, images, predictions, thresholds, now)
+    counts = predictions.counts_at(thresholds.threshold)
 
     def fill(run: Path) -> None:
         sha256 = checkpoints.write(checkpoint, run / checkpoints.FILE_NAME)
@@ -59,21 +59,23 @@ def write(
             record = write_features(run, kept, checkpoint.metadata.parts, published_run(options.output_dir))
         metrics = _metrics(fitted, images, predictions, thresholds) | features_figures(record)
         write_json(run / METRICS, {"sha256": sha256} | metrics)
-        write_history(run / "history.csv", stages)
+        write_epochs(run / "history.csv", stages)
         write_settings(run / "settings.toml", options.settings())
         write_split(run / "split.csv", images, fitted.choice.judged, predictions)
         judged = fitted.judged(images)
         write_audit(run / "audit.csv", findings)
         # Fine-tuned backbones were fitted on all images, so heads on a quarter of them tell nothing about growth.
         growth = None if fitted.tuned else fitted.choice.growth
-        absence = None if fitted.tuned else fitted.choice.absence
-        missing = None if absence is None else list(missing_classes(absence, images.classes, thresholds.threshold))
-        (run / "advice.txt").write_text(advice(predictions, judged, findings, growth, missing), encoding="utf-8")
+        missing = None if fitted.tuned else fitted.choice.missing_classes
+        missing_lines = (
+            None if missing is None else list(missing_class_lines(missing, images.classes, thresholds.threshold))
+        )
+        (run / "advice.txt").write_text(advice(predictions, judged, findings, growth, missing_lines), encoding="utf-8")
         paths = [sample.path for sample in judged]
         preface = (
             _preface(images, predictions, tuned=bool(fitted.tuned))
             + "".join(f"{line}\n" for line in [*unrecognised(predictions), *thresholds.sentences(predictions)])
-            + ("" if absence is None else f"{missing_sentence(absence, thresholds.threshold)}\n")
+            + ("" if missing is None else f"{missing_sentence(missing, thresholds.threshold)}\n")
             + "\n"
         )
         last = [
@@ -82,7 +84,7 @@ def write(
         ]
         appendix = "\n" + "".join(f"{line}\n" for line in last)
         titled = _titled(stages, fitted)
-        write_report(run, predictions, paths, filing=filing, stages=titled, preface=preface, appendix=appendix)
+        write_report(run, predictions, paths, counts=counts, stages=titled, preface=preface, appendix=appendix)
 
     return create_run(options.output_dir, checkpoint.metadata.mode, now.astimezone(), fill)
 
@@ -99,7 +101,7 @@ def _titled(stages: Mapping[str, Sequence[Epoch]], fitted: Fitted) -> dict[str, 
     return {head if name == "head" else tr("fine-tune"): epochs for name, epochs in stages.items()}
 
 
-def _seal(
+def _make_checkpoint(
     options: FitOptions,
     fitted: Fitted,
     images: DataSet,
@@ -127,7 +129,7 @@ def _seal(
         versions=versions(),
         created=now.isoformat(timespec="seconds"),
     )
-    return seal(metadata, choice.served, fitted.extractor, fitted.tuned)
+    return make_checkpoint(metadata, choice.served, fitted.extractor, fitted.tuned)
 
 
 def _metrics(
@@ -136,7 +138,7 @@ def _metrics(
     choice = fitted.choice
     return {
         "held_out": predictions.figures(),
-        "filing": predictions.filing(thresholds.threshold).figures(),
+        "filing": predictions.counts_at(thresholds.threshold).figures(),
         "classes": predictions.class_scores() if len(predictions.labels) else {},
         "head": {"taken": choice.winner, "why": choice.reason, "temperature": choice.temperature},
         "thresholds": {
@@ -158,8 +160,8 @@ def _metrics(
             for candidate in choice.candidates
         ],
         "missing_classes": None
-        if fitted.tuned or choice.absence is None
-        else missing_figures(choice.absence, images.classes, thresholds.threshold),
+        if fitted.tuned or choice.missing_classes is None
+        else missing_figures(choice.missing_classes, images.classes, thresholds.threshold),
         "fine_tuned": bool(fitted.tuned),
         "unlabelled": unlabelled_figures(fitted.unlabelled, fitted.choice.propagation),
         "images": {

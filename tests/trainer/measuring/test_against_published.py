@@ -10,9 +10,9 @@ from models import checkpoint as checkpoints
 from models.weights import WeightsStore
 from trainer.data.dataset import Sample
 from trainer.fit import FitOutcome
-from trainer.measuring.compare import compare
-from trainer.measuring.measure import LabelledPredictions
-from trainer.measuring.split import HELD_OUT, TRAIN
+from trainer.measuring.against_published import compare_with_published
+from trainer.measuring.labelled_predictions import LabelledPredictions
+from trainer.measuring.split_file import HELD_OUT, TRAIN
 
 CLASSES = ["circle", "cross", "square"]
 
@@ -47,13 +47,13 @@ def folder(fitted: FitOutcome, tmp_path: Path) -> Path:
 def test_what_has_fewer_right_on_the_same_images_is_kept_back(
     folder: Path, shapes: Path, store: WeightsStore, right: int, publish: bool
 ) -> None:
-    verdict = compare(folder, samples(shapes, 10), predictions(right, 10), store)
+    verdict = compare_with_published(folder, samples(shapes, 10), predictions(right, 10), store)
     assert verdict.publish is publish
     assert f"of 10 images that neither had seen when it classified them, it has {right} right" in verdict.reason
 
 
 def test_with_equally_many_right_the_log_loss_decides(folder: Path, shapes: Path, store: WeightsStore) -> None:
-    assert not compare(folder, samples(shapes, 10), predictions(8, 10, sure=0.4), store).publish
+    assert not compare_with_published(folder, samples(shapes, 10), predictions(8, 10, sure=0.4), store).publish
 
 
 def test_a_mistake_is_as_bad_in_the_record_of_six_digits_as_when_it_is_measured(
@@ -63,43 +63,45 @@ def test_a_mistake_is_as_bad_in_the_record_of_six_digits_as_when_it_is_measured(
     split.write_text(split.read_text().replace(",cross,0.8,0.1,", ",cross,1.000000,0.000000,"))
     new = predictions(8, 10, sure=0.6)
     new.probabilities[8:] = [4e-7, 1 - 5e-7, 1e-7]
-    verdict = compare(folder, samples(shapes, 10), new, store)
+    verdict = compare_with_published(folder, samples(shapes, 10), new, store)
     assert not verdict.publish, verdict.reason
 
 
 def test_images_the_current_one_was_fitted_on_do_not_count(folder: Path, shapes: Path, store: WeightsStore) -> None:
-    verdict = compare(folder, samples(shapes, 11), predictions(8, 11), store)  # the eleventh is wrong
+    verdict = compare_with_published(folder, samples(shapes, 11), predictions(8, 11), store)  # the eleventh is wrong
     assert (verdict.publish, "of 10 images" in verdict.reason) == (True, True)
 
 
 def test_images_that_are_new_to_the_current_one_are_put_to_it(folder: Path, shapes: Path, store: WeightsStore) -> None:
-    verdict = compare(folder, samples(shapes, 14), predictions(8, 14), store)
+    verdict = compare_with_published(folder, samples(shapes, 14), predictions(8, 14), store)
     assert "of 13 images" in verdict.reason  # ten recorded, three classified now, one was fitted on
 
 
 def test_of_many_images_that_are_new_to_it_only_some_are_put_to_it(
     folder: Path, shapes: Path, store: WeightsStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.measuring.compare.MAX_CLASSIFIED", 2)
-    verdict = compare(folder, samples(shapes, 20), predictions(8, 20), store)
+    monkeypatch.setattr("trainer.measuring.against_published.MAX_CLASSIFIED", 2)
+    verdict = compare_with_published(folder, samples(shapes, 20), predictions(8, 20), store)
     assert "of 12 images" in verdict.reason
 
 
 def test_other_classes_do_not_compare_and_are_named(folder: Path, shapes: Path, store: WeightsStore) -> None:
-    verdict = compare(folder, samples(shapes, 10), predictions(0, 10, classes=["circle", "cross", "star"]), store)
+    verdict = compare_with_published(
+        folder, samples(shapes, 10), predictions(0, 10, classes=["circle", "cross", "star"]), store
+    )
     assert verdict.publish
     assert "new: star; gone: square" in verdict.reason
 
 
 def test_nothing_published_is_nothing_to_lose(tmp_path: Path, shapes: Path, store: WeightsStore) -> None:
-    assert compare(tmp_path, samples(shapes, 1), predictions(0, 1), store).publish
+    assert compare_with_published(tmp_path, samples(shapes, 1), predictions(0, 1), store).publish
 
 
 def test_a_damaged_current_checkpoint_is_replaced(
     folder: Path, fitted: FitOutcome, shapes: Path, store: WeightsStore
 ) -> None:
     (folder / fitted.run.name / checkpoints.FILE_NAME).write_bytes(b"damaged")
-    verdict = compare(folder, samples(shapes, 10), predictions(0, 10), store)
+    verdict = compare_with_published(folder, samples(shapes, 10), predictions(0, 10), store)
     assert verdict.publish
     assert "cannot be used" in verdict.reason
 
@@ -107,7 +109,7 @@ def test_a_damaged_current_checkpoint_is_replaced(
 def test_what_no_image_tells_of_does_not_replace_what_is_known_to_be_right(
     folder: Path, shapes: Path, store: WeightsStore
 ) -> None:
-    verdict = compare(folder, [], predictions(0, 0), store)
+    verdict = compare_with_published(folder, [], predictions(0, 0), store)
     assert not verdict.publish
     assert "its accuracy is unknown, because no image was held out" in verdict.reason
 
@@ -117,6 +119,6 @@ def test_without_a_common_image_the_recorded_accuracies_decide(
     folder: Path, shapes: Path, store: WeightsStore, right: int, publish: bool
 ) -> None:
     fitted_on = [Sample(shapes / "circle" / "000.png", "x", "circle", f"{10:064x}")]
-    verdict = compare(folder, fitted_on, predictions(right, 1), store)
+    verdict = compare_with_published(folder, fitted_on, predictions(right, 1), store)
     assert verdict.publish is publish
     assert "on its own held-out images" in verdict.reason

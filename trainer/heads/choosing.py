@@ -1,4 +1,4 @@
-"""Choose a head and the view it is fitted on, by comparing candidates on images that they were not fitted on.
+"""Choose a head and the view it is fitted on: candidates are compared on images that they were not fitted on.
 
 Every image in a fold is judged by heads that were fitted on the other folds. Candidates are compared by their
 out-of-fold log-loss after their temperatures are fitted, since that is what the daemon serves. The served head is
@@ -22,7 +22,7 @@ from trainer.heads.choice import Choice, Start
 from trainer.heads.growth import measure_growth
 from trainer.heads.linear import MIN_DELTA, GradientOptions, OnEpoch
 from trainer.heads.logistic import fit_logistic
-from trainer.heads.near import Absence, with_energies
+from trainer.heads.missing_classes import MissingClasses, with_energies
 from trainer.heads.propagation import propagate
 from trainer.heads.recipe import Recipe
 from trainer.heads.task import FittingTask
@@ -38,7 +38,7 @@ FEW_IMAGES = 100
 _FEW_STANDARD_ERRORS = 1.25
 
 
-def choose(
+def choose_head(
     features: Features,
     labels: Labels,
     folds: Folds,
@@ -73,7 +73,7 @@ def choose(
         comparisons.append(_ViewComparison.from_views([all_parts]))
     position, parts_reason = _choose_parts([comparison.best for comparison in comparisons], drop_parts)
     chosen = comparisons[position]
-    others, winner, head_reason = _choose_head(chosen.view, chosen.logistic[chosen.position], options, on_epoch)
+    others, winner, head_reason = _choose_kind(chosen.view, chosen.logistic[chosen.position], options, on_epoch)
     plain_logistic = chosen.logistic[chosen.position][0]
     view = _view_of_best(chosen)
     recipe = Recipe.of_winner(winner, chosen.best, view, options)
@@ -88,7 +88,7 @@ def choose(
             )
             winner = propagation.candidate
     table = [candidate for comparison in comparisons for candidate in comparison.table] + others
-    span, absence = _span(chosen, winner)
+    span, missing_classes = _span(chosen, winner)
     return Choice(
         head=winner.heads[-1],
         scaling=chosen.view.scaling,
@@ -107,7 +107,7 @@ def choose(
         span=span,
         pretrained=chosen.view.pretrained,
         growth=measure_growth(chosen.view.task, plain_logistic.strength or USUAL_STRENGTH, plain_logistic.out_of_fold),
-        absence=absence,
+        missing_classes=missing_classes,
         propagation=propagation,
         texts=view.task.start,
     )
@@ -155,7 +155,7 @@ class _ViewComparison:
 
     @classmethod
     def from_views(cls, views: Sequence[View], redrawn_folds: Sequence[Folds] = ()) -> _ViewComparison:
-        """Compare a plain view with the view as classes, where there is one. For ``redrawn_folds`` see `choose`."""
+        """Compare a plain view with the view as classes, if any; ``redrawn_folds`` are those of `choose_head`."""
         plain, *others = views
         logistic = _logistic_candidates(plain)
         if not others:
@@ -273,7 +273,7 @@ def _choose_parts(logistic: Sequence[CandidateHead], drop_parts: bool) -> tuple[
     return len(singles), tr("{name} alone would do as well: fit with --drop-parts to leave the others out", name=alone)
 
 
-def _choose_head(
+def _choose_kind(
     view: View, logistic: Sequence[CandidateHead], options: GradientOptions, on_epoch: OnEpoch | None
 ) -> tuple[list[CandidateHead], CandidateHead, str]:
     """Fit the other kinds of head on a view; return them, the winner among them and ``logistic``, and the reason.
@@ -308,7 +308,7 @@ def _choose_head(
     return others, mean, reason
 
 
-def _span(chosen: _ViewComparison, winner: CandidateHead) -> tuple[Span | None, Absence | None]:
+def _span(chosen: _ViewComparison, winner: CandidateHead) -> tuple[Span | None, MissingClasses | None]:
     """Return what tells unknown images from those of a view, and what would become of those of a missing class."""
     span = fit_span(chosen.view.task.scaled, chosen.view.task.folds)
     if span is None:

@@ -6,7 +6,7 @@ import pytest
 from tests.trainer.clusters import Floats, Ints, clusters, folded, unit_length
 from trainer.data.folds import NEVER
 from trainer.heads.choice import Choice
-from trainer.heads.choose import choose, clearly_lower
+from trainer.heads.choosing import choose_head, clearly_lower
 from trainer.heads.linear import GradientOptions
 from trainer.heads.views import Part
 from trainer.measuring.calibration import accuracy, log_loss
@@ -29,13 +29,13 @@ def two_parts(noise: float, *, useful: bool = True) -> tuple[Floats, Ints, Ints]
 
 
 def chosen_of_two(features: Floats, labels: Ints, folds: Ints, *, drop: bool) -> Choice:
-    return choose(features, labels, folds, 3, [Part("one", 12), Part("two", 12)], OPTIONS, drop_parts=drop)
+    return choose_head(features, labels, folds, 3, [Part("one", 12), Part("two", 12)], OPTIONS, drop_parts=drop)
 
 
 def test_the_choice_is_explained_and_every_image_is_judged_by_a_head_that_never_saw_it() -> None:
     features, labels, folds = one_part()
     folds[:5] = NEVER
-    choice = choose(features.copy(), labels, folds, 3, [Part("one", 12)], OPTIONS)
+    choice = choose_head(features.copy(), labels, folds, 3, [Part("one", 12)], OPTIONS)
     assert choice.winner in [candidate.name for candidate in choice.candidates]
     assert "its loss is" in choice.reason
     assert choice.judged.sum() == 295
@@ -48,20 +48,20 @@ def test_the_choice_is_explained_and_every_image_is_judged_by_a_head_that_never_
 
 def test_labels_that_mean_nothing_cannot_be_learned_out_of_fold() -> None:
     features, labels, folds = one_part()
-    choice = choose(features, np.random.default_rng(0).permutation(labels), folds, 3, [Part("one", 12)], OPTIONS)
+    choice = choose_head(features, np.random.default_rng(0).permutation(labels), folds, 3, [Part("one", 12)], OPTIONS)
     assert all(candidate.loss > 0.95 * np.log(3) for candidate in choice.candidates)
 
 
 def test_without_folds_there_is_a_head_all_the_same() -> None:
     features, labels, folds = one_part()
-    choice = choose(features.copy(), labels, np.full_like(folds, NEVER), 3, [Part("one", 12)], OPTIONS)
+    choice = choose_head(features.copy(), labels, np.full_like(folds, NEVER), 3, [Part("one", 12)], OPTIONS)
     assert accuracy(choice.head.logits(choice.scaling.apply(features)), labels) > 0.8
     assert (choice.temperature, len(choice.out_of_fold)) == (1.0, 0)
 
 
 def test_one_fold_alone_may_judge() -> None:
     features, labels, folds = one_part()
-    choice = choose(features, labels, np.where(folds == 0, 0, NEVER), 3, [Part("one", 12)], OPTIONS)
+    choice = choose_head(features, labels, np.where(folds == 0, 0, NEVER), 3, [Part("one", 12)], OPTIONS)
     assert (choice.judged == (folds == 0)).all()
 
 
@@ -97,7 +97,7 @@ def test_texts_that_fit_help_and_texts_that_mean_nothing_do_no_harm() -> None:
     check = unit_length((texts[truth] + random.normal(0, 0.25, (300, 32))).astype(np.float32), 32)
 
     def loss(read: Floats | None) -> tuple[float, Choice]:
-        choice = choose(features.copy(), labels, folds, 6, [Part("one", 32, read)], OPTIONS)
+        choice = choose_head(features.copy(), labels, folds, 6, [Part("one", 32, read)], OPTIONS)
         logits = choice.head.logits(choice.scaling.apply(check))
         return log_loss(logits, truth, choice.temperature), choice
 

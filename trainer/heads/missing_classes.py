@@ -41,22 +41,23 @@ from trainer.measuring.calibration import Labels, Logits, log_probabilities
 #: How much a spread of the energy may count beside one of the distance. More than that misses what is like no known
 #: image at all: of small photographs of things, 98.8 % are refused among scenes with 1, 95 % with 2 and 90 % with 4.
 _USUAL_WEIGHT, _OTHER_WEIGHTS = 1.0, (0.5, 2.0)
-#: The usual weight is left for one that refuses so much more of the images of classes left out.
+#: Another weight than the usual is taken if it refuses so much more of the images of classes left out.
 _CLEARLY = 0.05
-#: So many classes are left out one by one; more of them together, in groups, and with very many classes in few groups.
+#: Up to so many classes are left out one by one; more of them in so many groups, and more than `_MANY_CLASSES` in few.
 _GROUPS, _FEW_GROUPS, _MANY_CLASSES = 10, 5, 50
 #: Images that the heads without some classes are fitted on, at most.
 _IMAGES = 3000
-#: Between which quantiles known images vary as usual, and a variation of the energy that is none.
+#: The quantiles between which the spread over known images is taken, and an energy spread that counts as none.
 _MIDDLE, _NO_SPREAD = (1 / 6, 5 / 6), 1e-6
 #: With fewer classes nothing is left to choose among when one is left out.
 _MIN_CLASSES = 3
-#: With fewer classes, two are left when one is left out, and the likelier of two is never less than half sure.
-_MIN_FORETOLD = 4
+#: With fewer classes nothing is told of missing ones: two are left when one is left out, and the likelier of two is
+#: never less than half sure.
+_MIN_CLASSES_TO_TELL = 4
 
 
 @dataclass(frozen=True)
-class Absence:
+class MissingClasses:
     """What would become of images (n,) if the class of each, its position in ``labels``, were missing.
 
     Each would be taken for the class ``taken_for`` instead, with the probability ``confidence``, if it were not among
@@ -74,21 +75,21 @@ class Absence:
         return sorted({*self.labels.tolist()})
 
     def filed(self, label: int, threshold: float) -> Mask:
-        """Which of the images (n,) are of a class and would be filed, wrongly."""
+        """Tell which of the images (n,) are of this class and would be filed, wrongly."""
         filed: Mask = (self.labels == label) & (self.confidence >= threshold) & ~self.unknown
         return filed
 
     def filed_share(self, label: int, threshold: float) -> float:
-        """The share of a class's images that would be filed; NaN where none was tried."""
+        """Return the share of a class's images that would be filed; NaN where none was tried."""
         count = int((self.labels == label).sum())
         return float(self.filed(label, threshold).sum() / count) if count else float("nan")
 
     def refused_share(self, label: int) -> float:
-        """The share of a class's images that would be refused as unknown."""
+        """Return the share of a class's images that would be refused as unknown."""
         return float(self.unknown[self.labels == label].mean())
 
     def mostly_into(self, label: int, threshold: float) -> int | None:
-        """The class that most images of a class would be filed into; None where none is filed."""
+        """Return the class that most images of a class would be filed into; None where none is filed."""
         into = self.taken_for[self.filed(label, threshold)]
         return int(np.bincount(into).argmax()) if len(into) else None
 
@@ -118,8 +119,8 @@ class _StandIns:
 
 def with_energies(
     span: Span, task: FittingTask, logits: Logits, reference: CandidateHead
-) -> tuple[Span, Absence | None]:
-    """Let the energy count in a span, and tell what would become of the images of a missing class; None if unknown.
+) -> tuple[Span, MissingClasses | None]:
+    """Add the energy to a span; tell also what would become of images of a missing class, None if that cannot be told.
 
     ``logits`` (judged, classes) of the chosen head are calibrated and out of fold. Heads without some classes are
     fitted like ``reference``, a logistic one, which judges the known images beside them.
@@ -134,8 +135,8 @@ def with_energies(
     combined[task.judged] = distances + scale * (energy - usual)
     limit = limit_of(combined[task.judged])
     sharpened = replace(span, limit=limit, distances=combined, energy_weight=scale, usual_energy=usual)
-    foretold = len(np.unique(task.labels)) >= _MIN_FORETOLD
-    return sharpened, _absence(stand_ins, weight) if foretold else None
+    can_tell = len(np.unique(task.labels)) >= _MIN_CLASSES_TO_TELL
+    return sharpened, _missing_classes(stand_ins, weight) if can_tell else None
 
 
 def _exchange_rate(distances: Distances, energy: Distances) -> float:
@@ -199,10 +200,10 @@ def _refused_share(stand_ins: Sequence[_StandIns], weight: float) -> float:
     return float(shares.mean())
 
 
-def _absence(stand_ins: Sequence[_StandIns], weight: float) -> Absence | None:
+def _missing_classes(stand_ins: Sequence[_StandIns], weight: float) -> MissingClasses | None:
     if not stand_ins:
         return None
-    return Absence(
+    return MissingClasses(
         np.concatenate([each.labels for each in stand_ins]),
         np.concatenate([each.classes[each.logits.argmax(axis=1)] for each in stand_ins]),
         np.concatenate([np.exp(log_probabilities(each.logits).max(axis=1)) for each in stand_ins]),
