@@ -11,6 +11,7 @@ from typing import assert_never
 from loguru import logger
 
 from daemon.control.turns import Turns
+from daemon.correcting.watch import CorrectionWatch
 from daemon.files import copying
 from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
@@ -44,6 +45,7 @@ class WorkLoop:
         configuration: Configuration,
         housekeeping: Housekeeping | None = None,
         turns: Turns | None = None,
+        corrections: CorrectionWatch | None = None,
     ) -> None:
         self._watcher = watcher
         self._pipeline = pipeline
@@ -53,6 +55,7 @@ class WorkLoop:
         self._configuration = configuration
         self._housekeeping = housekeeping
         self._turns = turns  # of the operations of commands
+        self._corrections = corrections
         self._stopping = threading.Event()
         self._reconfiguring = threading.Event()
         self._retries = Retries()
@@ -139,6 +142,8 @@ class WorkLoop:
             self._answer(outcome)
         if self._turns is not None:
             self._turns.run(self._report_and_ask_stop, idle=not paths)
+        if self._corrections is not None:
+            self._monitor.labelled(self._corrections.turn())
         if self._housekeeping is not None and not self._has_turns and self._watcher.all_answer():
             self._housekeeping.turn(idle=not paths)
         self._stepped()
@@ -164,6 +169,8 @@ class WorkLoop:
             self._report(outcome)
             self._monitor.outcome(outcome)
             self._reloader.outcome(outcome)
+            if self._corrections is not None and outcome.destination is not None:
+                self._corrections.filed(outcome.destination)
             yield outcome
             self._stepped()
         self._monitor.batch_ended()

@@ -15,6 +15,7 @@ from loguru import logger
 
 from daemon.config import Settings, watches_inside
 from daemon.control.control import Control
+from daemon.correcting.watch import watch_corrections
 from daemon.decoding.launcher import Launcher
 from daemon.decoding.pool import DecoderPool
 from daemon.files import copying
@@ -161,14 +162,17 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
                 )
 
             control = Control(settings.output, watcher, monitor, output_mark, operations_at(desk))
+        corrections = None if dry_run else watch_corrections(settings, journal, path, watcher.wake)
         turns = None if control is None else control.turns
-        loop = WorkLoop(watcher, pipeline, reloader, monitor, configuration, housekeeping, turns)
+        loop = WorkLoop(watcher, pipeline, reloader, monitor, configuration, housekeeping, turns, corrections)
         _obey_signals(loop)
         if not once:
             closing.enter_context(StallWatch(monitor, lambda: watcher.asked))
         if control is not None:
             closing.callback(control.close)
             control.listen(control_path(state, settings.output), settings.control_group, loop.reload)
+        if corrections is not None:
+            closing.enter_context(corrections)
         watcher.start()
         if not once:
             reloader.listen(watcher.wake, events=not settings.poll)
@@ -177,6 +181,8 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
             logger.info("{}", held)
         monitor.ready(watcher.status)
         left = _run(loop, skipped_by_inbox, once=once)
+        if once and corrections is not None:
+            monitor.labelled(corrections.finish())
         conclude(monitor.summary, left, once=once, dry_run=dry_run)
         for skipped in skipped_by_inbox.values():
             if skipped.count:

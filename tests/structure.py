@@ -29,7 +29,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("reconfigure", "control"),
         ("monitoring", "housekeeping"),
         ("pipeline", "operations"),
-        ("reloading",),
+        ("reloading", "correcting"),
         ("watching", "decoding", "filing"),
         ("journal", "state", "config"),
         ("files",),

@@ -15,7 +15,7 @@ from daemon.commands.calling import EXIT_NOT_RUNNING, NoDaemon, find_daemon, fin
 from daemon.commands.options import add_settings, given
 from daemon.config import Settings
 from daemon.files.processes import process_began
-from daemon.monitoring.health import Health, ThresholdHealth, counted
+from daemon.monitoring.health import Health, ThresholdHealth, counted, counted_labels
 from daemon.reloading.threshold import Threshold
 from daemon.state import STATUS_FILE, is_locked, state_folders, status_path
 from models.decision import Rule
@@ -188,6 +188,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
         *_unfinished(health, now),
         *_held(health),
         (tr("images"), counted(health.images) or tr("none yet")),
+        *([(tr("labels"), labels)] if (labels := counted_labels(health.labels)) else []),
         (tr("speed"), tr("{speed:.1f} images/s over the last minute", speed=health.images_per_second)),
         (
             tr("watching"),

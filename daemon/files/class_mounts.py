@@ -50,6 +50,10 @@ class ClassMounts:
             raise
         return folder
 
+    def is_away(self, name: str, *, is_mount: bool) -> bool:
+        """Whether a class folder is a mount of its own that is not there now, but only its mount point."""
+        return not is_mount and name in self._known
+
     def _refuse_if_known(self, name: str) -> None:
         if name not in self._known:
             return

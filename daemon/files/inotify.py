@@ -8,9 +8,14 @@ before it returns; a watch limit reached below the root is swallowed; an overflo
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import itertools
 import logging
 import os
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -21,9 +26,23 @@ from watchdog.observers.inotify_c import (
     InotifyFD,
     Mask,
     WatchDescriptor,
+    inotify_add_watch,
+    inotify_init,
+    inotify_rm_watch,
 )
 
-__all__ = ["FolderIdentity", "Handler", "Inotify", "InotifyConstants", "InotifyEvent", "Mask", "Watch", "identify"]
+__all__ = [
+    "EventQueue",
+    "FolderIdentity",
+    "Handler",
+    "Inotify",
+    "InotifyConstants",
+    "InotifyEvent",
+    "Mask",
+    "QueuedEvent",
+    "Watch",
+    "identify",
+]
 
 logging.getLogger("watchdog").addHandler(
     logging.NullHandler()
@@ -87,6 +106,70 @@ class Inotify:
     def unwatch(self, watch: Watch) -> None:
         """Stop watching a folder."""
         self._reader.remove_callbacks([watch])
+
+
+class QueuedEvent(NamedTuple):
+    """An event as the kernel gave it: the number of the folder's watch, what happened, and the name in the folder."""
+
+    descriptor: int
+    mask: int
+    name: bytes
+
+
+class EventQueue:
+    """An inotify instance without a thread: the kernel keeps the events until they are read.
+
+    For who can wait: events of half a second cost one wake-up, however many they are. Raises `OSError` (EMFILE).
+    """
+
+    #: What starts an event of the kernel: watch, mask, cookie, and the length of the name.
+    _HEAD = struct.Struct("iIII")
+    _BYTES = 1 << 18
+
+    def __init__(self) -> None:
+        self._descriptor = int(inotify_init())
+        if self._descriptor == -1:
+            raise _last_error()
+        os.set_blocking(self._descriptor, False)
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait on."""
+        return self._descriptor
+
+    def close(self) -> None:
+        """Watch nothing any more."""
+        os.close(self._descriptor)
+
+    def watch(self, folder: str | bytes, mask: int) -> int:
+        """Watch one folder, and return its number, which is the same for every name that the folder has.
+
+        Raises OSError: ENOSPC when the limit of watches is reached.
+        """
+        number = int(inotify_add_watch(self._descriptor, os.fsencode(folder), mask))
+        if number == -1:
+            raise _last_error()
+        return number
+
+    def unwatch(self, number: int) -> None:
+        """Stop watching a folder; one that is not watched is none the worse."""
+        inotify_rm_watch(self._descriptor, WatchDescriptor(number))
+
+    def read(self) -> Iterator[QueuedEvent]:
+        """Take what there is by now; a lost event is one with IN_Q_OVERFLOW."""
+        with suppress(BlockingIOError):
+            while events := os.read(self._descriptor, self._BYTES):
+                at = 0
+                while at < len(events):
+                    number, mask, _, length = self._HEAD.unpack_from(events, at)
+                    at += self._HEAD.size + length
+                    yield QueuedEvent(number, mask, events[at - length : at].rstrip(b"\0"))
+
+
+def _last_error() -> OSError:
+    code = ctypes.get_errno()
+    if code == errno.ENOSPC:
+        return OSError(code, "inotify watch limit reached")
+    return OSError(code, os.strerror(code))
 
 
 def identify(folder: str | Path) -> FolderIdentity | None:

@@ -98,7 +98,8 @@ class Filer:
     ``move`` takes them out of the inbox; ``copy`` and ``link`` (a hard link, or a copy where none is possible) leave
     them there and remember in the journal which ones are filed. Without a journal the memory ends with this object,
     and a crash may leave a ``.part`` file. A dry run changes nothing anywhere. ``skip_equal``: an image is not
-    copied if the folder held an identical file under its name (or name_2, ...) before this object wrote there.
+    copied if the folder held an identical file under its name (or name_2, ...) before this object wrote there, and the
+    markers of folders are touched, so that a daemon does not take its images for a person's.
     ``roots``: the inboxes; of an image elsewhere no component of the path may be a symbolic link.
     """
 
@@ -160,7 +161,7 @@ class Filer:
         self._recover_interrupted()
         now = datetime.now(UTC)
         transfers = [Transfer(decision.source.path.name, self._row(decision, now)) for decision in decisions]
-        with Folders(self._output) as folders:
+        with Folders(self._output, touches=self._skip_equal) as folders:
             batch = _Batch(folders, self._names_given_out(), make=not self._dry_run)
             for decision, image in zip(decisions, transfers, strict=True):
                 self._plan(decision, image, batch)

@@ -63,8 +63,10 @@ class Output:
 class Folders:
     """Descriptors of the folders that one batch uses; closed together at its end."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, *, touches: bool = False) -> None:
+        """``touches``: the markers of folders that are there get a new time: see `daemon.correcting`."""
         self._output = output
+        self._touches = touches
         self._stack = ExitStack()
         self._inboxes: dict[str, int] = {}
         self._class_folders: dict[str, int] = {}
@@ -116,6 +118,8 @@ class Folders:
             if depth == 0 and make:
                 try:
                     _mark(descriptor, kind)
+                    if self._touches:
+                        _touch(descriptor)
                 except BaseException:
                     close(descriptor)
                     raise
@@ -140,6 +144,11 @@ def _mark(folder: int, kind: Kind) -> None:
         if status.st_size != len(text) and stat.S_ISREG(status.st_mode):
             with suppress(OSError):  # it may be another user's, and is good enough
                 _fill(os.open(MARKER, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder), text)
+
+
+def _touch(folder: int) -> None:
+    with suppress(OSError):  # another user's
+        os.utime(MARKER, dir_fd=folder, follow_symlinks=False)
 
 
 def _fill(marker: int, text: bytes) -> None:

@@ -17,6 +17,7 @@ from daemon.files.processes import process_began
 from daemon.filing.held import HeldImages
 from daemon.filing.outcome import Outcome
 from daemon.filing.status import Status
+from daemon.journal.labels import How
 from daemon.monitoring.messages import shown
 from daemon.reloading.threshold import Threshold
 from models.text.language import mark, tr
@@ -126,6 +127,7 @@ class Health(_Record):
     images: dict[str, int]
     attempts: dict[str, int] = {}
     classes: dict[str, int] = {}  # images filed by class; under "" those of classes beyond the first few hundred
+    labels: dict[str, int] = {}  # what people said of images, by how they said it
     images_per_second: float
     errors: int
     last_error: ErrorHealth | None
@@ -155,6 +157,7 @@ class Tally:
         self._images: Counter[str] = Counter()
         self._attempts: Counter[str] = Counter()
         self._classes: Counter[str] = Counter()
+        self._labels: Counter[str] = Counter()
         self._recent: deque[tuple[float, int]] = deque()  # (when, how many images by then)
         self._oldest: float | None = None
         self._unfinished: UnfinishedHealth | None = None
@@ -200,6 +203,10 @@ class Tally:
         is_known = label in self._classes or len(self._classes) < _MOST_CLASSES
         self._classes[label if is_known else ""] += 1
 
+    def labelled(self, labels: Mapping[How, int]) -> None:
+        """Count what people said of images."""
+        self._labels.update({how.value: count for how, count in labels.items()})
+
     @property
     def images(self) -> Mapping[str, int]:
         """Images by outcome since the start."""
@@ -242,6 +249,7 @@ class Tally:
             images=dict(self._images),
             attempts=dict(self._attempts),
             classes=dict(self._classes),
+            labels=dict(self._labels),
             images_per_second=0.0 if stopped else self._speed(),
             errors=self._errors,
             last_error=self._last_error,
@@ -297,6 +305,21 @@ _OUTCOMES = {
     "refused": mark("{count} refused"),
     "retry": mark("{count} retry"),
 }
+
+
+#: How many images people said something of, by how they did it.
+_LABELS = {
+    How.MOVED: mark("{count} moved to other class folders"),
+    How.PLACED: mark("{count} put there by hand"),
+    How.RELABELLED: mark("{count} relabelled"),
+    How.REVIEWED: mark("{count} reviewed"),
+    How.AUDITED: mark("{count} audited"),
+}
+
+
+def counted_labels(labels: Mapping[str, int]) -> str:
+    """Word the numbers of labels; "" if there are none."""
+    return ", ".join(tr(text, count=labels[how]) for how, text in _LABELS.items() if labels.get(how))
 
 
 def counted(images: Mapping[str, int]) -> str:

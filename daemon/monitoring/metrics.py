@@ -25,6 +25,12 @@ def _lines(health: Health, now: float) -> Iterator[str]:
         *_by("class", health.classes.items()),
     )
     yield from _metric(
+        "labels_total",
+        "counter",
+        "Images that people said something of, by how they did.",
+        *_by("how", health.labels.items()),
+    )
+    yield from _metric(
         "attempts_total",
         "counter",
         "Attempts after which an image is tried again.",

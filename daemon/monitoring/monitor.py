@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from daemon.config import Settings
 from daemon.filing.outcome import Outcome
+from daemon.journal.labels import How
 from daemon.monitoring.health import Health, StallHealth, Tally, counted
 from daemon.monitoring.hooks import Hook
 from daemon.monitoring.metrics import render
@@ -79,6 +80,10 @@ class Monitor:
         self._tally.outcome(outcome)
         if self._hook is not None:
             self._hook.outcome(outcome)
+
+    def labelled(self, labels: Mapping[How, int]) -> None:
+        """Count what people said of images."""
+        self._tally.labelled(labels)
 
     @property
     def summary(self) -> str:

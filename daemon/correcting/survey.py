@@ -1,0 +1,280 @@
+"""Read the class folders of an output, and only those that have changed, for files that were not looked at yet."""
+
+from __future__ import annotations
+
+import os
+import time
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+from loguru import logger
+
+from daemon.correcting.class_folders import ClassFolders, is_entered
+from daemon.correcting.known_files import KnownFiles, KnownFolder, key_of, keys_of
+from daemon.files.candidates import is_candidate
+from daemon.files.inotify import FolderIdentity
+from daemon.files.marker import MARKER
+from daemon.files.mounts import kinds_by_device, remote_kind
+from daemon.files.output_mark import OUTPUT_MARK
+from daemon.files.renaming import close
+from daemon.files.roots import NO_FOLDER, Roots
+
+#: Names that are read at a step.
+_STEP = 1_000
+#: Seconds after which a folder is read again although its times say that nothing has changed.
+_AT_LEAST = 86_400.0
+#: Nanoseconds that a change must be old to be told from the next one: by fine times, and by those in seconds.
+_FINE, _COARSE = 50_000_000, 3_000_000_000
+#: Network file systems whose servers keep the times of folders, and give a file the same inode number each time.
+_FAITHFUL = frozenset({"nfs", "nfs4"})
+
+
+class Origin(Enum):
+    """What is known of how a file came to where it lies."""
+
+    SEEN = "seen"  # it came while the folder was watched
+    FOUND = "found"  # it came some time after the folder had been read, perhaps before this process began
+    UNKNOWN = "unknown"  # it lay there at first, in a folder that programs file into
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A file that was not looked at yet. ``folder`` is its path below the output; 0 for an inode that is not known."""
+
+    folder: str
+    name: str
+    inode: int
+    origin: Origin
+
+    @property
+    def class_folder(self) -> str:
+        """Return the name of the folder in the output that it lies in, at whatever depth."""
+        return self.folder.partition("/")[0]
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Return what tells it from all others."""
+        return self.folder, key_of(self.name, self.inode)
+
+
+class Survey:
+    """Goes through the class folders of one output. ``arm`` is called with each folder before it is read.
+
+    ``is_mount_away`` is asked about each class folder, with whether it is on another file system than the output.
+    ``has_events``: whether a change that comes after a folder was read is heard of.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        meanings: ClassFolders,
+        known: KnownFiles,
+        *,
+        arm: Callable[[str, FolderIdentity], None] = lambda *_: None,
+        is_mount_away: Callable[[str, bool], bool] = lambda *_: False,
+        has_events: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._output = output
+        self._meanings = meanings
+        self._known = known
+        self._roots = Roots([output])
+        self._arm = arm
+        self._is_mount_away = is_mount_away
+        self._has_events = has_events
+        self._clock, self._wall = clock, wall
+        self._kind = remote_kind(str(output))
+        #: Whether a class folder lies on a share, of which no event tells.
+        self.has_shares = False
+
+    def begin(self) -> bool:
+        """Note which folders there are before anything is filed into them; returns whether any is new."""
+        is_new = False
+        for name in self._class_folders():
+            if name not in self._known.folders:
+                status = os.lstat(self._output / name)
+                self._known.folders[name] = self._first_seen(name, (status.st_dev, status.st_ino))
+                is_new = True
+        return is_new
+
+    def steps(self) -> Iterator[list[Sighting]]:
+        """Go through all folders once, and yield some files at each step. Raises OSError."""
+        self.has_shares = False
+        there = self._class_folders()
+        for name in sorted(there, key=self._size):
+            yield from self.visit(name)
+        for name in [path for path in self._known.folders if "/" not in path and path not in there]:
+            self._known.forget(name)
+
+    def visit(self, folder: str) -> Iterator[list[Sighting]]:
+        """Go through one folder and all inside."""
+        name = folder.partition("/")[0]
+        if not self._meanings.is_looked_at(name) or self._is_away(name):
+            return
+        if name not in self._known.folders:
+            self._follow_renames(self._class_folders())
+        is_complete, pending = True, [folder]
+        while pending:
+            path = pending.pop()
+            try:
+                yield from self._read_if_changed(path)
+            except NO_FOLDER:
+                self._known.forget(path)
+                continue
+            except OSError as error:
+                is_complete = False
+                logger.debug("the folder {} is read again later: {}", path, error)
+            if (known := self._known.folders.get(path)) is not None:
+                pending += [f"{path}/{inside}" for inside in known.folders]
+        if is_complete and folder == name and name in self._known.folders:
+            self._known.folders[name].unknown_origin = False
+            self._known.folders[name].surveyed = True
+
+    def _class_folders(self) -> dict[str, int]:
+        """Map the names of the folders that are looked at to their inode numbers. Raises OSError."""
+        with os.scandir(self._output) as entries:
+            folders = {entry.name: entry.inode() for entry in entries if entry.is_dir(follow_symlinks=False)}
+        return {name: inode for name, inode in folders.items() if self._meanings.is_looked_at(name)}
+
+    def _is_away(self, name: str) -> bool:
+        """Whether only the mount point of a class folder is there. Notes whether it lies on a share."""
+        try:
+            device, of_output = os.lstat(self._output / name).st_dev, self._output.stat().st_dev
+        except OSError:
+            return True
+        if device != of_output and device in kinds_by_device():
+            self.has_shares = True
+        return self._is_mount_away(name, device != of_output)
+
+    def _follow_renames(self, there: dict[str, int]) -> None:
+        """Go on with class folders that were renamed as a whole, which says nothing of any image in them."""
+        gone = {
+            known.identity[1]: path
+            for path, known in self._known.folders.items()
+            if "/" not in path and path not in there
+        }
+        for name, inode in there.items():
+            if name not in self._known.folders and inode in gone and not self._kind:
+                self._known.rename(gone[inode], name)
+
+    def _size(self, name: str) -> int:
+        known = self._known.folders.get(name)
+        return 0 if known is None else len(known.keys)
+
+    def _first_seen(self, folder: str, identity: FolderIdentity) -> KnownFolder:
+        if "/" in folder:
+            return KnownFolder(identity)
+        marker = self._meanings.marked(folder)
+        return KnownFolder(identity, marker=marker, unknown_origin=marker is not None)
+
+    def _read_if_changed(self, folder: str) -> Iterator[list[Sighting]]:
+        descriptor = self._roots.open_folder(self._output / folder)
+        try:
+            status = os.fstat(descriptor)
+            class_folder = self._known.folders.get(folder.partition("/")[0])
+            if "/" in folder and (class_folder is None or class_folder.identity[0] not in (0, status.st_dev)):
+                return  # a file system of its own inside a class folder
+            known = self._known_as(folder, (status.st_dev, status.st_ino))
+            self._arm(folder, known.identity)
+            state = status.st_mtime_ns, status.st_ctime_ns
+            if known.state == state and self._trusts_times(known):
+                return
+            yield from self._read(descriptor, folder, known, state)
+        finally:
+            close(descriptor)
+
+    def _known_as(self, folder: str, identity: FolderIdentity) -> KnownFolder:
+        known = self._known.folders.get(folder)
+        is_same = known is not None and (
+            self._is_unfaithful or (known.identity[1] == identity[1] and known.identity[0] in (0, identity[0]))
+        )
+        if known is None or not is_same:
+            self._known.forget(folder)
+            known = self._known.folders[folder] = self._first_seen(folder, identity)
+        known.identity = identity
+        if "/" not in folder:
+            self._look_at_marker(folder, known)
+        return known
+
+    def _look_at_marker(self, folder: str, known: KnownFolder) -> None:
+        """See whether `sort` has filed into a class folder meanwhile: it touches the marker."""
+        marker = self._meanings.marked(folder)
+        is_made = known.marker is None and known.surveyed and known.read_at is None  # while no daemon ran
+        if marker is not None and marker != known.marker and (known.marker is not None or is_made):
+            known.unknown_origin, known.state = True, None
+        known.marker = marker
+
+    def note_markers(self) -> None:
+        """Note which markers this daemon has made meanwhile."""
+        for name, known in self._known.folders.items():
+            if "/" not in name and known.marker is None:
+                known.marker = self._meanings.marked(name)
+
+    @property
+    def _is_unfaithful(self) -> bool:
+        return self._kind is not None and self._kind not in _FAITHFUL
+
+    def _trusts_times(self, known: KnownFolder) -> bool:
+        if known.read_at is None:
+            return not self._is_unfaithful
+        return not self._is_unfaithful and self._clock() < known.read_at + _AT_LEAST
+
+    def _read(
+        self, descriptor: int, folder: str, known: KnownFolder, state: tuple[int, int]
+    ) -> Iterator[list[Sighting]]:
+        """Read the names of a folder, some at a step."""
+        began, is_over = self._clock(), self._is_over(state)
+        class_folder = self._known.folders[folder.partition("/")[0]]
+        origin = (
+            Origin.UNKNOWN if class_folder.unknown_origin else Origin.FOUND if known.read_at is None else Origin.SEEN
+        )
+        before, present, folders = known.settle(), array("Q"), []
+        names: list[str] = []
+        inodes: list[int] = []
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                name = entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if is_entered(name):
+                        folders.append(name)
+                    continue
+                if name in (MARKER, OUTPUT_MARK) and "/" in folder:
+                    known.folders = []
+                    return  # of another output
+                names.append(name)
+                inodes.append(0 if self._is_unfaithful else entry.inode())
+                if len(names) == _STEP:
+                    yield self._new(folder, names, inodes, before, present, origin)
+                    names.clear()
+                    inodes.clear()
+        yield self._new(folder, names, inodes, before, present, origin)
+        for gone in set(known.folders) - set(folders):
+            self._known.forget(f"{folder}/{gone}")
+        known.keys, known.folders = np.sort(np.frombuffer(present, np.uint64)), folders
+        known.state = state if is_over or self._has_events() else None
+        known.read_at = began
+
+    def _new(
+        self, folder: str, names: list[str], inodes: list[int], before: np.ndarray, present: array[int], origin: Origin
+    ) -> list[Sighting]:
+        """Return those of some files that were not there before; all are added to those ``present``."""
+        keys = keys_of(names, inodes)
+        present.frombytes(keys.tobytes())
+        if len(before):
+            places = np.minimum(np.searchsorted(before, keys), len(before) - 1)
+            new: Iterable[int] = np.flatnonzero(before[places] != keys).tolist()
+        else:
+            new = range(len(names))
+        return [Sighting(folder, names[at], inodes[at], origin) for at in new if is_candidate(names[at])]
+
+    def _is_over(self, state: tuple[int, int]) -> bool:
+        """Whether a later change of a folder will have other times than the one that was seen last."""
+        if self._kind is not None:
+            return False  # by the clock of a server
+        age = self._wall() * 1e9 - max(state)
+        return age > (_COARSE if state[0] % 1_000_000_000 == 0 else _FINE)

@@ -1,0 +1,191 @@
+"""Watch an output for what people correct: a thread reads folders and files, the work loop writes the labels.
+
+The thread touches nothing but the disk, so that a share which does not answer, or a million files, hold up no image.
+It uses a small share of a core, see `Allowance`; only what the kernel names is looked at in any case.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sqlite3
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.config import Settings
+from daemon.correcting.examination import Found
+from daemon.correcting.noting import LabelWriter
+from daemon.correcting.observer import Observer
+from daemon.journal.journal import Journal, JournalBusy
+from daemon.journal.labels import How
+from models.errors import UserError
+from models.text.language import tr
+
+#: Images that are dealt with in one turn of the work loop: some 10 ms.
+_AT_ONCE = 32
+#: Images that wait for the work loop before no more are looked for, and seconds until it is asked again.
+_MOST_FOUND, _PAUSE = 128, 0.2
+#: Own filings that are remembered until the kernel has named them.
+_MOST_OWN = 50_000
+#: Seconds until the thread goes on after an error of the disk or the journal, and after a fault of its own.
+_AFTER_ERROR, _AFTER_FAULT = 5.0, 60.0
+#: Seconds that the end of a single pass waits for what the thread finds, and any end for the thread: it may hang in a
+#: share.
+_PATIENCE = 3.0
+
+
+class OwnFilings:
+    """Paths that this daemon has just filed images to, so that they need no look. Filled by another thread."""
+
+    def __init__(self) -> None:
+        self._paths: dict[str, None] = {}
+        self._before: dict[str, None] = {}
+
+    def add(self, path: Path) -> None:
+        """Remember a path until the second `turn_over` from now."""
+        if len(self._paths) < _MOST_OWN:
+            self._paths[str(path)] = None
+
+    def take(self, path: str) -> bool:
+        """Whether a path is one of them; it is forgotten."""
+        return self._paths.pop(path, self) is None or self._before.pop(path, self) is None
+
+    def turn_over(self) -> None:
+        """Forget what was remembered before the last call."""
+        self._before, self._paths = self._paths, {}
+
+
+class CorrectionWatch:
+    """Notices what people move between the class folders of one output or put there, and writes labels for it.
+
+    `filed` and `turn` belong to the work loop; ``wake`` is called, in another thread, when there is something for
+    `turn` to do.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        journal: Journal,
+        observe: Callable[[OwnFilings, Callable[[Found], None]], Observer],
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``observe`` makes the observer of the output."""
+        self._own = OwnFilings()
+        self._writer = LabelWriter(output, journal)
+        self._wake = wake
+        self._found: deque[Found] = deque()
+        self._again: deque[Found] = deque()
+        self._observer = observe(self._own, self._take)
+        self._signal = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="corrections", daemon=True)
+
+    def __enter__(self) -> CorrectionWatch:
+        """Begin, before anything is filed: what is there by now is told from that."""
+        with suppress(OSError):
+            self._observer.begin()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End, and keep what was seen for the next start."""
+        self._stopping = True
+        os.eventfd_write(self._signal, 1)
+        self._thread.join(_PATIENCE)
+
+    def filed(self, path: Path) -> None:
+        """Note that the daemon itself filed an image there."""
+        self._own.add(path)
+
+    def turn(self) -> Counter[How]:
+        """Write labels for what was found, if anything, and return how many of which kind."""
+        if not self._found:
+            self._writer.summarise()
+            return Counter()
+        batch = [self._found.popleft() for _ in range(min(len(self._found), _AT_ONCE))]
+        try:
+            noted = self._writer.write(batch)
+        except JournalBusy as error:
+            logger.debug("what was corrected is noted later: {}", error)
+            self._found.extendleft(reversed(batch))
+            return Counter()
+        self._again.extend(noted.examine)
+        self._observer.decided(each.sighting.key for each in batch)
+        if self._found:
+            self._wake()
+        return noted.labels
+
+    def finish(self, seconds: float = _PATIENCE) -> Counter[How]:
+        """Go on for so long, or until all folders were read and what was found is noted.
+
+        For a single pass, which ends then; the next one goes on with the rest.
+        """
+        end, labels = time.monotonic() + seconds, Counter[How]()
+        while time.monotonic() < end and not (self._observer.is_done and not self._found and not self._again):
+            labels += self.turn()
+            time.sleep(0.02)
+        return labels
+
+    def _take(self, found: Found) -> None:
+        self._found.append(found)
+        self._wake()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._step()
+        finally:
+            self._observer.close()
+
+    def _step(self) -> None:
+        try:
+            may_find = len(self._found) < _MOST_FOUND
+            timeout = self._observer.timeout(may_find=may_find)
+            self._wait(timeout if may_find else min(timeout, _PAUSE))
+            if self._stopping:
+                return
+            while self._again:
+                self._observer.examine_again(self._again.popleft())
+            self._observer.step(may_find=may_find)
+        except (OSError, sqlite3.Error, UserError) as error:
+            logger.debug("corrections are looked for later: {}", error)
+            self._wait(_AFTER_ERROR)
+        except Exception:
+            logger.exception(tr("internal error while corrections were looked for; filing goes on"))
+            self._wait(_AFTER_FAULT)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until there is something to do, or the end has come."""
+        poll = select.poll()
+        poll.register(self._signal, select.POLLIN)
+        if (events := self._observer.events) is not None:
+            poll.register(events, select.POLLIN)
+        for descriptor, _ in poll.poll(max(0.0, seconds) * 1000):
+            if descriptor == self._signal:
+                with suppress(BlockingIOError):
+                    os.eventfd_read(self._signal)
+            else:
+                self._observer.heard()
+
+
+def watch_corrections(settings: Settings, journal: Journal, path: Path, wake: Callable[[], None]) -> CorrectionWatch:
+    """Make the watch for a daemon, whose journal lies at ``path``."""
+
+    def observe(own: OwnFilings, found: Callable[[Found], None]) -> Observer:
+        return Observer(
+            settings.output,
+            path,
+            own,
+            found,
+            others=settings.others_dir,
+            quarantine=settings.quarantine_dir,
+            poll=settings.poll,
+        )
+
+    return CorrectionWatch(settings.output, journal, observe, wake)

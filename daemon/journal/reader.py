@@ -1,0 +1,91 @@
+"""Read the journal in another thread than the one that writes it, again and again."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from daemon.files.names import spellings
+from daemon.journal import labels as label_rows
+from daemon.journal import opening, records
+from daemon.journal.labels import Label, WantedLabels
+from daemon.journal.records import SELECT, TEXT_ID, Filing, as_text, decode, placeholders, signed
+from daemon.journal.schema import FILED_INO, RENAMED
+
+#: Of each file the filing that is newest: the one with the greatest id, which SQLite takes ``folder`` from, too.
+_LAST = f"""SELECT {FILED_INO} AS number, folder, max(id) FROM filings
+    WHERE state = 'done' AND {FILED_INO} IN (SELECT value FROM json_each(?)) AND image_id IS NULL GROUP BY number"""
+_ALIKE = f"""{SELECT} WHERE (name IN ({{names}}) OR ({RENAMED} AND filed_name IN ({{names}})))
+    AND state IN ('intent', 'copied', 'done', 'orphan') AND image_id IS NULL
+    AND ((filed_name = ? AND folder = {TEXT_ID}) OR (size = ? AND sha256 = ?)) ORDER BY id DESC LIMIT 20"""
+
+
+class Place(NamedTuple):
+    """A filing and the folder that it put its image into."""
+
+    filing: int
+    folder: Path | None
+
+
+class JournalReader:
+    """Keeps the file open, and opens it anew when another one is in its place. Each method raises sqlite3.Error.
+
+    It also raises `UserError` for a journal of a newer version of this program.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+
+    def close(self) -> None:
+        """Close the file; the next use opens it again."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def filed_with_inode(self, inodes: Collection[int]) -> list[Filing]:
+        """See `records.filed_with_inode`."""
+        return records.filed_with_inode(self._opened(), inodes)
+
+    def last_filed(self, inodes: Collection[int]) -> dict[int, Place]:
+        """Map those of some inodes that images were filed with to the newest filing of each."""
+        db = self._opened()
+        numbers = {signed(inode): inode for inode in inodes}
+        rows = db.execute(_LAST, (json.dumps([*numbers]),)).fetchall()
+        ids = {folder for _, folder, _ in rows if folder is not None}
+        query = f"SELECT id, text FROM texts WHERE id IN ({placeholders([*ids])})"
+        folders = {number: Path(os.fsdecode(text)) for number, text in db.execute(query, [*ids])}
+        return {numbers[number]: Place(filing, folders.get(folder)) for number, folder, filing in rows}
+
+    def labelled(self, filings: Collection[int]) -> set[int]:
+        """Return those of some filings that a label is about."""
+        query = "SELECT filing FROM labels WHERE NOT forgotten AND filing IN (SELECT value FROM json_each(?))"
+        return {int(filing) for (filing,) in self._opened().execute(query, (json.dumps([*filings]),))}
+
+    def alike(self, path: Path, size: int, sha256: str) -> list[Filing]:
+        """List filings that are not undone, newest first: those to a path, and those of the same name and content."""
+        names = [as_text(spelling) for spelling in spellings(path.name)]
+        query = _ALIKE.format(names=placeholders(names))
+        values = (*names, *names, as_text(path.name), as_text(str(path.parent)), size, sha256)
+        return [decode(row) for row in self._opened().execute(query, values)]
+
+    def labels(self, wanted: WantedLabels, limit: int = 1000) -> list[Label]:
+        """List labels, the last one that was written first."""
+        return label_rows.read(self._opened(), wanted, None, limit)
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            status = self._path.stat()
+            file = status.st_dev, status.st_ino
+        except OSError:
+            file = None
+        if file != self._file:
+            self.close()
+        if self._db is None:
+            self._db, self._file = opening.connect_to_read(self._path), file
+        return self._db

@@ -1,0 +1,138 @@
+"""What lies in an output when the daemon first comes, and what other programs file into it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from daemon.correcting.known_files import KnownFiles, KnownFolder
+from daemon.files.inotify import EventQueue
+from daemon.journal.records import State
+from tests.daemon.correcting.conftest import Scene
+
+
+def test_images_in_folders_that_people_made_are_placed(scene: Scene) -> None:
+    for number in range(20):
+        scene.place(f"{number}.jpg", "dog" if number % 2 else "dog/old")
+    scene.start()
+    scene.look(60)
+    assert len(scene.labels) == 20
+    assert set(scene.labels.values()) == {("dog", "placed")}
+
+
+def test_also_if_the_daemon_files_into_them_at_once(scene: Scene) -> None:
+    scene.place("a.jpg", "dog")
+    assert scene.observer is None
+    scene.start()
+    scene.stop(killed=True)
+    (scene.output / "dog/.imagesortd").write_text("class\n")
+    scene.start()
+    scene.look(60)
+    assert scene.labels == {"a.jpg": ("dog", "placed")}
+
+
+def test_images_in_folders_that_programs_file_into_may_be_theirs(scene: Scene) -> None:
+    """The journal may have been lost, or its old rows pruned."""
+    scene.place("a.jpg", "dog")
+    (scene.output / "dog/.imagesortd").write_text("class\n")
+    scene.start()
+    scene.look(60)
+    assert not scene.all_labels
+    scene.place("b.jpg", "dog")
+    scene.look(60)
+    assert scene.labels == {"b.jpg": ("dog", "placed")}
+
+
+def test_so_may_those_that_came_while_another_program_filed_there(scene: Scene) -> None:
+    scene.start()
+    scene.file("a.jpg")
+    scene.look()
+    scene.stop()
+    marker = scene.output / "dog/.imagesortd"
+    os.utime(marker, (1, 1))  # as `sort` does
+    scene.place("b.jpg", "dog")
+    scene.start()
+    assert not scene.all_labels
+
+
+def test_an_image_whose_row_was_pruned_stays_known(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    scene.restart()
+    (row,) = scene.journal.filed_with_inode([image.stat().st_ino])
+    row.state = State.VOID
+    scene.journal.write([row])
+    scene.restart()
+    assert not scene.all_labels
+    scene.move(image, "wolf")
+    scene.look()
+    assert scene.labels == {"a.jpg": ("wolf", "placed")}
+
+
+def test_another_output_inside_a_class_folder_is_left_alone(scene: Scene) -> None:
+    scene.start()
+    scene.file("a.jpg")
+    scene.look()
+    other = scene.output / "dog/other"
+    other.mkdir()
+    (other / ".imagesortd-output").write_text("{}")
+    (other / "b.jpg").write_bytes(b"b")
+    scene.restart()
+    scene.look(60)
+    assert not scene.all_labels
+
+
+def test_while_the_output_is_away_nothing_is_forgotten(scene: Scene, tmp_path: Path) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    away = tmp_path / "away"
+    scene.output.rename(away)
+    scene.look(60)
+    (away / "wolf").mkdir()
+    (away / "dog" / image.name).rename(away / "wolf" / image.name)
+    away.rename(scene.output)
+    scene.look(60)
+    assert scene.labels == {"a.jpg": ("wolf", "moved")}
+
+
+def test_where_not_all_folders_can_be_watched_they_are_read(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = EventQueue.watch
+
+    def watch(self: EventQueue, folder: str | bytes, mask: int) -> int:
+        if str(folder).endswith("wolf"):
+            raise OSError(errno.ENOSPC, "inotify watch limit reached")
+        return real(self, folder, mask)
+
+    monkeypatch.setattr(EventQueue, "watch", watch)
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.file("b.jpg", "wolf")
+    scene.look(60)
+    scene.move(image, "wolf")
+    scene.look(60)
+    assert scene.labels == {"a.jpg": ("wolf", "moved")}
+
+
+def test_what_was_seen_is_kept(tmp_path: Path) -> None:
+    known = KnownFiles(tmp_path / "seen")
+    folder = known.folders["caf\udce9"] = KnownFolder((5, 6), state=(1, 2), folders=["a"], marker=7)
+    for number in range(1000):
+        folder.add(f"{number}.jpg", number)
+    folder.drop("7.jpg")
+    undecided = ("caf\udce9", int(folder.settle()[3]))
+    known.folders["empty"] = KnownFolder((5, 7), unknown_origin=True)
+    known.save([undecided])
+    read = KnownFiles(tmp_path / "seen")
+    assert read.folders.keys() == known.folders.keys()
+    again = read.folders["caf\udce9"]
+    assert (len(again.settle()), again.state, again.folders, again.marker) == (998, None, ["a"], 7)
+    assert read.folders["empty"].unknown_origin
+    (tmp_path / "seen").write_bytes((tmp_path / "seen").read_bytes()[:-1])
+    assert not KnownFiles(tmp_path / "seen").folders

@@ -1,0 +1,324 @@
+"""What a person moved to another class folder, or put into one, has a label; what the program moved has none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from daemon.filing.undo import undo
+from daemon.journal.records import State
+from models.decision import Fate
+from tests.daemon.correcting.conftest import Scene
+
+
+def test_what_was_filed_has_no_label(scene: Scene) -> None:
+    scene.start()
+    scene.file("a.jpg")
+    scene.file("b.jpg", "others", fate=Fate.UNSURE)
+    scene.look()
+    scene.restart()
+    assert not scene.all_labels
+
+
+def test_an_image_that_was_moved_is_a_correction(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    moved = scene.move(image, "wolf")
+    scene.look()
+    (label,) = scene.all_labels
+    assert (label.label, label.how, label.path) == ("wolf", "moved", moved)
+    assert label.filing_id is not None
+    assert label.identity.ino == moved.stat().st_ino
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed", "killed, and what was seen is lost"])
+def test_so_is_one_that_was_moved_while_the_daemon_was_away(scene: Scene, how: str) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    stays = scene.file("stays.jpg")
+    scene.look()
+    scene.stop(killed=how != "stopped")
+    if how.endswith("lost"):
+        (scene.desk.journal_path.parent / "seen-files").unlink()
+    scene.move(image, "wolf")
+    scene.start()
+    assert scene.labels == {"a.jpg": ("wolf", "moved")}
+    assert stays.exists()
+
+
+@pytest.mark.parametrize("folder", ["wolf", "wolf/2026/july", "늑대"])
+def test_an_unsure_image_that_was_moved_to_its_class_has_its_label(scene: Scene, folder: str) -> None:
+    scene.start()
+    image = scene.file("a.jpg", "others", label="dog", fate=Fate.UNSURE)
+    scene.look()
+    scene.move(image, folder)
+    scene.look(60)
+    assert scene.labels == {"a.jpg": (folder.partition("/")[0], "moved")}
+
+
+def test_an_image_that_was_moved_to_the_others_is_none_of_the_classes(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.file("b.jpg", "others", fate=Fate.UNSURE)
+    scene.look()
+    scene.move(image, "others")
+    scene.look()
+    assert scene.labels == {"a.jpg": (None, "moved")}
+
+
+@pytest.mark.parametrize("place", ["quarantine/broken", ".Trash-1000/files", "#recycle", "../elsewhere", "../inbox"])
+def test_an_image_that_was_moved_elsewhere_has_no_label(scene: Scene, place: str) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    scene.move(image, place)
+    scene.look()
+    scene.restart()
+    assert not scene.all_labels
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_image_that_was_moved_back_is_no_correction_any_more(scene: Scene, stopped: bool) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    moved = scene.move(image, "wolf")
+    scene.look()
+    assert scene.labels
+    if stopped:
+        scene.stop()
+    moved.rename(image)
+    scene.start() if stopped else scene.look()
+    assert not scene.labels
+    scene.move(image, "wolf")
+    scene.look()
+    assert scene.labels == {"a.jpg": ("wolf", "moved")}
+
+
+def test_it_is_taken_back_after_a_kill_too(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    scene.restart()
+    moved = scene.move(image, "wolf")
+    scene.look()
+    assert scene.labels
+    scene.stop(killed=True)
+    moved.rename(image)
+    scene.start()
+    assert not scene.labels
+
+
+def test_the_last_move_counts(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    moved = scene.move(image, "wolf")
+    scene.look()
+    scene.move(moved, "fox")
+    scene.look()
+    assert scene.labels == {"a.jpg": ("fox", "moved")}
+    assert len(scene.all_labels) == 2
+
+
+def test_another_name_in_the_same_folder_is_no_correction(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    scene.move(image, "dog", "rex.jpg")
+    scene.look()
+    assert not scene.all_labels
+
+
+def test_an_image_that_was_placed_has_the_label_of_its_folder(scene: Scene) -> None:
+    scene.start()
+    scene.file("a.jpg")
+    scene.look()
+    for folder in ("dog", "others", "cow"):
+        scene.place(f"{folder}.jpg", folder)
+    scene.place("notes.txt", "dog")
+    scene.look(60)
+    assert scene.labels == {"dog.jpg": ("dog", "placed"), "cow.jpg": ("cow", "placed")}
+
+
+def test_a_file_that_is_being_written_waits(scene: Scene) -> None:
+    scene.start()
+    scene.file("a.jpg")
+    scene.look()
+    with (scene.output / "dog/b.jpg").open("wb") as file:
+        for _ in range(3):
+            file.write(b"more")
+            file.flush()
+            scene.look()
+        assert not scene.labels
+    scene.look(60)
+    (label,) = scene.all_labels
+    assert label.identity.size == 12
+
+
+def test_what_the_program_moves_is_no_correction(scene: Scene) -> None:
+    """As `resort` does, which files from one class folder into another."""
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    scene.desk.file_one(image, "wolf")
+    scene.look()
+    assert not scene.all_labels
+    for undone in undo(
+        scene.journal, scene.journal.filed_with_inode([(scene.output / "wolf/a.jpg").stat().st_ino])[:1]
+    ):
+        assert undone.destination == image
+    scene.look()
+    scene.restart()
+    assert not scene.all_labels
+    scene.move(image, "wolf")
+    scene.look()
+    assert scene.labels == {"a.jpg": ("wolf", "moved")}
+
+
+def test_nor_is_what_it_is_about_to_finish(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    intent = scene.desk.intent(image, "wolf")
+    scene.journal.write([intent])
+    moved = scene.move(image, "wolf")
+    scene.look()
+    assert not scene.all_labels
+    intent.state = State.DONE
+    scene.journal.write([intent])
+    scene.look(60)
+    assert not scene.all_labels
+    assert moved.exists()
+
+
+def test_an_edited_image_is_known(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    image.write_bytes(b"edited in place")
+    scene.look()
+    scene.move(image, "wolf")
+    scene.look()
+    (label,) = scene.all_labels
+    assert (label.label, label.how) == ("wolf", "moved")
+    assert label.filing_id is not None
+
+
+def test_an_image_that_an_editor_saved_anew_is_no_correction(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    new = image.with_name(".a.jpg.new")
+    new.write_bytes(b"edited")
+    new.rename(image)
+    scene.look()
+    scene.restart()
+    assert not scene.all_labels
+
+
+def test_another_image_under_the_name_of_one_that_was_moved_is_placed(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("IMG_0001.jpg")
+    scene.look()
+    scene.move(image, "wolf")
+    scene.look()
+    scene.place("IMG_0001.jpg", "dog", b"of another camera")
+    scene.look()
+    assert {(label.label, label.how.value) for label in scene.all_labels} == {("wolf", "moved"), ("dog", "placed")}
+
+
+@pytest.mark.parametrize("then", ["stays", "goes"])
+def test_a_copy_counts_once_its_original_is_gone(scene: Scene, then: str) -> None:
+    """A program that moves to another file system copies first."""
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    (scene.output / "wolf").mkdir()
+    shutil.copy2(image, scene.output / "wolf")
+    scene.look()
+    assert not scene.all_labels
+    if then == "goes":
+        image.unlink()
+    scene.look(100)
+    assert scene.labels == ({"a.jpg": ("wolf", "moved")} if then == "goes" else {})
+
+
+def test_a_second_link_is_no_correction(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    (scene.output / "wolf").mkdir()
+    os.link(image, scene.output / "wolf/a.jpg")
+    scene.look(60)
+    assert not scene.all_labels
+
+
+def test_a_link_is_not_followed(scene: Scene, tmp_path: Path) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    (tmp_path / "far").mkdir()
+    (scene.output / "wolf").symlink_to(tmp_path / "far")
+    image.rename(tmp_path / "far/a.jpg")
+    (scene.output / "dog/b.jpg").symlink_to(tmp_path / "far/a.jpg")
+    scene.look(60)
+    assert not scene.all_labels
+
+
+def test_a_class_folder_that_was_renamed_corrects_none_of_its_images(scene: Scene) -> None:
+    scene.start()
+    scene.file("a.jpg")
+    image = scene.file("b.jpg")
+    scene.look()
+    (scene.output / "dog").rename(scene.output / "개")
+    scene.look(60)
+    assert not scene.all_labels
+    scene.move(scene.output / "개" / image.name, "wolf")
+    scene.look(60)
+    scene.restart()
+    assert scene.labels == {"b.jpg": ("wolf", "moved")}
+
+
+def test_a_folder_that_was_moved_into_another_class_corrects_its_images(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.file("b.jpg", "wolf")
+    scene.look()
+    scene.move(image, "dog/2026")
+    scene.look(60)
+    assert not scene.all_labels
+    (scene.output / "dog/2026").rename(scene.output / "wolf/2026")
+    scene.look(60)
+    assert scene.labels == {"a.jpg": ("wolf", "moved")}
+    (scene.output / "wolf/2026").rename(scene.output / "dog/2026")
+    scene.look(60)
+    assert not scene.labels
+
+
+def test_an_undone_image_that_is_put_into_a_class_is_placed(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    list(undo(scene.journal, scene.journal.filed_with_inode([image.stat().st_ino])))
+    scene.look()
+    scene.move(scene.desk.inbox / "a.jpg", "wolf")
+    scene.look()
+    assert scene.labels == {"a.jpg": ("wolf", "placed")}
+
+
+def test_a_label_that_was_forgotten_stays_so_while_its_image_stays(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    scene.move(image, "wolf")
+    scene.look()
+    scene.journal.forget_labels([label.id for label in scene.all_labels if label.id])
+    scene.stop(killed=True)
+    (scene.desk.journal_path.parent / "seen-files").unlink()
+    scene.start()
+    assert not scene.labels
