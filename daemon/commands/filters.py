@@ -18,7 +18,7 @@ from daemon.journal.journal import read_history
 from daemon.journal.records import Filing, State
 from daemon.monitoring.messages import quoted
 from daemon.operations.selection import LAST_RUN, GivenName
-from daemon.state import journal_path, state_folder
+from daemon.state import journal_path, state_folders
 from models.errors import UserError
 from models.text.commandline import Parser
 from models.text.language import tr
@@ -105,18 +105,27 @@ def which(options: argparse.Namespace) -> dict[str, Any]:
 class FiledOutput:
     """Output of a daemon, and the journal of what was filed there."""
 
-    def __init__(self, options: argparse.Namespace, *, without_journal: bool = False) -> None:
+    def __init__(self, options: argparse.Namespace, *, without_journal: bool = False, by_daemon: bool = False) -> None:
         """Raises UserError for settings that are wrong, and where there is no journal.
 
-        ``without_journal``: a quarantine will do.
+        ``without_journal``: a quarantine will do. ``by_daemon``: so will a running daemon, whose journal this user may
+        not be able to read; see `require_journal`.
         """
         given = {key: value for key in ("output", "state_dir") if (value := getattr(options, key)) is not None}
         self.settings: Settings = config.load(given, options.config)
         self.roots = Roots([*self.settings.watch, self.settings.output])
-        self.state = state_folder(self.settings.state_dir)
-        self.journal = journal_path(self.state, self.settings.output)
-        has_quarantine = without_journal and (self.settings.output / self.settings.quarantine_dir).is_dir()
-        if not self.journal.exists() and not has_quarantine:
+        states = state_folders(self.settings.state_dir)
+        journals = {state: journal_path(state, self.settings.output) for state in states}
+        self.state = next((state for state, path in journals.items() if _exists(path)), states[0])
+        self.journal = journals[self.state]
+        self._without_journal = without_journal
+        if not by_daemon:
+            self.require_journal()
+
+    def require_journal(self) -> None:
+        """Raise UserError where there is no journal, and no quarantine that will do."""
+        has_quarantine = self._without_journal and (self.settings.output / self.settings.quarantine_dir).is_dir()
+        if not _exists(self.journal) and not has_quarantine:
             raise UserError(
                 tr(
                     "there is no journal of filings into {output} in {state}: give the --output and the "
@@ -128,9 +137,17 @@ class FiledOutput:
 
     def filings(self, wanted: Wanted, limit: int | None = None) -> Iterator[Filing]:
         """Yield the wanted filings, newest first; none where there is no journal."""
-        if not self.journal.exists():
+        if not _exists(self.journal):
             return iter(())
         return read_history(self.journal, wanted, limit)
+
+
+def _exists(path: Path) -> bool:
+    """Whether a file is there, as far as this user can see."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def instant(text: str) -> datetime:

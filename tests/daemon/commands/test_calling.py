@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from daemon import config
 from daemon import state as places
 from daemon.commands import reload, rescan, status
 from daemon.commands.calling import NoDaemon, find_daemon, find_only_daemon, running_daemon
+from daemon.commands.filters import FiledOutput
 from daemon.config import Settings
 from daemon.control import protocol
 from daemon.control.calls import Call
@@ -202,3 +204,23 @@ def test_status_reads_the_file_where_the_daemon_is_stuck(
     monkeypatch.setattr(status, "find_only_daemon", refuse)
     assert complain(status.main, ["--state-dir", "state"]) == 2
     assert "does not answer" in capsys.readouterr().err
+
+
+def filed_output(**more: bool) -> FiledOutput:
+    return FiledOutput(Namespace(output="sorted", state_dir=None, config=None), **more)
+
+
+def test_the_journal_of_the_machines_service_is_found_without_its_state_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no journal of filings into"):
+        filed_output()
+    by_daemon = filed_output(by_daemon=True)
+    with pytest.raises(UserError, match="there is no journal of filings into"):
+        by_daemon.require_journal()
+    journal = places.journal_path(tmp_path / "system", tmp_path / "sorted")
+    journal.parent.mkdir(parents=True)
+    journal.touch()
+    assert (filed_output().journal, filed_output().state) == (journal, tmp_path / "system")
+    own = places.journal_path(tmp_path / "home" / "imagesortd", tmp_path / "sorted")
+    own.parent.mkdir(parents=True)
+    own.touch()
+    assert filed_output().journal == own
