@@ -21,6 +21,7 @@ def operate_directly(place: FiledOutput, method: str, params: Params) -> Operati
 
     A signal to end raises KeyboardInterrupt after the step that is under way; a copy that is being made is given up.
     """
+    place.require_journal()
     stopped = threading.Event()
     with ExitStack() as closing:
         operation = METHODS[method].run(_desk(place, params, closing), params)

@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     if bool(options.files) == options.all:
         raise UserError(tr("say what to release: FILE..., or --all"))
-    place = FiledOutput(options)
+    place = FiledOutput(options, by_daemon=True)
     files = tuple(GivenName.here(name) for name in options.files)
     params = ReleaseParams(files=files, all=options.all, dry_run=options.dry_run, as_json=options.json)
     start_logging("WARNING", as_json=False)

@@ -33,7 +33,7 @@ def undo_main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if all(getattr(options, name) is None for name in ("file", "since", "run", "checkpoint", "last")):
         raise UserError(tr("say what to undo: --last N, --file NAME, --since DAY, --run RUN or --checkpoint DIGEST"))
-    place = FiledOutput(options)
+    place = FiledOutput(options, by_daemon=True)
     params = UndoParams(last=options.last, dry_run=options.dry_run, as_json=options.json, **which(options))
 
     def summary(answer: Answer) -> Iterator[str]:
@@ -61,7 +61,7 @@ def retry_main(arguments: list[str]) -> int:
     )
     parser.add_argument("--reason", action="append", metavar="REASON", help=tr("only those of quarantine/REASON"))
     options = parser.parse_args(arguments)
-    place = FiledOutput(options, without_journal=True)
+    place = FiledOutput(options, without_journal=True, by_daemon=True)
     params = RetryParams(reasons=tuple(options.reason or ()), dry_run=options.dry_run, as_json=options.json)
 
     def summary(answer: Answer) -> Iterator[str]:

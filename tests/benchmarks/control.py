@@ -81,7 +81,9 @@ def measure(folder: Path, arrivals: int, idle_seconds: float) -> Figures:
             with_socket.append(second)
         with clients(path) as made:
             meanwhile = milliseconds(arrive(speaking, arrivals))
-    return Figures(*woken, *status, *rescan, *milliseconds(without), *milliseconds(with_socket), sum(made), *meanwhile)
+    return Figures(
+        woken[0], woken[1], *status, *rescan, *milliseconds(without), *milliseconds(with_socket), sum(made), *meanwhile
+    )
 
 
 def milliseconds(seconds: Iterator[float] | Sequence[float]) -> tuple[float, float]:
