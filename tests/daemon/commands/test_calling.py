@@ -176,8 +176,9 @@ def test_a_daemon_that_was_killed_leaves_a_socket_that_the_next_one_replaces(tmp
         (path,) = (tmp_path / "state").glob("*/control.sock")
     done = run("daemon", "status", "--state-dir", "state", "--json", cwd=tmp_path)
     assert (done.returncode, json.loads(done.stdout)["running"]) == (3, False)
-    with daemon(tmp_path, "--state-dir", "state"):
+    with daemon(tmp_path, "--state-dir", "state") as again:
         wait_for(lambda: run("daemon", "status", "--state-dir", "state", cwd=tmp_path).returncode == 0, "it answers")
+        assert again.terminate() == 0
     assert not path.exists()
 
 

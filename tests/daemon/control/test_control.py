@@ -16,7 +16,8 @@ from daemon.control.control import Control
 from daemon.control.protocol import Refused
 from daemon.control.turns import Operation
 from daemon.files.output_mark import REMEMBERED, OutputMark
-from daemon.watching.watcher import InboxStatus, InboxWatcher, PendingCall
+from daemon.watching.presence import PendingCall
+from daemon.watching.watcher import InboxStatus, InboxWatcher
 
 
 class Service:
