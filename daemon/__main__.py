@@ -21,6 +21,8 @@ COMMANDS = {
     "retry": ("undo", "retry_main"),
     "release": ("release", "main"),
     "resort": ("resort", "main"),
+    "relabel": ("relabel", "main"),
+    "labels": ("labels", "main"),
     "unit": ("unit", "main"),
     "status": ("status", "main"),
     "rescan": ("rescan", "main"),

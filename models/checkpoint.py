@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from pydantic import ConfigDict, Field, ValidationError, field_validator
@@ -46,6 +46,7 @@ __all__ = [
     "publish",
     "publish_starter",
     "read",
+    "read_metadata",
     "read_pointer",
     "read_published",
     "read_regular_file",
@@ -90,16 +91,35 @@ def read(path: Path) -> Checkpoint:
         return _parse(read_regular_file(path, MAX_FILE_BYTES))
 
 
+def read_metadata(path: Path) -> Metadata:
+    """Read the metadata of a checkpoint file alone, such as the names of its classes. Raises `CheckpointError`.
+
+    That takes no longer for a large file, but the tensors are not checked, nor is the digest.
+    """
+    with _errors_naming(path), _opened(path) as (file, _):
+        length = file.read(8)
+        return _parse_metadata(
+            parse_header(length + file.read(min(int.from_bytes(length, "little"), MAX_HEADER_BYTES)))
+        )
+
+
 def read_regular_file(path: Path, limit: int) -> bytes:
     """Read a regular file of at most ``limit`` bytes. Raises `CheckpointError` for any other."""
+    with _opened(path) as (file, size):
+        if size > limit:
+            raise CheckpointError(tr("it is too large ({size} bytes)", size=size))
+        return file.read(size)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a regular file, with its size. Raises `CheckpointError` for any other."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a named pipe would block
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise CheckpointError(tr("it is not a file"))
-        if status.st_size > limit:
-            raise CheckpointError(tr("it is too large ({size} bytes)", size=status.st_size))
-        return file.read(status.st_size)
+        yield file, status.st_size
 
 
 def _parse(data: bytes) -> Checkpoint:

@@ -30,6 +30,8 @@ filing pictures:
   retry       bring quarantined pictures back, to be classified again
   release     let pictures be filed again that undo brought back
   resort      move filed pictures to where a newer checkpoint files them
+  relabel     move pictures to another class, and keep that as a label
+  labels      list what you said of pictures; labels forget, labels export DIR
   status      show the state of the running daemon
   doctor      check everything that the daemon needs
   unit        print or install a unit for systemd

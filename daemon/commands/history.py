@@ -1,16 +1,19 @@
-"""``python -m daemon history``: what was filed, when, where and why."""
+"""``python -m daemon history``: what was filed, when, where and why, and what people said of it since."""
 
 from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from daemon.commands.filters import FiledOutput, add_place, add_which, count, end, probability, wanted
+from daemon.filing.corrections import class_of
 from daemon.filing.whereabouts import Location, Whereabouts
-from daemon.journal.journal import read_held
+from daemon.journal.journal import read_held, read_labels
+from daemon.journal.labels import How, Label, WantedLabels
 from daemon.journal.records import Filing, State
 from daemon.monitoring.messages import quoted, shown
 from daemon.operations.selection import record
@@ -25,6 +28,25 @@ _DESCRIPTIONS = {
     State.REFUSED: mark("left where it is: {filing}"),
     State.ORPHAN: mark("lost track of: {filing}"),
 }
+#: What a person said of an image who brought it to where it lies now.
+_MOVED_BY = {
+    How.MOVED: mark("{filing}, corrected to {folder}"),
+    How.PLACED: mark("{filing}, corrected to {folder}"),
+    How.RELABELLED: mark("{filing}, relabelled to {folder}"),
+    How.REVIEWED: mark("{filing}, reviewed, and moved to {folder}"),
+    How.AUDITED: mark("{filing}, audited, and moved to {folder}"),
+}
+#: Filings whose labels are read together.
+_AT_ONCE = 100
+
+
+class _Entry(NamedTuple):
+    """A filing, where its image lies now, what a person said of it, if anybody did, and whether it is held."""
+
+    filing: Filing
+    now: Location
+    label: Label | None
+    is_held: bool
 
 
 def main(arguments: list[str]) -> int:
@@ -47,16 +69,21 @@ def main(arguments: list[str]) -> int:
     )
     if label is not None:
         located = ((filing, now) for filing, now in located if whereabouts.is_of(filing, now, label))
-    located = islice(located, options.limit)
-    held = frozenset(image.filing_id for image in read_held(place.journal))
+    entries = _entries(place.journal, islice(located, options.limit))
     if options.json:
-        print_json(
-            record(filing) | {"now": None if now.path is None else str(now.path), "held": filing.id in held}
-            for filing, now in located
-        )
+        print_json(_record(entry) for entry in entries)
     else:
-        _print(located, place.settings.output, held)
+        _print(entries, place.settings.output, place.settings.others_dir)
     return 0
+
+
+def _entries(journal: Path, located: Iterator[tuple[Filing, Location]]) -> Iterator[_Entry]:
+    held = frozenset(image.filing_id for image in read_held(journal))
+    while some := list(islice(located, _AT_ONCE)):
+        hashes = [filing.sha256 for filing, _ in some if filing.sha256 is not None]
+        labels = {label.sha256: label for label in read_labels(journal, WantedLabels(sha256=hashes))}
+        for filing, now in some:
+            yield _Entry(filing, now, labels.get(filing.sha256 or ""), filing.id in held)
 
 
 def _parser() -> Parser:
@@ -87,34 +114,66 @@ def print_json(records: Iterable[dict[str, object]]) -> None:
     print("[]" if separator == "[\n" else "\n]")
 
 
-def _print(located: Iterable[tuple[Filing, Location]], output: Path, held: Collection[int | None]) -> None:
+def _record(entry: _Entry) -> dict[str, object]:
+    label, now = entry.label, entry.now.path
+    said = None
+    if label is not None:
+        time = label.time.isoformat(timespec="milliseconds")
+        said = {"id": label.id, "class": label.label, "how": label.how.value, "time": time}
+    return record(entry.filing) | {
+        "now": None if now is None else str(now),
+        "held": entry.is_held,
+        "label": said,
+    }
+
+
+def _print(entries: Iterable[_Entry], output: Path, others: str) -> None:
     run = None
-    for filing, now in located:
-        if filing.run != run:
-            run = filing.run
+    for entry in entries:
+        if entry.filing.run != run:
+            run = entry.filing.run
             print(tr("run {run}", run=run))
-        print(f"  {filing.time.astimezone():%Y-%m-%d %H:%M:%S}  {_described(filing, now, output, held)}")
+        print(f"  {entry.filing.time.astimezone():%Y-%m-%d %H:%M:%S}  {_described(entry, output, others)}")
     if run is None:
         print(tr("nothing that was filed matches"))
 
 
-def _described(filing: Filing, now: Location, output: Path, held: Collection[int | None]) -> str:
+def _described(entry: _Entry, output: Path, others: str) -> str:
     """Describe a filing, and what became of the image since where it does not lie where it was filed."""
+    filing, now, label, is_held = entry
     text = sentence(filing)
-    if filing.state is State.UNDONE and filing.id in held:
+    if filing.state is State.UNDONE and is_held:
         return tr("undone, held: {filing}", filing=text)
     if filing.state in _DESCRIPTIONS:
         return tr(_DESCRIPTIONS[filing.state], filing=text)
-    if filing.state is not State.DONE or now.path == filing.destination:
+    if filing.state is not State.DONE:
         return text
     if now.path is None and now.known:
         return tr("{filing}, no longer there", filing=text)
     if now.path is None:
         return tr("{filing}, no longer there; where it is now is not known", filing=text)
+    if now.path == filing.destination and (label is None or not now.path.is_relative_to(output)):
+        return text
     folder = quoted(str(now.path.parent.relative_to(output)))
     if now.corrected:
         return tr("{filing}, corrected to {folder}", filing=text, folder=folder)
+    if label is not None:
+        what = tr("none of the classes") if label.label is None else label.label
+        return tr(_said(filing, now.path, label, output, others), filing=text, folder=folder, label=what)
     return tr("{filing}, now in {folder}", filing=text, folder=folder)
+
+
+def _said(filing: Filing, path: Path, label: Label, output: Path, others: str) -> str:
+    """Choose the sentence about a filing whose image a person has labelled."""
+    lies_in = class_of(path, output)
+    if (label.label or others) != lies_in:
+        return mark("{filing}, labelled {label}")
+    if filing.destination is None or not filing.destination.is_relative_to(output):
+        return _MOVED_BY[label.how]
+    if class_of(filing.destination, output) != lies_in:
+        return _MOVED_BY[label.how]
+    is_a_persons = filing.confidence is None and label.how is How.RELABELLED
+    return mark("{filing}, relabelled") if is_a_persons else mark("{filing}, confirmed")
 
 
 def sentence(filing: Filing) -> str:

@@ -1,72 +1,49 @@
 """``python -m daemon resort``: move filed images to where another checkpoint files them, or list what would move.
 
-Only images that lie where the journal says they were filed last are classified. One that a person has moved since, or
-put another file in place of, stays. So does one that the checkpoint is unsure of, or that
-is unknown to it.
+Only images that lie where the journal says they were filed last are classified. One that a person has moved since,
+put another file in place of, or labelled otherwise stays. So does one that the checkpoint is unsure of, or that is
+unknown to it. This process decodes and classifies; the moves are made in small lots, by the daemon where one runs.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections import Counter
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from daemon import config
-from daemon.commands.exclusive import open_journal
+from daemon.commands.calling import operate
 from daemon.commands.filters import FiledOutput, add_place, instant, place_again
-from daemon.config import Settings
-from daemon.decoding.decoder import Decoded
-from daemon.files.class_mounts import ClassMounts
-from daemon.files.roots import OpenFolders, Roots
-from daemon.filing.corrections import Corrections
-from daemon.filing.filer import Decision, Filer, Status
-from daemon.filing.identity import image_key, is_as_filed, took_over_from
+from daemon.commands.resort_plan import (
+    GONE,
+    STAYS,
+    PlannedMove,
+    ResortPlanner,
+    ResortResult,
+    class_in,
+    confidence_in,
+)
+from daemon.commands.stopping import stopped_by_signals
+from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
 from daemon.filing.status import describe
 from daemon.journal.history import Wanted
-from daemon.journal.journal import Journal
-from daemon.journal.records import Filing, State
+from daemon.journal.journal import read_labels
+from daemon.journal.records import State, new_run
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import shown
-from daemon.pipeline import Pipeline, Policy
-from daemon.reloading.loader import check_names
-from daemon.state import journal_path, state_folder
-from models.allowed import allow_plugins
-from models.classifier import Prediction, open_classifier
-from models.decision import Fate
-from models.runtime import cores
+from daemon.operations.desk import Item
+from daemon.operations.resort import LABELLED, ResortMove, ResortParams
 from models.text.commandline import EXIT_LEFT_BEHIND, Parser, print_json
 from models.text.invocation import spelled
-from models.text.language import mark, tr
-from models.weights import WeightsStore
+from models.text.language import tr
 
-#: Why an image stays: as JSON has it, and for people.
-AGREES, UNSURE, UNKNOWN = "same class", "unsure", "unknown"
-PLACED, GONE, UNREADABLE = "moved by hand", "not there any more", "unreadable"
-_STAYS = {
-    AGREES: mark("{count} same class"),
-    UNSURE: mark("{count} unsure"),
-    UNKNOWN: mark("{count} unknown"),
-    PLACED: mark("{count} moved by hand"),
-    GONE: mark("{count} not there any more"),
-    UNREADABLE: mark("{count} unreadable"),
-}
-
-
-@dataclass
-class Result:
-    """Images that moved or would move, the number of others by the reason why they stay, and those that failed."""
-
-    moved: list[Outcome] = field(default_factory=list)
-    stay: Counter[str] = field(default_factory=Counter)
-    failed: list[Outcome] = field(default_factory=list)
-
-    def pairs(self) -> list[tuple[tuple[str, str], int]]:
-        """Count how many images go from which class folder to which, the largest number first."""
-        return Counter((outcome.path.parent.name, _class(outcome)) for outcome in self.moved).most_common()
+#: Images that are planned until they are moved together.
+LOT = 32
 
 
 def main(arguments: list[str]) -> int:
@@ -80,21 +57,52 @@ def main(arguments: list[str]) -> int:
     }
     settings = config.load(flags, options.config)
     start_logging("WARNING", as_json=False)
+    labels = {label.sha256: label.label for label in read_labels(place.journal)}
+    stopped = threading.Event()
     with ExitStack() as held:
-        journal = None if options.dry_run else open_journal(place, held)
-        sorter = _Sorter(settings, Path(options.checkpoint), journal, place.roots)
+        sorter = ResortPlanner(settings, Path(options.checkpoint), place.roots, labels)
         held.callback(sorter.close)
+        moves = None if options.dry_run else _Moves(place, sorter)
         filings = place.filings(Wanted(since=options.since, states=[State.DONE]))
         others = settings.output / settings.others_dir if options.only_others else None
-        result = sorter.sort(filings, others)
+        held.enter_context(stopped_by_signals(stopped))
+        try:
+            _resort(sorter.plan(filings, others, stopped.is_set), moves, sorter.result, stopped.is_set)
+        except Exception:
+            if sorter.result.moved:  # the daemon was stopped in the middle, for example
+                _show(sorter, moves, options)
+            raise
+    _show(sorter, moves, options)
+    if stopped.is_set():
+        raise KeyboardInterrupt(
+            tr(
+                "stopped; images that were moved: {count}; the same command goes on with the others",
+                count=0 if moves is None else len(sorter.result.moved),
+            )
+        )
+    return EXIT_LEFT_BEHIND if sorter.result.failed else 0
+
+
+def _resort(
+    planned: Iterator[PlannedMove], moves: _Moves | None, result: ResortResult, stopping: Callable[[], bool]
+) -> None:
+    """Make the planned moves, or note them for a dry run; when stopped, no other lot is begun."""
+    if moves is None:
+        result.moved += [one.outcome for one in planned]
+        return
+    moves.make([])  # where nothing can be moved now, that is said before all images are classified
+    while (lot := list(islice(planned, LOT))) and not stopping():
+        moves.make(lot)
+
+
+def _show(sorter: ResortPlanner, moves: _Moves | None, options: argparse.Namespace) -> None:
     if options.json:
-        print_json(_record(result, sorter, journal))
-    else:
-        _print(result, sorter, journal)
-        if journal is not None and result.moved:
-            undo = spelled("python -m daemon undo") + f" --run {journal.run}{place_again(options)}"
-            print(tr("To take it back: {command}", command=undo))
-    return EXIT_LEFT_BEHIND if result.failed else 0
+        print_json(_record(sorter.result, sorter, moves))
+        return
+    _print(sorter.result, sorter, moves)
+    if moves is not None and sorter.result.moved:
+        undo = spelled("python -m daemon undo") + f" --run {moves.run}{place_again(options)}"
+        print(tr("To take it back: {command}", command=undo))
 
 
 def _parser() -> Parser:
@@ -102,8 +110,7 @@ def _parser() -> Parser:
         prog="python -m daemon resort",
         description=tr(
             "Move filed images to where another checkpoint files them. What a person has moved "
-            "stays, and so does what the checkpoint would send to the others. The daemon must be stopped "
-            "meanwhile, but for --dry-run."
+            "or labelled stays, and so does what the checkpoint would send to the others. The daemon may run."
         ),
     )
     add = parser.add_argument
@@ -124,114 +131,44 @@ def _parser() -> Parser:
     return parser
 
 
-class _Sorter:
-    """A checkpoint and the means to file by it; without a journal nothing is moved."""
+class _Moves:
+    """Makes the moves of one resort, all under the name of one run."""
 
-    def __init__(self, settings: Settings, checkpoint: Path, journal: Journal | None, roots: Roots) -> None:
-        allow_plugins(settings.plugins)
-        threads = settings.threads or cores()
-        self.classifier = open_classifier(
-            checkpoint,
-            WeightsStore(settings.cache_dir),
-            threads=threads,
-            precision=settings.precision,
-            device=settings.device,
-        )
-        check_names(checkpoint, self.classifier.classes, (settings.others_dir, settings.quarantine_dir))
-        self._output = settings.output
-        self._roots = roots
-        self._filer = Filer(
-            settings.output,
-            journal=journal,
-            dry_run=journal is None,
-            roots=roots,
-            class_mounts=ClassMounts(journal_path(state_folder(settings.state_dir), settings.output).parent),
-        )
-        self._pipeline = Pipeline(
-            self.classifier,
-            self._filer,
-            Policy.from_settings(settings),
-            threads=threads,
-            roots=roots,
-            decide=self._decide,
-        )
-        self.threshold = self._pipeline.threshold
-        self.close = self._pipeline.close
-        self._result = Result()
+    def __init__(self, place: FiledOutput, sorter: ResortPlanner) -> None:
+        self._place = place
+        self._digest = sorter.classifier.digest
+        self._result = sorter.result
+        self.run = new_run()
 
-    def sort(self, filings: Iterator[Filing], only_in: Path | None) -> Result:
-        """Classify what was filed (all, or what lies in one folder), newest first; move what belongs elsewhere."""
-        result = self._result
-        for outcome in self._pipeline.process(
-            _where_last_filed(filings, only_in, self._output, self._roots, result.stay)
-        ):
-            if outcome.status in (Status.FILED, Status.PLANNED):
-                result.moved.append(outcome)
-            elif outcome.prediction is not None:
-                result.failed.append(outcome)
-            else:
-                result.stay[GONE] += 1
-        return result
+    def make(self, lot: Sequence[PlannedMove]) -> None:
+        """Move a lot of images, and count what became of them. Raises `UserError`."""
+        moves = tuple(
+            ResortMove(filing=one.filing, label=class_in(one.outcome), confidence=confidence_in(one.outcome))
+            for one in lot
+        )
+        outcomes = {one.filing: one.outcome for one in lot}
+        for item in operate(self._place, "resort", ResortParams(moves=moves, digest=self._digest, run=self.run)):
+            if item:
+                self._count(outcomes[int(str(item["filing"]))], item)
 
-    def _decide(self, decoded: Decoded, prediction: Prediction | None) -> Decision | None:
-        """Move what the checkpoint is sure of elsewhere; what stays is counted."""
-        if prediction is None or decoded.source is None:
-            self._result.stay[UNREADABLE] += 1
-        elif prediction.label == decoded.path.parent.name:
-            self._result.stay[AGREES] += 1
-        elif (fate := self.threshold.fate(prediction)) is not Fate.SURE:
-            self._result.stay[UNSURE if fate is Fate.UNSURE else UNKNOWN] += 1
+    def _count(self, outcome: Outcome, item: Item) -> None:
+        if item["outcome"] == LABELLED:
+            self._result.stay[LABELLED] += 1
+        elif item["destination"] is not None:
+            moved = replace(outcome, status=Status.FILED, destination=Path(str(item["destination"])))
+            self._result.moved.append(moved)
+        elif item["outcome"] == Status.GONE:
+            self._result.stay[GONE] += 1
         else:
-            return Decision(
-                source=decoded.source,
-                folder=prediction.label,
-                fate=fate,
-                label=prediction.label,
-                confidence=prediction.confidence,
-                model_digest=self.classifier.digest,
-            )
-        return None
+            status, why = Status(str(item["outcome"])), str(item["error"])
+            self._result.failed.append(replace(outcome, status=status, destination=None, detail=why))
 
 
-def _where_last_filed(
-    filings: Iterator[Filing], only_in: Path | None, output: Path, roots: Roots, stay: Counter[str]
-) -> Iterator[Path]:
-    """Yield the images that lie where they were filed last, and count the others by why they stay."""
-    corrections = Corrections(output)
-    images: set[tuple[object, ...]] = set()
-    filed_on: dict[Path, list[Filing]] = {}  # by earlier runs of this command, and where from
-    for filing in filings:
-        if filing.source.is_relative_to(output):
-            filed_on.setdefault(filing.source, []).append(filing)
-        if filing.destination is None or filing.reason is not None or image_key(filing) in images:
-            continue  # filed again since: where it was before says nothing
-        images.add(image_key(filing))
-        if any(took_over_from(filing, newer) for newer in filed_on.get(filing.destination, ())):
-            continue
-        if only_in not in (None, filing.folder):
-            continue
-        if _is_as_filed_at(filing, filing.destination, roots):
-            yield filing.destination
-        elif corrections.find(filing) is not None:
-            stay[PLACED] += 1
-        else:
-            stay[GONE] += 1
-
-
-def _is_as_filed_at(filing: Filing, path: Path, roots: Roots) -> bool:
-    """Whether the file of a filing lies at a path, as it was."""
-    try:
-        with OpenFolders(roots) as folders:
-            return is_as_filed(folders.entry(path), filing)
-    except OSError:
-        return False
-
-
-def _print(result: Result, sorter: _Sorter, journal: Journal | None) -> None:
+def _print(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) -> None:
     for outcome in result.moved:
         assert outcome.prediction is not None
         names = {"name": _from(outcome), "place": _to(outcome)}
-        line = tr("{name} would go to {place}", **names) if journal is None else "{name} -> {place}".format(**names)
+        line = tr("{name} would go to {place}", **names) if moves is None else "{name} -> {place}".format(**names)
         print(f"{line} ({outcome.prediction.confidence:.2f})")
     for outcome in result.failed:
         why = outcome.detail or describe(outcome.status)
@@ -242,9 +179,9 @@ def _print(result: Result, sorter: _Sorter, journal: Journal | None) -> None:
         "count": len(result.moved),
         "digest": sorter.classifier.digest[:12],
         "threshold": sorter.threshold.value,
-        "stay": ", ".join(tr(_STAYS[why], count=count) for why, count in result.stay.items() if count) or tr("none"),
+        "stay": ", ".join(tr(STAYS[why], count=count) for why, count in result.stay.items() if count) or tr("none"),
     }
-    if journal is None:
+    if moves is None:
         print(tr("{count} would move by checkpoint {digest} (unsure under {threshold:.2f}); stay: {stay}", **values))
     else:
         print(tr("{count} moved by checkpoint {digest} (unsure under {threshold:.2f}); stay: {stay}", **values))
@@ -259,16 +196,11 @@ def _to(outcome: Outcome) -> str:
     return shown("/".join(outcome.destination.parts[-2:]))
 
 
-def _class(outcome: Outcome) -> str:
-    assert outcome.prediction is not None
-    return outcome.prediction.label
-
-
-def _record(result: Result, sorter: _Sorter, journal: Journal | None) -> dict[str, object]:
+def _record(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) -> dict[str, object]:
     return {
         "checkpoint": sorter.classifier.digest,
         "threshold": sorter.threshold.value,
-        "run": None if journal is None else journal.run,
+        "run": None if moves is None else moves.run,
         "images": [_image(outcome) for outcome in (*result.moved, *result.failed)],
         "pairs": [{"from": old, "to": new, "images": count} for (old, new), count in result.pairs()],
         "stay": {why: count for why, count in result.stay.items() if count},

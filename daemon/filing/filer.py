@@ -33,6 +33,7 @@ from daemon.filing.sidecars import Sidecars
 from daemon.filing.status import Status, sentence
 from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal, JournalBusy
+from daemon.journal.labels import How, Label
 from daemon.journal.records import Filing, State
 from models.decision import Fate
 from models.markers import Kind
@@ -55,7 +56,8 @@ class Decision:
 
     ``reason`` marks an unreadable image (a slug, with ``detail`` as the sentence for people); else it is None.
     ``detail`` without ``reason`` says that an image is unknown, and how strange it is. ``fate`` is what
-    was decided of an image that was classified: a decision has either a fate or a reason.
+    was decided of an image that was classified: a decision has either a fate or a reason. ``how``: it is a person's,
+    which is kept as a label; None: the model's.
     """
 
     source: Source
@@ -66,6 +68,7 @@ class Decision:
     model_digest: str | None = None
     reason: str | None = None
     detail: str | None = None
+    how: How | None = None
 
     def __post_init__(self) -> None:
         assert (self.fate is None) != (self.reason is None), "either a fate or a reason"
@@ -115,16 +118,19 @@ class Filer:
         mark: OutputMark | None = None,
         class_mounts: ClassMounts | None = None,
         held: HeldImages | None = None,
+        run: str = "",
     ) -> None:
         """``mark`` of the output: checked for each batch that it is the right folder and no other daemon files there.
 
-        ``class_mounts``: which class folders are drives of their own. ``held``: images that are not filed.
+        ``class_mounts``: which class folders are drives of their own. ``held``: images that are not filed. ``run``: the
+        name of the run that the rows are of, if it is not the journal's.
         """
         self._output = Output(output, roots, class_mounts)
         self._mark = mark
         self._action = action
         self._journal = Journal(None) if journal is None else journal
         self._held = held
+        self.run = run
         self._dry_run = dry_run
         self._skip_equal = skip_equal
         self._own_copies: set[Path | None] = set()
@@ -222,6 +228,7 @@ class Filer:
             model_digest=decision.model_digest,
             reason=decision.reason,
             detail=decision.detail,
+            run=self.run,
             time=now,
         )
 
@@ -264,6 +271,8 @@ class Filer:
         name = folder.free_name(image.wanted) if self._dry_run else folder.name(image.wanted)
         image.target = Entry(-1 if folder.descriptor is None else folder.descriptor, name)
         row.filed_name = name
+        if decision.how is not None:
+            image.label = _label(decision.how, row)
         return image.settle(Status.PLANNED) if self._dry_run else None
 
     def _was_filed(self, row: Filing) -> bool:
@@ -347,6 +356,20 @@ class _Batch:
             path = self.folders.path(folder)
             self._destinations[folder] = _Destination(descriptor, path, longest_name(descriptor), taken)
         return self._destinations[folder]
+
+
+def _label(how: How, row: Filing) -> Label:
+    assert row.sha256 is not None
+    assert row.destination is not None
+    return Label(
+        sha256=row.sha256,
+        label=row.label,
+        how=how,
+        path=row.destination,
+        identity=row.identity,
+        time=row.time,
+        filing=row,
+    )
 
 
 def _filed(decision: Decision, image: Transfer) -> FilingResult:

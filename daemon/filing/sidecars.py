@@ -66,6 +66,7 @@ class Sidecars:
                     continue
                 sidecar = None if (folder, name) in sent else follower(image.row, image.source, image.target, name)
                 if sidecar:
+                    sidecar.row.run = image.row.run
                     transfers.append(sidecar)
                     sent.add((folder, name))
         for sidecar in send(transfers, journal):

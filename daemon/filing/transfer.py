@@ -26,6 +26,7 @@ from daemon.filing.private_names import private_name
 from daemon.filing.status import Status, sentence
 from daemon.journal.held import Held
 from daemon.journal.journal import Journal, JournalBusy
+from daemon.journal.labels import Label
 from daemon.journal.records import Filing, State
 from models.atomic import sync_folder
 from models.text.language import tr
@@ -50,7 +51,7 @@ class Transfer:
     to be done (``action``, ``identity``) and is kept up to date, also with the final ``destination``. ``error`` is a
     sentence, for RETRY. ``part`` is the copy while it has a private name; ``placed``: this transfer made a copy or
     link, and it has its final name, so that backing out must remove it. ``undoes``: the filing that it undoes, if the
-    image is to be held at its target.
+    image is to be held at its target. ``label`` is what a person said that it is; both are written with the intent.
     """
 
     wanted: str
@@ -63,6 +64,7 @@ class Transfer:
     placed: bool = False
     exact: bool = False
     undoes: Filing | None = None
+    label: Label | None = None
 
     @property
     def held(self) -> list[Held]:
@@ -161,6 +163,8 @@ class TransferBatch:
         name = free_name(folder, transfer.wanted, lambda name: Entry(folder, name) in self._targets_taken)
         transfer.target = Entry(folder, name)
         transfer.row.filed_name = name
+        if transfer.label is not None and transfer.row.destination is not None:
+            transfer.label.path = transfer.row.destination
         if transfer.part is not None:  # `_write_under_final_name` may have written NOT_MADE_YET
             transfer.row.copy_ino = transfer.part.stat().st_ino
         self._targets_taken.add(transfer.target)
@@ -168,9 +172,12 @@ class TransferBatch:
     def record(self, transfers: Iterable[Transfer]) -> None:
         """Write the rows of the pending transfers; where the journal is busy, back out of them."""
         pending = list(_pending(transfers))
+        labels = [transfer.label for transfer in pending if transfer.label is not None]
         try:
             self._journal.write(
-                [transfer.row for transfer in pending], held=[held for transfer in pending for held in transfer.held]
+                [transfer.row for transfer in pending],
+                labels=labels,
+                held=[held for transfer in pending for held in transfer.held],
             )
         except JournalBusy as error:
             busy = JournalBusy(tr("the journal cannot be written ({error})", error=error))

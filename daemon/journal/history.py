@@ -29,7 +29,7 @@ class Wanted:
     ``model_digest`` may be its beginning. ``since`` is the first instant, ``until`` the first one no longer wanted.
     ``reasons``: unreadable images of one of these kinds; an empty sequence means of any. ``as_written``: the last one
     that was written comes first, whatever the clock said; else the one of the latest time. ``before_id``: only rows
-    that were written before that one.
+    that were written before that one. ``ids``: only these rows.
     """
 
     label: str | None = None
@@ -44,6 +44,7 @@ class Wanted:
     reasons: Sequence[str] | None = None
     as_written: bool = False
     before_id: int | None = None
+    ids: Sequence[int] | None = None
     states: Sequence[State] = (State.COPIED, State.DONE, State.UNDONE, State.REFUSED, State.ORPHAN)
 
     def conditions(self, models: Sequence[int]) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -55,6 +56,8 @@ class Wanted:
             yield f"model IN ({placeholders(models)})", tuple(models)
         if self.reasons is not None:
             yield "reason IS NOT NULL", ()
+        if self.ids is not None:
+            yield "id IN (SELECT value FROM json_each(?))", (json.dumps(list(self.ids)),)
         if self.reasons:
             yield f"reason IN ({placeholders(self.reasons)})", tuple(self.reasons)
         if self.label is not None and not self.or_with_inode:

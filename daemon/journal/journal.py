@@ -7,7 +7,6 @@ cannot be written is set aside and a new one begun: filing goes on without its h
 from __future__ import annotations
 
 import os
-import secrets
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -60,7 +59,7 @@ class Journal:
         ``read_only``: for a dry run, which may go on beside the daemon whose journal it is. The file is never changed,
         made or set aside; where it cannot be read, nothing is known of earlier filings.
         """
-        self.run = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+        self.run = records.new_run()
         self._path = path
         self._timeout = timeout
         self._read_only = read_only

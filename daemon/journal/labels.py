@@ -83,7 +83,7 @@ class WantedLabels:
 
     ``is_negative``: whether it says that an image is none of the classes. ``path`` is the image's name, or with a slash
     its path, absolute or the end of one. ``sha256`` and ``filings``: of these contents, about these filings.
-    ``every``: also those that are forgotten or no longer the newest of their content.
+    ``ids``: only these. ``every``: also those that are forgotten or no longer the newest of their content.
     """
 
     label: str | None = None
@@ -93,6 +93,7 @@ class WantedLabels:
     path: str | None = None
     sha256: Sequence[str] | None = None
     filings: Sequence[int] | None = None
+    ids: Sequence[int] | None = None
     every: bool = False
 
     def conditions(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -111,6 +112,8 @@ class WantedLabels:
             yield from _lies(self.path)
         if self.sha256 is not None:
             yield "sha256 IN (SELECT value FROM json_each(?))", (json.dumps(self.sha256),)
+        if self.ids is not None:
+            yield "id IN (SELECT value FROM json_each(?))", (json.dumps(list(self.ids)),)
         if self.filings is not None:
             yield _OF_FILINGS, (json.dumps(self.filings),)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -108,6 +109,11 @@ class Filing:
     def filed_ino(self) -> int:
         """Return the inode of what was put there: the copy's, else the image's own."""
         return self.identity.ino if self.copy_ino is None else self.copy_ino
+
+
+def new_run() -> str:
+    """Name a run, as no other is named."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
 
 
 def write(db: sqlite3.Connection, filings: Sequence[Filing]) -> Sequence[int | None]:

@@ -10,7 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from daemon.operations.desk import Desk, Operation, Params
+from daemon.operations.labels import ForgetParams, LabelsParams, forget_labels, list_labels
+from daemon.operations.relabel import RelabelParams, relabel
 from daemon.operations.release import ReleaseParams, release
+from daemon.operations.resort import ResortParams, resort
 from daemon.operations.retry import RetryParams, retry
 from daemon.operations.undo import UndoParams, undo
 from models.errors import UserError
@@ -56,4 +59,8 @@ METHODS: Mapping[str, Method] = {
     "undo": Method(UndoParams, undo),
     "retry": Method(RetryParams, retry),
     "release": Method(ReleaseParams, release),
+    "resort": Method(ResortParams, resort),
+    "relabel": Method(RelabelParams, relabel),
+    "labels": Method(LabelsParams, list_labels),
+    "forget": Method(ForgetParams, forget_labels),
 }

@@ -41,6 +41,9 @@ def command_line() -> list[str]:
     if arguments[:1] == ["help"]:
         os.environ[_VARIABLE] = "2"
         return [""]
+    if arguments[:1] == ["labels"] and arguments[1:2] in (["forget"], ["export"]):  # each has a parser of its own
+        os.environ[_VARIABLE] = "3"
+        return arguments[:2]
     if arguments and (arguments[0] in ("completion", *COMMANDS["daemon"], *COMMANDS["models"])):
         os.environ[_VARIABLE] = "2"
     return arguments[:1] or [""]

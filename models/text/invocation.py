@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "retry",
         "release",
         "resort",
+        "relabel",
+        "labels",
         "status",
         "rescan",
         "reload",

@@ -8,6 +8,10 @@ from difflib import get_close_matches
 
 def closest(given: str, known: Iterable[str]) -> str | None:
     """Return the known name nearest to ``given``, ignoring case; None if none is near."""
+    return next(iter(nearest(given, known, 1)), None)
+
+
+def nearest(given: str, known: Iterable[str], limit: int = 3) -> list[str]:
+    """Return the known names that are near to ``given``, ignoring case, the nearest first; at most ``limit``."""
     names = {name.casefold(): name for name in known}
-    near = get_close_matches(given.casefold(), names, n=1)
-    return names[near[0]] if near else None
+    return [names[near] for near in get_close_matches(given.casefold(), names, n=limit)]

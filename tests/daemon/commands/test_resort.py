@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -13,8 +14,12 @@ from pathlib import Path
 import pytest
 
 from daemon.__main__ import main
+from daemon.commands import calling, resort
+from daemon.commands.filters import FiledOutput
 from daemon.filing.filer import Action
 from daemon.journal.records import State
+from daemon.operations.desk import Operation
+from daemon.operations.resort import ResortParams
 from models.text.commandline import run
 from models.weights import WeightsStore
 from tests.command_desk import Office, make_office
@@ -220,3 +225,69 @@ def test_a_checkpoint_that_is_not_there_is_one_sentence(office: Office, capsys: 
     assert capsys.readouterr().err.count("\n") == 1
     shutil.rmtree(office.state)
     assert run(main, ["resort", "--checkpoint", "missing", *place]) == 2
+
+
+def test_what_a_person_has_labelled_otherwise_stays(office: Office, newer: Path) -> None:
+    for seed, to in enumerate(("stripes", "others", "fog", "discs"), 1):
+        file(office, "discs", "stripes", seed)
+        assert office.run("relabel", f"discs{seed}.png", to, "--new")[0] == 0
+    before = tree(office.desk.output)
+    said = office.run("resort", "--checkpoint", str(newer))[1]
+    assert "stay: 1 same class, 3 labelled otherwise" in said
+    assert tree(office.desk.output) == before
+    assert office.run("labels", "forget", "discs1.png")[0] == 0
+    found = json.loads(office.run("resort", "--checkpoint", str(newer), "--json")[1])
+    assert [Path(image["destination"]).name for image in found["images"]] == ["discs1.png"]
+    assert found["stay"] == {"same class": 1, "labelled otherwise": 2}
+
+
+def test_what_was_said_or_moved_since_it_was_planned_stays(
+    office: Office, newer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon that moves the images looks again."""
+    for seed in (1, 2, 3):
+        file(office, "discs", "stripes", seed)
+    real = calling.operate
+
+    def meanwhile(place: FiledOutput, method: str, params: ResortParams) -> Operation:
+        if params.moves:
+            office.run("relabel", "discs1.png", "stripes")
+            (office.desk.output / "stripes" / "discs2.png").rename(office.desk.output / "mine.png")
+        return (yield from real(place, method, params))
+
+    monkeypatch.setattr(resort, "operate", meanwhile)
+    said = office.run("resort", "--checkpoint", str(newer))[1]
+    assert "1 moved by checkpoint" in said
+    assert "1 labelled otherwise" in said
+    assert "1 not there any more" in said
+    assert places(office) == ["discs/discs3.png", "mine.png", "stripes/discs1.png"]
+
+
+def test_ctrl_c_ends_it_between_two_moves(office: Office, newer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in (1, 2, 3):
+        file(office, "discs", "stripes", seed)
+    real = calling.operate
+
+    def interrupted(place: FiledOutput, method: str, params: ResortParams) -> Operation:
+        if params.moves:
+            signal.raise_signal(signal.SIGINT)
+        return (yield from real(place, method, params))
+
+    monkeypatch.setattr(resort, "LOT", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(resort, "operate", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="^stopped; images that were moved: 1; the same command goes on"):
+            office.run("resort", "--checkpoint", str(newer))
+    assert len([place for place in places(office) if place.startswith("discs/")]) == 1
+    assert "2 moved by checkpoint" in office.run("resort", "--checkpoint", str(newer))[1]
+
+
+def test_all_that_one_resort_moves_is_one_run(office: Office, newer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resort, "LOT", 1)
+    for seed in (1, 2, 3):
+        file(office, "discs", "stripes", seed)
+    before = places(office)
+    run_name = json.loads(office.run("resort", "--checkpoint", str(newer), "--json")[1])["run"]
+    assert len(places(office)) == 3
+    assert office.run("undo", "--run", run_name)[0] == 0
+    assert places(office) == before

@@ -1,0 +1,161 @@
+"""``python -m daemon labels``: list what people said of images, take it back, or export the images as a data set."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from datetime import datetime
+
+from daemon.commands.answers import Answer
+from daemon.commands.calling import operate
+from daemon.commands.filters import FiledOutput, add_place, count, instant
+from daemon.commands.history import print_json
+from daemon.journal.labels import How
+from daemon.monitoring.logs import start_logging
+from daemon.monitoring.messages import shown
+from daemon.operations.desk import Item, Result
+from daemon.operations.labels import FORGOTTEN, ForgetParams, LabelsParams
+from daemon.operations.selection import GivenName
+from models.errors import UserError
+from models.text.commandline import EXIT_LEFT_BEHIND, Parser
+from models.text.language import tr
+
+LIST, FORGET, EXPORT = "list", "forget", "export"
+ACTS = (LIST, FORGET, EXPORT)
+
+
+def main(arguments: list[str]) -> int:
+    """List labels, forget some of them or export their images; returns the exit code."""
+    act, *rest = arguments or [LIST]
+    if act == FORGET:
+        return _forget(rest)
+    if act == EXPORT:
+        from daemon.commands import label_export
+
+        return label_export.main(rest)
+    return _list(rest if act == LIST else arguments)
+
+
+def _list(arguments: Sequence[str]) -> int:
+    options = _list_parser().parse_args(arguments)
+    if options.act is not None:
+        raise UserError(tr("write {act} first: python -m daemon labels {act} …", act=options.act))
+    place = FiledOutput(options)
+    start_logging("WARNING", as_json=False)
+    params = conditions(options, limit=options.limit, as_json=options.json)
+    items, _ = all_labels(place, params)
+    if options.json:
+        print_json(_record(item) for item in items)
+    else:
+        _print(items)
+    return 0
+
+
+def all_labels(place: FiledOutput, params: LabelsParams) -> tuple[list[Item], Result]:
+    """Fetch labels, all of them before any is dealt with: a daemon waits only so long for who reads them."""
+    items: list[Item] = []
+    operation = operate(place, "labels", params)
+    while True:
+        try:
+            item = next(operation)
+        except StopIteration as end:
+            return items, dict(end.value)
+        if item:
+            items.append(item)
+
+
+def conditions(options: argparse.Namespace, *, limit: int | None = None, as_json: bool = False) -> LabelsParams:
+    """Return the parameters of the operation that lists labels."""
+    how = None if options.how is None else tuple(map(How, options.how))
+    return LabelsParams(label=options.label, how=how, since=options.since, limit=limit, as_json=as_json)
+
+
+def add_conditions(parser: Parser) -> None:
+    """Add the options that choose labels."""
+    add = parser.add_argument
+    add("--label", metavar="CLASS", help=tr("of this class; the name of the folder of the others for none of them"))
+    add(
+        "--how",
+        action="append",
+        choices=[how.value for how in How],
+        help=tr("moved or placed in the output by hand, or said by relabel, on the review page, or in an audit"),
+    )
+    add(
+        "--since",
+        type=instant,
+        metavar="DAY",
+        help=tr("from that day on (2026-11-23, today, yesterday, or 2026-11-23T14:30)"),
+    )
+
+
+def _list_parser() -> Parser:
+    parser = Parser(
+        prog="python -m daemon labels",
+        description=tr(
+            "Show what people said of images, newest first: the class of each image that somebody moved to another "
+            "class folder, or relabelled. labels forget takes labels back; labels export makes a data set of them."
+        ),
+    )
+    parser.add_argument(
+        "act", nargs="?", choices=ACTS, metavar="list|forget|export", help=tr("what to do; list by default")
+    )
+    add_conditions(parser)
+    parser.add_argument("--limit", type=count, metavar="N", help=tr("only the newest N"))
+    parser.add_argument("--json", action="store_true", help=tr("print a list of objects as JSON"))
+    add_place(parser)
+    return parser
+
+
+def _record(item: Item) -> Item:
+    """Leave out what only an export needs."""
+    return {key: value for key, value in item.items() if key not in ("inode", "size", "mtime_ns", "says")}
+
+
+def _print(items: Sequence[Item]) -> None:
+    for item in items:
+        time = datetime.fromisoformat(str(item["time"])).astimezone()
+        says = str(item["says"])
+        if item["now"] is None:
+            says = tr("{label}; no longer there", label=says)
+        print(f"{item['id']:>7}  {time:%Y-%m-%d %H:%M:%S}  {shown(says)}")
+    if not items:
+        print(tr("no label matches"))
+
+
+def _forget(arguments: Sequence[str]) -> int:
+    options = _forget_parser().parse_args(arguments)
+    if not options.files and not options.id and options.last is None:
+        raise UserError(tr("say which labels to forget: FILE, --id N or --last N"))
+    place = FiledOutput(options)
+    start_logging("WARNING", as_json=False)
+    params = ForgetParams(
+        files=tuple(GivenName.here(name) for name in options.files),
+        ids=tuple(options.id or ()),
+        last=options.last,
+        as_json=options.json,
+    )
+    answer = Answer(operate(place, "forget", params), (FORGOTTEN,))
+    answer.print(
+        as_json=options.json,
+        summary=lambda answer: iter(
+            [tr("{forgotten} forgotten, {left} left", forgotten=answer.done, left=answer.left)]
+        ),
+    )
+    return EXIT_LEFT_BEHIND if answer.left else 0
+
+
+def _forget_parser() -> Parser:
+    parser = Parser(
+        prog="python -m daemon labels forget",
+        description=tr(
+            "Take labels back, as if nobody had said anything of these images. They stay where they lie; undo moves "
+            "them back."
+        ),
+    )
+    add = parser.add_argument
+    add("files", nargs="*", metavar="FILE", help=tr("the label of this image: a path or a name, as for relabel"))
+    add("--id", type=count, action="append", metavar="N", help=tr("the label of this number; labels shows them"))
+    add("--last", type=count, metavar="N", help=tr("the newest N"))
+    add("--json", action="store_true", help=tr("print a list of objects as JSON"))
+    add_place(parser)
+    return parser

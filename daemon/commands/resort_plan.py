@@ -1,0 +1,183 @@
+"""Plan what a resort moves: where another checkpoint would file the images that lie as they were filed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from daemon.config import Settings
+from daemon.decoding.decoder import Decoded
+from daemon.files.roots import OpenFolders, Roots
+from daemon.filing.corrections import Corrections
+from daemon.filing.filer import Decision, Filer, Status
+from daemon.filing.identity import image_key, is_as_filed, took_over_from
+from daemon.filing.outcome import Outcome
+from daemon.journal.records import Filing
+from daemon.operations.resort import LABELLED
+from daemon.pipeline import Pipeline, Policy
+from daemon.reloading.loader import check_names
+from models.allowed import allow_plugins
+from models.classifier import Prediction, open_classifier
+from models.decision import Fate
+from models.runtime import cores
+from models.text.language import mark
+from models.weights import WeightsStore
+
+#: Why an image stays: as JSON has it, and for people.
+AGREES, UNSURE, UNKNOWN = "same class", "unsure", "unknown"
+PLACED, GONE, UNREADABLE = "moved by hand", "not there any more", "unreadable"
+STAYS = {
+    AGREES: mark("{count} same class"),
+    UNSURE: mark("{count} unsure"),
+    UNKNOWN: mark("{count} unknown"),
+    PLACED: mark("{count} moved by hand"),
+    LABELLED: mark("{count} labelled otherwise"),
+    GONE: mark("{count} not there any more"),
+    UNREADABLE: mark("{count} unreadable"),
+}
+
+
+@dataclass
+class ResortResult:
+    """Images that moved or would move, the number of others by the reason why they stay, and those that failed."""
+
+    moved: list[Outcome] = field(default_factory=list)
+    stay: Counter[str] = field(default_factory=Counter)
+    failed: list[Outcome] = field(default_factory=list)
+
+    def pairs(self) -> list[tuple[tuple[str, str], int]]:
+        """Count how many images go from which class folder to which, the largest number first."""
+        return Counter((outcome.path.parent.name, class_in(outcome)) for outcome in self.moved).most_common()
+
+
+@dataclass(frozen=True)
+class PlannedMove:
+    """An image that is to move, and the number of its filing."""
+
+    filing: int
+    outcome: Outcome
+
+
+class ResortPlanner:
+    """A checkpoint, and what it says of filed images: nothing is moved by it."""
+
+    def __init__(self, settings: Settings, checkpoint: Path, roots: Roots, labels: Mapping[str, str | None]) -> None:
+        """``labels``: what people said of images, by their content."""
+        allow_plugins(settings.plugins)
+        threads = settings.threads or cores()
+        self.classifier = open_classifier(
+            checkpoint,
+            WeightsStore(settings.cache_dir),
+            threads=threads,
+            precision=settings.precision,
+            device=settings.device,
+        )
+        check_names(checkpoint, self.classifier.classes, (settings.others_dir, settings.quarantine_dir))
+        self._output = settings.output
+        self._roots = roots
+        self._labels = labels
+        self._filings: dict[Path, int] = {}  # those of the images that are being classified
+        self._pipeline = Pipeline(
+            self.classifier,
+            Filer(settings.output, dry_run=True, roots=roots),
+            Policy.from_settings(settings),
+            threads=threads,
+            roots=roots,
+            decide=self._decide,
+        )
+        self.threshold = self._pipeline.threshold
+        self.close = self._pipeline.close
+        self.result = ResortResult()
+
+    def plan(
+        self, filings: Iterator[Filing], only_in: Path | None, stopping: Callable[[], bool]
+    ) -> Iterator[PlannedMove]:
+        """Classify what was filed (all, or what lies in one folder), newest first; yield what belongs elsewhere."""
+        images = self._registered(_where_last_filed(filings, only_in, self._output, self._roots, self.result.stay))
+        for outcome in self._pipeline.process(images, stopping=stopping):
+            filing = self._filings.pop(outcome.path)
+            if outcome.status is Status.PLANNED:
+                yield PlannedMove(filing, outcome)
+            elif outcome.prediction is not None:
+                self.result.failed.append(outcome)
+            else:
+                self.result.stay[GONE] += 1
+
+    def _registered(self, filings: Iterator[Filing]) -> Iterator[Path]:
+        for filing in filings:
+            assert filing.destination is not None
+            assert filing.id is not None
+            self._filings[filing.destination] = filing.id
+            yield filing.destination
+
+    def _decide(self, decoded: Decoded, prediction: Prediction | None) -> Decision | None:
+        """Plan to move what the checkpoint is sure of elsewhere; what stays is counted."""
+        why = None
+        if prediction is None or decoded.source is None:
+            why = UNREADABLE
+        elif prediction.label == decoded.path.parent.name:
+            why = AGREES
+        elif (fate := self.threshold.fate(prediction)) is not Fate.SURE:
+            why = UNSURE if fate is Fate.UNSURE else UNKNOWN
+        elif self._labels.get(decoded.source.sha256 or "", prediction.label) != prediction.label:
+            why = LABELLED
+        else:
+            return Decision(
+                source=decoded.source,
+                folder=prediction.label,
+                fate=fate,
+                label=prediction.label,
+                confidence=prediction.confidence,
+                model_digest=self.classifier.digest,
+            )
+        self.result.stay[why] += 1
+        self._filings.pop(decoded.path, None)
+        return None
+
+
+def _where_last_filed(
+    filings: Iterator[Filing], only_in: Path | None, output: Path, roots: Roots, stay: Counter[str]
+) -> Iterator[Filing]:
+    """Yield the filings of images that lie where they were filed last; count the others by why they stay."""
+    corrections = Corrections(output)
+    images: set[tuple[object, ...]] = set()
+    filed_on: dict[Path, list[Filing]] = {}  # by earlier runs of this command, and where from
+    for filing in filings:
+        if filing.source.is_relative_to(output):
+            filed_on.setdefault(filing.source, []).append(filing)
+        if filing.destination is None or filing.reason is not None or image_key(filing) in images:
+            continue  # filed again since: where it was before says nothing
+        images.add(image_key(filing))
+        if any(took_over_from(filing, newer) for newer in filed_on.get(filing.destination, ())):
+            continue
+        if only_in not in (None, filing.folder):
+            continue
+        if _is_as_filed_at(filing, filing.destination, roots):
+            yield filing
+        elif corrections.find(filing) is not None:
+            stay[PLACED] += 1
+        else:
+            stay[GONE] += 1
+
+
+def _is_as_filed_at(filing: Filing, path: Path, roots: Roots) -> bool:
+    """Whether the file of a filing lies at a path, as it was."""
+    try:
+        with OpenFolders(roots) as folders:
+            return is_as_filed(folders.entry(path), filing)
+    except OSError:
+        return False
+
+
+def class_in(outcome: Outcome) -> str:
+    """Return the class that an image is taken for now."""
+    assert outcome.prediction is not None
+    return outcome.prediction.label
+
+
+def confidence_in(outcome: Outcome) -> float:
+    """Return how surely."""
+    assert outcome.prediction is not None
+    return float(outcome.prediction.confidence)

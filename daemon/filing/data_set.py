@@ -1,0 +1,188 @@
+"""Export labelled images as a data set, one folder a class, as ``trainer fit --data-dir`` takes it.
+
+Nothing is replaced or removed: an image whose name is taken gets a numbered one, and one that is there already stays,
+so that an export which was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from daemon.files import copying, renaming
+from daemon.files.copying import sha256_of
+from daemon.files.marker import MARKER, marked_folder
+from daemon.files.names import numbered
+from daemon.files.output_mark import OUTPUT_MARK
+from daemon.files.renaming import CannotMove, Entry, close
+from daemon.files.roots import Roots
+from daemon.files.source import Identity, SourceChanged
+from models.errors import UserError
+from models.markers import USUAL_NAMES, Kind, marker_content
+from models.text.language import tr
+
+
+class Exported(StrEnum):
+    """What became of one image."""
+
+    LINKED = "linked"
+    COPIED = "copied"
+    THERE = "already there"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledFile:
+    """An image in an open folder, its state and content, and the class that a person gave it; None: none of them."""
+
+    entry: Entry
+    identity: Identity
+    sha256: str
+    label: str | None
+
+
+class DataSetFolder:
+    """A folder that images are exported to; ``others`` is the name of the folder of those that are of no class."""
+
+    def __init__(self, path: Path, others: str, ours: Sequence[Path], *, copy: bool) -> None:
+        """Raises `UserError` where the folder is, or is inside, an output, a class folder or one of ``ours``.
+
+        ``ours``: the inboxes and the output. ``copy``: make copies where hard links could be made, too.
+        """
+        self.path = path.resolve()
+        self.others = others
+        self._ours = [folder.resolve() for folder in ours]
+        self._copy = copy
+        self._roots = Roots([self.path])
+        self._stack = ExitStack()
+        self._folders: dict[str, int] = {}
+        self._refuse(self.path)
+        if marked_folder(self.path) is not None:
+            raise _not_there(self.path)
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(tr("{path} is not a folder: give another one for the data set", path=path))
+        self._earlier = _folders_by_name(self.path)
+
+    def close(self) -> None:
+        """Close the folders."""
+        self._stack.close()
+
+    def add(self, image: LabelledFile) -> Exported:
+        """Export one image by its name. Raises OSError, SourceChanged, UserError."""
+        folder = self._folder(image.label)
+        limit = os.fpathconf(folder, "PC_NAME_MAX")
+        number = 1
+        while True:
+            target = Entry(folder, numbered(image.entry.name, number, limit))
+            try:
+                return Exported.THERE if _is_same(target, image) else self._put(image, target)
+            except FileExistsError:
+                number += 1
+
+    def earlier(self, image: LabelledFile) -> list[Path]:
+        """List where an earlier export has put the image, when another class was its label. Raises OSError."""
+        found = []
+        for folder in self._earlier.get(image.entry.name, ()):
+            if folder != self._name(image.label):
+                descriptor = self._roots.open_folder(self.path / folder)
+                try:
+                    with suppress(FileExistsError):
+                        if _is_same(Entry(descriptor, image.entry.name), image):
+                            found.append(self.path / folder / image.entry.name)
+                finally:
+                    close(descriptor)
+        return found
+
+    def _put(self, image: LabelledFile, target: Entry) -> Exported:
+        if not self._copy:
+            with suppress(CannotMove):
+                renaming.link_or_cannot(image.entry, target)
+                if Identity.from_stat(target.stat()) != image.identity:
+                    target.unlink()
+                    raise SourceChanged(tr("'{name}' changed while it was exported", name=target.name))
+                return Exported.LINKED
+        part = Entry(target.folder, f".part.{image.sha256[:32]}")
+        with suppress(FileNotFoundError):
+            part.unlink()  # of an export that was killed
+        descriptor = copying.create(part)
+        try:
+            copying.require_room(descriptor, image.entry, image.identity.size)
+            copying.copy_into(descriptor, image.entry, image.identity, image.sha256)
+            renaming.put_back(part, target)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                part.unlink()
+            raise
+        finally:
+            close(descriptor)
+        return Exported.COPIED
+
+    def _name(self, label: str | None) -> str:
+        return self.others if label is None else label
+
+    def _folder(self, label: str | None) -> int:
+        name = self._name(label)
+        if name not in self._folders:
+            self._refuse(self.path / name)
+            descriptor = self._roots.make_folder(self.path / name)
+            self._stack.callback(close, descriptor)
+            if label is None:
+                _mark(descriptor, "others")
+            elif name.casefold() in USUAL_NAMES:  # beside a marked folder the trainer would not take it for a class
+                _mark(descriptor, "class")
+            self._folders[name] = descriptor
+        return self._folders[name]
+
+    def _refuse(self, folder: Path) -> None:
+        resolved = folder.resolve()
+        above = (resolved, *resolved.parents)
+        if any(ours in above for ours in self._ours) or any(os.path.lexists(path / OUTPUT_MARK) for path in above):
+            raise _not_there(folder)
+
+
+def _not_there(folder: Path) -> UserError:
+    return UserError(
+        tr(
+            "{folder} is, or lies in, an inbox, an output or a class folder: give a folder of its own for the data set",
+            folder=folder,
+        )
+    )
+
+
+def _is_same(target: Entry, image: LabelledFile) -> bool:
+    """Whether a name is free (False) or the image is there already. Raises FileExistsError where another file is."""
+    try:
+        status = target.stat()
+    except FileNotFoundError:
+        return False
+    if (status.st_dev, status.st_ino) == image.identity[:2]:
+        return True
+    if status.st_size == image.identity.size and sha256_of(target) == image.sha256:
+        return True
+    raise FileExistsError(target.name)
+
+
+def _folders_by_name(data_set: Path) -> dict[str, list[str]]:
+    """Map the names of the files in a data set to the class folders in which they are."""
+    found: dict[str, list[str]] = defaultdict(list)
+    with suppress(FileNotFoundError), os.scandir(data_set) as folders:
+        for folder in folders:
+            if folder.is_dir(follow_symlinks=False) and not folder.name.startswith("."):
+                with os.scandir(folder.path) as files:
+                    for file in files:
+                        found[file.name].append(folder.name)
+    return found
+
+
+def _mark(folder: int, kind: Kind) -> None:
+    """Write what tells the trainer what a folder is for."""
+    with suppress(FileExistsError):
+        marker = copying.create(Entry(folder, MARKER), 0o666)
+        try:
+            os.write(marker, marker_content(kind))
+        finally:
+            close(marker)

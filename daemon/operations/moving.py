@@ -1,0 +1,25 @@
+"""File images that lie in the output already into other class folders, as a run of their own."""
+
+from __future__ import annotations
+
+from daemon.files.class_mounts import ClassMounts
+from daemon.filing.filer import Filer
+from daemon.journal.records import new_run
+from daemon.operations.desk import Desk
+from daemon.state import journal_path, state_folder
+
+#: What `new_run` makes.
+RUN_PATTERN = r"^\d{8}T\d{6}-[0-9a-f]{8}$"
+
+
+def make_filer(desk: Desk, *, dry_run: bool = False, run: str | None = None) -> Filer:
+    """Make the filer of one operation. ``run``: the name that its rows get; None for a new one."""
+    state = state_folder(desk.settings.state_dir)
+    return Filer(
+        desk.output,
+        journal=desk.journal,
+        dry_run=dry_run,
+        roots=desk.roots,
+        class_mounts=ClassMounts(journal_path(state, desk.output).parent),
+        run=run or new_run(),
+    )

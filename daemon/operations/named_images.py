@@ -1,0 +1,150 @@
+"""Find the filed images that a person names: by a path, by the end of one as the history prints it, or by a name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from daemon.config import Settings
+from daemon.files.copying import sha256_of
+from daemon.files.names import spellings
+from daemon.files.renaming import Entry
+from daemon.files.roots import OpenFolders
+from daemon.files.source import Identity
+from daemon.filing.identity import is_filed_image, is_in_filed_state
+from daemon.journal.history import Wanted
+from daemon.journal.records import Filing, State
+from daemon.operations.desk import Desk
+from daemon.operations.selection import GivenName
+from models.image_names import is_image_name
+from models.leftovers import is_leftover
+from models.text.language import tr
+from models.text.printable import quoted
+
+#: Rows of one name that are looked at: a camera gives the same names again and again.
+_MOST_ROWS = 1000
+_MOST_NAMES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedImage:
+    """An image below the output, and the newest filing that put it somewhere there, if the journal knows one."""
+
+    path: Path
+    identity: Identity
+    sha256: str
+    filing: Filing | None
+
+
+class NoImage(Exception):
+    """There is no image of this name, or more than one; the message is a sentence for people."""
+
+
+def spelling(desk: Desk, *, as_json: bool) -> Callable[[Path], str]:
+    """Return how to write paths: whole for JSON, else below the output, as the log and the history have them."""
+
+    def spell(path: Path) -> str:
+        if as_json:
+            return str(path)
+        return quoted(str(path.relative_to(desk.output) if path.is_relative_to(desk.output) else path))
+
+    return spell
+
+
+def find_image(desk: Desk, given: GivenName) -> NamedImage:
+    """Find the image that a person means. Raises `NoImage`, OSError, JournalBusy."""
+    paths = _candidates(desk, given)
+    if not paths:
+        raise NoImage(tr("no filed image is named '{name}'", name=given.name))
+    if len(paths) > 1:
+        names = [quoted(str(path.relative_to(desk.output))) for path in paths]
+        raise NoImage(
+            tr(
+                "'{name}' is the name of {count} images: say which, such as {names}",
+                name=given.name,
+                count=len(paths),
+                names=", ".join(names[:_MOST_NAMES]),
+            )
+        )
+    return read_image(desk, paths[0])
+
+
+def read_image(desk: Desk, path: Path) -> NamedImage:
+    """Look at an image below the output: its filing and its content. Raises `NoImage`, OSError, JournalBusy."""
+    first = path.relative_to(desk.output).parts[0]
+    name = quoted(str(path.relative_to(desk.output)))
+    if first.casefold() == desk.settings.quarantine_dir.casefold():
+        raise NoImage(tr("'{name}' could not be read: bring it back with python -m daemon retry", name=name))
+    if not is_image_name(path.name):
+        raise NoImage(tr("'{name}' is no image: name the image, and its sidecars go with it", name=name))
+    with OpenFolders(desk.roots) as folders:
+        entry = folders.entry(path)
+        status = entry.stat()
+        identity = Identity.from_stat(status)
+        filing = _filing_of(desk, entry, identity.ino)
+        if filing is not None and filing.sha256 is not None and is_in_filed_state(status, filing):
+            return NamedImage(path=path, identity=identity, sha256=filing.sha256, filing=filing)
+        return NamedImage(path=path, identity=identity, sha256=sha256_of(entry), filing=filing)
+
+
+def _filing_of(desk: Desk, entry: Entry, inode: int) -> Filing | None:
+    """Find the newest filing of an image, wherever a person has moved it since."""
+    rows = desk.journal.filed_with_inode([inode])
+    return next((row for row in rows if row.image_id is None and is_filed_image(entry, row)), None)
+
+
+def _candidates(desk: Desk, given: GivenName) -> list[Path]:
+    """List the images that a name may stand for, each once; a path to an image that is there stands for nothing else.
+
+    A name without a folder is looked for in each class folder, too: a person may have put the image there.
+    """
+    for path in (Path(given.path), *_spelled(desk.output, given.name.removeprefix("./"))):
+        if _is_inside(path, desk.output) and _is_file(desk, path):
+            return [path]
+    found = [path for path in _by_journal(desk, given) if _is_inside(path, desk.output)]
+    if "/" not in given.name:
+        found += [path for folder in _class_folders(desk.settings) for path in _spelled(folder, given.name)]
+    return [path for path in dict.fromkeys(found) if _is_file(desk, path)]
+
+
+def _by_journal(desk: Desk, given: GivenName) -> Iterator[Path]:
+    """Yield where the images lay last that had this name in an inbox or were filed by it."""
+    names = [given.name] if "/" not in given.name else [given.path, given.name.removeprefix("./")]
+    for name in names:
+        wanted = Wanted(name=name, states=[State.DONE], as_written=True)
+        rows = islice(desk.journal.history(wanted), _MOST_ROWS)
+        yield from (row.destination for row in rows if row.destination is not None and row.reason is None)
+
+
+def _class_folders(settings: Settings) -> Iterator[Path]:
+    try:
+        with os.scandir(settings.output) as entries:
+            for entry in entries:
+                is_hidden = entry.name.startswith(".") or is_leftover(entry.name)
+                if not is_hidden and entry.name != settings.quarantine_dir and entry.is_dir(follow_symlinks=False):
+                    yield Path(entry.path)
+    except OSError:
+        return
+
+
+def _spelled(folder: Path, name: str) -> list[Path]:
+    return [folder / spelling for spelling in spellings(name)]
+
+
+def _is_inside(path: Path, output: Path) -> bool:
+    """Whether a path is one of a file in a folder below the output."""
+    if not path.is_relative_to(output):
+        return False
+    parts = path.relative_to(output).parts
+    return len(parts) > 1 and ".." not in parts
+
+
+def _is_file(desk: Desk, path: Path) -> bool:
+    try:
+        with OpenFolders(desk.roots) as folders:
+            return folders.entry(path).exists()
+    except (OSError, ValueError):
+        return False

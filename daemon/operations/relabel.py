@@ -1,0 +1,202 @@
+"""Move images to the folder of the class that a person names, and keep what was said as labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import Field
+
+from daemon.files.roots import OpenFolders
+from daemon.files.source import Source
+from daemon.filing.corrections import class_of
+from daemon.filing.filer import Decision, FilingResult
+from daemon.filing.late_sidecars import LATEST
+from daemon.filing.sidecars import Sidecars
+from daemon.filing.status import Status, describe
+from daemon.filing.transfer import Transfer
+from daemon.journal.labels import How, Label
+from daemon.journal.records import Filing
+from daemon.operations.classes import ClassFolder, class_folder
+from daemon.operations.desk import Desk, Item, Operation, Params, explaining_a_busy_journal
+from daemon.operations.moving import RUN_PATTERN, make_filer
+from daemon.operations.named_images import NamedImage, NoImage, find_image, spelling
+from daemon.operations.selection import GivenName
+from models.decision import Fate
+from models.text.language import tr
+from models.text.printable import shown
+
+#: What became of an image beside the `Status` of those that moved, and after which of all nothing is left to be done.
+CONFIRMED, NOT_FOUND = "confirmed", "not found"
+DONE = frozenset({Status.FILED, Status.PLANNED, CONFIRMED})
+
+
+class RelabelParams(Params):
+    """The images, and the class as it was typed; ``new``: it may be one that there is not yet.
+
+    ``run``: the name that several calls have in common.
+    """
+
+    files: tuple[GivenName, ...] = Field(min_length=1, strict=False)
+    to: str
+    new: bool = False
+    dry_run: bool = False
+    as_json: bool = False
+    run: str | None = Field(default=None, pattern=RUN_PATTERN)
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is moved or written."""
+        return not self.dry_run
+
+
+def relabel(desk: Desk, params: RelabelParams) -> Operation:
+    """Move images to a class folder, a few at a step, and yield an item for each; the result counts them.
+
+    One that lies there already is confirmed: only the label is written. Raises `UserError`.
+    """
+    target = class_folder(params.to, desk.settings, new=params.new)
+    relabelling = _Relabelling(desk, params, target)
+    with explaining_a_busy_journal():
+        desk.recover()
+        for start in range(0, len(params.files), desk.step):
+            yield from relabelling.relabel(params.files[start : start + desk.step])
+    return relabelling.result()
+
+
+@dataclass
+class _Relabelling:
+    """Images on their way to one class folder. In sentences names are as in the log, or whole paths for JSON."""
+
+    desk: Desk
+    params: RelabelParams
+    target: ClassFolder
+    moved: int = 0
+    confirmed: int = 0
+    left: int = 0
+    _seen: set[Path] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._filer = make_filer(self.desk, dry_run=self.params.dry_run, run=self.params.run)
+        self._name = spelling(self.desk, as_json=self.params.as_json)
+
+    def result(self) -> dict[str, object]:
+        """Return the counts, and the run by which all that moved can be undone."""
+        return {
+            "class": self.target.label,
+            "moved": self.moved,
+            "confirmed": self.confirmed,
+            "left": self.left,
+            "run": self._filer.run if self.moved and not self.params.dry_run else None,
+        }
+
+    def relabel(self, names: Sequence[GivenName]) -> Iterator[Item]:
+        """Relabel some images, and yield an item for each. Raises JournalBusy."""
+        items: dict[GivenName, Item] = {}
+        images: dict[GivenName, NamedImage] = {}
+        for name in names:
+            try:
+                image = find_image(self.desk, name)
+            except NoImage as error:
+                items[name] = self._left(Path(name.path), NOT_FOUND, str(error))
+            except OSError as error:
+                items[name] = self._left(Path(name.path), Status.RETRY.value, _cannot_be_read(name, error))
+            else:
+                if image.path not in self._seen:  # it was named twice
+                    self._seen.add(image.path)
+                    images[name] = image
+        there = {name: image for name, image in images.items() if self._lies_there(image.path)}
+        items |= self._confirm(there)
+        items |= self._move({name: image for name, image in images.items() if name not in there})
+        yield from (items[name] for name in names if name in items)
+
+    def _lies_there(self, path: Path) -> bool:
+        return path.relative_to(self.desk.output).parts[0] == self.target.folder
+
+    def _confirm(self, images: dict[GivenName, NamedImage]) -> dict[GivenName, Item]:
+        if images and not self.params.dry_run:
+            self.desk.journal.write([], labels=[self._label(image) for image in images.values()])
+            self._bring_sidecars(images.values())
+        self.confirmed += len(images)
+        return {name: self._confirmed(image.path) for name, image in images.items()}
+
+    def _bring_sidecars(self, images: Iterable[NamedImage]) -> None:
+        """Send after images what an earlier call has left behind that was killed before it came to their sidecars."""
+        with OpenFolders(self.desk.roots) as folders:
+            moved = []
+            for image in images:
+                if image.filing is not None and self._came_just_now(image.filing, image.path):
+                    with suppress(OSError):
+                        source, target = folders.entry(image.filing.source), folders.entry(image.path)
+                        if not source.exists():  # else the sidecars may be those of another image
+                            moved.append(Transfer(source.name, image.filing, source=source, target=target))
+            Sidecars().follow(moved, self.desk.journal)
+
+    def _came_just_now(self, filing: Filing, path: Path) -> bool:
+        is_from_class_folder = self.desk.output in filing.source.parent.parents
+        return is_from_class_folder and filing.destination == path and datetime.now(UTC) - filing.time < LATEST
+
+    def _label(self, image: NamedImage) -> Label:
+        return Label(
+            sha256=image.sha256,
+            label=self.target.label,
+            how=How.RELABELLED,
+            path=image.path,
+            identity=image.identity,
+            filing_id=None if image.filing is None else image.filing.id,
+        )
+
+    def _move(self, images: dict[GivenName, NamedImage]) -> dict[GivenName, Item]:
+        if not images:
+            return {}
+        results = self._filer.file([self._decide(image) for image in images.values()])
+        return {name: self._moved(result) for name, result in zip(images, results, strict=True)}
+
+    def _decide(self, image: NamedImage) -> Decision:
+        return Decision(
+            source=Source(image.path, image.identity, image.sha256),
+            folder=self.target.folder,
+            fate=Fate.UNKNOWN if self.target.label is None else Fate.SURE,
+            label=self.target.label,
+            how=How.RELABELLED,
+        )
+
+    def _moved(self, result: FilingResult) -> Item:
+        path, destination = result.decision.source.path, result.destination
+        if destination is None:
+            why = tr("{name} stays: {why}", name=self._name(path), why=describe(result.status))
+            return self._left(path, result.status.value, result.error or why)
+        self.moved += 1
+        names = {"name": self._name(path), "place": self._name(destination)}
+        says = tr("{name} would go to {place}", **names) if self.params.dry_run else "{name} -> {place}".format(**names)
+        return self._item(path, result.status.value, says, destination)
+
+    def _confirmed(self, path: Path) -> Item:
+        name = self._name(path)
+        if self.params.dry_run:
+            says = tr("{name} lies there already: it would only be labelled", name=name)
+        else:
+            says = tr("{name} lies there already, and is labelled so now", name=name)
+        return self._item(path, CONFIRMED, says, path)
+
+    def _left(self, path: Path, outcome: str, says: str) -> Item:
+        self.left += 1
+        return self._item(path, outcome, says, None)
+
+    def _item(self, path: Path, outcome: str, says: str, destination: Path | None) -> Item:
+        is_inside = path.is_relative_to(self.desk.output) and path.parent != self.desk.output
+        return {
+            "file": str(path),
+            "from": class_of(path, self.desk.output) if is_inside else None,
+            "class": self.target.label,
+            "destination": None if destination is None else str(destination),
+            "outcome": outcome,
+            "says": says,
+        }
+
+
+def _cannot_be_read(name: GivenName, error: OSError) -> str:
+    return tr("{name} cannot be read: {reason}", name=shown(name.name), reason=error)
