@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import sqlite3
 
-#: Kept in ``PRAGMA user_version``; raised with every change of the tables. Indexes may change without.
+#: Kept in ``PRAGMA user_version``. Raised with every change of the tables: `migrations` then has to bring it about, and
+#: the tests need a journal of the version before. Indexes may change without.
 VERSION = 5
 
 #: In migrations, too: whoever changes one keeps there what it was in the versions before.

@@ -24,11 +24,13 @@ from daemon.journal.labels import How, Label
 from daemon.journal.records import State
 from daemon.journal.schema import VERSION
 from daemon.service import open_journal
+from daemon.state import journal_path
 from models.errors import UserError
 from tests.command_desk import make_office
 from tests.daemon.journal.conftest import filing, history, set_aside
 from tests.daemon.journal.eras import VERSIONS, Era, dump, rows_in, settle
 from tests.filing_desk import failing, images
+from tests.processes import run
 
 
 @pytest.fixture(params=VERSIONS)
@@ -235,6 +237,22 @@ def test_a_newer_journal_is_refused_by_commands(
         with pytest.raises(UserError, match="newer version") as refused:
             office.run(command, *(["--last", "1"] if command == "undo" else []))
         assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_a_newer_journal_is_refused_by_the_daemon(tmp_path: Path, dry: list[str]) -> None:
+    for name in ("inbox", "sorted"):
+        (tmp_path / name).mkdir()
+    path = journal_path(tmp_path / "state", tmp_path / "sorted")
+    Journal(path).write([filing(1)])
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+    place = ("--watch", "inbox", "--output", "sorted", "--state-dir", "state")
+    done = run("daemon", *place, "--once", *dry, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "install that version of imagesortd again" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert set_aside(path) == []
 
 
 def test_where_there_is_no_room_nothing_changes(era: Era, monkeypatch: pytest.MonkeyPatch) -> None:
