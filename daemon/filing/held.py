@@ -24,7 +24,7 @@ from daemon.files.source import Identity
 from daemon.journal.held import Held
 from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal, JournalBusy
-from daemon.journal.records import State
+from daemon.journal.records import Filing, State
 from models.text.language import trn
 
 #: Pause between two looks at the held images: seconds, or this multiple of the duration of a look, if longer.
@@ -110,6 +110,14 @@ class HeldImages:
         if not same_time and not _may_be_rounded(mtime_ns, held.identity.mtime_ns):
             return False
         return self._has_same_content(held, (size, mtime_ns))
+
+    def is_held_for(self, filing: Filing, identity: Identity) -> bool:
+        """Whether the file that a filing took is held because that filing was undone, or is about to be.
+
+        Raises JournalBusy.
+        """
+        held = self._all().get(str(filing.source))
+        return held is not None and held.filing_id == filing.id and self.holds(filing.source, identity)
 
     def keeps(self, sidecar: Path, image: str) -> bool:
         """Whether a sidecar belongs to a held image of its folder as much as to ``image``. Raises JournalBusy."""

@@ -129,7 +129,7 @@ def _undo(
     ``taken`` are the names that a dry run has given out.
     """
     with OpenFolders(roots) as folders:
-        begun = [_begin(journal, filing, folders, taken, is_filed) for filing in filings]
+        begun = [_begin(journal, filing, folders, taken, is_filed, held) for filing in filings]
         returns = [one for one in begun if isinstance(one, _Return)]
         if journal is not None:
             _hold_originals(journal, [one for one in begun if isinstance(one, _Original)], held)
@@ -198,7 +198,12 @@ def _as_it_is_there(journal: Journal, image: Transfer) -> list[Held]:
 
 
 def _begin(
-    journal: Journal | None, filing: Filing, folders: OpenFolders, taken: set[Path], is_filed: IsFiled
+    journal: Journal | None,
+    filing: Filing,
+    folders: OpenFolders,
+    taken: set[Path],
+    is_filed: IsFiled,
+    held: HeldImages | None,
 ) -> Undone | _Return | _Original:
     """Prepare the return of an image that was moved, or the removal of a copy; or say what else becomes of it."""
     if filing.state is State.REFUSED:
@@ -216,21 +221,26 @@ def _begin(
         taken.add(free := _free(filing.source, taken, folders))
         return _planned(filing, free)
     except FileNotFoundError:
-        return _gone(journal, filing, folders)
+        return _gone(journal, filing, folders, held)
     except Stopping:
         return Undone(filing=filing, status=Status.STOPPED)
     except OSError as error:
         return Undone(filing=filing, status=Status.RETRY, error=sentence(filing, error))
 
 
-def _gone(journal: Journal | None, filing: Filing, folders: OpenFolders) -> Undone | _Original:
-    """An image that is not where it was filed may be back already: an undo was killed before its sidecars followed."""
+def _gone(journal: Journal | None, filing: Filing, folders: OpenFolders, held: HeldImages | None) -> Undone | _Original:
+    """An image that is not where it was filed may be back already: an undo was killed before its sidecars followed.
+
+    Of a copy that is only sure where the original is held for it.
+    """
+    is_move = filing.action == "move"
     with suppress(OSError):
         image = folders.entry(filing.source)
-        if filing.action == "move" and is_filed_image(image, filing):
+        identity = Identity.from_stat(image.stat())
+        if is_filed_image(image, filing) if is_move else held is not None and held.is_held_for(filing, identity):
             if journal is None:
-                return _planned(filing, filing.source)
-            return _Original(filing, image, Identity.from_stat(image.stat()), copy=None)
+                return _planned(filing, filing.source if is_move else None)
+            return _Original(filing, image, identity, copy=None)
     return Undone(filing=filing, status=Status.GONE)
 
 
@@ -288,7 +298,7 @@ def _undone_beside(original: _Original) -> Undone:
     """Remove the copy of an image in the inbox, while that is there unchanged."""
     filing, copy = original.filing, original.copy
     if copy is None:
-        return _succeeded(filing, filing.source)
+        return _succeeded(filing, filing.source if filing.action == "move" else None)
 
     def is_one_of_two(entry: Entry) -> bool:
         # Two mounts may show one file under both names: then the original is gone once the copy has its private name.

@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from loguru import logger
+
 from daemon.filing.corrections import Corrections
 from daemon.filing.status import Status
 from daemon.filing.undo import Undone, undo
@@ -13,7 +15,7 @@ from daemon.journal.records import Filing, State
 from daemon.operations.desk import Desk, Item, Result
 from daemon.operations.selection import record
 from models.text.language import tr
-from models.text.printable import quoted
+from models.text.printable import quoted, shown
 
 #: The outcomes after which nothing is left to be done.
 DONE = frozenset({Status.FILED, Status.PLANNED, Status.ALREADY})
@@ -44,7 +46,7 @@ class Returning:
         if not self.dry_run:
             self._keep_out(filings)
         journal = None if self.dry_run else desk.journal
-        held = desk.held if self.holds and not self.dry_run else None
+        held = desk.held if self.holds else None
         undone = list(undo(journal, filings, desk.roots, taken=self._taken, held=held))
         self._look_again(undone)
         if any(_may_be_corrected(each) for each in undone):
@@ -82,6 +84,8 @@ class Returning:
         self.in_inbox += ok and not is_from_class_folder
         self.held += undone.held
         back = None if undone.destination is None else str(undone.destination)
+        if self.desk.is_running and undone.status is Status.FILED and back is not None:
+            logger.info("{}", shown(f"{undone.filing.destination} -> {back}"))
         return record(undone.filing) | {
             "outcome": undone.status.value,
             "back": back,

@@ -69,7 +69,7 @@ class Scenario:
         if self.action == "move":
             assert contents == self._expected()
         else:
-            originals = Counter(path.read_bytes() for path in images(self.desk.inbox))
+            originals = Counter(path.read_bytes() for path in images(self.desk.inbox)) - Counter([b"filed before"])
             assert originals == Counter(_content(name) for name in _NAMES)
             assert contents - originals <= originals + Counter([b"filed before"])
         hidden = [path for root in (self.desk.inbox, self.desk.output) for path in images(root) if path.name[0] == "."]

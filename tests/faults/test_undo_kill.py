@@ -155,8 +155,9 @@ def test_a_killed_release_releases_all_or_nothing(places: tuple[Path, Path | Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [Undoing, UndoingBesideADaemon])
-@pytest.mark.parametrize("action", ["move", "copy", "link"])
+@pytest.mark.parametrize(
+    ("kind", "action"), [(Undoing, "move"), (Undoing, "copy"), (Undoing, "link"), (UndoingBesideADaemon, "move")]
+)
 def test_an_undo_killed_at_every_call_loses_nothing(
     places: tuple[Path, Path | None], tmp_path: Path, kind: type[Undoing], action: str
 ) -> None:
