@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -117,8 +118,8 @@ def _connect(paths: Iterable[Path], patience: float) -> Iterator[ControlClient]:
 
 
 def _has_idle_journal(state: Path, output: Path) -> bool:
-    """Whether the journal of that output is here, and no daemon is at work there."""
+    """Whether the journal of that output is here for this user to write, and no daemon is at work there."""
     try:
-        return journal_path(state, output).is_file() and not is_locked(state, output)
+        return os.access(journal_path(state, output), os.R_OK | os.W_OK) and not is_locked(state, output)
     except OSError:
         return False

@@ -63,7 +63,7 @@ def look(settings: Settings, *, named: bool) -> tuple[Health, bool]:
         refused = error
     try:
         health = read(find(settings, named=named))
-    except NoDaemon as error:
+    except UserError as error:
         raise refused or error from None
     running = is_running(health)
     if refused is not None and not running:

@@ -36,7 +36,11 @@ def busy(folder: Path, pid: object = None, host: object = None) -> FolderBusy:
     if not isinstance(pid, int) or not isinstance(host, str):
         return FolderBusy(
             tr("another daemon is at work on {folder}: stop it first, or give another folder", folder=folder),
-            tr("a daemon is at work on {folder}: stop it first (--dry-run may be used meanwhile)", folder=folder),
+            tr(
+                "a daemon is at work on {folder} and does not answer this command: try again in a moment, or stop it "
+                "first (--dry-run may be used meanwhile)",
+                folder=folder,
+            ),
         )
     who = {"folder": folder, "pid": pid, "host": host}
     return FolderBusy(
@@ -45,8 +49,8 @@ def busy(folder: Path, pid: object = None, host: object = None) -> FolderBusy:
             **who,
         ),
         tr(
-            "a daemon is at work on {folder} (process {pid} on {host}): stop it first (--dry-run may be used "
-            "meanwhile)",
+            "a daemon is at work on {folder} (process {pid} on {host}) and does not answer this command: try again "
+            "in a moment, or stop it first (--dry-run may be used meanwhile)",
             **who,
         ),
     )

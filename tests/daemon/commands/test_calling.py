@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +29,7 @@ from models.errors import UserError
 from models.text.commandline import run as complain
 from tests.daemon.conftest import Publish
 from tests.pictures import KINDS, save
-from tests.processes import daemon, run, wait_for
+from tests.processes import daemon, environment, run, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -42,14 +44,15 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def serving(path: Path, output: Path, version: int = protocol.VERSION) -> Iterator[None]:
+def serving(path: Path, output: Path, version: int = protocol.VERSION, group: str = "") -> Iterator[None]:
     """A daemon that answers every call with its output."""
 
     def begin(call: Call) -> None:
         call.result({"output": str(output)})
 
-    listener = Listener(path)
-    server = ControlServer(listener.socket, {"imagesortd": version, "output": str(output)}, begin)
+    listener = Listener(path, group)
+    hello = {"imagesortd": version, "output": str(output)}
+    server = ControlServer(listener.socket, hello, begin, group=listener.group)
     server.start()
     yield
     server.close()
@@ -225,3 +228,45 @@ def test_the_journal_of_the_machines_service_is_found_without_its_state_folder(t
     own.parent.mkdir(parents=True)
     own.touch()
     assert filed_output().journal == own
+
+
+_AS_ANOTHER = """
+import os, sys
+from pathlib import Path
+from daemon import config, state
+from daemon.commands.calling import find_daemon
+import daemon.control.client
+from models.errors import UserError
+state.SYSTEM_STATE = Path("system")
+state.SYSTEM_RUNTIME = Path("run")
+settings = config.load({"output": "sorted", "state_dir": "state"})
+os.setgroups([int(sys.argv[1])])
+os.setgid(1234)
+os.setuid(1234)
+try:
+    with find_daemon(settings) as client:
+        print(client.ask("any")["output"])
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be other users")
+def test_a_member_of_the_group_is_answered_and_a_stranger_is_told_how_to_be(tmp_path: Path) -> None:
+    for folder in (tmp_path, *tmp_path.parents[:-1]):
+        if folder.stat().st_uid == 0:
+            folder.chmod(folder.stat().st_mode | 0o711)
+    (tmp_path / "sorted").mkdir()
+
+    def asked_in(group: int) -> str:
+        command = [sys.executable, "-c", _AS_ANOTHER, str(group)]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    path = control_path(tmp_path / "state", tmp_path / "sorted")
+    with lock(tmp_path / "state", [tmp_path / "sorted"]), serving(path, tmp_path / "sorted", group="54321"):
+        path.with_name("journal.sqlite").touch(0o644)
+        assert asked_in(54321) == str(tmp_path / "sorted")
+        assert f"the daemon's control socket {path} is not for this user" in asked_in(54322)
+        assert "have a group of this user named in control_group" in asked_in(54322)

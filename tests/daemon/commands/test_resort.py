@@ -200,7 +200,7 @@ def test_it_refuses_while_the_daemon_files_there(office: Office, newer: Path) ->
     before = tree(office.desk.output)
     with lock(office.state, [office.desk.output]):
         with pytest.raises(
-            Exception, match=r"^a daemon is at work on .*: stop it first \(--dry-run may be used \w+\)$"
+            Exception, match=r"^a daemon is at work on .* and does not answer this command: try again in a moment"
         ):
             office.run("resort", "--checkpoint", str(newer))
         assert office.run("resort", "--checkpoint", str(newer), "--dry-run")[0] == 0

@@ -23,7 +23,7 @@ from tests.command_desk import Office, make_office
 from tests.filing_desk import images, tree
 
 #: Another folder would be no help, which a daemon would be told of.
-BUSY = r"^a daemon is at work on .*sorted: stop it first \(--dry-run may be used meanwhile\)$"
+BUSY = r"^a daemon is at work on .*sorted and does not answer this command: try again in a moment, or stop it first"
 
 
 @pytest.fixture
