@@ -78,7 +78,7 @@ class Classifier:
         self.metadata = checkpoint.metadata
         self.digest = checkpoint.digest
         self.extractor = extractor
-        self._head = checkpoint.head
+        self.head = checkpoint.head
 
     @property
     def classes(self) -> list[str]:
@@ -92,12 +92,12 @@ class Classifier:
 
     def probabilities(self, crops: Sequence[Crops]) -> Probabilities:
         """Compute calibrated probabilities (n, classes) of n images; ``crops``: (n, side, side, 3) for each part."""
-        return head_probabilities(self.metadata, self._head, self.extractor.features(crops))
+        return head_probabilities(self.metadata, self.head, self.extractor.features(crops))
 
     def score(self, crops: Sequence[Crops]) -> Scores:
         """Compute probabilities and strangeness of n images in one pass; ``crops`` as for `probabilities`."""
         features = self.extractor.features(crops)
-        return Scores(*score(self.metadata, self._head, features))
+        return Scores(*score(self.metadata, self.head, features))
 
     def predict(self, crops: Sequence[Crops]) -> list[Prediction]:
         """Predict the class of each image; ``crops`` as for `probabilities`."""

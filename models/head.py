@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+#: What ``groups`` of a `Head` say of an output that belongs to no class.
+NO_CLASS = -1
+
 
 @dataclass(frozen=True)
 class Pretrained:
@@ -34,9 +37,10 @@ class Head:
     ``logits = ((inputs - mean) * scale) @ weight.T + bias``. Inputs are the normalised features; with ``pretrained``,
     how like an image is to each of the k classes that the backbone was pretrained with. Shapes: weight (outputs, width
     or k), bias (outputs,), mean and scale (width or k,). ``groups`` (outputs,), where there is one, maps each output to
-    a class, and the probabilities of a class's outputs are added up; without it, outputs are classes. ``basis`` (rank,
-    width or k), where there is one, holds the orthonormal directions in which known images vary; ``(inputs - mean) *
-    scale`` lies far from their span where an image is like none of them.
+    a class, and the probabilities of a class's outputs are added up; without it, outputs are classes. The probability
+    of an output of `NO_CLASS` is that of an image of none of them. ``basis`` (rank, width or k), where there is one,
+    holds the orthonormal directions in which known images vary; ``(inputs - mean) * scale`` lies far from their span
+    where an image is like none of them.
     """
 
     weight: npt.NDArray[np.float32]

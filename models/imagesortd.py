@@ -40,6 +40,7 @@ learning classes:
   fit         learn the classes of a folder of class folders, and publish them to the daemon
   evaluate    measure the accuracy of a checkpoint
   zero-shot   make a checkpoint from the names of its classes alone
+  learn       learn from the pictures that people put into the right folder
   list        show the runs, and which one the daemon uses
   publish     let the daemon use a run
   rollback    let the daemon use the run that was published before

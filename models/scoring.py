@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.engines import Features
-from models.head import Head, Pretrained
+from models.head import NO_CLASS, Head, Pretrained
 from models.metadata import Metadata
 
 FloatT = TypeVar("FloatT", bound=np.floating[Any])
@@ -72,7 +72,8 @@ def _probabilities(metadata: Metadata, head: Head, logits: Features) -> Probabil
     if head.groups is None:
         return outputs
     grouped = np.zeros((len(outputs), len(metadata.classes)), np.float32)
-    np.add.at(grouped.T, head.groups, outputs.T)
+    of_class = head.groups != NO_CLASS
+    np.add.at(grouped.T, head.groups[of_class], outputs[:, of_class].T)
     return grouped
 
 
@@ -94,7 +95,8 @@ def _strangeness(metadata: Metadata, head: Head, inputs: Features, logits: Featu
     outside = inputs - (inputs @ head.basis.T) @ head.basis
     strangeness: Strangeness = np.linalg.norm(outside, axis=1)
     if unknown.energy_weight:
-        energy = energies(logits) - np.float32(unknown.usual_energy)
+        of_classes = logits if head.groups is None else logits[:, head.groups != NO_CLASS]
+        energy = energies(of_classes) - np.float32(unknown.usual_energy)
         strangeness = np.maximum(strangeness + np.float32(unknown.energy_weight) * energy, np.float32(0))
     return strangeness / np.float32(unknown.limit)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.errors import CheckpointError
-from models.head import Array, Golden, Head, Pretrained
+from models.head import NO_CLASS, Array, Golden, Head, Pretrained
 from models.metadata import Metadata
 from models.samples import SAMPLE_SIDE
 from models.text.language import tr
@@ -58,7 +58,7 @@ def take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, G
     if outputs == 0:
         raise CheckpointError(tr("the tensor head.weight has no outputs"))
     groups = take("head.groups", np.int64, outputs) if grouped else None
-    if groups is not None and (groups.min() < 0 or groups.max() >= classes):
+    if groups is not None and (groups.min() < NO_CLASS or groups.max() >= classes or groups.max() < 0):
         raise CheckpointError(tr("the tensor head.groups names a class that does not exist"))
     head = Head(
         weight=weight,

@@ -36,7 +36,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
     "trainer": (
         ("__main__",),
-        ("fit", "evaluate", "zeroshot"),
+        ("fit", "evaluate", "zeroshot", "learn"),
         ("run_writer",),
         ("fitted", "reports", "options"),
         ("finetuning", "learning"),

@@ -1,4 +1,4 @@
-"""``python -m trainer``: fit, evaluate and make checkpoints from names; list, publish and roll back runs."""
+"""``python -m trainer``: fit, evaluate, learn, and make checkpoints from names; list, publish and roll back runs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ from trainer import options
 
 # No heavy imports here, so that a mistyped option is reported at once.
 
+#: The exit code of a lesson after which no new model is published.
+NOT_PUBLISHED = 4
+#: What the parsed arguments hold beside the options of a command.
+_NOT_OPTIONS = frozenset({"command", "run", "json", "clip_model", "exit_code"})
+
 
 def main(arguments: list[str]) -> int:
     """Run one command and return the exit code."""
@@ -26,13 +31,14 @@ def main(arguments: list[str]) -> int:
     if vars(given).get("verbose"):
         _log("DEBUG")
     command: Callable[[argparse.Namespace], dict[str, Any] | list[dict[str, Any]]] = given.run
+    given.exit_code = 0
     if not given.json:
         command(given)
-        return 0
+        return int(given.exit_code)
     with contextlib.redirect_stdout(sys.stderr):  # only the result goes to standard output
         result = command(given)
     print_json(result)
-    return 0
+    return int(given.exit_code)
 
 
 def make_parser() -> Parser:
@@ -46,12 +52,16 @@ def make_parser() -> Parser:
         "evaluate", help=tr("measure the accuracy of a checkpoint on a folder of class folders")
     )
     naming = commands.add_parser("zero-shot", help=tr("make a checkpoint from the names of its classes alone"))
+    learning = commands.add_parser(
+        "learn", help=tr("fit the published run again with the images that people labelled, and publish it if better")
+    )
     listing = commands.add_parser("list", help=tr("the runs, and which of them the daemon serves"))
     publishing = commands.add_parser("publish", help=tr("let the daemon serve a run"))
     rolling = commands.add_parser("rollback", help=tr("let the daemon serve what was published before"))
     options.add_fit(fitting)
     options.add_evaluate(evaluating)
     options.add_zero_shot(naming)
+    options.add_learn(learning)
     meaning = tr("a run folder, its name inside --output-dir, or latest: the newest run there")
     offer(publishing.add_argument("publish_run", metavar="RUN", help=meaning), _runs)
     options.add_keep(publishing)
@@ -60,8 +70,9 @@ def make_parser() -> Parser:
         options.add_runs(command)
     for command in (publishing, rolling):
         options.add_cache(command)
-    actions = (_fit, _evaluate, _zero_shot, _list, _publish, _rollback)
-    for command, action in zip((fitting, evaluating, naming, listing, publishing, rolling), actions, strict=True):
+    parsers = (fitting, evaluating, naming, learning, listing, publishing, rolling)
+    actions = (_fit, _evaluate, _zero_shot, _learn, _list, _publish, _rollback)
+    for command, action in zip(parsers, actions, strict=True):
         command.add_argument("--json", action="store_true", help=tr("print the result as JSON"))
         command.set_defaults(run=action)
     return parser
@@ -76,7 +87,7 @@ def _runs(given: argparse.Namespace) -> list[str]:
 
 def _plain(given: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments that are options of the command, with ``--clip-model`` among the weights."""
-    plain = {name: value for name, value in vars(given).items() if name not in {"command", "run", "json", "clip_model"}}
+    plain = {name: value for name, value in vars(given).items() if name not in _NOT_OPTIONS}
     clip = {} if given.clip_model is None else {"clip": given.clip_model}
     return plain | {"weights": dict(given.weights) | clip}
 
@@ -127,6 +138,23 @@ def _zero_shot(given: argparse.Namespace) -> dict[str, Any]:
         "why": outcome.reason,
         "classes": outcome.classes,
         "unread": outcome.unread,
+    }
+
+
+def _learn(given: argparse.Namespace) -> dict[str, Any]:
+    from trainer.data.dataset import shown
+    from trainer.learn import LearnOptions, learn
+
+    outcome = learn(
+        LearnOptions(checkpoints=given.checkpoints, labels=given.labels, keep=given.keep, cache_dir=given.cache_dir)
+    )
+    if outcome.run is None:
+        given.exit_code = NOT_PUBLISHED
+    return {
+        **outcome.figures,
+        "run": None if outcome.run is None else shown(outcome.run),
+        "published": outcome.run is not None,
+        "why": outcome.reason,
     }
 
 

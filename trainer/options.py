@@ -160,6 +160,26 @@ def add_zero_shot(parser: argparse.ArgumentParser) -> None:
     add_cache(parser)
 
 
+def add_learn(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``learn``."""
+    parser.add_argument(
+        "--checkpoints",
+        type=Path,
+        default=Path("checkpoints"),
+        metavar="DIR",
+        help=tr("the folder of runs; the lesson begins from the published one (default %(default)s)"),
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help=tr("all labels, as imagesortd labels --json prints them, or a folder with one folder of images per class"),
+    )
+    add_keep(parser)
+    add_cache(parser)
+
+
 def _modes() -> list[str]:
     from models.registry import names
 

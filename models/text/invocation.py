@@ -33,7 +33,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "doctor",
         "unit",
     ),
-    "trainer": ("fit", "evaluate", "zero-shot", "list", "publish", "rollback"),
+    "trainer": ("fit", "evaluate", "zero-shot", "learn", "list", "publish", "rollback"),
     "models": ("models",),
 }
 

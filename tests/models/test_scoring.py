@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.classifier import Prediction
+from models.head import NO_CLASS
 from models.metadata import Unknown
 from models.scoring import energies, head_probabilities, head_strangeness, normalise, score
 from tests.models.checkpoints import small_checkpoint
@@ -105,3 +106,20 @@ def test_scores_of_any_size_give_probabilities() -> None:
     checkpoint = small_checkpoint(normalisation="none", temperature=1e-3)
     got = head_probabilities(checkpoint.metadata, checkpoint.head, np.full((2, 6), 1e4, np.float32))
     np.testing.assert_allclose(got.sum(axis=1), 1.0, rtol=1e-5)
+
+
+def test_what_an_output_of_no_class_takes_is_of_no_class_and_makes_nothing_less_strange() -> None:
+    plain = small_checkpoint()
+    told = Unknown(limit=3.5, refused=0.01, energy_weight=0.8, usual_energy=-2.0)
+    metadata = plain.metadata.model_copy(update={"unknown": told})
+    features = np.random.default_rng(3).normal(scale=5.0, size=(7, 6)).astype(np.float32)
+    groups = np.array([0, 1, 2, NO_CLASS, NO_CLASS])
+    head = dataclasses.replace(plain.head, groups=groups)
+    outputs = head_probabilities(
+        metadata.model_copy(update={"classes": list("abcde")}), dataclasses.replace(plain.head, groups=None), features
+    )
+    np.testing.assert_allclose(head_probabilities(metadata, head, features), outputs[:, :3], rtol=1e-5)
+    rest = dataclasses.replace(head, weight=head.weight[:3], bias=head.bias[:3], groups=None)
+    np.testing.assert_allclose(
+        head_strangeness(metadata, head, features), head_strangeness(metadata, rest, features), rtol=1e-5
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from models.metadata import Strict
-from trainer.heads.candidates import USUAL_STRENGTH, CandidateHead, Kind, View
+from trainer.heads import candidates
+from trainer.heads.candidates import CandidateHead, Kind, View
 from trainer.heads.linear import GradientOptions
 
 
@@ -33,7 +34,7 @@ class Recipe(Strict):
         """Note how ``winner`` was fitted on ``view``, on which ``logistic`` is the best logistic head."""
         return cls(
             kind=winner.kind,
-            strength=logistic.strength or USUAL_STRENGTH,
+            strength=logistic.strength or candidates.USUAL_STRENGTH,
             shrinkage=winner.strength if winner.kind == "discriminant" else None,
             from_texts=view.task.start is not None,
             as_classes=view.pretrained is not None,
@@ -50,3 +51,20 @@ class Recipe(Strict):
         return GradientOptions(
             epochs=self.epochs, batch_size=self.batch_size, lr=self.lr, patience=self.patience, seed=self.seed
         )
+
+
+def refit(view: View, recipe: Recipe) -> tuple[CandidateHead, CandidateHead]:
+    """Fit a head by its recipe on a view; return it and the logistic head of the same view.
+
+    It is fitted anew and not from the head before, so that the result depends on nothing but the images and labels.
+    """
+    logistic = candidates.logistic_candidate(view, [recipe.strength])
+    if recipe.kind == "logistic":
+        return logistic, logistic
+    if recipe.kind == "discriminant":
+        shrinkages = candidates.SHRINKAGES if recipe.shrinkage is None else [recipe.shrinkage]
+        return candidates.discriminant_candidate(view, shrinkages), logistic
+    gradient = candidates.gradient_candidate(view, recipe.gradient, None)
+    if recipe.kind == "gradient":
+        return gradient, logistic
+    return candidates.mean_candidate(view, candidates.MEAN, gradient, logistic), logistic

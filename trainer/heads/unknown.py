@@ -12,10 +12,13 @@ what resembles the known images is told by the energy besides (`trainer.heads.mi
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import eigh
+from scipy.sparse.linalg import ArpackError, eigsh
 
 from models.metadata import Unknown
 from trainer.data.cache import Features
@@ -30,6 +33,10 @@ _MIN_IMAGES = 16
 #: The share of known images that are refused as unknown, on average over data sets. With n < 49 images it is up to
 #: one in n + 1, since the limit is then the largest distance.
 REFUSED_SHARE = 0.02
+#: How exact the directions are: their cosines to the exact ones differ from 1 by less than 1e-6.
+_TOLERANCE = 1e-3
+#: Where there are fewer than so many times the directions that are needed, all are found at once.
+_FEW_OF_ALL = 4
 #: Images measured at a time, so that intermediate results take little memory.
 _ROWS = 1024
 
@@ -75,7 +82,8 @@ def fit_span(scaled: Features, folds: Folds) -> Span | None:
     """
     judged = folds != NEVER
     largest = np.bincount(folds[judged]).max() if judged.any() else 0
-    rank = min(_DIRECTIONS, (len(folds) - int(largest)) // _IMAGES_PER_DIRECTION)
+    # All directions together would tell nothing.
+    rank = min(_DIRECTIONS, scaled.shape[1] // 2, (len(folds) - int(largest)) // _IMAGES_PER_DIRECTION)
     if judged.sum() < _MIN_IMAGES or rank == 0:
         return None
     with one_thread():
@@ -114,11 +122,17 @@ def distances_to_span(centred: Features, basis: Basis) -> Distances:
 
 
 def _basis(moments: Features, rank: int) -> Basis:
-    """Return the ``rank`` principal directions of features with these second moments (width, width), approximately."""
-    from sklearn.utils.extmath import randomized_svd
+    """Return the ``rank`` principal directions of features with these second moments (width, width)."""
+    width = len(moments)
+    if rank <= width // _FEW_OF_ALL:
+        with suppress(ArpackError):
+            return _ordered(eigsh(moments, rank, v0=np.ones(width, np.float32), tol=_TOLERANCE)[1])
+    return _ordered(eigh(moments, subset_by_index=(max(0, width - rank), width - 1))[1])
 
-    directions = randomized_svd(moments, rank, n_iter=4, random_state=0)[0]
-    return np.ascontiguousarray(directions.T, np.float32)
+
+def _ordered(directions: Features) -> Basis:
+    """Return directions (width, rank), the main one last, as the rows of a basis, the main one first."""
+    return np.ascontiguousarray(directions[:, ::-1].T, np.float32)
 
 
 def limit_of(distances: Distances) -> float:

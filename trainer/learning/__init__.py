@@ -1,1 +1,1 @@
-"""Learning from people's labels: what a run keeps for it."""
+"""Learning from people's labels: what a run keeps for it, and the lessons."""

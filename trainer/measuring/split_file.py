@@ -12,9 +12,11 @@ from trainer.data.dataset import DataSet, Mask
 from trainer.data.folds import NEVER
 from trainer.measuring.labelled_predictions import LabelledPredictions
 
+FILE_NAME = "split.csv"
 TRAIN, HELD_OUT, UNREADABLE = "train", "held-out", "unreadable"
 
-_SPLIT = ["file", "label", "sha256", "side", "fold", "predicted", "confidence", "true_probability", "reason"]
+#: The columns of the file.
+COLUMNS = ["file", "label", "sha256", "side", "fold", "predicted", "confidence", "true_probability", "reason"]
 
 
 def write_split(path: Path, images: DataSet, judged: Mask, predictions: LabelledPredictions) -> None:
@@ -26,7 +28,7 @@ def write_split(path: Path, images: DataSet, judged: Mask, predictions: Labelled
     predicted, confidence, true = predictions.predicted, predictions.confidence, predictions.true_probability
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(_SPLIT)
+        rows.writerow(COLUMNS)
         for sample, fold, is_judged in zip(images.samples, images.folds.tolist(), judged.tolist(), strict=True):
             row: list[Any] = [sample.name, sample.label, sample.sha256]
             if is_judged:
@@ -52,11 +54,19 @@ class Split:
     held_out: Mapping[tuple[str, str], tuple[bool, float]]
 
 
+def read_rows(run: Path) -> list[dict[str, str]]:
+    """Read the rows of the split of a run. Raises `OSError`, `ValueError` or `csv.Error`."""
+    with (run / FILE_NAME).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if any(None in row or None in row.values() for row in rows):
+        raise ValueError("a row is truncated")
+    return rows
+
+
 def read_split(run: Path) -> Split | None:
     """Read the split of a run; None where it is missing or unreadable, as with a checkpoint from elsewhere."""
     try:
-        with (run / "split.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_rows(run)
         return Split(
             frozenset(row["sha256"] for row in rows if row["side"] == TRAIN),
             {

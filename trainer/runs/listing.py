@@ -99,6 +99,7 @@ def as_rows(runs: list[ListedRun]) -> list[dict[str, object]]:
                 "classes": len(metadata.classes),
                 "images": int(metadata.metrics.get("all_images", 0)),
                 "accuracy": metadata.metrics.get("accuracy"),
+                "parent": metadata.settings.get("parent"),
                 "fine_tuned": bool(listed.checkpoint.backbones),
                 "created": metadata.created,
                 "megabytes": round((listed.run / checkpoints.FILE_NAME).stat().st_size / 1e6, 2),
@@ -129,6 +130,8 @@ def _header() -> list[str]:
 def _cells(row: dict[str, object]) -> list[str]:
     accuracy = tr("unknown") if row["accuracy"] is None else f"{row['accuracy']:.3f}"
     mode = tr("{mode}, fine-tuned", mode=row["mode"]) if row["fine_tuned"] else str(row["mode"])
+    if row["parent"]:
+        mode = tr("{mode}, a lesson for {parent}", mode=mode, parent=row["parent"])
     numbers = [f"{row['classes']}", f"{row['images']}", accuracy, f"{row['megabytes']:.2f}"]
     return [str(row["run"]), mode, *numbers, _in_utc(str(row["created"]))]
 

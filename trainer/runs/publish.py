@@ -31,16 +31,29 @@ _LISTED = 30
 STARTER = mark("the starter model")
 
 
-def publish(run: Path, store: WeightsStore, *, keep: int = KEEP) -> Classifier:
+class Superseded(UserError):
+    """Another run was published meanwhile in the place of the one that this was to follow."""
+
+
+def publish(run: Path, store: WeightsStore, *, keep: int = KEEP, after: str | None = None) -> Classifier:
     """Open and check a run's checkpoint, point the daemon at it, and remove old runs (see `retain`).
 
-    Raises `CheckpointError` when the checkpoint fails its golden samples or is not the file that was written, and
+    ``after`` is the name of the run that it follows: `Superseded` is raised where that is published no longer. Raises
+    `CheckpointError` when the checkpoint fails its golden samples or is not the file that was written, and
     `WeightsUnavailable` when the weights of a backbone cannot be obtained.
     """
     proved = prove(run, store)
     if (why := refusal_reason(run.parent, proved.classes)) is not None:
         raise UserError(tr("{name} is not published: {why}", name=run.name, why=why))
     with publishing_lock(run.parent):
+        if after is not None and current_run(run.parent) != after:
+            raise Superseded(
+                tr(
+                    "{name} is not published, since another run was published in place of {run}",
+                    name=run.name,
+                    run=after,
+                )
+            )
         _point_at_run(run, proved.digest, rollback=False)
         if removed := retain(run.parent, keep, runs_to_keep(run.parent, run.name)):
             logger.info(
@@ -109,6 +122,12 @@ def find_dropped_classes(folder: Path, classes: Sequence[str]) -> DroppedClasses
 def _language() -> Literal["en", "ko"]:
     """Return the language of messages, which is also that of the daemon's starter model."""
     return "ko" if os.environ.get("LANGUAGE") == "ko" else "en"
+
+
+def current_run(folder: Path) -> str | None:
+    """Return the name of the run that is published in ``folder``; None where there is none."""
+    pointer = checkpoints.read_pointer(folder)
+    return None if pointer is None else pointer.run
 
 
 def runs_to_keep(folder: Path, current: str) -> set[str]:

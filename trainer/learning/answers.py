@@ -1,0 +1,190 @@
+"""From labels to what a lesson can use: the class of each image by its sha256, and the features of those images."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.atomic import file_digest
+from models.class_names import check_class_name
+from models.errors import CheckpointError
+from models.markers import first_reserved
+from models.runtime import FeatureExtractor
+from models.text.language import tr, trn
+from trainer.data.cache import FeatureCache
+from trainer.data.dataset import File
+from trainer.data.features import extract
+from trainer.learning.kept import Half, as_half
+from trainer.learning.labels import GivenLabel
+from trainer.measuring.classify import match_classes
+from trainer.tables import listed
+
+#: So many images make a new class, or tell what is of none of the classes.
+LEAST_IMAGES = 5
+_LISTED = 5
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The class, or None for none of the classes, of each image by its sha256, and what was ``left_out``, in sentences.
+
+    ``features`` has those of all images that were labelled and are not in the data set, also of those left out.
+    """
+
+    by_sha256: Mapping[str, str | None]
+    how: Mapping[str, str]
+    features: Mapping[str, Half]
+    left_out: Sequence[str]
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes that images were given, sorted."""
+        return sorted({name for name in self.by_sha256.values() if name is not None})
+
+    @property
+    def counts(self) -> dict[str | None, int]:
+        """The number of images of each class, and of none."""
+        return dict(Counter(self.by_sha256.values()))
+
+
+def find_answers(
+    given: Sequence[GivenLabel],
+    classes: Sequence[str],
+    reserved: Sequence[str],
+    known: Mapping[str, Half],
+    in_data_set: Container[str],
+    extractor: FeatureExtractor,
+    cache: FeatureCache,
+) -> Answers:
+    """Compute the features of labelled images that are not ``known`` and not ``in_data_set``, and check the classes.
+
+    ``classes`` are those of the run in use, and ``reserved`` the names that no class may have.
+    """
+    named, left_out = _with_good_names(given, classes, reserved)
+    hashed, gone = _with_hashes(named)
+    to_read = [label for label in hashed if label.sha256 not in known and label.sha256 not in in_data_set]
+    features = {label.sha256: known[label.sha256] for label in hashed if label.sha256 in known}
+    read, unreadable = _read(to_read, extractor, cache)
+    features |= read
+    usable = [label for label in hashed if label.sha256 in features or label.sha256 in in_data_set]
+    changed = len(hashed) - len(usable) - unreadable
+    if gone + unreadable + changed:
+        left_out.append(
+            trn(
+                "{count} labelled image is left out, since it is gone, cannot be read or is another one by now",
+                "{count} labelled images are left out, since they are gone, cannot be read or are other ones by now",
+                gone + unreadable + changed,
+            )
+        )
+    kept, too_few = _without_small_classes(usable, classes)
+    return Answers(
+        {label.sha256: label.label for label in kept},
+        {label.sha256: label.how for label in kept},
+        features,
+        [*left_out, *too_few],
+    )
+
+
+@dataclass(frozen=True)
+class _HashedLabel:
+    sha256: str
+    path: str
+    label: str | None
+    how: str
+
+
+def _with_good_names(
+    given: Sequence[GivenLabel], classes: Sequence[str], reserved: Sequence[str]
+) -> tuple[list[GivenLabel], list[str]]:
+    """Name classes as the run in use does, and leave those out that cannot be one, with a sentence for each."""
+    names = sorted({label.label for label in given if label.label is not None})
+    good: dict[str, str] = {}
+    left_out = []
+    for name in names:
+        try:
+            checked = check_class_name(name)
+        except CheckpointError as error:
+            left_out.append(tr("images are left out, since {error}", error=error))
+            continue
+        if first_reserved([checked], reserved):
+            left_out.append(
+                tr("images of {name} are left out, since a folder for other images has this name", name=checked)
+            )
+            continue
+        good[name] = checked
+    renamed = match_classes(sorted(set(good.values())), classes)
+    spelt: dict[str, str] = {}  # of two new classes that differ in upper and lower case only, the first one's name
+    for name, checked in good.items():
+        own = classes[renamed.positions[checked]] if checked in renamed.positions else checked
+        good[name] = spelt.setdefault(unicodedata.normalize("NFC", own.casefold()), own)
+    usable = [
+        label if label.label is None else label.model_copy(update={"label": good[label.label]})
+        for label in given
+        if label.label is None or label.label in good
+    ]
+    return usable, left_out
+
+
+def _with_hashes(given: Sequence[GivenLabel]) -> tuple[list[_HashedLabel], int]:
+    """Hash the files of labels without a sha256; the last label of one content counts. Returns how many are gone."""
+    hashed: dict[str, _HashedLabel] = {}
+    gone = 0
+    for label in given:
+        try:
+            sha256 = label.sha256 or file_digest(Path(label.path))
+        except (OSError, ValueError):
+            gone += 1
+            continue
+        hashed[sha256] = _HashedLabel(sha256, label.path, label.label, label.how)
+    return list(hashed.values()), gone
+
+
+def _read(
+    labels: Sequence[_HashedLabel], extractor: FeatureExtractor, cache: FeatureCache
+) -> tuple[dict[str, Half], int]:
+    """Return the features of the images that are still those that were labelled, and how many cannot be read."""
+    if not labels:
+        return {}, 0
+    files = [File(Path(label.path), label.path, label.label or "") for label in labels]
+    extracted = extract(files, extractor, cache)
+    half = as_half(extracted.features)
+    wanted = {label.sha256 for label in labels}
+    if half is None:
+        return {}, len(labels)
+    read = {
+        sample.sha256: features
+        for sample, features in zip(extracted.samples, half, strict=True)
+        if sample.sha256 in wanted
+    }
+    return read, len(extracted.unreadable)
+
+
+def _without_small_classes(
+    labels: Sequence[_HashedLabel], classes: Sequence[str]
+) -> tuple[list[_HashedLabel], list[str]]:
+    """Leave out the images of new classes with too few of them, and those of none of the classes if these are few."""
+    counts = Counter(label.label for label in labels)
+    small = {name for name, count in counts.items() if name not in classes and count < LEAST_IMAGES}
+    names = [f"{name} ({counts[name]})" for name in sorted(name for name in small if name is not None)]
+    sentences = []
+    if names:
+        sentences.append(
+            tr(
+                "these classes wait until they have {least} images: {names}",
+                least=LEAST_IMAGES,
+                names=listed(names, _LISTED),
+            )
+        )
+    if None in small:
+        sentences.append(
+            trn(
+                "{count} image of none of the classes waits until there are {least}",
+                "{count} images of none of the classes wait until there are {least}",
+                counts[None],
+                least=LEAST_IMAGES,
+            )
+        )
+    return [label for label in labels if label.label not in small], sentences

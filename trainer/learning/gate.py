@@ -1,0 +1,202 @@
+"""The gate: a lesson is published only if it is better by images that neither head had seen when it judged them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import bdtr
+
+from models.classifier import Classifier
+from models.decision import are_unknown
+from models.scoring import score
+from models.text.language import tr
+from trainer.data.cache import Features
+from trainer.data.dataset import Mask
+from trainer.learning.files import FeaturesMissing
+from trainer.learning.kept import UNJUDGED, Half, KeptFeatures
+from trainer.learning.lesson import FittedLesson
+from trainer.measuring.split_file import FILE_NAME as SPLIT_NAME
+from trainer.measuring.split_file import HELD_OUT, TRAIN, read_rows
+
+#: With a smaller probability that the loss of right images is chance, a lesson is worse.
+SIGNIFICANCE = 0.05
+#: Smaller probabilities count as this: ``split.csv`` has six digits of them.
+_LEAST_PROBABILITY = 1e-6
+#: Images that the head in use classifies at a time.
+_ROWS = 1024
+
+Probabilities = npt.NDArray[np.float64]
+
+
+def probability_of_chance(right: Mask, right_before: Mask) -> float:
+    """Return how probable it is to lose so many right images (n,) by chance: McNemar's exact test with one tail."""
+    lost, won = int((right_before & ~right).sum()), int((right & ~right_before).sum())
+    return float(bdtr(won, lost + won, 0.5)) if lost + won else 1.0
+
+
+@dataclass(frozen=True)
+class Before:
+    """What the head in use makes of the images (n,) of a lesson that it had not seen then.
+
+    ``right`` counts only where ``is_told``. ``probability`` is that of the right class, NaN where it is not told.
+    """
+
+    is_told: Mask
+    right: Mask
+    probability: Probabilities
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether a lesson ``passed``, why or why not, and the counts that decided it."""
+
+    passed: bool
+    reason: str
+    figures: dict[str, Any]
+
+
+def judge_before(run: Path, base: Classifier, fitted: FittedLesson, features: Mapping[str, Half]) -> Before:
+    """Judge the images of a lesson by the head in use, as far as it was not fitted on them.
+
+    Its own out-of-fold predictions are in ``split.csv`` of its ``run``; ``features``, by sha256, has those of labelled
+    images, which it classifies now where it never saw them. An image of none of the classes is right where it is not
+    filed. Raises `FeaturesMissing`.
+    """
+    images = fitted.images
+    classes = [*images.classes, None]
+    is_told, right = np.zeros((2, len(images.labels)), bool)
+    probability = np.full(len(images.labels), np.nan)
+    try:
+        recorded = {row["sha256"]: row for row in read_rows(run)}
+        for number, sha256 in enumerate(images.sha256):
+            row = recorded.get(sha256, {"side": TRAIN})
+            if row["side"] == HELD_OUT:
+                label = classes[images.labels[number]] or ""
+                is_told[number], right[number] = True, row["predicted"] == label
+                if row["label"] == label:
+                    probability[number] = float(row["true_probability"])
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise FeaturesMissing(
+            tr("{path} is damaged, so the run cannot learn from labels: fit again", path=run / SPLIT_NAME)
+        ) from error
+    unseen = [row for row, sha256 in enumerate(images.sha256) if sha256 not in recorded and sha256 in features]
+    for start in range(0, len(unseen), _ROWS):
+        block = unseen[start : start + _ROWS]
+        inputs = np.stack([features[images.sha256[row]] for row in block]).astype(np.float32)
+        names = [classes[images.labels[row]] for row in block]
+        right[block], probability[block] = _classify(base, inputs, names)
+        is_told[block] = True
+    return Before(is_told, right, probability)
+
+
+def _classify(base: Classifier, features: Features, labels: list[str | None]) -> tuple[Mask, Probabilities]:
+    """Return whether each image is right, and the probability of its class, by the head in use."""
+    probabilities, strangeness = score(base.metadata, base.head, features)
+    confidence, best = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    filed = (confidence >= base.metadata.served_threshold) & ~are_unknown(strangeness)
+    position = {name: number for number, name in enumerate(base.classes)}
+    right, of_true = np.zeros(len(labels), bool), np.zeros(len(labels))
+    for row, label in enumerate(labels):
+        if label is None:
+            right[row], of_true[row] = not filed[row], 1 - confidence[row]
+        elif label in position:
+            right[row], of_true[row] = best[row] == position[label], probabilities[row, position[label]]
+    return right, of_true
+
+
+def judge(
+    fitted: FittedLesson, kept: KeptFeatures, before: Before, threshold: float, *, is_taken_back: bool
+) -> Judgement:
+    """Judge a lesson beside the head in use, and beside that of the fit, from which all lessons came.
+
+    It may have no fewer images of the data set right than chance explains, nor of those that people labelled, and has
+    to be better on these: more right, or a lower log-loss. No worse is enough where labels count no longer
+    (``is_taken_back``). ``threshold`` is that of the lesson.
+    """
+    images = fitted.images
+    right, probability = _outcomes(fitted, threshold)
+    of_data_set = images.is_trusted & ~images.is_labelled & fitted.judged
+    count = len(kept.labels)
+    fit_told = np.zeros(len(images.labels), bool)
+    fit_right = np.zeros(len(images.labels), bool)
+    fit_told[:count], fit_right[:count] = kept.predicted != UNJUDGED, kept.predicted == kept.labels
+    by_all = of_data_set & before.is_told
+    by_fit = of_data_set & fit_told
+    labelled = images.is_labelled & fitted.judged & before.is_told
+    figures: dict[str, Any] = {
+        "data_set": _counts(right, before.right, by_all),
+        "since_the_fit": _counts(right, fit_right, by_fit),
+        "labelled": _counts(right, before.right, labelled),
+    }
+    for name, earlier, rows in (("data_set", before.right, by_all), ("since_the_fit", fit_right, by_fit)):
+        if probability_of_chance(right[rows], earlier[rows]) < SIGNIFICANCE:
+            return Judgement(False, _worse(figures[name]), figures)
+    told = labelled & ~np.isnan(before.probability)
+    loss, loss_before = _loss(probability[told]), _loss(before.probability[told])
+    figures["labelled"] |= {"loss": loss, "loss_before": loss_before}
+    now, then = figures["labelled"]["right"], figures["labelled"]["right_before"]
+    is_worse = probability_of_chance(right[labelled], before.right[labelled]) < SIGNIFICANCE
+    if not is_worse and (now > then or loss < loss_before or is_taken_back):
+        return Judgement(True, _better(figures), figures)
+    return Judgement(False, _no_better(figures["labelled"]), figures)
+
+
+def _outcomes(fitted: FittedLesson, threshold: float) -> tuple[Mask, Probabilities]:
+    """Return whether each image (n,) is right out of fold, and the probability of its class; NaN where not judged."""
+    images, judged = fitted.images, fitted.judged
+    right, probability = np.zeros(len(judged), bool), np.full(len(judged), np.nan)
+    labels, rows = images.labels[judged], np.arange(int(judged.sum()))
+    confidence = fitted.probabilities.max(axis=1)
+    of_class = np.minimum(labels, len(images.classes) - 1)
+    is_negative = images.is_negative[judged]
+    is_filed = (confidence >= threshold) & ~fitted.is_unknown
+    right[judged] = np.where(is_negative, ~is_filed, fitted.probabilities.argmax(axis=1) == labels)
+    probability[judged] = np.where(is_negative, 1 - confidence, fitted.probabilities[rows, of_class])
+    return right, probability
+
+
+def _counts(right: Mask, before: Mask, among: Mask) -> dict[str, Any]:
+    return {
+        "images": int(among.sum()),
+        "right": int(right[among].sum()),
+        "right_before": int(before[among].sum()),
+    }
+
+
+def _loss(probability: Probabilities) -> float:
+    return float(-np.log(np.maximum(probability, _LEAST_PROBABILITY)).mean()) if len(probability) else 0.0
+
+
+def _worse(counts: dict[str, Any]) -> str:
+    return tr(
+        "it would have {right} of the {images} images of the data set right, and so far {right_before} are: more than "
+        "chance is lost",
+        **counts,
+    )
+
+
+def _no_better(counts: dict[str, Any]) -> str:
+    return tr(
+        "of the {images} labelled images it would have {right} right without having seen them, and so far "
+        "{right_before} are: nothing is won",
+        **counts,
+    )
+
+
+def _better(figures: dict[str, Any]) -> str:
+    return tr(
+        "of the {images} labelled images it has {right} right without having seen them, and {right_before} were so "
+        "far; of the {all_images} of the data set {all_right}, and so far {all_before}",
+        images=figures["labelled"]["images"],
+        right=figures["labelled"]["right"],
+        right_before=figures["labelled"]["right_before"],
+        all_images=figures["data_set"]["images"],
+        all_right=figures["data_set"]["right"],
+        all_before=figures["data_set"]["right_before"],
+    )

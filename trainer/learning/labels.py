@@ -1,0 +1,134 @@
+"""Read what people said of images: a file of labels, or a folder with one folder of images per class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator
+
+from models.errors import UserError
+from models.leftovers import Leftovers
+from models.markers import read_kind
+from models.text.language import tr
+from trainer.data import dataset
+
+#: A file of labels that is larger is none.
+_MOST_BYTES = 1 << 30
+
+
+def _text(value: object) -> str:
+    """Check that a value is a text; pydantic itself refuses file names that are not valid UTF-8."""
+    if not isinstance(value, str):
+        raise ValueError("it is not a text")
+    return value
+
+
+Text = Annotated[str, PlainValidator(_text)]
+
+
+#: The labels that a run has learned from, in its folder: a JSON object on each line.
+LEARNED_NAME = "labels.jsonl"
+
+
+class GivenLabel(BaseModel):
+    """One label, as ``imagesortd labels --json`` prints it; ``label`` is None for an image of none of the classes.
+
+    Without a ``sha256`` that of the file at ``path`` counts. A label that is ``forgotten`` does not count.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    path: Text = ""
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    label: Text | None
+    how: str = ""
+    time: datetime = datetime.min.replace(tzinfo=UTC)
+    forgotten: bool = False
+
+    @field_validator("time")
+    @classmethod
+    def _with_zone(cls, time: datetime) -> datetime:
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def read_labels(source: Path) -> list[GivenLabel]:
+    """Read the labels of a file or a folder; of several for one image the newest counts. Raises `UserError`."""
+    given = list(_in_folder(source) if source.is_dir() else _in_file(source))
+    newest: dict[str, GivenLabel] = {}
+    for label in sorted(given, key=lambda label: label.time):
+        newest[label.sha256 or label.path] = label
+    return [label for label in newest.values() if not label.forgotten]
+
+
+def read_learned(run: Path) -> dict[str, str | None]:
+    """Return the labels that a run has learned from, by the sha256 of images; none where it is not of a lesson.
+
+    Raises `UserError`.
+    """
+    if not (run / LEARNED_NAME).exists():
+        return {}
+    return {label.sha256: label.label for label in _in_file(run / LEARNED_NAME) if label.sha256 is not None}
+
+
+def _in_folder(root: Path) -> Iterator[GivenLabel]:
+    """Read a folder of class folders; what lies in a folder for other images is of none of the classes."""
+    for file in dataset.scan(root, least_classes=1).files:
+        yield GivenLabel(path=str(file.path), label=file.label)
+    for folder in sorted(root.iterdir()):
+        if folder.is_dir() and read_kind(folder) == "others":
+            for path in dataset.walk(folder, Leftovers()):
+                if not path.name.startswith("."):
+                    yield GivenLabel(path=str(path), label=None)
+
+
+def _in_file(file: Path) -> Iterator[GivenLabel]:
+    """Read a JSON list of labels, or a file with a JSON object on each line."""
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise UserError(
+            tr("the labels {file} cannot be read ({reason}): give another --labels", file=file, reason=error.strerror)
+        ) from error
+    if len(data) > _MOST_BYTES:
+        raise UserError(tr("{file} is too large for a file of labels: give another --labels", file=file))
+    for number, item in _items(file, data):
+        try:
+            yield GivenLabel.model_validate(item)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(step) for step in problem["loc"])
+            raise UserError(
+                tr(
+                    "label {number} of {file} is wrong at {where} ({problem}): a label has path, sha256 and label",
+                    number=number,
+                    file=file,
+                    where=where or "the top",
+                    problem=problem["msg"],
+                )
+            ) from error
+
+
+def _items(file: Path, data: bytes) -> Iterator[tuple[int, Any]]:
+    number = 0
+    try:
+        if data.lstrip().startswith(b"["):
+            yield from enumerate(json.loads(data), 1)
+            return
+        for line in data.splitlines():
+            if line.strip():
+                number += 1
+                yield number, json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            tr(
+                "{file} is no file of labels (label {number} is not JSON): give what imagesortd labels --json prints, "
+                "or the folder that imagesortd labels export makes",
+                file=file,
+                number=max(number, 1),
+            )
+        ) from error
