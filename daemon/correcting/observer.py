@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -252,11 +253,11 @@ class Observer:
 
     def _sighted(self, arrived: Arrived) -> Iterator[Sighting]:
         for folder, name in arrived.files:
-            path = self._output / folder / name
-            if self._own.take(str(path)):
+            path = f"{self._output}/{folder}/{name}"
+            if self._own.take(path):
                 continue
             try:
-                inode = path.lstat().st_ino
+                inode = os.lstat(path).st_ino
             except OSError:
                 continue  # it has left again
             if (known := self._known.folders.get(folder)) is not None:

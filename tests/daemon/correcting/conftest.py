@@ -69,8 +69,8 @@ class Scene:
         self.stop()
         self.start()
 
-    def look(self, seconds: float = 20.0) -> None:
-        """Let so much time pass."""
+    def look(self, seconds: float = 20.0, *, noting: bool = True) -> None:
+        """Let so much time pass, and note what is found."""
         assert self.observer is not None
         until = self.now + seconds
         while self.now < until:
@@ -78,7 +78,8 @@ class Scene:
             if (events := self.observer.events) is not None and select.select([events], [], [], 0)[0]:
                 self.observer.heard()
             self.observer.step(may_find=True)
-            self.note()
+            if noting:
+                self.note()
 
     def note(self) -> None:
         """Do what the work loop does between two batches."""

@@ -196,6 +196,21 @@ def test_nor_is_what_it_is_about_to_finish(scene: Scene) -> None:
     assert moved.exists()
 
 
+def test_nor_is_what_it_finishes_between_the_look_and_the_label(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    intent = scene.desk.intent(image, "wolf")
+    scene.journal.write([intent])
+    scene.move(image, "wolf")
+    scene.look(10, noting=False)
+    assert scene.found
+    intent.state = State.DONE
+    scene.journal.write([intent])
+    scene.look(60)
+    assert not scene.all_labels
+
+
 def test_an_edited_image_is_known(scene: Scene) -> None:
     scene.start()
     image = scene.file("a.jpg")

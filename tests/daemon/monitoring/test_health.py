@@ -14,7 +14,9 @@ from loguru import logger
 from daemon.files.processes import process_began
 from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
-from daemon.monitoring.health import Tally
+from daemon.journal.labels import How
+from daemon.monitoring.health import Tally, counted_labels
+from daemon.monitoring.metrics import render
 from daemon.reloading.threshold import Threshold
 from daemon.watching.watcher import InboxStatus, WatcherStatus
 from models.classifier import Classifier, Prediction, open_classifier
@@ -107,6 +109,16 @@ def test_classes_are_counted_and_no_more_than_a_few_hundred(tally: Tally) -> Non
     assert classes["a"] == 3
     assert len(classes) == 501
     assert sum(classes.values()) == 2_003
+
+
+def test_labels_are_counted_by_how_they_came_about(tally: Tally) -> None:
+    assert tally.health(watcher()).labels == {}
+    tally.labelled({How.MOVED: 2})
+    tally.labelled({How.MOVED: 1, How.PLACED: 4})
+    labels = tally.health(watcher()).labels
+    assert labels == {"moved": 3, "placed": 4}
+    assert counted_labels(labels) == "3 moved to other class folders, 4 put there by hand"
+    assert 'imagesortd_labels_total{how="moved"} 3\n' in render(tally.health(watcher()), 0)
 
 
 def test_the_speed_is_that_of_the_last_minute(tally: Tally, clock: Clock) -> None:
