@@ -29,7 +29,7 @@ from models.text.printable import quoted
 def main(arguments: list[str]) -> int:
     """Export labelled images; returns the exit code."""
     options = _parser().parse_args(arguments)
-    place = FiledOutput(options)
+    place = FiledOutput(options, by_daemon=True)
     start_logging("WARNING", as_json=False)
     labels, result = all_labels(place, conditions(options))
     folders, others = result["folders"], str(result["others"])  # as the daemon has them

@@ -40,7 +40,7 @@ def _list(arguments: Sequence[str]) -> int:
     options = _list_parser().parse_args(arguments)
     if options.act is not None:
         raise UserError(tr("write {act} first: python -m daemon labels {act} …", act=options.act))
-    place = FiledOutput(options)
+    place = FiledOutput(options, by_daemon=True)
     start_logging("WARNING", as_json=False)
     params = conditions(options, limit=options.limit, as_json=options.json)
     items, _ = all_labels(place, params)
@@ -126,7 +126,7 @@ def _forget(arguments: Sequence[str]) -> int:
     options = _forget_parser().parse_args(arguments)
     if not options.files and not options.id and options.last is None:
         raise UserError(tr("say which labels to forget: FILE, --id N or --last N"))
-    place = FiledOutput(options)
+    place = FiledOutput(options, by_daemon=True)
     start_logging("WARNING", as_json=False)
     params = ForgetParams(
         files=tuple(GivenName.here(name) for name in options.files),

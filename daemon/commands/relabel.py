@@ -57,7 +57,7 @@ class _Relabelling:
 def main(arguments: list[str]) -> int:
     """Relabel images; returns the exit code."""
     options = _parser().parse_args(arguments)
-    place = FiledOutput(options)
+    place = FiledOutput(options, by_daemon=True)
     start_logging("WARNING", as_json=False)
     relabelling = _Relabelling(place, options)
 
