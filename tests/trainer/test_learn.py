@@ -20,6 +20,7 @@ from models import checkpoint as checkpoints
 from models.checkpoint import Array
 from models.classifier import open_classifier
 from models.images import decode
+from models.markers import MARKER, marker_content
 from models.text.commandline import run
 from models.weights import WeightsStore
 from tests.trainer.conftest import COLOURS
@@ -163,6 +164,38 @@ def test_a_picture_that_is_gone_is_still_known(
     labelled = runs / current(runs) / LABELLED_FILE_NAME
     assert labelled.is_file()
     assert "red" in checkpoints.load(runs).metadata.classes
+
+
+def test_labels_are_read_as_the_daemon_prints_them(
+    runs: Path, reds: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The image may have been moved since; the last label of one content holds."""
+    items = []
+    for number, path in enumerate(reds):
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        moved = path.rename(path.with_name(f"moved{number}.png"))
+        item = {"id": number, "how": "moved", "path": str(path), "sha256": sha256, "now": str(moved)}
+        items.append(item | {"time": "2026-11-29T12:00:01.000+00:00", "class": "red"})
+        items.append(item | {"time": "2026-11-29T12:00:00.000+00:00", "class": None})
+    file = tmp_path / "labels"
+    file.write_text(json.dumps(items), encoding="utf-8")
+    assert run(main, ["learn", "--json", "--checkpoints", str(runs), "--labels", str(file)]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["published"]
+    assert result["labels"] == {"red": 12}
+    assert result["new_classes"] == ["red"]
+
+
+def test_labels_are_read_from_a_folder_as_well(runs: Path, reds: list[Path], tmp_path: Path) -> None:
+    """What lies in the folder of the others is of none of the classes, whatever the folder is called."""
+    folder = reds[0].parent.parent
+    assert folder.parent == tmp_path
+    assert run(main, ["learn", "--checkpoints", str(runs), "--labels", str(folder)]) == 0
+    assert checkpoints.load(runs).metadata.classes == ["blue", "green", "red"]
+    reds[0].parent.rename(folder / "rest")
+    (folder / "rest" / MARKER).write_bytes(marker_content("others"))
+    assert run(main, ["learn", "--checkpoints", str(runs), "--labels", str(folder)]) == 0
+    assert checkpoints.load(runs).metadata.classes == ["blue", "green"]
 
 
 def test_too_few_images_make_no_class(

@@ -91,7 +91,7 @@ def find_answers(
 @dataclass(frozen=True)
 class _HashedLabel:
     sha256: str
-    path: str
+    path: Path
     label: str | None
     how: str
 
@@ -134,11 +134,11 @@ def _with_hashes(given: Sequence[GivenLabel]) -> tuple[list[_HashedLabel], int]:
     gone = 0
     for label in given:
         try:
-            sha256 = label.sha256 or file_digest(Path(label.path))
+            sha256 = label.sha256 or file_digest(label.file)
         except (OSError, ValueError):
             gone += 1
             continue
-        hashed[sha256] = _HashedLabel(sha256, label.path, label.label, label.how)
+        hashed[sha256] = _HashedLabel(sha256, label.file, label.label, label.how)
     return list(hashed.values()), gone
 
 
@@ -148,7 +148,7 @@ def _read(
     """Return the features of the images that are still those that were labelled, and how many cannot be read."""
     if not labels:
         return {}, 0
-    files = [File(Path(label.path), label.path, label.label or "") for label in labels]
+    files = [File(label.path, str(label.path), label.label or "") for label in labels]
     extracted = extract(files, extractor, cache)
     half = as_half(extracted.features)
     wanted = {label.sha256 for label in labels}

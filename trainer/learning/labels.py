@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator
 
 from models.errors import UserError
 from models.leftovers import Leftovers
@@ -37,17 +37,24 @@ LEARNED_NAME = "labels.jsonl"
 class GivenLabel(BaseModel):
     """One label, as ``imagesortd labels --json`` prints it; ``label`` is None for an image of none of the classes.
 
-    Without a ``sha256`` that of the file at ``path`` counts. A label that is ``forgotten`` does not count.
+    The image lay at ``path`` when it was labelled, and lies at ``now``, where that is known. Without a ``sha256`` that
+    of the file counts. A label that is ``forgotten`` does not count.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     path: Text = ""
+    now: Text | None = None
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
-    label: Text | None
+    label: Text | None = Field(validation_alias=AliasChoices("label", "class"))
     how: str = ""
     time: datetime = datetime.min.replace(tzinfo=UTC)
     forgotten: bool = False
+
+    @property
+    def file(self) -> Path:
+        """Where the image lies, as far as that is known."""
+        return Path(self.now or self.path)
 
     @field_validator("time")
     @classmethod
@@ -76,13 +83,23 @@ def read_learned(run: Path) -> dict[str, str | None]:
 
 def _in_folder(root: Path) -> Iterator[GivenLabel]:
     """Read a folder of class folders; what lies in a folder for other images is of none of the classes."""
-    for file in dataset.scan(root, least_classes=1).files:
+    negatives = [
+        path
+        for folder in sorted(root.iterdir())
+        if folder.is_dir() and read_kind(folder) == "others"
+        for path in dataset.walk(folder, Leftovers())
+        if not path.name.startswith(".")
+    ]
+    try:
+        files = dataset.scan(root, least_classes=1).files
+    except UserError:
+        if not negatives:
+            raise
+        files = ()
+    for file in files:
         yield GivenLabel(path=str(file.path), label=file.label)
-    for folder in sorted(root.iterdir()):
-        if folder.is_dir() and read_kind(folder) == "others":
-            for path in dataset.walk(folder, Leftovers()):
-                if not path.name.startswith("."):
-                    yield GivenLabel(path=str(path), label=None)
+    for path in negatives:
+        yield GivenLabel(path=str(path), label=None)
 
 
 def _in_file(file: Path) -> Iterator[GivenLabel]:
