@@ -10,18 +10,12 @@ from models.checkpoint import read_metadata, resolve
 from tests.pictures import save
 from tests.processes import run
 
-#: A class may be called as the daemon's folder for unreadable files usually is, where that has another name.
-CLASSES = {"stripes": "stripes", "quarantine": "discs"}
-SETTINGS = """
-output = "sorted"
-state_dir = "state"
-quarantine_dir = "unreadable"
-"""
+CLASSES = {"stripes": "stripes", "동그라미": "discs"}
 
 
 @pytest.mark.timeout(600)
 def test_labels_are_exported_and_fitted(tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text(SETTINGS)
+    (tmp_path / "config.toml").write_text('output = "sorted"\nstate_dir = "state"\n')
     (tmp_path / "inbox").mkdir()
     save("fog", 0, tmp_path / "inbox" / "fog.png")
     done = run("daemon", "--watch", "inbox", "--once", cwd=tmp_path)  # the starter model files it somewhere

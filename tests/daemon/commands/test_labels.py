@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from daemon.files.roots import OpenFolders, Roots
 from daemon.files.source import Identity
+from daemon.filing.data_set import DataSetFolder, Exported, LabelledFile
 from daemon.journal.labels import How, Label
 from models.errors import UserError
 from tests.command_desk import Office, make_office
 from tests.filing_desk import tree
+from trainer.data.dataset import scan
 
 DAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -220,3 +224,22 @@ def test_a_class_that_is_called_like_the_output_is_not_exported_into_it(office: 
     with pytest.raises(UserError, match="is, or lies in, an inbox, an output or a class folder"):
         office.run("labels", "export", str(tmp_path))
     assert tree(office.desk.output) == before
+
+
+def test_a_class_that_is_called_as_the_daemons_folders_usually_are_is_one(tmp_path: Path) -> None:
+    """The trainer leaves out a folder of that name where another one has the daemon's marker."""
+    folder = DataSetFolder(tmp_path / "labelled", "rest", [tmp_path / "sorted"], copy=True)
+    with OpenFolders(Roots([tmp_path])) as folders, closing(folder):
+        for name, label in (("a.jpg", "quarantine"), ("b.jpg", "dog"), ("c.jpg", None)):
+            path = tmp_path / name
+            path.write_bytes(name.encode())
+            image = LabelledFile(
+                entry=folders.entry(path),
+                identity=Identity.from_stat(path.stat()),
+                sha256=sha256(path.read_bytes()).hexdigest(),
+                label=label,
+            )
+            assert folder.add(image) is Exported.COPIED
+    found = scan(tmp_path / "labelled")
+    assert found.classes == ("dog", "quarantine")
+    assert found.not_classes == ("rest",)
