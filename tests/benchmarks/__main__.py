@@ -17,6 +17,7 @@ from pathlib import Path
 BENCHMARKS = (
     "bulk",  # sorting folders, against the usual script and the bound
     "latency",  # single arrivals, start, idle
+    "clients",  # arrivals beside people who undo and relabel
     "control",  # calls of a running daemon, and what they cost the images
     "day",  # 100,000 pictures, one after the other
     "backlog",  # a million names in the inbox
