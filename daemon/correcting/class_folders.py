@@ -8,6 +8,8 @@ from unicodedata import normalize
 
 from daemon.files.candidates import is_temporary_name
 from daemon.files.marker import MARKER
+from models.class_names import check_class_name
+from models.errors import CheckpointError
 from models.leftovers import is_bin, is_leftover
 from models.markers import read_kind
 
@@ -20,8 +22,11 @@ class ClassFolders:
         self._others, self._quarantine = others, quarantine
 
     def is_looked_at(self, name: str) -> bool:
-        """Whether what people put into a folder says anything: not in the quarantine, in bins and hidden folders."""
-        if is_temporary_name(name) or is_leftover(name):
+        """Whether what people put into a folder says anything: not in the quarantine, in bins and hidden folders.
+
+        Nor in one whose name no class may have.
+        """
+        if is_temporary_name(name) or is_leftover(name) or not _may_be_class(name):
             return False
         kind = read_kind(self._output / name)
         if is_bin(name) and kind is None:
@@ -40,6 +45,14 @@ class ClassFolders:
             return os.lstat(self._output / name / MARKER).st_mtime_ns
         except OSError:
             return None
+
+
+def _may_be_class(name: str) -> bool:
+    try:
+        check_class_name(name)
+    except CheckpointError:
+        return False
+    return True
 
 
 def is_entered(name: str) -> bool:

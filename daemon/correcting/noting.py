@@ -14,16 +14,11 @@ from daemon.correcting.examination import OURS, Found, can_be_taken_back
 from daemon.correcting.survey import Origin
 from daemon.journal.journal import Journal
 from daemon.journal.labels import How, Label, WantedLabels
-from models.text.language import mark, tr
+from models.text.language import tr, trn
 from models.text.printable import shown
 
 #: Lines for single images in so many seconds; of more only the number is logged.
 _LINES, _SECONDS = 10, 60.0
-_MANY = {
-    How.MOVED: mark("{count} more images were moved to other class folders: noted as corrections"),
-    How.PLACED: mark("{count} more images were put into class folders: noted as examples"),
-    None: mark("{count} more images were moved back to where they were filed: their corrections are taken back"),
-}
 
 
 @dataclass
@@ -140,7 +135,7 @@ class _Report:
         """Log what was only counted, once the time of its lines is over."""
         if self._more and self._clock() >= self._until:
             for how, count in self._more.items():
-                logger.info(tr(_MANY[how], count=count))
+                logger.info("{}", _many(how, count))
             self._more.clear()
 
     def _sentence(self, found: Found) -> str:
@@ -155,3 +150,23 @@ class _Report:
         if found.label is None:
             return tr("{filed} was moved to {name}: noted as none of the classes", filed=filed, name=name)
         return tr("{filed} was moved to {name}: noted as a correction", filed=filed, name=name)
+
+
+def _many(how: How | None, count: int) -> str:
+    if how is How.MOVED:
+        return trn(
+            "1 more image was moved to another class folder: noted as a correction",
+            "{count} more images were moved to other class folders: noted as corrections",
+            count,
+        )
+    if how is How.PLACED:
+        return trn(
+            "1 more image was put into a class folder: noted as an example",
+            "{count} more images were put into class folders: noted as examples",
+            count,
+        )
+    return trn(
+        "1 more image was moved back to where it was filed: its correction is taken back",
+        "{count} more images were moved back to where they were filed: their corrections are taken back",
+        count,
+    )

@@ -98,6 +98,8 @@ class CorrectionWatch:
         self._stopping = True
         os.eventfd_write(self._signal, 1)
         self._thread.join(_PATIENCE)
+        if not self._thread.is_alive():
+            os.close(self._signal)
 
     def filed(self, path: Path) -> None:
         """Note that the daemon itself filed an image there."""

@@ -68,7 +68,7 @@ def main() -> None:
         print(f"filling an output with {options.images:,} files", flush=True)
         fill(folder, options.images)
         for mode, arguments in {"events": (), "polling": ("--poll",)}.items():
-            figures[mode] = measure(folder, arguments, options.rest)
+            figures[mode] = measure(folder, options.images, arguments, options.rest)
             print(f"\n{mode}")
             for key, value in asdict(figures[mode]).items():
                 print(f"{key:>20} {value:10.2f}", flush=True)
@@ -110,7 +110,7 @@ def row(folder: Path, class_folder: Path, number: int) -> Filing:
     )
 
 
-def measure(folder: Path, arguments: Sequence[str], rest: float) -> Figures:
+def measure(folder: Path, images: int, arguments: Sequence[str], rest: float) -> Figures:
     """Everything, one after the other, with nothing seen before."""
     output, journal = folder / "sorted", journal_path(folder / "state", folder / "sorted")
     seen = journal.with_name(REMEMBERED)
@@ -118,7 +118,7 @@ def measure(folder: Path, arguments: Sequence[str], rest: float) -> Figures:
     began = time.monotonic()
     with daemon(folder, "--threshold", "0", *arguments) as running:
         used = cpu(running)
-        wait(lambda: seen.exists() and seen.stat().st_size > 8 * CLASSES)
+        wait(lambda: seen.exists() and seen.stat().st_size > 7 * images)
         first_read, first_cpu = time.monotonic() - began, cpu(running) - used
         time.sleep(10)
         idle = share(running, rest)

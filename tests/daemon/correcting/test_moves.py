@@ -70,7 +70,9 @@ def test_an_image_that_was_moved_to_the_others_is_none_of_the_classes(scene: Sce
     assert scene.labels == {"a.jpg": (None, "moved")}
 
 
-@pytest.mark.parametrize("place", ["quarantine/broken", ".Trash-1000/files", "#recycle", "../elsewhere", "../inbox"])
+@pytest.mark.parametrize(
+    "place", ["quarantine/broken", "caf\udce9", ".Trash-1000/files", "#recycle", "../elsewhere", "../inbox"]
+)
 def test_an_image_that_was_moved_elsewhere_has_no_label(scene: Scene, place: str) -> None:
     scene.start()
     image = scene.file("a.jpg")
