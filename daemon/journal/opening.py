@@ -73,7 +73,14 @@ def _known_version(db: sqlite3.Connection, path: Path | None) -> int:
 
 def _migrate(db: sqlite3.Connection, path: Path, version: int) -> None:
     """Migrate a journal of an earlier version. It is unchanged, and its rows are safe, whatever happens meanwhile."""
-    copy = migrations.copy_of(path, version)
+    logger.info(
+        tr(
+            "migrating the journal {path} from version {version} to {current}",
+            path=str(path),
+            version=version,
+            current=schema.VERSION,
+        )
+    )
     try:
         migrations.keep_copy(db, path, version)
         db.execute("PRAGMA journal_mode = WAL")
@@ -95,15 +102,8 @@ def _migrate(db: sqlite3.Connection, path: Path, version: int) -> None:
         ) from error
     with suppress(sqlite3.Error):
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # it is as large as the journal
-    logger.info(
-        tr(
-            "the journal {path} was migrated from version {version} to {current}; as it was it is kept as {copy}",
-            path=str(path),
-            version=version,
-            current=schema.VERSION,
-            copy=copy.name,
-        )
-    )
+    copy = migrations.copy_of(path, version)
+    logger.info(tr("the journal is migrated; as it was it is kept as {copy}", copy=str(copy)))
 
 
 def in_transaction(db: sqlite3.Connection, work: Callable[[], _Answer], *, durably: bool = True) -> _Answer:

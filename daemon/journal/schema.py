@@ -99,7 +99,6 @@ _INDEXES = {
     "labels_content": "labels (sha256, forgotten)",
     "labels_label": "labels (label)",
     "labels_how": "labels (how)",
-    "labels_time": "labels (time)",
     "labels_name": "labels (name)",
     "labels_filing": "labels (filing) WHERE filing IS NOT NULL",
     "held_filing": "held (filing) WHERE filing IS NOT NULL",
