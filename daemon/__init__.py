@@ -30,6 +30,9 @@ What the words mean here, and nothing else; those of checkpoints and models are 
 - corrected: a person has moved a filed image to another class folder, and it stays there.
 - undo: bring an image back to where it came from. Retry: the same from the quarantine. Resort: move filed images to
   where another checkpoint files them.
+- operation: what a command asks of filed images, in steps. A running daemon carries it out on its work loop, between
+  batches; a slice is the steps that it does before images come first again. Peer: who has connected to the control
+  socket. Call: a line by which a peer asks for something, until it is answered.
 - decide: choose the folder of an image by its prediction. Unsure: less probable than the threshold. Unknown: like
   nothing that the model was fitted on; an unknown image is not called unsure. ``others``: the folder for both. Outcome:
   what became of the image.

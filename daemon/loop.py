@@ -144,8 +144,8 @@ class WorkLoop:
             self._turns.run(self._report_and_ask_stop, idle=not paths)
         if self._corrections is not None:
             self._monitor.labelled(self._corrections.turn())
-        if self._housekeeping is not None and not self._has_turns and self._watcher.all_answer():
-            self._housekeeping.turn(idle=not paths)
+        if self._housekeeping is not None and self._watcher.all_answer():
+            self._housekeeping.turn(idle=not paths and not self._has_turns)
         self._stepped()
         return len(paths)
 

@@ -30,6 +30,8 @@ SYSTEM_STATE = Path("/var/lib/imagesortd")
 #: Where systemd makes the RuntimeDirectory= of the machine's units and of a user's. A unit may have another name.
 SYSTEM_RUNTIME = Path("/run")
 _RUNTIME_NAMES = "imagesortd*"
+#: Letters of a path's hash in names of files.
+_HASH = 12
 
 
 def state_folder(given: Path | None) -> Path:
@@ -157,7 +159,7 @@ def _lock(descriptor: int, folder: Path) -> None:
 
 def _name(resolved: Path) -> str:
     """Make a file name for a folder: its own name, and a hash of its path."""
-    return f"{resolved.name}-{hashlib.sha256(os.fsencode(resolved)).hexdigest()[:12]}"
+    return f"{resolved.name}-{hashlib.sha256(os.fsencode(resolved)).hexdigest()[:_HASH]}"
 
 
 def status_path(state: Path, output: Path) -> Path:
@@ -193,7 +195,7 @@ def running_control_paths(state: Path) -> list[Path]:
     users = {os.geteuid()}
     with suppress(OSError):
         users.add(state.stat().st_uid)  # whose service root asks for
-    found = [*state.glob(f"*/{CONTROL_SOCKET}"), *state.glob("*.sock")]
+    found = [*state.glob(f"*/{CONTROL_SOCKET}"), *state.glob(f"{'[0-9a-f]' * _HASH}.sock")]
     runtime = [SYSTEM_RUNTIME, *(SYSTEM_RUNTIME / "user" / str(user) for user in sorted(users))]
     if own := os.environ.get("XDG_RUNTIME_DIR"):
         runtime.append(Path(own))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +71,15 @@ def share_weights(base: Path, cache: Path) -> None:
     for name in ("weights", "graphs", "locks"):
         (shared / name).mkdir(parents=True, exist_ok=True)
         (cache / name).symlink_to(shared / name)
+
+
+@pytest.fixture
+def public_folder() -> Iterator[Path]:
+    """A folder that every user may enter; those of pytest are closed again whenever another run begins."""
+    with tempfile.TemporaryDirectory(prefix="imagesortd-") as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
 
 
 @pytest.fixture(autouse=True)

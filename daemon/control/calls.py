@@ -83,8 +83,8 @@ class Call:
         with self._lock:
             if self.is_over:
                 return
-            self._over = is_last
             self._outlet.put(line)
+            self._over = is_last  # after that: the server may close a connection once its call is over and all is sent
 
 
 def as_user_error(error: Exception) -> UserError | None:

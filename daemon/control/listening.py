@@ -57,6 +57,7 @@ class Listener:
             raise NoControl(too_long(path))
         try:
             self.socket = self._open()
+            status = path.lstat()
         except OSError as error:
             raise NoControl(
                 tr(
@@ -65,7 +66,6 @@ class Listener:
                     reason=error.strerror or str(error),
                 )
             ) from error
-        status = path.lstat()
         self._identity = (status.st_dev, status.st_ino)
 
     def close(self) -> None:

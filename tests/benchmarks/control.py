@@ -3,7 +3,8 @@
 Two real daemons with the starter model take turns: one with a control socket, and one that has none, since the path of
 its state folder is too long for that. Measured are: how often their threads wake up while nobody speaks; how long a
 call takes on an idle daemon, connection and all; and the time from the close of a single picture to its being filed,
-without the socket, with it, and while four clients call without a pause.
+without the socket, with it, and while four clients call without a pause: two ask for the status, and two undo what was
+filed.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def measure(folder: Path, arrivals: int, idle_seconds: float) -> Figures:
             without.append(first)
             with_socket.append(second)
         with clients(path) as made:
-            meanwhile = milliseconds(arrive(speaking, arrivals))
+            meanwhile = milliseconds(arrive(speaking, arrivals, "more"))
     return Figures(
         woken[0], woken[1], *status, *rescan, *milliseconds(without), *milliseconds(with_socket), sum(made), *meanwhile
     )
@@ -92,12 +93,13 @@ def milliseconds(seconds: Iterator[float] | Sequence[float]) -> tuple[float, flo
     return statistics.median(sorted_ones), statistics.quantiles(sorted_ones, n=100, method="inclusive")[98]
 
 
-def calls(path: Path, method: str, count: int) -> Iterator[float]:
+def calls(path: Path, method: str, count: int, **params: object) -> Iterator[float]:
     """How long each call of a method takes."""
     for _ in range(count):
         begun = time.perf_counter()
         with ControlClient(path) as client:
-            client.ask(method)
+            for _ in client.call(method, params):
+                pass
         yield time.perf_counter() - begun
 
 
@@ -108,7 +110,8 @@ def clients(path: Path) -> Iterator[list[int]]:
 
     def work(number: int) -> None:
         while not over.is_set():
-            made[number] += sum(1 for _ in calls(path, "rescan" if number % 2 else "status", 1))
+            method, params = [("status", {}), ("undo", {"last": 1})][number % 2]
+            made[number] += sum(1 for _ in calls(path, method, 1, **params))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:

@@ -155,7 +155,7 @@ class Gate:
         self._reader.join()
 
 
-def arrive(folder: Path, count: int) -> Iterator[float]:
+def arrive(folder: Path, count: int, prefix: str = "") -> Iterator[float]:
     """Let pictures come, one by one; the seconds from each one's close or rename to its being filed."""
     pictures = sorted((SHARED_DATA / "hymenoptera2").rglob("*.jpg"))
     if not pictures:
@@ -164,7 +164,7 @@ def arrive(folder: Path, count: int) -> Iterator[float]:
     try:
         for number in range(count):
             time.sleep(chance.uniform(*PAUSE))
-            picture, target = pictures[number % len(pictures)], folder / "inbox" / f"{number}.jpg"
+            picture, target = pictures[number % len(pictures)], folder / "inbox" / f"{prefix}{number}.jpg"
             if number % 2:
                 shutil.copyfile(picture, target)
                 closed = time.perf_counter()

@@ -252,21 +252,21 @@ except UserError as error:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be other users")
-def test_a_member_of_the_group_is_answered_and_a_stranger_is_told_how_to_be(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:-1]):
-        if folder.stat().st_uid == 0:
-            folder.chmod(folder.stat().st_mode | 0o711)
-    (tmp_path / "sorted").mkdir()
+def test_a_member_of_the_group_is_answered_and_a_stranger_is_told_how_to_be(public_folder: Path) -> None:
+    (public_folder / "sorted").mkdir()
 
     def asked_in(group: int) -> str:
         command = [sys.executable, "-c", _AS_ANOTHER, str(group)]
         return subprocess.run(
-            command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
+            command, cwd=public_folder, env=environment(), capture_output=True, text=True, check=True
         ).stdout.strip()
 
-    path = control_path(tmp_path / "state", tmp_path / "sorted")
-    with lock(tmp_path / "state", [tmp_path / "sorted"]), serving(path, tmp_path / "sorted", group="54321"):
+    path = control_path(public_folder / "state", public_folder / "sorted")
+    with (
+        lock(public_folder / "state", [public_folder / "sorted"]),
+        serving(path, public_folder / "sorted", group="54321"),
+    ):
         path.with_name("journal.sqlite").touch(0o644)
-        assert asked_in(54321) == str(tmp_path / "sorted")
+        assert asked_in(54321) == str(public_folder / "sorted")
         assert f"the daemon's control socket {path} is not for this user" in asked_in(54322)
         assert "have a group of this user named in control_group" in asked_in(54322)

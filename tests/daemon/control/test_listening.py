@@ -8,7 +8,6 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -179,12 +178,11 @@ def admits(listener: Listener) -> bool:
 @_AS_ROOT
 @pytest.mark.parametrize("by_list", [False, True])
 def test_a_member_of_the_group_is_let_in_and_nobody_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_list: bool, open_to_all: Callable[[Path], None]
+    public_folder: Path, monkeypatch: pytest.MonkeyPatch, by_list: bool
 ) -> None:
-    open_to_all(tmp_path)
     if by_list:
         monkeypatch.setattr(os, "chown", refuse)
-    listener = Listener(tmp_path / "control.sock", "54321")
+    listener = Listener(public_folder / "control.sock", "54321")
     if listener.group is None:
         pytest.skip("no access lists on this file system")
     assert knock(listener.path, 1234, 54321)
@@ -197,15 +195,3 @@ def test_a_member_of_the_group_is_let_in_and_nobody_else(
     assert knock(listener.path, 1234)
     assert not admits(listener)
     listener.close()
-
-
-@pytest.fixture
-def open_to_all() -> Callable[[Path], None]:
-    """Let every user enter the folders of a path."""
-
-    def open_up(path: Path) -> None:
-        for folder in (path, *path.parents[:-1]):
-            if folder.stat().st_uid == os.geteuid():
-                folder.chmod(folder.stat().st_mode | 0o711)
-
-    return open_up

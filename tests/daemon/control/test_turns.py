@@ -242,3 +242,16 @@ def test_it_is_answered_in_the_language_of_the_peer(stage: Stage) -> None:
     stage.turns.add(Call(Request(1, "disk", {}), "ko", told))
     stage.run()
     assert "공간" in told.sentence
+
+
+def test_a_call_is_over_only_once_its_answer_is_handed_over() -> None:
+    """Or else the server closes the connection of a peer that has sent all, before the answer is there."""
+    seen: list[bool] = []
+
+    class Watching(Told):
+        def put(self, line: bytes) -> None:
+            seen.append(call.is_over)
+
+    call = Call(Request(1, "a", {}), "en", Watching())
+    call.result({})
+    assert (seen, call.is_over) == ([False], True)
