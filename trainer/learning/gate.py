@@ -190,13 +190,22 @@ def _no_better(counts: dict[str, Any]) -> str:
 
 
 def _better(figures: dict[str, Any]) -> str:
+    labelled, of_data_set = figures["labelled"], figures["data_set"]
+    values = {
+        **labelled,
+        "all_images": of_data_set["images"],
+        "all_right": of_data_set["right"],
+        "all_before": of_data_set["right_before"],
+    }
+    if labelled["right"] > labelled["right_before"]:
+        return tr(
+            "of the {images} labelled images it has {right} right without having seen them, and {right_before} were so "
+            "far; of the {all_images} of the data set {all_right}, and so far {all_before}",
+            **values,
+        )
     return tr(
         "of the {images} labelled images it has {right} right without having seen them, and {right_before} were so "
-        "far; of the {all_images} of the data set {all_right}, and so far {all_before}",
-        images=figures["labelled"]["images"],
-        right=figures["labelled"]["right"],
-        right_before=figures["labelled"]["right_before"],
-        all_images=figures["data_set"]["images"],
-        all_right=figures["data_set"]["right"],
-        all_before=figures["data_set"]["right_before"],
+        "far, at a log-loss of {loss:.3f} and {loss_before:.3f}; of the {all_images} of the data set {all_right}, and "
+        "so far {all_before}",
+        **values,
     )

@@ -1,0 +1,147 @@
+"""Kill a lesson at every system call of writing its run and publishing it: the old run serves, or the whole new one."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import trainer.learn
+import trainer.runs.publish
+from models import checkpoint as checkpoints
+from models.atomic import file_digest
+from models.weights import WeightsStore
+from tests.faults.tracer import Point, kill_at, need_strace, points, trace
+from tests.filing_desk import far_folder
+from trainer.fit import fit
+from trainer.fitted import FitOptions
+from trainer.learn import LearnOptions, learn
+from trainer.learning.files import FILE_NAME, LABELLED_FILE_NAME, kept_record, read_features, read_labelled
+from trainer.learning.record import Lesson, write_lesson
+from trainer.runs.publish import publish
+
+pytestmark = pytest.mark.timeout(1800)
+
+COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
+
+
+def paint(folder: Path, colour: str, count: int) -> list[Path]:
+    random_numbers = np.random.default_rng(len(colour))
+    folder.mkdir(parents=True)
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for path in paths:
+        pixels = np.array(COLOURS[colour]) + random_numbers.normal(0, 40, (64, 64, 3))
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path)
+    return paths
+
+
+@dataclass
+class Proved:
+    """What `publish` asks of a run that was proved: that is not what is killed here."""
+
+    digest: str
+    classes: tuple[str, ...] = ()
+
+
+@dataclass
+class Scenario:
+    """A lesson that has passed, for the run in ``folder``, which is copied from ``origin`` every time."""
+
+    folder: Path
+    origin: Path
+    lesson: Lesson
+
+    def prepare(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.copytree(self.origin, self.folder)
+
+    def work(self) -> None:
+        run = write_lesson(self.lesson, {}, ["done"])
+        publish(run, WeightsStore(self.folder), after=self.lesson.parent.name)
+
+    def check(self, *, complete: bool) -> None:
+        parent = self.lesson.parent.name
+        served = checkpoints.load(self.folder)
+        assert served.metadata.classes == ["blue", "green"] or served.metadata.settings["parent"] == parent
+        if complete:
+            assert served.metadata.classes == ["blue", "green", "red"]
+            assert [path for path in self.folder.iterdir() if path.name[0] == "." and path.is_dir()] == []
+        originals = {path.name: file_digest(path) for path in (self.origin / parent).iterdir()}
+        assert {path.name: file_digest(path) for path in (self.folder / parent).iterdir()} == originals
+        for run in (path for path in self.folder.iterdir() if path.is_dir() and path.name[0] != "."):
+            metadata = checkpoints.read(run / checkpoints.FILE_NAME).metadata
+            read_features(run, kept_record(run), metadata)
+            if run.name != parent:
+                read_labelled(run, kept_record(run, "labelled"), metadata)
+                assert (run / FILE_NAME).samefile(self.folder / parent / FILE_NAME)
+                assert (run / LABELLED_FILE_NAME).is_file()
+
+
+@pytest.fixture
+def scenario(store: WeightsStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenario]:
+    need_strace()
+    assert store.root.is_absolute()
+    for colour in ("blue", "green"):
+        paint(tmp_path / "data" / colour, colour, 12)
+    reds = paint(tmp_path / "red", "red", 8)
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text("\n".join(json.dumps({"path": str(path), "label": "red"}) for path in reds), encoding="utf-8")
+    options = FitOptions(data_dir=tmp_path / "data", mode="efficientnet_lite0", output_dir=tmp_path / "runs", epochs=2)
+    fit(options)
+    taught: list[Lesson] = []
+
+    def take(lesson: Lesson, *_: Any) -> Path:
+        taught.append(lesson)
+        raise KeyboardInterrupt
+
+    def proved(run: Path, _: WeightsStore) -> Proved:
+        return Proved(file_digest(run / checkpoints.FILE_NAME))
+
+    with far_folder() as quick:
+        folder = quick / "checkpoints"
+        shutil.copytree(tmp_path / "runs", folder)
+        with monkeypatch.context() as patched:
+            patched.setattr(trainer.learn, "write_lesson", take)
+            with pytest.raises(KeyboardInterrupt):
+                learn(LearnOptions(checkpoints=folder, labels=labels))
+        monkeypatch.setattr(trainer.runs.publish, "prove", proved)
+        yield Scenario(folder, tmp_path / "runs", taught[0])
+
+
+def kill_and_check(scenario: Scenario, point: Point) -> None:
+    scenario.prepare()
+    if kill_at(point, scenario.work):
+        scenario.check(complete=False)
+        if checkpoints.load(scenario.folder).metadata.classes == ["blue", "green"]:
+            scenario.work()
+    scenario.check(complete=True)
+
+
+def population(scenario: Scenario, log: Path) -> list[Point]:
+    scenario.prepare()
+    return points(trace(scenario.work, log))
+
+
+def test_a_killed_lesson_leaves_the_old_run_or_the_whole_new_one(scenario: Scenario, tmp_path: Path) -> None:
+    every = population(scenario, tmp_path / "trace")
+    assert len(every) > 40
+    for point in random.Random(1).sample(every, 8):
+        kill_and_check(scenario, point)
+
+
+@pytest.mark.slow
+def test_killed_at_every_call_a_lesson_leaves_the_old_run_or_the_whole_new_one(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    every = population(scenario, tmp_path / "trace")
+    for point in every:
+        kill_and_check(scenario, point)
+    print(f"{len(every)} kill points")

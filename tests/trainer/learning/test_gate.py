@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.models.checkpoints import small_checkpoint
+from tests.trainer.clusters import Ints, clusters, folded
+from trainer.heads.recipe import Recipe
+from trainer.learning.gate import Before, judge, probability_of_chance
+from trainer.learning.kept import KeptFeatures, as_hashes
+from trainer.learning.lesson import FittedLesson, LessonImages, fit_lesson, gather
+from trainer.measuring.calibration import log_probabilities
+
+WIDTH = 12
+CLASSES = ["a", "b", "c"]
+
+
+def digest(number: int) -> str:
+    return f"{number:064x}"
+
+
+def kept_of(count: int, *, predicted: Ints | None = None, labels: Ints | None = None) -> KeptFeatures:
+    """Images of three clusters, all of which the fit had right unless it is said."""
+    features, made = clusters(count, 3, WIDTH, spread=0.3)
+    truth = made if labels is None else labels
+    return KeptFeatures(
+        features.astype(np.float16),
+        truth,
+        truth if predicted is None else predicted,
+        folded(count, 5),
+        np.arange(count),
+        as_hashes([digest(number) for number in range(count)]),
+        CLASSES,
+        Recipe(strength=1e-1),
+        5,
+        0,
+    )
+
+
+def lesson_of(kept: KeptFeatures, answers: dict[str, str | None], count: int = 0) -> FittedLesson:
+    """A lesson with ``answers``; ``count`` images beside the data set have features of the classes in turn."""
+    features, _ = clusters(max(count, 3), 3, WIDTH, spread=0.3, seed=7)
+    new = {digest(1000 + number): row.astype(np.float16) for number, row in enumerate(features[:count])}
+    names = sorted({*kept.classes, *(name for name in answers.values() if name is not None)})
+    part = small_checkpoint().metadata.parts[0].model_copy(update={"width": WIDTH})
+    return fit_lesson(gather(kept, answers, new, names), [part], kept.recipe, None, None)
+
+
+def before_of(images: LessonImages, right: float) -> Before:
+    """A head that had the first share of the images right."""
+    count = len(images.labels)
+    is_right = np.arange(count) < right * count
+    return Before(np.full(count, True), is_right, np.where(is_right, 0.9, 0.1))
+
+
+def test_the_loss_of_right_images_is_judged_by_an_exact_test() -> None:
+    right = np.array([True] * 50 + [False] * 10)
+    assert probability_of_chance(right, right) == 1
+    before = right.copy()
+    before[50:54] = True
+    assert probability_of_chance(right, before) == pytest.approx(1 / 16)
+    before[54] = True
+    assert probability_of_chance(right, before) == pytest.approx(1 / 32)
+    assert probability_of_chance(before, right) == 1
+
+
+def test_answers_win_over_the_data_set_and_what_is_new_keeps_its_fold() -> None:
+    kept = kept_of(30)
+    answers: dict[str, str | None] = {digest(0): "c", digest(1): None, digest(1000): "a", digest(1001): "d"}
+    features = {digest(number): np.zeros(WIDTH, np.float16) for number in (1000, 1001)}
+    images = gather(kept, answers, features, ["a", "b", "c", "d"])
+    assert images.labels[:2].tolist() == [2, 4]
+    assert images.labels[30:].tolist() == [0, 3]
+    assert (images.folds[:30] == kept.folds).all()
+    assert images.is_labelled.nonzero()[0].tolist() == [0, 1, 30, 31]
+    assert images.is_trusted.nonzero()[0].tolist() == [0, *range(2, 30)]
+    more = gather(kept, answers | {digest(5): "a"}, features, ["a", "b", "c", "d"])
+    assert (more.folds == images.folds).all()
+
+
+def test_a_lesson_that_has_more_labels_right_passes() -> None:
+    kept = kept_of(150)
+    fitted = lesson_of(kept, {digest(1000 + number): CLASSES[number % 3] for number in range(30)}, 30)
+    judgement = judge(fitted, kept, before_of(fitted.images, 0.97), 0.5, is_taken_back=False)
+    assert judgement.passed
+    assert judgement.figures["labelled"]["images"] == 30
+
+
+def test_a_lesson_that_wins_nothing_does_not_pass_unless_labels_were_taken_back() -> None:
+    kept = kept_of(150)
+    fitted = lesson_of(kept, {digest(1000 + number): CLASSES[number % 3] for number in range(30)}, 30)
+    perfect = replace(before_of(fitted.images, 1), probability=np.ones(180))
+    assert not judge(fitted, kept, perfect, 0.5, is_taken_back=False).passed
+    assert judge(fitted, kept, perfect, 0.5, is_taken_back=True).passed
+
+
+def test_a_lesson_that_loses_the_data_set_does_not_pass() -> None:
+    kept = kept_of(150)
+    wrong: dict[str, str | None] = {digest(1000 + number): CLASSES[(number + 1) % 3] for number in range(120)}
+    fitted = lesson_of(kept, wrong, 120)
+    judgement = judge(fitted, kept, before_of(fitted.images, 150 / 270), 0.5, is_taken_back=False)
+    assert not judgement.passed
+    assert "more than chance is lost" in judgement.reason
+
+
+def test_small_losses_of_many_lessons_do_not_add_up() -> None:
+    """The head in use has lost as much as this one, but the fit had all of it right."""
+    fit_right = kept_of(150)
+    random = np.random.default_rng(0)
+    noisy = np.where(random.random(150) < 0.3, (fit_right.labels + 1) % 3, fit_right.labels)
+    fitted = lesson_of(
+        kept_of(150, labels=noisy), {digest(1000 + number): CLASSES[number % 3] for number in range(9)}, 9
+    )
+    kept = kept_of(150, predicted=noisy, labels=noisy)
+    in_use = before_of(fitted.images, 0.5)
+    assert not judge(fitted, kept, in_use, 0.5, is_taken_back=False).passed
+
+
+def test_negatives_are_one_more_output_and_neither_trusted_nor_known() -> None:
+    kept = kept_of(150)
+    fitted = lesson_of(kept, {digest(number): None for number in range(0, 30, 3)})  # ten of class a
+    assert fitted.head.groups is not None
+    assert fitted.head.groups.tolist() == [0, 1, 2, -1]
+    assert fitted.probabilities.shape == (int(fitted.judged.sum()), 3)
+    assert (fitted.probabilities.sum(axis=1) <= 1 + 1e-9).all()
+    whole = np.exp(log_probabilities(fitted.logits, fitted.temperature))
+    assert fitted.probabilities == pytest.approx(whole[:, :3])
+    assert not fitted.is_unknown[fitted.images.is_negative[fitted.judged]].any()
+    assert fitted.images.is_trusted.sum() == 140
