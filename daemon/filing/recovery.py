@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,10 +28,14 @@ from daemon.filing.identity import is_as_read, is_one_folder, is_put_here, is_sa
 from daemon.filing.private_names import private_name
 from daemon.filing.quarantine_notes import reason_name, write_reason
 from daemon.filing.transfer import NOT_MADE_YET
+from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State
 from models.atomic import sync_folder
 from models.text.language import tr
+
+#: Filings that are read at a time.
+_MANY = 1_000
 
 
 def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
@@ -55,10 +59,47 @@ def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
                     error=error,
                 )
             )
-    came_to_nothing = {row.destination for row in rows if row.state is State.VOID and row.destination is not None}
-    HeldImages(journal).release_at(came_to_nothing)  # by an undo that is taken back
+    ends = Counter(row.state for row in rows)
+    held = journal.held()
+    _settle_returns(rows, {image.path for image in held}, journal)
     journal.write(rows)
-    return Counter(row.state for row in rows)
+    _name_copies_again([image.filing_id for image in held if image.filing_id is not None], journal, roots or Roots())
+    return ends
+
+
+def _settle_returns(rows: Sequence[Filing], held: Collection[Path], journal: Journal) -> None:
+    """Of images that an undo was bringing back, hold those that are there, and no others. Raises JournalBusy.
+
+    Their rows go: a return is no filing. The filing itself stays as it is until its undo is asked for once more, which
+    finds the image back and brings its sidecars.
+    """
+    came_to_nothing = set()
+    for row in rows:
+        if row.destination is None or row.destination not in held:
+            continue
+        if row.state is State.VOID:
+            came_to_nothing.add(row.destination)
+        elif row.state is State.DONE:
+            row.state = State.VOID
+    HeldImages(journal).release_at(came_to_nothing)
+
+
+def _name_copies_again(filing_ids: Sequence[int], journal: Journal, roots: Roots) -> None:
+    """Give back their names to copies that an undo was about to remove, and to their sidecars. Raises JournalBusy."""
+    for start in range(0, len(filing_ids), _MANY):
+        for row in journal.history(Wanted(ids=filing_ids[start : start + _MANY], states=[State.DONE])):
+            if row.action != "move" and row.id is not None:
+                for copied in (row, *journal.sidecars(row.id)):
+                    _name_copy_again(copied, roots)
+
+
+def _name_copy_again(row: Filing, roots: Roots) -> None:
+    assert row.destination is not None
+    with suppress(OSError), OpenFolders(roots) as folders:
+        copy = folders.entry(row.destination)
+        hidden = copy._replace(name=private_name("drop", row))
+        if hidden.exists():
+            renaming.put_back(hidden, copy)
 
 
 class InterruptedFiling:

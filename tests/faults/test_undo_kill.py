@@ -39,6 +39,7 @@ class Undoing(Scenario):
     def prepare(self) -> None:
         super().prepare()
         super().work()
+        self.settings = config.load({"output": str(self.desk.output), "watch": [str(self.desk.inbox)]}, None)
 
     def work(self) -> None:
         journal = self.desk.journal()
@@ -71,7 +72,7 @@ class Undoing(Scenario):
     def _desk(self, journal: Journal) -> OperationDesk:
         inbox, output = self.desk.inbox, self.desk.output
         return OperationDesk(
-            settings=config.load({"output": str(output), "watch": [str(inbox)]}, None),
+            settings=self.settings,
             journal=journal,
             roots=Roots([inbox, output]),
             held=HeldImages(journal, output, [inbox]),
