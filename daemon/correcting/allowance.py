@@ -8,7 +8,7 @@ from collections.abc import Callable
 #: Share of a core, on average: with what events and the system add it stays under 1 %.
 SHARE = 0.008
 #: Seconds of a core that may be used at once: a million files are looked at for the first time in less.
-_BURST = 15.0
+_BURST = 20.0
 #: Share of a core within a burst, so that arriving images do not wait.
 _PACE = 0.3
 

@@ -19,6 +19,7 @@ from loguru import logger
 
 from daemon.correcting.class_folders import ClassFolders
 from daemon.correcting.survey import Origin, Sighting
+from daemon.files.candidates import is_candidate
 from daemon.files.renaming import Entry, close
 from daemon.files.roots import OpenFolders, Roots
 from daemon.files.source import OPEN_FLAGS, Identity
@@ -120,14 +121,19 @@ class Examiner:
     def _doubtful(self, sightings: Sequence[Sighting]) -> list[Sighting]:
         """Leave out what needs no look: what lies where it was filed, and what nobody knows anything of."""
         places = self._journal.last_filed({each.inode for each in sightings if each.inode})
-        labelled = self._journal.labelled([place.filing for place in places.values()])
+        labelled = self._journal.labelled([filing for filing, _ in places.values()])
+        # Of a million files that are looked at for the first time, each comes here.
+        folders = {folder for _, folder in places.values()}
+        filed = {folder: self._class_of(None if folder is None else Path(folder)) for folder in folders}
+        lies = {folder: _class_of_path(folder) for folder in {each.folder for each in sightings}}
         doubtful = []
         for each in sightings:
             place = places.get(each.inode)
             if place is None:
-                if each.origin is not Origin.UNKNOWN:
-                    doubtful.append(each)
-            elif self._class_of(place.folder) != _class(each) or place.filing in labelled:
+                is_doubtful = each.origin is not Origin.UNKNOWN
+            else:
+                is_doubtful = filed[place[1]] != lies[each.folder] or place[0] in labelled
+            if is_doubtful and is_candidate(each.name):
                 doubtful.append(each)
         return doubtful
 
@@ -244,7 +250,7 @@ class Examiner:
     ) -> None:
         label = self._meanings.label_of(sighting.class_folder)
         how: How | None = How.PLACED if filed is None else How.MOVED
-        if filed is not None and self._class_of(filed.folder) == _class(sighting):
+        if filed is not None and self._class_of(filed.folder) == _class_of_path(sighting.folder):
             if not self._is_corrected(sha256, label):
                 return
             how = None
@@ -272,8 +278,9 @@ def can_be_taken_back(label: Label, present: str | None) -> bool:
     return not label.forgotten and label.how in OURS and label.label != present
 
 
-def _class(sighting: Sighting) -> str:
-    return normalize("NFC", sighting.class_folder)
+def _class_of_path(folder: str) -> str:
+    """Return the class that a folder is of, by its path below the output."""
+    return normalize("NFC", folder.partition("/")[0])
 
 
 def _is_it(image: Entry, row: Filing, identity: Identity, sha256: str) -> bool:

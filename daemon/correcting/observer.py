@@ -42,13 +42,16 @@ _SLICE = 0.01
 #: Seconds between two writings of what is known.
 _SAVE = 3600.0
 #: Files that are examined together.
-_TOGETHER = 500
+_TOGETHER = 1_000
 #: Seconds that the times of labels and of what was saved may lie apart.
 _OVERLAP = 60.0
 
 
 class OwnPaths(Protocol):
     """Paths that this daemon filed images to."""
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
 
     def take(self, path: str) -> bool:
         """Whether a path is one of them; it is forgotten."""
@@ -320,9 +323,10 @@ class Observer:
         if sightings is None:
             self._walk = None
         else:
-            self._sightings.extend(
-                each for each in sightings if not self._own.take(f"{self._output}/{each.folder}/{each.name}")
-            )
+            if self._own:
+                output = str(self._output)
+                sightings = [each for each in sightings if not self._own.take(f"{output}/{each.folder}/{each.name}")]
+            self._sightings.extend(sightings)
             self._examine()
 
     def _returned(self) -> list[Sighting]:

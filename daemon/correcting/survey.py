@@ -6,16 +6,15 @@ import os
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from loguru import logger
 
 from daemon.correcting.class_folders import ClassFolders, is_entered
 from daemon.correcting.known_files import KnownFiles, KnownFolder, key_of, keys_of
-from daemon.files.candidates import is_candidate
 from daemon.files.inotify import FolderIdentity
 from daemon.files.marker import MARKER
 from daemon.files.mounts import kinds_by_device, remote_kind
@@ -41,9 +40,11 @@ class Origin(Enum):
     UNKNOWN = "unknown"  # it lay there at first, in a folder that programs file into
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """A file that was not looked at yet. ``folder`` is its path below the output; 0 for an inode that is not known."""
+class Sighting(NamedTuple):
+    """A file that was not looked at yet, whatever it is. ``folder`` is its path below the output.
+
+    ``inode`` is 0 where it is not known.
+    """
 
     folder: str
     name: str
@@ -270,7 +271,7 @@ class Survey:
             new: Iterable[int] = np.flatnonzero(before[places] != keys).tolist()
         else:
             new = range(len(names))
-        return [Sighting(folder, names[at], inodes[at], origin) for at in new if is_candidate(names[at])]
+        return [Sighting(folder, names[at], inodes[at], origin) for at in new]
 
     def _is_over(self, state: tuple[int, int]) -> bool:
         """Whether a later change of a folder will have other times than the one that was seen last."""

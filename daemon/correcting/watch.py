@@ -47,6 +47,9 @@ class OwnFilings:
         self._paths: dict[str, None] = {}
         self._before: dict[str, None] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._paths or self._before)
+
     def add(self, path: Path) -> None:
         """Remember a path until the second `turn_over` from now."""
         if len(self._paths) < _MOST_OWN:

@@ -7,7 +7,6 @@ import os
 import sqlite3
 from collections.abc import Collection
 from pathlib import Path
-from typing import NamedTuple
 
 from daemon.files.names import spellings
 from daemon.journal import labels as label_rows
@@ -19,16 +18,10 @@ from daemon.journal.schema import FILED_INO, RENAMED
 #: Of each file the filing that is newest: the one with the greatest id, which SQLite takes ``folder`` from, too.
 _LAST = f"""SELECT {FILED_INO} AS number, folder, max(id) FROM filings
     WHERE state = 'done' AND {FILED_INO} IN (SELECT value FROM json_each(?)) AND image_id IS NULL GROUP BY number"""
+_ALL_BITS = (1 << 64) - 1
 _ALIKE = f"""{SELECT} WHERE (name IN ({{names}}) OR ({RENAMED} AND filed_name IN ({{names}})))
     AND state IN ('intent', 'copied', 'done', 'orphan') AND image_id IS NULL
     AND ((filed_name = ? AND folder = {TEXT_ID}) OR (size = ? AND sha256 = ?)) ORDER BY id DESC LIMIT 20"""
-
-
-class Place(NamedTuple):
-    """A filing and the folder that it put its image into."""
-
-    filing: int
-    folder: Path | None
 
 
 class JournalReader:
@@ -52,15 +45,14 @@ class JournalReader:
         """See `records.filed_with_inode`."""
         return records.filed_with_inode(self._opened(), inodes)
 
-    def last_filed(self, inodes: Collection[int]) -> dict[int, Place]:
-        """Map those of some inodes that images were filed with to the newest filing of each."""
+    def last_filed(self, inodes: Collection[int]) -> dict[int, tuple[int, str | None]]:
+        """Map those of some inodes that images were filed with to the newest filing of each, and its folder."""
         db = self._opened()
-        numbers = {signed(inode): inode for inode in inodes}
-        rows = db.execute(_LAST, (json.dumps([*numbers]),)).fetchall()
+        rows = db.execute(_LAST, (json.dumps([*map(signed, inodes)]),)).fetchall()
         ids = {folder for _, folder, _ in rows if folder is not None}
         query = f"SELECT id, text FROM texts WHERE id IN ({placeholders([*ids])})"
-        folders = {number: Path(os.fsdecode(text)) for number, text in db.execute(query, [*ids])}
-        return {numbers[number]: Place(filing, folders.get(folder)) for number, folder, filing in rows}
+        folders = {number: os.fsdecode(text) for number, text in db.execute(query, [*ids])}
+        return {number & _ALL_BITS: (filing, folders.get(folder)) for number, folder, filing in rows}
 
     def labelled(self, filings: Collection[int]) -> set[int]:
         """Return those of some filings that a label is about."""
