@@ -18,6 +18,7 @@ from models.classifier import Classifier, open_classifier
 from models.errors import UserError
 from models.markers import reserved_names
 from models.metadata import Metadata
+from models.ownership import make_file
 from models.text.language import tr
 from models.weights import WeightsStore
 from trainer.data.cache import FeatureCache
@@ -92,7 +93,7 @@ def learn(options: LearnOptions) -> LearnOutcome:
 def _only_lesson(folder: Path) -> Iterator[None]:
     """Keep other lessons for the same runs out; the kernel releases the lock when the program ends."""
     try:
-        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        descriptor = make_file(folder / _LOCK, 0o644)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(
             tr("there is no folder {folder}: make a checkpoint with python -m trainer fit", folder=folder)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.models.checkpoints import small_checkpoint
 from tests.trainer.clusters import Ints, clusters, folded
+from trainer.heads.candidates import Kind
 from trainer.heads.recipe import Recipe
 from trainer.learning.gate import Before, judge, probability_of_chance
 from trainer.learning.kept import KeptFeatures, as_hashes
@@ -129,3 +130,18 @@ def test_negatives_are_one_more_output_and_neither_trusted_nor_known() -> None:
     assert fitted.probabilities == pytest.approx(whole[:, :3])
     assert not fitted.is_unknown[fitted.images.is_negative[fitted.judged]].any()
     assert fitted.images.is_trusted.sum() == 140
+
+
+@pytest.mark.parametrize("kind", ["logistic", "gradient", "mean", "discriminant"])
+@pytest.mark.parametrize("from_texts", [False, True])
+def test_every_kind_of_head_is_fitted_again_with_a_new_class(kind: Kind, from_texts: bool) -> None:
+    kept = replace(kept_of(150), recipe=Recipe(kind=kind, strength=1e-1, shrinkage=0.3, epochs=20, lr=1e-2))
+    random = np.random.default_rng(1)
+    features = {digest(1000 + number): random.normal(-3, 0.3, WIDTH).astype(np.float16) for number in range(20)}
+    images = gather(kept, dict.fromkeys(features, "d"), features, [*CLASSES, "d"])
+    part = small_checkpoint().metadata.parts[0].model_copy(update={"width": WIDTH})
+    texts = random.normal(0, 0.1, (4, WIDTH)).astype(np.float32) if from_texts else None
+    fitted = fit_lesson(images, [part], kept.recipe, None, texts)
+    right = fitted.probabilities.argmax(axis=1) == images.labels[fitted.judged]
+    assert right.mean() > 0.95
+    assert right[images.is_labelled[fitted.judged]].mean() > 0.9
