@@ -118,12 +118,14 @@ class Filer:
         mark: OutputMark | None = None,
         class_mounts: ClassMounts | None = None,
         held: HeldImages | None = None,
+        sidecars: Sidecars | None = None,
         run: str = "",
     ) -> None:
         """``mark`` of the output: checked for each batch that it is the right folder and no other daemon files there.
 
-        ``class_mounts``: which class folders are drives of their own. ``held``: images that are not filed. ``run``: the
-        name of the run that the rows are of, if it is not the journal's.
+        ``class_mounts``: which class folders are drives of their own. ``held``: images that are not filed.
+        ``sidecars``: what sends sidecars after images. ``run``: the name of the run that the rows are of, if it is not
+        the journal's.
         """
         self._output = Output(output, roots, class_mounts)
         self._mark = mark
@@ -137,7 +139,7 @@ class Filer:
         self._planned: dict[str, set[str]] = {}  # names that a dry run has given out, by folder
         #: Inode, size and time of the images of interrupted filings; None: the journal could not be read yet.
         self._interrupted: set[tuple[int, int, int]] | None = set()
-        self._sidecars = Sidecars(held)
+        self._sidecars = sidecars or Sidecars(held)
 
     def settled_before(self, path: Path, identity: Identity) -> Status | None:
         """Return HELD or ALREADY where ``file`` is sure to answer so: then nothing need be read. Raises JournalBusy."""

@@ -46,8 +46,10 @@ class Sidecars:
     Those of ``held`` images stay with them.
     """
 
-    def __init__(self, held: HeldImages | None = None) -> None:
+    def __init__(self, held: HeldImages | None = None, *, settle_seconds: float = SETTLE_SECONDS) -> None:
+        """``settle_seconds``: a sidecar that has changed since is late; in an inbox its writer may not be done."""
         self._held = held
+        self._settle_seconds = settle_seconds
         self._listings: dict[Path, tuple[float, _Listing]] = {}
 
     def follow(self, images: Sequence[Transfer], journal: Journal) -> None:
@@ -64,7 +66,7 @@ class Sidecars:
             for name in listings[folder].beside(image.source, together[folder]):
                 if self._held is not None and self._held.keeps(image.row.source.with_name(name), image.source.name):
                     continue
-                sidecar = None if (folder, name) in sent else follower(image.row, image.source, image.target, name)
+                sidecar = None if (folder, name) in sent else self._follower(image, name)
                 if sidecar:
                     sidecar.row.run = image.row.run
                     transfers.append(sidecar)
@@ -72,6 +74,9 @@ class Sidecars:
         for sidecar in send(transfers, journal):
             if sidecar.status is not Status.FILED:
                 complain(sidecar)
+
+    def _follower(self, image: Transfer, name: str) -> Transfer | None:
+        return follower(image.row, image.source, image.target, name, settle_seconds=self._settle_seconds)
 
     def _listing(self, folder: Path, descriptor: int) -> _Listing:
         now = time.monotonic()
@@ -157,14 +162,16 @@ def list_sidecars(folder: int) -> dict[str, list[str]]:
     return sidecars
 
 
-def follower(image: Filing, source: Entry, target: Entry, name: str) -> Transfer | None:
+def follower(
+    image: Filing, source: Entry, target: Entry, name: str, *, settle_seconds: float = SETTLE_SECONDS
+) -> Transfer | None:
     """Make the transfer of a sidecar after its image, which went from ``source`` to ``target``; None: not now."""
     sidecar = Entry(source.folder, name)
     try:
         status = sidecar.stat()
     except OSError:
         return None
-    if not stat.S_ISREG(status.st_mode) or abs(time.time() - status.st_mtime) < SETTLE_SECONDS:
+    if not stat.S_ISREG(status.st_mode) or abs(time.time() - status.st_mtime) < settle_seconds:
         return None
     if is_film(name) and not _is_one_shot(status, image):
         return None

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from daemon.files.class_mounts import ClassMounts
 from daemon.filing.filer import Filer
+from daemon.filing.sidecars import Sidecars
 from daemon.journal.records import new_run
 from daemon.operations.desk import Desk
 from daemon.state import journal_path, state_folder
 
 #: What `new_run` makes.
 RUN_PATTERN = r"^\d{8}T\d{6}-[0-9a-f]{8}$"
+
+
+def settled_sidecars() -> Sidecars:
+    """Make what sends sidecars after images from class folders, where nobody writes for long, and none is late."""
+    return Sidecars(settle_seconds=0.0)
 
 
 def make_filer(desk: Desk, *, dry_run: bool = False, run: str | None = None) -> Filer:
@@ -21,5 +27,6 @@ def make_filer(desk: Desk, *, dry_run: bool = False, run: str | None = None) -> 
         dry_run=dry_run,
         roots=desk.roots,
         class_mounts=ClassMounts(journal_path(state, desk.output).parent),
+        sidecars=settled_sidecars(),
         run=run or new_run(),
     )

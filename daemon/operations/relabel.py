@@ -15,14 +15,13 @@ from daemon.files.source import Source
 from daemon.filing.corrections import class_of
 from daemon.filing.filer import Decision, FilingResult
 from daemon.filing.late_sidecars import LATEST
-from daemon.filing.sidecars import Sidecars
 from daemon.filing.status import Status, describe
 from daemon.filing.transfer import Transfer
 from daemon.journal.labels import How, Label
 from daemon.journal.records import Filing
 from daemon.operations.classes import ClassFolder, class_folder
 from daemon.operations.desk import Desk, Item, Operation, Params, explaining_a_busy_journal
-from daemon.operations.moving import RUN_PATTERN, make_filer
+from daemon.operations.moving import RUN_PATTERN, make_filer, settled_sidecars
 from daemon.operations.named_images import NamedImage, NoImage, find_image, spelling
 from daemon.operations.selection import GivenName
 from models.decision import Fate
@@ -133,7 +132,7 @@ class _Relabelling:
                         source, target = folders.entry(image.filing.source), folders.entry(image.path)
                         if not source.exists():  # else the sidecars may be those of another image
                             moved.append(Transfer(source.name, image.filing, source=source, target=target))
-            Sidecars().follow(moved, self.desk.journal)
+            settled_sidecars().follow(moved, self.desk.journal)
 
     def _came_just_now(self, filing: Filing, path: Path) -> bool:
         is_from_class_folder = self.desk.output in filing.source.parent.parents
