@@ -33,6 +33,8 @@ filing pictures:
   relabel     move pictures to another class, and keep that as a label
   labels      list what you said of pictures; labels forget, labels export DIR
   status      show the state of the running daemon
+  rescan      let the running daemon look through its inboxes now
+  reload      let the running daemon read its settings again
   doctor      check everything that the daemon needs
   unit        print or install a unit for systemd
 
