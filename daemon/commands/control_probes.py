@@ -56,7 +56,10 @@ def _access_findings(path: Path, name: str) -> Iterator[Finding]:
     status = path.stat()
     owner = _user(status.st_uid)
     if not name:
-        yield fine("control", tr("{user} and root may use it", user=owner))
+        is_of_root = status.st_uid == 0
+        yield fine(
+            "control", tr("only root may use it") if is_of_root else tr("{user} and root may use it", user=owner)
+        )
         return
     group = group_id(name)
     if not status.st_mode & 0o060:
@@ -71,6 +74,8 @@ def _access_findings(path: Path, name: str) -> Iterator[Finding]:
             text,
             tr("open it with chmod o+x; in a unit, write that again: python -m daemon unit --install"),
         )
+    elif status.st_uid == 0:
+        yield fine("control", tr("root and the group {group} may use it", group=name))
     else:
         yield fine("control", tr("{user}, root and the group {group} may use it", user=owner, group=name))
 
