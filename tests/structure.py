@@ -93,10 +93,14 @@ class House:
 
     def circles(self) -> list[list[str]]:
         """The groups of rooms that lead to one another."""
-        ways = self.ways()
-        reach = {room: _reachable(room, ways) for room in ways}
-        groups = {tuple(sorted(b for b in reach[a] if a in reach[b])) for a in ways if a in reach[a]}
-        return [list(group) for group in sorted(groups)]
+        return _groups(self.ways())
+
+    def module_circles(self) -> list[list[str]]:
+        """The groups of modules that import one another, wherever in them the imports are."""
+        below: dict[str, set[str]] = {module: set() for module in self.trees}
+        for importer, imported in self.arrows:
+            below[importer].add(imported)
+        return _groups(below)
 
     def floors(self) -> list[list[str]]:
         """The rooms by how many lie below them one under the other, the lowest first; a circle is on one floor."""
@@ -170,6 +174,12 @@ def classes_of_one_name(houses: list[House]) -> dict[str, list[str]]:
             if not name.startswith("_"):
                 modules[name].append(module)
     return {name: found for name, found in sorted(modules.items()) if len(found) > 1}
+
+
+def _groups(ways: Mapping[str, set[str]]) -> list[list[str]]:
+    reach = {start: _reachable(start, ways) for start in ways}
+    groups = {tuple(sorted(b for b in reach[a] if a in reach[b])) for a in ways if a in reach[a]}
+    return [list(group) for group in sorted(groups)]
 
 
 def _reachable(start: str, ways: Mapping[str, set[str]]) -> set[str]:

@@ -14,6 +14,11 @@ def test_no_rooms_lead_to_one_another(package: str) -> None:
     assert HOUSES[package].circles() == []
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_modules_import_one_another(package: str) -> None:
+    assert HOUSES[package].module_circles() == []
+
+
 @pytest.mark.parametrize("package", FLOORS)
 def test_every_room_has_its_floor(package: str) -> None:
     assert sorted(room for rooms in FLOORS[package] for room in rooms) == HOUSES[package].rooms

@@ -9,8 +9,8 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+from daemon.commands.chosen_labels import add_conditions, all_labels, conditions
 from daemon.commands.filters import FiledOutput, add_place
-from daemon.commands.labels import add_conditions, all_labels, conditions
 from daemon.files.copying import sha256_of
 from daemon.files.renaming import Entry
 from daemon.files.roots import OpenFolders, Roots

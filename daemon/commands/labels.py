@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from datetime import datetime
 
 from daemon.commands.answers import Answer
 from daemon.commands.calling import operate
-from daemon.commands.filters import FiledOutput, add_place, count, instant
+from daemon.commands.chosen_labels import add_conditions, all_labels, conditions
+from daemon.commands.filters import FiledOutput, add_place, count
 from daemon.commands.history import print_json
-from daemon.journal.labels import How
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import shown
-from daemon.operations.desk import Item, Result
-from daemon.operations.labels import FORGOTTEN, ForgetParams, LabelsParams
+from daemon.operations.desk import Item
+from daemon.operations.labels import FORGOTTEN, ForgetParams
 from daemon.operations.selection import GivenName
 from models.errors import UserError
 from models.text.commandline import EXIT_LEFT_BEHIND, Parser
@@ -49,43 +48,6 @@ def _list(arguments: Sequence[str]) -> int:
     else:
         _print(items)
     return 0
-
-
-def all_labels(place: FiledOutput, params: LabelsParams) -> tuple[list[Item], Result]:
-    """Fetch labels, all of them before any is dealt with: a daemon waits only so long for who reads them."""
-    items: list[Item] = []
-    operation = operate(place, "labels", params)
-    while True:
-        try:
-            item = next(operation)
-        except StopIteration as end:
-            return items, dict(end.value)
-        if item:
-            items.append(item)
-
-
-def conditions(options: argparse.Namespace, *, limit: int | None = None, as_json: bool = False) -> LabelsParams:
-    """Return the parameters of the operation that lists labels."""
-    how = None if options.how is None else tuple(map(How, options.how))
-    return LabelsParams(label=options.label, how=how, since=options.since, limit=limit, as_json=as_json)
-
-
-def add_conditions(parser: Parser) -> None:
-    """Add the options that choose labels."""
-    add = parser.add_argument
-    add("--label", metavar="CLASS", help=tr("of this class; the name of the folder of the others for none of them"))
-    add(
-        "--how",
-        action="append",
-        choices=[how.value for how in How],
-        help=tr("moved or placed in the output by hand, or said by relabel, on the review page, or in an audit"),
-    )
-    add(
-        "--since",
-        type=instant,
-        metavar="DAY",
-        help=tr("from that day on (2026-11-23, today, yesterday, or 2026-11-23T14:30)"),
-    )
 
 
 def _list_parser() -> Parser:
