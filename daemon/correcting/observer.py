@@ -41,6 +41,8 @@ _AFTER_MOVES = 30.0
 _SLICE = 0.01
 #: Seconds between two writings of what is known.
 _SAVE = 3600.0
+#: Seconds until a file is looked at again that this daemon itself is about to move.
+_AGAIN = 5.0
 #: Files that are examined together.
 _TOGETHER = 1_000
 #: Seconds that the times of labels and of what was saved may lie apart.
@@ -107,6 +109,7 @@ class Observer:
         self._walk_began = 0.0
         self._visits: deque[str] = deque()
         self._sightings: deque[Sighting] = deque()
+        self._again: deque[tuple[float, Sighting]] = deque()
         self._reading: Iterator[None] | None = None
         self._next_check = self._next_walk = self._resume = self._turned_over = clock()
         self._take_at: float | None = None
@@ -153,7 +156,7 @@ class Observer:
     @property
     def _next_work(self) -> float:
         """Return when there is something to do that can wait."""
-        due = self._examiner.due
+        due = min((at for at in (self._examiner.due, self._again[0][0] if self._again else None) if at), default=None)
         if self._reading is not None:
             return 0.0
         if self._walk is None and not self._visits:
@@ -161,8 +164,8 @@ class Observer:
         return 0.0 if due is None or self._examiner.has_room else due
 
     def examine_again(self, found: Found) -> None:
-        """Look once more at what could not be decided."""
-        self._sightings.append(found.sighting)
+        """Look once more, a little later, at what could not be decided: this daemon is about to move it."""
+        self._again.append((self._clock() + _AGAIN, found.sighting))
 
     def decided(self, keys: Iterable[tuple[str, int]]) -> None:
         """Note that what was found of some files is in the journal. Safe in another thread."""
@@ -179,6 +182,8 @@ class Observer:
         if self._take_at is not None and now >= self._take_at:
             self._take_at = None
             self._take_events()
+        while self._again and self._again[0][0] <= now:
+            self._sightings.append(self._again.popleft()[1])
         self._examine()
         if may_find and now >= self._resume:
             self._work(now + _SLICE)

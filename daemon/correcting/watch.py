@@ -121,7 +121,8 @@ class CorrectionWatch:
             self._found.extendleft(reversed(batch))
             return Counter()
         self._again.extend(noted.examine)
-        self._observer.decided(each.sighting.key for each in batch)
+        undecided = {each.sighting.key for each in noted.examine}
+        self._observer.decided({each.sighting.key for each in batch} - undecided)
         if self._found:
             self._wake()
         return noted.labels

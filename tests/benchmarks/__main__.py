@@ -1,6 +1,6 @@
 """Every benchmark, one after the other: ``python -m tests.benchmarks [NAME ...] [--json FILE]``.
 
-Takes about an hour and a half on two cores; nothing else should run meanwhile. With names only those run. The figures
+Takes about two hours on two cores; nothing else should run meanwhile. With names only those run. The figures
 of all are written to one file, by benchmark.
 """
 
@@ -22,6 +22,7 @@ BENCHMARKS = (
     "day",  # 100,000 pictures, one after the other
     "backlog",  # a million names in the inbox
     "growth",  # a million rows in the journal, a thousand classes, a hundred inboxes
+    "corrections",  # noticing what people put right among a million filed images
     "fitting",  # a first and a cached fit
     "trust",  # how many are wrong where a bound was asked for
     "choosing",  # time, memory and accuracy of the choice of a head

@@ -89,7 +89,7 @@ class Scene:
             noted = self.writer.write(batch)
             for each in noted.examine:
                 self.observer.examine_again(each)
-            self.observer.decided(each.sighting.key for each in batch)
+            self.observer.decided({each.sighting.key for each in batch} - {each.sighting.key for each in noted.examine})
 
     def file(self, name: str, folder: str = "dog", content: bytes | None = None, **more: Any) -> Path:
         """File an image as the daemon does."""
