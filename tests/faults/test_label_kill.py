@@ -54,7 +54,10 @@ class Labelled(Undoing):
 def labelled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Labelled]:
     need_strace()
     with far_folder() as quick:
-        yield Labelled(quick, None if request.param == "one file system" else tmp_path)
+        labelled = Labelled(quick, None if request.param == "one file system" else tmp_path)
+        labelled.prepare()
+        labelled.work()  # what it imports late is imported, and no child reads it again
+        yield labelled
 
 
 def kill_and_check(labelled: Labelled, point: Point) -> None:
