@@ -6,6 +6,7 @@ so that an export which was interrupted goes on where it stopped.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import defaultdict
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ from daemon.files.source import Identity, SourceChanged
 from models.errors import UserError
 from models.markers import USUAL_NAMES, Kind, marker_content
 from models.text.language import tr
+
+#: Errors after which no other image can be exported either.
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 class Exported(StrEnum):
@@ -82,6 +86,10 @@ class DataSetFolder:
                 return Exported.THERE if _is_same(target, image) else self._put(image, target)
             except FileExistsError:
                 number += 1
+            except OSError as error:
+                if error.errno in _OF_THE_DISK:
+                    raise _cannot_be_written(self.path, error) from error
+                raise
 
     def earlier(self, image: LabelledFile) -> list[Path]:
         """List where an earlier export has put the image, when another class was its label. Raises OSError."""
@@ -128,7 +136,10 @@ class DataSetFolder:
         name = self._name(label)
         if name not in self._folders:
             self._refuse(self.path / name)
-            descriptor = self._roots.make_folder(self.path / name)
+            try:
+                descriptor = self._roots.make_folder(self.path / name)
+            except OSError as error:
+                raise _cannot_be_written(self.path / name, error) from error
             self._stack.callback(close, descriptor)
             if label is None:
                 _mark(descriptor, "others")
@@ -142,6 +153,17 @@ class DataSetFolder:
         above = (resolved, *resolved.parents)
         if any(ours in above for ours in self._ours) or any(os.path.lexists(path / OUTPUT_MARK) for path in above):
             raise _not_there(folder)
+
+
+def _cannot_be_written(folder: Path, error: OSError) -> UserError:
+    return UserError(
+        tr(
+            "{folder} cannot be written ({reason}): put that right or give another folder, and run the same command "
+            "again",
+            folder=folder,
+            reason=error.strerror,
+        )
+    )
 
 
 def _not_there(folder: Path) -> UserError:

@@ -218,6 +218,15 @@ def test_nothing_is_exported_into_an_inbox_or_the_output(full: Office, tmp_path:
     assert (tree(full.desk.output), tree(full.desk.inbox)) == before
 
 
+def test_a_folder_that_cannot_be_written_is_one_sentence(full: Office, tmp_path: Path) -> None:
+    (tmp_path / "labelled").mkdir()
+    (tmp_path / "labelled" / "dog").write_bytes(b"no folder")
+    with pytest.raises(
+        UserError, match=r"labelled/dog cannot be written \(.*\): put that right or give another folder"
+    ):
+        full.run("labels", "export", str(tmp_path / "labelled"), "--label", "dog")
+
+
 def test_a_class_that_is_called_like_the_output_is_not_exported_into_it(office: Office, tmp_path: Path) -> None:
     said(office, file(office, "a.jpg"), "sorted", How.REVIEWED, 0)
     before = tree(office.desk.output)
