@@ -195,11 +195,18 @@ def running_control_paths(state: Path) -> list[Path]:
     users = {os.geteuid()}
     with suppress(OSError):
         users.add(state.stat().st_uid)  # whose service root asks for
-    found = [*state.glob(f"*/{CONTROL_SOCKET}"), *state.glob(f"{'[0-9a-f]' * _HASH}.sock")]
+    found = [*_glob(state, f"*/{CONTROL_SOCKET}"), *_glob(state, f"{'[0-9a-f]' * _HASH}.sock")]
     runtime = [SYSTEM_RUNTIME, *(SYSTEM_RUNTIME / "user" / str(user) for user in sorted(users))]
     if own := os.environ.get("XDG_RUNTIME_DIR"):
         runtime.append(Path(own))
     for folder in runtime:
-        with suppress(OSError):
-            found += sorted(folder.glob(f"{_RUNTIME_NAMES}/{CONTROL_SOCKET}"))
+        found += _glob(folder, f"{_RUNTIME_NAMES}/{CONTROL_SOCKET}")
     return list(dict.fromkeys(found))
+
+
+def _glob(folder: Path, pattern: str) -> list[Path]:
+    """List what is in a folder, as far as this user may see it."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
