@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -89,39 +91,49 @@ def hub_cache(home: Path, folder: Path, repository: str = "some/model", commit: 
 
 
 LOCATE = """
+import json
 import sys
 from models import registry
 from models.errors import WeightsUnavailable
 from models.weights import TorchvisionPickle, WeightsStore
 
-name, given = sys.argv[1:]
-try:
-    if name == "torchvision":
-        found = TorchvisionPickle("tiny", given).locate(None, WeightsStore())
-    else:
-        found = registry.locate(name, given or None, WeightsStore())
-        print(registry.locate(name, found.source, WeightsStore()).digest == found.digest)
-    print(found.source)
-    print(found.digest)
-except WeightsUnavailable as error:
-    print(error)
-print(sorted({"torch", "transformers"} & set(sys.modules)))
+for name, given in json.loads(sys.argv[1]):
+    said = []
+    try:
+        if name == "torchvision":
+            found = TorchvisionPickle("tiny", given).locate(None, WeightsStore())
+        else:
+            found = registry.locate(name, given or None, WeightsStore())
+            said.append(str(registry.locate(name, found.source, WeightsStore()).digest == found.digest))
+        said += [found.source, found.digest]
+    except WeightsUnavailable as error:
+        said.append(str(error))
+    print(json.dumps([*said, str(sorted({"torch", "transformers"} & set(sys.modules)))]))
 """
 
 
-def locate(home: Path, *arguments: str, **environment: str) -> list[str]:
-    """What a process of its own, with this home for its caches, says when it locates weights; the network is on."""
+def locate(home: Path, name: str, given: str, **environment: str) -> list[str]:
+    """What `locate_each` says of one."""
+    (said,) = locate_each(home, [(name, given)], **environment)
+    return said
+
+
+def locate_each(home: Path, wanted: Sequence[tuple[str, str]], **environment: str) -> list[list[str]]:
+    """What a process of its own, with this home for its caches, says when it locates weights, one after the other.
+
+    ``wanted`` are names and what is given for them. The network is on.
+    """
     inherited = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
     here = {"HF_HOME": str(home), "TORCH_HOME": str(home), "XDG_CACHE_HOME": str(home), "HF_ENDPOINT": NOWHERE}
     done = subprocess.run(
-        [sys.executable, "-c", LOCATE, *arguments],
+        [sys.executable, "-c", LOCATE, json.dumps(wanted)],
         env=inherited | here | environment,
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.stderr == ""
-    return done.stdout.splitlines()
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("offline", ["0", "1"])
@@ -153,15 +165,16 @@ def _library_cache(**environment: str) -> Path:
 
 def test_a_commit_is_found_without_its_branch(tmp_path: Path, tiny_clip: Path) -> None:
     hub_cache(tmp_path, tiny_clip)
-    assert locate(tmp_path, "clip", f"some/model@{COMMIT}")[1] == f"some/model@{COMMIT}"
-    assert "could not be reached" in locate(tmp_path, "clip", "some/model@v2")[0]
+    found, other = locate_each(tmp_path, [("clip", f"some/model@{COMMIT}"), ("clip", "some/model@v2")])
+    assert found[1] == f"some/model@{COMMIT}"
+    assert "could not be reached" in other[0]
 
 
 def test_other_weights_than_the_pinned_ones_are_refused(tmp_path: Path, tiny_clip: Path) -> None:
     published = pinned()
     snapshot = hub_cache(tmp_path, tiny_clip, published.repository, published.revision)
-    for given in ("", "openai", published.repository + "@" + published.revision):
-        said = locate(tmp_path, "clip", given)[0]
+    given = ("", "openai", published.repository + "@" + published.revision)
+    for said, *_ in locate_each(tmp_path, [("clip", each) for each in given]):
         assert f"{snapshot / 'model.safetensors'} is damaged, or is not the published file" in said
         assert f"expected {published.sha256[:12]}): delete it and fetch it again" in said
 
@@ -186,8 +199,9 @@ def test_every_short_name_is_pinned() -> None:
 
 
 def test_neither_a_folder_nor_an_id_is_one_sentence(tmp_path: Path) -> None:
-    for given in ("no-such-folder", "/no/such", "a/b/c", "some/model@../x"):
-        assert "there is no folder" in locate(tmp_path, "clip", given)[0]
+    given = ("no-such-folder", "/no/such", "a/b/c", "some/model@../x")
+    for said, *_ in locate_each(tmp_path, [("clip", each) for each in given]):
+        assert "there is no folder" in said
 
 
 def test_damaged_weights_in_the_hubs_cache_are_named(tmp_path: Path, tiny_clip: Path) -> None:
@@ -198,19 +212,18 @@ def test_damaged_weights_in_the_hubs_cache_are_named(tmp_path: Path, tiny_clip: 
     assert f"{snapshot / 'model.safetensors'} is damaged or is not a safetensors file: fetch it again" in said
 
 
-@pytest.mark.parametrize(
-    ("name", "given"),
-    [("clip", ""), ("clip", "siglip2"), ("clip", "some/model"), ("torchvision", f"{NOWHERE}/a-00.pth")],
-)
-def test_a_dead_network_is_one_sentence_without_torch(tmp_path: Path, name: str, given: str) -> None:
-    said, loaded = locate(tmp_path, name, given)
-    assert re.search(r"are not on this machine and .*Connection refused\): run .* --weights ", said)
-    assert loaded == "[]"
-
-
-def test_the_advice_names_the_model_that_was_asked_for(tmp_path: Path) -> None:
-    for given, pull in (("", "pull clip --to"), ("some/model@v2", "pull clip --clip-model some/model@v2 --to")):
-        assert pull in locate(tmp_path, "clip", given)[0]
+def test_a_dead_network_is_one_sentence_without_torch_that_names_the_model(tmp_path: Path) -> None:
+    advice = {
+        ("clip", ""): "pull clip --to",
+        ("clip", "siglip2"): "pull clip --clip-model siglip2 --to",
+        ("clip", "some/model"): "pull clip --clip-model some/model --to",
+        ("clip", "some/model@v2"): "pull clip --clip-model some/model@v2 --to",
+        ("torchvision", f"{NOWHERE}/a-00.pth"): "pull tiny --to",
+    }
+    for pull, (said, loaded) in zip(advice.values(), locate_each(tmp_path, list(advice)), strict=True):
+        assert re.search(r"are not on this machine and .*Connection refused\): run .* --weights ", said)
+        assert pull in said
+        assert loaded == "[]"
 
 
 @pytest.mark.parametrize("name", ["clip", "mobilenet"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from trainer.heads.directions import Inputs
 from trainer.heads.linear import Linear, to_unit_length
 from trainer.heads.task import FittingTask
 
@@ -37,4 +38,4 @@ def task(
 ) -> FittingTask:
     """Clusters in random folds; with ``folds`` 0 no image is judged."""
     features, labels = clusters(count, classes, width, spread)
-    return FittingTask(features, labels, classes, folded(count, folds) if folds else np.full(count, -1), start)
+    return FittingTask(Inputs(features), labels, classes, folded(count, folds) if folds else np.full(count, -1), start)

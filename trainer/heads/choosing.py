@@ -310,7 +310,7 @@ def _choose_kind(
 
 def _span(chosen: _ViewComparison, winner: CandidateHead) -> tuple[Span | None, MissingClasses | None]:
     """Return what tells unknown images from those of a view, and what would become of those of a missing class."""
-    span = fit_span(chosen.view.task.scaled, chosen.view.task.folds)
+    span = fit_span(chosen.view.task.inputs, chosen.view.task.folds)
     if span is None:
         return None, None
     task = _view_of_best(chosen).task

@@ -7,13 +7,18 @@ training-free CLIP-based adaptation"). The classes are taken to be equally frequ
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 
+from trainer.heads.directions import Inputs
 from trainer.heads.linear import Linear, one_thread
-from trainer.heads.task import FittingTask
+from trainer.heads.task import FittingTask, Mask
+
+Array = npt.NDArray[np.floating[Any]]
 
 #: Features are not Gaussian, so the logits are about this many times too large.
 _OVERCONFIDENCE = 10.0
@@ -23,39 +28,87 @@ _MIN_VARIANCE = 0.1
 
 @one_thread()
 def fit_discriminant(task: FittingTask, shrinkages: Sequence[float]) -> list[list[Linear]]:
-    """Fit the heads of every group for each shrinkage (0..1: how far the covariance is drawn to a multiple of one)."""
-    total_squares = task.scaled.T @ task.scaled
+    """Fit the heads of every group for each shrinkage (0..1: how far the covariance is drawn to a multiple of one).
+
+    The covariance is that along the main directions; in any other direction the variance is taken to be the same.
+    """
+    moments = {fold: _Moments.from_images(task, task.folds == fold) for fold in {*task.folds.tolist()}}
+    total = sum(moments.values(), start=_Moments.from_images(task, np.zeros(len(task.folds), np.bool_)))
     heads_by_shrinkage: list[list[Linear]] = [[] for _ in shrinkages]
-    for group in range(task.groups):
-        held_out = task.weights[:, group] == 0
-        held_out_features = task.scaled[held_out]
-        means, covariance = _moments(task, ~held_out, total_squares - held_out_features.T @ held_out_features)
+    for fold in [*task.judging_folds, None][: task.groups]:
+        gaussians = _Gaussians.from_moments(total if fold is None else total - moments[fold], task.inputs)
         for shrinkage, heads in zip(shrinkages, heads_by_shrinkage, strict=True):
-            heads.append(_head(means, covariance, shrinkage))
+            heads.append(gaussians.head(shrinkage))
     return heads_by_shrinkage
 
 
-def _moments(
-    task: FittingTask, rows: npt.NDArray[np.bool_], squares: npt.NDArray[np.float32]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return the classes' means (classes, width) over ``rows`` and the covariance around them (width, width).
-
-    A class without any row gets the mean of all rows. ``squares`` (width, width), the sum over ``rows``, is
-    overwritten.
+@dataclass(frozen=True)
+class _Moments:
+    """Sums over images: their number by class (classes, 1), the features by class (classes, width), all their squares,
+    and the products along the main directions (rank, rank).
     """
-    truth = task.one_hot * rows[:, None]
-    counts = truth.sum(axis=0)[:, None]
-    sums = truth.T @ task.scaled
-    means = sums / np.maximum(counts, 1)
-    squares -= (means * counts).T @ means
-    squares /= max(int(rows.sum()), 1)
-    return np.where(counts > 0, means, sums.sum(axis=0) / max(int(rows.sum()), 1)).astype(np.float32), squares
+
+    counts: Array
+    sums: Array
+    squares: float
+    products: Array
+
+    @classmethod
+    def from_images(cls, task: FittingTask, rows: Mask) -> _Moments:
+        scaled, along, truth = task.scaled[rows], task.inputs.along[rows], task.one_hot[rows]
+        counts = truth.sum(axis=0, dtype=np.float64)[:, None]
+        return cls(counts, truth.T @ scaled, float(np.vdot(scaled, scaled)), along.T @ along)
+
+    def __add__(self, other: _Moments) -> _Moments:
+        return _Moments(
+            self.counts + other.counts,
+            self.sums + other.sums,
+            self.squares + other.squares,
+            self.products + other.products,
+        )
+
+    def __sub__(self, other: _Moments) -> _Moments:
+        return _Moments(
+            self.counts - other.counts,
+            self.sums - other.sums,
+            self.squares - other.squares,
+            self.products - other.products,
+        )
 
 
-def _head(means: npt.NDArray[np.float32], covariance: npt.NDArray[np.float32], shrinkage: float) -> Linear:
-    width = len(covariance)
-    shrunk = covariance * np.float32(1 - shrinkage)
-    shrunk.flat[:: width + 1] += np.float32(shrinkage * max(np.trace(covariance) / width, _MIN_VARIANCE))
-    weight = cho_solve(cho_factor(shrunk, overwrite_a=True, check_finite=False), means.T, check_finite=False).T
-    bias = -0.5 * (weight * means).sum(axis=1)
-    return Linear(weight.astype(np.float32), bias.astype(np.float32)).divided_by(_OVERCONFIDENCE)
+@dataclass(frozen=True)
+class _Gaussians:
+    """Classes' means (classes, width), the same along the main directions of the inputs, and the covariance there.
+
+    ``variance`` is the mean of all features, ``rest`` that in directions which are not among the main ones.
+    """
+
+    means: Array
+    means_along: Array
+    covariance: Array
+    variance: float
+    rest: float
+    basis: Array
+
+    @classmethod
+    def from_moments(cls, moments: _Moments, inputs: Inputs) -> _Gaussians:
+        """A class without any image gets the mean of all."""
+        counts, images = moments.counts, max(float(moments.counts.sum()), 1.0)
+        means = np.where(counts > 0, moments.sums / np.maximum(counts, 1), moments.sums.sum(axis=0) / images)
+        basis = inputs.directions.basis
+        along = means @ basis
+        covariance = (moments.products - (along * counts).T @ along) / images
+        width, rank = basis.shape
+        whole = max((moments.squares - float((counts * means**2).sum())) / images, 0.0)
+        rest = max(whole - float(covariance.trace()), 0.0) / max(width - rank, 1)
+        return cls(means, along, covariance, whole / width, rest, basis)
+
+    def head(self, shrinkage: float) -> Linear:
+        shrunk = self.covariance * (1 - shrinkage)
+        floor = shrinkage * max(self.variance, _MIN_VARIANCE)
+        shrunk.flat[:: len(shrunk) + 1] += floor
+        solved = cho_solve(cho_factor(shrunk, overwrite_a=True, check_finite=False), self.means_along.T).T
+        flat = (1 - shrinkage) * self.rest + floor
+        weight = self.means / flat + (solved - self.means_along / flat) @ self.basis.T
+        bias = -0.5 * (weight * self.means).sum(axis=1)
+        return Linear(weight.astype(np.float32), bias.astype(np.float32)).divided_by(_OVERCONFIDENCE)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from trainer.heads.logistic import ROUGH, fit_logistic
+from trainer.heads.logistic import fit_logistic
 from trainer.heads.task import FittingTask, Mask
 from trainer.measuring.calibration import Labels, Logits
 
@@ -93,10 +93,10 @@ def _fitted_on(task: FittingTask, used: Mask, strength: float) -> Logits | None:
     """Return logits (judged images, classes) of heads fitted on the ``used`` images; None where a fold has none."""
     part = task
     if not used.all():
-        part = replace(task, scaled=task.scaled[used], labels=task.labels[used], folds=task.folds[used])
+        part = replace(task, inputs=task.inputs.rows(used), labels=task.labels[used], folds=task.folds[used])
     if part.judging_folds != task.judging_folds:
         return None
-    (heads,) = fit_logistic(part, [strength], tolerance=ROUGH)
+    (heads,) = fit_logistic(part, [strength], full=False)
     return task.out_of_fold(heads)
 
 

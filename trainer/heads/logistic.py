@@ -39,7 +39,6 @@ Values = npt.NDArray[np.float64]
 def fit_logistic(
     task: FittingTask,
     strengths: Sequence[float],
-    directions: Directions | None = None,
     *,
     tolerance: float = EXACT,
     full: bool = True,
@@ -47,12 +46,10 @@ def fit_logistic(
     """Yield the heads of every group for each strength in turn (scikit-learn's C: small is a strong penalty).
 
     Each fit starts from the one before, so give small strengths first; each is fitted only when it is asked for. The
-    penalty is on what is added to ``task.start``, and not on the bias. ``directions`` are those of the features, where
-    they are known already. Unless it is ``full``, the fit ends with these, which is a tenth of the work.
+    penalty is on what is added to ``task.start``, and not on the bias. Unless it is ``full``, the fit ends with the
+    main directions, which is a tenth of the work.
     """
-    directions = directions or Directions.from_features(task.scaled)
-    with one_thread():
-        along = task.scaled @ directions.basis
+    directions, along = task.inputs.directions, task.inputs.along
     values = np.zeros((along.shape[1] + 1, task.groups * task.classes))
     for strength in strengths:
         penalty = 1 / (strength * len(task.labels))

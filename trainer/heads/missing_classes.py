@@ -33,7 +33,7 @@ import numpy.typing as npt
 
 from models.scoring import energies
 from trainer.heads.candidates import CandidateHead
-from trainer.heads.logistic import ROUGH, fit_logistic
+from trainer.heads.logistic import fit_logistic
 from trainer.heads.task import FittingTask, Mask
 from trainer.heads.unknown import Distances, Span, limit_of, out_of_fold_distances
 from trainer.measuring.calibration import Labels, Logits, log_probabilities
@@ -155,18 +155,18 @@ def _leave_classes_out(span: Span, task: FittingTask, reference: CandidateHead) 
     # Neighbours in the alphabet, which may be alike, come into different groups.
     group_of[present] = np.arange(len(present)) % (_GROUPS if len(present) <= _MANY_CLASSES else _FEW_GROUPS)
     rows = _balanced(task.labels)
-    scaled, labels = task.scaled[rows], task.labels[rows]
+    inputs, labels = task.inputs.rows(rows), task.labels[rows]
     # Where the classes of a group make up a fold, the head of this fold never saw them.
     folds = group_of[labels]
-    compared = FittingTask(scaled, labels, task.classes, folds, task.start, serves=False)
-    (heads,) = fit_logistic(compared, [reference.strength], tolerance=ROUGH)
-    distances = out_of_fold_distances(scaled, folds, len(span.basis))
+    compared = FittingTask(inputs, labels, task.classes, folds, task.start, serves=False)
+    (heads,) = fit_logistic(compared, [reference.strength], full=False)
+    distances = out_of_fold_distances(inputs, folds, len(span.basis))
     known_logits = reference.out_of_fold / reference.temperature
     known_distances, known_groups = span.distances[task.judged], group_of[task.labels[task.judged]]
     stand_ins = []
     for group, head in zip(compared.judging_folds, heads, strict=True):
         out, known, left = folds == group, known_groups != group, np.flatnonzero(group_of != group)
-        logits = head.logits(scaled[out])[:, left] / reference.temperature
+        logits = head.logits(inputs.scaled[out])[:, left] / reference.temperature
         stand_ins.append(
             _StandIns(labels[out], left, distances[out], logits, known_distances[known], known_logits[known][:, left])
         )

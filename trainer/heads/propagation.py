@@ -33,7 +33,7 @@ from models.text.language import mark
 from trainer.data.cache import Features
 from trainer.data.folds import NEVER, Folds
 from trainer.heads.candidates import CandidateHead, View, logistic_candidate
-from trainer.heads.directions import Directions
+from trainer.heads.directions import Inputs
 from trainer.heads.linear import MIN_DELTA, Linear, one_thread, to_unit_length
 from trainer.heads.logistic import fit_logistic
 from trainer.heads.task import FittingTask, Weights
@@ -143,16 +143,15 @@ def unlabelled_inputs(features: Features, parts: Sequence[Part], view: View) -> 
 
 @dataclass(frozen=True)
 class _Images:
-    """The inputs of all images (labelled, then unlabelled; n, width), which of them are neighbours, and directions."""
+    """The inputs of all images (labelled, then unlabelled), and which of them are neighbours."""
 
-    scaled: Features
+    inputs: Inputs
     graph: csr_matrix
-    directions: Directions
 
     @classmethod
     def from_inputs(cls, labelled: Features, unlabelled: Features) -> _Images:
         scaled = np.concatenate([labelled, unlabelled])
-        return cls(scaled, neighbour_graph(scaled), Directions.from_features(scaled))
+        return cls(Inputs(scaled), neighbour_graph(scaled))
 
 
 def propagate(
@@ -203,7 +202,7 @@ def _fit(task: FittingTask, images: _Images, group: int, teacher: Linear) -> Lin
     """Fit one group's head on its labelled images and on predictions for the unlabelled ones."""
     count, weights = len(task.labels), task.weights[:, group]
     fitted = weights > 0  # the others are held out: their labels are not to be known
-    predictions = np.exp(log_probabilities(teacher.logits(images.scaled)))
+    predictions = np.exp(log_probabilities(teacher.logits(images.inputs.scaled)))
     predictions[:count][fitted] = task.one_hot[fitted]
     spread = _spread(images.graph, predictions)[count:]
     labels, certainty = spread.argmax(axis=1), _certainty(spread)
@@ -215,14 +214,14 @@ def _fit(task: FittingTask, images: _Images, group: int, teacher: Linear) -> Lin
     # L-BFGS ends by the derivatives of the mean loss, so the mean weight is brought to 1 and the penalty along with it.
     mean = float(image_weights.mean())
     weighted = _WeightedTask(
-        images.scaled[used],
+        images.inputs.rows(used),
         np.concatenate([task.labels, labels])[used],
         task.classes,
         np.full(len(image_weights), NEVER),
         task.start,
         image_weights=(image_weights / mean).astype(np.float32),
     )
-    ((head,),) = fit_logistic(weighted, [_STRENGTH * mean], images.directions)
+    ((head,),) = fit_logistic(weighted, [_STRENGTH * mean])
     return head
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from trainer.data.cache import Features
 from trainer.data.folds import NEVER, Folds
+from trainer.heads.directions import Inputs
 from trainer.heads.linear import Linear
 from trainer.measuring.calibration import Labels, Logits
 
@@ -28,19 +29,24 @@ _MAX_WEIGHT = 20
 
 @dataclass(frozen=True)
 class FittingTask:
-    """Scaled features (n, width) of labelled images (n,), each in a fold (n,) or in none (`NEVER`: not judged).
+    """The inputs of labelled images (n,), each in a fold (n,) or in none (`NEVER`: not judged).
 
     Each group has one head: one group for each fold, fitted on the others, and last the group fitted on all images.
     ``start`` is a head that all heads are added to, where there is one. A task whose heads are only compared, and
     not served, has no last group.
     """
 
-    scaled: Features
+    inputs: Inputs
     labels: Labels
     classes: int
     folds: Folds
     start: Linear | None = None
     serves: bool = True
+
+    @property
+    def scaled(self) -> Features:
+        """The scaled features (n, width)."""
+        return self.inputs.scaled
 
     @cached_property
     def judging_folds(self) -> list[int]:

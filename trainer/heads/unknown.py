@@ -12,17 +12,16 @@ what resembles the known images is told by the energy besides (`trainer.heads.mi
 from __future__ import annotations
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import eigh
-from scipy.sparse.linalg import ArpackError, eigsh
 
 from models.metadata import Unknown
 from trainer.data.cache import Features
 from trainer.data.folds import NEVER, Folds
+from trainer.heads.directions import Inputs
 from trainer.heads.linear import one_thread
 
 #: The most directions, and the images needed for each. Measured as above with 96 images of six classes: 8
@@ -33,10 +32,6 @@ _MIN_IMAGES = 16
 #: The share of known images that are refused as unknown, on average over data sets. With n < 49 images it is up to
 #: one in n + 1, since the limit is then the largest distance.
 REFUSED_SHARE = 0.02
-#: How exact the directions are: their cosines to the exact ones differ from 1 by less than 1e-6.
-_TOLERANCE = 1e-3
-#: Where there are fewer than so many times the directions that are needed, all are found at once.
-_FEW_OF_ALL = 4
 #: Images measured at a time, so that intermediate results take little memory.
 _ROWS = 1024
 
@@ -75,40 +70,39 @@ class Span:
         )
 
 
-def fit_span(scaled: Features, folds: Folds) -> Span | None:
-    """Fit the span of centred, scaled features (n, width) as the head gets them; None with too few images.
+def fit_span(inputs: Inputs, folds: Folds) -> Span | None:
+    """Fit the span of centred, scaled features as the head gets them; None with too few images.
 
     The limit comes from the images of each fold (n,), measured by a basis of the images outside that fold.
     """
     judged = folds != NEVER
     largest = np.bincount(folds[judged]).max() if judged.any() else 0
     # All directions together would tell nothing.
-    rank = min(_DIRECTIONS, scaled.shape[1] // 2, (len(folds) - int(largest)) // _IMAGES_PER_DIRECTION)
+    rank = min(_DIRECTIONS, inputs.scaled.shape[1] // 2, (len(folds) - int(largest)) // _IMAGES_PER_DIRECTION)
     if judged.sum() < _MIN_IMAGES or rank == 0:
         return None
+    distances = out_of_fold_distances(inputs, folds, rank)
     with one_thread():
-        moments = scaled.T @ scaled
-    distances = out_of_fold_distances(scaled, folds, rank, moments)
-    return Span(_basis(moments, rank), limit_of(distances[judged]), distances)
+        basis = _basis(inputs, inputs.along.T @ inputs.along, rank)
+    return Span(basis, limit_of(distances[judged]), distances)
 
 
 @one_thread()
-def out_of_fold_distances(scaled: Features, folds: Folds, rank: int, moments: Features | None = None) -> Distances:
-    """Return how far (n,) each image of a fold lies from the span of the images outside; NaN where it is in none.
-
-    ``scaled`` is as for `fit_span`, ``moments`` the second moments of it where they are known.
-    """
+def out_of_fold_distances(inputs: Inputs, folds: Folds, rank: int) -> Distances:
+    """Return how far (n,) each image of a fold lies from the span of the images outside; NaN where it is in none."""
+    scaled, along = inputs.scaled, inputs.along
     distances = np.full(len(folds), np.nan)
-    moments = scaled.T @ scaled if moments is None else moments
     # Subtracts the fold from the total, since a copy of the images outside it would be nearly as large as all.
-    total = scaled.sum(axis=0, dtype=np.float64)
+    moments = along.T @ along
+    total, total_along = scaled.sum(axis=0, dtype=np.float64), along.sum(axis=0, dtype=np.float64)
     for fold in sorted({*folds.tolist()} - {NEVER}):
         held_out = folds == fold
         features, count = scaled[held_out], int((~held_out).sum())
-        mean = ((total - features.sum(axis=0, dtype=np.float64)) / count).astype(np.float32)
-        basis = _basis(moments - features.T @ features - count * np.outer(mean, mean), rank)
-        features -= mean
-        distances[held_out] = distances_to_span(features, basis)
+        mean = (total - features.sum(axis=0, dtype=np.float64)) / count
+        mean_along = (total_along - along[held_out].sum(axis=0, dtype=np.float64)) / count
+        products = along[held_out].T @ along[held_out] + count * np.outer(mean_along, mean_along)
+        basis = _basis(inputs, moments - products.astype(np.float32), rank)
+        distances[held_out] = distances_to_span(features - mean.astype(np.float32), basis)
     return distances
 
 
@@ -121,18 +115,14 @@ def distances_to_span(centred: Features, basis: Basis) -> Distances:
     return result
 
 
-def _basis(moments: Features, rank: int) -> Basis:
-    """Return the ``rank`` principal directions of features with these second moments (width, width)."""
-    width = len(moments)
-    if rank <= width // _FEW_OF_ALL:
-        with suppress(ArpackError):
-            return _ordered(eigsh(moments, rank, v0=np.ones(width, np.float32), tol=_TOLERANCE)[1])
-    return _ordered(eigh(moments, subset_by_index=(max(0, width - rank), width - 1))[1])
+def _basis(inputs: Inputs, moments: Features, rank: int) -> Basis:
+    """Return the ``rank`` principal directions (rank, width) of images with these second moments (size, size).
 
-
-def _ordered(directions: Features) -> Basis:
-    """Return directions (width, rank), the main one last, as the rows of a basis, the main one first."""
-    return np.ascontiguousarray(directions[:, ::-1].T, np.float32)
+    The moments are those along the main directions of the inputs, among which the principal ones of any large part are.
+    """
+    size = len(moments)
+    vectors = eigh(moments, subset_by_index=(max(0, size - rank), size - 1), check_finite=False)[1]
+    return np.ascontiguousarray(np.linalg.qr(inputs.directions.basis @ vectors)[0].T, np.float32)
 
 
 def limit_of(distances: Distances) -> float:

@@ -21,6 +21,7 @@ from models.text.language import tr
 from trainer.data.cache import Features
 from trainer.data.folds import Folds
 from trainer.heads.candidates import View
+from trainer.heads.directions import Inputs
 from trainer.heads.linear import Linear, Scaling, one_thread, to_unit_length
 from trainer.heads.prompts import Embeddings
 from trainer.heads.task import FittingTask
@@ -51,7 +52,7 @@ def view_of_all_parts(features: Features, labels: Labels, classes: int, folds: F
     to_unit_length(features, widths)
     scaling = Scaling.from_features(features, widths)
     scaling.apply_in_place(features)
-    task = FittingTask(features, labels, classes, folds)
+    task = FittingTask(Inputs(features), labels, classes, folds)
     name = "all parts" if len(parts) > 1 else ""
     label = tr("all parts") if len(parts) > 1 else ""
     return View(name, tuple(range(len(parts))), task, scaling, _text_head(parts, scaling), label=label)
@@ -63,7 +64,7 @@ def view_of_part(all_parts: View, parts: Sequence[Part], position: int) -> View:
     start = sum(before.width for before in parts[:position])
     columns = slice(start, start + part.width)
     whole = all_parts.task
-    task = FittingTask(whole.scaled[:, columns], whole.labels, whole.classes, whole.folds)
+    task = FittingTask(Inputs(whole.scaled[:, columns]), whole.labels, whole.classes, whole.folds)
     scaling = Scaling(all_parts.scaling.mean[columns], all_parts.scaling.scale[columns])
     return View(part.name, (position,), task, scaling, _text_head([part], scaling))
 
@@ -86,7 +87,7 @@ def view_as_classes(inputs: Features, part: Part, view: View) -> View:
     """Make a view of the images and part of ``view`` by their `class_likenesses` (n, classes), scaled in place."""
     scaling = Scaling.from_features(inputs, [inputs.shape[1]])
     scaling.apply_in_place(inputs)
-    task = FittingTask(inputs, view.task.labels, view.task.classes, view.task.folds)
+    task = FittingTask(Inputs(inputs), view.task.labels, view.task.classes, view.task.folds)
     name = f"{view.name} as ImageNet classes".strip()
     label = tr("{name} as ImageNet classes", name=view.name) if view.name else tr("as ImageNet classes")
     return View(name, view.parts, task, scaling, pretrained=part.pretrained, label=label)

@@ -26,6 +26,7 @@ from trainer.data.folds import NEVER, Folds, assign, draw_by_hash
 from trainer.data.neighbours import Positions
 from trainer.heads import views
 from trainer.heads.candidates import CandidateHead, View
+from trainer.heads.directions import Inputs
 from trainer.heads.linear import Linear, Scaling
 from trainer.heads.missing_classes import with_energies
 from trainer.heads.recipe import Recipe, refit
@@ -228,7 +229,7 @@ def _view(
         inputs = views.class_likenesses(images.features, described[0])
         assert inputs is not None
         unscaled = Scaling(np.zeros(0, np.float32), np.ones(0, np.float32))
-        plain = View("", (0,), FittingTask(inputs, images.labels, outputs, images.folds), unscaled)
+        plain = View("", (0,), FittingTask(Inputs(inputs), images.labels, outputs, images.folds), unscaled)
         return views.view_as_classes(inputs, described[0], plain)
     view = views.view_of_all_parts(images.features, images.labels, outputs, images.folds, described)
     if texts is None:
@@ -242,8 +243,8 @@ def _span(images: LessonImages, view: View, logits: npt.NDArray[np.float64], log
     known, classes, task = ~images.is_negative, len(images.classes), view.task
     if not known.all():
         start = None if task.start is None else Linear(task.start.weight[:classes], task.start.bias[:classes])
-        task = FittingTask(task.scaled[known], task.labels[known], classes, task.folds[known], start)
-    span = fit_span(task.scaled, task.folds)
+        task = FittingTask(task.inputs.rows(known), task.labels[known], classes, task.folds[known], start)
+    span = fit_span(task.inputs, task.folds)
     if span is None:
         return None
     rows = known[view.task.judged]

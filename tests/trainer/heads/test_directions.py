@@ -22,7 +22,7 @@ def test_they_are_orthonormal_and_the_steepest_come_first(images: int, width: in
     found = Directions.from_features(features)
     assert found.basis.T @ found.basis == pytest.approx(np.eye(len(found.variances)), abs=1e-3)
     assert sorted(found.variances.tolist(), reverse=True) == found.variances.tolist()
-    assert (features @ found.basis).var(axis=0)[:5] == pytest.approx(found.variances[:5], rel=0.2)
+    assert (features @ found.basis).var(axis=0)[:5] == pytest.approx(found.variances[:5], rel=0.3)
 
 
 def test_of_few_images_they_hold_all_there_is() -> None:
@@ -37,7 +37,7 @@ def test_what_they_leave_is_shared_by_all_others() -> None:
     features = varied(1000, 300)
     found = Directions.from_features(features)
     total = found.variances.sum() + found.rest * (300 - len(found.variances))
-    assert total == pytest.approx(features.var(axis=0).sum(), rel=1e-3)
+    assert total == pytest.approx(features.var(axis=0).sum(), rel=1e-2)
 
 
 def test_features_without_any_variance_have_none() -> None:

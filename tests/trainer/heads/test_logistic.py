@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.clusters import clusters, task
+from trainer.heads.directions import Inputs
 from trainer.heads.linear import Linear
 from trainer.heads.logistic import fit_logistic
 from trainer.measuring.calibration import log_probabilities
@@ -34,7 +35,9 @@ def test_rare_classes_count_as_scikit_learns_weights() -> None:
 
     features, labels = clusters(200, 4)
     kept = np.flatnonzero((labels != 3) | (np.arange(200) < 40))
-    made = dataclasses.replace(task(1, 4, folds=0), scaled=features[kept], labels=labels[kept], folds=kept * 0 - 1)
+    made = dataclasses.replace(
+        task(1, 4, folds=0), inputs=Inputs(features[kept]), labels=labels[kept], folds=kept * 0 - 1
+    )
     ((head,),) = fit_logistic(made, [0.1])
     reference = LogisticRegression(C=0.1, max_iter=1000, tol=1e-6)
     reference.fit(made.scaled, made.labels, sample_weight=made.weights[:, 0])

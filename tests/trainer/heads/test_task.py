@@ -5,13 +5,14 @@ import pytest
 
 from tests.trainer.clusters import clusters, task
 from trainer.data.folds import NEVER
+from trainer.heads.directions import Inputs
 from trainer.heads.linear import Linear
 from trainer.heads.task import FittingTask
 
 
 def test_an_image_has_no_weight_for_the_head_that_judges_it() -> None:
     features, labels = clusters(6, 2)
-    made = FittingTask(features, labels, 2, np.array([0, 2, 0, 2, NEVER, 2]))
+    made = FittingTask(Inputs(features), labels, 2, np.array([0, 2, 0, 2, NEVER, 2]))
     assert made.judging_folds == [0, 2]
     assert made.groups == 3
     assert (made.weights > 0).tolist() == [
@@ -33,7 +34,7 @@ def test_classes_count_alike_for_every_head_whatever_it_is_not_fitted_on() -> No
     """Or else the class of an image that is held out would seem rare where there are few."""
     features, labels = clusters(8, 2)
     folds = np.where(np.arange(8) < 3, np.where(labels == 0, 0, 1), 2)
-    made = FittingTask(features, labels, 2, folds)
+    made = FittingTask(Inputs(features), labels, 2, folds)
     for weights in made.weights.T:
         shares = [float(weights[labels == label].sum()) for label in range(2)]
         assert shares[0] == pytest.approx(shares[1])
@@ -42,7 +43,7 @@ def test_classes_count_alike_for_every_head_whatever_it_is_not_fitted_on() -> No
 
 def test_classes_count_alike_but_not_where_a_single_image_would_count_for_hundreds() -> None:
     labels = np.repeat(np.arange(3), (200, 50, 1))
-    weights = FittingTask(clusters(251, 3)[0], labels, 3, np.full(251, NEVER)).weights[:, 0]
+    weights = FittingTask(Inputs(clusters(251, 3)[0]), labels, 3, np.full(251, NEVER)).weights[:, 0]
     shares = [float(weights[labels == label].sum()) for label in range(3)]
     assert weights.mean() == pytest.approx(1)
     assert shares[1] == pytest.approx(shares[0])

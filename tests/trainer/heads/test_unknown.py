@@ -5,6 +5,7 @@ import numpy.typing as npt
 import pytest
 
 from trainer.data.folds import NEVER
+from trainer.heads.directions import Inputs
 from trainer.heads.unknown import REFUSED_SHARE, Span, distances_to_span, fit_span
 
 WIDTH, VARYING = 60, 5
@@ -21,7 +22,7 @@ def pictures(random: np.random.Generator, count: int, *, alike: bool = True) -> 
 
 def learned(count: int, seed: int = 0, folds: int = 5) -> Span:
     features = pictures(np.random.default_rng(seed), count)
-    span = fit_span(features - features.mean(axis=0), np.arange(count) % folds)
+    span = fit_span(Inputs(features - features.mean(axis=0)), np.arange(count) % folds)
     assert span is not None
     return span
 
@@ -54,7 +55,7 @@ def test_each_image_is_measured_by_a_basis_that_never_saw_it() -> None:
     features = pictures(np.random.default_rng(3), 200)
     features[17] = 0
     features[17, -1] = 1000
-    span = fit_span(features, np.arange(200) % 5)
+    span = fit_span(Inputs(features), np.arange(200) % 5)
     assert span is not None
     assert span.distances[17] > 800
     assert distances_to_span(features[17:18], span.basis)[0] < 100
@@ -65,7 +66,7 @@ def test_each_image_is_measured_by_a_basis_that_never_saw_it() -> None:
 def test_images_that_nobody_judges_count_as_known() -> None:
     features = pictures(np.random.default_rng(4), 200)
     folds = np.where(np.arange(200) < 40, 0, NEVER)
-    span = fit_span(features, folds)
+    span = fit_span(Inputs(features), folds)
     assert span is not None
     assert np.isfinite(span.distances[:40]).all()
     assert np.isnan(span.distances[40:]).all()
@@ -74,4 +75,4 @@ def test_images_that_nobody_judges_count_as_known() -> None:
 
 @pytest.mark.parametrize("folds", [np.full(100, NEVER), np.arange(15) % 5, np.zeros(100, np.int64)])
 def test_with_too_few_images_nothing_is_told(folds: npt.NDArray[np.int64]) -> None:
-    assert fit_span(pictures(np.random.default_rng(5), len(folds)), folds) is None
+    assert fit_span(Inputs(pictures(np.random.default_rng(5), len(folds))), folds) is None
