@@ -25,7 +25,10 @@ BENCHMARKS = (
     "corrections",  # noticing what people put right among a million filed images
     "fitting",  # a first and a cached fit
     "trust",  # how many are wrong where a bound was asked for
+    "unknowns",  # what becomes of images of no class
+    "unlabelled",  # what images without a label bring where few have one
     "choosing",  # time, memory and accuracy of the choice of a head
+    "starter",  # how well the starter model sorts photographs
     "reload",  # going over to another model
     "features",  # the backbones alone
 )

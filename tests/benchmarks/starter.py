@@ -1,4 +1,4 @@
-"""How well the starter model sorts real photographs: ``python -m tests.benchmarks.starter``.
+"""How well the starter model sorts real photographs: ``python -m tests.benchmarks.starter [--json FILE]``.
 
 Prints, for each set of pictures beside the project, the accuracy of the groups, how far their probabilities can be
 taken at their word at several temperatures, and what a threshold files and gets right. The sets are not ImageNet's:
@@ -8,7 +8,9 @@ says, and CIFAR-10's are 32 px wide.
 
 from __future__ import annotations
 
+import argparse
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -48,15 +50,19 @@ BATCH = 8
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
     if not SHARED_DATA.is_dir():
         print(f"There is nothing to measure: the shared pictures are not in {SHARED_DATA}.")
         return
     measured = {name: measure(name) for name in RIGHT}
     logits, right = (np.concatenate(both) for both in zip(*(measured[name] for name in PHOTOGRAPHS), strict=True))
-    for name, (some, their_right) in measured.items():
-        report(name, some, their_right)
-    report(" + ".join(PHOTOGRAPHS), logits, right)
+    measured[" + ".join(PHOTOGRAPHS)] = logits, right
+    figures = {name: report(name, some, their_right) for name, (some, their_right) in measured.items()}
     print(f"The starter ships with temperature {TEMPERATURE} and threshold {THRESHOLD}.")
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 def measure(name: str) -> tuple[Floats, npt.NDArray[np.bool_]]:
@@ -82,18 +88,32 @@ def crop(path: Path, backbone: registry.Backbone) -> npt.NDArray[np.uint8]:
         return decode(file, [backbone.transform])[0]
 
 
-def report(name: str, logits: Floats, right: npt.NDArray[np.bool_]) -> None:
+def report(name: str, logits: Floats, right: npt.NDArray[np.bool_]) -> list[dict[str, object]]:
+    """Print the table of a set, and return its rows."""
     shares = "".join(f"{f'at {threshold}':>14}" for threshold in THRESHOLDS)
     print(f"{name}, {len(logits)} pictures; at a threshold: share filed, and right of those")
     print(f"{'temperature':>11}{'right':>7}{'log loss':>10}{'ECE':>7}{shares}")
+    rows: list[dict[str, object]] = []
     for temperature in TEMPERATURES:
         probabilities = grouped(logits, temperature)
         confidence = probabilities.max(axis=1)
         hit = right[np.arange(len(right)), probabilities.argmax(axis=1)]
         loss = -np.log((probabilities * right).sum(axis=1)).mean()
-        filed = "".join(f"{share(confidence, hit, threshold):>14}" for threshold in THRESHOLDS)
-        print(f"{temperature:>11}{hit.mean():>7.3f}{loss:>10.3f}{calibration_error(confidence, hit):>7.3f}{filed}")
+        error = calibration_error(confidence, hit)
+        filed = {threshold: share(confidence, hit, threshold) for threshold in THRESHOLDS}
+        told = "".join(f"{some:.0%} {good:.1%}".rjust(14) for some, good in filed.values())
+        print(f"{temperature:>11}{hit.mean():>7.3f}{loss:>10.3f}{error:>7.3f}{told}")
+        rows.append(
+            {
+                "temperature": temperature,
+                "right": float(hit.mean()),
+                "log_loss": float(loss),
+                "calibration_error": error,
+                "filed_and_right": {str(threshold): both for threshold, both in filed.items()},
+            }
+        )
     print()
+    return rows
 
 
 def grouped(logits: Floats, temperature: float) -> Floats:
@@ -104,9 +124,10 @@ def grouped(logits: Floats, temperature: float) -> Floats:
     return np.asarray(probabilities @ np.eye(len(names))[groups])
 
 
-def share(confidence: Floats, hit: npt.NDArray[np.bool_], threshold: float) -> str:
+def share(confidence: Floats, hit: npt.NDArray[np.bool_], threshold: float) -> tuple[float, float]:
+    """The share that a threshold files, and the share of those that is right; 1 of none."""
     filed = confidence >= threshold
-    return f"{filed.mean():.0%} {hit[filed].mean():.1%}" if filed.any() else "0%"
+    return float(filed.mean()), float(hit[filed].mean()) if filed.any() else 1.0
 
 
 def calibration_error(confidence: Floats, hit: npt.NDArray[np.bool_], bins: int = 10) -> float:

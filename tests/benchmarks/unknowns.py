@@ -1,5 +1,7 @@
 """How images of no class fare: ``python -m tests.benchmarks.unknowns [SET ...]``, before the energy counted and after.
 
+``--json FILE`` writes the figures.
+
 Each class of a set is left out in turn and a head is chosen on the others, in folds 0 to 3. Then come fold 4 of these,
 which nothing was fitted on (known), all images of the class that is missing (near), and another set (far). Two rules
 are compared with the same head: refuse by the distance from the span alone, or by distance and energy together. For
@@ -12,7 +14,11 @@ Of two classes none can be left out; near is the other set then.
 from __future__ import annotations
 
 import argparse
+import json
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +34,23 @@ from trainer.measuring.thresholds import choose_thresholds
 
 #: Classes that are left out in a set of more; what comes from elsewhere.
 _CLASSES, _FAR, _FAR_IMAGES = 6, "hymenoptera2", 400
+#: The rules that are compared, and what is measured of each, with the width of its column.
+RULES = ("distance", "both")
+FIGURES = {
+    "known_refused": 8,
+    "near_refused": 7,
+    "far_refused": 7,
+    "near_area": 7,
+    "near_filed_at_half": 8,
+    "known_filed_at_half": 7,
+    "near_filed_at_1_percent": 8,
+    "known_filed_at_1_percent": 7,
+    "near_filed_foretold": 10,
+}
 
 Floats = npt.NDArray[np.floating[Any]]
+#: The figures of both rules.
+Rows = Sequence[Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -50,33 +71,48 @@ class Judged:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="*", metavar="SET", help=", ".join(NAMES))
+    parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     print(
         f"{'set, missing':30}{'rule':>9}{'known':>8}{'near':>7}{'far':>7}{'AUROC':>7}"
         f"{'near':>8}{'known':>7}{'near':>8}{'known':>7}{'foretold':>10}"
     )
     print(f"{'':39}{'refused':>8}{'refused':>14}{'':7}{'filed at 0.5':>15}{'filed at 1 %':>15}")
+    figures: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     for name in options.sets or NAMES:
-        data = load(name)
-        count = len(data.classes)
-        rows = []
-        for missing in range(0, count, max(count // _CLASSES, 1)) if count > 2 else ():
-            rows.append(compare(data, missing))
-            show(f"{name}, {data.classes[missing]}", rows[-1])
-        if count == 2:
-            rows.append(compare(data, None))
-            show(f"{name}, none", rows[-1])
-        elif rows:
-            show(f"{name}, MEAN", [list(np.mean([row[rule] for row in rows], axis=0)) for rule in (0, 1)])
+        figures[name] = {}
+        for missing, rows in measure(load(name)):
+            show(f"{name}, {missing}", rows)
+            figures[name][missing] = {rule: _named(row) for rule, row in zip(RULES, rows, strict=True)}
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
-def show(title: str, rows: list[list[float]]) -> None:
-    for rule, row in zip(("distance", "both"), rows, strict=True):
-        shares = "".join(f"{value:{width}.3f}" for value, width in zip(row, (8, 7, 7, 7, 8, 7, 8, 7, 10), strict=True))
+def _named(row: Sequence[float]) -> dict[str, float]:
+    """The figures of a rule by their names; without those that there are none of."""
+    return {name: value for name, value in zip(FIGURES, row, strict=True) if not math.isnan(value)}
+
+
+def measure(data: LabelledSet) -> Iterator[tuple[str, Rows]]:
+    """What is missing, with the rows of both rules; the mean over the classes comes last."""
+    count = len(data.classes)
+    if count == 2:
+        yield "none", compare(data, None)
+        return
+    found = []
+    for missing in range(0, count, max(count // _CLASSES, 1)):
+        found.append(compare(data, missing))
+        yield data.classes[missing], found[-1]
+    yield "MEAN", np.mean(found, axis=0).tolist()
+
+
+def show(title: str, rows: Rows) -> None:
+    for rule, row in zip(RULES, rows, strict=True):
+        shares = "".join(f"{value:{width}.3f}" for value, width in zip(row, FIGURES.values(), strict=True))
         print(f"{title[:29]:30}{rule:>9}{shares}", flush=True)
 
 
-def compare(data: LabelledSet, missing: int | None) -> list[list[float]]:
+def compare(data: LabelledSet, missing: int | None) -> Rows:
     """The rows for both rules, with this class left out."""
     known, others = _without(data, missing)
     fitted, unseen = known.part(known.folds != 4), known.part(known.folds == 4)

@@ -4,15 +4,17 @@ Of each set, 2 or 5 images a class of folds 0 to 3 are labelled, and the rest of
 The rest is given in three ways: as it is, skewed (the most of one class, and a twentieth of it of the last, in random
 order), and skewed with a quarter of strangers, images of another set. Printed are means over the draws: accuracy
 without unlabelled images, what they would add if they were always taken and what they add as they are taken, how often
-that is, the same for log-loss, and CPU seconds for one draw.
+that is, the same for log-loss, and CPU seconds for one draw. ``--json FILE`` writes all draws.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import json
 import time
-from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -135,23 +137,39 @@ def measure(drawn: Draw, seed: int) -> Measured:
     )
 
 
-def rows(name: str, draws: int) -> Iterator[str]:
-    """Yield a line for each number of labelled images and each kind of unlabelled ones."""
+def measure_set(name: str, draws: int) -> Iterator[tuple[int, str, list[Measured]]]:
+    """Yield the number of labelled images a class, the kind of unlabelled ones, and what each draw gives."""
     images = labelled_sets.load(name)
     for shots in SHOTS:
         for kind in KINDS:
-            each = [measure(draw(images, shots, kind, seed), seed) for seed in range(draws)]
-            values = np.mean([astuple(one) for one in each], axis=0)
-            errors = " ".join(f"{one.standard_errors:.1f}:{one.always:+.3f}" for one in each)
-            yield (
-                f"{name:14} {shots} {kind:9}  {values[0]:.3f} {values[1]:+.3f} {values[2]:+.3f}  {values[3]:4.0%}  "
-                f"{values[4]:.3f} {values[5]:+.3f} {values[6]:+.3f}  {values[8]:5.1f}   {errors}"
-            )
+            yield shots, kind, [measure(draw(images, shots, kind, seed), seed) for seed in range(draws)]
+
+
+def show(name: str, shots: int, kind: str, each: Sequence[Measured]) -> None:
+    mean = Measured(*np.mean([astuple(one) for one in each], axis=0).tolist())
+    errors = " ".join(f"{one.standard_errors:.1f}:{one.always:+.3f}" for one in each)
+    print(
+        f"{name:14} {shots} {kind:9}  {mean.accuracy:.3f} {mean.always:+.3f} {mean.as_taken:+.3f}  {mean.taken:4.0%}  "
+        f"{mean.loss:.3f} {mean.loss_always:+.3f} {mean.loss_as_taken:+.3f}  {mean.seconds:5.1f}   {errors}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="*", metavar="SET", help=", ".join(labelled_sets.NAMES))
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    print("set      shots unlabelled  accuracy, always, as taken; taken; log-loss, always, as taken; seconds;")
+    print("each draw's gain out of fold in standard errors and accuracy gained if taken")
+    figures = []
+    for name in options.sets or labelled_sets.NAMES:
+        for shots, kind, each in measure_set(name, DRAWS):
+            show(name, shots, kind, each)
+            figures += [{"set": name, "shots": shots, "unlabelled": kind} | asdict(one) for one in each]
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    print("set      shots unlabelled  accuracy, always, as taken; taken; log-loss, always, as taken; seconds;")
-    print("each draw's gain out of fold in standard errors and accuracy gained if taken")
-    for wanted in sys.argv[1:] or labelled_sets.NAMES:
-        for row in rows(wanted, DRAWS):
-            print(row, flush=True)
+    main()
