@@ -215,10 +215,10 @@ def test_damaged_weights_in_the_hubs_cache_are_named(tmp_path: Path, tiny_clip: 
 def test_a_dead_network_is_one_sentence_without_torch_that_names_the_model(tmp_path: Path) -> None:
     advice = {
         ("clip", ""): "pull clip --to",
-        ("clip", "siglip2"): "pull clip --clip-model siglip2 --to",
-        ("clip", "some/model"): "pull clip --clip-model some/model --to",
+        ("clip", "siglip2"): "pull clip --clip-model google/siglip2",
+        ("clip", "some/model"): "pull clip --clip-model some/model",
         ("clip", "some/model@v2"): "pull clip --clip-model some/model@v2 --to",
-        ("torchvision", f"{NOWHERE}/a-00.pth"): "pull tiny --to",
+        ("torchvision", f"{NOWHERE}/a-00.pth"): "pull tiny",
     }
     for pull, (said, loaded) in zip(advice.values(), locate_each(tmp_path, list(advice)), strict=True):
         assert re.search(r"are not on this machine and .*Connection refused\): run .* --weights ", said)
