@@ -43,6 +43,8 @@ class Answer:
             elif self.done or self.left:
                 _print_lines(summary(self))
             raise
+        finally:
+            self.operation.close()
         if as_json:
             print_json(items)
         else:

@@ -19,25 +19,20 @@ from daemon.operations.methods import METHODS
 def operate_directly(place: FiledOutput, method: str, params: Params) -> Operation:
     """Do what a daemon would do, with the locks that it would have. Raises `UserError`.
 
-    A signal to end raises KeyboardInterrupt after the step that is under way; a copy that is being made is given up.
+    A signal to end raises KeyboardInterrupt once all is said that was done; a copy that is being made is given up.
     """
     place.require_journal()
     stopped = threading.Event()
-    with ExitStack() as closing:
-        operation = METHODS[method].run(_desk(place, params, closing), params)
-        closing.callback(operation.close)
-        while True:
-            with stopped_by_signals(stopped), copying.reporting_to(lambda: None, stopped.is_set):
-                try:
-                    item = next(operation)
-                except StopIteration as end:
-                    return dict(end.value)
-            yield item
-            if stopped.is_set():
-                raise KeyboardInterrupt
+    with (
+        ExitStack() as closing,
+        stopped_by_signals(stopped),
+        copying.reporting_to(lambda: None, stopped.is_set),
+    ):
+        desk = _desk(place, params, stopped, closing)
+        return (yield from METHODS[method].run(desk, params))
 
 
-def _desk(place: FiledOutput, params: Params, closing: ExitStack) -> Desk:
+def _desk(place: FiledOutput, params: Params, stopped: threading.Event, closing: ExitStack) -> Desk:
     if params.changes:
         journal = open_journal(place, closing)
     else:
@@ -53,4 +48,5 @@ def _desk(place: FiledOutput, params: Params, closing: ExitStack) -> Desk:
         roots=place.roots,
         held=HeldImages(journal, settings.output, settings.watch),
         keep_out=lambda inboxes: hold(place, inboxes, closing),
+        is_to_stop=stopped.is_set,
     )

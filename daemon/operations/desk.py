@@ -61,7 +61,7 @@ class Desk:
     ``roots``: the inboxes and the output. ``held``: the images that are held, as the daemon knows them.
     ``look_again``: have the watcher look at files of the inboxes although it has dealt with them.
     ``keep_out``: keep daemons out of these inboxes until the operation is over; raises `UserError` where one is at
-    work.
+    work. ``is_to_stop``: whether somebody wants the operation to end.
     """
 
     settings: Settings
@@ -70,6 +70,7 @@ class Desk:
     held: HeldImages
     look_again: Callable[[Sequence[Path]], None] = tell_nobody
     keep_out: Callable[[Collection[Path]], None] = lock_nothing
+    is_to_stop: Callable[[], bool] = lambda: False
     is_running: bool = False
 
     @property
@@ -81,6 +82,11 @@ class Desk:
     def step(self) -> int:
         """Return how many images an operation deals with at a time."""
         return STEP_BESIDE_A_DAEMON if self.is_running else STEP
+
+    def begin_step(self) -> None:
+        """Raise KeyboardInterrupt where the operation is to end; all that was done has been said by then."""
+        if self.is_to_stop():
+            raise KeyboardInterrupt
 
     def recover(self) -> None:
         """Finish what an error has left half done since the daemon began; without one it is done already.

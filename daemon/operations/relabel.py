@@ -62,6 +62,7 @@ def relabel(desk: Desk, params: RelabelParams) -> Operation:
     with explaining_a_busy_journal():
         desk.recover()
         for start in range(0, len(params.files), desk.step):
+            desk.begin_step()
             yield from relabelling.relabel(params.files[start : start + desk.step])
     return relabelling.result()
 

@@ -49,6 +49,7 @@ def release(desk: Desk, params: ReleaseParams) -> Operation:
                 yield releasing.item(Path(file.path if "/" in file.name else file.name), NOT_HELD)
         held = desk.held.all() if params.all else list(chosen.values())
         for start in range(0, len(held), desk.step):
+            desk.begin_step()
             yield from releasing.release(held[start : start + desk.step])
     return {"done": releasing.done, "left": releasing.left}
 

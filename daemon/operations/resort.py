@@ -59,6 +59,7 @@ def resort(desk: Desk, params: ResortParams) -> Operation:
     with explaining_a_busy_journal():
         desk.recover()
         for start in range(0, len(params.moves), desk.step):
+            desk.begin_step()
             yield from _move(desk, filer, params.moves[start : start + desk.step], params.digest)
     return {"run": params.run}
 

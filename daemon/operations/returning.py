@@ -43,6 +43,7 @@ class Returning:
     def bring_back(self, filings: Sequence[Filing]) -> Generator[Item, None, None]:
         """Bring back some images and yield an item for each. Raises `UserError` and JournalBusy."""
         desk = self.desk
+        desk.begin_step()
         if not self.dry_run:
             self._keep_out(filings)
         journal = None if self.dry_run else desk.journal
