@@ -33,8 +33,8 @@ _CHECK = 5.0
 #: Seconds for which events are gathered: a program moves many files at once, and own filings are known by then.
 GATHER = 0.4
 #: Seconds between two readings of what has changed: with events, with a class folder on a share, and without events;
-#: and at least this multiple of what the last one took.
-_WITH_EVENTS, _WITH_SHARES, _POLLING, _TIMES = 3600.0, 30.0, 5.0, 10
+#: and as many more as the last one took, up to the fourth.
+_WITH_EVENTS, _WITH_SHARES, _POLLING, _MOST_MORE = 3600.0, 30.0, 5.0, 20.0
 #: Seconds after which a reading comes although events work, where folders were moved.
 _AFTER_MOVES = 30.0
 #: Seconds of work at a time.
@@ -316,7 +316,7 @@ class Observer:
         if self._saved_at is None or now >= self._saved_at + _SAVE:
             self._save()
         pause = _POLLING if not self._has_events else _WITH_SHARES if self._survey.has_shares else _WITH_EVENTS
-        self._next_walk = now + max(pause, _TIMES * (now - self._walk_began))
+        self._next_walk = now + pause + min(now - self._walk_began, _MOST_MORE)
 
     def _go_on(self) -> None:
         assert self._walk is not None

@@ -121,6 +121,25 @@ def test_folders_that_have_not_changed_are_not_read_again(scene: Scene, monkeypa
     assert [path for path in read if path != scene.output] == []
 
 
+def test_a_long_reading_is_followed_by_the_next_within_a_minute(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    (scene.output / "fox").mkdir()
+    scene.look()
+    real = os.scandir
+
+    def scandir(path: object) -> object:
+        scene.now += 300  # so long does it take on a busy machine
+        return real(path)  # type: ignore[call-overload]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", scandir)
+        scene.look(1000)
+    scene.move(image, "fox")
+    scene.look(60)
+    assert scene.labels == {"a.jpg": ("fox", "moved")}
+
+
 def test_what_sort_files_is_nobodys_word(scene: Scene) -> None:
     scene.start()
     scene.file("a.jpg")
