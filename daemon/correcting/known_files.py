@@ -25,7 +25,7 @@ from models.atomic import atomic_file
 REMEMBERED = "seen-files"
 
 Keys = NDArray[np.uint64]
-_VERSION = 1
+_VERSION = 2
 _LOW = 0xFFFFFFFF
 _MOST_LEFT = 10_000
 
@@ -94,13 +94,23 @@ class KnownFolder:
 
 
 class KnownFiles:
-    """The folders of one output, by their paths below it; ``saved_at`` is when the file was written, as seconds."""
+    """The folders of one output, by their paths below it; ``saved_at`` is when the file was written, as seconds.
+
+    ``journal`` is the identity of the journal that has what was filed into them.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self.folders: dict[str, KnownFolder] = {}
         self.saved_at = 0.0
+        self.journal: str | None = None
         self._load()
+
+    def belong_to(self, journal: str) -> None:
+        """Forget everything where it was seen beside another journal: this one does not know what was filed then."""
+        if self.journal != journal:
+            self.folders.clear()
+            self.journal, self.saved_at = journal, 0.0
 
     def inside(self, folder: str) -> list[str]:
         """List a folder, if it is known, and all that are inside it."""
@@ -133,7 +143,7 @@ class KnownFiles:
             heads.append(_head(path, folder_now, keys, state))
             arrays.append(keys)
         saved_at = time.time()
-        head = {"version": _VERSION, "saved_at": saved_at, "folders": heads}
+        head = {"version": _VERSION, "saved_at": saved_at, "journal": self.journal, "folders": heads}
         try:
             with atomic_file(self._file, durable=False, mode=0o600) as file:
                 file.write(json.dumps(head).encode() + b"\n")
@@ -160,6 +170,7 @@ class KnownFiles:
                 for each, count, end in zip(head["folders"], counts, ends, strict=True)
             }
             self.saved_at = float(head["saved_at"])
+            self.journal = head["journal"]
 
 
 def _head(path: str, folder: KnownFolder, keys: Keys, state: tuple[int, int] | None) -> dict[str, object]:

@@ -116,8 +116,12 @@ class Observer:
         self._saved_at: float | None = None
         self._walked = False
 
-    def begin(self) -> None:
-        """Note what class folders there are before anything is filed. Raises OSError."""
+    def begin(self, journal: str) -> None:
+        """Note what class folders there are before anything is filed. Raises OSError.
+
+        ``journal`` is its identity: by another one than before, images that were filed would be taken for a person's.
+        """
+        self._known.belong_to(journal)
         if self._mark.why_away() is None and self._survey.begin():
             self._known.save(())
 

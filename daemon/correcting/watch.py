@@ -80,6 +80,7 @@ class CorrectionWatch:
     ) -> None:
         """``observe`` makes the observer of the output."""
         self._own = OwnFilings()
+        self._journal = journal
         self._writer = LabelWriter(output, journal)
         self._wake = wake
         self._found: deque[Found] = deque()
@@ -91,8 +92,8 @@ class CorrectionWatch:
 
     def __enter__(self) -> CorrectionWatch:
         """Begin, before anything is filed: what is there by now is told from that."""
-        with suppress(OSError):
-            self._observer.begin()
+        with suppress(OSError, JournalBusy):
+            self._observer.begin(self._journal.identity())
         self._thread.start()
         return self
 

@@ -39,6 +39,8 @@ _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE
 _OURS = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceError)
 #: This many I/O errors in a row mean that the journal is damaged; fewer may be a disk that recovers.
 _PATIENCE = 5
+#: Remembers, as a fact, the run that has begun a journal.
+_IDENTITY = "journal"
 #: Labels that are read at once, so that nothing is read while the caller writes.
 _PAGE = 500
 
@@ -204,6 +206,13 @@ class Journal:
     def noted(self, key: str) -> str | None:
         """Return what is remembered under a key, or None. Raises JournalBusy."""
         return self._use(lambda db: records.noted(db, key))
+
+    def identity(self) -> str:
+        """Return what tells this journal from one that was here before it was lost or set aside. Raises JournalBusy."""
+        identity = self.noted(_IDENTITY)
+        if identity is None:
+            self.note(_IDENTITY, identity := self.run)
+        return identity
 
     def _change(self, work: Callable[[sqlite3.Connection], _Answer], *, durably: bool = True) -> _Answer:
         """Do the work in a transaction."""

@@ -51,7 +51,7 @@ class Scene:
             wall=lambda: time.time() + self.now - _BEGIN,
             allowance=Allowance(lambda: self.now, lambda: 0.0),
         )
-        self.observer.begin()
+        self.observer.begin(self.journal.identity())
         self.writer = LabelWriter(self.output, self.journal, lambda: self.now)
         self.look()
 

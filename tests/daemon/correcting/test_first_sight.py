@@ -46,6 +46,28 @@ def test_images_in_folders_that_programs_file_into_may_be_theirs(scene: Scene) -
     assert scene.labels == {"b.jpg": ("dog", "placed")}
 
 
+@pytest.mark.parametrize("lost", ["deleted", "damaged"])
+def test_nor_are_they_placed_once_the_journal_was_lost(scene: Scene, lost: str) -> None:
+    """Of what was filed after the folders were read last, nobody knows any more that it was."""
+    scene.start()
+    scene.file("a.jpg")
+    scene.restart()
+    scene.file("b.jpg")
+    scene.stop(killed=True)
+    scene.journal.close()
+    if lost == "damaged":
+        scene.desk.journal_path.write_bytes(b"damaged" * 4096)
+    else:
+        scene.desk.journal_path.unlink()
+    scene.journal = scene.desk.journal()
+    scene.start()
+    scene.look(60)
+    assert not scene.all_labels
+    scene.place("c.jpg", "dog")
+    scene.look(60)
+    assert scene.labels == {"c.jpg": ("dog", "placed")}
+
+
 def test_so_may_those_that_came_while_another_program_filed_there(scene: Scene) -> None:
     scene.start()
     scene.file("a.jpg")
