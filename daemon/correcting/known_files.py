@@ -53,7 +53,8 @@ class KnownFolder:
 
     ``state`` is that of the folder itself when it was read; None if it is to be read again. ``folders`` are those in
     it. Of a class folder, not of one inside: ``marker`` is when its marker was written, ``surveyed`` says that it was
-    read to its end with all inside, and ``unknown_origin`` that what is new in it then may be of programs.
+    read to its end with all inside, and ``unknown_origin`` that what is new in it then may be of programs. ``touched``
+    is the last time that `sort` gave the marker while this process has watched.
     """
 
     identity: FolderIdentity
@@ -64,6 +65,7 @@ class KnownFolder:
     marker: int | None = None
     unknown_origin: bool = False
     surveyed: bool = False
+    touched: int | None = None
     _more: dict[int, int] = field(default_factory=dict)  # keys that came since, by their high halves
     _left: set[int] = field(default_factory=set)  # high halves of keys that are gone
 

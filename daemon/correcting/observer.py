@@ -264,6 +264,7 @@ class Observer:
             self._turned_over = now
 
     def _sighted(self, arrived: Arrived) -> Iterator[Sighting]:
+        origins: dict[str, Origin] = {}
         for folder, name in arrived.files:
             path = f"{self._output}/{folder}/{name}"
             if self._own.take(path):
@@ -274,7 +275,10 @@ class Observer:
                 continue  # it has left again
             if (known := self._known.folders.get(folder)) is not None:
                 known.add(name, inode)
-            yield Sighting(folder, name, inode, Origin.SEEN)
+            class_folder = folder.partition("/")[0]
+            if class_folder not in origins:
+                origins[class_folder] = self._survey.origin_now(class_folder)
+            yield Sighting(folder, name, inode, origins[class_folder])
 
     def _examine(self) -> None:
         """Examine what was sighted; where that fails it is tried again."""

@@ -28,6 +28,8 @@ _STEP = 1_000
 _AT_LEAST = 86_400.0
 #: Nanoseconds that a change must be old to be told from the next one: by fine times, and by those in seconds.
 _FINE, _COARSE = 50_000_000, 3_000_000_000
+#: Nanoseconds after a touch of its marker in which what comes into a folder may be of `sort`, which touches it often.
+_SORTING = 60_000_000_000
 #: Network file systems whose servers keep the times of folders, and give a file the same inode number each time.
 _FAITHFUL = frozenset({"nfs", "nfs4"})
 
@@ -207,8 +209,21 @@ class Survey:
         marker = self._meanings.marked(folder)
         is_made = known.marker is None and known.surveyed and known.read_at is None  # while no daemon ran
         if marker is not None and marker != known.marker and (known.marker is not None or is_made):
-            known.unknown_origin, known.state = True, None
+            known.unknown_origin, known.state, known.touched = True, None, marker
         known.marker = marker
+
+    def origin_now(self, folder: str) -> Origin:
+        """Return the origin of a file that comes into a class folder now: `sort` may be filing into it."""
+        known = self._known.folders.get(folder)
+        if known is None:
+            return Origin.SEEN
+        marker = self._meanings.marked(folder)
+        if known.marker is None:
+            known.marker = marker
+        elif marker is not None and marker != known.marker:
+            known.touched = marker  # the next reading sees the same, and that of files that were not heard of
+        is_touched = known.touched is not None and abs(self._wall() * 1e9 - known.touched) < _SORTING
+        return Origin.UNKNOWN if is_touched or known.unknown_origin else Origin.SEEN
 
     def note_markers(self) -> None:
         """Note which markers this daemon has made meanwhile."""
@@ -230,10 +245,9 @@ class Survey:
     ) -> Iterator[list[Sighting]]:
         """Read the names of a folder, some at a step."""
         began, is_over = self._clock(), self._is_over(state)
-        class_folder = self._known.folders[folder.partition("/")[0]]
-        origin = (
-            Origin.UNKNOWN if class_folder.unknown_origin else Origin.FOUND if known.read_at is None else Origin.SEEN
-        )
+        origin = self.origin_now(folder.partition("/")[0])
+        if origin is Origin.SEEN and known.read_at is None:
+            origin = Origin.FOUND
         before, present, folders = known.settle(), array("Q"), []
         names: list[str] = []
         inodes: list[int] = []

@@ -36,6 +36,10 @@ class Scene:
         self.output.mkdir(exist_ok=True)
         self.journal.note("test", "the file is there")
 
+    def wall(self) -> float:
+        """Return the time of day."""
+        return time.time() + self.now - _BEGIN
+
     def start(self) -> None:
         """Begin as the daemon does, before it files anything."""
         self.own, self.found = OwnFilings(), []
@@ -48,7 +52,7 @@ class Scene:
             quarantine="quarantine",
             poll=self.poll,
             clock=lambda: self.now,
-            wall=lambda: time.time() + self.now - _BEGIN,
+            wall=self.wall,
             allowance=Allowance(lambda: self.now, lambda: 0.0),
         )
         self.observer.begin(self.journal.identity())

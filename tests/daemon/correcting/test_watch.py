@@ -153,6 +153,24 @@ def test_what_sort_files_is_nobodys_word(scene: Scene) -> None:
     assert (scene.output / "dog/b.jpg").exists()
 
 
+def test_nor_is_what_it_files_beside_the_daemon(scene: Scene) -> None:
+    scene.start()
+    scene.file("a.jpg")
+    scene.look(60)
+    for number in range(3):
+        image = scene.desk.put(f"{number}.jpg", b"sorted %d" % number)
+        for folder in ("dog", "wolf"):
+            Filer(scene.output, action="copy", skip_equal=True).file([scene.desk.decide(image, folder)])
+            now = scene.wall()  # as the clock of the scene has it
+            os.utime(scene.output / folder / ".imagesortd", (now, now))
+        scene.look(5)
+    assert not scene.all_labels
+    scene.look(120)
+    scene.place("b.jpg", "dog")
+    scene.look(20)
+    assert scene.labels == {"b.jpg": ("dog", "placed")}
+
+
 def test_many_at_once_are_summed_up(scene: Scene, capfd: pytest.CaptureFixture[str]) -> None:
     from loguru import logger
 
