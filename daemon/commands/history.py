@@ -67,7 +67,9 @@ def main(arguments: list[str]) -> int:
     located: Iterator[tuple[Filing, Location]] = (
         (filing, whereabouts.locate(filing)) for filing in place.filings(which)
     )
-    if label is not None:
+    if label == place.settings.others_dir:  # no class is called that
+        located = ((filing, now) for filing, now in located if whereabouts.lies_in(now, label))
+    elif label is not None:
         located = ((filing, now) for filing, now in located if whereabouts.is_of(filing, now, label))
     entries = _entries(place.journal, islice(located, options.limit))
     if options.json:
@@ -95,7 +97,10 @@ def _parser() -> Parser:
         "--class",
         dest="label",
         metavar="NAME",
-        help=tr("classified as this by the model, or moved to its folder by you"),
+        help=tr(
+            "classified as this by the model, or moved to its folder by you; the name of the folder of the others for "
+            "what lies in it"
+        ),
     )
     add("--min-confidence", type=probability, metavar="P", help=tr("of at least this probability, 0 to 1"))
     add("--max-confidence", type=probability, metavar="P", help=tr("of at most this probability, 0 to 1"))

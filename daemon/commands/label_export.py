@@ -22,7 +22,7 @@ from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import shown
 from daemon.operations.desk import Item
 from models.text.commandline import EXIT_LEFT_BEHIND, Parser, print_json
-from models.text.language import tr
+from models.text.language import tr, trn
 from models.text.printable import quoted
 
 
@@ -157,14 +157,23 @@ def _print(export: _Export, folder: DataSetFolder) -> None:
     )
     if export.negatives:
         print(
-            tr(
+            trn(
+                "{count} of them is of none of the classes: it lies in {others}, and fit leaves it out",
                 "{count} of them are of none of the classes: they lie in {others}, and fit leaves them out",
-                count=export.negatives,
+                export.negatives,
                 others=shown(folder.others),
             )
         )
     if export.gone:
         print(tr("labelled images that were not found, or were edited since: {count}", count=len(export.gone)))
+    if export.classes:
+        print(
+            tr(
+                "To learn from them, copy these folders into the data set that you fit on: a model has only the "
+                "classes of its data set. If there is no other: python -m trainer fit --data-dir {folder}",
+                folder=quoted(str(folder.path)),
+            )
+        )
 
 
 def _record(export: _Export, folder: DataSetFolder) -> dict[str, object]:

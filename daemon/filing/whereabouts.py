@@ -52,6 +52,10 @@ class Whereabouts:
         """Whether an image was taken for a class, or was corrected to it."""
         return filing.label == label or (now.path is not None and now.corrected and self._class(now.path) == label)
 
+    def lies_in(self, now: Location, folder: str) -> bool:
+        """Whether an image lies in the folder of a class, or of the others, whoever brought it there."""
+        return now.path is not None and now.path.is_relative_to(self._output) and self._class(now.path) == folder
+
     def _class(self, path: Path) -> str:
         return class_of(path, self._output)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from loguru import logger
+
 from daemon.files.class_mounts import ClassMounts
 from daemon.filing.filer import Filer
 from daemon.filing.sidecars import Sidecars
 from daemon.journal.records import new_run
 from daemon.operations.desk import Desk
 from daemon.state import journal_path, state_folder
+from models.text.printable import shown
 
 #: What `new_run` makes.
 RUN_PATTERN = r"^\d{8}T\d{6}-[0-9a-f]{8}$"
@@ -30,3 +35,9 @@ def make_filer(desk: Desk, *, dry_run: bool = False, run: str | None = None) -> 
         sidecars=settled_sidecars(),
         run=run or new_run(),
     )
+
+
+def log_move(desk: Desk, source: Path, destination: Path) -> None:
+    """Tell the log of a running daemon what a command had it move, in the same way for all commands."""
+    if desk.is_running:
+        logger.info("{}", shown(f"{source} -> {destination}"))

@@ -21,7 +21,7 @@ from daemon.journal.labels import How, Label
 from daemon.journal.records import Filing
 from daemon.operations.classes import ClassFolder, class_folder
 from daemon.operations.desk import Desk, Item, Operation, Params, explaining_a_busy_journal
-from daemon.operations.moving import RUN_PATTERN, make_filer, settled_sidecars
+from daemon.operations.moving import RUN_PATTERN, log_move, make_filer, settled_sidecars
 from daemon.operations.named_images import NamedImage, NoImage, find_image, spelling
 from daemon.operations.selection import GivenName
 from models.decision import Fate
@@ -170,6 +170,8 @@ class _Relabelling:
             why = tr("{name} stays: {why}", name=self._name(path), why=describe(result.status))
             return self._left(path, result.status.value, result.error or why)
         self.moved += 1
+        if not self.params.dry_run:
+            log_move(self.desk, path, destination)
         names = {"name": self._name(path), "place": self._name(destination)}
         says = tr("{name} would go to {place}", **names) if self.params.dry_run else "{name} -> {place}".format(**names)
         return self._item(path, result.status.value, says, destination)

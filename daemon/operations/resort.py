@@ -20,7 +20,7 @@ from daemon.journal.history import Wanted
 from daemon.journal.labels import WantedLabels
 from daemon.journal.records import Filing, State
 from daemon.operations.desk import Desk, Item, Operation, Params, explaining_a_busy_journal
-from daemon.operations.moving import RUN_PATTERN, make_filer
+from daemon.operations.moving import RUN_PATTERN, log_move, make_filer
 from models.class_names import check_class_name
 from models.decision import Fate
 from models.errors import UserError
@@ -94,8 +94,10 @@ def _move(desk: Desk, filer: Filer, moves: Sequence[ResortMove], digest: str) ->
             )
     results = dict(zip(decisions, filer.file(list(decisions.values())), strict=True))
     for move in moves:
-        if move.filing in results:
-            yield _item(move, results[move.filing].status, results[move.filing])
+        if (result := results.get(move.filing)) is not None:
+            if result.destination is not None:
+                log_move(desk, result.decision.source.path, result.destination)
+            yield _item(move, result.status, result)
 
 
 def _source(desk: Desk, filing: Filing) -> Source | None:

@@ -6,16 +6,15 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loguru import logger
-
 from daemon.filing.corrections import Corrections
 from daemon.filing.status import Status
 from daemon.filing.undo import Undone, undo
 from daemon.journal.records import Filing, State
 from daemon.operations.desk import Desk, Item, Result
+from daemon.operations.moving import log_move
 from daemon.operations.selection import record
 from models.text.language import tr
-from models.text.printable import quoted, shown
+from models.text.printable import quoted
 
 #: The outcomes after which nothing is left to be done.
 DONE = frozenset({Status.FILED, Status.PLANNED, Status.ALREADY})
@@ -85,8 +84,8 @@ class Returning:
         self.in_inbox += ok and not is_from_class_folder
         self.held += undone.held
         back = None if undone.destination is None else str(undone.destination)
-        if self.desk.is_running and undone.status is Status.FILED and back is not None:
-            logger.info("{}", shown(f"{undone.filing.destination} -> {back}"))
+        if undone.status is Status.FILED and undone.destination is not None and undone.filing.destination is not None:
+            log_move(self.desk, undone.filing.destination, undone.destination)
         return record(undone.filing) | {
             "outcome": undone.status.value,
             "back": back,

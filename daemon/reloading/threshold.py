@@ -21,7 +21,10 @@ _NONE_SET = mark(
 
 @dataclass(frozen=True)
 class Threshold:
-    """Rule in force, and the reason for its threshold, in words that continue a sentence."""
+    """Rule in force, and the reason for its threshold, in words that continue a sentence.
+
+    A reason without figures is translated where it is shown: `status` may speak another language than the daemon.
+    """
 
     rule: Rule
     why: str
@@ -43,19 +46,19 @@ class Threshold:
     def __str__(self) -> str:
         if self.value == 0:
             if self.refuses_unknown:
-                return tr("only pictures unlike anything it was taught go to others/: {why}", why=self.why)
-            return tr("every readable image goes to its class: {why}", why=self.why)
+                return tr("only pictures unlike anything it was taught go to others/: {why}", why=tr(self.why))
+            return tr("every readable image goes to its class: {why}", why=tr(self.why))
         if self.refuses_unknown:
             return tr(
                 "pictures it is less than {sure} % sure of go to others/, "
                 "as do those unlike anything it was taught: {why}",
                 sure=percent(self.value),
-                why=self.why,
+                why=tr(self.why),
             )
         return tr(
             "pictures it is less than {sure} % sure of go to others/: {why}",
             sure=percent(self.value),
-            why=self.why,
+            why=tr(self.why),
         )
 
 
@@ -72,13 +75,13 @@ def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
     from models.metadata import DEFAULT_THRESHOLD, strictest  # `status` needs the sentences alone
 
     if chosen == 0:
-        return chosen, tr(_NONE_SET)
+        return chosen, _NONE_SET
     if chosen is not None:
-        return chosen, tr("the threshold that was set")
+        return chosen, mark("the threshold that was set")
     if metadata.max_error is not None:
         return metadata.served_threshold, _what_holds(metadata, metadata.max_error)
     if metadata.threshold is not None:
-        return metadata.threshold, tr("the checkpoint's own threshold")
+        return metadata.threshold, mark("the checkpoint's own threshold")
     offers = [
         tr(
             "{share} with --threshold {threshold:g}",
@@ -89,7 +92,7 @@ def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
         if promise.certainty == CERTAINTY
     ]
     if not offers:
-        return DEFAULT_THRESHOLD, tr("the usual threshold, since none was asked of the checkpoint")
+        return DEFAULT_THRESHOLD, mark("the usual threshold, since none was asked of the checkpoint")
     return DEFAULT_THRESHOLD, tr(
         "the usual threshold, since none was asked of the checkpoint; it can promise at most this share of mistakes: "
         "{offers}",

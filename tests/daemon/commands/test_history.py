@@ -134,6 +134,17 @@ def test_a_class_has_what_was_corrected_to_it(office: Office) -> None:
     assert office.run("history", "--class", "dog")[1].count("corrected to dog") == 2
 
 
+def test_the_folder_of_the_others_has_what_lies_in_it(office: Office) -> None:
+    """Whatever class it was taken for; what was moved out of it since is not in it."""
+    desk = office.desk
+    for name in ("unsure.jpg", "moved.jpg", "sure.jpg"):
+        folder = "cat" if name == "sure.jpg" else "others"
+        desk.file([desk.decide(desk.put(name, name.encode()), folder, label="cat")])
+    assert office.run("history", "--class", "others")[1].count("-> others/") == 2
+    (desk.output / "others" / "moved.jpg").rename(desk.output / "cat" / "moved.jpg")
+    assert [Path(str(row["source"])).name for row in office.json("history", "--class", "others")] == ["unsure.jpg"]
+
+
 def test_for_people(full: Office) -> None:
     code, text = full.run("history", "--limit", "1")
     assert code == 0

@@ -160,7 +160,9 @@ def test_a_data_set_is_made_of_them(full: Office, tmp_path: Path, how: list[str]
     linked, copied = (0, 4) if how else (4, 0)
     assert text.splitlines() == [
         f"{folder}: images: 4, classes: 2 ({linked} linked, {copied} copied, 0 there already)",
-        "1 of them are of none of the classes: they lie in others, and fit leaves them out",
+        "1 of them is of none of the classes: it lies in others, and fit leaves it out",
+        "To learn from them, copy these folders into the data set that you fit on: a model has only the classes of its "
+        f"data set. If there is no other: python -m trainer fit --data-dir {folder}",
     ]
     expected = {"dog/a.jpg": b"a.jpg", "dog/d.jpg": b"d.jpg", "others/c.jpg": b"c.jpg", "wolf/b.jpg": b"b.jpg"}
     assert exported(folder) == expected

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from daemon.__main__ import COMMANDS
+from daemon.commands import watch
 from daemon.commands.options import add_settings, given
 from daemon.config import Settings
 from models.text.commandline import Parser
+from models.text.language import Language, speaking
 
 
 @pytest.fixture
@@ -39,3 +42,10 @@ def test_a_command_may_take_some_of_them() -> None:
     parser = Parser(prog="test")
     add_settings(parser, only=("device",))
     assert vars(parser.parse_args(["--device", "cuda"])) == {"device": "cuda"}
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_the_help_of_the_service_names_every_command(language: Language) -> None:
+    with speaking(language):
+        said = watch.parser().format_help()
+    assert [name for name in ("sort", *COMMANDS) if f"python -m daemon {name} --help" not in said] == []

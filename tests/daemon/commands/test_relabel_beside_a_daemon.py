@@ -105,11 +105,16 @@ def test_a_daemon_makes_no_difference(
 def test_a_daemon_goes_on_filing_and_takes_no_relabelling_for_a_correction(models: Path, tmp_path: Path) -> None:
     folder = tmp_path / "with"
     file(folder, models)
-    with daemon(folder):
+    with daemon(folder) as running:
         assert run("daemon", "relabel", "discs1.png", "stripes2.png", "fog", cwd=folder).returncode == 0
         new = save("stripes", 3, folder / "new.png")
         new.rename(folder / "inbox" / "new.png")
         wait_for(lambda: (folder / "sorted" / "stripes" / "new.png").exists(), "the new one is filed")
         done = run("daemon", "labels", cwd=folder)
+        assert run("daemon", "resort", "--checkpoint", "newer", cwd=folder).returncode == 0
+        moved = [line for line in running.log().splitlines() if " -> " in line]
     assert done.stdout.count("relabelled") == 2
     assert len(done.stdout.splitlines()) == 2
+    output = folder / "sorted"
+    assert sum(line.endswith(f" -> {output}/fog/discs1.png") for line in moved) == 1, "the log says what was relabelled"
+    assert sum(f" {output}/" in line for line in moved) > 2, "and what was resorted"

@@ -8,6 +8,7 @@ import pytest
 
 from daemon.reloading.threshold import alike, in_force
 from models.metadata import DEFAULT_THRESHOLD, Promise, Unknown
+from models.text.language import speaking
 from tests.models.checkpoints import small_checkpoint
 
 NOTHING: dict[str, Any] = {"threshold": None, "max_error": None, "promises": [], "unknown": None}
@@ -72,6 +73,21 @@ def test_the_users_counts_then_the_checkpoints_then_the_usual_one(
     found = in_force(chosen, small_checkpoint(**NOTHING | changes).metadata)
     assert (found.value, found.why) == (value, why)
     assert str(found) == f"pictures it is less than {100 * value:.3g} % sure of go to others/: {why}"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "changes", "why"),
+    [
+        (0.0, {}, "--threshold auto는"),
+        (0.25, {}, "설정한 임계값"),
+        (None, {"threshold": 0.7}, "체크포인트의 임계값"),
+        (None, {}, "기본 임계값"),
+    ],
+)
+def test_the_reason_is_in_the_language_of_who_asks(chosen: float | None, changes: dict[str, Any], why: str) -> None:
+    found = in_force(chosen, small_checkpoint(**NOTHING | changes).metadata)  # by a daemon that speaks English
+    with speaking("ko"):
+        assert why in str(found)
 
 
 @pytest.mark.parametrize(
