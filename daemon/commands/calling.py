@@ -65,9 +65,13 @@ def find_daemon(settings: Settings, *, patience: float = PATIENCE) -> ControlCli
 def running_daemon(settings: Settings, *, named: bool) -> ControlClient:
     """Connect to the daemon for these settings, or to the only one there is. Raises `UserError` where none answers.
 
-    ``named``: the output was given on the command line.
+    ``named``: the output was given on the command line. Where a daemon has filed into it before, that one is meant,
+    and another is not asked in its place.
     """
-    client = find_daemon(settings) if named else find_only_daemon(settings)
+    is_known = any(
+        os.access(journal_path(state, settings.output), os.F_OK) for state in state_folders(settings.state_dir)
+    )
+    client = find_daemon(settings) if named or is_known else find_only_daemon(settings)
     if client is not None:
         return client
     if any(is_locked(state, settings.output) for state in state_folders(settings.state_dir)):

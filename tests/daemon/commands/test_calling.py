@@ -98,6 +98,17 @@ def test_of_several_services_the_one_with_that_output_is_asked(tmp_path: Path) -
             find_only_daemon(settings("third"))
 
 
+def test_another_daemon_is_not_asked_in_the_place_of_the_one_that_filed_here(tmp_path: Path) -> None:
+    with serving(tmp_path / "run" / "imagesortd" / "control.sock", tmp_path / "other"):
+        with running_daemon(settings(), named=False) as client:
+            assert client.output == tmp_path / "other", "the only one there is"
+        journal = places.journal_path(places.state_folder(None), tmp_path / "sorted")
+        journal.parent.mkdir(parents=True)
+        journal.touch()
+        with pytest.raises(NoDaemon, match="sorted answers: start one"):
+            running_daemon(settings(), named=False)
+
+
 def test_a_service_of_ones_own_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for folder in ("own", f"run/user/{os.geteuid()}"):
         with serving(tmp_path / folder / "imagesortd" / "control.sock", tmp_path / "sorted"):
