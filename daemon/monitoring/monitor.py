@@ -147,7 +147,8 @@ class Monitor:
         self._notifier.reloading()
 
     def adopt(self, settings: Settings, taken: frozenset[str]) -> None:
-        """Apply the settings named in ``taken``, after they were read again."""
+        """Apply the settings named in ``taken``, after they were read again; the next step reports what is in force."""
+        self._next_report = -math.inf
         if "metrics_file" in taken:
             if self._metrics is not None:
                 self._metrics.remove()
