@@ -118,7 +118,10 @@ def relabelling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     if request.param == "copied":
         copying_between_folders(monkeypatch)
     with far_folder() as quick:
-        yield Relabelling(quick, None)
+        relabelling = Relabelling(quick, None)
+        relabelling.prepare()
+        relabelling.work()  # what it imports late is imported, and no child reads it again
+        yield relabelling
 
 
 def test_a_killed_relabel_loses_neither_an_image_nor_what_was_said(relabelling: Relabelling, tmp_path: Path) -> None:
