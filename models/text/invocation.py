@@ -37,7 +37,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "models": ("models",),
 }
 
-_MODULE = re.compile(rf"python -m (?:(daemon) ({'|'.join(COMMANDS['daemon'])})\b|(daemon|trainer|models)(?![\w.]))")
+#: Korean appends particles to a command.
+_OF_THE_DAEMON = rf"(daemon) ({'|'.join(COMMANDS['daemon'])})(?![a-z])"
+_MODULE = re.compile(rf"python -m (?:{_OF_THE_DAEMON}|(daemon|trainer|models)(?![\w.]))")
 
 _is_script = False
 

@@ -238,6 +238,8 @@ def test_each_shell_gets_its_code(shell: str, capsys: pytest.CaptureFixture[str]
         ("publish one with python -m trainer publish", "publish one with /opt/i publish"),
         ("see python -m models list", "see /opt/i models list"),
         ("python -m daemon undo --run 3", "/opt/i undo --run 3"),
+        ("python -m daemon release로 풉니다", "/opt/i release로 풉니다"),
+        ("python -m trainer publish로 게시합니다", "/opt/i publish로 게시합니다"),
         ("python -m daemon --help names them all", "/opt/i watch --help names them all"),
         ("python -m models.export is run as a child", "python -m models.export is run as a child"),
         ("python -m pytest", "python -m pytest"),
