@@ -64,7 +64,7 @@ class Station:
         """Rename a picture into the inbox; returns when that was."""
         name = f"{number}.jpg"
         picture = save(KINDS[number % len(KINDS)], number, self.folder / "outside" / name)
-        if number % _CUT_SHORT == 7:
+        if _is_cut_short(number):
             picture.write_bytes(picture.read_bytes()[:-200])
         self.names[sha256(picture.read_bytes()).hexdigest()] = name
         picture.rename(self.inbox / name)
@@ -117,8 +117,8 @@ class Arrivals:
         return names
 
     def seconds(self, names: list[str]) -> list[float]:
-        """How long each was in the inbox."""
-        return [self._gone[name] - self._put[name] for name in names]
+        """How long each was in the inbox; those cut short are left out, which the daemon gives time to be completed."""
+        return [self._gone[name] - self._put[name] for name in names if not _is_cut_short(int(Path(name).stem))]
 
     def close(self) -> None:
         self._reader.stop()
@@ -243,6 +243,10 @@ def losses(station: Station) -> dict[str, list[Path]]:
     """The pictures that lie nowhere, or twice, by name."""
     places = station.places()
     return {name: found for content, name in station.names.items() if len(found := places.get(content, [])) != 1}
+
+
+def _is_cut_short(number: int) -> bool:
+    return number % _CUT_SHORT == 7
 
 
 def _given(path: Path) -> dict[str, str]:
