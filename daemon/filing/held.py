@@ -31,7 +31,6 @@ from models.text.language import trn
 PAUSE, TIMES = 60.0, 20
 #: Nanoseconds by which file systems round times down: at most 2 s (FAT), and never to less than 100 ns.
 _ROUNDED_BY, _ROUNDED_TO = 2 * 10**9, 100
-_ANY_STATE = tuple(State)
 
 
 class HeldImages:
@@ -238,8 +237,8 @@ class HeldImages:
         """Return the hash of what was filed, and then brought back; None where the journal no longer has it."""
         if held.filing_id is None:
             return None
-        row = self._journal.history(Wanted(before_id=held.filing_id + 1, as_written=True, states=_ANY_STATE), 1)
-        return row[0].sha256 if row and row[0].id == held.filing_id else None
+        rows = self._journal.history(Wanted(ids=[held.filing_id], states=tuple(State)))
+        return rows[0].sha256 if rows else None
 
 
 def _device_at(folder: Path) -> int | None:
