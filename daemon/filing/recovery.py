@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,11 +23,11 @@ from daemon.files.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.files.source import OPEN_FLAGS, BeingWritten, Identity
 from daemon.files.writers import is_being_written, unlink_closed
 from daemon.filing.growth import is_earlier_state
-from daemon.filing.held import HeldImages
 from daemon.filing.identity import is_as_read, is_one_folder, is_put_here, is_same_inode, is_unchanged
 from daemon.filing.private_names import private_name
 from daemon.filing.quarantine_notes import reason_name, write_reason
 from daemon.filing.transfer import NOT_MADE_YET
+from daemon.journal.held import Held
 from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal
 from daemon.journal.records import Filing, State
@@ -61,27 +61,29 @@ def recover(journal: Journal, roots: Roots | None = None) -> Counter[State]:
             )
     ends = Counter(row.state for row in rows)
     held = journal.held()
-    _settle_returns(rows, {image.path for image in held}, journal)
+    _settle_returns(rows, held, journal)
     journal.write(rows)
     _name_copies_again([image.filing_id for image in held if image.filing_id is not None], journal, roots or Roots())
     return ends
 
 
-def _settle_returns(rows: Sequence[Filing], held: Collection[Path], journal: Journal) -> None:
+def _settle_returns(rows: Sequence[Filing], held: Sequence[Held], journal: Journal) -> None:
     """Of images that an undo was bringing back, hold those that are there, and no others. Raises JournalBusy.
 
     Their rows go: a return is no filing. The filing itself stays as it is until its undo is asked for once more, which
     finds the image back and brings its sidecars.
     """
+    places = {image.path for image in held}
     came_to_nothing = set()
     for row in rows:
-        if row.destination is None or row.destination not in held:
+        if row.destination is None or row.destination not in places:
             continue
         if row.state is State.VOID:
             came_to_nothing.add(row.destination)
         elif row.state is State.DONE:
             row.state = State.VOID
-    HeldImages(journal).release_at(came_to_nothing)
+    if came_to_nothing:
+        journal.release([image for image in held if image.path in came_to_nothing])
 
 
 def _name_copies_again(filing_ids: Sequence[int], journal: Journal, roots: Roots) -> None:
