@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from loguru import logger
@@ -157,7 +158,7 @@ class KnownFiles:
             self.saved_at = saved_at
 
     def _load(self) -> None:
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, ValueError, LookupError, TypeError):
             with self._file.open("rb") as file:
                 head = json.loads(file.readline())
                 if head["version"] != _VERSION:
@@ -188,16 +189,14 @@ def _head(path: str, folder: KnownFolder, keys: Keys, state: tuple[int, int] | N
     }
 
 
-def _folder(head: dict[str, object], keys: Keys) -> KnownFolder:
-    state, marker, inode, folders = head["state"], head["marker"], head["ino"], head["folders"]
-    assert isinstance(inode, int)
-    assert isinstance(folders, Sequence)
+def _folder(head: dict[str, Any], keys: Keys) -> KnownFolder:
+    state, marker = head["state"], head["marker"]
     return KnownFolder(
-        identity=(0, inode),
+        identity=(0, int(head["ino"])),
         keys=np.array(keys),
-        state=None if not isinstance(state, list) else (int(state[0]), int(state[1])),
-        folders=[str(name) for name in folders],
-        marker=marker if isinstance(marker, int) else None,
+        state=None if state is None else (int(state[0]), int(state[1])),
+        folders=[str(name) for name in head["folders"]],
+        marker=None if marker is None else int(marker),
         unknown_origin=bool(head["unknown_origin"]),
         surveyed=bool(head["surveyed"]),
     )

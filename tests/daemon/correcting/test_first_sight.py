@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -159,4 +160,15 @@ def test_what_was_seen_is_kept(tmp_path: Path) -> None:
     assert (len(again.settle()), again.state, again.folders, again.marker) == (997, None, ["a"], 7)
     assert read.folders["empty"].unknown_origin
     (tmp_path / "seen").write_bytes((tmp_path / "seen").read_bytes()[:-1])
+    assert not KnownFiles(tmp_path / "seen").folders
+
+
+@pytest.mark.parametrize("change", [{"ino": None}, {"folders": 7}, {"state": [1]}, {"marker": "x"}, {"count": None}])
+def test_what_was_kept_and_is_damaged_is_seen_anew(tmp_path: Path, change: dict[str, object]) -> None:
+    known = KnownFiles(tmp_path / "seen")
+    known.folders["cat"] = KnownFolder((5, 6), state=(1, 2), folders=["a"], marker=7)
+    known.save([])
+    head = json.loads((tmp_path / "seen").read_bytes())
+    head["folders"][0] |= change
+    (tmp_path / "seen").write_bytes(json.dumps(head).encode() + b"\n")
     assert not KnownFiles(tmp_path / "seen").folders
