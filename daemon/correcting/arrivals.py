@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from daemon.files.candidates import is_candidate
-from daemon.files.inotify import EventQueue, FolderIdentity, InotifyConstants, QueuedEvent
+from daemon.files.inotify import EventQueue, InotifyConstants, QueuedEvent
 
 _COMES = InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO | InotifyConstants.IN_CLOSE_WRITE
 _LEAVES = InotifyConstants.IN_MOVED_FROM | InotifyConstants.IN_DELETE
@@ -67,7 +67,7 @@ class Arrivals:
         """Watch nothing any more."""
         self._queue.close()
 
-    def arm(self, folder: str, _: FolderIdentity) -> None:
+    def arm(self, folder: str) -> None:
         """Watch one folder, not those inside; again is cheap."""
         if folder and self._numbers.get(folder) is not None:
             return

@@ -212,10 +212,10 @@ class Observer:
             self._arrivals = None
         if identity is not None:
             self._class_mounts = ClassMounts(self._memory)
-            self._listen(identity)
+            self._listen()
             self._next_walk = self._clock()
 
-    def _listen(self, identity: FolderIdentity) -> None:
+    def _listen(self) -> None:
         if self._polls:
             return
         try:
@@ -224,11 +224,11 @@ class Observer:
             self._polls = True
             logger.debug("no inotify instance for the output: {}", error)
             return
-        self._arrivals.arm("", identity)
+        self._arrivals.arm("")
 
-    def _arm(self, folder: str, identity: FolderIdentity) -> None:
+    def _arm(self, folder: str) -> None:
         if self._arrivals is not None:
-            self._arrivals.arm(folder, identity)
+            self._arrivals.arm(folder)
 
     def _say_full(self, error: OSError, watched: int) -> None:
         logger.warning(

@@ -77,7 +77,7 @@ class Survey:
         meanings: ClassFolders,
         known: KnownFiles,
         *,
-        arm: Callable[[str, FolderIdentity], None] = lambda *_: None,
+        arm: Callable[[str], None] = lambda _: None,
         is_mount_away: Callable[[str, bool], bool] = lambda *_: False,
         has_events: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
@@ -183,7 +183,7 @@ class Survey:
             if "/" in folder and (class_folder is None or class_folder.identity[0] not in (0, status.st_dev)):
                 return  # a file system of its own inside a class folder
             known = self._known_as(folder, (status.st_dev, status.st_ino))
-            self._arm(folder, known.identity)
+            self._arm(folder)
             state = status.st_mtime_ns, status.st_ctime_ns
             if known.state == state and self._trusts_times(known):
                 return
