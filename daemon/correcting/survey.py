@@ -236,9 +236,8 @@ class Survey:
         return self._kind is not None and self._kind not in _FAITHFUL
 
     def _trusts_times(self, known: KnownFolder) -> bool:
-        if known.read_at is None:
-            return not self._is_unfaithful
-        return not self._is_unfaithful and self._clock() < known.read_at + _AT_LEAST
+        is_recent = known.read_at is None or self._clock() < known.read_at + _AT_LEAST
+        return is_recent and not self._is_unfaithful
 
     def _read(
         self, descriptor: int, folder: str, known: KnownFolder, state: tuple[int, int]
