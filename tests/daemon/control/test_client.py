@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 
 from daemon.control.client import ControlClient, NoDaemonAnswers, NotAdmitted
 from daemon.control.protocol import Refused
+from tests.filing_desk import bound_by_modes
 
 _HELLO = b'{"imagesortd":1,"output":"/srv/sorted"}\n'
 
@@ -58,11 +58,10 @@ def test_a_daemon_that_ends_at_once_does_not_answer(tmp_path: Path) -> None:
         ControlClient(tmp_path / "s")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may use every socket")
 def test_one_who_may_not_is_told_how(tmp_path: Path) -> None:
     with answering(tmp_path / "s", _HELLO):
         (tmp_path / "s").chmod(0)
-        with pytest.raises(NotAdmitted, match="control_group"):
+        with bound_by_modes(), pytest.raises(NotAdmitted, match="control_group"):
             ControlClient(tmp_path / "s")
         (tmp_path / "s").chmod(0o600)
         ControlClient(tmp_path / "s").close()
