@@ -17,7 +17,7 @@ import pytest
 
 from daemon import config
 from daemon import state as places
-from daemon.commands import reload, rescan, status
+from daemon.commands import reload, rescan
 from daemon.commands.calling import NoDaemon, find_daemon, find_only_daemon, running_daemon
 from daemon.commands.filters import FiledOutput
 from daemon.config import Settings
@@ -215,18 +215,6 @@ def _json(folder: Path, command: str, *options: str) -> Any:
     done = run("daemon", command, "--json", "--state-dir", "state", *options, cwd=folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-def test_status_reads_the_file_where_the_daemon_is_stuck(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise UserError("the daemon does not answer")
-
-    monkeypatch.setattr(status, "find_daemon", refuse)
-    monkeypatch.setattr(status, "find_only_daemon", refuse)
-    assert complain(status.main, ["--state-dir", "state"]) == 2
-    assert "does not answer" in capsys.readouterr().err
 
 
 def filed_output(**more: bool) -> FiledOutput:

@@ -173,6 +173,26 @@ def test_of_an_output_that_is_named_nothing_else_is_told(tmp_path: Path, capsys:
     assert capsys.readouterr().out == ""
 
 
+def test_where_the_daemon_is_stuck_its_file_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise UserError("the daemon does not answer")
+
+    monkeypatch.setattr(status, "find_daemon", refuse)
+    monkeypatch.setattr(status, "find_only_daemon", refuse)
+    asked = ["--state-dir", "state", "--output", "mine"]
+    assert complain(status.main, asked) == 2
+    assert "does not answer" in capsys.readouterr().err, "there is no file"
+    left(tmp_path / "state", tmp_path / "mine")
+    assert complain(status.main, asked) == 0
+    assert "12 filed" in capsys.readouterr().out
+    left(tmp_path / "state", tmp_path / "mine", HEALTH.model_copy(update={"process": 1}))
+    assert complain(status.main, asked) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, "does not answer" in printed.err) == ("", True), "the file is that of an earlier one"
+
+
 def test_the_services_state_is_found_without_being_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
     path = left(tmp_path / "system", tmp_path / "sorted")
