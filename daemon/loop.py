@@ -155,7 +155,6 @@ class WorkLoop:
         taken = self._configuration.refresh(self._pipeline, self._reloader)
         self._monitor.adopt(self._configuration.settings, taken)
         self._take_over(self._reloader.poll())
-        self._stepped()  # a command that asks for the status next is told of these settings
         return self._configuration.reread
 
     @property

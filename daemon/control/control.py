@@ -45,7 +45,7 @@ class Control:
         self._reload: Callable[[], tuple[frozenset[str], frozenset[str], str | None]] | None = None
         self._methods = Methods({"status": self._status}, {"rescan": self._rescan, "reload": self._reread}, operations)
         #: For the work loop.
-        self.turns = Turns(self._begin, watcher.wake, self._at_work)
+        self.turns = Turns(self._begin, watcher.wake, self._at_work, self._report)
         self._listener: Listener | None = None
         self._server: ControlServer | None = None
 
@@ -100,6 +100,9 @@ class Control:
                 yield
         except OutputAway as away:
             raise UserError(str(away)) from away
+
+    def _report(self) -> None:
+        self._monitor.report(self._watcher.status)
 
     def _why_stuck(self) -> str | None:
         now = time.monotonic()

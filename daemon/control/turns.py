@@ -38,6 +38,7 @@ class Turns:
 
     ``begin`` makes the work of a call; raises `UserError` for one that is wrong. ``wake`` ends the work loop's wait.
     ``at_work`` is held in every step that moves files; it raises `UserError` while the folders are not there.
+    ``report`` is called before each answer: a status that is asked for next shows what was done.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class Turns:
         begin: Callable[[Call], Work],
         wake: Callable[[], None],
         at_work: Callable[[], AbstractContextManager[None]] = nullcontext,
+        report: Callable[[], None] = lambda: None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._begin = begin
         self._wake = wake
         self._at_work = at_work
+        self._report = report
         self._clock = clock
         self._new: deque[Call] = deque()
         self._running: deque[tuple[Call, Work]] = deque()
@@ -134,19 +137,23 @@ class Turns:
 
     def _advance(self, call: Call, work: Work) -> bool:
         """Do a step of an operation; returns whether there are more."""
+        result = None
         try:
             with speaking(call.language), self._at_work() if work.moves else nullcontext():
                 try:
                     item = next(work.operation)
                 except StopIteration as end:
-                    call.result(end.value)
-                    return False
-            call.item(item)
+                    result = end.value
+            if result is None:
+                call.item(item)
+                return True
+            self._report()
+            call.result(result)
         except Exception as error:
-            call.failed(error)
             _close(call, work)
-            return False
-        return True
+            self._report()
+            call.failed(error)
+        return False
 
 
 def _can_go_on(call: Call) -> bool:

@@ -103,8 +103,14 @@ class Monitor:
         """Report that the work loop made a step; ``watcher`` is called once a second at most."""
         self._notifier.alive()
         now = self.last_step = self._clock()
-        if now < self._next_report:
-            return
+        if now >= self._next_report:
+            self._report(watcher, now)
+
+    def report(self, watcher: Callable[[], WatcherStatus]) -> None:
+        """Report what has just changed, without waiting for the next second."""
+        self._report(watcher, self._clock())
+
+    def _report(self, watcher: Callable[[], WatcherStatus], now: float) -> None:
         self._next_report = now + _REPORT_SECONDS
         self._reported_at = time.time()
         self._tally.output_away = self._output_away()
@@ -147,8 +153,7 @@ class Monitor:
         self._notifier.reloading()
 
     def adopt(self, settings: Settings, taken: frozenset[str]) -> None:
-        """Apply the settings named in ``taken``, after they were read again; the next step reports what is in force."""
-        self._next_report = -math.inf
+        """Apply the settings named in ``taken``, after they were read again."""
         if "metrics_file" in taken:
             if self._metrics is not None:
                 self._metrics.remove()

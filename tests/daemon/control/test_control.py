@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -17,7 +17,7 @@ from daemon.control.protocol import Refused
 from daemon.control.turns import Operation
 from daemon.files.output_mark import REMEMBERED, OutputMark
 from daemon.watching.presence import PendingCall
-from daemon.watching.watcher import InboxStatus, InboxWatcher
+from daemon.watching.watcher import InboxStatus, InboxWatcher, WatcherStatus
 
 
 class Service:
@@ -132,6 +132,19 @@ def test_a_status_is_that_of_the_last_report_and_needs_no_work_loop(service: Ser
     service.monitor.latest = Mock(model_dump=lambda: {"waiting": 5})
     with ControlClient(service.path) as client:
         assert client.ask("status") == {"waiting": 5}
+
+
+def test_a_status_after_a_command_shows_what_that_has_done(service: Service) -> None:
+    def report(status: Callable[[], WatcherStatus]) -> None:
+        assert status().inboxes
+        service.monitor.latest = Mock(model_dump=lambda moved=service.moved: {"moved": moved})
+
+    service.monitor.report.side_effect = report
+    service.start()
+    with ControlClient(service.path) as client:
+        for moved in (1, 2):
+            client.ask("move")
+            assert client.ask("status") == {"moved": moved}
 
 
 def test_a_rescan_says_of_each_inbox_whether_it_is_there(service: Service) -> None:

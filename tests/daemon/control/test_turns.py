@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,6 +14,7 @@ from daemon.control.protocol import Request
 from daemon.control.turns import Operation, Turns, Work
 from daemon.journal.journal import JournalBusy
 from models.errors import UserError
+from models.text.language import in_use
 
 
 @dataclass
@@ -57,9 +58,10 @@ class Stage:
     woken: int = 0
     away: str | None = None
     between_steps: bool = False
+    on_report: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
-        self.turns = Turns(self.begin, self.wake, self.at_work, clock=lambda: self.now)
+        self.turns = Turns(self.begin, self.wake, self.at_work, lambda: self.on_report(), clock=lambda: self.now)
 
     def wake(self) -> None:
         self.woken += 1
@@ -115,6 +117,26 @@ def test_a_call_wakes_the_work_loop_and_is_answered(stage: Stage) -> None:
     ]
     assert call.is_over
     assert not stage.turns.is_due
+
+
+def test_what_was_done_is_reported_before_the_answer_in_the_language_of_the_daemon(stage: Stage) -> None:
+    told, reported = Told(), []
+    stage.on_report = lambda: reported.append((len(told.lines), in_use()))
+    stage.turns.add(Call(Request(1, "a", {}), "ko", told))
+    stage.run()
+    assert reported == [(3, "en")]
+    assert len(told.lines) == 4
+
+
+def test_what_was_done_before_an_error_is_reported_before_it_is_said(stage: Stage) -> None:
+    _, told = stage.call("a")
+    reported = []
+    stage.on_report = lambda: reported.append(len(told.lines))
+    stage.run(seconds=1)
+    stage.away = "the drive is gone"
+    stage.run()
+    assert reported == [1]
+    assert len(told.lines) == 2
 
 
 def test_peers_take_turns_a_step_each(stage: Stage) -> None:
