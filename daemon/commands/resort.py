@@ -179,7 +179,8 @@ def _print(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) ->
         "count": len(result.moved),
         "digest": sorter.classifier.digest[:12],
         "threshold": sorter.threshold.value,
-        "stay": ", ".join(tr(STAYS[why], count=count) for why, count in result.stay.items() if count) or tr("none"),
+        "stay": ", ".join(tr(text, count=count) for why, text in STAYS.items() if (count := result.stay[why]))
+        or tr("none"),
     }
     if moves is None:
         print(tr("{count} would move by checkpoint {digest} (unsure under {threshold:.2f}); stay: {stay}", **values))
@@ -203,7 +204,7 @@ def _record(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) -
         "run": None if moves is None else moves.run,
         "images": [_image(outcome) for outcome in (*result.moved, *result.failed)],
         "pairs": [{"from": old, "to": new, "images": count} for (old, new), count in result.pairs()],
-        "stay": {why: count for why, count in result.stay.items() if count},
+        "stay": {why: count for why in STAYS if (count := result.stay[why])},
     }
 
 
