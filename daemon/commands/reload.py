@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from daemon import config
-from daemon.commands.calling import running_daemon
-from daemon.commands.options import add_settings, given
-from models.text.commandline import Parser, print_json
+from daemon.commands.asking import ask_daemon
+from models.text.commandline import print_json
 from models.text.language import tr
 from models.text.printable import shown
 
 
 def main(arguments: list[str]) -> int:
     """Have the settings read again; returns the exit code: 2 where they are wrong, 3 where no daemon runs."""
-    parser = Parser(
-        prog="python -m daemon reload",
-        description=tr(
-            "Let the running daemon read its settings again, as SIGHUP does, and see whether another checkpoint is "
-            "published. Exit code 2: the settings are wrong, and those in use stay; 3: no daemon runs."
-        ),
+    description = tr(
+        "Let the running daemon read its settings again, as SIGHUP does, and see whether another checkpoint is "
+        "published. Exit code 2: the settings are wrong, and those in use stay; 3: no daemon runs."
     )
-    parser.add_argument("--json", action="store_true", help=tr("print JSON"))
-    add_settings(parser, ("output", "state_dir"))
-    options = vars(parser.parse_args(arguments))
-    as_json = options.pop("json")
-    flags, file = given(options)
-    with running_daemon(config.load(flags, file), named="output" in flags) as client:
-        result = client.ask("reload")
+    result, as_json = ask_daemon("reload", description, arguments)
     if as_json:
         print_json(result)
     else:

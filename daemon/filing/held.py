@@ -7,7 +7,6 @@ file was written: there the content decides, which is read once.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -21,6 +20,7 @@ from daemon.files.marker import is_marked
 from daemon.files.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.files.sidecar_names import beginnings, exactness, owners
 from daemon.files.source import Identity
+from daemon.filing.rounds import Rounds
 from daemon.journal.held import Held
 from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal, JournalBusy
@@ -52,12 +52,9 @@ class HeldImages:
         self._output = output
         self._inboxes = inboxes
         self._roots = Roots([*inboxes, *([] if output is None else [output])])
-        self._clock = clock
         self._held: dict[str, Held] | None = None
         self._by_beginning: dict[tuple[str, str], list[str]] | None = None
-        self._steps: Iterator[None] | None = None
-        self._next = -math.inf
-        self._spent = 0.0
+        self._rounds = Rounds(self._look, pause=PAUSE, times=TIMES, clock=clock)
 
     def __len__(self) -> int:
         with suppress(JournalBusy):
@@ -181,18 +178,7 @@ class HeldImages:
 
     def work(self, seconds: float) -> bool:
         """Release what is gone or has changed, for at most ``seconds``; return whether there is more to look at."""
-        start = self._clock()
-        if start < self._next:
-            return False
-        self._steps = self._steps or self._look()
-        for _ in self._steps:
-            if self._clock() >= start + seconds:
-                self._spent += self._clock() - start
-                return True
-        end = self._clock()
-        self._next = end + max(PAUSE, TIMES * (self._spent + end - start))
-        self._steps, self._spent = None, 0.0
-        return False
+        return self._rounds.work(seconds)
 
     def _look(self) -> Iterator[None]:
         try:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import os
-import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +17,7 @@ from daemon.files.source import Identity
 from daemon.filing.folders import Folders, Output
 from daemon.filing.held import HeldImages
 from daemon.filing.identity import is_filed_image
+from daemon.filing.rounds import Rounds
 from daemon.filing.sidecars import complain, follower, send
 from daemon.filing.status import Status
 from daemon.journal.journal import Journal, JournalBusy
@@ -50,24 +49,11 @@ class LateSidecars:
         self._journal = journal
         self._recursive = recursive
         self._held = held
-        self._steps: Iterator[None] | None = None
-        self._next = -math.inf
-        self._spent = 0.0
+        self._rounds = Rounds(self._search, pause=PAUSE, times=TIMES)
 
     def work(self, seconds: float) -> bool:
         """Search for at most ``seconds``, and not at all in the pause; return whether there is more to search."""
-        start = time.monotonic()
-        if start < self._next:
-            return False
-        self._steps = self._steps or self._search()
-        for _ in self._steps:
-            if time.monotonic() >= start + seconds:
-                self._spent += time.monotonic() - start
-                return True
-        end = time.monotonic()
-        self._next = end + max(PAUSE, TIMES * (self._spent + end - start))
-        self._steps, self._spent = None, 0.0
-        return False
+        return self._rounds.work(seconds)
 
     def _search(self) -> Iterator[None]:
         """Search all inboxes once, one name a step."""

@@ -6,7 +6,6 @@ from the first part of the image only.
 
 from __future__ import annotations
 
-import math
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from daemon.filing import undo
 from daemon.filing.growth import has_writer_continued
 from daemon.filing.identity import is_in_filed_state
 from daemon.filing.renamed import Renamed
+from daemon.filing.rounds import Rounds
 from daemon.filing.status import Status
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import Filing
@@ -64,24 +64,11 @@ class LateWrites:
         self._clock = clock
         self._changes: dict[int, _Change] = {}  # by the numbers of rows
         self._renamed = Renamed()
-        self._steps: Iterator[None] | None = None
-        self._next = -math.inf
-        self._spent = 0.0
+        self._rounds = Rounds(self._check_recent, pause=PAUSE, times=TIMES, clock=clock)
 
     def work(self, seconds: float) -> bool:
         """Check for at most ``seconds``, and not at all in the pause; return whether there is more to check."""
-        start = self._clock()
-        if start < self._next:
-            return False
-        self._steps = self._steps or self._check_recent()
-        for _ in self._steps:
-            if self._clock() >= start + seconds:
-                self._spent += self._clock() - start
-                return True
-        end = self._clock()
-        self._next = end + max(PAUSE, TIMES * (self._spent + end - start))
-        self._steps, self._spent = None, 0.0
-        return False
+        return self._rounds.work(seconds)
 
     def _check_recent(self) -> Iterator[None]:
         try:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,13 +30,6 @@ from models.text.commandline import run as complain
 from tests.daemon.conftest import Publish
 from tests.pictures import KINDS, save
 from tests.processes import daemon, environment, run, wait_for
-
-
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """A folder with a short path, since that of a socket in it may have no more than 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="daemon-") as folder:
-        yield Path(folder).resolve()
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,13 +56,6 @@ HEALTH = Health(
     threshold=ThresholdHealth(value=0.75, why="so at most 1 % of those filed are wrong", unknown_too=True),
     reloads=2,
 )
-
-
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """A folder with a short path, since that of a socket in it may have no more than 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="daemon-") as folder:
-        yield Path(folder).resolve()
 
 
 @pytest.fixture(autouse=True)
