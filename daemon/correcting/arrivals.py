@@ -93,6 +93,7 @@ class Arrivals:
     def _note(self, event: QueuedEvent, arrived: Arrived) -> None:
         if event.mask & InotifyConstants.IN_Q_OVERFLOW:
             arrived.lost = True
+            self._numbers.clear()  # any of these paths may be another folder now: each is armed anew before it is read
             return
         folder = self._folders.get(event.descriptor)
         if folder is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -139,6 +140,29 @@ def test_where_not_all_folders_can_be_watched_they_are_read(
     scene.file("b.jpg", "wolf")
     scene.look(60)
     scene.move(image, "wolf")
+    scene.look(60)
+    assert scene.labels == {"a.jpg": ("wolf", "moved")}
+
+
+@pytest.mark.parametrize("folder", ["wolf", "wolf/2026"])
+def test_a_folder_that_was_made_anew_while_events_were_lost_is_watched(scene: Scene, folder: str) -> None:
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    if most > 100_000:
+        pytest.skip("the kernel keeps many events here")
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.file("b.jpg", "wolf").rename(scene.output / "b.jpg")
+    (scene.output / folder).mkdir(exist_ok=True)
+    scene.look(60)
+    note, notes = scene.output / "dog/note", scene.output / "dog/notes"
+    note.touch()
+    for _ in range(most // 4 + 1):  # each is two events
+        note.rename(notes)
+        notes.rename(note)
+    shutil.rmtree(scene.output / folder)
+    (scene.output / folder).mkdir()
+    scene.look(60)
+    scene.move(image, folder)
     scene.look(60)
     assert scene.labels == {"a.jpg": ("wolf", "moved")}
 
