@@ -24,19 +24,13 @@ from models.weights import WeightsStore
 from trainer.data.cache import FeatureCache
 from trainer.data.folds import NEVER
 from trainer.learning.answers import Answers, find_answers
-from trainer.learning.files import (
-    FeaturesMissing,
-    kept_record,
-    read_features,
-    read_labelled,
-)
-from trainer.learning.gate import judge, judge_before
+from trainer.learning.files import FeaturesMissing, FileRecord, kept_record, read_features, read_labelled
+from trainer.learning.gate import Recorded, judge, judge_before, read_recorded
 from trainer.learning.kept import Half, KeptFeatures
 from trainer.learning.labels import read_labels, read_learned
 from trainer.learning.lesson import FittedLesson, fit_lesson, gather
 from trainer.learning.record import Lesson, write_lesson
 from trainer.measuring.labelled_predictions import LabelledPredictions
-from trainer.measuring.split_file import read_rows
 from trainer.measuring.thresholds import Thresholds, thresholds_for
 from trainer.reports.narrate import say
 from trainer.runs.publish import Superseded, current_run, publish
@@ -120,13 +114,15 @@ def _only_lesson(folder: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Base:
-    """The run in use with its checkpoint, and what it keeps."""
+    """The run in use with its checkpoint, and what it keeps and recorded of its images."""
 
     run: Path
     classifier: Classifier
     tuned: Mapping[str, Mapping[str, checkpoints.Array]]
+    features: FileRecord
     kept: KeptFeatures
     labelled: Mapping[str, Half]
+    recorded: Mapping[str, Recorded]
 
     @property
     def metadata(self) -> Metadata:
@@ -146,12 +142,13 @@ def _open_base(folder: Path, store: WeightsStore) -> _Base:
         )
     run = folder / name
     checkpoint = checkpoints.load(folder)
-    kept = read_features(run, kept_record(run), checkpoint.metadata)
+    features = kept_record(run)
+    kept = read_features(run, features, checkpoint.metadata)
     labelled: Mapping[str, Half] = {}
     if "parent" in checkpoint.metadata.settings:
         labelled = read_labelled(run, kept_record(run, "labelled"), checkpoint.metadata).by_sha256
     classifier = open_classifier(run / checkpoints.FILE_NAME, store, sha256=checkpoint.digest)
-    return _Base(run, classifier, checkpoint.backbones, kept, labelled)
+    return _Base(run, classifier, checkpoint.backbones, features, kept, labelled, read_recorded(run))
 
 
 def _learn(options: LearnOptions, figures: dict[str, Any]) -> Path:
@@ -238,12 +235,11 @@ def _judged(base: _Base, answers: Answers, fitted: FittedLesson, *, is_taken_bac
     """Find the threshold of a lesson, and judge it beside the head in use."""
     images = fitted.images
     predictions = fitted.predictions(images.is_trusted)
-    names = {row["sha256"]: row["file"] for row in read_rows(base.run)}
+    names = {sha256: image.file for sha256, image in base.recorded.items()}
     thresholds = _thresholds(base.metadata, fitted, predictions, names)
-    before = judge_before(base.run, base.classifier, fitted, answers.features)
+    before = judge_before(base.recorded, base.classifier, fitted, answers.features)
     judgement = judge(fitted, base.kept, before, thresholds.threshold, is_taken_back=is_taken_back)
-    record = kept_record(base.run)
-    return Lesson(base.run, base.classifier, fitted, answers, record, predictions, thresholds, judgement, names)
+    return Lesson(base.run, base.classifier, fitted, answers, base.features, predictions, thresholds, judgement, names)
 
 
 def _report(lesson: Lesson) -> list[str]:

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -321,3 +322,21 @@ def test_a_run_without_features_cannot_learn_and_says_so(
     assert teach(dict.fromkeys(reds, "red")) == 2
     [sentence] = capsys.readouterr().err.splitlines()
     assert "keeps no features" in sentence
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "nonsense"])
+def test_a_run_whose_predictions_are_damaged_cannot_learn_and_says_so(
+    runs: Path, reds: list[Path], teach: Teach, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = runs / current(runs) / "split.csv"
+    content = split.read_bytes()
+    if damage == "missing":
+        split.unlink()
+    else:
+        damaged = {"empty": b"", "truncated": content[:-10], "nonsense": re.sub(rb"0\.\d{6}", b"sure", content)}
+        split.write_bytes(damaged[damage])
+    before = names(runs)
+    assert teach(dict.fromkeys(reds, "red")) == 2
+    [sentence] = capsys.readouterr().err.splitlines()
+    assert "split.csv is damaged" in sentence
+    assert names(runs) == before

@@ -22,7 +22,7 @@ from trainer.learning.files import FeaturesMissing
 from trainer.learning.kept import UNJUDGED, Half, KeptFeatures
 from trainer.learning.lesson import FittedLesson
 from trainer.measuring.split_file import FILE_NAME as SPLIT_NAME
-from trainer.measuring.split_file import HELD_OUT, TRAIN, read_rows
+from trainer.measuring.split_file import HELD_OUT, read_rows
 
 #: With a smaller probability that the loss of right images is chance, a lesson is worse.
 SIGNIFICANCE = 0.05
@@ -38,6 +38,20 @@ def probability_of_chance(right: Mask, right_before: Mask) -> float:
     """Return how probable it is to lose so many right images (n,) by chance: McNemar's exact test with one tail."""
     lost, won = int((right_before & ~right).sum()), int((right & ~right_before).sum())
     return float(bdtr(won, lost + won, 0.5)) if lost + won else 1.0
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a run recorded of an image: its file and its label ("" for none of the classes).
+
+    Where it was held out, also the class ``predicted`` ("" where it would not be filed), and the ``probability`` of its
+    label.
+    """
+
+    file: str
+    label: str
+    predicted: str | None = None
+    probability: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -61,30 +75,40 @@ class Judgement:
     figures: dict[str, Any]
 
 
-def judge_before(run: Path, base: Classifier, fitted: FittedLesson, features: Mapping[str, Half]) -> Before:
+def read_recorded(run: Path) -> dict[str, Recorded]:
+    """Read the images of ``split.csv`` of a run, by their sha256. Raises `FeaturesMissing`."""
+    try:
+        return {
+            row["sha256"]: Recorded(row["file"], row["label"], row["predicted"], float(row["true_probability"]))
+            if row["side"] == HELD_OUT
+            else Recorded(row["file"], row["label"])
+            for row in read_rows(run)
+        }
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise FeaturesMissing(
+            tr("{path} is damaged, so the run cannot learn from labels: fit again", path=run / SPLIT_NAME)
+        ) from error
+
+
+def judge_before(
+    recorded: Mapping[str, Recorded], base: Classifier, fitted: FittedLesson, features: Mapping[str, Half]
+) -> Before:
     """Judge the images of a lesson by the head in use, as far as it was not fitted on them.
 
-    Its own out-of-fold predictions are in ``split.csv`` of its ``run``; ``features``, by sha256, has those of labelled
-    images, which it classifies now where it never saw them. An image of none of the classes is right where it is not
-    filed. Raises `FeaturesMissing`.
+    Its own out-of-fold predictions are ``recorded``, by sha256; ``features``, by sha256, has those of labelled images,
+    which it classifies now where it never saw them. An image of none of the classes is right where it is not filed.
     """
     images = fitted.images
     classes = [*images.classes, None]
     is_told, right = np.zeros((2, len(images.labels)), bool)
     probability = np.full(len(images.labels), np.nan)
-    try:
-        recorded = {row["sha256"]: row for row in read_rows(run)}
-        for number, sha256 in enumerate(images.sha256):
-            row = recorded.get(sha256, {"side": TRAIN})
-            if row["side"] == HELD_OUT:
-                label = classes[images.labels[number]] or ""
-                is_told[number], right[number] = True, row["predicted"] == label
-                if row["label"] == label:
-                    probability[number] = float(row["true_probability"])
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise FeaturesMissing(
-            tr("{path} is damaged, so the run cannot learn from labels: fit again", path=run / SPLIT_NAME)
-        ) from error
+    for number, sha256 in enumerate(images.sha256):
+        row = recorded.get(sha256)
+        if row is not None and row.predicted is not None:
+            label = classes[images.labels[number]] or ""
+            is_told[number], right[number] = True, row.predicted == label
+            if row.label == label:
+                probability[number] = row.probability
     unseen = [row for row, sha256 in enumerate(images.sha256) if sha256 not in recorded and sha256 in features]
     for start in range(0, len(unseen), _ROWS):
         block = unseen[start : start + _ROWS]

@@ -57,7 +57,10 @@ class Split:
 def read_rows(run: Path) -> list[dict[str, str]]:
     """Read the rows of the split of a run. Raises `OSError`, `ValueError` or `csv.Error`."""
     with (run / FILE_NAME).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        rows = list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    if reader.fieldnames is None:
+        raise ValueError("there is no header")
     if any(None in row or None in row.values() for row in rows):
         raise ValueError("a row is truncated")
     return rows
