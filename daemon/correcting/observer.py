@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from loguru import logger
 
@@ -18,6 +17,7 @@ from daemon.correcting.arrivals import Arrivals, Arrived
 from daemon.correcting.class_folders import ClassFolders
 from daemon.correcting.examination import OURS, Examiner, Found
 from daemon.correcting.known_files import REMEMBERED, KnownFiles
+from daemon.correcting.own_filings import OwnFilings
 from daemon.correcting.survey import Origin, Sighting, Survey
 from daemon.files.class_mounts import ClassMounts
 from daemon.files.inotify import FolderIdentity, identify
@@ -49,19 +49,6 @@ _TOGETHER = 1_000
 _OVERLAP = 60.0
 
 
-class OwnPaths(Protocol):
-    """Paths that this daemon filed images to."""
-
-    def __bool__(self) -> bool:
-        """Whether there is any."""
-
-    def take(self, path: str) -> bool:
-        """Whether a path is one of them; it is forgotten."""
-
-    def turn_over(self) -> None:
-        """Forget what is old."""
-
-
 class Observer:
     """Observes one output, a step at a time, in one thread; ``found`` is called with what a person did."""
 
@@ -69,7 +56,7 @@ class Observer:
         self,
         output: Path,
         journal: Path,
-        own: OwnPaths,
+        own: OwnFilings,
         found: Callable[[Found], None],
         *,
         others: str,

@@ -22,6 +22,7 @@ from daemon.config import Settings
 from daemon.correcting.examination import Found
 from daemon.correcting.noting import LabelWriter
 from daemon.correcting.observer import Observer
+from daemon.correcting.own_filings import OwnFilings
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.labels import How
 from models.errors import UserError
@@ -31,37 +32,11 @@ from models.text.language import tr
 _AT_ONCE = 32
 #: Images that wait for the work loop before no more are looked for, and seconds until it is asked again.
 _MOST_FOUND, _PAUSE = 128, 0.2
-#: Own filings that are remembered until the kernel has named them.
-_MOST_OWN = 50_000
 #: Seconds until the thread goes on after an error of the disk or the journal, and after a fault of its own.
 _AFTER_ERROR, _AFTER_FAULT = 5.0, 60.0
 #: Seconds that the end of a single pass waits for what the thread finds, and any end for the thread: it may hang in a
 #: share.
 _PATIENCE = 3.0
-
-
-class OwnFilings:
-    """Paths that this daemon has just filed images to, so that they need no look. Filled by another thread."""
-
-    def __init__(self) -> None:
-        self._paths: dict[str, None] = {}
-        self._before: dict[str, None] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._paths or self._before)
-
-    def add(self, path: Path) -> None:
-        """Remember a path until the second `turn_over` from now."""
-        if len(self._paths) < _MOST_OWN:
-            self._paths[str(path)] = None
-
-    def take(self, path: str) -> bool:
-        """Whether a path is one of them; it is forgotten."""
-        return self._paths.pop(path, self) is None or self._before.pop(path, self) is None
-
-    def turn_over(self) -> None:
-        """Forget what was remembered before the last call."""
-        self._before, self._paths = self._paths, {}
 
 
 class CorrectionWatch:

@@ -14,7 +14,7 @@ from daemon.correcting.allowance import Allowance
 from daemon.correcting.examination import Found
 from daemon.correcting.noting import LabelWriter
 from daemon.correcting.observer import Observer
-from daemon.correcting.watch import OwnFilings
+from daemon.correcting.own_filings import OwnFilings
 from daemon.journal.labels import Label, WantedLabels
 from tests.filing_desk import Desk, make_desk
 

@@ -12,7 +12,8 @@ import pytest
 
 from daemon.config import Settings
 from daemon.correcting.allowance import SHARE, Allowance
-from daemon.correcting.watch import CorrectionWatch, OwnFilings, watch_corrections
+from daemon.correcting.own_filings import OwnFilings
+from daemon.correcting.watch import CorrectionWatch, watch_corrections
 from daemon.filing.filer import Filer
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.labels import How
