@@ -63,7 +63,7 @@ def is_as_filed(entry: Entry, row: Filing) -> bool:
     Rests on inode, size and time together, or on the content. Raises OSError.
     """
     status = entry.stat()
-    return (is_in_filed_state(status, row) and status.st_ino == row.filed_ino) or _has_content(entry, status, row)
+    return is_untouched(status, row) or _has_content(entry, status, row)
 
 
 def is_filed_image(entry: Entry, row: Filing) -> bool:
@@ -171,6 +171,11 @@ def is_in_filed_state(status: os.stat_result, row: Filing) -> bool:
     """Whether a regular file has the size and time that were filed: it may be the image, or another like it."""
     state = status.st_size, status.st_mtime_ns
     return stat.S_ISREG(status.st_mode) and state == (row.identity.size, row.identity.mtime_ns)
+
+
+def is_untouched(status: os.stat_result, row: Filing) -> bool:
+    """Whether a regular file has the inode number, size and time of what was filed: so it has its content."""
+    return is_in_filed_state(status, row) and status.st_ino == row.filed_ino
 
 
 def _has_content(entry: Entry, status: os.stat_result, row: Filing) -> bool:

@@ -19,7 +19,7 @@ from daemon.files.source import Identity
 from daemon.filing import transfer
 from daemon.filing.free_names import free_name
 from daemon.filing.held import HeldImages
-from daemon.filing.identity import is_filed_image, is_one_folder, is_unchanged
+from daemon.filing.identity import is_filed_image, is_one_folder, is_unchanged, is_untouched
 from daemon.filing.private_names import private_name
 from daemon.filing.quarantine_notes import read_reason, reason_name
 from daemon.filing.status import Status, describe, sentence
@@ -248,14 +248,13 @@ def _prepare_return(journal: Journal, filing: Filing, image: Entry, folders: Ope
     assert filing.destination is not None
     inbox = folders.entry(filing.source, make=True)
     target = inbox._replace(name=free_name(inbox.folder, inbox.name))
-    identity = Identity.from_stat(image.stat())
-    is_unedited = (identity.ino, identity.size, identity.mtime_ns) == (filing.filed_ino, *filing.identity[2:])
+    status = image.stat()
     row = replace(
         filing,
         state=State.INTENT,
         source=filing.destination,
-        identity=identity,
-        sha256=(filing.sha256 if is_unedited else None) or sha256_of(image),
+        identity=Identity.from_stat(status),
+        sha256=(filing.sha256 if is_untouched(status, filing) else None) or sha256_of(image),
         folder=filing.source.parent,
         filed_name=target.name,
         copy_ino=None,
