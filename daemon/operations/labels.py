@@ -135,7 +135,7 @@ def _now(desk: Desk, label: Label) -> Path | None:
 
     It counts by its size and time, as in a history; whoever reads it must look closer.
     """
-    for path in dict.fromkeys(_places(desk, label)):
+    for path in _places(desk, label):
         try:
             with OpenFolders(desk.roots) as folders:
                 status = folders.entry(path).stat()
@@ -147,7 +147,7 @@ def _now(desk: Desk, label: Label) -> Path | None:
 
 
 def _places(desk: Desk, label: Label) -> Iterator[Path]:
-    yield label.path
+    yield label.path  # mostly it lies there, and the journal is not asked
     rows = desk.journal.filed_with_inode([label.identity.ino])
     yield from (row.destination for row in rows if row.destination is not None and row.sha256 == label.sha256)
 
