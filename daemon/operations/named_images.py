@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from daemon.config import Settings
@@ -115,7 +114,7 @@ def _by_journal(desk: Desk, given: GivenName) -> Iterator[Path]:
     names = [given.name] if "/" not in given.name else [given.path, given.name.removeprefix("./")]
     for name in names:
         wanted = Wanted(name=name, states=[State.DONE], as_written=True)
-        rows = islice(desk.journal.history(wanted), _MOST_ROWS)
+        rows = desk.journal.history(wanted, _MOST_ROWS)
         yield from (row.destination for row in rows if row.destination is not None and row.reason is None)
 
 
