@@ -15,7 +15,7 @@ from daemon.config import Settings
 from daemon.files.roots import Roots
 from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
-from daemon.journal.records import Filing, State
+from daemon.journal.records import Filing
 from daemon.monitoring.messages import quoted
 from daemon.operations.selection import LAST_RUN, GivenName
 from daemon.state import journal_path, state_folders
@@ -73,21 +73,6 @@ def add_which(parser: Parser) -> None:
         metavar="DIGEST",
         help=tr("filed with this checkpoint; the first letters of its digest are enough"),
     )
-
-
-def wanted(options: argparse.Namespace, journal: Path, **more: Any) -> Wanted:
-    """Return what the options ask for, and ``more``."""
-    run = options.run
-    if run == LAST_RUN:
-        newest = next(read_history(journal, Wanted(states=[State.DONE], as_written=True), 1), None)
-        run = None if newest is None else newest.run
-    name = options.file
-    if name is not None and "/" in name:
-        path = Path(name)
-        whole = str(path.parent.resolve() / path.name)  # as the journal has it, by the one name of its folder
-        is_end = not path.is_absolute() and next(read_history(journal, Wanted(name=whole), 1), None) is None
-        name = str(path) if is_end and len(path.parts) > 1 else whole  # "cat/a.jpg", as the log and the history say it
-    return Wanted(name=name, since=options.since, run=run, model_digest=options.checkpoint, **more)
 
 
 def which(options: argparse.Namespace) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from daemon.commands.filters import FiledOutput, add_place, add_which, count, end, probability, wanted
+from daemon.commands.filters import FiledOutput, add_place, add_which, count, end, probability, which
 from daemon.filing.corrections import class_of
 from daemon.filing.whereabouts import Location, Whereabouts
 from daemon.journal.journal import read_held, read_labels
 from daemon.journal.labels import How, Label, WantedLabels
 from daemon.journal.records import Filing, State
 from daemon.monitoring.messages import quoted, shown
-from daemon.operations.selection import record
+from daemon.operations.selection import Which, record
 from models.text.commandline import Parser
 from models.text.jsontext import json_text
 from models.text.language import mark, tr
@@ -55,9 +55,8 @@ def main(arguments: list[str]) -> int:
     place = FiledOutput(options)
     whereabouts = Whereabouts(place.settings.output, place.journal)
     label = None if options.label is None else unicodedata.normalize("NFC", options.label)  # as all classes are
-    which = wanted(
-        options,
-        place.journal,
+    wanted = Which(**which(options)).wanted(
+        place.filings,
         label=label,
         or_with_inode=() if label is None else whereabouts.inodes_in(label),
         until=options.until,
@@ -65,7 +64,7 @@ def main(arguments: list[str]) -> int:
         max_confidence=options.max_confidence,
     )
     located: Iterator[tuple[Filing, Location]] = (
-        (filing, whereabouts.locate(filing)) for filing in place.filings(which)
+        (filing, whereabouts.locate(filing)) for filing in place.filings(wanted)
     )
     if label == place.settings.others_dir:  # no class is called that
         located = ((filing, now) for filing, now in located if whereabouts.lies_in(now, label))

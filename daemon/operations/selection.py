@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,19 +46,22 @@ class Which(Params):
     run: str | None = None
     checkpoint: str | None = None
 
-    def wanted(self, journal: Journal, **more: Any) -> Wanted:
-        """Return the conditions for the journal, and ``more`` of them. Raises JournalBusy."""
+    def wanted(self, history: Callable[[Wanted, int], Iterable[Filing]], **more: Any) -> Wanted:
+        """Return the conditions for the journal, and ``more`` of them.
+
+        ``history`` reads the newest filings that are wanted, up to a number. Raises what it raises.
+        """
         run = self.run
         if run == LAST_RUN:
-            newest = journal.history(Wanted(states=[State.DONE], as_written=True), 1)
-            run = newest[0].run if newest else None
-        return Wanted(name=self._name(journal), since=self.since, run=run, model_digest=self.checkpoint, **more)
+            newest = next(iter(history(Wanted(states=[State.DONE], as_written=True), 1)), None)
+            run = None if newest is None else newest.run
+        return Wanted(name=self._name(history), since=self.since, run=run, model_digest=self.checkpoint, **more)
 
-    def _name(self, journal: Journal) -> str | None:
+    def _name(self, history: Callable[[Wanted, int], Iterable[Filing]]) -> str | None:
         if self.file is None or self.path is None:
             return self.file
         file = Path(self.file)
-        is_end = not file.is_absolute() and not journal.history(Wanted(name=self.path), 1)
+        is_end = not file.is_absolute() and not any(history(Wanted(name=self.path), 1))
         # "cat/a.jpg" is how the log and the history say it.
         return str(file) if is_end and len(file.parts) > 1 else self.path
 
