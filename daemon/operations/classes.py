@@ -65,7 +65,7 @@ def class_folders(settings: Settings) -> dict[str, str]:
     reserved = {settings.others_dir.casefold(), settings.quarantine_dir.casefold()}
     return {
         unicodedata.normalize("NFC", folder): folder
-        for folder in _folders(settings)
+        for folder in folders_of_images(settings)
         if unicodedata.normalize("NFC", folder).casefold() not in reserved
     }
 
@@ -75,7 +75,8 @@ def _known(settings: Settings) -> dict[str, str]:
     return {name: name for name in _classes_of_model(settings)} | class_folders(settings)
 
 
-def _folders(settings: Settings) -> Iterator[str]:
+def folders_of_images(settings: Settings) -> Iterator[str]:
+    """Yield the names of all folders below the output, but for hidden ones and those of other programs."""
     try:
         with os.scandir(settings.output) as entries:
             for entry in entries:

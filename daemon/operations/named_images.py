@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.config import Settings
 from daemon.files.copying import sha256_of
 from daemon.files.names import spellings
 from daemon.files.renaming import Entry
@@ -16,10 +14,10 @@ from daemon.files.source import Identity
 from daemon.filing.identity import is_filed_image, is_in_filed_state
 from daemon.journal.history import Wanted
 from daemon.journal.records import Filing, State
+from daemon.operations.classes import folders_of_images
 from daemon.operations.desk import Desk
 from daemon.operations.selection import GivenName
 from models.image_names import is_image_name
-from models.leftovers import is_leftover
 from models.text.language import tr
 from models.text.printable import quoted
 
@@ -105,7 +103,9 @@ def _candidates(desk: Desk, given: GivenName) -> list[Path]:
             return [path]
     found = [path for path in _by_journal(desk, given) if _is_inside(path, desk.output)]
     if "/" not in given.name:
-        found += [path for folder in _class_folders(desk.settings) for path in _spelled(folder, given.name)]
+        quarantine = desk.settings.quarantine_dir
+        folders = [desk.output / folder for folder in folders_of_images(desk.settings) if folder != quarantine]
+        found += [path for folder in folders for path in _spelled(folder, given.name)]
     return [path for path in dict.fromkeys(found) if _is_file(desk, path)]
 
 
@@ -116,17 +116,6 @@ def _by_journal(desk: Desk, given: GivenName) -> Iterator[Path]:
         wanted = Wanted(name=name, states=[State.DONE], as_written=True)
         rows = desk.journal.history(wanted, _MOST_ROWS)
         yield from (row.destination for row in rows if row.destination is not None and row.reason is None)
-
-
-def _class_folders(settings: Settings) -> Iterator[Path]:
-    try:
-        with os.scandir(settings.output) as entries:
-            for entry in entries:
-                is_hidden = entry.name.startswith(".") or is_leftover(entry.name)
-                if not is_hidden and entry.name != settings.quarantine_dir and entry.is_dir(follow_symlinks=False):
-                    yield Path(entry.path)
-    except OSError:
-        return
 
 
 def _spelled(folder: Path, name: str) -> list[Path]:
