@@ -10,12 +10,11 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.control import protocol
-from daemon.control.calls import Call
 from daemon.control.listening import Listener, NoControl
 from daemon.control.methods import Begin, Methods, without_parameters
 from daemon.control.protocol import LEFT, Refused
 from daemon.control.server import ControlServer
-from daemon.control.turns import Operation, Turns, Work
+from daemon.control.turns import Operation, Turns
 from daemon.files.output_mark import OutputAway, OutputMark
 from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.stall_watch import find_stall
@@ -45,7 +44,7 @@ class Control:
         self._reload: Callable[[], tuple[frozenset[str], frozenset[str], str | None]] | None = None
         self._methods = Methods({"status": self._status}, {"rescan": self._rescan, "reload": self._reread}, operations)
         #: For the work loop.
-        self.turns = Turns(self._begin, watcher.wake, self._at_work, self._report)
+        self.turns = Turns(self._methods.begin, watcher.wake, self._at_work, self._report)
         self._listener: Listener | None = None
         self._server: ControlServer | None = None
 
@@ -80,9 +79,6 @@ class Control:
             self._server.close()
         if self._listener is not None:
             self._listener.close()
-
-    def _begin(self, call: Call) -> Work:
-        return self._methods.begin(call)
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
