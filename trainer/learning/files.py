@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -128,8 +129,7 @@ def link_features(parent: Path, run: Path, record: FileRecord) -> None:
     """
     if not _link_equal(parent / FILE_NAME, run / FILE_NAME, record):
         with atomic_file(run / FILE_NAME, replace=False) as file, (parent / FILE_NAME).open("rb") as kept:
-            while block := kept.read(1 << 20):
-                file.write(block)
+            shutil.copyfileobj(kept, file)
 
 
 def _link_equal(earlier: Path, path: Path, record: FileRecord) -> bool:
