@@ -26,8 +26,7 @@ from trainer.data.folds import NEVER, Folds, assign, draw_by_hash
 from trainer.data.neighbours import Positions
 from trainer.heads import views
 from trainer.heads.candidates import CandidateHead, View
-from trainer.heads.directions import Inputs
-from trainer.heads.linear import Linear, Scaling
+from trainer.heads.linear import Linear
 from trainer.heads.missing_classes import with_energies
 from trainer.heads.recipe import Recipe, refit
 from trainer.heads.task import FittingTask
@@ -134,15 +133,14 @@ def _fold_labelled(sha256: Sequence[str], names: Sequence[str | None], known: se
 
 @dataclass(frozen=True)
 class FittedLesson:
-    """A head fitted on ``images``, its out-of-fold ``logits`` (judged, outputs), and what tells unknown images.
+    """A ``head`` fitted on ``images``, the ``candidate`` that it is of, and what tells unknown images.
 
-    The temperature, by which logits are yet to be divided, is that of the data set's images.
+    The ``temperature``, by which the candidate's logits are yet to be divided, is that of the data set's images.
     """
 
     images: LessonImages
     head: Head
     candidate: CandidateHead
-    logits: npt.NDArray[np.float64]
     temperature: float
     span: Span | None
 
@@ -160,7 +158,7 @@ class FittedLesson:
     @cached_property
     def probabilities(self) -> npt.NDArray[np.float64]:
         """The calibrated out-of-fold probabilities (judged, classes), which add up to less than 1 beside negatives."""
-        return np.exp(log_probabilities(self.logits, self.temperature))[:, : len(self.images.classes)]
+        return np.exp(log_probabilities(self.candidate.out_of_fold, self.temperature))[:, : len(self.images.classes)]
 
     @cached_property
     def is_unknown(self) -> Mask:
@@ -208,7 +206,7 @@ def fit_lesson(
         basis=None if span is None else span.basis,
         pretrained=pretrained,
     )
-    return FittedLesson(images, head, candidate, candidate.out_of_fold, temperature, span)
+    return FittedLesson(images, head, candidate, temperature, span)
 
 
 def _groups(images: LessonImages, outputs: int) -> npt.NDArray[np.int64] | None:
@@ -225,13 +223,10 @@ def _view(
     texts: npt.NDArray[np.float32] | None,
 ) -> View:
     described = [views.Part(part.name, part.width, pretrained=pretrained) for part in parts]
-    if pretrained is not None:
-        inputs = views.class_likenesses(images.features, described[0])
-        assert inputs is not None
-        unscaled = Scaling(np.zeros(0, np.float32), np.ones(0, np.float32))
-        plain = View("", (0,), FittingTask(Inputs(inputs), images.labels, outputs, images.folds), unscaled)
-        return views.view_as_classes(inputs, described[0], plain)
+    likenesses = views.class_likenesses(images.features, described[0])
     view = views.view_of_all_parts(images.features, images.labels, outputs, images.folds, described)
+    if likenesses is not None:
+        return views.view_as_classes(likenesses, described[0], view)
     if texts is None:
         return view
     start = Linear(texts / view.scaling.scale, np.asarray(texts @ view.scaling.mean, np.float32))

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.head import Pretrained
+from models.scoring import likeness
 from tests.models.checkpoints import small_checkpoint
 from tests.trainer.clusters import Ints, clusters, folded
 from trainer.heads.candidates import Kind
@@ -126,7 +128,7 @@ def test_negatives_are_one_more_output_and_neither_trusted_nor_known() -> None:
     assert fitted.head.groups.tolist() == [0, 1, 2, -1]
     assert fitted.probabilities.shape == (int(fitted.judged.sum()), 3)
     assert (fitted.probabilities.sum(axis=1) <= 1 + 1e-9).all()
-    whole = np.exp(log_probabilities(fitted.logits, fitted.temperature))
+    whole = np.exp(log_probabilities(fitted.candidate.out_of_fold, fitted.temperature))
     assert fitted.probabilities == pytest.approx(whole[:, :3])
     assert not fitted.is_unknown[fitted.images.is_negative[fitted.judged]].any()
     assert fitted.images.is_trusted.sum() == 140
@@ -145,3 +147,18 @@ def test_every_kind_of_head_is_fitted_again_with_a_new_class(kind: Kind, from_te
     right = fitted.probabilities.argmax(axis=1) == images.labels[fitted.judged]
     assert right.mean() > 0.95
     assert right[images.is_labelled[fitted.judged]].mean() > 0.9
+
+
+def test_a_head_on_pretrained_classes_is_fitted_again_on_them() -> None:
+    kept = kept_of(150)
+    weight = np.random.default_rng(2).normal(0, 0.3, (8, WIDTH)).astype(np.float32)
+    pretrained = Pretrained.rounded(weight, np.zeros(8, np.float32))
+    part = small_checkpoint().metadata.parts[0].model_copy(update={"width": WIDTH})
+    answers: dict[str, str | None] = {digest(1000 + number): CLASSES[number % 3] for number in range(30)}
+    features, _ = clusters(30, 3, WIDTH, spread=0.3, seed=7)
+    new = {digest(1000 + number): row.astype(np.float16) for number, row in enumerate(features)}
+    fitted = fit_lesson(gather(kept, answers, new, CLASSES), [part], kept.recipe, pretrained, None)
+    assert fitted.head.pretrained is pretrained
+    served = (likeness(kept.features.astype(np.float32), pretrained) - fitted.head.mean) * fitted.head.scale
+    logits = served @ fitted.head.weight.T + fitted.head.bias
+    assert (logits.argmax(axis=1) == kept.labels).mean() > 0.95
