@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -141,14 +140,7 @@ def _metrics(
         "filing": predictions.counts_at(thresholds.threshold).figures(),
         "classes": predictions.class_scores() if len(predictions.labels) else {},
         "head": {"taken": choice.winner, "why": choice.reason, "temperature": choice.temperature},
-        "thresholds": {
-            "max_error": thresholds.requested,
-            "judged": thresholds.judged,
-            "threshold": thresholds.threshold,
-            "kept_promise": None if thresholds.kept_promise is None else thresholds.kept_promise.model_dump(),
-            "remedy": None if thresholds.remedy is None else asdict(thresholds.remedy),
-            "promises": [promise.model_dump() for promise in thresholds.promises],
-        },
+        "thresholds": thresholds.figures(),
         "candidates": [
             {
                 "name": candidate.name,

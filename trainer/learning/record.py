@@ -103,7 +103,7 @@ def _metadata(lesson: Lesson, now: datetime) -> Metadata:
 
 
 def _metrics(lesson: Lesson) -> dict[str, Any]:
-    predictions, thresholds = lesson.predictions, lesson.thresholds
+    predictions = lesson.predictions
     return {
         "lesson": {
             "parent": lesson.parent.name,
@@ -115,12 +115,7 @@ def _metrics(lesson: Lesson) -> dict[str, Any]:
         "held_out": predictions.figures(),
         "classes": predictions.class_scores() if len(predictions.labels) else {},
         "head": {"taken": lesson.fitted.candidate.name, "temperature": lesson.fitted.temperature},
-        "thresholds": {
-            "max_error": thresholds.requested,
-            "judged": thresholds.judged,
-            "threshold": thresholds.threshold,
-            "promises": [promise.model_dump() for promise in thresholds.promises],
-        },
+        "thresholds": lesson.thresholds.figures(),
     }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,17 @@ class Thresholds:
         if self.requested is not None and threshold < self.threshold and not insisted:
             return replace(self, given=threshold)
         return Thresholds(self.judged, None, self.promises, own=threshold, given=threshold, standard=self.standard)
+
+    def figures(self) -> dict[str, Any]:
+        """Return what ``metrics.json`` says of the thresholds."""
+        return {
+            "max_error": self.requested,
+            "judged": self.judged,
+            "threshold": self.threshold,
+            "kept_promise": None if self.kept_promise is None else self.kept_promise.model_dump(),
+            "remedy": None if self.remedy is None else asdict(self.remedy),
+            "promises": [promise.model_dump() for promise in self.promises],
+        }
 
     def sentences(self, predictions: LabelledPredictions) -> list[str]:
         """Say which threshold is in force, what it files of the judged images, and what other thresholds promise."""
