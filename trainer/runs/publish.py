@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from loguru import logger
 
@@ -17,7 +15,7 @@ from models.classifier import Classifier, open_classifier
 from models.errors import CheckpointError, UserError
 from models.groups import starter_groups
 from models.markers import first_reserved, reserved_names
-from models.text.language import mark, tr, trn
+from models.text.language import in_use, mark, tr, trn
 from models.weights import WeightsStore
 from trainer.runs.proof import require_unchanged
 from trainer.runs.publications import HISTORY, Publication, active_publications, append_publication
@@ -110,18 +108,13 @@ class DroppedClasses:
 
 def find_dropped_classes(folder: Path, classes: Sequence[str]) -> DroppedClasses:
     """Find the classes that the published model of ``folder``, or else the starter, has and a new one lacks."""
-    model, served_classes = tr(STARTER), starter_groups(_language())[0]
+    model, served_classes = tr(STARTER), starter_groups(in_use())[0]
     with contextlib.suppress(CheckpointError):
         pointer = checkpoints.read_pointer(folder)
         if pointer is not None:
             model = tr("the run {run}, which serves now,", run=pointer.run)
             served_classes = checkpoints.load(folder).metadata.classes
     return DroppedClasses(model, sorted(set(served_classes) - set(classes)), folder)
-
-
-def _language() -> Literal["en", "ko"]:
-    """Return the language of messages, which is also that of the daemon's starter model."""
-    return "ko" if os.environ.get("LANGUAGE") == "ko" else "en"
 
 
 def current_run(folder: Path) -> str | None:
