@@ -22,12 +22,10 @@ from trainer.learning.files import FeaturesMissing
 from trainer.learning.kept import UNJUDGED, Half, KeptFeatures
 from trainer.learning.lesson import FittedLesson
 from trainer.measuring.split_file import FILE_NAME as SPLIT_NAME
-from trainer.measuring.split_file import HELD_OUT, read_rows
+from trainer.measuring.split_file import HELD_OUT, LEAST_PROBABILITY, read_rows
 
 #: With a smaller probability that the loss of right images is chance, a lesson is worse.
 SIGNIFICANCE = 0.05
-#: Smaller probabilities count as this: ``split.csv`` has six digits of them.
-_LEAST_PROBABILITY = 1e-6
 #: Images that the head in use classifies at a time.
 _ROWS = 1024
 
@@ -194,7 +192,7 @@ def _counts(right: Mask, before: Mask, among: Mask) -> dict[str, Any]:
 
 
 def _loss(probability: Probabilities) -> float:
-    return float(-np.log(np.maximum(probability, _LEAST_PROBABILITY)).mean()) if len(probability) else 0.0
+    return float(-np.log(np.maximum(probability, LEAST_PROBABILITY)).mean()) if len(probability) else 0.0
 
 
 def _worse(counts: dict[str, Any]) -> str:

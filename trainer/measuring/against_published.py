@@ -20,14 +20,10 @@ from models.weights import WeightsStore
 from trainer.data.dataset import File, Sample
 from trainer.data.features import BATCH, ReadFile, read_all, stacked
 from trainer.measuring.labelled_predictions import LabelledPredictions
-from trainer.measuring.split_file import read_split
+from trainer.measuring.split_file import LEAST_PROBABILITY, read_split
 
 #: With equally many right, a new checkpoint whose log-loss is higher by this much counts as worse.
 _LOSS_MARGIN = 0.01
-
-#: Smaller probabilities count as this: in the six digits of ``split.csv`` they are 0, which would make the mistakes of
-#: the current run worse than the same mistakes of a new run.
-_MIN_PROBABILITY = 1e-6
 
 #: The most images that the current run must classify for the comparison, which takes some seconds.
 MAX_CLASSIFIED = 500
@@ -128,7 +124,7 @@ def _classify(run: Path, current: Checkpoint, samples: Sequence[Sample], store: 
 def _compare_outcomes(new: Sequence[_Outcome], old: Sequence[_Outcome], run: str) -> Verdict:
     new_right, old_right = (sum(right for right, _ in outcomes) for outcomes in (new, old))
     new_loss, old_loss = (
-        float(np.mean([-np.log(max(probability, _MIN_PROBABILITY)) for _, probability in outcomes]))
+        float(np.mean([-np.log(max(probability, LEAST_PROBABILITY)) for _, probability in outcomes]))
         for outcomes in (new, old)
     )
     figures = tr(

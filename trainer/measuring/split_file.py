@@ -15,6 +15,10 @@ from trainer.measuring.labelled_predictions import LabelledPredictions
 FILE_NAME = "split.csv"
 TRAIN, HELD_OUT, UNREADABLE = "train", "held-out", "unreadable"
 
+#: Smaller probabilities count as this in comparisons: in the six digits of the file they are 0, which would make the
+#: mistakes of the current run worse than the same mistakes of a new one.
+LEAST_PROBABILITY = 1e-6
+
 #: The columns of the file.
 COLUMNS = ["file", "label", "sha256", "side", "fold", "predicted", "confidence", "true_probability", "reason"]
 
