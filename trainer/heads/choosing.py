@@ -283,9 +283,9 @@ def _choose_kind(
     it in accuracy and log-loss. A single head must have more images right as well as a clearly lower loss: where few
     images are all right, the head that is too sure has the lowest.
 
-    As classes, most inputs are nearly 0 and some far from it, so noise and Gaussians do not suit them: on fold 4 of ants
-    and bees log-loss .072 with logistic, .086 with gradient, .090 with discriminant, and .11, .20 and .22 with 16 images
-    a class. There logistic wins by default, unless gradient is clearly better.
+    As classes, most inputs are nearly 0 and some far from it, so noise and Gaussians do not suit them: on fold 4 of
+    ants and bees log-loss .072 with logistic, .086 with gradient, .090 with discriminant, and .11, .20 and .22 with 16
+    images a class. There logistic wins by default, unless gradient is clearly better.
     """
     best_logistic = _lowest_loss(logistic)
     if view.pretrained is not None:
