@@ -125,7 +125,7 @@ def test_while_the_output_is_away_nothing_is_forgotten(scene: Scene, tmp_path: P
 
 
 def test_where_not_all_folders_can_be_watched_they_are_read(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     real = EventQueue.watch
 
@@ -142,6 +142,8 @@ def test_where_not_all_folders_can_be_watched_they_are_read(
     scene.move(image, "wolf")
     scene.look(60)
     assert scene.labels == {"a.jpg": ("wolf", "moved")}
+    said = [line for line in logged if "raise it with `sysctl fs.inotify.max_user_watches" in line]
+    assert len(said) == (0 if scene.poll else 1)
 
 
 @pytest.mark.parametrize("folder", ["wolf", "wolf/2026"])
