@@ -18,7 +18,7 @@ from tests.daemon.control.desk import ControlDesk
 from tests.processes import opened, wait_for
 
 
-def test_memory_and_descriptors_stay_as_they_were(desk: ControlDesk) -> None:
+def test_descriptors_stay_as_they_were(desk: ControlDesk) -> None:
     desk.call("status")
     before = opened()
     for _ in range(50):
@@ -30,9 +30,7 @@ def test_memory_and_descriptors_stay_as_they_were(desk: ControlDesk) -> None:
     wait_for(lambda: len(opened()) <= len(before), "all are closed")
 
 
-def test_without_descriptors_it_waits_until_there_are_some(
-    desk: ControlDesk, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_without_descriptors_it_waits_until_there_are_some(desk: ControlDesk, monkeypatch: pytest.MonkeyPatch) -> None:
     left = [3]
     accept = socket.socket.accept
 

@@ -172,11 +172,7 @@ def test_nor_is_what_it_files_beside_the_daemon(scene: Scene) -> None:
     assert scene.labels == {"b.jpg": ("dog", "placed")}
 
 
-def test_many_at_once_are_summed_up(scene: Scene, capfd: pytest.CaptureFixture[str]) -> None:
-    from loguru import logger
-
-    lines: list[str] = []
-    handler = logger.add(lambda message: lines.append(message.record["message"]), level="INFO")
+def test_many_at_once_are_summed_up(scene: Scene, logged: list[str]) -> None:
     scene.start()
     images = [scene.file(f"{number}.jpg") for number in range(50)]
     scene.look()
@@ -184,11 +180,10 @@ def test_many_at_once_are_summed_up(scene: Scene, capfd: pytest.CaptureFixture[s
         scene.move(image, "wolf")
     scene.look(120)
     scene.writer.summarise()
-    logger.remove(handler)
     assert len(scene.labels) == 50
-    single = [line for line in lines if line.endswith(": noted as a correction")]
+    single = [line for line in logged if line.endswith(": noted as a correction")]
     assert len(single) == 10
-    assert "40 more images were moved to other class folders: noted as corrections" in lines
+    assert "40 more images were moved to other class folders: noted as corrections" in logged
 
 
 def test_own_filings_are_forgotten_after_a_while() -> None:
