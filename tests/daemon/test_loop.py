@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -275,7 +276,6 @@ def test_images_are_filed_while_a_long_command_runs(running: Running, monkeypatc
 def test_a_long_command_goes_on_while_images_come_without_end(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the batches of one step of the loop, which may be many."""
     monkeypatch.setattr(running.loop, "stop", lambda: None)
     for seed in range(32):
         save(KINDS[seed % 2], seed, running.desk.inbox / f"{seed:02}.png")
@@ -288,6 +288,27 @@ def test_a_long_command_goes_on_while_images_come_without_end(
         steps.append(running.loop.step(0.05))
     assert len(steps) < 60
     wait_for(lambda: running.told_of(64), "all images")
+
+
+def test_a_long_command_goes_on_between_the_batches_of_one_step(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be many of them."""
+    monkeypatch.setattr(running.loop, "stop", lambda: None)
+    peer = Peer(running.turns, 100_000)
+    answered: list[int] = []  # until the last batch of each step
+    monkeypatch.setattr(running.monitor, "batch_ended", lambda: answered.append(len(peer.lines)))
+    seeds = itertools.count()
+
+    def goes_on() -> bool:
+        for seed in itertools.islice(seeds, 16):
+            save(KINDS[seed % 2], seed, running.desk.inbox / f"{seed}.png")
+        before = len(peer.lines)
+        running.loop.step(0.05)
+        return answered[-1] > before
+
+    wait_for(goes_on, "a turn within a step", 60)
+    running.turns.close()
 
 
 def test_told_to_stop_it_leaves_the_rest_of_a_command(running: Running) -> None:
