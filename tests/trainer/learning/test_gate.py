@@ -97,6 +97,18 @@ def test_a_lesson_that_wins_nothing_does_not_pass_unless_labels_were_taken_back(
     perfect = replace(before_of(fitted.images, 1), probability=np.ones(180))
     assert not judge(fitted, kept, perfect, 0.5, is_taken_back=False).passed
     assert judge(fitted, kept, perfect, 0.5, is_taken_back=True).passed
+    hesitant = replace(before_of(fitted.images, 1), probability=np.full(180, 0.4))
+    assert judge(fitted, kept, hesitant, 0.5, is_taken_back=False).passed, "as many are right, and surer"
+
+
+def test_a_lesson_that_loses_labelled_images_does_not_pass_although_labels_were_taken_back() -> None:
+    kept = kept_of(150)
+    answers: dict[str, str | None] = {digest(1000 + number): CLASSES[(number + 1) % 3] for number in range(12)}
+    fitted = lesson_of(kept, answers, 12)  # which contradict the data set
+    judgement = judge(fitted, kept, before_of(fitted.images, 1), 0.5, is_taken_back=True)
+    assert judgement.figures["data_set"]["right"] == judgement.figures["data_set"]["images"]
+    assert not judgement.passed
+    assert "nothing is won" in judgement.reason
 
 
 def test_a_lesson_that_loses_the_data_set_does_not_pass() -> None:
