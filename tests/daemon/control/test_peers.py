@@ -124,3 +124,4 @@ def test_a_command_comes_through_where_others_only_sit_there(desk: ControlDesk) 
         sitting = [closing.enter_context(desk.raw()) for _ in range(100)]
         assert desk.call("count", n=1)[1] == {"count": 1}
         assert sum(raw.read() is not None for raw in sitting) == 100
+        assert "try again in a moment" in sitting[0].last_sentence(), "it has been idle for longest"
