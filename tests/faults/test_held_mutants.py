@@ -115,7 +115,7 @@ def test_an_undo_that_is_taken_back_stays_held(quick: Path, tmp_path: Path, monk
     undoing = Undoing(quick, None)
     moving = point_after(undoing, tmp_path / "trace", *MOVED, calls=0)
     kill_and_check(undoing, moving)
-    monkeypatch.setattr(HeldImages, "release_at", lambda *_: None)
+    monkeypatch.setattr(Journal, "release", lambda *_: None)
     caught(lambda: kill_and_check(undoing, moving))
 
 
