@@ -222,6 +222,8 @@ class WorkLoop:
                 self._watcher.again(path, 0.0)
             case Status.FILED | Status.PLANNED | Status.GONE | Status.ALREADY | Status.HELD | Status.REFUSED:
                 self._watcher.done(path)
+            case Status.UNDONE:
+                raise AssertionError("an image that is filed is not undone")
             case _:
                 assert_never(outcome.status)
 

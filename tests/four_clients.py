@@ -178,13 +178,13 @@ class Client:
         content = path.read_bytes()
         items = self._ask("undo", {"file": str(path), "path": str(path)})
         for item in items:
-            if item["outcome"] != "filed":
+            if item["outcome"] != "undone":
                 continue
             back = Path(str(item["back"]))
             self._expect(back.read_bytes() == content, f"undo {path}: {item}")
             if back.parent == self._station.inbox:
                 self._held[back.name] = back
-        self._expect(any(item["outcome"] == "filed" for item in items), f"undo {path}: {items}")
+        self._expect(any(item["outcome"] == "undone" for item in items), f"undo {path}: {items}")
 
     def _relabel(self, path: Path) -> None:
         content = path.read_bytes()

@@ -12,7 +12,7 @@ from pathlib import Path
 from daemon.commands.chosen_labels import add_conditions, all_labels, conditions
 from daemon.commands.filters import FiledOutput, add_place
 from daemon.files.copying import sha256_of
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.files.roots import OpenFolders, Roots
 from daemon.files.source import Identity, SourceChanged
 from daemon.filing.corrections import Corrections, class_of
@@ -116,7 +116,7 @@ class _Export:
         return True
 
 
-def _is_labelled(entry: Entry, identity: Identity, item: Item) -> bool:
+def _is_labelled(entry: FileAt, identity: Identity, item: Item) -> bool:
     if identity.on_any_device == (item["inode"], item["size"], item["mtime_ns"]):
         return True
     return identity.size == item["size"] and sha256_of(entry) == item["sha256"]

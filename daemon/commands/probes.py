@@ -17,7 +17,7 @@ from watchdog.observers.inotify_c import CallbackId, InotifyConstants, InotifyFD
 
 from daemon.files.answers import LIMIT
 from daemon.files.mounts import remote_kind
-from daemon.files.renaming import FOLDER_FLAGS, Entry, link, rename_noreplace
+from daemon.files.renaming import FOLDER_FLAGS, FileAt, link, rename_noreplace
 from models.atomic import sync_folder
 from models.text.language import mark, tr
 
@@ -68,11 +68,11 @@ def silent(subject: str, folder: Path | str) -> Finding:
 
 
 @contextmanager
-def probe_file(folder: Path) -> Iterator[Entry]:
+def probe_file(folder: Path) -> Iterator[FileAt]:
     """Make a small hidden file in an open folder, and delete it afterwards. Raises OSError."""
     descriptor = os.open(folder, FOLDER_FLAGS)
     try:
-        entry = Entry(descriptor, f".imagesortd-probe-{uuid4().hex}")
+        entry = FileAt(descriptor, f".imagesortd-probe-{uuid4().hex}")
         made = os.open(entry.name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=descriptor)
         try:
             try:
@@ -134,7 +134,7 @@ def unwritable(folder: Path, error: OSError) -> str:
     return tr("{folder} cannot be written ({reason})", folder=folder, reason=error.strerror)
 
 
-def _renaming(subject: str, folder: Path, entry: Entry) -> Iterator[Finding]:
+def _renaming(subject: str, folder: Path, entry: FileAt) -> Iterator[Finding]:
     other = entry._replace(name=f"{entry.name}-2")
     try:
         rename_noreplace(entry, other)
@@ -155,7 +155,7 @@ def _renaming(subject: str, folder: Path, entry: Entry) -> Iterator[Finding]:
         yield fine(subject, tr("files are renamed without ever replacing one"))
 
 
-def _attributes(subject: str, folder: Path, entry: Entry) -> Iterator[Finding]:
+def _attributes(subject: str, folder: Path, entry: FileAt) -> Iterator[Finding]:
     """Note which attributes are lost there: a picture is filed without them."""
     try:
         os.utime(entry.name, ns=(0, 10**18), dir_fd=entry.folder, follow_symlinks=False)
@@ -171,7 +171,7 @@ def _attributes(subject: str, folder: Path, entry: Entry) -> Iterator[Finding]:
         )
 
 
-def _linking(subject: str, folder: Path, entry: Entry, *, needed: bool) -> Iterator[Finding]:
+def _linking(subject: str, folder: Path, entry: FileAt, *, needed: bool) -> Iterator[Finding]:
     other = entry._replace(name=f"{entry.name}-2")
     try:
         link(entry, other)

@@ -20,7 +20,7 @@ from loguru import logger
 from daemon.correcting.class_folders import ClassFolders
 from daemon.correcting.survey import Origin, Sighting
 from daemon.files.candidates import is_candidate
-from daemon.files.renaming import Entry, close
+from daemon.files.renaming import FileAt, close
 from daemon.files.roots import OpenFolders, Roots
 from daemon.files.source import OPEN_FLAGS, Identity
 from daemon.files.writers import is_being_written
@@ -189,7 +189,7 @@ class Examiner:
                 return
             self._conclude(waiting.sighting, waiting.identity, sha256, filed, rows)
 
-    def _content(self, image: Entry, waiting: _Waiting) -> Generator[None, None, str | None]:
+    def _content(self, image: FileAt, waiting: _Waiting) -> Generator[None, None, str | None]:
         """Hash a file; None where it is not complete yet: then it waits on."""
         descriptor = os.open(image.name, OPEN_FLAGS, dir_fd=image.folder)
         try:
@@ -283,6 +283,6 @@ def _class_of_path(folder: str) -> str:
     return normalize("NFC", folder.partition("/")[0])
 
 
-def _is_it(image: Entry, row: Filing, identity: Identity, sha256: str) -> bool:
+def _is_it(image: FileAt, row: Filing, identity: Identity, sha256: str) -> bool:
     """Whether a file is the image that was filed with its inode number, edited or not, and no later file."""
     return row.sha256 == sha256 or is_same_inode(image, row, identity.ino)

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 
 from loguru import logger
 
-from daemon.files.renaming import Entry, close
+from daemon.files.renaming import FileAt, close
 from daemon.files.source import OPEN_FLAGS, Identity, SourceChanged
 from models.text.language import tr
 
@@ -68,12 +68,12 @@ def report_progress() -> None:
         raise Stopping(errno.EINTR, "the program stops")
 
 
-def create(entry: Entry, mode: int = 0o600) -> int:
+def create(entry: FileAt, mode: int = 0o600) -> int:
     """Create an empty file and return its descriptor. Raises FileExistsError when the name is taken, else OSError."""
     return os.open(entry.name, _NEW_FILE, mode, dir_fd=entry.folder)
 
 
-def copy_into(target: int, source: Entry, identity: Identity | None, sha256: str | None) -> str:
+def copy_into(target: int, source: FileAt, identity: Identity | None, sha256: str | None) -> str:
     """Copy an image into an open new file, which is not flushed; returns the hex digest of what was copied.
 
     ``identity`` is None for a copy of our own: nobody else writes it, a share may stamp it anew at any time, and
@@ -102,7 +102,7 @@ def copy_into(target: int, source: Entry, identity: Identity | None, sha256: str
         close(descriptor)
 
 
-def require_room(target: int, source: Entry, size: int) -> None:
+def require_room(target: int, source: FileAt, size: int) -> None:
     """Raise OSError where a file is too large to be copied into an open new one, before the disk is full.
 
     A sparse file may say that it has any number of bytes; its holes take no room where there can be holes.
@@ -118,7 +118,7 @@ def require_room(target: int, source: Entry, size: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def sha256_of(entry: Entry) -> str:
+def sha256_of(entry: FileAt) -> str:
     """Return the hex digest of a regular file's bytes. Raises OSError, also where its size is wrong."""
     descriptor = os.open(entry.name, OPEN_FLAGS, dir_fd=entry.folder)
     try:
@@ -198,7 +198,7 @@ def _can_have_holes(new: int) -> bool:
         os.ftruncate(new, 0)
 
 
-def _bytes_in(source: Entry) -> int:
+def _bytes_in(source: FileAt) -> int:
     """Count the bytes of a file outside its holes; all of them where that is unknown. Raises OSError."""
     descriptor = os.open(source.name, OPEN_FLAGS, dir_fd=source.folder)
     try:

@@ -33,7 +33,7 @@ class CannotMove(Exception):
     """These two places can only be joined by a copy: another file system, or one without rename and link."""
 
 
-class Entry(NamedTuple):
+class FileAt(NamedTuple):
     """A name in an open folder: the folder cannot be swapped for another between two calls."""
 
     folder: int
@@ -61,10 +61,10 @@ class Entry(NamedTuple):
 
 
 #: Stands for an entry that is not known yet; every use of it fails.
-NOWHERE = Entry(-1, "")
+NOWHERE = FileAt(-1, "")
 
 
-def rename_noreplace(old: Entry, new: Entry) -> None:
+def rename_noreplace(old: FileAt, new: FileAt) -> None:
     """Call ``renameat2(RENAME_NOREPLACE)``, for which Python 3.11 has no function. Raises OSError."""
     code = errno.ENOSYS
     if _renameat2 is not None:
@@ -75,12 +75,12 @@ def rename_noreplace(old: Entry, new: Entry) -> None:
     raise OSError(code, os.strerror(code), old.name, None, new.name)
 
 
-def link(old: Entry, new: Entry) -> None:
+def link(old: FileAt, new: FileAt) -> None:
     """Give a file a second name, which never replaces one either. Raises OSError."""
     os.link(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder, follow_symlinks=False)
 
 
-def move_noreplace(old: Entry, new: Entry, private_name: Callable[[], str]) -> None:
+def move_noreplace(old: FileAt, new: FileAt, private_name: Callable[[], str]) -> None:
     """Move a file on one file system; ``private_name`` makes one in the old folder, where one is needed.
 
     Raises FileExistsError when the new name is taken, CannotMove when only a copy can do it, else OSError.
@@ -95,7 +95,7 @@ def move_noreplace(old: Entry, new: Entry, private_name: Callable[[], str]) -> N
         _link_and_unlink(old, new, private_name())
 
 
-def _link_and_unlink(old: Entry, new: Entry, private_name: str) -> None:
+def _link_and_unlink(old: FileAt, new: FileAt, private_name: str) -> None:
     link_or_cannot(old, new)
     try:
         moved = new.stat()
@@ -108,7 +108,7 @@ def _link_and_unlink(old: Entry, new: Entry, private_name: str) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), old.name)
 
 
-def link_or_cannot(old: Entry, new: Entry) -> None:
+def link_or_cannot(old: FileAt, new: FileAt) -> None:
     """Call ``link``; raise CannotMove where the file system has no hard links for these two places."""
     links = old.stat().st_nlink
     try:
@@ -122,7 +122,7 @@ def link_or_cannot(old: Entry, new: Entry) -> None:
         raise
 
 
-def _is_own_link(old: Entry, new: Entry, links: int) -> bool:
+def _is_own_link(old: FileAt, new: FileAt, links: int) -> bool:
     """Whether a link that is said to exist was made by this very call, before which the file had so many ``links``.
 
     A network file system may have made the link, lost the answer and asked once more. Anywhere else, and where there
@@ -134,7 +134,7 @@ def _is_own_link(old: Entry, new: Entry, links: int) -> bool:
     return is_new and status.st_dev in kinds_by_device()
 
 
-def unlink_meant(private: Entry, meant: Callable[[Entry], bool]) -> bool:
+def unlink_meant(private: FileAt, meant: Callable[[FileAt], bool]) -> bool:
     """Unlink a file if it is the one that is meant; returns whether it is. Raises OSError."""
     ours = meant(private)
     if ours:
@@ -143,10 +143,10 @@ def unlink_meant(private: Entry, meant: Callable[[Entry], bool]) -> bool:
 
 
 def drop(
-    entry: Entry,
+    entry: FileAt,
     private_name: str,
-    meant: Callable[[Entry], bool],
-    unlink: Callable[[Entry, Callable[[Entry], bool]], bool] = unlink_meant,
+    meant: Callable[[FileAt], bool],
+    unlink: Callable[[FileAt, Callable[[FileAt], bool]], bool] = unlink_meant,
 ) -> bool:
     """Remove a name if it is still the file that is ``meant``, of which there is another copy or link.
 
@@ -154,7 +154,7 @@ def drop(
     Returns False, with everything as before, if the name is gone or another file. After an error of ``unlink``
     everything is as before, too.
     """
-    private = Entry(entry.folder, private_name)
+    private = FileAt(entry.folder, private_name)
     try:
         os.rename(entry.name, private_name, src_dir_fd=entry.folder, dst_dir_fd=entry.folder)
     except FileNotFoundError:
@@ -170,17 +170,17 @@ def drop(
     return ours
 
 
-def put_back(private: Entry, entry: Entry) -> str:
+def put_back(private: FileAt, entry: FileAt) -> str:
     """Give a file its own name back, or a numbered one when that is taken; return that name. Raises OSError."""
     while True:
-        number = free_number(lambda n: Entry(entry.folder, numbered(entry.name, n)).exists())
+        number = free_number(lambda n: FileAt(entry.folder, numbered(entry.name, n)).exists())
         with suppress(FileExistsError):
             name = numbered(entry.name, number)
-            _give_name(private, Entry(entry.folder, name))
+            _give_name(private, FileAt(entry.folder, name))
             return name
 
 
-def _give_name(private: Entry, free: Entry) -> None:
+def _give_name(private: FileAt, free: FileAt) -> None:
     try:
         rename_noreplace(private, free)
         return
@@ -195,7 +195,7 @@ def _give_name(private: Entry, free: Entry) -> None:
         private.unlink()
 
 
-def _replace_reserved(private: Entry, free: Entry) -> None:
+def _replace_reserved(private: FileAt, free: FileAt) -> None:
     """Give a file a name that an empty one reserves. Where that fails, the name is free again."""
     reserved = os.open(free.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=free.folder)
     identity = os.fstat(reserved)

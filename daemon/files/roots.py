@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from daemon.files.names import NAME_REFUSED, simpler_name
-from daemon.files.renaming import FOLDER_FLAGS, Entry, close
+from daemon.files.renaming import FOLDER_FLAGS, FileAt, close
 from models.atomic import sync_folder
 from models.ownership import hand_over_folder
 from models.text.language import mark, tr
@@ -88,7 +88,7 @@ class Roots:
             return os.lstat(path)
         descriptor = self.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return Entry(descriptor, name).stat()
+            return FileAt(descriptor, name).stat()
         finally:
             close(descriptor)
 
@@ -118,11 +118,11 @@ class OpenFolders(ExitStack):
         super().__init__()
         self.roots = roots
 
-    def entry(self, path: Path, *, make: bool = False) -> Entry:
+    def entry(self, path: Path, *, make: bool = False) -> FileAt:
         """Open the folder of a file, which is made if ``make``. Raises OSError as `Roots.open` does."""
         folder = self.roots.make_folder(path.parent) if make else self.roots.open_folder(path.parent)
         self.callback(close, folder)
-        return Entry(folder, path.name)
+        return FileAt(folder, path.name)
 
 
 #: What keeps a folder from being opened where it is not there, or something else lies in its place.

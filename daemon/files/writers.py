@@ -20,7 +20,7 @@ from enum import Enum
 from pathlib import Path
 
 from daemon.files.mounts import kinds_by_device
-from daemon.files.renaming import Entry, close
+from daemon.files.renaming import FileAt, close
 from daemon.files.source import OPEN_FLAGS, BeingWritten
 from models.text.language import tr
 
@@ -55,7 +55,7 @@ def of_path(path: str, *, search_processes: bool = True) -> Writer:
         close(descriptor)
 
 
-def is_being_written(entry: Entry) -> bool:
+def is_being_written(entry: FileAt) -> bool:
     """Whether a program is known to have the file open for writing."""
     try:
         descriptor = os.open(entry.name, OPEN_FLAGS, dir_fd=entry.folder)
@@ -67,7 +67,7 @@ def is_being_written(entry: Entry) -> bool:
         close(descriptor)
 
 
-def unlink_closed(private: Entry, meant: Callable[[Entry], bool]) -> bool:
+def unlink_closed(private: FileAt, meant: Callable[[FileAt], bool]) -> bool:
     """Unlink a file that has a private name, if it is the one that is meant; returns whether it is.
 
     Raises BeingWritten, with the file as it was, when somebody has it open for writing; else OSError.

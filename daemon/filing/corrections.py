@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.files.roots import OpenFolders, Roots
 from daemon.filing.identity import is_as_filed, is_filed_image
 from daemon.journal.records import Filing
@@ -66,13 +66,13 @@ class Corrections:
 
         return [int(inode) for inode in inodes[np.isin(folder_numbers, inside)]]
 
-    def _find(self, filing: Filing, is_it: Callable[[Entry, Filing], bool]) -> Path | None:
+    def _find(self, filing: Filing, is_it: Callable[[FileAt, Filing], bool]) -> Path | None:
         for path in self._paths(filing):
             if path != filing.destination and self._is_same(path, filing, is_it):
                 return path
         return None
 
-    def _is_same(self, path: Path, filing: Filing, is_it: Callable[[Entry, Filing], bool]) -> bool:
+    def _is_same(self, path: Path, filing: Filing, is_it: Callable[[FileAt, Filing], bool]) -> bool:
         try:
             with OpenFolders(self._roots) as folders:
                 return is_it(folders.entry(path), filing)

@@ -20,7 +20,7 @@ from daemon.files.copying import sha256_of
 from daemon.files.marker import MARKER, marked_folder
 from daemon.files.names import numbered
 from daemon.files.output_mark import OUTPUT_MARK
-from daemon.files.renaming import CannotMove, Entry, close
+from daemon.files.renaming import CannotMove, FileAt, close
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, SourceChanged
 from models.errors import UserError
@@ -43,7 +43,7 @@ class Exported(StrEnum):
 class LabelledFile:
     """An image in an open folder, its state and content, and the class that a person gave it; None: none of them."""
 
-    entry: Entry
+    entry: FileAt
     identity: Identity
     sha256: str
     label: str | None
@@ -81,7 +81,7 @@ class DataSetFolder:
         limit = os.fpathconf(folder, "PC_NAME_MAX")
         number = 1
         while True:
-            target = Entry(folder, numbered(image.entry.name, number, limit))
+            target = FileAt(folder, numbered(image.entry.name, number, limit))
             try:
                 return Exported.THERE if _is_same(target, image) else self._put(image, target)
             except FileExistsError:
@@ -99,13 +99,13 @@ class DataSetFolder:
                 descriptor = self._roots.open_folder(self.path / folder)
                 try:
                     with suppress(FileExistsError):
-                        if _is_same(Entry(descriptor, image.entry.name), image):
+                        if _is_same(FileAt(descriptor, image.entry.name), image):
                             found.append(self.path / folder / image.entry.name)
                 finally:
                     close(descriptor)
         return found
 
-    def _put(self, image: LabelledFile, target: Entry) -> Exported:
+    def _put(self, image: LabelledFile, target: FileAt) -> Exported:
         if not self._copy:
             with suppress(CannotMove):
                 renaming.link_or_cannot(image.entry, target)
@@ -113,7 +113,7 @@ class DataSetFolder:
                     target.unlink()
                     raise SourceChanged(tr("'{name}' changed while it was exported", name=target.name))
                 return Exported.LINKED
-        part = Entry(target.folder, f".part.{image.sha256[:32]}")
+        part = FileAt(target.folder, f".part.{image.sha256[:32]}")
         with suppress(FileNotFoundError):
             part.unlink()  # of an export that was killed
         descriptor = copying.create(part)
@@ -175,7 +175,7 @@ def _not_there(folder: Path) -> UserError:
     )
 
 
-def _is_same(target: Entry, image: LabelledFile) -> bool:
+def _is_same(target: FileAt, image: LabelledFile) -> bool:
     """Whether a name is free (False) or the image is there already. Raises FileExistsError where another file is."""
     try:
         status = target.stat()
@@ -203,7 +203,7 @@ def _folders_by_name(data_set: Path) -> dict[str, list[str]]:
 def _mark(folder: int, kind: Kind) -> None:
     """Write what tells the trainer what a folder is for."""
     with suppress(FileExistsError):
-        marker = copying.create(Entry(folder, MARKER), 0o666)
+        marker = copying.create(FileAt(folder, MARKER), 0o666)
         try:
             os.write(marker, marker_content(kind))
         finally:

@@ -17,7 +17,7 @@ from daemon.files.class_mounts import ClassMounts
 from daemon.files.locks import FolderBusy
 from daemon.files.names import numbered
 from daemon.files.output_mark import OutputAway, OutputMark
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, Source, SourceChanged, SourceGone
 from daemon.filing import transfer
@@ -271,7 +271,7 @@ class Filer:
         if self._skip_equal and self._has_equal_image(row, folder):
             return image.settle(Status.ALREADY)
         name = folder.free_name(image.wanted) if self._dry_run else folder.name(image.wanted)
-        image.target = Entry(-1 if folder.descriptor is None else folder.descriptor, name)
+        image.target = FileAt(-1 if folder.descriptor is None else folder.descriptor, name)
         row.filed_name = name
         if decision.how is not None:
             image.label = _label(decision.how, row)
@@ -309,7 +309,7 @@ class Filer:
         if folder.descriptor is None:
             return False
         for number in count(1):
-            existing = Entry(folder.descriptor, numbered(row.source.name, number, folder.longest_name))
+            existing = FileAt(folder.descriptor, numbered(row.source.name, number, folder.longest_name))
             if not existing.exists():
                 return False
             if folder.path / existing.name not in self._own_copies and has_content(existing, row):

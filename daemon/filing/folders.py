@@ -12,7 +12,7 @@ from types import TracebackType
 from daemon.files.class_mounts import ClassMounts
 from daemon.files.copying import create
 from daemon.files.marker import MARKER
-from daemon.files.renaming import Entry, close
+from daemon.files.renaming import FileAt, close
 from daemon.files.roots import Roots, step_into
 from models.markers import Kind, marker_content
 from models.ownership import hand_over
@@ -79,12 +79,12 @@ class Folders:
     ) -> None:
         self._stack.close()
 
-    def entry(self, path: Path) -> Entry:
+    def entry(self, path: Path) -> FileAt:
         """Open the folder of an image, in an inbox or elsewhere. Raises OSError, also where a link is in the way."""
         folder, _, name = str(path).rpartition("/")  # of a text that is there already: a Path would make another Path
         if folder not in self._inboxes:
             self._inboxes[folder] = self._kept(self._output.roots.open_folder(folder or "/"))
-        return Entry(self._inboxes[folder], name)
+        return FileAt(self._inboxes[folder], name)
 
     def path(self, folder: str) -> Path:
         """Return the path of a folder under the output."""
@@ -132,7 +132,7 @@ class Folders:
 
 def _mark(folder: int, kind: Kind) -> None:
     """Write the file that tells a watcher not to take images out of this folder, and the trainer what it is for."""
-    marker, text = Entry(folder, MARKER), marker_content(kind)
+    marker, text = FileAt(folder, MARKER), marker_content(kind)
     try:
         status = marker.stat()
     except FileNotFoundError:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 
 from daemon.files.names import free_number, numbered
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 
 
 def free_name(
@@ -26,7 +26,7 @@ def free_name(
 
 
 def _is_free(folder: int | None, name: str, taken: Callable[[str], bool]) -> bool:
-    return not (taken(name) or (folder is not None and Entry(folder, name).seems_taken()))
+    return not (taken(name) or (folder is not None and FileAt(folder, name).seems_taken()))
 
 
 def longest_name(folder: int | None) -> int:

@@ -8,7 +8,7 @@ import stat
 import struct
 
 from daemon.files.copying import sha256_of
-from daemon.files.renaming import Entry, close, drop
+from daemon.files.renaming import FileAt, close, drop
 from daemon.files.source import OPEN_FLAGS, Identity
 from daemon.filing.identity import is_same_inode, is_unchanged
 from daemon.filing.private_names import private_name
@@ -21,7 +21,7 @@ _TIFF_VERSIONS = {42: (4, "H", 12, "I"), 43: (8, "Q", 20, "Q")}
 _MOST_PAGES = 10_000
 
 
-def is_earlier_state(old: Entry, new: Entry) -> bool:
+def is_earlier_state(old: FileAt, new: FileAt) -> bool:
     """Whether the new file has all bytes of the old one; it may be longer, and zeros (gaps) may have been filled.
 
     Raises OSError.
@@ -37,14 +37,14 @@ def is_earlier_state(old: Entry, new: Entry) -> bool:
         close(before)
 
 
-def remove_earlier_copy(copy: Entry, original: Entry, filing: Filing) -> bool:
+def remove_earlier_copy(copy: FileAt, original: FileAt, filing: Filing) -> bool:
     """Remove the copy or link of a filing if it is unchanged and an earlier state of its original.
 
     Return whether it was removed. Raises OSError.
     """
     before = Identity.from_stat(original.stat())
 
-    def is_earlier_copy(entry: Entry) -> bool:
+    def is_earlier_copy(entry: FileAt) -> bool:
         # The copy has a private name by now: if that took the original away, both names were one file.
         if not is_unchanged(original, before):
             return False
@@ -58,7 +58,7 @@ def remove_earlier_copy(copy: Entry, original: Entry, filing: Filing) -> bool:
     return drop(copy, private_name("drop", filing), is_earlier_copy)
 
 
-def has_writer_continued(entry: Entry, filing: Filing) -> bool:
+def has_writer_continued(entry: FileAt, filing: Filing) -> bool:
     """Whether a file is what was moved there, and its writer has added to it since. Raises OSError.
 
     Either it has grown: the filed bytes are its beginning, but for the offset of a TIFF page that was added. Or inode

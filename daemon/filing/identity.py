@@ -28,7 +28,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from daemon.files.copying import sha256_of
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.files.source import Identity
 from daemon.journal.records import Filing
 
@@ -45,7 +45,7 @@ _STATX_SIZE, _MASK_FORMAT, _BIRTH, _BIRTH_FORMAT = 256, "=I", 80, "=qI"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def is_as_read(entry: Entry, row: Filing) -> bool:
+def is_as_read(entry: FileAt, row: Filing) -> bool:
     """Whether a file is the image that was decided on, unchanged: it may be moved, or removed once copied.
 
     Rests on size and time, and on the inode or the content: a network share may have changed the inode number.
@@ -57,7 +57,7 @@ def is_as_read(entry: Entry, row: Filing) -> bool:
     return status.st_ino == row.identity.ino or (row.sha256 is not None and sha256_of(entry) == row.sha256)
 
 
-def is_as_filed(entry: Entry, row: Filing) -> bool:
+def is_as_filed(entry: FileAt, row: Filing) -> bool:
     """Whether a file is what was filed, unchanged: it may be classified again; if found elsewhere, it was moved there.
 
     Rests on inode, size and time together, or on the content. Raises OSError.
@@ -66,7 +66,7 @@ def is_as_filed(entry: Entry, row: Filing) -> bool:
     return is_untouched(status, row) or _has_content(entry, status, row)
 
 
-def is_filed_image(entry: Entry, row: Filing) -> bool:
+def is_filed_image(entry: FileAt, row: Filing) -> bool:
     """Whether a file is what was filed, edited or not: it may return to its inbox, and sidecars may follow it.
 
     Rests on the same as `is_as_filed`, or on the inode and a birth before the filing. A moved sidecar is recognised by
@@ -77,7 +77,7 @@ def is_filed_image(entry: Entry, row: Filing) -> bool:
     return is_as_filed(entry, row) or is_same_inode(entry, row, row.filed_ino)
 
 
-def is_same_inode(entry: Entry, row: Filing, inode: int) -> bool:
+def is_same_inode(entry: FileAt, row: Filing, inode: int) -> bool:
     """Whether a regular file has had this inode number since before the filing, whatever is in it now.
 
     Rests on the inode and the birth: only for a file on the same file system. Raises OSError.
@@ -91,14 +91,14 @@ def seems_filed(path: Path, row: Filing, inode: int) -> bool:
 
     Rests on size and time, or on ``inode``, the number it had there, and a birth before the filing.
     """
-    entry = Entry(_NO_FOLDER, str(path))
+    entry = FileAt(_NO_FOLDER, str(path))
     try:
         return is_in_filed_state(entry.stat(), row) or is_same_inode(entry, row, inode)
     except (OSError, ValueError):
         return False
 
 
-def is_put_here(entry: Entry, row: Filing, source_folder: int | None) -> bool:
+def is_put_here(entry: FileAt, row: Filing, source_folder: int | None) -> bool:
     """Whether this filing put the file at its destination: then recovery may remove the original.
 
     Rests on the content, and for a copy on the inode that the journal has of it; for a renamed file on its inode, size
@@ -118,7 +118,7 @@ def is_put_here(entry: Entry, row: Filing, source_folder: int | None) -> bool:
     return same and (row.sha256 is None or sha256_of(entry) == row.sha256)
 
 
-def is_just_made(entry: Entry, row: Filing) -> bool:
+def is_just_made(entry: FileAt, row: Filing) -> bool:
     """Whether a file is the copy or link that was just made, with nothing added: it may be removed.
 
     Rests on the inode alone for a link; for a copy, which may be partial, also on the size. Raises OSError.
@@ -127,7 +127,7 @@ def is_just_made(entry: Entry, row: Filing) -> bool:
     return status.st_ino == row.filed_ino and (row.copy_ino is None or status.st_size <= row.identity.size)
 
 
-def has_inode(entry: Entry, inode: int) -> bool:
+def has_inode(entry: FileAt, inode: int) -> bool:
     """Whether a name has this inode number, which is enough only within one transfer. Raises OSError."""
     try:
         return entry.stat().st_ino == inode
@@ -135,12 +135,12 @@ def has_inode(entry: Entry, inode: int) -> bool:
         return False
 
 
-def has_content(entry: Entry, row: Filing) -> bool:
+def has_content(entry: FileAt, row: Filing) -> bool:
     """Whether a regular file has the bytes of the image, whoever put it there. Raises OSError."""
     return _has_content(entry, entry.stat(), row)
 
 
-def is_unchanged(entry: Entry, identity: Identity) -> bool:
+def is_unchanged(entry: FileAt, identity: Identity) -> bool:
     """Whether a name is still the file that it was a moment ago, unchanged.
 
     Rests on device, inode, size and time. Raises OSError.
@@ -178,13 +178,13 @@ def is_untouched(status: os.stat_result, row: Filing) -> bool:
     return is_in_filed_state(status, row) and status.st_ino == row.filed_ino
 
 
-def _has_content(entry: Entry, status: os.stat_result, row: Filing) -> bool:
+def _has_content(entry: FileAt, status: os.stat_result, row: Filing) -> bool:
     if not stat.S_ISREG(status.st_mode) or status.st_size != row.identity.size or row.sha256 is None:
         return False
     return sha256_of(entry) == row.sha256
 
 
-def _is_born_before(entry: Entry, status: os.stat_result, row: Filing) -> bool:
+def _is_born_before(entry: FileAt, status: os.stat_result, row: Filing) -> bool:
     """Whether a regular file existed when the image was filed; a newer one is another file."""
     if not stat.S_ISREG(status.st_mode):
         return False
@@ -192,7 +192,7 @@ def _is_born_before(entry: Entry, status: os.stat_result, row: Filing) -> bool:
     return born is not None and born <= row.time + (timedelta() if row.copy_ino is None else _COPYING)
 
 
-def _birth(entry: Entry) -> datetime | None:
+def _birth(entry: FileAt) -> datetime | None:
     """Read the birth time of a file, for which Python has no function; None where the file system has none."""
     answer = ctypes.create_string_buffer(_STATX_SIZE)
     if statx is None or statx(entry.folder, os.fsencode(entry.name), _SYMLINK_NOFOLLOW, _BTIME, answer) != 0:

@@ -10,7 +10,7 @@ from loguru import logger
 
 from daemon.files.copying import create
 from daemon.files.names import numbered
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.files.source import OPEN_FLAGS
 from daemon.filing.free_names import free_name
 from daemon.journal.records import Filing
@@ -19,12 +19,12 @@ from models.text.jsontext import json_text
 from models.text.language import tr
 
 
-def reason_name(image: Entry) -> str:
+def reason_name(image: FileAt) -> str:
     """Return the name for the note of an image: the image's name, shortened if needed, and ``.json``."""
     return numbered(f"{image.name}.json", 1, os.fpathconf(image.folder, "PC_NAME_MAX"))
 
 
-def write_reason(image: Entry, row: Filing) -> None:
+def write_reason(image: FileAt, row: Filing) -> None:
     """Write the note, under a name that is free. Its own trouble is only logged: the image is filed."""
     note = {
         "reason": row.reason,
@@ -35,7 +35,7 @@ def write_reason(image: Entry, row: Filing) -> None:
         "time": row.time.isoformat(timespec="seconds"),
     }
     try:
-        entry = Entry(image.folder, free_name(image.folder, reason_name(image)))
+        entry = FileAt(image.folder, free_name(image.folder, reason_name(image)))
         with os.fdopen(create(entry, 0o666), "w", encoding="utf-8") as file:
             hand_over(file.fileno(), image.folder)
             file.write(json_text(note, indent=2))
@@ -49,7 +49,7 @@ def write_reason(image: Entry, row: Filing) -> None:
         )
 
 
-def read_reason(image: Entry) -> dict[str, Any]:
+def read_reason(image: FileAt) -> dict[str, Any]:
     """Read the note of an image; empty where there is none that can be read."""
     try:
         note = os.open(reason_name(image), OPEN_FLAGS, dir_fd=image.folder)

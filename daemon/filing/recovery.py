@@ -18,7 +18,7 @@ from loguru import logger
 
 from daemon.files import renaming
 from daemon.files.copying import Stopping, report_progress, sha256_of
-from daemon.files.renaming import Entry, close
+from daemon.files.renaming import FileAt, close
 from daemon.files.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.files.source import OPEN_FLAGS, BeingWritten, Identity
 from daemon.files.writers import is_being_written, unlink_closed
@@ -147,7 +147,7 @@ class InterruptedFiling:
         else:
             self._give_up()
 
-    def _recover_with_original(self, original: Entry, arrived: bool) -> None:
+    def _recover_with_original(self, original: FileAt, arrived: bool) -> None:
         with suppress(BeingWritten):
             if arrived and self._flush_copy():
                 if self._row.action == "move":
@@ -185,7 +185,7 @@ class InterruptedFiling:
         # Inode numbers of another file system mean nothing.
         return self._source is None or os.fstat(self._source.folder).st_dev == self._target.stat().st_dev
 
-    def _is_itself(self, entry: Entry) -> bool:
+    def _is_itself(self, entry: FileAt) -> bool:
         return entry.exists() and is_same_inode(entry, self._row, self._row.identity.ino)
 
     def _return_to_inbox(self, arrived: bool) -> None:
@@ -249,7 +249,7 @@ class InterruptedFiling:
             return False
         return True
 
-    def _drop_original(self, original: Entry) -> None:
+    def _drop_original(self, original: FileAt) -> None:
         if original == self._claimed_original:
             unlink_closed(original, self._is_original)
         else:
@@ -270,13 +270,13 @@ class InterruptedFiling:
         self._row.state = State.DONE
         if self._row.reason is None or self._target is None:
             return
-        if not Entry(self._target.folder, reason_name(self._target)).exists():
+        if not FileAt(self._target.folder, reason_name(self._target)).exists():
             write_reason(self._target, self._row)
 
-    def _is_original(self, entry: Entry | None) -> bool:
+    def _is_original(self, entry: FileAt | None) -> bool:
         return entry is not None and entry.exists() and is_as_read(entry, self._row)
 
-    def is_ours(self, entry: Entry | None) -> bool:
+    def is_ours(self, entry: FileAt | None) -> bool:
         """Whether this filing put the file there, by a copy or a rename."""
         return entry is not None and is_put_here(
             entry, self._row, None if self._source is None else self._source.folder
@@ -290,14 +290,14 @@ class InterruptedFiling:
         inode = self._row.copy_ino
         return target.st_ino == inode or (inode == NOT_MADE_YET and target.st_size == 0)
 
-    def _remove(self, *entries: Entry | None) -> None:
+    def _remove(self, *entries: FileAt | None) -> None:
         for entry in entries:
             if entry is not None:
                 with suppress(FileNotFoundError):
                     entry.unlink()
 
 
-def _stat_of(entry: Entry | None) -> os.stat_result | None:
+def _stat_of(entry: FileAt | None) -> os.stat_result | None:
     """Return the status of a regular file; None for anything else."""
     if entry is None:
         return None
@@ -309,7 +309,7 @@ def _stat_of(entry: Entry | None) -> os.stat_result | None:
 
 
 @contextmanager
-def _opened(entry: Entry) -> Iterator[int]:
+def _opened(entry: FileAt) -> Iterator[int]:
     descriptor = os.open(entry.name, OPEN_FLAGS, dir_fd=entry.folder)
     try:
         yield descriptor
@@ -317,7 +317,7 @@ def _opened(entry: Entry) -> Iterator[int]:
         close(descriptor)
 
 
-def _entry(path: Path, folders: OpenFolders) -> Entry | None:
+def _entry(path: Path, folders: OpenFolders) -> FileAt | None:
     """Open the folder of a path; None where it is missing or a symbolic link is in its place."""
     try:
         return folders.entry(path)
@@ -325,5 +325,5 @@ def _entry(path: Path, folders: OpenFolders) -> Entry | None:
         return None
 
 
-def _beside(entry: Entry | None, name: str) -> Entry | None:
+def _beside(entry: FileAt | None, name: str) -> FileAt | None:
     return None if entry is None else entry._replace(name=name)

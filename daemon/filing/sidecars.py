@@ -16,7 +16,7 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.files.copying import sha256_of
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.files.sidecar_names import beginnings, best_exactness, exactness, film_of, is_film, owners, renamed
 from daemon.files.source import Identity
 from daemon.filing import transfer
@@ -98,7 +98,7 @@ class _Listing:
         self._sidecars = sidecars
         self._images: dict[str, list[str]] | None = None
 
-    def beside(self, image: Entry, together: Sequence[str]) -> list[str]:
+    def beside(self, image: FileAt, together: Sequence[str]) -> list[str]:
         """List the names of an image's sidecars, without those of another image.
 
         ``together``: the images that were filed with it, itself too.
@@ -108,7 +108,7 @@ class _Listing:
         names = {name for common in beginnings(image.name) for name in self._sidecars.get(common, ())}
         return sorted(name for name in names if self._is_of(name, image, together))
 
-    def _is_of(self, name: str, image: Entry, together: Sequence[str]) -> bool:
+    def _is_of(self, name: str, image: FileAt, together: Sequence[str]) -> bool:
         exact = exactness(name, image.name)
         if exact is None or exact == best_exactness(name):
             return exact is not None
@@ -124,7 +124,7 @@ def _is_better(one: int | None, other: int) -> bool:
     return one is not None and one < other
 
 
-def _is_there(image: Entry) -> bool:
+def _is_there(image: FileAt) -> bool:
     try:
         image.stat()
     except OSError:
@@ -163,10 +163,10 @@ def list_sidecars(folder: int) -> dict[str, list[str]]:
 
 
 def follower(
-    image: Filing, source: Entry, target: Entry, name: str, *, settle_seconds: float = SETTLE_SECONDS
+    image: Filing, source: FileAt, target: FileAt, name: str, *, settle_seconds: float = SETTLE_SECONDS
 ) -> Transfer | None:
     """Make the transfer of a sidecar after its image, which went from ``source`` to ``target``; None: not now."""
-    sidecar = Entry(source.folder, name)
+    sidecar = FileAt(source.folder, name)
     try:
         status = sidecar.stat()
     except OSError:
@@ -187,19 +187,19 @@ def follower(
         filed_name=wanted,
         image_id=image.id,
     )
-    return Transfer(wanted, row, source=sidecar, target=Entry(target.folder, wanted), exact=True)
+    return Transfer(wanted, row, source=sidecar, target=FileAt(target.folder, wanted), exact=True)
 
 
 def _is_one_shot(film: os.stat_result, image: Filing) -> bool:
     return abs(film.st_mtime_ns - image.identity.mtime_ns) <= ONE_SHOT
 
 
-def _follows_film(film: str, image: Filing, source: Entry, target: Entry) -> bool:
+def _follows_film(film: str, image: Filing, source: FileAt, target: FileAt) -> bool:
     """Whether the film of a note goes where an image goes, or has gone there."""
     try:
-        return _is_one_shot(Entry(source.folder, film).stat(), image)
+        return _is_one_shot(FileAt(source.folder, film).stat(), image)
     except OSError:
-        return _is_there(Entry(target.folder, renamed(film, source.name, target.name)))
+        return _is_there(FileAt(target.folder, renamed(film, source.name, target.name)))
 
 
 def send(transfers: Sequence[Transfer], journal: Journal) -> list[Transfer]:
@@ -247,7 +247,7 @@ def _followed_before(sidecar: Transfer, journal: Journal) -> bool:
     return number is not None
 
 
-def _content(sidecar: Entry) -> str | None:
+def _content(sidecar: FileAt) -> str | None:
     try:
         return sha256_of(sidecar)
     except OSError:

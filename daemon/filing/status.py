@@ -18,7 +18,8 @@ class Status(StrEnum):
     """Status of an image after filing."""
 
     FILED = "filed"
-    PLANNED = "planned"  # a dry run: it would have been filed there
+    UNDONE = "undone"  # an undo brought it back, or removed the copy
+    PLANNED = "planned"  # a dry run: it would have been filed there, or undone
     CHANGED = "changed"  # written to or replaced meanwhile: back to settling
     GONE = "gone"  # another program or a person took it away
     HELD = "held"  # an undo brought it back: it stays until it changes, is renamed or released
@@ -30,6 +31,7 @@ class Status(StrEnum):
 
 _DESCRIPTIONS = {
     Status.FILED: mark("it is filed"),
+    Status.UNDONE: mark("it is undone"),
     Status.PLANNED: mark("it would be filed"),
     Status.CHANGED: mark("it changed meanwhile"),
     Status.GONE: mark("it is no longer there"),

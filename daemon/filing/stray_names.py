@@ -17,7 +17,7 @@ from loguru import logger
 from daemon.files import renaming
 from daemon.files.candidates import is_temporary_name
 from daemon.files.marker import is_below, is_marked
-from daemon.files.renaming import Entry, close
+from daemon.files.renaming import FileAt, close
 from daemon.files.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.files.source import BeingWritten
 from daemon.files.writers import unlink_closed
@@ -168,7 +168,7 @@ class StrayNames:
             self._was_complete = False
             logger.debug("'{}' is looked at again at the next start: {}", str(path), error)
 
-    def _holds(self, folders: OpenFolders, original: Path, copy: Entry) -> bool:
+    def _holds(self, folders: OpenFolders, original: Path, copy: FileAt) -> bool:
         with suppress(OSError):
             there = folders.entry(original)
             return _is_file(there) and is_earlier_state(copy, there)
@@ -183,7 +183,7 @@ def _ends(name: str, beginnings: Collection[int]) -> set[str]:
     return {shortened(plain_name(own_name), beginning) for own_name in names for beginning in beginnings}
 
 
-def _is_file(entry: Entry) -> bool:
+def _is_file(entry: FileAt) -> bool:
     with suppress(FileNotFoundError):
         return stat.S_ISREG(entry.stat().st_mode)
     return False

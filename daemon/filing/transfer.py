@@ -17,7 +17,7 @@ from loguru import logger
 
 from daemon.files import copying, renaming
 from daemon.files.names import NAME_REFUSED, simpler_name
-from daemon.files.renaming import NOWHERE, CannotMove, Entry, close
+from daemon.files.renaming import NOWHERE, CannotMove, FileAt, close
 from daemon.files.source import BeingWritten, Identity, SourceChanged, SourceGone
 from daemon.files.writers import is_being_written, unlink_closed
 from daemon.filing.free_names import free_name
@@ -56,11 +56,11 @@ class Transfer:
 
     wanted: str
     row: Filing
-    source: Entry = NOWHERE
-    target: Entry = NOWHERE
+    source: FileAt = NOWHERE
+    target: FileAt = NOWHERE
     status: Status | None = None
     error: str | None = None
-    part: Entry | None = None
+    part: FileAt | None = None
     placed: bool = False
     exact: bool = False
     undoes: Filing | None = None
@@ -83,7 +83,7 @@ class Transfer:
         return private_name(purpose, self.row)
 
 
-def check_source(source: Entry, row: Filing) -> None:
+def check_source(source: FileAt, row: Filing) -> None:
     """Raise SourceGone or SourceChanged unless the name stands for the file that was decided on."""
     try:
         is_it = is_as_read(source, row)
@@ -105,7 +105,7 @@ class TransferBatch:
         self._all = list(_pending(transfers))
         self._journal = journal
         self._without_name: list[Transfer] = []  # whose chosen name is taken
-        self._targets_taken: set[Entry] = set()  # by any transfer of this batch
+        self._targets_taken: set[FileAt] = set()  # by any transfer of this batch
         self._copies: dict[Transfer, int] = {}  # those not flushed yet, with their descriptors
 
     def run(self) -> None:
@@ -160,8 +160,8 @@ class TransferBatch:
 
     def _choose_other_name(self, transfer: Transfer) -> None:
         folder = transfer.target.folder
-        name = free_name(folder, transfer.wanted, lambda name: Entry(folder, name) in self._targets_taken)
-        transfer.target = Entry(folder, name)
+        name = free_name(folder, transfer.wanted, lambda name: FileAt(folder, name) in self._targets_taken)
+        transfer.target = FileAt(folder, name)
         transfer.row.filed_name = name
         if transfer.label is not None and transfer.row.destination is not None:
             transfer.label.path = transfer.row.destination
@@ -232,7 +232,7 @@ class TransferBatch:
         if row.action == "move" and not os.access(".", os.W_OK | os.X_OK, dir_fd=transfer.source.folder):
             raise PermissionError(tr("nothing can be taken away from '{folder}'", folder=row.source.parent))
         copying.report_progress()  # raises Stopping when told to stop
-        part = Entry(transfer.target.folder, transfer.private("part"))
+        part = FileAt(transfer.target.folder, transfer.private("part"))
         descriptor = copying.create(part)
         try:
             transfer.part = part
@@ -375,7 +375,7 @@ class TransferBatch:
             check_source(transfer.source, row)
         source = Identity.from_stat(transfer.source.stat())
 
-        def is_one_of_two(entry: Entry) -> bool:
+        def is_one_of_two(entry: FileAt) -> bool:
             is_there = is_unchanged(transfer.source, source) or (is_written and has_inode(transfer.source, source.ino))
             return is_there and is_just_made(entry, row)
 

@@ -12,7 +12,7 @@ from loguru import logger
 
 from daemon.files import renaming
 from daemon.files.copying import Stopping, sha256_of
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.files.roots import NO_FOLDER, OpenFolders, Roots
 from daemon.files.sidecar_names import renamed
 from daemon.files.source import Identity
@@ -37,7 +37,7 @@ _GROUP_SIZE = 64
 class Undone:
     """Result of undoing one filing. ``status`` is that of the way back.
 
-    FILED: the image is back, at ``destination``, or its copy is removed. PLANNED: it would be, but for a dry run. GONE:
+    UNDONE: the image is back, at ``destination``, or its copy is removed. PLANNED: it would be, in a real run. GONE:
     it is no longer where it was filed. CHANGED: another file is there, or a copy without its original: it stays. RETRY:
     failed for now (``error``). STOPPED: the program was told to stop. ALREADY: there is nothing to undo.
     """
@@ -53,7 +53,7 @@ class _Return(NamedTuple):
     """A moved image that is to return, and the transfer that brings it back."""
 
     filing: Filing
-    image: Entry
+    image: FileAt
     transfer: Transfer
 
 
@@ -61,13 +61,13 @@ class _Original(NamedTuple):
     """An image in the inbox of which the ``copy`` is to be removed; None where it has returned already."""
 
     filing: Filing
-    entry: Entry
+    entry: FileAt
     identity: Identity
-    copy: Entry | None
+    copy: FileAt | None
 
 
 #: Answers whether a name still is the filed image: `is_filed_image`, unless a caller knows more.
-IsFiled = Callable[[Entry, Filing], bool]
+IsFiled = Callable[[FileAt, Filing], bool]
 
 
 def undo(
@@ -94,7 +94,7 @@ def undo(
         results, changed = _undo(journal, group, roots, taken, is_filed, held)
         if journal is not None:
             for undone in results:
-                if undone.status is Status.FILED:
+                if undone.status is Status.UNDONE:
                     _bring_sidecars(journal, undone, sidecars[undone.filing.id], roots, taken)
             # Last of all: after a kill, only an image that is not marked as undone has its sidecars looked for.
             journal.write_later(changed)
@@ -139,11 +139,11 @@ def _undo(
         filed_still = {
             undone.filing.source
             for one, undone in zip(begun, results, strict=True)
-            if isinstance(one, _Original) and undone.status is not Status.FILED
+            if isinstance(one, _Original) and undone.status is not Status.UNDONE
         }
         with suppress(JournalBusy):
             held.release_at(filed_still)
-    changed = [undone.filing for undone in results if undone.status is Status.FILED]
+    changed = [undone.filing for undone in results if undone.status is Status.UNDONE]
     return results, changed + [one.transfer.row for one in returns if one.transfer.status is Status.FILED]
 
 
@@ -244,7 +244,7 @@ def _gone(journal: Journal | None, filing: Filing, folders: OpenFolders, held: H
     return Undone(filing=filing, status=Status.GONE)
 
 
-def _prepare_return(journal: Journal, filing: Filing, image: Entry, folders: OpenFolders) -> _Return:
+def _prepare_return(journal: Journal, filing: Filing, image: FileAt, folders: OpenFolders) -> _Return:
     assert filing.destination is not None
     inbox = folders.entry(filing.source, make=True)
     target = inbox._replace(name=free_name(inbox.folder, inbox.name))
@@ -272,7 +272,7 @@ def _result(finished: Undone | _Return | _Original, held: HeldImages | None) -> 
             return _returned(finished)
         case _Original():
             undone = _undone_beside(finished)
-            if held is None or undone.status is not Status.FILED:
+            if held is None or undone.status is not Status.UNDONE:
                 return undone
             return replace(undone, held=held.applies_to(finished.filing.source))
         case _:
@@ -290,7 +290,7 @@ def _returned(finished: _Return) -> Undone:
     # VOID deletes the row: a return is no filing of its own.
     filing.state, transferred.row.state = State.UNDONE, State.VOID
     is_held = transferred.undoes is not None
-    return Undone(filing=filing, status=Status.FILED, destination=transferred.row.destination, held=is_held)
+    return Undone(filing=filing, status=Status.UNDONE, destination=transferred.row.destination, held=is_held)
 
 
 def _undone_beside(original: _Original) -> Undone:
@@ -299,7 +299,7 @@ def _undone_beside(original: _Original) -> Undone:
     if copy is None:
         return _succeeded(filing, filing.source if filing.action == "move" else None)
 
-    def is_one_of_two(entry: Entry) -> bool:
+    def is_one_of_two(entry: FileAt) -> bool:
         # Two mounts may show one file under both names: then the original is gone once the copy has its private name.
         return is_filed_image(entry, filing) and is_unchanged(original.entry, original.identity)
 
@@ -332,7 +332,7 @@ def _bring_sidecars(journal: Journal, undone: Undone, sidecars: list[Filing], ro
     results, changed = _undo(journal, sidecars, roots, taken)
     journal.write_later(changed)
     for result in results:
-        if result.status is not Status.FILED:
+        if result.status is not Status.UNDONE:
             logger.warning(
                 tr(
                     "the sidecar '{destination}' stays: {error}",
@@ -351,7 +351,7 @@ def _free(path: Path, taken: set[Path], folders: OpenFolders) -> Path:
     return path.with_name(free_name(folder, path.name, lambda name: path.with_name(name) in taken))
 
 
-def _original_of(journal: Journal | None, filing: Filing, copy: Entry, folders: OpenFolders) -> Undone | _Original:
+def _original_of(journal: Journal | None, filing: Filing, copy: FileAt, folders: OpenFolders) -> Undone | _Original:
     """Find the original of a copy: it must be there with the same content, and be another file or name."""
     stays = Undone(filing=filing, status=Status.CHANGED)
     try:
@@ -372,13 +372,13 @@ def _planned(filing: Filing, destination: Path | None = None) -> Undone:
 
 def _succeeded(filing: Filing, destination: Path | None = None) -> Undone:
     filing.state = State.UNDONE
-    return Undone(filing=filing, status=Status.FILED, destination=destination)
+    return Undone(filing=filing, status=Status.UNDONE, destination=destination)
 
 
-def _remove_note(image: Entry, filing: Filing) -> None:
+def _remove_note(image: FileAt, filing: Filing) -> None:
     """Take away the note that was written beside a quarantined image, if it is that note."""
     note = read_reason(image)
     same = filing.sha256 is not None and note.get("sha256") == filing.sha256
     if same or note.get("source") == str(filing.source):
         with suppress(OSError):
-            Entry(image.folder, reason_name(image)).unlink()
+            FileAt(image.folder, reason_name(image)).unlink()

@@ -10,7 +10,7 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.files.copying import sha256_of
-from daemon.files.renaming import Entry, close
+from daemon.files.renaming import FileAt, close
 from daemon.files.roots import Roots
 from daemon.files.source import Identity
 from daemon.filing.quarantine_notes import read_reason
@@ -44,7 +44,7 @@ def unjournaled_images(
             for name in sorted(os.listdir(descriptor)):  # noqa: PTH208 - of the open folder
                 hidden = name.startswith(".") or is_leftover(name)
                 if not hidden and not name.endswith(".json") and folder / name not in known:
-                    yield from _as_filed(Entry(descriptor, name), folder, inboxes)
+                    yield from _as_filed(FileAt(descriptor, name), folder, inboxes)
         finally:
             close(descriptor)
 
@@ -58,7 +58,7 @@ def reason_folders(quarantine: Path) -> list[Path]:
         return []
 
 
-def _as_filed(image: Entry, folder: Path, inboxes: Sequence[Path]) -> Iterator[Filing]:
+def _as_filed(image: FileAt, folder: Path, inboxes: Sequence[Path]) -> Iterator[Filing]:
     try:
         status = image.stat()
         if not stat.S_ISREG(status.st_mode):

@@ -84,7 +84,7 @@ FILED_INO = "coalesce(copy_ino, ino)"
 
 _INDEXES = {
     # Interrupted filings, in the words used elsewhere.
-    "filings_unfinished": "filings (id) WHERE state IN ('intent', 'copied')",
+    "filings_interrupted": "filings (id) WHERE state IN ('intent', 'copied')",
     "filings_identity": "filings (mtime_ns, size) WHERE action <> 'move'",
     "filings_image": "filings (image_id) WHERE image_id IS NOT NULL",
     # The order of a history; what comes after it is looked at without the row.

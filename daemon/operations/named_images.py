@@ -8,7 +8,7 @@ from pathlib import Path
 
 from daemon.files.copying import sha256_of
 from daemon.files.names import spellings
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.files.roots import OpenFolders
 from daemon.files.source import Identity
 from daemon.filing.identity import is_filed_image, is_in_filed_state
@@ -87,7 +87,7 @@ def read_image(desk: Desk, path: Path) -> NamedImage:
         return NamedImage(path=path, identity=identity, sha256=sha256_of(entry), filing=filing)
 
 
-def _filing_of(desk: Desk, entry: Entry, inode: int) -> Filing | None:
+def _filing_of(desk: Desk, entry: FileAt, inode: int) -> Filing | None:
     """Find the newest filing of an image, wherever a person has moved it since."""
     rows = desk.journal.filed_with_inode([inode])
     return next((row for row in rows if row.image_id is None and is_filed_image(entry, row)), None)

@@ -17,7 +17,7 @@ from models.text.language import tr
 from models.text.printable import quoted
 
 #: The outcomes after which nothing is left to be done.
-DONE = frozenset({Status.FILED, Status.PLANNED, Status.ALREADY})
+DONE = frozenset({Status.UNDONE, Status.PLANNED, Status.ALREADY})
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Returning:
 
     def _look_again(self, undone: Sequence[Undone]) -> None:
         """Have what is not held filed at once, also where the watcher has dealt with it or has no events."""
-        back = [each.destination or each.filing.source for each in undone if each.status is Status.FILED]
+        back = [each.destination or each.filing.source for each in undone if each.status is Status.UNDONE]
         if back and not self.holds and not self.dry_run:
             self.desk.look_again(back)
 
@@ -84,7 +84,7 @@ class Returning:
         self.in_inbox += ok and not is_from_class_folder
         self.held += undone.held
         back = None if undone.destination is None else str(undone.destination)
-        if undone.status is Status.FILED and undone.destination is not None and undone.filing.destination is not None:
+        if undone.status is Status.UNDONE and undone.destination is not None and undone.filing.destination is not None:
             log_move(self.desk, undone.filing.destination, undone.destination)
         return record(undone.filing) | {
             "outcome": undone.status.value,
@@ -100,11 +100,11 @@ class Returning:
             return tr("{source} will be classified again", source=source)
         destination = self._name(filing.destination)
         match undone.status:
-            case Status.FILED if undone.destination is not None:
+            case Status.UNDONE if undone.destination is not None:
                 return f"{destination} -> {self._name(undone.destination)}"
             case Status.PLANNED if undone.destination is not None:
                 return tr("{name} would go to {place}", name=destination, place=self._name(undone.destination))
-            case Status.FILED:
+            case Status.UNDONE:
                 return tr("{name} is removed; the original is {source}", name=destination, source=source)
             case Status.PLANNED:
                 return tr("{name} is to be removed; the original is {source}", name=destination, source=source)

@@ -27,7 +27,7 @@ from itertools import count
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from daemon.files.renaming import Entry, rename_noreplace
+from daemon.files.renaming import FileAt, rename_noreplace
 from daemon.files.source import open_source
 from daemon.filing.filer import Decision, Filer, Status
 from daemon.journal.journal import Journal
@@ -167,7 +167,7 @@ def by_the_least(size: int) -> Way:
             folders = {path: os.open(path, os.O_RDONLY) for path in (paths[0].parent, *(output / c for c in CLASSES))}
             for folder in folders.values():
                 stack.callback(os.close, folder)
-            ways = [(Entry(folders[p.parent], p.name), Entry(folders[output / folder_of(p)], p.name)) for p in paths]
+            ways = [(FileAt(folders[p.parent], p.name), FileAt(folders[output / folder_of(p)], p.name)) for p in paths]
             with measured() as costs:
                 for first in range(0, len(ways), size):
                     _move_with_journal(db, ways[first : first + size], first)
@@ -176,7 +176,7 @@ def by_the_least(size: int) -> Way:
     return work
 
 
-def _move_with_journal(db: sqlite3.Connection, ways: list[tuple[Entry, Entry]], first: int) -> None:
+def _move_with_journal(db: sqlite3.Connection, ways: list[tuple[FileAt, FileAt]], first: int) -> None:
     rows = [(first + number, old.name, new.name, "intent") for number, (old, new) in enumerate(ways)]
     db.execute("PRAGMA synchronous = FULL")
     db.execute("BEGIN")

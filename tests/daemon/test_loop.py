@@ -20,7 +20,7 @@ from daemon.control.protocol import Request, decode
 from daemon.control.turns import Operation, Turns, Work
 from daemon.decoding.decoder import Decoded, Task
 from daemon.files.copying import sha256_of
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.filing.filer import Filer, Status
 from daemon.filing.outcome import Outcome
 from daemon.loop import WorkLoop
@@ -231,7 +231,7 @@ def test_while_a_large_file_is_copied_the_watchdog_hears_that_it_gets_on(
         source = running.desk.inbox / "film.mov"
         source.write_bytes(bytes(4 << 20))
         folder = os.open(running.desk.inbox, os.O_RDONLY)
-        sha256_of(Entry(folder, source.name))
+        sha256_of(FileAt(folder, source.name))
         os.close(folder)
         running.loop.stop()
 

@@ -16,7 +16,7 @@ import pytest
 
 from daemon.files import copying, renaming
 from daemon.files.copying import sha256_of
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.filing import recovery, transfer
 from daemon.journal import labels, migrations, opening, records
 from daemon.journal.journal import Journal
@@ -109,7 +109,7 @@ def test_the_copys_inode_is_not_journaled(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_equal_content_is_taken_for_our_copy(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def by_content(self: recovery.InterruptedFiling, entry: Entry | None) -> bool:
+    def by_content(self: recovery.InterruptedFiling, entry: FileAt | None) -> bool:
         if entry is None or not entry.exists():
             return False
         return self._row.sha256 == sha256_of(entry)
@@ -119,7 +119,7 @@ def test_equal_content_is_taken_for_our_copy(near: Desk, monkeypatch: pytest.Mon
 
 
 def test_a_name_is_replaced(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def replacing(old: Entry, new: Entry) -> None:
+    def replacing(old: FileAt, new: FileAt) -> None:
         os.rename(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder)
 
     monkeypatch.setattr(renaming, "rename_noreplace", replacing)
@@ -129,7 +129,7 @@ def test_a_name_is_replaced(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_name_is_replaced_after_a_look(near: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need_strace()
 
-    def looking(old: Entry, new: Entry) -> None:
+    def looking(old: FileAt, new: FileAt) -> None:
         if new.exists():
             raise FileExistsError(errno.EEXIST, "File exists")
         os.rename(old.name, new.name, src_dir_fd=old.folder, dst_dir_fd=new.folder)
@@ -139,7 +139,7 @@ def test_a_name_is_replaced_after_a_look(near: Desk, tmp_path: Path, monkeypatch
 
 
 def test_the_original_goes_by_its_name(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def by_name(entry: Entry, *_: object) -> bool:
+    def by_name(entry: FileAt, *_: object) -> bool:
         entry.unlink()
         return True
 
@@ -190,7 +190,7 @@ def test_copies_are_forgotten(near: Desk, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_copy_is_not_verified(far: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     real = copying.copy_into
 
-    def trusting(target: int, source: Entry, identity: Any, sha256: str | None) -> str:
+    def trusting(target: int, source: FileAt, identity: Any, sha256: str | None) -> str:
         return real(target, source, identity, None)
 
     monkeypatch.setattr(copying, "copy_into", trusting)

@@ -12,7 +12,7 @@ import pytest
 
 from daemon.config import Settings
 from daemon.files import renaming
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.files.roots import Roots
 from daemon.filing.held import HeldImages
 from daemon.filing.undo import undo
@@ -79,7 +79,7 @@ class Relabelling(Scenario):
         assert [path.name for path in images(self.desk.output / "cat")] == [], "sidecars go with their images"
         journal = self.desk.journal()
         rows = [row for row in journal.history(Wanted(states=[State.DONE])) if row.folder == self.desk.output / "dog"]
-        assert {undone.status for undone in undo(journal, rows)} == {"filed"}
+        assert {undone.status for undone in undo(journal, rows)} == {"undone"}
         journal.close()
         self.check_after_recovery()
         self.check_labels()
@@ -101,7 +101,7 @@ def copying_between_folders(monkeypatch: pytest.MonkeyPatch) -> None:
     rename, link = renaming.rename_noreplace, renaming.link
 
     def only_inside(real: Any) -> Any:
-        def call(old: Entry, new: Entry) -> None:
+        def call(old: FileAt, new: FileAt) -> None:
             if not os.path.samestat(os.fstat(old.folder), os.fstat(new.folder)):
                 raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
             real(old, new)

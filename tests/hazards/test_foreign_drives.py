@@ -62,7 +62,7 @@ def test_every_name_arrives_and_goes_back(drive: Desk) -> None:
     assert images(drive.inbox) == []
     assert sorted(drive.filed().values()) == sorted(str(number).encode() for number in range(len(NAMES)))
     journal = drive.journal()
-    assert {each.status for each in undo(journal, list(read_history(drive.journal_path)))} == {Status.FILED}
+    assert {each.status for each in undo(journal, list(read_history(drive.journal_path)))} == {Status.UNDONE}
     journal.close()
     assert {path.name: path.read_bytes() for path in images(drive.inbox)} == {
         name: str(number).encode() for number, name in enumerate(NAMES)

@@ -74,7 +74,7 @@ def test_twenty_pictures_are_filed_and_brought_back(desk: Desk, share: Share, ac
     def undone() -> set[Status]:
         return {each.status for each in undo(journal, list(read_history(desk.journal_path)))}
 
-    wait_for(lambda: undone() <= {Status.FILED, Status.ALREADY}, "all is stamped and brought back")
+    wait_for(lambda: undone() <= {Status.UNDONE, Status.ALREADY}, "all is stamped and brought back")
     journal.close()
     wait_for(lambda: held(desk.inbox, share) == content, "what was brought back is uploaded")
     assert held(desk.output / "cat", share) == {}

@@ -58,7 +58,7 @@ def test_what_is_taken_back_stays_until_it_is_released(tmp_path: Path, store: We
             begin(tmp_path, "undo", "--since", "2001-01-01", "--json"), begin(tmp_path, "undo", "--last", "5", "--json")
         )
         assert sorted(name for items in both for name in names(items, "source")) == pictures, "each by one of them"
-        assert {item["outcome"] for items in both for item in items} == {"filed"}
+        assert {item["outcome"] for items in both for item in items} == {"undone"}
         assert all(item["held"] for items in both for item in items)
         others_are_filed("first.png", [])
         running.process.kill()

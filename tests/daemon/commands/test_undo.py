@@ -157,7 +157,7 @@ def test_a_dry_run_says_the_same_and_touches_nothing(office: Office, tmp_path: P
     done = office.json("undo", "--last", "3")
     assert [row["back"] for row in planned] == [row["back"] for row in done]
     assert [row["outcome"] for row in planned] == ["gone", "planned", "planned"]
-    assert [row["outcome"] for row in done] == ["gone", "filed", "filed"]
+    assert [row["outcome"] for row in done] == ["gone", "undone", "undone"]
 
 
 def test_a_dry_run_gives_every_name_once(office: Office) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from daemon.files.copying import copy_into, create, reporting_to
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.files.source import Identity
 from daemon.filing.filer import Action, Status
 from tests.filing_desk import Desk, failing
@@ -130,9 +130,9 @@ def test_a_large_copy_tells_that_it_gets_on_and_is_flushed_bit_by_bit(
     (tmp_path / "film.mov").write_bytes(bytes(70 << 20))
     folder = os.open(tmp_path, os.O_RDONLY)
     try:
-        film = Entry(folder, "film.mov")
+        film = FileAt(folder, "film.mov")
         identity = Identity.from_stat(film.stat())
-        target = create(Entry(folder, "copy.mov"))
+        target = create(FileAt(folder, "copy.mov"))
         with reporting_to(lambda: events.append("on")):
             copy_into(target, film, identity, None)
         os.close(target)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from daemon.files import renaming
-from daemon.files.renaming import CannotMove, Entry
+from daemon.files.renaming import CannotMove, FileAt
 from tests.filing_desk import far_folder
 from tests.processes import PATIENCE
 
@@ -41,7 +41,7 @@ def failing(code: int) -> Callable[..., None]:
 
 
 def move(folders: tuple[int, int], old: str = "old", new: str = "new") -> None:
-    renaming.move_noreplace(Entry(folders[0], old), Entry(folders[1], new), lambda: ".claim")
+    renaming.move_noreplace(FileAt(folders[0], old), FileAt(folders[1], new), lambda: ".claim")
 
 
 WITHOUT_RENAME = pytest.mark.parametrize("code", [None, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
@@ -135,7 +135,7 @@ def test_a_name_is_free_again_where_nothing_can_be_put_back(
     monkeypatch.setattr(renaming, "link", failing(errno.EPERM))
     monkeypatch.setattr(os, "rename", failing(errno.ENOENT))
     with pytest.raises(FileNotFoundError):
-        renaming.put_back(Entry(folders[0], ".claim"), Entry(folders[0], "old.jpg"))
+        renaming.put_back(FileAt(folders[0], ".claim"), FileAt(folders[0], "old.jpg"))
     assert names(tmp_path / "a") == [".claim"]
     assert (tmp_path / "a/.claim").read_bytes() == b"ours"
 
@@ -145,7 +145,7 @@ def test_a_link_whose_answer_was_lost_is_made(
 ) -> None:
     link = renaming.link
 
-    def forgetful(old: Entry, new: Entry) -> None:
+    def forgetful(old: FileAt, new: FileAt) -> None:
         with suppress(FileExistsError):
             link(old, new)
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new.name)
@@ -153,14 +153,14 @@ def test_a_link_whose_answer_was_lost_is_made(
     (tmp_path / "a/old").write_bytes(b"ours")
     (tmp_path / "b/other").write_bytes(b"ours")
     monkeypatch.setattr(renaming, "link", forgetful)
-    old = Entry(folders[0], "old")
+    old = FileAt(folders[0], "old")
     with pytest.raises(FileExistsError):
-        renaming.link_or_cannot(old, Entry(folders[1], "local"))
+        renaming.link_or_cannot(old, FileAt(folders[1], "local"))
     monkeypatch.setattr(renaming, "kinds_by_device", lambda: {tmp_path.stat().st_dev: "nfs4"})
-    renaming.link_or_cannot(old, Entry(folders[1], "new"))
+    renaming.link_or_cannot(old, FileAt(folders[1], "new"))
     for name in ("other", "new"):  # another file, and a link that was there before
         with pytest.raises(FileExistsError):
-            renaming.link_or_cannot(old, Entry(folders[1], name))
+            renaming.link_or_cannot(old, FileAt(folders[1], name))
 
 
 def test_the_link_of_another_program_is_not_taken_for_the_own_one(
@@ -168,11 +168,11 @@ def test_the_link_of_another_program_is_not_taken_for_the_own_one(
 ) -> None:
     """One program has made its link when the other comes; whoever loses takes away only what it made."""
     (tmp_path / "a/old").write_bytes(b"ours")
-    entries = Entry(folders[0], "old"), Entry(folders[1], "new")
+    entries = FileAt(folders[0], "old"), FileAt(folders[1], "new")
     linked, claimed, ended = (threading.Event() for _ in range(3))
     link, rename = renaming.link, os.rename
 
-    def link_first(old: Entry, new: Entry) -> None:
+    def link_first(old: FileAt, new: FileAt) -> None:
         link(old, new)
         if threading.current_thread() is first:
             linked.set()
@@ -218,7 +218,7 @@ def test_a_file_is_dropped_only_while_it_is_the_one_meant(tmp_path: Path, folder
     path = tmp_path / "a/old"
     path.write_bytes(b"ours")
     meant = path.stat().st_ino
-    entry = Entry(folders[0], "old")
+    entry = FileAt(folders[0], "old")
     assert renaming.drop(entry, ".claim", lambda entry: entry.stat().st_ino == meant)
     assert not renaming.drop(entry, ".claim", lambda entry: entry.stat().st_ino == meant)
     path.write_bytes(b"a new one of the same name")
@@ -234,7 +234,7 @@ def test_a_file_put_back_where_there_is_neither_rename_nor_link(
     monkeypatch.setattr(renaming, "link", failing(errno.EPERM))
     (tmp_path / "a/.claim").write_bytes(b"first")
     (tmp_path / "a/cat.jpg").write_bytes(b"second")
-    renaming.put_back(Entry(folders[0], ".claim"), Entry(folders[0], "cat.jpg"))
+    renaming.put_back(FileAt(folders[0], ".claim"), FileAt(folders[0], "cat.jpg"))
     assert names(tmp_path / "a") == ["cat.jpg", "cat_2.jpg"]
     assert (tmp_path / "a/cat_2.jpg").read_bytes() == b"first"
 
@@ -246,7 +246,7 @@ def test_a_file_put_back_finds_its_name_taken_again(
     rename_fails(code)
     (tmp_path / "a/.claim").write_bytes(b"first")
     (tmp_path / "a/cat.jpg").write_bytes(b"second")
-    renaming.put_back(Entry(folders[0], ".claim"), Entry(folders[0], "cat.jpg"))
+    renaming.put_back(FileAt(folders[0], ".claim"), FileAt(folders[0], "cat.jpg"))
     assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == {
         "cat.jpg": b"second",
         "cat_2.jpg": b"first",

@@ -170,7 +170,7 @@ def test_what_was_undone_is_copied_again_whatever_its_time(desk: Desk) -> None:
     path = desk.put()
     desk.file_one(path, action="copy")
     journal = desk.journal()
-    assert [each.status for each in undo(journal, list(read_history(desk.journal_path)))] == [Status.FILED]
+    assert [each.status for each in undo(journal, list(read_history(desk.journal_path)))] == [Status.UNDONE]
     journal.close()
     os.utime(path, ns=(0, 10**18))
     assert desk.file_one(path, action="copy").status is Status.FILED

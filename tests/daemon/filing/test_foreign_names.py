@@ -11,7 +11,7 @@ import pytest
 
 from daemon.files import copying, renaming
 from daemon.files.names import simpler_name
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.filing.filer import Action, Status
 from daemon.filing.undo import undo
 from daemon.journal.journal import read_history
@@ -54,7 +54,7 @@ def drive(request: pytest.FixtureRequest, desk: Desk, monkeypatch: pytest.Monkey
             raise OSError(code, os.strerror(code), name)
 
     def put(call: str, works: bool) -> Any:
-        def stand_in(old: Entry, new: Entry) -> None:
+        def stand_in(old: FileAt, new: FileAt) -> None:
             refuse(new.folder, new.name)
             if not works and path_of(new).startswith(str(desk.output)):
                 raise OSError(errno.EPERM if call == "link" else errno.ENOSYS, "not here")
@@ -64,7 +64,7 @@ def drive(request: pytest.FixtureRequest, desk: Desk, monkeypatch: pytest.Monkey
 
     create = copying.create
 
-    def creating(entry: Entry, mode: int = 0o600) -> int:
+    def creating(entry: FileAt, mode: int = 0o600) -> int:
         refuse(entry.folder, entry.name)
         return create(entry, mode)
 
@@ -74,13 +74,13 @@ def drive(request: pytest.FixtureRequest, desk: Desk, monkeypatch: pytest.Monkey
     return desk
 
 
-def path_of(entry: Entry) -> str:
+def path_of(entry: FileAt) -> str:
     return str(Path(f"/proc/self/fd/{entry.folder}").readlink())
 
 
 def undo_all(desk: Desk) -> None:
     journal = desk.journal()
-    assert all(each.status is Status.FILED for each in undo(journal, list(read_history(desk.journal_path))))
+    assert all(each.status is Status.UNDONE for each in undo(journal, list(read_history(desk.journal_path))))
     journal.close()
 
 

@@ -58,7 +58,7 @@ def test_what_is_back_is_not_filed_again(desk: Desk, journal: Journal, action: A
     path = desk.put()
     desk.file_one(path, action=action)
     (undone,) = undo_all(desk)
-    assert (undone.status, undone.held) == (Status.FILED, True)
+    assert (undone.status, undone.held) == (Status.UNDONE, True)
     assert held_paths(journal) == [path]
     identity = Identity.from_stat(path.stat())
     assert journal.held()[0].identity == identity

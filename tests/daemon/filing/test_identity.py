@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.files.roots import OpenFolders, Roots
 from daemon.filing import identity
 from daemon.filing.filer import Action, Status
@@ -119,7 +119,7 @@ def test_where_no_birth_is_known_an_edited_image_stays(near: Desk, monkeypatch: 
     monkeypatch.setattr(identity, "statx", None)
     assert undo_all(near) == [Status.CHANGED]
     monkeypatch.undo()
-    assert undo_all(near) == [Status.FILED]
+    assert undo_all(near) == [Status.UNDONE]
     assert (near.inbox / "cat.jpg").read_bytes() == b"edited"
 
 
@@ -131,7 +131,7 @@ def test_only_the_content_tells_a_restored_backup(near: Desk, content: bytes) ->
     there.rename(there.with_name("away.jpg"))
     there.write_bytes(content)
     os.utime(there, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert undo_all(near) == [Status.FILED if content == b"an image" else Status.CHANGED]
+    assert undo_all(near) == [Status.UNDONE if content == b"an image" else Status.CHANGED]
 
 
 @pytest.mark.parametrize("action", ["copy", "link"])
@@ -143,7 +143,7 @@ def test_undo_of_one_file_under_two_names_leaves_one_of_them(near: Desk, action:
     if action == "copy":
         there.unlink()
         there.hardlink_to(path)
-    assert undo_all(near) == [Status.FILED]
+    assert undo_all(near) == [Status.UNDONE]
     assert near.contents() == {b"an image": 1}
     assert path.exists()
 
@@ -227,6 +227,6 @@ def test_answers_about_nothing_and_about_what_is_no_file(near: Desk) -> None:
             assert not identity.is_filed_image(entry, row)
             assert not identity.is_put_here(entry, row, None)
             assert not identity.has_content(entry, row)
-            gone = Entry(entry.folder, "nothing")
+            gone = FileAt(entry.folder, "nothing")
             assert not identity.is_put_here(gone, row, None)
             assert not identity.is_unchanged(gone, row.identity)

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from daemon.files import copying
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.files.source import Identity, SourceUnreadable, open_source
 from daemon.filing import sidecars
 from daemon.filing.filer import Action, Filer, Status
@@ -35,10 +35,10 @@ def there(path: str) -> Path:
 
 
 @contextmanager
-def entry(path: Path) -> Iterator[Entry]:
+def entry(path: Path) -> Iterator[FileAt]:
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        yield Entry(folder, path.name)
+        yield FileAt(folder, path.name)
     finally:
         os.close(folder)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from daemon.files import renaming, writers
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.filing.filer import Action, Status
 from daemon.filing.identity import is_as_read
 from daemon.filing.recovery import recover
@@ -88,7 +88,7 @@ def test_a_writer_that_opens_the_file_while_it_is_filed_keeps_it(desk: Desk, mon
     opened: list[int] = []
     real = is_as_read
 
-    def reopening(entry: Entry, row: Any) -> bool:
+    def reopening(entry: FileAt, row: Any) -> bool:
         meant = real(entry, row)
         if not opened:
             opened.append(os.open(path, os.O_WRONLY | os.O_APPEND))

@@ -14,27 +14,27 @@ from typing import Any
 import pytest
 
 from daemon.files import renaming
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.filing.filer import Action, Filer, FilingResult, Status
 from daemon.journal.records import Filing
 from tests.filing_desk import Desk, far_folder, make_desk, tree
 
 
-def race(put: Callable[[Entry], None], monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+def race(put: Callable[[FileAt], None], monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     """Let somebody else take the free name just before the kernel is asked for it."""
     rename, link = renaming.rename_noreplace, renaming.link
     left = [times]
 
-    def quicker(new: Entry) -> None:
+    def quicker(new: FileAt) -> None:
         if left[0]:
             left[0] -= 1
             put(new)
 
-    def rename_late(old: Entry, new: Entry) -> None:
+    def rename_late(old: FileAt, new: FileAt) -> None:
         quicker(new)
         rename(old, new)
 
-    def link_late(old: Entry, new: Entry) -> None:
+    def link_late(old: FileAt, new: FileAt) -> None:
         quicker(new)
         link(old, new)
 
@@ -44,7 +44,7 @@ def race(put: Callable[[Entry], None], monkeypatch: pytest.MonkeyPatch, times: i
 
 @pytest.mark.parametrize("action", ["move", "copy", "link"])
 def test_the_kernel_decides_who_gets_a_name(desk: Desk, monkeypatch: pytest.MonkeyPatch, action: Action) -> None:
-    def theirs(new: Entry) -> None:
+    def theirs(new: FileAt) -> None:
         os.close(os.open(new.name, os.O_CREAT | os.O_EXCL, dir_fd=new.folder))
 
     race(theirs, monkeypatch, times=3)
@@ -82,7 +82,7 @@ def test_all_whose_names_are_taken_get_others_at_once(
 
 
 def test_one_who_takes_every_name_only_delays_that_image(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def theirs(new: Entry) -> None:
+    def theirs(new: FileAt) -> None:
         os.close(os.open(new.name, os.O_CREAT | os.O_EXCL, dir_fd=new.folder))
 
     race(theirs, monkeypatch, times=1000)
@@ -146,7 +146,7 @@ def test_a_file_replaced_at_the_very_moment_of_the_move_is_put_back(
 ) -> None:
     path = desk.put(content=b"decided on")
 
-    def replace(_: Entry) -> None:
+    def replace(_: FileAt) -> None:
         (desk.inbox / ".new").write_bytes(b"never seen")
         (desk.inbox / ".new").rename(path)
 
@@ -190,11 +190,11 @@ def test_what_took_the_place_of_the_image_is_not_touched(desk: Desk, kind: str) 
     assert tree(desk.inbox) == before
 
 
-def no_rename(old: Entry, new: Entry) -> None:
+def no_rename(old: FileAt, new: FileAt) -> None:
     raise OSError(errno.EINVAL, "this file system has no rename that refuses to replace")
 
 
-def no_link(old: Entry, new: Entry) -> None:
+def no_link(old: FileAt, new: FileAt) -> None:
     raise OSError(errno.EPERM, "this file system has no hard links")
 
 

@@ -95,7 +95,7 @@ def test_names_of_phones_and_services(desk: Desk, sidecar: str, image: str, seco
         file(desk, image)
     assert sorted(desk.filed()) == sorted(f"cat/{name}" for name in (image, sidecar, f"{stem}_2.{suffix}", second))
     assert belongs(second, f"{stem}_2.{suffix}")
-    assert [each.status for each in undo_all(desk)][:1] == [Status.FILED]
+    assert [each.status for each in undo_all(desk)][:1] == [Status.UNDONE]
     assert {image, sidecar} <= set(inbox(desk))
 
 
@@ -181,7 +181,7 @@ def test_they_travel_and_come_back(desk: Desk) -> None:
     assert desk.filed() == {f"cat/{name}": name.encode() for name in ("cat.jpg", *TRAVEL)}
     assert inbox(desk) == ["cat.xmp.bak", "cat2.xmp"]
     assert [row.source.name for row in read_history(desk.journal_path)] == ["cat.jpg"], "a history of images"
-    assert [each.status for each in undo_all(desk)] == [Status.FILED]
+    assert [each.status for each in undo_all(desk)] == [Status.UNDONE]
     assert desk.filed() == {}
     assert inbox(desk) == sorted(["cat.jpg", *ALL])
 
@@ -262,7 +262,7 @@ def test_a_sidecar_that_is_gone_does_not_keep_its_image(near: Desk, logged: list
     put(near, "cat.jpg", "cat.xmp")
     file(near)
     (near.output / "cat/cat.xmp").unlink()
-    assert [each.status for each in undo_all(near)] == [Status.FILED]
+    assert [each.status for each in undo_all(near)] == [Status.UNDONE]
     assert inbox(near) == ["cat.jpg"]
     assert any("the sidecar" in line for line in logged)
 

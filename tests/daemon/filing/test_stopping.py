@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from daemon.files import copying
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.files.source import Identity
 from daemon.filing.filer import Action, Filer, FilingResult, Status
 from daemon.journal.records import State
@@ -99,8 +99,8 @@ def test_a_slow_disk_is_flushed_in_smaller_pieces(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "fdatasync", flush)
     (tmp_path / "film.mov").write_bytes(FILM)
     folder = os.open(tmp_path, os.O_RDONLY)
-    film = Entry(folder, "film.mov")
-    copying.copy_into(copying.create(Entry(folder, "copy.mov")), film, Identity.from_stat(film.stat()), None)
+    film = FileAt(folder, "film.mov")
+    copying.copy_into(copying.create(FileAt(folder, "copy.mov")), film, Identity.from_stat(film.stat()), None)
     os.close(folder)
     assert sizes == [8 << 20, *[1 << 20] * 12]
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from daemon.files import copying, renaming
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.filing import transfer
 from daemon.filing.filer import Action, Filer, Status
 from daemon.filing.recovery import recover
@@ -49,7 +49,7 @@ def needs_care(
 
 
 def _refusing_between(inbox: str, real: Seam) -> Seam:
-    def call(old: Entry, new: Entry) -> None:
+    def call(old: FileAt, new: FileAt) -> None:
         places = {str(Path(f"/proc/self/fd/{entry.folder}").readlink()).startswith(inbox) for entry in (old, new)}
         if len(places) == 2:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
@@ -82,7 +82,7 @@ def test_whoever_is_quicker_keeps_the_name(needs_care: tuple[Desk, str], monkeyp
     theirs: list[str] = []
 
     def quicker(real: Seam) -> Seam:
-        def call(old: Entry, new: Entry) -> None:
+        def call(old: FileAt, new: FileAt) -> None:
             if not new.name.startswith(".") and not new.exists() and len(theirs) < 3:
                 os.close(os.open(new.name, os.O_CREAT | os.O_EXCL, dir_fd=new.folder))
                 theirs.append(new.name)
@@ -123,7 +123,7 @@ def test_a_new_image_of_the_same_name_is_not_dropped_for_the_old_one(
     path = far.put(content=b"old")
     drop = renaming.drop
 
-    def replaced(entry: Entry, *more: Any) -> bool:
+    def replaced(entry: FileAt, *more: Any) -> bool:
         path.with_name(".new").write_bytes(b"new")
         path.with_name(".new").rename(path)
         return drop(entry, *more)
@@ -179,7 +179,7 @@ def test_copies_are_written_before_the_first_is_flushed_but_not_too_many(
     calls: list[str] = []
     create, fsync = copying.create, os.fsync
 
-    def creating(entry: Entry, *more: Any) -> int:
+    def creating(entry: FileAt, *more: Any) -> int:
         calls.append("create" if entry.name.startswith(".part") else "")
         return create(entry, *more)
 
@@ -228,7 +228,7 @@ def test_an_empty_file_of_somebody_is_not_taken_for_an_unfinished_copy(
     monkeypatch.setattr(renaming, "link", failing(errno.EPERM))
     create, decision = copying.create, near.decide(near.put())
 
-    def dying(entry: Entry, *more: Any) -> int:
+    def dying(entry: FileAt, *more: Any) -> int:
         if entry.name.startswith("cat"):
             raise KeyboardInterrupt
         return create(entry, *more)
@@ -281,7 +281,7 @@ def test_an_original_that_cannot_be_dropped_costs_its_copy(
     path = far.put()
     real, inbox = renaming.drop, far.inbox.stat().st_ino
 
-    def failing_in_the_inbox(entry: Entry, *more: Any) -> bool:
+    def failing_in_the_inbox(entry: FileAt, *more: Any) -> bool:
         if os.fstat(entry.folder).st_ino == inbox:
             raise OSError(code, os.strerror(code))
         return real(entry, *more)

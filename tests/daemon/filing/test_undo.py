@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from daemon.files import renaming
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.filing.filer import Action, Status
 from daemon.filing.undo import Undone, undo
 from daemon.journal.history import Wanted
@@ -30,7 +30,7 @@ def test_images_go_back_newest_first_and_replace_nothing(desk: Desk) -> None:
         desk.file_one(desk.put("cat.jpg", content))
     desk.put("cat.jpg", b"new")
     undone = undo_all(desk)
-    assert [each.status for each in undone] == [Status.FILED] * 3
+    assert [each.status for each in undone] == [Status.UNDONE] * 3
     assert {path.name: path.read_bytes() for path in images(desk.inbox)} == {
         "cat.jpg": b"new", "cat_2.jpg": b"third", "cat_3.jpg": b"second", "cat_4.jpg": b"first",
     }  # fmt: skip
@@ -60,7 +60,7 @@ def test_an_image_filed_again_from_its_class_folder_goes_all_the_way_back(desk: 
     paths = [desk.put(name, name.encode()) for name in ("cat.jpg", "dog.jpg")]
     desk.file([desk.decide(path, "cat") for path in paths])
     desk.file([desk.decide(desk.output / "cat" / path.name, "dog") for path in paths])
-    assert [each.status for each in undo_all(desk)] == [Status.FILED] * 4
+    assert [each.status for each in undo_all(desk)] == [Status.UNDONE] * 4
     assert {path: path.read_bytes() for path in images(desk.inbox)} == {path: path.name.encode() for path in paths}
     assert desk.filed() == {}
 
@@ -69,14 +69,14 @@ def test_one_that_stays_keeps_no_other_from_going_back(near: Desk, monkeypatch: 
     near.file([near.decide(near.put(name)) for name in ("cat.jpg", "full.jpg", "dog.jpg")])
     rename = renaming.rename_noreplace
 
-    def full_for_one(old: Entry, new: Entry) -> None:
+    def full_for_one(old: FileAt, new: FileAt) -> None:
         if old.name == "full.jpg":
             raise OSError(errno.ENOSPC, "No space left on device")
         rename(old, new)
 
     monkeypatch.setattr(renaming, "rename_noreplace", full_for_one)
     statuses = {each.filing.source.name: each.status for each in undo_all(near)}
-    assert statuses == {"dog.jpg": Status.FILED, "full.jpg": Status.RETRY, "cat.jpg": Status.FILED}
+    assert statuses == {"dog.jpg": Status.UNDONE, "full.jpg": Status.RETRY, "cat.jpg": Status.UNDONE}
     assert list(near.filed()) == ["cat/full.jpg"]
     states = {row.source.name: row.state for row in read_history(near.journal_path)}
     assert states == {"dog.jpg": State.UNDONE, "full.jpg": State.DONE, "cat.jpg": State.UNDONE}
@@ -103,7 +103,7 @@ def test_an_edited_image_goes_back_and_a_stranger_stays(desk: Desk) -> None:
     (desk.output / "cat/new").rename(desk.output / "cat/replaced.jpg")
     (desk.output / "cat/taken.jpg").unlink()
     statuses = {each.filing.source.name: each.status for each in undo_all(desk)}
-    assert statuses == {"edited.jpg": Status.FILED, "replaced.jpg": Status.CHANGED, "taken.jpg": Status.GONE}
+    assert statuses == {"edited.jpg": Status.UNDONE, "replaced.jpg": Status.CHANGED, "taken.jpg": Status.GONE}
     assert (desk.inbox / "edited.jpg").read_bytes() == b"rotated"
     assert desk.filed() == {"cat/replaced.jpg": b"a stranger"}
 
@@ -114,7 +114,7 @@ def test_of_a_copy_the_copy_goes_while_the_original_is_there(desk: Desk, action:
     desk.file([desk.decide(kept), desk.decide(alone)], action=action)
     alone.unlink()
     statuses = {each.filing.source.name: each.status for each in undo_all(desk)}
-    assert statuses == {"kept.jpg": Status.FILED, "alone.jpg": Status.CHANGED}
+    assert statuses == {"kept.jpg": Status.UNDONE, "alone.jpg": Status.CHANGED}
     assert desk.filed() == {"cat/alone.jpg": b"alone"}, "the last there is"
     assert kept.read_bytes() == b"kept"
     assert desk.file_one(kept, action=action).status is Status.FILED, "it can be filed again"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from daemon.files import renaming
-from daemon.files.renaming import Entry
+from daemon.files.renaming import FileAt
 from daemon.filing import filer as filing_module
 from daemon.filing.filer import Filer, Status
 from daemon.journal.journal import Journal, JournalBusy, read_history
@@ -52,7 +52,7 @@ def test_a_journal_that_is_held_when_the_image_has_moved(
     other = sqlite3.connect(path, isolation_level=None)
     rename = renaming.rename_noreplace
 
-    def hold(old: Entry, new: Entry) -> None:
+    def hold(old: FileAt, new: FileAt) -> None:
         rename(old, new)
         other.execute("BEGIN IMMEDIATE")
 

@@ -131,7 +131,7 @@ def test_what_is_asked_for_each_image_has_an_index(path: Path) -> None:
     )
     assert "filings_name" in str(plans(path, lambda db: records.last_filed_from(db, [Path("/x"), Path("/y")], DAY)))
     assert "filings_image" in str(plans(path, lambda db: records.sidecars(db, 1)))
-    assert plans(path, records.interrupted) == ["SCAN filings USING INDEX filings_unfinished"]
+    assert plans(path, records.interrupted) == ["SCAN filings USING INDEX filings_interrupted"]
     order = search("history", "time>? AND time<?")
     assert plans(path, lambda db: pruning.prune(db, DAY, pruning.BEGINNING, 10))[:1] == [order]
 

@@ -124,7 +124,7 @@ def test_everything_that_was_filed_can_be_undone(era: Era) -> None:
     journal = Journal(era.path)
     recover(journal)
     undone = list(undo(journal, history(era.path, states=[State.DONE])))
-    assert Counter(each.status.value for each in undone) == {"filed": len(undone)}
+    assert Counter(each.status.value for each in undone) == {"undone": len(undone)}
     journal.close()
     folder = era.path.parent.parent
     assert [path for root in ("sorted", "far") for path in images(folder / root) if path.suffix != ".json"] == []

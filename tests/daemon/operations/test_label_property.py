@@ -73,7 +73,7 @@ class People(RuleBasedStateMachine):
     def undo_the_last(self) -> None:
         name, came_from = self.moves.pop()
         (item,) = self.run(undo(self.office, UndoParams(last=1)))
-        assert item["outcome"] == "filed"
+        assert item["outcome"] == "undone"
         self.place[name] = came_from or "inbox"
         self.labels[name] = [label for label in self.labels[name] if label[1] < len(self.moves)]
 

@@ -46,7 +46,12 @@ def test_images_go_back_a_few_at_a_step_and_are_held(desk: Desk, at: Opener) -> 
     assert result == {"done": 18, "left": 0, "in_inbox": 18, "held": 18}
     assert images(desk.inbox) == paths[2:]
     assert sorted(image.path for image in there.held.all()) == paths[2:]
-    assert items[-1] | {"says": ""} == items[-1] | {"outcome": "filed", "back": str(paths[2]), "held": True, "says": ""}
+    assert items[-1] | {"says": ""} == items[-1] | {
+        "outcome": "undone",
+        "back": str(paths[2]),
+        "held": True,
+        "says": "",
+    }
 
 
 def test_a_client_that_goes_away_leaves_all_in_order(desk: Desk, at: Opener) -> None:
@@ -79,7 +84,7 @@ def test_two_clients_at_once_bring_back_each_image_once(desk: Desk, at: Opener) 
                 del clients[name]
             else:
                 outcomes[name][str(item["outcome"])] += 1
-    assert outcomes["one"] + outcomes["other"] == Counter({"filed": 40}), (
+    assert outcomes["one"] + outcomes["other"] == Counter({"undone": 40}), (
         "what one has brought back the other does not name"
     )
     assert all(outcomes.values())
