@@ -28,6 +28,7 @@ BENCHMARKS = (
     "unknowns",  # what becomes of images of no class
     "unlabelled",  # what images without a label bring where few have one
     "choosing",  # time, memory and accuracy of the choice of a head
+    "learning",  # what lessons from people's answers bring, day by day
     "starter",  # how well the starter model sorts photographs
     "reload",  # going over to another model
     "features",  # the backbones alone
