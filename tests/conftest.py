@@ -21,6 +21,16 @@ from models.weights import WeightsStore
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+#: Where the long tests are, which start programs and wait for them, the longest first. They come before all others,
+#: so that no worker begins one when the rest have nothing left to do.
+LONG = ("tests/test_style.py", "tests/journeys/", "tests/faults/", "tests/hazards/", "tests/trainer/", "tests/models/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long tests first; those of a file stay together, in their order."""
+    items.sort(key=lambda item: next((rank for rank, start in enumerate(LONG) if item.nodeid.startswith(start)), 99))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real pictures that lies beside the project where it is built; absent elsewhere."""
