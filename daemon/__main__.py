@@ -23,6 +23,7 @@ COMMANDS = {
     "resort": ("resort", "main"),
     "relabel": ("relabel", "main"),
     "labels": ("labels", "main"),
+    "review": ("review", "main"),
     "unit": ("unit", "main"),
     "status": ("status", "main"),
     "rescan": ("rescan", "main"),

@@ -97,10 +97,14 @@ class Header:
 
 
 class DecodedFile(NamedTuple):
-    """The crops of an image, and whether its file has an end marker: one without may still be being written."""
+    """The crops of an image, and whether its file has an end marker: one without may still be being written.
+
+    ``size``: width and height of the upright image.
+    """
 
     crops: list[Crop]
     has_end: bool
+    size: tuple[int, int]
 
 
 def decode(
@@ -129,7 +133,8 @@ def decode_file(
     """Decode as `decode` does, and tell also whether the file has an end marker."""
     data, kind, has_end = _read(file, max_pixels)
     try:
-        return DecodedFile(_decode(data, kind, transforms, max_pixels, reduce), has_end)
+        crops, upright = _decode(data, kind, transforms, max_pixels, reduce)
+        return DecodedFile(crops, has_end, upright)
     except ImageError:
         raise
     except Exception as error:  # a hostile file can make the plug-ins raise anything
@@ -137,9 +142,8 @@ def decode_file(
         if explained.reason != "too-large":
             for repair in repaired(data, kind, max_pixels):
                 try:
-                    return DecodedFile(
-                        _decode(repair.data, kind, transforms, max_pixels, reduce), has_end and repair.has_end
-                    )
+                    crops, upright = _decode(repair.data, kind, transforms, max_pixels, reduce)
+                    return DecodedFile(crops, has_end and repair.has_end, upright)
                 except Exception:
                     continue
         raise explained from error
@@ -205,7 +209,10 @@ def _read(file: BinaryIO, max_pixels: int) -> tuple[bytes, str, bool]:
     return repair.data, kind, repair.has_end
 
 
-def _decode(data: bytes, kind: str, transforms: Sequence[Transform], max_pixels: int, reduce: bool) -> list[Crop]:
+def _decode(
+    data: bytes, kind: str, transforms: Sequence[Transform], max_pixels: int, reduce: bool
+) -> tuple[list[Crop], tuple[int, int]]:
+    """Cut the crops, and return them with the width and height of the upright image."""
     image = open_image(data, kind, max_pixels)
     width, height = image.size
     if width * height > max_pixels:
@@ -228,9 +235,10 @@ def _decode(data: bytes, kind: str, transforms: Sequence[Transform], max_pixels:
     image.load()
     gap = _AVERAGING_GAP if reduce else None
     crops = _crops(image, (width, height), scale, transforms, gap)
+    upright = (width, height) if _orientation(image) < 5 else (height, width)
     if kind in _MULTI_FRAME and crops and (contrast := _contrast(crops)) <= _FAINT:
-        return _clearest(_further_frames(image, transforms, max_pixels, gap), contrast) or crops
-    return crops
+        return _clearest(_further_frames(image, transforms, max_pixels, gap), contrast) or crops, upright
+    return crops, upright
 
 
 def _clearest(frames: Iterator[list[Crop]], contrast_to_beat: int) -> list[Crop] | None:

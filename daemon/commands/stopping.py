@@ -10,7 +10,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def stopped_by_signals(stopped: threading.Event) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM end the work at the next safe point, and a second one at once."""
+    """Let the first Ctrl-C or SIGTERM end the work at the next safe point, and a second one at once.
+
+    Beside the main thread, which alone may say what signals do, they do what they did.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     # Other handlers are not ours, or the signal is ignored, as by nohup.
     ours = {number: default for number, default in defaults.items() if signal.getsignal(number) is default}

@@ -39,6 +39,7 @@ class Decoded:
 
     With an `ImageError` the source is known; with a `SourceError` it is not.
     ``has_end`` is False where the picture is whole, but its file lacks its end: a program may still be writing it.
+    ``size``: width and height of the upright image, where the task measures it.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Decoded:
     crops: list[Crop] | None = None
     error: ImageError | SourceError | None = None
     has_end: bool = True
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,7 @@ class Task:
     """A request to decode one image; larger files and larger pictures are refused.
 
     ``root``: the inbox, below which no folder may be a symbolic link; None: none in the whole path may be.
+    ``measures``: the size of the image is wanted, too.
     """
 
     path: Path
@@ -60,11 +63,13 @@ class Task:
     max_bytes: int
     max_pixels: int
     root: str | None = None
+    measures: bool = False
 
     def goes_with(self, other: Task) -> bool:
         """Whether both images can be decoded by one request."""
         terms = self.transforms, self.max_bytes, self.max_pixels
-        return terms == (other.transforms, other.max_bytes, other.max_pixels)
+        # Of crops that are used before the answer comes, nobody knows the size.
+        return terms == (other.transforms, other.max_bytes, other.max_pixels) and not (self.measures or other.measures)
 
 
 #: Called once for a request, with the slot of an image that takes long and the images decoded before it, by slot.
@@ -192,7 +197,9 @@ class Decoder:
             if reason not in REASONS:  # it becomes the name of a folder
                 raise ValueError(f"no reason: {reason!r}")
             return Decoded(task.path, source, error=ImageError(reason, _sentence(answer)))
-        return Decoded(task.path, source, self._buffer.crops(slot, task.transforms), has_end="end" not in answer)
+        size = _size(answer["size"]) if task.measures else None
+        crops = self._buffer.crops(slot, task.transforms)
+        return Decoded(task.path, source, crops, has_end="end" not in answer, size=size)
 
     def _source(self, slot: int, path: Path) -> Source | None:
         """Read which file the decoder has read; None where it has not said so yet, or not validly."""
@@ -220,6 +227,7 @@ def _request(tasks: Sequence[Task]) -> dict[str, object]:
         "transforms": [*map(vars, tasks[0].transforms)],
         "max_bytes": tasks[0].max_bytes,
         "max_pixels": tasks[0].max_pixels,
+        "measures": tasks[0].measures,
     }
 
 
@@ -229,6 +237,15 @@ def _sentence(answer: dict[str, str]) -> str:
     if not isinstance(message, str) or not message.isprintable():
         raise ValueError("no sentence")
     return message
+
+
+def _size(value: object) -> tuple[int, int]:
+    if not isinstance(value, list):
+        raise ValueError("no size")
+    width, height = map(_number, value)
+    if not (0 < width < 1 << 20 and 0 < height < 1 << 20):
+        raise ValueError("no size of an image")
+    return width, height
 
 
 def _number(value: object) -> int:

@@ -170,13 +170,13 @@ def _serve(channel: Channel, buffer: CropBuffer) -> None:
             if slot and buffer.is_cancelled:
                 break
             answers.append(_answer(Path(path), transforms, request, buffer, slot))
-            buffer.mark_finished(slot, _STATES.get(frozenset(answers[-1]), SlotState.NO_CROPS))
+            buffer.mark_finished(slot, _STATES.get(frozenset(answers[-1]) - {"size"}, SlotState.NO_CROPS))
         channel.send({"answers": answers, "resident": _resident(status)})
 
 
 def _answer(
     path: Path, transforms: Sequence[Transform], request: dict[str, Any], buffer: CropBuffer, slot: int
-) -> dict[str, str]:
+) -> dict[str, object]:
     try:
         source = _read(path, request["max_bytes"], Roots(request["roots"]))
     except SourceError as error:
@@ -187,7 +187,8 @@ def _answer(
     except ImageError as error:
         return {"reason": error.reason, "message": error.message}
     buffer.write_crops(slot, image.crops)
-    return {} if image.has_end else {"end": "missing"}
+    answer: dict[str, object] = {} if image.has_end else {"end": "missing"}
+    return answer | {"size": image.size} if request["measures"] else answer
 
 
 def _read(path: Path, max_bytes: int, roots: Roots) -> Source:

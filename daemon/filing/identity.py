@@ -161,6 +161,11 @@ def image_key(row: Filing) -> tuple[object, ...]:
     return row.filed_ino, row.sha256 or (row.identity.size, row.identity.mtime_ns)
 
 
+def content_version(row: Filing) -> str:
+    """Return what changes with the content that was filed: its sha256, or its size and time where there is none."""
+    return row.sha256 or f"{row.identity.size:x}{row.identity.mtime_ns % (1 << 64):016x}"
+
+
 def took_over_from(older: Filing, newer: Filing) -> bool:
     """Whether the newer filing took the image from where the older one had put it, by a rename or a copy."""
     has_same_content = older.sha256 is not None and older.sha256 == newer.sha256

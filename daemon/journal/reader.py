@@ -9,9 +9,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from daemon.files.names import spellings
+from daemon.journal import history, opening, pile, records
 from daemon.journal import labels as label_rows
-from daemon.journal import opening, records
+from daemon.journal.history import Wanted
 from daemon.journal.labels import Label, WantedLabels
+from daemon.journal.pile import PiledImage
 from daemon.journal.records import SELECT, TEXT_ID, Filing, as_text, decode, placeholders, signed
 from daemon.journal.schema import FILED_INO, RENAMED
 
@@ -69,6 +71,31 @@ class JournalReader:
     def labels(self, wanted: WantedLabels, limit: int = 1000) -> list[Label]:
         """List labels, the last one that was written first."""
         return label_rows.read(self._opened(), wanted, None, limit)
+
+    def history(self, wanted: Wanted, limit: int) -> list[Filing]:
+        """See `history.history`."""
+        return list(history.history(self._opened(), wanted, limit))
+
+    def undecided(self, folder: Path) -> list[PiledImage]:
+        """See `pile.undecided`."""
+        return pile.undecided(self._opened(), str(folder))
+
+    def of_class(self, label: str, folder: Path, *, after: int | None, least_sure: bool, limit: int) -> list[Filing]:
+        """See `pile.of_class`."""
+        return pile.of_class(self._opened(), label, str(folder), after=after, least_sure=least_sure, limit=limit)
+
+    def counts_by_class(self) -> dict[str, int]:
+        """See `pile.counts_by_class`."""
+        return pile.counts_by_class(self._opened())
+
+    def counts_by_reason(self) -> dict[str, int]:
+        """See `pile.counts_by_reason`."""
+        return pile.counts_by_reason(self._opened())
+
+    def state(self) -> tuple[object, ...]:
+        """Return what changes with every change of the journal."""
+        (version,) = self._opened().execute("PRAGMA data_version").fetchone()
+        return self._file, version
 
     def _opened(self) -> sqlite3.Connection:
         try:

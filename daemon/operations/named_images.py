@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from daemon.files.copying import sha256_of
 from daemon.files.names import spellings
 from daemon.files.renaming import FileAt
 from daemon.files.roots import OpenFolders
 from daemon.files.source import Identity
-from daemon.filing.identity import is_filed_image, is_in_filed_state
+from daemon.filing.identity import content_version, is_filed_image, is_in_filed_state
 from daemon.journal.history import Wanted
 from daemon.journal.records import Filing, State
 from daemon.operations.classes import folders_of_images
@@ -34,6 +36,15 @@ class NamedImage:
     identity: Identity
     sha256: str
     filing: Filing | None
+
+
+class FiledImage(BaseModel):
+    """An image as a person was shown it: the id of its filing, and the ``version`` of its content then."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    id: int = Field(gt=0, lt=1 << 63)
+    version: str
 
 
 class NoImage(Exception):
@@ -67,6 +78,23 @@ def find_image(desk: Desk, given: GivenName) -> NamedImage:
             )
         )
     return read_image(desk, paths[0])
+
+
+def find_filed(desk: Desk, shown: FiledImage) -> NamedImage:
+    """Find an image that was shown, wherever later commands have put it; it must be unchanged since.
+
+    Raises `NoImage`, OSError, JournalBusy.
+    """
+    rows = desk.journal.history(Wanted(ids=[shown.id]), 1)
+    if not rows or rows[0].destination is None or content_version(rows[0]) != shown.version:
+        raise NoImage(tr("the image is no longer filed as it was shown: look at it again"))
+    later = [row for row in desk.journal.filed_with_inode([rows[0].filed_ino]) if row.sha256 == rows[0].sha256]
+    for path in dict.fromkeys(row.destination for row in [*later, *rows]):
+        if path is not None and _is_inside(path, desk.output) and _is_file(desk, path):
+            image = read_image(desk, path)
+            if image.filing is not None and image.sha256 == (rows[0].sha256 or image.sha256):
+                return image
+    raise NoImage(tr("the image was changed or taken away since it was shown: it stays as it is"))
 
 
 def read_image(desk: Desk, path: Path) -> NamedImage:

@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from daemon.files.roots import OpenFolders
 from daemon.files.source import Source
@@ -22,29 +23,45 @@ from daemon.journal.records import Filing
 from daemon.operations.classes import ClassFolder, class_folder
 from daemon.operations.desk import Desk, Item, Operation, Params, explaining_a_busy_journal
 from daemon.operations.moving import RUN_PATTERN, log_move, make_filer, settled_sidecars
-from daemon.operations.named_images import NamedImage, NoImage, find_image, spelling
+from daemon.operations.named_images import FiledImage, NamedImage, NoImage, find_filed, find_image, spelling
 from daemon.operations.selection import GivenName
 from models.decision import Fate
 from models.text.language import tr
 from models.text.printable import shown
 
+#: What a person names an image by.
+_Name = GivenName | FiledImage
+
 #: What became of an image beside the `Status` of those that moved, and after which of all nothing is left to be done.
 CONFIRMED, NOT_FOUND = "confirmed", "not found"
 DONE = frozenset({Status.FILED, Status.PLANNED, CONFIRMED})
+
+#: How a peer may say that a person has said it.
+_CLAIMS = frozenset({How.RELABELLED, How.REVIEWED, How.AUDITED})
 
 
 class RelabelParams(Params):
     """The images, and the class as it was typed; ``new``: it may be one that there is not yet.
 
-    ``run``: the name that several calls have in common.
+    Images are named by ``files``, or by the ``filings`` that a person has looked at. ``how`` the person said it: what
+    the daemon notices by itself, nobody else may claim. ``run``: the name that several calls have in common.
     """
 
-    files: tuple[GivenName, ...] = Field(min_length=1, strict=False)
+    files: tuple[GivenName, ...] = Field(default=(), strict=False)
+    filings: tuple[FiledImage, ...] = Field(default=(), strict=False)
     to: str
+    how: Annotated[How, Field(strict=False)] = How.RELABELLED
     new: bool = False
     dry_run: bool = False
     as_json: bool = False
     run: str | None = Field(default=None, pattern=RUN_PATTERN)
+
+    @field_validator("how")
+    @classmethod
+    def _may_be_claimed(cls, how: How) -> How:
+        if how not in _CLAIMS:
+            raise ValueError(tr("only the daemon notices that an image was {how}", how=how.value))
+        return how
 
     @property
     def changes(self) -> bool:
@@ -61,9 +78,10 @@ def relabel(desk: Desk, params: RelabelParams) -> Operation:
     relabelling = _Relabelling(desk, params, target)
     with explaining_a_busy_journal():
         desk.recover()
-        for start in range(0, len(params.files), desk.step):
+        names: tuple[_Name, ...] = (*params.files, *params.filings)
+        for start in range(0, len(names), desk.step):
             desk.begin_step()
-            yield from relabelling.relabel(params.files[start : start + desk.step])
+            yield from relabelling.relabel(names[start : start + desk.step])
     return relabelling.result()
 
 
@@ -93,17 +111,17 @@ class _Relabelling:
             "run": self._filer.run if self.moved and not self.params.dry_run else None,
         }
 
-    def relabel(self, names: Sequence[GivenName]) -> Iterator[Item]:
+    def relabel(self, names: Sequence[_Name]) -> Iterator[Item]:
         """Relabel some images, and yield an item for each. Raises JournalBusy."""
-        items: dict[GivenName, Item] = {}
-        images: dict[GivenName, NamedImage] = {}
+        items: dict[_Name, Item] = {}
+        images: dict[_Name, NamedImage] = {}
         for name in names:
             try:
-                image = find_image(self.desk, name)
+                image = find_image(self.desk, name) if isinstance(name, GivenName) else find_filed(self.desk, name)
             except NoImage as error:
-                items[name] = self._left(Path(name.path), NOT_FOUND, str(error))
+                items[name] = self._left(_path(name), NOT_FOUND, str(error))
             except OSError as error:
-                items[name] = self._left(Path(name.path), Status.RETRY.value, _cannot_be_read(name, error))
+                items[name] = self._left(_path(name), Status.RETRY.value, _cannot_be_read(name, error))
             else:
                 if image.path not in self._seen:  # it was named twice
                     self._seen.add(image.path)
@@ -111,17 +129,17 @@ class _Relabelling:
         there = {name: image for name, image in images.items() if self._lies_there(image.path)}
         items |= self._confirm(there)
         items |= self._move({name: image for name, image in images.items() if name not in there})
-        yield from (items[name] for name in names if name in items)
+        yield from (items[name] | _asked(name) for name in names if name in items)
 
     def _lies_there(self, path: Path) -> bool:
         return path.relative_to(self.desk.output).parts[0] == self.target.folder
 
-    def _confirm(self, images: dict[GivenName, NamedImage]) -> dict[GivenName, Item]:
+    def _confirm(self, images: dict[_Name, NamedImage]) -> dict[_Name, Item]:
         if images and not self.params.dry_run:
             self.desk.journal.write([], labels=[self._label(image) for image in images.values()])
             self._bring_sidecars(images.values())
         self.confirmed += len(images)
-        return {name: self._confirmed(image.path) for name, image in images.items()}
+        return {name: self._confirmed(image) for name, image in images.items()}
 
     def _bring_sidecars(self, images: Iterable[NamedImage]) -> None:
         """Send after images what an earlier call has left behind that was killed before it came to their sidecars."""
@@ -143,13 +161,13 @@ class _Relabelling:
         return Label(
             sha256=image.sha256,
             label=self.target.label,
-            how=How.RELABELLED,
+            how=self.params.how,
             path=image.path,
             identity=image.identity,
             filing_id=None if image.filing is None else image.filing.id,
         )
 
-    def _move(self, images: dict[GivenName, NamedImage]) -> dict[GivenName, Item]:
+    def _move(self, images: dict[_Name, NamedImage]) -> dict[_Name, Item]:
         if not images:
             return {}
         results = self._filer.file([self._decide(image) for image in images.values()])
@@ -161,7 +179,7 @@ class _Relabelling:
             folder=self.target.folder,
             fate=Fate.UNKNOWN if self.target.label is None else Fate.SURE,
             label=self.target.label,
-            how=How.RELABELLED,
+            how=self.params.how,
         )
 
     def _moved(self, result: FilingResult) -> Item:
@@ -174,31 +192,44 @@ class _Relabelling:
             log_move(self.desk, path, destination)
         names = {"name": self._name(path), "place": self._name(destination)}
         says = tr("{name} would go to {place}", **names) if self.params.dry_run else "{name} -> {place}".format(**names)
-        return self._item(path, result.status.value, says, destination)
+        return self._item(path, result.status.value, says, destination, result.row.id)
 
-    def _confirmed(self, path: Path) -> Item:
+    def _confirmed(self, image: NamedImage) -> Item:
+        path, filing = image.path, image.filing
         name = self._name(path)
         if self.params.dry_run:
             says = tr("{name} lies there already: it would only be labelled", name=name)
         else:
             says = tr("{name} lies there already, and is labelled so now", name=name)
-        return self._item(path, CONFIRMED, says, path)
+        return self._item(path, CONFIRMED, says, path, None if filing is None else filing.id)
 
     def _left(self, path: Path, outcome: str, says: str) -> Item:
         self.left += 1
         return self._item(path, outcome, says, None)
 
-    def _item(self, path: Path, outcome: str, says: str, destination: Path | None) -> Item:
+    def _item(self, path: Path, outcome: str, says: str, destination: Path | None, filing: int | None = None) -> Item:
         is_inside = path.is_relative_to(self.desk.output) and path.parent != self.desk.output
         return {
             "file": str(path),
             "from": class_of(path, self.desk.output) if is_inside else None,
             "class": self.target.label,
             "destination": None if destination is None else str(destination),
+            "filing": filing,
             "outcome": outcome,
             "says": says,
         }
 
 
-def _cannot_be_read(name: GivenName, error: OSError) -> str:
+def _path(name: _Name) -> Path:
+    return Path(name.path if isinstance(name, GivenName) else "")
+
+
+def _asked(name: _Name) -> Item:
+    """Say which filing an item is about, where it was asked for by that."""
+    return {"id": name.id} if isinstance(name, FiledImage) else {}
+
+
+def _cannot_be_read(name: _Name, error: OSError) -> str:
+    if isinstance(name, FiledImage):
+        return tr("the image cannot be read: {reason}", reason=error)
     return tr("{name} cannot be read: {reason}", name=shown(name.name), reason=error)

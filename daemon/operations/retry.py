@@ -21,9 +21,10 @@ _STATES = (State.DONE, State.REFUSED)
 
 
 class RetryParams(Params):
-    """``reasons``: only images that could not be read for one of these; none means any."""
+    """``reasons``: only images that could not be read for one of these; none means any. ``ids``: only these filings."""
 
     reasons: tuple[str, ...] = Field(default=(), strict=False)
+    ids: tuple[int, ...] | None = Field(default=None, strict=False)
     dry_run: bool = False
     as_json: bool = False
 
@@ -49,10 +50,11 @@ def retry(desk: Desk, params: RetryParams) -> Operation:
     with explaining_a_busy_journal():
         desk.recover()
         known = {row.destination for row in desk.journal.interrupted()}
-        for filings in pages(desk.journal, Wanted(reasons=params.reasons, states=_STATES, as_written=True), desk.step):
+        wanted = Wanted(reasons=params.reasons, ids=params.ids, states=_STATES, as_written=True)
+        for filings in pages(desk.journal, wanted, desk.step):
             known.update(filing.destination for filing in filings)
             yield from returning.bring_back(filings)
-        unknown = _unknown(desk, quarantine, known, params.reasons)
+        unknown = iter(()) if params.ids is not None else _unknown(desk, quarantine, known, params.reasons)
         while filings := list(islice(unknown, desk.step)):
             yield from returning.bring_back(filings)
     return returning.result() | {"reasons": known_reasons}

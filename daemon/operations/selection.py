@@ -37,7 +37,7 @@ class Which(Params):
     """Conditions that filings are chosen by; all that are given must be met.
 
     ``file`` is a name or the end of a path, and ``path`` the same as an absolute path in the folder of who asks, if it
-    is more than a name.
+    is more than a name. ``ids``: filings.
     """
 
     file: str | None = None
@@ -45,6 +45,7 @@ class Which(Params):
     since: AwareDatetime | None = Field(default=None, strict=False)
     run: str | None = None
     checkpoint: str | None = None
+    ids: tuple[int, ...] | None = Field(default=None, strict=False)
 
     def wanted(self, history: Callable[[Wanted, int], Iterable[Filing]], **more: Any) -> Wanted:
         """Return the conditions for the journal, and ``more`` of them.
@@ -55,7 +56,8 @@ class Which(Params):
         if run == LAST_RUN:
             newest = next(iter(history(Wanted(states=[State.DONE], as_written=True), 1)), None)
             run = None if newest is None else newest.run
-        return Wanted(name=self._name(history), since=self.since, run=run, model_digest=self.checkpoint, **more)
+        name = self._name(history)
+        return Wanted(name=name, since=self.since, run=run, model_digest=self.checkpoint, ids=self.ids, **more)
 
     def _name(self, history: Callable[[Wanted, int], Iterable[Filing]]) -> str | None:
         if self.file is None or self.path is None:

@@ -27,7 +27,8 @@ class UndoParams(Which):
 
 def undo(desk: Desk, params: UndoParams) -> Operation:
     """Undo filings, newest first; see `Returning` for what is yielded and returned. Raises `UserError`."""
-    if all(value is None for value in (params.file, params.since, params.run, params.checkpoint, params.last)):
+    chosen_by = (params.file, params.since, params.run, params.checkpoint, params.last, params.ids)
+    if all(value is None for value in chosen_by):
         raise UserError(tr("say what to undo: --last N, --file NAME, --since DAY, --run RUN or --checkpoint DIGEST"))
     returning = Returning(desk, dry_run=params.dry_run, as_json=params.as_json, holds=True)
     with explaining_a_busy_journal():

@@ -1,0 +1,148 @@
+"""``python -m daemon review``: serve a page on which images are looked at and decided."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import re
+import sys
+import webbrowser
+from contextlib import closing
+from pathlib import Path
+
+from loguru import logger
+
+from daemon.commands.calling import find_daemon, operate
+from daemon.commands.filters import FiledOutput, add_place
+from daemon.monitoring.logs import start_logging
+from daemon.review.keys import PASSWORD_FILE, Keys, set_password
+from daemon.review.place import ReviewedOutput
+from models.errors import UserError
+from models.text.commandline import Parser
+from models.text.invocation import spelled
+from models.text.language import tr
+
+DEFAULT_ADDRESS = "127.0.0.1:8470"
+#: Seconds in which a daemon must greet, so that the page never waits long.
+_PATIENCE = 2.0
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
+
+
+def main(arguments: list[str]) -> int:
+    """Serve the page until a signal; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    place = FiledOutput(options)
+    start_logging("WARNING", as_json=False)
+    if options.set_password:
+        return _set_password(place.journal.parent)
+    if options.link:
+        print(_link(options, Keys.load(place.journal.parent).new_link()))
+        return 0
+    return _serve(options, _reviewed(place))
+
+
+def _reviewed(place: FiledOutput) -> ReviewedOutput:
+    def is_running() -> bool:
+        client = find_daemon(place.settings, patience=_PATIENCE)
+        if client is None:
+            return False
+        client.close()
+        return True
+
+    return ReviewedOutput(
+        settings=place.settings,
+        journal=place.journal,
+        roots=place.roots,
+        operate=lambda method, params: operate(place, method, params),
+        is_running=is_running,
+    )
+
+
+def _serve(options: argparse.Namespace, place: ReviewedOutput) -> int:
+    # Not at the top: no other command loads a server.
+    from daemon.review.review import door_for, link, serving
+    from daemon.review.serving import listen, parse_address
+
+    address = parse_address(options.listen)
+    hosts = _hosts(options)
+    if address.path is not None and not hosts:
+        raise UserError(tr("give the name that the reverse proxy has in the web: --host photos.example"))
+    if not address.is_local:
+        if not (place.state / PASSWORD_FILE).exists():
+            command = spelled("python -m daemon review --set-password")
+            raise UserError(tr("other machines may only look with a password: set one with {command}", command=command))
+        logger.warning(
+            tr("what goes to other machines can be read on the way: put a proxy with TLS before this server")
+        )
+    with closing(listen(address)) as listener:
+        door = door_for(address, listener, hosts, options.prefix)
+        with serving(place, door) as served:
+            host = hosts[0] if hosts else f"{address.shown_host}:{listener.getsockname()[1]}"
+            url = link(served, host, scheme="https" if hosts else "http")
+            print(tr("Open this link, which is good once and for ten minutes: {link}", link=url), flush=True)
+            if options.open:
+                webbrowser.open(url)
+            served.server.run(sockets=[listener])
+    if address.path is not None:
+        address.path.unlink(missing_ok=True)
+    return 0
+
+
+def _link(options: argparse.Namespace, token: str) -> str:
+    hosts = _hosts(options)
+    base = f"https://{hosts[0]}" if hosts else f"http://{options.listen}"
+    return f"{base}{options.prefix}/enter/{token}"
+
+
+def _hosts(options: argparse.Namespace) -> list[str]:
+    for host in options.host:
+        if not _HOST.fullmatch(host):
+            raise UserError(tr("'{host}' is no name of a host: give one such as photos.example", host=host))
+    if not _PREFIX.fullmatch(options.prefix):
+        raise UserError(tr("'{prefix}' is no path prefix: give one such as /photos", prefix=options.prefix))
+    return [str(host).lower() for host in options.host]
+
+
+def _set_password(state: Path) -> int:
+    if sys.stdin.isatty():
+        password = getpass.getpass(tr("New password: "))
+        if getpass.getpass(tr("Once more: ")) != password:
+            raise UserError(tr("the two are not the same: nothing was changed"))
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    set_password(state, password)
+    print(tr("The password is set; start the server again, and who was let in before must enter anew."))
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m daemon review",
+        description=tr(
+            "Serve a page on which a person looks at filed images and decides: works the unsure ones off, puts "
+            "mistakes right, and audits what was filed. The daemon may run. It prints a link that lets one browser in."
+        ),
+    )
+    add = parser.add_argument
+    add("--open", action="store_true", help=tr("open the link in the browser of this machine"))
+    add(
+        "--listen",
+        default=DEFAULT_ADDRESS,
+        metavar="ADDRESS",
+        help=tr("{address}, another address and port, or unix:PATH for a reverse proxy", address=DEFAULT_ADDRESS),
+    )
+    add(
+        "--prefix", default="", metavar="PATH", help=tr("what all addresses begin with behind a proxy, such as /photos")
+    )
+    add(
+        "--host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help=tr("a name by which browsers call this server, such as photos.example; may be repeated"),
+    )
+    add("--link", action="store_true", help=tr("print a new link for the server that runs, and end"))
+    add("--set-password", action="store_true", help=tr("set the password for other machines, read from the terminal"))
+    add_place(parser)
+    return parser

@@ -1,0 +1,58 @@
+"""Read which images lie in one folder, such as the pile of unsure ones, for people to look at."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+from daemon.journal.records import SELECT, TEXT_ID, Filing, as_text, decode
+
+#: The filings that put an image into a folder.
+_IN_FOLDER = f"folder = {TEXT_ID} AND state = 'done' AND image_id IS NULL AND reason IS NULL"
+#: Nobody has said yet what an image is.
+_UNDECIDED = "NOT EXISTS (SELECT 1 FROM labels WHERE labels.sha256 = filings.sha256 AND forgotten = 0)"
+#: Images of a class by how sure the model was; those that a person has brought there come last.
+_SURENESS = "coalesce(confidence, 2.0)"
+
+
+class PiledImage(NamedTuple):
+    """A filing into the folder of a pile: its id, the content of its image and its name there."""
+
+    id: int
+    sha256: str | None
+    name: str | bytes
+
+
+def undecided(db: sqlite3.Connection, folder: str) -> list[PiledImage]:
+    """List the filings into a folder whose images no person has given a label, newest first."""
+    query = f"SELECT id, sha256, filed_name FROM filings WHERE {_IN_FOLDER} AND {_UNDECIDED} ORDER BY id DESC"
+    return [PiledImage(*row) for row in db.execute(query, (as_text(folder),))]
+
+
+def of_class(
+    db: sqlite3.Connection, label: str, folder: str, *, after: int | None, least_sure: bool, limit: int
+) -> list[Filing]:
+    """List filings of a class into its folder, least sure or else newest first, from ``after`` on."""
+    conditions, values = [f"label = ? AND {_IN_FOLDER}"], [label, as_text(folder)]
+    if after is not None and least_sure:
+        conditions.append(f"({_SURENESS}, id) > (SELECT {_SURENESS}, id FROM filings WHERE id = ?)")
+        values.append(str(after))
+    elif after is not None:
+        conditions.append("id < ?")
+        values.append(str(after))
+    order = f"{_SURENESS}, id" if least_sure else "id DESC"
+    query = f"{SELECT} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
+    return [decode(row) for row in db.execute(query, (*values, limit))]
+
+
+def counts_by_class(db: sqlite3.Connection) -> dict[str, int]:
+    """Count the filings of each class, taken back or not: it is read in an index, without the rows."""
+    query = "SELECT label, count(*) FROM filings WHERE label IS NOT NULL GROUP BY label"
+    return {str(label): int(count) for label, count in db.execute(query)}
+
+
+def counts_by_reason(db: sqlite3.Connection) -> dict[str, int]:
+    """Count the images that lie unread in the quarantine, by reason."""
+    query = """SELECT reason, count(*) FROM filings WHERE reason IS NOT NULL AND image_id IS NULL
+        AND state IN ('done', 'refused') GROUP BY reason"""
+    return {str(reason): int(count) for reason, count in db.execute(query)}

@@ -1,0 +1,461 @@
+"""What the review page asks and is answered: every request and answer of its JSON interface.
+
+All addresses begin with the path prefix that the server was started with (``session.prefix``; mostly empty), and all
+but the first two want the session's cookie. Errors are `Problem` with a status of 400 (the request is wrong), 401 (no
+session: open a new link), 403 (another host or origin), 404, 409, 413 (too large), 415 (not JSON) or 503.
+
+====================================== ======================================== ==================================
+``GET /enter/TOKEN``                   the one-time link                        303 to ``/`` with the cookie
+``POST /api/password``                 `Password`                               `Entered`, with the cookie
+``GET /``                              the page                                 ``page/index.html``
+``GET /page/NAME``                     a script, a style sheet or an icon       the file in ``page/``
+``GET /thumbnails/ID/SIZE``            ``?v=VERSION``, SIZE 256 or 1024         a JPEG; 404 gone, 409 changed,
+                                                                                415 unreadable
+``GET /thumbnails/learnt/NUMBER/SIZE`` an image of the model's data set         the same
+``GET /api/session``                                                            `Session`
+``GET /api/words``                                                              the page's sentences by their English
+``GET /api/changes``                   ``?since=REVISION&keys=KEY,KEY``         `Changes`, when there are some or
+                                                                                after 25 seconds
+``POST /api/decisions``                `Decisions`                              `DecisionStates`
+``GET /api/classes``                                                            `Classes`
+``GET /api/unsure``                    ``?after=GROUP&limit=20&images=12``      `UnsurePage`
+``GET /api/unsure/group``              ``?group=ID&after=IMAGE&limit=60``       `ImagePage`
+``GET /api/class``                     ``?name=CLASS&order=least-sure``         `ImagePage`; also ``after``, ``limit``
+``GET /api/quarantine``                ``?reason=REASON&after=IMAGE&limit=60``  `QuarantinePage`
+``GET /api/live``                      ``?minutes=10&after=IMAGE&limit=60``     `ImagePage`
+``GET /api/audits``                                                             `Audits`
+``POST /api/audits``                   `NewAudit`                               `Audit`
+``GET /api/audit``                     ``?audit=ID``                            `Audit`
+``GET /api/model``                                                              `ModelState`
+``GET /api/model/cell``                ``?actual=CLASS&predicted=CLASS``        `LearntPage`; also ``after``, ``limit``
+``POST /api/model/task``               `ModelTask`                              `TaskState`
+====================================== ======================================== ==================================
+
+``after`` is the id of the last image that the page has; an empty ``next`` means that there are no more.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+#: Decisions in one request, images of one page, and groups of one page, at most.
+MOST_DECISIONS, MOST_IMAGES, MOST_GROUPS = 200, 200, 50
+#: Pixels of the longer side of a thumbnail.
+SIZES = (256, 1024)
+
+#: What the page names a decision by: new for each, such as ``crypto.randomUUID()``.
+Key = Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+_Name = Annotated[str, Field(min_length=1, max_length=255)]
+#: What an image's thumbnail and decision name its content by.
+_Version = Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")]
+
+
+class Request(BaseModel):
+    """A request; names and types are checked, and nothing else may be in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Reply(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Problem(Reply):
+    """Why a request was refused: one sentence in the reader's language. It is text, never HTML."""
+
+    sentence: str
+
+
+class Password(Request):
+    """The password that is asked for where the page is served to other machines."""
+
+    password: Annotated[str, Field(max_length=1024)]
+
+
+class Entered(Reply):
+    """The cookie is set: load the page again."""
+
+    entered: bool = True
+
+
+class Session(Reply):
+    """What the page needs to begin. ``others``: the folder of the pile, which stands for "none of the classes".
+
+    ``daemon``: whether one runs; else decisions are carried out by this process. ``threshold``: the one in force, if it
+    is known.
+    """
+
+    prefix: str
+    language: Literal["en", "ko"]
+    output: str
+    others: str
+    daemon: bool
+    revision: int
+    threshold: float | None
+    most_decisions: int = MOST_DECISIONS
+
+
+# Images
+
+
+class Image(Reply):
+    """An image that was filed.
+
+    ``name`` is to be shown as text, and nothing else can be done with it: control characters are escaped. ``folder``:
+    the class folder that it lies in, or the others. ``label``, ``confidence``: what the model took it for, which may be
+    None. ``version``: of its content: sent back with a decision, and in the address of its thumbnail. ``waiting``: the
+    class of a decision that has not been carried out yet.
+    """
+
+    id: int
+    version: str
+    name: str
+    folder: str | None
+    label: str | None
+    confidence: float | None
+    time: datetime
+    waiting: str | None = None
+
+
+class ImagePage(Reply):
+    """Some images, in order; ``next`` is the next page's ``after``, None at the end. ``total`` may be known."""
+
+    images: list[Image]
+    next: int | None
+    total: int | None = None
+
+
+class LikelyClass(Reply):
+    """A class that a group may be of, and the share of the group's images that look like it most, 0 to 1."""
+
+    label: str
+    share: float
+
+
+class Group(Reply):
+    """Images of the pile that look alike. ``id`` is good until ``grouping`` of the page changes."""
+
+    id: int
+    count: int
+    likely: list[LikelyClass]
+    images: list[Image]
+
+
+class UnsurePage(Reply):
+    """The pile, the largest group first. ``total``: images in it.
+
+    ``grouping`` counts up whenever the groups are made anew; ``is_grouped`` is False until they are first, and then
+    there is one group with all images, newest first. ``progress``: the share of the pile that was looked at.
+    """
+
+    total: int
+    grouping: int
+    is_grouped: bool
+    progress: float
+    groups: list[Group]
+    next: int | None
+
+
+class Class(Reply):
+    """A class. ``count``: images in its folder that were filed there; ``is_learnt``: the model knows it."""
+
+    name: str
+    count: int
+    is_learnt: bool
+
+
+class Classes(Reply):
+    """All classes, those of the model and those of class folders, in the order of their names."""
+
+    classes: list[Class]
+    others: str
+
+
+class QuarantinedImage(Image):
+    """An image that could not be read: ``reason`` is the name of the folder, ``says`` what it means, ``note`` more."""
+
+    reason: str
+    says: str
+    note: str | None
+
+
+class Reason(Reply):
+    """A reason why images lie in the quarantine."""
+
+    reason: str
+    count: int
+    says: str
+
+
+class QuarantinePage(Reply):
+    """Some images of the quarantine, newest first, and all reasons there are."""
+
+    images: list[QuarantinedImage]
+    next: int | None
+    reasons: list[Reason]
+
+
+# Decisions
+
+
+class LabelDecision(Request):
+    """An image is of a class; ``to`` None: it is none of the classes. ``new``: it may be a class that is not yet."""
+
+    kind: Literal["label"]
+    key: Key
+    id: int
+    version: _Version
+    to: _Name | None
+    new: bool = False
+
+
+class AuditDecision(Request):
+    """The answer for an image of an audit: ``right``, or wrong; ``to``: the class that it is of, where that is said.
+
+    None, where it is wrong, says nothing about its class.
+    """
+
+    kind: Literal["audit"]
+    key: Key
+    id: int
+    version: _Version
+    audit: str = Field(max_length=64)
+    right: bool
+    to: _Name | None = None
+    new: bool = False
+
+
+class TakeBackDecision(Request):
+    """What an earlier decision did is taken back. ``of``: its key."""
+
+    kind: Literal["take-back"]
+    key: Key
+    of: Key
+
+
+class UndoDecision(Request):
+    """An image goes back to its inbox, and is held there."""
+
+    kind: Literal["undo"]
+    key: Key
+    id: int
+    version: _Version
+
+
+class RetryDecision(Request):
+    """A quarantined image goes back to its inbox, and is classified again."""
+
+    kind: Literal["retry"]
+    key: Key
+    id: int
+    version: _Version
+
+
+Decision = Annotated[
+    LabelDecision | AuditDecision | TakeBackDecision | UndoDecision | RetryDecision, Field(discriminator="kind")
+]
+
+
+class Decisions(Request):
+    """A batch, in the order in which they were made. A key that was sent before is answered and not done again."""
+
+    decisions: list[Decision] = Field(min_length=1, max_length=MOST_DECISIONS)
+
+
+class DecisionState(Reply):
+    """What became of a decision.
+
+    ``waiting``: it is kept, and carried out as soon as that can be. ``done``. ``refused``: it cannot be carried out,
+    and ``says`` why; the image stays as it is. ``unknown``: the server was restarted since and has lost it if it was
+    not done: send it again. ``can_take_back``: a `TakeBackDecision` may name it.
+    """
+
+    key: str
+    state: Literal["waiting", "done", "refused", "unknown"]
+    id: int | None
+    says: str
+    can_take_back: bool = False
+
+
+class DecisionStates(Reply):
+    """The state of each decision of a batch, in its order, and the revision with them."""
+
+    decisions: list[DecisionState]
+    revision: int
+
+
+class Changes(Reply):
+    """What has changed. ``revision`` counts up with each change of the images or of the decisions.
+
+    ``decisions``: the states of the ``keys`` that were asked about. ``decided``: ids of images that decisions of any
+    page were made or carried out for since ``since``: they are to go from the grid, or to be asked for again.
+    ``waiting``: decisions in the queue, and ``trouble`` why they wait, where that is known.
+    """
+
+    revision: int
+    decisions: list[DecisionState]
+    decided: list[int]
+    waiting: int
+    trouble: str | None
+    daemon: bool
+
+
+# Audit
+
+
+class NewAudit(Request):
+    """A draw: ``count`` of the images that were filed into class folders since ``since``. ``seed``: for the same one
+    again."""
+
+    count: int = Field(ge=1, le=2000)
+    since: AwareDatetime = Field(strict=False)
+    seed: int | None = Field(default=None, ge=0, lt=1 << 53)
+
+
+class AuditImage(Reply):
+    """An image of an audit. ``filed_as``: the class that is to be judged. ``right`` is None until it is answered."""
+
+    image: Image | None
+    id: int
+    filed_as: str
+    right: bool | None
+
+
+class Estimate(Reply):
+    """The share that is wrong among those answered, 0 to 1, with its exact interval of ``confidence`` 0.95.
+
+    All are None where nothing was answered. ``promised``: the share that the model's threshold promises at most.
+    ``is_broken``: even ``low`` is above it.
+    """
+
+    answered: int
+    wrong: int
+    share: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+    promised: float | None
+    is_broken: bool
+
+
+class ClassEstimate(Estimate):
+    """The same for one class. ``filed``: its images among which was drawn."""
+
+    label: str
+    filed: int
+
+
+class Audit(Reply):
+    """One audit. Its images are in the order in which they are to be answered: any number from the first on is a
+    sample."""
+
+    id: str
+    time: datetime
+    since: datetime
+    until: datetime
+    seed: int
+    filed: int
+    images: list[AuditImage]
+    overall: Estimate
+    classes: list[ClassEstimate]
+
+
+class AuditSummary(Reply):
+    """One audit of the history."""
+
+    id: str
+    time: datetime
+    since: datetime
+    count: int
+    filed: int
+    overall: Estimate
+
+
+class Audits(Reply):
+    """All audits, newest first."""
+
+    audits: list[AuditSummary]
+
+
+# Model
+
+
+class Lesson(Reply):
+    """What the model learnt last: its accuracy before and after, on the same images it never learnt from."""
+
+    time: datetime | None
+    before: float | None
+    after: float | None
+    images: int | None
+    says: str
+
+
+class Ancestor(Reply):
+    """A checkpoint from which the one in use was made, or which was in use before."""
+
+    digest: str
+    run: str
+    time: datetime | None
+    is_in_use: bool
+    can_roll_back: bool
+
+
+class LearntImage(Reply):
+    """An image of the model's data set. ``number`` is for its thumbnail; ``name`` is shown as text.
+
+    ``advice`` says why its label may be wrong, where it may be; ``advised`` is the class that is advised.
+    """
+
+    number: int
+    name: str
+    actual: str
+    predicted: str
+    confidence: float | None
+    advised: str | None = None
+    advice: str | None = None
+
+
+class LearntPage(Reply):
+    """Some images behind a cell of the confusion matrix."""
+
+    images: list[LearntImage]
+    next: int | None
+
+
+class ModelState(Reply):
+    """The model in use. ``matrix[i][j]``: held-out images of class i that were taken for class j.
+
+    ``says`` is a sentence where there is no report of the model, such as for the starter model; the lists are empty
+    then.
+    """
+
+    digest: str | None
+    run: str | None
+    says: str
+    accuracy: float | None
+    classes: list[str]
+    matrix: list[list[int]]
+    lesson: Lesson | None
+    lineage: list[Ancestor]
+    likely_wrong: list[LearntImage]
+    task: TaskState | None
+
+
+class ModelTask(Request):
+    """What is to be done with the model. ``run``: to roll back to; None: to the one before."""
+
+    task: Literal["learn", "roll-back"]
+    run: Annotated[str, Field(max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+
+
+class TaskState(Reply):
+    """A task: one at a time. ``says``: what it has said last."""
+
+    task: Literal["learn", "roll-back"]
+    state: Literal["running", "done", "failed"]
+    says: str

@@ -1,0 +1,284 @@
+"""The web application: which address is answered by what."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from daemon.review import answers
+from daemon.review.answers import parsed, reply
+from daemon.review.api import (
+    MOST_GROUPS,
+    MOST_IMAGES,
+    SIZES,
+    Changes,
+    Decisions,
+    DecisionStates,
+    Entered,
+    Password,
+    Session,
+)
+from daemon.review.decisions import DecisionQueue
+from daemon.review.guard import Door, Guard
+from daemon.review.images import Images
+from daemon.review.keys import Keys
+from daemon.review.place import ReviewedOutput
+from daemon.review.refusals import Refusal
+from daemon.review.rendering import PAGE, render
+from daemon.review.thumbnails import MEDIA_TYPE, Thumbnails
+from daemon.review.views import Views
+from daemon.review.words import words
+from models.errors import UserError
+from models.text.language import in_use, tr
+
+#: Seconds that a question for changes is kept, and between two looks at the journal meanwhile.
+CHANGES_SECONDS, LOOK_SECONDS = 25.0, 0.4
+#: Files of the page that are served, all in one folder of the package.
+_PAGE_FILE = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9]+)*\.(js|css|svg|png|ico|woff2)")
+_MEDIA_TYPES = {
+    "js": "text/javascript",
+    "css": "text/css",
+    "svg": "image/svg+xml",
+    "png": "image/png",
+    "ico": "image/x-icon",
+    "woff2": "font/woff2",
+}
+#: What needs no session: the page says how to get in.
+_OPEN_PATHS = ("/", "/enter/", "/api/password", "/page/")
+_Endpoint = Callable[[HttpRequest], Response] | Callable[[HttpRequest], Awaitable[Response]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the application is made of."""
+
+    place: ReviewedOutput
+    door: Door
+    keys: Keys
+    images: Images
+    thumbnails: Thumbnails
+    decisions: DecisionQueue
+    views: Views
+
+
+class Application:
+    """Endpoints of the application; those that are no coroutines are called in threads."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._journal_state: object = None
+        self._looked_at = -float("inf")
+
+    def asgi(self) -> ASGIApp:
+        """Make the application, guarded."""
+        get: dict[str, _Endpoint] = {
+            "/": self.page,
+            "/enter/{token}": self.enter,
+            "/page/{name}": self.page_file,
+            "/thumbnails/{image:int}/{size:int}": self.thumbnail,
+            "/api/session": self.session,
+            "/api/words": self.words,
+            "/api/changes": self.changes,
+            "/api/classes": self.classes,
+            "/api/unsure": self.unsure,
+            "/api/unsure/group": self.group,
+            "/api/class": self.class_images,
+            "/api/quarantine": self.quarantine,
+            "/api/live": self.live,
+        }
+        post: dict[str, _Endpoint] = {"/api/password": self.password, "/api/decisions": self.decide}
+        routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in get.items()]
+        routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in post.items()]
+        handlers: dict[Any, Any] = {
+            Refusal: lambda _, refusal: answers.refused(refusal),
+            UserError: lambda _, error: answers.refused(answers.as_refusal(error)),
+            404: lambda *_: answers.refused(Refusal(404, tr("there is nothing at this address"))),
+            405: lambda *_: answers.refused(Refusal(405, tr("that cannot be done here"))),
+        }
+        parts = self._parts
+        return Guard(Starlette(routes=routes, exception_handlers=handlers), parts.door, parts.keys, _OPEN_PATHS)
+
+    def page(self, request: HttpRequest) -> Response:
+        """Show the page, or how to get in."""
+        is_in = bool(request.scope["session"])
+        template = "index.html" if is_in else "enter.html"
+        html = render(
+            template,
+            prefix=self._parts.door.prefix,
+            language=in_use(),
+            has_password=self._parts.keys.has_password,
+        )
+        return Response(html, 200 if is_in else 401, media_type="text/html")
+
+    def page_file(self, request: HttpRequest) -> Response:
+        """Send a file of the page."""
+        name = str(request.path_params["name"])
+        file = PAGE / name
+        if not _PAGE_FILE.fullmatch(name) or not file.is_file():
+            raise Refusal(404, tr("there is nothing at this address"))
+        headers = {"cache-control": "no-cache"}
+        return Response(file.read_bytes(), media_type=_MEDIA_TYPES[name.rpartition(".")[2]], headers=headers)
+
+    def enter(self, request: HttpRequest) -> Response:
+        """Let in who has a link that was not used yet."""
+        cookie = self._parts.keys.enter(str(request.path_params["token"]))
+        response = RedirectResponse(f"{self._parts.door.prefix}/", 303)
+        if cookie is not None:
+            self._let_in(request, response, cookie)
+        return response
+
+    async def password(self, request: HttpRequest) -> Response:
+        """Let in who knows the password."""
+        asked = parsed(Password, await request.body())
+        cookie = await run_in_threadpool(self._parts.keys.enter_with_password, asked.password)
+        if cookie is None:
+            raise Refusal(401, tr("that is not the password"))
+        response = reply(Entered())
+        self._let_in(request, response, cookie)
+        return response
+
+    def _let_in(self, request: HttpRequest, response: Response, cookie: str) -> None:
+        is_secure = request.headers.get("x-forwarded-proto") == "https"
+        response.headers["set-cookie"] = self._parts.door.session_cookie(cookie, is_secure=is_secure)
+
+    def thumbnail(self, request: HttpRequest) -> Response:
+        """Send a thumbnail."""
+        size = request.path_params["size"]
+        if size not in SIZES:
+            raise Refusal(404, tr("there is nothing at this address"))
+        filing = self._parts.images.filing(request.path_params["image"])
+        content = self._parts.thumbnails.of_filing(filing, size)
+        headers = {"cache-control": "private, max-age=3600"}
+        return Response(content, media_type=MEDIA_TYPE, headers=headers)
+
+    def session(self, _: HttpRequest) -> Response:
+        """Say what the page needs to begin."""
+        parts = self._parts
+        settings = parts.place.settings
+        return reply(
+            Session(
+                prefix=parts.door.prefix,
+                language=in_use(),
+                output=str(settings.output.name),
+                others=settings.others_dir,
+                daemon=self._is_running(),
+                revision=parts.decisions.revision,
+                threshold=settings.threshold if isinstance(settings.threshold, float) else None,
+            )
+        )
+
+    def words(self, _: HttpRequest) -> Response:
+        """Send the sentences of the page's scripts."""
+        return JSONResponse(words())
+
+    async def changes(self, request: HttpRequest) -> Response:
+        """Wait for changes."""
+        decisions = self._parts.decisions
+        since = _number(request, "since") or 0
+        keys = [key for key in request.query_params.get("keys", "").split(",") if key][:MOST_IMAGES]
+        deadline = time.monotonic() + CHANGES_SECONDS
+        while decisions.revision <= since and time.monotonic() < deadline:
+            if await request.is_disconnected():
+                break
+            await self._look()
+            if decisions.revision <= since:
+                await asyncio.sleep(0.1)
+        return reply(
+            Changes(
+                revision=decisions.revision,
+                decisions=decisions.states(keys),
+                decided=decisions.decided_since(since),
+                waiting=decisions.length,
+                trouble=decisions.trouble,
+                daemon=await run_in_threadpool(self._is_running),
+            )
+        )
+
+    async def _look(self) -> None:
+        """See whether the journal has changed, not too often."""
+        if time.monotonic() - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = time.monotonic()
+        try:
+            state = await run_in_threadpool(self._parts.images.read, lambda reader: reader.state())
+        except Refusal:
+            return
+        if state != self._journal_state:
+            if self._journal_state is not None:
+                self._parts.decisions.count_change()
+            self._journal_state = state
+
+    async def decide(self, request: HttpRequest) -> Response:
+        """Take decisions."""
+        asked = parsed(Decisions, await request.body())
+        decisions = self._parts.decisions
+        states = await run_in_threadpool(decisions.submit, asked.decisions)
+        return reply(DecisionStates(decisions=states, revision=decisions.revision))
+
+    def classes(self, _: HttpRequest) -> Response:
+        """List the classes."""
+        return reply(self._parts.views.classes())
+
+    def unsure(self, request: HttpRequest) -> Response:
+        """Show groups of the pile."""
+        limit, images = _limit(request, "limit", 20, MOST_GROUPS), _limit(request, "images", 12, MOST_IMAGES)
+        return reply(self._parts.views.unsure(_number(request, "after"), limit, images))
+
+    def group(self, request: HttpRequest) -> Response:
+        """Show more of one group."""
+        group = _number(request, "group")
+        after, limit = _page(request)
+        return reply(self._parts.views.group(-1 if group is None else group, after, limit))
+
+    def class_images(self, request: HttpRequest) -> Response:
+        """Show images of a class."""
+        after, limit = _page(request)
+        least_sure = request.query_params.get("order", "least-sure") != "newest"
+        name = request.query_params.get("name", "")
+        return reply(self._parts.views.class_images(name, after, limit, least_sure=least_sure))
+
+    def quarantine(self, request: HttpRequest) -> Response:
+        """Show unreadable images."""
+        after, limit = _page(request)
+        return reply(self._parts.views.quarantine(request.query_params.get("reason"), after, limit))
+
+    def live(self, request: HttpRequest) -> Response:
+        """Show what was filed last."""
+        after, limit = _page(request)
+        return reply(self._parts.views.live(_limit(request, "minutes", 10, 1440), after, limit))
+
+    def _is_running(self) -> bool:
+        try:
+            return self._parts.place.is_running()
+        except UserError:
+            return False
+
+
+def _page(request: HttpRequest) -> tuple[int | None, int]:
+    return _number(request, "after"), _limit(request, "limit", 60, MOST_IMAGES)
+
+
+def _limit(request: HttpRequest, name: str, usual: int, most: int) -> int:
+    number = _number(request, name)
+    return usual if number is None else max(1, min(number, most))
+
+
+def _number(request: HttpRequest, name: str) -> int | None:
+    """Read a number of the query. Raises `Refusal`."""
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise Refusal(400, tr("{name} is not a number", name=name))
+    return int(text)

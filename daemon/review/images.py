@@ -1,0 +1,100 @@
+"""Look images up in the journal, and describe them as the page has them."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from daemon.filing.identity import content_version, is_in_filed_state
+from daemon.journal.history import Wanted
+from daemon.journal.reader import JournalReader
+from daemon.journal.records import Filing, State
+from daemon.review.api import Image
+from daemon.review.place import ReviewedOutput
+from daemon.review.refusals import Refusal, no_image
+from models.text.language import tr
+from models.text.printable import shown
+
+_Answer = TypeVar("_Answer")
+
+#: Filings whose image lies somewhere: unreadable ones that were not moved are REFUSED.
+_THERE = (State.DONE, State.REFUSED)
+
+
+class Images:
+    """Images of the journal, by the ids of their filings. Safe in any thread."""
+
+    def __init__(self, place: ReviewedOutput) -> None:
+        self._place = place
+        self._reader = JournalReader(place.journal)
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the journal."""
+        with self._lock:
+            self._reader.close()
+
+    def read(self, question: Callable[[JournalReader], _Answer]) -> _Answer:
+        """Ask the journal something. Raises `Refusal` where it cannot be read now, and `UserError` for a newer one."""
+        with self._lock:
+            try:
+                return question(self._reader)
+            except sqlite3.Error as error:
+                raise Refusal(503, tr("the journal cannot be read now: {error}", error=error)) from error
+
+    def filing(self, number: int) -> Filing:
+        """Find the filing of an id. Raises `Refusal`."""
+        found = self.filings([number])
+        if number not in found:
+            raise no_image()
+        return found[number]
+
+    def filings(self, numbers: Collection[int]) -> dict[int, Filing]:
+        """Find filings by their ids; what is not there, or is no longer filed, is left out."""
+        ids = [number for number in numbers if 0 < number < 1 << 63]
+        rows = self.read(lambda reader: reader.history(Wanted(ids=ids, states=_THERE), len(ids)))
+        return {row.id: row for row in rows if row.id is not None}
+
+    def describe(self, filing: Filing, waiting: Mapping[int, str] | None = None) -> Image:
+        """Describe an image. ``waiting``: the classes of decisions that have not been carried out."""
+        assert filing.id is not None
+        lies = filing.destination or filing.source
+        return Image(
+            id=filing.id,
+            version=content_version(filing),
+            name=shown(lies.name),
+            folder=folder_of(filing, self._place),
+            label=None if filing.label is None else shown(filing.label),
+            confidence=None if filing.confidence is None else round(filing.confidence, 4),
+            time=filing.time,
+            waiting=(waiting or {}).get(filing.id),
+        )
+
+    def still_there(self, filings: Iterable[Filing]) -> list[Filing]:
+        """Leave out the images that were taken away or changed since they were filed. None of them is opened."""
+        return [filing for filing in filings if self._is_there(filing)]
+
+    def _is_there(self, filing: Filing) -> bool:
+        try:
+            status = self._place.roots.status(str(filing.destination or filing.source))
+        except (OSError, ValueError):
+            return False
+        return is_in_filed_state(status, filing)
+
+
+def folder_of(filing: Filing, place: ReviewedOutput) -> str | None:
+    """Name the folder below the output that an image lies in, as text; None where it lies elsewhere."""
+    path = filing.destination
+    if path is None or not path.is_relative_to(place.output) or path.parent == place.output:
+        return None
+    return shown(path.relative_to(place.output).parts[0])
+
+
+def newest_of_each_place(filings: Sequence[Filing]) -> list[Filing]:
+    """Keep the newest filing of each path, in their order: an older image there was moved on."""
+    newest: dict[object, int] = {}
+    for filing in filings:
+        newest[filing.destination] = max(newest.get(filing.destination, 0), filing.id or 0)
+    return [filing for filing in filings if newest[filing.destination] == filing.id]

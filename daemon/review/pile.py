@@ -1,0 +1,100 @@
+"""The pile: unsure and unknown images that lie in the folder of the others, and nobody has decided yet."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from daemon.journal.pile import PiledImage
+from daemon.review.images import Images
+from daemon.review.place import ReviewedOutput
+
+#: The pile is read again at most so often that it takes this share of the time.
+_SHARE_OF_TIME = 0.05
+
+
+@dataclass(frozen=True)
+class Pile:
+    """The images of a pile, newest first; ``contents`` maps the ids of their filings to their sha256.
+
+    ``edition`` counts up with every change.
+    """
+
+    edition: int = 0
+    contents: dict[int, str | None] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> list[int]:
+        """List the ids, newest first."""
+        return [*self.contents]
+
+
+class PileReader:
+    """Reads the pile when the journal has changed. Safe in any thread."""
+
+    def __init__(self, place: ReviewedOutput, images: Images) -> None:
+        self._place = place
+        self._images = images
+        self._lock = threading.Lock()
+        self._pile = Pile()
+        self._state: object = None
+        self._next = 0.0
+
+    def current(self) -> Pile:
+        """Return the pile. Raises `Refusal`."""
+        with self._lock:
+            state = self._images.read(lambda reader: reader.state()), _folder_state(self._place)
+            started = time.monotonic()
+            if state != self._state and started >= self._next:
+                self._read()
+                self._state = state
+                self._next = time.monotonic() + (time.monotonic() - started) / _SHARE_OF_TIME
+            return self._pile
+
+    def leave_out(self, numbers: Collection[int]) -> None:
+        """Take images out that were decided, before the journal is read again."""
+        with self._lock:
+            left = {number: sha256 for number, sha256 in self._pile.contents.items() if number not in numbers}
+            if len(left) < len(self._pile.contents):
+                self._pile = Pile(self._pile.edition + 1, left)
+
+    def _read(self) -> None:
+        names = _names(self._place)
+        rows = self._images.read(lambda reader: reader.undecided(self._place.others))
+        contents: dict[int, str | None] = {}
+        for row in rows:
+            if (name := _bytes(row)) in names:
+                names.discard(name)  # an older filing of this name was moved on
+                contents[row.id] = row.sha256
+        if contents != self._pile.contents:
+            self._pile = Pile(self._pile.edition + 1, contents)
+
+
+def _names(place: ReviewedOutput) -> set[bytes]:
+    """List the names of the files that lie there, without looking at one of them."""
+    try:
+        folder = place.roots.open_folder(place.others)
+    except OSError:
+        return set()
+    try:
+        return set(map(os.fsencode, os.listdir(folder)))  # noqa: PTH208 - it is an open folder
+    except OSError:
+        return set()
+    finally:
+        os.close(folder)
+
+
+def _bytes(row: PiledImage) -> bytes:
+    return os.fsencode(row.name)
+
+
+def _folder_state(place: ReviewedOutput) -> tuple[int, int] | None:
+    """Return what changes when a file of the folder comes or goes."""
+    try:
+        status = place.roots.status(str(place.others))
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns

@@ -1,0 +1,41 @@
+"""What the server works with: the output of a daemon, its journal, and the way to have something done there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.config import Settings
+from daemon.files.roots import Roots
+from daemon.operations.desk import Operation, Params
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReviewedOutput:
+    """Output whose images are reviewed. ``state``: the folder of its journal, where the server keeps what it must.
+
+    ``operate`` carries out an operation by name, by the running daemon or in this process. ``is_running``: whether a
+    daemon answers.
+    """
+
+    settings: Settings
+    journal: Path
+    roots: Roots
+    operate: Callable[[str, Params], Operation]
+    is_running: Callable[[], bool]
+
+    @property
+    def state(self) -> Path:
+        """Return the folder of the journal."""
+        return self.journal.parent
+
+    @property
+    def output(self) -> Path:
+        """Return the folder of the class folders."""
+        return self.settings.output
+
+    @property
+    def others(self) -> Path:
+        """Return the folder of unsure and unknown images."""
+        return self.output / self.settings.others_dir

@@ -1,0 +1,74 @@
+"""Put the server together, and run it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+import uvicorn
+
+from daemon.review.application import Application, Parts
+from daemon.review.audit_book import AuditBook
+from daemon.review.carrying_out import CarryingOut
+from daemon.review.decisions import DecisionQueue
+from daemon.review.grouping import Grouping
+from daemon.review.guard import Door
+from daemon.review.images import Images
+from daemon.review.keys import Keys
+from daemon.review.pile import PileReader
+from daemon.review.place import ReviewedOutput
+from daemon.review.serving import Address, make_server
+from daemon.review.thumbnails import Thumbnails
+from daemon.review.views import Views
+
+
+class Served(NamedTuple):
+    """A server that is about to run."""
+
+    server: uvicorn.Server
+    keys: Keys
+    door: Door
+
+
+@contextmanager
+def serving(place: ReviewedOutput, door: Door) -> Iterator[Served]:
+    """Make the server, and end all that it has begun. Raises `UserError`."""
+    keys = Keys.load(place.state)
+    with ExitStack() as closing:
+        images = Images(place)
+        closing.callback(images.close)
+        thumbnails = Thumbnails(place)
+        closing.callback(thumbnails.close)
+        pile = PileReader(place, images)
+        decisions = DecisionQueue(CarryingOut(place, images, AuditBook()), place.is_running, on_decided=pile.leave_out)
+        closing.callback(decisions.close)
+        views = Views(place, images, pile, Grouping(), decisions)
+        parts = Parts(
+            place=place,
+            door=door,
+            keys=keys,
+            images=images,
+            thumbnails=thumbnails,
+            decisions=decisions,
+            views=views,
+        )
+        yield Served(make_server(Application(parts).asgi()), keys, door)
+
+
+def door_for(address: Address, listener: socket.socket, hosts: Collection[str], prefix: str) -> Door:
+    """Say by which names the server is called: those given, and where it listens."""
+    names = {host.lower() for host in hosts}
+    if address.path is None:
+        port = listener.getsockname()[1]
+        names |= {f"{name}:{port}" for name in (address.shown_host, *(["localhost"] if address.is_local else []))}
+        cookie = f"imagesortd-{port}"
+    else:
+        cookie = "imagesortd"
+    return Door(hosts=frozenset(names), prefix=prefix, cookie=cookie)
+
+
+def link(served: Served, host: str, *, scheme: str = "http") -> str:
+    """Make a link that is good once."""
+    return f"{scheme}://{host}{served.door.prefix}/enter/{served.keys.new_link()}"

@@ -1,0 +1,230 @@
+"""What the page shows: the pile, the classes, the quarantine, and what was filed last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from daemon.config import Settings
+from daemon.files.roots import OpenFolders
+from daemon.filing.quarantine_notes import read_reason
+from daemon.journal.history import Wanted
+from daemon.journal.records import Filing, State
+from daemon.operations.classes import class_folder, class_folders
+from daemon.review.api import (
+    Class,
+    Classes,
+    Group,
+    ImagePage,
+    QuarantinedImage,
+    QuarantinePage,
+    Reason,
+    UnsurePage,
+)
+from daemon.review.decisions import DecisionQueue
+from daemon.review.grouping import Grouping
+from daemon.review.images import Images, newest_of_each_place
+from daemon.review.pile import Pile, PileReader
+from daemon.review.place import ReviewedOutput
+from daemon.review.refusals import Refusal
+from models.errors import CheckpointError, UserError
+from models.text.language import mark, tr
+from models.text.printable import shown
+
+#: Rows that are looked at for one page, at most, where many images were taken away.
+_MOST_LOOKED_AT = 2000
+_REASONS = {
+    "empty": mark("the file is empty"),
+    "not-an-image": mark("it is no image"),
+    "truncated": mark("it is cut short"),
+    "corrupt": mark("it is damaged"),
+    "too-large": mark("it is too large"),
+    "timeout": mark("it takes too long to decode"),
+    "crashed-decoder": mark("it crashes the decoder"),
+}
+
+
+class Views:
+    """Answers the questions of the page. Safe in any thread."""
+
+    def __init__(
+        self, place: ReviewedOutput, images: Images, pile: PileReader, grouping: Grouping, decisions: DecisionQueue
+    ) -> None:
+        self._place = place
+        self._images = images
+        self._pile = pile
+        self._grouping = grouping
+        self._decisions = decisions
+
+    def unsure(self, after: int | None, limit: int, images: int) -> UnsurePage:
+        """Show some groups of the pile, each with its first images. Raises `Refusal`."""
+        pile, waiting = self._undecided()
+        groups = self._grouping.of(pile)
+        shown_groups = [group for group in groups.groups if any(number in pile.contents for number in group.ids)]
+        start = next((place + 1 for place, group in enumerate(shown_groups) if group.id == after), 0)
+        page = shown_groups[start : start + limit]
+        members = [[number for number in group.ids if number in pile.contents] for group in page]
+        found = self._images.filings([number for ids in members for number in ids[:images]])
+        return UnsurePage(
+            total=len(pile.contents),
+            grouping=groups.edition,
+            is_grouped=groups.is_grouped,
+            progress=groups.progress,
+            groups=[
+                Group(
+                    id=group.id,
+                    count=len(ids),
+                    likely=list(group.likely),
+                    images=[
+                        self._images.describe(found[number], waiting) for number in ids[:images] if number in found
+                    ],
+                )
+                for group, ids in zip(page, members, strict=True)
+            ],
+            next=page[-1].id if page and start + limit < len(shown_groups) else None,
+        )
+
+    def group(self, number: int, after: int | None, limit: int) -> ImagePage:
+        """Show more images of one group. Raises `Refusal`."""
+        pile, waiting = self._undecided()
+        group = next((group for group in self._grouping.of(pile).groups if group.id == number), None)
+        if group is None:
+            raise Refusal(404, tr("the groups were made anew: load the page again"))
+        start = group.ids.index(after) + 1 if after in group.ids else 0
+        ids = [number for number in group.ids[start:] if number in pile.contents]
+        found = self._images.filings(ids[:limit])
+        return ImagePage(
+            images=[self._images.describe(found[number], waiting) for number in ids[:limit] if number in found],
+            next=ids[limit - 1] if len(ids) > limit else None,
+            total=sum(number in pile.contents for number in group.ids),
+        )
+
+    def class_images(self, name: str, after: int | None, limit: int, *, least_sure: bool) -> ImagePage:
+        """Show images that lie in the folder of a class. Raises `Refusal`."""
+        try:
+            folder = class_folder(name, self._place.settings, new=False)
+        except UserError as error:
+            raise Refusal(404, str(error)) from error
+        path = self._place.output / folder.folder
+
+        def read(last: int | None, count: int) -> list[Filing]:
+            return self._images.read(
+                lambda reader: reader.of_class(folder.label or "", path, after=last, least_sure=least_sure, limit=count)
+            )
+
+        return self._page(read, after, limit)
+
+    def live(self, minutes: int, after: int | None, limit: int) -> ImagePage:
+        """Show what was filed in the last minutes, newest first. Raises `Refusal`."""
+        since = datetime.now(UTC) - timedelta(minutes=minutes)
+
+        def read(last: int | None, count: int) -> list[Filing]:
+            wanted = Wanted(since=since, states=[State.DONE], as_written=True, before_id=last)
+            return self._images.read(lambda reader: reader.history(wanted, count))
+
+        return self._page(read, after, limit)
+
+    def quarantine(self, reason: str | None, after: int | None, limit: int) -> QuarantinePage:
+        """Show images that could not be read, newest first. Raises `Refusal`."""
+
+        def read(last: int | None, count: int) -> list[Filing]:
+            wanted = Wanted(
+                reasons=() if reason is None else (reason,),
+                states=[State.DONE, State.REFUSED],
+                as_written=True,
+                before_id=last,
+            )
+            return self._images.read(lambda reader: reader.history(wanted, count))
+
+        filings, following = self._filings(read, after, limit)
+        counts = self._images.read(lambda reader: reader.counts_by_reason())
+        return QuarantinePage(
+            images=[self._quarantined(filing) for filing in filings],
+            next=following,
+            reasons=[Reason(reason=name, count=count, says=_says(name)) for name, count in sorted(counts.items())],
+        )
+
+    def classes(self) -> Classes:
+        """List all classes. Raises `Refusal`."""
+        counts = self._images.read(lambda reader: reader.counts_by_class())
+        learnt = learnt_classes(self._place.settings)
+        names = {*learnt, *class_folders(self._place.settings)}
+        return Classes(
+            classes=[
+                Class(name=name, count=counts.get(name, 0), is_learnt=name in learnt)
+                for name in sorted(names)
+                if name.isprintable()
+            ],
+            others=self._place.settings.others_dir,
+        )
+
+    def _undecided(self) -> tuple[Pile, dict[int, str]]:
+        waiting = self._decisions.waiting()
+        pile = self._pile.current()
+        if waiting.keys().isdisjoint(pile.contents):
+            return pile, waiting
+        left = {number: sha256 for number, sha256 in pile.contents.items() if number not in waiting}
+        return Pile(pile.edition, left), waiting
+
+    def _page(self, read: Callable[[int | None, int], list[Filing]], after: int | None, limit: int) -> ImagePage:
+        filings, following = self._filings(read, after, limit)
+        waiting = self._decisions.waiting()
+        return ImagePage(images=[self._images.describe(filing, waiting) for filing in filings], next=following)
+
+    def _filings(
+        self, read: Callable[[int | None, int], list[Filing]], after: int | None, limit: int
+    ) -> tuple[Sequence[Filing], int | None]:
+        """Read until there is a page of images that are still there; also return what the next page comes after."""
+        there: list[Filing] = []
+        looked_at = 0
+        while True:
+            rows = read(after, limit)
+            looked_at += len(rows)
+            there += newest_of_each_place(self._images.still_there(rows))
+            if len(there) >= limit:
+                return there[:limit], there[limit - 1].id
+            if len(rows) < limit:
+                return there, None
+            after = rows[-1].id
+            if looked_at >= _MOST_LOOKED_AT:
+                return there, after
+
+    def _quarantined(self, filing: Filing) -> QuarantinedImage:
+        reason = filing.reason or ""
+        note = filing.detail or self._note(filing)
+        return QuarantinedImage(
+            **self._images.describe(filing, self._decisions.waiting()).model_dump(),
+            reason=shown(reason),
+            says=_says(reason),
+            note=None if note is None else shown(note),
+        )
+
+    def _note(self, filing: Filing) -> str | None:
+        if filing.destination is None:
+            return None
+        try:
+            with OpenFolders(self._place.roots) as folders:
+                detail = read_reason(folders.entry(filing.destination)).get("detail")
+        except OSError:
+            return None
+        return detail if isinstance(detail, str) else None
+
+
+def learnt_classes(settings: Settings) -> list[str]:
+    """List the classes of the published model; none where it cannot be read."""
+    # Not at the top: they take memory, and are needed once.
+    from daemon.reloading.checkpoint_source import CheckpointSource
+    from models import checkpoint
+    from models.groups import starter_groups
+
+    try:
+        published = CheckpointSource(settings.checkpoint).find()
+        if published is None:
+            return list(starter_groups("ko" if settings.language == "ko" else "en")[0])
+        return list(checkpoint.read_metadata(published.path).classes)
+    except CheckpointError:
+        return []
+
+
+def _says(reason: str) -> str:
+    return tr(_REASONS[reason]) if reason in _REASONS else shown(reason)
