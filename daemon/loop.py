@@ -154,6 +154,8 @@ class WorkLoop:
         self._monitor.reconfiguring()
         taken = self._configuration.refresh(self._pipeline, self._reloader)
         self._monitor.adopt(self._configuration.settings, taken)
+        if self._corrections is not None:
+            self._corrections.adopt(self._configuration.settings)
         self._take_over(self._reloader.poll())
         return self._configuration.reread
 

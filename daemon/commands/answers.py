@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
-from daemon.commands.history import print_json
 from daemon.operations.desk import Item, Operation, Result
+from models.text.commandline import print_json_list
 from models.text.language import tr
 from models.text.printable import shown
 
@@ -39,14 +39,14 @@ class Answer:
                     print(shown(text) if self._is_good(item) else tr("left: {sentence}", sentence=text))
         except BaseException:
             if as_json and items:
-                print_json(items)
+                print_json_list(items)
             elif self.done or self.left:
                 _print_lines(summary(self))
             raise
         finally:
             self.operation.close()
         if as_json:
-            print_json(items)
+            print_json_list(items)
         else:
             _print_lines(summary(self))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -17,8 +16,7 @@ from daemon.journal.labels import How, Label, WantedLabels
 from daemon.journal.records import Filing, State
 from daemon.monitoring.messages import quoted, shown
 from daemon.operations.selection import Which, record
-from models.text.commandline import Parser
-from models.text.jsontext import json_text
+from models.text.commandline import Parser, print_json_list
 from models.text.language import mark, tr
 
 #: How a filing is described that was not simply done.
@@ -72,7 +70,7 @@ def main(arguments: list[str]) -> int:
         located = ((filing, now) for filing, now in located if whereabouts.is_of(filing, now, label))
     entries = _entries(place.journal, islice(located, options.limit))
     if options.json:
-        print_json(_record(entry) for entry in entries)
+        print_json_list(_record(entry) for entry in entries)
     else:
         _print(entries, place.settings.output, place.settings.others_dir)
     return 0
@@ -107,15 +105,6 @@ def _parser() -> Parser:
     add("--json", action="store_true", help=tr("print a list of objects as JSON"))
     add_place(parser)
     return parser
-
-
-def print_json(records: Iterable[dict[str, object]]) -> None:
-    """Print a list, one object a line, as they come."""
-    separator = "[\n"
-    for entry in records:
-        sys.stdout.write(separator + json_text(entry, encoding=sys.stdout.encoding))
-        separator = ",\n"
-    print("[]" if separator == "[\n" else "\n]")
 
 
 def _record(entry: _Entry) -> dict[str, object]:

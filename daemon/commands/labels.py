@@ -9,14 +9,13 @@ from daemon.commands.answers import Answer
 from daemon.commands.calling import operate
 from daemon.commands.chosen_labels import add_conditions, all_labels, conditions
 from daemon.commands.filters import FiledOutput, add_place, count
-from daemon.commands.history import print_json
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import shown
 from daemon.operations.desk import Item
 from daemon.operations.labels import FORGOTTEN, ForgetParams
 from daemon.operations.selection import GivenName
 from models.errors import UserError
-from models.text.commandline import EXIT_LEFT_BEHIND, Parser
+from models.text.commandline import EXIT_LEFT_BEHIND, Parser, print_json_list
 from models.text.language import tr
 
 LIST, FORGET, EXPORT = "list", "forget", "export"
@@ -44,7 +43,7 @@ def _list(arguments: Sequence[str]) -> int:
     params = conditions(options, limit=options.limit, as_json=options.json)
     items, _ = all_labels(place, params)
     if options.json:
-        print_json(_record(item) for item in items)
+        print_json_list(_record(item) for item in items)
     else:
         _print(items)
     return 0

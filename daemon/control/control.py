@@ -14,10 +14,11 @@ from daemon.control.listening import Listener, NoControl
 from daemon.control.methods import Begin, Methods, without_parameters
 from daemon.control.protocol import LEFT, Refused
 from daemon.control.server import ControlServer
-from daemon.control.turns import Operation, Turns
+from daemon.control.turns import Turns
 from daemon.files.output_mark import OutputAway, OutputMark
 from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.stall_watch import find_stall
+from daemon.operations.desk import Operation
 from daemon.watching.watcher import InboxWatcher
 from models.errors import UserError
 from models.text.language import tr

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from daemon.control.calls import Call
-from daemon.control.turns import Operation, Work
+from daemon.control.turns import Work
+from daemon.operations.desk import Operation
 from models.errors import UserError
 from models.text.language import tr
 

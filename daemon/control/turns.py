@@ -5,20 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from daemon.control.calls import Call, log_fault
 from daemon.control.protocol import LEFT
+from daemon.operations.desk import Operation
 from models.text.language import speaking, tr
 
 #: Seconds that operations may take before images get as long. One step more may follow.
 SLICE = 0.05
-
-#: What carries out a call, step by step: it yields parts of the answer, and returns the result. Between two steps
-#: everything is consistent, so that it may be closed there.
-Operation = Generator[dict[str, object], None, dict[str, object]]
 
 
 class Work(NamedTuple):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from daemon.correcting.folder_tree import FolderTree
 from daemon.files.candidates import is_candidate
 from daemon.files.inotify import EventQueue, InotifyConstants, QueuedEvent
 
@@ -53,7 +54,7 @@ class Arrivals:
         self._on_full = on_full
         self._queue = EventQueue()
         self._folders: dict[int, str] = {}
-        self._numbers: dict[str, int] = {}
+        self._numbers: FolderTree[int] = FolderTree()
         self.is_complete = True
 
     def __len__(self) -> int:
@@ -128,8 +129,7 @@ class Arrivals:
 
     def _unwatch(self, folder: str) -> None:
         """Watch a folder no longer, nor those inside: it has another path, if any, and is armed anew there."""
-        prefix = f"{folder}/"
-        for path in [path for path in self._numbers if path == folder or path.startswith(prefix)]:
+        for path in self._numbers.inside(folder):
             number = self._numbers[path]
             self._queue.unwatch(number)
             self._forget(number, path)

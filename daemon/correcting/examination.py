@@ -5,6 +5,7 @@ The journal is only read here, beside the work loop; what is found is checked on
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -82,9 +83,13 @@ class Examiner:
         meanings: ClassFolders,
         journal: JournalReader,
         found: Callable[[Found], None],
+        *,
+        max_bytes: int,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        """``max_bytes``: larger files are not read, since none of them is filed as an image of a class."""
+        self.max_bytes = max_bytes
         self._output = output
         self._meanings = meanings
         self._journal = journal
@@ -200,14 +205,19 @@ class Examiner:
             if is_being_written(image):
                 self._wait_for(waiting, identity, _WRITTEN)
                 return None
-            digest = hashlib.sha256()
-            while chunk := os.read(descriptor, _CHUNK):
+            if identity.size > self.max_bytes:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            digest, left = hashlib.sha256(), identity.size + 1
+            while chunk := os.read(descriptor, min(_CHUNK, left)):
                 digest.update(chunk)
+                left -= len(chunk)
                 yield
             identity = Identity.from_stat(os.fstat(descriptor))
             if identity != waiting.identity:
                 self._wait_for(waiting, identity, QUIET)
                 return None
+            if left != 1:
+                raise OSError(errno.EIO, "it has not as many bytes as its size says")
             return digest.hexdigest()
         finally:
             close(descriptor)
@@ -232,8 +242,8 @@ class Examiner:
 
     def _was_moved_from(self, path: Path, row: Filing) -> bool:
         """Whether it is known that the image which was filed to a path lies elsewhere by now."""
-        labels = [] if row.id is None else self._journal.labels(WantedLabels(filings=[row.id]), 1)
-        return any(label.path != path for label in labels)
+        newest = None if row.id is None else next(self._journal.labels(WantedLabels(filings=[row.id])), None)
+        return newest is not None and newest.path != path
 
     def _is_there(self, row: Filing, path: Path) -> bool:
         """Whether an image still lies where it was filed, so that the file at another ``path`` is a copy or link."""
@@ -261,8 +271,8 @@ class Examiner:
         self._found(Found(sighting, path, identity, sha256, label, how, filed, filed_with))
 
     def _is_corrected(self, sha256: str, label: str | None) -> bool:
-        newest = self._journal.labels(WantedLabels(sha256=[sha256]), 1)
-        return any(can_be_taken_back(each, label) for each in newest)
+        newest = next(self._journal.labels(WantedLabels(sha256=[sha256])), None)
+        return newest is not None and can_be_taken_back(newest, label)
 
     def _class_of(self, folder: Path | None) -> str | None:
         if folder is None or not folder.is_relative_to(self._output) or folder == self._output:

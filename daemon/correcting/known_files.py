@@ -19,6 +19,7 @@ import numpy as np
 from loguru import logger
 from numpy.typing import NDArray
 
+from daemon.correcting.folder_tree import FolderTree
 from daemon.files.inotify import FolderIdentity
 from models.atomic import atomic_file
 
@@ -104,7 +105,7 @@ class KnownFiles:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self.folders: dict[str, KnownFolder] = {}
+        self.folders: FolderTree[KnownFolder] = FolderTree()
         self.saved_at = 0.0
         self.journal: str | None = None
         self._load()
@@ -115,19 +116,14 @@ class KnownFiles:
             self.folders.clear()
             self.journal, self.saved_at = journal, 0.0
 
-    def inside(self, folder: str) -> list[str]:
-        """List a folder, if it is known, and all that are inside it."""
-        prefix = f"{folder}/"
-        return [path for path in self.folders if path == folder or path.startswith(prefix)]
-
     def forget(self, folder: str) -> None:
         """Forget a folder and all inside."""
-        for path in self.inside(folder):
+        for path in self.folders.inside(folder):
             del self.folders[path]
 
     def rename(self, old: str, new: str) -> None:
         """Go on with a class folder that has another name now."""
-        for path in self.inside(old):
+        for path in self.folders.inside(old):
             self.folders[new + path[len(old) :]] = self.folders.pop(path)
 
     def save(self, undecided: Collection[tuple[str, int]]) -> None:
@@ -168,12 +164,13 @@ class KnownFiles:
             if sum(counts) != len(keys):
                 return
             ends = np.cumsum(counts)
-            self.folders = {
+            folders = {
                 str(each["path"]): _folder(each, keys[end - count : end])
                 for each, count, end in zip(head["folders"], counts, ends, strict=True)
             }
             self.saved_at = float(head["saved_at"])
             self.journal = head["journal"]
+            self.folders.update(folders)
 
 
 def _head(path: str, folder: KnownFolder, keys: Keys, state: tuple[int, int] | None) -> dict[str, object]:

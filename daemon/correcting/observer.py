@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,8 +23,9 @@ from daemon.files.class_mounts import ClassMounts
 from daemon.files.inotify import FolderIdentity, identify
 from daemon.files.mounts import remote_kind
 from daemon.files.output_mark import OutputMark
-from daemon.journal.labels import WantedLabels
+from daemon.journal.labels import Label, WantedLabels
 from daemon.journal.reader import JournalReader
+from daemon.journal.records import Filing
 from models.text.language import tr
 from models.text.printable import shown
 
@@ -45,6 +46,8 @@ _SAVE = 3600.0
 _AGAIN = 5.0
 #: Files that are examined together.
 _TOGETHER = 1_000
+#: Labels that are looked at together.
+_LABELS_TOGETHER = 100
 #: Seconds that the times of labels and of what was saved may lie apart.
 _OVERLAP = 60.0
 
@@ -61,6 +64,7 @@ class Observer:
         *,
         others: str,
         quarantine: str,
+        max_bytes: int,
         poll: bool,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
@@ -77,7 +81,9 @@ class Observer:
         self._meanings = ClassFolders(output, others, quarantine)
         self._undecided: set[tuple[str, int]] = set()
         self._tell = found
-        self._examiner = Examiner(output, self._meanings, self._journal, self._found, clock, wall)
+        self._examiner = Examiner(
+            output, self._meanings, self._journal, self._found, max_bytes=max_bytes, clock=clock, wall=wall
+        )
         self._survey = Survey(
             output,
             self._meanings,
@@ -94,7 +100,7 @@ class Observer:
         self._identity: FolderIdentity | None = None
         self._walk: Iterator[list[Sighting]] | None = None
         self._walk_began = 0.0
-        self._visits: deque[str] = deque()
+        self._visits: OrderedDict[str, None] = OrderedDict()  # folders that came
         self._sightings: deque[Sighting] = deque()
         self._again: deque[tuple[float, Sighting]] = deque()
         self._reading: Iterator[None] | None = None
@@ -129,6 +135,10 @@ class Observer:
     def is_done(self) -> bool:
         """Whether all folders were read, and nothing is due. Safe in another thread."""
         return self._walked and self._walk is None and self._reading is None and not self._sightings
+
+    def read_up_to(self, max_bytes: int) -> None:
+        """Read no larger files from now on. Safe in another thread."""
+        self._examiner.max_bytes = max_bytes
 
     def heard(self) -> None:
         """Note that there are events."""
@@ -240,7 +250,7 @@ class Observer:
         for folder in arrived.gone:
             if "/" in folder:
                 self._known.forget(folder)
-        self._visits.extend(folder for folder in arrived.folders if folder not in self._visits)
+        self._visits.update(arrived.folders)
         if arrived.lost:
             self._next_walk = now
         elif arrived.moved:
@@ -289,7 +299,7 @@ class Observer:
                     return
                 self._go_on()
             elif self._visits:
-                self._walk = self._survey.visit(self._visits.popleft())
+                self._walk = self._survey.visit(self._visits.popitem(last=False)[0])
             elif self._clock() >= self._next_walk:
                 self._begin_walk()
             else:
@@ -304,7 +314,7 @@ class Observer:
 
     def _whole_walk(self) -> Iterator[list[Sighting]]:
         if not self._walked:
-            yield self._returned()
+            yield from self._returned()
         yield from self._survey.steps()
         self._walked = True
         now = self._clock()
@@ -329,21 +339,28 @@ class Observer:
             self._sightings.extend(sightings)
             self._examine()
 
-    def _returned(self) -> list[Sighting]:
-        """List images that may have returned to where they were filed since a label said otherwise.
+    def _returned(self) -> Iterator[list[Sighting]]:
+        """Yield images that may have returned to where they were filed since a label said otherwise.
 
         For labels from after what is known was saved: by that, they have never been anywhere else.
         """
         since = datetime.fromtimestamp(max(0.0, self._known.saved_at - _OVERLAP), UTC)
-        sightings = []
-        for label in self._journal.labels(WantedLabels(how=OURS, since=since)):
-            rows = [row for row in self._journal.filed_with_inode([label.identity.ino]) if row.image_id is None]
-            place = rows[0].destination if rows else None
-            if place is None or place == label.path or not place.is_relative_to(self._output):
-                continue
-            folder, _, name = str(place.relative_to(self._output)).rpartition("/")
-            sightings.append(Sighting(folder, name, label.identity.ino, Origin.FOUND))
-        return sightings
+        labels = self._journal.labels(WantedLabels(how=OURS, since=since))
+        while some := list(itertools.islice(labels, _LABELS_TOGETHER)):
+            yield [sighting for label, row in self._with_filings(some) if (sighting := self._returned_to(label, row))]
+
+    def _with_filings(self, labels: Sequence[Label]) -> Iterator[tuple[Label, Filing]]:
+        """Yield labels with the newest filings of images that have their inode numbers, where there are any."""
+        rows = self._journal.filed_with_inode({label.identity.ino for label in labels})
+        newest = {row.filed_ino: row for row in reversed(rows) if row.image_id is None}
+        return ((label, newest[label.identity.ino]) for label in labels if label.identity.ino in newest)
+
+    def _returned_to(self, label: Label, row: Filing) -> Sighting | None:
+        place = row.destination
+        if place is None or place == label.path or not place.is_relative_to(self._output):
+            return None
+        folder, _, name = str(place.relative_to(self._output)).rpartition("/")
+        return Sighting(folder, name, label.identity.ino, Origin.FOUND)
 
     def _found(self, found: Found) -> None:
         self._undecided.add(found.sighting.key)

@@ -84,6 +84,10 @@ class CorrectionWatch:
         """Note that the daemon itself filed an image there."""
         self._own.add(path)
 
+    def adopt(self, settings: Settings) -> None:
+        """Take over what may have changed in the settings."""
+        self._observer.read_up_to(settings.max_file_mb << 20)
+
     def turn(self) -> Counter[How]:
         """Write labels for what was found, if anything, and return how many of which kind."""
         if not self._found:
@@ -167,6 +171,7 @@ def watch_corrections(settings: Settings, journal: Journal, path: Path, wake: Ca
             found,
             others=settings.others_dir,
             quarantine=settings.quarantine_dir,
+            max_bytes=settings.max_file_mb << 20,
             poll=settings.poll,
         )
 

@@ -41,8 +41,6 @@ _OURS = (sqlite3.ProgrammingError, sqlite3.IntegrityError, sqlite3.InterfaceErro
 _PATIENCE = 5
 #: Remembers, as a fact, the run that has begun a journal.
 _IDENTITY = "journal"
-#: Labels that are read at once, so that nothing is read while the caller writes.
-_PAGE = 500
 
 
 class JournalBusy(Exception):
@@ -125,7 +123,8 @@ class Journal:
         The journal may be written meanwhile.
         """
         wanted = wanted or WantedLabels()
-        return _in_pages(lambda before, limit: self._use(lambda db: label_rows.read(db, wanted, before, limit)))
+        read = label_rows.read
+        return label_rows.in_pages(lambda before, limit: self._use(lambda db: read(db, wanted, before, limit)))
 
     def forget_labels(self, ids: Collection[int]) -> None:
         """Take back labels, durably, and all older ones of the same contents. Raises JournalBusy."""
@@ -334,7 +333,7 @@ def read_history(path: Path, wanted: Wanted | None = None, limit: int | None = N
 def read_labels(path: Path, wanted: WantedLabels | None = None) -> Iterator[Label]:
     """Yield what `Journal.labels` does, like `read_history`."""
     with _reading(path) as db:
-        yield from _in_pages(partial(label_rows.read, db, wanted or WantedLabels()))
+        yield from label_rows.in_pages(partial(label_rows.read, db, wanted or WantedLabels()))
 
 
 def read_held(path: Path) -> list[Held]:
@@ -350,13 +349,6 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
             yield db
     except sqlite3.Error as error:
         raise UserError(tr("the journal '{path}' cannot be read: {error}", path=str(path), error=error)) from error
-
-
-def _in_pages(page: Callable[[int | None, int], list[Label]]) -> Iterator[Label]:
-    before: int | None = None
-    while rows := page(before, _PAGE):
-        yield from rows
-        before = rows[-1].id
 
 
 def _write_all(

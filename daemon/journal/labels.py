@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -45,6 +45,8 @@ _FORGET = """UPDATE labels SET forgotten = 1 WHERE forgotten = 0 AND id IN (
     SELECT older.id FROM labels AS named JOIN labels AS older ON older.sha256 = named.sha256 AND older.id <= named.id
     WHERE named.id IN (SELECT value FROM json_each(?)))"""
 _OF_FILINGS = "filing IN (SELECT value FROM json_each(?))"
+#: Labels that are read at once, so that nothing is read while the caller writes.
+_PAGE = 500
 
 
 class How(StrEnum):
@@ -141,6 +143,14 @@ def read(db: sqlite3.Connection, wanted: WantedLabels, before: int | None, limit
     where = f"WHERE {' AND '.join(condition for condition, _ in conditions)}" if conditions else ""
     values = [value for _, more in conditions for value in more]
     return [_decode(row) for row in db.execute(f"{_SELECT} {where} ORDER BY id DESC LIMIT ?", (*values, limit))]
+
+
+def in_pages(page: Callable[[int | None, int], list[Label]]) -> Iterator[Label]:
+    """Yield all labels, however many; ``page`` lists those with a smaller id, up to so many, as `read` does."""
+    before: int | None = None
+    while rows := page(before, _PAGE):
+        yield from rows
+        before = rows[-1].id
 
 
 def write(db: sqlite3.Connection, labels: Sequence[Label], row_ids: Mapping[int, int | None]) -> list[int | None]:

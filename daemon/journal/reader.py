@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from daemon.files.names import spellings
@@ -68,9 +68,9 @@ class JournalReader:
         values = (*names, *names, as_text(path.name), as_text(str(path.parent)), size, sha256)
         return [decode(row) for row in self._opened().execute(query, values)]
 
-    def labels(self, wanted: WantedLabels, limit: int = 1000) -> list[Label]:
-        """List labels, the last one that was written first."""
-        return label_rows.read(self._opened(), wanted, None, limit)
+    def labels(self, wanted: WantedLabels) -> Iterator[Label]:
+        """Yield labels, the last one that was written first; the journal may be written meanwhile."""
+        return label_rows.in_pages(lambda before, limit: label_rows.read(self._opened(), wanted, before, limit))
 
     def history(self, wanted: Wanted, limit: int) -> list[Filing]:
         """See `history.history`."""

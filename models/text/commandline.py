@@ -6,7 +6,7 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import TextIOWrapper
 from typing import NoReturn
 
@@ -209,6 +209,15 @@ def _escape_unencodable() -> None:
 def print_json(value: object) -> None:
     """Print a result as JSON, with letters escaped that standard output cannot write."""
     print(json_text(value, indent=1, encoding=sys.stdout.encoding))
+
+
+def print_json_list(records: Iterable[Mapping[str, object]]) -> None:
+    """Print a list as JSON, one object a line, as they come."""
+    separator = "[\n"
+    for entry in records:
+        sys.stdout.write(separator + json_text(entry, encoding=sys.stdout.encoding))
+        separator = ",\n"
+    print("[]" if separator == "[\n" else "\n]")
 
 
 def _check_time_zone() -> None:

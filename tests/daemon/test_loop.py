@@ -17,7 +17,7 @@ import pytest
 from daemon import config
 from daemon.control.calls import Call
 from daemon.control.protocol import Request, decode
-from daemon.control.turns import Operation, Turns, Work
+from daemon.control.turns import Turns, Work
 from daemon.decoding.decoder import Decoded, Task
 from daemon.files.copying import sha256_of
 from daemon.files.renaming import FileAt
@@ -27,6 +27,7 @@ from daemon.loop import WorkLoop
 from daemon.monitoring.health import Tally
 from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.systemd import Notifier
+from daemon.operations.desk import Operation
 from daemon.pipeline import Pipeline, Policy
 from daemon.reconfigure import Configuration
 from daemon.reloading.reloader import Reloader

@@ -85,6 +85,24 @@ def test_labels_are_chosen(full: Office, options: list[str], expected: list[str]
     assert names(full, *options) == expected
 
 
+def test_all_labels_are_listed_and_exported_however_many(office: Office, tmp_path: Path) -> None:
+    count = 1100
+    folder = office.desk.output / "dog"
+    labels = []
+    for number in range(count):
+        path = folder / f"{number}.jpg"
+        path.write_bytes(b"%d" % number)
+        identity, digest = Identity.from_stat(path.stat()), sha256(b"%d" % number).hexdigest()
+        labels.append(Label(sha256=digest, label="dog", how=How.PLACED, path=path, identity=identity))
+    journal = office.desk.journal()
+    journal.write([], labels=labels)
+    journal.close()
+    assert names(office) == [str(number) for number in reversed(range(count))]
+    code, text = office.run("labels", "export", str(tmp_path / "data"))
+    assert (code, len([*(tmp_path / "data/dog").iterdir()])) == (0, count)
+    assert f"images: {count}" in text
+
+
 def test_what_a_label_says(full: Office) -> None:
     (full.desk.output / "dog" / "d.jpg").unlink()
     lines = full.run("labels")[1].splitlines()

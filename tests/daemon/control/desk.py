@@ -16,7 +16,8 @@ from daemon.control.listening import Listener
 from daemon.control.methods import Begin, Methods, without_parameters
 from daemon.control.protocol import VERSION, greeting
 from daemon.control.server import ControlServer
-from daemon.control.turns import Operation, Turns
+from daemon.control.turns import Turns
+from daemon.operations.desk import Operation
 from models.errors import UserError
 from models.text.language import tr
 

@@ -14,8 +14,8 @@ import pytest
 from daemon.control.client import ControlClient
 from daemon.control.control import Control
 from daemon.control.protocol import Refused
-from daemon.control.turns import Operation
 from daemon.files.output_mark import REMEMBERED, OutputMark
+from daemon.operations.desk import Operation
 from daemon.watching.presence import PendingCall
 from daemon.watching.watcher import InboxStatus, InboxWatcher, WatcherStatus
 

@@ -13,7 +13,7 @@ import pytest
 from daemon.control import server
 from daemon.control.client import ControlClient
 from daemon.control.protocol import Busy, Refused
-from daemon.control.turns import Operation
+from daemon.operations.desk import Operation
 from tests.daemon.control.desk import ControlDesk, control_desk
 from tests.processes import wait_for
 

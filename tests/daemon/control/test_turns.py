@@ -11,8 +11,9 @@ import pytest
 from daemon.control import protocol
 from daemon.control.calls import Call
 from daemon.control.protocol import Request
-from daemon.control.turns import Operation, Turns, Work
+from daemon.control.turns import Turns, Work
 from daemon.journal.journal import JournalBusy
+from daemon.operations.desk import Operation
 from models.errors import UserError
 from models.text.language import in_use
 

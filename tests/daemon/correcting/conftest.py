@@ -19,6 +19,8 @@ from daemon.journal.labels import Label, WantedLabels
 from tests.filing_desk import Desk, make_desk
 
 _BEGIN = 1000.0
+#: Larger files are not read.
+MAX_BYTES = 64 << 20
 
 
 class Scene:
@@ -50,6 +52,7 @@ class Scene:
             self.found.append,
             others="others",
             quarantine="quarantine",
+            max_bytes=MAX_BYTES,
             poll=self.poll,
             clock=lambda: self.now,
             wall=self.wall,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from daemon.files.source import Identity
 from daemon.filing.undo import undo
+from daemon.journal.labels import WantedLabels
 from daemon.journal.records import State
 from models.decision import Fate
-from tests.daemon.correcting.conftest import Scene
+from tests.daemon.correcting.conftest import MAX_BYTES, Scene
 
 
 def test_what_was_filed_has_no_label(scene: Scene) -> None:
@@ -115,6 +118,26 @@ def test_it_is_taken_back_after_a_kill_too(scene: Scene) -> None:
     assert not scene.labels
 
 
+def test_it_is_taken_back_however_many_labels_came_after_it(scene: Scene) -> None:
+    scene.start()
+    image = scene.file("a.jpg")
+    scene.look()
+    scene.restart()
+    moved = scene.move(image, "wolf")
+    scene.look()
+    (label,) = scene.all_labels
+    later = [
+        replace(label, id=None, sha256=f"{number:064}", identity=Identity(0, 0, number, 0), filing_id=None)
+        for number in range(1200)
+    ]
+    scene.journal.write([], labels=later)
+    scene.stop(killed=True)
+    moved.rename(image)
+    scene.start()
+    (first,) = scene.journal.labels(WantedLabels(sha256=[label.sha256], every=True))
+    assert first.forgotten
+
+
 def test_the_last_move_counts(scene: Scene) -> None:
     scene.start()
     image = scene.file("a.jpg")
@@ -145,6 +168,51 @@ def test_an_image_that_was_placed_has_the_label_of_its_folder(scene: Scene) -> N
     scene.place("notes.txt", "dog")
     scene.look(60)
     assert scene.labels == {"dog.jpg": ("dog", "placed"), "cow.jpg": ("cow", "placed")}
+
+
+def test_a_file_that_is_too_large_for_an_image_is_not_read(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sparse one may be of any size."""
+    sizes: set[int] = set()
+    real = os.read
+
+    def read(descriptor: int, size: int) -> bytes:
+        sizes.add(os.fstat(descriptor).st_size)
+        return real(descriptor, size)
+
+    scene.start()
+    scene.file("a.jpg")
+    scene.look()
+    os.truncate(scene.place("huge.jpg", "dog"), MAX_BYTES + 1)
+    os.truncate(scene.place("large.jpg", "dog"), MAX_BYTES)
+    monkeypatch.setattr(os, "read", read)
+    scene.look(60)
+    assert MAX_BYTES in sizes
+    assert MAX_BYTES + 1 not in sizes
+    assert scene.labels == {"large.jpg": ("dog", "placed")}
+
+
+def test_no_more_is_read_of_a_file_than_its_size_says(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some files that are no files of a disk, which give more for as long as they are read."""
+    endless = 0
+    scene.start()
+    scene.file("a.jpg")
+    scene.look()
+    image = scene.place("b.jpg", "dog")
+    inode = image.stat().st_ino
+    real = os.read
+
+    def read(descriptor: int, size: int) -> bytes:
+        nonlocal endless
+        if os.fstat(descriptor).st_ino != inode:
+            return real(descriptor, size)
+        endless += 1
+        assert endless < 100
+        return b"x" * size
+
+    monkeypatch.setattr(os, "read", read)
+    scene.look(60)
+    assert endless
+    assert not scene.labels
 
 
 def test_a_file_that_is_being_written_waits(scene: Scene) -> None:
