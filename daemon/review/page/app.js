@@ -1,0 +1,240 @@
+/** The page: its views, the classes, what has been decided and what waits. */
+
+import { announce } from "./announce.js";
+import { get } from "./api.js";
+import { follow } from "./changes.js";
+import { ClassPanel } from "./class_panel.js";
+import { Decisions } from "./decisions.js";
+import { el, fill, find } from "./dom.js";
+import { toggleHelp } from "./help.js";
+import { isForElement, read } from "./keys.js";
+import { sentenceOf } from "./said.js";
+import { t, tn } from "./texts.js";
+import { VIEWS } from "./views.js";
+
+/** @typedef {import("./deck.js").Deck} Deck */
+/** @typedef {import("./types.js").Picture} Picture */
+/** @typedef {import("./types.js").Decision} Decision */
+/** @typedef {import("./board.js").Place} Place */
+/** @typedef {{deck: Deck, keys: string[], pictures: Picture[], places: Place[]}} Step */
+
+/** Waiting is only spoken of when it lasts. */
+const PATIENCE_MS = 800;
+const STEPS = 500;
+
+export class App {
+  /** @param {any} session */
+  constructor(session) {
+    this.session = session;
+    /** @type {Step[]} what can be taken back, the last one last */
+    this.steps = [];
+    /** @type {Map<string, {step: Step, index: number}>} */
+    this.made = new Map();
+    /** @type {Set<string>} images that were decided on here */
+    this.mine = new Set();
+    this.away = "";
+    this.trouble = "";
+    this.panel = new ClassPanel({
+      place: session.output,
+      picked: (name, isNew) => this.view?.deck?.label(name, isNew),
+      pressed: (command) => this.command(command, false),
+      dropped: (name, ids) => this.#dropped(name, ids),
+    });
+    this.decisions = new Decisions({
+      most: session.most_decisions,
+      settled: (state) => this.#settled(state),
+      changed: () => this.#showWaiting(),
+    });
+    /** @type {any} */
+    this.view = null;
+  }
+
+  async start() {
+    find("#panel").replaceWith(this.panel.element);
+    await this.loadClasses();
+    this.changes = follow(this.session.revision, {
+      keys: () => this.decisions.asked,
+      heard: (changes) => this.#heard(changes),
+      answered: (trouble) => this.#answered(trouble),
+    });
+    addEventListener("hashchange", () => this.show());
+    document.addEventListener("keydown", (event) => this.#pressed(event));
+    addEventListener("beforeunload", (event) => {
+      if (this.decisions.unsent.length) event.preventDefault();
+    });
+    find("#help-button").addEventListener("click", () => toggleHelp());
+    this.show();
+  }
+
+  async loadClasses() {
+    this.panel.use((await get("classes")).classes);
+  }
+
+  /** Show the view that the address names. */
+  show() {
+    const [name, rest] = location.hash.slice(1).split("/", 2);
+    const index = Math.max(VIEWS.findIndex((view) => view.id === name), 0);
+    this.view?.close?.();
+    document.body.classList.remove("shows-large");
+    for (const link of document.querySelectorAll("#views a")) {
+      const isCurrent = link.getAttribute("href") === `#${VIEWS[index].id}`;
+      if (isCurrent) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+      if (isCurrent) link.scrollIntoView({ block: "nearest", inline: "nearest" });
+    }
+    document.body.dataset.view = VIEWS[index].id;
+    this.view = VIEWS[index].make(this, decodeURIComponent(rest ?? ""));
+    document.title = `${VIEWS[index].title()} – imagesortd`;
+    this.count("");
+    fill(find("#view"), this.view.element);
+    scrollTo(0, 0);
+    this.view.open().catch((/** @type {Error} */ error) => this.notice(error.message || t("The server does not answer.")));
+  }
+
+  /**
+   * Take over what has been decided in a view.
+   * @param {{deck: Deck, decisions: Decision[], pictures: Picture[], places: Place[]}} step
+   */
+  decided({ deck, decisions, pictures, places }) {
+    const keys = this.decisions.add(decisions);
+    const step = { deck, keys, pictures, places };
+    keys.forEach((key, index) => this.made.set(key, { step, index }));
+    for (const picture of pictures) this.mine.add(picture.id);
+    this.steps.push(step);
+    if (this.steps.length > STEPS) this.steps.shift();
+    this.#say(sentenceOf(decisions));
+    this.view.decided?.(pictures, decisions);
+  }
+
+  undo() {
+    const step = this.steps.pop();
+    if (!step) return announce(t("There is nothing to undo"));
+    this.decisions.takeBack(step.keys);
+    for (const key of step.keys) this.made.delete(key);
+    if (step.deck === this.view.deck) {
+      step.deck.board.restore(step.places);
+      this.view.restored?.(step.pictures);
+    }
+    this.#say([tn("{count} decision taken back", "{count} decisions taken back", step.keys.length)]);
+  }
+
+  /**
+   * @param {string} name
+   * @param {boolean} extend
+   * @returns {boolean} whether it meant something
+   */
+  command(name, extend) {
+    if (name === "undo") this.undo();
+    else if (name === "help") toggleHelp();
+    else if (name === "find" && this.view.deck) this.panel.ask();
+    else if (name === "previous-view") this.#turn(-1);
+    else if (name === "next-view") this.#turn(1);
+    else if (name === "back" && toggleHelp(false)) return true;
+    else return Boolean(this.view.deck?.command(name, extend));
+    return true;
+  }
+
+  /**
+   * Show how many pictures are chosen.
+   * @param {string} says
+   */
+  count(says) {
+    find("#chosen").textContent = says;
+  }
+
+  /**
+   * Show a sentence until it is dismissed or another one comes.
+   * @param {string} says
+   */
+  notice(says) {
+    const close = el("button", { class: "quiet", "aria-label": t("Dismiss"), onclick: () => fill(find("#notice")) }, "×");
+    fill(find("#notice"), el("p", {}, says), close);
+  }
+
+  /** @param {(Node | string)[]} sentence */
+  #say(sentence) {
+    this.panel.say(sentence);
+    announce(this.panel.last.textContent ?? "");
+  }
+
+  /** @param {KeyboardEvent} event */
+  #pressed(event) {
+    if (event.defaultPrevented || event.isComposing || isForElement(event)) return;
+    const press = read(event);
+    if (!press) return;
+    const meant = press.kind === "class" ? this.view.deck?.press(press) : this.command(press.name, press.extend);
+    if (meant) event.preventDefault();
+  }
+
+  /** @param {number} way */
+  #turn(way) {
+    const index = VIEWS.findIndex((view) => view.id === document.body.dataset.view);
+    location.hash = VIEWS[(index + way + VIEWS.length) % VIEWS.length].id;
+  }
+
+  /**
+   * @param {string} name
+   * @param {string[]} ids
+   */
+  #dropped(name, ids) {
+    const deck = this.view?.deck;
+    deck?.label(name, false, ids.filter((id) => deck.board.has(id)).map((id) => deck.board.pictures.get(id)));
+  }
+
+  /** @param {{key: string, state: string, says: string}} state */
+  #settled({ key, state, says }) {
+    const made = this.made.get(key);
+    this.made.delete(key);
+    if (state === "refused") this.#refused(key, says, made);
+    else this.view?.settled?.(key);
+  }
+
+  /**
+   * Put a picture back that could not be decided on.
+   * @param {string} key
+   * @param {string} says
+   * @param {{step: Step, index: number} | undefined} made
+   */
+  #refused(key, says, made) {
+    this.notice(says);
+    if (!made) return;
+    const { step, index } = made;
+    step.keys = step.keys.filter((one) => one !== key);
+    const place = step.places.find(({ tile }) => tile.dataset.id === step.pictures[index].id);
+    if (place && step.deck === this.view.deck) {
+      step.deck.board.restore([place]);
+      this.view.restored?.([step.pictures[index]]);
+    }
+  }
+
+  /** @param {any} changes */
+  #heard(changes) {
+    this.trouble = changes.trouble ?? "";
+    this.decisions.hear(changes.decisions);
+    const gone = changes.decided.map(String).filter((/** @type {string} */ id) => !this.mine.has(id));
+    this.view?.deck?.drop(gone);
+    this.view?.heard?.(changes);
+    this.#showWaiting();
+  }
+
+  /** @param {string | null} trouble why the server does not answer; a sentence of it, if it has one */
+  #answered(trouble) {
+    const says = trouble === null ? "" : trouble || t("The server does not answer.");
+    if (this.away === says) return;
+    this.away = says;
+    this.#showWaiting();
+  }
+
+  #showWaiting() {
+    clearTimeout(this.timer);
+    const isCalm = !this.decisions?.count && !this.away;
+    this.timer = setTimeout(() => this.#drawWaiting(), isCalm ? 0 : PATIENCE_MS);
+  }
+
+  #drawWaiting() {
+    const count = this.decisions.count;
+    const waiting = count ? tn("Waiting: {count} decision", "Waiting: {count} decisions", count) : "";
+    const why = this.away || (count ? this.trouble : "");
+    find("#state").textContent = [waiting, why].filter(Boolean).join(" · ");
+  }
+}

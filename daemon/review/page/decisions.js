@@ -1,0 +1,134 @@
+/**
+ * Decisions on their way to the server: in batches, in order, each by a key of its own, so that sending one again does
+ * nothing new. What has not arrived outlives a reload of the page.
+ */
+
+import { Away, post, Refused } from "./api.js";
+
+/** @typedef {import("./types.js").Decision} Decision */
+/** @typedef {{key: string, state: "waiting" | "done" | "refused", says: string, can_take_back: boolean}} State */
+
+const STORE = "imagesortd decisions";
+const GATHER_MS = 40;
+const [FIRST_PAUSE_MS, LONGEST_PAUSE_MS] = [500, 5000];
+/** Keys that are asked about at once: they are in the address. */
+const MOST_ASKED = 80;
+
+export class Decisions {
+  /**
+   * @param {object} wishes
+   * @param {number} wishes.most decisions of a batch
+   * @param {(state: State) => void} wishes.settled a decision is done or refused
+   * @param {() => void} wishes.changed how many wait is another number
+   */
+  constructor({ most, settled, changed }) {
+    this.most = most;
+    this.settled = settled;
+    this.changed = changed;
+    /** @type {Decision[]} not known to have arrived */
+    this.unsent = JSON.parse(sessionStorage.getItem(STORE) ?? "[]");
+    /** @type {Set<string>} arrived, and waiting for a daemon */
+    this.waiting = new Set();
+    this.isAway = false;
+    this.isSending = false;
+    this.pause = FIRST_PAUSE_MS;
+    if (this.unsent.length) this.#later(0);
+  }
+
+  /**
+   * @param {Decision[]} decisions
+   * @returns {string[]} their keys
+   */
+  add(decisions) {
+    const keyed = decisions.map((decision) => ({ key: newKey(), ...decision }));
+    this.unsent.push(...keyed);
+    this.#keep();
+    this.#later(GATHER_MS);
+    return keyed.map((decision) => decision.key);
+  }
+
+  /**
+   * Take decisions back, whether they have arrived or not.
+   * @param {string[]} keys
+   */
+  takeBack(keys) {
+    return this.add(keys.map((of) => ({ kind: "take-back", of })));
+  }
+
+  /** How many have not been carried out. */
+  get count() {
+    return this.unsent.length + this.waiting.size;
+  }
+
+  /** The keys of decisions that wait, to ask about. */
+  get asked() {
+    return [...this.waiting].slice(0, MOST_ASKED);
+  }
+
+  /**
+   * Take over what the server says about decisions.
+   * @param {State[]} states
+   */
+  hear(states) {
+    for (const state of states) {
+      if (state.state === "waiting") this.waiting.add(state.key);
+      else this.waiting.delete(state.key);
+      if (state.state !== "waiting") this.settled(state);
+    }
+    this.changed();
+  }
+
+  /** @param {number} wait */
+  #later(wait) {
+    if (this.isSending) return;
+    this.isSending = true;
+    setTimeout(() => this.#send(), wait);
+  }
+
+  async #send() {
+    const batch = this.unsent.slice(0, this.most);
+    try {
+      const answer = await post("decisions", { decisions: batch });
+      this.#arrived(batch);
+      this.hear(answer.decisions);
+    } catch (error) {
+      if (error instanceof Away || (error instanceof Refused && error.status === 401)) this.#isNotThere();
+      else if (error instanceof Refused) this.#refused(batch, error.message);
+      else throw error;
+    }
+    this.isSending = false;
+    if (this.unsent.length) this.#later(this.isAway ? this.pause : 0);
+  }
+
+  #isNotThere() {
+    this.pause = this.isAway ? Math.min(2 * this.pause, LONGEST_PAUSE_MS) : FIRST_PAUSE_MS;
+    this.isAway = true;
+    this.changed();
+  }
+
+  /** @param {Decision[]} batch */
+  #arrived(batch) {
+    this.isAway = false;
+    this.unsent.splice(0, batch.length);
+    this.#keep();
+  }
+
+  /**
+   * @param {Decision[]} batch
+   * @param {string} says
+   */
+  #refused(batch, says) {
+    this.#arrived(batch);
+    this.hear(batch.map(({ key }) => ({ key, state: "refused", says, can_take_back: false })));
+  }
+
+  #keep() {
+    sessionStorage.setItem(STORE, JSON.stringify(this.unsent));
+    this.changed();
+  }
+}
+
+function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(12));
+  return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_");
+}

@@ -1,0 +1,76 @@
+"""Chromium with the page in it, and what the browser complained about."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+
+#: What is measured in the page: the milliseconds until the frame is drawn that follows a key.
+KEY_TO_PAINT = """
+async (key) => {
+  const begun = performance.now();
+  document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+  await new Promise((done) => requestAnimationFrame(() => {
+    const channel = new MessageChannel();
+    channel.port1.onmessage = done;
+    channel.port2.postMessage(0);
+  }));
+  return performance.now() - begun;
+}
+"""
+
+
+@dataclass
+class Complaints:
+    """Errors on the console, errors that nobody caught, and requests to other hosts."""
+
+    host: str
+    errors: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+    def watch(self, page: Page) -> None:
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", self._requested)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        is_ours = "Failed to load resource" not in message.text  # a refused request is shown by the page
+        if message.type in {"error", "warning"} and is_ours:
+            self.errors.append(message.text)
+
+    def _requested(self, request: Request) -> None:
+        if urlsplit(request.url).scheme in {"http", "https", "ws"} and urlsplit(request.url).netloc != self.host:
+            self.foreign.append(request.url)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start Debian's Chromium; the test is skipped where it or Playwright is not there."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed here")
+    executable = shutil.which("chromium") or shutil.which("chromium-browser")
+    if executable is None:
+        pytest.skip("Chromium is not installed here")
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=executable, args=arguments)
+        yield browser
+        browser.close()
+
+
+def context_of(browser: Browser, width: int, *, dark: bool = False, touch: bool = False) -> BrowserContext:
+    """Make a window of a width; a narrow one is that of a telephone."""
+    height = 800 if width < 800 else width * 9 // 16
+    options: dict[str, Any] = {"viewport": {"width": width, "height": height}, "has_touch": touch, "is_mobile": touch}
+    context = browser.new_context(**options, color_scheme="dark" if dark else "light", locale="en-GB")
+    context.set_default_timeout(10_000)
+    return context

@@ -1,0 +1,294 @@
+"""A server of the page without a server: it answers the browser's requests in the test's own process."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
+
+from daemon.review.rendering import PAGE, render
+from daemon.review.words import words
+from models.text.language import Language, speaking
+from tests.pictures import KINDS, draw
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Route
+
+HOST = "imagesortd.test"
+ADDRESS = f"http://{HOST}/"
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+}
+_TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+CLASSES = ("birds", "cats", "dogs", "receipts", "고양이")
+#: Names as they may come, as the server escapes them.
+ODD_NAMES = (
+    '<img src=x onerror="document.title=1">.jpg',
+    "\\u202egpj.exe",
+    "이름이 아주 긴 사진 " * 12 + ".jpg",
+    "</script><script>alert(1)</script>.png",
+    "caf\\xe9.jpg",
+)
+NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+
+
+@cache
+def picture(number: int, side: int) -> bytes:
+    """Draw the thumbnail of an image."""
+    content = io.BytesIO()
+    draw(KINDS[number % len(KINDS)], number, side).save(content, "JPEG", quality=80)
+    return content.getvalue()
+
+
+@dataclass
+class Stub:
+    """The answers. ``decided`` keeps every decision by its key; ``is_down`` lets all requests fail."""
+
+    count: int = 40
+    language: Language = "en"
+    is_down: bool = False
+    refuses: str | None = None
+    decided: dict[str, dict[str, Any]] = field(default_factory=dict)
+    batches: list[int] = field(default_factory=list)
+    revision: int = 1
+    answers: dict[int, bool] = field(default_factory=dict)
+    waiting_routes: list[Route] = field(default_factory=list)
+
+    def serve(self, page: Page) -> None:
+        """Answer what a page asks."""
+        page.route("**/*", self._answer)
+
+    def open(self, page: Page, view: str = "") -> None:
+        """Show a view."""
+        self.serve(page)
+        page.goto(f"{ADDRESS}{view}")
+
+    def decisions(self, kind: str = "label") -> list[dict[str, Any]]:
+        """The decisions of a kind that were not taken back."""
+        back = {decision["of"] for decision in self.decided.values() if decision["kind"] == "take-back"}
+        return [d for key, d in self.decided.items() if d["kind"] == kind and key not in back]
+
+    def tell(self, **changes: object) -> None:
+        """Let the page hear of changes."""
+        self.revision += 1
+        usual: dict[str, object] = {"decisions": [], "decided": [], "waiting": 0, "trouble": None, "daemon": True}
+        while self.waiting_routes:
+            route = self.waiting_routes.pop()
+            route.fulfill(status=200, json={"revision": self.revision, **usual, **changes})
+
+    def image(self, number: int) -> dict[str, Any]:
+        """Describe an image."""
+        sure = random.Random(number).uniform(0.2, 0.6)
+        name = ODD_NAMES[number] if number < len(ODD_NAMES) else f"IMG_{number:04}.jpg"
+        return {
+            "id": number,
+            "version": f"{number:08x}",
+            "name": name,
+            "folder": "others",
+            "label": None if number % 11 == 10 else CLASSES[number % len(CLASSES)],
+            "confidence": None if number % 11 == 10 else sure,
+            "time": (NOW + timedelta(minutes=number)).isoformat(),
+            "waiting": None,
+        }
+
+    def left(self, count: int | None = None) -> list[int]:
+        """The images that no decision was made on."""
+        gone = {d["id"] for kind in ("label", "undo", "retry", "audit") for d in self.decisions(kind)}
+        return [number for number in range(self.count if count is None else count) if number not in gone]
+
+    def _answer(self, route: Route) -> None:
+        address = urlsplit(route.request.url)
+        if self.is_down or address.netloc != HOST:
+            return route.abort()
+        path = address.path
+        if path == "/":
+            with speaking(self.language):
+                html = render("index.html", prefix="", language=self.language, has_password=False)
+            return route.fulfill(status=200, body=html, headers={"content-type": "text/html", **HEADERS})
+        if path.startswith("/page/"):
+            content = (PAGE / path.removeprefix("/page/")).read_bytes()
+            return route.fulfill(status=200, body=content, content_type=_TYPES[path.rpartition(".")[2]])
+        if path.startswith("/thumbnails/"):
+            number, side = (int(part) for part in path.split("/")[-2:])
+            return route.fulfill(status=200, body=picture(number, side), content_type="image/jpeg")
+        return self._answer_api(route, path.removeprefix("/api/"), dict(parse_qsl(address.query)))
+
+    def _answer_api(self, route: Route, name: str, query: Mapping[str, str]) -> None:
+        if name == "changes":
+            if int(query["since"]) >= self.revision:
+                self.waiting_routes.append(route)
+                return None
+            self.revision -= 1
+            self.waiting_routes.append(route)
+            return self.tell()
+        if name == "decisions":
+            return self._decide(route, json.loads(route.request.post_data or ""))
+        answer: dict[str, Callable[[Mapping[str, str]], object]] = {
+            "session": self._session,
+            "words": self._words,
+            "classes": lambda _: {"classes": [self._class(one) for one in CLASSES], "others": "others"},
+            "unsure": self._unsure,
+            "unsure/group": lambda query: self._page(self._group(int(query["group"])), query),
+            "class": lambda query: self._page([n for n in self.left() if n % 5 == CLASSES.index(query["name"])], query),
+            "live": lambda query: self._page(self.left()[::-1], query),
+            "quarantine": self._quarantine,
+            "audits": lambda _: {"audits": [self._summary()]} if route.request.method == "GET" else self._audit(),
+            "audit": lambda _: self._audit(),
+            "model": lambda _: self._model(),
+            "model/cell": lambda _: {"images": [self._learnt(n) for n in range(8)], "next": None},
+            "model/task": lambda _: {"task": "learn", "state": "running", "says": "learning"},
+        }
+        return route.fulfill(status=200, json=answer[name](query))
+
+    def _decide(self, route: Route, asked: dict[str, Any]) -> None:
+        self.batches.append(len(asked["decisions"]))
+        state = "refused" if self.refuses else "done"
+        states = []
+        for decision in asked["decisions"]:
+            if not self.refuses:
+                self.decided.setdefault(decision["key"], decision)
+            says = self.refuses or ""
+            states.append({"key": decision["key"], "state": state, "id": decision.get("id"), "says": says})
+        route.fulfill(status=200, json={"decisions": states, "revision": self.revision})
+
+    def _session(self, _: Mapping[str, str]) -> object:
+        return {
+            "prefix": "",
+            "language": self.language,
+            "output": "sorted",
+            "others": "others",
+            "daemon": True,
+            "revision": self.revision,
+            "threshold": 0.6,
+            "most_decisions": 200,
+        }
+
+    def _words(self, _: Mapping[str, str]) -> object:
+        with speaking(self.language):
+            return words()
+
+    def _class(self, name: str) -> object:
+        return {"name": name, "count": 120 + 7 * len(name), "is_learnt": True}
+
+    def _group(self, number: int) -> list[int]:
+        return [n for n in self.left() if n % 4 == number]
+
+    def _unsure(self, query: Mapping[str, str]) -> object:
+        images = int(query["images"])
+        groups = [
+            {
+                "id": number,
+                "count": len(self._group(number)),
+                "likely": [{"label": CLASSES[number], "share": 0.6}, {"label": CLASSES[number + 1], "share": 0.22}],
+                "images": [self.image(n) for n in self._group(number)[:images]],
+            }
+            for number in range(4)
+            if self._group(number)
+        ]
+        total = len(self.left())
+        return {"total": total, "grouping": 1, "is_grouped": True, "progress": 1.0, "groups": groups, "next": None}
+
+    def _page(self, numbers: list[int], query: Mapping[str, str]) -> dict[str, Any]:
+        after, limit = query.get("after"), int(query.get("limit", 60))
+        start = numbers.index(int(after)) + 1 if after and int(after) in numbers else 0
+        page = numbers[start : start + limit]
+        end = page[-1] if start + limit < len(numbers) else None
+        images = [{**self.image(n), "folder": CLASSES[n % len(CLASSES)]} for n in page]
+        return {"images": images, "next": end, "total": len(numbers)}
+
+    def _quarantine(self, query: Mapping[str, str]) -> object:
+        page = self._page(self.left(12), query)
+        for image in page["images"]:
+            image |= {"reason": "truncated", "says": "it is cut short", "note": "image file is truncated (12 bytes)"}
+        reasons = [
+            {"reason": "truncated", "count": 9, "says": "it is cut short"},
+            {"reason": "empty", "count": 3, "says": "the file is empty"},
+        ]
+        return {**page, "reasons": reasons}
+
+    def _estimate(self) -> dict[str, object]:
+        answers = [decision["right"] for decision in self.decisions("audit")]
+        wrong = len(answers) - sum(answers)
+        known = bool(answers)
+        return {
+            "answered": len(answers),
+            "wrong": wrong,
+            "share": wrong / len(answers) if known else None,
+            "low": 0.5 * wrong / len(answers) if known else None,
+            "high": min(1.0, 2 * wrong / len(answers) + 3 / len(answers)) if known else None,
+            "confidence": 0.95,
+            "promised": 0.05,
+            "is_broken": wrong > 2,
+        }
+
+    def _summary(self) -> object:
+        return {
+            "id": "a1",
+            "time": NOW.isoformat(),
+            "since": NOW.isoformat(),
+            "count": 12,
+            "filed": 400,
+            "overall": {**self._estimate(), "answered": 12, "wrong": 1, "share": 0.083, "low": 0.002, "high": 0.385},
+        }
+
+    def _audit(self) -> object:
+        right = {decision["id"]: decision["right"] for decision in self.decisions("audit")}
+        images = [
+            {"image": self.image(n), "id": n, "filed_as": CLASSES[n % len(CLASSES)], "right": right.get(n)}
+            for n in range(12)
+        ]
+        return {
+            "id": "a1",
+            "time": NOW.isoformat(),
+            "since": NOW.isoformat(),
+            "until": NOW.isoformat(),
+            "seed": 1,
+            "filed": 400,
+            "images": images,
+            "overall": self._estimate(),
+            "classes": [{**self._estimate(), "label": name, "filed": 80} for name in CLASSES],
+        }
+
+    def _model(self) -> object:
+        matrix = [[(37, 9, 0, 3, 1)[abs(i - j)] + (i + j) % 3 * (i != j) for j in range(5)] for i in range(5)]
+        lineage = [
+            {
+                "digest": "c" * 8,
+                "run": "2026-03-01_093000",
+                "time": NOW.isoformat(),
+                "is_in_use": True,
+                "can_roll_back": False,
+            },
+            {
+                "digest": "b" * 8,
+                "run": "2026-02-20_181500",
+                "time": NOW.isoformat(),
+                "is_in_use": False,
+                "can_roll_back": True,
+            },
+        ]
+        return {
+            "digest": "c" * 8,
+            "run": "2026-03-01_093000",
+            "says": "",
+            "accuracy": 0.942,
+            "classes": list(CLASSES),
+            "matrix": matrix,
+            "lesson": {"time": NOW.isoformat(), "before": 0.91, "after": 0.942, "images": 500, "says": ""},
+            "lineage": lineage,
+            "likely_wrong": [
+                {**self._learnt(n), "advised": "dogs", "advice": "its neighbours are dogs"} for n in range(4)
+            ],
+            "task": None,
+        }
+
+    def _learnt(self, number: int) -> dict[str, object]:
+        name = f"cats/IMG_{number:04}.jpg"
+        return {"number": number, "name": name, "actual": "cats", "predicted": "dogs", "confidence": 0.7}
