@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from loguru import logger
 
 from daemon.files.candidates import is_temporary_name
 from daemon.files.marker import is_marked
-from daemon.files.roots import Roots
-from daemon.files.sidecar_names import images_by_exactness, owners
+from daemon.files.roots import NO_FOLDER, Roots
+from daemon.files.sidecar_names import images_by_exactness, owners, renamed
 from daemon.files.source import Identity
+from daemon.filing.corrections import Corrections
 from daemon.filing.folders import Folders, Output
 from daemon.filing.held import HeldImages
-from daemon.filing.identity import is_filed_image
+from daemon.filing.identity import is_filed_image, took_over_from
 from daemon.filing.rounds import Rounds
 from daemon.filing.sidecars import complain, follower, send
 from daemon.filing.status import Status
+from daemon.filing.transfer import Transfer
 from daemon.journal.journal import Journal, JournalBusy
-from daemon.journal.records import Filing
+from daemon.journal.labels import WantedLabels
+from daemon.journal.records import Filing, State
 from models.leftovers import is_left_alone
 from models.text.language import tr
 from models.text.printable import shown
@@ -30,6 +37,10 @@ from models.text.printable import shown
 LATEST = timedelta(days=1)
 #: Pause between two searches: seconds, or this multiple of the duration of a search, if longer.
 PAUSE, TIMES = 60.0, 10
+#: Seconds until the class folders are read once more for the image of a sidecar.
+AGAIN = 3600.0
+#: Most moves of an image that are followed.
+_MOST_MOVES = 100
 
 
 class LateSidecars:
@@ -43,6 +54,7 @@ class LateSidecars:
         *,
         recursive: bool,
         held: HeldImages | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._inboxes = inboxes
         self._output = output
@@ -50,13 +62,22 @@ class LateSidecars:
         self._recursive = recursive
         self._held = held
         self._rounds = Rounds(self._search, pause=PAUSE, times=TIMES)
+        self._clock = clock
+        #: Filings of images that were not found, by their sidecars, and when these were searched for everywhere.
+        self._missing: dict[Path, list[Filing]] = {}
+        self._searched: dict[Path, float] = {}
 
     def work(self, seconds: float) -> bool:
         """Search for at most ``seconds``, and not at all in the pause; return whether there is more to search."""
         return self._rounds.work(seconds)
 
     def _search(self) -> Iterator[None]:
-        """Search all inboxes once, one name a step."""
+        """Search all inboxes once, one name a step, and then for images that people have moved."""
+        self._missing.clear()
+        yield from self._search_inboxes()
+        yield from self._search_output()
+
+    def _search_inboxes(self) -> Iterator[None]:
         pending = [str(inbox) for inbox in self._inboxes]
         while pending:
             folder = pending.pop()
@@ -72,20 +93,37 @@ class LateSidecars:
                     self._join(Path(entry.path))
                 yield
 
+    def _search_output(self) -> Iterator[None]:
+        """Find images that are where no filing and no label says, by reading the class folders, which takes long."""
+        now = self._clock()
+        self._searched = {path: at for path, at in self._searched.items() if now < at + AGAIN and path in self._missing}
+        missing = {path: filings for path, filings in self._missing.items() if path not in self._searched}
+        if not missing:
+            return
+        corrections = Corrections(self._output)
+        yield from corrections.read()
+        for sidecar, filings in missing.items():
+            self._searched[sidecar] = now
+            with _trying(sidecar):
+                if (path := corrections.find_edited(filings[-1])) is not None:
+                    self._send(sidecar, filings, path)
+            yield
+
     def _is_filed_into(self, folder: str) -> bool:
         return folder == str(self._output) or is_marked(folder)
 
     def _join(self, sidecar: Path) -> None:
-        try:
+        with _trying(sidecar):
             if self._journal.filed_before(Identity.from_stat(sidecar.lstat()), sidecar, None):
                 return  # answers quickly where thousands have been copied and stay
             image = self._image(sidecar)
             if self._held is not None and image is not None and self._held.keeps(sidecar, image.source.name):
                 return
-            if image is not None and image.destination is not None:
-                self._follow(sidecar, image)
-        except (OSError, JournalBusy) as error:
-            logger.debug("the sidecar {} is looked at again later: {}", shown(str(sidecar)), error)
+            if image is None:
+                return
+            filings = self._moves(image)
+            if not self._follow(sidecar, filings):
+                self._missing[sidecar] = filings
 
     def _image(self, sidecar: Path) -> Filing | None:
         """Find the newest of the images that the sidecar names most exactly; None while one of them is in the inbox."""
@@ -101,24 +139,79 @@ class LateSidecars:
                 return image
         return None
 
-    def _follow(self, sidecar: Path, image: Filing) -> None:
-        assert image.destination is not None
-        with Folders(Output(self._output, Roots(self._inboxes))) as folders:
-            source, target = folders.entry(image.source), folders.entry(image.destination)
-            if not is_filed_image(target, image):
-                return  # another file is there now
+    def _moves(self, image: Filing) -> list[Filing]:
+        """List the filing of an image and the later ones that took it on, by relabel or resort, oldest first."""
+        filings = [image]
+        while (place := filings[-1].destination) is not None and len(filings) < _MOST_MOVES:
+            later = self._journal.last_filed_from([place], filings[-1].time)
+            if later is None or later.action != "move" or not took_over_from(filings[-1], later):
+                break
+            filings.append(later)
+        return filings
+
+    def _follow(self, sidecar: Path, filings: Sequence[Filing]) -> bool:
+        """Send a sidecar after its image; returns whether that lies where it was filed last, or labelled since."""
+        labels = self._journal.labels(WantedLabels(filings=[row.id for row in filings if row.id], every=True))
+        places = [filings[-1].destination, *(label.path for label in labels)]
+        return any(self._send(sidecar, filings, place) for place in dict.fromkeys(places) if place is not None)
+
+    def _send(self, sidecar: Path, filings: Sequence[Filing], place: Path) -> bool:
+        """Send a sidecar to a place if its image is there; returns whether that is so."""
+        first = filings[0]
+        with Folders(Output(self._output, Roots([self._output, *self._inboxes]))) as folders:
+            try:
+                source, target = folders.entry(first.source), folders.entry(place)
+                if not is_filed_image(target, filings[-1]):
+                    return False  # another file is there now
+            except NO_FOLDER:
+                return False
+            image = replace(first, folder=place.parent, filed_name=place.name)
             transfer = follower(image, source, target, sidecar.name)
             for sent in send([transfer] if transfer else [], self._journal):
                 if sent.status is Status.FILED:
+                    self._note_moves(sent, filings)
                     logger.info(
                         tr(
                             "{name} follows its image to {destination}",
                             name=sidecar.name,
-                            destination=sent.row.destination,
+                            destination=place.parent / sent.target.name,
                         )
                     )
                 else:
                     complain(sent)
+        return True
+
+    def _note_moves(self, sent: Transfer, filings: Sequence[Filing]) -> None:
+        """Note that a sidecar made each move of its image, so that it comes back with that when one is undone."""
+        if len(filings) == 1:
+            return
+        sidecar = sent.row
+        identity = Identity.from_stat(sent.target.stat())
+        rows = [replace(sidecar, id=None)]
+        rows += [
+            replace(sidecar, id=None, action="move", identity=identity, copy_ino=None, image_id=later.id)
+            for later in filings[1:]
+        ]
+        name = sidecar.source.name
+        for row, image in zip(rows, filings, strict=True):
+            assert image.folder is not None
+            assert image.filed_name is not None
+            name = renamed(name, image.source.name, image.filed_name)
+            row.folder, row.filed_name = image.folder, name
+        for before, row in pairwise(rows):
+            assert before.destination is not None
+            row.source = before.destination
+        rows[-1].folder, rows[-1].filed_name = sidecar.folder, sidecar.filed_name  # where a person has put the image
+        sidecar.state = State.VOID
+        self._journal.write([sidecar, *rows])
+
+
+@contextmanager
+def _trying(sidecar: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, JournalBusy) as error:
+        logger.debug("the sidecar {} is looked at again later: {}", shown(str(sidecar)), error)
 
 
 def _entries(folder: str) -> Iterator[os.DirEntry[str] | None]:
