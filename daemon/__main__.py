@@ -24,6 +24,7 @@ COMMANDS = {
     "relabel": ("relabel", "main"),
     "labels": ("labels", "main"),
     "review": ("review", "main"),
+    "learn": ("learn", "main"),
     "unit": ("unit", "main"),
     "status": ("status", "main"),
     "rescan": ("rescan", "main"),

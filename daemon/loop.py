@@ -16,6 +16,7 @@ from daemon.files import copying
 from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
 from daemon.housekeeping import Housekeeping
+from daemon.learning.lessons import Lessons
 from daemon.monitoring.messages import describe_change, fields, line, shown
 from daemon.monitoring.monitor import Monitor
 from daemon.monitoring.retries import Retries
@@ -46,6 +47,7 @@ class WorkLoop:
         housekeeping: Housekeeping | None = None,
         turns: Turns | None = None,
         corrections: CorrectionWatch | None = None,
+        lessons: Lessons | None = None,
     ) -> None:
         self._watcher = watcher
         self._pipeline = pipeline
@@ -56,6 +58,7 @@ class WorkLoop:
         self._housekeeping = housekeeping
         self._turns = turns  # of the operations of commands
         self._corrections = corrections
+        self._lessons = lessons
         self._stopping = threading.Event()
         self._reconfiguring = threading.Event()
         self._retries = Retries()
@@ -144,6 +147,8 @@ class WorkLoop:
             self._turns.run(self._report_and_ask_stop, idle=not paths)
         if self._corrections is not None:
             self._monitor.labelled(self._corrections.turn())
+        if self._lessons is not None:
+            self._lessons.turn()
         if self._housekeeping is not None and self._watcher.all_answer():
             self._housekeeping.turn(idle=not paths and not self._has_turns)
         self._stepped()
@@ -156,6 +161,8 @@ class WorkLoop:
         self._monitor.adopt(self._configuration.settings, taken)
         if self._corrections is not None:
             self._corrections.adopt(self._configuration.settings)
+        if self._lessons is not None:
+            self._lessons.adopt(self._configuration.settings)
         self._take_over(self._reloader.poll())
         return self._configuration.reread
 
@@ -203,7 +210,8 @@ class WorkLoop:
 
     def _take_over(self, newer: Classifier | None) -> None:
         if newer is not None:
-            change = describe_change(self._pipeline.classifier, newer)
+            before = self._pipeline.classifier
+            change = describe_change(before, newer)
             self._pipeline.classifier = newer
             logger.info(
                 tr(
@@ -214,6 +222,8 @@ class WorkLoop:
                 )
             )
             self._monitor.took_over(newer)
+            if self._lessons is not None:
+                self._lessons.model_changed(before.digest, self._reloader.why_given_up(before.digest))
 
     def _answer(self, outcome: Outcome) -> None:
         path = outcome.path

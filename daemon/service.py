@@ -31,6 +31,7 @@ from daemon.filing.stray_names import StrayNames
 from daemon.housekeeping import Housekeeping
 from daemon.journal.journal import Journal, JournalBusy
 from daemon.journal.records import State
+from daemon.learning.lessons import Lessons
 from daemon.loop import WorkLoop
 from daemon.monitoring.announcements import announce, conclude
 from daemon.monitoring.health import Tally
@@ -134,9 +135,16 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
             _clear_strays(strays, notifier)
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
         closing.callback(pipeline.close)
+        lessons = None if dry_run or once else Lessons(settings, journal, path, watcher.wake)
         monitor = Monitor(
             notifier,
-            Tally(settings.output, classifier, lambda: pipeline.threshold, held=held),
+            Tally(
+                settings.output,
+                classifier,
+                lambda: pipeline.threshold,
+                held=held,
+                learning=None if lessons is None else (lambda: lessons.health),
+            ),
             status=None if dry_run else StatusFile(status_path(state, settings.output)),
             metrics=None if dry_run else metrics_file(settings),
             hook=None if dry_run else hook_of(settings),
@@ -161,10 +169,17 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
                     is_running=True,
                 )
 
-            control = Control(settings.output, watcher, monitor, output_mark, operations_at(desk))
+            control = Control(
+                settings.output,
+                watcher,
+                monitor,
+                output_mark,
+                operations_at(desk),
+                None if lessons is None else lessons.ask,
+            )
         corrections = None if dry_run else watch_corrections(settings, journal, path, watcher.wake)
         turns = None if control is None else control.turns
-        loop = WorkLoop(watcher, pipeline, reloader, monitor, configuration, housekeeping, turns, corrections)
+        loop = WorkLoop(watcher, pipeline, reloader, monitor, configuration, housekeeping, turns, corrections, lessons)
         _obey_signals(loop)
         if not once:
             closing.enter_context(StallWatch(monitor, lambda: watcher.asked))
@@ -173,6 +188,8 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
             control.listen(control_path(state, settings.output), settings.control_group, loop.reload)
         if corrections is not None:
             closing.enter_context(corrections)
+        if lessons is not None:
+            closing.enter_context(lessons)
         watcher.start()
         if not once:
             reloader.listen(watcher.wake, events=not settings.poll)

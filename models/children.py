@@ -19,7 +19,7 @@ def run_child(module: str, *arguments: str) -> str:
     """
     completed = subprocess.run(
         [sys.executable, "-P", "-m", module, *arguments],  # -P: the current folder may hold another `models`
-        env=_environment(),
+        env=child_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -34,7 +34,8 @@ def run_child(module: str, *arguments: str) -> str:
     return completed.stdout
 
 
-def _environment() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
+    """Return the environment for one of our modules: it finds this source, and may import the same plug-ins."""
     root = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path, PLUGINS_VARIABLE: ",".join(allowed_plugins())}

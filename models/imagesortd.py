@@ -42,7 +42,7 @@ learning classes:
   fit         learn the classes of a folder of class folders, and publish them to the daemon
   evaluate    measure the accuracy of a checkpoint
   zero-shot   make a checkpoint from the names of its classes alone
-  learn       learn from the pictures that people put into the right folder
+  learn       learn from the pictures that people put into the right folder; or from labels: learn --labels FILE
   list        show the runs, and which one the daemon uses
   publish     let the daemon use a run
   rollback    let the daemon use the run that was published before
@@ -79,13 +79,20 @@ def main(arguments: list[str]) -> int:
     if name.startswith("-"):  # as in python -m daemon: options without a command are those of watch
         name, rest = "watch", arguments
     if name in _PACKAGES:
-        return _main_of(_PACKAGES[name])(rest if name == "models" else [name, *rest])
+        return _main_of(_package_of(name, rest))(rest if name == "models" else [name, *rest])
     if completion.is_asked_for():
         completion.complete(_names_parser(), ())
     near = closest(name, [*_PACKAGES, "help", "completion"])
     if near:
         raise UserError(tr("there is no command {name}: did you mean {near}?", name=name, near=near))
     raise UserError(tr("there is no command {name}: see imagesortd help", name=name))
+
+
+def _package_of(name: str, arguments: list[str]) -> str:
+    """Return the package of a command; ``learn`` is the trainer's where it is given labels or a folder of runs."""
+    if name == "learn" and not any(word.partition("=")[0] in ("--labels", "--checkpoints") for word in arguments):
+        return "daemon"
+    return _PACKAGES[name]
 
 
 def _version() -> str:

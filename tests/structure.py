@@ -29,7 +29,7 @@ FLOORS: Mapping[str, tuple[tuple[str, ...], ...]] = {
         ("reconfigure", "control"),
         ("monitoring", "housekeeping"),
         ("pipeline", "operations"),
-        ("reloading", "correcting"),
+        ("reloading", "correcting", "learning"),
         ("watching", "decoding", "filing"),
         ("journal", "state", "config"),
         ("files",),

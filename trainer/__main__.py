@@ -154,6 +154,7 @@ def _learn(given: argparse.Namespace) -> dict[str, Any]:
         **outcome.figures,
         "run": None if outcome.run is None else shown(outcome.run),
         "published": outcome.run is not None,
+        "result": outcome.result,
         "why": outcome.reason,
     }
 

@@ -54,15 +54,33 @@ class LearnOptions:
 
 @dataclass(frozen=True)
 class LearnOutcome:
-    """The run of a lesson, where it was published, else None; why or why not; and figures for the JSON output."""
+    """The run of a lesson, where it was published, else None; why or why not; and figures for the JSON output.
+
+    ``result`` names what came of it for programs.
+    """
 
     run: Path | None
     reason: str
     figures: dict[str, Any]
+    result: str = "published"
 
 
 class NothingPublished(Exception):
     """The lesson ends without a new model; the message is the reason, in one sentence."""
+
+    result = "refused"
+
+
+class NothingNew(NothingPublished):
+    """The run in use has learned from these labels already, or there are none."""
+
+    result = "nothing new"
+
+
+class LessonRuns(NothingPublished):
+    """Another lesson is given in the same folder."""
+
+    result = "busy"
 
 
 def learn(options: LearnOptions) -> LearnOutcome:
@@ -78,7 +96,8 @@ def learn(options: LearnOptions) -> LearnOutcome:
             run = _learn(options, figures)
     except (NothingPublished, Superseded) as error:
         say(tr("publishing"), tr("no lesson is published: {why}", why=error))
-        return LearnOutcome(None, str(error), figures | {"seconds": round(time.monotonic() - started, 2)})
+        result = error.result if isinstance(error, NothingPublished) else "superseded"
+        return LearnOutcome(None, str(error), figures | {"seconds": round(time.monotonic() - started, 2)}, result)
     say(tr("published"), figures["why"])
     return LearnOutcome(run, figures["why"], figures | {"seconds": round(time.monotonic() - started, 2)})
 
@@ -104,7 +123,7 @@ def _only_lesson(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise NothingPublished(tr("another lesson runs in {folder} at this moment", folder=folder)) from error
+            raise LessonRuns(tr("another lesson runs in {folder} at this moment", folder=folder)) from error
         except OSError:  # a file system without locks
             pass
         yield
@@ -162,9 +181,9 @@ def _learn(options: LearnOptions, figures: dict[str, Any]) -> Path:
     _report_answers(answers, base)
     earlier = read_learned(base.run)
     if not answers.by_sha256 and not earlier:
-        raise NothingPublished(tr("there is no label to learn from"))
+        raise NothingNew(tr("there is no label to learn from"))
     if earlier == answers.by_sha256:
-        raise NothingPublished(tr("{run} has learned from all these labels", run=base.run.name))
+        raise NothingNew(tr("{run} has learned from all these labels", run=base.run.name))
 
     classes = sorted({*base.kept.classes, *answers.classes})
     figures["classes"], figures["new_classes"] = classes, sorted(set(classes) - set(base.metadata.classes))

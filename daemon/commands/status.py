@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from daemon import config
 from daemon.commands.calling import EXIT_NOT_RUNNING, NoDaemon, find_daemon, find_only_daemon
+from daemon.commands.learning_rows import learning_rows
 from daemon.commands.options import add_settings, given
 from daemon.config import Settings
 from daemon.files.processes import process_began
@@ -189,6 +190,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
         *_held(health),
         (tr("images"), counted(health.images) or tr("none yet")),
         *([(tr("labels"), labels)] if (labels := counted_labels(health.labels)) else []),
+        *learning_rows(health.learning, now, _duration),
         (tr("speed"), tr("{speed:.1f} images/s over the last minute", speed=health.images_per_second)),
         (
             tr("watching"),

@@ -7,12 +7,12 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from daemon import config
 from daemon.commands.options import add_settings, given
-from daemon.commands.unit_steps import Setup, steps
+from daemon.commands.unit_steps import Setup, about_learning, steps
 from daemon.config import Settings
 from models.atomic import atomic_file
 from models.errors import UserError
@@ -125,6 +125,8 @@ def main(arguments: list[str]) -> int:
         print(tr("To set it up:"), steps(setup, written=False), sep="\n", end="", file=sys.stderr)
     if not user and (hint := _about_network(settings, network=network)):
         print(hint, file=sys.stderr)
+    if hint := about_learning(settings, None if user else run_as):
+        print(hint, file=sys.stderr)
     return 0
 
 
@@ -175,9 +177,16 @@ def write(text: str, folder: Path) -> Path:
     return path
 
 
+def learns(settings: Settings) -> bool:
+    """Whether lessons may be given, which publish into a folder."""
+    return settings.learn != "off" and not settings.checkpoint.suffix
+
+
 def writable(settings: Settings) -> list[Path]:
     """List the folders the daemon writes to, beside its own for state and cache."""
     folders = [*settings.watch, settings.output]
+    if learns(settings):
+        folders.append(settings.checkpoint)
     folders += [folder for folder in (settings.state_dir, settings.cache_dir) if folder]
     if settings.metrics_file is not None:
         folders.append(settings.metrics_file.parent)
@@ -253,9 +262,10 @@ def _is_passed_on(name: str, *, user: bool) -> bool:
 
 
 def memory_mb(settings: Settings) -> int:
-    """Return the memory that the daemon may use: for the model, and for each decoder what the settings grant it."""
+    """Return the memory that the daemon may use: for the model, and what the settings grant decoders and a lesson."""
     images = (settings.threads or cores()) * settings.decode_memory_mb
-    return images + _MODEL_MB + (_GPU_MB if settings.device == "cuda" else 0)
+    lesson = settings.learn_memory_mb if learns(settings) else 0
+    return images + lesson + _MODEL_MB + (_GPU_MB if settings.device == "cuda" else 0)
 
 
 def _hardening(settings: Settings, readable: Sequence[Path], run_as: str, *, network: bool) -> list[str]:
@@ -271,14 +281,19 @@ def _hardening(settings: Settings, readable: Sequence[Path], run_as: str, *, net
     lines += (_GPU_ONLY if settings.device == "cuda" else _CPU_ONLY).splitlines()
     lines += _network_lines(settings, network=network)
     if outside := [path for path in writes if not _is_below(path, _HIDDEN)]:
-        lines.append(f"ReadWritePaths={_words(outside)}")
+        lines.append(f"ReadWritePaths={_words(map(_if_there(settings), outside))}")
     inside = [path for path in writes if _is_below(path, _HIDDEN)]
     only_read = [path for path in dict.fromkeys(readable) if _is_below(path, _HIDDEN) and path not in inside]
     needs_home = any(_is_below(path, _HOMES) for path in (*inside, *only_read))
     lines.append("ProtectHome=tmpfs" if needs_home else "ProtectHome=yes")
     lines += [f"BindReadOnlyPaths={_words([path])}" for path in only_read]
-    lines += [f"BindPaths={_words([path])}" for path in inside]
+    lines += [f"BindPaths={_words([_if_there(settings)(path)])}" for path in inside]
     return lines
+
+
+def _if_there(settings: Settings) -> Callable[[Path], str]:
+    """Return what spells a path for systemd; without the folder of checkpoints the service files all the same."""
+    return lambda path: f"-{path}" if path == settings.checkpoint else str(path)
 
 
 def _runtime_lines(settings: Settings) -> list[str]:

@@ -117,6 +117,37 @@ def shared_folders(settings: Settings) -> list[Path]:
     return list(dict.fromkeys([*settings.watch, settings.output, *checkpoints]))
 
 
+def about_learning(settings: Settings, run_as: str | None) -> str | None:
+    """Say whose the folder is that lessons publish to, where that may keep the service from it; None otherwise.
+
+    ``run_as``: the user of the service, None for a user's own.
+    """
+    folder = settings.checkpoint
+    if settings.learn == "off" or folder.suffix or _is_missing(folder):
+        return None
+    try:
+        owner = folder.owner()
+    except (KeyError, OSError):
+        owner = tr("somebody else")
+    if run_as is None:
+        if os.access(folder, os.W_OK | os.X_OK):
+            return None
+        return tr(
+            "The service learns from what people correct and publishes in {folder}, which belongs to {owner}: have "
+            "yourself let write there, or write the unit with --learn off.",
+            folder=folder,
+            owner=owner,
+        )
+    if owner == run_as or _is_shared(folder, run_as):
+        return None
+    return tr(
+        "The service learns from what people correct and publishes in {folder}, which belongs to {owner}: open it to "
+        "the group as the steps say, or write the unit with --learn off.",
+        folder=folder,
+        owner=owner,
+    )
+
+
 def _quoted(folders: Sequence[Path]) -> str:
     return " ".join(shlex.quote(str(folder)) for folder in folders)
 

@@ -112,6 +112,24 @@ class Settings(BaseSettings):
     journal_days: int = setting(
         400, mark("what was filed longer ago is forgotten; 0 keeps it all"), metavar="N", ge=0, le=36500
     )
+    learn: Literal["on", "ask", "off"] = setting(
+        "on", mark('learn from what people correct: "on", "ask" (only when told to) or "off"'), metavar="on|ask|off"
+    )
+    learn_quiet_seconds: float = setting(
+        3.0,
+        mark("how long nobody has corrected anything before a lesson"),
+        metavar="S",
+        ge=0,
+        le=86400,
+        allow_inf_nan=False,
+    )
+    learn_every_seconds: float = setting(
+        60.0, mark("time between the starts of two lessons"), metavar="S", ge=0, le=604800, allow_inf_nan=False
+    )
+    learn_seconds: float = setting(
+        900.0, mark("what a lesson may take"), metavar="S", gt=0, le=86400, allow_inf_nan=False
+    )
+    learn_memory_mb: int = setting(2048, mark("memory that a lesson may use"), metavar="N", ge=256)
     on_filed: Annotated[list[str], NoDecode] = setting(
         [], mark("run after images were filed; reads a JSON object for each, a line each"), metavar="COMMAND"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from loguru import logger
 
 from daemon.control import protocol
+from daemon.control.calls import Call
 from daemon.control.listening import Listener, NoControl
 from daemon.control.methods import Begin, Methods, without_parameters
 from daemon.control.protocol import LEFT, Refused
@@ -27,7 +28,7 @@ from models.text.language import tr
 class Control:
     """Lets commands speak to the daemon that files into ``output``; does nothing before `listen`.
 
-    ``operations``: what moves files, by its method.
+    ``operations``: what moves files, by its method. ``learn`` gives a lesson to who has called for it.
     """
 
     def __init__(
@@ -37,13 +38,19 @@ class Control:
         monitor: Monitor,
         output_mark: OutputMark,
         operations: Mapping[str, Begin],
+        learn: Callable[[Call], None] | None = None,
     ) -> None:
         self._output = output
         self._watcher = watcher
         self._monitor = monitor
         self._output_mark = output_mark
         self._reload: Callable[[], tuple[frozenset[str], frozenset[str], str | None]] | None = None
-        self._methods = Methods({"status": self._status}, {"rescan": self._rescan, "reload": self._reread}, operations)
+        self._methods = Methods(
+            {"status": self._status},
+            {"rescan": self._rescan, "reload": self._reread},
+            operations,
+            {} if learn is None else {"learn": learn},
+        )
         #: For the work loop.
         self.turns = Turns(self._methods.begin, watcher.wake, self._at_work, self._report)
         self._listener: Listener | None = None

@@ -17,7 +17,8 @@ Begin = Callable[[Mapping[str, object]], Operation]
 class Methods:
     """Methods by name. ``at_once`` are answered on the server's thread, also while the work loop is stuck.
 
-    ``in_loop`` are the daemon's own, and ``operations`` move files.
+    ``in_loop`` are the daemon's own, and ``operations`` move files. ``elsewhere`` are handed a call that another thread
+    answers when it can.
     """
 
     def __init__(
@@ -25,10 +26,12 @@ class Methods:
         at_once: Mapping[str, Callable[[], dict[str, object]]],
         in_loop: Mapping[str, Begin],
         operations: Mapping[str, Begin],
+        elsewhere: Mapping[str, Callable[[Call], None]] | None = None,
     ) -> None:
         self._at_once = at_once
         self._in_loop = in_loop
         self._operations = operations
+        self._elsewhere = elsewhere or {}
 
     def answer(self, call: Call, later: Callable[[Call], None]) -> None:
         """Answer a call at once where that is possible, or else ``later``. Raises `UserError`."""
@@ -36,6 +39,9 @@ class Methods:
         if name in self._at_once:
             without_parameters(params)
             call.result(self._at_once[name]())
+        elif name in self._elsewhere:
+            without_parameters(params)
+            self._elsewhere[name](call)
         elif name in self._in_loop or name in self._operations:
             later(call)
         else:

@@ -67,6 +67,8 @@ class Journal:
         self._file: tuple[int, int] | None = None
         self._io_errors = 0
         self._owed: list[Filing] = []
+        #: How often labels may have changed since the start.
+        self.label_changes = 0
 
     def prepare(self) -> None:
         """Open the journal now, and migrate one of an earlier version. Raises JournalBusy, and UserError for a newer.
@@ -116,6 +118,8 @@ class Journal:
             if label.filing is not None:
                 label.filing_id = label.filing.id
         self._owed.clear()
+        if labels or any(filing.state is State.UNDONE for filing in changes):
+            self.label_changes += 1
 
     def labels(self, wanted: WantedLabels | None = None) -> Iterator[Label]:
         """Yield the labels that hold, the last one that was written first. Raises JournalBusy.
@@ -129,6 +133,7 @@ class Journal:
     def forget_labels(self, ids: Collection[int]) -> None:
         """Take back labels, durably, and all older ones of the same contents. Raises JournalBusy."""
         self._change(lambda db: label_rows.forget(db, ids))
+        self.label_changes += 1
 
     def held(self) -> list[Held]:
         """List the images that are held, in the order in which they were held. Raises JournalBusy."""

@@ -18,6 +18,7 @@ from daemon.filing.held import HeldImages
 from daemon.filing.outcome import Outcome
 from daemon.filing.status import Status
 from daemon.journal.labels import How
+from daemon.learning.status import LearningHealth
 from daemon.monitoring.messages import shown
 from daemon.reloading.threshold import Threshold
 from models.text.language import mark, tr
@@ -134,6 +135,7 @@ class Health(_Record):
     model: ModelHealth
     threshold: ThresholdHealth
     reloads: int
+    learning: LearningHealth | None = None
 
 
 class Tally:
@@ -146,11 +148,13 @@ class Tally:
         threshold: Callable[[], Threshold],
         *,
         held: HeldImages | None = None,
+        learning: Callable[[], LearningHealth] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._output = output
         self._held = held
+        self._learning = learning
         self._clock = clock
         self._wall = wall
         self._started = wall()
@@ -256,6 +260,7 @@ class Tally:
             model=self._model,
             threshold=_threshold(self._threshold()),
             reloads=self._reloads,
+            learning=None if self._learning is None else self._learning(),
         )
 
     def _oldest_since(self, watcher: WatcherStatus) -> float | None:

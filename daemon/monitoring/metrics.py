@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from daemon.learning.status import LearningHealth
 from daemon.monitoring.health import Health
 
 _PREFIX = "imagesortd_"
@@ -30,6 +31,7 @@ def _lines(health: Health, now: float) -> Iterator[str]:
         "Images that people said something of, by how they did.",
         *_by("how", health.labels.items()),
     )
+    yield from _learning(health.learning)
     yield from _metric(
         "attempts_total",
         "counter",
@@ -75,6 +77,22 @@ def _lines(health: Health, now: float) -> Iterator[str]:
     yield from _metric("model_classes", "gauge", "Classes of the model in use.", ({}, health.model.classes))
     yield from _metric("start_timestamp_seconds", "gauge", "When the daemon was started.", ({}, health.started))
     yield from _metric("progress_timestamp_seconds", "gauge", "When the work loop last said so.", ({}, now))
+
+
+def _learning(learning: LearningHealth | None) -> Iterator[str]:
+    if learning is None:
+        return
+    yield from _metric(
+        "lessons_total", "counter", "Lessons by what came of them.", *_by("result", learning.lessons.items())
+    )
+    yield from _metric("labels_waiting", "gauge", "Labels that nothing was learned from yet.", ({}, learning.waiting))
+    if learning.last is not None:
+        yield from _metric(
+            "last_lesson_seconds", "gauge", "How long the last lesson took.", ({}, learning.last.seconds)
+        )
+        yield from _metric(
+            "last_lesson_timestamp_seconds", "gauge", "When the last lesson began.", ({}, learning.last.time)
+        )
 
 
 def _by(label: str, values: Iterable[tuple[str, int]]) -> Iterator[tuple[dict[str, str], float]]:

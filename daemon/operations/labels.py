@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from daemon.files.roots import OpenFolders
+from daemon.filing.labelled_images import find_labelled
 from daemon.journal.labels import How, Label, WantedLabels
 from daemon.operations.desk import Desk, Item, Operation, Params, explaining_a_busy_journal
 from daemon.operations.named_images import NoImage, find_image, spelling
@@ -69,7 +67,7 @@ def list_labels(desk: Desk, params: LabelsParams) -> Operation:
     with explaining_a_busy_journal():
         for label in islice(desk.journal.labels(params.wanted(desk.settings.others_dir)), params.limit):
             count += 1
-            now = _now(desk, label)
+            now = find_labelled(label, desk.roots, desk.journal.filed_with_inode)
             identity = {"inode": label.identity.ino, "size": label.identity.size, "mtime_ns": label.identity.mtime_ns}
             yield _item(label, name(now or label.path)) | {"now": None if now is None else str(now)} | identity
     folders = [desk.output, *desk.settings.watch]
@@ -128,28 +126,6 @@ def _of_image(desk: Desk, given: GivenName) -> list[Label]:
         if labels:
             return labels
     raise NoImage(tr("'{name}' has no label", name=given.name))
-
-
-def _now(desk: Desk, label: Label) -> Path | None:
-    """Find where an image lies now: where it lay then, or where a filing has put it; None if it is at neither place.
-
-    It counts by its size and time, as in a history; whoever reads it must look closer.
-    """
-    for path in _places(desk, label):
-        try:
-            with OpenFolders(desk.roots) as folders:
-                status = folders.entry(path).stat()
-        except OSError:
-            continue
-        if (status.st_size, status.st_mtime_ns) == (label.identity.size, label.identity.mtime_ns):
-            return path
-    return None
-
-
-def _places(desk: Desk, label: Label) -> Iterator[Path]:
-    yield label.path  # mostly it lies there, and the journal is not asked
-    rows = desk.journal.filed_with_inode([label.identity.ino])
-    yield from (row.destination for row in rows if row.destination is not None and row.sha256 == label.sha256)
 
 
 def _item(label: Label, name: str) -> Item:

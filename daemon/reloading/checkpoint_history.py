@@ -99,6 +99,11 @@ class CheckpointHistory:
             return None
         return self._memory.rejected.get(file.key)
 
+    def fault(self, digest: str) -> str | None:
+        """Return why a checkpoint failed while it was in use; None where it did not."""
+        rejections = self._memory.rejected.values()
+        return next((each.why for each in rejections if each.served and each.digest == digest), None)
+
     def is_insisted_on(self, file: CheckpointFile) -> bool:
         """Whether a checkpoint failed its probation and was published again: its user wants it anyway."""
         return any(

@@ -314,6 +314,10 @@ class Reloader:
         self._freed_backbone = True
         return model.classifier
 
+    def why_given_up(self, digest: str) -> str | None:
+        """Return why the checkpoint with this sha256 has failed its probation; None where it has not."""
+        return self._history.fault(digest)
+
     # --- other settings, and the end
 
     @property

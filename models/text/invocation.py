@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "resort",
         "relabel",
         "labels",
+        "learn",
         "status",
         "rescan",
         "reload",

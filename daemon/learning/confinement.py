@@ -1,0 +1,48 @@
+"""Give up what a lesson does not need, then become it: ``python -m daemon.learning.confinement PARENT MEMORY WORD...``.
+
+A lesson is a program of its own, since the daemon has threads, after whose fork nothing but an exec is safe. It ends
+with the daemon, comes last at the processor and, by its niceness, at the disk, and is what the kernel ends first where
+memory runs out. Inside the unit, which forbids most of these calls, the unit's own limits hold.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_NICENESS = 19
+#: More than that of decoders: images come before lessons.
+_OOM_SCORE = 900
+
+
+def main(arguments: list[str]) -> None:
+    """Confine this process, the child of PARENT, to MEMORY bytes, and run the command in its place."""
+    parent, memory, *command = arguments
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if os.getppid() != int(parent):
+        return  # it was gone before the kernel knew that we end with it
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE))
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except OSError:  # then half of the cores are for images alone
+        threads = str(max(1, len(os.sched_getaffinity(0)) // 2))
+        os.environ.update(OMP_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads)
+    # As data: the address space also counts what is only reserved, or mapped from libraries.
+    for kind, limit in ((resource.RLIMIT_DATA, int(memory)), (resource.RLIMIT_CORE, 0)):
+        with suppress(OSError, ValueError):  # ValueError: the limit is lower already
+            resource.setrlimit(kind, (limit, limit))
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
