@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon import config
 from daemon.__main__ import main
 from daemon.commands import unit
 from models.errors import UserError
@@ -130,11 +131,44 @@ def test_what_the_daemon_writes_to_is_open_to_it_and_nothing_else(
 ) -> None:
     text = printed(capsys, "--watch", "/srv/in", "--output", "/srv/out", "--state-dir", "/srv/state")
     assert values(text, "ReadWritePaths") == ["/srv/in /srv/out /srv/state"]
-    text = printed(capsys, "--watch", "/home/me/in", "--output", "/srv/out", "--checkpoint", "/home/me/checkpoints")
+    options = ["--watch", "/home/me/in", "--output", "/srv/out", "--checkpoint", "/home/me/checkpoints"]
+    text = printed(capsys, *options, "--learn", "off")
     assert values(text, "ReadWritePaths") == ["/srv/out"]
     assert values(text, "BindPaths") == ["/home/me/in"]
     assert "/home/me/checkpoints" in values(text, "BindReadOnlyPaths")
     assert values(text, "ProtectHome") == ["tmpfs"]
+
+
+def test_a_service_that_learns_may_write_the_checkpoints_and_has_the_memory_for_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ["--watch", "/home/me/in", "--output", "/srv/out", "--checkpoint", "/home/me/checkpoints"]
+    text = printed(capsys, *options)
+    assert values(text, "BindPaths") == ["/home/me/in", "-/home/me/checkpoints"]  # - : it may not be there
+    assert "/home/me/checkpoints" not in values(text, "BindReadOnlyPaths")
+    text = printed(capsys, "--watch", "/srv/in", "--output", "/srv/out", "--checkpoint", "/srv/runs", "--learn", "ask")
+    assert values(text, "ReadWritePaths") == ["/srv/in /srv/out -/srv/runs"]
+    one_checkpoint = ["--checkpoint", "/srv/runs/checkpoint.safetensors"]
+    assert values(printed(capsys, "--watch", "/srv/in", "--output", "/srv/out", *one_checkpoint), "ReadWritePaths") == [
+        "/srv/in /srv/out"
+    ]
+    learns, never = config.load({"learn_memory_mb": 700}), config.load({"learn_memory_mb": 700, "learn": "off"})
+    assert unit.memory_mb(learns) - unit.memory_mb(never) == 700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+def test_the_owner_of_checkpoints_that_are_not_the_services_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--output", str(tmp_path / "sorted"), "--checkpoint", str(tmp_path / "runs"), "--run-as", "bin"]
+    (tmp_path / "runs").mkdir()
+    os.chown(tmp_path / "runs", 1, 1)
+    assert unit.main(options) == 0
+    capsys.readouterr()
+    unit.main([*options[:4], "--run-as", "games"])
+    assert f"{tmp_path}/runs, which belongs to daemon" in capsys.readouterr().err
+    unit.main([*options[:4], "--run-as", "games", "--learn", "off"])
+    assert "belongs to" not in capsys.readouterr().err
 
 
 def test_metrics_get_what_they_need(capsys: pytest.CaptureFixture[str]) -> None:
@@ -320,8 +354,6 @@ def test_a_folder_that_may_not_be_looked_at_is_not_to_be_made(
 
 
 def test_memory_is_enough_for_every_decoder_at_its_limit() -> None:
-    from daemon import config
-
     small = config.load({"threads": 1, "decode_memory_mb": 300})
     large = config.load({"threads": 4, "decode_memory_mb": 2000})
     assert unit.memory_mb(large) - unit.memory_mb(small) == 4 * 2000 - 300
