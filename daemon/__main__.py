@@ -32,11 +32,15 @@ COMMANDS = {
     "doctor": ("doctor", "main"),
 }
 
+#: Options with a value that may come before the command, too.
+_GENERAL = frozenset({"--language", "--config", "--output", "--state-dir"})
+
 
 def main(arguments: list[str]) -> int:
     """Run one command; returns the exit code."""
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
+    arguments = _command_first(arguments)
     name = arguments[0] if arguments and not arguments[0].startswith("-") else None
     if name in COMMANDS:
         module, function = COMMANDS[name]
@@ -71,6 +75,19 @@ def main(arguments: list[str]) -> int:
         from daemon.commands import watch
 
         return watch.main(arguments, launcher)
+
+
+def _command_first(arguments: list[str]) -> list[str]:
+    """Put a command before the options that most commands have, if these were given before it."""
+    at = 0
+    while at < len(arguments):
+        option, equals, _ = arguments[at].partition("=")
+        if option not in _GENERAL:
+            break
+        at += 1 if equals else 2
+    if at and at < len(arguments) and arguments[at] in ("watch", "sort", *COMMANDS):
+        return [arguments[at], *arguments[:at], *arguments[at + 1 :]]
+    return arguments
 
 
 if __name__ == "__main__":

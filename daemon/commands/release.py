@@ -8,23 +8,26 @@ from daemon.commands.answers import Answer
 from daemon.commands.calling import operate
 from daemon.commands.filters import FiledOutput, add_place
 from daemon.monitoring.logs import start_logging
-from daemon.operations.release import PLANNED, RELEASED, ReleaseParams
+from daemon.operations.release import HELD, PLANNED, RELEASED, ReleaseParams
 from daemon.operations.selection import GivenName
 from models.errors import UserError
 from models.text.commandline import EXIT_LEFT_BEHIND, Parser
-from models.text.language import tr
+from models.text.language import tr, trn
 
 
 def main(arguments: list[str]) -> int:
     """Release held images; returns the exit code."""
     options = _parser().parse_args(arguments)
-    if bool(options.files) == options.all:
+    if options.files and options.all:
         raise UserError(tr("say what to release: FILE..., or --all"))
     place = FiledOutput(options, by_daemon=True)
     files = tuple(GivenName.here(name) for name in options.files)
     params = ReleaseParams(files=files, all=options.all, dry_run=options.dry_run, as_json=options.json)
     start_logging("WARNING", as_json=False)
-    answer = Answer(operate(place, "release", params), (RELEASED, PLANNED))
+    answer = Answer(operate(place, "release", params), (RELEASED, PLANNED, HELD))
+    if params.lists:
+        answer.print(as_json=options.json, summary=_how_to_release)
+        return 0
     answer.print(as_json=options.json, summary=lambda answer: _summary(answer, dry_run=options.dry_run))
     return EXIT_LEFT_BEHIND if answer.left else 0
 
@@ -34,7 +37,7 @@ def _parser() -> Parser:
         prog="python -m daemon release",
         description=tr(
             "Let images be filed again that undo brought back, and that are held in their inbox: at once where the "
-            "daemon runs, else when it is started."
+            "daemon runs, else when it is started. Without FILE and --all, they are listed."
         ),
     )
     add = parser.add_argument
@@ -44,6 +47,14 @@ def _parser() -> Parser:
     add("--json", action="store_true", help=tr("print a list of objects as JSON"))
     add_place(parser)
     return parser
+
+
+def _how_to_release(answer: Answer) -> Iterator[str]:
+    if not answer.done:
+        yield tr("no image is held")
+        return
+    yield trn("1 image is held", "{count} images are held", answer.done)
+    yield tr("They are filed again after python -m daemon release FILE..., or --all for all of them.")
 
 
 def _summary(answer: Answer, *, dry_run: bool) -> Iterator[str]:

@@ -16,10 +16,12 @@ from models.text.printable import quoted
 
 #: What became of a file that was to be released.
 RELEASED, PLANNED, NOT_HELD, GONE = "released", "planned", "not held", "gone"
+#: What a list says of each held image.
+HELD = "held"
 
 
 class ReleaseParams(Params):
-    """The held images to release: these, or all. Nothing is released with ``dry_run``."""
+    """The held images to release: these, or all. Nothing is released with ``dry_run``, and with neither: a list."""
 
     files: tuple[GivenName, ...] = Field(default=(), strict=False)
     all: bool = False
@@ -29,15 +31,20 @@ class ReleaseParams(Params):
     @property
     def changes(self) -> bool:
         """Whether anything is released."""
-        return not self.dry_run
+        return not self.dry_run and not self.lists
+
+    @property
+    def lists(self) -> bool:
+        """Whether the held images are listed, and nothing else is done."""
+        return not self.files and not self.all
 
 
 def release(desk: Desk, params: ReleaseParams) -> Operation:
     """Release held images; yield an item for each file, and return how many are ``done`` and ``left``.
 
-    Raises `UserError`.
+    Where none are named, list what is held. Raises `UserError`.
     """
-    if bool(params.files) == params.all:
+    if params.files and params.all:
         raise UserError(tr("say what to release: FILE..., or --all"))
     releasing = _Releasing(desk, params)
     with explaining_a_busy_journal():
@@ -47,6 +54,9 @@ def release(desk: Desk, params: ReleaseParams) -> Operation:
             chosen |= {str(held.path): held for held in found}
             if not found:
                 yield releasing.item(Path(file.path if "/" in file.name else file.name), NOT_HELD)
+        if params.lists:
+            yield from releasing.listed()
+            return {"done": releasing.done, "left": releasing.left}
         held = desk.held.all() if params.all else list(chosen.values())
         for start in range(0, len(held), desk.step):
             desk.begin_step()
@@ -59,6 +69,14 @@ class _Releasing:
         self.done = self.left = 0
         self._desk = desk
         self._params = params
+
+    def listed(self) -> Generator[Item, None, None]:
+        """Yield an item for each held image that is there, the last one first."""
+        for held in sorted(self._desk.held.all(), key=lambda held: held.time, reverse=True):
+            if self._desk.held.is_there(held) is not False:
+                name = str(held.path) if self._params.as_json else quoted(str(held.path))
+                time = held.time.isoformat(timespec="milliseconds")
+                yield {"file": str(held.path), "outcome": HELD, "time": time, "says": tr("{name} is held", name=name)}
 
     def release(self, held: Sequence[Held]) -> Generator[Item, None, None]:
         """Release some images, durably, and have them looked at."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from daemon.__main__ import main
 from daemon.journal.journal import Journal
 from models.errors import UserError
+from models.text.commandline import normalise
 from tests.command_desk import Office, make_office
 from tests.filing_desk import images
 
@@ -56,9 +59,40 @@ def test_held_images_are_released(office: Office) -> None:
 
 def test_something_must_be_chosen(office: Office) -> None:
     bring_back(office, "a.jpg")
-    for options in ([], ["a.jpg", "--all"]):
-        with pytest.raises(UserError, match=r"^say what to release: FILE\.\.\., or --all$"):
-            office.run("release", *options)
+    with pytest.raises(UserError, match=r"^say what to release: FILE\.\.\., or --all$"):
+        office.run("release", "a.jpg", "--all")
+
+
+def test_without_a_choice_what_is_held_is_listed(office: Office) -> None:
+    desk = office.desk
+    desk.file_one(desk.put("c.jpg"))
+    assert office.run("release") == (0, "no image is held\n")
+    assert office.json("release") == []
+    bring_back(office, "a.jpg")
+    bring_back(office, "b.jpg")
+    code, text = office.run("release")
+    assert code == 0
+    assert text.splitlines() == [
+        f"{desk.inbox}/b.jpg is held",
+        f"{desk.inbox}/a.jpg is held",
+        "2 images are held",
+        "They are filed again after python -m daemon release FILE..., or --all for all of them.",
+    ]
+    row, _ = office.json("release")
+    assert (row["file"], row["outcome"]) == (f"{desk.inbox}/b.jpg", "held")
+    assert held(office) == ["a.jpg", "b.jpg"], "nothing was released"
+    (desk.inbox / "a.jpg").unlink()
+    assert [row["file"] for row in office.json("release")] == [f"{desk.inbox}/b.jpg"]
+
+
+@pytest.mark.parametrize("options", [["--language", "ko"], ["--language=ko"]])
+def test_options_may_come_before_the_command(office: Office, options: list[str]) -> None:
+    bring_back(office, "a.jpg")
+    place = ["--output", str(office.desk.output), f"--state-dir={office.state}"]
+    office.capsys.readouterr()
+    assert main(normalise([*options, *place, "release", "--json"])) == 0
+    (row,) = json.loads(office.capsys.readouterr().out)
+    assert row["file"] == str(office.desk.inbox / "a.jpg")
 
 
 def test_the_history_says_what_is_held(office: Office) -> None:

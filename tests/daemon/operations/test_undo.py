@@ -226,7 +226,6 @@ def test_of_a_refused_image_the_daemon_is_told(desk: Desk, at: Opener, told: lis
         ("undo", ["last"], "the parameters are wrong"),
         ("retry", {"reasons": [3]}, r"the parameter reasons\.0 is wrong"),
         ("retry", {"reasons": ["foo"]}, "there is no reason 'foo'"),
-        ("release", {}, "say what to release"),
         ("release", {"files": [{"name": "a.jpg"}]}, r"the parameter files\.0\.path is wrong"),
         ("release", {"all": True, "files": [{"name": "a.jpg", "path": "/a.jpg"}]}, "say what to release"),
     ],
