@@ -42,6 +42,15 @@ def save(kind: str, seed: int, path: Path) -> Path:
     return path
 
 
+def save_tinted(tint: tuple[int, int, int], seed: int, path: Path, side: int = 96) -> Path:
+    """A picture of coloured noise; every seed gives another, in another shade."""
+    random = np.random.default_rng([*tint, seed])
+    noise = np.array(tint) + random.normal(0, 25, (side, side, 3)) + random.normal(0, 30, 3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8)).save(path, quality=92)
+    return path
+
+
 def save_slow(path: Path) -> Path:
     """A small PNG that takes about a second, and 196 MB, to decode."""
     Image.new("L", (14000, 14000)).save(path, compress_level=1)

@@ -7,16 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.pictures import class_folders, files_below
+from tests.pictures import class_folders, save, save_tinted
 from tests.processes import run
 
 CLASSES = {"discs": "discs", "안개": "fog"}
+#: Classes that even random weights know from anything else, and kinds of picture that are of none of them.
+TINTS = {"red": (200, 50, 40), "초록": (40, 180, 60), "blue": (40, 60, 200)}
+STRANGE = ("stripes", "checks")
 
 
 @pytest.mark.parametrize("mode", ["mobilenet", "clip", "hybrid"])
 def test_a_mode_is_fitted_and_served(mode: str, tiny_mobilenet: Path, tiny_clip: Path, tmp_path: Path) -> None:
-    class_folders(tmp_path / "data", CLASSES, 24)
-    class_folders(tmp_path / "photos", CLASSES, 4, start=50)
+    """Pictures like those of the classes are filed, and others are refused, however sure it is of a class."""
+    for tint in TINTS:
+        for seed in range(28):
+            save_tinted(TINTS[tint], seed, tmp_path / ("data" if seed < 24 else "photos") / tint / f"{seed}.jpg")
+    strangers = [save(kind, seed, tmp_path / "photos" / kind / f"{seed}.jpg") for kind in STRANGE for seed in range(6)]
     weights = {
         "mobilenet": ["--weights", f"mobilenet={tiny_mobilenet}"],
         "clip": ["--clip-model", str(tiny_clip)],
@@ -25,13 +31,18 @@ def test_a_mode_is_fitted_and_served(mode: str, tiny_mobilenet: Path, tiny_clip:
     done = run("trainer", "fit", "--data-dir", "data", "--mode", mode, *given, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
-    done = run("daemon", "sort", "--input-dir", "photos", "--output-dir", "sorted", "--json", cwd=tmp_path)
+    options = ["--input-dir", "photos", "--output-dir", "sorted", "--threshold", "auto", "--json"]
+    done = run("daemon", "sort", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    images = json.loads(done.stdout)["images"]
-    right = sum(Path(image["file"]).parent.name == image["class"] for image in images)
-    assert len(images) == 8
-    assert right >= 7, images
-    assert set(files_below(tmp_path / "sorted")) <= set(CLASSES)
+    images = {Path(image["file"]): image for image in json.loads(done.stdout)["images"]}
+    assert len(images) == 4 * len(TINTS) + len(strangers)
+    folders = {path: Path(image["destination"]).parent.name for path, image in images.items()}
+    assert sum(path.parent.name == folder for path, folder in folders.items()) >= 4 * len(TINTS) - 1, images
+
+    refused = [path for path in strangers if (images[path]["detail"] or "").startswith("unlike anything it was taught")]
+    assert len(refused) >= len(strangers) - 1, images
+    assert {folders[path] for path in refused} == {"others"}
+    assert sum(images[path]["confidence"] >= 0.5 for path in refused) >= len(strangers) // 2, images
 
 
 def test_auto_without_a_hub_says_loudly_what_it_does(tmp_path: Path) -> None:
