@@ -85,7 +85,6 @@ _UNSURE = (
     mark("Nothing is left to review. New images that the model is not sure of will appear here."),
 )
 _OTHER_VIEWS = (
-    mark("Is {name}"),
     mark("Order"),
     mark("Least sure first"),
     mark("No image lies here."),
@@ -110,7 +109,7 @@ _AUDIT = (
     mark("Right: {name}"),
     mark("Wrong"),
     mark("Nothing answered yet"),
-    mark("{wrong} of {answered} wrong: {share}, with 95 % certainty between {low} and {high}"),
+    mark("{wrong} of {answered} wrong: {share}, with 95% certainty between {low} and {high}"),
     mark("This model promises nothing."),
     mark("Promised: at most {promised}."),
     mark("Promised: at most {promised}. The promise is broken."),

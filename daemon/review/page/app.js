@@ -85,7 +85,9 @@ export class App {
     document.body.dataset.view = VIEWS[index].id;
     this.view = VIEWS[index].make(this, decodeURIComponent(rest ?? ""));
     document.title = `${VIEWS[index].title()} – imagesortd`;
+    document.body.toggleAttribute("data-plain", !this.view.deck);
     this.count("");
+    this.view.deck?.refresh();
     fill(find("#view"), this.view.element);
     scrollTo(0, 0);
     this.view.open().catch((/** @type {Error} */ error) => this.notice(error.message || t("The server does not answer.")));

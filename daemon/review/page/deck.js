@@ -28,7 +28,7 @@ export class Deck {
     this.rules = rules;
     this.board = new Board({
       tile: (picture) => this.#tile(picture),
-      moved: () => this.#moved(),
+      moved: () => this.refresh(),
       wanted,
       opened: () => this.open(true),
     });
@@ -49,7 +49,7 @@ export class Deck {
     if (isOpen === this.large.isOpen || (isOpen && !this.board.current)) return;
     this.large.open(isOpen);
     document.body.classList.toggle("shows-large", isOpen);
-    if (isOpen) this.#moved();
+    if (isOpen) this.refresh();
     else this.board.go(this.board.current);
   }
 
@@ -130,7 +130,8 @@ export class Deck {
     else this.board.chooseNone();
   }
 
-  #moved() {
+  /** Show what the current picture and the choice are, and what Enter would do. */
+  refresh() {
     const { targets, picture, current } = this.board;
     if (this.large.isOpen) this.large.show(picture, following(current).map((id) => this.#picture(id)));
     if (!this.large.isOpen) document.body.classList.remove("shows-large");

@@ -12,7 +12,7 @@ import { number, percent, t } from "./texts.js";
 export function sentence(estimate) {
   const { answered, wrong, share, low, high } = estimate;
   if (share === null || low === null || high === null) return t("Nothing answered yet");
-  return t("{wrong} of {answered} wrong: {share}, with 95 % certainty between {low} and {high}", {
+  return t("{wrong} of {answered} wrong: {share}, with 95% certainty between {low} and {high}", {
     wrong,
     answered,
     share: percent(share),

@@ -5,6 +5,7 @@ import { bdi } from "./dom.js";
 /** @type {Record<string, string>} */
 let words = {};
 let language = "en";
+let locale = "en";
 
 /**
  * @param {Record<string, string>} given by their English; what is missing stays English
@@ -13,6 +14,7 @@ let language = "en";
 export function useWords(given, lang) {
   words = given;
   language = lang;
+  locale = navigator.language.startsWith(lang) ? navigator.language : lang;
 }
 
 /**
@@ -68,12 +70,12 @@ export function countedNodes(one, many, count, values = {}) {
  */
 export function percent(share) {
   const digits = share > 0 && share < 0.0995 ? 1 : 0;
-  return new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: digits }).format(share);
+  return new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: digits }).format(share);
 }
 
 /** @param {number} value */
 export function number(value) {
-  return new Intl.NumberFormat(language).format(value);
+  return new Intl.NumberFormat(locale).format(value);
 }
 
 /** @param {string} iso */
@@ -82,7 +84,7 @@ export function time(iso) {
   const today = moment.toDateString() === new Date().toDateString();
   /** @type {Intl.DateTimeFormatOptions} */
   const form = today ? { timeStyle: "short" } : { dateStyle: "medium", timeStyle: "short" };
-  return new Intl.DateTimeFormat(language, form).format(moment);
+  return new Intl.DateTimeFormat(locale, form).format(moment);
 }
 
 /** @param {string | number} value */

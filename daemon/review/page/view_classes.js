@@ -55,7 +55,7 @@ export class Classes {
       accept: () => ({ kind: "label", to: this.name }),
       proposed: () => this.name,
       caption,
-      acceptance: (name) => (name === null ? [t("Accept")] : nodes("Is {name}", { name })),
+      acceptance: (name) => (name === null ? [t("Accept")] : nodes("Right: {name}", { name })),
     });
   }
 

@@ -17,7 +17,7 @@ export class Live {
     const rules = labelling({
       accept: (one) => (one.folder === null || one.folder === app.session.others ? null : { kind: "label", to: one.folder }),
       proposed: (one) => one.folder,
-      acceptance: (name) => (name === null ? [t("Accept")] : nodes("Is {name}", { name })),
+      acceptance: (name) => (name === null ? [t("Accept")] : nodes("Right: {name}", { name })),
     });
     this.deck = new Deck(app, rules, () => void this.pages?.more());
     this.list = this.deck.board.section(t("Live"));

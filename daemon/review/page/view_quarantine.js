@@ -76,6 +76,5 @@ export class Quarantine {
 
 /** @param {any} image */
 function asPicture(image) {
-  const note = [image.says, image.note].filter(Boolean).join("\n");
-  return { ...picture(image), folder: image.reason, label: null, confidence: null, note };
+  return { ...picture(image), folder: image.says, label: null, confidence: null, note: image.note };
 }

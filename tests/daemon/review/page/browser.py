@@ -15,6 +15,9 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
 
+#: A picture on the board.
+TILE = "li[role=option]"
+
 #: What is measured in the page: the milliseconds until the frame is drawn that follows a key.
 KEY_TO_PAINT = """
 async (key) => {
@@ -74,3 +77,23 @@ def context_of(browser: Browser, width: int, *, dark: bool = False, touch: bool 
     context = browser.new_context(**options, color_scheme="dark" if dark else "light", locale="en-GB")
     context.set_default_timeout(10_000)
     return context
+
+
+def shown(page: Page) -> list[int]:
+    """The images on the board, in their order."""
+    ids: list[str] = page.eval_on_selector_all(f".group:not([hidden]) {TILE}", "tiles => tiles.map(t => t.dataset.id)")
+    return [int(one) for one in ids]
+
+
+def current(page: Page) -> int:
+    found: str = page.get_attribute(f'{TILE}[tabindex="0"]', "data-id") or ""
+    return int(found)
+
+
+def until(page: Page, condition: str) -> None:
+    """Wait for a condition; Playwright's own way to do so is against the policy of the page."""
+    for _ in range(400):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(25)
+    pytest.fail(f"never: {condition}")

@@ -25,13 +25,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def new_page(browser: Browser) -> Iterator[Opener]:
-    """``new_page(width, dark=…, touch=…)``; afterwards none may have complained or asked another host."""
+    """``new_page(width, dark=…, touch=…, host=…)``; afterwards none may have complained or asked another host."""
     contexts, complaints = [], []
 
-    def make(width: int = 1280, *, dark: bool = False, touch: bool = False) -> Page:
+    def make(width: int = 1280, *, dark: bool = False, touch: bool = False, host: str = HOST) -> Page:
         contexts.append(context_of(browser, width, dark=dark, touch=touch))
         page = contexts[-1].new_page()
-        complaints.append(Complaints(HOST))
+        complaints.append(Complaints(host))
         complaints[-1].watch(page)
         return page
 

@@ -6,33 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.daemon.review.page.browser import TILE, current, shown, until
 from tests.daemon.review.page.conftest import Opener
 from tests.daemon.review.page.stub import CLASSES, Stub
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-TILE = "li[role=option]"
-
-
-def shown(page: Page) -> list[int]:
-    """The images on the board, in their order."""
-    ids: list[str] = page.eval_on_selector_all(f".group:not([hidden]) {TILE}", "tiles => tiles.map(t => t.dataset.id)")
-    return [int(one) for one in ids]
-
-
-def current(page: Page) -> int:
-    found: str = page.get_attribute(f'{TILE}[tabindex="0"]', "data-id") or ""
-    return int(found)
-
-
-def until(page: Page, condition: str) -> None:
-    """Wait for a condition; Playwright's own way to do so is against the policy of the page."""
-    for _ in range(400):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(25)
-    pytest.fail(f"never: {condition}")
 
 
 def sent(stub: Stub, page: Page, count: int, kind: str = "label") -> list[dict[str, Any]]:
