@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -82,16 +83,28 @@ class TrainerChild:
         """``labels``: the file of all labels. ``command`` stands in for that of the trainer."""
         self._options = options
         self._command = command or options.command(labels)
+        self._lock, self._is_over = threading.Lock(), False
         self._ending = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._output, self._errors, self._read = bytearray(), bytearray(), 0
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
 
     def end(self) -> None:
         """Have the lesson ended at once; nothing is half published."""
-        os.eventfd_write(self._ending, 1)
+        with self._lock:
+            if not self._is_over:
+                os.eventfd_write(self._ending, 1)
 
     def run(self, on_line: Callable[[str], None] = lambda _: None) -> LessonAnswer | None:
         """Give the lesson; ``on_line`` is told what it reports on its way. None: it was ended. Raises OSError."""
+        try:
+            code, end = self._run(on_line)
+        finally:
+            with self._lock:
+                self._is_over = True
+                os.close(self._ending)
+        return None if end is _End.ASKED else self._answer(code, end)
+
+    def _run(self, on_line: Callable[[str], None]) -> tuple[int, _End]:
         memory = str(self._options.memory)
         words = [sys.executable, "-P", "-m", "daemon.learning.confinement", str(os.getpid()), memory]
         with subprocess.Popen(
@@ -108,9 +121,7 @@ class TrainerChild:
             finally:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                os.close(self._ending)
-        return None if end is _End.ASKED else self._answer(process.returncode, end)
+            return process.wait(), end
 
     def _watch(self, process: subprocess.Popen[bytes], on_line: Callable[[str], None]) -> _End:
         """Read what the child writes until it ends, or is to be ended."""
