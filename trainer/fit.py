@@ -10,6 +10,7 @@ import numpy as np
 
 from models.checkpoint import Pretrained
 from models.errors import UserError
+from models.markers import reserved_names
 from models.registry import Backbone
 from models.runtime import FeatureExtractor, locate_backbones, open_extractor
 from models.text.language import tr
@@ -18,7 +19,7 @@ from models.weights import WeightsStore
 from trainer.data import dataset
 from trainer.data.audit import audit
 from trainer.data.cache import FeatureCache, Features
-from trainer.data.dataset import DataSet, Sample
+from trainer.data.dataset import ClassFolders, DataSet, Mask, Sample
 from trainer.data.features import extract
 from trainer.data.folds import NEVER, Folds
 from trainer.data.neighbours import Positions, group_images
@@ -29,6 +30,7 @@ from trainer.heads.choosing import FEW_IMAGES, choose_head, clearly_lower
 from trainer.heads.linear import Epoch
 from trainer.heads.prompts import Embeddings, text_embeddings
 from trainer.heads.views import Part
+from trainer.learning.joined import Joined, join, read_peoples_labels
 from trainer.learning.kept import columns_of, features_to_keep
 from trainer.measuring.against_published import Verdict, compare_with_published
 from trainer.measuring.labelled_predictions import LabelledPredictions
@@ -57,8 +59,11 @@ def fit(options: FitOptions) -> FitOutcome:
     """Fit a checkpoint, write its run folder, and publish it as ``options.publish`` says. Raises `UserError`."""
     store = WeightsStore(options.cache_dir)
     require_writable(options.output_dir, "--output-dir")
-    folders = dataset.scan(options.data_dir, max_samples=options.max_samples, seed=options.seed)
+    folders = _scan(options)
     _require_allowed_names(options, folders.classes)
+    peoples = None
+    if options.labels is not None:
+        peoples = read_peoples_labels(options.labels, folders, reserved_names(options.output_dir))
     unlabelled_files = scan_unlabelled(options.unlabelled, seed=options.seed)
     parts = locate_backbones(options.mode, options.weights, store)
     extractor = open_extractor(parts, store)
@@ -70,7 +75,11 @@ def fit(options: FitOptions) -> FitOutcome:
         narrate.resumption(resumes=resumes)
 
     with FeatureCache(parts, store, size=options.cache_size) as cache:
-        extracted = extract(folders.files, extractor, cache)
+        extracted = extract([*folders.files, *([] if peoples is None else peoples.files)], extractor, cache)
+        joined = None if peoples is None else join(peoples, extracted, folders.classes)
+        if joined is not None:
+            extracted = joined.extracted
+            narrate.joined(joined)
         unlabelled = (
             read_unlabelled(unlabelled_files, extracted.samples, extractor, cache) if options.unlabelled else None
         )
@@ -80,7 +89,7 @@ def fit(options: FitOptions) -> FitOutcome:
         [sample.label for sample in extracted.samples],
     )
     images = dataset.divide(
-        options.data_dir,
+        folders.root,
         extracted.samples,
         groups.first,
         extracted.unreadable,
@@ -115,11 +124,11 @@ def fit(options: FitOptions) -> FitOutcome:
 
     narrate.unlabelled(unlabelled_sentences(fitted.unlabelled, fitted.choice.propagation, is_tuned=bool(fitted.tuned)))
     predictions = fitted.predictions(images)
-    thresholds = fitted.thresholds(predictions, images, groups.first, options.max_error)
+    thresholds = fitted.thresholds(images, groups.first, options.max_error, _trusted(joined, fitted))
     if options.threshold is not None:
         thresholds = thresholds.with_given(options.threshold, insisted=options.publish == "always")
     kept = fitted.kept(images, groups.first, options)
-    run = write_run(options, fitted, images, findings, predictions, thresholds, stages, kept)
+    run = write_run(options, fitted, images, findings, predictions, thresholds, stages, kept, joined)
     narrate.result(predictions, thresholds, run, verbose=options.verbose)
     if kept is None and options.keep_features:
         narrate.no_features(options.keep_features)
@@ -130,6 +139,23 @@ def fit(options: FitOptions) -> FitOutcome:
     progress.finish()
     narrate.verdict(verdict, run)
     return FitOutcome(run, predictions, verdict.publish, verdict.reason)
+
+
+def _scan(options: FitOptions) -> ClassFolders:
+    """List the data set; nothing where the fit is on labels alone. Raises `UserError`."""
+    if options.data_dir is not None:
+        return dataset.scan(options.data_dir, max_samples=options.max_samples, seed=options.seed)
+    if options.labels is None:
+        raise UserError(
+            tr("there is nothing to fit on: give --data-dir a folder with one folder of images per class, or --labels")
+        )
+    return ClassFolders(options.labels, (), ())
+
+
+def _trusted(joined: Joined | None, fitted: Fitted) -> Mask | None:
+    """Return which images (n,) thresholds are found by: those of the data set, if any of them is judged."""
+    trusted = None if joined is None else joined.is_trusted
+    return trusted if trusted is not None and (trusted & fitted.choice.judged).any() else None
 
 
 def _require_allowed_names(options: FitOptions, classes: Sequence[str]) -> None:

@@ -30,9 +30,10 @@ Policy = Literal["always", "never", "if-better"]
 
 @dataclass(frozen=True, kw_only=True)
 class FitOptions:
-    """Options of ``fit``, named as on the command line."""
+    """Options of ``fit``, named as on the command line; ``data_dir``, ``labels`` or both are given."""
 
-    data_dir: Path
+    data_dir: Path | None = None
+    labels: Path | None = None
     mode: str = "auto"
     epochs: int = 10
     batch_size: int = 32
@@ -71,6 +72,7 @@ class FitOptions:
         settings.pop("verbose")
         weights = settings.pop("weights")
         unlabelled = settings.pop("unlabelled")
+        settings["labels_from"] = settings.pop("labels")  # a lesson counts labels under the other name
         settings |= {f"unlabelled_{number}": folder for number, folder in enumerate(unlabelled, 1)}
         settings |= {f"weights_{name}": source for name, source in weights.items()}
         return {name: shown(value) if isinstance(value, Path) else value for name, value in settings.items()}
@@ -99,14 +101,15 @@ class Fitted:
         return LabelledPredictions(images.classes, images.labels[selected], np.exp(logits), unknown)
 
     def thresholds(
-        self, predictions: LabelledPredictions, images: DataSet, groups: Positions, max_error: float | None
+        self, images: DataSet, groups: Positions, max_error: float | None, among: Mask | None = None
     ) -> Thresholds:
-        """Return the thresholds that ``predictions`` for all judged ``images`` allow.
+        """Return the thresholds that the predictions for all judged ``images`` allow, or those ``among`` them (n,).
 
         ``groups`` (n,) are those of `trainer.data.neighbours`.
         """
-        names = [shown(sample.name) for sample in self.judged(images)]
-        return thresholds_for(predictions, groups[self.choice.judged], max_error, names)
+        judged = self.choice.judged if among is None else self.choice.judged & among
+        names = [shown(images.samples[row].name) for row in np.flatnonzero(judged).tolist()]
+        return thresholds_for(self.predictions(images, among), groups[judged], max_error, names)
 
     def judged(self, images: DataSet) -> list[Sample]:
         """Return the samples of `predictions`, in the same order."""

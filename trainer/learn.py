@@ -24,6 +24,7 @@ from models.weights import WeightsStore
 from trainer.data.cache import FeatureCache
 from trainer.data.folds import NEVER
 from trainer.learning.answers import Answers, find_answers
+from trainer.learning.contradictions import contradiction_sentences, find_contradictions
 from trainer.learning.files import FeaturesMissing, FileRecord, kept_record, read_features, read_labelled
 from trainer.learning.gate import Recorded, judge, judge_before, read_recorded
 from trainer.learning.kept import Half, KeptFeatures
@@ -147,6 +148,11 @@ class _Base:
     def metadata(self) -> Metadata:
         return self.classifier.metadata
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The files of images by their sha256."""
+        return {sha256: image.file for sha256, image in self.recorded.items()}
+
 
 def _open_base(folder: Path, store: WeightsStore) -> _Base:
     """Open the run in use. Raises `UserError` where there is none that can learn."""
@@ -222,7 +228,8 @@ def _report_answers(answers: Answers, base: _Base) -> None:
         "{count} for {run}: {counts}", count=len(answers.by_sha256), run=base.run.name, counts=listed(counts, _LISTED)
     )
     say(tr("labels"), text)
-    for sentence in answers.left_out:
+    contradictions = find_contradictions(base.kept, answers.by_sha256, base.names)
+    for sentence in [*contradiction_sentences(contradictions), *answers.left_out]:
         say("", sentence)
 
 
@@ -254,17 +261,29 @@ def _judged(base: _Base, answers: Answers, fitted: FittedLesson, *, is_taken_bac
     """Find the threshold of a lesson, and judge it beside the head in use."""
     images = fitted.images
     predictions = fitted.predictions(images.is_trusted)
-    names = {sha256: image.file for sha256, image in base.recorded.items()}
-    thresholds = _thresholds(base.metadata, fitted, predictions, names)
+    contradictions = find_contradictions(base.kept, answers.by_sha256, base.names)
+    thresholds = _thresholds(base.metadata, fitted, predictions, base.names)
     before = judge_before(base.recorded, base.classifier, fitted, answers.features)
     judgement = judge(fitted, base.kept, before, thresholds.threshold, is_taken_back=is_taken_back)
-    return Lesson(base.run, base.classifier, fitted, answers, base.features, predictions, thresholds, judgement, names)
+    return Lesson(
+        base.run,
+        base.classifier,
+        fitted,
+        answers,
+        base.features,
+        predictions,
+        thresholds,
+        judgement,
+        base.names,
+        contradictions,
+    )
 
 
 def _report(lesson: Lesson) -> list[str]:
     """Return the lines of the report: what was learned from, what that brings, and which threshold is in force."""
     return [
         tr("A lesson for {run}: {why}.", run=lesson.parent.name, why=lesson.judgement.reason),
+        *contradiction_sentences(lesson.contradictions),
         *lesson.answers.left_out,
         *lesson.thresholds.sentences(lesson.predictions),
     ]

@@ -15,7 +15,13 @@ from trainer.arguments import count, fold, fraction, natural, probability, rate,
 def add_fit(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``fit``."""
     add = parser.add_argument
-    _add_data(parser)
+    _add_data(parser, required=False)
+    add(
+        "--labels",
+        type=Path,
+        metavar="PATH",
+        help=tr("learn what people said of images too: {sources}", sources=_labels()),
+    )
     mode = add(
         "--mode",
         default="auto",
@@ -110,7 +116,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``evaluate``."""
     add = parser.add_argument
-    _add_data(parser)
+    _add_data(parser, required=True)
     add(
         "--checkpoint",
         type=Path,
@@ -174,7 +180,7 @@ def add_learn(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="PATH",
-        help=tr("all labels, as imagesortd labels --json prints them, or a folder with one folder of images per class"),
+        help=_labels(),
     )
     add_keep(parser)
     add_cache(parser)
@@ -216,9 +222,17 @@ def add_keep(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
+def _add_data(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument(
-        "--data-dir", type=Path, required=True, metavar="DIR", help=tr("one folder of images per class")
+        "--data-dir", type=Path, required=required, metavar="DIR", help=tr("one folder of images per class")
+    )
+
+
+def _labels() -> str:
+    """Say what labels are read from."""
+    return tr(
+        "all labels as imagesortd labels --json prints them, the state folder of a daemon, or a folder with one folder "
+        "of images per class"
     )
 
 

@@ -18,6 +18,7 @@ from trainer.data.dataset import DataSet, data_digest
 from trainer.fitted import FitOptions, Fitted
 from trainer.heads.linear import Epoch
 from trainer.learning.files import features_figures, write_features
+from trainer.learning.joined import Joined, joined_sentences
 from trainer.learning.kept import KeptFeatures
 from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.measuring.split_file import write_split
@@ -42,10 +43,11 @@ def write_run(
     thresholds: Thresholds,
     stages: Mapping[str, Sequence[Epoch]],
     kept: KeptFeatures | None,
+    joined: Joined | None = None,
 ) -> Path:
     """Write the run folder and return its path. Raises `UserError` when the output folder cannot be written to.
 
-    ``kept`` are the features that it keeps, if any.
+    ``kept`` are the features that it keeps, if any; ``joined`` is what people said of the images.
     """
     now = datetime.now(UTC)
     checkpoint = _make_checkpoint(options, fitted, images, predictions, thresholds, now)
@@ -57,6 +59,8 @@ def write_run(
         if kept is not None:
             record = write_features(run, kept, checkpoint.metadata.parts, published_run(options.output_dir))
         metrics = _metrics(fitted, images, predictions, thresholds) | features_figures(record)
+        if joined is not None:
+            metrics["labels"] = joined.figures()
         write_json(run / METRICS, {"sha256": sha256} | metrics)
         write_epochs(run / "history.csv", stages)
         write_settings(run / "settings.toml", options.settings())
@@ -69,12 +73,15 @@ def write_run(
         missing_lines = (
             None if missing is None else list(missing_class_lines(missing, images.classes, thresholds.threshold))
         )
-        (run / "advice.txt").write_text(advice(predictions, judged, findings, growth, missing_lines), encoding="utf-8")
+        contradictions = [] if joined is None else joined.contradictions
+        text = advice(predictions, judged, findings, growth, missing_lines, contradictions)
+        (run / "advice.txt").write_text(text, encoding="utf-8")
         paths = [sample.path for sample in judged]
         preface = (
             _preface(images, predictions, tuned=bool(fitted.tuned))
             + "".join(f"{line}\n" for line in [*unrecognised(predictions), *thresholds.sentences(predictions)])
             + ("" if missing is None else f"{missing_sentence(missing, thresholds.threshold)}\n")
+            + ("" if joined is None else "".join(f"{line}\n" for line in joined_sentences(joined)))
             + "\n"
         )
         last = [

@@ -87,7 +87,8 @@ def test_a_share_may_be_a_percentage_or_a_fraction(
     ("arguments", "sentence"),
     [
         ((), "required: COMMAND"),
-        (("fit",), "required: --data-dir"),
+        (("fit",), "there is nothing to fit on: give --data-dir"),
+        (("evaluate",), "required: --data-dir"),
         (("fit", "--data-dir", "x", "--epoch", "3"), "there is no option --epoch: did you mean --epochs?"),
         (("train",), "invalid choice"),
         (("evaluate", "--data-dir", "there/is/none"), "there is no folder there/is/none"),

@@ -63,23 +63,16 @@ def find_answers(
 
     ``classes`` are those of the run in use, and ``reserved`` the names that no class may have.
     """
-    named, left_out = _with_good_names(given, classes, reserved)
-    hashed, gone = _with_hashes(named)
+    named, left_out = with_good_names(given, classes, reserved)
+    hashed, gone = with_hashes(named)
     to_read = [label for label in hashed if label.sha256 not in known and label.sha256 not in in_data_set]
     features = {label.sha256: known[label.sha256] for label in hashed if label.sha256 in known}
     read, unreadable = _read(to_read, extractor, cache)
     features |= read
     usable = [label for label in hashed if label.sha256 in features or label.sha256 in in_data_set]
     changed = len(hashed) - len(usable) - unreadable
-    if gone + unreadable + changed:
-        left_out.append(
-            trn(
-                "{count} labelled image is left out, since it is gone, cannot be read or is another one by now",
-                "{count} labelled images are left out, since they are gone, cannot be read or are other ones by now",
-                gone + unreadable + changed,
-            )
-        )
-    kept, too_few = _without_small_classes(usable, classes)
+    left_out += gone_sentences(gone + unreadable + changed)
+    kept, too_few = without_small_classes(usable, classes)
     return Answers(
         {label.sha256: label.label for label in kept},
         {label.sha256: label.how for label in kept},
@@ -88,15 +81,30 @@ def find_answers(
     )
 
 
+def gone_sentences(count: int) -> list[str]:
+    """Say how many labelled images are not there, in one sentence; nothing where all are."""
+    if not count:
+        return []
+    return [
+        trn(
+            "{count} labelled image is left out, since it is gone, cannot be read or is another one by now",
+            "{count} labelled images are left out, since they are gone, cannot be read or are other ones by now",
+            count,
+        )
+    ]
+
+
 @dataclass(frozen=True)
-class _HashedLabel:
+class HashedLabel:
+    """The class of an image, or None for none of the classes, by its content; it lies at ``path``, if anywhere."""
+
     sha256: str
     path: Path
     label: str | None
     how: str
 
 
-def _with_good_names(
+def with_good_names(
     given: Sequence[GivenLabel], classes: Sequence[str], reserved: Sequence[str]
 ) -> tuple[list[GivenLabel], list[str]]:
     """Name classes as the run in use does, and leave those out that cannot be one, with a sentence for each."""
@@ -128,9 +136,9 @@ def _with_good_names(
     return usable, left_out
 
 
-def _with_hashes(given: Sequence[GivenLabel]) -> tuple[list[_HashedLabel], int]:
+def with_hashes(given: Sequence[GivenLabel]) -> tuple[list[HashedLabel], int]:
     """Hash the files of labels without a sha256; the last label of one content counts. Returns how many are gone."""
-    hashed: dict[str, _HashedLabel] = {}
+    hashed: dict[str, HashedLabel] = {}
     gone = 0
     for label in given:
         try:
@@ -138,12 +146,12 @@ def _with_hashes(given: Sequence[GivenLabel]) -> tuple[list[_HashedLabel], int]:
         except (OSError, ValueError):
             gone += 1
             continue
-        hashed[sha256] = _HashedLabel(sha256, label.file, label.label, label.how)
+        hashed[sha256] = HashedLabel(sha256, label.file, label.label, label.how)
     return list(hashed.values()), gone
 
 
 def _read(
-    labels: Sequence[_HashedLabel], extractor: FeatureExtractor, cache: FeatureCache
+    labels: Sequence[HashedLabel], extractor: FeatureExtractor, cache: FeatureCache
 ) -> tuple[dict[str, Half], int]:
     """Return the features of the images that are still those that were labelled, and how many cannot be read."""
     if not labels:
@@ -162,9 +170,7 @@ def _read(
     return read, len(extracted.unreadable)
 
 
-def _without_small_classes(
-    labels: Sequence[_HashedLabel], classes: Sequence[str]
-) -> tuple[list[_HashedLabel], list[str]]:
+def without_small_classes(labels: Sequence[HashedLabel], classes: Sequence[str]) -> tuple[list[HashedLabel], list[str]]:
     """Leave out the images of new classes with too few of them, and those of none of the classes if these are few."""
     counts = Counter(label.label for label in labels)
     small = {name for name, count in counts.items() if name not in classes and count < LEAST_IMAGES}

@@ -1,4 +1,4 @@
-"""Read what people said of images: a file of labels, or a folder with one folder of images per class."""
+"""Read what people said of images: a file of labels, the state folder of a daemon, or a folder of class folders."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from models.leftovers import Leftovers
 from models.markers import read_kind
 from models.text.language import tr
 from trainer.data import dataset
+from trainer.learning.journal import journals, read_journals
 
 #: A file of labels that is larger is none.
 _MOST_BYTES = 1 << 30
@@ -82,7 +83,10 @@ def read_learned(run: Path) -> dict[str, str | None]:
 
 
 def _in_folder(root: Path) -> Iterator[GivenLabel]:
-    """Read a folder of class folders; what lies in a folder for other images is of none of the classes."""
+    """Read the state folder of a daemon, or class folders beside which a folder of others has images of no class."""
+    if files := journals(root):
+        yield from map(GivenLabel.model_validate, read_journals(files))
+        return
     negatives = [
         path
         for folder in sorted(root.iterdir())
@@ -91,12 +95,12 @@ def _in_folder(root: Path) -> Iterator[GivenLabel]:
         if not path.name.startswith(".")
     ]
     try:
-        files = dataset.scan(root, least_classes=1).files
+        class_files = dataset.scan(root, least_classes=1).files
     except UserError:
         if not negatives:
             raise
-        files = ()
-    for file in files:
+        class_files = ()
+    for file in class_files:
         yield GivenLabel(path=str(file.path), label=file.label)
     for path in negatives:
         yield GivenLabel(path=str(path), label=None)

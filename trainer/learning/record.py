@@ -18,6 +18,7 @@ from models.metadata import Metadata
 from models.text.jsontext import json_text
 from trainer.data.folds import NEVER
 from trainer.learning.answers import Answers
+from trainer.learning.contradictions import Contradiction
 from trainer.learning.files import FileRecord, features_figures, link_features, write_labelled
 from trainer.learning.gate import Judgement
 from trainer.learning.kept import LabelledFeatures, as_hashes
@@ -36,7 +37,7 @@ class Lesson:
     """A lesson that is done, and its ``parent``: the run that it began from, with its checkpoint.
 
     ``predictions`` and ``thresholds`` are of the images of the data set alone. ``names`` has the files of images by
-    their sha256.
+    their sha256. ``contradictions`` are the labels of the data set that people contradict.
     """
 
     parent: Path
@@ -48,6 +49,7 @@ class Lesson:
     thresholds: Thresholds
     judgement: Judgement
     names: Mapping[str, str]
+    contradictions: Sequence[Contradiction] = ()
 
 
 def write_lesson(lesson: Lesson, tuned: Mapping[str, Mapping[str, checkpoints.Array]], report: Sequence[str]) -> Path:
@@ -111,6 +113,7 @@ def _metrics(lesson: Lesson) -> dict[str, Any]:
             "judged": lesson.judgement.figures,
             "labels": {name or "": count for name, count in lesson.answers.counts.items()},
             "left_out": list(lesson.answers.left_out),
+            "contradictions": [each.figures() for each in lesson.contradictions],
         },
         "held_out": predictions.figures(),
         "classes": predictions.class_scores() if len(predictions.labels) else {},

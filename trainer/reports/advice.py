@@ -16,6 +16,7 @@ from models.text.language import mark, tr
 from trainer.data.audit import ImageFinding
 from trainer.data.dataset import Sample, shown
 from trainer.heads.growth import Growth, accuracies, accuracy_with_doubled_images, class_outlooks
+from trainer.learning.contradictions import Contradiction
 from trainer.measuring.labelled_predictions import LabelledPredictions
 
 _MAX_LINES = 100
@@ -23,6 +24,9 @@ _MAX_CLASSES = 5
 #: Another class is clearly likelier than a label when it is so many times as probable.
 _CLEAR_RATIO = 2.0
 _NOTHING_SHOWN = mark("it cannot be told: nothing shows that the classes are told apart at all")
+_CONTRADICTED = mark(
+    "Labels of the data set that people contradict, and theirs win: move these pictures into the folder of their class"
+)
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,16 @@ def advice(
     findings: Sequence[ImageFinding],
     growth: Growth | None = None,
     missing: Sequence[str] | None = None,
+    contradictions: Sequence[Contradiction] = (),
 ) -> str:
     """Return the text of ``advice.txt``. ``judged`` holds the samples of ``predictions`` and ``growth``, in order.
 
     ``missing`` holds the sentences on classes whose absence would hardly be noticed; None where that is not known.
+    ``contradictions`` are the images of which people said another class than the data set does.
     """
+    contradicted = [_section(tr(_CONTRADICTED), "", [each.sentence for each in contradictions])]
     sections = [
+        *(contradicted if contradictions else []),
         _section(
             tr("Labels to look at, the likeliest to be wrong first"),
             tr(_NOTHING_SHOWN) if predictions.is_no_better_than_chance else tr("no label looks wrong"),

@@ -16,6 +16,7 @@ from trainer.data.features import Extracted
 from trainer.data.folds import NEVER
 from trainer.heads.choice import Choice
 from trainer.heads.linear import Epoch
+from trainer.learning.joined import Joined, joined_sentences
 from trainer.measuring.against_published import Verdict
 from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.measuring.thresholds import Thresholds
@@ -37,7 +38,22 @@ def say(topic: str, text: str) -> None:
 
 
 def begin(folders: ClassFolders, extractor: FeatureExtractor, *, verbose: bool) -> None:
-    """Report the images and the backbones of the fit."""
+    """Report the images of the data set, if any, and the backbones of the fit."""
+    if folders.files:
+        _data_set(folders)
+    if not verbose:
+        say(tr("backbone"), " + ".join(part.name for part in extractor.parts))
+        return
+    text = tr(
+        "{names}, {width} features, by {engine}",
+        names=" + ".join(f"{part.name} ({part.source})" for part in extractor.parts),
+        width=extractor.width,
+        engine=extractor.engine,
+    )
+    say(tr("backbone"), text)
+
+
+def _data_set(folders: ClassFolders) -> None:
     sizes = Counter(file.label for file in folders.files)
     shown_sizes = [f"{label} {size}" for label, size in sorted(sizes.items())]
     say(
@@ -88,16 +104,6 @@ def begin(folders: ClassFolders, extractor: FeatureExtractor, *, verbose: bool) 
     if folders.not_classes:
         names = listed(folders.not_classes, _LISTED)
         say("", tr("{names}: left out, for what the daemon files there is of no class", names=names))
-    if not verbose:
-        say(tr("backbone"), " + ".join(part.name for part in extractor.parts))
-        return
-    text = tr(
-        "{names}, {width} features, by {engine}",
-        names=" + ".join(f"{part.name} ({part.source})" for part in extractor.parts),
-        width=extractor.width,
-        engine=extractor.engine,
-    )
-    say(tr("backbone"), text)
 
 
 def resumption(*, resumes: bool) -> None:
@@ -106,6 +112,12 @@ def resumption(*, resumes: bool) -> None:
         say(tr("resume"), tr("resumes the interrupted fit: the features it computed are in the cache"))
     else:
         say(tr("resume"), tr("no such fit was interrupted, so this one starts from the beginning"))
+
+
+def joined(labels: Joined) -> None:
+    """Report what people said of the images."""
+    for number, sentence in enumerate(joined_sentences(labels)):
+        say("" if number else tr("labels"), sentence)
 
 
 def images(

@@ -108,10 +108,10 @@ class UnfinishedFit:
                     path.unlink()
 
 
-def unfinished_fit(store: WeightsStore, data_dir: Path, settings: Mapping[str, object]) -> UnfinishedFit:
+def unfinished_fit(store: WeightsStore, data_dir: Path | None, settings: Mapping[str, object]) -> UnfinishedFit:
     """Return the saved progress of a fit of that folder; settings that do not change the result are left out."""
     relevant = {name: value for name, value in settings.items() if name not in _IRRELEVANT}
-    return UnfinishedFit(store, {**relevant, "data_dir": str(data_dir.resolve())})
+    return UnfinishedFit(store, {**relevant, "data_dir": None if data_dir is None else str(data_dir.resolve())})
 
 
 _IRRELEVANT = {
