@@ -29,6 +29,7 @@ BENCHMARKS = (
     "unlabelled",  # what images without a label bring where few have one
     "choosing",  # time, memory and accuracy of the choice of a head
     "learning",  # what lessons from people's answers bring, day by day
+    "lesson_cost",  # time and memory of a lesson
     "starter",  # how well the starter model sorts photographs
     "reload",  # going over to another model
     "features",  # the backbones alone
