@@ -25,7 +25,7 @@ from daemon.reconfigure import Configuration, Reread
 from daemon.reloading.reloader import Reloader
 from daemon.watching.watcher import InboxWatcher
 from models.classifier import Classifier
-from models.text.language import tr
+from models.text.language import speaking_for_itself, tr
 
 #: Images taken from the watcher at a time; between them the model may be changed.
 MOST_AT_ONCE = 64
@@ -158,12 +158,13 @@ class WorkLoop:
         """Read the settings again, and see whether another checkpoint is published. Not in the midst of a step."""
         self._monitor.reconfiguring()
         taken = self._configuration.refresh(self._pipeline, self._reloader)
-        self._monitor.adopt(self._configuration.settings, taken)
-        if self._corrections is not None:
-            self._corrections.adopt(self._configuration.settings)
-        if self._lessons is not None:
-            self._lessons.adopt(self._configuration.settings)
-        self._take_over(self._reloader.poll())
+        with speaking_for_itself():  # a client is only told of the settings
+            self._monitor.adopt(self._configuration.settings, taken)
+            if self._corrections is not None:
+                self._corrections.adopt(self._configuration.settings)
+            if self._lessons is not None:
+                self._lessons.adopt(self._configuration.settings)
+            self._take_over(self._reloader.poll())
         return self._configuration.reread
 
     @property
@@ -171,7 +172,8 @@ class WorkLoop:
         return self._turns is not None and self._turns.is_due
 
     def _stepped(self) -> None:
-        self._monitor.stepped(self._watcher.status)
+        with speaking_for_itself():  # also in the midst of a client's operation
+            self._monitor.stepped(self._watcher.status)
 
     def _outcomes(self, paths: list[Path], *, may_grow: Callable[[Path], bool]) -> Iterable[Outcome]:
         for outcome in self._processed(paths, may_grow):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from loguru import logger
 
 from models.text.jsontext import json_text
+from models.text.language import in_own_language
 
 if TYPE_CHECKING:
     from loguru import FormatFunction, Record
@@ -26,6 +27,7 @@ _PRIORITIES = ((50, 2), (40, 3), (30, 4), (20, 6), (0, 7))
 def start_logging(level: str, *, as_json: bool) -> None:
     """Log to standard error; tracebacks never show the values of variables, which may be anybody's file names."""
     logger.remove()
+    logger.configure(patcher=_translate_back)
     layout: str | FormatFunction = _PLAIN
     if as_json:
         layout = _json_line
@@ -35,6 +37,11 @@ def start_logging(level: str, *, as_json: bool) -> None:
         logger.add(_above_a_bar, level=level, format=layout, colorize=True, diagnose=False, backtrace=False)
     else:
         logger.add(sys.stderr, level=level, format=layout, diagnose=False, backtrace=False)
+
+
+def _translate_back(record: Record) -> None:
+    """Log in the daemon's own language what is said while it works for a client, who may have another one."""
+    record["message"] = in_own_language(record["message"])
 
 
 def _above_a_bar(message: str) -> None:

@@ -5,7 +5,7 @@ their order differs between languages. The catalogue of a language is a TOML fil
 source file; messages that it lacks stay in English.
 
 The language is set by ``--language``, else by ``IMAGESORTD_LANGUAGE``, config.toml or the locale. What a daemon says to
-a client is in that one's language, see `speaking`.
+a client is in that one's language, see `speaking`; what it logs meanwhile is in its own, see `in_own_language`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path, PurePath
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from models.text.invocation import spelled
 from models.text.particles import with_particles
@@ -37,8 +37,18 @@ _SYSTEM_MESSAGES = frozenset(map(os.strerror, errno.errorcode))
 
 _language: Language = "en"
 _messages: Mapping[str, str] = {}
-#: Language and messages in place of these, inside `speaking`.
-_spoken: ContextVar[tuple[Language, Mapping[str, str]] | None] = ContextVar("spoken", default=None)
+
+
+class _Speech(NamedTuple):
+    """Language and messages in place of these. ``own`` maps what was said to the same in the process's own language."""
+
+    language: Language
+    messages: Mapping[str, str]
+    own: dict[str, str]
+
+
+#: Set inside `speaking`.
+_spoken: ContextVar[_Speech | None] = ContextVar("spoken", default=None)
 
 
 def tr(text: str, /, **values: object) -> str:
@@ -47,13 +57,43 @@ def tr(text: str, /, **values: object) -> str:
     Names, paths and errors in them are escaped with `shown`, because names may hold anything. Without values, braces
     are taken literally.
     """
-    language, messages = _spoken.get() or (_language, _messages)
+    return _say(text, text, values)
+
+
+def _say(own: str, text: str, values: Mapping[str, object]) -> str:
+    """Translate a message; ``own`` is its English form for the process's own language."""
+    speech = _spoken.get()
+    if speech is None:
+        return _fill(own, values, _language, _messages)
+    said = _fill(text, values, speech.language, speech.messages)
+    if speech.language != _language and said not in speech.own:
+        with speaking_for_itself():
+            own_values = {name: _in_own_language(value, speech.own) for name, value in values.items()}
+            speech.own[said] = _fill(own, own_values, _language, _messages)
+    return said
+
+
+def _fill(text: str, values: Mapping[str, object], language: Language, messages: Mapping[str, str]) -> str:
     translated = spelled(messages.get(text, text))
     if not values:
         return translated
     filled = {name: _shown(value) for name, value in values.items()}
     template = with_particles(translated, filled) if language == "ko" else translated
     return template.format(**filled)
+
+
+def _in_own_language(value: object, own: Mapping[str, str]) -> object:
+    """Translate back what was said to a client before, as a part of what is said now."""
+    if isinstance(value, BaseException):
+        said = shown(value.strerror if isinstance(value, OSError) and value.strerror else str(value))
+        return reason(value).replace(said, own.get(said, said))
+    return own.get(value, value) if isinstance(value, str) else value
+
+
+def in_own_language(said: str) -> str:
+    """Return what was said to a client in the process's own language, for the log; any other text as it is."""
+    speech = _spoken.get()
+    return said if speech is None else speech.own.get(said, said)
 
 
 def reason(error: BaseException) -> str:
@@ -78,9 +118,11 @@ def trn(one: str, many: str, count: int, /, **values: object) -> str:
 
     ``one`` is the English singular. A catalogue only has ``many``: Korean has no plural.
     """
-    _, messages = _spoken.get() or (_language, _messages)
-    template = one if count == 1 and not messages else many
-    return tr(template, count=count, **values)
+    speech = _spoken.get()
+    singular = one if count == 1 else many
+    own = many if _messages else singular
+    template = own if speech is None else many if speech.messages else singular
+    return _say(own, template, {"count": count, **values})
 
 
 def mark(text: str) -> str:
@@ -97,14 +139,24 @@ def use(language: Language) -> None:
 
 def in_use() -> Language:
     """Return the language of messages."""
-    language, _ = _spoken.get() or (_language, _messages)
-    return language
+    speech = _spoken.get()
+    return _language if speech is None else speech.language
 
 
 @contextmanager
 def speaking(language: Language) -> Iterator[None]:
     """Translate into another language meanwhile, in this thread only; the first time its catalogue is read."""
-    token = _spoken.set((language, _catalogue(language)))
+    token = _spoken.set(_Speech(language, _catalogue(language), {}))
+    try:
+        yield
+    finally:
+        _spoken.reset(token)
+
+
+@contextmanager
+def speaking_for_itself() -> Iterator[None]:
+    """Translate into the process's own language meanwhile, whatever client it works for."""
+    token = _spoken.set(None)
     try:
         yield
     finally:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from loguru import logger
 
 from daemon.control import protocol
 from daemon.control.calls import Call
 from daemon.control.protocol import Request
 from daemon.control.turns import Turns, Work
 from daemon.journal.journal import JournalBusy
+from daemon.monitoring.logs import start_logging
 from daemon.operations.desk import Operation
 from models.errors import UserError
-from models.text.language import in_use
+from models.text.language import Language, in_use, speaking, tr, trn, use
 
 
 @dataclass
@@ -278,3 +281,46 @@ def test_a_call_is_over_only_once_its_answer_is_handed_over() -> None:
     call = Call(Request(1, "a", {}), "en", Watching())
     call.result({})
     assert (seen, call.is_over) == ([False], True)
+
+
+@pytest.mark.parametrize(("own", "peer"), [("en", "ko"), ("ko", "en"), ("ko", "ko")])
+def test_what_is_logged_meanwhile_is_in_the_language_of_the_daemon(
+    stage: Stage, own: Language, peer: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the log takes up what the client is told, as a whole or as a part."""
+    monkeypatch.setenv("LANGUAGE", "")
+    use(own)
+    start_logging("WARNING", as_json=False)
+    logged: list[str] = []
+    sink = logger.add(lambda message: logged.append(message.record["message"]), level="INFO")
+
+    def say() -> tuple[str, str, str, str]:
+        sentence = tr("no image is held")
+        error = UserError(tr("'{name}' has no label", name="a.jpg"))
+        disk = OSError(errno.ENOSPC, tr("No space left on device"), "a.jpg")
+        return (
+            sentence,
+            tr("left: {sentence}", sentence=trn("1 image is held", "{count} images are held", 1)),
+            tr("the settings in use stay: {error}", error=error),
+            tr("the settings in use stay: {error}", error=disk),
+        )
+
+    def operation() -> Operation:
+        sentences = say()
+        for sentence in sentences:
+            logger.info("{}", sentence)
+            logger.warning(sentence)
+        yield {"says": sentences}
+        return {}
+
+    try:
+        monkeypatch.setattr(stage, "operation", lambda _: operation())
+        told = Told()
+        stage.turns.add(Call(Request(1, "a", {}), peer, told))
+        stage.run()
+        assert logged == [line for sentence in say() for line in (sentence, sentence)]
+        with speaking(peer):
+            assert told.numbers == [{"says": [*say()]}]
+    finally:
+        logger.remove(sink)
+        use("en")
