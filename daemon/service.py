@@ -34,6 +34,7 @@ from daemon.journal.records import State
 from daemon.learning.lessons import Lessons
 from daemon.loop import WorkLoop
 from daemon.monitoring.announcements import announce, conclude
+from daemon.monitoring.audits import AUDIT_FILE, AuditFile
 from daemon.monitoring.health import Tally
 from daemon.monitoring.messages import shown
 from daemon.monitoring.monitor import Monitor, hook_of, metrics_file
@@ -136,6 +137,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
         closing.callback(pipeline.close)
         lessons = None if dry_run or once else Lessons(settings, journal, path, watcher.wake)
+        audits = AuditFile(path.with_name(AUDIT_FILE))
         monitor = Monitor(
             notifier,
             Tally(
@@ -143,6 +145,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
                 classifier,
                 lambda: pipeline.threshold,
                 held=held,
+                audit=audits.latest,
                 learning=None if lessons is None else (lambda: lessons.health),
             ),
             status=None if dry_run else StatusFile(status_path(state, settings.output)),

@@ -16,6 +16,7 @@ from daemon.commands.learning_rows import learning_rows
 from daemon.commands.options import add_settings, given
 from daemon.config import Settings
 from daemon.files.processes import process_began
+from daemon.monitoring.audits import found
 from daemon.monitoring.health import Health, ThresholdHealth, counted, counted_labels
 from daemon.reloading.threshold import Threshold
 from daemon.state import STATUS_FILE, is_locked, state_folders, status_path
@@ -188,6 +189,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
         (tr("oldest"), oldest),
         *_unfinished(health, now),
         *_held(health),
+        *_audit(health, now),
         (tr("images"), counted(health.images) or tr("none yet")),
         *([(tr("labels"), labels)] if (labels := counted_labels(health.labels)) else []),
         *learning_rows(health.learning, now, _duration),
@@ -255,6 +257,14 @@ def _held(health: Health) -> list[tuple[str, str]]:
         example=held.example,
     )
     return [(tr("held"), text)]
+
+
+def _audit(health: Health, now: float) -> list[tuple[str, str]]:
+    audit = health.audit
+    if audit is None:
+        return []
+    text = tr("{found} ({duration} ago)", found=found(audit), duration=_duration(now - audit.time))
+    return [(tr("audit"), text)]
 
 
 def _threshold(health: ThresholdHealth) -> Threshold:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import datetime
 from typing import NamedTuple
 
-from daemon.journal.records import SELECT, TEXT_ID, Filing, as_text, decode
+from daemon.journal.records import SELECT, TEXT_ID, Filing, as_text, decode, instant
 
 #: The filings that put an image into a folder.
 _IN_FOLDER = f"folder = {TEXT_ID} AND state = 'done' AND image_id IS NULL AND reason IS NULL"
@@ -43,6 +44,15 @@ def of_class(
     order = f"{_SURENESS}, id" if least_sure else "id DESC"
     query = f"{SELECT} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
     return [decode(row) for row in db.execute(query, (*values, limit))]
+
+
+def filed_by_model(db: sqlite3.Connection, others: str, since: datetime, until: datetime) -> list[tuple[int, str]]:
+    """List the ids and classes of what a model has filed into class folders in a time, whatever became of it since."""
+    query = f"""SELECT id, label FROM filings WHERE time >= ? AND time < ? AND state IN ('done', 'undone')
+        AND image_id IS NULL AND reason IS NULL AND label IS NOT NULL AND confidence IS NOT NULL
+        AND folder IS NOT {TEXT_ID} ORDER BY id"""
+    rows = db.execute(query, (instant(since), instant(until), as_text(others)))
+    return [(int(number), str(label)) for number, label in rows]
 
 
 def counts_by_class(db: sqlite3.Connection) -> dict[str, int]:

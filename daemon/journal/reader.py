@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from pathlib import Path
 
 from daemon.files.names import spellings
@@ -83,6 +84,10 @@ class JournalReader:
     def of_class(self, label: str, folder: Path, *, after: int | None, least_sure: bool, limit: int) -> list[Filing]:
         """See `pile.of_class`."""
         return pile.of_class(self._opened(), label, str(folder), after=after, least_sure=least_sure, limit=limit)
+
+    def filed_by_model(self, others: Path, since: datetime, until: datetime) -> list[tuple[int, str]]:
+        """See `pile.filed_by_model`."""
+        return pile.filed_by_model(self._opened(), str(others), since, until)
 
     def counts_by_class(self) -> dict[str, int]:
         """See `pile.counts_by_class`."""

@@ -19,6 +19,7 @@ from daemon.filing.outcome import Outcome
 from daemon.filing.status import Status
 from daemon.journal.labels import How
 from daemon.learning.status import LearningHealth
+from daemon.monitoring.audits import AuditHealth
 from daemon.monitoring.messages import shown
 from daemon.reloading.threshold import Threshold
 from models.text.language import mark, tr
@@ -128,6 +129,7 @@ class Health(_Record):
     images: dict[str, int]
     attempts: dict[str, int] = {}
     classes: dict[str, int] = {}  # images filed by class; under "" those of classes beyond the first few hundred
+    audit: AuditHealth | None = None  # what people found wrong of what was filed
     labels: dict[str, int] = {}  # what people said of images, by how they said it
     images_per_second: float
     errors: int
@@ -149,12 +151,14 @@ class Tally:
         *,
         held: HeldImages | None = None,
         learning: Callable[[], LearningHealth] | None = None,
+        audit: Callable[[], AuditHealth | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._output = output
         self._held = held
         self._learning = learning
+        self._audit = audit
         self._clock = clock
         self._wall = wall
         self._started = wall()
@@ -253,6 +257,7 @@ class Tally:
             images=dict(self._images),
             attempts=dict(self._attempts),
             classes=dict(self._classes),
+            audit=self._audit(),
             labels=dict(self._labels),
             images_per_second=0.0 if stopped else self._speed(),
             errors=self._errors,

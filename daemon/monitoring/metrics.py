@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from daemon.learning.status import LearningHealth
+from daemon.monitoring.audits import AuditHealth
 from daemon.monitoring.health import Health
 
 _PREFIX = "imagesortd_"
@@ -32,6 +33,7 @@ def _lines(health: Health, now: float) -> Iterator[str]:
         *_by("how", health.labels.items()),
     )
     yield from _learning(health.learning)
+    yield from _audit(health.audit)
     yield from _metric(
         "attempts_total",
         "counter",
@@ -95,6 +97,17 @@ def _learning(learning: LearningHealth | None) -> Iterator[str]:
         )
 
 
+def _audit(audit: AuditHealth | None) -> Iterator[str]:
+    if audit is None:
+        return
+    text = "Share of what was filed that is wrong, by the last audit."
+    yield from _metric("audit_wrong_ratio", "gauge", text, ({}, audit.share))
+    yield from _metric("audit_wrong_ratio_low", "gauge", "Lower end of its exact interval.", ({}, audit.low))
+    yield from _metric("audit_wrong_ratio_high", "gauge", "Upper end of its exact interval.", ({}, audit.high))
+    text = "Whether more is wrong than was promised."
+    yield from _metric("audit_promise_broken", "gauge", text, ({}, audit.is_broken))
+
+
 def _by(label: str, values: Iterable[tuple[str, int]]) -> Iterator[tuple[dict[str, str], float]]:
     return (({label: key}, value) for key, value in values)
 
@@ -104,7 +117,8 @@ def _metric(name: str, kind: str, text: str, *samples: tuple[Mapping[str, str], 
     yield f"# TYPE {_PREFIX}{name} {kind}"
     for labels, value in samples:
         inside = ",".join(f'{key}="{_escaped(content)}"' for key, content in labels.items())
-        number = f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else int(value)
+        digits = 3 if value > 1 else 6  # times, or shares
+        number = f"{value:.{digits}f}".rstrip("0").rstrip(".") if isinstance(value, float) else int(value)
         yield f"{_PREFIX}{name}{f'{{{inside}}}' if inside else ''} {number}"
 
 

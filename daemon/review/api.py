@@ -31,7 +31,8 @@ session: open a new link), 403 (another host or origin), 404, 409, 413 (too larg
 ``POST /api/model/task``               `ModelTask`                              `TaskState`
 ====================================== ======================================== ==================================
 
-``after`` is the id of the last image that the page has; an empty ``next`` means that there are no more.
+Those of audits are in `audit_api`, those of the model in `model_api`. ``after`` is the id of the last image that the
+page has; an empty ``next`` means that there are no more.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 #: Decisions in one request, images of one page, and groups of one page, at most.
 MOST_DECISIONS, MOST_IMAGES, MOST_GROUPS = 200, 200, 50
@@ -303,159 +304,3 @@ class Changes(Reply):
     waiting: int
     trouble: str | None
     daemon: bool
-
-
-# Audit
-
-
-class NewAudit(Request):
-    """A draw: ``count`` of the images that were filed into class folders since ``since``. ``seed``: for the same one
-    again."""
-
-    count: int = Field(ge=1, le=2000)
-    since: AwareDatetime = Field(strict=False)
-    seed: int | None = Field(default=None, ge=0, lt=1 << 53)
-
-
-class AuditImage(Reply):
-    """An image of an audit. ``filed_as``: the class that is to be judged. ``right`` is None until it is answered."""
-
-    image: Image | None
-    id: int
-    filed_as: str
-    right: bool | None
-
-
-class Estimate(Reply):
-    """The share that is wrong among those answered, 0 to 1, with its exact interval of ``confidence`` 0.95.
-
-    All are None where nothing was answered. ``promised``: the share that the model's threshold promises at most.
-    ``is_broken``: even ``low`` is above it.
-    """
-
-    answered: int
-    wrong: int
-    share: float | None
-    low: float | None
-    high: float | None
-    confidence: float
-    promised: float | None
-    is_broken: bool
-
-
-class ClassEstimate(Estimate):
-    """The same for one class. ``filed``: its images among which was drawn."""
-
-    label: str
-    filed: int
-
-
-class Audit(Reply):
-    """One audit. Its images are in the order in which they are to be answered: any number from the first on is a
-    sample."""
-
-    id: str
-    time: datetime
-    since: datetime
-    until: datetime
-    seed: int
-    filed: int
-    images: list[AuditImage]
-    overall: Estimate
-    classes: list[ClassEstimate]
-
-
-class AuditSummary(Reply):
-    """One audit of the history."""
-
-    id: str
-    time: datetime
-    since: datetime
-    count: int
-    filed: int
-    overall: Estimate
-
-
-class Audits(Reply):
-    """All audits, newest first."""
-
-    audits: list[AuditSummary]
-
-
-# Model
-
-
-class Lesson(Reply):
-    """What the model learnt last: its accuracy before and after, on the same images it never learnt from."""
-
-    time: datetime | None
-    before: float | None
-    after: float | None
-    images: int | None
-    says: str
-
-
-class Ancestor(Reply):
-    """A checkpoint from which the one in use was made, or which was in use before."""
-
-    digest: str
-    run: str
-    time: datetime | None
-    is_in_use: bool
-    can_roll_back: bool
-
-
-class LearntImage(Reply):
-    """An image of the model's data set. ``number`` is for its thumbnail; ``name`` is shown as text.
-
-    ``advice`` says why its label may be wrong, where it may be; ``advised`` is the class that is advised.
-    """
-
-    number: int
-    name: str
-    actual: str
-    predicted: str
-    confidence: float | None
-    advised: str | None = None
-    advice: str | None = None
-
-
-class LearntPage(Reply):
-    """Some images behind a cell of the confusion matrix."""
-
-    images: list[LearntImage]
-    next: int | None
-
-
-class ModelState(Reply):
-    """The model in use. ``matrix[i][j]``: held-out images of class i that were taken for class j.
-
-    ``says`` is a sentence where there is no report of the model, such as for the starter model; the lists are empty
-    then.
-    """
-
-    digest: str | None
-    run: str | None
-    says: str
-    accuracy: float | None
-    classes: list[str]
-    matrix: list[list[int]]
-    lesson: Lesson | None
-    lineage: list[Ancestor]
-    likely_wrong: list[LearntImage]
-    task: TaskState | None
-
-
-class ModelTask(Request):
-    """What is to be done with the model. ``run``: to roll back to; None: to the one before."""
-
-    task: Literal["learn", "roll-back"]
-    run: Annotated[str, Field(max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
-
-
-class TaskState(Reply):
-    """A task: one at a time. ``says``: what it has said last."""
-
-    task: Literal["learn", "roll-back"]
-    state: Literal["running", "done", "failed"]
-    says: str

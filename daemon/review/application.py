@@ -29,6 +29,8 @@ from daemon.review.api import (
     Password,
     Session,
 )
+from daemon.review.audit_api import NewAudit
+from daemon.review.audits import Auditing
 from daemon.review.decisions import DecisionQueue
 from daemon.review.guard import Door, Guard
 from daemon.review.images import Images
@@ -70,6 +72,7 @@ class Parts:
     thumbnails: Thumbnails
     decisions: DecisionQueue
     views: Views
+    auditing: Auditing
 
 
 class Application:
@@ -96,8 +99,14 @@ class Application:
             "/api/class": self.class_images,
             "/api/quarantine": self.quarantine,
             "/api/live": self.live,
+            "/api/audits": self.audits,
+            "/api/audit": self.audit,
         }
-        post: dict[str, _Endpoint] = {"/api/password": self.password, "/api/decisions": self.decide}
+        post: dict[str, _Endpoint] = {
+            "/api/password": self.password,
+            "/api/decisions": self.decide,
+            "/api/audits": self.draw_audit,
+        }
         routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in get.items()]
         routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in post.items()]
         handlers: dict[Any, Any] = {
@@ -257,6 +266,19 @@ class Application:
         """Show what was filed last."""
         after, limit = _page(request)
         return reply(self._parts.views.live(_limit(request, "minutes", 10, 1440), after, limit))
+
+    def audits(self, _: HttpRequest) -> Response:
+        """List the audits."""
+        return reply(self._parts.auditing.history())
+
+    def audit(self, request: HttpRequest) -> Response:
+        """Show one audit."""
+        return reply(self._parts.auditing.show(request.query_params.get("audit", "")))
+
+    async def draw_audit(self, request: HttpRequest) -> Response:
+        """Draw an audit."""
+        asked = parsed(NewAudit, await request.body())
+        return reply(await run_in_threadpool(self._parts.auditing.draw, asked))
 
     def _is_running(self) -> bool:
         try:

@@ -11,6 +11,7 @@ import uvicorn
 
 from daemon.review.application import Application, Parts
 from daemon.review.audit_book import AuditBook
+from daemon.review.audits import Auditing
 from daemon.review.carrying_out import CarryingOut
 from daemon.review.decisions import DecisionQueue
 from daemon.review.grouping import Grouping
@@ -42,7 +43,8 @@ def serving(place: ReviewedOutput, door: Door) -> Iterator[Served]:
         thumbnails = Thumbnails(place)
         closing.callback(thumbnails.close)
         pile = PileReader(place, images)
-        decisions = DecisionQueue(CarryingOut(place, images, AuditBook()), place.is_running, on_decided=pile.leave_out)
+        book = AuditBook(place.state)
+        decisions = DecisionQueue(CarryingOut(place, images, book), place.is_running, on_decided=pile.leave_out)
         closing.callback(decisions.close)
         views = Views(place, images, pile, Grouping(), decisions)
         parts = Parts(
@@ -53,6 +55,7 @@ def serving(place: ReviewedOutput, door: Door) -> Iterator[Served]:
             thumbnails=thumbnails,
             decisions=decisions,
             views=views,
+            auditing=Auditing(place, images, book, decisions),
         )
         yield Served(make_server(Application(parts).asgi()), keys, door)
 
