@@ -30,6 +30,7 @@ BENCHMARKS = (
     "choosing",  # time, memory and accuracy of the choice of a head
     "learning",  # what lessons from people's answers bring, day by day
     "lesson_cost",  # time and memory of a lesson
+    "head_figures",  # what the docstrings of heads say of them
     "starter",  # how well the starter model sorts photographs
     "reload",  # going over to another model
     "features",  # the backbones alone

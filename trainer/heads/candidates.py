@@ -122,9 +122,8 @@ def _best_strength(view: View, strengths: Sequence[float]) -> float:
     """Return the strength of the lowest loss on some of the folds; weaker than usual only if its loss is clearly lower.
 
     Weaker penalties take longer to fit: no more are tried once two in a row were no better (one, with many images).
-    Measured on five sets, five draws each, by images that were not drawn: log-loss .716 instead of .727 with 5 images a
-    class, .554 instead of .558 with 16, .450 instead of .452 with 40. Where many images judge, heads along the main
-    directions choose the same strength in half of the time; with few they may take one that is far too weak.
+    With few images, heads are better so. Where many judge, heads along the main directions choose the same strength in
+    half of the time; with few they may take one that is far too weak.
     """
     many = _many(view.task)
     failures_in_a_row = 1 if many else 2

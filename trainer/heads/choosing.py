@@ -2,7 +2,8 @@
 
 Every image in a fold is judged by heads that were fitted on the other folds. Candidates are compared by their
 out-of-fold log-loss after their temperatures are fitted, since that is what the daemon serves. The served head is
-fitted on all images: measured over five folds of two sets, that is worth 0.3 points of accuracy.
+fitted on all images: measured over five folds of two sets, that is worth 0.3 points of accuracy (``python -m
+tests.benchmarks.head_figures``).
 """
 
 from __future__ import annotations
@@ -176,9 +177,8 @@ class _ViewComparison:
 
         With the best strength of each view and one division, the gains of 16 scenes a class, in standard errors,
         overlap with those of 16 ants and bees; this way, in fifteen draws each, scenes have less than 1, ants and bees
-        more than 1.25. Accuracy on fold 4: ants and bees .959 instead of .928 (40 a class .959 instead of .933), scenes
-        .874 as before. With 8 a class it is still a guess: ants and bees .953 instead of .919, but scenes .831 instead
-        of .843, where four draws in fifteen choose the classes.
+        more than 1.25. Accuracy of ants and bees on fold 4 is .956 (``python -m tests.benchmarks.choosing --rights``),
+        with the features themselves .927. With 8 a class it is still a guess.
         """
         plain_candidate, plain_losses = _refold(plain, redrawn_folds)
         class_candidate, class_losses = _refold(classes, redrawn_folds)

@@ -13,10 +13,10 @@ otherwise is not better either, which is so in 31 %, they bring .010, .004 and .
 little is lost with equal shares, but no fit is worse than the one without them by the figures that decide whether it is
 published.
 
-Other ways were worse. From the labels themselves, the unlabelled images are recognised worse than by the head
-where they are skewed (down to -.23). With more of the neighbours (0.9) or with soft labels .01 to .03 of the gain go;
-where a class counts as often as it is predicted, up to .145 is lost; where unlabelled images count as much as labelled
-ones, up to .019. Twice in a row is .01 better with equal shares and .02 worse with strangers.
+These figures are of heads that were not yet fitted along the main directions. Other ways were worse. From the labels
+themselves, the unlabelled images are recognised worse than by the head where they are skewed. With more of the
+neighbours or with soft labels, part of the gain goes; where a class counts as often as it is predicted, or unlabelled
+images as much as labelled ones, skewed sets lose. Twice in a row is better with equal shares and worse with strangers.
 """
 
 from __future__ import annotations
