@@ -48,8 +48,8 @@ def measure(images: Images, answers: int, seed: int, *, appears: bool) -> dict[s
         life["never"] = [evaluate(never, drawn, day) for day in range(DAYS + 1)]
         for arm in ARMS:
             runs = Path(shutil.copytree(never, folder / arm / "runs"))
-            life[arm], given = live(runs, drawn, arm, seed)
-            same = fit_on(folder / f"{arm}, same", drawn, first | given)
+            life[arm], answered = live(runs, drawn, arm, seed)
+            same = fit_on(folder / f"{arm}, same", drawn, first, answered)
             life[f"{arm}, same labels"] = [evaluate(same, drawn, DAYS)]
         everything = {int(row): int(images.labels[row]) for part in drawn.arrivals for row in part}
         life["all labels"] = [evaluate(fit_on(folder / "all", drawn, first | everything), drawn, DAYS)]

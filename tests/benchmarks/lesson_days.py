@@ -180,11 +180,12 @@ def data_set(folder: Path, images: Images, labels: dict[int, int]) -> Path:
     return folder
 
 
-def fit_on(folder: Path, scenario: Scenario, labels: dict[int, int]) -> Path:
-    """Fit on some images and return the folder of runs."""
+def fit_on(folder: Path, scenario: Scenario, labels: dict[int, int], peoples: Path | None = None) -> Path:
+    """Fit on some images, and on people's labels in a file, and return the folder of runs."""
     data, runs = data_set(folder / "data", scenario.images, labels), folder / "runs"
     options = FitOptions(
         data_dir=data,
+        labels=peoples,
         mode=registry.EMBEDDED,
         max_error=MAX_ERROR,
         output_dir=runs,
@@ -242,21 +243,20 @@ def evaluate(
     )
 
 
-def live(runs: Path, scenario: Scenario, arm: str, seed: int) -> tuple[list[Day], dict[int, int]]:
-    """Go through all days; return each one's figures, from day 0 on, and all answers."""
+def live(runs: Path, scenario: Scenario, arm: str, seed: int) -> tuple[list[Day], Path]:
+    """Go through all days; return each one's figures, from day 0 on, and the file of all answers."""
     unsure_first, wrong_share = ARMS[arm]
     random = np.random.default_rng([seed, 1])
     person = Person(scenario, wrong_share, np.random.default_rng([seed, 2]))
-    days = [evaluate(runs, scenario, 0)]
+    days, file = [evaluate(runs, scenario, 0)], runs.parent / "labels.json"
     for day, arrived in enumerate(np.cumsum([len(each) for each in scenario.arrivals]).tolist(), 1):
         waiting = np.array([row for row in np.concatenate(scenario.arrivals)[:arrived] if row not in person.given])
         order = judge(runs, scenario.images, waiting).confidence if unsure_first else random.random(len(waiting))
         person.answer(waiting[np.argsort(order)][: scenario.answers].tolist(), day)
-        file = runs.parent / "labels.json"
         person.write(file)
         started = time.process_time()
         with quiet():
             outcome = learn(LearnOptions(checkpoints=runs, labels=file, cache_dir=STORE.root, keep=2))
         seconds = time.process_time() - started
         days.append(evaluate(runs, scenario, day, outcome.run is not None, seconds, outcome.reason))
-    return days, person.given
+    return days, file

@@ -25,7 +25,7 @@ from trainer.data.dataset import Labels, Mask
 from trainer.data.folds import NEVER, Folds, assign, draw_by_hash
 from trainer.data.neighbours import Positions
 from trainer.heads import views
-from trainer.heads.candidates import CandidateHead, View
+from trainer.heads.candidates import USUAL_STRENGTH, CandidateHead, View
 from trainer.heads.linear import Linear
 from trainer.heads.missing_classes import with_energies
 from trainer.heads.recipe import Recipe, refit
@@ -37,6 +37,8 @@ from trainer.measuring.labelled_predictions import LabelledPredictions
 
 #: With fewer judged images of the data set, the temperature is fitted on those that people labelled, too.
 _FEW = 20
+#: With so many times the images of the data set, another recipe than the one chosen by them is tried.
+_OUTGROWN = 2
 
 
 @dataclass(frozen=True)
@@ -189,8 +191,7 @@ def fit_lesson(
 ) -> FittedLesson:
     """Fit the head. ``pretrained`` makes its inputs, and ``texts`` (outputs, width) is what it starts from, if any."""
     outputs = len(images.classes) + bool(images.is_negative.any())
-    view = _view(images, outputs, parts, pretrained, texts)
-    candidate, logistic = refit(view, recipe)
+    view, candidate, logistic = _refit(images, _views(images, outputs, parts, pretrained, texts), recipe)
     task = view.task
     trusted = images.is_trusted[task.judged]
     rows = trusted if trusted.sum() >= _FEW else np.ones(len(trusted), bool)
@@ -204,7 +205,7 @@ def fit_lesson(
         view.scaling.scale,
         groups=_groups(images, outputs),
         basis=None if span is None else span.basis,
-        pretrained=pretrained,
+        pretrained=view.pretrained,
     )
     return FittedLesson(images, head, candidate, temperature, span)
 
@@ -215,22 +216,42 @@ def _groups(images: LessonImages, outputs: int) -> npt.NDArray[np.int64] | None:
     return np.array([*range(len(images.classes)), NO_CLASS], np.int64)
 
 
-def _view(
+def _refit(images: LessonImages, both: tuple[View, View], recipe: Recipe) -> tuple[View, CandidateHead, CandidateHead]:
+    """Fit by the recipe on the view that it is for, and return that view, the head and the logistic head.
+
+    Where the images have outgrown those that the recipe was chosen by, the usual one is tried beside it, on the
+    features (the other view), and taken if its loss is lower: a choice among few images is often a guess. Measured on
+    scenes with a class that appears late (tests/benchmarks/learning.py): begun with ten images a class, one draw in
+    five takes the pretrained classes, by which .864 are right 300 answers later, and .889 by the usual recipe.
+    """
+    features, view = both
+    candidate, logistic = refit(view, recipe)
+    usual = recipe.model_copy(
+        update={"kind": "mean", "strength": USUAL_STRENGTH, "shrinkage": None, "as_classes": False}
+    )
+    if usual == recipe or len(images.labels) < _OUTGROWN * images.of_data_set:
+        return view, candidate, logistic
+    other, other_logistic = refit(features, usual)
+    return (view, candidate, logistic) if candidate.loss <= other.loss else (features, other, other_logistic)
+
+
+def _views(
     images: LessonImages,
     outputs: int,
     parts: Sequence[PartRecord],
     pretrained: Pretrained | None,
     texts: npt.NDArray[np.float32] | None,
-) -> View:
+) -> tuple[View, View]:
+    """Return the view of the features and the one that the recipe is for, which is mostly the same."""
     described = [views.Part(part.name, part.width, pretrained=pretrained) for part in parts]
     likenesses = views.class_likenesses(images.features, described[0])
     view = views.view_of_all_parts(images.features, images.labels, outputs, images.folds, described)
     if likenesses is not None:
-        return views.view_as_classes(likenesses, described[0], view)
-    if texts is None:
-        return view
-    start = Linear(texts / view.scaling.scale, np.asarray(texts @ view.scaling.mean, np.float32))
-    return replace(view, task=replace(view.task, start=start), texts=start)
+        return view, views.view_as_classes(likenesses, described[0], view)
+    if texts is not None:
+        start = Linear(texts / view.scaling.scale, np.asarray(texts @ view.scaling.mean, np.float32))
+        view = replace(view, task=replace(view.task, start=start), texts=start)
+    return view, view
 
 
 def _span(images: LessonImages, view: View, logits: npt.NDArray[np.float64], logistic: CandidateHead) -> Span | None:

@@ -90,7 +90,9 @@ def _metadata(lesson: Lesson, now: datetime) -> Metadata:
         mode=base.mode,
         parts=base.parts,
         classes=list(fitted.images.classes),
-        normalisation=base.normalisation,
+        normalisation="l2"
+        if base.normalisation == "pretrained" and fitted.head.pretrained is None
+        else base.normalisation,
         temperature=fitted.temperature,
         threshold=thresholds.own,
         max_error=thresholds.requested,

@@ -174,3 +174,18 @@ def test_a_head_on_pretrained_classes_is_fitted_again_on_them() -> None:
     served = (likeness(kept.features.astype(np.float32), pretrained) - fitted.head.mean) * fitted.head.scale
     logits = served @ fitted.head.weight.T + fitted.head.bias
     assert (logits.argmax(axis=1) == kept.labels).mean() > 0.95
+
+
+@pytest.mark.parametrize(("count", "is_outgrown"), [(40, False), (80, True)])
+def test_a_recipe_that_was_chosen_by_few_images_is_given_up_for_a_better_one(count: int, is_outgrown: bool) -> None:
+    """Pretrained classes that tell nothing apart, by which the fit had nevertheless gone."""
+    kept = replace(kept_of(60), recipe=Recipe(as_classes=True))
+    features, truth = clusters(count, 3, WIDTH, spread=0.3, seed=7)
+    new = {digest(1000 + number): row.astype(np.float16) for number, row in enumerate(features)}
+    answers = {digest(1000 + number): CLASSES[label] for number, label in enumerate(truth.tolist())}
+    part = small_checkpoint().metadata.parts[0].model_copy(update={"width": WIDTH})
+    useless = Pretrained.rounded(np.zeros((4, WIDTH), np.float32), np.zeros(4, np.float32))
+    fitted = fit_lesson(gather(kept, answers, new, CLASSES), [part], kept.recipe, useless, None)
+    assert (fitted.head.pretrained is None) == is_outgrown
+    assert (fitted.predictions(fitted.images.is_trusted).right.mean() > 0.9) == is_outgrown
+    assert fitted.candidate.kind == ("mean" if is_outgrown else "logistic")
