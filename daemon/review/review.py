@@ -46,7 +46,9 @@ def serving(place: ReviewedOutput, door: Door) -> Iterator[Served]:
         book = AuditBook(place.state)
         decisions = DecisionQueue(CarryingOut(place, images, book), place.is_running, on_decided=pile.leave_out)
         closing.callback(decisions.close)
-        views = Views(place, images, pile, Grouping(), decisions)
+        grouping = Grouping(place, images)
+        closing.callback(grouping.close)
+        views = Views(place, images, pile, grouping, decisions)
         parts = Parts(
             place=place,
             door=door,

@@ -1,0 +1,214 @@
+"""Group images by likeness, in a process of its own: ``python -m daemon.review.likeness``, asked by `grouping`.
+
+It reads a `Question` from its standard input, and writes lines of JSON: how far it has come, and at last the groups.
+Its memory and its time are nobody else's: it runs at the lowest priority, and ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from daemon.config import Settings
+from daemon.decoding.decoder import Task
+from daemon.decoding.pool import DecoderPool, Limits
+from daemon.reloading.loader import CheckpointOpener, CheckpointOptions
+from daemon.review.kept_features import KeptFeatures
+from models.allowed import allow_plugins
+from models.classifier import Classifier, open_classifier
+from models.errors import UserError
+from models.runtime import cores
+from models.scoring import head_probabilities
+from models.text.language import inherit
+from models.weights import WeightsStore
+
+_NICENESS = 19
+#: Images that are decoded and looked at together, and after how many of them the features are written.
+_BATCH, _WRITE_EVERY = 32, 1024
+#: More images than these are gathered into so many bunches first: all their distances would not fit into the memory.
+MOST_AT_ONCE = 2000
+#: Images are alike that are nearer than this share of the usual distance of two images.
+ALIKE = 0.55
+#: Smaller groups are put together into the last one.
+SMALLEST_GROUP = 3
+_MOST_LIKELY = 4
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Question(TypedDict):
+    """What to group: ``images`` are ids, sha256 and paths; the newest first. The rest is of the settings."""
+
+    images: list[tuple[int, str, str]]
+    output: str
+    checkpoint: str
+    cache_dir: str | None
+    plugins: list[str]
+    language: str
+    features: str
+
+
+def main() -> None:
+    """Answer the question on the standard input."""
+    with suppress(OSError):
+        os.nice(_NICENESS)
+    inherit()
+    question: Question = json.load(sys.stdin)
+    try:
+        _answer(question)
+    except UserError as error:
+        _say({"error": str(error)})
+
+
+def _answer(question: Question) -> None:
+    settings = Settings(
+        output=Path(question["output"]),
+        checkpoint=Path(question["checkpoint"]),
+        cache_dir=None if question["cache_dir"] is None else Path(question["cache_dir"]),
+        plugins=question["plugins"],
+        language="ko" if question["language"] == "ko" else "en",
+    )
+    allow_plugins(settings.plugins)
+    options = CheckpointOptions.from_settings(settings)
+    store = WeightsStore(settings.cache_dir)
+    published = options.source.find() or CheckpointOpener(options, store).starter()
+    classifier = open_classifier(published.path, store, threads=max(1, cores() // 2))
+    width = sum(part.width for part in classifier.metadata.parts)
+    kept = KeptFeatures(Path(question["features"]), classifier.digest, width)
+    _look(question, classifier, kept, settings)
+    seen = {number: kept.get(sha256) for number, sha256, _ in question["images"]}
+    known = {number: one for number, one in seen.items() if one is not None}
+    if not known:
+        _say({"groups": []})
+        return
+    ids = list(known)
+    vectors = np.stack([one.features for one in known.values()]).astype(np.float32)
+    labels = [classifier.classes[one.label] for one in known.values()]
+    _say({"groups": [describe(ids, labels, members) for members in groups_of(vectors)]})
+
+
+def _look(question: Question, classifier: Classifier, kept: KeptFeatures, settings: Settings) -> None:
+    """Compute the features of the images that are not known, and say how far that has come."""
+    images = [image for image in question["images"] if kept.get(image[1]) is None]
+    total, wanted = len(question["images"]), [sha256 for _, sha256, _ in question["images"]]
+    _say({"progress": (total - len(images)) / max(total, 1)})
+    if not images:
+        return
+    limits = Limits(memory=settings.decode_memory_mb << 20, seconds=settings.decode_seconds)
+    with closing(DecoderPool(1, limits)) as decoders:
+        for start in range(0, len(images), _BATCH):
+            _look_at_batch(images[start : start + _BATCH], classifier, kept, decoders, settings)
+            _say({"progress": (total - len(images) + min(start + _BATCH, len(images))) / total})
+            if start % _WRITE_EVERY == _WRITE_EVERY - _BATCH:
+                _write(kept, wanted)
+    _write(kept, wanted)
+
+
+def _look_at_batch(
+    images: Sequence[tuple[int, str, str]],
+    classifier: Classifier,
+    kept: KeptFeatures,
+    decoders: DecoderPool,
+    settings: Settings,
+) -> None:
+    tasks = [
+        Task(
+            path=Path(path),
+            transforms=classifier.transforms,
+            max_bytes=settings.max_file_mb << 20,
+            max_pixels=settings.max_megapixels * 1_000_000,
+            root=str(settings.output),
+        )
+        for _, _, path in images
+    ]
+    decoded = [future.result() for future in [decoders.submit(task) for task in tasks]]
+    good = [
+        (sha256, one.crops)
+        for (_, sha256, _), one in zip(images, decoded, strict=True)
+        if one.crops is not None and one.source is not None and one.source.sha256 == sha256
+    ]
+    if not good:
+        return
+    crops = [np.stack([each[part] for _, each in good]) for part in range(len(classifier.transforms))]
+    features = classifier.extractor.features(crops)
+    labels = head_probabilities(classifier.metadata, classifier.head, features).argmax(axis=1)
+    for (sha256, _), row, label in zip(good, features, labels, strict=True):
+        kept.put(sha256, row, int(label))
+
+
+def groups_of(vectors: Vectors) -> list[npt.NDArray[np.intp]]:
+    """Group vectors (n, width) by the angles between them: lists of their places, the largest first.
+
+    In each the most typical comes first. What is like hardly anything comes last, in one group.
+    """
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = vectors / np.maximum(length, 1e-9)
+    numbers = _bunched(vectors) if len(vectors) > MOST_AT_ONCE else _clustered(vectors)
+    groups = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
+    large = [group for group in groups if len(group) >= SMALLEST_GROUP]
+    rest = [group for group in groups if len(group) < SMALLEST_GROUP]
+    ordered = [_typical_first(vectors, group) for group in sorted(large, key=len, reverse=True)]
+    return [*ordered, *([np.concatenate(rest)] if rest else [])]
+
+
+def _typical_first(vectors: Vectors, group: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    likeness = vectors[group] @ vectors[group].mean(axis=0)
+    return group[np.argsort(-likeness, kind="stable")]
+
+
+def _bunched(vectors: Vectors) -> npt.NDArray[np.intp]:
+    """Group many vectors: by k-means into bunches, and these by their centres."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    bunches = MiniBatchKMeans(MOST_AT_ONCE // 4, random_state=0, n_init=1, batch_size=2048).fit(vectors)
+    centres = bunches.cluster_centers_
+    used = np.unique(bunches.labels_)
+    numbers = np.zeros(len(centres), np.intp)
+    numbers[used] = _clustered(centres[used] / np.maximum(np.linalg.norm(centres[used], axis=1, keepdims=True), 1e-9))
+    grouped: npt.NDArray[np.intp] = numbers[bunches.labels_]
+    return grouped
+
+
+def _clustered(vectors: Vectors) -> npt.NDArray[np.intp]:
+    """Group vectors of unit length by average linkage, up to a share of the usual distance between two."""
+    from sklearn.cluster import AgglomerativeClustering
+
+    if len(vectors) < 2:
+        return np.zeros(len(vectors), np.intp)
+    distances = np.clip(1 - vectors @ vectors.T, 0, None)
+    usual = float(np.median(distances[np.triu_indices(len(vectors), 1)]))
+    clustering = AgglomerativeClustering(
+        n_clusters=None, distance_threshold=max(ALIKE * usual, 1e-6), metric="precomputed", linkage="average"
+    )
+    numbers: npt.NDArray[np.intp] = clustering.fit_predict(distances)
+    return numbers
+
+
+def describe(ids: Sequence[int], labels: Sequence[str], members: npt.NDArray[np.intp]) -> dict[str, object]:
+    """Describe a group: its ids, and the classes that its images are taken for, with their shares."""
+    taken_for = [labels[place] for place in members]
+    names, counts = np.unique(taken_for, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:_MOST_LIKELY]
+    likely = [(str(names[place]), float(counts[place]) / len(members)) for place in order]
+    return {"ids": [ids[place] for place in members], "likely": likely}
+
+
+def _write(kept: KeptFeatures, wanted: Sequence[str]) -> None:
+    with suppress(OSError):  # the next time they are computed again
+        kept.write(wanted)
+
+
+def _say(answer: dict[str, object]) -> None:
+    print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()
