@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ from PIL import features
 from daemon import config
 from daemon.commands import unit
 from daemon.commands.control_probes import control_findings
+from daemon.commands.learning_probes import learning_findings
 from daemon.commands.options import add_settings, given
 from daemon.commands.probes import (
     Finding,
@@ -30,6 +30,7 @@ from daemon.commands.probes import (
     probe_file,
     silent,
     unwritable,
+    with_advice,
     wrong,
 )
 from daemon.config import Settings, watches_inside
@@ -118,6 +119,7 @@ _SUBJECTS = {
     "weights": mark("weights"),
     "decoders": mark("decoders"),
     "control": mark("control"),
+    "learning": mark("learning"),
     "unit": mark("unit"),
 }
 
@@ -161,6 +163,7 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
     yield from decoder_findings()
     yield from hook_findings(settings)
     yield from control_findings(settings)
+    yield from learning_findings(settings)
     yield from unit_findings(settings, flags, file)
 
 
@@ -170,13 +173,7 @@ def output_findings(settings: Settings) -> Iterator[Finding]:
     if (away := OutputMark(settings.output, memory).why_away()) is None:
         yield from folder_findings("output", settings.output)
     else:
-        yield wrong("output", *_with_advice(away))
-
-
-def _with_advice(sentence: str) -> tuple[str, str]:
-    """Split a sentence into what is wrong and what to do: after a colon, or in Korean a sentence of its own."""
-    about, *advice = re.split(r": |(?<=다)\. ", sentence, maxsplit=1)
-    return about, "".join(advice)
+        yield wrong("output", *with_advice(away))
 
 
 def _same_file_system(inbox: Path, settings: Settings) -> Iterator[Finding]:
@@ -198,7 +195,7 @@ def _name_findings(inbox: Path, settings: Settings) -> Iterator[Finding]:
         cross_mounts=settings.cross_mounts,
     )
     for sentence in passed.not_entered:
-        yield wrong("inbox", *_with_advice(sentence))
+        yield wrong("inbox", *with_advice(sentence))
     if passed.leftovers.pictures:
         yield note("inbox", f"{inbox}: {passed.leftovers}")
     if passed.count:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shlex
 import threading
 from collections.abc import Iterator
@@ -59,6 +60,12 @@ def wrong(subject: str, text: str, advice: str) -> Finding:
 def note(subject: str, text: str, advice: str | None = None) -> Finding:
     """Make the finding that something works, but is worth knowing."""
     return Finding(subject, "note", text, advice)
+
+
+def with_advice(sentence: str) -> tuple[str, str]:
+    """Split a sentence into what is wrong and what to do: after a colon, or in Korean a sentence of its own."""
+    about, *advice = re.split(r": |(?<=다)\. ", sentence, maxsplit=1)
+    return about, "".join(advice)
 
 
 def silent(subject: str, folder: Path | str) -> Finding:

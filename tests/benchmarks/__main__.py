@@ -31,6 +31,7 @@ BENCHMARKS = (
     "learning",  # what lessons from people's answers bring, day by day
     "lesson_cost",  # time and memory of a lesson
     "head_figures",  # what the docstrings of heads say of them
+    "lessons",  # filing beside lessons, and how long these take
     "starter",  # how well the starter model sorts photographs
     "reload",  # going over to another model
     "features",  # the backbones alone

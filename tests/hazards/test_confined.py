@@ -14,8 +14,11 @@ import pytest
 
 from daemon import config
 from daemon.commands import unit
+from daemon.journal.journal import Journal
+from daemon.state import journal_path
+from tests.daemon.learning.conftest import label_of
 from tests.pictures import KINDS, files_below, save
-from tests.processes import environment
+from tests.processes import environment, run
 
 #: Puts the calls named on standard input on the list of what is allowed, and becomes the command of its arguments.
 CONFINE = """
@@ -96,3 +99,20 @@ def test_a_confined_daemon_files_quarantines_and_tells(tmp_path: Path) -> None:
     assert {f"{number}.png" for number in range(len(KINDS))} <= set(filed)
     assert (tmp_path / "sorted" / "quarantine" / "truncated" / "broken.jpg").exists()
     assert len(told.read_text().splitlines()) == len(KINDS) + 1
+
+
+@pytest.mark.timeout(600)
+def test_a_confined_lesson_is_published(tmp_path: Path) -> None:
+    for kind in ("stripes", "fog"):
+        for seed in range(10):
+            save(kind, seed, tmp_path / "data" / kind / f"{seed}.png")
+    fitting = ("fit", "--data-dir", "data", "--mode", "efficientnet_lite0", "--epochs", "2")
+    done = run("trainer", *fitting, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    discs = [save("discs", seed, tmp_path / "sorted" / "discs" / f"{seed}.png") for seed in range(12)]
+    journal = Journal(journal_path(tmp_path / "state", tmp_path / "sorted"))
+    journal.write([], labels=[label_of(path, "discs") for path in discs])
+    journal.close()
+    done = confined([sys.executable, "-m", "daemon", "learn", "--state-dir", "state", "--output", "sorted"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "learned from 12 labels: run " in done.stdout

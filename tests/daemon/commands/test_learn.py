@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from daemon import config
 from daemon.__main__ import main
+from daemon.commands import learning_probes
+from daemon.commands.learning_probes import learning_findings
 from daemon.commands.learning_rows import learning_rows
 from daemon.control.calls import Call
 from daemon.control.client import ControlClient
@@ -103,6 +106,24 @@ def test_the_method_is_answered_by_whoever_gives_the_lesson(calls: tuple[Path, l
         with pytest.raises(Refused, match="no parameters"):
             next(client.call("learn", {"now": True}))
     thread.join()
+
+
+def test_doctor_says_whether_anything_can_be_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(**settings: object) -> list[tuple[str, str, str | None]]:
+        found = learning_findings(config.load({"checkpoint": tmp_path / "runs", **settings}))
+        return [(finding.state, finding.text, finding.advice) for finding in found]
+
+    assert told() == []  # what is published there later may be learned from
+    (tmp_path / "runs").mkdir()
+    assert told() == [("fine", f"lessons may be published in {tmp_path}/runs", None)]
+    assert told(learn="off") == [("fine", "nothing is learned from what people correct: learn is off", None)]
+    (tmp_path / "one.safetensors").touch()
+    ((state, text, advice),) = told(checkpoint=tmp_path / "one.safetensors")
+    assert (state, text) == ("note", f"{tmp_path}/one.safetensors is one checkpoint, so nothing can be learned")
+    assert str(advice).startswith("give as checkpoint the folder")
+    monkeypatch.setattr(learning_probes, "find_obstacle", lambda _: "the daemon may not write there: let it")
+    assert told() == [("wrong", "the daemon may not write there", "let it")]
+    assert told(learn="ask") == [("note", "the daemon may not write there", "let it")]
 
 
 def rows(learning: LearningHealth | None) -> list[str]:

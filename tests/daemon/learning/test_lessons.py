@@ -185,6 +185,16 @@ def test_the_end_of_the_daemon_ends_the_lesson(make_school: MakeSchool) -> None:
     assert isinstance(late.told, LessonFailed)
 
 
+def test_images_that_vanish_between_the_count_and_the_lesson_are_passed_on_as_gone(make_school: MakeSchool) -> None:
+    school = make_school(learn="ask")
+    gone, there = (label.path for label in school.label(2))
+    school.wait_until(lambda: school.lessons.health.waiting == 2, "they are counted")
+    gone.unlink()
+    school.lessons.ask(Asked())
+    school.wait_for_lessons(1)
+    assert {each["path"]: each["now"] for each in school.teacher.given[0]} == {str(gone): None, str(there): str(there)}
+
+
 def test_a_file_of_labels_that_cannot_be_written_fails_the_lesson(make_school: MakeSchool, logged: list[str]) -> None:
     school = make_school(learn="ask")
     school.label()

@@ -180,6 +180,7 @@ def test_a_worse_model_gives_way_and_stays_away_until_it_is_published_anew(place
     assert said.startswith(
         f"back to checkpoint {good[:12]} from {bad[:12]}: it sent 5 of its first 5 images to the others"
     )
+    assert (reloader.why_given_up(good), str(reloader.why_given_up(bad))[:12]) == (None, "it sent 5 of")
     assert nothing_new(reloader)
     see(reloader, 20, unsure=True)  # of the good one now
     assert nothing_new(reloader)
