@@ -19,6 +19,7 @@ BENCHMARKS = (
     "latency",  # single arrivals, start, idle
     "clients",  # arrivals beside people who undo and relabel
     "control",  # calls of a running daemon, and what they cost the images
+    "review",  # the page in Chromium: keys, two pages, decisions beside arrivals
     "day",  # 100,000 pictures, one after the other
     "backlog",  # a million names in the inbox
     "growth",  # a million rows in the journal, a thousand classes, a hundred inboxes

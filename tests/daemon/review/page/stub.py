@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 from daemon.review.rendering import PAGE, render
 from daemon.review.words import words
 from models.text.language import Language, speaking
-from tests.pictures import KINDS, draw
+from tests.scenes import SCENES, scene
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
@@ -27,7 +27,8 @@ HEADERS = {
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 }
 _TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
-CLASSES = ("birds", "cats", "dogs", "receipts", "고양이")
+KINDS = tuple(SCENES)
+CLASSES = (*KINDS[:-1], "나무")
 #: Names as they may come, as the server escapes them.
 ODD_NAMES = (
     '<img src=x onerror="document.title=1">.jpg',
@@ -43,7 +44,7 @@ NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 def picture(number: int, side: int) -> bytes:
     """Draw the thumbnail of an image."""
     content = io.BytesIO()
-    draw(KINDS[number % len(KINDS)], number, side).save(content, "JPEG", quality=80)
+    scene(KINDS[number % len(KINDS)], number, side).save(content, "JPEG", quality=80)
     return content.getvalue()
 
 
@@ -55,6 +56,8 @@ class Stub:
     language: Language = "en"
     is_down: bool = False
     refuses: str | None = None
+    classes: tuple[str, ...] = CLASSES
+    odd_names: bool = True
     decided: dict[str, dict[str, Any]] = field(default_factory=dict)
     batches: list[int] = field(default_factory=list)
     revision: int = 1
@@ -86,13 +89,13 @@ class Stub:
     def image(self, number: int) -> dict[str, Any]:
         """Describe an image."""
         sure = random.Random(number).uniform(0.2, 0.6)
-        name = ODD_NAMES[number] if number < len(ODD_NAMES) else f"IMG_{number:04}.jpg"
+        name = ODD_NAMES[number] if self.odd_names and number < len(ODD_NAMES) else f"IMG_{number:04}.jpg"
         return {
             "id": number,
             "version": f"{number:08x}",
             "name": name,
             "folder": "others",
-            "label": None if number % 11 == 10 else CLASSES[number % len(CLASSES)],
+            "label": None if number % 11 == 10 else self.classes[number % len(self.classes)],
             "confidence": None if number % 11 == 10 else sure,
             "time": (NOW + timedelta(minutes=number)).isoformat(),
             "waiting": None,
@@ -133,10 +136,10 @@ class Stub:
         answer: dict[str, Callable[[Mapping[str, str]], object]] = {
             "session": self._session,
             "words": self._words,
-            "classes": lambda _: {"classes": [self._class(one) for one in CLASSES], "others": "others"},
+            "classes": lambda _: {"classes": [self._class(one) for one in self.classes], "others": "others"},
             "unsure": self._unsure,
             "unsure/group": lambda query: self._page(self._group(int(query["group"])), query),
-            "class": lambda query: self._page([n for n in self.left() if n % 5 == CLASSES.index(query["name"])], query),
+            "class": lambda query: self._page(self._group(self.classes.index(query["name"])), query),
             "live": lambda query: self._page(self.left()[::-1], query),
             "quarantine": self._quarantine,
             "audits": lambda _: {"audits": [self._summary()]} if route.request.method == "GET" else self._audit(),
@@ -178,7 +181,7 @@ class Stub:
         return {"name": name, "count": 120 + 7 * len(name), "is_learnt": True}
 
     def _group(self, number: int) -> list[int]:
-        return [n for n in self.left() if n % 4 == number]
+        return [n for n in self.left() if n % len(KINDS) == number]
 
     def _unsure(self, query: Mapping[str, str]) -> object:
         images = int(query["images"])
@@ -186,10 +189,13 @@ class Stub:
             {
                 "id": number,
                 "count": len(self._group(number)),
-                "likely": [{"label": CLASSES[number], "share": 0.6}, {"label": CLASSES[number + 1], "share": 0.22}],
+                "likely": [
+                    {"label": self.classes[number], "share": 0.6},
+                    {"label": self.classes[(number + 1) % 5], "share": 0.22},
+                ],
                 "images": [self.image(n) for n in self._group(number)[:images]],
             }
-            for number in range(4)
+            for number in range(len(KINDS))
             if self._group(number)
         ]
         total = len(self.left())
@@ -200,7 +206,7 @@ class Stub:
         start = numbers.index(int(after)) + 1 if after and int(after) in numbers else 0
         page = numbers[start : start + limit]
         end = page[-1] if start + limit < len(numbers) else None
-        images = [{**self.image(n), "folder": CLASSES[n % len(CLASSES)]} for n in page]
+        images = [{**self.image(n), "folder": self.classes[n % len(self.classes)]} for n in page]
         return {"images": images, "next": end, "total": len(numbers)}
 
     def _quarantine(self, query: Mapping[str, str]) -> object:
@@ -241,7 +247,7 @@ class Stub:
     def _audit(self) -> object:
         right = {decision["id"]: decision["right"] for decision in self.decisions("audit")}
         images = [
-            {"image": self.image(n), "id": n, "filed_as": CLASSES[n % len(CLASSES)], "right": right.get(n)}
+            {"image": self.image(n), "id": n, "filed_as": self.classes[n % len(self.classes)], "right": right.get(n)}
             for n in range(12)
         ]
         return {
@@ -253,11 +259,12 @@ class Stub:
             "filed": 400,
             "images": images,
             "overall": self._estimate(),
-            "classes": [{**self._estimate(), "label": name, "filed": 80} for name in CLASSES],
+            "classes": [{**self._estimate(), "label": name, "filed": 80} for name in self.classes],
         }
 
     def _model(self) -> object:
-        matrix = [[(37, 9, 0, 3, 1)[abs(i - j)] + (i + j) % 3 * (i != j) for j in range(5)] for i in range(5)]
+        matrix = [[(91, 2, 0, 1, 1)[abs(i - j)] + (i + j) % 3 * (i != j) for j in range(5)] for i in range(5)]
+        other = self.classes[2]
         lineage = [
             {
                 "digest": "c" * 8,
@@ -279,16 +286,17 @@ class Stub:
             "run": "2026-03-01_093000",
             "says": "",
             "accuracy": 0.942,
-            "classes": list(CLASSES),
+            "classes": list(self.classes),
             "matrix": matrix,
             "lesson": {"time": NOW.isoformat(), "before": 0.91, "after": 0.942, "images": 500, "says": ""},
             "lineage": lineage,
             "likely_wrong": [
-                {**self._learnt(n), "advised": "dogs", "advice": "its neighbours are dogs"} for n in range(4)
+                {**self._learnt(n), "advised": other, "advice": "so are its neighbours"} for n in range(4)
             ],
             "task": None,
         }
 
     def _learnt(self, number: int) -> dict[str, object]:
-        name = f"cats/IMG_{number:04}.jpg"
-        return {"number": number, "name": name, "actual": "cats", "predicted": "dogs", "confidence": 0.7}
+        name = f"{self.classes[1]}/IMG_{number:04}.jpg"
+        actual, predicted = self.classes[1:3]
+        return {"number": number, "name": name, "actual": actual, "predicted": predicted, "confidence": 0.7}

@@ -102,13 +102,13 @@ def test_a_range_and_all_are_decided_at_once(page: Page, stub: Stub) -> None:
 
 def test_keys_work_with_a_keyboard_that_types_hangul(page: Page, stub: Stub) -> None:
     before = shown(page)
-    page.evaluate("localStorage.setItem('imagesortd keys sorted', JSON.stringify({dogs: 'a', birds: '1'}))")
+    page.evaluate("localStorage.setItem('imagesortd keys sorted', JSON.stringify({mountains: 'a', boats: '1'}))")
     page.reload()
     page.wait_for_selector(TILE)
     hangul = "{key: 'ㅁ', code: 'KeyA', bubbles: true, cancelable: true}"
     page.evaluate(f"document.dispatchEvent(new KeyboardEvent('keydown', {hangul}))")
     (decision,) = sent(stub, page, 1)
-    assert (decision["id"], decision["to"]) == (before[0], "dogs")
+    assert (decision["id"], decision["to"]) == (before[0], "mountains")
 
 
 def test_a_class_is_found_by_its_name_and_a_group_is_named_as_a_new_one(page: Page, stub: Stub) -> None:

@@ -19,7 +19,7 @@ def test_the_pile_is_worked_off_by_touch(new_page: Opener) -> None:
     page.locator(TILE).nth(0).tap()
     page.locator(TILE).nth(1).tap()
     assert page.inner_text("#chosen") == "2 images selected"
-    page.locator(".class", has_text="dogs").tap()
+    page.locator(".class", has_text="mountains").tap()
     assert [(d["id"], d["to"]) for d in sent(stub, page, 2)] == [(before[0], CLASSES[2]), (before[1], CLASSES[2])]
     page.locator("[data-command=undo]").tap()
     assert shown(page) == before
