@@ -32,6 +32,7 @@ filing pictures:
   resort      move filed pictures to where a newer checkpoint files them
   relabel     move pictures to another class, and keep that as a label
   labels      list what you said of pictures; labels forget, labels export DIR
+  review      look through the pictures in a browser, and decide
   status      show the state of the running daemon
   rescan      let the running daemon look through its inboxes now
   reload      let the running daemon read its settings again

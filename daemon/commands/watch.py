@@ -25,6 +25,7 @@ commands:
   {program} resort --help     move filed images to where a newer checkpoint files them
   {program} relabel --help    move images to another class, and keep that as a label
   {program} labels --help     list, take back or export what you said of images
+  {program} review --help     look through the images in a browser, and decide
   {program} learn --help      learn now from what you said of images
   {program} status --help     show the state of the running daemon
   {program} rescan --help     let the running daemon look through its inboxes now

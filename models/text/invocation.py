@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "resort",
         "relabel",
         "labels",
+        "review",
         "learn",
         "status",
         "rescan",
