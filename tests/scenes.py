@@ -51,12 +51,12 @@ def _boats(picture: Image.Image, pen: _Pen, chance: random.Random) -> None:
     for _ in range(chance.randint(1, 2)):
         x, size = chance.randint(180, 620), chance.uniform(0.7, 1.15)
         hull, sail = _shade(chance, 150, 60, 50, 50), _shade(chance, 245, 240, 228, 10)
-        y = 640 + 60 * size
+        waterline = 640 + 60 * size
         points = [(0, 0), (330, 0), (270, 85), (60, 85)]
-        pen.polygon([(x + size * a, y + size * b) for a, b in points], fill=hull)
-        pen.line((x + size * 165, y, x + size * 165, y - size * 430), fill=(90, 70, 55), width=10)
-        pen.polygon([(x + size * a, y - size * b) for a, b in ((180, 30), (180, 420), (320, 30))], fill=sail)
-        pen.polygon([(x + size * a, y - size * b) for a, b in ((150, 60), (150, 370), (40, 60))], fill=sail)
+        pen.polygon([(x + size * a, waterline + size * b) for a, b in points], fill=hull)
+        pen.line((x + size * 165, waterline, x + size * 165, waterline - size * 430), fill=(90, 70, 55), width=10)
+        pen.polygon([(x + size * a, waterline - size * b) for a, b in ((180, 30), (180, 420), (320, 30))], fill=sail)
+        pen.polygon([(x + size * a, waterline - size * b) for a, b in ((150, 60), (150, 370), (40, 60))], fill=sail)
 
 
 def _cats(picture: Image.Image, pen: _Pen, chance: random.Random) -> None:
