@@ -11,7 +11,8 @@ for 1,000 images (1.1 s of them imports, 0.6 s embedding), 6.7 s and 356 MiB for
 With ``--arrivals N``, pictures come one by one to a daemon, first alone and then while lessons of 10,000 images are
 given one after the other with the lowest priority: the median and the 99th percentile of the milliseconds from the
 close of a picture to its being filed, which should at most double. On a machine that does anything else meanwhile, the
-figures are that machine's; CPU seconds change the least.
+figures are that machine's; CPU seconds change the least. Measured there with 80 arrivals: median 111 ms and 99 % within
+233 ms alone, 116 and 240 ms beside lessons.
 """
 
 from __future__ import annotations
