@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from unicodedata import normalize
 
@@ -17,7 +18,11 @@ from models.markers import read_kind
 class ClassFolders:
     """Tells the folders of one output apart, by their markers and else by their names."""
 
-    def __init__(self, output: Path, others: str, quarantine: str) -> None:
+    def __init__(
+        self, output: Path, others: str, quarantine: str, stands_for: Callable[[str], str | None] = lambda _: None
+    ) -> None:
+        """``stands_for``: returns the class that a folder stands for that has another name by now."""
+        self._stands_for = stands_for
         self._output = output
         self._others, self._quarantine = others, quarantine
 
@@ -37,7 +42,11 @@ class ClassFolders:
         """Return the class that a folder is of, in NFC as all classes are; None for the one of no class."""
         kind = read_kind(self._output / name)
         is_others = kind == "others" or (not kind and name == self._others)
-        return None if is_others else normalize("NFC", name)
+        return None if is_others else self.class_of(name)
+
+    def class_of(self, name: str) -> str:
+        """Return the class that a folder has, or had, the name of."""
+        return self._stands_for(name) or normalize("NFC", name)
 
     def marked(self, name: str) -> int | None:
         """Return when the marker of a folder was written, which says that programs file into it; None without one."""

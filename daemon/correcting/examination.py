@@ -14,7 +14,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from unicodedata import normalize
 
 from loguru import logger
 
@@ -25,7 +24,6 @@ from daemon.files.renaming import FileAt, close
 from daemon.files.roots import OpenFolders, Roots
 from daemon.files.source import OPEN_FLAGS, Identity
 from daemon.files.writers import is_being_written
-from daemon.filing.corrections import class_of
 from daemon.filing.identity import is_in_filed_state, is_same_inode
 from daemon.journal.labels import How, Label, WantedLabels
 from daemon.journal.reader import JournalReader
@@ -130,7 +128,7 @@ class Examiner:
         # Of a million files that are looked at for the first time, each comes here.
         folders = {folder for _, folder in places.values()}
         filed = {folder: self._class_of(None if folder is None else Path(folder)) for folder in folders}
-        lies = {folder: _class_of_path(folder) for folder in {each.folder for each in sightings}}
+        lies = {folder: self._class_of_path(folder) for folder in {each.folder for each in sightings}}
         doubtful = []
         for each in sightings:
             place = places.get(each.inode)
@@ -260,7 +258,7 @@ class Examiner:
     ) -> None:
         label = self._meanings.label_of(sighting.class_folder)
         how: How | None = How.PLACED if filed is None else How.MOVED
-        if filed is not None and self._class_of(filed.folder) == _class_of_path(sighting.folder):
+        if filed is not None and self._class_of(filed.folder) == self._class_of_path(sighting.folder):
             if not self._is_corrected(sha256, label):
                 return
             how = None
@@ -277,7 +275,11 @@ class Examiner:
     def _class_of(self, folder: Path | None) -> str | None:
         if folder is None or not folder.is_relative_to(self._output) or folder == self._output:
             return None
-        return class_of(folder, self._output)
+        return self._meanings.class_of(folder.relative_to(self._output).parts[0])
+
+    def _class_of_path(self, folder: str) -> str:
+        """Return the class that a folder is of, by its path below the output."""
+        return self._meanings.class_of(folder.partition("/")[0])
 
     def _path(self, sighting: Sighting) -> Path:
         return self._output / sighting.folder / sighting.name
@@ -286,11 +288,6 @@ class Examiner:
 def can_be_taken_back(label: Label, present: str | None) -> bool:
     """Whether a label says something else than where its image lies now, and came about by where it lay before."""
     return not label.forgotten and label.how in OURS and label.label != present
-
-
-def _class_of_path(folder: str) -> str:
-    """Return the class that a folder is of, by its path below the output."""
-    return normalize("NFC", folder.partition("/")[0])
 
 
 def _is_it(image: FileAt, row: Filing, identity: Identity, sha256: str) -> bool:

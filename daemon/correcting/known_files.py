@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 from loguru import logger
@@ -68,6 +69,10 @@ class KnownFolder:
     unknown_origin: bool = False
     surveyed: bool = False
     touched: int | None = None
+    #: Of a class folder that somebody has renamed: the class that it had the name of.
+    stands_for: str | None = None
+    #: Of a folder inside a class folder: programs may have filed into it.
+    foreign: bool = False
     _more: dict[int, int] = field(default_factory=dict)  # keys that came since, by their high halves
     _left: set[int] = field(default_factory=set)  # high halves of keys that are gone
 
@@ -122,7 +127,10 @@ class KnownFiles:
             del self.folders[path]
 
     def rename(self, old: str, new: str) -> None:
-        """Go on with a class folder that has another name now."""
+        """Go on with a class folder that has another name now, and stands for the same class."""
+        known = self.folders[old]
+        stands_for = known.stands_for or normalize("NFC", old)
+        known.stands_for = None if stands_for == normalize("NFC", new) else stands_for
         for path in self.folders.inside(old):
             self.folders[new + path[len(old) :]] = self.folders.pop(path)
 
@@ -183,6 +191,8 @@ def _head(path: str, folder: KnownFolder, keys: Keys, state: tuple[int, int] | N
         "marker": folder.marker,
         "unknown_origin": folder.unknown_origin,
         "surveyed": folder.surveyed,
+        "stands_for": folder.stands_for,
+        "foreign": folder.foreign,
     }
 
 
@@ -196,4 +206,6 @@ def _folder(head: dict[str, Any], keys: Keys) -> KnownFolder:
         marker=None if marker is None else int(marker),
         unknown_origin=bool(head["unknown_origin"]),
         surveyed=bool(head["surveyed"]),
+        stands_for=str(head["stands_for"]) if head.get("stands_for") else None,
+        foreign=bool(head.get("foreign")),
     )

@@ -78,7 +78,7 @@ class Observer:
         self._class_mounts = ClassMounts(self._memory)
         self._journal = JournalReader(journal)
         self._known = KnownFiles(self._memory / REMEMBERED)
-        self._meanings = ClassFolders(output, others, quarantine)
+        self._meanings = ClassFolders(output, others, quarantine, self._stands_for)
         self._undecided: set[tuple[str, int]] = set()
         self._tell = found
         self._examiner = Examiner(
@@ -91,6 +91,7 @@ class Observer:
             arm=self._arm,
             is_mount_away=lambda name, is_mount: self._class_mounts.is_away(name, is_mount=is_mount),
             has_events=lambda: self._has_events,
+            renamed=self._say_renamed,
             clock=clock,
             wall=wall,
         )
@@ -240,6 +241,21 @@ class Observer:
         )
         self._next_walk = min(self._next_walk, self._clock() + _POLLING)
 
+    def _stands_for(self, name: str) -> str | None:
+        known = self._known.folders.get(name)
+        return None if known is None else known.stands_for
+
+    def _say_renamed(self, label: str, name: str) -> None:
+        logger.warning(
+            tr(
+                "the class folder '{label}' is called '{name}' now: for this daemon its images, and those that you "
+                "move there, are still of the class {label}, and it files new ones into '{label}'. Rename the folder "
+                "back; or, if the class is to be called {name}, rename its folder in the data set, too, and fit again",
+                label=label,
+                name=name,
+            )
+        )
+
     def _take_events(self) -> None:
         assert self._arrivals is not None
         now = self._clock()
@@ -261,10 +277,10 @@ class Observer:
             self._turned_over = now
 
     def _sighted(self, arrived: Arrived) -> Iterator[Sighting]:
-        origins: dict[str, Origin] = {}
+        origins: dict[str, Origin] = {}  # by folder
         for folder, name in arrived.files:
             path = f"{self._output}/{folder}/{name}"
-            if self._own.take(path):
+            if self._is_own(folder, path):
                 continue
             try:
                 inode = os.lstat(path).st_ino
@@ -272,10 +288,17 @@ class Observer:
                 continue  # it has left again
             if (known := self._known.folders.get(folder)) is not None:
                 known.add(name, inode)
-            class_folder = folder.partition("/")[0]
-            if class_folder not in origins:
-                origins[class_folder] = self._survey.origin_now(class_folder)
-            yield Sighting(folder, name, inode, origins[class_folder])
+            if folder not in origins:
+                origins[folder] = self._survey.origin_now(folder)
+            yield Sighting(folder, name, inode, origins[folder])
+
+    def _is_own(self, folder: str, path: str) -> bool:
+        """Whether the daemon itself filed a file there: then the folder is of the class that it has the name of."""
+        if not self._own.take(path):
+            return False
+        if (known := self._known.folders.get(folder)) is not None:
+            known.stands_for = None
+        return True
 
     def _examine(self) -> None:
         """Examine what was sighted; where that fails it is tried again."""
@@ -335,7 +358,9 @@ class Observer:
         else:
             if self._own:
                 output = str(self._output)
-                sightings = [each for each in sightings if not self._own.take(f"{output}/{each.folder}/{each.name}")]
+                sightings = [
+                    each for each in sightings if not self._is_own(each.folder, f"{output}/{each.folder}/{each.name}")
+                ]
             self._sightings.extend(sightings)
             self._examine()
 

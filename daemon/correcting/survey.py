@@ -16,7 +16,6 @@ from loguru import logger
 from daemon.correcting.class_folders import ClassFolders, is_entered
 from daemon.correcting.known_files import KnownFiles, KnownFolder, key_of, keys_of
 from daemon.files.inotify import FolderIdentity
-from daemon.files.marker import MARKER
 from daemon.files.mounts import kinds_by_device, remote_kind
 from daemon.files.output_mark import OUTPUT_MARK
 from daemon.files.renaming import close
@@ -68,7 +67,8 @@ class Survey:
     """Goes through the class folders of one output. ``arm`` is called with each folder before it is read.
 
     ``is_mount_away`` is asked about each class folder, with whether it is on another file system than the output.
-    ``has_events``: whether a change that comes after a folder was read is heard of.
+    ``has_events``: whether a change that comes after a folder was read is heard of. ``renamed`` is told the class of
+    a folder that somebody has renamed, and its name now.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class Survey:
         arm: Callable[[str], None] = lambda _: None,
         is_mount_away: Callable[[str, bool], bool] = lambda *_: False,
         has_events: Callable[[], bool] = lambda: False,
+        renamed: Callable[[str, str], None] = lambda *_: None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -90,6 +91,8 @@ class Survey:
         self._arm = arm
         self._is_mount_away = is_mount_away
         self._has_events = has_events
+        self._renamed = renamed
+        self._moved_in: set[int] = set()  # inode numbers of class folders that were moved into others
         self._clock, self._wall = clock, wall
         self._kind = remote_kind(str(output))
         #: Whether a class folder lies on a share, of which no event tells.
@@ -97,8 +100,9 @@ class Survey:
 
     def begin(self) -> bool:
         """Note which folders there are before anything is filed into them; returns whether any is new."""
-        is_new = False
-        for name in self._class_folders():
+        is_new, there = False, self._class_folders()
+        self._follow_renames(there)
+        for name in there:
             if name not in self._known.folders:
                 status = os.lstat(self._output / name)
                 self._known.folders[name] = self._first_seen(name, (status.st_dev, status.st_ino))
@@ -155,15 +159,22 @@ class Survey:
         return self._is_mount_away(name, device != of_output)
 
     def _follow_renames(self, there: dict[str, int]) -> None:
-        """Go on with class folders that were renamed as a whole, which says nothing of any image in them."""
+        """Go on with class folders that were renamed as a whole, which says nothing of any image in them.
+
+        One that only people have put images into is theirs to name: what is in it has another label now.
+        """
         gone = {
             known.identity[1]: path
             for path, known in self._known.folders.items()
             if "/" not in path and path not in there
         }
         for name, inode in there.items():
-            if name not in self._known.folders and inode in gone and not self._kind:
-                self._known.rename(gone[inode], name)
+            if name in self._known.folders or inode not in gone or self._kind or self._meanings.marked(name) is None:
+                continue
+            self._known.rename(gone[inode], name)
+            stands_for = self._known.folders[name].stands_for
+            if stands_for is not None and self._meanings.label_of(name) is not None:
+                self._renamed(stands_for, name)
 
     def _size(self, name: str) -> int:
         known = self._known.folders.get(name)
@@ -173,7 +184,8 @@ class Survey:
         if "/" in folder:
             return KnownFolder(identity)
         marker = self._meanings.marked(folder)
-        return KnownFolder(identity, marker=marker, unknown_origin=marker is not None)
+        is_unknown = marker is not None and identity[1] not in self._moved_in
+        return KnownFolder(identity, marker=marker, unknown_origin=is_unknown)
 
     def _read_if_changed(self, folder: str) -> Iterator[list[Sighting]]:
         descriptor = self._roots.open_folder(self._output / folder)
@@ -202,7 +214,32 @@ class Survey:
         known.identity = identity
         if "/" not in folder:
             self._look_at_marker(folder, known)
+        else:
+            self._look_at_inner_marker(folder, known)
         return known
+
+    def _look_at_inner_marker(self, folder: str, known: KnownFolder) -> None:
+        """See whether programs may have filed into a folder inside a class folder: then it says less of its images.
+
+        Not if it was a class folder of this output until somebody moved it there.
+        """
+        marker, outer = self._meanings.marked(folder), self._known.folders.get(folder.rpartition("/")[0])
+        if marker is not None and known.marker is None:
+            known.foreign = not self._was_class_folder(known.identity[1])
+        elif marker is None:
+            known.foreign = outer is not None and outer.foreign
+        known.marker = marker
+
+    def _was_class_folder(self, inode: int) -> bool:
+        """Whether a folder with this number was a class folder; if so, it is none any more."""
+        name = next(
+            (path for path, known in self._known.folders.items() if "/" not in path and known.identity[1] == inode),
+            None,
+        )
+        if name is not None:
+            self._known.forget(name)
+            self._moved_in.add(inode)
+        return inode in self._moved_in
 
     def _look_at_marker(self, folder: str, known: KnownFolder) -> None:
         """See whether `sort` has filed into a class folder meanwhile: it touches the marker."""
@@ -212,8 +249,12 @@ class Survey:
             known.unknown_origin, known.state, known.touched = True, None, marker
         known.marker = marker
 
-    def origin_now(self, folder: str) -> Origin:
-        """Return the origin of a file that comes into a class folder now: `sort` may be filing into it."""
+    def origin_now(self, path: str) -> Origin:
+        """Return the origin of a file that comes into a folder now: `sort` may be filing into its class folder."""
+        folder, inside, _ = path.partition("/")
+        known = self._known.folders.get(path)
+        if inside and known is not None and known.foreign:
+            return Origin.UNKNOWN
         known = self._known.folders.get(folder)
         if known is None:
             return Origin.SEEN
@@ -244,7 +285,7 @@ class Survey:
     ) -> Iterator[list[Sighting]]:
         """Read the names of a folder, some at a step."""
         began, is_over = self._clock(), self._is_over(state)
-        origin = self.origin_now(folder.partition("/")[0])
+        origin = self.origin_now(folder)
         if origin is Origin.SEEN and known.read_at is None:
             origin = Origin.FOUND
         before, present, folders = known.settle(), array("Q"), []
@@ -257,7 +298,7 @@ class Survey:
                     if is_entered(name):
                         folders.append(name)
                     continue
-                if name in (MARKER, OUTPUT_MARK) and "/" in folder:
+                if name == OUTPUT_MARK and "/" in folder:
                     known.folders = []
                     return  # of another output
                 names.append(name)
