@@ -35,6 +35,9 @@ from daemon.review.decisions import DecisionQueue
 from daemon.review.guard import Door, Guard
 from daemon.review.images import Images
 from daemon.review.keys import Keys
+from daemon.review.model_api import ModelTask
+from daemon.review.model_tasks import ModelTasks
+from daemon.review.model_view import ModelView
 from daemon.review.place import ReviewedOutput
 from daemon.review.refusals import Refusal
 from daemon.review.rendering import PAGE, render
@@ -73,6 +76,8 @@ class Parts:
     decisions: DecisionQueue
     views: Views
     auditing: Auditing
+    model: ModelView
+    tasks: ModelTasks
 
 
 class Application:
@@ -99,13 +104,17 @@ class Application:
             "/api/class": self.class_images,
             "/api/quarantine": self.quarantine,
             "/api/live": self.live,
+            "/thumbnails/learnt/{number:int}/{size:int}": self.learnt_thumbnail,
             "/api/audits": self.audits,
             "/api/audit": self.audit,
+            "/api/model": self.model,
+            "/api/model/cell": self.cell,
         }
         post: dict[str, _Endpoint] = {
             "/api/password": self.password,
             "/api/decisions": self.decide,
             "/api/audits": self.draw_audit,
+            "/api/model/task": self.begin_task,
         }
         routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in get.items()]
         routes += [Route(path, endpoint, methods=["POST"]) for path, endpoint in post.items()]
@@ -279,6 +288,29 @@ class Application:
         """Draw an audit."""
         asked = parsed(NewAudit, await request.body())
         return reply(await run_in_threadpool(self._parts.auditing.draw, asked))
+
+    def model(self, _: HttpRequest) -> Response:
+        """Describe the model in use."""
+        return reply(self._parts.model.state())
+
+    def cell(self, request: HttpRequest) -> Response:
+        """Show the images behind a cell of the confusion matrix."""
+        after, limit = _page(request)
+        actual, predicted = (request.query_params.get(name, "") for name in ("actual", "predicted"))
+        return reply(self._parts.model.cell(actual, predicted, after, limit))
+
+    def learnt_thumbnail(self, request: HttpRequest) -> Response:
+        """Send a thumbnail of an image of the data set."""
+        size = request.path_params["size"]
+        if size not in SIZES:
+            raise Refusal(404, tr("there is nothing at this address"))
+        content = self._parts.model.thumbnail(request.path_params["number"], size)
+        return Response(content, media_type=MEDIA_TYPE, headers={"cache-control": "private, max-age=3600"})
+
+    async def begin_task(self, request: HttpRequest) -> Response:
+        """Have something done with the model."""
+        asked = parsed(ModelTask, await request.body())
+        return reply(await run_in_threadpool(self._parts.tasks.begin, asked))
 
     def _is_running(self) -> bool:
         try:

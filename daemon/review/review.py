@@ -18,6 +18,8 @@ from daemon.review.grouping import Grouping
 from daemon.review.guard import Door
 from daemon.review.images import Images
 from daemon.review.keys import Keys
+from daemon.review.model_tasks import ModelTasks
+from daemon.review.model_view import ModelView
 from daemon.review.pile import PileReader
 from daemon.review.place import ReviewedOutput
 from daemon.review.serving import Address, make_server
@@ -49,6 +51,8 @@ def serving(place: ReviewedOutput, door: Door) -> Iterator[Served]:
         grouping = Grouping(place, images)
         closing.callback(grouping.close)
         views = Views(place, images, pile, grouping, decisions)
+        tasks = ModelTasks(place, decisions.count_change)
+        closing.callback(tasks.close)
         parts = Parts(
             place=place,
             door=door,
@@ -58,6 +62,8 @@ def serving(place: ReviewedOutput, door: Door) -> Iterator[Served]:
             decisions=decisions,
             views=views,
             auditing=Auditing(place, images, book, decisions),
+            model=ModelView(place, thumbnails, tasks),
+            tasks=tasks,
         )
         yield Served(make_server(Application(parts).asgi()), keys, door)
 

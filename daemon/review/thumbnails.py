@@ -65,9 +65,9 @@ class Thumbnails:
             self._cache.put(key, kept)
         return kept
 
-    def of_file(self, path: Path, root: Path, size: int) -> bytes:
-        """Return a JPEG of an image of a data set below a folder, as it is now. Raises `Refusal`."""
-        return self._make(path, str(root), size, lambda _: True)
+    def of_file(self, path: Path, root: Path, size: int, *, sha256: str) -> bytes:
+        """Return a JPEG of an image below a folder, which must have that content. Raises `Refusal`."""
+        return self._make(path, str(root), size, lambda source: source.sha256 == sha256)
 
     def _make(self, path: Path, root: str | None, size: int, is_right: Callable[[Source], bool]) -> bytes:
         settings = self._place.settings

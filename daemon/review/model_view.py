@@ -1,0 +1,185 @@
+"""Show the model in use: where it comes from, how good it is, and the images behind each of its mistakes."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from daemon.reloading.checkpoint_source import CheckpointFile, CheckpointSource
+from daemon.review.model_api import Ancestor, LearntImage, LearntPage, Lesson, ModelState
+from daemon.review.model_tasks import ModelTasks
+from daemon.review.place import ReviewedOutput
+from daemon.review.refusals import Refusal, no_image
+from daemon.review.run_report import JudgedImage, RunReport
+from daemon.review.thumbnails import Thumbnails
+from models import checkpoint as checkpoints
+from models.errors import CheckpointError
+from models.metadata import Metadata
+from models.text.language import tr
+from models.text.printable import shown
+
+#: Counts of a lesson: the images that both models were judged by, and how many each had right.
+_COUNTS = ("images", "right", "right_before")
+_MOST_METRICS = 16 << 20
+#: Runs of the lineage, and classes of the matrix, at most: a larger one nobody can read.
+_MOST_RUNS, _MOST_CLASSES = 20, 200
+
+
+class ModelView:
+    """Answers questions about the model in use. Safe in any thread."""
+
+    def __init__(self, place: ReviewedOutput, thumbnails: Thumbnails, tasks: ModelTasks) -> None:
+        self._place = place
+        self._thumbnails = thumbnails
+        self._tasks = tasks
+
+    def state(self) -> ModelState:
+        """Describe the model in use."""
+        published, metadata = self._published()
+        if published is None or metadata is None:
+            return _nothing(tr("no model of yours is published: the starter model is in use"), self._tasks)
+        run = published.path.parent
+        report = RunReport(run)
+        counts = report.counts()
+        classes = sorted({*metadata.classes, *(label for pair in counts for label in pair)})
+        is_shown = bool(counts) and len(classes) <= _MOST_CLASSES
+        matrix = [[counts[actual, predicted] for predicted in classes] for actual in classes] if is_shown else []
+        return ModelState(
+            digest=published.digest or None,
+            run=shown(run.name),
+            says="" if counts else tr("no image was held out, so nothing is known of its mistakes"),
+            accuracy=metadata.metrics.get("accuracy"),
+            classes=classes if is_shown else [],
+            matrix=matrix,
+            lesson=_lesson(run, metadata),
+            lineage=self._lineage(run.name),
+            likely_wrong=[_learnt(image, advised=True) for image in report.likely_wrong()],
+            task=self._tasks.state,
+        )
+
+    def cell(self, actual: str, predicted: str, after: int | None, limit: int) -> LearntPage:
+        """Show the images behind a cell of the matrix."""
+        published, _ = self._published()
+        if published is None:
+            return LearntPage(images=[], next=None)
+        images = RunReport(published.path.parent).cell(actual, predicted, -1 if after is None else after, limit)
+        following = images[-1].number if len(images) == limit else None
+        return LearntPage(images=[_learnt(image) for image in images], next=following)
+
+    def thumbnail(self, number: int, size: int) -> bytes:
+        """Make a thumbnail of an image of the data set. Raises `Refusal`."""
+        published, metadata = self._published()
+        image = None if published is None else RunReport(published.path.parent).find(number)
+        folder = None if metadata is None else _data_set(metadata)
+        if image is None or folder is None:
+            raise no_image()
+        path = folder / image.name
+        if not path.is_relative_to(folder) or ".." in path.parts:
+            raise no_image()
+        return self._thumbnails.of_file(path, folder, size, sha256=image.sha256)
+
+    def _published(self) -> tuple[CheckpointFile | None, Metadata | None]:
+        """Find the published checkpoint. Raises `Refusal` where it cannot be read."""
+        try:
+            published = CheckpointSource(self._place.settings.checkpoint).find()
+            return published, None if published is None else checkpoints.read_metadata(published.path)
+        except CheckpointError as error:
+            raise Refusal(503, str(error)) from error
+
+    def _lineage(self, current: str) -> list[Ancestor]:
+        """List the runs beside the one in use, newest first."""
+        ancestors: list[Ancestor] = []
+        with suppress(OSError):
+            folders = sorted(self._place.settings.checkpoint.iterdir(), key=lambda path: path.name, reverse=True)
+            for folder in folders:
+                file = folder / checkpoints.FILE_NAME
+                if len(ancestors) == _MOST_RUNS or not file.is_file():
+                    continue
+                with suppress(CheckpointError):
+                    metadata = checkpoints.read_metadata(file)
+                    ancestors.append(
+                        Ancestor(
+                            digest=str(metadata.settings.get("parent_sha256") or ""),
+                            run=shown(folder.name),
+                            time=_time(metadata.created),
+                            is_in_use=folder.name == current,
+                            can_roll_back=folder.name != current,
+                        )
+                    )
+        return ancestors
+
+
+def _nothing(says: str, tasks: ModelTasks) -> ModelState:
+    return ModelState(
+        digest=None,
+        run=None,
+        says=says,
+        accuracy=None,
+        classes=[],
+        matrix=[],
+        lesson=None,
+        lineage=[],
+        likely_wrong=[],
+        task=tasks.state,
+    )
+
+
+def _lesson(run: Path, metadata: Metadata) -> Lesson | None:
+    """Say what the last lesson has brought; None where the model has had none."""
+    if not metadata.settings.get("lesson"):
+        return None
+    lesson = _object(_metrics(run).get("lesson"))
+    judged = _object(lesson.get("judged"))
+    parts = [_object(judged.get(name)) for name in ("data_set", "labelled")]
+    images, right, before = (sum(map(_number, [part.get(key) for part in parts])) for key in _COUNTS)
+    labels, why = metadata.settings.get("labels"), lesson.get("why")
+    return Lesson(
+        time=_time(metadata.created),
+        before=before / images if images else None,
+        after=right / images if images else None,
+        images=labels if isinstance(labels, int) else None,
+        says=shown(why) if isinstance(why, str) else "",
+    )
+
+
+def _learnt(image: JudgedImage, *, advised: bool = False) -> LearntImage:
+    return LearntImage(
+        number=image.number,
+        name=shown(Path(image.name).name),
+        actual=shown(image.actual),
+        predicted=shown(image.predicted),
+        confidence=image.confidence,
+        advised=shown(image.predicted) if advised else None,
+        advice=tr("the model, which has not learnt from this image, sees another class") if advised else None,
+    )
+
+
+def _data_set(metadata: Metadata) -> Path | None:
+    """Return the folder that the model was fitted on, if it is there."""
+    given = metadata.settings.get("data_dir")
+    folder = Path(given) if isinstance(given, str) else None
+    return folder if folder is not None and folder.is_absolute() and folder.is_dir() else None
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _object(value: object) -> dict[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _metrics(run: Path) -> dict[str, object]:
+    """Read what the trainer has measured; empty where that cannot be read."""
+    with suppress(CheckpointError, OSError, ValueError, RecursionError):
+        return _object(json.loads(checkpoints.read_regular_file(run / "metrics.json", _MOST_METRICS)))
+    return {}
