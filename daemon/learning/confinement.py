@@ -17,6 +17,8 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _NICENESS = 19
+#: Each thread of BLAS has a buffer of 32 MiB, which counts against the memory whether it is used or not.
+_THREADS, _MOST_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 4
 #: More than that of decoders: images come before lessons.
 _OOM_SCORE = 900
 
@@ -31,12 +33,14 @@ def main(arguments: list[str]) -> None:
         return  # it was gone before the kernel knew that we end with it
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE))
+    cores = len(os.sched_getaffinity(0))
     try:
         os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    except OSError:  # then half of the cores are for images alone
-        threads = str(max(1, len(os.sched_getaffinity(0)) // 2))
-        os.environ.update(OMP_NUM_THREADS=threads, OPENBLAS_NUM_THREADS=threads)
+    except OSError:
+        cores = max(1, len(os.sched_getaffinity(0)) // 2)  # the others are for images alone
+    for name in _THREADS:
+        os.environ.setdefault(name, str(min(cores, _MOST_THREADS)))
     # As data: the address space also counts what is only reserved, or mapped from libraries.
     for kind, limit in ((resource.RLIMIT_DATA, int(memory)), (resource.RLIMIT_CORE, 0)):
         with suppress(OSError, ValueError):  # ValueError: the limit is lower already

@@ -128,26 +128,34 @@ class TrainerChild:
         assert process.stdout is not None
         assert process.stderr is not None
         output, errors = process.stdout.fileno(), process.stderr.fileno()
-        exited = os.pidfd_open(process.pid)
+        exited = _exit_of(process.pid)
+        writing = {output, errors}
         deadline = time.monotonic() + self._options.seconds
         try:
             poll = select.poll()
-            for descriptor in (self._ending, exited, output, errors):
+            for descriptor in (self._ending, *writing, *exited):
                 poll.register(descriptor, select.POLLIN)
             while (left := deadline - time.monotonic()) > 0:
                 ready = {descriptor for descriptor, _ in poll.poll(math.ceil(left * 1000))}
                 if self._ending in ready:
                     return _End.ASKED
-                if ready == {exited}:  # all is read; what it has left behind may hold the pipes open
+                if ready and ready == exited:  # all is read; what it has left behind may hold the pipes open
                     return _End.ITS_OWN
-                for descriptor in ready & {output, errors}:
+                for descriptor in ready & writing:
                     if not self._take(os.read(descriptor, _CHUNK), on_line, is_output=descriptor == output):
                         poll.unregister(descriptor)
+                        writing.discard(descriptor)
+                if not (writing or exited):
+                    process.wait(max(0.0, deadline - time.monotonic()))
+                    return _End.ITS_OWN
                 if self._read > _MOST_OUTPUT:
                     return _End.TALKING
             return _End.LATE
+        except subprocess.TimeoutExpired:
+            return _End.LATE
         finally:
-            os.close(exited)
+            for descriptor in exited:
+                os.close(descriptor)
 
     def _take(self, chunk: bytes, on_line: Callable[[str], None], *, is_output: bool) -> bool:
         """Take what was read; returns whether more may come."""
@@ -198,3 +206,11 @@ class TrainerChild:
         if (result == PUBLISHED) != (run is not None):
             return None
         return LessonAnswer(str(result), shown(why)[:_LONGEST_REASON], figures)
+
+
+def _exit_of(pid: int) -> set[int]:
+    """Return a descriptor that becomes readable when a child ends; none on a kernel before 5.3, where pipes tell."""
+    try:
+        return {os.pidfd_open(pid)}
+    except OSError:
+        return set()

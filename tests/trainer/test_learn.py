@@ -243,9 +243,12 @@ def test_another_lesson_at_the_same_time_is_refused(
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         assert teach(dict.fromkeys(reds, "red")) == NOT_PUBLISHED
+        assert "another lesson runs in" in capsys.readouterr().out
+        labels = str(runs.parent / "labels.jsonl")
+        assert run(main, ["learn", "--json", "--checkpoints", str(runs), "--labels", labels]) == NOT_PUBLISHED
     finally:
         os.close(descriptor)
-    assert "another lesson runs in" in capsys.readouterr().out
+    assert json.loads(capsys.readouterr().out)["result"] == "busy"
     assert teach(dict.fromkeys(reds, "red")) == 0
 
 

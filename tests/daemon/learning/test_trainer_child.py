@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -103,6 +105,17 @@ open({str(tmp_path / "pid")!r}, "w").write(str(other.pid))
     assert answer(tmp_path, program).result == NOTHING_NEW
     pid = int((tmp_path / "pid").read_text())
     wait_for(lambda: not is_alive(pid), "what it has started has ended")
+
+
+def test_an_old_kernel_tells_of_the_end_by_the_pipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: int) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(os, "pidfd_open", missing)
+    assert answer(tmp_path, printing(REFUSED, 4)).result == NOTHING_NEW
+    closing = "import os, time; os.close(1); os.close(2); time.sleep(600)"
+    assert answer(tmp_path, closing, seconds=1).why == "it took longer than 1 s (learn_seconds)"
+    assert answer(tmp_path, "import os; os.kill(os.getpid(), 6)").why == "it was ended by signal 6"
 
 
 def test_it_comes_last_and_is_ended_first(tmp_path: Path) -> None:
