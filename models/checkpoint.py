@@ -66,7 +66,7 @@ MAX_POINTER_BYTES = 1 << 16
 _DTYPES = ("F32", "F16", "I64", "U8")
 
 #: Versions of the metadata that can be read; fields that an older one lacks get their defaults.
-_READABLE = (1, 2, SCHEMA_VERSION)
+_READABLE = (1, 2, 3, SCHEMA_VERSION)
 
 #: First bytes of files written by torch.save: a zip archive, or before torch 1.6 a pickle of protocol 2 or later.
 _PICKLES = (b"PK\x03\x04", *(bytes([0x80, protocol]) for protocol in range(2, 6)))
@@ -246,6 +246,15 @@ def write(checkpoint: Checkpoint, path: Path) -> str:
     if head.pretrained is not None:
         optional["pretrained.weight"] = head.pretrained.weight.astype(np.float16)
         optional["pretrained.bias"] = head.pretrained.bias
+    if head.taught is not None:
+        taught = head.taught
+        optional |= {
+            "taught.weight": taught.weight,
+            "taught.bias": taught.bias,
+            "taught.groups": taught.groups,
+            "taught.known": taught.known.astype(np.float16),
+            "taught.reach": taught.reach,
+        }
     tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
     for part, state in checkpoint.backbones.items():
         tensors |= {f"{BACKBONE_PREFIX}{part}:{name}": tensor for name, tensor in state.items()}

@@ -31,6 +31,24 @@ class Pretrained:
 
 
 @dataclass(frozen=True)
+class Taught:
+    """What people taught a head that was fitted elsewhere: a second head, which counts near the images they labelled.
+
+    ``weight`` (outputs, width) and ``bias`` (outputs,) make calibrated logits of features whose parts are at unit
+    length, and ``groups`` (outputs,) maps the outputs to classes, as in `Head`. ``known`` (m, width) holds such
+    features of the labelled images, in values that float16 can hold. ``reach`` (classes,) says how much farther from
+    them the second head counts for an image that the first one takes for each class, in spreads of
+    `models.metadata.Nearness`.
+    """
+
+    weight: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+    groups: npt.NDArray[np.int64]
+    known: npt.NDArray[np.float32]
+    reach: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Head:
     """What turns features into the logits of classes.
 
@@ -40,7 +58,7 @@ class Head:
     a class, and the probabilities of a class's outputs are added up; without it, outputs are classes. The probability
     of an output of `NO_CLASS` is that of an image of none of them. ``basis`` (rank, width or k), where there is one,
     holds the orthonormal directions in which known images vary; ``(inputs - mean) * scale`` lies far from their span
-    where an image is like none of them.
+    where an image is like none of them. ``taught`` is what people added to a head that was fitted elsewhere.
     """
 
     weight: npt.NDArray[np.float32]
@@ -50,6 +68,7 @@ class Head:
     groups: npt.NDArray[np.int64] | None = None
     basis: npt.NDArray[np.float32] | None = None
     pretrained: Pretrained | None = None
+    taught: Taught | None = None
 
 
 @dataclass(frozen=True)

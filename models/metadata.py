@@ -15,7 +15,8 @@ from models.registry import Backbone
 
 #: Version 2 added ``max_error``, ``promises``, ``unknown`` and the normalisation ``pretrained``.
 #: Version 3 has promises without a certainty, which are estimates, and the energy of `Unknown`.
-SCHEMA_VERSION: Literal[3] = 3
+#: Version 4 added ``nearness``.
+SCHEMA_VERSION: Literal[4] = 4
 
 
 class Strict(BaseModel):
@@ -118,6 +119,21 @@ class Unknown(Strict):
     usual_energy: float = Field(default=0.0, ge=-1e12, le=1e12)
 
 
+class Nearness(Strict):
+    """How near an image must be to those that people labelled for what they taught (`models.head.Taught`) to count.
+
+    The distance of an image is the mean squared one to its nearest ``neighbours``, for each part. It counts half at
+    ``limit`` spreads above the ``usual`` distance between labelled images, and ``steepness`` is that of the logistic
+    curve there, for each ``spread``.
+    """
+
+    usual: float = Field(ge=0, allow_inf_nan=False)
+    spread: float = Field(gt=0, allow_inf_nan=False)
+    limit: float = Field(gt=0, le=100)
+    steepness: float = Field(gt=0, le=100)
+    neighbours: int = Field(ge=1, le=100)
+
+
 class Metadata(Strict):
     """Everything about a checkpoint that is not a tensor.
 
@@ -131,7 +147,7 @@ class Metadata(Strict):
     # A metric that is NaN (a mean over nothing) stays NaN; by default it would become null.
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     mode: str
     parts: list[PartRecord] = Field(min_length=1)
     classes: list[str] = Field(min_length=1, max_length=100_000)
@@ -141,6 +157,7 @@ class Metadata(Strict):
     max_error: float | None = Field(default=None, gt=0, lt=1)
     promises: list[Promise] = []
     unknown: Unknown | None = None
+    nearness: Nearness | None = None
     metrics: dict[str, float] = {}
     settings: dict[str, str | int | float | bool | None] = {}
     data_digest: str = ""

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.engines import Features
-from models.head import NO_CLASS, Head, Pretrained
-from models.metadata import Metadata
+from models.head import NO_CLASS, Head, Pretrained, Taught
+from models.metadata import Metadata, Nearness
 
 FloatT = TypeVar("FloatT", bound=np.floating[Any])
 
@@ -21,8 +21,11 @@ Strangeness = npt.NDArray[np.float32]
 
 def normalise(features: Features, metadata: Metadata) -> Features:
     """Return raw features (n, width) as the head takes them: those of each part at unit length, or as they are."""
-    if metadata.normalisation == "none":
-        return features
+    return features if metadata.normalisation == "none" else at_unit_length(features, metadata)
+
+
+def at_unit_length(features: Features, metadata: Metadata) -> Features:
+    """Return raw features (n, width) with those of each part at unit length."""
     return np.concatenate(
         [part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12) for part in by_part(features, metadata)],
         axis=1,
@@ -63,18 +66,58 @@ def _logits(metadata: Metadata, head: Head, inputs: Features) -> Features:
 
 def head_probabilities(metadata: Metadata, head: Head, features: Features) -> Probabilities:
     """Return calibrated probabilities (n, classes) of raw features (n, width)."""
-    return _probabilities(metadata, head, _logits(metadata, head, _inputs(metadata, head, features)))
+    probabilities = _grouped(metadata, head.groups, _logits(metadata, head, _inputs(metadata, head, features)))
+    if head.taught is None or metadata.nearness is None:
+        return probabilities
+    return _with_taught(metadata, metadata.nearness, head.taught, features, probabilities)[0]
 
 
-def _probabilities(metadata: Metadata, head: Head, logits: Features) -> Probabilities:
+def _grouped(metadata: Metadata, groups: npt.NDArray[np.int64] | None, logits: Features) -> Probabilities:
+    """Return the probabilities (n, classes) of calibrated logits (n, outputs)."""
     outputs: Probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
     outputs /= outputs.sum(axis=1, keepdims=True)
-    if head.groups is None:
+    if groups is None:
         return outputs
     grouped = np.zeros((len(outputs), len(metadata.classes)), np.float32)
-    of_class = head.groups != NO_CLASS
-    np.add.at(grouped.T, head.groups[of_class], outputs[:, of_class].T)
+    of_class = groups != NO_CLASS
+    np.add.at(grouped.T, groups[of_class], outputs[:, of_class].T)
     return grouped
+
+
+def _with_taught(
+    metadata: Metadata, nearness: Nearness, taught: Taught, features: Features, probabilities: Probabilities
+) -> tuple[Probabilities, Features]:
+    """Mix ``probabilities`` with those that people taught; return also how much these count (n,)."""
+    unit = at_unit_length(features, metadata)
+    near = how_near(nearness, distances_to_known(unit, taught.known, nearness.neighbours), probabilities @ taught.reach)
+    taught_probabilities = _grouped(metadata, taught.groups, unit @ taught.weight.T + taught.bias)
+    return probabilities + near[:, None] * (taught_probabilities - probabilities), near
+
+
+def distances_to_known(
+    unit: Features, known: Features, neighbours: int, left_out: npt.NDArray[np.bool_] | None = None
+) -> Features:
+    """Return the mean squared distances (n,) from features at unit length (n, width) to their nearest ``known`` ones.
+
+    ``left_out`` (n, m) tells which known ones do not count for which image.
+    """
+    distances = (unit**2).sum(axis=1)[:, None] + (known**2).sum(axis=1) - 2 * (unit @ known.T)
+    if left_out is not None:
+        distances[left_out] = np.inf
+    nearest = min(neighbours, distances.shape[1])
+    result: Features = np.partition(distances, nearest - 1, axis=1)[:, :nearest].mean(axis=1, dtype=np.float32)
+    return result
+
+
+def how_near(nearness: Nearness, distances: Features, reach: Features) -> Features:
+    """Return how much (n,) what people taught counts, 0 to 1, at these distances (n,) from what they labelled.
+
+    ``reach`` (n,) is by how many spreads it counts farther away.
+    """
+    away = (distances - np.float32(nearness.usual)) / np.float32(nearness.spread)
+    inside = np.float32(nearness.steepness) * (np.float32(nearness.limit) + reach - away)
+    result: Features = np.reciprocal(1 + np.exp(-np.clip(inside, -80, 80)), dtype=np.float32)
+    return result
 
 
 def head_strangeness(metadata: Metadata, head: Head, features: Features) -> Strangeness:
@@ -114,7 +157,14 @@ def energies(logits: npt.NDArray[FloatT]) -> npt.NDArray[FloatT]:
 
 
 def score(metadata: Metadata, head: Head, features: Features) -> tuple[Probabilities, Strangeness]:
-    """Return `head_probabilities` and `head_strangeness` of raw features (n, width), computed together."""
+    """Return `head_probabilities` and `head_strangeness` of raw features (n, width), computed together.
+
+    What people taught is known: as far as it counts for an image, that is less strange.
+    """
     inputs = _inputs(metadata, head, features)
     logits = _logits(metadata, head, inputs)
-    return _probabilities(metadata, head, logits), _strangeness(metadata, head, inputs, logits)
+    probabilities, strangeness = _grouped(metadata, head.groups, logits), _strangeness(metadata, head, inputs, logits)
+    if head.taught is None or metadata.nearness is None:
+        return probabilities, strangeness
+    mixed, near = _with_taught(metadata, metadata.nearness, head.taught, features, probabilities)
+    return mixed, strangeness * (1 - near)

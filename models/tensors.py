@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from models.errors import CheckpointError
-from models.head import NO_CLASS, Array, Golden, Head, Pretrained
+from models.head import NO_CLASS, Array, Golden, Head, Pretrained, Taught
 from models.metadata import Metadata
 from models.samples import SAMPLE_SIDE
 from models.text.language import tr
@@ -14,8 +16,13 @@ from models.text.language import tr
 MAX_GOLDEN = 16
 #: Limits the directions of ``unknown.basis``, which are compared with each other when it is read.
 MAX_RANK = 1024
+#: Limits the labelled images that each image is compared with.
+MAX_KNOWN = 4096
 #: The prefix of the names of fine-tuned tensors.
 BACKBONE_PREFIX = "backbone:"
+
+#: Takes a tensor by its name, type and shape.
+_Take = Callable[..., Array]
 
 
 def take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, Golden, dict[str, dict[str, Array]]]:
@@ -58,8 +65,7 @@ def take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, G
     if outputs == 0:
         raise CheckpointError(tr("the tensor head.weight has no outputs"))
     groups = take("head.groups", np.int64, outputs) if grouped else None
-    if groups is not None and (groups.min() < NO_CLASS or groups.max() >= classes or groups.max() < 0):
-        raise CheckpointError(tr("the tensor head.groups names a class that does not exist"))
+    _check_groups("head.groups", groups, classes)
     head = Head(
         weight=weight,
         bias=take("head.bias", np.float32, outputs),
@@ -68,6 +74,7 @@ def take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, G
         groups=groups,
         basis=take("unknown.basis", np.float32, None, width) if metadata.unknown else None,
         pretrained=pretrained,
+        taught=_take_taught(take, metadata) if metadata.nearness else None,
     )
     _check_orthonormal(head.basis)
     pictures = take("golden.pictures", np.uint8, None, SAMPLE_SIDE, SAMPLE_SIDE, 3)
@@ -100,6 +107,27 @@ def take_tensors(tensors: dict[str, Array], metadata: Metadata) -> tuple[Head, G
             tr("it holds tensors that do not belong there: {names}", names=", ".join(sorted(remaining))[:200])
         )
     return head, golden, backbones
+
+
+def _take_taught(take: _Take, metadata: Metadata) -> Taught:
+    weight = take("taught.weight", np.float32, None, metadata.width)
+    groups = take("taught.groups", np.int64, len(weight))
+    known = take("taught.known", np.float16, None, metadata.width)
+    if not len(weight) or not 1 <= len(known) <= MAX_KNOWN:
+        raise CheckpointError(tr("the tensor taught.known holds no images, or too many"))
+    _check_groups("taught.groups", groups, len(metadata.classes))
+    return Taught(
+        weight=weight,
+        bias=take("taught.bias", np.float32, len(weight)),
+        groups=groups,
+        known=known.astype(np.float32),
+        reach=take("taught.reach", np.float32, len(metadata.classes)),
+    )
+
+
+def _check_groups(name: str, groups: Array | None, classes: int) -> None:
+    if groups is not None and (groups.min() < NO_CLASS or groups.max() >= classes or groups.max() < 0):
+        raise CheckpointError(tr("the tensor {name} names a class that does not exist", name=name))
 
 
 def _check_finite(name: str, tensor: Array) -> None:

@@ -146,7 +146,13 @@ def _learn(given: argparse.Namespace) -> dict[str, Any]:
     from trainer.learn import LearnOptions, learn
 
     outcome = learn(
-        LearnOptions(checkpoints=given.checkpoints, labels=given.labels, keep=given.keep, cache_dir=given.cache_dir)
+        LearnOptions(
+            checkpoints=given.checkpoints,
+            labels=given.labels,
+            filed=given.filed,
+            keep=given.keep,
+            cache_dir=given.cache_dir,
+        )
     )
     if outcome.run is None:
         given.exit_code = NOT_PUBLISHED

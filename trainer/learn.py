@@ -18,23 +18,26 @@ from models.classifier import Classifier, open_classifier
 from models.errors import UserError
 from models.markers import reserved_names
 from models.metadata import Metadata
-from models.ownership import make_file
+from models.ownership import make_file, make_folder
 from models.text.language import tr
 from models.weights import WeightsStore
 from trainer.data.cache import FeatureCache
 from trainer.data.folds import NEVER
+from trainer.learning.adapting import adapt
 from trainer.learning.answers import Answers, find_answers
 from trainer.learning.contradictions import contradiction_sentences, find_contradictions
-from trainer.learning.files import FeaturesMissing, FileRecord, kept_record, read_features, read_labelled
-from trainer.learning.gate import Recorded, judge, judge_before, read_recorded
+from trainer.learning.files import FileRecord, NoFeatures, kept_record, read_features, read_labelled
+from trainer.learning.gate import NothingPublished, Recorded, judge, judge_before, read_recorded
 from trainer.learning.kept import Half, KeptFeatures
 from trainer.learning.labels import read_labels, read_learned
 from trainer.learning.lesson import FittedLesson, fit_lesson, gather
+from trainer.learning.origin import Origin, open_origin
 from trainer.learning.record import Lesson, write_lesson
+from trainer.learning.steadiness import read_filed
 from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.measuring.thresholds import Thresholds, thresholds_for
 from trainer.reports.narrate import say
-from trainer.runs.publish import Superseded, current_run, publish
+from trainer.runs.publish import STARTER, Superseded, current_run, publish
 from trainer.runs.retention import KEEP
 from trainer.tables import listed
 
@@ -49,6 +52,7 @@ class LearnOptions:
 
     checkpoints: Path = Path("checkpoints")
     labels: Path
+    filed: Path | None = None
     keep: int = KEEP
     cache_dir: Path | None = None
 
@@ -64,12 +68,6 @@ class LearnOutcome:
     reason: str
     figures: dict[str, Any]
     result: str = "published"
-
-
-class NothingPublished(Exception):
-    """The lesson ends without a new model; the message is the reason, in one sentence."""
-
-    result = "refused"
 
 
 class NothingNew(NothingPublished):
@@ -107,11 +105,8 @@ def learn(options: LearnOptions) -> LearnOutcome:
 def _only_lesson(folder: Path) -> Iterator[None]:
     """Keep other lessons for the same runs out; the kernel releases the lock when the program ends."""
     try:
+        make_folder(folder)  # a first lesson may be for the starter model
         descriptor = make_file(folder / _LOCK, 0o644)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(
-            tr("there is no folder {folder}: make a checkpoint with python -m trainer fit", folder=folder)
-        ) from error
     except OSError as error:
         raise UserError(
             tr(
@@ -154,20 +149,17 @@ class _Base:
         return {sha256: image.file for sha256, image in self.recorded.items()}
 
 
-def _open_base(folder: Path, store: WeightsStore) -> _Base:
-    """Open the run in use. Raises `UserError` where there is none that can learn."""
+def _open_base(folder: Path, store: WeightsStore) -> _Base | None:
+    """Open the run in use; None where none keeps the features of its images. Raises `UserError`."""
     name = current_run(folder)
     if name is None:
-        raise FeaturesMissing(
-            tr(
-                "no run is published in {folder}, and the starter model cannot learn from labels: fit on folders of "
-                "your own with python -m trainer fit",
-                folder=folder,
-            )
-        )
+        return None
     run = folder / name
     checkpoint = checkpoints.load(folder)
-    features = kept_record(run)
+    try:
+        features = kept_record(run)
+    except NoFeatures:
+        return None
     kept = read_features(run, features, checkpoint.metadata)
     labelled: Mapping[str, Half] = {}
     if "parent" in checkpoint.metadata.settings:
@@ -180,56 +172,95 @@ def _learn(options: LearnOptions, figures: dict[str, Any]) -> Path:
     """Give the lesson and return its published run; ``figures`` are filled in on the way."""
     store = WeightsStore(options.cache_dir)
     base = _open_base(options.checkpoints, store)
-    answers = _find_answers(base, options, store)
-    figures["parent"] = base.run.name
-    figures["labels"] = {name or "": count for name, count in answers.counts.items()}
-    figures["left_out"] = list(answers.left_out)
-    _report_answers(answers, base)
-    earlier = read_learned(base.run)
-    if not answers.by_sha256 and not earlier:
-        raise NothingNew(tr("there is no label to learn from"))
-    if earlier == answers.by_sha256:
-        raise NothingNew(tr("{run} has learned from all these labels", run=base.run.name))
-
-    classes = sorted({*base.kept.classes, *answers.classes})
-    figures["classes"], figures["new_classes"] = classes, sorted(set(classes) - set(base.metadata.classes))
-    fitted = _fit(base, answers, classes)
-    lesson = _judged(base, answers, fitted, is_taken_back=bool(earlier.keys() - answers.by_sha256.keys()))
+    if base is None:
+        origin = open_origin(options.checkpoints, store)
+        lesson, tuned, after = _adapted(origin, options, store, figures), origin.tuned, origin.after
+    else:
+        lesson, tuned, after = _fitted(base, options, store, figures), base.tuned, base.run.name
     figures["judged"], figures["why"] = lesson.judgement.figures, lesson.judgement.reason
     if not lesson.judgement.passed:
         raise NothingPublished(lesson.judgement.reason)
-    if current_run(options.checkpoints) != base.run.name:
-        raise Superseded(tr("another run was published in place of {run} meanwhile", run=base.run.name))
-    run = write_lesson(lesson, base.tuned, _report(lesson))
-    publish(run, store, keep=options.keep, after=base.run.name)
+    if (current_run(options.checkpoints) or "") != after:
+        raise Superseded(tr("another run was published in place of {run} meanwhile", run=after or tr(STARTER)))
+    run = write_lesson(lesson, tuned, _report(lesson))
+    publish(run, store, keep=options.keep, after=after)
     return run
 
 
-def _find_answers(base: _Base, options: LearnOptions, store: WeightsStore) -> Answers:
+def _fitted(base: _Base, options: LearnOptions, store: WeightsStore, figures: dict[str, Any]) -> Lesson:
+    """Fit the head of a run that keeps the features of its images again."""
+    answers = _find_answers(base.classifier, base.labelled, set(base.kept.sha256), options, store)
+    earlier = read_learned(base.run)
+    contradictions = find_contradictions(base.kept, answers.by_sha256, base.names)
+    _note_answers(answers, earlier, base.run.name, figures, contradiction_sentences(contradictions))
+    classes = sorted({*base.kept.classes, *answers.classes})
+    figures["classes"], figures["new_classes"] = classes, sorted(set(classes) - set(base.metadata.classes))
+    fitted = _fit(base, answers, classes)
+    return _judged(base, answers, fitted, is_taken_back=bool(earlier.keys() - answers.by_sha256.keys()))
+
+
+def _adapted(origin: Origin, options: LearnOptions, store: WeightsStore, figures: dict[str, Any]) -> Lesson:
+    """Adapt the head of a model whose images are not at hand."""
+    answers = _find_answers(origin.in_use, origin.labelled, set(), options, store)
+    earlier = read_learned(origin.parent)
+    _note_answers(answers, earlier, origin.parent.name if origin.after else tr(STARTER), figures)
+    with FeatureCache(origin.in_use.extractor.parts, store) as cache:
+        filed = read_filed(options.filed, origin.metadata.width, origin.in_use, cache)
+    lesson = adapt(origin, answers, filed, is_taken_back=bool(earlier.keys() - answers.by_sha256.keys()))
+    classes = lesson.fitted.images.classes
+    figures["classes"], figures["new_classes"] = classes, sorted(set(classes) - set(origin.metadata.classes))
+    return lesson
+
+
+def _find_answers(
+    in_use: Classifier,
+    labelled: Mapping[str, Half],
+    in_data_set: set[str],
+    options: LearnOptions,
+    store: WeightsStore,
+) -> Answers:
     given = read_labels(options.labels)
-    with FeatureCache(base.classifier.extractor.parts, store) as cache:
+    with FeatureCache(in_use.extractor.parts, store) as cache:
         return find_answers(
             given,
-            base.metadata.classes,
+            in_use.classes,
             reserved_names(options.checkpoints),
-            base.labelled,
-            set(base.kept.sha256),
-            base.classifier.extractor,
+            labelled,
+            in_data_set,
+            in_use.extractor,
             cache,
         )
 
 
-def _report_answers(answers: Answers, base: _Base) -> None:
-    names = {name: name if name is not None else tr("none of the classes") for name in answers.counts}
+def _note_answers(
+    answers: Answers,
+    earlier: Mapping[str, str | None],
+    name: str,
+    figures: dict[str, Any],
+    sentences: Sequence[str] = (),
+) -> None:
+    """Report what there is to learn from, with more ``sentences`` about it.
+
+    Raises `NothingNew` where the model ``name`` has learned all that.
+    """
+    figures["parent"] = name
+    figures["labels"] = {label or "": count for label, count in answers.counts.items()}
+    figures["left_out"] = list(answers.left_out)
+    _report_answers(answers, name, sentences)
+    if not answers.by_sha256 and not earlier:
+        raise NothingNew(tr("there is no label to learn from"))
+    if earlier == answers.by_sha256:
+        raise NothingNew(tr("{run} has learned from all these labels", run=name))
+
+
+def _report_answers(answers: Answers, name: str, sentences: Sequence[str]) -> None:
     counts = [
-        f"{names[name]} {count}" for name, count in sorted(answers.counts.items(), key=lambda item: item[0] or "")
+        f"{tr('none of the classes') if label is None else label} {count}"
+        for label, count in sorted(answers.counts.items(), key=lambda item: item[0] or "")
     ]
-    text = tr(
-        "{count} for {run}: {counts}", count=len(answers.by_sha256), run=base.run.name, counts=listed(counts, _LISTED)
-    )
+    text = tr("{count} for {run}: {counts}", count=len(answers.by_sha256), run=name, counts=listed(counts, _LISTED))
     say(tr("labels"), text)
-    contradictions = find_contradictions(base.kept, answers.by_sha256, base.names)
-    for sentence in [*contradiction_sentences(contradictions), *answers.left_out]:
+    for sentence in [*sentences, *answers.left_out]:
         say("", sentence)
 
 
@@ -263,7 +294,7 @@ def _judged(base: _Base, answers: Answers, fitted: FittedLesson, *, is_taken_bac
     predictions = fitted.predictions(images.is_trusted)
     contradictions = find_contradictions(base.kept, answers.by_sha256, base.names)
     thresholds = _thresholds(base.metadata, fitted, predictions, base.names)
-    before = judge_before(base.recorded, base.classifier, fitted, answers.features)
+    before = judge_before(base.recorded, base.classifier, fitted.images, answers.features)
     judgement = judge(fitted, base.kept, before, thresholds.threshold, is_taken_back=is_taken_back)
     return Lesson(
         base.run,
@@ -281,8 +312,9 @@ def _judged(base: _Base, answers: Answers, fitted: FittedLesson, *, is_taken_bac
 
 def _report(lesson: Lesson) -> list[str]:
     """Return the lines of the report: what was learned from, what that brings, and which threshold is in force."""
+    parent = tr(STARTER) if lesson.origin is not None and not lesson.origin.after else lesson.parent.name
     return [
-        tr("A lesson for {run}: {why}.", run=lesson.parent.name, why=lesson.judgement.reason),
+        tr("A lesson for {run}: {why}.", run=parent, why=lesson.judgement.reason),
         *contradiction_sentences(lesson.contradictions),
         *lesson.answers.left_out,
         *lesson.thresholds.sentences(lesson.predictions),

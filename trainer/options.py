@@ -182,6 +182,15 @@ def add_learn(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help=_labels(),
     )
+    parser.add_argument(
+        "--filed",
+        type=Path,
+        metavar="FILE",
+        help=tr(
+            "the images that were filed last and left there, as a file of labels: where the images that the model was "
+            "fitted on are not at hand, few of these may change folder"
+        ),
+    )
     add_keep(parser)
     add_cache(parser)
 

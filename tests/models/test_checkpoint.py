@@ -21,18 +21,31 @@ import pytest
 from models import checkpoint as checkpoints
 from models.checkpoint import FILE_NAME, Checkpoint, publish, read, write
 from models.errors import CheckpointError
+from models.head import Taught
+from models.metadata import Nearness
 from tests.models.checkpoints import join, pretrained_checkpoint, record, refusal, small_checkpoint, split
 
 
 def arrays(checkpoint: Checkpoint) -> dict[str, Any]:
     """Every tensor of a checkpoint by some name."""
     named = {**vars(checkpoint.head), **vars(checkpoint.golden)}
-    pretrained = named.pop("pretrained")
-    if pretrained is not None:
-        named |= {f"pretrained/{name}": tensor for name, tensor in vars(pretrained).items()}
+    for parts in ("pretrained", "taught"):
+        part = named.pop(parts)
+        if part is not None:
+            named |= {f"{parts}/{name}": tensor for name, tensor in vars(part).items()}
     for part, state in checkpoint.backbones.items():
         named |= {f"{part}/{name}": tensor for name, tensor in state.items()}
     return named
+
+
+def with_taught(**changes: Any) -> Checkpoint:
+    """The small checkpoint with what people taught it."""
+    fine = small_checkpoint(nearness=Nearness(usual=0.7, spread=0.1, limit=2.0, steepness=8.0, neighbours=3))
+    known = np.full((4, 6), 0.25, np.float32)
+    taught = Taught(
+        np.ones((2, 6), np.float32), np.ones(2, np.float32), np.array([1, -1]), known, np.ones(3, np.float32)
+    )
+    return dataclasses.replace(fine, head=dataclasses.replace(fine.head, taught=dataclasses.replace(taught, **changes)))
 
 
 @pytest.fixture
@@ -54,7 +67,7 @@ def names(folder: Path) -> list[str]:
 # --- writing
 
 
-@pytest.mark.parametrize("make", [small_checkpoint, pretrained_checkpoint])
+@pytest.mark.parametrize("make", [small_checkpoint, pretrained_checkpoint, with_taught])
 def test_everything_written_comes_back(path: Path, make: Callable[[], Checkpoint]) -> None:
     original = make()
     digest = write(original, path)
@@ -392,3 +405,18 @@ def test_a_missing_and_an_extra_tensor_are_named(path: Path, good: bytes) -> Non
     sentence = refusal(path, join(renamed, body))
     assert "the tensor head.bias is missing; it holds " in sentence
     assert "head.offset" in sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"weight": f32(2, 5)}, "taught.weight is"),
+        ({"groups": np.array([1, 3])}, "taught.groups names a class that does not exist"),
+        ({"known": f32(0, 6)}, "taught.known holds no images"),
+        ({"known": f32(4, 6, fill=np.nan)}, "taught.known holds values that are not numbers"),
+        ({"reach": f32(4)}, "taught.reach is"),
+    ],
+)
+def test_what_people_taught_is_checked(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(CheckpointError, match=sentence):
+        write(with_taught(**changes), tmp_path / "checkpoint.safetensors")

@@ -39,10 +39,10 @@ def test_metadata_is_the_same_after_json() -> None:
     assert Metadata.model_validate_json(metadata.model_dump_json()) == metadata
 
 
-@pytest.mark.parametrize("version", [0, 4, 99, "one", None, [1], {}])
+@pytest.mark.parametrize("version", [0, 5, 99, "one", None, [1], {}])
 def test_another_version_says_which_and_what_to_do(path: Path, good: bytes, version: object) -> None:
     sentence = refusal(path, with_metadata(good, schema_version=version))
-    assert f"its format version is {version} and this program reads up to 3" in sentence
+    assert f"its format version is {version} and this program reads up to 4" in sentence
     assert "update the program, or fit again" in sentence
 
 

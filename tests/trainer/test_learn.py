@@ -315,16 +315,17 @@ def test_a_file_that_has_no_labels_is_one_sentence(
     assert words in sentence
 
 
-def test_a_run_without_features_cannot_learn_and_says_so(
-    runs: Path, reds: list[Path], teach: Teach, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_without_features_is_adapted(runs: Path, reds: list[Path], teach: Teach, store: WeightsStore) -> None:
     metrics = runs / current(runs) / "metrics.json"
     content = json.loads(metrics.read_text(encoding="utf-8"))
     del content["features"]
     metrics.write_text(json.dumps(content), encoding="utf-8")
-    assert teach(dict.fromkeys(reds, "red")) == 2
-    [sentence] = capsys.readouterr().err.splitlines()
-    assert "keeps no features" in sentence
+    parent = current(runs)
+    assert teach(dict.fromkeys(reds, "red")) == 0
+    metadata = checkpoints.load(runs).metadata
+    assert (metadata.classes, metadata.settings["parent"]) == (["blue", "green", "red"], parent)
+    new = [paint(runs.parent / f"{name}.png", colour, 77) for name, colour in COLOURS.items()]
+    assert [predicted(runs, path, store) for path in new] == list(COLOURS)
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "nonsense"])

@@ -50,6 +50,10 @@ class FeaturesMissing(UserError):
     """A run keeps no features, or those it keeps cannot be used; the message says why, and what to do."""
 
 
+class NoFeatures(FeaturesMissing):
+    """A run keeps no features, so that its head can only be adapted."""
+
+
 class _Header(Strict):
     """What a file says of its tensors: the backbones (name, digest, width) that computed the features, and the rest."""
 
@@ -147,7 +151,7 @@ def kept_record(run: Path, key: str = "features") -> FileRecord:
         metrics = json.loads(read_regular_file(run / METRICS, _MOST_METRICS))
         recorded = metrics[key]
     except (KeyError, TypeError, FileNotFoundError) as error:
-        raise FeaturesMissing(
+        raise NoFeatures(
             tr(
                 "the run {name} keeps no features, since it is of an older version, made from names or from elsewhere, "
                 "so it cannot learn from labels: fit again",
@@ -159,7 +163,7 @@ def kept_record(run: Path, key: str = "features") -> FileRecord:
             tr("{path} is damaged, so the run cannot learn from labels: fit again", path=run / METRICS)
         ) from error
     if recorded is None:
-        raise FeaturesMissing(
+        raise NoFeatures(
             tr(
                 "the run {name} keeps no features, so it cannot learn from labels: fit again with a larger "
                 "--keep-features",

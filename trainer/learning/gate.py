@@ -20,7 +20,7 @@ from trainer.data.cache import Features
 from trainer.data.dataset import Mask
 from trainer.learning.files import FeaturesMissing
 from trainer.learning.kept import UNJUDGED, Half, KeptFeatures
-from trainer.learning.lesson import FittedLesson
+from trainer.learning.lesson import FittedLesson, Judged, LessonImages
 from trainer.measuring.split_file import FILE_NAME as SPLIT_NAME
 from trainer.measuring.split_file import HELD_OUT, LEAST_PROBABILITY, read_rows
 
@@ -30,6 +30,15 @@ SIGNIFICANCE = 0.05
 _ROWS = 1024
 
 Probabilities = npt.NDArray[np.float64]
+
+
+class NothingPublished(Exception):
+    """The lesson ends without a new model; the message is the reason, in one sentence.
+
+    ``result`` is what programs are told.
+    """
+
+    result = "refused"
 
 
 def probability_of_chance(right: Mask, right_before: Mask) -> float:
@@ -89,14 +98,13 @@ def read_recorded(run: Path) -> dict[str, Recorded]:
 
 
 def judge_before(
-    recorded: Mapping[str, Recorded], base: Classifier, fitted: FittedLesson, features: Mapping[str, Half]
+    recorded: Mapping[str, Recorded], base: Classifier, images: LessonImages, features: Mapping[str, Half]
 ) -> Before:
     """Judge the images of a lesson by the head in use, as far as it was not fitted on them.
 
     Its own out-of-fold predictions are ``recorded``, by sha256; ``features``, by sha256, has those of labelled images,
     which it classifies now where it never saw them. An image of none of the classes is right where it is not filed.
     """
-    images = fitted.images
     classes = [*images.classes, None]
     is_told, right = np.zeros((2, len(images.labels)), bool)
     probability = np.full(len(images.labels), np.nan)
@@ -142,7 +150,7 @@ def judge(
     (``is_taken_back``). ``threshold`` is that of the lesson.
     """
     images = fitted.images
-    right, probability = _outcomes(fitted, threshold)
+    right, probability = outcomes(fitted, threshold)
     of_data_set = images.is_trusted & ~images.is_labelled & fitted.judged
     count = len(kept.labels)
     fit_told = np.zeros(len(images.labels), bool)
@@ -160,16 +168,16 @@ def judge(
         if probability_of_chance(right[rows], earlier[rows]) < SIGNIFICANCE:
             return Judgement(False, _worse(figures[name]), figures)
     told = labelled & ~np.isnan(before.probability)
-    loss, loss_before = _loss(probability[told]), _loss(before.probability[told])
-    figures["labelled"] |= {"loss": loss, "loss_before": loss_before}
+    loss_now, loss_before = loss(probability[told]), loss(before.probability[told])
+    figures["labelled"] |= {"loss": loss_now, "loss_before": loss_before}
     now, then = figures["labelled"]["right"], figures["labelled"]["right_before"]
     is_worse = probability_of_chance(right[labelled], before.right[labelled]) < SIGNIFICANCE
-    if not is_worse and (now > then or loss < loss_before or is_taken_back):
+    if not is_worse and (now > then or loss_now < loss_before or is_taken_back):
         return Judgement(True, _better(figures), figures)
     return Judgement(False, _no_better(figures["labelled"]), figures)
 
 
-def _outcomes(fitted: FittedLesson, threshold: float) -> tuple[Mask, Probabilities]:
+def outcomes(fitted: Judged, threshold: float) -> tuple[Mask, Probabilities]:
     """Return whether each image (n,) is right out of fold, and the probability of its class; NaN where not judged."""
     images, judged = fitted.images, fitted.judged
     right, probability = np.zeros(len(judged), bool), np.full(len(judged), np.nan)
@@ -191,7 +199,8 @@ def _counts(right: Mask, before: Mask, among: Mask) -> dict[str, Any]:
     }
 
 
-def _loss(probability: Probabilities) -> float:
+def loss(probability: Probabilities) -> float:
+    """Return the mean log-loss of images by the probabilities (n,) of their classes; 0 without any."""
     return float(-np.log(np.maximum(probability, LEAST_PROBABILITY)).mean()) if len(probability) else 0.0
 
 

@@ -14,12 +14,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from models.head import NO_CLASS, Head, Pretrained
-from models.metadata import PartRecord, Unknown
+from models.metadata import Metadata, PartRecord, Unknown
 from trainer.data.cache import Features
 from trainer.data.dataset import Labels, Mask
 from trainer.data.folds import NEVER, Folds, assign, draw_by_hash
@@ -133,6 +134,41 @@ def _fold_labelled(sha256: Sequence[str], names: Sequence[str | None], known: se
     return folds
 
 
+class Judged(Protocol):
+    """What a lesson fitted, with its predictions for the judged images that its heads had not seen then."""
+
+    @property
+    def images(self) -> LessonImages:
+        """The images, whose labels are positions among the classes of the head."""
+
+    @property
+    def head(self) -> Head:
+        """The head."""
+
+    @property
+    def candidate(self) -> CandidateHead:
+        """The candidate that was fitted, whose logits are yet to be divided by `temperature`."""
+
+    @property
+    def temperature(self) -> float:
+        """The temperature of the candidate."""
+
+    @property
+    def judged(self) -> Mask:
+        """Which images (n,) were judged."""
+
+    @property
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """The calibrated out-of-fold probabilities (judged, classes)."""
+
+    @property
+    def is_unknown(self) -> Mask:
+        """Which of the judged images are unknown."""
+
+    def metadata(self, base: Metadata) -> Metadata:
+        """Return what the checkpoint says of the head; ``base`` is of the one before."""
+
+
 @dataclass(frozen=True)
 class FittedLesson:
     """A ``head`` fitted on ``images``, the ``candidate`` that it is of, and what tells unknown images.
@@ -170,6 +206,18 @@ class FittedLesson:
         if self.span is not None:
             is_unknown[~images.is_negative] = ~self.span.known
         return is_unknown[self.judged]
+
+    def metadata(self, base: Metadata) -> Metadata:
+        """Return what the checkpoint says of the head; ``base`` is of the one before."""
+        is_plain = base.normalisation == "pretrained" and self.head.pretrained is None
+        return base.model_copy(
+            update={
+                "classes": list(self.images.classes),
+                "temperature": self.temperature,
+                "unknown": self.unknown,
+                "normalisation": "l2" if is_plain else base.normalisation,
+            }
+        )
 
     def predictions(self, among: Mask) -> LabelledPredictions:
         """Return the out-of-fold predictions for the judged images in the mask ``among`` (n,), none a negative."""

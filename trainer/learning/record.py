@@ -23,7 +23,8 @@ from trainer.learning.files import FileRecord, features_figures, link_features, 
 from trainer.learning.gate import Judgement
 from trainer.learning.kept import LabelledFeatures, as_hashes
 from trainer.learning.labels import LEARNED_NAME
-from trainer.learning.lesson import FittedLesson
+from trainer.learning.lesson import Judged
+from trainer.learning.origin import Origin
 from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.measuring.split_file import COLUMNS, HELD_OUT, TRAIN
 from trainer.measuring.split_file import FILE_NAME as SPLIT_NAME
@@ -34,22 +35,25 @@ from trainer.runs.versions import versions
 
 @dataclass(frozen=True)
 class Lesson:
-    """A lesson that is done, and its ``parent``: the run that it began from, with its checkpoint.
+    """A lesson that is done, and its ``parent``: the run that it began from.
 
-    ``predictions`` and ``thresholds`` are of the images of the data set alone. ``names`` has the files of images by
-    their sha256. ``contradictions`` are the labels of the data set that people contradict.
+    ``base`` is the checkpoint that it began from, or that of the ``origin`` which is adapted, where there are no
+    ``features`` of a data set to keep. ``predictions`` and ``thresholds`` are of the images of the data set alone.
+    ``names`` has the files of images by their sha256. ``contradictions`` are the labels of the data set that
+    people contradict.
     """
 
     parent: Path
     base: Classifier
-    fitted: FittedLesson
+    fitted: Judged
     answers: Answers
-    features: FileRecord
+    features: FileRecord | None
     predictions: LabelledPredictions
     thresholds: Thresholds
     judgement: Judgement
     names: Mapping[str, str]
     contradictions: Sequence[Contradiction] = ()
+    origin: Origin | None = None
 
 
 def write_lesson(lesson: Lesson, tuned: Mapping[str, Mapping[str, checkpoints.Array]], report: Sequence[str]) -> Path:
@@ -63,7 +67,10 @@ def write_lesson(lesson: Lesson, tuned: Mapping[str, Mapping[str, checkpoints.Ar
 
     def fill(run: Path) -> None:
         sha256 = checkpoints.write(checkpoint, run / checkpoints.FILE_NAME)
-        link_features(lesson.parent, run, lesson.features)
+        if lesson.origin is not None:
+            lesson.origin.keep(run)
+        if lesson.features is not None:
+            link_features(lesson.parent, run, lesson.features)
         hashes = sorted(lesson.answers.features)
         rows = [lesson.answers.features[each] for each in hashes]
         stacked = np.stack(rows) if rows else np.empty((0, metadata.width), np.float16)
@@ -79,30 +86,27 @@ def write_lesson(lesson: Lesson, tuned: Mapping[str, Mapping[str, checkpoints.Ar
 
 def _metadata(lesson: Lesson, now: datetime) -> Metadata:
     base, fitted, thresholds = lesson.base.metadata, lesson.fitted, lesson.thresholds
+    in_use = lesson.base if lesson.origin is None else lesson.origin.in_use
     settings: dict[str, Setting] = {
-        **base.settings,
+        **{name: value for name, value in base.settings.items() if name != "starter"},
         "lesson": True,
         "parent": lesson.parent.name,
-        "parent_sha256": lesson.base.digest,
+        "parent_sha256": in_use.digest,
         "labels": len(lesson.answers.by_sha256),
     }
-    return Metadata(
-        mode=base.mode,
-        parts=base.parts,
-        classes=list(fitted.images.classes),
-        normalisation="l2"
-        if base.normalisation == "pretrained" and fitted.head.pretrained is None
-        else base.normalisation,
-        temperature=fitted.temperature,
-        threshold=thresholds.own,
-        max_error=thresholds.requested,
-        promises=thresholds.promises,
-        unknown=fitted.unknown,
-        metrics={**lesson.predictions.figures(), "all_images": float(len(fitted.images.labels))},
-        settings=settings,
-        data_digest=fitted.images.digest,
-        versions=versions(),
-        created=now.isoformat(timespec="seconds"),
+    if lesson.origin is not None:
+        settings["origin_sha256"] = lesson.base.digest
+    return fitted.metadata(base).model_copy(
+        update={
+            "threshold": thresholds.own,
+            "max_error": thresholds.requested,
+            "promises": thresholds.promises,
+            "metrics": {**lesson.predictions.figures(), "all_images": float(len(fitted.images.labels))},
+            "settings": settings,
+            "data_digest": fitted.images.digest,
+            "versions": versions(),
+            "created": now.isoformat(timespec="seconds"),
+        }
     )
 
 

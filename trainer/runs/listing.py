@@ -12,6 +12,7 @@ from models.errors import CheckpointError, UserError
 from models.text.language import tr
 from models.text.spelling import closest
 from trainer.runs.proof import require_unchanged
+from trainer.runs.publish import STARTER, STARTER_NAME
 from trainer.runs.retention import newest
 from trainer.tables import table
 
@@ -131,7 +132,8 @@ def _cells(row: dict[str, object]) -> list[str]:
     accuracy = tr("unknown") if row["accuracy"] is None else f"{row['accuracy']:.3f}"
     mode = tr("{mode}, fine-tuned", mode=row["mode"]) if row["fine_tuned"] else str(row["mode"])
     if row["parent"]:
-        mode = tr("{mode}, a lesson for {parent}", mode=mode, parent=row["parent"])
+        parent = tr(STARTER) if row["parent"] == STARTER_NAME else row["parent"]
+        mode = tr("{mode}, a lesson for {parent}", mode=mode, parent=parent)
     numbers = [f"{row['classes']}", f"{row['images']}", accuracy, f"{row['megabytes']:.2f}"]
     return [str(row["run"]), mode, *numbers, _in_utc(str(row["created"]))]
 

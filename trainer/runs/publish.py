@@ -27,6 +27,8 @@ _LISTED = 30
 
 #: What the daemon serves where no run is published.
 STARTER = mark("the starter model")
+#: What the lineage of runs calls it.
+STARTER_NAME = "starter"
 
 
 class Superseded(UserError):
@@ -36,7 +38,8 @@ class Superseded(UserError):
 def publish(run: Path, store: WeightsStore, *, keep: int = KEEP, after: str | None = None) -> Classifier:
     """Open and check a run's checkpoint, point the daemon at it, and remove old runs (see `retain`).
 
-    ``after`` is the name of the run that it follows: `Superseded` is raised where that is published no longer. Raises
+    ``after`` is the name of the run that it follows, "" for the starter model: `Superseded` is raised where that is
+    published no longer. Raises
     `CheckpointError` when the checkpoint fails its golden samples or is not the file that was written, and
     `WeightsUnavailable` when the weights of a backbone cannot be obtained.
     """
@@ -44,12 +47,12 @@ def publish(run: Path, store: WeightsStore, *, keep: int = KEEP, after: str | No
     if (why := refusal_reason(run.parent, proved.classes)) is not None:
         raise UserError(tr("{name} is not published: {why}", name=run.name, why=why))
     with publishing_lock(run.parent):
-        if after is not None and current_run(run.parent) != after:
+        if after is not None and (current_run(run.parent) or "") != after:
             raise Superseded(
                 tr(
                     "{name} is not published, since another run was published in place of {run}",
                     name=run.name,
-                    run=after,
+                    run=after or tr(STARTER),
                 )
             )
         _point_at_run(run, proved.digest, rollback=False)

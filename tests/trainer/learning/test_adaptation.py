@@ -1,0 +1,144 @@
+"""Adapting a head of which only the weights are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+import pytest
+
+from models.checkpoint import Checkpoint
+from models.classifier import Classifier
+from models.runtime import FeatureExtractor
+from models.scoring import score
+from tests.models.checkpoints import small_checkpoint
+from tests.trainer.clusters import Floats, folded
+from trainer.heads.recipe import Recipe
+from trainer.learning.adaptation import Adaptation, fit_adaptation
+from trainer.learning.kept import KeptFeatures, as_hashes
+from trainer.learning.lesson import LessonImages, fit_lesson, gather
+from trainer.learning.steadiness import FiledImages, Steadiness, asked_for, measure
+
+WIDTH, CLASSES = 32, ["a", "b", "c"]
+CENTRES = np.random.default_rng(5).normal(0, 1, (6, WIDTH)).astype(np.float32)
+
+
+def around(centre: int, count: int, seed: int = 0) -> Floats:
+    noise = np.random.default_rng([seed, centre]).normal(0, 0.3, (count, WIDTH))
+    features: Floats = (CENTRES[centre] + noise).astype(np.float32)
+    return features
+
+
+@pytest.fixture(scope="module")
+def origin() -> Classifier:
+    """A head of three classes."""
+    count = 60
+    features = np.concatenate([around(label, 20) for label in range(3)])
+    labels = np.arange(count) // 20
+    kept = KeptFeatures(
+        features.astype(np.float16), labels, labels, folded(count, 5), np.arange(count),
+        as_hashes([f"{number:064x}" for number in range(count)]), CLASSES, Recipe(strength=1.0), 5, 0,
+    )  # fmt: skip
+    made = small_checkpoint()
+    part = made.metadata.parts[0].model_copy(update={"width": WIDTH})
+    fitted = fit_lesson(gather(kept, {}, {}, CLASSES), [part], kept.recipe, None, None)
+    metadata = made.metadata.model_copy(
+        update={
+            "parts": [part], "classes": CLASSES, "threshold": 0.7, "max_error": None, "promises": [], "unknown": None,
+            "temperature": fitted.temperature,
+        }
+    )  # fmt: skip
+    head = replace(fitted.head, basis=None)
+    return Classifier(Checkpoint(metadata, head, made.golden), cast(FeatureExtractor, None))
+
+
+def taught_by(origin: Classifier, *taught: tuple[str | None, int], count: int = 10) -> Adaptation:
+    """The head after labels for images around centres."""
+    names = sorted({name for name, _ in taught if name is not None})
+    labels = [names.index(name) if name is not None else len(names) for name, _ in taught for _ in range(count)]
+    features = np.concatenate([around(centre, count, seed=1) for _, centre in taught])
+    total = len(labels)
+    images = LessonImages(
+        features, np.array(labels), folded(total, 5), np.arange(total), [str(at) for at in range(total)], names, 0,
+        np.ones(total, bool),
+    )  # fmt: skip
+    return fit_adaptation(origin, images, Recipe(strength=3e-2))
+
+
+def folders(origin: Classifier, adapted: Adaptation, features: Floats) -> list[str]:
+    probabilities, _ = score(adapted.metadata(origin.metadata), adapted.head, features)
+    return [adapted.images.classes[label] for label in probabilities.argmax(axis=1)]
+
+
+def test_new_classes_are_recognised_and_the_others_are_what_they_were(origin: Classifier) -> None:
+    adapted = taught_by(origin, ("d", 3), ("e", 4))
+    assert adapted.images.classes == [*CLASSES, "d", "e"]
+    assert folders(origin, adapted, around(3, 20, seed=2)).count("d") >= 18
+    assert folders(origin, adapted, around(4, 20, seed=2)).count("e") >= 18
+    for known in (0, 1, 2):
+        features = around(known, 20, seed=2)
+        after, _ = score(adapted.metadata(origin.metadata), adapted.head, features)
+        before, _ = score(origin.metadata, origin.head, features)
+        np.testing.assert_allclose(after[:, :3], before, atol=0.02)
+
+
+def test_the_labelled_images_are_judged_without_themselves(origin: Classifier) -> None:
+    adapted = taught_by(origin, ("d", 3), ("e", 4))
+    labels = adapted.images.labels[adapted.judged]
+    assert (adapted.probabilities.argmax(axis=1) == labels).mean() > 0.9
+    np.testing.assert_allclose(adapted.probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_what_is_of_none_of_the_classes_takes_probability_from_all(origin: Classifier) -> None:
+    adapted = taught_by(origin, ("d", 3), (None, 4))
+    near, _ = score(adapted.metadata(origin.metadata), adapted.head, around(4, 20, seed=2))
+    assert near.max() < 0.7
+    assert adapted.images.is_negative.sum() == 10
+
+
+def test_images_of_a_class_that_was_mistaken_go_where_people_put_them(origin: Classifier) -> None:
+    """No class is new."""
+    adapted = taught_by(origin, ("a", 3))
+    assert adapted.images.classes == CLASSES
+    assert folders(origin, adapted, around(3, 20, seed=2)).count("a") >= 18
+    assert folders(origin, adapted, around(1, 20, seed=2)) == ["b"] * 20
+
+
+def test_unknown_images_near_the_labelled_ones_are_known(origin: Classifier) -> None:
+    adapted = taught_by(origin, ("d", 3))
+    metadata = adapted.metadata(origin.metadata)
+    strange = small_checkpoint().metadata.unknown
+    basis = np.eye(1, WIDTH, dtype=np.float32)
+    assert strange is not None
+    strict = metadata.model_copy(update={"unknown": strange.model_copy(update={"limit": 1e-6})})
+    head = replace(adapted.head, basis=basis)
+    assert score(strict, head, around(3, 5, seed=2))[1].max() < score(strict, head, around(0, 5, seed=2))[1].min()
+
+
+def test_filed_images_may_follow_those_that_people_moved_out_of_a_folder(origin: Classifier) -> None:
+    adapted = taught_by(origin, ("d", 0))
+    features = around(0, 30, seed=2)
+    sha256 = [str(at) for at in range(10)]
+    moved = dict.fromkeys(sha256, "d")
+    rows = {name: row.astype(np.float16) for name, row in zip(sha256, around(0, 10, seed=1), strict=True)}
+    asked = asked_for(moved, rows, origin)
+    assert asked == {("a", "d")}
+    filed, metadata = FiledImages(features, ["a"] * 30), adapted.metadata(origin.metadata)
+    strict = measure(filed, origin, metadata, adapted.head, set())
+    assert strict.changed > 20
+    assert not strict.is_enough
+    assert measure(filed, origin, metadata, adapted.head, asked) == Steadiness(strict.images, 0, strict.changed)
+
+
+def test_images_that_the_model_in_use_would_not_leave_in_their_folder_say_nothing(origin: Classifier) -> None:
+    filed = FiledImages(around(0, 10, seed=2), ["b"] * 10)
+    adapted = taught_by(origin, ("d", 0))
+    assert measure(filed, origin, adapted.metadata(origin.metadata), adapted.head, set()) == Steadiness(0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("images", "changed", "enough"), [(500, 10, True), (500, 11, False), (20, 1, True), (0, 0, True)]
+)
+def test_one_in_fifty_may_change(images: int, changed: int, enough: bool) -> None:
+    assert Steadiness(images, changed, 0).is_enough == enough

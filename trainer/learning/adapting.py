@@ -1,0 +1,120 @@
+"""A lesson for a model whose images are not at hand: the starter, or a run that keeps no features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from models.text.language import tr
+from trainer.data.folds import NEVER
+from trainer.heads.candidates import USUAL_STRENGTH
+from trainer.heads.recipe import Recipe
+from trainer.learning.adaptation import Adaptation, fit_adaptation
+from trainer.learning.answers import LEAST_IMAGES, Answers
+from trainer.learning.gate import (
+    SIGNIFICANCE,
+    Before,
+    Judgement,
+    NothingPublished,
+    judge_before,
+    loss,
+    outcomes,
+    probability_of_chance,
+)
+from trainer.learning.kept import KeptFeatures, as_hashes
+from trainer.learning.lesson import LessonImages, gather
+from trainer.learning.origin import Origin
+from trainer.learning.record import Lesson
+from trainer.learning.steadiness import FiledImages, Steadiness, asked_for, measure
+from trainer.measuring.labelled_predictions import LabelledPredictions
+from trainer.measuring.thresholds import Thresholds
+
+#: The folds in which the labelled images judge.
+_FOLDS = 5
+
+
+def adapt(origin: Origin, answers: Answers, filed: FiledImages, *, is_taken_back: bool) -> Lesson:
+    """Fit and judge what people taught. Raises `NothingPublished` where there are too few images."""
+    if len(answers.by_sha256) < LEAST_IMAGES:
+        raise NothingPublished(
+            tr(
+                "there are {count} labelled images, and it takes {least}",
+                count=len(answers.by_sha256),
+                least=LEAST_IMAGES,
+            )
+        )
+    images = _gather(answers, origin)
+    if (images.folds == NEVER).all():
+        raise NothingPublished(tr("there are too few images to judge a lesson by"))
+    fitted = fit_adaptation(origin.adapted, images, Recipe(strength=USUAL_STRENGTH))
+    thresholds = Thresholds(0, origin.metadata.max_error, [], own=origin.metadata.served_threshold)
+    before = judge_before(origin.recorded, origin.in_use, fitted.images, answers.features)
+    asked = asked_for(answers.by_sha256, answers.features, origin.adapted)
+    metadata = fitted.metadata(origin.adapted.metadata).model_copy(update={"threshold": thresholds.threshold})
+    steadiness = measure(filed, origin.in_use, metadata, fitted.head, asked)
+    judgement = judge(fitted, before, steadiness, thresholds.threshold, is_taken_back=is_taken_back)
+    nothing = LabelledPredictions(fitted.images.classes, np.zeros(0, int), np.zeros((0, len(fitted.images.classes))))
+    return Lesson(
+        origin.parent, origin.adapted, fitted, answers, None, nothing, thresholds, judgement, {}, origin=origin
+    )
+
+
+def _gather(answers: Answers, origin: Origin) -> LessonImages:
+    """Return the labelled images alone, in folds by their hash."""
+    none, width = np.zeros(0, np.int64), origin.metadata.width
+    nothing = KeptFeatures(
+        np.zeros((0, width), np.float16), none, none, none, none, as_hashes([]), [], Recipe(), _FOLDS, 0
+    )
+    return gather(nothing, answers.by_sha256, answers.features, answers.classes)
+
+
+def judge(
+    fitted: Adaptation, before: Before, steadiness: Steadiness, threshold: float, *, is_taken_back: bool
+) -> Judgement:
+    """Judge an adapted head beside the one in use: better out of fold on what people labelled, and steady elsewhere.
+
+    As in `trainer.learning.gate.judge`, no worse is enough where labels count no longer (``is_taken_back``).
+    """
+    right, probability = outcomes(fitted, threshold)
+    labelled = fitted.judged & before.is_told
+    told = labelled & ~np.isnan(before.probability)
+    now, then = int(right[labelled].sum()), int(before.right[labelled].sum())
+    loss_now, loss_before = loss(probability[told]), loss(before.probability[told])
+    figures: dict[str, Any] = {
+        "labelled": {
+            "images": int(labelled.sum()),
+            "right": now,
+            "right_before": then,
+            "loss": loss_now,
+            "loss_before": loss_before,
+        },
+        "filed": {"images": steadiness.images, "changed": steadiness.changed, "asked_for": steadiness.asked},
+    }
+    if not steadiness.is_enough:
+        return Judgement(False, steadiness.reason, figures)
+    is_worse = probability_of_chance(right[labelled], before.right[labelled]) < SIGNIFICANCE
+    values = figures["labelled"] | {"filed": steadiness.images, "changed": steadiness.changed}
+    if is_worse or not (now > then or loss_now < loss_before or is_taken_back):
+        return Judgement(
+            False,
+            tr(
+                "of the {images} labelled images it would have {right} right without having seen them, and so far "
+                "{right_before} are: nothing is won",
+                **values,
+            ),
+            figures,
+        )
+    if not steadiness.images:
+        better = tr(
+            "of the {images} labelled images it has {right} right without having seen them, and {right_before} were so "
+            "far",
+            **values,
+        )
+        return Judgement(True, better, figures)
+    better = tr(
+        "of the {images} labelled images it has {right} right without having seen them, and {right_before} were so "
+        "far; of the last {filed} images that were filed and left there, {changed} would go elsewhere",
+        **values,
+    )
+    return Judgement(True, better, figures)

@@ -1,0 +1,135 @@
+"""Whether a lesson leaves in their folders the images that were filed last and that nobody moved.
+
+Where a head is adapted there is no data set to judge it by. What was filed and left where it is says little of each
+image, but all together they tell whether something was changed that nobody asked for. What people asked for is no
+change of that kind: where they made a folder of their own and moved images of one class into it, others may follow.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.classifier import Classifier
+from models.decision import are_unknown
+from models.head import Head
+from models.metadata import Metadata
+from models.scoring import score
+from models.text.language import tr
+from trainer.data.cache import FeatureCache, Features
+from trainer.data.dataset import File
+from trainer.data.features import extract
+from trainer.learning.kept import Half
+from trainer.learning.labels import GivenLabel, read_labels
+
+#: So many of the images that were filed last are looked at, in so many seconds at most; the cache keeps what was done.
+MOST_FILED, _SECONDS = 500, 30.0
+#: Images whose features are computed before the clock is looked at.
+_AT_A_TIME = 32
+#: The share of images that may change folder.
+MOST_CHANGED = 0.02
+#: So many labelled images of one class in a new folder say that more of that class belong there.
+_ASKED_FOR = 2
+
+
+@dataclass(frozen=True)
+class FiledImages:
+    """Images that were filed and left there: raw ``features`` (n, width), and the ``classes`` (n,) of their folders."""
+
+    features: Features
+    classes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """How many of the filed ``images`` that the model in use leaves in their folder a lesson would not leave there.
+
+    ``asked`` others go where people moved images like them.
+    """
+
+    images: int
+    changed: int
+    asked: int
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether so few change that the lesson may be published."""
+        return self.changed <= math.ceil(MOST_CHANGED * self.images)
+
+    @property
+    def reason(self) -> str:
+        """Why it may not."""
+        return tr(
+            "of the last {images} images that were filed and left there, {changed} would go elsewhere: more than "
+            "{most:.0%}",
+            images=self.images,
+            changed=self.changed,
+            most=MOST_CHANGED,
+        )
+
+
+def read_filed(source: Path | None, width: int, classifier: Classifier, cache: FeatureCache) -> FiledImages:
+    """Compute the features of the images that ``source`` says were filed last, as far as time allows; none without one.
+
+    The file is one of labels; the class is that of the folder. Raises `UserError`.
+    """
+    given = [] if source is None else [label for label in read_labels(source) if label.label is not None]
+    newest = sorted(given, key=lambda label: label.time)[-MOST_FILED:][::-1]
+    deadline = time.monotonic() + _SECONDS
+    blocks, classes = [np.zeros((0, width), np.float32)], list[str]()
+    for start in range(0, len(newest), _AT_A_TIME):
+        if time.monotonic() > deadline:
+            break
+        files = [_as_file(label) for label in newest[start : start + _AT_A_TIME]]
+        extracted = extract([file for file in files if file.path.is_file()], classifier.extractor, cache)
+        blocks.append(extracted.features)
+        classes += [sample.label for sample in extracted.samples]
+    return FiledImages(np.concatenate(blocks), classes)
+
+
+def _as_file(label: GivenLabel) -> File:
+    return File(label.file, str(label.file), label.label or "")
+
+
+def asked_for(
+    answers: Mapping[str, str | None], features: Mapping[str, Half], adapted: Classifier
+) -> set[tuple[str, str]]:
+    """Return from which classes people moved images into new folders: pairs of what it was taken for, and the new one.
+
+    ``answers`` and ``features`` are by sha256.
+    """
+    moved = [sha256 for sha256, name in answers.items() if name is not None and name not in adapted.classes]
+    if not moved:
+        return set()
+    inputs = np.stack([features[sha256] for sha256 in moved]).astype(np.float32)
+    taken_for = score(adapted.metadata, adapted.head, inputs)[0].argmax(axis=1)
+    pairs = Counter(
+        (adapted.classes[before], answers[sha256] or "") for before, sha256 in zip(taken_for, moved, strict=True)
+    )
+    return {pair for pair, count in pairs.items() if count >= _ASKED_FOR}
+
+
+def measure(
+    filed: FiledImages, in_use: Classifier, metadata: Metadata, head: Head, asked: set[tuple[str, str]]
+) -> Steadiness:
+    """Compare the model in use with the head of a lesson, and its metadata, on filed images."""
+    before = _folders(in_use.metadata, in_use.head, filed.features)
+    after = _folders(metadata, head, filed.features)
+    left = [(folder, then) for folder, now, then in zip(filed.classes, before, after, strict=True) if now == folder]
+    gone = [(folder, then) for folder, then in left if then != folder]
+    wanted = sum((folder, then or "") in asked for folder, then in gone)
+    return Steadiness(len(left), len(gone) - wanted, wanted)
+
+
+def _folders(metadata: Metadata, head: Head, features: Features) -> list[str | None]:
+    """Return the class that each image is filed into; None for those that go to the others."""
+    probabilities, strangeness = score(metadata, head, features)
+    is_filed = (probabilities.max(axis=1) >= metadata.served_threshold) & ~are_unknown(strangeness)
+    best = probabilities.argmax(axis=1)
+    return [metadata.classes[label] if filed else None for label, filed in zip(best, is_filed, strict=True)]
