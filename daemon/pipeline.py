@@ -124,7 +124,7 @@ class Pipeline:
         self._policy = policy
         self._threads = threads
         self._roots = roots or Roots()
-        self._decide = decide or self._decide_by_policy
+        self._decide = decide or self._decide_by_rule
         self._on_slow_decoded: Callable[[], None] | None = None
         # So that a core which is done with its part of a batch can start on the next batch.
         self._model = ThreadPoolExecutor(_BATCHES_AT_ONCE, thread_name_prefix="model")
@@ -179,7 +179,7 @@ class Pipeline:
         try:
             while True:
                 while len(self._decoding) <= self._most_decoding and (path := next(coming, None)) is not None:
-                    if (status := self._settled_before(path)) is not None:
+                    if (status := self._known_result(path)) is not None:
                         yield Outcome(path=path, status=status)
                         coming = iter(()) if stopping() else coming
                     else:
@@ -223,9 +223,9 @@ class Pipeline:
         # two batches of 16, and 4.4 s with one of 8.
         return 2 * self._policy.batch_size + self._threads
 
-    def _settled_before(self, path: Path) -> Status | None:
+    def _known_result(self, path: Path) -> Status | None:
         try:
-            return self._filer.settled_before(path, Identity.from_stat(path.lstat()))
+            return self._filer.known_result(path, Identity.from_stat(path.lstat()))
         except (OSError, JournalBusy):
             return None  # decoding it reports the error
 
@@ -313,8 +313,8 @@ class Pipeline:
             raise ModelFailed(error) from error
         return [None if image_crops is None else next(predictions) for image_crops in crops]
 
-    def _decide_by_policy(self, decoded: Decoded, prediction: Prediction | None) -> Decision:
-        """Choose the folder of the class, the one for the others, or the quarantine."""
+    def _decide_by_rule(self, decoded: Decoded, prediction: Prediction | None) -> Decision:
+        """Choose the folder: of the class or the others, by the rule in `models.decision`, or the quarantine."""
         assert decoded.source is not None
         if prediction is None:
             assert isinstance(decoded.error, ImageError)

@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> int:
 def _findings(flags: Mapping[str, object], file: Path | None) -> Iterator[Finding]:
     def load() -> Settings:
         settings = config.load(flags, file)
-        config.check_folders(settings)
+        config.check_together(settings)
         return settings
 
     try:

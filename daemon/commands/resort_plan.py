@@ -26,12 +26,12 @@ from models.text.language import mark
 from models.weights import WeightsStore
 
 #: Why an image stays: as JSON has it, and for people.
-AGREES, UNSURE, UNKNOWN = "same class", "unsure", "unknown"
+AGREES = "same class"
 PLACED, GONE, UNREADABLE = "moved by hand", "not there any more", "unreadable"
 STAYS = {
     AGREES: mark("{count} same class"),
-    UNSURE: mark("{count} unsure"),
-    UNKNOWN: mark("{count} unknown"),
+    Fate.UNSURE.value: mark("{count} unsure"),
+    Fate.UNKNOWN.value: mark("{count} unknown"),
     PLACED: mark("{count} moved by hand"),
     LABELLED: mark("{count} labelled otherwise"),
     GONE: mark("{count} not there any more"),
@@ -120,7 +120,7 @@ class ResortPlanner:
         elif prediction.label == decoded.path.parent.name:
             why = AGREES
         elif (fate := self.threshold.fate(prediction)) is not Fate.SURE:
-            why = UNSURE if fate is Fate.UNSURE else UNKNOWN
+            why = fate.value
         elif self._labels.get(decoded.source.sha256 or "", prediction.label) != prediction.label:
             why = LABELLED
         else:

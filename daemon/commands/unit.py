@@ -110,7 +110,7 @@ def main(arguments: list[str]) -> int:
     run_as = options.pop("run_as")
     flags, file = given(options)
     settings = config.load(flags, file)
-    config.check_folders(settings)
+    config.check_together(settings)
     if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", run_as):
         raise UserError(tr("--run-as '{run_as}' is not a user name: give one such as imagesortd", run_as=run_as))
     used = config.used_file(file)
@@ -350,8 +350,8 @@ def arguments(settings: Settings, flags: Mapping[str, object], file: Path | None
                 words += [word for path in value for word in (name, str(path))]
             case list():
                 words += [name, shlex.join(value) if key == "on_filed" else ",".join(value)]
-            case Path():
-                words += [name, str(value)]
+            case dict():
+                words += [name, ",".join(f"{inbox.absolute()}={seconds:g}" for inbox, seconds in value.items())]
             case _:
                 words += [name, str(value)]
     return words

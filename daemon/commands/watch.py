@@ -46,7 +46,7 @@ def main(arguments: list[str], launcher: Launcher) -> int:
 
     def read() -> Settings:
         settings = config.load(flags, file)
-        config.check_folders(settings)
+        config.check_together(settings)
         return settings
 
     settings = read()

@@ -1,7 +1,7 @@
 """Settings: what there is, where they come from, and what they must be."""
 
-from daemon.config.checking import check_folders, check_output
+from daemon.config.checking import check_output, check_together
 from daemon.config.loading import load, used_file
 from daemon.config.settings import PREFIX, Settings, watches_inside
 
-__all__ = ["PREFIX", "Settings", "check_folders", "check_output", "load", "used_file", "watches_inside"]
+__all__ = ["PREFIX", "Settings", "check_output", "check_together", "load", "used_file", "watches_inside"]

@@ -10,8 +10,8 @@ from models.errors import UserError
 from models.text.language import tr
 
 
-def check_folders(settings: Settings) -> None:
-    """Refuse folders that contradict each other, such as an inbox inside the output. Raises `UserError`."""
+def check_together(settings: Settings) -> None:
+    """Refuse settings that contradict each other, such as an inbox inside the output. Raises `UserError`."""
     check_output(settings)
     if settings.others_dir.casefold() == settings.quarantine_dir.casefold():
         raise UserError(tr("others_dir and quarantine_dir are the same folder: give them different names"))

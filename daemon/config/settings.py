@@ -1,7 +1,8 @@
 """Every setting: its type, its default, its bounds and its help. config.toml says them to people.
 
-A new one is an entry here and in config.toml; where a value of it can be refused, `loading` may need a sentence, and
-where a running daemon can take it over, `daemon.reconfigure` its name.
+A new one is an entry here and in config.toml, and its help a sentence in messages.ko.toml. Where a value of it can be
+refused, `loading` may need a sentence; where a running daemon can take it over, `daemon.reconfigure` its name, and
+where the pipeline goes by it, `daemon.pipeline.Policy` a field; where `sort` has it too, that command's list.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ class Filer:
         self._interrupted: set[tuple[int, int, int]] | None = set()
         self._sidecars = sidecars or Sidecars(held)
 
-    def settled_before(self, path: Path, identity: Identity) -> Status | None:
+    def known_result(self, path: Path, identity: Identity) -> Status | None:
         """Return HELD or ALREADY where ``file`` is sure to answer so: then nothing need be read. Raises JournalBusy."""
         if self._held is not None and self._held.holds(path, identity):
             return Status.HELD

@@ -118,7 +118,7 @@ class LateWrites:
             if not has_writer_continued(folders.entry(filing.destination), filing):
                 raise FileNotFoundError(str(filing.destination))  # another file of that name, or a person's edit
         for undone in undo.undo(self._journal, [filing], self._roots, is_filed=has_writer_continued):
-            if undone.status is Status.FILED:
+            if undone.status is Status.UNDONE:
                 logger.info(
                     tr(
                         "{destination} changed after it was filed: its writer went on; it is back at "

@@ -148,11 +148,12 @@ def _share_texts(db: sqlite3.Connection) -> None:
 def show_as_current(db: sqlite3.Connection) -> sqlite3.Connection:
     """Return a connection that reads a journal of an earlier version as one of this version, and leaves it unchanged.
 
-    What the rows of version 4 lack are whole tables: nothing is copied, and what is written meanwhile is seen. Those of
-    earlier versions are migrated in a temporary database, and ``db`` is closed.
+    Since version 4 only whole tables have been added: they are empty ones here, nothing is copied, and what is written
+    meanwhile is seen. A journal of an earlier version is migrated in a temporary database, and ``db`` is closed.
     """
     if version_of(db) >= _TEXTS_SHARED:
-        for table in ("labels", "held"):
+        there = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        for table in TABLES.keys() - there:
             db.execute(TABLES[table].replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
         return db
     temporary = sqlite3.connect("", isolation_level=None, check_same_thread=False)

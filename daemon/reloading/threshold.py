@@ -40,7 +40,7 @@ class Threshold:
         return self.rule.refuses_unknown
 
     def fate(self, prediction: Prediction) -> Fate:
-        """Decide where an image goes."""
+        """Apply the rule to an image: decide where it goes."""
         return self.rule.fate(prediction.confidence, unknown=prediction.unknown)
 
     def __str__(self) -> str:

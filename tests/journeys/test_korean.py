@@ -95,7 +95,7 @@ def test_a_refusal_is_korean(setting: str, tmp_path: Path, monkeypatch: pytest.M
     language.inherit()
     try:
         with pytest.raises(UserError) as refused:
-            config.check_folders(config.load({}))
+            config.check_together(config.load({}))
     finally:
         language.use("en")
     told = str(refused.value)

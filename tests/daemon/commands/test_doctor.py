@@ -307,7 +307,7 @@ def test_everything_is_examined_though_no_folder_may_be_entered(tmp_path: Path) 
     closed.chmod(0)
     try:
         with bound_by_modes():
-            config.check_folders(settings)
+            config.check_together(settings)
             found = list(examine(settings, {}, None))
     finally:
         closed.chmod(0o755)

@@ -94,6 +94,22 @@ def test_the_command_line_repeats_what_was_given(tmp_path: Path, capsys: pytest.
     assert values(text, "WorkingDirectory") == [str(tmp_path)]
 
 
+def test_seconds_by_inbox_are_those_of_the_inbox_meant_from_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (command,) = values(
+        printed(
+            capsys,
+            *["--watch", "scans", "--watch", "/srv/letters"],
+            *["--quiet-after-close-seconds", "./scans=10,/srv/letters=2.5"],
+        ),
+        "ExecStart",
+    )
+    words = shlex.split(command)
+    given = words[words.index("--quiet-after-close-seconds") + 1]
+    assert given == f"{tmp_path / 'scans'}=10,/srv/letters=2.5"
+
+
 def test_paths_are_meant_from_here(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

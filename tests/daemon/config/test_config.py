@@ -273,14 +273,14 @@ def test_quiet_after_close_by_inbox(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.toml").write_text('watch = ["./scans"]\nquiet_after_close_seconds = { "./scans" = 10 }\n')
     assert config.load({}).quiet_after_close_seconds == {tmp_path / "scans": 10.0}
-    config.check_folders(config.load({}))
+    config.check_together(config.load({}))
     assert config.load({"quiet_after_close_seconds": "3"}).quiet_after_close_seconds == 3.0
     flags = {"quiet_after_close_seconds": "./scans=2,./letters=5"}
     assert config.load(flags).quiet_after_close_seconds == {tmp_path / "scans": 2.0, tmp_path / "letters": 5.0}
     monkeypatch.setenv("IMAGESORTD_QUIET_AFTER_CLOSE_SECONDS", "./scans=4")
     assert config.load({}).quiet_after_close_seconds == {tmp_path / "scans": 4.0}
     with pytest.raises(UserError, match="letters is not an inbox: name one of watch"):
-        config.check_folders(config.load(flags))
+        config.check_together(config.load(flags))
 
 
 @pytest.mark.parametrize("value", ["-1", "soon", "./scans=soon", "=", "inf"])

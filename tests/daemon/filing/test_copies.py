@@ -54,12 +54,12 @@ def test_what_was_filed_before_can_be_asked_without_reading_it(desk: Desk) -> No
     decision = desk.decide(desk.put())
     path, identity = decision.source.path, decision.source.identity
     filer = Filer(desk.output, action="copy", journal=desk.journal())
-    assert not filer.settled_before(path, identity)
+    assert not filer.known_result(path, identity)
     filer.file([decision])
-    assert filer.settled_before(path, identity)
-    assert filer.settled_before(path, identity._replace(dev=identity.dev + 1)), "device numbers change at a restart"
-    assert not filer.settled_before(path, identity._replace(mtime_ns=identity.mtime_ns + 1))
-    assert not Filer(desk.output, action="move", journal=desk.journal()).settled_before(path, identity)
+    assert filer.known_result(path, identity)
+    assert filer.known_result(path, identity._replace(dev=identity.dev + 1)), "device numbers change at a restart"
+    assert not filer.known_result(path, identity._replace(mtime_ns=identity.mtime_ns + 1))
+    assert not Filer(desk.output, action="move", journal=desk.journal()).known_result(path, identity)
 
 
 def test_without_a_journal_images_are_filed_too(desk: Desk) -> None:
@@ -123,10 +123,10 @@ def test_a_picture_whose_time_alone_changes_is_not_copied_again(desk: Desk, acti
     os.utime(path, ns=(0, path.stat().st_mtime_ns - 3600 * 10**9))
     journal = desk.journal()
     filer = Filer(desk.output, action=action, journal=journal)
-    assert not filer.settled_before(path, Identity.from_stat(path.stat())), "its content is looked at once"
+    assert not filer.known_result(path, Identity.from_stat(path.stat())), "its content is looked at once"
     (filed,) = filer.file([desk.decide(path)])
     assert filed.status is Status.ALREADY
-    assert filer.settled_before(path, Identity.from_stat(path.stat())), "and not at every walk"
+    assert filer.known_result(path, Identity.from_stat(path.stat())), "and not at every walk"
     journal.close()
     assert list(desk.filed()) == ["cat/cat.jpg"]
     (row,) = read_history(desk.journal_path)

@@ -67,7 +67,7 @@ def test_what_is_back_is_not_filed_again(desk: Desk, journal: Journal, action: A
         assert file(desk, journal, path, action=action) is Status.HELD
     assert images(desk.inbox) == [path]
     assert desk.filed() == {}
-    assert Filer(desk.output, journal=journal, held=held(desk, journal)).settled_before(path, identity) is Status.HELD
+    assert Filer(desk.output, journal=journal, held=held(desk, journal)).known_result(path, identity) is Status.HELD
 
 
 def write_again(path: Path) -> Path:

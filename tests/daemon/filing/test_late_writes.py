@@ -77,7 +77,7 @@ def add_page(path: Path) -> None:
 @pytest.mark.parametrize(("folder", "reason"), [("cat", None), ("others", None), ("quarantine/truncated", "truncated")])
 @pytest.mark.parametrize("change", [grow, fill])
 def test_a_file_that_its_writer_goes_on_with_is_filed_anew(
-    desk: Desk, folder: str, reason: str | None, change: Change
+    desk: Desk, folder: str, reason: str | None, change: Change, logged: list[str]
 ) -> None:
     image = desk.put(content=b"half an image" + bytes(13))
     filed = desk.file_one(image, folder, reason=reason, label="cat")
@@ -85,6 +85,7 @@ def test_a_file_that_its_writer_goes_on_with_is_filed_anew(
     look(desk, change, path=filed.destination)
     assert [*desk.contents()] == [image.read_bytes()]
     assert not filed.destination.exists()
+    assert [line for line in logged if f"its writer went on; it is back at {image}" in line]
     again = desk.file_one(image)
     assert again.destination == desk.output / "cat" / "cat.jpg"
     undone = read_history(desk.journal_path, Wanted(states=[State.UNDONE]))
