@@ -33,6 +33,7 @@ from daemon.commands.probes import (
     with_advice,
     wrong,
 )
+from daemon.commands.review_probes import review_findings
 from daemon.config import Settings, watches_inside
 from daemon.files.answers import NoAnswer, answers, in_time, silent_mounts
 from daemon.files.output_mark import OutputMark
@@ -164,6 +165,7 @@ def examine(settings: Settings, flags: Mapping[str, object], file: Path | None) 
     yield from hook_findings(settings)
     yield from control_findings(settings)
     yield from learning_findings(settings)
+    yield from review_findings(settings)
     yield from unit_findings(settings, flags, file)
 
 

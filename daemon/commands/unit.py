@@ -12,6 +12,7 @@ from pathlib import Path
 
 from daemon import config
 from daemon.commands.options import add_settings, given
+from daemon.commands.review_unit import REVIEW_NAME, review_steps, review_unit
 from daemon.commands.unit_steps import Setup, about_learning, steps
 from daemon.config import Settings
 from models.atomic import atomic_file
@@ -104,10 +105,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--network", action="store_true", help=tr("let it use the network, for an on_filed that needs it")
     )
+    parser.add_argument(
+        "--review", action="store_true", help=tr("the unit of the review page, beside that of the daemon")
+    )
     add_settings(parser)
     options = vars(parser.parse_args(arguments))
     install, user, network = options.pop("install"), options.pop("user"), options.pop("network")
-    run_as = options.pop("run_as")
+    run_as, review = options.pop("run_as"), options.pop("review")
     flags, file = given(options)
     settings = config.load(flags, file)
     config.check_together(settings)
@@ -116,13 +120,18 @@ def main(arguments: list[str]) -> int:
     used = config.used_file(file)
     text = render(settings, flags, used, user=user, run_as=run_as, network=network)
     setup = _setup(settings, flags, used, user=user, run_as=run_as, network=network)
+    if review:
+        text = review_unit(text, settings, used, NAME)
+    next_steps = (review_steps if review else steps)(setup, written=install)
     if install:
-        path = write(text, user_folder() if user else SYSTEM_FOLDER)
+        path = write(text, user_folder() if user else SYSTEM_FOLDER, REVIEW_NAME if review else NAME)
         print(tr("{path} is written. Next:", path=path))
-        print(steps(setup, written=True), end="")
+        print(next_steps, end="")
     else:
         print(text, end="", flush=True)
-        print(tr("To set it up:"), steps(setup, written=False), sep="\n", end="", file=sys.stderr)
+        print(tr("To set it up:"), next_steps, sep="\n", end="", file=sys.stderr)
+    if review:
+        return 0
     if not user and (hint := _about_network(settings, network=network)):
         print(hint, file=sys.stderr)
     if hint := about_learning(settings, None if user else run_as):
@@ -160,9 +169,9 @@ def user_folder() -> Path:
     return base_folder("XDG_CONFIG_HOME", ".config", "no --user") / "systemd" / "user"
 
 
-def write(text: str, folder: Path) -> Path:
+def write(text: str, folder: Path, name: str = NAME) -> Path:
     """Write the unit into its folder, in one step; returns its path. Raises `UserError`."""
-    path = folder / NAME
+    path = folder / name
     try:
         with atomic_file(path) as file:
             file.write(text.encode())

@@ -1,0 +1,98 @@
+"""Write the systemd unit of the review page: that of the daemon, with another command and only this machine's network.
+
+It has the same user and the same rights to folders: without a running daemon it moves images itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from daemon.commands.unit_steps import Setup
+from daemon.config import PREFIX, Settings
+from models.text.language import tr
+
+REVIEW_NAME = "imagesortd-review.service"
+#: Directives that only the daemon needs: it says when it is ready, reads its settings again and has a watchdog.
+_OF_THE_DAEMON = frozenset(
+    {"ExecReload", "WatchdogSec", "RuntimeDirectory", "RuntimeDirectoryMode", "PrivateNetwork", "IPAddressDeny",
+     "IPAddressAllow", "RestrictAddressFamilies", "TimeoutStartSec", "TimeoutStopSec", "MemoryMax",
+     "CapabilityBoundingSet",
+     "AmbientCapabilities", "CPUSchedulingPolicy"}
+)  # fmt: skip
+#: What the page takes, and a look at the pile by a model beside it.
+_MEMORY_MB = 2048
+
+
+def review_unit(daemon_unit: str, settings: Settings, file: Path | None, daemon_name: str) -> str:
+    """Turn the text of the daemon's unit into that of the page. ``file``: the configuration file that was read."""
+    return "".join(f"{line}\n" for line in _lines(daemon_unit, settings, file, daemon_name))
+
+
+def _lines(daemon_unit: str, settings: Settings, file: Path | None, daemon_name: str) -> Iterator[str]:
+    for line in daemon_unit.splitlines():
+        name, _, value = line.partition("=")
+        if name in _OF_THE_DAEMON or line.startswith("#"):
+            continue
+        match name:
+            case "Description":
+                yield f"Description={tr('Review page of imagesortd')}"
+                yield f"After={daemon_name}"
+            case "Type":
+                yield "Type=exec"
+            case "ExecStart":
+                command = value.partition(" -m daemon")[0]
+                yield f"ExecStart={command} -m daemon review{_options(settings, file)}"
+                for variable, content in _environment(settings, file).items():
+                    yield f'Environment="{variable}={_escaped(content)}"'
+            case "[Install]":
+                yield f"MemoryMax={_memory_mb(settings)}M"
+                yield "IPAddressDeny=any"
+                yield "IPAddressAllow=localhost"
+                yield "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"
+                yield ""
+                yield line
+            case _:
+                yield line
+
+
+def _options(settings: Settings, file: Path | None) -> str:
+    words = ["--output", str(settings.output)]
+    words += [] if settings.state_dir is None else ["--state-dir", str(settings.state_dir)]
+    words += [] if file is None else ["--config", str(file.absolute())]
+    return "".join(f" {word}" if word.startswith("--") else f' "{_escaped(word, command=True)}"' for word in words)
+
+
+def _environment(settings: Settings, file: Path | None) -> Mapping[str, str]:
+    """Say by the environment what the command has no option for; a configuration file has it."""
+    if file is not None:
+        return {}
+    given = {"WATCH": os.pathsep.join(map(str, settings.watch)), "CHECKPOINT": str(settings.checkpoint)}
+    if settings.cache_dir is not None:
+        given["CACHE_DIR"] = str(settings.cache_dir)
+    return {f"{PREFIX}{name}": value for name, value in given.items()}
+
+
+def _memory_mb(settings: Settings) -> int:
+    return _MEMORY_MB + 3 * settings.decode_memory_mb
+
+
+def _escaped(text: str, *, command: bool = False) -> str:
+    """Escape a text between double quotes of a unit; in a ``command``, also double each dollar."""
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return text.replace("$", "$$") if command else text
+
+
+def review_steps(setup: Setup, *, written: bool) -> str:
+    """Say how to start the page's service, and how to get a link."""
+    user = " --user" if setup.run_as is None else ""
+    output = ["--output", str(setup.settings.output)]
+    lines = [] if written else [f"# {tr('Write it to its place with --install.')}"]
+    lines += [
+        f"{setup.sudo}systemctl{user} daemon-reload",
+        f"{setup.sudo}systemctl{user} enable --now {REVIEW_NAME}",
+        f"# {tr('A link that lets one browser in:')}",
+        setup.command("python -m daemon review --link", output),
+    ]
+    return "".join(f"{line}\n" for line in lines)
