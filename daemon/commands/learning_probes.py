@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from daemon.commands.probes import Finding, fine, note, with_advice, wrong
 from daemon.config import Settings
-from daemon.learning.base_run import find_obstacle
-from models.checkpoint import FILE_NAME
+from daemon.learning.base_run import find_obstacle, is_one_checkpoint
 from models.text.language import tr
 
 
@@ -16,8 +15,8 @@ def learning_findings(settings: Settings) -> Iterator[Finding]:
     if settings.learn == "off":
         yield fine("learning", tr("nothing is learned from what people correct: learn is off"))
     elif (obstacle := find_obstacle(settings.checkpoint)) is not None:
-        is_of_runs = settings.checkpoint.is_dir() and not (settings.checkpoint / FILE_NAME).exists()
-        make = wrong if settings.learn == "on" and is_of_runs else note  # one checkpoint may be what its user wants
+        is_one = is_one_checkpoint(settings.checkpoint)
+        make = wrong if settings.learn == "on" and not is_one else note  # one checkpoint may be what its user wants
         yield make("learning", *with_advice(obstacle))
     elif settings.checkpoint.is_dir():
         yield fine("learning", tr("lessons may be published in {checkpoints}", checkpoints=settings.checkpoint))

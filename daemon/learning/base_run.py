@@ -14,19 +14,30 @@ from models.text.language import tr
 
 def find_obstacle(checkpoints: Path) -> str | None:
     """Say why no lesson can be given with these checkpoints, and what to do; None where nothing is known of any."""
-    if checkpoints.is_file() or (checkpoints / FILE_NAME).exists():
+    try:
+        is_closed = checkpoints.is_dir() and not os.access(checkpoints, os.W_OK | os.X_OK)
+    except OSError:  # it may not even be looked at
+        is_closed = True
+    if is_one_checkpoint(checkpoints):
         return tr(
             "{checkpoints} is one checkpoint, so nothing can be learned: give as checkpoint the folder that the "
             "trainer publishes to",
             checkpoints=checkpoints,
         )
-    if checkpoints.is_dir() and not os.access(checkpoints, os.W_OK | os.X_OK):
+    if is_closed:
         return tr(
             "the daemon may not write to {checkpoints}, so nothing can be learned: give its user the right to, and if "
             "it is a service, write the unit anew with python -m daemon unit --install",
             checkpoints=checkpoints,
         )
     return None
+
+
+def is_one_checkpoint(path: Path) -> bool:
+    """Whether a path is a checkpoint file or the folder of a run, not a folder of runs."""
+    with suppress(OSError):
+        return path.is_file() or (path / FILE_NAME).exists()
+    return False
 
 
 def is_fitted_since(checkpoints: Path, moment: float, lesson: str | None) -> bool:

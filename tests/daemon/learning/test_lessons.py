@@ -242,10 +242,13 @@ def test_a_folder_that_may_not_be_written_to_is_an_obstacle(public_folder: Path)
     if os.geteuid() != 0:
         pytest.skip("only root can become somebody else")
     (public_folder / "checkpoints").mkdir(mode=0o755)
+    (public_folder / "closed").mkdir(mode=0o700)
     pid = os.fork()
     if pid == 0:
         os.setuid(65534)
-        os._exit("may not write" not in str(find_obstacle(public_folder / "checkpoints")))
+        closed = public_folder / "closed" / "checkpoints"
+        sentences = [str(find_obstacle(folder)) for folder in (public_folder / "checkpoints", closed)]
+        os._exit(not all("may not write" in sentence for sentence in sentences))
     assert os.waitpid(pid, 0)[1] == 0
     assert find_obstacle(public_folder / "checkpoints") is None
 
