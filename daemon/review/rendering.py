@@ -13,10 +13,18 @@ from models.text.language import tr
 PAGE = Path(__file__).with_name("page")
 
 
+def _modules() -> list[str]:
+    """List the scripts of the page, which a browser would else find one behind the other."""
+    return sorted(file.name for file in PAGE.glob("*.js") if file.name != "enter.js")
+
+
 @cache
 def _environment() -> Environment:
-    environment = Environment(loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
     environment.globals["tr"] = tr
+    environment.globals["modules"] = _modules()
     return environment
 
 

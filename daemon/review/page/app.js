@@ -1,7 +1,6 @@
 /** The page: its views, the classes, what has been decided and what waits. */
 
 import { announce } from "./announce.js";
-import { get } from "./api.js";
 import { follow } from "./changes.js";
 import { ClassPanel } from "./class_panel.js";
 import { Decisions } from "./decisions.js";
@@ -49,9 +48,10 @@ export class App {
     this.view = null;
   }
 
-  async start() {
+  /** @param {import("./class_panel.js").Class[]} classes */
+  start(classes) {
     find("#panel").replaceWith(this.panel.element);
-    await this.loadClasses();
+    this.panel.use(classes);
     this.changes = follow(this.session.revision, {
       keys: () => this.decisions.asked,
       heard: (changes) => this.#heard(changes),
@@ -64,10 +64,6 @@ export class App {
     });
     find("#help-button").addEventListener("click", () => toggleHelp());
     this.show();
-  }
-
-  async loadClasses() {
-    this.panel.use((await get("classes")).classes);
   }
 
   /** Show the view that the address names. */

@@ -11,11 +11,11 @@ const AGAIN_MS = 1000;
 
 async function begin() {
   try {
-    const [session, words] = await Promise.all([get("session"), get("words")]);
+    const [session, words, { classes }] = await Promise.all([get("session"), get("words"), get("classes")]);
     useWords(words, session.language);
     fill(find("#views"), ...VIEWS.map(({ id, title }) => el("a", { href: `#${id}` }, title())));
     makeHelp();
-    await new App(session).start();
+    new App(session).start(classes);
   } catch (error) {
     if (error instanceof Refused) fill(find("#view"), el("p", { class: "empty" }, error.message));
     else setTimeout(begin, AGAIN_MS);
