@@ -43,6 +43,7 @@ export class App {
       most: session.most_decisions,
       settled: (state) => this.#settled(state),
       changed: () => this.#showWaiting(),
+      asking: () => this.changes?.again(),
     });
     /** @type {any} */
     this.view = null;

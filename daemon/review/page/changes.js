@@ -15,11 +15,15 @@ const AGAIN_MS = 1000;
  */
 export function follow(revision, { keys, heard, answered }) {
   let since = revision;
+  let known = "";
   let current = new AbortController();
   /** @param {AbortSignal} signal */
   const ask = async (signal) => {
-    const changes = await get("changes", { since, keys: keys().join(",") || null }, signal);
-    since = changes.revision;
+    const asked = keys().join(",");
+    // What has changed of new keys may have been told before they were asked about: then ask what is so by now.
+    const from = asked === known ? since : Math.max(since - 1, 0);
+    const changes = await get("changes", { since: from, keys: asked || null }, signal);
+    [since, known] = [changes.revision, asked];
     answered(null);
     heard(changes);
   };

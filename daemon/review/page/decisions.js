@@ -20,11 +20,13 @@ export class Decisions {
    * @param {number} wishes.most decisions of a batch
    * @param {(state: State) => void} wishes.settled a decision is done or refused
    * @param {() => void} wishes.changed how many wait is another number
+   * @param {() => void} wishes.asking there are decisions to ask about that were not asked about before
    */
-  constructor({ most, settled, changed }) {
+  constructor({ most, settled, changed, asking }) {
     this.most = most;
     this.settled = settled;
     this.changed = changed;
+    this.asking = asking;
     /** @type {Decision[]} not known to have arrived */
     this.unsent = JSON.parse(sessionStorage.getItem(STORE) ?? "[]");
     /** @type {Set<string>} arrived, and waiting for a daemon */
@@ -70,11 +72,13 @@ export class Decisions {
    * @param {State[]} states
    */
   hear(states) {
+    const isNew = states.some((state) => state.state === "waiting" && !this.waiting.has(state.key));
     for (const state of states) {
       if (state.state === "waiting") this.waiting.add(state.key);
       else this.waiting.delete(state.key);
       if (state.state !== "waiting") this.settled(state);
     }
+    if (isNew) this.asking();
     this.changed();
   }
 

@@ -56,6 +56,7 @@ class Stub:
     language: Language = "en"
     is_down: bool = False
     refuses: str | None = None
+    refuses_late: str | None = None
     classes: tuple[str, ...] = CLASSES
     odd_names: bool = True
     decided: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -130,7 +131,8 @@ class Stub:
                 return None
             self.revision -= 1
             self.waiting_routes.append(route)
-            return self.tell()
+            asked = [key for key in query.get("keys", "").split(",") if key]
+            return self.tell(decisions=[{"key": key, "state": "refused", "says": self.refuses_late} for key in asked])
         if name == "decisions":
             return self._decide(route, json.loads(route.request.post_data or ""))
         answer: dict[str, Callable[[Mapping[str, str]], object]] = {
@@ -152,7 +154,7 @@ class Stub:
 
     def _decide(self, route: Route, asked: dict[str, Any]) -> None:
         self.batches.append(len(asked["decisions"]))
-        state = "refused" if self.refuses else "done"
+        state = "refused" if self.refuses else "waiting" if self.refuses_late else "done"
         states = []
         for decision in asked["decisions"]:
             if not self.refuses:

@@ -169,6 +169,15 @@ def test_a_refused_decision_brings_the_picture_back_and_says_why(page: Page, stu
     assert decision["id"] == before[0]
 
 
+def test_what_became_of_a_decision_is_asked_for_although_the_change_was_told_before(page: Page, stub: Stub) -> None:
+    before = shown(page)
+    stub.refuses_late = "the image is gone"
+    page.keyboard.press("1")
+    page.wait_for_selector("#notice p")
+    assert page.inner_text("#notice p") == "the image is gone"
+    assert shown(page) == before
+
+
 def test_what_another_page_has_decided_goes(page: Page, stub: Stub) -> None:
     before = shown(page)
     stub.tell(decided=[before[1], before[2]])
