@@ -92,7 +92,8 @@ def test_one_pass_over_everything(tmp_path: Path, publish: Publish) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_all_of_it_thrown_into_a_running_inbox(tmp_path: Path, publish: Publish, shared_data: Path) -> None:
-    with station(tmp_path, publish, "--rescan-seconds", "5") as here:
+    hurry = ("--rescan-seconds", "5", "--writer-patience-seconds", "20")  # empty files are waited for, for so long
+    with station(tmp_path, publish, *hurry) as here:
         made = here.folder / "made"
         made.mkdir()
         odd, reasons = odd_things(made), empty_and_huge(made)
