@@ -95,3 +95,27 @@ def test_without_a_session_the_page_says_how_to_get_in(server: Server, new_page:
     page = new_page(host=server.browser.host)
     page.goto(f"http://{server.browser.host}/")
     assert "review --link" in page.inner_text("main")
+
+
+def test_an_audit_is_drawn_and_answered_by_keys(server: Server, reviewed: Reviewed, new_page: Opener) -> None:
+    reviewed.file("another.png", "cat", confidence=0.95)
+    page = new_page(host=server.browser.host)
+    enter(server, page)
+    page.goto(f"http://{server.browser.host}/#audit")
+    page.locator(".draw button").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".large-frame img")
+    page.keyboard.press("Enter")
+    page.keyboard.press("-")
+    until(page, "document.querySelector('.summary').textContent.includes('1 of 2 wrong')")
+    page.goto(f"http://{server.browser.host}/#audit")
+    until(page, "document.querySelector('.audits')?.textContent.includes('1 of 2 wrong')")
+
+
+def test_the_model_is_shown_and_what_was_filed_last(server: Server, new_page: Opener) -> None:
+    page = new_page(host=server.browser.host)
+    enter(server, page)
+    page.goto(f"http://{server.browser.host}/#model")
+    until(page, "document.querySelector('.facts')?.textContent !== ''")
+    page.goto(f"http://{server.browser.host}/#live")
+    page.wait_for_selector(f"{TILE}[title='sure.png']")
