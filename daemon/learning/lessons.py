@@ -241,10 +241,10 @@ class Lessons:
                 self._prepare,
                 lambda line: self._askers.tell({"says": line}),
             )
+            if lesson is not None:
+                self._conclude(settings, lesson)
         finally:
             self._child, self._running = None, None
-        if lesson is not None:
-            self._conclude(settings, lesson)
         self._wake()
 
     def _prepare(self, options: LessonOptions, file: Path) -> TrainerChild:

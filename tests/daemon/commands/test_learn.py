@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from daemon.learning.status import LastLesson, LearningHealth
 from daemon.monitoring.health import Health
 from daemon.monitoring.metrics import render
 from daemon.state import journal_path
+from models.checkpoint import POINTER
 from models.errors import UserError
 from models.text.commandline import normalise
 from tests.daemon.commands.test_status import HEALTH
@@ -64,7 +66,9 @@ def test_a_lesson_that_is_impossible_is_a_sentence_and_noted_for_the_daemon(plac
     journal = Journal(path)
     journal.write([], labels=[label_of(place / "sorted/red/1.png")])
     journal.close()
-    with pytest.raises(LessonFailed, match="^nothing is learned from 1 label: there is no folder") as failed:
+    (place / "runs").mkdir()
+    (place / "runs" / POINTER).write_text(json.dumps({"run": "gone", "sha256": "0" * 64}))
+    with pytest.raises(LessonFailed, match="^nothing is learned from 1 label: .*gone") as failed:
         learn("--checkpoint", "runs")
     assert failed.value.exit_code == 2
     record = recall(Journal(path), place / "runs")

@@ -159,14 +159,10 @@ TrainerChild(LessonOptions(Path("c"), None, 600, 1 << 30), Path("l"), [sys.execu
 
 @pytest.mark.timeout(300)
 def test_the_trainer_says_why_no_lesson_can_be_given(tmp_path: Path) -> None:
-    """With the real one: there is no folder of runs, and then the published run is gone."""
+    """With the real one: the published run is gone."""
     labels = tmp_path / "labels.jsonl"
     labels.write_text("")
     options = LessonOptions(tmp_path / "checkpoints", tmp_path / "cache", 240, 2 << 30)
-    told = TrainerChild(options, labels).run()
-    assert told is not None
-    assert told.result == IMPOSSIBLE
-    assert "fit" in told.why
     (tmp_path / "checkpoints").mkdir()
     pointer = {"run": "gone", "sha256": "0" * 64, "published": ""}
     (tmp_path / "checkpoints" / "current.json").write_text(json.dumps(pointer))
