@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import re
+import signal
 import sys
 import webbrowser
 from contextlib import closing
@@ -83,6 +84,9 @@ def _serve(options: argparse.Namespace, place: ReviewedOutput) -> int:
             print(tr("Open this link, which is good once and for ten minutes: {link}", link=url), flush=True)
             if options.open:
                 webbrowser.open(url)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                # The server ends by one, and then raises it again: all that follows here is to be done all the same.
+                signal.signal(number, lambda *_: None)
             served.server.run(sockets=[listener])
     if address.path is not None:
         address.path.unlink(missing_ok=True)
