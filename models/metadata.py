@@ -186,6 +186,11 @@ class Metadata(Strict):
             return next((each for each in near if each.max_error <= MOST_ERROR), None)
         return next((each for each in near if each.threshold == self.threshold), None)
 
+    @property
+    def promise_lapsed(self) -> bool:
+        """Whether a lesson ended the promise that was made, so that the threshold of then is in force."""
+        return self.settings.get("promise_lapsed") is True and self.max_error is not None and not self.kept_promise
+
     @field_validator("classes")
     @classmethod
     def _safe_names(cls, names: list[str]) -> list[str]:

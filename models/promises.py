@@ -41,6 +41,18 @@ def what_holds(promise: Promise | None, requested: float) -> str:
     return tr("at most {max_error:.3g} % of those filed are wrong, {certainty:.3g} % certain", **values)
 
 
+def why_lapsed(requested: float) -> str:
+    """Return the clause that says that a lesson ended a promise, and which threshold is in force.
+
+    ``requested`` is the share of mistakes that was asked for.
+    """
+    return tr(
+        "the threshold of before the lesson; at most {asked:.3g} % wrong is promised no longer, since what people "
+        "corrected cannot tell",
+        asked=100 * requested,
+    )
+
+
 def is_as_requested(promise: Promise | None, requested: float) -> bool:
     """Return whether this promise is the requested one, and as certain as a promise can be."""
     return promise is not None and promise.max_error <= requested and (promise.certainty or 0) >= CERTAINTY

@@ -336,6 +336,6 @@ def _thresholds(
     found = thresholds_for(predictions, images.pictures[rows], base.max_error, files)
     if base.max_error is None:
         return replace(found, own=base.threshold)
-    if found.kept_promise is None and base.kept_promise is not None:
-        return replace(found, own=base.served_threshold)
+    if found.kept_promise is None and (base.kept_promise is not None or base.promise_lapsed):
+        return replace(found, own=base.served_threshold, lapsed=True)
     return found

@@ -12,9 +12,10 @@ from typing import Any
 
 from daemon.files.roots import Roots
 from daemon.filing.labelled_images import find_labelled
-from daemon.journal.journal import read_labels
+from daemon.journal.journal import read_history, read_labels
 from daemon.journal.labels import Label, WantedLabels
 from daemon.journal.reader import JournalReader
+from daemon.journal.records import Filing, State
 from daemon.learning.record import LessonRecord
 from models.atomic import atomic_file
 from models.checkpoint import read_pointer
@@ -24,6 +25,8 @@ from models.text.jsontext import json_text
 #: The file in a run folder with the labels that it has learned from, as `trainer.learning` writes it.
 LEARNED_NAME = "labels.jsonl"
 _MOST_BYTES = 1 << 28
+#: So many of the last filings are looked at for images that were left where they were filed.
+_LATEST_FILED = 1000
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,38 @@ def write_labels(journal: Path, file: Path, folders: Sequence[Path], checkpoints
         for learned in _learned(checkpoints):
             if learned["sha256"] not in seen:
                 opened.write(f"{json_text(learned)}\n".encode())
+
+
+def filed_file(labels: Path) -> Path:
+    """Return the file of filed images that lies beside one of labels."""
+    return labels.with_name(f"{labels.stem}-filed{labels.suffix}")
+
+
+def write_filed(journal: Path, file: Path) -> None:
+    """Write the images that were filed last into class folders and still lie there, for `trainer learn`.
+
+    Raises `UserError`, OSError and sqlite3.Error.
+    """
+    with atomic_file(file, durable=False, mode=None) as opened:
+        for filing in read_history(journal, limit=_LATEST_FILED) if journal.exists() else ():
+            if _is_left(filing):
+                given = {
+                    "path": str(filing.destination),
+                    "label": filing.label,
+                    "how": "filed",
+                    "time": filing.time.isoformat(timespec="milliseconds"),
+                }
+                opened.write(f"{json_text(given)}\n".encode())
+
+
+def _is_left(filing: Filing) -> bool:
+    """Whether an image lies in the folder of the class that it was filed as."""
+    path = filing.destination
+    if filing.state is not State.DONE or path is None or filing.label is None or filing.image_id is not None:
+        return False
+    with suppress(OSError):
+        return path.parent.name == filing.label and path.lstat().st_ino == filing.filed_ino
+    return False
 
 
 def _line(label: Label, now: Path | None) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from daemon.config import Settings
 from daemon.learning.base_run import published_checkpoint
-from daemon.learning.given_labels import LabelState, write_labels
+from daemon.learning.given_labels import LabelState, filed_file, write_filed, write_labels
 from daemon.learning.outcome import LessonOutcome
 from daemon.learning.record import LessonRecord
 from daemon.learning.schedule import RETRIES
@@ -72,12 +72,14 @@ def give_lesson(
     answer: LessonAnswer | None
     try:
         write_labels(journal, file, [*settings.watch, settings.output], settings.checkpoint)
+        write_filed(journal, filed_file(file))
         answer = prepare(LessonOptions.from_settings(settings), file).run(on_line)
     except (OSError, sqlite3.Error, UserError) as error:
         answer = LessonAnswer(BROKEN, reason(error))
     finally:
         with suppress(OSError):
             file.unlink(missing_ok=True)
+            filed_file(file).unlink(missing_ok=True)
     if answer is None:
         return None
     return GivenLesson(LessonOutcome(answer, state.count, time.monotonic() - clock), state, began)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config import Settings
+from daemon.learning.given_labels import filed_file
 from models.children import child_environment
 from models.text.language import VARIABLE, in_use, mark, tr
 from models.text.printable import shown
@@ -58,6 +59,7 @@ class LessonOptions:
         """Return the words of the trainer's command."""
         words = [sys.executable, "-P", "-m", "trainer", "learn", "--json"]
         words += ["--checkpoints", str(self.checkpoints), "--labels", str(labels)]
+        words += ["--filed", str(filed)] if (filed := filed_file(labels)).exists() else []
         return words if self.cache_dir is None else [*words, "--cache-dir", str(self.cache_dir)]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from models.decision import Fate, Rule
-from models.promises import CERTAINTY, is_as_requested, percent, what_holds
+from models.promises import CERTAINTY, is_as_requested, percent, what_holds, why_lapsed
 from models.text.language import mark, tr
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
 
 
 def _what_holds(metadata: Metadata, requested: float) -> str:
+    if metadata.promise_lapsed:
+        return why_lapsed(requested)
     promised = what_holds(metadata.kept_promise, requested)
     if is_as_requested(metadata.kept_promise, requested):
         return promised

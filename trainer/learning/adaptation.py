@@ -38,7 +38,7 @@ from trainer.measuring.calibration import log_probabilities
 #: How many of the labelled images must be near.
 _NEIGHBOURS = 3
 #: See `Nearness`: the limit in spreads, how steep the curve is, and the spread as a share of the distance, at least.
-_LIMIT, _STEEPNESS, _LEAST_SPREAD = 2.2, 8.0, 0.05
+_LIMIT, _STEEPNESS, _LEAST_SPREAD = 2.3, 8.0, 0.05
 #: By how many spreads the limit is farther for a class, times the logarithm of 1 + the images that left it.
 _REACH = 0.5
 

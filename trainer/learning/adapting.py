@@ -48,7 +48,8 @@ def adapt(origin: Origin, answers: Answers, filed: FiledImages, *, is_taken_back
     if (images.folds == NEVER).all():
         raise NothingPublished(tr("there are too few images to judge a lesson by"))
     fitted = fit_adaptation(origin.adapted, images, Recipe(strength=USUAL_STRENGTH))
-    thresholds = Thresholds(0, origin.metadata.max_error, [], own=origin.metadata.served_threshold)
+    lapsed = origin.metadata.kept_promise is not None or origin.metadata.promise_lapsed
+    thresholds = Thresholds(0, origin.metadata.max_error, [], own=origin.metadata.served_threshold, lapsed=lapsed)
     before = judge_before(origin.recorded, origin.in_use, fitted.images, answers.features)
     asked = asked_for(answers.by_sha256, answers.features, origin.adapted)
     metadata = fitted.metadata(origin.adapted.metadata).model_copy(update={"threshold": thresholds.threshold})

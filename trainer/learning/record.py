@@ -94,6 +94,9 @@ def _metadata(lesson: Lesson, now: datetime) -> Metadata:
         "parent_sha256": in_use.digest,
         "labels": len(lesson.answers.by_sha256),
     }
+    settings.pop("promise_lapsed", None)
+    if thresholds.lapsed:
+        settings["promise_lapsed"] = True
     if lesson.origin is not None:
         settings["origin_sha256"] = lesson.base.digest
     return fitted.metadata(base).model_copy(

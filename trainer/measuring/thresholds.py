@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from models.metadata import DEFAULT_THRESHOLD, Promise, strictest
-from models.promises import CERTAINTY, percent, what_holds
+from models.promises import CERTAINTY, percent, what_holds, why_lapsed
 from models.text.language import tr
 from trainer.data.neighbours import Positions
 from trainer.measuring.labelled_predictions import LabelledPredictions, ThresholdCounts
@@ -29,7 +29,8 @@ class Thresholds:
     ``own`` is the threshold that the checkpoint then ships, and ``kept_promise`` what it promises, if anything. Where
     that is not what was requested, ``remedy`` is what would make that possible. ``given`` is the user's threshold, if
     any. ``standard`` are the promises of `STANDARD_MAX_ERRORS`, and ``lenient`` is the threshold that would be shipped
-    for the largest of these, where less was requested.
+    for the largest of these, where less was requested. The promise has ``lapsed`` where a lesson could not renew it;
+    ``own`` is then the threshold of before.
     """
 
     judged: int
@@ -41,6 +42,7 @@ class Thresholds:
     given: float | None = None
     standard: list[Promise] = field(default_factory=list)
     lenient: float | None = None
+    lapsed: bool = False
 
     @property
     def threshold(self) -> float:
@@ -135,6 +137,8 @@ class Thresholds:
             return tr("the threshold that was given")
         if self.requested is None:
             return tr("the usual threshold, since none was asked for by --max-error")
+        if self.lapsed:
+            return why_lapsed(self.requested)
         promised = what_holds(self.kept_promise, self.requested)
         if self.remedy is None:
             return promised

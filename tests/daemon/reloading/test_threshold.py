@@ -155,3 +155,15 @@ def test_unknown_images_go_to_the_others_too_unless_everything_is_to_be_filed(ch
     assert found.refuses_unknown is too
     assert ("unlike anything it was taught" in str(found)) is too
     assert not in_force(chosen, small_checkpoint(**NOTHING).metadata).refuses_unknown
+
+
+def test_a_promise_that_a_lesson_ended_is_said_to_be_over() -> None:
+    changes = {
+        "max_error": 0.02,
+        "threshold": 0.8,
+        "promises": [],
+        "settings": {"lesson": True, "promise_lapsed": True},
+    }
+    found = in_force(None, small_checkpoint(**NOTHING | changes).metadata)
+    assert found.value == 0.8
+    assert "the threshold of before the lesson; at most 2 % wrong is promised no longer" in str(found)

@@ -1,0 +1,134 @@
+"""What ten images in each of some new folders teach the starter: ``python -m tests.benchmarks.adapting [--draws N]``.
+
+For each draw ten images of each class go into new folders and the starter learns them. Printed as means over the draws:
+the accuracy on all other images of those classes, by a head fitted on the labelled images alone, which knows no other
+classes, and by the starter that learned them, which may also leave them in its own folders; the share that it files and
+how many of those wrongly; and how many of 300 images of the starter's own folders, the same for each draw, change their
+class, and how many their folder, which is also the one of the others. Six draws, with the embedded backbone:
+
+    new folders     others         fit   adapted    filed   wrong   class   folder
+    5 of scenes     insects       .880      .867     .789    .066   .004     .006
+    insects (2)     scenes        .938      .915     .814    .022   .014     .016
+    5 of skewed     insects       .709      .708     .401    .116   .000     .000
+    5 of many       insects       .880      .853     .650    .042   .002     .005
+    mean                          .852      .836     .664    .062   .005     .007
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from models import checkpoint as checkpoints
+from models.classifier import Classifier
+from models.runtime import FeatureExtractor
+from models.scoring import score
+from models.starter import starter_path
+from models.weights import WeightsStore
+from tests.benchmarks import labelled_sets
+from tests.benchmarks.labelled_sets import LabelledSet
+from tests.conftest import SHARED_DATA
+from trainer.data.folds import assign
+from trainer.heads.candidates import USUAL_STRENGTH
+from trainer.heads.recipe import Recipe
+from trainer.learning.adaptation import fit_adaptation
+from trainer.learning.lesson import LessonImages, fit_lesson
+
+#: The set of new folders, how many of its classes, and the set of other images.
+TASKS = (
+    ("intel_scenes6", 5, "hymenoptera2"),
+    ("hymenoptera2", 2, "intel_scenes6"),
+    ("skewed", 5, "hymenoptera2"),
+    ("many", 5, "hymenoptera2"),
+)
+PER_CLASS, OTHERS = 10, 300
+
+
+class Figures(NamedTuple):
+    """What is printed of one draw."""
+
+    fit: float
+    adapted: float
+    filed: float
+    wrong: float
+    changed_class: float
+    changed_folder: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=6)
+    options = parser.parse_args()
+    if not SHARED_DATA.is_dir():
+        print(f"There is nothing to measure: the shared pictures are not in {SHARED_DATA}.")
+        return
+    starter = checkpoints.read(starter_path(WeightsStore(), "en"))
+    origin = Classifier(starter, cast(FeatureExtractor, None))  # only features are classified
+    print(f"{'new folders':<16}{'others':<14}" + "".join(f"{name:>15}" for name in Figures._fields))
+    for name, classes, other in TASKS:
+        images, others = labelled_sets.load(name), labelled_sets.load(other)
+        figures = [measure(origin, images, classes, others, seed) for seed in range(options.draws)]
+        means = np.mean(figures, axis=0)
+        print(f"{name:<16}{other:<14}" + "".join(f"{value:>15.3f}" for value in means), flush=True)
+
+
+def measure(origin: Classifier, images: LabelledSet, classes: int, others: LabelledSet, seed: int) -> Figures:
+    """Teach the starter one draw."""
+    random = np.random.default_rng(seed)
+    chosen = np.sort(random.permutation(len(images.classes))[:classes])
+    taught = np.concatenate([random.permutation(np.flatnonzero(images.labels == each))[:PER_CLASS] for each in chosen])
+    rest = np.setdiff1d(np.flatnonzero(np.isin(images.labels, chosen)), taught)
+    adapted = fit_adaptation(origin, lesson_images(images, taught, chosen), Recipe(strength=USUAL_STRENGTH))
+    metadata = adapted.metadata(origin.metadata)
+    probabilities, _ = score(metadata, adapted.head, images.features[rest])
+    right = probabilities.argmax(axis=1) == len(origin.classes) + np.searchsorted(chosen, images.labels[rest])
+    filed = probabilities.max(axis=1) >= metadata.served_threshold
+    stayed = np.random.default_rng(0).permutation(len(others.labels))[:OTHERS]
+    before, _ = score(origin.metadata, origin.head, others.features[stayed])
+    after, _ = score(metadata, adapted.head, others.features[stayed])
+    return Figures(
+        fitted_accuracy(origin, images, taught, rest, chosen),
+        float(right.mean()),
+        float(filed.mean()),
+        float((~right[filed]).mean()) if filed.any() else 0.0,
+        float((before.argmax(axis=1) != after.argmax(axis=1)).mean()),
+        float((folder(before, metadata.served_threshold) != folder(after, metadata.served_threshold)).mean()),
+    )
+
+
+def lesson_images(images: LabelledSet, rows: npt.NDArray[np.int64], chosen: npt.NDArray[np.int64]) -> LessonImages:
+    """Labelled images of the chosen classes, under names that the starter does not have."""
+    names = [f"new {images.classes[each]}" for each in chosen]
+    labels = np.searchsorted(chosen, images.labels[rows])
+    sha256 = [f"{row:064x}" for row in rows]
+    folds = assign(sha256, [names[label] for label in labels], 5, 0)
+    numbers, is_labelled = np.arange(len(rows)), np.ones(len(rows), bool)
+    return LessonImages(images.features[rows].copy(), labels, folds, numbers, sha256, names, 0, is_labelled)
+
+
+def fitted_accuracy(
+    origin: Classifier,
+    images: LabelledSet,
+    taught: npt.NDArray[np.int64],
+    rest: npt.NDArray[np.int64],
+    chosen: npt.NDArray[np.int64],
+) -> float:
+    """The accuracy of a logistic head, as a fit on so few images takes it, on the classes alone."""
+    lesson = lesson_images(images, taught, chosen)
+    fitted = fit_lesson(lesson, origin.metadata.parts, Recipe(strength=USUAL_STRENGTH), None, None)
+    metadata = origin.metadata.model_copy(update={"classes": list(lesson.classes), "normalisation": "l2"})
+    probabilities, _ = score(metadata, fitted.head, images.features[rest])
+    return float((probabilities.argmax(axis=1) == np.searchsorted(chosen, images.labels[rest])).mean())
+
+
+def folder(probabilities: npt.NDArray[np.float32], threshold: float) -> npt.NDArray[np.int64]:
+    """The class that each image is filed into; -1 for the others."""
+    best: npt.NDArray[np.int64] = np.where(probabilities.max(axis=1) >= threshold, probabilities.argmax(axis=1), -1)
+    return best
+
+
+if __name__ == "__main__":
+    main()
