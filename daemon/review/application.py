@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -140,13 +141,16 @@ class Application:
         return Response(html, 200 if is_in else 401, media_type="text/html")
 
     def page_file(self, request: HttpRequest) -> Response:
-        """Send a file of the page."""
+        """Send a file of the page, which the browser asks for again at each load and has kept unless it changed."""
         name = str(request.path_params["name"])
         file = PAGE / name
         if not _PAGE_FILE.fullmatch(name) or not file.is_file():
             raise Refusal(404, tr("there is nothing at this address"))
-        headers = {"cache-control": "no-cache"}
-        return Response(file.read_bytes(), media_type=_MEDIA_TYPES[name.rpartition(".")[2]], headers=headers)
+        content = file.read_bytes()
+        headers = {"cache-control": "no-cache", "etag": f'"{hashlib.sha256(content).hexdigest()[:32]}"'}
+        if request.headers.get("if-none-match") == headers["etag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(content, media_type=_MEDIA_TYPES[name.rpartition(".")[2]], headers=headers)
 
     def enter(self, request: HttpRequest) -> Response:
         """Let in who has a link that was not used yet."""

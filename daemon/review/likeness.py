@@ -66,6 +66,8 @@ def main() -> None:
         _answer(question)
     except UserError as error:
         _say({"error": str(error)})
+    except BrokenPipeError:  # the page has ended: nobody is told, now or at the end of this process
+        os._exit(0)
 
 
 def _answer(question: Question) -> None:
