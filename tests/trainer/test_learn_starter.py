@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +26,7 @@ from models.text.commandline import run
 from models.weights import WeightsStore
 from tests.trainer.conftest import COLOURS
 from trainer.__main__ import NOT_PUBLISHED, main
+from trainer.learning import record
 from trainer.learning.origin import ORIGIN_NAME
 from trainer.runs.publish import current_run
 
@@ -203,6 +206,52 @@ def test_filed_images_that_nothing_changes_for_keep_no_lesson_back(runs: Path, f
     assert teach(runs, file, "--filed", str(filed)) == 0
     metrics = json.loads((runs / str(current_run(runs)) / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["lesson"]["judged"]["filed"]["images"] > 20
+
+
+def test_labels_that_flip_and_pictures_that_vanish_leave_what_is_left_to_learn(
+    runs: Path, folders: Path, tmp_path: Path, store: WeightsStore
+) -> None:
+    """The newest label of a picture counts, a class that loses its pictures goes, and what is gone is left out."""
+    labels = labels_of(folders)
+    file = write_labels(
+        tmp_path / "labels.jsonl", [*labels, *((path, "blue") for path, name in labels if name == "red")]
+    )
+    for path in sorted((folders / "green").iterdir())[:2]:
+        path.unlink()
+    assert teach(runs, file) == 0
+    assert published(runs).classes[-2:] == ["blue", "green"]
+    red = predict(open_classifier(runs, store), paint(tmp_path / "new.png", COLOURS["red"], 77))
+    assert red.label == "blue"
+    shutil.rmtree(folders / "green")
+    assert teach(runs, write_labels(tmp_path / "labels.jsonl", [row for row in labels if row[1] == "red"])) == 0
+    assert published(runs).classes[-1] == "red"
+    assert "green" not in published(runs).classes
+
+
+def test_a_full_disk_leaves_the_starter_in_use(
+    runs: Path, folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(record, "write_labelled", full)
+        assert teach(runs, folders) == 2
+    [sentence] = capsys.readouterr().err.splitlines()
+    assert "No space left on device" in sentence
+    assert [path.name for path in runs.iterdir()] == [".lesson.lock"]
+    assert teach(runs, folders) == 0
+
+
+def test_a_run_that_is_gone_is_told_in_one_sentence(
+    runs: Path, folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert teach(runs, folders) == 0
+    shutil.rmtree(runs / str(current_run(runs)))
+    capsys.readouterr()
+    assert teach(runs, folders) == 2
+    [sentence] = capsys.readouterr().err.splitlines()
+    assert "current.json names the run" in sentence or "there is no checkpoint" in sentence
 
 
 def test_runs_of_which_none_is_published_do_not_make_the_starter_learn(
