@@ -4,6 +4,8 @@
 are of features made to be as difficult as real ones: mixtures of two real images of a class with noise of others.
 Each is measured in a process of its own; memory is what comes on top of the features. Rights are of fold 4 of the sets
 in `labelled_sets`, which takes no part in the choice: all other images, and 16 and 5 of each class in three draws.
+With ``--every-fold`` each fold is left out in turn. ``--before FILE`` (what ``--json`` wrote with other code) puts the
+difference beside each row, and whether it is chance (`rights_compared`).
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +31,13 @@ from models.scoring import likeness
 from models.weights import WeightsStore
 from tests.benchmarks import labelled_sets
 from tests.benchmarks.labelled_sets import LabelledSet, Labels
+from tests.benchmarks.rights_compared import Right, compared, joined
 from trainer.data.folds import assign
 from trainer.heads.choice import Choice
 from trainer.heads.choosing import FEW_IMAGES, choose_head
 from trainer.heads.linear import GradientOptions, Scaling, to_unit_length
 from trainer.heads.views import Part
-from trainer.measuring.calibration import accuracy, log_loss
+from trainer.measuring.calibration import losses
 
 #: Images and classes of what is timed.
 SIZES = ((1_000, 6), (3_000, 96), (10_000, 6), (30_000, 30))
@@ -46,6 +50,8 @@ FOLDS, SEED = 5, 0
 NOISE, WRONG = 0.4, 0.03
 
 Features = npt.NDArray[np.float32]
+#: The fields of a `Right`, by set and by images of a class.
+Rights = dict[str, dict[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -57,21 +63,14 @@ class Cost:
     mebibytes: float
 
 
-@dataclass(frozen=True)
-class Right:
-    """How right a chosen head is on images that took no part, and the head's name."""
-
-    accuracy: float
-    loss: float
-    taken: str
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", action="store_true", help="only time and memory")
     parser.add_argument("--rights", action="store_true", help="only accuracy and log-loss")
     parser.add_argument("--set", action="append", choices=labelled_sets.NAMES, help="only this set, for --rights")
     parser.add_argument("--size", type=int, action="append", help="only this many images, for --times")
+    parser.add_argument("--every-fold", action="store_true", help="leave out each fold in turn, for --rights")
+    parser.add_argument("--before", type=Path, metavar="FILE", help="compare with the rights in this JSON file")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -84,7 +83,9 @@ def main() -> None:
     if both or options.times:
         result["times"] = times(options.size or [images for images, _ in SIZES])
     if both or options.rights:
-        result["rights"] = rights(options.set or labelled_sets.NAMES)
+        before = json.loads(options.before.read_text())["rights"] if options.before else {}
+        unseen = range(FOLDS) if options.every_fold else [FOLDS - 1]
+        result["rights"] = rights(options.set or labelled_sets.NAMES, unseen, before)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1))
 
@@ -187,31 +188,30 @@ def both(one: LabelledSet, other: LabelledSet) -> LabelledSet:
 # --- accuracy and log-loss
 
 
-def rights(names: Sequence[str]) -> dict[str, dict[str, dict[str, object]]]:
-    """The table of accuracies and log-losses on fold 4, by set and by images of a class; draws are averaged."""
-    print(f"{'set':16}{'a class':>8}{'accuracy':>10}{'log-loss':>10}{'CPU s':>8}  taken", flush=True)
-    found: dict[str, dict[str, dict[str, object]]] = {}
+def rights(names: Sequence[str], unseen: Sequence[int], before: Rights) -> Rights:
+    """The table of accuracies and log-losses on the unseen folds, by set and by images of a class."""
+    print(f"{'set':16}{'a class':>8}{'images':>8}{'accuracy':>10}{'log-loss':>10}{'CPU s':>8}  taken", flush=True)
+    found: Rights = {}
     for name in names:
         given = labelled_sets.load(name)
         found[name] = {}
         for count, draws in DRAWS:
-            started = time.process_time()
-            of = [right(given, drawn) for drawn in samples(given, count, draws)]
-            cpu = (time.process_time() - started) / draws
-            mean = Right(
-                float(np.mean([each.accuracy for each in of])),
-                float(np.mean([each.loss for each in of])),
-                ", ".join(sorted({each.taken for each in of})),
+            started, label = time.process_time(), str(count or "all")
+            row = joined(
+                [[right(given, drawn, fold) for drawn in samples(given, count, draws, fold)] for fold in unseen]
             )
-            label = str(count or "all")
-            print(f"{name:16}{label:>8}{mean.accuracy:10.4f}{mean.loss:10.4f}{cpu:8.1f}  {mean.taken}", flush=True)
-            found[name][label] = asdict(mean) | {"cpu": cpu}
+            cpu = (time.process_time() - started) / draws / len(unseen)
+            figures = f"{len(row.losses[0]):8}{row.accuracy:10.4f}{row.loss:10.4f}{cpu:8.1f}  {row.taken}"
+            print(f"{name:16}{label:>8}{figures}", flush=True)
+            if label in before.get(name, {}):
+                print(f"{'':24}  {compared(Right(**before[name][label]), row)}", flush=True)
+            found[name][label] = asdict(row)
     return found
 
 
-def samples(given: LabelledSet, count: int | None, draws: int) -> Iterator[LabelledSet]:
-    """The images outside fold 4, or so many of each class."""
-    others = np.flatnonzero(given.folds != 4)
+def samples(given: LabelledSet, count: int | None, draws: int, unseen: int) -> Iterator[LabelledSet]:
+    """The images outside a fold, or so many of each class."""
+    others = np.flatnonzero(given.folds != unseen)
     for seed in range(draws):
         if count is None:
             yield given.part(others)
@@ -221,9 +221,9 @@ def samples(given: LabelledSet, count: int | None, draws: int) -> Iterator[Label
         yield given.part(np.sort(np.concatenate(drawn)))
 
 
-def right(given: LabelledSet, drawn: LabelledSet) -> Right:
-    """Choose a head on what is drawn, and judge it on fold 4."""
-    check = given.part(given.folds == 4)
+def right(given: LabelledSet, drawn: LabelledSet, unseen: int) -> Right:
+    """Choose a head on what is drawn, and judge it on a fold."""
+    check = given.part(given.folds == unseen)
     choice = chosen_from(drawn.features.copy(), drawn.labels, len(given.classes))
     features = check.features.copy()
     if choice.pretrained is None:
@@ -231,7 +231,8 @@ def right(given: LabelledSet, drawn: LabelledSet) -> Right:
     else:
         features = likeness(features, choice.pretrained)
     logits = choice.head.logits(choice.scaling.apply(features))
-    return Right(accuracy(logits, check.truth), log_loss(logits, check.truth, choice.temperature), choice.winner)
+    hits = (logits.argmax(axis=1) == check.truth).astype(int).tolist()
+    return Right([hits], [losses(logits, check.truth, choice.temperature).round(5).tolist()], choice.winner)
 
 
 def chosen_from(features: Features, labels: Labels, classes: int) -> Choice:

@@ -22,7 +22,8 @@ STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
 #: So many judged images are enough to choose a strength by.
 _MANY_IMAGES = 1000
 #: The strength that is best in most cases. A weaker penalty than this must lower the loss by at least this share: a
-#: smaller gain is chance, by which the weakest would win with few images. Up to it, as much more loss is accepted.
+#: smaller gain is chance, by which the weakest would win with few images. Up to it, as much more loss is accepted, but
+#: not with many images, where the strongest is best if labels are wrong.
 USUAL_STRENGTH, _LEAST_GAIN = 3e-3, 0.01
 #: The shrinkages of the covariance to try in discriminant analysis.
 SHRINKAGES = (0.3, 0.6, 0.9)
@@ -113,8 +114,11 @@ def logistic_candidate(view: View, strengths: Sequence[float] = STRENGTHS, *, fu
     from_texts = view.task.start is not None
     kind = mark("logistic from texts, C {strength:g}") if from_texts else mark("logistic, C {strength:g}")
     best = strengths[0] if len(strengths) == 1 else _best_strength(view, strengths)
-    tolerance = ROUGH if _many(view.task) else EXACT
-    (heads,) = fit_logistic(view.task, [best], tolerance=tolerance, full=full)
+    many = _many(view.task)
+    # A weak penalty leaves the loss of few images so flat that where the fit ends depends on where it starts: it starts
+    # as it did when it was the best, or its heads would be others than those that were judged.
+    path = [best] if many or best <= USUAL_STRENGTH else [strength for strength in strengths if strength <= best]
+    *_, heads = fit_logistic(view.task, path, tolerance=ROUGH if many else EXACT, full=full)
     return replace(view.candidate_from(kind, heads, strength=best), strength=best)
 
 
@@ -131,7 +135,8 @@ def _best_strength(view: View, strengths: Sequence[float]) -> float:
     best, best_loss = 0, np.inf
     for position, heads in enumerate(fit_logistic(part.task, strengths, full=not many)):
         loss = part.candidate_from("", heads).loss
-        least_gain = -_LEAST_GAIN if strengths[position] <= USUAL_STRENGTH else _LEAST_GAIN
+        is_usual = strengths[position] <= USUAL_STRENGTH
+        least_gain = (0.0 if many else -_LEAST_GAIN) if is_usual else _LEAST_GAIN
         if loss < (1 - least_gain) * best_loss:
             best, best_loss = position, loss
         elif position - best >= failures_in_a_row:

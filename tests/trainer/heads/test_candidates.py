@@ -61,6 +61,23 @@ def test_no_weaker_penalty_than_the_usual_one_is_taken_for_a_gain_by_chance() ->
         assert strength <= candidates.USUAL_STRENGTH
 
 
+def test_a_weak_penalty_is_fitted_from_where_it_was_judged() -> None:
+    view = View("", (0,), task(60, 3, spread=0.9), PLAIN)
+    chosen = candidates.logistic_candidate(view)
+    assert chosen.strength == candidates.STRENGTHS[-1]
+    *_, judged = fit_logistic(view.task, candidates.STRENGTHS)
+    for head, expected in zip(chosen.heads, judged, strict=True):
+        np.testing.assert_allclose(head.weight, expected.weight)
+
+
+def test_the_strongest_penalty_is_kept_where_many_images_show_that_it_is_best() -> None:
+    view = View("", (0,), task(1200, 3, spread=2), PLAIN)
+    strongest, usual, *_ = candidates.STRENGTHS
+    losses = [candidates.logistic_candidate(view, [strength]).loss for strength in (strongest, usual)]
+    assert losses[0] < losses[1] < 1.01 * losses[0]
+    assert candidates.logistic_candidate(view).strength == strongest
+
+
 def test_the_mean_weighs_both_by_their_temperatures(view: View, found: list[CandidateHead]) -> None:
     mean = candidates.mean_candidate(view, "mean", *found[:2])
     expected = sum(candidate.out_of_fold / candidate.temperature for candidate in found[:2]) / 2
