@@ -75,6 +75,38 @@ def make_file(path: Path, mode: int) -> int:
         return new
 
 
+def make_shared_file(path: Path) -> int:
+    """Open a lock file for all who may write into its folder, created if missing. Returns a descriptor; raises OSError.
+
+    A new one gets the folder's group, which may write it where it may write into the folder, whatever the umask. One
+    that another user has made for itself is opened for reading, which is enough to lock it.
+    """
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    with _open_parent(path) as folder:
+        try:
+            new = os.open(path.name, flags | os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=folder)
+        except FileExistsError:
+            try:
+                return os.open(path.name, flags | os.O_RDWR, dir_fd=folder)
+            except PermissionError:
+                if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
+                    raise
+                return os.open(path.name, flags | os.O_RDONLY, dir_fd=folder)
+        hand_over(new, folder)
+        _share(new, os.fstat(folder))
+        return new
+
+
+def _share(new: int, folder: os.stat_result) -> None:
+    """Let the group of a folder write a new file in it, if it may write into the folder."""
+    if not folder.st_mode & stat.S_IWGRP:
+        return
+    with suppress(OSError):
+        if os.fstat(new).st_gid != folder.st_gid:
+            os.fchown(new, -1, folder.st_gid)  # only for a member of that group
+        os.fchmod(new, stat.S_IMODE(os.fstat(new).st_mode) | stat.S_IRGRP | stat.S_IWGRP)
+
+
 def hand_over_file(new: int, path: Path) -> None:
     """Hand over a new file to the owner of the folder of a path."""
     if os.geteuid() == 0:

@@ -20,7 +20,7 @@ from models.children import run_child
 from models.download import download
 from models.errors import UserError, WeightsUnavailable
 from models.homes import base_folder, expand_home
-from models.ownership import make_file, make_folder
+from models.ownership import make_folder, make_shared_file
 from models.text.language import tr
 
 
@@ -65,7 +65,7 @@ class WeightsStore:
         """Hold a lock between processes, so that only one of them creates a cached file."""
         path = self.folder("locks") / name
         try:
-            descriptor = make_file(path, 0o644)
+            descriptor = make_shared_file(path)
         except OSError as error:
             raise _unwritable(path, error) from error
         try:

@@ -18,7 +18,7 @@ from models.classifier import Classifier, open_classifier
 from models.errors import UserError
 from models.markers import reserved_names
 from models.metadata import Metadata
-from models.ownership import make_file, make_folder
+from models.ownership import make_folder, make_shared_file
 from models.text.language import tr
 from models.weights import WeightsStore
 from trainer.data.cache import FeatureCache
@@ -106,7 +106,7 @@ def _only_lesson(folder: Path) -> Iterator[None]:
     """Keep other lessons for the same runs out; the kernel releases the lock when the program ends."""
     try:
         make_folder(folder)  # a first lesson may be for the starter model
-        descriptor = make_file(folder / _LOCK, 0o644)
+        descriptor = make_shared_file(folder / _LOCK)
     except OSError as error:
         raise UserError(
             tr(
