@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     if options.set_password:
         return _set_password(place.journal.parent)
     if options.link:
-        print(_link(options, Keys.load(place.journal.parent).new_link()))
+        print(_link(options, place.journal.parent))
         return 0
     return _serve(options, _reviewed(place))
 
@@ -63,12 +63,11 @@ def _reviewed(place: FiledOutput) -> ReviewedOutput:
 def _serve(options: argparse.Namespace, place: ReviewedOutput) -> int:
     # Not at the top: no other command loads a server.
     from daemon.review.review import door_for, link, serving
-    from daemon.review.serving import listen, parse_address
+    from daemon.review.serving import base_of, listen, parse_address
 
     address = parse_address(options.listen)
     hosts = _hosts(options)
-    if address.path is not None and not hosts:
-        raise UserError(tr("give the name that the reverse proxy has in the web: --host photos.example"))
+    base_of(address, address.port, hosts)  # refused before anything is begun
     if not address.is_local:
         if not (place.state / PASSWORD_FILE).exists():
             command = spelled("python -m daemon review --set-password")
@@ -79,8 +78,8 @@ def _serve(options: argparse.Namespace, place: ReviewedOutput) -> int:
     with closing(listen(address)) as listener:
         door = door_for(address, listener, hosts, options.prefix)
         with serving(place, door) as served:
-            host = hosts[0] if hosts else f"{address.shown_host}:{listener.getsockname()[1]}"
-            url = link(served, host, scheme="https" if hosts else "http")
+            port = address.port if address.path is not None else listener.getsockname()[1]
+            url = link(served, base_of(address, port, hosts))
             print(tr("Open this link, which is good once and for ten minutes: {link}", link=url), flush=True)
             if options.open:
                 webbrowser.open(url)
@@ -93,10 +92,12 @@ def _serve(options: argparse.Namespace, place: ReviewedOutput) -> int:
     return 0
 
 
-def _link(options: argparse.Namespace, token: str) -> str:
-    hosts = _hosts(options)
-    base = f"https://{hosts[0]}" if hosts else f"http://{options.listen}"
-    return f"{base}{options.prefix}/enter/{token}"
+def _link(options: argparse.Namespace, state: Path) -> str:
+    from daemon.review.serving import base_of, parse_address
+
+    address = parse_address(options.listen)
+    base = base_of(address, address.port, _hosts(options))
+    return f"{base}{options.prefix}/enter/{Keys.load(state).new_link()}"
 
 
 def _hosts(options: argparse.Namespace) -> list[str]:

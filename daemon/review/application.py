@@ -35,7 +35,7 @@ from daemon.review.audits import Auditing
 from daemon.review.decisions import DecisionQueue
 from daemon.review.guard import Door, Guard
 from daemon.review.images import Images
-from daemon.review.keys import Keys
+from daemon.review.keys import WRONG_PASSWORD_SECONDS, Keys
 from daemon.review.model_api import ModelTask
 from daemon.review.model_tasks import ModelTasks
 from daemon.review.model_view import ModelView
@@ -62,6 +62,8 @@ _MEDIA_TYPES = {
 }
 #: What needs no session: the page says how to get in.
 _OPEN_PATHS = ("/", "/enter/", "/api/password", "/page/")
+#: Tries of a password that wait for one another; more are sent away, so that whoever guesses keeps no thread busy.
+MOST_TRIES = 4
 _Endpoint = Callable[[HttpRequest], Response] | Callable[[HttpRequest], Awaitable[Response]]
 
 
@@ -88,6 +90,8 @@ class Application:
         self._parts = parts
         self._journal_state: object = None
         self._looked_at = -float("inf")
+        self._trying = asyncio.Lock()
+        self._tries = 0
 
     def asgi(self) -> ASGIApp:
         """Make the application, guarded."""
@@ -163,7 +167,16 @@ class Application:
     async def password(self, request: HttpRequest) -> Response:
         """Let in who knows the password."""
         asked = parsed(Password, await request.body())
-        cookie = await run_in_threadpool(self._parts.keys.enter_with_password, asked.password)
+        if self._tries == MOST_TRIES:
+            raise Refusal(429, tr("others try the password at this moment: try again in a few seconds"))
+        self._tries += 1
+        try:
+            async with self._trying:
+                cookie = await run_in_threadpool(self._parts.keys.enter_with_password, asked.password)
+                if cookie is None:
+                    await asyncio.sleep(WRONG_PASSWORD_SECONDS)
+        finally:
+            self._tries -= 1
         if cookie is None:
             raise Refusal(401, tr("that is not the password"))
         response = reply(Entered())

@@ -12,21 +12,23 @@ import hmac
 import json
 import os
 import secrets
+import stat
 import threading
 import time
+import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from models.atomic import atomic_file
 from models.errors import UserError
-from models.ownership import make_file, make_folder
+from models.ownership import make_folder
 from models.text.language import tr
 
 KEY_FILE, PASSWORD_FILE = "review.key", "review.password"
 #: Seconds that a link is good for until it is used, and a session from its beginning.
 LINK_SECONDS, SESSION_SECONDS = 600, 30 * 86400
-#: Seconds that the next try waits after a wrong password; tries wait for one another.
+#: Seconds that the next try waits after a wrong password.
 WRONG_PASSWORD_SECONDS = 1.0
 SHORTEST_PASSWORD = 8
 _KEY_BYTES = 32
@@ -48,7 +50,6 @@ class Keys:
         self._since = int(now())
         self._used: dict[str, float] = {}
         self._lock = threading.Lock()
-        self._trying = threading.Lock()
 
     @classmethod
     def load(cls, state: Path, now: Callable[[], float] = time.time) -> Keys:
@@ -82,12 +83,8 @@ class Keys:
         return self._password.exists()
 
     def enter_with_password(self, password: str) -> str | None:
-        """Return the cookie of a new session, None for a wrong password. It takes its time."""
-        with self._trying:
-            if _is_password(password, self._password):
-                return self._signed(_SESSION, SESSION_SECONDS)
-            time.sleep(WRONG_PASSWORD_SECONDS)
-        return None
+        """Return the cookie of a new session, None for a wrong password. A try takes 64 MiB: one at a time."""
+        return self._signed(_SESSION, SESSION_SECONDS) if _is_password(password, self._password) else None
 
     def _signed(self, kind: str, seconds: int) -> str:
         text = f"{int(self._now()) + seconds}.{secrets.token_urlsafe(12)}"
@@ -124,20 +121,34 @@ def set_password(state: Path, password: str) -> None:
 
 
 def _key(state: Path) -> bytes:
+    """Read the key; make one, whole and durable or not at all, where there is none or a damaged one."""
+    path = state / KEY_FILE
     try:
-        make_folder(state)
-        descriptor = make_file(state / KEY_FILE, 0o600)
-        try:
-            os.fchmod(descriptor, 0o600)
-            key = os.read(descriptor, _KEY_BYTES)
-            if len(key) < _KEY_BYTES:
-                key = secrets.token_bytes(_KEY_BYTES)
-                os.pwrite(descriptor, key, 0)
-            return key
-        finally:
-            os.close(descriptor)
+        with suppress(FileNotFoundError):
+            if (key := _read_key(path)) is not None:
+                return key
+            path.unlink()
+        # Of two commands that make one at once, both use the first.
+        with suppress(FileExistsError), atomic_file(path, replace=False, mode=0o600) as file:
+            file.write(secrets.token_bytes(_KEY_BYTES))
+        key = _read_key(path)
     except OSError as error:
         raise _not_written(state, error) from error
+    if key is None:
+        raise UserError(tr("{path} is damaged: remove it", path=path))
+    return key
+
+
+def _read_key(path: Path) -> bytes | None:
+    """Read a key and make its file private; None where it is not whole. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) != 0o600:
+            os.fchmod(descriptor, 0o600)
+        key = os.read(descriptor, _KEY_BYTES)
+        return key if len(key) == _KEY_BYTES and any(key) else None
+    finally:
+        os.close(descriptor)
 
 
 def _is_password(given: str, file: Path) -> bool:
@@ -148,6 +159,8 @@ def _is_password(given: str, file: Path) -> bool:
 
 
 def _hash(password: str, salt: bytes, cost: dict[str, int]) -> bytes:
+    # Systems write the same letters, such as those of Hangul, in one piece or in several.
+    password = unicodedata.normalize("NFC", password)
     return hashlib.scrypt(password.encode("utf-8", "surrogatepass"), salt=salt, maxmem=_MOST_MEMORY, dklen=32, **cost)
 
 

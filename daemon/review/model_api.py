@@ -21,9 +21,12 @@ class Lesson(Reply):
 
 
 class Ancestor(Reply):
-    """A checkpoint from which the one in use was made, or which was in use before."""
+    """A checkpoint from which the one in use was made, or which was in use before.
 
-    digest: str
+    ``parent_digest``: of the checkpoint that it was made from itself, None where it was made from none.
+    """
+
+    parent_digest: str | None
     run: str
     time: datetime | None
     is_in_use: bool

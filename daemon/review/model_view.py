@@ -101,7 +101,7 @@ class ModelView:
                     metadata = checkpoints.read_metadata(file)
                     ancestors.append(
                         Ancestor(
-                            digest=str(metadata.settings.get("parent_sha256") or ""),
+                            parent_digest=_text(metadata.settings.get("parent_sha256")),
                             run=shown(folder.name),
                             time=_time(metadata.created),
                             is_in_use=folder.name == current,
@@ -172,6 +172,10 @@ def _time(text: str) -> datetime | None:
 
 def _object(value: object) -> dict[str, object]:
     return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _number(value: object) -> float:

@@ -22,7 +22,7 @@ from daemon.review.model_tasks import ModelTasks
 from daemon.review.model_view import ModelView
 from daemon.review.pile import PileReader
 from daemon.review.place import ReviewedOutput
-from daemon.review.serving import Address, make_server
+from daemon.review.serving import Address, make_server, with_port
 from daemon.review.thumbnails import Thumbnails
 from daemon.review.views import Views
 
@@ -73,13 +73,16 @@ def door_for(address: Address, listener: socket.socket, hosts: Collection[str], 
     names = {host.lower() for host in hosts}
     if address.path is None:
         port = listener.getsockname()[1]
-        names |= {f"{name}:{port}" for name in (address.shown_host, *(["localhost"] if address.is_local else []))}
+        names |= {with_port(name, port) for name in (*names, address.shown_host)}
+        names |= {f"localhost:{port}"} if address.is_local else set()
         cookie = f"imagesortd-{port}"
     else:
         cookie = "imagesortd"
+    # A browser leaves out the port that is usual.
+    names |= {name.removesuffix(usual) for name in names for usual in (":80", ":443")}
     return Door(hosts=frozenset(names), prefix=prefix, cookie=cookie)
 
 
-def link(served: Served, host: str, *, scheme: str = "http") -> str:
-    """Make a link that is good once."""
-    return f"{scheme}://{host}{served.door.prefix}/enter/{served.keys.new_link()}"
+def link(served: Served, base: str) -> str:
+    """Make a link that is good once. ``base``: what it begins with, before the prefix."""
+    return f"{base}{served.door.prefix}/enter/{served.keys.new_link()}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +40,11 @@ class Address(NamedTuple):
         return self.path is not None or self.host in ("127.0.0.1", "::1", "localhost")
 
     @property
+    def is_any(self) -> bool:
+        """Whether it is every address of this machine, by which no browser can call it."""
+        return self.path is None and not self.host.strip("0.:")
+
+    @property
     def shown_host(self) -> str:
         """Return the host as an address of the web has it."""
         return f"[{self.host}]" if ":" in self.host else self.host
@@ -51,6 +58,27 @@ def parse_address(text: str) -> Address:
     if host and port.isascii() and port.isdecimal() and int(port) < 1 << 16:
         return Address(host.strip("[]"), int(port))
     raise UserError(tr("'{text}' is no address to listen at: give 127.0.0.1:8470 or unix:PATH", text=text))
+
+
+def with_port(host: str, port: int) -> str:
+    """Return a host as the header of that name has it: with a port, unless it has one."""
+    has_port = re.search(r":[0-9]+$", host) is not None
+    return host if has_port else f"{host}:{port}"
+
+
+def base_of(address: Address, port: int, hosts: Sequence[str]) -> str:
+    """Return what a link begins with: where a proxy with TLS is called, or this server itself. Raises `UserError`."""
+    if hosts:
+        is_proxy = address.path is not None or not hosts[0].endswith(f":{port}")
+        return f"{'https' if is_proxy else 'http'}://{hosts[0]}"
+    if address.path is not None:
+        raise UserError(tr("give the name that the reverse proxy has in the web: --host photos.example"))
+    if address.is_any:
+        example = f"--host photos.example:{port}"
+        raise UserError(
+            tr("give the name or address by which other machines call this one: {example}", example=example)
+        )
+    return f"http://{address.shown_host}:{port}"
 
 
 def listen(address: Address) -> socket.socket:

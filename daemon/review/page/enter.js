@@ -11,7 +11,7 @@ find("#enter").addEventListener("submit", async (event) => {
     await post("password", { password: field.value });
     location.reload();
   } catch (error) {
-    find("#said").textContent = error instanceof Error ? error.message : "";
+    find("#said").textContent = (error instanceof Error && error.message) || field.dataset.away || "";
     field.select();
   }
 });

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 import uuid
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,10 +45,13 @@ class Browser:
     port: int
     cookie: str | None = None
     prefix: str = ""
+    #: The socket behind a reverse proxy, and the name that this proxy has.
+    socket: Path | None = None
+    name: str = ""
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return self.name or f"127.0.0.1:{self.port}"
 
     def get(self, path: str, **headers: str) -> Answer:
         return self._ask("GET", self.prefix + path, None, headers)
@@ -88,9 +92,12 @@ class Browser:
 
     def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        if self.socket is not None:
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.connect(str(self.socket))
         try:
-            cookie = {} if self.cookie is None else {"Cookie": self.cookie}
-            connection.request(method, path, body, {**cookie, **headers})
+            usual = {"Host": self.host} | ({} if self.cookie is None else {"Cookie": self.cookie})
+            connection.request(method, path, body, {**usual, **headers})
             answer = connection.getresponse()
             named = {name.lower(): value for name, value in answer.getheaders()}
             return Answer(answer.status, named, answer.read())
@@ -143,23 +150,27 @@ class Page(NamedTuple):
 
     def stranger(self) -> Browser:
         """Another browser, that was not let in."""
-        return Browser(self.browser.port, None, self.browser.prefix)
+        return replace(self.browser, cookie=None)
 
     def link(self) -> str:
         return f"{self.browser.prefix}/enter/{self.served.keys.new_link()}"
 
 
 @contextmanager
-def open_page(reviewed: Reviewed, *, prefix: str = "") -> Iterator[Page]:
-    """Run a server until the end of the block."""
-    address = parse_address("127.0.0.1:0")
+def open_page(
+    reviewed: Reviewed, *, prefix: str = "", listen_at: str = "127.0.0.1:0", hosts: Sequence[str] = ()
+) -> Iterator[Page]:
+    """Run a server until the end of the block; the browser calls it by the first of the hosts, if there are any."""
+    address = parse_address(listen_at)
     listener = listen(address)
-    with listener, serving(reviewed.place(), door_for(address, listener, [], prefix)) as served:
+    with listener, serving(reviewed.place(), door_for(address, listener, hosts, prefix)) as served:
         thread = threading.Thread(target=served.server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
             wait_for(lambda: served.server.started, "the server is started")
-            page = Page(served, Browser(listener.getsockname()[1], prefix=prefix))
+            port = 0 if address.path is not None else listener.getsockname()[1]
+            browser = Browser(port, prefix=prefix, socket=address.path, name=hosts[0] if hosts else "")
+            page = Page(served, browser)
             page.browser.enter(page.link())
             yield page
         finally:

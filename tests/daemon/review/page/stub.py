@@ -269,14 +269,14 @@ class Stub:
         other = self.classes[2]
         lineage = [
             {
-                "digest": "c" * 8,
+                "parent_digest": "b" * 8,
                 "run": "2026-03-01_093000",
                 "time": NOW.isoformat(),
                 "is_in_use": True,
                 "can_roll_back": False,
             },
             {
-                "digest": "b" * 8,
+                "parent_digest": None,
                 "run": "2026-02-20_181500",
                 "time": NOW.isoformat(),
                 "is_in_use": False,
