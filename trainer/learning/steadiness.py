@@ -2,7 +2,9 @@
 
 Where a head is adapted there is no data set to judge it by. What was filed and left where it is says little of each
 image, but all together they tell whether something was changed that nobody asked for. What people asked for is no
-change of that kind: where they made a folder of their own and moved images of one class into it, others may follow.
+change of that kind: others may follow into a folder that the model in use does not know, since they were filed when
+there was none; and later, where people moved more images of the same class into it. `trainer.learning.adaptation` sees
+to it that few go there that do not belong there, and has the figures.
 """
 
 from __future__ import annotations
@@ -123,7 +125,7 @@ def measure(
     after = _folders(metadata, head, filed.features)
     left = [(folder, then) for folder, now, then in zip(filed.classes, before, after, strict=True) if now == folder]
     gone = [(folder, then) for folder, then in left if then != folder]
-    wanted = sum((folder, then or "") in asked for folder, then in gone)
+    wanted = sum(then is not None and (then not in in_use.classes or (folder, then) in asked) for folder, then in gone)
     return Steadiness(len(left), len(gone) - wanted, wanted)
 
 

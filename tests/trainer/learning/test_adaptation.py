@@ -116,19 +116,32 @@ def test_unknown_images_near_the_labelled_ones_are_known(origin: Classifier) -> 
     assert score(strict, head, around(3, 5, seed=2))[1].max() < score(strict, head, around(0, 5, seed=2))[1].min()
 
 
-def test_filed_images_may_follow_those_that_people_moved_out_of_a_folder(origin: Classifier) -> None:
+def in_use_after(origin: Classifier, adapted: Adaptation) -> Classifier:
+    """The model that a lesson made."""
+    checkpoint = Checkpoint(adapted.metadata(origin.metadata), adapted.head, small_checkpoint().golden)
+    return Classifier(checkpoint, cast(FeatureExtractor, None))
+
+
+def test_filed_images_may_follow_into_a_folder_that_was_not_there_when_they_were_filed(origin: Classifier) -> None:
     adapted = taught_by(origin, ("d", 0))
-    features = around(0, 30, seed=2)
+    filed, metadata = FiledImages(around(0, 30, seed=2), ["a"] * 30), adapted.metadata(origin.metadata)
+    steady = measure(filed, origin, metadata, adapted.head, set())
+    assert steady.changed == 0
+    assert steady.asked > 20
+
+
+def test_later_they_follow_those_that_people_moved_out_of_their_folder(origin: Classifier) -> None:
+    in_use, adapted = in_use_after(origin, taught_by(origin, ("d", 3))), taught_by(origin, ("d", 0))
     sha256 = [str(at) for at in range(10)]
     moved = dict.fromkeys(sha256, "d")
     rows = {name: row.astype(np.float16) for name, row in zip(sha256, around(0, 10, seed=1), strict=True)}
     asked = asked_for(moved, rows, origin)
     assert asked == {("a", "d")}
-    filed, metadata = FiledImages(features, ["a"] * 30), adapted.metadata(origin.metadata)
-    strict = measure(filed, origin, metadata, adapted.head, set())
+    filed, metadata = FiledImages(around(0, 30, seed=2), ["a"] * 30), adapted.metadata(origin.metadata)
+    strict = measure(filed, in_use, metadata, adapted.head, set())
     assert strict.changed > 20
     assert not strict.is_enough
-    assert measure(filed, origin, metadata, adapted.head, asked) == Steadiness(strict.images, 0, strict.changed)
+    assert measure(filed, in_use, metadata, adapted.head, asked) == Steadiness(strict.images, 0, strict.changed)
 
 
 def test_images_that_the_model_in_use_would_not_leave_in_their_folder_say_nothing(origin: Classifier) -> None:
