@@ -23,7 +23,15 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 #: Where the long tests are, which start programs and wait for them, the longest first. They come before all others,
 #: so that no worker begins one when the rest have nothing left to do.
-LONG = ("tests/test_style.py", "tests/journeys/", "tests/faults/", "tests/hazards/", "tests/trainer/", "tests/models/")
+LONG = (
+    "tests/test_style.py",
+    "tests/journeys/",
+    "tests/daemon/review/page/",
+    "tests/faults/",
+    "tests/hazards/",
+    "tests/trainer/",
+    "tests/models/",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

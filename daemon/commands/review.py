@@ -78,14 +78,19 @@ def _serve(options: argparse.Namespace, place: ReviewedOutput) -> int:
     with closing(listen(address)) as listener:
         door = door_for(address, listener, hosts, options.prefix)
         with serving(place, door) as served:
+
+            def end(*_: object) -> None:
+                served.server.should_exit = True
+
+            for number in (signal.SIGTERM, signal.SIGINT):
+                # Before the server has handlers of its own, and after: it ends by a signal, and then raises it again,
+                # but all that follows here is to be done all the same.
+                signal.signal(number, end)
             port = address.port if address.path is not None else listener.getsockname()[1]
             url = link(served, base_of(address, port, hosts))
             print(tr("Open this link, which is good once and for ten minutes: {link}", link=url), flush=True)
             if options.open:
                 webbrowser.open(url)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                # The server ends by one, and then raises it again: all that follows here is to be done all the same.
-                signal.signal(number, lambda *_: None)
             served.server.run(sockets=[listener])
     if address.path is not None:
         address.path.unlink(missing_ok=True)
