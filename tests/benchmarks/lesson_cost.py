@@ -5,8 +5,8 @@ its own with 30 labelled images that it has to read and embed: seconds on the cl
 resident memory, beside what they should be at most. The features are those of scenes with noise of their own, as many
 times as needed, and the recipe is the one that wins most often, the mean of gradient and logistic.
 
-Measured with OMP_NUM_THREADS=1 on two cores that did much else meanwhile, so only CPU seconds and memory tell: 3.3 s
-for 1,000 images (1.1 s of them imports, 0.6 s embedding), 6.7 s and 356 MiB for 10,000, 48 s and 1,411 MiB for 100,000.
+Measured on two cores: 2.8 s on the clock and 288 MiB for 1,000 images (1.1 s of that imports, 0.6 s embedding), 6.6 s
+and 354 MiB for 10,000, 47 s and 1,397 MiB for 100,000; of CPU time about as much.
 
 With ``--arrivals N``, pictures come one by one to a daemon, first alone and then while lessons of 10,000 images are
 given one after the other with the lowest priority: the median and the 99th percentile of the milliseconds from the
