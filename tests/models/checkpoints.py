@@ -13,8 +13,9 @@ import pytest
 
 from models.checkpoint import Array, Checkpoint, Golden, Head, Pretrained, read
 from models.errors import CheckpointError
+from models.head import Taught
 from models.images import Transform
-from models.metadata import Metadata, PartRecord, Promise, Unknown
+from models.metadata import Metadata, Nearness, PartRecord, Promise, Unknown
 from models.registry import Backbone
 from models.samples import sample_pictures
 
@@ -110,3 +111,13 @@ def refusal(path: Path, data: bytes) -> str:
     assert sentence.startswith(f"the checkpoint {path} is not used: ")
     assert "\n" not in sentence
     return sentence.removeprefix(f"the checkpoint {path} is not used: ")
+
+
+def with_taught(**changes: Any) -> Checkpoint:
+    """The small checkpoint with what people taught it."""
+    fine = small_checkpoint(nearness=Nearness(usual=0.7, spread=0.1, limit=2.0, steepness=8.0, neighbours=3))
+    known = np.full((4, 6), 0.25, np.float32)
+    taught = Taught(
+        np.ones((2, 6), np.float32), np.ones(2, np.float32), np.array([1, -1]), known, np.ones(3, np.float32)
+    )
+    return replace(fine, head=replace(fine.head, taught=replace(taught, **changes)))

@@ -9,11 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.checkpoint import Checkpoint, Head, Metadata, PartRecord
+from models.checkpoint import FILE_NAME, Checkpoint, Head, Metadata, PartRecord, write
 from models.classifier import make_checkpoint
 from models.metadata import Unknown
 from models.runtime import FeatureExtractor, locate_backbones, open_extractor
 from models.weights import WeightsStore
+from tests.models.checkpoints import small_checkpoint
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run" / FILE_NAME
+
+
+@pytest.fixture
+def good(path: Path) -> bytes:
+    """The bytes of a checkpoint that is right in every way, for the tests to spoil."""
+    write(small_checkpoint(), path)
+    return path.read_bytes()
 
 
 @pytest.fixture(scope="module")

@@ -27,13 +27,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "some.safetensors"
 
 
-@pytest.fixture
-def good(path: Path) -> bytes:
-    """The bytes of a checkpoint that is right in every way, for the tests to spoil."""
-    write(small_checkpoint(), path)
-    return path.read_bytes()
-
-
 def test_metadata_is_the_same_after_json() -> None:
     metadata = small_checkpoint().metadata
     assert Metadata.model_validate_json(metadata.model_dump_json()) == metadata

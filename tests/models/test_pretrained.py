@@ -21,11 +21,6 @@ from tests.conftest import crops
 from tests.models.checkpoints import pretrained_checkpoint, record, refusal, small_checkpoint, split, with_metadata
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "run" / "checkpoint.safetensors"
-
-
 def f32(*shape: int, fill: float = 0.0) -> Any:
     return np.full(shape, fill, np.float32)
 
