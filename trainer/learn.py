@@ -248,6 +248,8 @@ def _note_answers(
     figures["left_out"] = list(answers.left_out)
     _report_answers(answers, name, sentences)
     if not answers.by_sha256 and not earlier:
+        if answers.left_out:
+            raise NothingNew(tr("there is no label to learn from yet: {why}", why="; ".join(answers.left_out)))
         raise NothingNew(tr("there is no label to learn from"))
     if earlier == answers.by_sha256:
         raise NothingNew(tr("{run} has learned from all these labels", run=name))

@@ -8,8 +8,8 @@ from daemon.learning.status import LearningHealth
 from models.text.language import mark, tr, trn
 
 _MODES = {
-    "on": mark("on: all labels are learned from"),
-    "ask": mark("when asked to: all labels are learned from"),
+    "on": mark("on: no label waits for a lesson"),
+    "ask": mark("when asked to: no label waits for a lesson"),
     "off": mark("off"),
 }
 

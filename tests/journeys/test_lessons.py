@@ -76,7 +76,7 @@ def test_what_is_moved_by_hand_is_learned_and_filed_by(place: Path) -> None:
         assert (learning["mode"], learning["waiting"], learning["lessons"]) == ("on", 0, {"published": 1})
         assert learning["last"]["run"] == lesson.run
         said = run("daemon", "status", cwd=place).stdout
-        assert "on: all labels are learned from" in said
+        assert "on: no label waits for a lesson" in said
         assert f"learned from 12 labels: run {lesson.run} is published" in said
         done = run("daemon", "history", "--checkpoint", lesson.sha256[:12], "--json", cwd=place)
         assert [row["class"] for row in json.loads(done.stdout)] == [NEW] * 4

@@ -204,7 +204,10 @@ def test_too_few_images_make_no_class(
 ) -> None:
     before = names(runs)
     assert teach(dict.fromkeys(reds[:4], "red")) == NOT_PUBLISHED
-    assert "these classes wait until they have 5 images: red (4)" in capsys.readouterr().out
+    assert (
+        "there is no label to learn from yet: these classes wait until they have 5 images: red (4)"
+        in capsys.readouterr().out
+    )
     assert names(runs) == before
 
 

@@ -136,7 +136,7 @@ def rows(learning: LearningHealth | None) -> list[str]:
 
 def test_status_says_what_is_learned_and_what_waits() -> None:
     assert rows(None) == []
-    assert rows(LearningHealth(mode="on")) == ["on: all labels are learned from"]
+    assert rows(LearningHealth(mode="on")) == ["on: no label waits for a lesson"]
     assert rows(LearningHealth(mode="on", waiting=1)) == ["on: 1 label waits for a lesson"]
     assert rows(LearningHealth(mode="ask", waiting=3)) == ["3 labels are not learned from yet: python -m daemon learn"]
     assert rows(LearningHealth(mode="off")) == ["off"]
