@@ -40,7 +40,7 @@ from daemon.review.model_api import ModelTask
 from daemon.review.model_tasks import ModelTasks
 from daemon.review.model_view import ModelView
 from daemon.review.place import ReviewedOutput
-from daemon.review.refusals import Refusal
+from daemon.review.refusals import Refusal, ending
 from daemon.review.rendering import PAGE, render
 from daemon.review.thumbnails import MEDIA_TYPE, Thumbnails
 from daemon.review.views import Views
@@ -69,7 +69,7 @@ _Endpoint = Callable[[HttpRequest], Response] | Callable[[HttpRequest], Awaitabl
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What the application is made of."""
+    """What the application is made of. ``is_ending``: whether the server was told to end, and waits for its answers."""
 
     place: ReviewedOutput
     door: Door
@@ -81,6 +81,7 @@ class Parts:
     auditing: Auditing
     model: ModelView
     tasks: ModelTasks
+    is_ending: Callable[[], bool]
 
 
 class Application:
@@ -172,6 +173,7 @@ class Application:
         self._tries += 1
         try:
             async with self._trying:
+                self._refuse_at_the_end()
                 cookie = await run_in_threadpool(self._parts.keys.enter_with_password, asked.password)
                 if cookie is None:
                     await asyncio.sleep(WRONG_PASSWORD_SECONDS)
@@ -224,6 +226,7 @@ class Application:
         keys = [key for key in request.query_params.get("keys", "").split(",") if key][:MOST_IMAGES]
         deadline = time.monotonic() + CHANGES_SECONDS
         while decisions.revision <= since and time.monotonic() < deadline:
+            self._refuse_at_the_end()
             if await request.is_disconnected():
                 break
             await self._look()
@@ -239,6 +242,11 @@ class Application:
                 daemon=await run_in_threadpool(self._is_running),
             )
         )
+
+    def _refuse_at_the_end(self) -> None:
+        """Let nobody wait on once the server is to end, which it does not before all are answered. Raises `Refusal`."""
+        if self._parts.is_ending():
+            raise ending()
 
     async def _look(self) -> None:
         """See whether the journal has changed, not too often."""

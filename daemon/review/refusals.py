@@ -22,3 +22,8 @@ def no_image() -> Refusal:
 def image_changed() -> Refusal:
     """Refuse to show what is no longer the image that was filed."""
     return Refusal(409, tr("the image was changed or moved since it was filed"))
+
+
+def ending() -> Refusal:
+    """Refuse what would have to be waited for while the server ends: the page asks again."""
+    return Refusal(503, tr("the server of the page is ending"))

@@ -64,8 +64,10 @@ def serving(place: ReviewedOutput, door: Door) -> Iterator[Served]:
             auditing=Auditing(place, images, book, decisions),
             model=ModelView(place, thumbnails, tasks),
             tasks=tasks,
+            is_ending=lambda: server.should_exit,
         )
-        yield Served(make_server(Application(parts).asgi()), keys, door)
+        server = make_server(Application(parts).asgi())
+        yield Served(server, keys, door)
 
 
 def door_for(address: Address, listener: socket.socket, hosts: Collection[str], prefix: str) -> Door:

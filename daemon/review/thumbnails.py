@@ -22,10 +22,9 @@ from daemon.files.source import Source, SourceUnreadable
 from daemon.filing.identity import is_in_filed_state
 from daemon.journal.records import Filing
 from daemon.review.place import ReviewedOutput
-from daemon.review.refusals import Refusal, image_changed, no_image
+from daemon.review.refusals import Refusal, ending, image_changed, no_image
 from models.errors import ImageError
 from models.images import Transform
-from models.text.language import tr
 
 #: Bytes of encoded thumbnails that are kept in memory: those of some 2,000 small ones.
 CACHE_BYTES = 24 << 20
@@ -82,7 +81,7 @@ class Thumbnails:
         try:
             decoded = self._pool.submit(task).result()
         except CancelledError:
-            raise Refusal(503, tr("the server of the page is ending")) from None
+            raise ending() from None
         return _encoded(decoded, size, is_right)
 
 

@@ -1,0 +1,53 @@
+"""The server ends as soon as it is told to: whoever waits for something is answered, and nothing is cut off."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from daemon.review import application
+from daemon.review.keys import Keys, set_password
+from tests.daemon.review.browser import Page, Reviewed, open_page
+from tests.processes import wait_for
+
+
+def _statuses(page: Page, asks: list[Callable[[], int]], then: Callable[[], object]) -> list[int]:
+    """Ask at once, end the server when it is at work on all, and return what was answered."""
+    statuses: list[int] = []
+    asking = [threading.Thread(target=lambda ask=ask: statuses.append(ask())) for ask in asks]
+    for thread in asking:
+        thread.start()
+    wait_for(lambda: len(page.served.server.server_state.tasks) == len(asks), "all questions have come", seconds=60)
+    page.served.server.should_exit = True
+    then()
+    for thread in asking:
+        thread.join(60)
+    return statuses
+
+
+def test_those_who_wait_for_changes_are_answered(reviewed: Reviewed, caplog: pytest.LogCaptureFixture) -> None:
+    with open_page(reviewed) as page:
+        ask = [lambda: page.browser.get(f"/api/changes?since={10**9}").status] * 3
+        assert _statuses(page, ask, lambda: None) == [503] * 3
+    assert caplog.messages == []
+
+
+def test_those_whose_password_waits_are_answered(
+    reviewed: Reviewed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    free = threading.Event()
+    check: Callable[[Keys, str], str | None] = Keys.enter_with_password
+
+    def check_slowly(self: Keys, password: str) -> str | None:
+        assert free.wait(60)
+        return check(self, password)
+
+    monkeypatch.setattr(Keys, "enter_with_password", check_slowly)
+    monkeypatch.setattr(application, "WRONG_PASSWORD_SECONDS", 0.0)
+    set_password(reviewed.place().state, "long enough")
+    with open_page(reviewed) as page:
+        ask = [lambda: page.stranger().post("/api/password", {"password": "a guess"}).status] * 3
+        assert sorted(_statuses(page, ask, free.set)) == [401, 503, 503]
+    assert caplog.messages == []
