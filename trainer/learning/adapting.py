@@ -13,14 +13,13 @@ from trainer.heads.recipe import Recipe
 from trainer.learning.adaptation import Adaptation, fit_adaptation
 from trainer.learning.answers import LEAST_IMAGES, Answers
 from trainer.learning.gate import (
-    SIGNIFICANCE,
     Before,
     Judgement,
     NothingPublished,
     judge_before,
-    loss,
+    judge_labelled,
+    no_better,
     outcomes,
-    probability_of_chance,
 )
 from trainer.learning.kept import KeptFeatures, as_hashes
 from trainer.learning.lesson import LessonImages, gather
@@ -73,39 +72,19 @@ def _gather(answers: Answers, origin: Origin) -> LessonImages:
 def judge(
     fitted: Adaptation, before: Before, steadiness: Steadiness, threshold: float, *, is_taken_back: bool
 ) -> Judgement:
-    """Judge an adapted head beside the one in use: better out of fold on what people labelled, and steady elsewhere.
-
-    As in `trainer.learning.gate.judge`, no worse is enough where labels count no longer (``is_taken_back``).
-    """
+    """Judge an adapted head beside the one in use: by what people labelled (`judge_labelled`), and steady elsewhere."""
     right, probability = outcomes(fitted, threshold)
     labelled = fitted.judged & before.is_told
-    told = labelled & ~np.isnan(before.probability)
-    now, then = int(right[labelled].sum()), int(before.right[labelled].sum())
-    loss_now, loss_before = loss(probability[told]), loss(before.probability[told])
+    passed, counts = judge_labelled(right, probability, before, labelled, is_taken_back=is_taken_back)
     figures: dict[str, Any] = {
-        "labelled": {
-            "images": int(labelled.sum()),
-            "right": now,
-            "right_before": then,
-            "loss": loss_now,
-            "loss_before": loss_before,
-        },
+        "labelled": counts,
         "filed": {"images": steadiness.images, "changed": steadiness.changed, "asked_for": steadiness.asked},
     }
     if not steadiness.is_enough:
         return Judgement(False, steadiness.reason, figures)
-    is_worse = probability_of_chance(right[labelled], before.right[labelled]) < SIGNIFICANCE
-    values = figures["labelled"] | {"filed": steadiness.images, "changed": steadiness.changed}
-    if is_worse or not (now > then or loss_now < loss_before or is_taken_back):
-        return Judgement(
-            False,
-            tr(
-                "of the {images} labelled images it would have {right} right without having seen them, and so far "
-                "{right_before} are: nothing is won",
-                **values,
-            ),
-            figures,
-        )
+    if not passed:
+        return Judgement(False, no_better(counts), figures)
+    values = counts | {"filed": steadiness.images, "changed": steadiness.changed}
     if not steadiness.images:
         better = tr(
             "of the {images} labelled images it has {right} right without having seen them, and {right_before} were so "

@@ -145,9 +145,8 @@ def judge(
 ) -> Judgement:
     """Judge a lesson beside the head in use, and beside that of the fit, from which all lessons came.
 
-    It may have no fewer images of the data set right than chance explains, nor of those that people labelled, and has
-    to be better on these: more right, or a lower log-loss. No worse is enough where labels count no longer
-    (``is_taken_back``). ``threshold`` is that of the lesson.
+    It may have no fewer images of the data set right than chance explains, and has to pass `judge_labelled` by those
+    that people labelled. ``threshold`` is that of the lesson.
     """
     images = fitted.images
     right, probability = outcomes(fitted, threshold)
@@ -159,22 +158,34 @@ def judge(
     by_all = of_data_set & before.is_told
     by_fit = of_data_set & fit_told
     labelled = images.is_labelled & fitted.judged & before.is_told
+    passed, counts = judge_labelled(right, probability, before, labelled, is_taken_back=is_taken_back)
     figures: dict[str, Any] = {
         "data_set": _counts(right, before.right, by_all),
         "since_the_fit": _counts(right, fit_right, by_fit),
-        "labelled": _counts(right, before.right, labelled),
+        "labelled": counts,
     }
     for name, earlier, rows in (("data_set", before.right, by_all), ("since_the_fit", fit_right, by_fit)):
         if probability_of_chance(right[rows], earlier[rows]) < SIGNIFICANCE:
             return Judgement(False, _worse(figures[name]), figures)
-    told = labelled & ~np.isnan(before.probability)
-    loss_now, loss_before = loss(probability[told]), loss(before.probability[told])
-    figures["labelled"] |= {"loss": loss_now, "loss_before": loss_before}
-    now, then = figures["labelled"]["right"], figures["labelled"]["right_before"]
-    is_worse = probability_of_chance(right[labelled], before.right[labelled]) < SIGNIFICANCE
-    if not is_worse and (now > then or loss_now < loss_before or is_taken_back):
+    if passed:
         return Judgement(True, _better(figures), figures)
-    return Judgement(False, _no_better(figures["labelled"]), figures)
+    return Judgement(False, no_better(figures["labelled"]), figures)
+
+
+def judge_labelled(
+    right: Mask, probability: Probabilities, before: Before, labelled: Mask, *, is_taken_back: bool
+) -> tuple[bool, dict[str, Any]]:
+    """Tell whether a lesson may be published by the ``labelled`` images (n,) that were judged, and count them.
+
+    It has to have more of them right or a lower log-loss, and no fewer than chance explains; where labels count no
+    longer (``is_taken_back``), the latter is enough. ``right`` and ``probability`` are its `outcomes`.
+    """
+    told = labelled & ~np.isnan(before.probability)
+    loss_now, loss_before = _loss(probability[told]), _loss(before.probability[told])
+    counts = _counts(right, before.right, labelled) | {"loss": loss_now, "loss_before": loss_before}
+    is_worse = probability_of_chance(right[labelled], before.right[labelled]) < SIGNIFICANCE
+    is_better = counts["right"] > counts["right_before"] or loss_now < loss_before
+    return not is_worse and (is_better or is_taken_back), counts
 
 
 def outcomes(fitted: Judged, threshold: float) -> tuple[Mask, Probabilities]:
@@ -199,7 +210,7 @@ def _counts(right: Mask, before: Mask, among: Mask) -> dict[str, Any]:
     }
 
 
-def loss(probability: Probabilities) -> float:
+def _loss(probability: Probabilities) -> float:
     """Return the mean log-loss of images by the probabilities (n,) of their classes; 0 without any."""
     return float(-np.log(np.maximum(probability, LEAST_PROBABILITY)).mean()) if len(probability) else 0.0
 
@@ -212,7 +223,8 @@ def _worse(counts: dict[str, Any]) -> str:
     )
 
 
-def _no_better(counts: dict[str, Any]) -> str:
+def no_better(counts: dict[str, Any]) -> str:
+    """Say why a lesson does not pass `judge_labelled`, which returned the ``counts``."""
     return tr(
         "of the {images} labelled images it would have {right} right without having seen them, and so far "
         "{right_before} are: nothing is won",
