@@ -25,7 +25,7 @@ from trainer.data.cache import FeatureCache
 from trainer.data.folds import NEVER
 from trainer.learning.adapting import adapt
 from trainer.learning.answers import Answers, find_answers
-from trainer.learning.contradictions import contradiction_sentences, find_contradictions
+from trainer.learning.contradictions import Contradiction, contradiction_sentences, find_contradictions
 from trainer.learning.files import FileRecord, NoFeatures, kept_record, read_features, read_labelled
 from trainer.learning.gate import NothingPublished, Recorded, judge, judge_before, read_recorded
 from trainer.learning.kept import Half, KeptFeatures
@@ -196,7 +196,8 @@ def _fitted(base: _Base, options: LearnOptions, store: WeightsStore, figures: di
     classes = sorted({*base.kept.classes, *answers.classes})
     figures["classes"], figures["new_classes"] = classes, sorted(set(classes) - set(base.metadata.classes))
     fitted = _fit(base, answers, classes)
-    return _judged(base, answers, fitted, is_taken_back=bool(earlier.keys() - answers.by_sha256.keys()))
+    is_taken_back = bool(earlier.keys() - answers.by_sha256.keys())
+    return _judged(base, answers, fitted, contradictions, is_taken_back=is_taken_back)
 
 
 def _adapted(origin: Origin, options: LearnOptions, store: WeightsStore, figures: dict[str, Any]) -> Lesson:
@@ -290,11 +291,17 @@ def _texts(kept: KeptFeatures, classes: Sequence[str], outputs: int) -> np.ndarr
     return rows
 
 
-def _judged(base: _Base, answers: Answers, fitted: FittedLesson, *, is_taken_back: bool) -> Lesson:
+def _judged(
+    base: _Base,
+    answers: Answers,
+    fitted: FittedLesson,
+    contradictions: Sequence[Contradiction],
+    *,
+    is_taken_back: bool,
+) -> Lesson:
     """Find the threshold of a lesson, and judge it beside the head in use."""
     images = fitted.images
     predictions = fitted.predictions(images.is_trusted)
-    contradictions = find_contradictions(base.kept, answers.by_sha256, base.names)
     thresholds = _thresholds(base.metadata, fitted, predictions, base.names)
     before = judge_before(base.recorded, base.classifier, fitted.images, answers.features)
     judgement = judge(fitted, base.kept, before, thresholds.threshold, is_taken_back=is_taken_back)
