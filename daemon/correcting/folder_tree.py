@@ -24,7 +24,8 @@ class FolderTree(MutableMapping[str, Value]):
     def __setitem__(self, path: str, value: Value) -> None:
         is_new = path not in self._values
         self._values[path] = value
-        while is_new and (parent := path.rpartition("/")[0]):
+        while is_new and path:
+            parent = path.rpartition("/")[0]
             siblings = self._inside.setdefault(parent, {})
             is_new = path not in siblings
             siblings[path] = None
@@ -32,7 +33,8 @@ class FolderTree(MutableMapping[str, Value]):
 
     def __delitem__(self, path: str) -> None:
         del self._values[path]
-        while path not in self._values and path not in self._inside and (parent := path.rpartition("/")[0]):
+        while path and path not in self._values and path not in self._inside:
+            parent = path.rpartition("/")[0]
             siblings = self._inside[parent]
             siblings.pop(path)
             if siblings:
@@ -50,6 +52,10 @@ class FolderTree(MutableMapping[str, Value]):
         """Remove all."""
         self._values.clear()
         self._inside.clear()
+
+    def children(self, folder: str) -> list[str]:
+        """List those next below a folder that have a value; ``""`` stands for the folder that all are in."""
+        return [path for path in self._inside.get(folder, ()) if path in self._values]
 
     def inside(self, folder: str) -> list[str]:
         """List a folder, if it has a value, and all that are inside it and have one."""

@@ -115,6 +115,11 @@ class KnownFiles:
         self.journal: str | None = None
         self._load()
 
+    @property
+    def class_folders(self) -> dict[str, KnownFolder]:
+        """Map the names of those that lie in the output itself to what is known of them."""
+        return {name: self.folders[name] for name in self.folders.children("")}
+
     def belong_to(self, journal: str) -> None:
         """Forget everything where it was seen beside another journal: this one does not know what was filed then."""
         if self.journal != journal:

@@ -6,6 +6,7 @@ import os
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
@@ -113,9 +114,10 @@ class Survey:
         """Go through all folders once, and yield some files at each step. Raises OSError."""
         self.has_shares = False
         there = self._class_folders()
+        self._follow_renames(there)
         for name in sorted(there, key=self._size):
             yield from self.visit(name)
-        for name in [path for path in self._known.folders if "/" not in path and path not in there]:
+        for name in [name for name in self._known.class_folders if name not in there]:
             self._known.forget(name)
 
     def visit(self, folder: str) -> Iterator[list[Sighting]]:
@@ -124,7 +126,7 @@ class Survey:
         if not self._meanings.is_looked_at(name) or self._is_away(name):
             return
         if name not in self._known.folders:
-            self._follow_renames(self._class_folders())
+            self._follow_rename(name)
         is_complete, pending = True, [folder]
         while pending:
             path = pending.pop()
@@ -159,22 +161,38 @@ class Survey:
         return self._is_mount_away(name, device != of_output)
 
     def _follow_renames(self, there: dict[str, int]) -> None:
-        """Go on with class folders that were renamed as a whole, which says nothing of any image in them.
+        """Go on with class folders that were renamed as a whole, which says nothing of any image in them."""
+        known = self._known.class_folders
+        gone = {folder.identity[1]: name for name, folder in known.items() if name not in there}
+        for name, inode in there.items():
+            if name not in known and inode in gone:
+                self._go_on_as(gone[inode], name)
+
+    def _follow_rename(self, name: str) -> None:
+        """Do so with one class folder; there may be thousands of others, which are not looked at."""
+        with suppress(OSError):
+            inode = os.lstat(self._output / name).st_ino
+            if (old := next((old for old in self._with_inode(inode) if not self._is_there(old)), None)) is not None:
+                self._go_on_as(old, name)
+
+    def _go_on_as(self, old: str, name: str) -> None:
+        """Go on with a class folder that has another name now.
 
         One that only people have put images into is theirs to name: what is in it has another label now.
         """
-        gone = {
-            known.identity[1]: path
-            for path, known in self._known.folders.items()
-            if "/" not in path and path not in there
-        }
-        for name, inode in there.items():
-            if name in self._known.folders or inode not in gone or self._kind or self._meanings.marked(name) is None:
-                continue
-            self._known.rename(gone[inode], name)
-            stands_for = self._known.folders[name].stands_for
-            if stands_for is not None and self._meanings.label_of(name) is not None:
-                self._renamed(stands_for, name)
+        if self._kind or self._meanings.marked(name) is None:
+            return
+        self._known.rename(old, name)
+        stands_for = self._known.folders[name].stands_for
+        if stands_for is not None and self._meanings.label_of(name) is not None:
+            self._renamed(stands_for, name)
+
+    def _with_inode(self, inode: int) -> list[str]:
+        return [name for name, folder in self._known.class_folders.items() if folder.identity[1] == inode]
+
+    def _is_there(self, name: str) -> bool:
+        path = self._output / name
+        return path.is_dir() and not path.is_symlink() and self._meanings.is_looked_at(name)
 
     def _size(self, name: str) -> int:
         known = self._known.folders.get(name)
@@ -232,11 +250,7 @@ class Survey:
 
     def _was_class_folder(self, inode: int) -> bool:
         """Whether a folder with this number was a class folder; if so, it is none any more."""
-        name = next(
-            (path for path, known in self._known.folders.items() if "/" not in path and known.identity[1] == inode),
-            None,
-        )
-        if name is not None:
+        for name in self._with_inode(inode):
             self._known.forget(name)
             self._moved_in.add(inode)
         return inode in self._moved_in
@@ -268,8 +282,8 @@ class Survey:
 
     def note_markers(self) -> None:
         """Note which markers this daemon has made meanwhile."""
-        for name, known in self._known.folders.items():
-            if "/" not in name and known.marker is None:
+        for name, known in self._known.class_folders.items():
+            if known.marker is None:
                 known.marker = self._meanings.marked(name)
 
     @property
