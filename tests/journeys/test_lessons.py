@@ -72,6 +72,7 @@ def test_what_is_moved_by_hand_is_learned_and_filed_by(place: Path) -> None:
         assert lesson is not None
         assert lesson.run != parent.run
         assert {path.parent.name for path in file_discs(place, range(50, 54))} == {NEW}
+        wait_for(lambda: status(place)["learning"]["running"] is None, running.log())  # it ends after it has published
         learning = status(place)["learning"]
         assert (learning["mode"], learning["waiting"], learning["lessons"]) == ("on", 0, {"published": 1})
         assert learning["last"]["run"] == lesson.run
