@@ -18,6 +18,7 @@ from daemon.commands.filters import FiledOutput, add_place
 from daemon.monitoring.logs import start_logging
 from daemon.review.keys import PASSWORD_FILE, Keys, set_password
 from daemon.review.place import ReviewedOutput
+from models.allowed import allow_plugins
 from models.errors import UserError
 from models.text.commandline import Parser
 from models.text.invocation import spelled
@@ -68,6 +69,7 @@ def _serve(options: argparse.Namespace, place: ReviewedOutput) -> int:
     address = parse_address(options.listen)
     hosts = _hosts(options)
     base_of(address, address.port, hosts)  # refused before anything is begun
+    allow_plugins(place.settings.plugins)
     if not address.is_local:
         if not (place.state / PASSWORD_FILE).exists():
             command = spelled("python -m daemon review --set-password")

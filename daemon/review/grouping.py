@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -11,7 +10,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from loguru import logger
@@ -21,6 +19,7 @@ from daemon.review.images import Images
 from daemon.review.pile import Pile
 from daemon.review.place import ReviewedOutput
 from daemon.review.refusals import Refusal
+from models.children import child_environment
 from models.text.language import in_use, tr
 from models.text.printable import shown
 
@@ -31,7 +30,6 @@ MOST_GROUPED = 20_000
 NEW_SHARE, PAUSE_SECONDS = 0.05, 30.0
 #: The group of those that came since.
 _NEW = 0
-_ROOT = str(Path(__file__).resolve().parents[2])
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,6 @@ class Grouping:
             "output": str(settings.output),
             "checkpoint": str(settings.checkpoint),
             "cache_dir": None if settings.cache_dir is None else str(settings.cache_dir),
-            "plugins": settings.plugins,
             "language": in_use(),
             "features": str(self._place.state / FEATURES_FILE),
         }
@@ -163,12 +160,7 @@ class Grouping:
 def _start() -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "daemon.review.likeness"],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH")))),
-            "OPENBLAS_NUM_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
-        },
+        env=child_environment() | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

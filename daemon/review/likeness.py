@@ -22,7 +22,6 @@ from daemon.decoding.decoder import Task
 from daemon.decoding.pool import DecoderPool, Limits
 from daemon.reloading.loader import CheckpointOpener, CheckpointOptions
 from daemon.review.kept_features import KeptFeatures
-from models.allowed import allow_plugins
 from models.classifier import Classifier, open_classifier
 from models.errors import UserError
 from models.runtime import cores
@@ -51,7 +50,6 @@ class Question(TypedDict):
     output: str
     checkpoint: str
     cache_dir: str | None
-    plugins: list[str]
     language: str
     features: str
 
@@ -75,10 +73,8 @@ def _answer(question: Question) -> None:
         output=Path(question["output"]),
         checkpoint=Path(question["checkpoint"]),
         cache_dir=None if question["cache_dir"] is None else Path(question["cache_dir"]),
-        plugins=question["plugins"],
         language="ko" if question["language"] == "ko" else "en",
     )
-    allow_plugins(settings.plugins)
     options = CheckpointOptions.from_settings(settings)
     store = WeightsStore(settings.cache_dir)
     published = options.source.find() or CheckpointOpener(options, store).starter()

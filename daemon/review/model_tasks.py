@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from daemon.review.model_api import ModelTask, TaskState
 from daemon.review.place import ReviewedOutput
 from daemon.review.refusals import Refusal
-from models.text.language import tr
+from models.children import child_environment
+from models.text.language import VARIABLE, in_use, tr
 from models.text.printable import shown
 
-_ROOT = str(Path(__file__).resolve().parents[2])
 _LONGEST_LINE = 2000
 
 
@@ -70,7 +68,7 @@ class ModelTasks:
         package, *rest = arguments
         return subprocess.Popen(
             [sys.executable, "-P", "-m", package, *rest],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))},
+            env=child_environment() | {VARIABLE: in_use()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

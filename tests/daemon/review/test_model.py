@@ -5,12 +5,17 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from daemon.review.model_api import ModelTask
 from daemon.review.model_tasks import ModelTasks
+from daemon.review.refusals import Refusal
 from daemon.review.run_report import RunReport
+from models import allowed
+from models.text.language import VARIABLE, speaking
 from tests.daemon.conftest import Publish
 from tests.daemon.review.browser import Page, Reviewed, open_page
 from tests.pictures import KINDS, save
@@ -95,3 +100,20 @@ def test_a_task_is_a_command_and_there_is_one_at_a_time(reviewed: Reviewed, lear
         wait_for(lambda: page.browser.get("/api/model").json()["task"]["state"] != "running", "it is over")
         assert page.browser.get("/api/model").json()["task"]["says"]
     tasks.close()
+
+
+def test_a_task_may_use_the_plugins_that_the_page_may_and_speaks_its_language(
+    reviewed: Reviewed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "en")
+    allowed.allow_plugins(["ours"])
+    asked: dict[str, str] = {}
+
+    def start(*words: object, env: dict[str, str], **options: object) -> None:
+        asked.update(env)
+        raise OSError("that is enough")
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with speaking("ko"), pytest.raises(Refusal, match="that is enough"):
+        ModelTasks(reviewed.place(), lambda: None).begin(ModelTask(task="learn"))
+    assert (asked[allowed.PLUGINS_VARIABLE], asked[VARIABLE]) == ("ours", "ko")
