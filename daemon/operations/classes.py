@@ -72,7 +72,7 @@ def class_folders(settings: Settings) -> dict[str, str]:
 
 def _known(settings: Settings) -> dict[str, str]:
     """Map all classes, those of the model too, to the names of their folders."""
-    return {name: name for name in _classes_of_model(settings)} | class_folders(settings)
+    return {name: name for name in learnt_classes(settings)} | class_folders(settings)
 
 
 def folders_of_images(settings: Settings) -> Iterator[str]:
@@ -87,7 +87,7 @@ def folders_of_images(settings: Settings) -> Iterator[str]:
         return  # the move will say what is wrong with it
 
 
-def _classes_of_model(settings: Settings) -> list[str]:
+def learnt_classes(settings: Settings) -> list[str]:
     """List the classes of the published checkpoint, or of the starter model; none where it cannot be read.
 
     A daemon that has gone back to an earlier one knows others, whose folders are there as far as they hold images.

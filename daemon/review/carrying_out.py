@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from daemon.filing.identity import content_version
 from daemon.filing.status import Status
@@ -28,6 +27,7 @@ from daemon.review.api import (
     TakeBackDecision,
     UndoDecision,
 )
+from daemon.review.audit_book import AuditBook
 from daemon.review.images import Images
 from daemon.review.place import ReviewedOutput
 from daemon.review.refusals import Refusal, image_changed, no_image
@@ -59,16 +59,6 @@ class Done:
 
 #: Finds what became of a decision by its key.
 DoneOf = Callable[[str], Done | None]
-
-
-class AuditBook(Protocol):
-    """Where answers of audits are written."""
-
-    def judge(self, audit: str, image: int, right: bool | None) -> None:
-        """Note an answer; None takes it back. Raises `Refusal`."""
-
-    def filed_as(self, audit: str, image: int) -> str:
-        """Return the class that was to be judged. Raises `Refusal`."""
 
 
 class CarryingOut:

@@ -32,7 +32,7 @@ GRACE_SECONDS = 30.0
 
 @dataclass
 class _Known:
-    """A decision and what became of it. ``changes``: by which it is taken back."""
+    """A decision and what became of it."""
 
     decision: Decision
     state: DecisionState

@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from daemon.control.listening import answers
 from models.errors import UserError
 from models.text.language import tr
 
@@ -107,7 +108,7 @@ def listen(address: Address) -> socket.socket:
 def _listen_at_path(path: Path) -> socket.socket:
     """Listen at a UNIX socket; one that nobody listens at any more is replaced. Raises OSError."""
     with suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.lstat().st_mode) and not _answers(path):
+        if stat.S_ISSOCK(path.lstat().st_mode) and not answers(path):
             path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
@@ -121,15 +122,6 @@ def _listen_at_path(path: Path) -> socket.socket:
         listener.close()
         raise
     return listener
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
-        try:
-            other.connect(str(path))
-        except OSError:
-            return False
-    return True
 
 
 class PatientProtocol(H11Protocol):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from daemon.config import Settings
 from daemon.files.roots import OpenFolders
 from daemon.filing.quarantine_notes import read_reason
 from daemon.journal.history import Wanted
 from daemon.journal.records import Filing, State
-from daemon.operations.classes import class_folder, class_folders
+from daemon.operations.classes import class_folder, class_folders, learnt_classes
 from daemon.review.api import (
     Class,
     Classes,
@@ -27,7 +26,7 @@ from daemon.review.images import Images, newest_of_each_place
 from daemon.review.pile import Pile, PileReader
 from daemon.review.place import ReviewedOutput
 from daemon.review.refusals import Refusal
-from models.errors import CheckpointError, UserError
+from models.errors import UserError
 from models.text.language import mark, tr
 from models.text.printable import shown
 
@@ -208,22 +207,6 @@ class Views:
         except OSError:
             return None
         return detail if isinstance(detail, str) else None
-
-
-def learnt_classes(settings: Settings) -> list[str]:
-    """List the classes of the published model; none where it cannot be read."""
-    # Not at the top: they take memory, and are needed once.
-    from daemon.reloading.checkpoint_source import CheckpointSource
-    from models import checkpoint
-    from models.groups import starter_groups
-
-    try:
-        published = CheckpointSource(settings.checkpoint).find()
-        if published is None:
-            return list(starter_groups("ko" if settings.language == "ko" else "en")[0])
-        return list(checkpoint.read_metadata(published.path).classes)
-    except CheckpointError:
-        return []
 
 
 def _says(reason: str) -> str:
