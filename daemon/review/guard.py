@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -48,7 +48,7 @@ class Door:
 
     hosts: frozenset[str]
     prefix: str = ""
-    cookie: str = field(default="imagesortd")
+    cookie: str = "imagesortd"
 
     def origins(self) -> frozenset[str]:
         """List the origins of the page."""
@@ -74,8 +74,6 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self._app(scope, receive, send)
             return
 
         async def send_guarded(message: Message) -> None:
