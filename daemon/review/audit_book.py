@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -92,11 +92,15 @@ class AuditBook:
 
     def all(self) -> list[KeptAudit]:
         """List the audits, newest first."""
+        return list(self._newer_than(""))
+
+    def _newer_than(self, name: str) -> Iterator[KeptAudit]:
+        """Yield the audits after one of this name, newest first, each read when it is asked for: they may be large."""
         try:
-            names = sorted((path.stem for path in self._folder.glob("*.json")), reverse=True)
+            names = sorted((path.stem for path in self._folder.glob("*.json") if path.stem > name), reverse=True)
         except OSError:
-            return []
-        return [audit for name in names if (audit := self._read(name)) is not None]
+            return
+        yield from (audit for name in names if (audit := self._read(name)) is not None)
 
     def find(self, name: str) -> KeptAudit:
         """Find an audit. Raises `Refusal`."""
@@ -147,9 +151,10 @@ class AuditBook:
 
     def _report(self, audit: KeptAudit) -> None:
         """Tell the daemon of the newest audit with an answer."""
-        later = [other for other in self.all() if other.time > audit.time and other.overall().answered]
         found = audit.overall()
-        if later or found.share is None or found.low is None or found.high is None:
+        if found.share is None or found.low is None or found.high is None:
+            return
+        if any(drawn.right is not None for later in self._newer_than(audit.id) for drawn in later.images):
             return
         report = AuditHealth(
             time=audit.time.timestamp(),

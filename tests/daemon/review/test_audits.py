@@ -15,6 +15,7 @@ from scipy.special import betaincinv
 from daemon.journal.labels import How, WantedLabels
 from daemon.monitoring.audits import AUDIT_FILE, AuditFile
 from daemon.review import audits
+from daemon.review.audit_book import AUDIT_FOLDER, AuditBook, Drawn, KeptAudit
 from daemon.review.drawing import draw, interval, shares
 from tests.daemon.review.browser import Page, Reviewed, open_page
 
@@ -155,3 +156,34 @@ def test_a_damaged_report_is_no_audit(tmp_path: Path) -> None:
     file = AuditFile(tmp_path / AUDIT_FILE)
     (tmp_path / AUDIT_FILE).write_bytes(b"{" * 100)
     assert file.latest() is None
+
+
+def test_the_daemon_is_told_of_the_newest_audit_with_an_answer_and_older_ones_are_not_read(tmp_path: Path) -> None:
+    days = iter(range(1, 4))
+    book = AuditBook(tmp_path, lambda: datetime(2026, 1, next(days), tzinfo=UTC))
+    reported = AuditFile(tmp_path / AUDIT_FILE)
+    first, second, third = (_kept(book.new_id()) for _ in range(3))
+    for audit in (first, second, third):
+        book.keep(audit)
+    for audit, count in ((first, 1), (second, 2), (second, 3), (first, 3), (third, None)):
+        book.judge(audit.id, 0 if count is None else count, None if count is None else False)
+        found = reported.latest()
+        assert found is not None
+        assert found.time == (first if count == 1 else second).time.timestamp()
+    warnings: list[str] = []
+    handler = logger.add(warnings.append, level="WARNING")
+    try:
+        (tmp_path / AUDIT_FOLDER / f"{first.id}.json").write_bytes(b"{")
+        book.judge(third.id, 1, True)
+    finally:
+        logger.remove(handler)
+    found = reported.latest()
+    assert found is not None
+    assert found.time == third.time.timestamp()
+    assert warnings == []
+
+
+def _kept(name: str) -> KeptAudit:
+    time = datetime.strptime(name[:8], "%Y%m%d").replace(tzinfo=UTC)
+    images = [Drawn(id=number, filed_as="cat") for number in range(4)]
+    return KeptAudit(id=name, time=time, since=time, until=time, seed=1, filed={"cat": 4}, promised=None, images=images)
