@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from models.text.language import tr
+from models.text.language import tr, trn
 from trainer.data.folds import NEVER
 from trainer.heads.candidates import USUAL_STRENGTH
 from trainer.heads.recipe import Recipe
@@ -37,9 +37,10 @@ def adapt(origin: Origin, answers: Answers, filed: FiledImages, *, is_taken_back
     """Fit and judge what people taught. Raises `NothingPublished` where there are too few images."""
     if len(answers.by_sha256) < LEAST_IMAGES:
         raise NothingPublished(
-            tr(
+            trn(
+                "there is 1 labelled image, and it takes {least}",
                 "there are {count} labelled images, and it takes {least}",
-                count=len(answers.by_sha256),
+                len(answers.by_sha256),
                 least=LEAST_IMAGES,
             )
         )
