@@ -102,7 +102,7 @@ def write_filed(journal: Path, file: Path) -> None:
 def _is_left(filing: Filing) -> bool:
     """Whether an image lies in the folder of the class that it was filed as."""
     path = filing.destination
-    if filing.state is not State.DONE or path is None or filing.label is None or filing.image_id is not None:
+    if filing.state is not State.DONE or path is None or filing.label is None:
         return False
     with suppress(OSError):
         return path.parent.name == filing.label and path.lstat().st_ino == filing.filed_ino

@@ -17,6 +17,8 @@ from daemon import config
 from daemon.files.source import Identity
 from daemon.journal.journal import Journal
 from daemon.journal.labels import How, Label
+from daemon.journal.records import Filing, State
+from daemon.learning.given_labels import filed_file
 from daemon.learning.lessons import Lessons
 from daemon.learning.trainer_child import LessonAnswer, LessonOptions, TrainerChild
 from models.text.language import Language
@@ -31,8 +33,28 @@ def label_of(path: Path, name: str | None = "red") -> Label:
     return Label(sha256=sha256, label=name, how=How.MOVED, path=path, identity=identity)
 
 
+def filing_of(path: Path, label: str, **changes: Any) -> Filing:
+    """The filing that has put an image where it lies."""
+    return Filing(
+        state=State.DONE,
+        action="move",
+        source=Path("/inbox") / path.name,
+        identity=Identity.from_stat(path.stat()),
+        folder=path.parent,
+        filed_name=path.name,
+        label=label,
+        **changes,
+    )
+
+
+def lines_of(file: Path) -> list[dict[str, Any]]:
+    """The JSON object on each line of a file."""
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
 class Teacher:
-    """Stands in for the trainer: gives the answers in turn, the last one for ever, and keeps the labels it was given.
+    """Stands in for the trainer: gives the answers in turn, the last one for ever, and keeps the labels it was given,
+    and the images that were filed.
 
     While `holds` is set, a lesson lasts until it is cleared or the lesson is ended.
     """
@@ -40,6 +62,7 @@ class Teacher:
     def __init__(self) -> None:
         self.answers = [LessonAnswer("refused", "nothing is won")]
         self.given: list[list[dict[str, Any]]] = []
+        self.filed: list[list[dict[str, Any]]] = []
         self.may_end = threading.Event()
         self.may_end.set()
         self.ended = 0
@@ -49,7 +72,8 @@ class Teacher:
 
         class Child(TrainerChild):
             def run(self, on_line: Callable[[str], None] = lambda _: None) -> LessonAnswer | None:
-                teacher.given.append([json.loads(line) for line in labels.read_text().splitlines()])
+                teacher.filed.append(lines_of(filed_file(labels)))
+                teacher.given.append(lines_of(labels))
                 on_line("at work")
                 while not teacher.may_end.wait(0.01):
                     if self.is_ended:

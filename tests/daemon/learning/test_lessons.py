@@ -14,11 +14,12 @@ import pytest
 
 from daemon.learning import lessons as module
 from daemon.learning.base_run import find_obstacle
+from daemon.learning.given_labels import filed_file
 from daemon.learning.lessons import LABELS_FILE, LessonFailed
 from daemon.learning.trainer_child import LessonAnswer
 from models import checkpoint
 from models.errors import UserError
-from tests.daemon.learning.conftest import Asked, School
+from tests.daemon.learning.conftest import Asked, School, filing_of
 from tests.models.checkpoints import small_checkpoint
 
 MakeSchool = Callable[..., School]
@@ -193,6 +194,19 @@ def test_images_that_vanish_between_the_count_and_the_lesson_are_passed_on_as_go
     school.lessons.ask(Asked())
     school.wait_for_lessons(1)
     assert {each["path"]: each["now"] for each in school.teacher.given[0]} == {str(gone): None, str(there): str(there)}
+
+
+def test_what_was_filed_and_left_is_passed_on_beside_the_labels(make_school: MakeSchool) -> None:
+    school = make_school(learn="ask")
+    school.label()
+    filed = school.output / "blue" / "filed.png"
+    filed.parent.mkdir()
+    filed.write_bytes(b"blue")
+    school.journal.write([filing_of(filed, "blue")])
+    school.lessons.ask(Asked())
+    school.wait_for_lessons(1)
+    assert [(each["path"], each["label"]) for each in school.teacher.filed[0]] == [(str(filed), "blue")]
+    assert not filed_file(school.journal_path.parent / LABELS_FILE).exists()
 
 
 def test_a_file_of_labels_that_cannot_be_written_fails_the_lesson(make_school: MakeSchool, logged: list[str]) -> None:
