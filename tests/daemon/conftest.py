@@ -46,13 +46,18 @@ def log() -> Iterator[list[str]]:
 
 
 @pytest.fixture(params=["one file system", "two"])
-def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
     """A place to file in: on one file system, and across two."""
     if request.param == "two":
         with far_folder() as far:
             yield make_desk(tmp_path, far)
     else:
         yield make_desk(tmp_path)
+
+
+@pytest.fixture
+def desk(either: Desk) -> Desk:
+    return either
 
 
 @pytest.fixture

@@ -23,11 +23,6 @@ from tests.filing_desk import Desk, far_folder, make_desk
 Change = Callable[[Path], None]
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return make_desk(tmp_path)
-
-
 def later(path: Path) -> None:
     """Let a file's time be another one, whatever the clock's resolution is."""
     status = path.stat()

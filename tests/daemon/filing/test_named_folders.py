@@ -11,12 +11,7 @@ import pytest
 
 from daemon.filing.filer import Status
 from daemon.filing.status import sentence
-from tests.filing_desk import Desk, bound_by_modes, make_desk
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return make_desk(tmp_path)
+from tests.filing_desk import Desk, bound_by_modes
 
 
 @pytest.fixture

@@ -19,14 +19,9 @@ from daemon.filing.transfer import NOT_MADE_YET
 from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
 from daemon.journal.records import Filing, State
-from tests.filing_desk import Desk, images, make_desk
+from tests.filing_desk import Desk, images
 
 CONTENT = b"an image"
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return make_desk(tmp_path)
 
 
 def crashed(desk: Desk, **more: Any) -> tuple[Filing, Path, Path]:
