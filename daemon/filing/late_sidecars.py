@@ -61,7 +61,7 @@ class LateSidecars:
         self._journal = journal
         self._recursive = recursive
         self._held = held
-        self._rounds = Rounds(self._search, pause=PAUSE, times=TIMES)
+        self._rounds = Rounds(self._search, pause=PAUSE, times=TIMES, clock=clock)
         self._clock = clock
         #: Filings of images that were not found, by their sidecars, and when these were searched for everywhere.
         self._missing: dict[Path, list[Filing]] = {}
@@ -117,9 +117,7 @@ class LateSidecars:
             if self._journal.filed_before(Identity.from_stat(sidecar.lstat()), sidecar, None):
                 return  # answers quickly where thousands have been copied and stay
             image = self._image(sidecar)
-            if self._held is not None and image is not None and self._held.keeps(sidecar, image.source.name):
-                return
-            if image is None:
+            if image is None or (self._held is not None and self._held.keeps(sidecar, image.source.name)):
                 return
             filings = self._moves(image)
             if not self._follow(sidecar, filings):
@@ -151,9 +149,13 @@ class LateSidecars:
 
     def _follow(self, sidecar: Path, filings: Sequence[Filing]) -> bool:
         """Send a sidecar after its image; returns whether that lies where it was filed last, or labelled since."""
+        return any(self._send(sidecar, filings, place) for place in self._places(filings))
+
+    def _places(self, filings: Sequence[Filing]) -> Iterator[Path]:
+        if (filed := filings[-1].destination) is not None:
+            yield filed  # mostly it lies there, and no label is read
         labels = self._journal.labels(WantedLabels(filings=[row.id for row in filings if row.id], every=True))
-        places = [filings[-1].destination, *(label.path for label in labels)]
-        return any(self._send(sidecar, filings, place) for place in dict.fromkeys(places) if place is not None)
+        yield from dict.fromkeys(label.path for label in labels if label.path != filed)
 
     def _send(self, sidecar: Path, filings: Sequence[Filing], place: Path) -> bool:
         """Send a sidecar to a place if its image is there; returns whether that is so."""

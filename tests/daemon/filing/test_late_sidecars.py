@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,25 +11,20 @@ import pytest
 from daemon.files.source import Identity
 from daemon.filing.corrections import Corrections
 from daemon.filing.filer import Action
-from daemon.filing.late_sidecars import AGAIN, LateSidecars
+from daemon.filing.late_sidecars import AGAIN, PAUSE, LateSidecars
 from daemon.filing.status import Status
 from daemon.filing.undo import undo
 from daemon.journal.journal import read_history
 from daemon.journal.labels import How, Label
 from daemon.journal.records import Filing
-from tests.filing_desk import Desk, far_folder, images, make_desk
+from tests.filing_desk import Desk, images
 
 LATE = ("cat.xmp", "cat.jpg.xmp")
 
 
-@pytest.fixture(params=["one file system", "two"])
-def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
-    """A place to file in: on one file system, and across two."""
-    if request.param == "two":
-        with far_folder() as far:
-            yield make_desk(tmp_path, far)
-    else:
-        yield make_desk(tmp_path)
+@pytest.fixture
+def desk(either: Desk) -> Desk:
+    return either
 
 
 def put_late(desk: Desk, *names: str) -> None:
@@ -161,8 +155,6 @@ def test_it_follows_an_image_that_a_person_has_moved(desk: Desk, labelled: bool)
 
 
 def test_an_image_that_is_gone_is_not_searched_for_again_and_again(near: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daemon.filing.late_sidecars.PAUSE", 0.0)
-    monkeypatch.setattr("daemon.filing.late_sidecars.TIMES", 0)
     read: list[Corrections] = []
     real = Corrections.read
     monkeypatch.setattr(Corrections, "read", lambda self: read.append(self) or real(self))  # type: ignore[func-returns-value]
@@ -174,11 +166,12 @@ def test_an_image_that_is_gone_is_not_searched_for_again_and_again(near: Desk, m
     late = LateSidecars([near.inbox], near.output, journal, recursive=True, clock=lambda: now)
     for _ in range(5):
         assert not late.work(60.0)
+        now += PAUSE
     assert len({*map(id, read)}) == 1
     move_back = near.output / "cat/2026/cat.jpg"
     move_back.parent.mkdir()
     (near.output.parent / "cat.jpg").rename(move_back)
-    now = AGAIN
+    now += AGAIN
     assert not late.work(60.0)
     assert in_folder(near, "cat/2026") == ["cat.jpg", "cat.xmp"]
     journal.close()

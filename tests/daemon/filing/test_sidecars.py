@@ -12,7 +12,7 @@ import pytest
 from daemon.files.sidecar_names import belongs, images_of
 from daemon.filing import sidecars
 from daemon.filing.filer import Action, Filer, Status
-from daemon.filing.late_sidecars import LATEST, LateSidecars
+from daemon.filing.late_sidecars import LATEST, PAUSE, LateSidecars
 from daemon.filing.undo import Undone, undo
 from daemon.journal.journal import read_history
 from tests.filing_desk import Desk, images
@@ -210,9 +210,7 @@ def test_of_copies_they_are_copies(desk: Desk, action: Action) -> None:
     assert inbox(desk) == ["cat.jpg", "cat.xmp"]
 
 
-def test_a_name_that_is_taken_stops_the_sidecar_only(
-    near: Desk, monkeypatch: pytest.MonkeyPatch, logged: list[str]
-) -> None:
+def test_a_name_that_is_taken_stops_the_sidecar_only(near: Desk, logged: list[str]) -> None:
     (near.output / "cat").mkdir(parents=True)
     (near.output / "cat/cat.xmp").write_bytes(b"a stranger's")
     put(near, "cat.jpg", "cat.xmp", "cat.thm")
@@ -220,11 +218,11 @@ def test_a_name_that_is_taken_stops_the_sidecar_only(
     assert near.filed() == {"cat/cat.jpg": b"cat.jpg", "cat/cat.thm": b"cat.thm", "cat/cat.xmp": b"a stranger's"}
     assert inbox(near) == ["cat.xmp"]
     journal = near.journal()
-    monkeypatch.setattr("daemon.filing.late_sidecars.PAUSE", 0.0)
-    monkeypatch.setattr("daemon.filing.late_sidecars.TIMES", 0)
-    late_sidecars = LateSidecars([near.inbox], near.output, journal, recursive=True)
+    now = 0.0
+    late_sidecars = LateSidecars([near.inbox], near.output, journal, recursive=True, clock=lambda: now)
     for _ in range(3):
         late_sidecars.work(60.0)
+        now += PAUSE
     assert len([line for line in logged if "does not follow its image" in line]) == 1
     assert journal.interrupted() == []
     journal.close()
