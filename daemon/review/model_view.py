@@ -34,6 +34,7 @@ class ModelView:
         self._place = place
         self._thumbnails = thumbnails
         self._tasks = tasks
+        self._report: RunReport | None = None
 
     def state(self) -> ModelState:
         """Describe the model in use."""
@@ -41,8 +42,7 @@ class ModelView:
         if published is None or metadata is None:
             return _nothing(tr("no model of yours is published: the starter model is in use"), self._tasks)
         run = published.path.parent
-        report = RunReport(run)
-        counts = report.counts()
+        counts, likely_wrong = self._report_of(run).mistakes
         classes = sorted({*metadata.classes, *(label for pair in counts for label in pair)})
         is_shown = bool(counts) and len(classes) <= _MOST_CLASSES
         matrix = [[counts[actual, predicted] for predicted in classes] for actual in classes] if is_shown else []
@@ -55,7 +55,7 @@ class ModelView:
             matrix=matrix,
             lesson=_lesson(run, metadata),
             lineage=self._lineage(run.name),
-            likely_wrong=[_learnt(image, advised=True) for image in report.likely_wrong()],
+            likely_wrong=[_learnt(image, advised=True) for image in likely_wrong],
             task=self._tasks.state,
         )
 
@@ -64,14 +64,14 @@ class ModelView:
         published, _ = self._published()
         if published is None:
             return LearntPage(images=[], next=None)
-        images = RunReport(published.path.parent).cell(actual, predicted, -1 if after is None else after, limit)
+        images = self._report_of(published.path.parent).cell(actual, predicted, -1 if after is None else after, limit)
         following = images[-1].number if len(images) == limit else None
         return LearntPage(images=[_learnt(image) for image in images], next=following)
 
     def thumbnail(self, number: int, size: int) -> bytes:
         """Make a thumbnail of an image of the data set. Raises `Refusal`."""
         published, metadata = self._published()
-        image = None if published is None else RunReport(published.path.parent).find(number)
+        image = None if published is None else self._report_of(published.path.parent).find(number)
         folder = None if metadata is None else _data_set(metadata)
         if image is None or folder is None:
             raise no_image()
@@ -79,6 +79,13 @@ class ModelView:
         if not path.is_relative_to(folder) or ".." in path.parts:
             raise no_image()
         return self._thumbnails.of_file(path, folder, size, sha256=image.sha256)
+
+    def _report_of(self, run: Path) -> RunReport:
+        """Return the report of a run, which is read once: the page asks often, and it may be long."""
+        report = self._report
+        if report is None or not report.is_of(run):
+            report = self._report = RunReport(run)
+        return report
 
     def _published(self) -> tuple[CheckpointFile | None, Metadata | None]:
         """Find the published checkpoint. Raises `Refusal` where it cannot be read."""

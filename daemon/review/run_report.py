@@ -8,12 +8,16 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 SPLIT_FILE = "split.csv"
 #: A label is likely wrong where the model gives it no more than this probability, out of fold.
 LEAST_LIKELY = 0.1
 MOST_ADVISED = 100
+#: Images that were listed and are remembered: the page asks for their thumbnails next.
+_MOST_LISTED = 2000
 _HELD_OUT = "held-out"
 #: Bytes of a field, at most: it holds a path.
 _LONGEST_FIELD = 1 << 16
@@ -32,11 +36,24 @@ class JudgedImage:
     true_probability: float
 
 
+class Mistakes(NamedTuple):
+    """How many held-out images of each class were taken for which, and those whose label is likely wrong."""
+
+    counts: Counter[tuple[str, str]]
+    likely_wrong: list[JudgedImage]
+
+
 class RunReport:
-    """The report of one run; empty where it has none that can be read."""
+    """The report of one run; empty where it has none that can be read. Safe in any thread."""
 
     def __init__(self, run: Path) -> None:
         self._path = run / SPLIT_FILE
+        self._state = _state(self._path)
+        self._listed: dict[int, JudgedImage] = {}
+
+    def is_of(self, run: Path) -> bool:
+        """Whether this is the report of a run as it is by now."""
+        return self._path == run / SPLIT_FILE and self._state == _state(self._path)
 
     def judged(self) -> Iterator[JudgedImage]:
         """Yield the held-out images. One of none of the classes has an empty one."""
@@ -50,9 +67,19 @@ class RunReport:
         except (OSError, csv.Error):
             return
 
-    def counts(self) -> Counter[tuple[str, str]]:
-        """Count the held-out images by their class, and what they were taken for."""
-        return Counter((image.actual, image.predicted) for image in self.judged())
+    @cached_property
+    def mistakes(self) -> Mistakes:
+        """Sum the mistakes up, the likeliest wrong label first."""
+        counts: Counter[tuple[str, str]] = Counter()
+
+        def suspects() -> Iterator[JudgedImage]:
+            for image in self.judged():
+                counts[image.actual, image.predicted] += 1
+                if image.actual != image.predicted and image.true_probability <= LEAST_LIKELY:
+                    yield image
+
+        wrong = heapq.nlargest(MOST_ADVISED, suspects(), key=lambda image: image.confidence - image.true_probability)
+        return Mistakes(counts, self._remember(wrong))
 
     def cell(self, actual: str, predicted: str, after: int, limit: int) -> list[JudgedImage]:
         """List images of a cell of the confusion matrix, in the order of the file, after one of them."""
@@ -62,20 +89,26 @@ class RunReport:
                 found.append(image)
                 if len(found) == limit:
                     break
-        return found
-
-    def likely_wrong(self) -> list[JudgedImage]:
-        """List the images whose label is likely wrong, the likeliest first."""
-        suspect = (
-            image
-            for image in self.judged()
-            if image.actual != image.predicted and image.true_probability <= LEAST_LIKELY
-        )
-        return heapq.nlargest(MOST_ADVISED, suspect, key=lambda image: image.confidence - image.true_probability)
+        return self._remember(found)
 
     def find(self, number: int) -> JudgedImage | None:
         """Find an image by its place."""
-        return next((image for image in self.judged() if image.number == number), None)
+        return self._listed.get(number) or next((image for image in self.judged() if image.number == number), None)
+
+    def _remember(self, listed: list[JudgedImage]) -> list[JudgedImage]:
+        if len(self._listed) + len(listed) > _MOST_LISTED:
+            self._listed.clear()
+        self._listed.update((image.number, image) for image in listed)
+        return listed
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is written anew; None where it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _judged(number: int, row: dict[str, str]) -> JudgedImage:

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from daemon.review.model_api import ModelTask
 from daemon.review.model_tasks import ModelTasks
 from daemon.review.refusals import Refusal
-from daemon.review.run_report import RunReport
+from daemon.review.run_report import JudgedImage, RunReport
 from models import allowed
 from models.text.language import VARIABLE, speaking
 from tests.daemon.conftest import Publish
@@ -74,6 +75,32 @@ def test_no_image_outside_of_the_data_set_is_shown(reviewed: Reviewed, learnt: P
             assert page.browser.get(f"/thumbnails/learnt/{number}/256").status == 404
         (tmp_path / "data" / "discs" / "1.png").write_bytes((tmp_path / "outside.png").read_bytes())
         assert page.browser.get("/thumbnails/learnt/1/256").status == 409
+
+
+def test_a_report_is_read_once_until_it_is_another(
+    reviewed: Reviewed, learnt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[None] = []
+    judged = RunReport.judged
+
+    def count(self: RunReport) -> Iterator[JudgedImage]:
+        read.append(None)
+        return judged(self)
+
+    monkeypatch.setattr(RunReport, "judged", count)
+    with open_page(reviewed) as page:
+        for _ in range(3):
+            (image,) = page.browser.get("/api/model").json()["likely_wrong"]
+        assert page.browser.get(f"/thumbnails/learnt/{image['number']}/256").status == 200
+        assert len(read) == 1
+        (other,) = page.browser.get("/api/model/cell?actual=checks&predicted=discs").json()["images"]
+        assert page.browser.get(f"/thumbnails/learnt/{other['number']}/256").status == 200
+        assert len(read) == 2
+        lines = (learnt / "split.csv").read_text().splitlines(keepends=True)
+        (learnt / "split.csv").write_text("".join([lines[0], *lines[2:]]))
+        (image,) = page.browser.get("/api/model").json()["likely_wrong"]
+        assert image["number"] == 0
+        assert page.browser.get("/thumbnails/learnt/0/256").status == 200
 
 
 def test_without_a_model_it_says_so(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
