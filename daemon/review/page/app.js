@@ -87,7 +87,7 @@ export class App {
     this.view.deck?.refresh();
     fill(find("#view"), this.view.element);
     scrollTo(0, 0);
-    this.view.open().catch((/** @type {Error} */ error) => this.notice(error.message || t("The server does not answer.")));
+    this.view.open().catch((/** @type {Error} */ error) => this.failed(error));
   }
 
   /**
@@ -148,6 +148,14 @@ export class App {
   notice(says) {
     const close = el("button", { class: "quiet", "aria-label": t("Dismiss"), onclick: () => fill(find("#notice")) }, "×");
     fill(find("#notice"), el("p", {}, says), close);
+  }
+
+  /**
+   * Say why something could not be done.
+   * @param {unknown} error
+   */
+  failed(error) {
+    this.notice((error instanceof Error && error.message) || t("The server does not answer."));
   }
 
   /** @param {(Node | string)[]} sentence */

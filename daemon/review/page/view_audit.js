@@ -110,7 +110,7 @@ export class Audit {
       const audit = await post("audits", { count, since });
       location.hash = `audit/${encodeURIComponent(audit.id)}`;
     } catch (error) {
-      this.app.notice((error instanceof Error && error.message) || t("The server does not answer."));
+      this.app.failed(error);
     }
   }
 }

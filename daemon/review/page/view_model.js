@@ -72,7 +72,7 @@ export class Model {
     try {
       await post("model/task", task);
     } catch (error) {
-      this.app.notice((error instanceof Error && error.message) || t("The server does not answer."));
+      this.app.failed(error);
     }
     await this.#look();
   }
@@ -107,7 +107,7 @@ export class Model {
     );
     const title = el("h3", { tabindex: "-1" }, ...nodes("Is {actual}, taken for {predicted}", { actual, predicted }));
     fill(this.cell, title, list, more);
-    await pages.more().catch((/** @type {Error} */ error) => this.app.notice(error.message || t("The server does not answer.")));
+    await pages.more().catch((/** @type {Error} */ error) => this.app.failed(error));
     title.focus();
   }
 }
