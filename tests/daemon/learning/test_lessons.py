@@ -28,11 +28,16 @@ JUDGED = {"data_set": {"images": 90, "right": 86, "right_before": 86}}
 BETTER = {"labelled": {"images": 10, "right": 9, "right_before": 7}}
 
 
-def published(school: School, run: str = "20261129-lesson", **figures: Any) -> LessonAnswer:
+def publish(school: School, run: str, **metadata: Any) -> Path:
     folder = school.checkpoints / run
     folder.mkdir()
-    digest = checkpoint.write(small_checkpoint(settings={"lesson": True}), folder / checkpoint.FILE_NAME)
+    digest = checkpoint.write(small_checkpoint(**metadata), folder / checkpoint.FILE_NAME)
     checkpoint.publish(folder, digest, datetime.now(UTC).isoformat())
+    return folder
+
+
+def published(school: School, run: str = "20261129-lesson", **figures: Any) -> LessonAnswer:
+    folder = publish(school, run, settings={"lesson": True})
     return LessonAnswer("published", "it is better", {"run": str(folder), "judged": JUDGED | BETTER} | figures)
 
 
@@ -292,13 +297,33 @@ def test_a_run_that_was_fitted_since_learns_from_the_labels_too(make_school: Mak
     school.teacher.answers = [published(school), LessonAnswer("refused", "no")]
     school.label(5)
     school.wait_for_lessons(1)
-    fitted = school.checkpoints / "fitted"
-    fitted.mkdir()
     later = (datetime.now(UTC) + timedelta(seconds=60)).isoformat(timespec="seconds")
-    digest = checkpoint.write(small_checkpoint(created=later), fitted / checkpoint.FILE_NAME)
-    checkpoint.publish(fitted, digest, later)
+    publish(school, "given elsewhere", created=later, settings={"lesson": True})
+    assert school.is_at_rest()
+    publish(school, "fitted", created=later)
     school.lessons.model_changed("", None)
     school.wait_for_lessons(2)
+
+
+def test_what_was_learned_is_remembered_for_each_folder_of_checkpoints(make_school: MakeSchool) -> None:
+    school = make_school()
+    school.teacher.answers = [LessonAnswer("refused", "not here"), LessonAnswer("refused", "not there")]
+    school.label(5)
+    school.wait_for_lessons(1)
+    here, there = school.config, school.config.model_copy(update={"checkpoint": school.checkpoints.parent / "there"})
+    school.teacher.may_end.clear()
+    school.lessons.adopt(there)
+    school.wait_until(lambda: len(school.teacher.given) == 2, "a lesson for the other folder")
+    school.lessons.adopt(here)
+    school.teacher.may_end.set()
+    school.wait_for_lessons(2)
+    assert school.is_at_rest()
+    assert school.lessons.health.last is not None
+    assert school.lessons.health.last.says.endswith("not here")
+    school.settings["checkpoint"] = there.checkpoint
+    school.restart()
+    assert school.is_at_rest()
+    assert school.lessons.health.last.says.endswith("not there")
 
 
 def test_labels_of_another_journal_that_the_run_in_use_has_learned_are_passed_on(make_school: MakeSchool) -> None:
