@@ -54,6 +54,12 @@ def journal_path(state: Path, output: Path) -> Path:
     return state / _name(output.resolve()) / "journal.sqlite"
 
 
+def find_journal(given: Path | None, output: Path) -> Path | None:
+    """Find the journal for ``output`` in the state folders; None without one, as far as this user can see."""
+    paths = (journal_path(state, output) for state in state_folders(given))
+    return next((path for path in paths if os.access(path, os.F_OK)), None)
+
+
 def is_locked(state: Path, output: Path | None) -> bool:
     """Whether a daemon holds the lock of its output, as it does from its start on; None asks for any daemon.
 

@@ -12,7 +12,7 @@ from daemon.config import Settings
 from daemon.control.client import ControlClient, NoDaemonAnswers, NotAdmitted
 from daemon.control.protocol import PATIENCE, Refused
 from daemon.operations.desk import Operation, Params
-from daemon.state import control_paths, is_locked, journal_path, running_control_paths, state_folders
+from daemon.state import control_paths, find_journal, is_locked, journal_path, running_control_paths, state_folders
 from models.errors import UserError
 from models.text.language import tr
 
@@ -68,9 +68,7 @@ def running_daemon(settings: Settings, *, named: bool) -> ControlClient:
     ``named``: the output was given on the command line. Where a daemon has filed into it before, that one is meant,
     and another is not asked in its place.
     """
-    is_known = any(
-        os.access(journal_path(state, settings.output), os.F_OK) for state in state_folders(settings.state_dir)
-    )
+    is_known = find_journal(settings.state_dir, settings.output) is not None
     client = find_daemon(settings) if named or is_known else find_only_daemon(settings)
     if client is not None:
         return client

@@ -18,7 +18,7 @@ from daemon.journal.journal import read_history
 from daemon.journal.records import Filing
 from daemon.monitoring.messages import quoted
 from daemon.operations.selection import LAST_RUN, GivenName
-from daemon.state import journal_path, state_folders
+from daemon.state import find_journal, journal_path, state_folder
 from models.errors import UserError
 from models.text.commandline import Parser
 from models.text.language import tr
@@ -99,10 +99,9 @@ class FiledOutput:
         given = {key: value for key in ("output", "state_dir") if (value := getattr(options, key)) is not None}
         self.settings: Settings = config.load(given, options.config)
         self.roots = Roots([*self.settings.watch, self.settings.output])
-        states = state_folders(self.settings.state_dir)
-        journals = {state: journal_path(state, self.settings.output) for state in states}
-        self.state = next((state for state, path in journals.items() if _exists(path)), states[0])
-        self.journal = journals[self.state]
+        state_dir, output = self.settings.state_dir, self.settings.output
+        self.journal = find_journal(state_dir, output) or journal_path(state_folder(state_dir), output)
+        self.state = self.journal.parents[1]
         self._without_journal = without_journal
         if not by_daemon:
             self.require_journal()

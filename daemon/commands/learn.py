@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -22,7 +21,7 @@ from daemon.learning.outcome import FAILED
 from daemon.learning.record import note, recall
 from daemon.learning.trainer_child import TrainerChild
 from daemon.monitoring.logs import start_logging
-from daemon.state import journal_path, lock, state_folders
+from daemon.state import find_journal, lock
 from models.allowed import allow_plugins
 from models.errors import UserError
 from models.text.commandline import Parser, print_json
@@ -38,7 +37,7 @@ def main(arguments: list[str]) -> int:
     settings = config.load(flags, file)
     start_logging("WARNING", as_json=False)
     say: Callable[[str], None] = (lambda _: None) if as_json else (lambda line: print(shown(line), flush=True))
-    journal = _find_journal(settings)
+    journal = find_journal(settings.state_dir, settings.output)
     find = find_daemon if "output" in flags or journal is not None else find_only_daemon
     client = find(settings)
     if client is not None:
@@ -75,11 +74,6 @@ def _parser() -> Parser:
     parser.add_argument("--json", action="store_true", help=tr("print the result as JSON"))
     add_settings(parser, ("output", "state_dir", "checkpoint", "cache_dir"))
     return parser
-
-
-def _find_journal(settings: Settings) -> Path | None:
-    paths = [journal_path(state, settings.output) for state in state_folders(settings.state_dir)]
-    return next((path for path in paths if os.access(path, os.F_OK)), None)
 
 
 def _ask(client: ControlClient, say: Callable[[str], None]) -> dict[str, object]:
