@@ -199,8 +199,10 @@ class Application:
         headers = {"cache-control": "private, max-age=3600"}
         return Response(content, media_type=MEDIA_TYPE, headers=headers)
 
-    def session(self, _: HttpRequest) -> Response:
+    async def session(self, _: HttpRequest) -> Response:
         """Say what the page needs to begin."""
+        # What changes from here on is a change for the page, whenever it first asks for changes.
+        await self._look()
         parts = self._parts
         settings = parts.place.settings
         return reply(
@@ -209,7 +211,7 @@ class Application:
                 language=in_use(),
                 output=str(settings.output.name),
                 others=settings.others_dir,
-                daemon=self._is_running(),
+                daemon=await run_in_threadpool(self._is_running),
                 revision=parts.decisions.revision,
                 threshold=settings.threshold if isinstance(settings.threshold, float) else None,
             )

@@ -92,15 +92,19 @@ def test_two_pages_agree(page: Page) -> None:
 
 
 def test_what_another_program_files_is_noticed(page: Page, reviewed: Reviewed) -> None:
-    page.browser.get("/api/changes?since=0")
     revision = page.browser.get("/api/session").json()["revision"]
-    answers: list[Any] = []
-    waiting = threading.Thread(target=lambda: answers.append(page.browser.get(f"/api/changes?since={revision}").json()))
-    waiting.start()
+    # Before the page first asks for changes, and while it waits for them.
     reviewed.file("three.png")
+    revision_then = page.browser.get(f"/api/changes?since={revision}").json()["revision"]
+    assert revision_then > revision
+    answers: list[Any] = []
+    changes = f"/api/changes?since={revision_then}"
+    waiting = threading.Thread(target=lambda: answers.append(page.browser.get(changes).json()))
+    waiting.start()
+    reviewed.file("four.png")
     waiting.join(30)
-    assert answers[0]["revision"] > revision
-    assert len(page.browser.unsure()) == 3
+    assert answers[0]["revision"] > revision_then
+    assert len(page.browser.unsure()) == 4
 
 
 def test_undo_brings_an_image_back_and_its_taking_back_releases_it(page: Page, reviewed: Reviewed) -> None:
