@@ -324,15 +324,15 @@ class Pipeline:
                 reason=decoded.error.reason,
                 detail=str(decoded.error),
             )
-        fate = self.threshold.fate(prediction)
+        ruling = self.threshold.decide(prediction)
         return Decision(
             source=decoded.source,
-            folder=prediction.label if fate is Fate.SURE else self._policy.others_dir,
-            fate=fate,
-            label=prediction.label,
-            confidence=prediction.confidence,
+            folder=ruling.label if ruling.fate.is_filed else self._policy.others_dir,
+            fate=ruling.fate,
+            label=ruling.label,
+            confidence=ruling.confidence,
             model_digest=self.classifier.digest,
-            detail=_unlike(prediction) if fate is Fate.UNKNOWN else None,
+            detail=_unlike(prediction) if ruling.fate is Fate.UNKNOWN else None,
         )
 
 

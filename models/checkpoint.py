@@ -66,7 +66,7 @@ MAX_POINTER_BYTES = 1 << 16
 _DTYPES = ("F32", "F16", "I64", "U8")
 
 #: Versions of the metadata that can be read; fields that an older one lacks get their defaults.
-_READABLE = (1, 2, 3, SCHEMA_VERSION)
+_READABLE = (1, 2, 3, 4, SCHEMA_VERSION)
 
 #: First bytes of files written by torch.save: a zip archive, or before torch 1.6 a pickle of protocol 2 or later.
 _PICKLES = (b"PK\x03\x04", *(bytes([0x80, protocol]) for protocol in range(2, 6)))

@@ -1,8 +1,9 @@
-"""What a class may be called: its name is that of a folder, on whatever file system."""
+"""What a class may be called: its name is that of a folder, on whatever file system, or a path of such names."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator, Sequence
 
 from models.errors import CheckpointError
 from models.text.language import tr
@@ -42,17 +43,68 @@ def _is_invisible(character: str) -> bool:
     return category in {"Cc", "Zl", "Zp"} or (category == "Cf" and character not in "\u200c\u200d")
 
 
-def check_distinct(names: list[str]) -> None:
-    """Raise `CheckpointError` when two class names differ in upper and lower case only."""
-    seen: dict[str, str] = {}
+#: A class may lie so many folders deep.
+MOST_DEPTH = 8
+#: The most bytes of a whole class path, so that the path of an image in its folder is one that systems take.
+_MOST_PATH_BYTES = 700
+_MOST_SHOWN = 80
+
+
+def check_class_path(path: str) -> str:
+    """Return a class in NFC: a name, or several with "/" between them, such as ``animals/dog``.
+
+    Raises `CheckpointError` unless each can be a folder's name on every system.
+    """
+    checked = "/".join(check_class_name(name) for name in path.split("/"))
+    if checked.count("/") >= MOST_DEPTH or len(checked.encode()) > _MOST_PATH_BYTES:
+        raise CheckpointError(
+            tr(
+                "the class '{name}' lies too deep: at most {depth} folders and {bytes} bytes in all",
+                name=checked if len(checked) <= _MOST_SHOWN else f"{checked[:_MOST_SHOWN]}…",
+                depth=MOST_DEPTH,
+                bytes=_MOST_PATH_BYTES,
+            )
+        )
+    return checked
+
+
+def check_distinct(names: Sequence[str]) -> None:
+    """Raise `CheckpointError` when two classes would share a folder.
+
+    That is so where they, or folders that they lie in, differ in upper and lower case only, and where one class lies in
+    the folder of another.
+    """
+    folders: dict[str, str] = {}
+    classes: dict[str, str] = {}
     for name in names:
-        folded = unicodedata.normalize("NFC", name.casefold())
-        if folded in seen:
+        for path in (*inner_folders_of(name), name):
+            other = folders.setdefault(_folded(path), path)
+            if other != path or (path == name and _folded(path) in classes):
+                raise CheckpointError(
+                    tr(
+                        "the class names '{seen}' and '{name}' are one folder where upper and lower case are the same",
+                        seen=other,
+                        name=path,
+                    )
+                )
+        classes[_folded(name)] = name
+    for name in names:
+        if (outer := next((path for path in inner_folders_of(name) if _folded(path) in classes), None)) is not None:
             raise CheckpointError(
                 tr(
-                    "the class names '{seen}' and '{name}' are one folder where upper and lower case are the same",
-                    seen=seen[folded],
-                    name=name,
+                    "the class '{inner}' lies in the folder of the class '{outer}': leave one of the two out",
+                    inner=name,
+                    outer=outer,
                 )
             )
-        seen[folded] = name
+
+
+def inner_folders_of(path: str) -> Iterator[str]:
+    """Yield the folders that the folder of a class lies in, the topmost first."""
+    steps = path.split("/")
+    for depth in range(1, len(steps)):
+        yield "/".join(steps[:depth])
+
+
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFC", path.casefold())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from loguru import logger
 from models import checkpoint as checkpoints
 from models import registry
 from models.checkpoint import Array, Checkpoint, Golden, Head, Metadata, PartRecord
-from models.decision import are_unknown
+from models.decision import Prediction as Prediction
 from models.devices import Device, Precision
 from models.engines import Crops
 from models.errors import CheckpointError, WeightsUnavailable
@@ -53,24 +52,6 @@ class Scores(NamedTuple):
     strangeness: Strangeness
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """The most probable class of one image, and its probability in 0..1.
-
-    ``strangeness`` is the distance of the image from the known images; above 1 it is unknown. It is 0 if the checkpoint
-    does not measure it.
-    """
-
-    label: str
-    confidence: float
-    strangeness: float = 0.0
-
-    @property
-    def unknown(self) -> bool:
-        """Whether the image is unlike all images that the head was fitted on, so that its class is meaningless."""
-        return bool(are_unknown(np.array(self.strangeness)))
-
-
 class Classifier:
     """A checkpoint ready to predict: the daemon and ``sort`` call `predict`, ``evaluate`` calls `score`."""
 
@@ -79,6 +60,7 @@ class Classifier:
         self.digest = checkpoint.digest
         self.extractor = extractor
         self.head = checkpoint.head
+        self.tree = checkpoint.metadata.tree
 
     @property
     def classes(self) -> list[str]:
@@ -103,9 +85,15 @@ class Classifier:
         """Predict the class of each image; ``crops`` as for `probabilities`."""
         probabilities, strangeness = self.score(crops)
         best = probabilities.argmax(axis=1)
+        groups = self.tree.score(probabilities)
         return [
-            Prediction(self.classes[index], float(row[index]), float(strange))
-            for index, row, strange in zip(best, probabilities, strangeness, strict=True)
+            Prediction(
+                self.classes[index],
+                float(probabilities[row, index]),
+                float(strangeness[row]),
+                tuple(group.of(row) for group in groups),
+            )
+            for row, index in enumerate(best.tolist())
         ]
 
 

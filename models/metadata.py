@@ -9,14 +9,16 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from models.class_names import check_class_name, check_distinct
+from models.class_names import MOST_DEPTH, check_class_path, check_distinct
+from models.class_tree import ClassTree
 from models.images import Transform
 from models.registry import Backbone
 
 #: Version 2 added ``max_error``, ``promises``, ``unknown`` and the normalisation ``pretrained``.
 #: Version 3 has promises without a certainty, which are estimates, and the energy of `Unknown`.
 #: Version 4 added ``nearness``.
-SCHEMA_VERSION: Literal[4] = 4
+#: Version 5 added classes that are paths, and ``levels``.
+SCHEMA_VERSION: Literal[5] = 5
 
 
 class Strict(BaseModel):
@@ -134,6 +136,17 @@ class Nearness(Strict):
     neighbours: int = Field(ge=1, le=100)
 
 
+class Level(Strict):
+    """At which probability an image is filed into an inner folder at this ``depth`` (1: at the top), if at all.
+
+    The ``promise`` is about the images that are filed there, where one was asked for.
+    """
+
+    depth: int = Field(ge=1, lt=MOST_DEPTH)
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    promise: Promise | None = None
+
+
 class Metadata(Strict):
     """Everything about a checkpoint that is not a tensor.
 
@@ -142,12 +155,14 @@ class Metadata(Strict):
     ``threshold`` is the lowest probability at which ``--threshold auto`` files an image; None means
     `DEFAULT_THRESHOLD`. ``max_error`` is the share of mistakes that was asked for; ``threshold`` keeps to it as
     far as the images allow, see `kept_promise`. ``promises`` are all that could be made, the strictest first.
+    ``levels`` say at which depths images are filed into inner folders where a share of mistakes was asked for; where
+    none was, ``threshold`` is that of inner folders, too.
     """
 
     # A metric that is NaN (a mean over nothing) stays NaN; by default it would become null.
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
-    schema_version: Literal[4] = SCHEMA_VERSION
+    schema_version: Literal[5] = SCHEMA_VERSION
     mode: str
     parts: list[PartRecord] = Field(min_length=1)
     classes: list[str] = Field(min_length=1, max_length=100_000)
@@ -156,6 +171,7 @@ class Metadata(Strict):
     threshold: float | None = Field(default=None, ge=0, le=1)
     max_error: float | None = Field(default=None, gt=0, lt=1)
     promises: list[Promise] = []
+    levels: list[Level] = []
     unknown: Unknown | None = None
     nearness: Nearness | None = None
     metrics: dict[str, float] = {}
@@ -172,6 +188,18 @@ class Metadata(Strict):
         if self.max_error is None:
             return DEFAULT_THRESHOLD
         return sure_enough(self.max_error) if self.kept_promise is None else self.kept_promise.threshold
+
+    @property
+    def served_levels(self) -> dict[int, float]:
+        """The lowest probability at which the daemon files an image into an inner folder of each depth, if it does."""
+        if self.max_error is None:
+            return dict.fromkeys(self.tree.depths, self.served_threshold)
+        return {level.depth: level.threshold for level in self.levels if level.threshold is not None}
+
+    @property
+    def tree(self) -> ClassTree:
+        """The classes as folders in folders."""
+        return ClassTree(self.classes)
 
     @property
     def kept_promise(self) -> Promise | None:
@@ -194,7 +222,7 @@ class Metadata(Strict):
     @field_validator("classes")
     @classmethod
     def _safe_names(cls, names: list[str]) -> list[str]:
-        checked = [check_class_name(name) for name in names]
+        checked = [check_class_path(name) for name in names]
         if checked != names:
             raise ValueError("class names are not in Unicode NFC")
         check_distinct(names)
@@ -214,6 +242,14 @@ class Metadata(Strict):
         if shares != sorted(set(shares)):
             raise ValueError("the promises are not in ascending order of their mistakes")
         return promises
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> Self:
+        """Refuse levels at which there is no inner folder to file into, and two for one depth."""
+        depths = [level.depth for level in self.levels]
+        if len(set(depths)) < len(depths) or set(depths) - set(self.tree.depths):
+            raise ValueError("a level has a depth of its own, at which there are inner folders")
+        return self
 
     @model_validator(mode="after")
     def _check_pretrained(self) -> Self:

@@ -30,6 +30,7 @@ AGREES = "same class"
 PLACED, GONE, UNREADABLE = "moved by hand", "not there any more", "unreadable"
 STAYS = {
     AGREES: mark("{count} same class"),
+    Fate.ROLLED_UP.value: mark("{count} sure of the folder above their class only"),
     Fate.UNSURE.value: mark("{count} unsure"),
     Fate.UNKNOWN.value: mark("{count} unknown"),
     PLACED: mark("{count} moved by hand"),
@@ -119,15 +120,15 @@ class ResortPlanner:
             why = UNREADABLE
         elif prediction.label == decoded.path.parent.name:
             why = AGREES
-        elif (fate := self.threshold.fate(prediction)) is not Fate.SURE:
-            why = fate.value
+        elif (ruling := self.threshold.decide(prediction)).fate is not Fate.SURE:
+            why = ruling.fate.value
         elif self._labels.get(decoded.source.sha256 or "", prediction.label) != prediction.label:
             why = LABELLED
         else:
             return Decision(
                 source=decoded.source,
                 folder=prediction.label,
-                fate=fate,
+                fate=ruling.fate,
                 label=prediction.label,
                 confidence=prediction.confidence,
                 model_digest=self.classifier.digest,

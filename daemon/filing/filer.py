@@ -78,7 +78,7 @@ class Decision:
         """Say what its folder is for."""
         if self.reason is not None:
             return "quarantine"
-        return "class" if self.fate is Fate.SURE else "others"
+        return "class" if self.fate is not None and self.fate.is_filed else "others"
 
 
 class FilingResult(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from models.decision import Fate, Rule
+from models.decision import Rule, Ruling
 from models.promises import CERTAINTY, is_as_requested, percent, what_holds, why_lapsed
 from models.text.language import mark, tr
 
@@ -39,9 +39,9 @@ class Threshold:
         """Whether unknown images go to the others, however probable their class is."""
         return self.rule.refuses_unknown
 
-    def fate(self, prediction: Prediction) -> Fate:
+    def decide(self, prediction: Prediction) -> Ruling:
         """Apply the rule to an image: decide where it goes."""
-        return self.rule.fate(prediction.confidence, unknown=prediction.unknown)
+        return self.rule.decide(prediction)
 
     def __str__(self) -> str:
         if self.value == 0:
@@ -65,10 +65,11 @@ class Threshold:
 def in_force(chosen: float | None, metadata: Metadata) -> Threshold:
     """Return the threshold for a checkpoint. ``chosen``: the user's; None: the checkpoint's own, or else the usual one.
 
-    A user who chooses 0 wants everything filed, unknown images too.
+    A user who chooses 0 wants everything filed, unknown images too. The user's threshold is that of inner folders, too.
     """
     value, why = _value(chosen, metadata)
-    return Threshold(Rule(value, refuses_unknown=metadata.unknown is not None and chosen != 0), why)
+    levels = metadata.served_levels if chosen is None else dict.fromkeys(metadata.tree.depths, chosen)
+    return Threshold(Rule(value, refuses_unknown=metadata.unknown is not None and chosen != 0, levels=levels), why)
 
 
 def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:

@@ -8,14 +8,15 @@ import math
 import os
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from models.checkpoint import read, write
-from models.class_names import check_class_name
+from models.class_names import check_class_name, check_class_path
 from models.errors import CheckpointError
-from models.metadata import DEFAULT_THRESHOLD, Metadata, PartRecord, Promise, Unknown
+from models.metadata import DEFAULT_THRESHOLD, Level, Metadata, PartRecord, Promise, Unknown
 from tests.models.checkpoints import join, record, refusal, small_checkpoint, split, with_metadata
 
 PROMISE = {"max_error": 0.05, "certainty": 0.95, "threshold": 0.5, "coverage": 0.9}
@@ -32,10 +33,10 @@ def test_metadata_is_the_same_after_json() -> None:
     assert Metadata.model_validate_json(metadata.model_dump_json()) == metadata
 
 
-@pytest.mark.parametrize("version", [0, 5, 99, "one", None, [1], {}])
+@pytest.mark.parametrize("version", [0, 6, 99, "one", None, [1], {}])
 def test_another_version_says_which_and_what_to_do(path: Path, good: bytes, version: object) -> None:
     sentence = refusal(path, with_metadata(good, schema_version=version))
-    assert f"its format version is {version} and this program reads up to 4" in sentence
+    assert f"its format version is {version} and this program reads up to 5" in sentence
     assert "update the program, or fit again" in sentence
 
 
@@ -201,8 +202,24 @@ def test_a_part_is_there_once() -> None:
 def test_unsafe_class_names_are_refused(name: str) -> None:
     with pytest.raises(CheckpointError, match="cannot be a folder's name"):
         check_class_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "..", "../up", "/a", "a//b", "a/", "a/../b", "a/./b", "a/nul", "a\\b/c", "a/ b"])
+def test_unsafe_classes_are_refused(name: str) -> None:
     with pytest.raises(CheckpointError, match="cannot be a folder's name"):
         small_checkpoint(classes=["cat", "dog", name])
+
+
+@pytest.mark.parametrize("name", ["/".join("abcdefghi"), "/".join(["가" * 80] * 3)])
+def test_a_class_may_not_lie_too_deep(name: str) -> None:
+    with pytest.raises(CheckpointError, match="lies too deep: at most 8 folders and 700 bytes"):
+        check_class_path(name)
+
+
+def test_classes_may_be_paths_whose_names_are_composed() -> None:
+    apart = unicodedata.normalize("NFD", "동물/고양이")
+    assert check_class_path(apart) == "동물/고양이"
+    assert check_class_path("/".join("abcdefgh")) == "a/b/c/d/e/f/g/h"
 
 
 def test_a_class_name_in_another_encoding_is_said_to_be_so() -> None:
@@ -243,3 +260,54 @@ def test_class_names_are_composed(path: Path, good: bytes) -> None:
 @pytest.mark.parametrize(("one", "other"), [("cat", "cat"), ("Cat", "cAT"), ("Straße", "STRASSE"), ("Ä", "ä")])
 def test_names_that_differ_in_case_only_are_one_folder(path: Path, good: bytes, one: str, other: str) -> None:
     assert "are one folder" in refusal(path, with_metadata(good, classes=[one, "dog", other]))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ("Animals/dog", "animals/cat", "the class names 'Animals' and 'animals' are one folder"),
+        ("animals/dog", "animals/Dog", "'animals/dog' and 'animals/Dog' are one folder"),
+        ("animals/dog", "Animals", "'animals' and 'Animals' are one folder"),
+        ("animals/dog", "animals", "the class 'animals/dog' lies in the folder of the class 'animals'"),
+        ("animals", "animals/big/dog", "the class 'animals/big/dog' lies in the folder of the class 'animals'"),
+    ],
+)
+def test_no_two_classes_share_a_folder(path: Path, good: bytes, one: str, other: str, said: str) -> None:
+    assert said in refusal(path, with_metadata(good, classes=[one, "dog", other]))
+
+
+NESTED = ["animals/cat", "animals/dog", "car"]
+PROMISED = Promise(max_error=0.02, certainty=0.95, threshold=0.75, coverage=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "levels"),
+    [
+        ({"levels": [Level(depth=1, threshold=0.75, promise=PROMISED)]}, {1: 0.75}),
+        ({"levels": [Level(depth=1)]}, {}),  # nothing could be promised
+        ({}, {}),
+        ({"max_error": None, "threshold": 0.6}, {1: 0.6}),
+        ({"max_error": None, "threshold": None}, {1: DEFAULT_THRESHOLD}),
+        ({"max_error": None, "threshold": None, "classes": ["cat", "dog", "car"]}, {}),
+    ],
+)
+def test_the_thresholds_of_inner_folders(path: Path, changes: dict[str, Any], levels: dict[int, float]) -> None:
+    write(small_checkpoint(**({"classes": NESTED} | changes)), path)
+    assert read(path).metadata.served_levels == levels
+
+
+@pytest.mark.parametrize("depths", [[2], [1, 1], [0], [8]])
+def test_a_level_has_a_depth_of_its_own_with_inner_folders(path: Path, good: bytes, depths: list[int]) -> None:
+    levels = [{"depth": depth, "threshold": 0.5, "promise": None} for depth in depths]
+    assert "its metadata is wrong at" in refusal(path, with_metadata(good, classes=NESTED, levels=levels))
+
+
+def test_version_4_is_still_read(path: Path) -> None:
+    """It had no classes in folders of classes."""
+    write(small_checkpoint(), path)
+    header, body = split(path.read_bytes())
+    old = json.loads(header["__metadata__"]["imagesortd"])
+    del old["levels"]
+    header["__metadata__"]["imagesortd"] = json.dumps(old | {"schema_version": 4})
+    path.write_bytes(join(header, body))
+    assert read(path).metadata == small_checkpoint().metadata
