@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from daemon.operations.desk import Desk, Operation, Params
+from daemon.operations.labelling import LabelParams, label_image
 from daemon.operations.labels import ForgetParams, LabelsParams, forget_labels, list_labels
 from daemon.operations.relabel import RelabelParams, relabel
 from daemon.operations.release import ReleaseParams, release
@@ -61,6 +62,7 @@ METHODS: Mapping[str, Method] = {
     "release": Method(ReleaseParams, release),
     "resort": Method(ResortParams, resort),
     "relabel": Method(RelabelParams, relabel),
+    "label": Method(LabelParams, label_image),
     "labels": Method(LabelsParams, list_labels),
     "forget": Method(ForgetParams, forget_labels),
 }

@@ -88,7 +88,7 @@ class Session(Reply):
     """What the page needs to begin. ``others``: the folder of the pile, which stands for "none of the classes".
 
     ``daemon``: whether one runs; else decisions are carried out by this process. ``threshold``: the one in force, if it
-    is known.
+    is known. ``model``: the run in use.
     """
 
     prefix: str
@@ -97,6 +97,7 @@ class Session(Reply):
     others: str
     daemon: bool
     revision: int
+    model: str | None
     threshold: float | None
     most_decisions: int = MOST_DECISIONS
 
@@ -215,6 +216,20 @@ class LabelDecision(Request):
     new: bool = False
 
 
+class LearntDecision(Request):
+    """An image of the model's data set is of a class: a label of people, which wins over that of the data set.
+
+    ``id`` is its number, and ``version`` its content.
+    """
+
+    kind: Literal["learnt"]
+    key: Key
+    id: int
+    version: _Version
+    to: _Name | None
+    new: bool = False
+
+
 class AuditDecision(Request):
     """The answer for an image of an audit: ``right``, or wrong; ``to``: the class that it is of, where that is said.
 
@@ -258,7 +273,8 @@ class RetryDecision(Request):
 
 
 Decision = Annotated[
-    LabelDecision | AuditDecision | TakeBackDecision | UndoDecision | RetryDecision, Field(discriminator="kind")
+    LabelDecision | LearntDecision | AuditDecision | TakeBackDecision | UndoDecision | RetryDecision,
+    Field(discriminator="kind"),
 ]
 
 
@@ -295,7 +311,7 @@ class Changes(Reply):
 
     ``decisions``: the states of the ``keys`` that were asked about. ``decided``: ids of images that decisions of any
     page were made or carried out for since ``since``: they are to go from the grid, or to be asked for again.
-    ``waiting``: decisions in the queue, and ``trouble`` why they wait, where that is known.
+    ``waiting``: decisions in the queue, and ``trouble`` why they wait, where that is known. ``model``: the run in use.
     """
 
     revision: int
@@ -304,3 +320,4 @@ class Changes(Reply):
     waiting: int
     trouble: str | None
     daemon: bool
+    model: str | None

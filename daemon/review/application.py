@@ -7,6 +7,7 @@ import hashlib
 import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from daemon.reloading.checkpoint_source import CheckpointSource
 from daemon.review import answers
 from daemon.review.answers import parsed, reply
 from daemon.review.api import (
@@ -36,6 +38,7 @@ from daemon.review.decisions import DecisionQueue
 from daemon.review.guard import Door, Guard
 from daemon.review.images import Images
 from daemon.review.keys import WRONG_PASSWORD_SECONDS, Keys
+from daemon.review.learnt_images import LearntImages
 from daemon.review.model_api import ModelTask
 from daemon.review.model_tasks import ModelTasks
 from daemon.review.model_view import ModelView
@@ -45,7 +48,7 @@ from daemon.review.rendering import PAGE, render
 from daemon.review.thumbnails import MEDIA_TYPE, Thumbnails
 from daemon.review.views import Views
 from daemon.review.words import words
-from models.errors import UserError
+from models.errors import CheckpointError, UserError
 from models.text.language import in_use, tr
 
 #: Seconds that a question for changes is kept, and between two looks at the journal meanwhile.
@@ -80,6 +83,7 @@ class Parts:
     views: Views
     auditing: Auditing
     model: ModelView
+    learnt: LearntImages
     tasks: ModelTasks
     is_ending: Callable[[], bool]
 
@@ -89,7 +93,9 @@ class Application:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._journal_state: object = None
+        self._checkpoints = CheckpointSource(parts.place.settings.checkpoint)
+        self._model: str | None = None
+        self._state: object = None
         self._looked_at = -float("inf")
         self._trying = asyncio.Lock()
         self._tries = 0
@@ -213,6 +219,7 @@ class Application:
                 others=settings.others_dir,
                 daemon=await run_in_threadpool(self._is_running),
                 revision=parts.decisions.revision,
+                model=self._model,
                 threshold=settings.threshold if isinstance(settings.threshold, float) else None,
             )
         )
@@ -242,6 +249,7 @@ class Application:
                 waiting=decisions.length,
                 trouble=decisions.trouble,
                 daemon=await run_in_threadpool(self._is_running),
+                model=self._model,
             )
         )
 
@@ -251,18 +259,22 @@ class Application:
             raise ending()
 
     async def _look(self) -> None:
-        """See whether the journal has changed, not too often."""
+        """See whether the journal has changed, or another model is in use, not too often."""
         if time.monotonic() - self._looked_at < LOOK_SECONDS:
             return
         self._looked_at = time.monotonic()
         try:
-            state = await run_in_threadpool(self._parts.images.read, lambda reader: reader.state())
+            journal = await run_in_threadpool(self._parts.images.read, lambda reader: reader.state())
         except Refusal:
             return
-        if state != self._journal_state:
-            if self._journal_state is not None:
+        with suppress(CheckpointError):  # the view of the model says so
+            published = await run_in_threadpool(self._checkpoints.find)
+            self._model = None if published is None else published.path.parent.name
+        state = journal, self._model
+        if state != self._state:
+            if self._state is not None:
                 self._parts.decisions.count_change()
-            self._journal_state = state
+            self._state = state
 
     async def decide(self, request: HttpRequest) -> Response:
         """Take decisions."""
@@ -331,7 +343,7 @@ class Application:
         size = request.path_params["size"]
         if size not in SIZES:
             raise Refusal(404, tr("there is nothing at this address"))
-        content = self._parts.model.thumbnail(request.path_params["number"], size)
+        content = self._parts.learnt.thumbnail(request.path_params["number"], size)
         return Response(content, media_type=MEDIA_TYPE, headers={"cache-control": "private, max-age=3600"})
 
     async def begin_task(self, request: HttpRequest) -> Response:

@@ -12,7 +12,8 @@ from daemon.journal.labels import How
 from daemon.journal.records import State
 from daemon.operations.classes import class_folder
 from daemon.operations.desk import Item, Params
-from daemon.operations.labels import ForgetParams
+from daemon.operations.labelling import LabelParams, SeenImage
+from daemon.operations.labels import FORGOTTEN, ForgetParams
 from daemon.operations.named_images import FiledImage
 from daemon.operations.relabel import CONFIRMED, RelabelParams
 from daemon.operations.release import ReleaseParams
@@ -23,6 +24,7 @@ from daemon.review.api import (
     AuditDecision,
     Decision,
     LabelDecision,
+    LearntDecision,
     RetryDecision,
     TakeBackDecision,
     UndoDecision,
@@ -38,14 +40,16 @@ from models.text.language import tr
 class Done:
     """What became of a decision: ``refused`` is why it was not carried out.
 
-    What takes it back: undoing the ``filing``, forgetting the label of the image at ``labelled``, or releasing the
-    image at ``held``; and ``judged``, an answer of an audit and its image. ``waiting``: nothing has become of it yet.
+    What takes it back: undoing the ``filing``, forgetting the ``label`` or that of the image at ``labelled``, or
+    releasing the image at ``held``; and ``judged``, an answer of an audit and its image. ``waiting``: nothing has
+    become of it yet.
     """
 
     says: str = ""
     refused: str | None = None
     image: int | None = None
     filing: int | None = None
+    label: int | None = None
     labelled: Path | None = None
     held: Path | None = None
     judged: tuple[str, int] | None = None
@@ -54,20 +58,23 @@ class Done:
     @property
     def can_take_back(self) -> bool:
         """Whether there is anything to take back."""
-        return any(part is not None for part in (self.filing, self.labelled, self.held, self.judged))
+        return any(part is not None for part in (self.filing, self.label, self.labelled, self.held, self.judged))
 
 
 #: Finds what became of a decision by its key.
 DoneOf = Callable[[str], Done | None]
+#: Finds an image of the model's data set by its number and its content. Raises `Refusal`.
+LearntImageOf = Callable[[int, str], SeenImage]
 
 
 class CarryingOut:
     """Carries out decisions. Used by one thread, but for `check`."""
 
-    def __init__(self, place: ReviewedOutput, images: Images, audits: AuditBook) -> None:
+    def __init__(self, place: ReviewedOutput, images: Images, audits: AuditBook, learnt: LearntImageOf) -> None:
         self._place = place
         self._images = images
         self._audits = audits
+        self._learnt = learnt
 
     def check(self, decision: Decision, done_of: DoneOf) -> int | None:
         """Return the id of the image that a decision is about. Raises `Refusal` and `UserError` for a wrong one."""
@@ -76,6 +83,10 @@ class CarryingOut:
             if done is None:
                 raise Refusal(404, tr("there is no such decision"))
             return done.image
+        if isinstance(decision, LearntDecision):
+            self._learnt(decision.id, decision.version)
+            self._check_class(decision.to, new=decision.new)
+            return None
         filing = self._images.filing(decision.id)
         if content_version(filing) != decision.version:
             raise image_changed()
@@ -117,6 +128,8 @@ class CarryingOut:
                 return self._retry(decisions)
             case AuditDecision() as decision:
                 return [self._judge(decision)]
+            case LearntDecision() as decision:
+                return [self._label_learnt(decision)]
             case TakeBackDecision(of=of):
                 return [self._take_back(done_of(of))]
         raise AssertionError(decisions[0].kind)
@@ -138,6 +151,16 @@ class CarryingOut:
     def _returned(self, method: str, params: Params, ids: Sequence[int]) -> list[Done]:
         items = {item["id"]: item for item in self._items(method, params)}
         return [_back(number, items.get(number)) for number in ids]
+
+    def _label_learnt(self, decision: LearntDecision) -> Done:
+        try:
+            image = self._learnt(decision.id, decision.version)
+        except Refusal as refusal:
+            return Done(refused=refusal.sentence)
+        to = self._place.settings.others_dir if decision.to is None else decision.to
+        (item,) = self._items("label", LabelParams(image=image, to=to, new=decision.new))
+        number = item["id"]
+        return Done(says=tr("labelled"), label=number if isinstance(number, int) else None)
 
     def _judge(self, decision: AuditDecision) -> Done:
         filed_as = self._audits.filed_as(decision.audit, decision.id)
@@ -163,11 +186,12 @@ class CarryingOut:
             return Done(refused=tr("that cannot be taken back"))
         if done.filing is not None:
             (back,) = self._returned("undo", UndoParams(ids=(done.filing,)), [done.filing])
-        elif done.labelled is not None:
-            params = ForgetParams(files=(_named(done.labelled),))
+        elif done.labelled is not None or done.label is not None:
+            files = () if done.labelled is None else (_named(done.labelled),)
+            params = ForgetParams(files=files, ids=() if done.label is None else (done.label,))
             back = Done(says=tr("taken back"))
             for item in self._items("forget", params):
-                if item.get("outcome") != "forgotten":
+                if item.get("outcome") != FORGOTTEN:
                     back = Done(refused=str(item["says"]))
         elif done.held is not None:
             (item,) = self._items("release", ReleaseParams(files=(_named(done.held),)))
@@ -187,7 +211,7 @@ def _images(decisions: Sequence[Decision]) -> list[FiledImage]:
     return [
         FiledImage(id=decision.id, version=decision.version)
         for decision in decisions
-        if not isinstance(decision, TakeBackDecision)
+        if not isinstance(decision, TakeBackDecision | LearntDecision)
     ]
 
 

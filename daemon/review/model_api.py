@@ -36,14 +36,19 @@ class Ancestor(Reply):
 class LearntImage(Reply):
     """An image of the model's data set. ``number`` is for its thumbnail; ``name`` is shown as text.
 
-    ``advice`` says why its label may be wrong, where it may be; ``advised`` is the class that is advised.
+    ``version``: of its content, sent back with a decision. ``is_labelled``: a person has said what it is, which is
+    ``said``, None for none of the classes. ``advice`` says why its label may be wrong, where it may be; ``advised`` is
+    the class that is advised.
     """
 
     number: int
+    version: str
     name: str
     actual: str
     predicted: str
     confidence: float | None
+    is_labelled: bool = False
+    said: str | None = None
     advised: str | None = None
     advice: str | None = None
 

@@ -7,13 +7,12 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from daemon.reloading.checkpoint_source import CheckpointFile, CheckpointSource
+from daemon.journal.labels import Label
+from daemon.review.learnt_images import LearntImages
 from daemon.review.model_api import Ancestor, LearntImage, LearntPage, Lesson, ModelState
 from daemon.review.model_tasks import ModelTasks
 from daemon.review.place import ReviewedOutput
-from daemon.review.refusals import Refusal, no_image
-from daemon.review.run_report import JudgedImage, RunReport
-from daemon.review.thumbnails import Thumbnails
+from daemon.review.run_report import MOST_ADVISED, JudgedImage
 from models import checkpoint as checkpoints
 from models.errors import CheckpointError
 from models.metadata import Metadata
@@ -30,19 +29,20 @@ _MOST_RUNS, _MOST_CLASSES = 20, 200
 class ModelView:
     """Answers questions about the model in use. Safe in any thread."""
 
-    def __init__(self, place: ReviewedOutput, thumbnails: Thumbnails, tasks: ModelTasks) -> None:
+    def __init__(self, place: ReviewedOutput, learnt: LearntImages, tasks: ModelTasks) -> None:
         self._place = place
-        self._thumbnails = thumbnails
+        self._learnt = learnt
         self._tasks = tasks
-        self._report: RunReport | None = None
 
     def state(self) -> ModelState:
-        """Describe the model in use."""
-        published, metadata = self._published()
+        """Describe the model in use. Raises `Refusal`."""
+        published, metadata = self._learnt.published()
         if published is None or metadata is None:
             return _nothing(tr("no model of yours is published: the starter model is in use"), self._tasks)
         run = published.path.parent
-        counts, likely_wrong = self._report_of(run).mistakes
+        counts, likely_wrong = self._learnt.report_of(run).mistakes
+        said = self._learnt.said(likely_wrong)
+        open_to_doubt = [image for image in likely_wrong if image.sha256 not in said]
         classes = sorted({*metadata.classes, *(label for pair in counts for label in pair)})
         is_shown = bool(counts) and len(classes) <= _MOST_CLASSES
         matrix = [[counts[actual, predicted] for predicted in classes] for actual in classes] if is_shown else []
@@ -55,45 +55,20 @@ class ModelView:
             matrix=matrix,
             lesson=_lesson(run, metadata),
             lineage=self._lineage(run.name),
-            likely_wrong=[_learnt(image, advised=True) for image in likely_wrong],
+            likely_wrong=[_learnt(image, advised=True) for image in open_to_doubt[:MOST_ADVISED]],
             task=self._tasks.state,
         )
 
     def cell(self, actual: str, predicted: str, after: int | None, limit: int) -> LearntPage:
-        """Show the images behind a cell of the matrix."""
-        published, _ = self._published()
+        """Show the images behind a cell of the matrix. Raises `Refusal`."""
+        published, _ = self._learnt.published()
         if published is None:
             return LearntPage(images=[], next=None)
-        images = self._report_of(published.path.parent).cell(actual, predicted, -1 if after is None else after, limit)
+        report = self._learnt.report_of(published.path.parent)
+        images = report.cell(actual, predicted, -1 if after is None else after, limit)
+        said = self._learnt.said(images)
         following = images[-1].number if len(images) == limit else None
-        return LearntPage(images=[_learnt(image) for image in images], next=following)
-
-    def thumbnail(self, number: int, size: int) -> bytes:
-        """Make a thumbnail of an image of the data set. Raises `Refusal`."""
-        published, metadata = self._published()
-        image = None if published is None else self._report_of(published.path.parent).find(number)
-        folder = None if metadata is None else _data_set(metadata)
-        if image is None or folder is None:
-            raise no_image()
-        path = folder / image.name
-        if not path.is_relative_to(folder) or ".." in path.parts:
-            raise no_image()
-        return self._thumbnails.of_file(path, folder, size, sha256=image.sha256)
-
-    def _report_of(self, run: Path) -> RunReport:
-        """Return the report of a run, which is read once: the page asks often, and it may be long."""
-        report = self._report
-        if report is None or not report.is_of(run):
-            report = self._report = RunReport(run)
-        return report
-
-    def _published(self) -> tuple[CheckpointFile | None, Metadata | None]:
-        """Find the published checkpoint. Raises `Refusal` where it cannot be read."""
-        try:
-            published = CheckpointSource(self._place.settings.checkpoint).find()
-            return published, None if published is None else checkpoints.read_metadata(published.path)
-        except CheckpointError as error:
-            raise Refusal(503, str(error)) from error
+        return LearntPage(images=[_learnt(image, said.get(image.sha256)) for image in images], next=following)
 
     def _lineage(self, current: str) -> list[Ancestor]:
         """List the runs beside the one in use, newest first."""
@@ -151,23 +126,19 @@ def _lesson(run: Path, metadata: Metadata) -> Lesson | None:
     )
 
 
-def _learnt(image: JudgedImage, *, advised: bool = False) -> LearntImage:
+def _learnt(image: JudgedImage, said: Label | None = None, *, advised: bool = False) -> LearntImage:
     return LearntImage(
         number=image.number,
+        version=image.sha256,
         name=shown(Path(image.name).name),
         actual=shown(image.actual),
         predicted=shown(image.predicted),
         confidence=image.confidence,
+        is_labelled=said is not None,
+        said=None if said is None or said.label is None else shown(said.label),
         advised=shown(image.predicted) if advised else None,
         advice=tr("the model, which has not learnt from this image, sees another class") if advised else None,
     )
-
-
-def _data_set(metadata: Metadata) -> Path | None:
-    """Return the folder that the model was fitted on, if it is there."""
-    given = metadata.settings.get("data_dir")
-    folder = Path(given) if isinstance(given, str) else None
-    return folder if folder is not None and folder.is_absolute() and folder.is_dir() else None
 
 
 def _time(text: str) -> datetime | None:

@@ -18,6 +18,7 @@ from daemon.review.grouping import Grouping
 from daemon.review.guard import Door
 from daemon.review.images import Images
 from daemon.review.keys import Keys
+from daemon.review.learnt_images import LearntImages
 from daemon.review.model_tasks import ModelTasks
 from daemon.review.model_view import ModelView
 from daemon.review.pile import PileReader
@@ -46,7 +47,10 @@ def serving(place: ReviewedOutput, door: Door) -> Iterator[Served]:
         closing.callback(thumbnails.close)
         pile = PileReader(place, images)
         book = AuditBook(place.state)
-        decisions = DecisionQueue(CarryingOut(place, images, book), place.is_running, on_decided=pile.leave_out)
+        learnt = LearntImages(place, images, thumbnails)
+        decisions = DecisionQueue(
+            CarryingOut(place, images, book, learnt.seen), place.is_running, on_decided=pile.leave_out
+        )
         closing.callback(decisions.close)
         grouping = Grouping(place, images)
         closing.callback(grouping.close)
@@ -62,7 +66,8 @@ def serving(place: ReviewedOutput, door: Door) -> Iterator[Served]:
             decisions=decisions,
             views=views,
             auditing=Auditing(place, images, book, decisions),
-            model=ModelView(place, thumbnails, tasks),
+            model=ModelView(place, learnt, tasks),
+            learnt=learnt,
             tasks=tasks,
             is_ending=lambda: server.should_exit,
         )

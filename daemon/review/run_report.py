@@ -15,7 +15,8 @@ from typing import NamedTuple
 SPLIT_FILE = "split.csv"
 #: A label is likely wrong where the model gives it no more than this probability, out of fold.
 LEAST_LIKELY = 0.1
-MOST_ADVISED = 100
+#: Images that are advised upon at once, and those that follow them once people have said what they are.
+MOST_ADVISED, _MOST_DOUBTED = 100, 1000
 #: Images that were listed and are remembered: the page asks for their thumbnails next.
 _MOST_LISTED = 2000
 _HELD_OUT = "held-out"
@@ -78,7 +79,7 @@ class RunReport:
                 if image.actual != image.predicted and image.true_probability <= LEAST_LIKELY:
                     yield image
 
-        wrong = heapq.nlargest(MOST_ADVISED, suspects(), key=lambda image: image.confidence - image.true_probability)
+        wrong = heapq.nlargest(_MOST_DOUBTED, suspects(), key=lambda image: image.confidence - image.true_probability)
         return Mistakes(counts, self._remember(wrong))
 
     def cell(self, actual: str, predicted: str, after: int, limit: int) -> list[JudgedImage]:

@@ -72,6 +72,7 @@ _DECISIONS = (
     mark("There is nothing to accept here"),
     mark("Waiting: {count} decisions"),
     mark("The server does not answer."),
+    mark("The model has learnt from what you said: {before} → {after} right, of images that it never learnt from."),
     mark("Dismiss"),
 )
 _UNSURE = (
@@ -128,8 +129,12 @@ _MODEL = (
     mark("is ↓ · taken for →"),
     mark("{count}: is {actual}, taken for {predicted}"),
     mark("Is {actual}, taken for {predicted}"),
-    mark("Show more"),
     mark("Labels that may be wrong"),
+    mark(
+        "Accept the advice, or give the label: the files stay where they lie, and the next lesson learns what you say."
+    ),
+    mark("labelled: {name}"),
+    mark("labelled: none of the classes"),
     mark("{actual}, or {advised}?"),
     mark("Where it comes from"),
     mark("in use"),

@@ -1,13 +1,14 @@
 /** The page: its views, the classes, what has been decided and what waits. */
 
 import { announce } from "./announce.js";
+import { get } from "./api.js";
 import { follow } from "./changes.js";
 import { ClassPanel } from "./class_panel.js";
 import { Decisions } from "./decisions.js";
 import { el, fill, find } from "./dom.js";
 import { toggleHelp } from "./help.js";
 import { isForElement, read } from "./keys.js";
-import { sentenceOf } from "./said.js";
+import { learnt, sentenceOf } from "./said.js";
 import { t, tn } from "./texts.js";
 import { VIEWS } from "./views.js";
 
@@ -31,6 +32,8 @@ export class App {
     this.made = new Map();
     /** @type {Set<string>} images that were decided on here */
     this.mine = new Set();
+    /** @type {string | null} the run in use */
+    this.model = session.model;
     this.away = "";
     this.trouble = "";
     this.panel = new ClassPanel({
@@ -144,8 +147,10 @@ export class App {
   /**
    * Show a sentence until it is dismissed or another one comes.
    * @param {string} says
+   * @param {{isGood?: boolean}} [how] it is
    */
-  notice(says) {
+  notice(says, { isGood = false } = {}) {
+    find("#notice").classList.toggle("is-good", isGood);
     const close = el("button", { class: "quiet", "aria-label": t("Dismiss"), onclick: () => fill(find("#notice")) }, "×");
     fill(find("#notice"), el("p", {}, says), close);
   }
@@ -222,6 +227,19 @@ export class App {
     this.view?.deck?.drop(gone);
     this.view?.heard?.(changes);
     this.#showWaiting();
+    if (changes.model !== undefined && changes.model !== this.model) void this.#learnt(changes.model);
+  }
+
+  /**
+   * Another model is in use: where it has learnt something, say how much better it is.
+   * @param {string | null} model
+   */
+  async #learnt(model) {
+    this.model = model;
+    const state = await get("model").catch(() => null);
+    if (state?.run === null || !state?.lineage[0]?.is_in_use) return;
+    const says = learnt(state.lesson);
+    if (says) this.notice(says, { isGood: true });
   }
 
   /** @param {string | null} trouble why the server does not answer; a sentence of it, if it has one */

@@ -1,6 +1,6 @@
 /** What decisions come to, in a sentence. */
 
-import { countedNodes } from "./texts.js";
+import { countedNodes, percent, t } from "./texts.js";
 
 /**
  * @param {import("./types.js").Decision[]} decisions
@@ -26,4 +26,16 @@ export function sentenceOf(decisions) {
       }
       return countedNodes("{count} image: {name}", "{count} images: {name}", count, { name: first.to });
   }
+}
+
+/**
+ * How much better the model is since its last lesson; empty where that is not known.
+ * @param {{before: number | null, after: number | null} | null} lesson
+ */
+export function learnt(lesson) {
+  if (!lesson || lesson.before === null || lesson.after === null) return "";
+  return t("The model has learnt from what you said: {before} → {after} right, of images that it never learnt from.", {
+    before: percent(lesson.before),
+    after: percent(lesson.after),
+  });
 }

@@ -65,11 +65,12 @@ export function countedNodes(one, many, count, values = {}) {
 }
 
 /**
- * A share as a percentage, with a digit after the point where it is small.
+ * A share as a percentage, with a digit after the point where little is left to either end.
  * @param {number} share
  */
 export function percent(share) {
-  const digits = share > 0 && share < 0.0995 ? 1 : 0;
+  const left = Math.min(share, 1 - share);
+  const digits = left > 0 && left < 0.0995 ? 1 : 0;
   return new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: digits }).format(share);
 }
 

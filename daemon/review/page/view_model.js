@@ -1,11 +1,15 @@
-/** The model in use: how good it is, what it confuses, where it comes from, and what can be done with it. */
+/**
+ * The model in use: how good it is, what it confuses, where it comes from, and what can be done with it. The labels of
+ * its data set are put right here: those that may be wrong are on the board, or the pictures behind a mistake.
+ */
 
 import { get, post } from "./api.js";
+import { Deck } from "./deck.js";
 import { bdi, el, fill } from "./dom.js";
 import { matrix } from "./matrix.js";
 import { Paged } from "./paged.js";
+import { labelling } from "./rules.js";
 import { nodes, percent, t, time } from "./texts.js";
-import { thumbnail } from "./types.js";
 
 const AGAIN_MS = 1000;
 
@@ -13,16 +17,24 @@ export class Model {
   /** @param {import("./app.js").App} app */
   constructor(app) {
     this.app = app;
-    this.deck = null;
+    this.deck = new Deck(app, rules(), () => void this.pages?.more());
     this.tools = el("p", { class: "tools" });
     this.facts = el("div", { class: "facts" });
     this.matrix = el("div", {});
-    this.cell = el("div", { "aria-live": "polite" });
-    this.doubts = el("div", {});
+    this.heading = el("div", { class: "heading" });
+    /** @type {HTMLElement | null} */
+    this.list = null;
+    /** @type {Paged | null} */
+    this.pages = null;
+    this.isCell = false;
+    /** @type {any[]} */
+    this.likelyWrong = [];
+    /** @type {number | undefined} */
+    this.timer = undefined;
     this.lineage = el("div", {});
     this.element = el("div", { class: "view" },
       el("div", { class: "head" }, el("h2", {}, t("Model")), this.tools),
-      this.facts, this.matrix, this.cell, this.doubts, this.lineage);
+      this.facts, this.matrix, this.heading, this.deck.element, this.lineage);
   }
 
   async open() {
@@ -30,7 +42,21 @@ export class Model {
   }
 
   close() {
+    this.deck.close();
     clearTimeout(this.timer);
+  }
+
+  decided() {
+    this.#showBoard();
+  }
+
+  restored() {
+    this.#showBoard();
+  }
+
+  /** Somebody else has put labels right, or another model is in use. */
+  heard() {
+    this.timer ??= setTimeout(() => void this.#look(), AGAIN_MS);
   }
 
   /** @param {any} state */
@@ -43,18 +69,19 @@ export class Model {
     this.#drawFacts(state);
     fill(this.matrix, state.classes.length > 0 && el("h3", {}, t("What it confuses")),
       state.classes.length > 0 && matrix(state.classes, state.matrix, (actual, predicted) => void this.#show(actual, predicted)));
-    fill(this.doubts, state.likely_wrong.length > 0 && el("h3", {}, t("Labels that may be wrong")),
-      state.likely_wrong.length > 0 && el("ul", { class: "tiles is-fixed" }, ...state.likely_wrong.map(doubt)));
+    this.likelyWrong = state.likely_wrong;
+    if (!this.isCell) this.#showDoubts();
     fill(this.lineage, state.lineage.length > 0 && el("h3", {}, t("Where it comes from")),
       el("ol", { class: "lineage" }, ...state.lineage.map((/** @type {any} */ one) => this.#ancestor(one, isBusy))));
-    clearTimeout(this.timer);
-    if (isBusy) this.timer = setTimeout(() => void this.#look(), AGAIN_MS);
+    if (isBusy) this.heard();
   }
 
   async #look() {
+    clearTimeout(this.timer);
+    this.timer = undefined;
     const state = await get("model").catch(() => null);
     if (state) this.#draw(state);
-    else this.timer = setTimeout(() => void this.#look(), AGAIN_MS);
+    else this.heard();
   }
 
   /** @param {any} state */
@@ -90,26 +117,71 @@ export class Model {
         el("button", { class: "link", disabled: isBusy, onclick: () => void this.#start({ task: "roll-back", run: one.run }) }, t("Go back to this one")));
   }
 
+  /** Show the labels that may be wrong; those that are shown already stay. */
+  #showDoubts() {
+    if (this.isCell || !this.list) this.#begin(t("Labels that may be wrong"));
+    this.isCell = false;
+    fill(this.heading, el("h3", {}, t("Labels that may be wrong")),
+      el("p", { class: "note" }, t("Accept the advice, or give the label: the files stay where they lie, and the next lesson learns what you say.")));
+    const known = new Set(this.likelyWrong.map((/** @type {any} */ one) => idOf(one)));
+    this.deck.drop([...this.deck.board.pictures.keys()].filter((id) => !known.has(id)));
+    this.#add(this.likelyWrong);
+    this.#showBoard();
+  }
+
   /**
    * Show the pictures behind a cell.
    * @param {string} actual
    * @param {string} predicted
    */
   async #show(actual, predicted) {
-    const list = el("ul", { class: "tiles is-fixed" });
-    const more = el("button", { class: "link", onclick: () => void pages.more() }, t("Show more"));
-    const pages = new Paged(
-      (after) => get("model/cell", { actual, predicted, after, limit: 60 }),
-      (page) => {
-        list.append(...page.images.map(learnt));
-        more.hidden = pages.isAtEnd;
-      },
-    );
+    this.isCell = true;
+    this.#begin(t("Is {actual}, taken for {predicted}", { actual, predicted }));
     const title = el("h3", { tabindex: "-1" }, ...nodes("Is {actual}, taken for {predicted}", { actual, predicted }));
-    fill(this.cell, title, list, more);
-    await pages.more().catch((/** @type {Error} */ error) => this.app.failed(error));
+    const back = el("button", { class: "link", onclick: () => this.#showDoubts() }, t("Labels that may be wrong"));
+    fill(this.heading, title, this.likelyWrong.length > 0 && back);
+    this.pages = new Paged(
+      (after) => get("model/cell", { actual, predicted, after, limit: 60 }),
+      (page) => this.#add(page.images),
+    );
+    await this.pages.more().catch((/** @type {Error} */ error) => this.app.failed(error));
+    this.#showBoard();
     title.focus();
   }
+
+  /** @param {string} label */
+  #begin(label) {
+    const { board } = this.deck;
+    const ids = board.tiles.map((tile) => tile.dataset.id ?? "");
+    board.take(ids);
+    board.forget([...board.pictures.keys()]);
+    this.list?.closest("section")?.remove();
+    this.pages = null;
+    this.list = board.section(label);
+  }
+
+  /** @param {any[]} images */
+  #add(images) {
+    if (this.list) this.deck.board.add(this.list, images.map(picture));
+  }
+
+  /** Where there is nothing to decide, there are no classes to choose from. */
+  #showBoard() {
+    const isEmpty = this.deck.board.size === 0;
+    this.heading.hidden = isEmpty && !this.isCell;
+    document.body.toggleAttribute("data-plain", isEmpty);
+  }
+}
+
+/** What Enter accepts is what the model sees. */
+function rules() {
+  return labelling({
+    accept: (one) => ({ kind: "learnt", to: one.label }),
+    label: (_one, to, isNew) => ({ kind: "learnt", to, new: isNew }),
+    none: () => ({ kind: "learnt", to: null }),
+    remove: () => null,
+    caption: (one) => t("Is {actual}, taken for {predicted}", { actual: one.folder ?? "", predicted: one.label ?? "" }),
+  });
 }
 
 /**
@@ -121,27 +193,33 @@ function fact(figure, says) {
 }
 
 /** @param {any} image of the data set */
-function learnt(image) {
-  return tile(image, [el("span", { class: "caption" }, bdi(image.predicted, { class: "proposed" }), image.confidence !== null && el("span", { class: "sure" }, percent(image.confidence)))]);
-}
-
-/** @param {any} image of the data set whose label may be wrong */
-function doubt(image) {
-  const advised = image.advised ?? image.predicted;
-  return tile(image, [
-    el("span", { class: "caption" }, el("span", { class: "proposed" }, ...nodes("{actual}, or {advised}?", { actual: image.actual, advised }))),
-    image.advice && el("span", { class: "note" }, image.advice),
-  ]);
+function idOf(image) {
+  return `learnt-${image.number}`;
 }
 
 /**
- * @param {any} image
- * @param {(Node | string | null | false)[]} captions
+ * @param {any} image of the data set
+ * @returns {import("./types.js").Picture}
  */
-function tile(image, captions) {
-  const source = thumbnail(/** @type {any} */ ({ path: `learnt/${image.number}`, version: "" }), 256);
-  const shown = el("img", { src: source, alt: image.name, loading: "lazy", decoding: "async" });
-  shown.addEventListener("error", () => shown.parentElement?.classList.add("is-unreadable"));
-  return el("li", { class: "tile", title: image.name },
-    el("span", { class: "picture" }, shown), ...captions, bdi(image.name, { class: "name" }));
+function picture(image) {
+  const isDoubt = image.advised !== null;
+  return {
+    id: idOf(image),
+    number: image.number,
+    version: image.version,
+    name: image.name,
+    folder: image.actual,
+    label: image.advised ?? image.predicted,
+    confidence: image.confidence,
+    time: "",
+    waiting: null,
+    path: `learnt/${image.number}`,
+    note: isDoubt ? t("{actual}, or {advised}?", { actual: image.actual, advised: image.advised }) : said(image),
+  };
+}
+
+/** @param {any} image of the data set */
+function said(image) {
+  if (!image.is_labelled) return "";
+  return image.said === null ? t("labelled: none of the classes") : t("labelled: {name}", { name: image.said });
 }

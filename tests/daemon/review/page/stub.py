@@ -59,6 +59,7 @@ class Stub:
     refuses_late: str | None = None
     classes: tuple[str, ...] = CLASSES
     odd_names: bool = True
+    model: str = "2026-03-01_093000"
     decided: dict[str, dict[str, Any]] = field(default_factory=dict)
     batches: list[int] = field(default_factory=list)
     revision: int = 1
@@ -83,6 +84,7 @@ class Stub:
         """Let the page hear of changes."""
         self.revision += 1
         usual: dict[str, object] = {"decisions": [], "decided": [], "waiting": 0, "trouble": None, "daemon": True}
+        usual["model"] = self.model
         while self.waiting_routes:
             route = self.waiting_routes.pop()
             route.fulfill(status=200, json={"revision": self.revision, **usual, **changes})
@@ -172,6 +174,7 @@ class Stub:
             "daemon": True,
             "revision": self.revision,
             "threshold": 0.6,
+            "model": self.model,
             "most_decisions": 200,
         }
 
@@ -293,7 +296,9 @@ class Stub:
             "lesson": {"time": NOW.isoformat(), "before": 0.91, "after": 0.942, "images": 500, "says": ""},
             "lineage": lineage,
             "likely_wrong": [
-                {**self._learnt(n), "advised": other, "advice": "so are its neighbours"} for n in range(4)
+                {**self._learnt(n), "advised": other, "advice": "so are its neighbours"}
+                for n in range(4)
+                if n not in {decision["id"] for decision in self.decisions("learnt")}
             ],
             "task": None,
         }
@@ -301,4 +306,5 @@ class Stub:
     def _learnt(self, number: int) -> dict[str, object]:
         name = f"{self.classes[1]}/IMG_{number:04}.jpg"
         actual, predicted = self.classes[1:3]
-        return {"number": number, "name": name, "actual": actual, "predicted": predicted, "confidence": 0.7}
+        given = {"number": number, "version": f"{number:064x}", "name": name, "actual": actual, "predicted": predicted}
+        return {**given, "confidence": 0.7, "is_labelled": False, "said": None, "advised": None, "advice": None}

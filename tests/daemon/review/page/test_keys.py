@@ -213,4 +213,4 @@ def test_a_cell_of_the_matrix_shows_its_pictures(page: Page) -> None:
     page.goto(page.url.split("#")[0] + "#model")
     page.locator(".matrix td.is-wrong button").first.focus()
     page.keyboard.press("Enter")
-    page.wait_for_selector(".tiles.is-fixed img[src*='/learnt/']")
+    page.wait_for_selector(f"{TILE} img[src*='/learnt/']")

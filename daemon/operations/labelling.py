@@ -1,0 +1,51 @@
+"""Keep what a person says of an image that was never filed, such as one of a model's data set: nothing is moved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from daemon.files.source import Identity
+from daemon.journal.labels import How, Label
+from daemon.operations.classes import class_folder
+from daemon.operations.desk import Desk, Operation, Params, explaining_a_busy_journal
+from models.text.language import tr
+
+#: Nobody looks for the image by the state of its file: only its content counts, wherever that lies.
+_NO_IDENTITY = Identity(0, 0, 0, 0)
+
+
+class SeenImage(BaseModel):
+    """An image as a person has seen it: its content, and the ``path`` at which it lay, which is never opened."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    path: str = Field(max_length=4096)
+
+    @field_validator("path")
+    @classmethod
+    def _is_whole(cls, path: str) -> str:
+        if not path.startswith("/") or "\0" in path:
+            raise ValueError(tr("the path of an image must begin with /"))
+        return path
+
+
+class LabelParams(Params):
+    """The image, and the class as it was typed; ``new``: it may be one that there is not yet."""
+
+    image: SeenImage
+    to: str
+    new: bool = False
+
+
+def label_image(desk: Desk, params: LabelParams) -> Operation:
+    """Write the label of an image and yield an item with its ``id``. Raises `UserError`."""
+    target = class_folder(params.to, desk.settings, new=params.new)
+    path = Path(params.image.path)
+    label = Label(sha256=params.image.sha256, label=target.label, how=How.REVIEWED, path=path, identity=_NO_IDENTITY)
+    with explaining_a_busy_journal():
+        desk.journal.write([], labels=[label])
+    yield {"id": label.id, "class": target.label, "path": str(path)}
+    return {"class": target.label}
