@@ -224,6 +224,8 @@ class WorkLoop:
                 )
             )
             self._monitor.took_over(newer)
+            if self._corrections is not None:
+                self._corrections.use(newer.classes)
             if self._lessons is not None:
                 self._lessons.model_changed(before.digest, self._reloader.why_given_up(before.digest))
 

@@ -180,7 +180,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
                 operations_at(desk),
                 None if lessons is None else lessons.ask,
             )
-        corrections = None if dry_run else watch_corrections(settings, journal, path, watcher.wake)
+        corrections = None if dry_run else watch_corrections(settings, journal, path, classifier.classes, watcher.wake)
         turns = None if control is None else control.turns
         loop = WorkLoop(watcher, pipeline, reloader, monitor, configuration, housekeeping, turns, corrections, lessons)
         _obey_signals(loop)

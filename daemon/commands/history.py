@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from daemon.commands.filters import FiledOutput, add_place, add_which, count, end, probability, which
-from daemon.filing.corrections import class_of
+from daemon.filing.class_paths import ClassPaths
 from daemon.filing.whereabouts import Location, Whereabouts
 from daemon.journal.journal import read_held, read_labels
 from daemon.journal.labels import How, Label, WantedLabels
 from daemon.journal.records import Filing, State
 from daemon.monitoring.messages import quoted, shown
+from daemon.operations.classes import class_paths
 from daemon.operations.selection import Which, record
 from models.text.commandline import Parser, print_json_list
 from models.text.language import mark, tr
@@ -51,7 +52,8 @@ def main(arguments: list[str]) -> int:
     """Print the history; returns the exit code."""
     options = _parser().parse_args(arguments)
     place = FiledOutput(options)
-    whereabouts = Whereabouts(place.settings.output, place.journal)
+    paths = class_paths(place.settings)
+    whereabouts = Whereabouts(paths, place.journal)
     label = None if options.label is None else unicodedata.normalize("NFC", options.label)  # as all classes are
     wanted = Which(**which(options)).wanted(
         place.filings,
@@ -72,7 +74,7 @@ def main(arguments: list[str]) -> int:
     if options.json:
         print_json_list(_record(entry) for entry in entries)
     else:
-        _print(entries, place.settings.output, place.settings.others_dir)
+        _print(entries, paths, place.settings.others_dir)
     return 0
 
 
@@ -120,21 +122,21 @@ def _record(entry: _Entry) -> dict[str, object]:
     }
 
 
-def _print(entries: Iterable[_Entry], output: Path, others: str) -> None:
+def _print(entries: Iterable[_Entry], paths: ClassPaths, others: str) -> None:
     run = None
     for entry in entries:
         if entry.filing.run != run:
             run = entry.filing.run
             print(tr("run {run}", run=run))
-        print(f"  {entry.filing.time.astimezone():%Y-%m-%d %H:%M:%S}  {_described(entry, output, others)}")
+        print(f"  {entry.filing.time.astimezone():%Y-%m-%d %H:%M:%S}  {_described(entry, paths, others)}")
     if run is None:
         print(tr("nothing that was filed matches"))
 
 
-def _described(entry: _Entry, output: Path, others: str) -> str:
+def _described(entry: _Entry, paths: ClassPaths, others: str) -> str:
     """Describe a filing, and what became of the image since where it does not lie where it was filed."""
     filing, now, label, is_held = entry
-    text = sentence(filing)
+    text = sentence(filing, paths.output)
     if filing.state is State.UNDONE and is_held:
         return tr("undone, held: {filing}", filing=text)
     if filing.state in _DESCRIPTIONS:
@@ -145,41 +147,42 @@ def _described(entry: _Entry, output: Path, others: str) -> str:
         return tr("{filing}, no longer there", filing=text)
     if now.path is None:
         return tr("{filing}, no longer there; where it is now is not known", filing=text)
-    if now.path == filing.destination and (label is None or not now.path.is_relative_to(output)):
+    if now.path == filing.destination and (label is None or not now.path.is_relative_to(paths.output)):
         return text
-    folder = quoted(str(now.path.parent.relative_to(output)))
+    folder = quoted(str(now.path.parent.relative_to(paths.output)))
     if now.corrected:
         return tr("{filing}, corrected to {folder}", filing=text, folder=folder)
     if label is not None:
         what = tr("none of the classes") if label.label is None else label.label
-        return tr(_said(filing, now.path, label, output, others), filing=text, folder=folder, label=what)
+        return tr(_said(filing, now.path, label, paths, others), filing=text, folder=folder, label=what)
     return tr("{filing}, now in {folder}", filing=text, folder=folder)
 
 
-def _said(filing: Filing, path: Path, label: Label, output: Path, others: str) -> str:
+def _said(filing: Filing, path: Path, label: Label, paths: ClassPaths, others: str) -> str:
     """Choose the sentence about a filing whose image a person has labelled."""
-    lies_in = class_of(path, output)
+    lies_in = paths.of_image(path)
     if (label.label or others) != lies_in:
         return mark("{filing}, labelled {label}")
-    if filing.destination is None or not filing.destination.is_relative_to(output):
-        return _MOVED_BY[label.how]
-    if class_of(filing.destination, output) != lies_in:
+    if filing.destination is None or paths.of_image(filing.destination) != lies_in:
         return _MOVED_BY[label.how]
     is_a_persons = filing.confidence is None and label.how is How.RELABELLED
     return mark("{filing}, relabelled") if is_a_persons else mark("{filing}, confirmed")
 
 
-def sentence(filing: Filing) -> str:
+def sentence(filing: Filing, output: Path) -> str:
     """Describe a filing in short: ``cat.jpg -> cat/cat.jpg (cat 0.93, 1a2b3c4d5e6f)``."""
     name, why = quoted(filing.source.name), filing.reason
     if why is None and filing.confidence is not None:
         model = f", {filing.model_digest[:12]}" if filing.model_digest else ""
         why = f"{filing.label} {filing.confidence:.2f}{model}{f', {filing.detail}' if filing.detail else ''}"
-    where = "" if filing.destination is None else f" -> {quoted(_place(filing))}"
+    where = "" if filing.destination is None else f" -> {quoted(_place(filing, output))}"
     return f"{name}{where}" + (f" ({shown(why)})" if why else "")
 
 
-def _place(filing: Filing) -> str:
-    assert filing.destination is not None
-    folders = 3 if filing.reason is not None else 2
-    return "/".join(filing.destination.parts[-folders:])
+def _place(filing: Filing, output: Path) -> str:
+    """Say where an image was filed: below the output, or in what was the output then."""
+    place = filing.destination
+    assert place is not None
+    if place.is_relative_to(output):
+        return str(place.relative_to(output))
+    return "/".join(place.parts[-3 if filing.reason is not None else -2 :])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from daemon.commands.chosen_labels import add_conditions, all_labels, conditions
@@ -15,11 +16,13 @@ from daemon.files.copying import sha256_of
 from daemon.files.renaming import FileAt
 from daemon.files.roots import OpenFolders, Roots
 from daemon.files.source import Identity, SourceChanged
-from daemon.filing.corrections import Corrections, class_of
+from daemon.filing.class_paths import ClassPaths
+from daemon.filing.corrections import Corrections
 from daemon.filing.data_set import DataSetFolder, Exported, LabelledFile
 from daemon.journal.records import Filing, State
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import shown
+from daemon.operations.classes import learnt_classes
 from daemon.operations.desk import Item
 from models.text.commandline import EXIT_LEFT_BEHIND, Parser, print_json
 from models.text.language import tr, trn
@@ -36,7 +39,7 @@ def main(arguments: list[str]) -> int:
     assert isinstance(folders, list)
     ours = list(map(Path, folders))
     with closing(DataSetFolder(options.folder, others, ours, copy=options.copy)) as folder:
-        export = _Export(ours[0], others, folder)
+        export = _Export(ClassPaths(ours[0], partial(learnt_classes, place.settings)), others, folder)
         for item in labels:
             export.add(item)
     if options.json:
@@ -67,11 +70,11 @@ def _parser() -> Parser:
 class _Export:
     """Images on their way into a data set, counted by what became of them."""
 
-    def __init__(self, output: Path, others: str, folder: DataSetFolder) -> None:
-        self._output, self._others = output, others
+    def __init__(self, paths: ClassPaths, others: str, folder: DataSetFolder) -> None:
+        self._paths, self._others = paths, others
         self._folder = folder
-        self._roots = Roots([output])
-        self._corrections = Corrections(output)
+        self._roots = Roots([paths.output])
+        self._corrections = Corrections(paths.output)
         self.exported: Counter[Exported] = Counter()
         self.classes: Counter[str] = Counter()
         self.negatives = 0
@@ -89,7 +92,7 @@ class _Export:
             found = self._corrections.find(_filing(item))
             if found is None:
                 self.gone.append(path)
-            elif class_of(found, self._output) != (label or self._others):
+            elif self._paths.of_image(found) != (label or self._others):
                 self.failed[path] = tr("{name} was moved since", name=quoted(str(found)))
             elif not self._try(found, item, label):
                 self.gone.append(path)

@@ -116,6 +116,8 @@ def _class_names(options: argparse.Namespace) -> list[str]:
 def _class_name(given: str, output: Path) -> str:
     """Take the name of a class; it may be the path of its folder, as the Tab key completes it."""
     path = Path(given)
-    if "/" in given.rstrip("/") and path.parent.resolve() == output:
-        return path.name
+    if "/" in given.rstrip("/"):
+        place = path.parent.resolve() / path.name
+        if place != output and place.is_relative_to(output):
+            return str(place.relative_to(output))
     return given.rstrip("/") or given

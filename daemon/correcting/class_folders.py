@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from unicodedata import normalize
 
 from daemon.files.candidates import is_temporary_name
 from daemon.files.marker import MARKER
-from models.class_names import check_class_name
+from daemon.filing.class_paths import class_folder_of, inner_folders
+from models.class_names import check_class_path
 from models.errors import CheckpointError
 from models.leftovers import is_bin, is_leftover
 from models.markers import read_kind
 
 
 class ClassFolders:
-    """Tells the folders of one output apart, by their markers and else by their names."""
+    """Tells the folders of one output apart, by the model in use, their markers and else their names.
+
+    Folders are given by their paths below the output. The folder of a class may hold others, which are of that class,
+    too; an inner folder, see `daemon.filing.class_paths`, holds folders of classes, and counts as one itself.
+    """
 
     def __init__(
         self, output: Path, others: str, quarantine: str, stands_for: Callable[[str], str | None] = lambda _: None
@@ -25,45 +30,81 @@ class ClassFolders:
         self._stands_for = stands_for
         self._output = output
         self._others, self._quarantine = others, quarantine
+        self._classes: frozenset[str] = frozenset()
+        self._inner: frozenset[str] = frozenset()
 
-    def is_looked_at(self, name: str) -> bool:
-        """Whether what people put into a folder says anything: not in the quarantine, in bins and hidden folders.
+    def use(self, classes: Iterable[str]) -> None:
+        """Go by the classes of a model. Safe in another thread."""
+        self._classes = frozenset(classes)
+        self._inner = inner_folders(self._classes)
+
+    def is_looked_at(self, folder: str) -> bool:
+        """Whether what people put into a class folder says anything: not in the quarantine, in bins and hidden folders.
 
         Nor in one whose name no class may have.
         """
-        if is_temporary_name(name) or is_leftover(name) or not _may_be_class(name):
+        name = folder.rpartition("/")[2]
+        if is_temporary_name(name) or is_leftover(name) or not _may_be_class(folder):
             return False
-        kind = read_kind(self._output / name)
+        kind = read_kind(self._output / folder)
         if is_bin(name) and kind is None:
             return False
-        return kind != "quarantine" and (bool(kind) or name != self._quarantine)
+        return kind != "quarantine" and (bool(kind) or folder != self._quarantine)
 
-    def label_of(self, name: str) -> str | None:
-        """Return the class that a folder is of, in NFC as all classes are; None for the one of no class."""
-        kind = read_kind(self._output / name)
-        is_others = kind == "others" or (not kind and name == self._others)
-        return None if is_others else self.class_of(name)
+    def is_entered(self, folder: str) -> bool:
+        """Whether a folder inside a class folder is looked at: as a part of it, or as the folder of a class."""
+        if self.is_class_folder(folder):
+            return self.is_looked_at(folder)
+        name = folder.rpartition("/")[2]
+        return not (is_temporary_name(name) or is_leftover(name) or is_bin(name))
 
-    def class_of(self, name: str) -> str:
-        """Return the class that a folder has, or had, the name of."""
-        return self._stands_for(name) or normalize("NFC", name)
+    def is_class_folder(self, folder: str) -> bool:
+        """Whether a folder is that of a class, or an inner one, and does not lie in the folder of a class."""
+        return "/" not in folder or self.folder_of(folder) == folder
 
-    def marked(self, name: str) -> int | None:
+    def is_inner(self, folder: str) -> bool:
+        """Whether a folder holds folders of classes."""
+        return self._meant(folder) in self._inner
+
+    def is_class(self, name: str) -> bool:
+        """Whether the model in use has such a class, or such an inner folder."""
+        return name in self._classes or name in self._inner
+
+    def folder_of(self, folder: str) -> str:
+        """Return the class folder that a folder is, or lies in."""
+        return class_folder_of(folder, self.is_inner)
+
+    def label_of(self, folder: str) -> str | None:
+        """Return the class of what lies in a folder, in NFC as all classes are; None for the one of no class."""
+        top = folder.partition("/")[0]
+        kind = read_kind(self._output / top)
+        is_others = kind == "others" or (not kind and top == self._others)
+        return None if is_others else self.class_of(folder)
+
+    def class_of(self, folder: str) -> str:
+        """Return the class that a folder has, or had, the name of, or that it lies in the folder of."""
+        return self._meant(self.folder_of(folder))
+
+    def marked(self, folder: str) -> int | None:
         """Return when the marker of a folder was written, which says that programs file into it; None without one."""
         try:
-            return os.lstat(self._output / name / MARKER).st_mtime_ns
+            return os.lstat(self._output / folder / MARKER).st_mtime_ns
         except OSError:
             return None
 
+    def _meant(self, folder: str) -> str:
+        """Return the path that a folder would have, in NFC, if nobody had renamed it or one that it lies in."""
+        end = len(folder)
+        while end > 0:
+            if (name := self._stands_for(folder[:end])) is not None:
+                return name + normalize("NFC", folder[end:])
+            end = folder.rfind("/", 0, end)
+        return normalize("NFC", folder)
 
-def _may_be_class(name: str) -> bool:
+
+def _may_be_class(folder: str) -> bool:
     try:
-        check_class_name(name)
+        check_class_path(folder)
     except CheckpointError:
         return False
     return True
-
-
-def is_entered(name: str) -> bool:
-    """Whether a folder inside a class folder is a part of it."""
-    return not (is_temporary_name(name) or is_leftover(name) or is_bin(name))

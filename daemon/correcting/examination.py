@@ -128,7 +128,7 @@ class Examiner:
         # Of a million files that are looked at for the first time, each comes here.
         folders = {folder for _, folder in places.values()}
         filed = {folder: self._class_of(None if folder is None else Path(folder)) for folder in folders}
-        lies = {folder: self._class_of_path(folder) for folder in {each.folder for each in sightings}}
+        lies = {folder: self._meanings.class_of(folder) for folder in {each.folder for each in sightings}}
         doubtful = []
         for each in sightings:
             place = places.get(each.inode)
@@ -256,9 +256,9 @@ class Examiner:
     def _conclude(
         self, sighting: Sighting, identity: Identity, sha256: str, filed: Filing | None, rows: Sequence[Filing]
     ) -> None:
-        label = self._meanings.label_of(sighting.class_folder)
+        label = self._meanings.label_of(sighting.folder)
         how: How | None = How.PLACED if filed is None else How.MOVED
-        if filed is not None and self._class_of(filed.folder) == self._class_of_path(sighting.folder):
+        if filed is not None and self._class_of(filed.folder) == self._meanings.class_of(sighting.folder):
             if not self._is_corrected(sha256, label):
                 return
             how = None
@@ -275,11 +275,7 @@ class Examiner:
     def _class_of(self, folder: Path | None) -> str | None:
         if folder is None or not folder.is_relative_to(self._output) or folder == self._output:
             return None
-        return self._meanings.class_of(folder.relative_to(self._output).parts[0])
-
-    def _class_of_path(self, folder: str) -> str:
-        """Return the class that a folder is of, by its path below the output."""
-        return self._meanings.class_of(folder.partition("/")[0])
+        return self._meanings.class_of(str(folder.relative_to(self._output)))
 
     def _path(self, sighting: Sighting) -> Path:
         return self._output / sighting.folder / sighting.name

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unicodedata import normalize
 
 import numpy as np
 from loguru import logger
@@ -55,7 +54,7 @@ class KnownFolder:
     """One folder as it was read last. Of one that was remembered, the device number is 0.
 
     ``state`` is that of the folder itself when it was read; None if it is to be read again. ``folders`` are those in
-    it. Of a class folder, not of one inside: ``marker`` is when its marker was written, ``surveyed`` says that it was
+    it. Of a class folder, not of one in it: ``marker`` is when its marker was written, ``surveyed`` says that it was
     read to its end with all inside, and ``unknown_origin`` that what is new in it then may be of programs. ``touched``
     is the last time that `sort` gave the marker while this process has watched.
     """
@@ -115,10 +114,18 @@ class KnownFiles:
         self.journal: str | None = None
         self._load()
 
-    @property
-    def class_folders(self) -> dict[str, KnownFolder]:
-        """Map the names of those that lie in the output itself to what is known of them."""
-        return {name: self.folders[name] for name in self.folders.children("")}
+    def class_folders(self, is_inner: Callable[[str], bool] = lambda _: False) -> dict[str, KnownFolder]:
+        """Map those that are of a class to what is known of them.
+
+        They lie in the output itself, or in an inner folder.
+        """
+        found, pending = {}, [""]
+        while pending:
+            for path in self.folders.children(pending.pop()):
+                found[path] = self.folders[path]
+                if is_inner(path):
+                    pending.append(path)
+        return found
 
     def belong_to(self, journal: str) -> None:
         """Forget everything where it was seen beside another journal: this one does not know what was filed then."""
@@ -132,10 +139,7 @@ class KnownFiles:
             del self.folders[path]
 
     def rename(self, old: str, new: str) -> None:
-        """Go on with a class folder that has another name now, and stands for the same class."""
-        known = self.folders[old]
-        stands_for = known.stands_for or normalize("NFC", old)
-        known.stands_for = None if stands_for == normalize("NFC", new) else stands_for
+        """Go on with a folder, and all inside, that has another path now."""
         for path in self.folders.inside(old):
             self.folders[new + path[len(old) :]] = self.folders.pop(path)
 

@@ -111,6 +111,19 @@ def _is_new(label: Label, before: Label | None) -> bool:
     return before is None or before.forgotten or before.label != label.label
 
 
+def say_renamed(label: str, name: str) -> None:
+    """Warn that a class folder has another name now."""
+    logger.warning(
+        tr(
+            "the class folder '{label}' is called '{name}' now: for this daemon its images, and those that you "
+            "move there, are still of the class {label}, and it files new ones into '{label}'. Rename the folder "
+            "back; or, if the class is to be called {name}, rename its folder in the data set, too, and fit again",
+            label=label,
+            name=name,
+        )
+    )
+
+
 class _Report:
     """Logs a line for an image; of many at once, only how many."""
 

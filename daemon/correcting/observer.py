@@ -17,8 +17,9 @@ from daemon.correcting.arrivals import Arrivals, Arrived
 from daemon.correcting.class_folders import ClassFolders
 from daemon.correcting.examination import OURS, Examiner, Found
 from daemon.correcting.known_files import REMEMBERED, KnownFiles
+from daemon.correcting.noting import say_renamed
 from daemon.correcting.own_filings import OwnFilings
-from daemon.correcting.survey import Origin, Sighting, Survey
+from daemon.correcting.survey import Origin, Sighting, Survey, way_to
 from daemon.files.class_mounts import ClassMounts
 from daemon.files.inotify import FolderIdentity, identify
 from daemon.files.mounts import remote_kind
@@ -66,10 +67,12 @@ class Observer:
         quarantine: str,
         max_bytes: int,
         poll: bool,
+        classes: Iterable[str] = (),
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         allowance: Allowance | None = None,
     ) -> None:
+        """``classes``: those of the model in use."""
         self._output = output
         self._own = own
         self._clock = clock
@@ -79,6 +82,7 @@ class Observer:
         self._journal = JournalReader(journal)
         self._known = KnownFiles(self._memory / REMEMBERED)
         self._meanings = ClassFolders(output, others, quarantine, self._stands_for)
+        self._meanings.use(classes)
         self._undecided: set[tuple[str, int]] = set()
         self._tell = found
         self._examiner = Examiner(
@@ -91,7 +95,7 @@ class Observer:
             arm=self._arm,
             is_mount_away=lambda name, is_mount: self._class_mounts.is_away(name, is_mount=is_mount),
             has_events=lambda: self._has_events,
-            renamed=self._say_renamed,
+            renamed=say_renamed,
             clock=clock,
             wall=wall,
         )
@@ -136,6 +140,10 @@ class Observer:
     def is_done(self) -> bool:
         """Whether all folders were read, and nothing is due. Safe in another thread."""
         return self._walked and self._walk is None and self._reading is None and not self._sightings
+
+    def use(self, classes: Iterable[str]) -> None:
+        """Go by the classes of another model. Safe in another thread."""
+        self._meanings.use(classes)
 
     def read_up_to(self, max_bytes: int) -> None:
         """Read no larger files from now on. Safe in another thread."""
@@ -245,17 +253,6 @@ class Observer:
         known = self._known.folders.get(name)
         return None if known is None else known.stands_for
 
-    def _say_renamed(self, label: str, name: str) -> None:
-        logger.warning(
-            tr(
-                "the class folder '{label}' is called '{name}' now: for this daemon its images, and those that you "
-                "move there, are still of the class {label}, and it files new ones into '{label}'. Rename the folder "
-                "back; or, if the class is to be called {name}, rename its folder in the data set, too, and fit again",
-                label=label,
-                name=name,
-            )
-        )
-
     def _take_events(self) -> None:
         assert self._arrivals is not None
         now = self._clock()
@@ -264,7 +261,7 @@ class Observer:
             if (known := self._known.folders.get(folder)) is not None:
                 known.drop(name)
         for folder in arrived.gone:
-            if "/" in folder:
+            if not self._meanings.is_class_folder(folder):
                 self._known.forget(folder)
         self._visits.update(arrived.folders)
         if arrived.lost:
@@ -296,8 +293,9 @@ class Observer:
         """Whether the daemon itself filed a file there: then the folder is of the class that it has the name of."""
         if not self._own.take(path):
             return False
-        if (known := self._known.folders.get(folder)) is not None:
-            known.stands_for = None
+        for outer in way_to(folder):
+            if (known := self._known.folders.get(outer)) is not None:
+                known.stands_for = None
         return True
 
     def _examine(self) -> None:

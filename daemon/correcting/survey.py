@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from loguru import logger
 
-from daemon.correcting.class_folders import ClassFolders, is_entered
+from daemon.correcting.class_folders import ClassFolders
 from daemon.correcting.known_files import KnownFiles, KnownFolder, key_of, keys_of
 from daemon.files.inotify import FolderIdentity
 from daemon.files.mounts import kinds_by_device, remote_kind
@@ -54,14 +54,18 @@ class Sighting(NamedTuple):
     origin: Origin
 
     @property
-    def class_folder(self) -> str:
-        """Return the name of the folder in the output that it lies in, at whatever depth."""
-        return self.folder.partition("/")[0]
-
-    @property
     def key(self) -> tuple[str, int]:
         """Return what tells it from all others."""
         return self.folder, key_of(self.name, self.inode)
+
+
+def way_to(folder: str) -> Iterator[str]:
+    """Yield a folder and those that it lies in, from the output down."""
+    end = folder.find("/")
+    while end >= 0:
+        yield folder[:end]
+        end = folder.find("/", end + 1)
+    yield folder
 
 
 class Survey:
@@ -101,8 +105,7 @@ class Survey:
 
     def begin(self) -> bool:
         """Note which folders there are before anything is filed into them; returns whether any is new."""
-        is_new, there = False, self._class_folders()
-        self._follow_renames(there)
+        is_new, there = False, self._follow_renames()
         for name in there:
             if name not in self._known.folders:
                 status = os.lstat(self._output / name)
@@ -113,23 +116,28 @@ class Survey:
     def steps(self) -> Iterator[list[Sighting]]:
         """Go through all folders once, and yield some files at each step. Raises OSError."""
         self.has_shares = False
-        there = self._class_folders()
-        self._follow_renames(there)
-        for name in sorted(there, key=self._size):
+        there = self._follow_renames()
+        for name in sorted((name for name in there if "/" not in name), key=self._size):
             yield from self.visit(name)
-        for name in [name for name in self._known.class_folders if name not in there]:
+        for name in [name for name in self._class_folders() if name not in there]:
             self._known.forget(name)
 
     def visit(self, folder: str) -> Iterator[list[Sighting]]:
         """Go through one folder and all inside."""
-        name = folder.partition("/")[0]
-        if not self._meanings.is_looked_at(name) or self._is_away(name):
+        class_folder = self._meanings.folder_of(folder)
+        if not all(map(self._meanings.is_looked_at, way_to(class_folder))) or self._is_away(class_folder):
             return
-        if name not in self._known.folders:
-            self._follow_rename(name)
-        is_complete, pending = True, [folder]
+        if class_folder not in self._known.folders:
+            self._follow_rename(class_folder)
+        is_complete, pending, read = True, [folder], list[str]()
         while pending:
             path = pending.pop()
+            if self._meanings.is_class_folder(path):
+                if self._is_away(path):
+                    continue
+                if path not in self._known.folders:
+                    self._follow_rename(path)
+                read.append(path)
             try:
                 yield from self._read_if_changed(path)
             except NO_FOLDER:
@@ -140,33 +148,60 @@ class Survey:
                 logger.debug("the folder {} is read again later: {}", path, error)
             if (known := self._known.folders.get(path)) is not None:
                 pending += [f"{path}/{inside}" for inside in known.folders]
-        if is_complete and folder == name and name in self._known.folders:
-            self._known.folders[name].unknown_origin = False
-            self._known.folders[name].surveyed = True
+        for path in read if is_complete else ():
+            if (known := self._known.folders.get(path)) is not None:
+                known.unknown_origin, known.surveyed = False, True
 
-    def _class_folders(self) -> dict[str, int]:
-        """Map the names of the folders that are looked at to their inode numbers. Raises OSError."""
-        with os.scandir(self._output) as entries:
-            folders = {entry.name: entry.inode() for entry in entries if entry.is_dir(follow_symlinks=False)}
-        return {name: inode for name, inode in folders.items() if self._meanings.is_looked_at(name)}
+    def _class_folders(self) -> dict[str, KnownFolder]:
+        """Map the class folders that are known to what is known of them."""
+        return self._known.class_folders(self._meanings.is_inner)
 
-    def _is_away(self, name: str) -> bool:
+    def _present(self) -> dict[str, int]:
+        """Map the class folders that are there, and are looked at, to their inode numbers. Raises OSError."""
+        present, pending = {}, [""]
+        while pending:
+            outer = pending.pop()
+            try:
+                with os.scandir(self._output / outer) as entries:
+                    inside = {entry.name: entry.inode() for entry in entries if entry.is_dir(follow_symlinks=False)}
+            except OSError:
+                if not outer:
+                    raise
+                continue  # it is said when it is read
+            for name, inode in inside.items():
+                folder = f"{outer}/{name}" if outer else name
+                if self._meanings.is_looked_at(folder):
+                    present[folder] = inode
+                    if self._meanings.is_inner(folder):
+                        pending.append(folder)
+        return present
+
+    def _is_away(self, folder: str) -> bool:
         """Whether only the mount point of a class folder is there. Notes whether it lies on a share."""
+        outer = folder.rpartition("/")[0]
         try:
-            device, of_output = os.lstat(self._output / name).st_dev, self._output.stat().st_dev
+            device, of_outer = os.lstat(self._output / folder).st_dev, (self._output / outer).stat().st_dev
         except OSError:
             return True
-        if device != of_output and device in kinds_by_device():
+        if device != of_outer and device in kinds_by_device():
             self.has_shares = True
-        return self._is_mount_away(name, device != of_output)
+        return self._is_mount_away(folder, device != of_outer)
 
-    def _follow_renames(self, there: dict[str, int]) -> None:
-        """Go on with class folders that were renamed as a whole, which says nothing of any image in them."""
-        known = self._known.class_folders
-        gone = {folder.identity[1]: name for name, folder in known.items() if name not in there}
-        for name, inode in there.items():
-            if name not in known and inode in gone:
-                self._go_on_as(gone[inode], name)
+    def _follow_renames(self) -> dict[str, int]:
+        """Go on with class folders that were renamed as a whole, which says nothing of any image in them.
+
+        Returns the class folders that are there. Raises OSError.
+        """
+        followed: set[str] = set()
+        while True:
+            known, there = self._class_folders(), self._present()
+            gone = {folder.identity[1]: name for name, folder in known.items() if name not in there}
+            for name in there.keys() - known.keys() - followed:
+                if there[name] in gone and self._go_on_as(gone[there[name]], name):
+                    followed.add(name)
+                    break  # what lies in it has another path now, too
+            else:
+                return there
 
     def _follow_rename(self, name: str) -> None:
         """Do so with one class folder; there may be thousands of others, which are not looked at."""
@@ -175,20 +210,28 @@ class Survey:
             if (old := next((old for old in self._with_inode(inode) if not self._is_there(old)), None)) is not None:
                 self._go_on_as(old, name)
 
-    def _go_on_as(self, old: str, name: str) -> None:
-        """Go on with a class folder that has another name now.
+    def _go_on_as(self, old: str, name: str) -> bool:
+        """Go on with a class folder that has another name now, and stands for the same class; returns whether it does.
 
-        One that only people have put images into is theirs to name: what is in it has another label now.
+        One that only people have put images into is theirs to name: what is in it has another label now. So has what
+        is in one that has got the name of a class of the model, which has none of its earlier name.
         """
         if self._kind or self._meanings.marked(name) is None:
-            return
+            return False
+        stood_for = self._meanings.class_of(old)
         self._known.rename(old, name)
-        stands_for = self._known.folders[name].stands_for
-        if stands_for is not None and self._meanings.label_of(name) is not None:
-            self._renamed(stands_for, name)
+        known = self._known.folders[name]
+        known.stands_for = None
+        stands_for = self._meanings.class_of(name)
+        is_adopted = self._meanings.is_class(stands_for) and not self._meanings.is_class(stood_for)
+        if stands_for != stood_for and not is_adopted:
+            known.stands_for = stood_for
+            if self._meanings.label_of(name) is not None:
+                self._renamed(stood_for, name)
+        return True
 
     def _with_inode(self, inode: int) -> list[str]:
-        return [name for name, folder in self._known.class_folders.items() if folder.identity[1] == inode]
+        return [name for name, folder in self._class_folders().items() if folder.identity[1] == inode]
 
     def _is_there(self, name: str) -> bool:
         path = self._output / name
@@ -199,7 +242,7 @@ class Survey:
         return 0 if known is None else len(known.keys)
 
     def _first_seen(self, folder: str, identity: FolderIdentity) -> KnownFolder:
-        if "/" in folder:
+        if not self._meanings.is_class_folder(folder):
             return KnownFolder(identity)
         marker = self._meanings.marked(folder)
         is_unknown = marker is not None and identity[1] not in self._moved_in
@@ -209,8 +252,9 @@ class Survey:
         descriptor = self._roots.open_folder(self._output / folder)
         try:
             status = os.fstat(descriptor)
-            class_folder = self._known.folders.get(folder.partition("/")[0])
-            if "/" in folder and (class_folder is None or class_folder.identity[0] not in (0, status.st_dev)):
+            class_folder = self._meanings.folder_of(folder)
+            outer = self._known.folders.get(class_folder)
+            if folder != class_folder and (outer is None or outer.identity[0] not in (0, status.st_dev)):
                 return  # a file system of its own inside a class folder
             known = self._known_as(folder, (status.st_dev, status.st_ino))
             self._arm(folder)
@@ -227,10 +271,11 @@ class Survey:
             self._is_unfaithful or (known.identity[1] == identity[1] and known.identity[0] in (0, identity[0]))
         )
         if known is None or not is_same:
-            self._known.forget(folder)
+            if known is not None:  # else a class folder in it may be known, which had another name
+                self._known.forget(folder)
             known = self._known.folders[folder] = self._first_seen(folder, identity)
         known.identity = identity
-        if "/" not in folder:
+        if self._meanings.is_class_folder(folder):
             self._look_at_marker(folder, known)
         else:
             self._look_at_inner_marker(folder, known)
@@ -265,9 +310,9 @@ class Survey:
 
     def origin_now(self, path: str) -> Origin:
         """Return the origin of a file that comes into a folder now: `sort` may be filing into its class folder."""
-        folder, inside, _ = path.partition("/")
+        folder = self._meanings.folder_of(path)
         known = self._known.folders.get(path)
-        if inside and known is not None and known.foreign:
+        if path != folder and known is not None and known.foreign:
             return Origin.UNKNOWN
         known = self._known.folders.get(folder)
         if known is None:
@@ -282,7 +327,7 @@ class Survey:
 
     def note_markers(self) -> None:
         """Note which markers this daemon has made meanwhile."""
-        for name, known in self._known.class_folders.items():
+        for name, known in self._class_folders().items():
             if known.marker is None:
                 known.marker = self._meanings.marked(name)
 
@@ -309,7 +354,7 @@ class Survey:
             for entry in entries:
                 name = entry.name
                 if entry.is_dir(follow_symlinks=False):
-                    if is_entered(name):
+                    if self._meanings.is_entered(f"{folder}/{name}"):
                         folders.append(name)
                     continue
                 if name == OUTPUT_MARK and "/" in folder:

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -83,6 +83,10 @@ class CorrectionWatch:
     def filed(self, path: Path) -> None:
         """Note that the daemon itself filed an image there."""
         self._own.add(path)
+
+    def use(self, classes: Sequence[str]) -> None:
+        """Go by the classes of another model."""
+        self._observer.use(classes)
 
     def adopt(self, settings: Settings) -> None:
         """Take over what may have changed in the settings."""
@@ -160,8 +164,10 @@ class CorrectionWatch:
                 self._observer.heard()
 
 
-def watch_corrections(settings: Settings, journal: Journal, path: Path, wake: Callable[[], None]) -> CorrectionWatch:
-    """Make the watch for a daemon, whose journal lies at ``path``."""
+def watch_corrections(
+    settings: Settings, journal: Journal, path: Path, classes: Sequence[str], wake: Callable[[], None]
+) -> CorrectionWatch:
+    """Make the watch for a daemon, whose journal lies at ``path`` and whose model has the ``classes``."""
 
     def observe(own: OwnFilings, found: Callable[[Found], None]) -> Observer:
         return Observer(
@@ -173,6 +179,7 @@ def watch_corrections(settings: Settings, journal: Journal, path: Path, wake: Ca
             quarantine=settings.quarantine_dir,
             max_bytes=settings.max_file_mb << 20,
             poll=settings.poll,
+            classes=classes,
         )
 
     return CorrectionWatch(settings.output, journal, observe, wake)

@@ -18,7 +18,7 @@ from daemon.files.roots import step_into
 from models.atomic import atomic_file
 from models.text.language import tr
 
-#: Beside the journal: the names of these class folders.
+#: Beside the journal: the paths of these class folders below the output.
 REMEMBERED = "class-mounts"
 
 
@@ -29,22 +29,22 @@ class ClassMounts:
         self._memory = memory / REMEMBERED
         self._known = self._read()
 
-    def step_into(self, output: int, name: str) -> int:
-        """Open a folder of the output, as `roots.step_into` does, and make it where it is missing and no mount.
+    def step_into(self, outer: int, path: str) -> int:
+        """Open a folder in an open one, as `roots.step_into` does, and make it where it is missing and no mount.
 
-        Raises OSError, also where only the mount point of the folder is there.
+        ``path``: its path below the output. Raises OSError, also where only the mount point of the folder is there.
         """
-        device = os.fstat(output).st_dev
+        device = os.fstat(outer).st_dev
         try:
-            folder = step_into(output, name, make=name not in self._known)
+            folder = step_into(outer, path.rpartition("/")[2], make=path not in self._known)
         except FileNotFoundError:
-            self._refuse_if_known(name)
+            self._refuse_if_known(path)
             raise
         try:
             if os.fstat(folder).st_dev != device:
-                self._remember(name)
+                self._remember(path)
             else:
-                self._refuse_if_known(name)
+                self._refuse_if_known(path)
         except BaseException:
             close(folder)
             raise

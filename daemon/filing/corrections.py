@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from unicodedata import normalize
 
 from daemon.files.renaming import FileAt
 from daemon.files.roots import OpenFolders, Roots
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
 _MOST_FILES, _SECONDS = 2_000_000, 20.0
 #: Names that are read at a step.
 NAMES_A_STEP = 5_000
-
-
-def class_of(path: Path, output: Path) -> str:
-    """Name the class whose folder a path below the output is or lies in, in NFC as all classes are."""
-    return normalize("NFC", path.relative_to(output).parts[0])
 
 
 class Corrections:
@@ -54,14 +48,10 @@ class Corrections:
         """Find it also where somebody has edited it since."""
         return self._find(filing, is_filed_image)
 
-    def inodes_in(self, label: str) -> list[int]:
-        """List the inodes of all files in a class folder and below it, in whichever Unicode form its name is."""
+    def inodes_in(self, is_wanted: Callable[[Path], bool]) -> list[int]:
+        """List the inodes of all files in the folders that are wanted."""
         inodes, folder_numbers = self._known()
-        inside = [
-            number
-            for number, folder in enumerate(self._folders)
-            if folder != str(self._output) and class_of(Path(folder), self._output) == label
-        ]
+        inside = [number for number, folder in enumerate(self._folders) if is_wanted(Path(folder))]
         import numpy as np
 
         return [int(inode) for inode in inodes[np.isin(folder_numbers, inside)]]

@@ -136,17 +136,21 @@ class DataSetFolder:
         name = self._name(label)
         if name not in self._folders:
             self._refuse(self.path / name)
-            try:
-                descriptor = self._roots.make_folder(self.path / name)
-            except OSError as error:
-                raise _cannot_be_written(self.path / name, error) from error
-            self._stack.callback(close, descriptor)
+            top = name.partition("/")[0]
             if label is None:
-                _mark(descriptor, "others")
-            elif name.casefold() in USUAL_NAMES:  # beside a marked folder the trainer would not take it for a class
-                _mark(descriptor, "class")
-            self._folders[name] = descriptor
+                _mark(self._made(top), "others")
+            elif top.casefold() in USUAL_NAMES:  # beside a marked folder the trainer would not take it for a class
+                _mark(self._made(top), "class")
+            self._folders[name] = self._made(name)
         return self._folders[name]
+
+    def _made(self, name: str) -> int:
+        try:
+            descriptor = self._roots.make_folder(self.path / name)
+        except OSError as error:
+            raise _cannot_be_written(self.path / name, error) from error
+        self._stack.callback(close, descriptor)
+        return descriptor
 
     def _refuse(self, folder: Path) -> None:
         resolved = folder.resolve()
@@ -191,12 +195,12 @@ def _is_same(target: FileAt, image: LabelledFile) -> bool:
 def _folders_by_name(data_set: Path) -> dict[str, list[str]]:
     """Map the names of the files in a data set to the class folders in which they are."""
     found: dict[str, list[str]] = defaultdict(list)
-    with suppress(FileNotFoundError), os.scandir(data_set) as folders:
-        for folder in folders:
-            if folder.is_dir(follow_symlinks=False) and not folder.name.startswith("."):
-                with os.scandir(folder.path) as files:
-                    for file in files:
-                        found[file.name].append(folder.name)
+    for path, folders, files in os.walk(data_set):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if path != str(data_set):
+            folder = os.path.relpath(path, data_set)
+            for name in files:
+                found[name].append(folder)
     return found
 
 

@@ -93,7 +93,8 @@ class Folders:
     def class_folder(self, folder: str, *, make: bool, kind: Kind = "class") -> int | None:
         """Open a folder under the output; None when it is missing and not to be made. Raises OSError.
 
-        ``kind``: what its marker is to say.
+        ``kind``: what its marker is to say. Of a class, the folders that it lies in get markers, too; of other images,
+        only the outermost one.
         """
         if folder not in self._class_folders:
             way = PurePath(folder)
@@ -111,11 +112,12 @@ class Folders:
         descriptor = self._output.open() if make else self._output.roots.open_folder(self._output.path)
         mounts = self._output.class_mounts if make else None
         for depth, name in enumerate(folder.parts):
-            if depth == 0 and mounts is not None:
-                descriptor = mounts.step_into(descriptor, name)
+            is_marked = depth == 0 or kind == "class"
+            if is_marked and mounts is not None:
+                descriptor = mounts.step_into(descriptor, "/".join(folder.parts[: depth + 1]))
             else:
                 descriptor = step_into(descriptor, name, make=make)
-            if depth == 0 and make:
+            if is_marked and make:
                 try:
                     _mark(descriptor, kind)
                     if self._touches:

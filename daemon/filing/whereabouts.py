@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.filing.corrections import Corrections, class_of
+from daemon.filing.class_paths import ClassPaths
+from daemon.filing.corrections import Corrections
 from daemon.filing.identity import seems_filed
 from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
@@ -27,9 +28,9 @@ class Location:
 class Whereabouts:
     """Finds each filed image. The class folders are read once, when the first image is missing."""
 
-    def __init__(self, output: Path, journal: Path) -> None:
-        self._output, self._journal = output, journal
-        self._corrections = Corrections(output)
+    def __init__(self, class_paths: ClassPaths, journal: Path) -> None:
+        self._class_paths, self._journal = class_paths, journal
+        self._corrections = Corrections(class_paths.output)
 
     def locate(self, filing: Filing) -> Location:
         """Find where an image lies now, in whatever state its filing is."""
@@ -40,13 +41,12 @@ class Whereabouts:
         path = self._corrections.find_edited(filing)
         if path is None:
             return Location(None, known=self._corrections.complete)
-        inside = filing.destination.is_relative_to(self._output)
-        moved = not inside or self._class(path) != self._class(filing.destination)
+        moved = self._class(path) != self._class(filing.destination)
         return Location(path, corrected=moved and not self._is_filed_there(filing, path))
 
     def inodes_in(self, label: str) -> list[int]:
         """List the inodes of the files that lie in the folder of a class now."""
-        return self._corrections.inodes_in(label)
+        return self._corrections.inodes_in(lambda folder: self._class_paths.of_folder(folder) == label)
 
     def is_of(self, filing: Filing, now: Location, label: str) -> bool:
         """Whether an image was taken for a class, or was corrected to it."""
@@ -54,10 +54,10 @@ class Whereabouts:
 
     def lies_in(self, now: Location, folder: str) -> bool:
         """Whether an image lies in the folder of a class, or of the others, whoever brought it there."""
-        return now.path is not None and now.path.is_relative_to(self._output) and self._class(now.path) == folder
+        return now.path is not None and self._class(now.path) == folder
 
-    def _class(self, path: Path) -> str:
-        return class_of(path, self._output)
+    def _class(self, path: Path) -> str | None:
+        return self._class_paths.of_image(path)
 
     def _is_filed_there(self, filing: Filing, path: Path) -> bool:
         """Whether no person but a later filing, by `resort`, brought an image to where it lies."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.files.roots import Roots
+from daemon.filing.class_paths import is_in_folder_of
 from daemon.filing.labelled_images import find_labelled
 from daemon.journal.journal import read_history, read_labels
 from daemon.journal.labels import Label, WantedLabels
@@ -82,14 +83,14 @@ def filed_file(labels: Path) -> Path:
     return labels.with_name(f"{labels.stem}-filed{labels.suffix}")
 
 
-def write_filed(journal: Path, file: Path) -> None:
-    """Write the images that were filed last into class folders and still lie there, for `trainer learn`.
+def write_filed(journal: Path, file: Path, output: Path) -> None:
+    """Write the images that were filed last into class folders of an output and still lie there, for `trainer learn`.
 
     Raises `UserError`, OSError and sqlite3.Error.
     """
     with atomic_file(file, durable=False, mode=None) as opened:
         for filing in read_history(journal, limit=_LATEST_FILED) if journal.exists() else ():
-            if _is_left(filing):
+            if _is_left(filing, output):
                 given = {
                     "path": str(filing.destination),
                     "label": filing.label,
@@ -99,13 +100,13 @@ def write_filed(journal: Path, file: Path) -> None:
                 opened.write(f"{json_text(given)}\n".encode())
 
 
-def _is_left(filing: Filing) -> bool:
+def _is_left(filing: Filing, output: Path) -> bool:
     """Whether an image lies in the folder of the class that it was filed as."""
     path = filing.destination
     if filing.state is not State.DONE or path is None or filing.label is None:
         return False
     with suppress(OSError):
-        return path.parent.name == filing.label and path.lstat().st_ino == filing.filed_ino
+        return is_in_folder_of(filing.label, path.parent, output) and path.lstat().st_ino == filing.filed_ino
     return False
 
 

@@ -72,7 +72,7 @@ def give_lesson(
     answer: LessonAnswer | None
     try:
         write_labels(journal, file, [*settings.watch, settings.output], settings.checkpoint)
-        write_filed(journal, filed_file(file))
+        write_filed(journal, filed_file(file), settings.output)
         answer = prepare(LessonOptions.from_settings(settings), file).run(on_line)
     except (OSError, sqlite3.Error, UserError) as error:
         answer = LessonAnswer(BROKEN, reason(error))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 from daemon.config import Settings
-from models.class_names import check_class_name
+from daemon.filing.class_paths import ClassPaths
+from models.class_names import check_class_path
 from models.errors import CheckpointError, UserError
 from models.leftovers import is_leftover
 from models.text.language import tr
@@ -16,22 +18,31 @@ from models.text.spelling import nearest
 
 
 class ClassFolder(NamedTuple):
-    """A folder below the output, by its name there, and the class of its images; None: they are of no class."""
+    """A folder, by its path below the output, and the class of its images; None: they are of no class."""
 
     folder: str
     label: str | None
 
 
-def class_folder(given: str, settings: Settings, *, new: bool) -> ClassFolder:
-    """Find the folder of a class. Raises `UserError` with the likeliest names where there is none.
+def class_paths(settings: Settings) -> ClassPaths:
+    """Tell the classes of an output apart by where images lie, for the published checkpoint."""
+    return ClassPaths(settings.output, partial(learnt_classes, settings))
+
+
+def class_folder(given: str, settings: Settings, *, new: bool, paths: ClassPaths | None = None) -> ClassFolder:
+    """Find the folder of a class, or of several. Raises `UserError` with the likeliest names where there is none.
 
     The name of the folder of the others stands for "none of the classes". ``new``: the class may be a new one.
+    ``paths``: those of `class_paths`, if the caller has them.
     """
-    name = check_class_name(given)
+    name = check_class_path(given)
     folded = name.casefold()
     if folded == settings.others_dir.casefold():
         return ClassFolder(settings.others_dir, None)
-    if folded == settings.quarantine_dir.casefold():
+    top, *inside = name.split("/")
+    if inside and top.casefold() == settings.others_dir.casefold():
+        raise UserError(tr("{name} lies in the folder for images of none of the classes: give a class", name=name))
+    if top.casefold() == settings.quarantine_dir.casefold():
         raise UserError(
             tr(
                 "{name} is the folder of files that cannot be read, and no class: give a class, or {others} for an "
@@ -40,18 +51,19 @@ def class_folder(given: str, settings: Settings, *, new: bool) -> ClassFolder:
                 others=settings.others_dir,
             )
         )
-    if is_leftover(name):
+    if (leftover := next((part for part in (top, *inside) if is_leftover(part)), None)) is not None:
         raise UserError(
-            tr("a system or a program has folders named {name}, which are left alone: give another name", name=name)
+            tr("a system or a program has folders named {name}, which are left alone: give another name", name=leftover)
         )
-    known = _known(settings)
+    paths = paths or class_paths(settings)
+    known = {name: name for name in (*paths.inner, *paths.classes)} | class_folders(settings, paths)
     if name in known:
         return ClassFolder(known[name], name)
     alike = next((other for other in known if other.casefold() == folded), None)
     if alike is not None:
         raise UserError(tr("there is no class '{name}': did you mean {near}?", name=name, near=alike))
     if new:
-        return ClassFolder(name, name)
+        return _new_folder(name, paths, known)
     near = ", ".join(nearest(name, [*known, settings.others_dir]))
     if near:
         raise UserError(
@@ -60,31 +72,62 @@ def class_folder(given: str, settings: Settings, *, new: bool) -> ClassFolder:
     raise UserError(tr("there is no class '{name}': give one that there is, or --new to make it one", name=name))
 
 
-def class_folders(settings: Settings) -> dict[str, str]:
-    """Map the classes that have a folder below the output to the names of their folders there, however composed."""
+def _new_folder(name: str, paths: ClassPaths, known: dict[str, str]) -> ClassFolder:
+    """Choose the folder of a new class, in the folder that is there. Raises `UserError` where it would be no class."""
+    above, slash, last = name.rpartition("/")
+    if (taken := paths.class_of(name)) != name:
+        raise UserError(
+            tr(
+                "'{name}' cannot be a class: what lies in '{taken}' is all of one class, unless the model in use has "
+                "classes in that folder, as trainer fit --nested makes them",
+                name=name,
+                taken=taken,
+            )
+        )
+    return ClassFolder(f"{known.get(above, above)}{slash}{last}", name)
+
+
+def class_folders(settings: Settings, paths: ClassPaths | None = None) -> dict[str, str]:
+    """Map the classes that have a folder below the output to the paths of their folders there, however composed.
+
+    Inner folders are among them: an image may be known to be of one of the classes in it.
+    """
     reserved = {settings.others_dir.casefold(), settings.quarantine_dir.casefold()}
     return {
         unicodedata.normalize("NFC", folder): folder
-        for folder in folders_of_images(settings)
-        if unicodedata.normalize("NFC", folder).casefold() not in reserved
+        for folder in folders_of_images(settings, paths)
+        if unicodedata.normalize("NFC", folder).partition("/")[0].casefold() not in reserved
     }
 
 
-def _known(settings: Settings) -> dict[str, str]:
-    """Map all classes, those of the model too, to the names of their folders."""
-    return {name: name for name in learnt_classes(settings)} | class_folders(settings)
+def folders_of_images(settings: Settings, paths: ClassPaths | None = None) -> Iterator[str]:
+    """Yield the paths of all class folders below the output, and of those for other images.
+
+    Hidden folders and those of other programs are not among them.
+    """
+    paths = paths or class_paths(settings)
+    pending = [""]
+    while pending:
+        outer = pending.pop()
+        for name in _folders_in(f"{settings.output}/{outer}"):
+            folder = f"{outer}/{name}" if outer else name
+            yield folder
+            if unicodedata.normalize("NFC", folder) in paths.inner:
+                pending.append(folder)
 
 
-def folders_of_images(settings: Settings) -> Iterator[str]:
-    """Yield the names of all folders below the output, but for hidden ones and those of other programs."""
+def _folders_in(folder: str) -> list[str]:
     try:
-        with os.scandir(settings.output) as entries:
-            for entry in entries:
-                is_ours = not entry.name.startswith(".") and not is_leftover(entry.name)
-                if is_ours and entry.is_dir(follow_symlinks=False):
-                    yield entry.name
+        with os.scandir(folder) as entries:
+            return [
+                entry.name
+                for entry in entries
+                if not entry.name.startswith(".")
+                and not is_leftover(entry.name)
+                and entry.is_dir(follow_symlinks=False)
+            ]
     except OSError:
-        return  # the move will say what is wrong with it
+        return []  # the move will say what is wrong with it
 
 
 def learnt_classes(settings: Settings) -> list[str]:

@@ -13,14 +13,14 @@ from pydantic import Field, field_validator
 
 from daemon.files.roots import OpenFolders
 from daemon.files.source import Source
-from daemon.filing.corrections import class_of
+from daemon.filing.class_paths import ClassPaths
 from daemon.filing.filer import Decision, FilingResult
 from daemon.filing.late_sidecars import LATEST
 from daemon.filing.status import Status, describe
 from daemon.filing.transfer import Transfer
 from daemon.journal.labels import How, Label
 from daemon.journal.records import Filing
-from daemon.operations.classes import ClassFolder, class_folder
+from daemon.operations.classes import ClassFolder, class_folder, class_paths
 from daemon.operations.desk import Desk, Item, Operation, Params, explaining_a_busy_journal
 from daemon.operations.moving import RUN_PATTERN, log_move, make_filer, settled_sidecars
 from daemon.operations.named_images import FiledImage, NamedImage, NoImage, find_filed, find_image, spelling
@@ -74,8 +74,9 @@ def relabel(desk: Desk, params: RelabelParams) -> Operation:
 
     One that lies there already is confirmed: only the label is written. Raises `UserError`.
     """
-    target = class_folder(params.to, desk.settings, new=params.new)
-    relabelling = _Relabelling(desk, params, target)
+    paths = class_paths(desk.settings)
+    target = class_folder(params.to, desk.settings, new=params.new, paths=paths)
+    relabelling = _Relabelling(desk, params, target, paths)
     with explaining_a_busy_journal():
         desk.recover()
         names: tuple[_Name, ...] = (*params.files, *params.filings)
@@ -92,6 +93,7 @@ class _Relabelling:
     desk: Desk
     params: RelabelParams
     target: ClassFolder
+    paths: ClassPaths
     moved: int = 0
     confirmed: int = 0
     left: int = 0
@@ -132,7 +134,8 @@ class _Relabelling:
         yield from (items[name] | _asked(name) for name in names if name in items)
 
     def _lies_there(self, path: Path) -> bool:
-        return path.relative_to(self.desk.output).parts[0] == self.target.folder
+        folder = str(path.parent.relative_to(self.desk.output))
+        return self.paths.folder_of(folder) == self.target.folder
 
     def _confirm(self, images: dict[_Name, NamedImage]) -> dict[_Name, Item]:
         if images and not self.params.dry_run:
@@ -208,10 +211,9 @@ class _Relabelling:
         return self._item(path, outcome, says, None)
 
     def _item(self, path: Path, outcome: str, says: str, destination: Path | None, filing: int | None = None) -> Item:
-        is_inside = path.is_relative_to(self.desk.output) and path.parent != self.desk.output
         return {
             "file": str(path),
-            "from": class_of(path, self.desk.output) if is_inside else None,
+            "from": self.paths.of_image(path),
             "class": self.target.label,
             "destination": None if destination is None else str(destination),
             "filing": filing,

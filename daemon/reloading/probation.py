@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from loguru import logger
 
+from daemon.filing.class_paths import is_in_folder_of
 from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
 from daemon.journal.records import Filing, State
@@ -98,16 +99,17 @@ def _log_ways(count: int, chosen: int) -> float:
     return math.lgamma(count + 1) - math.lgamma(chosen + 1) - math.lgamma(count - chosen + 1)
 
 
-def from_journal(journal: Path, digest: str) -> list[Observation]:
+def from_journal(journal: Path, digest: str, output: Path) -> list[Observation]:
     """Read from the journal the last images that a checkpoint has classified, oldest first.
 
-    Nothing where there is no journal, or none that can be read now: a model is judged by less then, and serves.
+    ``output``: where they were filed. Nothing where there is no journal, or none that can be read now: a model is
+    judged by less then, and serves.
     """
     if not journal.exists():
         return []
     rows = read_history(journal, Wanted(model_digest=digest, states=[State.DONE]), MEMORY)
     try:
-        return list(_seen(rows))[::-1]
+        return list(_seen(rows, output))[::-1]
     except UserError as error:
         logger.warning(
             tr(
@@ -119,7 +121,7 @@ def from_journal(journal: Path, digest: str) -> list[Observation]:
         return []
 
 
-def _seen(rows: Iterator[Filing]) -> Iterator[Observation]:
+def _seen(rows: Iterator[Filing], output: Path) -> Iterator[Observation]:
     for row in rows:
-        if row.label is not None and row.destination is not None:
-            yield Observation(row.label, row.destination.parent.name != row.label)
+        if row.label is not None and row.folder is not None:
+            yield Observation(row.label, not is_in_folder_of(row.label, row.folder, output))

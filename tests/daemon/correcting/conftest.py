@@ -31,6 +31,7 @@ class Scene:
         self.output = desk.output
         self.journal = desk.journal()
         self.poll = poll
+        self.classes: tuple[str, ...] = ()
         self.now = _BEGIN
         self.own = OwnFilings()
         self.found: list[Found] = []
@@ -54,6 +55,7 @@ class Scene:
             quarantine="quarantine",
             max_bytes=MAX_BYTES,
             poll=self.poll,
+            classes=self.classes,
             clock=lambda: self.now,
             wall=self.wall,
             allowance=Allowance(lambda: self.now, lambda: 0.0),

@@ -93,7 +93,7 @@ def test_nor_are_they_looked_at_for_the_class_folders(tmp_path: Path, looks: lis
         known.folders[path] = KnownFolder((0, 1))
     known.folders["dog"] = KnownFolder((0, 2))
     looks.clear()
-    assert list(known.class_folders) == ["dog"]
+    assert list(known.class_folders()) == ["dog"]
     assert not looks
 
 

@@ -46,7 +46,7 @@ def test_new_class_folders_are_not_each_compared_with_all_others(tmp_path: Path,
             assert list(survey.visit(name))
     if by == "reading":
         assert list(survey.steps())
-    assert sorted(known.class_folders) == sorted(names)
+    assert sorted(known.class_folders()) == sorted(names)
     assert folders.asked == dict.fromkeys(names, 1 if by == "events" else 2)
 
 
@@ -61,4 +61,4 @@ def test_a_folder_of_the_same_number_that_is_still_there_was_not_renamed(tmp_pat
     make_class_folder(output, "cat")
     known.folders["dog"].identity = (0, (output / "cat").stat().st_ino)
     assert list(survey.visit("cat"))
-    assert {name: folder.stands_for for name, folder in known.class_folders.items()} == {"dog": None, "cat": None}
+    assert {name: folder.stands_for for name, folder in known.class_folders().items()} == {"dog": None, "cat": None}

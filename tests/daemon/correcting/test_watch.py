@@ -40,7 +40,7 @@ def journal(desk: Desk) -> Iterator[Journal]:
 
 def watching(desk: Desk, journal: Journal) -> CorrectionWatch:
     settings = Settings(watch=[desk.inbox], output=desk.output, state_dir=desk.journal_path.parent)
-    return watch_corrections(settings, journal, desk.journal_path, lambda: None)
+    return watch_corrections(settings, journal, desk.journal_path, (), lambda: None)
 
 
 def test_a_move_is_noted_beside_a_work_loop(desk: Desk, journal: Journal) -> None:

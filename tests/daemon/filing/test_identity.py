@@ -14,6 +14,7 @@ import pytest
 from daemon.files.renaming import FileAt
 from daemon.files.roots import OpenFolders, Roots
 from daemon.filing import identity
+from daemon.filing.class_paths import ClassPaths
 from daemon.filing.filer import Action, Status
 from daemon.filing.late_sidecars import LateSidecars
 from daemon.filing.late_writes import QUIET, LateWrites
@@ -64,7 +65,7 @@ def test_a_late_sidecar_does_not_follow_a_stranger(near: Desk) -> None:
 def test_history_does_not_show_a_stranger_for_an_image(near: Desk) -> None:
     assert near.file_one(near.put()).status is Status.FILED
     there = near.output / "cat" / "cat.jpg"
-    whereabouts = Whereabouts(near.output, near.journal_path)
+    whereabouts = Whereabouts(ClassPaths(near.output), near.journal_path)
     assert whereabouts.locate(filed_row(near)).path == there
     near.replace_by_stranger(there)
     assert whereabouts.locate(filed_row(near)).path is None

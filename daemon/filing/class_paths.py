@@ -1,0 +1,77 @@
+"""Say which class a path in the output has: the one rule for everything that looks at where an image lies.
+
+A class is a path of folders, such as ``dog`` or ``animals/dog``. Folders that hold classes of the model are its inner
+folders. Each folder directly below an inner one is a class, also one that a person has made; an image in the inner
+folder itself is only known to be of one of the classes in it. Below a class everything belongs to it: folders of a
+person's own, and those of a layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path, PurePath
+from unicodedata import normalize
+
+
+def inner_folders(classes: Iterable[str]) -> frozenset[str]:
+    """List the folders that hold the folders of classes, in NFC as all classes are."""
+    return frozenset(str(folder) for name in classes for folder in PurePath(name).parents if folder.name)
+
+
+def class_folder_of(folder: str, is_inner: Callable[[str], bool]) -> str:
+    """Return the beginning of a path below the output that is the folder of its class, as it is spelled there.
+
+    ``is_inner`` is asked about each beginning of the path whether it is an inner folder.
+    """
+    end = folder.find("/")
+    while end >= 0 and is_inner(folder[:end]):
+        end = folder.find("/", end + 1)
+    return folder if end < 0 else folder[:end]
+
+
+def is_in_folder_of(label: str, folder: Path, output: Path) -> bool:
+    """Whether a folder is that of a class, or lies in it: of an unsure image it is not."""
+    if not folder.is_relative_to(output):
+        return False
+    place = normalize("NFC", str(folder.relative_to(output)))
+    return place == label or place.startswith(f"{label}/")
+
+
+class ClassPaths:
+    """Classes of one output by where images lie, for a model whose classes are asked for when they are needed."""
+
+    def __init__(self, output: Path, classes: Callable[[], Iterable[str]] = tuple) -> None:
+        """``classes``: those of the model in use; none of them where no model is known."""
+        self.output = output
+        self._classes = classes
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Classes of the model."""
+        return tuple(self._classes())
+
+    @cached_property
+    def inner(self) -> frozenset[str]:
+        """Inner folders of the model."""
+        return inner_folders(self.classes)
+
+    def class_of(self, folder: str) -> str:
+        """Name the class of a folder, which is given by its path below the output, in NFC as all classes are."""
+        if "/" not in folder:
+            return normalize("NFC", folder)
+        return class_folder_of(normalize("NFC", folder), self.inner.__contains__)
+
+    def folder_of(self, folder: str) -> str:
+        """Return the beginning of such a path that is the folder of the class, as it is spelled there."""
+        return class_folder_of(folder, lambda beginning: normalize("NFC", beginning) in self.inner)
+
+    def of_folder(self, folder: Path) -> str | None:
+        """Name the class of a folder; None for one that is not below the output."""
+        if folder == self.output or not folder.is_relative_to(self.output):
+            return None
+        return self.class_of(str(folder.relative_to(self.output)))
+
+    def of_image(self, path: Path) -> str | None:
+        """Name the class of the folder that a file lies in; None where it does not lie in a folder of the output."""
+        return self.of_folder(path.parent)
