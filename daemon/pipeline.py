@@ -295,13 +295,13 @@ class Pipeline:
         predictions = self._batches[0].predictions.result()
         images = self._batches.popleft().images
         decided = [
-            (image.decoded, prediction, decision)
+            (image.decoded, decision)
             for image, prediction in zip(images, predictions, strict=True)
             if (decision := self._decide(image.decoded, prediction)) is not None
         ]
-        filed = self._filer.file([decision for _, _, decision in decided])
-        for (decoded, prediction, _), result in zip(decided, filed, strict=True):
-            yield _outcome(decoded, prediction, result)
+        filed = self._filer.file([decision for _, decision in decided])
+        for (decoded, _), result in zip(decided, filed, strict=True):
+            yield _outcome(decoded, result)
 
     def _predict(self, images: Sequence[_Image]) -> list[Prediction | None]:
         crops = [image.decoded.crops for image in images]
@@ -346,16 +346,19 @@ def _ends_early(decoded: Decoded) -> bool:
     )
 
 
-def _outcome(decoded: Decoded, prediction: Prediction | None, result: FilingResult) -> Outcome:
+def _outcome(decoded: Decoded, result: FilingResult) -> Outcome:
+    decision = result.decision
     unreadable = decoded.error if isinstance(decoded.error, ImageError) else None
     return Outcome(
         path=decoded.path,
         status=result.status,
-        prediction=prediction,
-        fate=result.decision.fate,
+        label=decision.label,
+        confidence=decision.confidence,
+        fate=decision.fate,
+        folder=decision.folder,
         destination=result.destination,
         reason=unreadable.reason if unreadable else None,
-        detail=result.error or result.decision.detail,
+        detail=result.error or decision.detail,
     )
 
 

@@ -24,8 +24,6 @@ from daemon.commands.resort_plan import (
     PlannedMove,
     ResortPlanner,
     ResortResult,
-    class_in,
-    confidence_in,
 )
 from daemon.commands.stopping import stopped_by_signals
 from daemon.filing.filer import Status
@@ -142,10 +140,7 @@ class _Moves:
 
     def make(self, lot: Sequence[PlannedMove]) -> None:
         """Move a lot of images, and count what became of them. Raises `UserError`."""
-        moves = tuple(
-            ResortMove(filing=one.filing, label=class_in(one.outcome), confidence=confidence_in(one.outcome))
-            for one in lot
-        )
+        moves = tuple(ResortMove(filing=one.filing, label=one.label, confidence=one.confidence) for one in lot)
         outcomes = {one.filing: one.outcome for one in lot}
         for item in operate(self._place, "resort", ResortParams(moves=moves, digest=self._digest, run=self.run)):
             if item:
@@ -166,14 +161,13 @@ class _Moves:
 
 def _print(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) -> None:
     for outcome in result.moved:
-        assert outcome.prediction is not None
-        names = {"name": _from(outcome), "place": _to(outcome)}
+        names = {"name": _from(outcome, sorter.paths.output), "place": shown(outcome.place)}
         line = tr("{name} would go to {place}", **names) if moves is None else "{name} -> {place}".format(**names)
-        print(f"{line} ({outcome.prediction.confidence:.2f})")
+        print(f"{line} ({outcome.confidence:.2f})")
     for outcome in result.failed:
         why = outcome.detail or describe(outcome.status)
-        print(tr("left: {source}: {error}", source=_from(outcome), error=why))
-    for (old, new), count in result.pairs():
+        print(tr("left: {source}: {error}", source=_from(outcome, sorter.paths.output), error=why))
+    for (old, new), count in sorter.pairs():
         print(f"{count:7}  {shown(old)} -> {shown(new)}")
     values = {
         "count": len(result.moved),
@@ -188,13 +182,8 @@ def _print(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) ->
         print(tr("{count} moved by checkpoint {digest} (unsure under {threshold:.2f}); stay: {stay}", **values))
 
 
-def _from(outcome: Outcome) -> str:
-    return shown("/".join(outcome.path.parts[-2:]))
-
-
-def _to(outcome: Outcome) -> str:
-    assert outcome.destination is not None
-    return shown("/".join(outcome.destination.parts[-2:]))
+def _from(outcome: Outcome, output: Path) -> str:
+    return shown(str(outcome.path.relative_to(output)))
 
 
 def _record(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) -> dict[str, object]:
@@ -203,18 +192,17 @@ def _record(result: ResortResult, sorter: ResortPlanner, moves: _Moves | None) -
         "threshold": sorter.threshold.value,
         "run": None if moves is None else moves.run,
         "images": [_image(outcome) for outcome in (*result.moved, *result.failed)],
-        "pairs": [{"from": old, "to": new, "images": count} for (old, new), count in result.pairs()],
+        "pairs": [{"from": old, "to": new, "images": count} for (old, new), count in sorter.pairs()],
         "stay": {why: count for why in STAYS if (count := result.stay[why])},
     }
 
 
 def _image(outcome: Outcome) -> dict[str, object]:
-    assert outcome.prediction is not None
     return {
         "file": str(outcome.path),
         "destination": None if outcome.destination is None else str(outcome.destination),
-        "class": outcome.prediction.label,
-        "confidence": round(outcome.prediction.confidence, 6),
+        "class": outcome.label,
+        "confidence": round(outcome.confidence or 0.0, 6),
         "status": outcome.status.value,
         "error": outcome.detail,
     }

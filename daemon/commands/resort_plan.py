@@ -10,6 +10,7 @@ from pathlib import Path
 from daemon.config import Settings
 from daemon.decoding.decoder import Decoded
 from daemon.files.roots import OpenFolders, Roots
+from daemon.filing.class_paths import ClassPaths, is_inside
 from daemon.filing.corrections import Corrections
 from daemon.filing.filer import Decision, Filer, Status
 from daemon.filing.identity import image_key, is_as_filed, took_over_from
@@ -20,7 +21,7 @@ from daemon.pipeline import Pipeline, Policy
 from daemon.reloading.loader import check_names
 from models.allowed import allow_plugins
 from models.classifier import Prediction, open_classifier
-from models.decision import Fate
+from models.decision import Fate, Ruling
 from models.runtime import cores
 from models.text.language import mark
 from models.weights import WeightsStore
@@ -48,10 +49,6 @@ class ResortResult:
     stay: Counter[str] = field(default_factory=Counter)
     failed: list[Outcome] = field(default_factory=list)
 
-    def pairs(self) -> list[tuple[tuple[str, str], int]]:
-        """Count how many images go from which class folder to which, the largest number first."""
-        return Counter((outcome.path.parent.name, class_in(outcome)) for outcome in self.moved).most_common()
-
 
 @dataclass(frozen=True)
 class PlannedMove:
@@ -59,6 +56,18 @@ class PlannedMove:
 
     filing: int
     outcome: Outcome
+
+    @property
+    def label(self) -> str:
+        """Class that it is taken for now."""
+        assert self.outcome.label is not None
+        return self.outcome.label
+
+    @property
+    def confidence(self) -> float:
+        """How surely."""
+        assert self.outcome.confidence is not None
+        return float(self.outcome.confidence)
 
 
 class ResortPlanner:
@@ -76,7 +85,7 @@ class ResortPlanner:
             device=settings.device,
         )
         check_names(checkpoint, self.classifier.classes, (settings.others_dir, settings.quarantine_dir))
-        self._output = settings.output
+        self.paths = ClassPaths(settings.output, lambda: self.classifier.classes)
         self._roots = roots
         self._labels = labels
         self._filings: dict[Path, int] = {}  # those of the images that are being classified
@@ -92,16 +101,21 @@ class ResortPlanner:
         self.close = self._pipeline.close
         self.result = ResortResult()
 
+    def pairs(self) -> list[tuple[tuple[str, str], int]]:
+        """Count how many images go from which class folder to which, the largest number first."""
+        pairs = ((self.paths.of_image(outcome.path) or "", outcome.folder or "") for outcome in self.result.moved)
+        return Counter(pairs).most_common()
+
     def plan(
         self, filings: Iterator[Filing], only_in: Path | None, stopping: Callable[[], bool]
     ) -> Iterator[PlannedMove]:
         """Classify what was filed (all, or what lies in one folder), newest first; yield what belongs elsewhere."""
-        images = self._registered(_where_last_filed(filings, only_in, self._output, self._roots, self.result.stay))
+        images = self._registered(_where_last_filed(filings, only_in, self.paths.output, self._roots, self.result.stay))
         for outcome in self._pipeline.process(images, stopping=stopping):
             filing = self._filings.pop(outcome.path)
             if outcome.status is Status.PLANNED:
                 yield PlannedMove(filing, outcome)
-            elif outcome.prediction is not None:
+            elif outcome.label is not None:
                 self.result.failed.append(outcome)
             else:
                 self.result.stay[GONE] += 1
@@ -115,26 +129,31 @@ class ResortPlanner:
 
     def _decide(self, decoded: Decoded, prediction: Prediction | None) -> Decision | None:
         """Plan to move what the checkpoint is sure of elsewhere; what stays is counted."""
-        why = None
-        if prediction is None or decoded.source is None:
-            why = UNREADABLE
-        elif prediction.label == decoded.path.parent.name:
-            why = AGREES
-        elif (ruling := self.threshold.decide(prediction)).fate is not Fate.SURE:
-            why = ruling.fate.value
-        elif self._labels.get(decoded.source.sha256 or "", prediction.label) != prediction.label:
-            why = LABELLED
-        else:
+        ruling = None if prediction is None else self.threshold.decide(prediction)
+        why = self._why_it_stays(decoded, prediction, ruling)
+        if why is None and ruling is not None and decoded.source is not None:
             return Decision(
                 source=decoded.source,
-                folder=prediction.label,
+                folder=ruling.label,
                 fate=ruling.fate,
-                label=prediction.label,
-                confidence=prediction.confidence,
+                label=ruling.label,
+                confidence=ruling.confidence,
                 model_digest=self.classifier.digest,
             )
-        self.result.stay[why] += 1
+        self.result.stay[why or UNREADABLE] += 1
         self._filings.pop(decoded.path, None)
+        return None
+
+    def _why_it_stays(self, decoded: Decoded, prediction: Prediction | None, ruling: Ruling | None) -> str | None:
+        if prediction is None or ruling is None or decoded.source is None:
+            return UNREADABLE
+        lies_in = self.paths.of_image(decoded.path) or ""
+        if lies_in in (prediction.label, ruling.label):
+            return AGREES
+        if not ruling.fate.is_filed or is_inside(lies_in, ruling.label):
+            return ruling.fate.value
+        if self._labels.get(decoded.source.sha256 or "", ruling.label) != ruling.label:
+            return LABELLED
         return None
 
 
@@ -170,15 +189,3 @@ def _is_as_filed_at(filing: Filing, path: Path, roots: Roots) -> bool:
             return is_as_filed(folders.entry(path), filing)
     except OSError:
         return False
-
-
-def class_in(outcome: Outcome) -> str:
-    """Return the class that an image is taken for now."""
-    assert outcome.prediction is not None
-    return outcome.prediction.label
-
-
-def confidence_in(outcome: Outcome) -> float:
-    """Return how surely."""
-    assert outcome.prediction is not None
-    return float(outcome.prediction.confidence)

@@ -262,7 +262,7 @@ def _count_foreign(output: Path) -> int:
 
 def _print_summary(outcomes: list[Outcome], output: Path, skipped: Skipped, foreign: int, *, as_json: bool) -> None:
     filed = [outcome for outcome in outcomes if outcome.status is Status.FILED and outcome.destination]
-    folders = Counter(outcome.destination.parent.name for outcome in filed if outcome.destination)
+    folders = Counter(outcome.folder for outcome in filed if outcome.folder is not None)
     left = [outcome for outcome in outcomes if outcome.status not in _SORTED]
     if as_json:
         encoding = sys.stdout.encoding
@@ -307,12 +307,11 @@ def _print_summary(outcomes: list[Outcome], output: Path, skipped: Skipped, fore
 
 
 def _row(outcome: Outcome) -> dict[str, object]:
-    prediction = outcome.prediction
     return {
         "file": str(outcome.path),
         "status": outcome.status.value,
-        "class": prediction.label if prediction else None,
-        "confidence": round(prediction.confidence, 6) if prediction else None,
+        "class": outcome.label,
+        "confidence": None if outcome.confidence is None else round(outcome.confidence, 6),
         "destination": str(outcome.destination) if outcome.destination else None,
         "detail": outcome.detail,
     }

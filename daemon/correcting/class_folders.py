@@ -9,8 +9,9 @@ from unicodedata import normalize
 
 from daemon.files.candidates import is_temporary_name
 from daemon.files.marker import MARKER
-from daemon.filing.class_paths import class_folder_of, inner_folders
+from daemon.filing.class_paths import class_folder_of
 from models.class_names import check_class_path
+from models.class_tree import ClassTree
 from models.errors import CheckpointError
 from models.leftovers import is_bin, is_leftover
 from models.markers import read_kind
@@ -35,8 +36,8 @@ class ClassFolders:
 
     def use(self, classes: Iterable[str]) -> None:
         """Go by the classes of a model. Safe in another thread."""
-        self._classes = frozenset(classes)
-        self._inner = inner_folders(self._classes)
+        tree = ClassTree(list(classes))
+        self._classes, self._inner = frozenset(tree.classes), tree.inner_folders
 
     def is_looked_at(self, folder: str) -> bool:
         """Whether what people put into a class folder says anything: not in the quarantine, in bins and hidden folders.

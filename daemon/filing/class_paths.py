@@ -10,13 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import Path
 from unicodedata import normalize
 
-
-def inner_folders(classes: Iterable[str]) -> frozenset[str]:
-    """List the folders that hold the folders of classes, in NFC as all classes are."""
-    return frozenset(str(folder) for name in classes for folder in PurePath(name).parents if folder.name)
+from models.class_tree import ClassTree
 
 
 def class_folder_of(folder: str, is_inner: Callable[[str], bool]) -> str:
@@ -35,7 +32,12 @@ def is_in_folder_of(label: str, folder: Path, output: Path) -> bool:
     if not folder.is_relative_to(output):
         return False
     place = normalize("NFC", str(folder.relative_to(output)))
-    return place == label or place.startswith(f"{label}/")
+    return place == label or is_inside(place, label)
+
+
+def is_inside(folder: str, outer: str) -> bool:
+    """Whether a folder lies in another; both are paths below one folder."""
+    return folder.startswith(f"{outer}/")
 
 
 class ClassPaths:
@@ -54,7 +56,7 @@ class ClassPaths:
     @cached_property
     def inner(self) -> frozenset[str]:
         """Inner folders of the model."""
-        return inner_folders(self.classes)
+        return ClassTree(self.classes).inner_folders
 
     def class_of(self, folder: str) -> str:
         """Name the class of a folder, which is given by its path below the output, in NFC as all classes are."""

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from daemon.filing.status import Status
 from models.decision import Fate
-
-if TYPE_CHECKING:
-    from models.classifier import Prediction
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """Outcome of one image; ``detail`` is a sentence where it was not simply filed.
 
-    ``fate``: what was decided of one that was classified, whether it could then be moved or not.
+    ``label``, ``confidence`` and ``fate``: what was decided of one that was classified, whether it could then be moved
+    or not. ``folder``: where it was to go, below the output.
     """
 
     path: Path
     status: Status
-    prediction: Prediction | None = None
+    label: str | None = None
+    confidence: float | None = None
     fate: Fate | None = None
+    folder: str | None = None
     destination: Path | None = None
     reason: str | None = None
     detail: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Return where an image that was filed lies below the output."""
+        assert self.destination is not None
+        return f"{self.folder}/{self.destination.name}"
 
     @property
     def comes_again(self) -> bool:

@@ -22,6 +22,7 @@ from daemon.learning.status import LearningHealth
 from daemon.monitoring.audits import AuditHealth
 from daemon.monitoring.messages import shown
 from daemon.reloading.threshold import Threshold
+from models.decision import Fate
 from models.text.language import mark, tr
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ _WINDOW = 60.0
 #: Differences in the age of the oldest image below these seconds are ignored.
 _JITTER = 2.0
 _LONGEST_ERROR = 1_000
+#: What became of images that went into class folders.
+_INTO_CLASSES = frozenset(fate.value for fate in Fate if fate.is_filed)
 #: Classes that are counted one by one: each is a time series for as long as the daemon runs, whatever models come.
 _MOST_CLASSES = 500
 
@@ -204,8 +207,8 @@ class Tally:
         else:
             kind = _kind(outcome)
             self._images[kind] += 1
-            if kind == "filed" and outcome.prediction is not None:
-                self._count_class(outcome.prediction.label)
+            if outcome.label is not None and kind in _INTO_CLASSES:
+                self._count_class(outcome.label)
 
     def _count_class(self, label: str) -> None:
         is_known = label in self._classes or len(self._classes) < _MOST_CLASSES
@@ -306,6 +309,7 @@ class Tally:
 _OUTCOMES = {
     "filed": mark("{count} filed"),
     "planned": mark("{count} planned"),
+    "rolled up": mark("{count} filed above their class"),
     "unsure": mark("{count} unsure"),
     "unknown": mark("{count} unknown"),
     "quarantined": mark("{count} quarantined"),

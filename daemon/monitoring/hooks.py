@@ -152,13 +152,12 @@ def _last_words(errors: IO[bytes]) -> str:
 def line(outcome: Outcome, now: datetime) -> str:
     """Make the command's line for one image, in UTF-8. Bytes that are no UTF-8 are escaped, as ``\\udce9``."""
     assert outcome.destination is not None
-    prediction = outcome.prediction
     told = {
         "time": now.isoformat(timespec="milliseconds"),
         "file": str(outcome.path),
         "destination": str(outcome.destination),
-        "class": prediction.label if prediction else None,
-        "confidence": round(prediction.confidence, 6) if prediction else None,
+        "class": outcome.label,
+        "confidence": None if outcome.confidence is None else round(outcome.confidence, 6),
         "reason": outcome.reason,
         "detail": outcome.detail,
     }

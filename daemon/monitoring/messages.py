@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from daemon.filing.outcome import Outcome
 from daemon.filing.status import Status
-from models.decision import Fate
 from models.text.language import tr, trn
 from models.text.printable import quoted, shown
 
@@ -19,17 +18,13 @@ __all__ = ["describe_change", "fields", "line", "quoted", "shown", "some"]
 
 def line(outcome: Outcome) -> str:
     """Word the outcome of a filed image: ``cat.jpg -> cat/cat.jpg (0.93)``."""
-    assert outcome.destination is not None
-    # quarantine/<reason>/<name> has one step more
-    where = "/".join(outcome.destination.parts[-3 if outcome.reason is not None else -2 :])
-    prediction = outcome.prediction
-    if outcome.reason is not None or prediction is None:
+    if outcome.reason is not None or outcome.confidence is None:
         why = outcome.detail or outcome.reason
-    elif outcome.fate is Fate.SURE:
-        why = f"{prediction.confidence:.2f}"
+    elif outcome.fate is not None and outcome.fate.is_filed:
+        why = f"{outcome.confidence:.2f}"
     else:
-        why = f"{prediction.label}? {prediction.confidence:.2f}{f', {outcome.detail}' if outcome.detail else ''}"
-    name = outcome.path.name
+        why = f"{outcome.label}? {outcome.confidence:.2f}{f', {outcome.detail}' if outcome.detail else ''}"
+    name, where = outcome.path.name, outcome.place
     if outcome.status is Status.PLANNED:
         return tr("{name} would go to {place} ({why})", name=name, place=where, why=why)
     return shown(f"{name} -> {where} ({why})")
@@ -37,11 +32,10 @@ def line(outcome: Outcome) -> str:
 
 def fields(outcome: Outcome) -> dict[str, Any]:
     """Return the fields of a log line for the JSON format."""
-    prediction = outcome.prediction
     return {
         "file": str(outcome.path),
-        "class": None if prediction is None else prediction.label,
-        "confidence": None if prediction is None else round(prediction.confidence, 6),
+        "class": outcome.label,
+        "confidence": None if outcome.confidence is None else round(outcome.confidence, 6),
         "destination": None if outcome.destination is None else str(outcome.destination),
         "reason": outcome.reason,
     }

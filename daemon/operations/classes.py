@@ -29,6 +29,24 @@ def class_paths(settings: Settings) -> ClassPaths:
     return ClassPaths(settings.output, partial(learnt_classes, settings))
 
 
+class CurrentClassPaths:
+    """The same for a program that goes on: the checkpoint is read again when another one is published."""
+
+    def __init__(self, settings: Settings) -> None:
+        from daemon.reloading.checkpoint_source import CheckpointSource
+
+        self._settings = settings
+        self._source = CheckpointSource(settings.checkpoint)
+        self._current: tuple[object, ClassPaths] | None = None
+
+    def get(self) -> ClassPaths:
+        """Return the present ones. Safe in any thread."""
+        current, stamp = self._current, self._source.stamp()
+        if current is None or current[0] != stamp:
+            current = self._current = (stamp, class_paths(self._settings))
+        return current[1]
+
+
 def class_folder(given: str, settings: Settings, *, new: bool, paths: ClassPaths | None = None) -> ClassFolder:
     """Find the folder of a class, or of several. Raises `UserError` with the likeliest names where there is none.
 
@@ -78,8 +96,8 @@ def _new_folder(name: str, paths: ClassPaths, known: dict[str, str]) -> ClassFol
     if (taken := paths.class_of(name)) != name:
         raise UserError(
             tr(
-                "'{name}' cannot be a class: what lies in '{taken}' is all of one class, unless the model in use has "
-                "classes in that folder, as trainer fit --nested makes them",
+                "'{name}' cannot be a class: all that lies in the folder '{taken}' is of one class, as the model in "
+                "use has no classes in that folder; trainer fit --nested makes models that have",
                 name=name,
                 taken=taken,
             )

@@ -21,7 +21,7 @@ from daemon.journal.labels import WantedLabels
 from daemon.journal.records import Filing, State
 from daemon.operations.desk import Desk, Item, Operation, Params, explaining_a_busy_journal
 from daemon.operations.moving import RUN_PATTERN, log_move, make_filer
-from models.class_names import check_class_name
+from models.class_names import check_class_path
 from models.decision import Fate
 from models.errors import UserError
 from models.text.language import tr
@@ -66,7 +66,7 @@ def resort(desk: Desk, params: ResortParams) -> Operation:
 
 def _check(label: str, settings: Settings) -> None:
     reserved = {settings.others_dir.casefold(), settings.quarantine_dir.casefold()}
-    if check_class_name(label).casefold() in reserved:
+    if check_class_path(label).partition("/")[0].casefold() in reserved:
         raise UserError(tr("the folder {label} is for other images, and not for a class", label=label))
 
 

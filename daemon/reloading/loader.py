@@ -194,9 +194,9 @@ class CheckpointLoading(threading.Thread):
 
 
 def check_names(location: Path, classes: Sequence[str], reserved: Sequence[str]) -> None:
-    """Raise `NameTaken` where a class of the checkpoint has the name of a folder for other images."""
+    """Raise `NameTaken` where a class of the checkpoint has, or lies in, a folder for other images."""
     folders = {name.casefold(): name for name in reserved}
-    for name in classes:
+    for name in dict.fromkeys(path.partition("/")[0] for path in classes):
         if (taken := folders.get(name.casefold())) is not None:
             raise NameTaken(
                 tr(

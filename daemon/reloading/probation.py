@@ -22,6 +22,7 @@ from daemon.filing.class_paths import is_in_folder_of
 from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
 from daemon.journal.records import Filing, State
+from models.class_tree import ClassTree
 from models.errors import UserError
 from models.text.language import tr
 
@@ -47,7 +48,7 @@ class Probation:
 
     def __init__(self, images: int, before: Sequence[Observation], classes: Sequence[str]) -> None:
         """``before``: what the model before made of its last images. ``classes``: those of the new one."""
-        kept = set(classes)
+        kept = {*classes, *ClassTree(classes).inner_folders}
         self._images = images
         self._tested_at = {max(1, round(images * share)) for share in TESTS}
         self._before = len(before)

@@ -18,7 +18,6 @@ from daemon.reloading.checkpoint_source import CheckpointFile, Leases
 from daemon.reloading.probation import MEMORY, Observation, Probation
 from daemon.reloading.threshold import alike
 from models.classifier import Classifier
-from models.decision import Fate
 from models.text.language import tr
 
 
@@ -101,15 +100,15 @@ class Serving:
 
     def outcome(self, outcome: Outcome) -> None:
         """Judge a model on probation by the outcome of an image."""
-        prediction = outcome.prediction
-        if prediction is None or outcome.destination is None or self._model_to_restore is not None:
+        label, confidence = outcome.label, outcome.confidence
+        if label is None or confidence is None or outcome.destination is None or self._model_to_restore is not None:
             return
-        seen = Observation(prediction.label, outcome.fate is not Fate.SURE)
+        seen = Observation(label, outcome.fate is None or not outcome.fate.is_filed)
         if self._trial is None:
             self._recent.append(seen)
             return
         probation = self._trial.probation
-        fault = probation.fault(seen, prediction.confidence)
+        fault = probation.fault(seen, confidence)
         if fault is not None:
             self._give_up(self._trial, fault)
         elif probation.passed:

@@ -164,11 +164,15 @@ class UnsurePage(Reply):
 
 
 class Class(Reply):
-    """A class. ``count``: images in its folder that were filed there; ``is_learnt``: the model knows it."""
+    """A class. ``count``: images in its folder that were filed there; ``is_learnt``: the model knows it.
+
+    ``is_inner``: it is the folder of classes, and an image in it is of one of those, nobody knows which.
+    """
 
     name: str
     count: int
     is_learnt: bool
+    is_inner: bool = False
 
 
 class Classes(Reply):
@@ -233,7 +237,8 @@ class LearntDecision(Request):
 class AuditDecision(Request):
     """The answer for an image of an audit: ``right``, or wrong; ``to``: the class that it is of, where that is said.
 
-    None, where it is wrong, says nothing about its class.
+    None, where it is wrong, says nothing about its class. What was filed into an inner folder is right if its class
+    lies in there.
     """
 
     kind: Literal["audit"]

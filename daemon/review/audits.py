@@ -86,7 +86,7 @@ class Auditing:
                 if number in there:
                     yield Drawn(id=number, filed_as=label)
                 elif number in said:
-                    yield Drawn(id=number, filed_as=label, right=said[number].label == label, by_label=True)
+                    yield Drawn(id=number, filed_as=label, right=_is_right(said[number].label, label), by_label=True)
                 else:
                     continue  # it was taken away, and nobody knows what it was
                 taken += 1
@@ -144,6 +144,11 @@ def promised_share(settings: Settings) -> float | None:
         kept = [each for each in metadata.promises if each.typed_threshold <= settings.threshold]
         promise = max(kept, key=lambda each: each.threshold, default=None)
     return None if promise is None or promise.certainty is None else promise.max_error
+
+
+def _is_right(said: str | None, filed_as: str) -> bool:
+    """Whether an image was filed as the class that it is, or into an inner folder which that is in."""
+    return said is not None and f"{said}/".startswith(f"{filed_as}/")
 
 
 def _place_in_order(seed: int, number: int) -> bytes:

@@ -105,7 +105,7 @@ class CarryingOut:
 
     def _check_class(self, name: str | None, *, new: bool) -> None:
         if name is not None:
-            class_folder(name, self._place.settings, new=new)
+            class_folder(name, self._place.settings, new=new, paths=self._images.class_paths)
 
     def call_of(self, decision: Decision) -> object:
         """Return a key that decisions have in common which may go into one call."""
@@ -164,7 +164,7 @@ class CarryingOut:
 
     def _judge(self, decision: AuditDecision) -> Done:
         filed_as = self._audits.filed_as(decision.audit, decision.id)
-        label = filed_as if decision.right else decision.to
+        label = (decision.to or filed_as) if decision.right else decision.to
         done = Done(image=decision.id)
         if label is not None:
             image = FiledImage(id=decision.id, version=decision.version)

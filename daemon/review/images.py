@@ -7,10 +7,12 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from daemon.filing.class_paths import ClassPaths
 from daemon.filing.identity import content_version, is_in_filed_state
 from daemon.journal.history import Wanted
 from daemon.journal.reader import JournalReader
 from daemon.journal.records import Filing, State
+from daemon.operations.classes import CurrentClassPaths
 from daemon.review.api import Image
 from daemon.review.place import ReviewedOutput
 from daemon.review.refusals import Refusal, no_image
@@ -28,6 +30,7 @@ class Images:
 
     def __init__(self, place: ReviewedOutput) -> None:
         self._place = place
+        self._class_paths = CurrentClassPaths(place.settings)
         self._reader = JournalReader(place.journal)
         self._lock = threading.Lock()
 
@@ -65,12 +68,22 @@ class Images:
             id=filing.id,
             version=content_version(filing),
             name=shown(lies.name),
-            folder=folder_of(filing, self._place),
+            folder=self.folder_of(filing),
             label=None if filing.label is None else shown(filing.label),
             confidence=None if filing.confidence is None else round(filing.confidence, 4),
             time=filing.time,
             waiting=(waiting or {}).get(filing.id),
         )
+
+    @property
+    def class_paths(self) -> ClassPaths:
+        """What tells the classes apart by where images lie."""
+        return self._class_paths.get()
+
+    def folder_of(self, filing: Filing) -> str | None:
+        """Name the class of the folder that an image lies in, as text; None where it lies elsewhere."""
+        folder = None if filing.folder is None else self.class_paths.of_folder(filing.folder)
+        return None if folder is None else shown(folder)
 
     def still_there(self, filings: Iterable[Filing]) -> list[Filing]:
         """Leave out the images that were taken away or changed since they were filed. None of them is opened."""
@@ -82,14 +95,6 @@ class Images:
         except (OSError, ValueError):
             return False
         return is_in_filed_state(status, filing)
-
-
-def folder_of(filing: Filing, place: ReviewedOutput) -> str | None:
-    """Name the folder below the output that an image lies in, as text; None where it lies elsewhere."""
-    path = filing.destination
-    if path is None or not path.is_relative_to(place.output) or path.parent == place.output:
-        return None
-    return shown(path.relative_to(place.output).parts[0])
 
 
 def newest_of_each_place(filings: Sequence[Filing]) -> list[Filing]:

@@ -9,7 +9,7 @@ from daemon.files.roots import OpenFolders
 from daemon.filing.quarantine_notes import read_reason
 from daemon.journal.history import Wanted
 from daemon.journal.records import Filing, State
-from daemon.operations.classes import class_folder, class_folders, learnt_classes
+from daemon.operations.classes import class_folder, class_folders
 from daemon.review.api import (
     Class,
     Classes,
@@ -101,7 +101,7 @@ class Views:
     def class_images(self, name: str, after: int | None, limit: int, *, least_sure: bool) -> ImagePage:
         """Show images that lie in the folder of a class. Raises `Refusal`."""
         try:
-            folder = class_folder(name, self._place.settings, new=False)
+            folder = class_folder(name, self._place.settings, new=False, paths=self._images.class_paths)
         except UserError as error:
             raise Refusal(404, str(error)) from error
         path = self._place.output / folder.folder
@@ -146,11 +146,16 @@ class Views:
     def classes(self) -> Classes:
         """List all classes. Raises `Refusal`."""
         counts = self._images.read(lambda reader: reader.counts_by_class())
-        learnt = learnt_classes(self._place.settings)
-        names = {*learnt, *class_folders(self._place.settings)}
+        paths = self._images.class_paths
+        names = {*paths.classes, *class_folders(self._place.settings, paths)}
         return Classes(
             classes=[
-                Class(name=name, count=counts.get(name, 0), is_learnt=name in learnt)
+                Class(
+                    name=name,
+                    count=counts.get(name, 0),
+                    is_learnt=name in paths.classes,
+                    is_inner=name in paths.inner,
+                )
                 for name in sorted(names)
                 if name.isprintable()
             ],

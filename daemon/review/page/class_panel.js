@@ -4,7 +4,7 @@ import { assign } from "./class_keys.js";
 import { bdi, el, fill } from "./dom.js";
 import { nodes, number, t } from "./texts.js";
 
-/** @typedef {{name: string, count: number, is_learnt: boolean}} Class */
+/** @typedef {{name: string, count: number, is_learnt: boolean, is_inner: boolean}} Class */
 
 export class ClassPanel {
   /**
@@ -65,14 +65,22 @@ export class ClassPanel {
   /** @param {Class[]} classes */
   use(classes) {
     this.classes = classes;
-    this.keys = assign(classes.map((one) => one.name), this.place);
+    this.keys = assign(classes.filter((one) => !one.is_inner).map((one) => one.name), this.place);
     this.#draw();
   }
 
   /** @param {string} name of a class that has just been made */
   join(name) {
     if (this.classes.some((one) => one.name === name)) return;
-    this.use([...this.classes, { name, count: 0, is_learnt: false }]);
+    this.use([...this.classes, { name, count: 0, is_learnt: false, is_inner: false }]);
+  }
+
+  /**
+   * Whether a folder holds classes: a picture in it is of one of them, nobody knows which.
+   * @param {string | null} name
+   */
+  isInner(name) {
+    return this.classes.some((one) => one.name === name && one.is_inner);
   }
 
   /** @param {string} key */
@@ -123,9 +131,10 @@ export class ClassPanel {
 
   /** @param {string} wanted */
   #matching(wanted) {
-    if (!wanted) return this.classes;
+    const classes = this.classes.filter((one) => !one.is_inner);
+    if (!wanted) return classes;
     const folded = wanted.toLocaleLowerCase();
-    const found = this.classes.filter((one) => one.name.toLocaleLowerCase().includes(folded));
+    const found = classes.filter((one) => one.name.toLocaleLowerCase().includes(folded));
     const rank = (/** @type {Class} */ one) => (one.name.toLocaleLowerCase().startsWith(folded) ? 0 : 1);
     return found.sort((a, b) => rank(a) - rank(b));
   }

@@ -57,7 +57,7 @@ export class Audit {
     const audit = this.id;
     return labelling({
       accept: () => ({ kind: "audit", audit, right: true }),
-      label: (one, to, isNew) => (to === one.folder ? { kind: "audit", audit, right: true } : { kind: "audit", audit, right: false, to, new: isNew }),
+      label: (one, to, isNew) => (to === one.folder ? { kind: "audit", audit, right: true } : { kind: "audit", audit, right: to.startsWith(`${one.folder}/`), to, new: isNew }),
       none: () => ({ kind: "audit", audit, right: false, to: this.app.session.others }),
       unknown: () => ({ kind: "audit", audit, right: false }),
       remove: () => null,

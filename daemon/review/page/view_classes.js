@@ -49,11 +49,12 @@ export class Classes {
     this.deck.close();
   }
 
-  /** What is accepted here is that the picture lies where it belongs. */
+  /** What is accepted here is that the picture lies where it belongs, unless it belongs deeper. */
   #rules() {
+    const name = this.app.panel.isInner(this.name) ? null : this.name;
     return labelling({
-      accept: () => ({ kind: "label", to: this.name }),
-      proposed: () => this.name,
+      accept: () => (name === null ? null : { kind: "label", to: name }),
+      proposed: () => name,
       caption,
       acceptance: (name) => (name === null ? [t("Accept")] : nodes("Right: {name}", { name })),
     });

@@ -14,8 +14,9 @@ export class Live {
   /** @param {import("./app.js").App} app */
   constructor(app) {
     this.app = app;
+    const isNoClass = (/** @type {string | null} */ folder) => folder === null || folder === app.session.others || app.panel.isInner(folder);
     const rules = labelling({
-      accept: (one) => (one.folder === null || one.folder === app.session.others ? null : { kind: "label", to: one.folder }),
+      accept: (one) => (isNoClass(one.folder) ? null : { kind: "label", to: one.folder }),
       proposed: (one) => one.folder,
       acceptance: (name) => (name === null ? [t("Accept")] : nodes("Right: {name}", { name })),
     });

@@ -164,7 +164,8 @@ def test_none_of_the_classes_is_said_with_the_folder_of_the_others(office: Offic
         ("Wolf", r"there is no class 'Wolf': did you mean wolf\?"),
         ("quarantine", r"quarantine is the folder of files that cannot be read, and no class"),
         ("@eaDir", r"a system or a program has folders named @eaDir"),
-        ("a/b", r"the class name 'a/b' cannot be a folder's name"),
+        ("a/b", r"there is no class 'a/b': give one that there is"),
+        ("others/b", r"others/b lies in the folder for images of none of the classes: give a class"),
         ("..", r"the class name '\.\.' cannot be a folder's name"),
     ],
 )

@@ -19,7 +19,7 @@ from daemon.monitoring.health import Tally, counted_labels
 from daemon.monitoring.metrics import render
 from daemon.reloading.threshold import Threshold
 from daemon.watching.watcher import InboxStatus, WatcherStatus
-from models.classifier import Classifier, Prediction, open_classifier
+from models.classifier import Classifier, open_classifier
 from models.decision import Fate, Rule
 from models.weights import WeightsStore
 from tests.daemon.conftest import Publish
@@ -74,7 +74,9 @@ def filed(folder: str, label: str | None, reason: str | None = None, fate: Fate 
     return Outcome(
         path=Path("/inbox/x.png"),
         status=Status.FILED,
-        prediction=Prediction(label, 0.5) if label else None,
+        label=label,
+        confidence=0.5 if label else None,
+        folder=folder,
         fate=None if label is None else Fate.SURE if folder == label else fate,
         destination=OUTPUT / folder / "x.png",
         reason=reason,

@@ -14,7 +14,6 @@ from daemon import config
 from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
 from daemon.monitoring.hooks import Hook, line
-from models.classifier import Prediction
 from models.decision import Fate
 from models.errors import UserError
 from tests.pictures import KINDS, save
@@ -25,7 +24,8 @@ def filed(name: str, status: Status = Status.FILED) -> Outcome:
     return Outcome(
         path=Path("/inbox") / name,
         status=status,
-        prediction=Prediction("dog", 0.5),
+        label="dog",
+        confidence=0.5,
         fate=Fate.SURE,
         destination=Path("/sorted/dog") / name,
     )

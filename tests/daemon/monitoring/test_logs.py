@@ -16,7 +16,6 @@ from daemon.filing.filer import Status
 from daemon.filing.outcome import Outcome
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import fields, line
-from models.classifier import Prediction
 from models.decision import Fate
 from tests.pictures import KINDS, save
 from tests.processes import ROOT, environment, run
@@ -24,13 +23,16 @@ from tests.processes import ROOT, environment, run
 FILED = Outcome(
     path=Path("/inbox/봄.jpg"),
     status=Status.FILED,
-    prediction=Prediction("고양이", 0.9375),
+    label="고양이",
+    confidence=0.9375,
     fate=Fate.SURE,
+    folder="고양이",
     destination=Path("/sorted/고양이/봄.jpg"),
 )
 UNREADABLE = Outcome(
     path=Path(os.fsdecode(b"/inbox/caf\xe9.jpg")),
     status=Status.FILED,
+    folder="quarantine/truncated",
     destination=Path(os.fsdecode(b"/sorted/quarantine/truncated/caf\xe9.jpg")),
     reason="truncated",
 )

@@ -51,8 +51,7 @@ def test_under_the_threshold_an_image_goes_to_the_others(classifier: Classifier,
     pipeline = Pipeline(classifier, Filer(tmp_path / "sorted"), policy, threads=1)
     (outcome,) = pipeline.process([save("fog", 1, inbox / "a.png")])
     pipeline.close()
-    assert outcome.prediction is not None
-    assert outcome.prediction.label == "fog"
+    assert outcome.label == "fog"
     assert outcome.destination == tmp_path / "sorted" / "unsure" / "a.png"
 
 
@@ -86,9 +85,8 @@ def test_an_image_unlike_all_known_ones_goes_to_the_others_unless_everything_is_
     (outcome,) = pipeline.process([save("fog", 1, inbox / "a.png")])
     pipeline.close()
     journal.close()
-    assert outcome.prediction is not None
     assert outcome.fate is (Fate.UNKNOWN if folder == "others" else Fate.SURE)
-    assert outcome.prediction.label == "fog"
+    assert outcome.label == "fog"
     assert outcome.destination == tmp_path / "sorted" / folder / "a.png"
     (row,) = read_history(tmp_path / "journal.db", Wanted(), 10)
     assert row.reason is None
@@ -177,7 +175,7 @@ def test_an_image_without_its_end_is_waited_for_and_then_classified(pipeline: Pi
     assert asked == [unended, cut]
     filed, broken = pipeline.process([unended, cut], waits)
     assert filed.reason is None
-    assert filed.prediction is not None
+    assert filed.label is not None
     assert broken.reason == "truncated"
 
 

@@ -132,7 +132,8 @@ def see(reloader: Reloader, count: int, *, unsure: bool, confidence: float = 0.9
         outcome = Outcome(
             path=Path("x"),
             status=Status.FILED,
-            prediction=Prediction("a", confidence),
+            label="a",
+            confidence=confidence,
             fate=Fate.UNSURE if unsure else Fate.SURE,
             destination=Path("sorted", folder, "x"),
         )

@@ -66,7 +66,7 @@ class Door:
             for kind, _ in zip(KINDS, names, strict=False)
         ]
         outcomes = list(self.pipeline.process(pictures))
-        assert {outcome.prediction.label for outcome in outcomes if outcome.prediction} <= set(names)
+        assert {outcome.label for outcome in outcomes if outcome.label} <= set(names)
         assert len(outcomes) == len(pictures)
         return classifier
 

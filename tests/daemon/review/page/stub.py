@@ -183,7 +183,7 @@ class Stub:
             return words()
 
     def _class(self, name: str) -> object:
-        return {"name": name, "count": 120 + 7 * len(name), "is_learnt": True}
+        return {"name": name, "count": 120 + 7 * len(name), "is_learnt": True, "is_inner": False}
 
     def _group(self, number: int) -> list[int]:
         return [n for n in self.left() if n % len(KINDS) == number]
