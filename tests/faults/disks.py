@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import wait_for
+
 _EXT4_IOC_SHUTDOWN = 0x8004587D
 _NO_LOG_FLUSH = struct.pack("I", 2)
 
@@ -29,8 +31,10 @@ class Disk:
         _call("mount", "-o", "loop,commit=300", str(self._image), str(self.folder))
 
     def unmount(self) -> None:
-        """Take it away."""
+        """Take it away, also from other mount name spaces: as long as one holds it, a new mount gets the old disk."""
         _call("umount", str(self.folder))
+        loops = ["losetup", "--noheadings", "--associated", str(self._image)]
+        wait_for(lambda: not _call(*loops), f"no mount name space holds {self.folder}")
 
     def sync(self) -> None:
         """Let everything reach the disk."""
@@ -70,5 +74,5 @@ def disks(place: Path, count: int) -> Iterator[list[Disk]]:
         yield made
 
 
-def _call(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+def _call(*command: str) -> bytes:
+    return subprocess.run(command, check=True, capture_output=True).stdout

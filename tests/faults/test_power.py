@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +61,22 @@ def test_a_power_cut_loses_nothing(machine: list[Disk], tmp_path: Path) -> None:
     scenario = scenario_on(machine)
     for point in [None, *random.Random(1).sample(population(scenario, tmp_path / "trace"), 4)]:
         cut_and_check(machine, scenario, point)
+
+
+def test_a_disk_that_another_mount_name_space_holds_is_cut_too() -> None:
+    """As systemd makes one for each service that it starts meanwhile."""
+    if shutil.which("unshare") is None:
+        pytest.skip("needs unshare")
+    with far_folder() as memory, disks(memory, 1) as machine:
+        file = machine[0].folder / "file"
+        file.write_bytes(b"whole")
+        machine[0].sync()
+        holder = ["unshare", "--mount", "sh", "-c", "echo begun; sleep 0.5"]
+        with subprocess.Popen(holder, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            restart(machine)
+        assert file.read_bytes() == b"whole"
 
 
 @pytest.mark.slow
