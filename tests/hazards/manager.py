@@ -25,7 +25,8 @@ USER, UID = "imagesortd", 64990
 HOME = Path("/var/lib/home")
 
 # The machine is there to be read; what is written goes to memory, or to the test's folder. No unit of the machine's is
-# in reach of process 1: one of them would clean /tmp. Who has no rights can read the program, wherever it lies.
+# in reach of process 1: one of them would clean /tmp. Who has no rights can reach the program and the test's folder,
+# wherever they lie.
 _BOOT = f"""
 set -e
 mount --make-rprivate /
@@ -124,7 +125,7 @@ def manager(folder: Path) -> Iterator[Manager]:
         inside = ["unshare", "--pid", "--mount", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child"]
         process = subprocess.Popen(
             ["sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh", *inside, "sh", "-c", _BOOT],
-            env={**os.environ, "FOLDER": str(folder), "INIT": str(INIT), **_program()},
+            env={**os.environ, "FOLDER": str(folder), "INIT": str(INIT), **_places(folder)},
             stdout=output,
             stderr=output,
         )
@@ -138,13 +139,16 @@ def manager(folder: Path) -> Iterator[Manager]:
             process.wait()
 
 
-def _program() -> dict[str, str]:
-    """Where the program and its Python lie, and the folders around them that not everybody may enter."""
-    places = [Path(sys.base_prefix), Path(sys.prefix), ROOT]
-    closed = {folder: place for place in places for folder in place.parents if not folder.stat().st_mode & 0o001}
-    outermost = [folder for folder in closed if not closed.keys() & set(folder.parents)]
-    hidden = [place for place in places if set(outermost) & set(place.parents)]
-    return {"CLOSED": " ".join(map(str, outermost)), "SHOWN": " ".join(map(str, hidden))}
+def _places(folder: Path) -> dict[str, str]:
+    """The folders that not everybody may enter; what is to be seen in them: the program, its Python, the test's folder.
+
+    The test's folder is always among it: what is bound in its place can be written to.
+    """
+    places = [Path(sys.base_prefix), Path(sys.prefix), ROOT, folder]
+    closed = {around for place in places for around in place.parents if not around.stat().st_mode & 0o001}
+    outermost = [around for around in closed if not closed & set(around.parents)]
+    shown = [place for place in places if place == folder or set(outermost) & set(place.parents)]
+    return {"CLOSED": " ".join(map(str, outermost)), "SHOWN": " ".join(map(str, shown))}
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], folder: Path) -> Manager | None:
