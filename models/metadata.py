@@ -219,6 +219,17 @@ class Metadata(Strict):
         """Whether a lesson ended the promise that was made, so that the threshold of then is in force."""
         return self.settings.get("promise_lapsed") is True and self.max_error is not None and not self.kept_promise
 
+    @property
+    def is_promise_doubted(self) -> bool:
+        """Whether it has lapsed since audits contradict it."""
+        return self.settings.get("promise_doubted") is True
+
+    @property
+    def audited(self) -> int:
+        """How many audited images the promise was made by; 0 where it was made by those of the data set."""
+        count = self.settings.get("promise_audited")
+        return count if isinstance(count, int) and self.kept_promise is not None else 0
+
     @field_validator("classes")
     @classmethod
     def _safe_names(cls, names: list[str]) -> list[str]:

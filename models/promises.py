@@ -13,10 +13,11 @@ if TYPE_CHECKING:  # what only reports sentences loads no checkpoint
 CERTAINTY = 0.95
 
 
-def what_holds(promise: Promise | None, requested: float) -> str:
+def what_holds(promise: Promise | None, requested: float, audited: int = 0) -> str:
     """Return the clause that says how many of the filed images are wrong, and how certain that is.
 
-    ``requested`` is the share of mistakes that was asked for.
+    ``requested`` is the share of mistakes that was asked for. The promise was made by so many ``audited`` images, or by
+    those of the data set where there are none.
     """
     if promise is None:
         return tr(
@@ -29,6 +30,13 @@ def what_holds(promise: Promise | None, requested: float) -> str:
             max_error=100 * promise.max_error,
         )
     values = {"max_error": 100 * promise.max_error, "certainty": 100 * promise.certainty}
+    if audited:
+        return tr(
+            "at most {max_error:.3g} % of those filed are wrong, {certainty:.3g} % certain, as {audited} audited "
+            "pictures tell",
+            audited=audited,
+            **values,
+        )
     if promise.max_error > requested:
         return tr(
             "at most {max_error:.3g} % of those filed are wrong, {certainty:.3g} % certain; "
@@ -41,14 +49,20 @@ def what_holds(promise: Promise | None, requested: float) -> str:
     return tr("at most {max_error:.3g} % of those filed are wrong, {certainty:.3g} % certain", **values)
 
 
-def why_lapsed(requested: float) -> str:
+def why_lapsed(requested: float, *, is_doubted: bool = False) -> str:
     """Return the clause that says that a lesson ended a promise, and which threshold is in force.
 
-    ``requested`` is the share of mistakes that was asked for.
+    ``requested`` is the share of mistakes that was asked for. ``is_doubted``: audits contradict the promise.
     """
+    if is_doubted:
+        return tr(
+            "the threshold of before the lesson; at most {asked:.3g} % wrong is promised no longer, since of the "
+            "audited pictures more are wrong",
+            asked=100 * requested,
+        )
     return tr(
         "the threshold of before the lesson; at most {asked:.3g} % wrong is promised no longer, since what people "
-        "corrected cannot tell",
+        "corrected cannot tell: an audit on the review page can",
         asked=100 * requested,
     )
 

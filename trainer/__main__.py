@@ -150,6 +150,7 @@ def _learn(given: argparse.Namespace) -> dict[str, Any]:
             checkpoints=given.checkpoints,
             labels=given.labels,
             filed=given.filed,
+            audited=given.audited,
             keep=given.keep,
             cache_dir=given.cache_dir,
         )

@@ -25,6 +25,7 @@ from trainer.data.cache import FeatureCache
 from trainer.data.folds import NEVER
 from trainer.learning.adapting import adapt
 from trainer.learning.answers import Answers, find_answers
+from trainer.learning.audits import Audits, renew
 from trainer.learning.contradictions import Contradiction, contradiction_sentences, find_contradictions
 from trainer.learning.files import FileRecord, NoFeatures, kept_record, read_features, read_labelled
 from trainer.learning.gate import NothingPublished, Recorded, judge, judge_before, read_recorded
@@ -53,6 +54,7 @@ class LearnOptions:
     checkpoints: Path = Path("checkpoints")
     labels: Path
     filed: Path | None = None
+    audited: Path | None = None
     keep: int = KEEP
     cache_dir: Path | None = None
 
@@ -197,7 +199,8 @@ def _fitted(base: _Base, options: LearnOptions, store: WeightsStore, figures: di
     figures["classes"], figures["new_classes"] = classes, sorted(set(classes) - set(base.metadata.classes))
     fitted = _fit(base, answers, classes)
     is_taken_back = bool(earlier.keys() - answers.by_sha256.keys())
-    return _judged(base, answers, fitted, contradictions, is_taken_back=is_taken_back)
+    audits = Audits(options.audited, base.classifier, base.metadata, store, answers.features)
+    return _judged(base, answers, fitted, contradictions, audits, is_taken_back=is_taken_back)
 
 
 def _adapted(origin: Origin, options: LearnOptions, store: WeightsStore, figures: dict[str, Any]) -> Lesson:
@@ -207,7 +210,8 @@ def _adapted(origin: Origin, options: LearnOptions, store: WeightsStore, figures
     _note_answers(answers, earlier, origin.parent.name if origin.after else tr(STARTER), figures)
     with FeatureCache(origin.in_use.extractor.parts, store) as cache:
         filed = read_filed(options.filed, origin.metadata.width, origin.in_use, cache)
-    lesson = adapt(origin, answers, filed, is_taken_back=bool(earlier.keys() - answers.by_sha256.keys()))
+    audits = Audits(options.audited, origin.in_use, origin.adapted.metadata, store, answers.features)
+    lesson = adapt(origin, answers, filed, audits, is_taken_back=bool(earlier.keys() - answers.by_sha256.keys()))
     classes = lesson.fitted.images.classes
     figures["classes"], figures["new_classes"] = classes, sorted(set(classes) - set(origin.metadata.classes))
     return lesson
@@ -296,15 +300,17 @@ def _judged(
     answers: Answers,
     fitted: FittedLesson,
     contradictions: Sequence[Contradiction],
+    audits: Audits,
     *,
     is_taken_back: bool,
 ) -> Lesson:
     """Find the threshold of a lesson, and judge it beside the head in use."""
     images = fitted.images
     predictions = fitted.predictions(images.is_trusted)
-    thresholds = _thresholds(base.metadata, fitted, predictions, base.names)
+    thresholds = renew(_thresholds(base.metadata, fitted, predictions, base.names), base.metadata, fitted, audits)
     before = judge_before(base.recorded, base.classifier, fitted.images, answers.features)
-    judgement = judge(fitted, base.kept, before, thresholds.threshold, is_taken_back=is_taken_back)
+    may_win_nothing = is_taken_back or thresholds.renews(base.metadata)
+    judgement = judge(fitted, base.kept, before, thresholds.threshold, may_win_nothing=may_win_nothing)
     return Lesson(
         base.run,
         base.classifier,
@@ -333,7 +339,7 @@ def _report(lesson: Lesson) -> list[str]:
 def _thresholds(
     base: Metadata, fitted: FittedLesson, predictions: LabelledPredictions, names: Mapping[str, str]
 ) -> Thresholds:
-    """Return the thresholds that the images of the data set allow; where they allow no promise any more, the old one.
+    """Return the thresholds that the images of the data set allow.
 
     What people corrected promises nothing, since it was mistaken by selection.
     """
@@ -343,8 +349,4 @@ def _thresholds(
         return Thresholds(0, base.max_error, [], own=base.threshold)
     files = [names.get(images.sha256[row], images.sha256[row]) for row in rows.tolist()]
     found = thresholds_for(predictions, images.pictures[rows], base.max_error, files)
-    if base.max_error is None:
-        return replace(found, own=base.threshold)
-    if found.kept_promise is None and (base.kept_promise is not None or base.promise_lapsed):
-        return replace(found, own=base.served_threshold, lapsed=True)
-    return found
+    return replace(found, own=base.threshold) if base.max_error is None else found

@@ -191,6 +191,15 @@ def add_learn(parser: argparse.ArgumentParser) -> None:
             "fitted on are not at hand, few of these may change folder"
         ),
     )
+    parser.add_argument(
+        "--audited",
+        type=Path,
+        metavar="FILE",
+        help=tr(
+            "images drawn at random of those that came, as a file of labels: by these it is promised how many are "
+            "wrong, where the images that the model was fitted on cannot tell"
+        ),
+    )
     add_keep(parser)
     add_cache(parser)
 

@@ -55,6 +55,13 @@ def filed_by_model(db: sqlite3.Connection, others: str, since: datetime, until: 
     return [(int(number), str(label)) for number, label in rows]
 
 
+def left_unsure(db: sqlite3.Connection, others: str, since: datetime, until: datetime) -> list[int]:
+    """List the ids of what a model has sent to the folder of the others in a time, whatever became of it since."""
+    query = f"""SELECT id FROM filings WHERE {_IN_FOLDER.replace("= 'done'", "IN ('done', 'undone')")}
+        AND time >= ? AND time < ? AND confidence IS NOT NULL ORDER BY id"""
+    return [int(number) for (number,) in db.execute(query, (as_text(others), instant(since), instant(until)))]
+
+
 def counts_by_class(db: sqlite3.Connection) -> dict[str, int]:
     """Count the filings of each class, taken back or not: it is read in an index, without the rows."""
     query = "SELECT label, count(*) FROM filings WHERE label IS NOT NULL GROUP BY label"

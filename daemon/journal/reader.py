@@ -89,6 +89,10 @@ class JournalReader:
         """See `pile.filed_by_model`."""
         return pile.filed_by_model(self._opened(), str(others), since, until)
 
+    def left_unsure(self, others: Path, since: datetime, until: datetime) -> list[int]:
+        """See `pile.left_unsure`."""
+        return pile.left_unsure(self._opened(), str(others), since, until)
+
     def counts_by_class(self) -> dict[str, int]:
         """See `pile.counts_by_class`."""
         return pile.counts_by_class(self._opened())

@@ -60,3 +60,12 @@ def published_checkpoint(checkpoints: Path, run: str) -> str | None:
         pointer = read_pointer(checkpoints)
         return pointer.sha256 if pointer is not None and pointer.run == run else None
     return None
+
+
+def is_promise_wanted(checkpoints: Path) -> bool:
+    """Whether a share of mistakes was asked of the run in use, so that a lesson needs what it can promise one by."""
+    with suppress(CheckpointError, OSError):
+        pointer = read_pointer(checkpoints)
+        if pointer is not None:
+            return read_metadata(checkpoints / pointer.run / FILE_NAME).max_error is not None
+    return False

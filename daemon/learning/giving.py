@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.config import Settings
-from daemon.learning.base_run import published_checkpoint
+from daemon.learning.audited import audited_file, write_audited
+from daemon.learning.base_run import is_promise_wanted, published_checkpoint
 from daemon.learning.given_labels import LabelState, filed_file, write_filed, write_labels
 from daemon.learning.outcome import LessonOutcome
 from daemon.learning.record import LessonRecord
@@ -69,17 +70,20 @@ def give_lesson(
     ``prepare`` makes the child that gives it, and ``on_line`` is told what that reports.
     """
     began, clock = time.time(), time.monotonic()
+    folders = [*settings.watch, settings.output]
     answer: LessonAnswer | None
     try:
-        write_labels(journal, file, [*settings.watch, settings.output], settings.checkpoint)
+        write_labels(journal, file, folders, settings.checkpoint)
         write_filed(journal, filed_file(file), settings.output)
+        if is_promise_wanted(settings.checkpoint):
+            write_audited(journal, audited_file(file), folders, settings.output / settings.others_dir)
         answer = prepare(LessonOptions.from_settings(settings), file).run(on_line)
     except (OSError, sqlite3.Error, UserError) as error:
         answer = LessonAnswer(BROKEN, reason(error))
     finally:
         with suppress(OSError):
-            file.unlink(missing_ok=True)
-            filed_file(file).unlink(missing_ok=True)
+            for written in (file, filed_file(file), audited_file(file)):
+                written.unlink(missing_ok=True)
     if answer is None:
         return None
     return GivenLesson(LessonOutcome(answer, state.count, time.monotonic() - clock), state, began)

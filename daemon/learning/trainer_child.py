@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config import Settings
+from daemon.learning.audited import audited_file
 from daemon.learning.given_labels import filed_file
 from models.children import child_environment
 from models.text.language import VARIABLE, in_use, mark, tr
@@ -59,7 +60,8 @@ class LessonOptions:
         """Return the words of the trainer's command."""
         words = [sys.executable, "-P", "-m", "trainer", "learn", "--json"]
         words += ["--checkpoints", str(self.checkpoints), "--labels", str(labels)]
-        words += ["--filed", str(filed)] if (filed := filed_file(labels)).exists() else []
+        for option, file in (("--filed", filed_file(labels)), ("--audited", audited_file(labels))):
+            words += [option, str(file)] if file.exists() else []
         return words if self.cache_dir is None else [*words, "--cache-dir", str(self.cache_dir)]
 
 

@@ -103,8 +103,8 @@ def _value(chosen: float | None, metadata: Metadata) -> tuple[float, str]:
 
 def _what_holds(metadata: Metadata, requested: float) -> str:
     if metadata.promise_lapsed:
-        return why_lapsed(requested)
-    promised = what_holds(metadata.kept_promise, requested)
+        return why_lapsed(requested, is_doubted=metadata.is_promise_doubted)
+    promised = what_holds(metadata.kept_promise, requested, metadata.audited)
     if is_as_requested(metadata.kept_promise, requested):
         return promised
     return tr(

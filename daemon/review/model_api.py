@@ -64,12 +64,13 @@ class ModelState(Reply):
     """The model in use. ``matrix[i][j]``: held-out images of class i that were taken for class j.
 
     ``says`` is a sentence where there is no report of the model, such as for the starter model; the lists are empty
-    then.
+    then. ``threshold``: what is filed, and what is promised of it.
     """
 
     digest: str | None
     run: str | None
     says: str
+    threshold: str
     accuracy: float | None
     classes: list[str]
     matrix: list[list[int]]

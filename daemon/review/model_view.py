@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from daemon.journal.labels import Label
+from daemon.reloading.threshold import in_force
 from daemon.review.learnt_images import LearntImages
 from daemon.review.model_api import Ancestor, LearntImage, LearntPage, Lesson, ModelState
 from daemon.review.model_tasks import ModelTasks
@@ -43,6 +44,7 @@ class ModelView:
         counts, likely_wrong = self._learnt.report_of(run).mistakes
         said = self._learnt.said(likely_wrong)
         open_to_doubt = [image for image in likely_wrong if image.sha256 not in said]
+        chosen = self._place.settings.threshold
         classes = sorted({*metadata.classes, *(label for pair in counts for label in pair)})
         is_shown = bool(counts) and len(classes) <= _MOST_CLASSES
         matrix = [[counts[actual, predicted] for predicted in classes] for actual in classes] if is_shown else []
@@ -50,6 +52,7 @@ class ModelView:
             digest=published.digest or None,
             run=shown(run.name),
             says="" if counts else tr("no image was held out, so nothing is known of its mistakes"),
+            threshold=str(in_force(None if chosen == "auto" else chosen, metadata)),
             accuracy=metadata.metrics.get("accuracy"),
             classes=classes if is_shown else [],
             matrix=matrix,
@@ -98,6 +101,7 @@ def _nothing(says: str, tasks: ModelTasks) -> ModelState:
         digest=None,
         run=None,
         says=says,
+        threshold="",
         accuracy=None,
         classes=[],
         matrix=[],

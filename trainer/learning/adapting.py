@@ -12,6 +12,7 @@ from trainer.heads.candidates import USUAL_STRENGTH
 from trainer.heads.recipe import Recipe
 from trainer.learning.adaptation import Adaptation, fit_adaptation
 from trainer.learning.answers import LEAST_IMAGES, Answers
+from trainer.learning.audits import Audits, renew
 from trainer.learning.gate import (
     Before,
     Judgement,
@@ -33,7 +34,7 @@ from trainer.measuring.thresholds import Thresholds
 _FOLDS = 5
 
 
-def adapt(origin: Origin, answers: Answers, filed: FiledImages, *, is_taken_back: bool) -> Lesson:
+def adapt(origin: Origin, answers: Answers, filed: FiledImages, audits: Audits, *, is_taken_back: bool) -> Lesson:
     """Fit and judge what people taught. Raises `NothingPublished` where there are too few images."""
     if len(answers.by_sha256) < LEAST_IMAGES:
         raise NothingPublished(
@@ -48,13 +49,14 @@ def adapt(origin: Origin, answers: Answers, filed: FiledImages, *, is_taken_back
     if (images.folds == NEVER).all():
         raise NothingPublished(tr("there are too few images to judge a lesson by"))
     fitted = fit_adaptation(origin.adapted, images, Recipe(strength=USUAL_STRENGTH))
-    lapsed = origin.metadata.kept_promise is not None or origin.metadata.promise_lapsed
-    thresholds = Thresholds(0, origin.metadata.max_error, [], own=origin.metadata.served_threshold, lapsed=lapsed)
+    nothing_judged = Thresholds(0, origin.metadata.max_error, [], own=origin.metadata.served_threshold)
+    thresholds = renew(nothing_judged, origin.metadata, fitted, audits)
     before = judge_before(origin.recorded, origin.in_use, fitted.images, answers.features)
     asked = asked_for(answers.by_sha256, answers.features, origin.adapted)
     metadata = fitted.metadata(origin.adapted.metadata).model_copy(update={"threshold": thresholds.threshold})
     steadiness = measure(filed, origin.in_use, metadata, fitted.head, asked)
-    judgement = judge(fitted, before, steadiness, thresholds.threshold, is_taken_back=is_taken_back)
+    may_win_nothing = is_taken_back or thresholds.renews(origin.metadata)
+    judgement = judge(fitted, before, steadiness, thresholds.threshold, may_win_nothing=may_win_nothing)
     nothing = LabelledPredictions(fitted.images.classes, np.zeros(0, int), np.zeros((0, len(fitted.images.classes))))
     return Lesson(
         origin.parent, origin.adapted, fitted, answers, None, nothing, thresholds, judgement, {}, origin=origin
@@ -71,12 +73,12 @@ def _gather(answers: Answers, origin: Origin) -> LessonImages:
 
 
 def judge(
-    fitted: Adaptation, before: Before, steadiness: Steadiness, threshold: float, *, is_taken_back: bool
+    fitted: Adaptation, before: Before, steadiness: Steadiness, threshold: float, *, may_win_nothing: bool
 ) -> Judgement:
     """Judge an adapted head beside the one in use: by what people labelled (`judge_labelled`), and steady elsewhere."""
     right, probability = outcomes(fitted, threshold)
     labelled = fitted.judged & before.is_told
-    passed, counts = judge_labelled(right, probability, before, labelled, is_taken_back=is_taken_back)
+    passed, counts = judge_labelled(right, probability, before, labelled, may_win_nothing=may_win_nothing)
     figures: dict[str, Any] = {
         "labelled": counts,
         "filed": {"images": steadiness.images, "changed": steadiness.changed, "asked_for": steadiness.asked},

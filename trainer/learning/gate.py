@@ -141,7 +141,7 @@ def _classify(base: Classifier, features: Features, labels: list[str | None]) ->
 
 
 def judge(
-    fitted: FittedLesson, kept: KeptFeatures, before: Before, threshold: float, *, is_taken_back: bool
+    fitted: FittedLesson, kept: KeptFeatures, before: Before, threshold: float, *, may_win_nothing: bool
 ) -> Judgement:
     """Judge a lesson beside the head in use, and beside that of the fit, from which all lessons came.
 
@@ -158,7 +158,7 @@ def judge(
     by_all = of_data_set & before.is_told
     by_fit = of_data_set & fit_told
     labelled = images.is_labelled & fitted.judged & before.is_told
-    passed, counts = judge_labelled(right, probability, before, labelled, is_taken_back=is_taken_back)
+    passed, counts = judge_labelled(right, probability, before, labelled, may_win_nothing=may_win_nothing)
     figures: dict[str, Any] = {
         "data_set": _counts(right, before.right, by_all),
         "since_the_fit": _counts(right, fit_right, by_fit),
@@ -173,19 +173,20 @@ def judge(
 
 
 def judge_labelled(
-    right: Mask, probability: Probabilities, before: Before, labelled: Mask, *, is_taken_back: bool
+    right: Mask, probability: Probabilities, before: Before, labelled: Mask, *, may_win_nothing: bool
 ) -> tuple[bool, dict[str, Any]]:
     """Tell whether a lesson may be published by the ``labelled`` images (n,) that were judged, and count them.
 
-    It has to have more of them right or a lower log-loss, and no fewer than chance explains; where labels count no
-    longer (``is_taken_back``), the latter is enough. ``right`` and ``probability`` are its `outcomes`.
+    It has to have more of them right or a lower log-loss, and no fewer than chance explains; the latter is enough where
+    it brings something else (``may_win_nothing``): labels count no longer, or a promise holds again. ``right`` and
+    ``probability`` are its `outcomes`.
     """
     told = labelled & ~np.isnan(before.probability)
     loss_now, loss_before = _loss(probability[told]), _loss(before.probability[told])
     counts = _counts(right, before.right, labelled) | {"loss": loss_now, "loss_before": loss_before}
     is_worse = probability_of_chance(right[labelled], before.right[labelled]) < SIGNIFICANCE
     is_better = counts["right"] > counts["right_before"] or loss_now < loss_before
-    return not is_worse and (is_better or is_taken_back), counts
+    return not is_worse and (is_better or may_win_nothing), counts
 
 
 def outcomes(fitted: Judged, threshold: float) -> tuple[Mask, Probabilities]:

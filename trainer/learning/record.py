@@ -94,9 +94,13 @@ def _metadata(lesson: Lesson, now: datetime) -> Metadata:
         "parent_sha256": in_use.digest,
         "labels": len(lesson.answers.by_sha256),
     }
-    settings.pop("promise_lapsed", None)
-    if thresholds.lapsed:
-        settings["promise_lapsed"] = True
+    promise: dict[str, Setting] = {
+        "promise_lapsed": thresholds.lapsed,
+        "promise_doubted": thresholds.is_doubted,
+        "promise_audited": thresholds.audited,
+    }
+    settings = {name: value for name, value in settings.items() if name not in promise}
+    settings |= {name: value for name, value in promise.items() if value}
     if lesson.origin is not None:
         settings["origin_sha256"] = lesson.base.digest
     return fitted.metadata(base).model_copy(

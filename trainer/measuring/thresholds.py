@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from models.metadata import DEFAULT_THRESHOLD, Promise, strictest
+from models.metadata import DEFAULT_THRESHOLD, Metadata, Promise, strictest
 from models.promises import CERTAINTY, percent, what_holds, why_lapsed
 from models.text.language import tr
 from trainer.data.neighbours import Positions
@@ -30,7 +30,8 @@ class Thresholds:
     that is not what was requested, ``remedy`` is what would make that possible. ``given`` is the user's threshold, if
     any. ``standard`` are the promises of `STANDARD_MAX_ERRORS`, and ``lenient`` is the threshold that would be shipped
     for the largest of these, where less was requested. The promise has ``lapsed`` where a lesson could not renew it;
-    ``own`` is then the threshold of before.
+    ``own`` is then the threshold of before. ``is_doubted``: that is since audits contradict it. It was made by so many
+    ``audited`` images, if any.
     """
 
     judged: int
@@ -43,11 +44,17 @@ class Thresholds:
     standard: list[Promise] = field(default_factory=list)
     lenient: float | None = None
     lapsed: bool = False
+    is_doubted: bool = False
+    audited: int = 0
 
     @property
     def threshold(self) -> float:
         """The threshold that the daemon uses, unless its user sets one."""
         return DEFAULT_THRESHOLD if self.own is None else self.own
+
+    def renews(self, base: Metadata) -> bool:
+        """Whether this makes the promise again that had lapsed before, which is that of ``base``."""
+        return base.promise_lapsed and self.kept_promise is not None
 
     def with_given(self, threshold: float, *, insisted: bool) -> Thresholds:
         """Return the same with the user's threshold in force.
@@ -63,6 +70,7 @@ class Thresholds:
         return {
             "max_error": self.requested,
             "judged": self.judged,
+            "audited": self.audited,
             "threshold": self.threshold,
             "kept_promise": None if self.kept_promise is None else self.kept_promise.model_dump(),
             "remedy": None if self.remedy is None else asdict(self.remedy),
@@ -138,8 +146,8 @@ class Thresholds:
         if self.requested is None:
             return tr("the usual threshold, since none was asked for by --max-error")
         if self.lapsed:
-            return why_lapsed(self.requested)
-        promised = what_holds(self.kept_promise, self.requested)
+            return why_lapsed(self.requested, is_doubted=self.is_doubted)
+        promised = what_holds(self.kept_promise, self.requested, self.audited)
         if self.remedy is None:
             return promised
         remedy = self.remedy.sentence(self.requested, labels_are_listed=not predictions.is_no_better_than_chance)

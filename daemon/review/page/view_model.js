@@ -85,13 +85,14 @@ export class Model {
   }
 
   /** @param {any} state */
-  #drawFacts({ accuracy, lesson, says }) {
+  #drawFacts({ accuracy, lesson, says, threshold }) {
     fill(this.facts,
       accuracy !== null && fact(percent(accuracy), t("right, of images that it never learnt from")),
       lesson && lesson.before !== null && lesson.after !== null &&
         fact(`${percent(lesson.before)} → ${percent(lesson.after)}`, t("before and after the last lesson")),
       lesson?.says && el("p", { class: "note" }, lesson.says),
-      says && el("p", { class: "note" }, says));
+      says && el("p", { class: "note" }, says),
+      threshold && el("p", { class: "note" }, threshold));
   }
 
   /** @param {object} task */

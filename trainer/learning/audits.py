@@ -1,0 +1,204 @@
+"""Promises from audits: what a lesson can promise by a random sample of the images that came.
+
+What people correct was mistaken by selection, but the images of an audit were drawn at random among those that were
+filed. The head of a lesson also files images that went to the others so far, of which no audit tells. So the sample has
+such images, too, in the proportion in which they came (`daemon.learning.audited`), and one of which nobody has said
+what it is counts as a mistake. So the counted mistakes are at least the true ones at every threshold, and the promise
+holds for everything that the lesson files.
+
+Each image is judged as `trainer.learning.gate` does: out of fold where the lesson was fitted on it.
+"""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from models.classifier import Classifier
+from models.decision import are_unknown
+from models.metadata import Metadata, Promise
+from models.promises import is_as_requested
+from models.scoring import score
+from models.weights import WeightsStore
+from trainer.data.cache import FeatureCache
+from trainer.data.dataset import File, Mask
+from trainer.data.features import extract
+from trainer.learning.kept import Half, as_half
+from trainer.learning.labels import GivenLabel, read_labels
+from trainer.learning.lesson import Judged
+from trainer.measuring.bounds import interval
+from trainer.measuring.promises import Confidence, find_promise
+from trainer.measuring.thresholds import STANDARD_MAX_ERRORS, Thresholds
+
+#: How a line of the sample says that a person has judged an image that was drawn among those that were filed.
+AUDITED = "audited"
+#: Seconds in which features are computed; the cache keeps what was done for the next lesson.
+_SECONDS = 60.0
+_AT_A_TIME = 32
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Images that came, drawn at random: the content and the class of each, None where nobody can tell that.
+
+    ``is_audited`` (n,) tells which were filed then, and judged since. ``features``, by sha256, are those of the images
+    that are there.
+    """
+
+    sha256: Sequence[str]
+    classes: Sequence[str | None]
+    is_audited: Mask
+    features: Mapping[str, Half]
+
+
+def read_sample(
+    given: Sequence[GivenLabel], known: Mapping[str, Half], in_use: Classifier, cache: FeatureCache
+) -> Sample | None:
+    """Compute the features of a sample that are not ``known`` by sha256; None where that takes too long."""
+    names = [label.sha256 or "" for label in given]
+    features = {name: known[name] for name in names if name in known}
+    missing = [label for label in given if label.sha256 not in features and label.path]
+    deadline = time.monotonic() + _SECONDS
+    for start in range(0, len(missing), _AT_A_TIME):
+        if time.monotonic() > deadline:
+            return None
+        files = [File(label.file, str(label.file), "") for label in missing[start : start + _AT_A_TIME]]
+        extracted = extract([file for file in files if file.path.is_file()], in_use.extractor, cache)
+        half = as_half(extracted.features)
+        if half is not None:
+            features |= {sample.sha256: row for sample, row in zip(extracted.samples, half, strict=True)}
+    return Sample(
+        names,
+        [None if label.label is None else unicodedata.normalize("NFC", label.label) for label in given],
+        np.array([label.how == AUDITED for label in given]),
+        features,
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a lesson makes of the images (n,) of a sample: how sure it is, below 0 where it files none; and if rightly.
+
+    ``right`` only says yes where a person has named the class. ``is_audited``: what it says of the image is sure.
+    """
+
+    confidence: Confidence
+    right: Mask
+    is_audited: Mask
+
+    def promise(self, max_error: float) -> Promise | None:
+        """Find the promise that at most this share is wrong, in full certainty."""
+        return find_promise(self.confidence, self.right, max_error)
+
+    def contradicts(self, max_error: float, threshold: float) -> bool:
+        """Whether more of the audited images above a threshold are wrong than chance explains at most this share."""
+        filed = self.is_audited & (self.confidence.astype(np.float32) >= threshold)
+        count = int(filed.sum())
+        return bool(count) and interval(int((~self.right[filed]).sum()), count)[0] > max_error
+
+
+def judge_sample(sample: Sample, fitted: Judged, metadata: Metadata) -> Outcome:
+    """Judge a sample by a lesson; images that it was fitted on out of fold. ``metadata`` is that of the lesson.
+
+    What cannot be read any more counts as filed wrongly.
+    """
+    classes, count = fitted.images.classes, len(sample.sha256)
+    confidence, best = np.ones(count), np.full(count, -1)
+    positions = np.full(len(fitted.judged), -1)
+    positions[fitted.judged] = np.arange(int(fitted.judged.sum()))
+    rows = dict(zip(fitted.images.sha256, positions.tolist(), strict=True))
+    kept = np.ones(count, bool)
+    unseen = []
+    for number, sha256 in enumerate(sample.sha256):
+        row = rows.get(sha256)
+        if row is None:
+            unseen += [number] if sha256 in sample.features else []
+        elif row < 0:
+            kept[number] = False  # the lesson was fitted on it, and no head without it can judge it
+        else:
+            probabilities = fitted.probabilities[row]
+            best[number] = probabilities.argmax()
+            confidence[number] = -1.0 if fitted.is_unknown[row] else probabilities[best[number]]
+    if unseen:
+        inputs = np.stack([sample.features[sample.sha256[number]] for number in unseen]).astype(np.float32)
+        scores, strangeness = score(metadata, fitted.head, inputs)
+        best[unseen] = scores.argmax(axis=1)
+        confidence[unseen] = np.where(are_unknown(strangeness), -1.0, scores.max(axis=1))
+    named = [None if at < 0 else classes[at] for at in best.tolist()]
+    right = np.array([label is not None and label == name for label, name in zip(sample.classes, named, strict=True)])
+    return Outcome(confidence[kept], right[kept], (sample.is_audited & (best >= 0))[kept])
+
+
+@dataclass(frozen=True)
+class Audits:
+    """The sample of a lesson, of which ``source`` is the file, if there is one.
+
+    ``base``: of the checkpoint that the lesson begins from. ``known``: features by sha256.
+    """
+
+    source: Path | None
+    in_use: Classifier
+    base: Metadata
+    store: WeightsStore
+    known: Mapping[str, Half]
+
+    @cached_property
+    def given(self) -> list[GivenLabel]:
+        """The images of the sample. Raises `UserError`."""
+        return [] if self.source is None else [label for label in read_labels(self.source) if label.sha256 is not None]
+
+    def judge(self, fitted: Judged, *, audited_alone: bool = False) -> Outcome | None:
+        """Judge the sample by a lesson, or only what was audited; None where there is none, or no time for it."""
+        given = [label for label in self.given if label.how == AUDITED] if audited_alone else self.given
+        if not given:
+            return None
+        with FeatureCache(self.in_use.extractor.parts, self.store) as cache:
+            sample = read_sample(given, self.known, self.in_use, cache)
+        return None if sample is None else judge_sample(sample, fitted, fitted.metadata(self.base))
+
+
+def renew(found: Thresholds, base: Metadata, fitted: Judged, audits: Audits) -> Thresholds:
+    """Make the promise of a lesson: from the images of the data set, which ``found`` is of, or from audits, or none.
+
+    Without one the threshold of the run before stays in force. Where audits show that more is wrong than the images of
+    the data set promise, these promise nothing any more: today's images are others.
+    """
+    if base.max_error is None:
+        return found
+    kept, is_doubted = found.kept_promise, False
+    if kept is not None:
+        outcome = audits.judge(fitted, audited_alone=True)
+        is_doubted = outcome is not None and outcome.contradicts(kept.max_error, kept.threshold)
+    if is_as_requested(kept, base.max_error) and not is_doubted:
+        return found
+    outcome = audits.judge(fitted)
+    audited = None if outcome is None else outcome.promise(base.max_error)
+    if outcome is not None and audited is not None:
+        return _from_audits(found, audited, outcome)
+    if kept is not None and not is_doubted:
+        return found
+    if base.kept_promise is None and not base.promise_lapsed and not is_doubted:
+        return found
+    lapsed = replace(found, own=base.served_threshold, kept_promise=None, lapsed=True, remedy=None)
+    return replace(lapsed, promises=[], standard=[], is_doubted=True) if is_doubted else lapsed
+
+
+def _from_audits(found: Thresholds, audited: Promise, outcome: Outcome) -> Thresholds:
+    """Return the thresholds of a promise that was made from audits, and the other promises that they allow."""
+    found_others = (outcome.promise(share) for share in STANDARD_MAX_ERRORS if share != audited.max_error)
+    others = [promise for promise in found_others if promise is not None]
+    return replace(
+        found,
+        promises=sorted([*others, audited], key=lambda promise: promise.max_error),
+        standard=[],  # what report.txt says of these is of the data set
+        own=audited.threshold,
+        kept_promise=audited,
+        remedy=None,
+        audited=int(outcome.is_audited.sum()),
+    )
