@@ -151,6 +151,7 @@ def _learn(given: argparse.Namespace) -> dict[str, Any]:
             labels=given.labels,
             filed=given.filed,
             audited=given.audited,
+            given_up=given.given_up,
             keep=given.keep,
             cache_dir=given.cache_dir,
         )

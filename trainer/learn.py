@@ -38,7 +38,7 @@ from trainer.learning.steadiness import read_filed
 from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.measuring.thresholds import Thresholds, thresholds_for
 from trainer.reports.narrate import say
-from trainer.runs.publish import STARTER, Superseded, current_run, publish
+from trainer.runs.publish import STARTER, STARTER_NAME, Superseded, current_run, publish
 from trainer.runs.retention import KEEP
 from trainer.tables import listed
 
@@ -55,6 +55,7 @@ class LearnOptions:
     labels: Path
     filed: Path | None = None
     audited: Path | None = None
+    given_up: str | None = None
     keep: int = KEEP
     cache_dir: Path | None = None
 
@@ -151,13 +152,31 @@ class _Base:
         return {sha256: image.file for sha256, image in self.recorded.items()}
 
 
-def _open_base(folder: Path, store: WeightsStore) -> _Base | None:
+def _run_in_use(folder: Path, given_up: str | None) -> str | None:
+    """Return the name of the run that a lesson begins from; None for the starter model. Raises `UserError`.
+
+    That is the published one, or where it is a lesson that the daemon has ``given_up``, the one that it came from and
+    that is in use instead. Where that run is gone, nothing better is left than the published one.
+    """
+    pointer = checkpoints.read_pointer(folder)
+    if pointer is None:
+        return None
+    run = folder / pointer.run
+    if given_up is None or pointer.sha256 != given_up:
+        return pointer.run
+    parent = checkpoints.read_metadata(run / checkpoints.FILE_NAME).settings.get("parent")
+    if parent == STARTER_NAME:
+        return None
+    is_there = isinstance(parent, str) and (folder / parent / checkpoints.FILE_NAME).is_file()
+    return str(parent) if is_there else pointer.run
+
+
+def _open_base(folder: Path, name: str | None, store: WeightsStore) -> _Base | None:
     """Open the run in use; None where none keeps the features of its images. Raises `UserError`."""
-    name = current_run(folder)
     if name is None:
         return None
     run = folder / name
-    checkpoint = checkpoints.load(folder)
+    checkpoint = checkpoints.load(folder if name == current_run(folder) else run)
     try:
         features = kept_record(run)
     except NoFeatures:
@@ -173,12 +192,13 @@ def _open_base(folder: Path, store: WeightsStore) -> _Base | None:
 def _learn(options: LearnOptions, figures: dict[str, Any]) -> Path:
     """Give the lesson and return its published run; ``figures`` are filled in on the way."""
     store = WeightsStore(options.cache_dir)
-    base = _open_base(options.checkpoints, store)
+    after, name = current_run(options.checkpoints) or "", _run_in_use(options.checkpoints, options.given_up)
+    base = _open_base(options.checkpoints, name, store)
     if base is None:
-        origin = open_origin(options.checkpoints, store)
-        lesson, tuned, after = _adapted(origin, options, store, figures), origin.tuned, origin.after
+        origin = open_origin(options.checkpoints, name, store)
+        lesson, tuned = _adapted(origin, options, store, figures), origin.tuned
     else:
-        lesson, tuned, after = _fitted(base, options, store, figures), base.tuned, base.run.name
+        lesson, tuned = _fitted(base, options, store, figures), base.tuned
     figures["judged"], figures["why"] = lesson.judgement.figures, lesson.judgement.reason
     if not lesson.judgement.passed:
         raise NothingPublished(lesson.judgement.reason)
@@ -207,7 +227,7 @@ def _adapted(origin: Origin, options: LearnOptions, store: WeightsStore, figures
     """Adapt the head of a model whose images are not at hand."""
     answers = _find_answers(origin.in_use, origin.labelled, set(), options, store)
     earlier = read_learned(origin.parent)
-    _note_answers(answers, earlier, origin.parent.name if origin.after else tr(STARTER), figures)
+    _note_answers(answers, earlier, tr(STARTER) if origin.is_starter else origin.parent.name, figures)
     with FeatureCache(origin.in_use.extractor.parts, store) as cache:
         filed = read_filed(options.filed, origin.metadata.width, origin.in_use, cache)
     audits = Audits(options.audited, origin.in_use, origin.adapted.metadata, store, answers.features)
@@ -327,7 +347,7 @@ def _judged(
 
 def _report(lesson: Lesson) -> list[str]:
     """Return the lines of the report: what was learned from, what that brings, and which threshold is in force."""
-    parent = tr(STARTER) if lesson.origin is not None and not lesson.origin.after else lesson.parent.name
+    parent = tr(STARTER) if lesson.origin is not None and lesson.origin.is_starter else lesson.parent.name
     return [
         tr("A lesson for {run}: {why}.", run=parent, why=lesson.judgement.reason),
         *contradiction_sentences(lesson.contradictions),

@@ -200,6 +200,14 @@ def add_learn(parser: argparse.ArgumentParser) -> None:
             "wrong, where the images that the model was fitted on cannot tell"
         ),
     )
+    parser.add_argument(
+        "--given-up",
+        metavar="SHA256",
+        help=tr(
+            "a checkpoint that the daemon has taken back: where it is the published one, the lesson begins from the "
+            "run that it came from"
+        ),
+    )
     add_keep(parser)
     add_cache(parser)
 

@@ -96,7 +96,8 @@ def _learn_here(settings: Settings, path: Path, say: Callable[[str], None]) -> d
         record = recall(journal, settings.checkpoint)
     with TemporaryDirectory() as folder:
         state = look_at_labels(path, record)
-        lesson = give_lesson(settings, path, state, Path(folder) / LABELS_FILE, TrainerChild, say)
+        given_up = None if record is None else record.given_up
+        lesson = give_lesson(settings, path, state, Path(folder) / LABELS_FILE, TrainerChild, say, given_up=given_up)
     assert lesson is not None, "nobody ends it but this process itself"
     _remember(settings, path, lesson)
     outcome = lesson.outcome

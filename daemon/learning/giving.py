@@ -39,6 +39,7 @@ class GivenLesson:
             time=self.began,
             seconds=round(outcome.seconds, 2),
             run=outcome.run,
+            given_up=None if before is None else before.given_up,
             checkpoint=None if outcome.run is None else published_checkpoint(checkpoints, outcome.run),
         )
         if result not in RETRIES:
@@ -64,10 +65,13 @@ def give_lesson(
     file: Path,
     prepare: Callable[[LessonOptions, Path], TrainerChild],
     on_line: Callable[[str], None],
+    *,
+    given_up: str | None = None,
 ) -> GivenLesson | None:
     """Give a lesson from the labels of a journal, which are written to ``file`` meanwhile; None: it was ended.
 
-    ``prepare`` makes the child that gives it, and ``on_line`` is told what that reports.
+    ``prepare`` makes the child that gives it, and ``on_line`` is told what that reports. ``given_up``: see
+    `LessonRecord`.
     """
     began, clock = time.time(), time.monotonic()
     folders = [*settings.watch, settings.output]
@@ -77,7 +81,7 @@ def give_lesson(
         write_filed(journal, filed_file(file), settings.output)
         if is_promise_wanted(settings.checkpoint):
             write_audited(journal, audited_file(file), folders, settings.output / settings.others_dir)
-        answer = prepare(LessonOptions.from_settings(settings), file).run(on_line)
+        answer = prepare(LessonOptions.from_settings(settings, given_up), file).run(on_line)
     except (OSError, sqlite3.Error, UserError) as error:
         answer = LessonAnswer(BROKEN, reason(error))
     finally:

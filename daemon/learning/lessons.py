@@ -136,10 +136,13 @@ class Lessons:
         ``before``: the sha256 of the checkpoint that was in use, and the ``fault`` by which that has failed, if so.
         """
         record = self._record
-        if fault is not None and record is not None and record.checkpoint == before and record.result == PUBLISHED:
-            says = tr("what was learned is not used, and not learned again from the same labels: {why}", why=fault)
-            logger.warning("{}", says)
-            self._remember(record.with_changes(result=TAKEN_BACK, says=says))
+        if fault is not None and record is not None:
+            changes = {"given_up": before}
+            if record.checkpoint == before and record.result == PUBLISHED:
+                says = tr("what was learned is not used, and not learned again from the same labels: {why}", why=fault)
+                logger.warning("{}", says)
+                changes |= {"result": TAKEN_BACK, "says": says}
+            self._remember(record.with_changes(**changes))
         self._look_soon()
 
     @property
@@ -240,6 +243,7 @@ class Lessons:
                 self._path.with_name(LABELS_FILE),
                 self._prepare,
                 lambda line: self._askers.tell({"says": line}),
+                given_up=None if self._record is None else self._record.given_up,
             )
             if lesson is not None:
                 self._conclude(settings, lesson)

@@ -20,7 +20,8 @@ class LessonRecord(BaseModel):
     ``result`` is a word of `daemon.learning.trainer_child`, and ``says`` the sentence about it. ``run`` and the sha256
     of its ``checkpoint`` are those of a published one. ``failures``: so many lessons from the same labels have failed
     in the same way. Of the labels dealt with, by the last lesson that did not fail, ``learned`` is the digest; there
-    were ``count``, and ``last_id`` was the greatest id.
+    were ``count``, and ``last_id`` was the greatest id. ``given_up``: the last checkpoint that has failed its
+    probation; where that is a lesson, the next one begins from the run before it.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -36,6 +37,7 @@ class LessonRecord(BaseModel):
     learned: str = ""
     count: int = 0
     last_id: int = 0
+    given_up: str | None = None
 
     def with_changes(self, **changes: Any) -> LessonRecord:
         """Return it with some values replaced."""

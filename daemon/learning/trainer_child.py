@@ -44,17 +44,19 @@ _RUBBISH = mark("its answer cannot be understood")
 
 @dataclass(frozen=True)
 class LessonOptions:
-    """What a lesson works with. ``seconds`` and ``memory`` (bytes) are its limits."""
+    """What a lesson works with. ``seconds`` and ``memory`` (bytes) are its limits; ``given_up``: see `LessonRecord`."""
 
     checkpoints: Path
     cache_dir: Path | None
     seconds: float
     memory: int
+    given_up: str | None = None
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> LessonOptions:
+    def from_settings(cls, settings: Settings, given_up: str | None = None) -> LessonOptions:
         """Take what concerns lessons from the settings."""
-        return cls(settings.checkpoint, settings.cache_dir, settings.learn_seconds, settings.learn_memory_mb << 20)
+        memory = settings.learn_memory_mb << 20
+        return cls(settings.checkpoint, settings.cache_dir, settings.learn_seconds, memory, given_up)
 
     def command(self, labels: Path) -> list[str]:
         """Return the words of the trainer's command."""
@@ -62,6 +64,7 @@ class LessonOptions:
         words += ["--checkpoints", str(self.checkpoints), "--labels", str(labels)]
         for option, file in (("--filed", filed_file(labels)), ("--audited", audited_file(labels))):
             words += [option, str(file)] if file.exists() else []
+        words += ["--given-up", self.given_up] if self.given_up else []
         return words if self.cache_dir is None else [*words, "--cache-dir", str(self.cache_dir)]
 
 

@@ -106,6 +106,14 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_dir())
 
 
+def forget_features(run: Path) -> None:
+    """Make a run like one of an older version."""
+    metrics = run / "metrics.json"
+    content = json.loads(metrics.read_text(encoding="utf-8"))
+    del content["features"]
+    metrics.write_text(json.dumps(content), encoding="utf-8")
+
+
 def predicted(runs: Path, path: Path, store: WeightsStore) -> str:
     classifier = open_classifier(runs, store)
     with path.open("rb") as file:
@@ -274,6 +282,41 @@ def test_a_run_that_was_published_meanwhile_stays(
     assert current(runs) == "other"
 
 
+@pytest.mark.parametrize("keeps_features", [True, False])
+def test_a_lesson_that_the_daemon_has_given_up_is_not_what_the_next_one_begins_from(
+    runs: Path, reds: list[Path], teach: Teach, keeps_features: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent = current(runs)
+    if not keeps_features:
+        forget_features(runs / parent)
+    assert teach(dict.fromkeys(reds[:8], "red")) == 0
+    given_up = checkpoints.read_pointer(runs)
+    assert given_up is not None
+    labels = write_labels(runs.parent / "more.jsonl", dict.fromkeys(reds, "red"))
+    command = ["learn", "--json", "--checkpoints", str(runs), "--labels", str(labels), "--given-up"]
+    capsys.readouterr()
+    assert run(main, [*command, given_up.sha256]) == 0
+    assert json.loads(capsys.readouterr().out)["parent"] == parent
+    lesson = checkpoints.load(runs).metadata
+    assert (lesson.settings["parent"], lesson.classes) == (parent, ["blue", "green", "red"])
+    assert [row["parent"] for row in as_rows(list_runs(runs))] == [None, parent, parent]
+
+
+def test_without_the_run_before_it_a_lesson_begins_from_the_published_one(
+    runs: Path, reds: list[Path], teach: Teach, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent = current(runs)
+    assert teach(dict.fromkeys(reds[:8], "red")) == 0
+    given_up = checkpoints.read_pointer(runs)
+    assert given_up is not None
+    shutil.rmtree(runs / parent)
+    labels = write_labels(runs.parent / "more.jsonl", dict.fromkeys(reds, "red"))
+    command = ["learn", "--json", "--checkpoints", str(runs), "--labels", str(labels), "--given-up", given_up.sha256]
+    capsys.readouterr()
+    assert run(main, command) in (0, NOT_PUBLISHED)
+    assert json.loads(capsys.readouterr().out)["parent"] == given_up.run
+
+
 @pytest.mark.parametrize("step", ["find_answers", "fit_lesson", "judge", "write_lesson", "publish"])
 def test_a_lesson_that_is_stopped_can_be_given_again(
     step: str, runs: Path, reds: list[Path], teach: Teach, monkeypatch: pytest.MonkeyPatch
@@ -319,11 +362,8 @@ def test_a_file_that_has_no_labels_is_one_sentence(
 
 
 def test_a_run_without_features_is_adapted(runs: Path, reds: list[Path], teach: Teach, store: WeightsStore) -> None:
-    metrics = runs / current(runs) / "metrics.json"
-    content = json.loads(metrics.read_text(encoding="utf-8"))
-    del content["features"]
-    metrics.write_text(json.dumps(content), encoding="utf-8")
     parent = current(runs)
+    forget_features(runs / parent)
     assert teach(dict.fromkeys(reds, "red")) == 0
     metadata = checkpoints.load(runs).metadata
     assert (metadata.classes, metadata.settings["parent"]) == (["blue", "green", "red"], parent)

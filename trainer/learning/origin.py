@@ -33,7 +33,7 @@ class Origin:
     """The classifier ``in_use`` and the one that is adapted, which is the same until a lesson was learned.
 
     ``parent`` is the run in use, or a folder that does not exist for the starter model. ``file`` holds the checkpoint
-    that is adapted; ``after`` is what `trainer.runs.publish.publish` is to follow.
+    that is adapted.
     """
 
     parent: Path
@@ -43,7 +43,7 @@ class Origin:
     tuned: Mapping[str, Mapping[str, checkpoints.Array]]
     labelled: Mapping[str, Half]
     recorded: Mapping[str, Recorded]
-    after: str
+    is_starter: bool = False
 
     @property
     def metadata(self) -> Metadata:
@@ -60,25 +60,33 @@ class Origin:
                 shutil.copyfileobj(kept, file)
 
 
-def open_origin(folder: Path, store: WeightsStore) -> Origin:
-    """Open the model in use of a folder of runs, and the one that is to be adapted. Raises `UserError`."""
-    name = current_run(folder)
+def open_origin(folder: Path, name: str | None, store: WeightsStore) -> Origin:
+    """Open the model in use of a folder of runs, and the one that is to be adapted. Raises `UserError`.
+
+    ``name`` is that of its run; None for the starter model.
+    """
+    current = current_run(folder)
     if name is None:
-        if not checkpoints.is_starter_published(folder) and any(folder.glob(f"*/{checkpoints.FILE_NAME}")):
+        if (
+            current is None
+            and not checkpoints.is_starter_published(folder)
+            and any(folder.glob(f"*/{checkpoints.FILE_NAME}"))
+        ):
             checkpoints.resolve(folder)  # says that none of the runs is published
         file = starter_path(store, "ko" if in_use() == "ko" else "en")
         classifier = open_classifier(file, store)
-        return Origin(folder / STARTER_NAME, classifier, classifier, file, {}, {}, {}, "")
+        return Origin(folder / STARTER_NAME, classifier, classifier, file, {}, {}, {}, is_starter=True)
     run = folder / name
-    published = checkpoints.load(folder)
+    published = checkpoints.load(folder if name == current else run)
     classifier = open_classifier(run / checkpoints.FILE_NAME, store, sha256=published.digest)
     recorded = _recorded(run)
     sha256 = published.metadata.settings.get("origin_sha256")
     if not isinstance(sha256, str):
-        return Origin(run, classifier, classifier, run / checkpoints.FILE_NAME, published.backbones, {}, recorded, name)
+        file = run / checkpoints.FILE_NAME
+        return Origin(run, classifier, classifier, file, published.backbones, {}, recorded)
     labelled = read_labelled(run, kept_record(run, "labelled"), published.metadata).by_sha256
     adapted = open_classifier(run / ORIGIN_NAME, store, sha256=sha256, reuse=classifier)
-    return Origin(run, classifier, adapted, run / ORIGIN_NAME, published.backbones, labelled, recorded, name)
+    return Origin(run, classifier, adapted, run / ORIGIN_NAME, published.backbones, labelled, recorded)
 
 
 def _recorded(run: Path) -> Mapping[str, Recorded]:

@@ -63,6 +63,7 @@ class Teacher:
         self.answers = [LessonAnswer("refused", "nothing is won")]
         self.given: list[list[dict[str, Any]]] = []
         self.filed: list[list[dict[str, Any]]] = []
+        self.given_up: list[str | None] = []
         self.may_end = threading.Event()
         self.may_end.set()
         self.ended = 0
@@ -72,6 +73,7 @@ class Teacher:
 
         class Child(TrainerChild):
             def run(self, on_line: Callable[[str], None] = lambda _: None) -> LessonAnswer | None:
+                teacher.given_up.append(options.given_up)
                 teacher.filed.append(lines_of(filed_file(labels)))
                 teacher.given.append(lines_of(labels))
                 on_line("at work")

@@ -290,6 +290,31 @@ def test_a_lesson_that_fails_its_probation_is_not_given_again(make_school: MakeS
     school.restart()
     assert school.is_at_rest()
     assert school.lessons.health.last == last
+    school.label(1)
+    school.wait_for_lessons(2)
+    school.label(1)
+    school.wait_for_lessons(3)
+    assert school.teacher.given_up == [None, pointer.sha256, pointer.sha256], "and later ones begin before it"
+
+
+def test_a_model_that_fails_after_another_lesson_is_given_up_too(make_school: MakeSchool) -> None:
+    """A probation may take longer than the next lesson."""
+    school = make_school()
+    school.teacher.answers = [published(school), LessonAnswer("refused", "no")]
+    school.label(5)
+    school.wait_for_lessons(1)
+    pointer = checkpoint.read_pointer(school.checkpoints)
+    assert pointer is not None
+    school.label(1)
+    school.wait_for_lessons(2)
+    school.lessons.model_changed(pointer.sha256, "it failed")
+    school.lessons.turn()
+    last = school.lessons.health.last
+    assert last is not None
+    assert last.result == "refused", "that is told of the last lesson, which was not this one"
+    school.label(1)
+    school.wait_for_lessons(3)
+    assert school.teacher.given_up == [None, None, pointer.sha256]
 
 
 def test_a_run_that_was_fitted_since_learns_from_the_labels_too(make_school: MakeSchool) -> None:
