@@ -169,7 +169,15 @@ def _print(export: _Export, folder: DataSetFolder) -> None:
         )
     if export.gone:
         print(tr("labelled images that were not found, or were edited since: {count}", count=len(export.gone)))
-    if export.classes:
+    if any("/" in name for name in export.classes):
+        print(
+            tr(
+                "To learn from them, copy these folders into the data set that you fit on: a model has only the "
+                "classes of its data set. If there is no other: python -m trainer fit --nested --data-dir {folder}",
+                folder=quoted(str(folder.path)),
+            )
+        )
+    elif export.classes:
         print(
             tr(
                 "To learn from them, copy these folders into the data set that you fit on: a model has only the "

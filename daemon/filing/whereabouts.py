@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.filing.class_paths import ClassPaths
+from daemon.filing.class_paths import ClassPaths, is_inside
 from daemon.filing.corrections import Corrections
 from daemon.filing.identity import seems_filed
 from daemon.journal.history import Wanted
@@ -45,12 +45,13 @@ class Whereabouts:
         return Location(path, corrected=moved and not self._is_filed_there(filing, path))
 
     def inodes_in(self, label: str) -> list[int]:
-        """List the inodes of the files that lie in the folder of a class now."""
-        return self._corrections.inodes_in(lambda folder: self._class_paths.of_folder(folder) == label)
+        """List the inodes of the files that lie in the folder of a class now, or in one of those in it."""
+        return self._corrections.inodes_in(lambda folder: _is_of(self._class_paths.of_folder(folder), label))
 
     def is_of(self, filing: Filing, now: Location, label: str) -> bool:
-        """Whether an image was taken for a class, or was corrected to it."""
-        return filing.label == label or (now.path is not None and now.corrected and self._class(now.path) == label)
+        """Whether an image was taken for a class, or was corrected to it; or for one in that folder."""
+        is_there = now.path is not None and now.corrected and _is_of(self._class(now.path), label)
+        return is_there or _is_of(filing.label, label)
 
     def lies_in(self, now: Location, folder: str) -> bool:
         """Whether an image lies in the folder of a class, or of the others, whoever brought it there."""
@@ -63,3 +64,7 @@ class Whereabouts:
         """Whether no person but a later filing, by `resort`, brought an image to where it lies."""
         there = read_history(self._journal, Wanted(name=str(path), states=(State.DONE,)))
         return any(row.destination == path and row.filed_ino == filing.filed_ino for row in there)
+
+
+def _is_of(label: str | None, wanted: str) -> bool:
+    return label is not None and (label == wanted or is_inside(label, wanted))

@@ -12,7 +12,19 @@ from itertools import chain
 from typing import Any
 
 from daemon.files.names import spellings
-from daemon.journal.records import SELECT, TEXT_ID, Filing, State, as_text, decode, instant, placeholders, signed
+from daemon.journal.records import (
+    OF_CLASS,
+    SELECT,
+    TEXT_ID,
+    Filing,
+    State,
+    as_text,
+    decode,
+    instant,
+    of_class,
+    placeholders,
+    signed,
+)
 from daemon.journal.schema import FILED_INO, RENAMED
 
 #: How a path ends: that many bytes, and these. A path that is no text is kept as its bytes anyway.
@@ -23,7 +35,8 @@ ENDS = "substr(CAST(text AS BLOB), -?) = ?"
 class Wanted:
     """Conditions for the rows of a history; all that are given must be met.
 
-    ``label`` is the class that it was taken for; an image ``or_with_inode`` among these counts, too.
+    ``label`` is the class that it was taken for, or an inner folder that this lies in; an image ``or_with_inode`` among
+    these counts, too.
     ``name`` is that of the image in the inbox or where it was filed, or with a slash its path there: absolute, or
     its end.
     ``model_digest`` may be its beginning. ``since`` is the first instant, ``until`` the first one no longer wanted.
@@ -61,10 +74,10 @@ class Wanted:
         if self.reasons:
             yield f"reason IN ({placeholders(self.reasons)})", tuple(self.reasons)
         if self.label is not None and not self.or_with_inode:
-            yield "label = ?", (self.label,)
+            yield OF_CLASS, of_class(self.label)
         elif self.label is not None:
             inodes = json.dumps([signed(inode) for inode in self.or_with_inode])
-            yield f"(label = ? OR {FILED_INO} IN (SELECT value FROM json_each(?)))", (self.label, inodes)
+            yield f"({OF_CLASS} OR {FILED_INO} IN (SELECT value FROM json_each(?)))", (*of_class(self.label), inodes)
         simple = {
             f"run = {TEXT_ID}": self.run,
             "time >= ?": None if self.since is None else instant(self.since),

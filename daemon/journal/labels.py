@@ -20,6 +20,7 @@ from daemon.files.names import spellings
 from daemon.files.source import Identity
 from daemon.journal.history import ENDS
 from daemon.journal.records import (
+    OF_CLASS,
     TEXT_ID,
     Filing,
     State,
@@ -29,6 +30,7 @@ from daemon.journal.records import (
     encode_identity,
     instant,
     moment,
+    of_class,
     placeholders,
 )
 
@@ -83,6 +85,7 @@ class Label:
 class WantedLabels:
     """Conditions for labels; all that are given must be met.
 
+    ``label``: a class, or an inner folder with classes in it.
     ``is_negative``: whether it says that an image is none of the classes. ``path`` is the image's name, or with a slash
     its path, absolute or the end of one. ``sha256`` and ``filings``: of these contents, about these filings.
     ``ids``: only these. ``every``: also those that are forgotten or no longer the newest of their content.
@@ -103,7 +106,7 @@ class WantedLabels:
         if not self.every:
             yield _NEWEST, ()
         if self.label is not None:
-            yield "label = ?", (self.label,)
+            yield OF_CLASS, of_class(self.label)
         if self.is_negative is not None:
             yield f"label IS {'' if self.is_negative else 'NOT '}NULL", ()
         if self.how is not None:

@@ -36,6 +36,8 @@ SELECT_COLUMNS = f"SELECT id, {', '.join(_READ)}"
 SELECT = f"{SELECT_COLUMNS} FROM filings"
 #: The id of a given text; NULL, which is equal to nothing, where no row has it.
 TEXT_ID = "(SELECT id FROM texts WHERE text = ?)"
+#: A class, or those in the folder of that name; for the values see `of_class`.
+OF_CLASS = "(label = ? OR (label > ? AND label < ?))"
 #: What keeps a file in the inbox from being filed again.
 REMEMBERED = "(state = 'refused' OR (state = 'done' AND action IN ('copy', 'link')))"
 _SAME_PATH = "(name = :name AND inbox = (SELECT id FROM texts WHERE text = :inbox))"
@@ -230,6 +232,11 @@ def recent_renames(db: sqlite3.Connection, since: datetime, limit: int) -> list[
     query = f"""{SELECT} WHERE time >= ? AND state = 'done' AND action = 'move' AND copy_ino IS NULL
         AND image_id IS NULL ORDER BY time DESC, id DESC LIMIT ?"""
     return [decode(row) for row in db.execute(query, (instant(since), limit))]
+
+
+def of_class(label: str) -> tuple[str, str, str]:
+    """Return the values for `OF_CLASS`: what is inside begins with the name and a slash, which "0" comes after."""
+    return label, f"{label}/", f"{label}0"
 
 
 def placeholders(values: Sequence[object]) -> str:

@@ -29,13 +29,15 @@ class Scenario:
     near: Path
     far: Path | None
     action: Action = "move"
+    #: Of the class; one inside another is made for a part of the batch.
+    folder: str = "cat"
     desk: Desk = field(init=False)
 
     def prepare(self) -> None:
         """A new desk, with one image filed, four waiting, and their sidecars."""
         near = Path(tempfile.mkdtemp(dir=self.near))
         self.desk = make_desk(near, None if self.far is None else Path(tempfile.mkdtemp(dir=self.far)))
-        self.desk.file_one(self.desk.put("cat.jpg", b"filed before"), action="move")
+        self.desk.file_one(self.desk.put("cat.jpg", b"filed before"), self.folder, action="move")
         for name in _NAMES:
             path = self.desk.put(name, _content(name))
             os.utime(path, (1_000_000_000, 1_000_000_000))
@@ -47,9 +49,10 @@ class Scenario:
             if path.suffix != ".jpg":
                 continue
             torn = path.name == "torn.jpg"
-            folder = "quarantine/truncated" if torn and self.action == "move" else "cat"
+            is_quarantined = torn and self.action == "move"
+            folder = "quarantine/truncated" if is_quarantined else self._folder_of(path.name)
             with suppress(SourceUnreadable):
-                decisions.append(self.desk.decide(path, folder, reason="truncated" if folder != "cat" else None))
+                decisions.append(self.desk.decide(path, folder, reason="truncated" if is_quarantined else None))
         self.desk.file(decisions, action=self.action)
 
     def recover(self) -> None:
@@ -87,8 +90,14 @@ class Scenario:
         self.check_after_recovery()
         filed = Counter(self.desk.filed().values())
         assert filed == Counter([b"filed before", *(_content(name) for name in _NAMES)])
-        assert self.desk.filed()["cat/cat.jpg"] == b"filed before"
-        assert self.desk.filed()["cat/cat_2.dng"] == _content("cat.dng"), "it goes with its image, and by its name"
+        assert self.desk.filed()[f"{self.folder}/cat.jpg"] == b"filed before"
+        assert self.desk.filed()[f"{self.folder}/cat_2.dng"] == _content("cat.dng"), (
+            "it goes with its image, and by its name"
+        )
+
+    def _folder_of(self, name: str) -> str:
+        """Return the folder of an image's class: a new one for the large image, where classes lie in folders."""
+        return f"{self.folder}s/wild/lion" if "/" in self.folder and name == "large.jpg" else self.folder
 
     def _expected(self) -> Counter[bytes]:
         return Counter([b"filed before", *(_content(name) for name in _NAMES)])

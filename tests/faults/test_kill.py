@@ -43,9 +43,11 @@ def sample(population: list[Point], size: int) -> list[Point]:
     return random.Random(1).sample(population, min(size, len(population)))
 
 
-@pytest.mark.parametrize("action", ["move", "copy", "link"])
-def test_a_kill_loses_nothing(places: tuple[Path, Path | None], tmp_path: Path, action: Action) -> None:
-    scenario = Scenario(*places, action)
+@pytest.mark.parametrize(
+    ("action", "folder"), [("move", "cat"), ("copy", "cat"), ("link", "cat"), ("move", "animals/cat")]
+)
+def test_a_kill_loses_nothing(places: tuple[Path, Path | None], tmp_path: Path, action: Action, folder: str) -> None:
+    scenario = Scenario(*places, action, folder)
     population = all_points(scenario, tmp_path / "trace")
     assert len(population) > 50
     for point in sample(population, 12):
@@ -53,9 +55,12 @@ def test_a_kill_loses_nothing(places: tuple[Path, Path | None], tmp_path: Path, 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("folder", ["cat", "animals/cat"])
 @pytest.mark.parametrize("action", ["move", "copy", "link"])
-def test_a_kill_at_every_call_loses_nothing(places: tuple[Path, Path | None], tmp_path: Path, action: Action) -> None:
-    scenario = Scenario(*places, action)
+def test_a_kill_at_every_call_loses_nothing(
+    places: tuple[Path, Path | None], tmp_path: Path, action: Action, folder: str
+) -> None:
+    scenario = Scenario(*places, action, folder)
     population = all_points(scenario, tmp_path / "trace")
     for point in population:
         kill_and_check(scenario, point)

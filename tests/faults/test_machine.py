@@ -44,7 +44,7 @@ from tests.filing_desk import far_folder, images, make_desk
 
 NAMES = st.sampled_from(["cat.jpg", "dog.jpg", "cat_2.jpg", os.fsdecode(b"\xff.jpg"), "x" * 251 + ".jpg"])
 SIDECARS = st.sampled_from(["cat.xmp", "cat.jpg.json", "dog.mov", "cat_2.dng"])
-FOLDERS = st.sampled_from(["cat", "dog", "quarantine/corrupt"])
+FOLDERS = st.sampled_from(["cat", "dog", "animals", "animals/cat", "animals/wild/cat", "quarantine/corrupt"])
 #: Every call through which filing changes something.
 SEAMS = [
     *((os, name) for name in ("open", "write", "fsync", "rename", "unlink", "utime")),
@@ -297,7 +297,7 @@ class Machine(RuleBasedStateMachine):
             assert [path for path in images(self.desk.inbox) if path.name[0] == "."] == []
 
     def _file(self, folder: str, faults: Faults | None = None) -> set[Status]:
-        reason = "corrupt" if "/" in folder else None
+        reason = "corrupt" if folder.startswith("quarantine/") else None
         paths = self._jpegs()
         held_now = {path for path in paths if self.held.get(path) == state_of(path)}
         decisions = [self.desk.decide(path, folder, reason=reason) for path in paths]
