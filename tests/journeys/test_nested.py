@@ -13,8 +13,8 @@ import pytest
 from daemon.journal.journal import read_labels
 from daemon.state import journal_path, status_path
 from models import registry
-from models.classifier import open_extractor
 from models.metadata import Level
+from models.runtime import open_extractor
 from models.weights import WeightsStore
 from tests.pictures import KINDS, save
 from tests.processes import daemon, run, wait_for
