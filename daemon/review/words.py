@@ -103,6 +103,8 @@ _AUDIT = (
     mark("Draw"),
     mark("History"),
     mark("All audits"),
+    mark("The share that is wrong, over time"),
+    mark("promised"),
     mark("{count} of {filed} filed images"),
     mark("{answered} of {count} answered"),
     mark("Filed as {name}. Right?"),

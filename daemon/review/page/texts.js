@@ -88,6 +88,11 @@ export function time(iso) {
   return new Intl.DateTimeFormat(locale, form).format(moment);
 }
 
+/** @param {string} iso */
+export function day(iso) {
+  return new Intl.DateTimeFormat(locale, { month: "short", day: "numeric" }).format(new Date(iso));
+}
+
 /** @param {string | number} value */
 function shown(value) {
   return typeof value === "number" ? number(value) : value;

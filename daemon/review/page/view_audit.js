@@ -1,6 +1,7 @@
 /** Random images of those filed, each right or wrong by one key: how many are wrong, and whether the promise holds. */
 
 import { get, post } from "./api.js";
+import { chart } from "./chart.js";
 import { Deck } from "./deck.js";
 import { el, fill } from "./dom.js";
 import { bar, sentence, table, verdict } from "./estimate.js";
@@ -82,7 +83,7 @@ export class Audit {
   async #history() {
     const { audits } = await get("audits");
     fill(this.tools, t("How many of the images that were filed are wrong? Draw some at random and look."));
-    fill(this.summary, this.#form(), audits.length > 0 && el("h3", {}, t("History")), el("ul", { class: "audits" }, ...audits.map(row)));
+    fill(this.summary, this.#form(), audits.length > 0 && el("h3", {}, t("History")), chart(audits), el("ul", { class: "audits" }, ...audits.map(row)));
   }
 
   #form() {

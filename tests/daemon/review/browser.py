@@ -87,7 +87,7 @@ class Browser:
             states[:] = self.get(f"/api/changes?since=0&keys={keys}").json()["decisions"]
             return all(state["state"] != "waiting" for state in states)
 
-        wait_for(are_settled, "the decisions are carried out", seconds=60)
+        wait_for(are_settled, "the decisions are carried out")
         return states
 
     def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:

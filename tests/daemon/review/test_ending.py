@@ -19,7 +19,7 @@ def _statuses(page: Page, asks: list[Callable[[], int]], then: Callable[[], obje
     asking = [threading.Thread(target=lambda ask=ask: statuses.append(ask())) for ask in asks]
     for thread in asking:
         thread.start()
-    wait_for(lambda: len(page.served.server.server_state.tasks) == len(asks), "all questions have come", seconds=60)
+    wait_for(lambda: len(page.served.server.server_state.tasks) == len(asks), "all questions have come")
     page.served.server.should_exit = True
     then()
     for thread in asking:

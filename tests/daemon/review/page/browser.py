@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+
+from tests.processes import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
@@ -75,7 +78,7 @@ def context_of(browser: Browser, width: int, *, dark: bool = False, touch: bool 
     height = 800 if width < 800 else width * 9 // 16
     options: dict[str, Any] = {"viewport": {"width": width, "height": height}, "has_touch": touch, "is_mobile": touch}
     context = browser.new_context(**options, color_scheme="dark" if dark else "light", locale="en-GB")
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(1000 * PATIENCE)
     return context
 
 
@@ -92,7 +95,8 @@ def current(page: Page) -> int:
 
 def until(page: Page, condition: str) -> None:
     """Wait for a condition; Playwright's own way to do so is against the policy of the page."""
-    for _ in range(400):
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         if page.evaluate(condition):
             return
         page.wait_for_timeout(25)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 from daemon.review.rendering import PAGE, render
 from daemon.review.words import words
 from models.text.language import Language, speaking
+from tests.processes import PATIENCE
 from tests.scenes import SCENES, scene
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ class Stub:
     refuses_late: str | None = None
     classes: tuple[str, ...] = CLASSES
     odd_names: bool = True
+    audits: int = 1
     model: str = "2026-03-01_093000"
     decided: dict[str, dict[str, Any]] = field(default_factory=dict)
     batches: list[int] = field(default_factory=list)
@@ -146,7 +149,11 @@ class Stub:
             "class": lambda query: self._page(self._group(self.classes.index(query["name"])), query),
             "live": lambda query: self._page(self.left()[::-1], query),
             "quarantine": self._quarantine,
-            "audits": lambda _: {"audits": [self._summary()]} if route.request.method == "GET" else self._audit(),
+            "audits": lambda _: (
+                {"audits": [*map(self._summary, range(self.audits))]}
+                if route.request.method == "GET"
+                else self._audit()
+            ),
             "audit": lambda _: self._audit(),
             "model": lambda _: self._model(),
             "model/cell": lambda _: {"images": [self._learnt(n) for n in range(8)], "next": None},
@@ -239,14 +246,17 @@ class Stub:
             "is_broken": wrong > 2,
         }
 
-    def _summary(self) -> object:
+    def _summary(self, number: int) -> object:
+        wrong = (1, 0, 4, 1, 2)[number % 5]
+        found = {"answered": 60, "wrong": wrong, "share": wrong / 60, "is_broken": wrong == 4}
+        found |= {"low": wrong / 200, "high": (wrong + 3) / 60, "promised": 0.015 if wrong == 4 else 0.05}
         return {
-            "id": "a1",
-            "time": NOW.isoformat(),
+            "id": f"a{number + 1}",
+            "time": (NOW - timedelta(days=9 * number)).isoformat(),
             "since": NOW.isoformat(),
-            "count": 12,
+            "count": 60,
             "filed": 400,
-            "overall": {**self._estimate(), "answered": 12, "wrong": 1, "share": 0.083, "low": 0.002, "high": 0.385},
+            "overall": {**self._estimate(), **found},
         }
 
     def _audit(self) -> object:
@@ -308,3 +318,13 @@ class Stub:
         actual, predicted = self.classes[1:3]
         given = {"number": number, "version": f"{number:064x}", "name": name, "actual": actual, "predicted": predicted}
         return {**given, "confidence": 0.7, "is_labelled": False, "said": None, "advised": None, "advice": None}
+
+
+def sent(stub: Stub, page: Page, count: int, kind: str = "label") -> list[dict[str, Any]]:
+    """Wait until the server has that many decisions; it only answers while the page is waited for."""
+    deadline = time.monotonic() + PATIENCE
+    while len(stub.decisions(kind)) != count and time.monotonic() < deadline:
+        page.wait_for_timeout(25)
+    decisions = stub.decisions(kind)
+    assert len(decisions) == count
+    return decisions

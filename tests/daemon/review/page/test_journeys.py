@@ -51,14 +51,14 @@ def test_the_pile_is_worked_off_by_keys_in_two_pages(server: Server, reviewed: R
     assert len(before) == 6
     one.keyboard.press(one.inner_text(".class[data-name=dog] kbd"))
     one.keyboard.press("Enter")  # cat, as proposed
-    wait_for(lambda: len(files(reviewed, "dog")) == 1, "it is filed", seconds=60)
-    wait_for(lambda: len(files(reviewed, "cat")) == 2, "it is filed", seconds=60)
+    wait_for(lambda: len(files(reviewed, "dog")) == 1, "it is filed")
+    wait_for(lambda: len(files(reviewed, "cat")) == 2, "it is filed")
     until(other, f"document.querySelectorAll('{TILE}').length === 4")
     one.keyboard.press("Backspace")
-    wait_for(lambda: len(files(reviewed, "cat")) == 1, "it is taken back", seconds=60)
+    wait_for(lambda: len(files(reviewed, "cat")) == 1, "it is taken back")
     assert current(one) == before[1]
     one.keyboard.press("Enter")
-    wait_for(lambda: len(files(reviewed, "cat")) == 2, "it is filed again", seconds=60)
+    wait_for(lambda: len(files(reviewed, "cat")) == 2, "it is filed again")
     one.keyboard.press("Control+a")
     one.keyboard.press("0")
     until(one, "!document.querySelector('.empty').hidden")
@@ -88,7 +88,7 @@ def test_a_class_is_looked_through_and_a_picture_goes_back_to_its_inbox(
     page.keyboard.press("]")
     page.wait_for_selector(f"{TILE}[title='sure.png']")
     page.keyboard.press("Delete")
-    wait_for(lambda: (reviewed.desk.inbox / "sure.png").exists(), "it is in its inbox", seconds=60)
+    wait_for(lambda: (reviewed.desk.inbox / "sure.png").exists(), "it is in its inbox")
 
 
 def test_without_a_session_the_page_says_how_to_get_in(server: Server, new_page: Opener) -> None:

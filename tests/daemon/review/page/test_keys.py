@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.daemon.review.page.browser import TILE, current, shown, until
 from tests.daemon.review.page.conftest import Opener
-from tests.daemon.review.page.stub import CLASSES, Stub
+from tests.daemon.review.page.stub import CLASSES, Stub, sent
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
-
-
-def sent(stub: Stub, page: Page, count: int, kind: str = "label") -> list[dict[str, Any]]:
-    """Wait until the server has that many decisions."""
-    for _ in range(200):
-        if len(stub.decisions(kind)) == count:
-            break
-        page.wait_for_timeout(25)
-    decisions = stub.decisions(kind)
-    assert len(decisions) == count
-    return decisions
 
 
 @pytest.fixture
@@ -137,12 +126,9 @@ def test_help_shows_the_keys_and_goes(page: Page) -> None:
 
 
 def test_brackets_turn_through_the_views(page: Page) -> None:
-    seen = []
-    for _ in range(6):
+    for view in ("classes", "quarantine", "audit", "model", "live", "unsure"):
         page.keyboard.press("]")
-        page.wait_for_timeout(150)
-        seen.append(page.get_attribute("body", "data-view"))
-    assert seen == ["classes", "quarantine", "audit", "model", "live", "unsure"]
+        until(page, f"document.body.dataset.view === '{view}'")
 
 
 def test_a_decision_waits_for_a_server_that_is_away_and_outlives_a_reload(page: Page, stub: Stub) -> None:

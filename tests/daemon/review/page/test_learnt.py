@@ -8,7 +8,7 @@ import pytest
 
 from tests.daemon.review.page.browser import TILE, shown, until
 from tests.daemon.review.page.conftest import Opener
-from tests.daemon.review.page.stub import ADDRESS, Stub
+from tests.daemon.review.page.stub import ADDRESS, Stub, sent
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -33,14 +33,12 @@ def test_the_advice_is_accepted_another_label_given_and_both_taken_back(new_page
     page.keyboard.press("1")
     page.keyboard.press("0")
     until(page, f"document.querySelectorAll('{TILE}').length === 1")
-    page.wait_for_timeout(200)
-    made = [(one["id"], one["to"]) for one in stub.decisions("learnt")]
+    made = [(one["id"], one["to"]) for one in sent(stub, page, 3, "learnt")]
     assert made == [(0, stub.classes[2]), (1, stub.classes[0]), (2, None)]
     for _ in range(3):
         page.keyboard.press("Backspace")
     assert len(ids(page)) == 4
-    page.wait_for_timeout(200)
-    assert stub.decisions("learnt") == []
+    assert sent(stub, page, 0, "learnt") == []
 
 
 def test_the_pictures_behind_a_mistake_are_put_right_too(new_page: Opener, stub: Stub) -> None:
@@ -51,8 +49,7 @@ def test_the_pictures_behind_a_mistake_are_put_right_too(new_page: Opener, stub:
     until(page, "document.querySelector('.heading h3').textContent.startsWith('Is ')")
     until(page, f"document.querySelectorAll('{TILE}').length === 8")
     page.keyboard.press("Enter")
-    page.wait_for_timeout(200)
-    assert [(one["id"], one["to"]) for one in stub.decisions("learnt")] == [(0, stub.classes[2])]
+    assert [(one["id"], one["to"]) for one in sent(stub, page, 1, "learnt")] == [(0, stub.classes[2])]
     page.locator(".heading .link").click()
     until(page, f"document.querySelectorAll('{TILE}').length === 4")
 
