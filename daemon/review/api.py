@@ -20,7 +20,8 @@ session: open a new link), 403 (another host or origin), 404, 409, 413 (too larg
 ``GET /api/classes``                                                            `Classes`
 ``GET /api/unsure``                    ``?after=GROUP&limit=20&images=12``      `UnsurePage`
 ``GET /api/unsure/group``              ``?group=ID&after=IMAGE&limit=60``       `ImagePage`
-``GET /api/class``                     ``?name=CLASS&order=least-sure``         `ImagePage`; also ``after``, ``limit``
+``GET /api/class``                     ``?name=CLASS&order=least-sure``         `ClassPage`; also ``after``, ``limit``;
+                                                                                orders: `ClassOrdering`
 ``GET /api/quarantine``                ``?reason=REASON&after=IMAGE&limit=60``  `QuarantinePage`
 ``GET /api/live``                      ``?minutes=10&after=IMAGE&limit=60``     `ImagePage`
 ``GET /api/audits``                                                             `Audits`
@@ -47,6 +48,8 @@ MOST_DECISIONS, MOST_IMAGES, MOST_GROUPS = 200, 200, 50
 #: Pixels of the longer side of a thumbnail.
 SIZES = (256, 1024)
 
+#: In which order the images of a class are shown.
+ClassOrdering = Literal["least-sure", "most-unlike", "newest"]
 #: What the page names a decision by: new for each, such as ``crypto.randomUUID()``.
 Key = Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
 _Name = Annotated[str, Field(min_length=1, max_length=255)]
@@ -130,6 +133,13 @@ class ImagePage(Reply):
     images: list[Image]
     next: int | None
     total: int | None = None
+
+
+class ClassPage(ImagePage):
+    """Some images of a class. ``is_ordered`` is False while they have yet to be compared, and ``progress`` how far."""
+
+    is_ordered: bool = True
+    progress: float = 1.0
 
 
 class LikelyClass(Reply):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -26,6 +26,7 @@ from daemon.review.api import (
     MOST_IMAGES,
     SIZES,
     Changes,
+    ClassOrdering,
     Decisions,
     DecisionStates,
     Entered,
@@ -301,9 +302,9 @@ class Application:
     def class_images(self, request: HttpRequest) -> Response:
         """Show images of a class."""
         after, limit = _page(request)
-        least_sure = request.query_params.get("order", "least-sure") != "newest"
-        name = request.query_params.get("name", "")
-        return reply(self._parts.views.class_images(name, after, limit, least_sure=least_sure))
+        given = request.query_params.get("order", "least-sure")
+        order = next((one for one in get_args(ClassOrdering) if one == given), "least-sure")
+        return reply(self._parts.views.class_images(request.query_params.get("name", ""), after, limit, order))
 
     def quarantine(self, request: HttpRequest) -> Response:
         """Show unreadable images."""

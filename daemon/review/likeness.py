@@ -1,6 +1,7 @@
-"""Group images by likeness, in a process of its own: ``python -m daemon.review.likeness``, asked by `grouping`.
+"""Compare images by likeness, in a process of its own: ``python -m daemon.review.likeness``, asked by `comparing`.
 
-It reads a `Question` from its standard input, and writes lines of JSON: how far it has come, and at last the groups.
+It reads a `Question` from its standard input, and writes lines of JSON: how far it has come, and at last the groups, or
+all images with the most unlike first.
 Its memory and its time are nobody else's: it runs at the lowest priority, and ends.
 """
 
@@ -44,9 +45,13 @@ Vectors = npt.NDArray[np.float32]
 
 
 class Question(TypedDict):
-    """What to group: ``images`` are ids, sha256 and paths; the newest first. The rest is of the settings."""
+    """What to compare: ``images`` are ids, sha256 and paths; the newest first. ``wanted``: their groups or their order.
+
+    The rest is of the settings.
+    """
 
     images: list[tuple[int, str, str]]
+    wanted: str
     output: str
     checkpoint: str
     cache_dir: str | None
@@ -85,10 +90,13 @@ def _answer(question: Question) -> None:
     seen = {number: kept.get(sha256) for number, sha256, _ in question["images"]}
     known = {number: one for number, one in seen.items() if one is not None}
     if not known:
-        _say({"groups": []})
+        _say({question["wanted"]: []})
         return
     ids = list(known)
     vectors = np.stack([one.features for one in known.values()]).astype(np.float32)
+    if question["wanted"] == "order":
+        _say({"order": [ids[place] for place in most_unlike_first(vectors)]})
+        return
     labels = [classifier.classes[one.label] for one in known.values()]
     _say({"groups": [describe(ids, labels, members) for members in groups_of(vectors)]})
 
@@ -147,14 +155,22 @@ def groups_of(vectors: Vectors) -> list[npt.NDArray[np.intp]]:
 
     In each the most typical comes first. What is like hardly anything comes last, in one group.
     """
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors = vectors / np.maximum(length, 1e-9)
+    vectors = _of_unit_length(vectors)
     numbers = _bunched(vectors) if len(vectors) > MOST_AT_ONCE else _clustered(vectors)
     groups = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
     large = [group for group in groups if len(group) >= SMALLEST_GROUP]
     rest = [group for group in groups if len(group) < SMALLEST_GROUP]
     ordered = [_typical_first(vectors, group) for group in sorted(large, key=len, reverse=True)]
     return [*ordered, *([np.concatenate(rest)] if rest else [])]
+
+
+def most_unlike_first(vectors: Vectors) -> npt.NDArray[np.intp]:
+    """Order vectors (n, width) by the angle to their mean, the largest first: their places."""
+    return _typical_first(_of_unit_length(vectors), np.arange(len(vectors)))[::-1]
+
+
+def _of_unit_length(vectors: Vectors) -> Vectors:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 
 
 def _typical_first(vectors: Vectors, group: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

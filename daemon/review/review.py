@@ -13,6 +13,7 @@ from daemon.review.application import Application, Parts
 from daemon.review.audit_book import AuditBook
 from daemon.review.audits import Auditing
 from daemon.review.carrying_out import CarryingOut
+from daemon.review.comparing import Comparing
 from daemon.review.decisions import DecisionQueue
 from daemon.review.grouping import Grouping
 from daemon.review.guard import Door
@@ -25,6 +26,7 @@ from daemon.review.pile import PileReader
 from daemon.review.place import ReviewedOutput
 from daemon.review.serving import Address, make_server, with_port
 from daemon.review.thumbnails import Thumbnails
+from daemon.review.unlikeness import Unlikeness
 from daemon.review.views import Views
 
 
@@ -52,9 +54,10 @@ def serving(place: ReviewedOutput, door: Door) -> Iterator[Served]:
             CarryingOut(place, images, book, learnt.seen), place.is_running, on_decided=pile.leave_out
         )
         closing.callback(decisions.close)
-        grouping = Grouping(place, images)
-        closing.callback(grouping.close)
-        views = Views(place, images, pile, grouping, decisions)
+        comparing = Comparing(place, images)
+        closing.callback(comparing.close)
+        unlikeness = Unlikeness(comparing, decisions.count_change)
+        views = Views(place, images, pile, Grouping(comparing), unlikeness, decisions)
         tasks = ModelTasks(place, decisions.count_change)
         closing.callback(tasks.close)
         parts = Parts(

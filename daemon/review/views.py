@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from daemon.files.roots import OpenFolders
 from daemon.filing.quarantine_notes import read_reason
@@ -13,6 +14,8 @@ from daemon.operations.classes import class_folder, class_folders
 from daemon.review.api import (
     Class,
     Classes,
+    ClassOrdering,
+    ClassPage,
     Group,
     ImagePage,
     QuarantinedImage,
@@ -26,6 +29,7 @@ from daemon.review.images import Images, newest_of_each_place
 from daemon.review.pile import Pile, PileReader
 from daemon.review.place import ReviewedOutput
 from daemon.review.refusals import Refusal
+from daemon.review.unlikeness import Unlikeness
 from models.errors import UserError
 from models.text.language import mark, tr
 from models.text.printable import shown
@@ -47,12 +51,19 @@ class Views:
     """Answers the questions of the page. Safe in any thread."""
 
     def __init__(
-        self, place: ReviewedOutput, images: Images, pile: PileReader, grouping: Grouping, decisions: DecisionQueue
+        self,
+        place: ReviewedOutput,
+        images: Images,
+        pile: PileReader,
+        grouping: Grouping,
+        unlikeness: Unlikeness,
+        decisions: DecisionQueue,
     ) -> None:
         self._place = place
         self._images = images
         self._pile = pile
         self._grouping = grouping
+        self._unlikeness = unlikeness
         self._decisions = decisions
 
     def unsure(self, after: int | None, limit: int, images: int) -> UnsurePage:
@@ -98,20 +109,40 @@ class Views:
             total=sum(number in pile.contents for number in group.ids),
         )
 
-    def class_images(self, name: str, after: int | None, limit: int, *, least_sure: bool) -> ImagePage:
-        """Show images that lie in the folder of a class. Raises `Refusal`."""
+    def class_images(self, name: str, after: int | None, limit: int, order: ClassOrdering) -> ClassPage:
+        """Show images that lie in the folder of a class. Raises `Refusal`.
+
+        Until they have been compared, the least sure come first in place of the most unlike.
+        """
         try:
             folder = class_folder(name, self._place.settings, new=False, paths=self._images.class_paths)
         except UserError as error:
             raise Refusal(404, str(error)) from error
         path = self._place.output / folder.folder
 
-        def read(last: int | None, count: int) -> list[Filing]:
+        def read(last: int | None, count: int, *, least_sure: bool = order != "newest") -> list[Filing]:
             return self._images.read(
                 lambda reader: reader.of_class(folder.label or "", path, after=last, least_sure=least_sure, limit=count)
             )
 
-        return self._page(read, after, limit)
+        if order != "most-unlike":
+            return ClassPage(**self._page(read, after, limit).model_dump())
+        found = self._unlikeness.of(folder.folder, partial(read, least_sure=False))
+
+        def read_unlike(last: int | None, count: int) -> list[Filing]:
+            left, rows = found.after(last), list[Filing]()
+            for start in range(0, len(left), count):
+                ids = left[start : start + count]
+                filings = self._images.filings(ids)
+                rows += [filings[number] for number in ids if number in filings]
+                if len(rows) >= count:
+                    break
+            return rows[:count]
+
+        page = self._page(read_unlike if found.is_ordered else read, after, limit)
+        return ClassPage(
+            **page.model_dump(), is_ordered=found.is_ordered, progress=1.0 if found.is_ordered else found.progress
+        )
 
     def live(self, minutes: int, after: int | None, limit: int) -> ImagePage:
         """Show what was filed in the last minutes, newest first. Raises `Refusal`."""

@@ -88,6 +88,8 @@ _UNSURE = (
 _OTHER_VIEWS = (
     mark("Order"),
     mark("Least sure first"),
+    mark("Most unlike first"),
+    mark("Comparing the pictures: {share}"),
     mark("No image lies here."),
     mark("What could not be read, and why"),
     mark("Try again"),

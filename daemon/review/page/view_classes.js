@@ -1,17 +1,20 @@
-/** One class at a time: what lies in its folder, the least sure first. */
+/** One class at a time: what lies in its folder, the least sure or the most unlike first. */
 
 import { get } from "./api.js";
 import { Deck } from "./deck.js";
 import { bdi, el, fill } from "./dom.js";
 import { Paged } from "./paged.js";
 import { caption, labelling } from "./rules.js";
-import { nodes, number, t, tn } from "./texts.js";
+import { nodes, number, percent, t, tn } from "./texts.js";
 import { picture } from "./types.js";
 
 const ORDERS = [
   ["least-sure", () => t("Least sure first")],
+  ["most-unlike", () => t("Most unlike first")],
   ["newest", () => t("Newest first")],
 ];
+
+const AGAIN_MS = 1500;
 
 let order = "least-sure";
 
@@ -31,9 +34,10 @@ export class Classes {
     );
     this.list = this.deck.board.section(this.name || t("Classes"));
     this.total = el("span", {});
+    this.progress = el("span", { role: "status" });
     this.empty = el("p", { class: "empty", hidden: true }, t("No image lies here."));
     this.element = el("div", { class: "view" },
-      el("div", { class: "head" }, el("h2", {}, this.name ? bdi(this.name) : t("Classes")), el("p", { class: "tools" }, this.total, this.#orders())),
+      el("div", { class: "head" }, el("h2", {}, this.name ? bdi(this.name) : t("Classes")), el("p", { class: "tools" }, this.progress, this.total, this.#orders())),
       el("nav", { class: "tabs", "aria-label": t("Classes") }, ...classes.map((one) => this.#tab(one))),
       this.empty,
       this.deck.element,
@@ -47,6 +51,21 @@ export class Classes {
 
   close() {
     this.deck.close();
+    clearTimeout(this.timer);
+  }
+
+  /** Until the images have been compared, show how far that is; then show them in their order. */
+  async #look() {
+    const page = await get("class", { name: this.name, order, limit: 1 }).catch(() => null);
+    if (page?.is_ordered) this.app.show();
+    else this.#wait(page?.progress ?? 0);
+  }
+
+  /** @param {number} progress */
+  #wait(progress) {
+    fill(this.progress, t("Comparing the pictures: {share}", { share: percent(progress) }));
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => void this.#look(), AGAIN_MS);
   }
 
   /** What is accepted here is that the picture lies where it belongs, unless it belongs deeper. */
@@ -66,6 +85,7 @@ export class Classes {
     this.deck.board.add(this.list, pictures);
     if (page.total !== null) fill(this.total, tn("{count} image", "{count} images", page.total));
     this.empty.hidden = this.deck.board.size > 0;
+    if (page.is_ordered === false && this.deck.board.size > 1) this.#wait(page.progress);
   }
 
   /** @param {{name: string, count: number}} one */

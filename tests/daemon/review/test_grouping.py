@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from daemon.review.kept_features import KeptFeatures
-from daemon.review.likeness import MOST_AT_ONCE, SMALLEST_GROUP, groups_of
+from daemon.review.likeness import MOST_AT_ONCE, SMALLEST_GROUP, groups_of, most_unlike_first
 
 WIDTH = 16
 
@@ -65,3 +65,10 @@ def test_features_are_kept_for_one_model_and_within_bounds(tmp_path: Path, monke
     again.write(keys[2:])
     few = KeptFeatures(path, "ab" * 32, WIDTH)
     assert [few.get(key) is not None for key in keys] == [False, False, True, True]
+
+
+def test_what_is_least_like_the_others_comes_first() -> None:
+    vectors = _clouds([30])
+    vectors[[4, 17]] = np.eye(WIDTH)[9:11]
+    assert set(most_unlike_first(vectors)[:2].tolist()) == {4, 17}
+    assert sorted(most_unlike_first(vectors).tolist()) == list(range(30))

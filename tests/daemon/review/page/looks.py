@@ -87,7 +87,10 @@ def look_at(page: Page, stub: Stub, name: str) -> None:
     page.goto(f"{ADDRESS}#none")
     page.keyboard.press("Escape")
     page.goto(f"{ADDRESS}{look.address}")
-    page.wait_for_selector(look.awaited)
+    try:
+        page.wait_for_selector(look.awaited, timeout=60_000)
+    except Exception as error:
+        print(name, error)
     look.act(page)
     page.wait_for_timeout(700)
     width = page.viewport_size["width"] if page.viewport_size else 0

@@ -222,7 +222,7 @@ class Stub:
         return {"images": images, "next": end, "total": len(numbers)}
 
     def _quarantine(self, query: Mapping[str, str]) -> object:
-        page = self._page(self.left(12), query)
+        page = self._page(self.left(min(12, self.count)), query)
         for image in page["images"]:
             image |= {"reason": "truncated", "says": "it is cut short", "note": "image file is truncated (12 bytes)"}
         reasons = [

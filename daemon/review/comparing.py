@@ -1,0 +1,118 @@
+"""Have images compared by likeness, by a process of low priority; one at a time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Literal
+
+from loguru import logger
+
+from daemon.review.images import Images
+from daemon.review.place import ReviewedOutput
+from daemon.review.refusals import Refusal
+from models.children import child_environment
+from models.text.language import in_use, tr
+
+FEATURES_FILE = "review.features"
+#: Filings that are read from the journal at once.
+_AT_ONCE = 1000
+
+#: What the images are wanted in: groups of those that look alike, or all with the most unlike first.
+Wanted = Literal["groups", "order"]
+Answer = dict[str, Any]
+
+
+class Comparing:
+    """Runs the process. Safe in any thread."""
+
+    def __init__(self, place: ReviewedOutput, images: Images) -> None:
+        self._place = place
+        self._images = images
+        #: Held while a process runs: a second one would only take the time of the first.
+        self._turn = threading.Lock()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is compared any more."""
+        return self._closed
+
+    def close(self) -> None:
+        """End the process."""
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
+
+    def compare(self, ids: Sequence[int], wanted: Wanted, heard: Callable[[Answer], None]) -> None:
+        """Have the images of some filings compared, and hand each answer on: how far it has come, and the result."""
+        try:
+            with self._turn:
+                question = self._question(ids, wanted)
+                with self._lock:
+                    if self._closed:
+                        return
+                    self._process = process = _start()
+                try:
+                    _talk(process, question, heard)
+                finally:
+                    with self._lock:
+                        self._process = None
+        except (OSError, Refusal) as error:
+            logger.warning(tr("the images cannot be grouped: {error}", error=error))
+
+    def _question(self, ids: Sequence[int], wanted: Wanted) -> dict[str, Any]:
+        settings = self._place.settings
+        images = []
+        for start in range(0, len(ids), _AT_ONCE):
+            some = ids[start : start + _AT_ONCE]
+            found = self._images.filings(some)
+            images += [
+                (number, row.sha256, str(row.destination))
+                for number in some
+                if (row := found.get(number)) is not None and row.sha256 is not None
+            ]
+        return {
+            "images": images,
+            "wanted": wanted,
+            "output": str(settings.output),
+            "checkpoint": str(settings.checkpoint),
+            "cache_dir": None if settings.cache_dir is None else str(settings.cache_dir),
+            "language": in_use(),
+            "features": str(self._place.state / FEATURES_FILE),
+        }
+
+
+def _start() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "daemon.review.likeness"],
+        env=child_environment() | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _talk(process: subprocess.Popen[str], question: dict[str, Any], heard: Callable[[Answer], None]) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process, suppress(BrokenPipeError):
+        json.dump(question, process.stdin)
+        process.stdin.close()
+        for line in process.stdout:
+            try:
+                answer = json.loads(line)
+            except ValueError:
+                continue
+            if "error" in answer:
+                logger.warning(tr("the images cannot be grouped: {error}", error=answer["error"]))
+            else:
+                heard(answer)
