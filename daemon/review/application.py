@@ -303,7 +303,8 @@ class Application:
         """Show images of a class."""
         after, limit = _page(request)
         given = request.query_params.get("order", "least-sure")
-        order = next((one for one in get_args(ClassOrdering) if one == given), "least-sure")
+        orders: tuple[ClassOrdering, ...] = get_args(ClassOrdering)
+        order = next((one for one in orders if one == given), orders[0])
         return reply(self._parts.views.class_images(request.query_params.get("name", ""), after, limit, order))
 
     def quarantine(self, request: HttpRequest) -> Response:

@@ -170,7 +170,9 @@ def most_unlike_first(vectors: Vectors) -> npt.NDArray[np.intp]:
 
 
 def _of_unit_length(vectors: Vectors) -> Vectors:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    scaled: Vectors = vectors / lengths
+    return scaled
 
 
 def _typical_first(vectors: Vectors, group: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

@@ -16,10 +16,11 @@ const TOPS = [0.02, 0.05, 0.1, 0.2, 0.5, 1];
  * @param {Summary[]} audits newest first
  */
 export function chart(audits) {
-  const answered = audits.filter((one) => one.overall.share !== null).slice(0, MOST).reverse();
+  const answered = audits.filter((one) => one.overall.share !== null).slice(0, MOST);
   if (answered.length < 2) return null;
   const most = Math.max(...answered.map(({ overall }) => Math.max(overall.high ?? 0, overall.promised ?? 0)));
   const top = TOPS.find((one) => one >= most) ?? 1;
+  // In the document the newest comes first, and on the screen last: a chart that is too wide shows the newest.
   const label = t("The share that is wrong, over time");
   return el("figure", { class: "chart" },
     el("figcaption", {}, label, el("span", { class: "note" }, el("span", { class: "key-promised" }), t("promised"))),

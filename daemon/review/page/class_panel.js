@@ -43,6 +43,7 @@ export class ClassPanel {
       "div",
       { class: "actions" },
       this.accept,
+      command("unknown", t("Wrong"), "-", pressed),
       command("large", t("Larger"), "␣", pressed),
       command("select-all", t("Select all"), "Ctrl A", pressed),
       command("undo", t("Undo"), "⌫", pressed),

@@ -90,7 +90,7 @@ export function time(iso) {
 
 /** @param {string} iso */
 export function day(iso) {
-  return new Intl.DateTimeFormat(locale, { month: "short", day: "numeric" }).format(new Date(iso));
+  return new Intl.DateTimeFormat(locale, { month: language === "ko" ? "numeric" : "short", day: "numeric" }).format(new Date(iso));
 }
 
 /** @param {string | number} value */

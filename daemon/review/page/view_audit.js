@@ -73,8 +73,7 @@ export class Audit {
     const answered = audit.overall.answered;
     fill(this.tools,
       el("a", { href: "#audit" }, t("All audits")),
-      el("span", {}, t("{answered} of {count} answered", { answered, count: audit.images.length })),
-      el("button", { class: "link", onclick: () => this.deck?.command("unknown") }, t("Wrong"), el("kbd", { "aria-hidden": "true" }, "-")));
+      el("span", {}, t("{answered} of {count} answered", { answered, count: audit.images.length })));
     fill(this.summary, el("p", {}, sentence(audit.overall)), bar(audit.overall), el("p", { class: audit.overall.is_broken ? "broken" : "note" }, verdict(audit.overall)));
     const isOver = answered === audit.images.length;
     fill(this.classes, isOver && el("h3", {}, t("By class")), isOver && table(audit.classes));

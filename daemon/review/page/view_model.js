@@ -32,6 +32,10 @@ export class Model {
     /** @type {number | undefined} */
     this.timer = undefined;
     this.lineage = el("div", {});
+    // On a narrow screen the classes would only be in the way of what is read here.
+    this.watcher = new IntersectionObserver((entries) =>
+      document.body.toggleAttribute("data-board-away", !entries[entries.length - 1].isIntersecting));
+    this.watcher.observe(this.deck.element);
     this.element = el("div", { class: "view" },
       el("div", { class: "head" }, el("h2", {}, t("Model")), this.tools),
       this.facts, this.matrix, this.heading, this.deck.element, this.lineage);
@@ -42,6 +46,8 @@ export class Model {
   }
 
   close() {
+    this.watcher.disconnect();
+    document.body.removeAttribute("data-board-away");
     this.deck.close();
     clearTimeout(this.timer);
   }

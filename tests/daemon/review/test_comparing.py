@@ -21,9 +21,9 @@ def odd_one(reviewed: Reviewed) -> int:
         path = save(KINDS[0], number, reviewed.desk.inbox / f"alike{number}.png")
         reviewed.desk.file_one(path, "cat", label="cat", confidence=0.6)
     path = save(KINDS[-1], 3, reviewed.desk.inbox / "odd.png")
-    number = reviewed.desk.file_one(path, "cat", label="cat", confidence=0.99).row.id
-    assert number is not None
-    return number
+    odd = reviewed.desk.file_one(path, "cat", label="cat", confidence=0.99).row.id
+    assert odd is not None
+    return odd
 
 
 def of_class(browser: Browser, **more: object) -> dict[str, Any]:
@@ -45,7 +45,8 @@ def test_the_picture_that_is_least_like_the_others_of_its_class_is_the_first(
         compared(page.browser)
         ids = [image["id"] for image in of_class(page.browser)["images"]]
         assert ids[0] == odd_one
-        paged, after = [], None
+        paged: list[int] = []
+        after = None
         while len(paged) < 8:
             answer = of_class(page.browser, limit=3, **({} if after is None else {"after": after}))
             paged += [image["id"] for image in answer["images"]]

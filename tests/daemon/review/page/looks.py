@@ -28,13 +28,22 @@ class Look:
 
     address: str
     awaited: str = TILE
-    act: Callable[[Page], object] = lambda _: None
+    act: Callable[[Page], None] = lambda _: None
     count: int = 60
     refuses: str | None = None
 
 
-def _keys(*keys: str) -> Callable[[Page], object]:
-    return lambda page: [page.keyboard.press(key) for key in keys]
+def _keys(*keys: str) -> Callable[[Page], None]:
+    def press(page: Page) -> None:
+        for key in keys:
+            page.keyboard.press(key)
+
+    return press
+
+
+def _find(page: Page) -> None:
+    page.keyboard.press("/")
+    page.keyboard.type("a")
 
 
 LOOKS = {
@@ -43,7 +52,7 @@ LOOKS = {
     "unsure-large": Look("#unsure", act=_keys("ArrowRight", "ArrowRight", "Space")),
     "unsure-empty": Look("#unsure", ".empty:not([hidden])", count=0),
     "keys": Look("#unsure", act=_keys("?")),
-    "find": Look("#unsure", act=lambda page: (page.keyboard.press("/"), page.keyboard.type("a"))),
+    "find": Look("#unsure", act=_find),
     "classes": Look("#classes"),
     "quarantine": Look("#quarantine"),
     "quarantine-empty": Look("#quarantine", ".empty:not([hidden])", count=0),
@@ -87,10 +96,7 @@ def look_at(page: Page, stub: Stub, name: str) -> None:
     page.goto(f"{ADDRESS}#none")
     page.keyboard.press("Escape")
     page.goto(f"{ADDRESS}{look.address}")
-    try:
-        page.wait_for_selector(look.awaited, timeout=60_000)
-    except Exception as error:
-        print(name, error)
+    page.wait_for_selector(look.awaited)
     look.act(page)
     page.wait_for_timeout(700)
     width = page.viewport_size["width"] if page.viewport_size else 0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from tests.daemon.review.page.browser import TILE, shown
 from tests.daemon.review.page.conftest import Opener
-from tests.daemon.review.page.stub import CLASSES, Stub
-from tests.daemon.review.page.test_keys import sent
+from tests.daemon.review.page.stub import CLASSES, Stub, sent
 
 #: Pixels that a finger needs.
 FINGER = 44
@@ -37,10 +36,20 @@ def test_what_is_tapped_is_large_enough_and_nothing_is_wider_than_the_screen(new
     stub.open(page)
     page.wait_for_selector(TILE)
     sizes = page.eval_on_selector_all(
-        ".classes button, #views a", "all => all.map(one => [one.offsetWidth, one.offsetHeight])"
+        ".classes button, #views a",
+        "all => all.filter(one => one.offsetParent).map(one => [one.offsetWidth, one.offsetHeight])",
     )
     assert min(min(size) for size in sizes) >= FINGER
     for view in ("unsure", "classes", "quarantine", "audit", "audit/a1", "model", "live"):
         page.goto(f"{page.url.split('#')[0]}#{view}")
         page.wait_for_selector("h2")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, view
+
+
+def test_an_audit_is_answered_by_touch(new_page: Opener) -> None:
+    stub, page = Stub(), new_page(360, touch=True)
+    stub.open(page, "#audit/a1")
+    page.wait_for_selector(".large-frame img")
+    page.locator(".accept").tap()
+    page.locator("[data-command=unknown]").tap()
+    assert [(d["id"], d["right"]) for d in sent(stub, page, 2, "audit")] == [(0, True), (1, False)]
