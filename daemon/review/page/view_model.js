@@ -33,8 +33,10 @@ export class Model {
     this.timer = undefined;
     this.lineage = el("div", {});
     // On a narrow screen the classes would only be in the way of what is read here.
-    this.watcher = new IntersectionObserver((entries) =>
-      document.body.toggleAttribute("data-board-away", !entries[entries.length - 1].isIntersecting));
+    this.watcher = new IntersectionObserver(
+      (entries) => document.body.toggleAttribute("data-board-away", !entries[entries.length - 1].isIntersecting),
+      { rootMargin: "0px 0px -35% 0px" },
+    );
     this.watcher.observe(this.deck.element);
     this.element = el("div", { class: "view" },
       el("div", { class: "head" }, el("h2", {}, t("Model")), this.tools),

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from PIL import Image
@@ -131,7 +132,9 @@ ADDRESSES = [
     "/page/words.py", "/page/..%5c..%5cx.js", "//etc/passwd", "/thumbnails/1/257", "/thumbnails/1/99999999",
     "/api/class?name=../../../etc", "/api/class?name=..", "/api/class?name=/etc", "/api/class?name=cat%2f..%2fothers",
     "/api/class?name=cat%00", "/api/class?name=quarantine", "/api/unsure/group?group=../1", "/api/unsure?after=-1",
-    "/api/unsure?limit=1%27--", "/api/live?minutes=..", "/enter/../api/unsure",
+    "/api/unsure?limit=1%27--", "/api/live?minutes=..", "/enter/../api/unsure", "/api/audit?audit=../../audit",
+    "/api/audit?audit=20260101T000000-../../../etc/passwd", "/api/audit?audit=%00", "/thumbnails/learnt/..%2f/256",
+    "/thumbnails/learnt/0/../../1/256", "/api/quarantine?after=../1", "/api/model/cell?after=-1",
 ]  # fmt: skip
 
 
@@ -141,6 +144,22 @@ def test_no_parameter_leads_out(page: Page) -> None:
         assert answer.status in (303, 400, 404), path
         assert b"root:" not in answer.content
         assert b"import" not in answer.content
+
+
+def test_no_text_of_a_request_leads_out(page: Page, reviewed: Reviewed) -> None:
+    image = page.browser.unsure()[0]
+    decision = {"kind": "audit", "id": image["id"], "version": image["version"], "right": True}
+    for number, name in enumerate(("../../journal", "/etc/passwd", "a\0b", "20260101T000000-..", "")):
+        for more in ({**decision, "audit": name}, {"kind": "take-back", "of": name}):
+            sent = {"decisions": [{"key": f"{number:012}{len(more)}", **more}]}
+            answer = page.browser.post("/api/decisions", sent)
+            assert answer.status == 400 or answer.json()["decisions"][0]["state"] == "refused", more
+        assert page.browser.post("/api/model/task", {"task": "roll-back", "run": f"../{name}"}).status == 400
+        assert page.browser.post("/api/audits", {"count": 1, "since": name}).status == 400
+        cell = page.browser.get(f"/api/model/cell?actual={quote(name)}&predicted=..%2f..")
+        assert cell.json()["images"] == []
+    assert not list(reviewed.state.rglob("passwd*"))
+    assert page.browser.get("/api/changes?since=0&keys=../../x,%00,%27").json()["decisions"][0]["state"] == "unknown"
 
 
 def test_a_reason_that_is_none_finds_nothing(page: Page) -> None:
