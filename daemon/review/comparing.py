@@ -59,7 +59,7 @@ class Comparing:
                 with self._lock:
                     if self._closed:
                         return
-                    self._process = process = _start()
+                    self._process = process = start_process()
                 try:
                     _talk(process, question, heard)
                 finally:
@@ -90,7 +90,8 @@ class Comparing:
         }
 
 
-def _start() -> subprocess.Popen[str]:
+def start_process() -> subprocess.Popen[str]:
+    """Start the process, which waits for its question. Raises OSError."""
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "daemon.review.likeness"],
         env=child_environment() | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},

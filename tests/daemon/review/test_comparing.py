@@ -79,7 +79,7 @@ def test_a_process_that_fails_leaves_the_order_of_sureness(
     def fail() -> None:
         raise OSError("no process")
 
-    monkeypatch.setattr(comparing, "_start", fail)
+    monkeypatch.setattr(comparing, "start_process", fail)
     for _ in range(3):
         answer = of_class(page.browser)
         assert (answer["is_ordered"], [image["name"] for image in answer["images"]]) == (False, ["sure.png"])
