@@ -126,8 +126,11 @@ def _undo(
 ) -> tuple[list[Undone], list[Filing]]:
     """Undo a group of filings; also return the rows with a new state, which the caller writes to the journal.
 
-    ``taken`` are the names that a dry run has given out.
+    ``taken`` are the names that a dry run has given out. A real one gives none twice in a group: the journal knows what
+    is held by its name, and before it is there.
     """
+    if journal is not None:
+        taken = set()
     with OpenFolders(roots) as folders:
         begun = [_begin(journal, filing, folders, taken, is_filed, held) for filing in filings]
         returns = [one for one in begun if isinstance(one, _Return)]
@@ -172,6 +175,7 @@ def _bring_back(journal: Journal, returns: Sequence[_Return], held: HeldImages |
     if held is None:
         return
     in_vain: set[Path] = set()
+    back: set[Path] = set()
     for one, first in zip(returns, wanted, strict=True):
         image = one.transfer
         if image.undoes is None:
@@ -179,11 +183,12 @@ def _bring_back(journal: Journal, returns: Sequence[_Return], held: HeldImages |
         if image.row.state is State.VOID:
             in_vain.add(one.filing.source if image.row.destination is None else image.row.destination)
         else:
+            back.update(() if image.row.destination is None else [image.row.destination])
             held.hold(_as_it_is_there(journal, image))
         if first is not None and first != image.row.destination:
             in_vain.add(first)
     with suppress(JournalBusy):  # a look at what is held finds out, too
-        held.release_at(in_vain)
+        held.release_at(in_vain - back)  # a name that was given up may have become another's
 
 
 def _as_it_is_there(journal: Journal, image: Transfer) -> list[Held]:
@@ -217,9 +222,8 @@ def _begin(
         if filing.action != "move":
             return _original_of(journal, filing, image, folders)
         if journal is not None:
-            return _prepare_return(journal, filing, image, folders)
-        taken.add(free := _free(filing.source, taken, folders))
-        return _planned(filing, free)
+            return _prepare_return(journal, filing, image, folders, taken)
+        return _planned(filing, _choose_free(filing.source, taken, folders))
     except FileNotFoundError:
         return _gone(journal, filing, folders, held)
     except Stopping:
@@ -244,10 +248,10 @@ def _gone(journal: Journal | None, filing: Filing, folders: OpenFolders, held: H
     return Undone(filing=filing, status=Status.GONE)
 
 
-def _prepare_return(journal: Journal, filing: Filing, image: FileAt, folders: OpenFolders) -> _Return:
+def _prepare_return(journal: Journal, filing: Filing, image: FileAt, folders: OpenFolders, taken: set[Path]) -> _Return:
     assert filing.destination is not None
     inbox = folders.entry(filing.source, make=True)
-    target = inbox._replace(name=free_name(inbox.folder, inbox.name))
+    target = inbox._replace(name=_choose_free(filing.source, taken, folders).name)
     status = image.stat()
     row = replace(
         filing,
@@ -342,13 +346,15 @@ def _bring_sidecars(journal: Journal, undone: Undone, sidecars: list[Filing], ro
             )
 
 
-def _free(path: Path, taken: set[Path], folders: OpenFolders) -> Path:
-    """Choose the path that an image would return to, whether its folder exists or not. Raises OSError."""
+def _choose_free(path: Path, taken: set[Path], folders: OpenFolders) -> Path:
+    """Choose the path that an image returns to, whether its folder exists or not, and take it. Raises OSError."""
     try:
         folder = folders.entry(path).folder
     except FileNotFoundError:
         folder = None
-    return path.with_name(free_name(folder, path.name, lambda name: path.with_name(name) in taken))
+    free = path.with_name(free_name(folder, path.name, lambda name: path.with_name(name) in taken))
+    taken.add(free)
+    return free
 
 
 def _original_of(journal: Journal | None, filing: Filing, copy: FileAt, folders: OpenFolders) -> Undone | _Original:

@@ -360,6 +360,29 @@ def test_nothing_is_lost_of_a_writer_that_pauses() -> None:
     one_writer_that_pauses()
 
 
+def two_that_would_get_one_name(at: int, two: bool) -> None:
+    """The steps by which the machine finds an undo that holds only one of them; it stops at its ``at``-th call."""
+    machine = Machine()
+    machine.begin(two=two)
+    try:
+        machine.write(["cat.jpg", "cat_2.jpg"])
+        machine.file("cat")
+        machine.write(["cat.jpg"])
+        machine.crash_while_undoing(2, at)
+        machine.restart()
+        machine.undo(2)
+        machine.every_image_is_in_one_place()
+        machine.file("dog")
+    finally:
+        machine.teardown()
+
+
+@pytest.mark.parametrize("two", [False, True], ids=["one file system", "two file systems"])
+def test_an_undo_that_stops_holds_both_that_would_get_one_name(two: bool) -> None:
+    for at in range(1, 41):
+        two_that_would_get_one_name(at, two)
+
+
 def test_nothing_is_lost_whatever_happens() -> None:
     run(80, 30)
 

@@ -107,6 +107,20 @@ def test_it_is_filed_once_it_has_changed_or_is_renamed(desk: Desk, journal: Jour
     assert journal.held() == []
 
 
+@pytest.mark.parametrize("names", [["cat.jpg", "cat_2.jpg"], ["cat_2.jpg", "cat.jpg"]])
+def test_two_that_would_get_one_name_are_both_held(desk: Desk, journal: Journal, names: list[str]) -> None:
+    """One would go back as cat_2.jpg, since another image has its name by now, and the other is called so."""
+    for number, name in enumerate(names):
+        desk.file_one(desk.put(name, b"image %d" % number))
+    new = desk.put("cat.jpg", b"new")
+    assert {(undone.status, undone.held) for undone in undo_all(desk)} == {(Status.UNDONE, True)}
+    back = [path for path in images(desk.inbox) if path != new]
+    assert len(back) == 2
+    assert sorted(held_paths(journal)) == back
+    assert [file(desk, journal, path) for path in back] == [Status.HELD, Status.HELD]
+    assert file(desk, journal, new) is Status.FILED
+
+
 @pytest.mark.parametrize("action", ["move", "copy", "link"])
 def test_it_is_filed_once_it_is_released(desk: Desk, journal: Journal, action: Action) -> None:
     path = desk.put()
