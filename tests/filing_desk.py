@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from daemon.files.marker import MARKER
+from daemon.files.output_mark import OUTPUT_MARK
 from daemon.files.source import Identity, open_source
 from daemon.filing.filer import Action, Decision, Filer, FilingResult
 from daemon.journal.journal import Journal
@@ -104,7 +105,7 @@ class Desk:
 def images(root: Path) -> list[Path]:
     """Every file below a folder that is not this program's own note, hidden ones too."""
     paths = (Path(folder, name) for folder, _, names in os.walk(root) for name in names)
-    return sorted(path for path in paths if path.name != MARKER and not _is_note(path))
+    return sorted(path for path in paths if path.name not in (MARKER, OUTPUT_MARK) and not _is_note(path))
 
 
 def _is_note(path: Path) -> bool:

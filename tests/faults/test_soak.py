@@ -122,6 +122,11 @@ def writers(inbox: Path) -> Iterator[list[Writer]]:
             thread.join()
 
 
+def until_it_is_ready(daemon: Daemon, before: int) -> None:
+    """Wait until a daemon files, however busy the machine is; ``before``: how many have been ready before it."""
+    wait_for(lambda: daemon.log().count("ready;") > before or daemon.process.poll() is not None, "it is ready")
+
+
 def until_it_files(state: Path) -> None:
     """Wait for a write to the journal, some seconds at most: what follows it is worth a kill."""
     before, end = written(state), time.monotonic() + 5.0
@@ -139,11 +144,13 @@ def test_nothing_is_lost_doubled_or_changed(tmp_path: Path) -> None:
     rng = random.Random(1)
     arguments = ("--state-dir", "state", "--settle-seconds", "1", "--rescan-seconds", "5")
     assert run("daemon", "--once", *arguments, cwd=tmp_path).returncode == 0, "which prepares the model"
-    kills = 0
+    kills = ready = 0
     end = time.monotonic() + SECONDS
     with writers(inbox) as threads:
         while time.monotonic() < end:
             daemon = Daemon(tmp_path, arguments)
+            if kills % 2:
+                until_it_is_ready(daemon, ready)
             time.sleep(rng.uniform(1.0, 8.0))
             if kills % 2:
                 until_it_files(tmp_path / "state")
@@ -151,6 +158,7 @@ def test_nothing_is_lost_doubled_or_changed(tmp_path: Path) -> None:
             daemon.process.kill()
             daemon.process.wait()
             kills += 1
+            ready = daemon.log().count("ready;")
     assert [thread.error for thread in threads] == [None] * len(threads)
     last = Daemon(tmp_path, arguments)
     try:
