@@ -25,8 +25,8 @@ _MANY_IMAGES = 1000
 #: smaller gain is chance, by which the weakest would win with few images. Up to it, as much more loss is accepted, but
 #: not with many images, where the strongest is best if labels are wrong.
 USUAL_STRENGTH, _LEAST_GAIN = 3e-3, 0.01
-#: The shrinkages of the covariance to try in discriminant analysis.
-SHRINKAGES = (0.3, 0.6, 0.9)
+#: The shrinkages of the covariance to try in discriminant analysis, and the one that is the best with many images.
+SHRINKAGES, _USUAL_SHRINKAGE = (0.3, 0.6, 0.9), 0.6
 
 #: The name of the mean of the two.
 MEAN = mark("the mean of gradient and logistic")
@@ -159,8 +159,9 @@ def gradient_candidate(view: View, options: GradientOptions, on_epoch: OnEpoch |
     return replace(view.candidate_from(kind, heads, epochs=epochs), kind="gradient")
 
 
-def discriminant_candidate(view: View, shrinkages: Sequence[float] = SHRINKAGES) -> CandidateHead:
-    """Return the head of discriminant analysis with the best shrinkage."""
+def discriminant_candidate(view: View, shrinkages: Sequence[float] = ()) -> CandidateHead:
+    """Return the head of discriminant analysis with the best of these shrinkages, or without any, of the usual ones."""
+    shrinkages = shrinkages or ([_USUAL_SHRINKAGE] if _many(view.task) else SHRINKAGES)
     heads_by_shrinkage = fit_discriminant(view.task, shrinkages)
     kind = mark("discriminant, shrunk {share:g}")
     candidates = [

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from trainer.data.cache import Features
 from trainer.heads.linear import one_thread
 
 Array = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]
 
 #: Images that the directions are learned from: half of them, but no fewer and no more than this. So many tell them well
 #: enough; the most take a sixth of a second.
@@ -26,6 +28,16 @@ _FEWEST_IMAGES, _MOST_IMAGES = 512, 1024
 _RANK = 256
 #: Variances below this share of the largest are rounding.
 _LEAST = 1e-6
+
+
+def principal(moments: Array, count: int) -> tuple[Floats, Floats]:
+    """Return the largest eigenvalues (count,) of a symmetric matrix, in order, and their vectors (size, count)."""
+    size = len(moments)
+    if size <= 2 * count:  # then to find all takes less time: 25 ms instead of 39 for 256 of 512
+        values, vectors = eigh(moments, driver="evd", check_finite=False)
+    else:
+        values, vectors = eigh(moments, subset_by_index=(size - count, size - 1), check_finite=False)
+    return values[::-1][:count], vectors[:, ::-1][:, :count]
 
 
 @dataclass(frozen=True)
@@ -46,10 +58,9 @@ class Directions:
         if count > enough:
             some = scaled[np.sort(np.random.default_rng(0).choice(count, enough, replace=False))]
         products = some @ some.T if len(some) < width else some.T @ some
-        size = len(products)
-        values, vectors = eigh(products, subset_by_index=(max(0, size - _RANK), size - 1), check_finite=False)
-        kept = values > _LEAST * max(float(values[-1]), 1e-12)
-        values, vectors = values[kept][::-1], vectors[:, kept][:, ::-1]
+        values, vectors = principal(products, _RANK)
+        kept = values > _LEAST * max(float(values[0]), 1e-12)
+        values, vectors = values[kept], vectors[:, kept]
         if len(some) < width:
             vectors = some.T @ (vectors / np.sqrt(values))
         rest = max(float(products.trace()) - float(values.sum()), 0.0) / len(some) / max(width - len(values), 1)

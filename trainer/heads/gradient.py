@@ -77,13 +77,14 @@ def _epoch(number: int, train_loss: float, task: FittingTask, heads: list[Linear
 
 
 class _Layer:
-    """The members' weights for all groups (members, width, groups * classes), with the moments of AdamW."""
+    """The members' weights for all groups (members, groups * classes, width), with the moments of AdamW."""
 
     def __init__(self, task: FittingTask, options: GradientOptions, members: int) -> None:
         self._task, self._members = task, members
+        self._groups = task.groups, task.classes
         width, columns = task.scaled.shape[1], task.groups * task.classes
-        self._weight = np.zeros((members, width, columns), np.float32)
-        self._bias = np.zeros((members, 1, columns), np.float32)
+        self._weight = np.zeros((members, columns, width), np.float32)
+        self._bias = np.zeros((members, columns, 1), np.float32)
         self._moments = [(np.zeros_like(values), np.zeros_like(values)) for values in (self._weight, self._bias)]
         self._lr, self._steps = options.lr, options.epochs * math.ceil(len(task.labels) / options.batch_size)
         self._step = 0
@@ -103,19 +104,20 @@ class _Layer:
         task = self._task
         inputs = task.scaled[rows]
         inputs += self._noise[random.integers(0, len(self._noise), rows.shape)]
-        shape = (*rows.shape, task.groups, task.classes)
-        logits = (inputs @ self._weight + self._bias).reshape(shape)
+        # Images come last, as in logistic regression: sums over few classes take less time so.
+        logits = (self._weight @ inputs.transpose(0, 2, 1) + self._bias).reshape(self._members, *self._groups, -1)
         if task.start is not None:
-            logits += task.offset[rows][:, :, None]
-        truth, weights = task.one_hot[rows][:, :, None], task.weights[rows]
-        logits -= logits.max(axis=-1, keepdims=True)
+            logits += task.offset[rows].transpose(0, 2, 1)[:, None]
+        truth, weights = task.one_hot[rows].transpose(0, 2, 1)[:, None], task.weights[rows].transpose(0, 2, 1)
+        logits -= logits.max(axis=2, keepdims=True)
         probabilities = np.exp(logits)
-        sums = probabilities.sum(axis=-1, keepdims=True)
-        losses = np.log(sums[:, :, -1, 0]) - (logits[:, :, -1] * truth[:, :, 0]).sum(axis=-1)
-        residual = (probabilities / sums - truth) * weights[..., None] / np.float32(rows.shape[1])
-        flat = residual.reshape(*rows.shape, -1)
-        self._update(inputs.transpose(0, 2, 1) @ flat, flat.sum(axis=1, keepdims=True))
-        return float((losses * weights[..., -1]).sum()) / self._members
+        sums = probabilities.sum(axis=2)
+        losses = np.log(sums[:, -1]) - (logits[:, -1] * truth[:, 0]).sum(axis=1)
+        weights /= np.float32(len(rows[0]))
+        residual = probabilities * (weights / sums)[:, :, None] - truth * weights[:, :, None]
+        flat = residual.reshape(self._members, -1, len(rows[0]))
+        self._update(flat @ inputs, flat.sum(axis=2, keepdims=True))
+        return float((losses * weights[:, -1]).sum()) * len(rows[0]) / self._members
 
     def _update(self, *gradients: Array) -> None:
         """Apply one step of AdamW, block by block: these are the largest arrays of a step."""
@@ -129,9 +131,8 @@ class _Layer:
 
     def heads(self) -> list[Linear]:
         """Return one head for each group, whose logits are the mean of the members'."""
-        groups = (self._task.groups, self._task.classes)
         return self._task.make_heads(
-            self._weight.mean(axis=0).reshape(-1, *groups), self._bias.mean(axis=0).reshape(groups)
+            self._weight.mean(axis=0).T.reshape(-1, *self._groups), self._bias.mean(axis=0).reshape(self._groups)
         )
 
 

@@ -131,35 +131,38 @@ def _cost(
     """Return the penalised mean loss of inputs (n, width), summed over groups, and its gradient by the variables."""
     images, columns = len(task.labels), task.groups * task.classes
     values = scale.apply(variables.reshape(-1, columns))
-    weight, bias = values[:-1].astype(np.float32), values[-1].astype(np.float32)
+    weight, bias = np.ascontiguousarray(values[:-1].T, np.float32), values[-1].astype(np.float32)[:, None]
     gradient = np.concatenate([penalty * values[:-1], np.zeros((1, columns))])
     cost = 0.5 * penalty * float(np.vdot(values[:-1], values[:-1]))
     rows = max(64, _BLOCK // columns)
     for start in range(0, images, rows):
         block = slice(start, start + rows)
-        loss, residual = _residual(inputs[block] @ weight + bias, task, block)
+        # Images come last: sums over few classes take a tenth of the time so, which was half of that of all.
+        loss, residual = _residual(weight @ inputs[block].T + bias, task, block)
         cost += loss / images
         residual /= np.float32(images)
-        gradient[:-1] += inputs[block].T @ residual
-        gradient[-1] += residual.sum(axis=0)
+        gradient[:-1] += inputs[block].T @ residual.T
+        gradient[-1] += residual.sum(axis=1)
     return cost, scale.apply(gradient).ravel()
 
 
 def _residual(
     logits: npt.NDArray[np.float32], task: FittingTask, block: slice
 ) -> tuple[float, npt.NDArray[np.float32]]:
-    """Return the loss of some images, summed over groups, and its derivative by their logits, which are overwritten."""
-    labels, weights = task.labels[block], task.weights[block]
-    by_group = logits.reshape(len(labels), task.groups, task.classes)
+    """Return the loss of m images, summed over groups, and its derivative by their logits.
+
+    These are (groups * classes, m), and are overwritten.
+    """
+    labels, weights = task.labels[block], task.weights[block].T
+    by_group = logits.reshape(task.groups, task.classes, len(labels))
     if task.start is not None:
-        by_group += task.offset[block][:, None]
-    by_group -= by_group.max(axis=-1, keepdims=True)
+        by_group += task.offset[block].T
+    by_group -= by_group.max(axis=1, keepdims=True)
     images = np.arange(len(labels))
-    true_logits = by_group[images, :, labels]
+    true_logits = by_group[:, labels, images]
     np.exp(by_group, out=by_group)
-    sums = by_group.sum(axis=-1, keepdims=True)
-    loss = float(((np.log(sums[..., 0]) - true_logits) * weights).sum(dtype=np.float64))
-    by_group /= sums
-    by_group[images, :, labels] -= 1
-    by_group *= weights[..., None]
+    sums = by_group.sum(axis=1)
+    loss = float(((np.log(sums) - true_logits) * weights).sum(dtype=np.float64))
+    by_group *= (weights / sums)[:, None]
+    by_group[:, labels, images] -= weights
     return loss, logits

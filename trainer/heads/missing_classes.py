@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -113,11 +114,17 @@ class _StandIns:
 
     def refused(self, weight: float) -> Mask:
         """Return which of the stand-ins (m,) are refused at the limit of the known images."""
-        known = energies(self.known_logits)
-        scale, usual = weight * _exchange_rate(self.known_distances, known), np.median(known)
-        limit = limit_of(self.known_distances + scale * (known - usual))
-        refused: Mask = self.distances + scale * (energies(self.logits) - usual) > limit
+        known, unknown, exchange_rate = self._energies
+        limit = limit_of(self.known_distances + weight * exchange_rate * known)
+        refused: Mask = self.distances + weight * exchange_rate * unknown > limit
         return refused
+
+    @cached_property
+    def _energies(self) -> tuple[Distances, Distances, float]:
+        """How far the energies of known images (k,) and stand-ins (m,) lie above the usual; their rate of exchange."""
+        known = energies(self.known_logits)
+        usual = np.median(known)
+        return known - usual, energies(self.logits) - usual, _exchange_rate(self.known_distances, known)
 
 
 def with_energies(

@@ -62,7 +62,7 @@ def refit(view: View, recipe: Recipe) -> tuple[CandidateHead, CandidateHead]:
     if recipe.kind == "logistic":
         return logistic, logistic
     if recipe.kind == "discriminant":
-        shrinkages = candidates.SHRINKAGES if recipe.shrinkage is None else [recipe.shrinkage]
+        shrinkages = [] if recipe.shrinkage is None else [recipe.shrinkage]
         return candidates.discriminant_candidate(view, shrinkages), logistic
     gradient = candidates.gradient_candidate(view, recipe.gradient, None)
     if recipe.kind == "gradient":

@@ -17,17 +17,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import eigh
+from scipy.linalg import qr
 
 from models.metadata import Unknown
 from trainer.data.cache import Features
 from trainer.data.folds import NEVER, Folds
-from trainer.heads.directions import Inputs
+from trainer.heads.directions import Inputs, principal
 from trainer.heads.linear import one_thread
 
 #: The most directions, and the images needed for each: with 96 images of six classes, 32 directions tell unknown images
 #: no better than 8.
 _DIRECTIONS, _IMAGES_PER_DIRECTION = 64, 8
+#: The main directions of the inputs among which they are looked for: of any large part of the images, they lie there.
+_MAIN_DIRECTIONS = 2 * _DIRECTIONS
 #: With fewer images it cannot be told how far a known one may lie.
 _MIN_IMAGES = 16
 #: The share of known images that are refused as unknown, on average over data sets. With n < 49 images it is up to
@@ -119,11 +121,13 @@ def distances_to_span(centred: Features, basis: Basis) -> Distances:
 def _basis(inputs: Inputs, moments: Features, rank: int) -> Basis:
     """Return the ``rank`` principal directions (rank, width) of images with these second moments (size, size).
 
-    The moments are those along the main directions of the inputs, among which the principal ones of any large part are.
+    The moments are those along the main directions of the inputs.
     """
-    size = len(moments)
-    vectors = eigh(moments, subset_by_index=(max(0, size - rank), size - 1), check_finite=False)[1]
-    return np.ascontiguousarray(np.linalg.qr(inputs.directions.basis @ vectors)[0].T, np.float32)
+    size = min(len(moments), _MAIN_DIRECTIONS)
+    vectors = principal(moments[:size, :size], rank)[1]
+    # Not quite orthonormal, as the main directions of few images are not.
+    directions = inputs.directions.basis[:, :size] @ vectors
+    return np.ascontiguousarray(qr(directions, mode="economic", check_finite=False)[0].T, np.float32)
 
 
 def limit_of(distances: Distances) -> float:
