@@ -299,7 +299,11 @@ def _choose_kind(
         view = view.starting_from_texts()
     gradient = candidates.gradient_candidate(view, options, on_epoch)
     mean = candidates.mean_candidate(view, candidates.MEAN, gradient, best_logistic)
-    others = [candidates.discriminant_candidate(view), gradient, mean]
+    discriminant = candidates.discriminant_candidate(view, full=False)
+    if not clearly_lower(mean.losses, discriminant.losses):
+        # On unseen images of ten skewed classes its log-loss is lower by .02 so (tests/benchmarks/choosing.py).
+        discriminant = candidates.discriminant_candidate(view)
+    others = [discriminant, gradient, mean]
     best = _lowest_loss([*logistic, *others])
     if best.accuracy > mean.accuracy and clearly_lower(best.losses, mean.losses):
         reason = tr("it is more accurate than the mean of gradient and logistic, and its loss is clearly lower")

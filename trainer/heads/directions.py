@@ -86,6 +86,16 @@ class Inputs:
             along: Features = self.scaled @ self.directions.basis
         return along
 
+    def in_all_directions(self) -> Inputs:
+        """Return these with every feature as a main direction, where there are more of them than main ones."""
+        count, width = self.scaled.shape
+        if self.directions.basis.shape[1] >= min(count, width):
+            return self
+        whole = Inputs(self.scaled)
+        variances = np.full(width, np.float32(1))
+        whole.__dict__.update(directions=Directions(np.eye(width, dtype=np.float32), variances, 0.0), along=self.scaled)
+        return whole
+
     def rows(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Inputs:
         """Return some of the rows (positions or a mask), with the directions of all."""
         part = Inputs(self.scaled[chosen])

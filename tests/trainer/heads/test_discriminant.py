@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -40,3 +42,15 @@ def test_one_image_a_class_is_enough() -> None:
     made = task(3, 3, folds=0)
     for ((head,),) in (fit_discriminant(made, [0.3]), fit_discriminant(made, [0.9])):
         assert accuracy(head.logits(made.scaled), made.labels) == 1
+
+
+@pytest.mark.parametrize(("images", "width"), [(400, 300), (60, 300), (400, 20)])
+def test_in_all_directions_it_has_the_whole_covariance(images: int, width: int) -> None:
+    made = task(images, 3, width=width, folds=0)
+    made = replace(made, inputs=made.inputs.in_all_directions())
+    ((head,),) = fit_discriminant(made, [0.3])
+    means = np.stack([made.scaled[made.labels == label].mean(axis=0) for label in range(3)])
+    within = made.scaled - means[made.labels]
+    shrunk = 0.7 * within.T @ within / images + 0.3 * max(within.var(), 0.1) * np.eye(width)
+    # The logits of Gaussians are ten times as large.
+    assert 10 * head.weight @ shrunk == pytest.approx(means, abs=0.02)
