@@ -356,6 +356,7 @@ def _outcome(decoded: Decoded, result: FilingResult) -> Outcome:
         confidence=decision.confidence,
         fate=decision.fate,
         folder=decision.folder,
+        inside=result.inside,
         destination=result.destination,
         reason=unreadable.reason if unreadable else None,
         detail=result.error or decision.detail,

@@ -26,6 +26,7 @@ from daemon.files.locks import FolderBusy
 from daemon.files.output_mark import OutputAway, OutputMark
 from daemon.files.roots import Roots
 from daemon.filing.filer import Filer
+from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.held import HeldImages
 from daemon.filing.stray_names import StrayNames
 from daemon.housekeeping import Housekeeping
@@ -128,6 +129,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
             mark=output_mark,
             class_mounts=None if dry_run else ClassMounts(path.parent),
             held=held,
+            layout=FolderLayout(settings.layout, settings.watch),
         )
         if not dry_run:
             _recover(filer, notifier)

@@ -37,6 +37,7 @@ from daemon.commands.review_probes import review_findings
 from daemon.config import Settings, watches_inside
 from daemon.files.answers import NoAnswer, answers, in_time, silent_mounts
 from daemon.files.output_mark import OutputMark
+from daemon.filing.folder_layout import FolderLayout
 from daemon.monitoring.logs import start_logging
 from daemon.monitoring.messages import shown
 from daemon.reloading.reloader import Reloader
@@ -174,6 +175,11 @@ def output_findings(settings: Settings) -> Iterator[Finding]:
     memory = journal_path(state_folder(settings.state_dir), settings.output).parent
     if (away := OutputMark(settings.output, memory).why_away()) is None:
         yield from folder_findings("output", settings.output)
+        if not (layout := FolderLayout(settings.layout, settings.watch)).layout.is_flat:
+            example = shown(layout.example("dog", settings.watch[0] / "IMG_0001.jpg"))
+            yield fine(
+                "output", tr("by the layout, a picture that was taken now would go to {example}", example=example)
+            )
     else:
         yield wrong("output", *with_advice(away))
 

@@ -140,7 +140,10 @@ class _Moves:
 
     def make(self, lot: Sequence[PlannedMove]) -> None:
         """Move a lot of images, and count what became of them. Raises `UserError`."""
-        moves = tuple(ResortMove(filing=one.filing, label=one.label, confidence=one.confidence) for one in lot)
+        moves = tuple(
+            ResortMove(filing=one.filing, label=one.label, confidence=one.confidence, is_rolled_up=one.is_rolled_up)
+            for one in lot
+        )
         outcomes = {one.filing: one.outcome for one in lot}
         for item in operate(self._place, "resort", ResortParams(moves=moves, digest=self._digest, run=self.run)):
             if item:

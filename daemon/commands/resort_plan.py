@@ -13,6 +13,7 @@ from daemon.files.roots import OpenFolders, Roots
 from daemon.filing.class_paths import ClassPaths, is_inside
 from daemon.filing.corrections import Corrections
 from daemon.filing.filer import Decision, Filer, Status
+from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.identity import image_key, is_as_filed, took_over_from
 from daemon.filing.outcome import Outcome
 from daemon.journal.records import Filing
@@ -64,6 +65,11 @@ class PlannedMove:
         return self.outcome.label
 
     @property
+    def is_rolled_up(self) -> bool:
+        """Whether it is only known to be of a class in that folder."""
+        return self.outcome.fate is Fate.ROLLED_UP
+
+    @property
     def confidence(self) -> float:
         """How surely."""
         assert self.outcome.confidence is not None
@@ -91,7 +97,7 @@ class ResortPlanner:
         self._filings: dict[Path, int] = {}  # those of the images that are being classified
         self._pipeline = Pipeline(
             self.classifier,
-            Filer(settings.output, dry_run=True, roots=roots),
+            Filer(settings.output, dry_run=True, roots=roots, layout=FolderLayout(settings.layout, settings.watch)),
             Policy.from_settings(settings),
             threads=threads,
             roots=roots,

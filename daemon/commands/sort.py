@@ -28,6 +28,7 @@ from daemon.files.roots import Roots
 from daemon.files.walk import walk
 from daemon.files.writers import Writer
 from daemon.filing.filer import Filer, Status
+from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.outcome import Outcome
 from daemon.filing.status import describe
 from daemon.filing.stray_names import StrayNames
@@ -59,6 +60,7 @@ _SORTED = frozenset({Status.FILED, Status.ALREADY})
 _SHARED = (
     "checkpoint",
     "others_dir",
+    "layout",
     "language",
     "batch_size",
     "threads",
@@ -165,7 +167,14 @@ def sort(
         stack.callback(journal.close)
         for _ in StrayNames([folder], settings.output, journal, purposes=("part", "place")).steps():
             pass  # an earlier run that was killed left copies half made
-        filer = Filer(settings.output, action="copy", journal=journal, skip_equal=True, roots=roots)
+        filer = Filer(
+            settings.output,
+            action="copy",
+            journal=journal,
+            skip_equal=True,
+            roots=roots,
+            layout=FolderLayout(settings.layout, [folder]),
+        )
         pipeline = Pipeline(classifier, filer, policy, threads=threads, decoders=decoders, roots=roots)
         stack.callback(pipeline.close)
         not_files: list[Outcome] = []

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon.config.addresses import check_address
+from daemon.files.layout import FLAT, Layout
 from models.allowed import split_names
 from models.class_names import check_class_name
 from models.devices import Device, Precision
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     )
     others_dir: str = setting("others", mark("folder for unsure and unknown images"), metavar="NAME")
     quarantine_dir: str = setting("quarantine", mark("folder for unreadable files"), metavar="NAME")
+    layout: str = setting(FLAT, mark("folders in those of the classes; config.toml explains it"), metavar="TEMPLATE")
     action: Literal["move", "copy", "link"] = setting("move", mark("what filing does"), metavar="move|copy|link")
     language: Literal["auto", "en", "ko"] = "auto"
     recursive: bool = setting(True, mark("watch the folders inside, too"))
@@ -261,6 +263,12 @@ class Settings(BaseSettings):
             return check_class_name(name)
         except CheckpointError as error:
             raise ValueError(tr("it must be the name of one folder")) from error
+
+    @field_validator("layout")
+    @classmethod
+    def _layout(cls, template: str) -> str:
+        Layout(template)
+        return template
 
     @classmethod
     def settings_customise_sources(

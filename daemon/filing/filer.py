@@ -21,6 +21,7 @@ from daemon.files.renaming import FileAt
 from daemon.files.roots import Roots
 from daemon.files.source import Identity, Source, SourceChanged, SourceGone
 from daemon.filing import transfer
+from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.folders import Folders, Output
 from daemon.filing.free_names import free_name, longest_name
 from daemon.filing.growth import remove_earlier_copy
@@ -57,7 +58,7 @@ class Decision:
     ``reason`` marks an unreadable image (a slug, with ``detail`` as the sentence for people); else it is None.
     ``detail`` without ``reason`` says that an image is unknown, and how strange it is. ``fate`` is what
     was decided of an image that was classified: a decision has either a fate or a reason. ``how``: it is a person's,
-    which is kept as a label; None: the model's.
+    which is kept as a label; None: the model's. ``origin``: where an image was filed from that lies in the output.
     """
 
     source: Source
@@ -69,6 +70,7 @@ class Decision:
     reason: str | None = None
     detail: str | None = None
     how: How | None = None
+    origin: Path | None = None
 
     def __post_init__(self) -> None:
         assert (self.fate is None) != (self.reason is None), "either a fate or a reason"
@@ -82,12 +84,16 @@ class Decision:
 
 
 class FilingResult(NamedTuple):
-    """What became of one decision; ``row`` is its row of the journal, ``error`` a sentence why it is tried again."""
+    """What became of one decision; ``row`` is its row of the journal, ``error`` a sentence why it is tried again.
+
+    ``inside``: the folder below that of the class, where the layout has one.
+    """
 
     decision: Decision
     status: Status
     row: Filing
     error: str | None = None
+    inside: str = ""
 
     @property
     def destination(self) -> Path | None:
@@ -119,12 +125,14 @@ class Filer:
         class_mounts: ClassMounts | None = None,
         held: HeldImages | None = None,
         sidecars: Sidecars | None = None,
+        layout: FolderLayout | None = None,
         run: str = "",
     ) -> None:
         """``mark`` of the output: checked for each batch that it is the right folder and no other daemon files there.
 
         ``class_mounts``: which class folders are drives of their own. ``held``: images that are not filed.
-        ``sidecars``: what sends sidecars after images. ``run``: the name of the run that the rows are of, if it is not
+        ``sidecars``: what sends sidecars after images. ``layout``: of the class folders; None: flat. ``run``: the
+        name of the run that the rows are of, if it is not
         the journal's.
         """
         self._output = Output(output, roots, class_mounts)
@@ -140,6 +148,7 @@ class Filer:
         #: Inode, size and time of the images of interrupted filings; None: the journal could not be read yet.
         self._interrupted: set[tuple[int, int, int]] | None = set()
         self._sidecars = sidecars or Sidecars(held)
+        self._layout = layout or FolderLayout()
 
     def known_result(self, path: Path, identity: Identity) -> Status | None:
         """Return HELD or ALREADY where ``file`` is sure to answer so: then nothing need be read. Raises JournalBusy."""
@@ -184,7 +193,10 @@ class Filer:
             if self._skip_equal:
                 self._own_copies.update(image.row.destination for image in filed)
             self._sidecars.follow(filed, self._journal)
-        return [_filed(decision, image) for decision, image in zip(decisions, transfers, strict=True)]
+        return [
+            _filed(decision, image, batch.inside.get(image, ""))
+            for decision, image in zip(decisions, transfers, strict=True)
+        ]
 
     def recover(self) -> Counter[State]:
         """Recover the filings that a crash interrupted; count the states that they end in.
@@ -266,8 +278,12 @@ class Filer:
             if row.reason is not None:
                 row.state = State.REFUSED
                 return image.settle(Status.REFUSED) if self._dry_run else None
-        row.folder = batch.folders.path(decision.folder)  # for the error sentence if it cannot be opened
-        folder = batch.destination_folder(decision.folder, decision.kind)
+        if decision.fate is Fate.SURE:  # a folder in an inner one would be a class
+            batch.inside[image] = self._layout.place(row, image.source, decision.origin)
+        inside = batch.inside.get(image, "")
+        # For the error sentence if it cannot be opened.
+        row.folder = batch.folders.path(f"{decision.folder}/{inside}" if inside else decision.folder)
+        folder = batch.destination_folder(decision.folder, decision.kind, inside)
         if self._skip_equal and self._has_equal_image(row, folder):
             return image.settle(Status.ALREADY)
         name = folder.free_name(image.wanted) if self._dry_run else folder.name(image.wanted)
@@ -342,22 +358,27 @@ class _Destination(NamedTuple):
 
 @dataclass(frozen=True)
 class _Batch:
-    """Open folders, names given out and files seen, which the decisions of one batch share."""
+    """Open folders, names given out and files seen, which the decisions of one batch share.
+
+    ``inside``: where in its class folder the layout has an image.
+    """
 
     folders: Folders
     taken: dict[str, set[str]]
     make: bool
     identities: set[Identity] = field(default_factory=set)
+    inside: dict[Transfer, str] = field(default_factory=dict)
     _destinations: dict[str, _Destination] = field(default_factory=dict)
 
-    def destination_folder(self, folder: str, kind: Kind) -> _Destination:
+    def destination_folder(self, folder: str, kind: Kind, inside: str = "") -> _Destination:
         """Open a folder to file into once for the batch, made if ``make``. Raises OSError."""
-        if folder not in self._destinations:
-            descriptor = self.folders.class_folder(folder, make=self.make, kind=kind)
-            taken = self.taken.setdefault(folder, set())
-            path = self.folders.path(folder)
-            self._destinations[folder] = _Destination(descriptor, path, longest_name(descriptor), taken)
-        return self._destinations[folder]
+        place = f"{folder}/{inside}" if inside else folder
+        if place not in self._destinations:
+            descriptor = self.folders.class_folder(folder, make=self.make, kind=kind, inside=inside)
+            taken = self.taken.setdefault(place, set())
+            path = self.folders.path(place)
+            self._destinations[place] = _Destination(descriptor, path, longest_name(descriptor), taken)
+        return self._destinations[place]
 
 
 def _label(how: How, row: Filing) -> Label:
@@ -374,6 +395,6 @@ def _label(how: How, row: Filing) -> Label:
     )
 
 
-def _filed(decision: Decision, image: Transfer) -> FilingResult:
+def _filed(decision: Decision, image: Transfer, inside: str) -> FilingResult:
     assert image.status is not None
-    return FilingResult(decision, image.status, image.row, image.error)
+    return FilingResult(decision, image.status, image.row, image.error, inside)

@@ -90,29 +90,31 @@ class Folders:
         """Return the path of a folder under the output."""
         return self._output.path / folder
 
-    def class_folder(self, folder: str, *, make: bool, kind: Kind = "class") -> int | None:
+    def class_folder(self, folder: str, *, make: bool, kind: Kind = "class", inside: str = "") -> int | None:
         """Open a folder under the output; None when it is missing and not to be made. Raises OSError.
 
         ``kind``: what its marker is to say. Of a class, the folders that it lies in get markers, too; of other images,
-        only the outermost one.
+        only the outermost one. ``inside``: the folder in the class folder that is to be opened, which gets none.
         """
-        if folder not in self._class_folders:
-            way = PurePath(folder)
+        place = f"{folder}/{inside}" if inside else folder
+        if place not in self._class_folders:
+            way = PurePath(place)
             if way.is_absolute() or ".." in way.parts or not way.parts:
-                raise ValueError(f"{shown(folder)} is not a folder under the output")
+                raise ValueError(f"{shown(place)} is not a folder under the output")
+            marked = len(PurePath(folder).parts) if kind == "class" else 1
             try:
-                self._class_folders[folder] = self._kept(self._walk(way, kind, make=make))
+                self._class_folders[place] = self._kept(self._walk(way, kind, marked, make=make))
             except FileNotFoundError:
                 if make:
                     raise
                 return None
-        return self._class_folders[folder]
+        return self._class_folders[place]
 
-    def _walk(self, folder: PurePath, kind: Kind, *, make: bool) -> int:
+    def _walk(self, folder: PurePath, kind: Kind, marked: int, *, make: bool) -> int:
         descriptor = self._output.open() if make else self._output.roots.open_folder(self._output.path)
         mounts = self._output.class_mounts if make else None
         for depth, name in enumerate(folder.parts):
-            is_marked = depth == 0 or kind == "class"
+            is_marked = depth < marked
             if is_marked and mounts is not None:
                 descriptor = mounts.step_into(descriptor, "/".join(folder.parts[: depth + 1]))
             else:

@@ -14,7 +14,7 @@ class Outcome:
     """Outcome of one image; ``detail`` is a sentence where it was not simply filed.
 
     ``label``, ``confidence`` and ``fate``: what was decided of one that was classified, whether it could then be moved
-    or not. ``folder``: where it was to go, below the output.
+    or not. ``folder``: that of its class, or of other images, below the output; it was to go to the one ``inside``.
     """
 
     path: Path
@@ -23,6 +23,7 @@ class Outcome:
     confidence: float | None = None
     fate: Fate | None = None
     folder: str | None = None
+    inside: str = ""
     destination: Path | None = None
     reason: str | None = None
     detail: str | None = None
@@ -31,7 +32,7 @@ class Outcome:
     def place(self) -> str:
         """Return where an image that was filed lies below the output."""
         assert self.destination is not None
-        return f"{self.folder}/{self.destination.name}"
+        return "/".join(filter(None, (self.folder, self.inside, self.destination.name)))
 
     @property
     def comes_again(self) -> bool:

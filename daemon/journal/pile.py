@@ -10,6 +10,8 @@ from daemon.journal.records import SELECT, TEXT_ID, Filing, as_text, decode, ins
 
 #: The filings that put an image into a folder.
 _IN_FOLDER = f"folder = {TEXT_ID} AND state = 'done' AND image_id IS NULL AND reason IS NULL"
+#: Or into one of those in it, as a layout has them.
+_BELOW = "SELECT id FROM texts WHERE text = ? OR (text > ? AND text < ?)"
 #: Nobody has said yet what an image is.
 _UNDECIDED = "NOT EXISTS (SELECT 1 FROM labels WHERE labels.sha256 = filings.sha256 AND forgotten = 0)"
 #: Images of a class by how sure the model was; those that a person has brought there come last.
@@ -33,8 +35,10 @@ def undecided(db: sqlite3.Connection, folder: str) -> list[PiledImage]:
 def of_class(
     db: sqlite3.Connection, label: str, folder: str, *, after: int | None, least_sure: bool, limit: int
 ) -> list[Filing]:
-    """List filings of a class into its folder, least sure or else newest first, from ``after`` on."""
-    conditions, values = [f"label = ? AND {_IN_FOLDER}"], [label, as_text(folder)]
+    """List filings of a class into its folder or one in it, least sure or else newest first, from ``after`` on."""
+    inside = [as_text(f"{folder}/"), as_text(f"{folder}0")]  # "0" comes after the slash
+    conditions = [f"label = ? AND {_IN_FOLDER.replace(f'= {TEXT_ID}', f'IN ({_BELOW})')}"]
+    values: list[str | bytes] = [label, as_text(folder), *inside]
     if after is not None and least_sure:
         conditions.append(f"({_SURENESS}, id) > (SELECT {_SURENESS}, id FROM filings WHERE id = ?)")
         values.append(str(after))

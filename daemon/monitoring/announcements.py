@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from loguru import logger
 
 from daemon.config import Settings, watches_inside
+from daemon.files.layout import FLAT
 from daemon.monitoring.messages import shown, some
 from daemon.reloading.threshold import Threshold
 from models.classifier import Classifier
@@ -63,5 +64,7 @@ def announce(settings: Settings, classifier: Classifier, threshold: Threshold, t
             quarantine_dir=settings.quarantine_dir,
         ),
     )
+    if settings.layout != FLAT:
+        logger.info(tr("in class folders images lie by the layout {layout}", layout=settings.layout))
     logger.info("{}", threshold)
     logger.info(tr("ready; stop with Ctrl-C"))

@@ -8,6 +8,7 @@ from loguru import logger
 
 from daemon.files.class_mounts import ClassMounts
 from daemon.filing.filer import Filer
+from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.sidecars import Sidecars
 from daemon.journal.records import new_run
 from daemon.operations.desk import Desk
@@ -33,6 +34,7 @@ def make_filer(desk: Desk, *, dry_run: bool = False, run: str | None = None) -> 
         roots=desk.roots,
         class_mounts=ClassMounts(journal_path(state, desk.output).parent),
         sidecars=settled_sidecars(),
+        layout=FolderLayout(desk.settings.layout, desk.settings.watch),
         run=run or new_run(),
     )
 

@@ -180,10 +180,17 @@ class _Relabelling:
         return Decision(
             source=Source(image.path, image.identity, image.sha256),
             folder=self.target.folder,
-            fate=Fate.UNKNOWN if self.target.label is None else Fate.SURE,
+            fate=self._fate,
             label=self.target.label,
             how=self.params.how,
+            origin=None if image.filing is None else image.filing.source,
         )
+
+    @property
+    def _fate(self) -> Fate:
+        if self.target.label is None:
+            return Fate.UNKNOWN
+        return Fate.ROLLED_UP if self.target.label in self.paths.inner else Fate.SURE
 
     def _moved(self, result: FilingResult) -> Item:
         path, destination = result.decision.source.path, result.destination

@@ -33,11 +33,15 @@ MOST_MOVES = 1000
 
 
 class ResortMove(Params):
-    """An image that is to move: its ``filing``, the class that it is taken for now, and how surely."""
+    """An image that is to move: its ``filing``, the class that it is taken for now, and how surely.
+
+    ``is_rolled_up``: it is only known to be of a class in that folder.
+    """
 
     filing: int
     label: str
     confidence: float = Field(ge=0, le=1)
+    is_rolled_up: bool = False
 
 
 class ResortParams(Params):
@@ -87,8 +91,9 @@ def _move(desk: Desk, filer: Filer, moves: Sequence[ResortMove], digest: str) ->
             decisions[move.filing] = Decision(
                 source=source,
                 folder=move.label,
-                fate=Fate.SURE,
+                fate=Fate.ROLLED_UP if move.is_rolled_up else Fate.SURE,
                 label=move.label,
+                origin=None if filing is None else filing.source,
                 confidence=move.confidence,
                 model_digest=digest,
             )
