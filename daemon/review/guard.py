@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from daemon.review.answers import refused
 from daemon.review.keys import SESSION_SECONDS, Keys
-from daemon.review.refusals import Refusal
+from daemon.review.refusals import Refusal, ending
 from models.text.language import tr
 
 #: Bytes of a request at most, and seconds until all of it must have come.
@@ -89,8 +89,11 @@ class Guard:
             body = await _body(scope, receive)
         except Refusal as refusal:
             await refused(refusal)(scope, receive, send_guarded)
-        else:
+            return
+        try:
             await self._app(scope, _replay(body, receive), send_guarded)
+        except asyncio.CancelledError:  # the server ends, and waits no longer for this answer
+            await refused(ending())(scope, receive, send_guarded)
 
     def _check(self, scope: Scope) -> None:
         """Raise `Refusal` for a request that is not in order."""

@@ -74,7 +74,7 @@ def serving(place: ReviewedOutput, door: Door) -> Iterator[Served]:
             tasks=tasks,
             is_ending=lambda: server.should_exit,
         )
-        server = make_server(Application(parts).asgi())
+        server = make_server(Application(parts).asgi(), thumbnails.close)
         yield Served(server, keys, door)
 
 

@@ -7,12 +7,13 @@ import os
 import re
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import uvicorn
+from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -23,6 +24,8 @@ from models.text.language import tr
 #: Connections at once, seconds until the next request of one, and until all of its head must have come or its answer
 #: must have gone.
 MOST_CONNECTIONS, IDLE_SECONDS, HEAD_SECONDS, SEND_SECONDS = 100, 30, 10.0, 30.0
+#: Seconds in which the last answers must be ready once the server is to end.
+LAST_SECONDS = 5
 #: Bytes of the head of a request.
 _LONGEST_HEAD = 32 << 10
 _SOCKET_MODE = 0o660
@@ -167,10 +170,26 @@ class PatientProtocol(H11Protocol):
             self._deadline = None
 
 
-def make_server(application: ASGIApp) -> uvicorn.Server:
-    """Make the server; ``run(sockets=[...])`` serves until a signal, or until ``should_exit`` is set."""
+class EndingServer(uvicorn.Server):
+    """A server that gives up what takes long before it waits for its last answers."""
+
+    def __init__(self, config: uvicorn.Config, on_end: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_end = on_end
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End: first whatever the answers wait for."""
+        await run_in_threadpool(self._on_end)
+        await super().shutdown(sockets)
+
+
+def make_server(application: ASGIApp, on_end: Callable[[], None]) -> uvicorn.Server:
+    """Make the server; ``run(sockets=[...])`` serves until a signal, or until ``should_exit`` is set.
+
+    ``on_end`` is called in a thread once it is to end, and gives up what answers wait for.
+    """
     options: dict[str, Any] = {"http": PatientProtocol, "ws": "none", "loop": "asyncio", "interface": "asgi3"}
-    return uvicorn.Server(
+    return EndingServer(
         uvicorn.Config(
             application,
             **options,
@@ -182,7 +201,8 @@ def make_server(application: ASGIApp) -> uvicorn.Server:
             proxy_headers=False,
             limit_concurrency=MOST_CONNECTIONS,
             timeout_keep_alive=IDLE_SECONDS,
-            timeout_graceful_shutdown=2,
+            timeout_graceful_shutdown=LAST_SECONDS,
             h11_max_incomplete_event_size=_LONGEST_HEAD,
-        )
+        ),
+        on_end,
     )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 
 import pytest
 
-from daemon.review import application
+from daemon.decoding.decoder import Decoded, Task
+from daemon.decoding.pool import DecoderPool
+from daemon.review import application, serving
 from daemon.review.keys import Keys, set_password
+from daemon.review.views import Views
 from tests.daemon.review.browser import Page, Reviewed, open_page
 from tests.processes import wait_for
 
@@ -27,7 +31,10 @@ def _statuses(page: Page, asks: list[Callable[[], int]], then: Callable[[], obje
     return statuses
 
 
-def test_those_who_wait_for_changes_are_answered(reviewed: Reviewed, caplog: pytest.LogCaptureFixture) -> None:
+def test_those_who_wait_for_changes_are_answered(
+    reviewed: Reviewed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(serving, "LAST_SECONDS", 600)
     with open_page(reviewed) as page:
         ask = [lambda: page.browser.get(f"/api/changes?since={10**9}").status] * 3
         assert _statuses(page, ask, lambda: None) == [503] * 3
@@ -37,6 +44,7 @@ def test_those_who_wait_for_changes_are_answered(reviewed: Reviewed, caplog: pyt
 def test_those_whose_password_waits_are_answered(
     reviewed: Reviewed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(serving, "LAST_SECONDS", 600)
     free = threading.Event()
     check: Callable[[Keys, str], str | None] = Keys.enter_with_password
 
@@ -51,3 +59,41 @@ def test_those_whose_password_waits_are_answered(
         ask = [lambda: page.stranger().post("/api/password", {"password": "a guess"}).status] * 3
         assert sorted(_statuses(page, ask, free.set)) == [401, 503, 503]
     assert caplog.messages == []
+
+
+def test_a_picture_that_takes_long_is_given_up(
+    reviewed: Reviewed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(serving, "LAST_SECONDS", 600)
+    begun = threading.Event()
+
+    def submit(self: DecoderPool, task: Task) -> Future[Decoded]:
+        begun.set()
+        never: Future[Decoded] = Future()
+        waiting.append(never)
+        return never
+
+    def close(self: DecoderPool) -> None:
+        for never in waiting:
+            never.cancel()
+
+    waiting: list[Future[Decoded]] = []
+    monkeypatch.setattr(DecoderPool, "submit", submit)
+    monkeypatch.setattr(DecoderPool, "close", close)
+    with open_page(reviewed) as page:
+        (image, _) = page.browser.unsure()
+        ask = [lambda: page.browser.get(f"/thumbnails/{image['id']}/256").status]
+        assert _statuses(page, ask, begun.wait) == [503]
+    assert caplog.messages == []
+
+
+def test_an_answer_that_is_not_ready_in_time_is_refused_without_a_traceback(
+    reviewed: Reviewed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(serving, "LAST_SECONDS", 0.1)
+    free = threading.Event()
+    monkeypatch.setattr(Views, "classes", lambda _: free.wait(60))
+    with open_page(reviewed) as page:
+        ask = [lambda: page.browser.get("/api/classes").status]
+        assert _statuses(page, ask, threading.Timer(1.0, free.set).start) == [503]
+    assert "Traceback" not in caplog.text
