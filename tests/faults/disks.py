@@ -32,9 +32,19 @@ class Disk:
 
     def unmount(self) -> None:
         """Take it away, also from other mount name spaces: as long as one holds it, a new mount gets the old disk."""
-        _call("umount", str(self.folder))
+        wait_for(self._is_unmounted, f"no program uses {self.folder}")
         loops = ["losetup", "--noheadings", "--associated", str(self._image)]
         wait_for(lambda: not _call(*loops), f"no mount name space holds {self.folder}")
+
+    def _is_unmounted(self) -> bool:
+        """Unmount it, unless a program looks at it just now."""
+        try:
+            _call("umount", str(self.folder))
+        except subprocess.CalledProcessError as error:
+            if b"busy" in error.stderr:
+                return False
+            raise
+        return True
 
     def sync(self) -> None:
         """Let everything reach the disk."""
@@ -75,4 +85,4 @@ def disks(place: Path, count: int) -> Iterator[list[Disk]]:
 
 
 def _call(*command: str) -> bytes:
-    return subprocess.run(command, check=True, capture_output=True).stdout
+    return subprocess.run(command, check=True, capture_output=True, env={**os.environ, "LC_ALL": "C"}).stdout

@@ -79,6 +79,19 @@ def test_a_disk_that_another_mount_name_space_holds_is_cut_too() -> None:
         assert file.read_bytes() == b"whole"
 
 
+def test_a_disk_that_somebody_looks_at_is_cut_too() -> None:
+    with far_folder() as memory, disks(memory, 1) as machine:
+        file = machine[0].folder / "file"
+        file.write_bytes(b"whole")
+        machine[0].sync()
+        looker = ["sh", "-c", 'exec < "$1"; echo begun; exec sleep 0.5', "sh", str(file)]
+        with subprocess.Popen(looker, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            restart(machine)
+        assert file.read_bytes() == b"whole"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("action", ["move", "copy", "link"])
 def test_a_power_cut_at_every_call_loses_nothing(machine: list[Disk], tmp_path: Path, action: Action) -> None:
