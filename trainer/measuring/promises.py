@@ -12,8 +12,8 @@ independent draws. Selection with guaranteed risk (Geifman & El-Yaniv, NeurIPS 2
 The bound does not cover images of another kind, or another mixture of classes. It also ignores two things. The served
 head was fitted on all images, and the judging heads only on most of them: it is taken to be no worse than they are. And
 the judged images also chose the kind of head and the epoch of fine-tuning. Choosing the head flatters nothing that can
-be measured (tests/benchmarks/trust.py, accuracy of the judged images and of unseen ones: .791 and .793 of animals that
-are alike, .697 and .701 of skewed classes); choosing the epoch may.
+be measured (tests/benchmarks/trust.py, accuracy of the judged images and of unseen ones: .792 and .794 of animals that
+are alike, .696 and .702 of skewed classes); choosing the epoch may.
 """
 
 from __future__ import annotations
