@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 
 from daemon.journal.records import SELECT, TEXT_ID, Filing, as_text, decode, instant
@@ -66,10 +68,12 @@ def left_unsure(db: sqlite3.Connection, others: str, since: datetime, until: dat
     return [int(number) for (number,) in db.execute(query, (as_text(others), instant(since), instant(until)))]
 
 
-def counts_by_class(db: sqlite3.Connection) -> dict[str, int]:
-    """Count the filings of each class, taken back or not: it is read in an index, without the rows."""
-    query = "SELECT label, count(*) FROM filings WHERE label IS NOT NULL GROUP BY label"
-    return {str(label): int(count) for label, count in db.execute(query)}
+def counts_by_class(db: sqlite3.Connection) -> dict[tuple[str, Path], int]:
+    """Count the images of each class by the folder that they were filed into. It reads all filings."""
+    query = """SELECT label, (SELECT text FROM texts WHERE id = folder), number FROM (
+        SELECT label, folder, count(*) AS number FROM filings WHERE label IS NOT NULL AND folder IS NOT NULL
+        AND state = 'done' AND image_id IS NULL AND reason IS NULL GROUP BY label, folder)"""
+    return {(str(label), Path(os.fsdecode(folder))): int(number) for label, folder, number in db.execute(query)}
 
 
 def counts_by_reason(db: sqlite3.Connection) -> dict[str, int]:

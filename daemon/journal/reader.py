@@ -93,7 +93,7 @@ class JournalReader:
         """See `pile.left_unsure`."""
         return pile.left_unsure(self._opened(), str(others), since, until)
 
-    def counts_by_class(self) -> dict[str, int]:
+    def counts_by_class(self) -> dict[tuple[str, Path], int]:
         """See `pile.counts_by_class`."""
         return pile.counts_by_class(self._opened())
 

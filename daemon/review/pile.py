@@ -13,7 +13,7 @@ from daemon.review.images import Images
 from daemon.review.place import ReviewedOutput
 
 #: The pile is read again at most so often that it takes this share of the time.
-_SHARE_OF_TIME = 0.05
+SHARE_OF_TIME = 0.05
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class PileReader:
             if state != self._state and started >= self._next:
                 self._read()
                 self._state = state
-                self._next = time.monotonic() + (time.monotonic() - started) / _SHARE_OF_TIME
+                self._next = time.monotonic() + (time.monotonic() - started) / SHARE_OF_TIME
             return self._pile
 
     def leave_out(self, numbers: Collection[int]) -> None:

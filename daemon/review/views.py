@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 from daemon.files.roots import OpenFolders
 from daemon.filing.quarantine_notes import read_reason
@@ -26,7 +29,7 @@ from daemon.review.api import (
 from daemon.review.decisions import DecisionQueue
 from daemon.review.grouping import Grouping
 from daemon.review.images import Images, newest_of_each_place
-from daemon.review.pile import Pile, PileReader
+from daemon.review.pile import SHARE_OF_TIME, Pile, PileReader
 from daemon.review.place import ReviewedOutput
 from daemon.review.refusals import Refusal
 from daemon.review.unlikeness import Unlikeness
@@ -65,6 +68,7 @@ class Views:
         self._grouping = grouping
         self._unlikeness = unlikeness
         self._decisions = decisions
+        self._counts = _Counts(images)
 
     def unsure(self, after: int | None, limit: int, images: int) -> UnsurePage:
         """Show some groups of the pile, each with its first images. Raises `Refusal`."""
@@ -176,18 +180,18 @@ class Views:
 
     def classes(self) -> Classes:
         """List all classes. Raises `Refusal`."""
-        counts = self._images.read(lambda reader: reader.counts_by_class())
+        counts = self._counts.current()
         paths = self._images.class_paths
-        names = {*paths.classes, *class_folders(self._place.settings, paths)}
+        folders = {name: name for name in paths.classes} | class_folders(self._place.settings, paths)
         return Classes(
             classes=[
                 Class(
                     name=name,
-                    count=counts.get(name, 0),
+                    count=counts.get((name, self._place.output / folders[name]), 0),
                     is_learnt=name in paths.classes,
                     is_inner=name in paths.inner,
                 )
-                for name in sorted(names)
+                for name in sorted(folders)
                 if name.isprintable()
             ],
             others=self._place.settings.others_dir,
@@ -247,3 +251,24 @@ class Views:
 
 def _says(reason: str) -> str:
     return tr(_REASONS[reason]) if reason in _REASONS else shown(reason)
+
+
+class _Counts:
+    """Counts the images of each class again when the journal has changed, so often that it takes little of the time."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self._lock = threading.Lock()
+        self._counts: dict[tuple[str, Path], int] = {}
+        self._state: object = None
+        self._next = 0.0
+
+    def current(self) -> dict[tuple[str, Path], int]:
+        """Return the counts. Raises `Refusal`."""
+        with self._lock:
+            state, started = self._images.read(lambda reader: reader.state()), time.monotonic()
+            if state != self._state and started >= self._next:
+                self._counts = self._images.read(lambda reader: reader.counts_by_class())
+                self._state = state
+                self._next = time.monotonic() + (time.monotonic() - started) / SHARE_OF_TIME
+            return self._counts

@@ -152,7 +152,7 @@ export class App {
   notice(says, { isGood = false } = {}) {
     find("#notice").classList.toggle("is-good", isGood);
     const close = el("button", { class: "quiet", "aria-label": t("Dismiss"), onclick: () => fill(find("#notice")) }, "×");
-    fill(find("#notice"), el("p", {}, says), close);
+    fill(find("#notice"), el("p", { class: "sentence" }, says), close);
   }
 
   /**

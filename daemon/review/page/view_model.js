@@ -98,8 +98,8 @@ export class Model {
       accuracy !== null && fact(percent(accuracy), t("right, of images that it never learnt from")),
       lesson && lesson.before !== null && lesson.after !== null &&
         fact(`${percent(lesson.before)} → ${percent(lesson.after)}`, t("before and after the last lesson")),
-      lesson?.says && el("p", { class: "note" }, lesson.says),
-      says && el("p", { class: "note" }, says),
+      lesson?.says && el("p", { class: "note sentence" }, lesson.says),
+      says && el("p", { class: "note sentence" }, says),
       threshold && el("p", { class: "note" }, threshold));
   }
 

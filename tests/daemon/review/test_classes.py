@@ -1,0 +1,17 @@
+"""The classes, with what lies in their folders."""
+
+from __future__ import annotations
+
+from tests.daemon.review.browser import Page, Reviewed
+
+
+def test_a_class_counts_what_was_filed_into_its_folder_and_not_what_it_was_only_taken_for(
+    page: Page, reviewed: Reviewed
+) -> None:
+    def counts() -> dict[str, int]:
+        return {one["name"]: one["count"] for one in page.browser.get("/api/classes").json()["classes"]}
+
+    assert counts()["cat"] == 1  # of three images that were taken for one, two are unsure
+    image = page.browser.unsure()[0]
+    page.browser.decide({"kind": "label", "id": image["id"], "version": image["version"], "to": "dog", "new": True})
+    assert (counts()["cat"], counts()["dog"]) == (1, 1)
