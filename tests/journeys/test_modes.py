@@ -16,7 +16,11 @@ TINTS = {"red": (200, 50, 40), "초록": (40, 180, 60), "blue": (40, 60, 200)}
 STRANGE = ("stripes", "checks")
 
 
-@pytest.mark.parametrize("mode", ["mobilenet", "clip", "hybrid"])
+#: The parts of the hybrid are served each for itself in the slow tests.
+SERVED = [*(pytest.param(mode, marks=pytest.mark.slow) for mode in ("mobilenet", "clip")), "hybrid"]
+
+
+@pytest.mark.parametrize("mode", SERVED)
 def test_a_mode_is_fitted_and_served(mode: str, tiny_mobilenet: Path, tiny_clip: Path, tmp_path: Path) -> None:
     """Pictures like those of the classes are filed, and others are refused, however sure it is of a class."""
     for tint in TINTS:

@@ -146,8 +146,8 @@ def test_features_at_reduced_size(shared_data: Path, network: Network) -> None:
 
 
 def test_features_of_12_megapixels(shared_data: Path, network: Network) -> None:
-    large_pictures(network, files(shared_data, "hymenoptera2", 33), "JPEG")
-    large_pictures(network, files(shared_data, "hymenoptera2", 66), "BMP")
+    large_pictures(network, files(shared_data, "hymenoptera2", 100), "JPEG")
+    large_pictures(network, files(shared_data, "hymenoptera2", 150), "BMP")
 
 
 @pytest.mark.slow

@@ -49,6 +49,16 @@ def make_shapes(root: Path, count: int, labels: Sequence[str] = ("circle", "cros
     return root
 
 
+@pytest.fixture(autouse=True)
+def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the figures out of reports, but where a test is about them: they take longer than a fit of few pictures.
+
+    The run that many tests share (``fitted``) has them.
+    """
+    if "drawn" not in request.keywords and request.path.parent.name != "reports":
+        monkeypatch.setattr("trainer.reports.report.draw_figures", lambda *_: None)
+
+
 @pytest.fixture(scope="session")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 circles, 24 crosses and 24 squares. Not to be changed."""

@@ -20,6 +20,7 @@ from trainer.fit import FitOutcome
 from trainer.measuring.classify import open_checkpoint
 
 
+@pytest.mark.drawn
 def test_files_and_figures(
     fitted: FitOutcome, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,12 +30,6 @@ def options(data: Path, folder: Path, **more: object) -> FitOptions:
     return FitOptions(**(plain | more))  # type: ignore[arg-type]
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No report is written: its pictures take longer than all the rest, and these tests are about that."""
-    monkeypatch.setattr("trainer.run_writer.write_report", lambda *_, **__: None)
-
-
 def test_a_run_folder_holds_everything_and_is_published(fitted: FitOutcome) -> None:
     assert sorted(path.name for path in fitted.run.iterdir()) == [
         "advice.txt",
@@ -95,7 +89,6 @@ def test_shapes_are_told_apart_also_new_ones(fitted: FitOutcome, store: WeightsS
     assert right > 20  # of 30
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_seed_gives_the_same_run_again_and_another_seed_another_split(shapes: Path, tmp_path: Path) -> None:
     heads, splits = [], []
     for number, seed in enumerate((3, 3, 4)):
@@ -106,7 +99,6 @@ def test_a_seed_gives_the_same_run_again_and_another_seed_another_split(shapes: 
     assert splits[0] == splits[1] != splits[2]
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_second_fit_decodes_nothing(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = tmp_path / "cache"
     for name in ("weights", "graphs"):  # those of other backbones may be written at this moment
@@ -133,7 +125,6 @@ def relabelled(shapes: Path, outcome: FitOutcome, root: Path) -> Path:
     return root
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_worse_checkpoint_is_not_published_unless_it_must_be(
     shapes: Path, fitted: FitOutcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,7 +139,6 @@ def test_a_worse_checkpoint_is_not_published_unless_it_must_be(
     assert not fit(options(shapes, folder, publish="never")).published
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_fitting_the_same_again_is_not_worse(shapes: Path, fitted: FitOutcome, tmp_path: Path) -> None:
     shutil.copytree(fitted.run.parent, tmp_path / "runs")
     outcome = fit(options(shapes, tmp_path / "runs", epochs=10))
@@ -156,7 +146,6 @@ def test_fitting_the_same_again_is_not_worse(shapes: Path, fitted: FitOutcome, t
     assert "that neither had seen when it classified them" in outcome.reason
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_what_may_be_guessing_is_said_and_not_published(
     shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,14 +173,12 @@ def test_other_classes_are_published_and_said(
     assert "동그라미" in (outcome.run / "report.txt").read_text(encoding="utf-8")
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_max_samples_limits_each_class(shapes: Path, tmp_path: Path) -> None:
     outcome = fit(options(shapes, tmp_path, max_samples=5))
     assert checkpoints.load(tmp_path).metadata.metrics["all_images"] == 15
     assert outcome.run.parent == tmp_path
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_few_images_are_folded_in_other_ways_too_in_which_copies_stay_together(
     shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +200,7 @@ def test_few_images_are_folded_in_other_ways_too_in_which_copies_stay_together(
     assert all(folds[3] == folds[24] for folds in few)
 
 
+@pytest.mark.drawn
 def test_one_image_a_class_makes_a_checkpoint_of_unknown_accuracy(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -239,7 +227,6 @@ def test_what_is_odd_about_the_images_is_said(tmp_path: Path, capsys: pytest.Cap
     assert "(the same picture, or nearly, lies under circle, cross)" in said
 
 
-@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("publish", ["if-better", "always"])
 def test_classes_named_like_folders_of_the_daemon_are_refused_before_anything_is_fitted(
     tmp_path: Path, publish: Policy
@@ -252,7 +239,6 @@ def test_classes_named_like_folders_of_the_daemon_are_refused_before_anything_is
     assert not fit(options(data, tmp_path / "runs", epochs=1, publish="never")).published
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_fit_says_in_short_what_came_out_and_in_its_report_how(
     shapes: Path, fitted: FitOutcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -269,7 +255,6 @@ def test_a_fit_says_in_short_what_came_out_and_in_its_report_how(
         assert detail in report
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_verbose_says_how_it_came_about_and_is_no_other_fit(
     shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

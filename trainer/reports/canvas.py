@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 from matplotlib import font_manager, rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image
 
 #: Pixels per inch of every figure.
 DPI = 100
@@ -53,15 +55,19 @@ def drawing() -> Iterator[None]:
 
 def blank(width: float, height: float, gap: float = 0.1) -> Figure:
     """Make an empty figure of this size in inches, laid out automatically with ``gap`` around each part."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout=ConstrainedLayoutEngine(h_pad=gap, w_pad=gap))
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), dpi=DPI, layout=ConstrainedLayoutEngine(h_pad=gap, w_pad=gap))
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG."""
+    """Write a figure as PNG.
+
+    Matplotlib's ``savefig`` draws twice, the first time to lay out; drawing once does both, and gives the same pixels.
+    """
+    canvas = FigureCanvasAgg(figure)
     with drawing():
-        figure.savefig(path, dpi=DPI)
+        canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    Image.fromarray(pixels).save(path, dpi=(DPI, DPI))
 
 
 @cache

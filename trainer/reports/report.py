@@ -32,13 +32,24 @@ def write_report(
     ``paths`` (n,) are the files of the images in ``predictions``, ``counts`` counts what the daemon would file of
     them, ``stages`` are the epochs of a fit, ``preface`` goes before the report's text and ``appendix`` after it.
     """
+    (folder / "report.txt").write_text(preface + describe(predictions, counts) + appendix, encoding="utf-8")
+    draw_figures(folder, predictions, paths, counts, stages)
+
+
+def draw_figures(
+    folder: Path,
+    predictions: LabelledPredictions,
+    paths: Sequence[Path],
+    counts: ThresholdCounts | None,
+    stages: Mapping[str, Sequence[Epoch]] | None,
+) -> None:
+    """Draw the figures of a report into ``folder``."""
     # These import matplotlib, which takes longer than most mistakes of use need to be found.
     from trainer.reports.canvas import save
     from trainer.reports.charts import curves, reliability, risk_coverage
     from trainer.reports.confusion_matrix import confusion_matrix
     from trainer.reports.mistakes import contact_sheet
 
-    (folder / "report.txt").write_text(preface + describe(predictions, counts) + appendix, encoding="utf-8")
     if stages is not None and any(stages.values()):
         save(curves(stages), folder / "curves.png")
     if not len(predictions.labels):
