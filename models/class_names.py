@@ -78,8 +78,8 @@ def check_distinct(names: Sequence[str]) -> None:
     classes: dict[str, str] = {}
     for name in names:
         for path in (*inner_folders_of(name), name):
-            other = folders.setdefault(_folded(path), path)
-            if other != path or (path == name and _folded(path) in classes):
+            other = folders.setdefault(folded(path), path)
+            if other != path or (path == name and folded(path) in classes):
                 raise CheckpointError(
                     tr(
                         "the class names '{seen}' and '{name}' are one folder where upper and lower case are the same",
@@ -87,9 +87,9 @@ def check_distinct(names: Sequence[str]) -> None:
                         name=path,
                     )
                 )
-        classes[_folded(name)] = name
+        classes[folded(name)] = name
     for name in names:
-        if (outer := next((path for path in inner_folders_of(name) if _folded(path) in classes), None)) is not None:
+        if (outer := next((path for path in inner_folders_of(name) if folded(path) in classes), None)) is not None:
             raise CheckpointError(
                 tr(
                     "the class '{inner}' lies in the folder of the class '{outer}': leave one of the two out",
@@ -106,5 +106,6 @@ def inner_folders_of(path: str) -> Iterator[str]:
         yield "/".join(steps[:depth])
 
 
-def _folded(path: str) -> str:
+def folded(path: str) -> str:
+    """Return what two names have in common that are one folder where upper and lower case are the same."""
     return unicodedata.normalize("NFC", path.casefold())

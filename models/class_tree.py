@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from models.class_names import inner_folders_of
+from models.class_names import folded, inner_folders_of
 from models.decision import GroupProbability
 
 if TYPE_CHECKING:
@@ -100,17 +100,21 @@ class ClassTree:
         """Return the class of what lies in a folder, by the names on the way to it from the output (at least one).
 
         Below a class everything belongs to it. Below an inner folder every folder is a class, a new one too; what lies
-        directly in an inner folder has that folder for its label (see `is_coarse`).
+        directly in an inner folder has that folder for its label (see `is_coarse`). Upper and lower case are the same.
         """
         for depth in range(1, len(steps) + 1):
             path = "/".join(steps[:depth])
-            if path not in self.inner_folders:
+            if not self.is_coarse(path):
                 return path
         return "/".join(steps)
 
     def is_coarse(self, label: str) -> bool:
         """Whether a label is that of an inner folder, which tells no class."""
-        return label in self.inner_folders
+        return folded(label) in self._folded_inner_folders
+
+    @cached_property
+    def _folded_inner_folders(self) -> frozenset[str]:
+        return frozenset(map(folded, self.inner_folders))
 
 
 def depth_of(folder: str) -> int:

@@ -68,9 +68,9 @@ def reserved_names(checkpoints: Path) -> list[str]:
 
 
 def first_reserved(classes: Sequence[str], names: Sequence[str]) -> str | None:
-    """Return the first class with one of the names, ignoring case; None if there is none."""
+    """Return the first class in a folder with one of the names, ignoring case; None if there is none."""
     folded = {name.casefold() for name in names}
-    return next((name for name in classes if name.casefold() in folded), None)
+    return next((name for name in classes if name.partition("/")[0].casefold() in folded), None)
 
 
 def _read_names(checkpoints: Path) -> dict[str, list[str]]:

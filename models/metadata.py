@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from models.class_names import MOST_DEPTH, check_class_path, check_distinct
 from models.class_tree import ClassTree
+from models.decision import Rule
 from models.images import Transform
 from models.registry import Backbone
 
@@ -195,6 +196,11 @@ class Metadata(Strict):
         if self.max_error is None:
             return dict.fromkeys(self.tree.depths, self.served_threshold)
         return {level.depth: level.threshold for level in self.levels if level.threshold is not None}
+
+    @property
+    def rule(self) -> Rule:
+        """The rule by which the daemon files images, unless its settings say otherwise."""
+        return Rule(self.served_threshold, levels=self.served_levels)
 
     @property
     def tree(self) -> ClassTree:

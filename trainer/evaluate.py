@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from models.decision import Fate, Rule, are_unknown
+from models.class_tree import ClassTree
 from models.errors import UserError
 from models.ownership import make_folder
-from models.scoring import Strangeness
 from models.text.language import tr, trn
 from models.weights import WeightsStore
 from trainer.data import dataset
@@ -28,7 +27,8 @@ from trainer.measuring.classify import (
     match_classes,
     open_checkpoint,
 )
-from trainer.measuring.labelled_predictions import LabelledPredictions, Probabilities
+from trainer.measuring.evaluation import Evaluation
+from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.measuring.pairwise import Comparison, compare_pair
 from trainer.measuring.split_file import read_split
 from trainer.reports.narrate import say
@@ -52,60 +52,12 @@ class EvaluateOptions:
     cache_dir: Path | None = None
 
 
-@dataclass(frozen=True)
-class _Evaluation:
-    """The predictions of a checkpoint for n readable images, those at ``known`` being of classes that it knows."""
-
-    opened: OpenedCheckpoint
-    matched: ClassMatch
-    classified: Classified
-    known: list[int]
-
-    @property
-    def threshold(self) -> float:
-        return self.opened.classifier.metadata.served_threshold
-
-    @property
-    def probabilities(self) -> Probabilities:
-        return self.classified.scores[0].probabilities.astype(np.float64)
-
-    @property
-    def strangeness(self) -> Strangeness:
-        return self.classified.scores[0].strangeness
-
-    def predictions(self) -> LabelledPredictions:
-        """Return the predictions for images whose class the checkpoint knows."""
-        labels = [self.matched.positions[self.classified.files[row].label] for row in self.known]
-        return LabelledPredictions(
-            self.opened.classifier.classes,
-            np.array(labels, np.int64),
-            self.probabilities[self.known],
-            are_unknown(self.strangeness[self.known]),
-        )
-
-    def fates(self) -> list[Fate]:
-        """Return what the daemon does with every readable image under its automatic threshold."""
-        return Rule(self.threshold).fates(self.probabilities.max(axis=1), are_unknown(self.strangeness))
-
-    def unknown_classes(self) -> dict[str, Any]:
-        """Summarise what the checkpoint predicts for images of classes that it does not know."""
-        others = sorted(set(range(len(self.classified.files))) - set(self.known))
-        predicted = [self.opened.classifier.classes[label] for label in self.probabilities[others].argmax(axis=1)]
-        all_fates = self.fates()
-        fates = Counter(all_fates[row] for row in others)
-        return {
-            "images": len(others),
-            "classes": dict(Counter(self.classified.files[row].label for row in others)),
-            "taken_for": dict(Counter(predicted).most_common()),
-            "refused_as_unknown": fates[Fate.UNKNOWN],
-            "filed": fates[Fate.SURE],
-        }
-
-
 def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     """Classify, print and write the report; return what ``--json`` prints. Raises `UserError`."""
-    folders = dataset.scan(options.data_dir, least_classes=1)
-    opened, matched = _open(options, folders)
+    dataset.require_folder(options.data_dir)
+    opened = _open(options)
+    folders = dataset.scan(options.data_dir, tree=_tree(opened[0]), least_classes=1)
+    matched = _match(opened, folders)
     output = options.output_dir or Path("reports") / f"{opened[0].run}-{options.data_dir.resolve().name}"
     require_writable(output, "--output-dir")
     classified = classify(folders.files, [checkpoint.classifier for checkpoint in opened], options.batch_size)
@@ -114,7 +66,7 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
         raise UserError(
             tr("no image of {data_dir} is readable and of a class that the checkpoint knows", data_dir=options.data_dir)
         )
-    evaluation = _Evaluation(opened[0], matched[0], classified, known)
+    evaluation = Evaluation(opened[0], matched[0], classified, known)
     predictions = evaluation.predictions()
     comparison = None
     if len(opened) > 1:
@@ -129,24 +81,11 @@ def evaluate(options: EvaluateOptions) -> dict[str, Any]:
     return summary
 
 
-def _open(options: EvaluateOptions, folders: ClassFolders) -> tuple[list[OpenedCheckpoint], list[ClassMatch]]:
-    """Open the checkpoint, and the one to compare it with, match their classes, and report both."""
+def _open(options: EvaluateOptions) -> list[OpenedCheckpoint]:
+    """Open the checkpoint, and the one to compare it with."""
     store = WeightsStore(options.cache_dir)
-    opened, matched = [], []
-    for path in (options.checkpoint, options.compare):
-        if path is None:
-            continue
-        opened.append(open_checkpoint(path, store))
-        classifier = opened[-1].classifier
-        text = tr(
-            "{path}: {count} classes, {mode}",
-            path=shown(opened[-1].path),
-            count=len(classifier.classes),
-            mode=classifier.metadata.mode,
-        )
-        say(tr("checkpoint"), text)
-        matched.append(match_classes(folders.classes, classifier.classes))
-        _say_classes(matched[-1], folders, opened[-1])
+    paths = [path for path in (options.checkpoint, options.compare) if path is not None]
+    opened = [open_checkpoint(path, store) for path in paths]
     if len(opened) > 1 and opened[0].classifier.digest == opened[1].classifier.digest:
         raise UserError(
             tr(
@@ -155,7 +94,30 @@ def _open(options: EvaluateOptions, folders: ClassFolders) -> tuple[list[OpenedC
                 compare=options.compare,
             )
         )
-    return opened, matched
+    return opened
+
+
+def _tree(opened: OpenedCheckpoint) -> ClassTree | None:
+    """Return the classes of a checkpoint if they lie in folders of classes: the data set is then read by these."""
+    tree = opened.classifier.tree
+    return tree if tree.inner_folders else None
+
+
+def _match(opened: Sequence[OpenedCheckpoint], folders: ClassFolders) -> list[ClassMatch]:
+    """Match the classes of the checkpoints with those of the data set, and report both."""
+    matched = []
+    for checkpoint in opened:
+        classifier = checkpoint.classifier
+        text = tr(
+            "{path}: {count} classes, {mode}",
+            path=shown(checkpoint.path),
+            count=len(classifier.classes),
+            mode=classifier.metadata.mode,
+        )
+        say(tr("checkpoint"), text)
+        matched.append(match_classes(folders.classes, classifier.classes))
+        _say_classes(matched[-1], folders, checkpoint)
+    return matched
 
 
 def _say_classes(matched: ClassMatch, folders: ClassFolders, opened: OpenedCheckpoint) -> None:
@@ -179,7 +141,7 @@ def _say_classes(matched: ClassMatch, folders: ClassFolders, opened: OpenedCheck
 def _summary(
     options: EvaluateOptions,
     folders: ClassFolders,
-    evaluation: _Evaluation,
+    evaluation: Evaluation,
     predictions: LabelledPredictions,
     output: Path,
 ) -> dict[str, Any]:
@@ -189,12 +151,13 @@ def _summary(
         "sha256": opened.classifier.digest,
         "data_dir": shown(options.data_dir),
         "figures": predictions.figures(),
-        "filing": predictions.counts_at(evaluation.threshold).figures(),
+        "filing": predictions.counts_by(evaluation.opened.classifier.metadata.rule).figures(),
         "classes": predictions.class_scores(),
         "renamed": dict(matched.renamed),
         "only_in_data": matched.only_in_data,
         "only_in_checkpoint": matched.only_in_checkpoint,
         "empty_folders": list(folders.empty),
+        "coarse": {"images": len(folders.coarse), "folders": folders.coarse_folders},
         "unknown_classes": evaluation.unknown_classes(),
         "fitted_on": _count_fitted_on(opened, evaluation.classified),
         "unreadable": [
@@ -231,6 +194,14 @@ def _notes(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the notes that are needed to read the figures."""
     notes = []
     unknown, compare = summary["unknown_classes"], summary.get("compare")
+    if summary["coarse"]["images"]:
+        text = trn(
+            "not counted: {count} image that lies directly in a folder of folders of classes ({names})",
+            "not counted: {count} images that lie directly in folders of folders of classes ({names})",
+            summary["coarse"]["images"],
+            names=listed(summary["coarse"]["folders"], _LISTED),
+        )
+        notes.append((tr("coarse"), text))
     if unknown["images"]:
         classes = [f"{label} {count}" for label, count in unknown["classes"].items()]
         predicted = [f"{label} {count}" for label, count in unknown["taken_for"].items()]
@@ -272,7 +243,7 @@ def _notes(summary: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _write(
     output: Path,
-    evaluation: _Evaluation,
+    evaluation: Evaluation,
     predictions: LabelledPredictions,
     summary: dict[str, Any],
     comparison: Comparison | None,
@@ -291,7 +262,7 @@ def _write(
             output,
             predictions,
             [evaluation.classified.files[row].path for row in evaluation.known],
-            counts=predictions.counts_at(evaluation.threshold),
+            counts=predictions.counts_by(evaluation.opened.classifier.metadata.rule),
             preface="".join(padded(topic, 11) + f"{text}\n" for topic, text in preface) + "\n",
         )
     except OSError as error:
@@ -301,22 +272,34 @@ def _write(
         ) from error
 
 
-def _write_predictions(path: Path, evaluation: _Evaluation) -> None:
+def _write_predictions(path: Path, evaluation: Evaluation) -> None:
     """Write a row for every readable image; columns about the true class are empty where the checkpoint lacks it.
 
-    ``fate`` is what the daemon does: file the image into the predicted class, or not, as unsure or unknown.
+    ``fate`` is what the daemon does: file the image into the predicted class or the folder above it, which stands under
+    ``filed_as``, or not, as unsure or unknown.
     """
     classes = evaluation.opened.classifier.classes
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(
-            ["file", "label", "predicted", "confidence", "strangeness", "fate", "true_probability", "right", "in_top_3"]
+            [
+                "file",
+                "label",
+                "predicted",
+                "confidence",
+                "strangeness",
+                "fate",
+                "true_probability",
+                "right",
+                "in_top_3",
+                "filed_as",
+            ]
         )
-        for image, probabilities, strangeness, fate in zip(
+        for image, probabilities, strangeness, (fate, filed_as) in zip(
             evaluation.classified.files,
             evaluation.probabilities,
             evaluation.strangeness,
-            evaluation.fates(),
+            evaluation.filed_as(),
             strict=True,
         ):
             best = np.argsort(-probabilities, kind="stable")[:3].tolist()
@@ -330,15 +313,16 @@ def _write_predictions(path: Path, evaluation: _Evaluation) -> None:
             ]
             true = evaluation.matched.positions.get(image.label)
             if true is None:
-                rows.writerow([*row, "", "", ""])
+                rows.writerow([*row, "", "", "", filed_as or ""])
             else:
-                rows.writerow([*row, f"{probabilities[true]:.6f}", int(best[0] == true), int(true in best)])
+                found = [f"{probabilities[true]:.6f}", int(best[0] == true), int(true in best)]
+                rows.writerow([*row, *found, filed_as or ""])
 
 
-def _report(evaluation: _Evaluation, predictions: LabelledPredictions, summary: dict[str, Any], output: Path) -> None:
+def _report(evaluation: Evaluation, predictions: LabelledPredictions, summary: dict[str, Any], output: Path) -> None:
     for line in summary["unreadable"][:_LISTED]:
         say(tr("unreadable"), line)
-    print(f"\n{describe(predictions, predictions.counts_at(evaluation.threshold))}")
+    print(f"\n{describe(predictions, predictions.counts_by(evaluation.opened.classifier.metadata.rule))}")
     for topic, text in _notes(summary):
         say(topic, text)
     say(tr("written"), f"{shown(output)}: {', '.join(sorted(path.name for path in output.iterdir()))}")

@@ -63,7 +63,8 @@ def fit(options: FitOptions) -> FitOutcome:
     _require_allowed_names(options, folders.classes)
     peoples = None
     if options.labels is not None:
-        peoples = read_peoples_labels(options.labels, folders, reserved_names(options.output_dir))
+        reserved = reserved_names(options.output_dir)
+        peoples = read_peoples_labels(options.labels, folders, reserved, nested=options.nested)
     unlabelled_files = scan_unlabelled(options.unlabelled, seed=options.seed)
     parts = locate_backbones(options.mode, options.weights, store)
     extractor = open_extractor(parts, store)
@@ -144,7 +145,7 @@ def fit(options: FitOptions) -> FitOutcome:
 def _scan(options: FitOptions) -> ClassFolders:
     """List the data set; nothing where the fit is on labels alone. Raises `UserError`."""
     if options.data_dir is not None:
-        return dataset.scan(options.data_dir, max_samples=options.max_samples, seed=options.seed)
+        return dataset.scan(options.data_dir, nested=options.nested, max_samples=options.max_samples, seed=options.seed)
     if options.labels is None:
         raise UserError(
             tr("there is nothing to fit on: give --data-dir a folder with one folder of images per class, or --labels")

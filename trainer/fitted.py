@@ -34,6 +34,7 @@ class FitOptions:
 
     data_dir: Path | None = None
     labels: Path | None = None
+    nested: bool = False
     mode: str = "auto"
     epochs: int = 10
     batch_size: int = 32

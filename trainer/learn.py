@@ -36,6 +36,7 @@ from trainer.learning.origin import Origin, open_origin
 from trainer.learning.record import Lesson, write_lesson
 from trainer.learning.steadiness import read_filed
 from trainer.measuring.labelled_predictions import LabelledPredictions
+from trainer.measuring.levels import lapsed_levels
 from trainer.measuring.thresholds import Thresholds, thresholds_for
 from trainer.reports.narrate import say
 from trainer.runs.publish import STARTER, STARTER_NAME, Superseded, current_run, publish
@@ -244,7 +245,7 @@ def _find_answers(
     options: LearnOptions,
     store: WeightsStore,
 ) -> Answers:
-    given = read_labels(options.labels)
+    given = read_labels(options.labels, in_use.tree)
     with FeatureCache(in_use.extractor.parts, store) as cache:
         return find_answers(
             given,
@@ -330,7 +331,7 @@ def _judged(
     thresholds = renew(_thresholds(base.metadata, fitted, predictions, base.names), base.metadata, fitted, audits)
     before = judge_before(base.recorded, base.classifier, fitted.images, answers.features)
     may_win_nothing = is_taken_back or thresholds.renews(base.metadata)
-    judgement = judge(fitted, base.kept, before, thresholds.threshold, may_win_nothing=may_win_nothing)
+    judgement = judge(fitted, base.kept, before, thresholds.rule(images.classes), may_win_nothing=may_win_nothing)
     return Lesson(
         base.run,
         base.classifier,
@@ -366,7 +367,7 @@ def _thresholds(
     images = fitted.images
     rows = np.flatnonzero(images.is_trusted & fitted.judged)
     if not len(rows):
-        return Thresholds(0, base.max_error, [], own=base.threshold)
+        return Thresholds(0, base.max_error, [], own=base.threshold, levels=lapsed_levels(base, images.classes))
     files = [names.get(images.sha256[row], images.sha256[row]) for row in rows.tolist()]
     found = thresholds_for(predictions, images.pictures[rows], base.max_error, files)
     return replace(found, own=base.threshold) if base.max_error is None else found

@@ -22,6 +22,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help=tr("learn what people said of images too: {sources}", sources=_labels()),
     )
+    _add_nested(parser, tr("a class is the path of the folder that holds its images, such as animals/dog"))
     mode = add(
         "--mode",
         default="auto",
@@ -143,6 +144,7 @@ def add_zero_shot(parser: argparse.ArgumentParser) -> None:
     names = parser.add_mutually_exclusive_group(required=True)
     names.add_argument("--classes", nargs="+", default=(), metavar="NAME", help=tr("the classes, such as dog cat car"))
     names.add_argument("--classes-from", type=Path, metavar="DIR", help=tr("the classes are the names of its folders"))
+    _add_nested(parser, tr("with --classes-from, the classes are the paths of the innermost folders"))
     add(
         "--prompts",
         type=Path,
@@ -252,6 +254,10 @@ def _add_data(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument(
         "--data-dir", type=Path, required=required, metavar="DIR", help=tr("one folder of images per class")
     )
+
+
+def _add_nested(parser: argparse.ArgumentParser, meaning: str) -> None:
+    parser.add_argument("--nested", action="store_true", help=meaning)
 
 
 def _labels() -> str:

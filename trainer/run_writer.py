@@ -51,7 +51,7 @@ def write_run(
     """
     now = datetime.now(UTC)
     checkpoint = _make_checkpoint(options, fitted, images, predictions, thresholds, now)
-    counts = predictions.counts_at(thresholds.threshold)
+    counts = thresholds.counts(predictions)
 
     def fill(run: Path) -> None:
         sha256 = checkpoints.write(checkpoint, run / checkpoints.FILE_NAME)
@@ -128,6 +128,7 @@ def _make_checkpoint(
         threshold=thresholds.own,
         max_error=thresholds.requested,
         promises=thresholds.promises,
+        levels=list(thresholds.levels),
         unknown=None if span is None else span.rule,
         metrics={**predictions.figures(), "all_images": float(len(images.samples))},
         settings=options.settings(),
@@ -144,7 +145,7 @@ def _metrics(
     choice = fitted.choice
     return {
         "held_out": predictions.figures(),
-        "filing": predictions.counts_at(thresholds.threshold).figures(),
+        "filing": thresholds.counts(predictions).figures(),
         "classes": predictions.class_scores() if len(predictions.labels) else {},
         "head": {"taken": choice.winner, "why": choice.reason, "temperature": choice.temperature},
         "thresholds": thresholds.figures(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ import numpy as np
 
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint, Head
-from models.class_names import check_class_name, check_distinct
+from models.class_names import MOST_DEPTH, check_class_path, check_distinct
 from models.classifier import make_checkpoint
 from models.errors import CheckpointError, UserError
 from models.metadata import Metadata, PartRecord
@@ -38,6 +37,7 @@ class ZeroShotOptions:
 
     classes: Sequence[str] = ()
     classes_from: Path | None = None
+    nested: bool = False
     prompts: Path | None = None
     mode: str = "clip"
     weights: Mapping[str, str] = field(default_factory=dict)
@@ -87,9 +87,11 @@ def zero_shot(options: ZeroShotOptions) -> ZeroShotOutcome:
 
 def _classes(options: ZeroShotOptions) -> list[str]:
     """Return the names, checked and sorted as those of a data set."""
-    names = _folder_names(options.classes_from) if options.classes_from is not None else options.classes
+    names = options.classes
+    if options.classes_from is not None:
+        names = _innermost(options.classes_from) if options.nested else _folder_names(options.classes_from)
     try:
-        classes = sorted({check_class_name(unicodedata.normalize("NFC", name)) for name in names})
+        classes = sorted({check_class_path(name) for name in names})
         check_distinct(classes)
     except CheckpointError as error:
         raise UserError(str(error)) from error
@@ -111,6 +113,18 @@ def _folder_names(root: Path) -> list[str]:
                 reason=error.strerror,
             )
         ) from error
+
+
+def _innermost(root: Path) -> list[str]:
+    """Return the paths of the folders below ``root`` that hold no folder, as far down as classes may lie."""
+    paths: list[str] = []
+    pending = _folder_names(root)
+    while pending:
+        path = pending.pop()
+        inner = _folder_names(root / path) if path.count("/") < MOST_DEPTH else []
+        pending += [f"{path}/{name}" for name in inner]
+        paths += [] if inner else [path]
+    return paths
 
 
 def _read_classes(parts: Sequence[Backbone], prompts: Prompts, mode: str) -> list[Texts]:

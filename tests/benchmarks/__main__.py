@@ -26,6 +26,7 @@ BENCHMARKS = (
     "corrections",  # noticing what people put right among a million filed images
     "fitting",  # a first and a cached fit
     "trust",  # how many are wrong where a bound was asked for
+    "rollup",  # what filing into the folder above a class brings
     "unknowns",  # what becomes of images of no class
     "unlabelled",  # what images without a label bring where few have one
     "choosing",  # time, memory and accuracy of the choice of a head

@@ -56,7 +56,8 @@ def load(name: str, backbones: tuple[str, ...] = (registry.EMBEDDED,)) -> Labell
     return SETS[name](name, backbones)
 
 
-def _as_it_is(name: str, backbones: tuple[str, ...]) -> LabelledSet:
+def as_it_is(name: str, backbones: tuple[str, ...] = (registry.EMBEDDED,)) -> LabelledSet:
+    """A set of the shared data, with its own folds."""
     with (SHARED_DATA / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         rows = [(row["file"], row["cls"], int(row["fold"])) for row in csv.DictReader(file)]
     return _of_files(name, [(SHARED_DATA / name / path, cls, fold) for path, cls, fold in rows], backbones)
@@ -64,7 +65,7 @@ def _as_it_is(name: str, backbones: tuple[str, ...]) -> LabelledSet:
 
 def _noisy(name: str, backbones: tuple[str, ...]) -> LabelledSet:
     """Scenes of which one label in twenty, in folds 0 to 3, is that of another class."""
-    scenes = _as_it_is("intel_scenes6", backbones)
+    scenes = as_it_is("intel_scenes6", backbones)
     random = np.random.default_rng(0)
     wrong = (random.random(len(scenes.labels)) < 0.05) & (scenes.folds != 4)
     shift = random.integers(1, len(scenes.classes), len(scenes.labels))
@@ -74,7 +75,7 @@ def _noisy(name: str, backbones: tuple[str, ...]) -> LabelledSet:
 
 def _skewed(name: str, backbones: tuple[str, ...]) -> LabelledSet:
     """Small photographs of ten things, from 240 of the first down to 12 of the last in folds 0 to 3; all of fold 4."""
-    things = _as_it_is("cifar10_jpeg", backbones)
+    things = as_it_is("cifar10_jpeg", backbones)
     kept = things.folds == 4
     for label, count in enumerate(np.geomspace(240, 12, len(things.classes)).astype(int)):
         kept[np.flatnonzero((things.labels == label) & (things.folds != 4))[:count]] = True
@@ -83,7 +84,7 @@ def _skewed(name: str, backbones: tuple[str, ...]) -> LabelledSet:
 
 def _alike(name: str, backbones: tuple[str, ...]) -> LabelledSet:
     """Small photographs of cats, deer and dogs, which are hard to tell apart."""
-    things = _as_it_is("cifar10_jpeg", backbones)
+    things = as_it_is("cifar10_jpeg", backbones)
     wanted = [things.classes.index(each) for each in ("cat", "deer", "dog")]
     some = things.part(np.isin(things.labels, wanted))
     labels = np.searchsorted(wanted, some.labels)
@@ -122,8 +123,8 @@ def _first(name: str, classes: int) -> Iterator[tuple[Path, str, int, int]]:
 
 
 SETS: dict[str, Callable[[str, tuple[str, ...]], LabelledSet]] = {
-    "intel_scenes6": _as_it_is,
-    "hymenoptera2": _as_it_is,
+    "intel_scenes6": as_it_is,
+    "hymenoptera2": as_it_is,
     "noisy": _noisy,
     "skewed": _skewed,
     "alike": _alike,

@@ -81,6 +81,22 @@ def test_the_run_is_listed_and_keeps_what_it_was_made_of(
     assert checkpoints.load(runs).metadata.data_digest == ""
 
 
+def test_nested_names_are_paths_that_are_called_by_their_last_name(
+    tiny_siglip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("animals/개", "animals/hot_dog", "car", ".hidden"):
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+    runs = tmp_path / "runs"
+    command = ("--classes-from", tmp_path / "photos", "--nested", "--clip-model", tiny_siglip, "--output-dir", runs)
+    assert zero_shot(*command, "--threshold", "0.6", "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["classes"] == ["animals/hot_dog", "animals/개", "car"]
+    prompts = (Path(said["run"]) / "prompts.txt").read_text(encoding="utf-8").splitlines()
+    assert "animals/hot_dog: a photo of a hot dog." in prompts
+    assert "animals/개: 개 사진" in prompts
+    assert checkpoints.load(runs).metadata.served_levels == {1: 0.6}
+
+
 def test_a_korean_name_and_an_english_model_are_warned_of_and_prompts_help(
     tiny_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], store: WeightsStore
 ) -> None:
@@ -145,7 +161,8 @@ def test_what_was_fitted_on_images_is_not_given_up_for_names(
         (("--classes", "dog", "cat", "--classes-from", "x"), "not allowed with"),
         (("--classes", "dog"), "give at least two"),
         (("--classes", "dog", "dog"), "give at least two"),
-        (("--classes", "dog", "a/b"), "cannot be a folder's name"),
+        (("--classes", "dog", "a//b"), "cannot be a folder's name"),
+        (("--classes", "dog", "dog/small"), "lies in the folder of the class 'dog'"),
         (("--classes", "dog", ".."), "cannot be a folder's name"),
         (("--classes", "dog", "Dog"), "upper and lower case"),
         (("--classes-from", "no/folder"), "no/folder cannot be read"),

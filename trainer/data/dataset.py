@@ -1,41 +1,36 @@
 """Folder-per-class data sets: their image files, the labels, and the folds in which images are held out.
 
-The label of an image is the name of the top-level folder it lies in, however deep. A data set is never changed.
+The label of an image is the name of the top-level folder it lies in, however deep; in a nested data set it is the path
+of the folder that it lies in (`trainer.data.nesting`). A data set is never changed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from models.class_names import check_class_name, check_distinct
+from models.class_names import check_class_path, check_distinct
+from models.class_tree import ClassTree
 from models.errors import UserError
 from models.image_names import is_image_name
-from models.leftovers import Leftovers, is_bin, is_leftover, is_leftover_image, pictures_in
-from models.markers import USUAL_NAMES, read_kind
+from models.leftovers import Leftovers, is_bin, is_leftover, pictures_in
+from models.markers import MARKER, USUAL_NAMES, read_kind
 from models.text import printable
 from models.text.language import tr
 from trainer.data.folds import Folds, assign, draw_by_hash, fold_count
 from trainer.data.neighbours import Positions
+from trainer.data.nesting import AsModel, AsNested, AtTop, Labelling, path_below
+from trainer.data.walking import File as File
+from trainer.data.walking import entries_of, is_folder
+from trainer.data.walking import walk as walk
 
 Mask = npt.NDArray[np.bool_]
 Labels = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class File:
-    """An image file that has not been opened. ``name`` is its path inside the data set."""
-
-    path: Path
-    name: str
-    label: str
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,8 @@ class ClassFolders:
 
     ``beside`` counts images beside the class folders, which have no class, and ``hidden`` the hidden files and folders
     that were skipped. ``leftovers`` are files and folders of the NAS or the system. ``not_classes`` names the daemon's
-    folders for the others and for images that cannot be read.
+    folders for the others and for images that cannot be read. ``coarse`` images lie directly in a folder, their label,
+    beside folders of classes: they are of one of these, and nobody knows of which.
     """
 
     root: Path
@@ -104,11 +100,17 @@ class ClassFolders:
     hidden: int = 0
     leftovers: Leftovers = field(default_factory=Leftovers)
     not_classes: tuple[str, ...] = ()
+    coarse: tuple[File, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
         """The labels of the files, sorted."""
         return tuple(sorted({file.label for file in self.files}))
+
+    @property
+    def coarse_folders(self) -> list[str]:
+        """The folders of `coarse` images, sorted."""
+        return sorted({file.label for file in self.coarse})
 
     @property
     def bins(self) -> list[str]:
@@ -118,29 +120,51 @@ class ClassFolders:
     @property
     def nested(self) -> int:
         """The number of files in folders inside their class folder."""
-        return sum(file.name.count("/") > 1 for file in self.files)
+        return sum(file.name.count("/") > file.label.count("/") + 1 for file in self.files)
+
+    @property
+    def holds_only_folders(self) -> bool:
+        """Whether no image lies directly in a class folder, and some class has several folders with images."""
+        folders = {(file.label, file.name.split("/")[1]) for file in self.files if file.name.count("/") > 1}
+        is_all = all(file.name.count("/") > file.label.count("/") + 1 for file in self.files)
+        return is_all and len(folders) > len(self.classes)
 
 
-def scan(root: Path, *, max_samples: int | None = None, seed: int = 0, least_classes: int = 2) -> ClassFolders:
+def scan(
+    root: Path,
+    *,
+    nested: bool = False,
+    tree: ClassTree | None = None,
+    max_samples: int | None = None,
+    seed: int = 0,
+    least_classes: int = 2,
+) -> ClassFolders:
     """List the images of every class folder below ``root``; at most ``max_samples`` a class, at random by ``seed``.
 
-    Hidden files and folders are skipped, and so are files without an image's name. Raises `UserError`, also where fewer
-    than ``least_classes`` (1 or 2) have images.
+    ``nested``: a class is the path of the folder that holds its images. With a ``tree`` of classes in folders, these
+    are the classes, and the folders beside them. Hidden files and folders are skipped, and so are files without an
+    image's name. Raises `UserError`, also where fewer than ``least_classes`` (1 or 2) have images.
     """
     top_level = _class_folders(root)
     not_classes = _daemon_folders(top_level.folders)
+    tops = [folder for folder in top_level.folders if folder.name not in not_classes]
+    found = [path for folder in tops for path in walk(folder, top_level.leftovers)]
+    paths = [path for path in found if not path.name.startswith(".")]
+    marked = [path.parent for path in found if path.name == MARKER]
+    labelling = _labelling(root, paths, marked, nested=nested, tree=tree)
     by_label: dict[str, list[File]] = {}
-    hidden = top_level.hidden
-    for folder in top_level.folders:
-        if folder.name in not_classes:
-            continue
-        label = check_class_name(unicodedata.normalize("NFC", folder.name))
-        class_files = by_label.setdefault(label, [])
-        for path in walk(folder, top_level.leftovers):
-            if path.name.startswith("."):
-                hidden += 1
-            else:
-                class_files.append(File(path, path.relative_to(root).as_posix(), label))
+    coarse: list[File] = []
+    for path in paths:
+        folder = path_below(root, path.parent)
+        label = labelling.label(folder)
+        name = path.relative_to(root).as_posix()
+        if labelling.is_coarse(folder):
+            coarse.append(File(path, name, folder))
+        elif label is not None:
+            by_label.setdefault(label, []).append(File(path, name, label))
+    holding = {label.partition("/")[0] for label in (*by_label, *(file.label for file in coarse))}
+    by_label |= {name: [] for top in tops if (name := path_below(root, top)) not in holding}
+    by_label = {check_class_path(label): files for label, files in by_label.items()}
     check_distinct(list(by_label))
     _require_images(root, by_label, least_classes)
     chosen = [
@@ -149,7 +173,24 @@ def scan(root: Path, *, max_samples: int | None = None, seed: int = 0, least_cla
         for file in sorted(_pick(by_label[label], max_samples, seed), key=lambda file: file.name)
     ]
     empty = tuple(sorted(label for label, files in by_label.items() if not files))
-    return ClassFolders(root, tuple(chosen), empty, top_level.images, hidden, top_level.leftovers, tuple(not_classes))
+    return ClassFolders(
+        root,
+        tuple(chosen),
+        empty,
+        top_level.images,
+        top_level.hidden + len(found) - len(paths),
+        top_level.leftovers,
+        tuple(not_classes),
+        tuple(sorted(coarse, key=lambda file: file.name)),
+    )
+
+
+def _labelling(
+    root: Path, paths: Sequence[Path], marked: Sequence[Path], *, nested: bool, tree: ClassTree | None
+) -> Labelling:
+    if tree is not None:
+        return AsModel(tree)
+    return AsNested(root, {path.parent for path in paths}, marked) if nested else AtTop()
 
 
 @dataclass(frozen=True)
@@ -162,7 +203,8 @@ class _TopLevel:
     leftovers: Leftovers
 
 
-def _class_folders(root: Path) -> _TopLevel:
+def require_folder(root: Path) -> None:
+    """Raise `UserError` unless a data set may be there."""
     if not root.exists():
         raise UserError(
             tr("there is no folder {root}: give --data-dir a folder with one folder of images per class", root=root)
@@ -171,14 +213,18 @@ def _class_folders(root: Path) -> _TopLevel:
         raise UserError(
             tr("{root} is not a folder: give --data-dir a folder with one folder of images per class", root=root)
         )
-    entries = _entries(root)
+
+
+def _class_folders(root: Path) -> _TopLevel:
+    require_folder(root)
+    entries = entries_of(root)
     leftovers = Leftovers()
     for entry in entries:
-        if is_leftover(entry.name) and _is_folder(entry):
+        if is_leftover(entry.name) and is_folder(entry):
             leftovers.count_folder(pictures_in(entry.path), entry.name)
     visible = [entry for entry in entries if not (entry.name.startswith(".") or is_leftover(entry.name))]
-    folders = sorted(Path(entry.path) for entry in visible if _is_folder(entry))
-    images = sum(is_image_name(entry.name) for entry in visible if not _is_folder(entry))
+    folders = sorted(Path(entry.path) for entry in visible if is_folder(entry))
+    images = sum(is_image_name(entry.name) for entry in visible if not is_folder(entry))
     if not folders:
         if not entries:
             text = tr(
@@ -230,7 +276,8 @@ def _require_images(root: Path, by_label: dict[str, list[File]], least_classes: 
             )
         )
     if len(filled) < least_classes:
-        inner = {file.name.split("/")[1] for file in by_label[filled[0]] if file.name.count("/") > 1}
+        depth = filled[0].count("/") + 1
+        inner = {file.name.split("/")[depth] for file in by_label[filled[0]] if file.name.count("/") > depth}
         if len(inner) > 1:
             text = tr(
                 "only the class {name} of {root} has images: there is nothing to tell apart, give at least two; "
@@ -247,66 +294,6 @@ def _require_images(root: Path, by_label: dict[str, list[File]], least_classes: 
                 root=root,
             )
         raise UserError(text)
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise UserError(
-            tr("the folder {folder} cannot be read: {reason}", folder=folder, reason=error.strerror)
-        ) from error
-
-
-def walk(top: Path, leftovers: Leftovers, *, may_change: bool = False) -> Iterator[Path]:
-    """Yield every regular file with an image's name below ``top``, and every hidden entry without opening it.
-
-    Links are followed; no folder is walked twice. Where folders ``may_change`` meanwhile, one that is gone or cannot be
-    read is passed over. Raises `UserError` otherwise.
-    """
-    seen: set[tuple[int, int]] = set()
-    pending = [top]
-    while pending:
-        folder = pending.pop()
-        try:
-            status = folder.stat()
-            entries = [] if (status.st_dev, status.st_ino) in seen else _entries(folder)
-        except (OSError, UserError):
-            if may_change:
-                continue
-            raise
-        seen.add((status.st_dev, status.st_ino))
-        for entry in entries:
-            if entry.name.startswith("."):
-                yield Path(entry.path)
-            elif is_leftover(entry.name):
-                leftovers.count_folder(pictures_in(entry.path) if _is_folder(entry) else 0, entry.name)
-            elif _is_folder(entry):
-                if is_bin(entry.name):
-                    leftovers.count_folder(pictures_in(entry.path), entry.name)
-                else:
-                    pending.append(Path(entry.path))
-            elif is_image_name(entry.name) and is_leftover_image(entry.name):
-                leftovers.count_image(entry.name)
-            elif is_image_name(entry.name) and _is_file(entry):
-                yield Path(entry.path)
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether the entry is a folder; False where that cannot be read, as with links in a circle."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether the entry is a file; True where that cannot be read, so that opening it tells what is wrong."""
-    try:
-        return entry.is_file()
-    except OSError:
-        return True
 
 
 def _pick(files: list[File], limit: int | None, seed: int) -> list[File]:

@@ -60,13 +60,13 @@ class Texts:
 
 
 def words_of(name: str) -> str:
-    """Return the name of a class as words."""
-    return name.replace("_", " ")
+    """Return the name of a class as words; of a class in folders, that of the innermost one."""
+    return name.rpartition("/")[2].replace("_", " ")
 
 
 def default_templates(name: str) -> tuple[str, ...]:
     """Return the templates for a name, in its language."""
-    return KOREAN_TEMPLATES if _HANGUL.search(name) else TEMPLATES
+    return KOREAN_TEMPLATES if _HANGUL.search(words_of(name)) else TEMPLATES
 
 
 def plain_prompts(classes: Iterable[str]) -> dict[str, list[str]]:

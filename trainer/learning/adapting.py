@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from models.decision import Rule
 from models.text.language import tr, trn
 from trainer.data.folds import NEVER
 from trainer.heads.candidates import USUAL_STRENGTH
@@ -28,6 +29,7 @@ from trainer.learning.origin import Origin
 from trainer.learning.record import Lesson
 from trainer.learning.steadiness import FiledImages, Steadiness, asked_for, measure
 from trainer.measuring.labelled_predictions import LabelledPredictions
+from trainer.measuring.levels import lapsed_levels
 from trainer.measuring.thresholds import Thresholds
 
 #: The folds in which the labelled images judge.
@@ -49,14 +51,22 @@ def adapt(origin: Origin, answers: Answers, filed: FiledImages, audits: Audits, 
     if (images.folds == NEVER).all():
         raise NothingPublished(tr("there are too few images to judge a lesson by"))
     fitted = fit_adaptation(origin.adapted, images, Recipe(strength=USUAL_STRENGTH))
-    nothing_judged = Thresholds(0, origin.metadata.max_error, [], own=origin.metadata.served_threshold)
+    nothing_judged = Thresholds(
+        0,
+        origin.metadata.max_error,
+        [],
+        own=origin.metadata.served_threshold,
+        levels=lapsed_levels(origin.metadata, fitted.images.classes),
+    )
     thresholds = renew(nothing_judged, origin.metadata, fitted, audits)
     before = judge_before(origin.recorded, origin.in_use, fitted.images, answers.features)
     asked = asked_for(answers.by_sha256, answers.features, origin.adapted)
-    metadata = fitted.metadata(origin.adapted.metadata).model_copy(update={"threshold": thresholds.threshold})
+    metadata = fitted.metadata(origin.adapted.metadata).model_copy(
+        update={"threshold": thresholds.threshold, "levels": list(thresholds.levels)}
+    )
     steadiness = measure(filed, origin.in_use, metadata, fitted.head, asked)
     may_win_nothing = is_taken_back or thresholds.renews(origin.metadata)
-    judgement = judge(fitted, before, steadiness, thresholds.threshold, may_win_nothing=may_win_nothing)
+    judgement = judge(fitted, before, steadiness, metadata.rule, may_win_nothing=may_win_nothing)
     nothing = LabelledPredictions(fitted.images.classes, np.zeros(0, int), np.zeros((0, len(fitted.images.classes))))
     return Lesson(
         origin.parent, origin.adapted, fitted, answers, None, nothing, thresholds, judgement, {}, origin=origin
@@ -73,10 +83,10 @@ def _gather(answers: Answers, origin: Origin) -> LessonImages:
 
 
 def judge(
-    fitted: Adaptation, before: Before, steadiness: Steadiness, threshold: float, *, may_win_nothing: bool
+    fitted: Adaptation, before: Before, steadiness: Steadiness, rule: Rule, *, may_win_nothing: bool
 ) -> Judgement:
     """Judge an adapted head beside the one in use: by what people labelled (`judge_labelled`), and steady elsewhere."""
-    right, probability = outcomes(fitted, threshold)
+    right, probability = outcomes(fitted, rule)
     labelled = fitted.judged & before.is_told
     passed, counts = judge_labelled(right, probability, before, labelled, may_win_nothing=may_win_nothing)
     figures: dict[str, Any] = {

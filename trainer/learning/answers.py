@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.atomic import file_digest
-from models.class_names import check_class_name
-from models.errors import CheckpointError
-from models.markers import first_reserved
 from models.runtime import FeatureExtractor
 from models.text.language import tr, trn
 from trainer.data.cache import FeatureCache
@@ -19,7 +15,7 @@ from trainer.data.dataset import File
 from trainer.data.features import extract
 from trainer.learning.kept import Half, as_half
 from trainer.learning.labels import GivenLabel
-from trainer.measuring.classify import match_classes
+from trainer.learning.naming import name_classes
 from trainer.tables import listed
 
 #: So many images make a new class, or tell what is of none of the classes.
@@ -107,33 +103,30 @@ class HashedLabel:
 def with_good_names(
     given: Sequence[GivenLabel], classes: Sequence[str], reserved: Sequence[str]
 ) -> tuple[list[GivenLabel], list[str]]:
-    """Name classes as the run in use does, and leave those out that cannot be one, with a sentence for each."""
-    names = sorted({label.label for label in given if label.label is not None})
-    good: dict[str, str] = {}
-    left_out = []
-    for name in names:
-        try:
-            checked = check_class_name(name)
-        except CheckpointError as error:
-            left_out.append(tr("images are left out, since {error}", error=error))
-            continue
-        if first_reserved([checked], reserved):
-            left_out.append(
-                tr("images of {name} are left out, since a folder for other images has this name", name=checked)
-            )
-            continue
-        good[name] = checked
-    renamed = match_classes(sorted(set(good.values())), classes)
-    spelt: dict[str, str] = {}  # of two new classes that differ in upper and lower case only, the first one's name
-    for name, checked in good.items():
-        own = classes[renamed.positions[checked]] if checked in renamed.positions else checked
-        good[name] = spelt.setdefault(unicodedata.normalize("NFC", own.casefold()), own)
+    """Name classes as the run in use does, and leave those out that cannot be one, with sentences on them."""
+    named = name_classes((label.label for label in given if label.label is not None), classes, reserved)
+    good = {label: name for label, name in named.by_label.items() if label not in named.coarse}
     usable = [
         label if label.label is None else label.model_copy(update={"label": good[label.label]})
         for label in given
         if label.label is None or label.label in good
     ]
-    return usable, left_out
+    return usable, [*named.sentences, *_coarse(sum(label.label in named.coarse for label in given), named.coarse)]
+
+
+def _coarse(count: int, names: Collection[str]) -> list[str]:
+    """Say how many labels tell no class, only a folder of several, in one sentence; nothing where none does."""
+    if not count:
+        return []
+    return [
+        trn(
+            "{count} labelled image is left out, since {names} holds folders of classes and does not tell which it is",
+            "{count} labelled images are left out, since {names} hold folders of classes and do not tell which they "
+            "are",
+            count,
+            names=listed(sorted(names), _LISTED),
+        )
+    ]
 
 
 def with_hashes(given: Sequence[GivenLabel]) -> tuple[list[HashedLabel], int]:

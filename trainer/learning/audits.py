@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from models.class_tree import ClassTree
 from models.classifier import Classifier
 from models.decision import are_unknown
 from models.metadata import Metadata, Promise
@@ -33,6 +34,7 @@ from trainer.learning.kept import Half, as_half
 from trainer.learning.labels import GivenLabel, read_labels
 from trainer.learning.lesson import Judged
 from trainer.measuring.bounds import interval
+from trainer.measuring.levels import lapsed_levels
 from trainer.measuring.promises import Confidence, find_promise
 from trainer.measuring.thresholds import STANDARD_MAX_ERRORS, Thresholds
 
@@ -106,7 +108,8 @@ class Outcome:
 def judge_sample(sample: Sample, fitted: Judged, metadata: Metadata) -> Outcome:
     """Judge a sample by a lesson; images that it was fitted on out of fold. ``metadata`` is that of the lesson.
 
-    What cannot be read any more counts as filed wrongly.
+    What cannot be read any more counts as filed wrongly. So does what people only named by a folder above classes, but
+    that contradicts no class below it.
     """
     classes, count = fitted.images.classes, len(sample.sha256)
     confidence, best = np.ones(count), np.full(count, -1)
@@ -132,7 +135,9 @@ def judge_sample(sample: Sample, fitted: Judged, metadata: Metadata) -> Outcome:
         confidence[unseen] = np.where(are_unknown(strangeness), -1.0, scores.max(axis=1))
     named = [None if at < 0 else classes[at] for at in best.tolist()]
     right = np.array([label is not None and label == name for label, name in zip(sample.classes, named, strict=True)])
-    return Outcome(confidence[kept], right[kept], (sample.is_audited & (best >= 0))[kept])
+    tree = ClassTree(classes)
+    tells = np.array([label is None or not tree.is_coarse(label) for label in sample.classes], dtype=bool)
+    return Outcome(confidence[kept], right[kept], (sample.is_audited & tells & (best >= 0))[kept])
 
 
 @dataclass(frozen=True)
@@ -179,13 +184,14 @@ def renew(found: Thresholds, base: Metadata, fitted: Judged, audits: Audits) -> 
         return found
     outcome = audits.judge(fitted)
     audited = None if outcome is None else outcome.promise(base.max_error)
+    levels = lapsed_levels(base, fitted.images.classes)  # what was filed above classes was not judged for itself
     if outcome is not None and audited is not None:
-        return _from_audits(found, audited, outcome)
+        return replace(_from_audits(found, audited, outcome), levels=levels)
     if kept is not None and not is_doubted:
         return found
     if base.kept_promise is None and not base.promise_lapsed and not is_doubted:
         return found
-    lapsed = replace(found, own=base.served_threshold, kept_promise=None, lapsed=True, remedy=None)
+    lapsed = replace(found, own=base.served_threshold, kept_promise=None, lapsed=True, remedy=None, levels=levels)
     return replace(lapsed, promises=[], standard=[], is_doubted=True) if is_doubted else lapsed
 
 

@@ -13,14 +13,15 @@ import numpy.typing as npt
 from scipy.special import bdtr
 
 from models.classifier import Classifier
-from models.decision import are_unknown
+from models.decision import Rule, are_unknown
 from models.scoring import score
 from models.text.language import tr
 from trainer.data.cache import Features
 from trainer.data.dataset import Mask
 from trainer.learning.files import FeaturesMissing
 from trainer.learning.kept import UNJUDGED, Half, KeptFeatures
-from trainer.learning.lesson import FittedLesson, Judged, LessonImages
+from trainer.learning.lesson import FittedLesson, Judged, LessonImages, is_filed_by
+from trainer.measuring.filed_as import filed_as
 from trainer.measuring.split_file import FILE_NAME as SPLIT_NAME
 from trainer.measuring.split_file import HELD_OUT, LEAST_PROBABILITY, read_rows
 
@@ -129,27 +130,26 @@ def _classify(base: Classifier, features: Features, labels: list[str | None]) ->
     """Return whether each image is right, and the probability of its class, by the head in use."""
     probabilities, strangeness = score(base.metadata, base.head, features)
     confidence, best = probabilities.max(axis=1), probabilities.argmax(axis=1)
-    filed = (confidence >= base.metadata.served_threshold) & ~are_unknown(strangeness)
+    metadata = base.metadata
+    filed = [folder for _, folder in filed_as(metadata.rule, base.tree, probabilities, are_unknown(strangeness))]
     position = {name: number for number, name in enumerate(base.classes)}
     right, of_true = np.zeros(len(labels), bool), np.zeros(len(labels))
     for row, label in enumerate(labels):
         if label is None:
-            right[row], of_true[row] = not filed[row], 1 - confidence[row]
+            right[row], of_true[row] = filed[row] is None, 1 - confidence[row]
         elif label in position:
             right[row], of_true[row] = best[row] == position[label], probabilities[row, position[label]]
     return right, of_true
 
 
-def judge(
-    fitted: FittedLesson, kept: KeptFeatures, before: Before, threshold: float, *, may_win_nothing: bool
-) -> Judgement:
+def judge(fitted: FittedLesson, kept: KeptFeatures, before: Before, rule: Rule, *, may_win_nothing: bool) -> Judgement:
     """Judge a lesson beside the head in use, and beside that of the fit, from which all lessons came.
 
     It may have no fewer images of the data set right than chance explains, and has to pass `judge_labelled` by those
-    that people labelled. ``threshold`` is that of the lesson.
+    that people labelled. ``rule`` is that of the lesson.
     """
     images = fitted.images
-    right, probability = outcomes(fitted, threshold)
+    right, probability = outcomes(fitted, rule)
     of_data_set = images.is_trusted & ~images.is_labelled & fitted.judged
     count = len(kept.labels)
     fit_told = np.zeros(len(images.labels), bool)
@@ -189,7 +189,7 @@ def judge_labelled(
     return not is_worse and (is_better or may_win_nothing), counts
 
 
-def outcomes(fitted: Judged, threshold: float) -> tuple[Mask, Probabilities]:
+def outcomes(fitted: Judged, rule: Rule) -> tuple[Mask, Probabilities]:
     """Return whether each image (n,) is right out of fold, and the probability of its class; NaN where not judged."""
     images, judged = fitted.images, fitted.judged
     right, probability = np.zeros(len(judged), bool), np.full(len(judged), np.nan)
@@ -197,7 +197,7 @@ def outcomes(fitted: Judged, threshold: float) -> tuple[Mask, Probabilities]:
     confidence = fitted.probabilities.max(axis=1)
     of_class = np.minimum(labels, len(images.classes) - 1)
     is_negative = images.is_negative[judged]
-    is_filed = (confidence >= threshold) & ~fitted.is_unknown
+    is_filed = is_filed_by(rule, fitted)
     right[judged] = np.where(is_negative, ~is_filed, fitted.probabilities.argmax(axis=1) == labels)
     probability[judged] = np.where(is_negative, 1 - confidence, fitted.probabilities[rows, of_class])
     return right, probability

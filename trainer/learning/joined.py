@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from models.class_tree import ClassTree
 from models.errors import UserError
 from models.text.language import tr, trn
 from trainer.data.dataset import ClassFolders, File, Mask, Sample
@@ -50,12 +51,15 @@ def joined_sentences(joined: Joined) -> list[str]:
     return [count, *contradiction_sentences(joined.contradictions), *joined.sentences]
 
 
-def read_peoples_labels(source: Path, folders: ClassFolders, reserved: Sequence[str]) -> PeoplesLabels:
+def read_peoples_labels(
+    source: Path, folders: ClassFolders, reserved: Sequence[str], *, nested: bool = False
+) -> PeoplesLabels:
     """Read labels as `trainer.learning.labels` does. Classes are named as in the data set, and none is ``reserved``.
 
     Raises `UserError`.
     """
-    named, left_out = with_good_names(read_labels(source), folders.classes, reserved)
+    tree = ClassTree(folders.classes) if nested and folders.classes else None
+    named, left_out = with_good_names(read_labels(source, tree, nested=nested), folders.classes, reserved)
     labels, gone = with_hashes(named)
     in_data_set = {str(folders.root.resolve() / file.name) for file in folders.files}
     files = [

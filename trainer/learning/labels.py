@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator
 
+from models.class_tree import ClassTree
 from models.errors import UserError
 from models.leftovers import Leftovers
 from models.markers import read_kind
@@ -63,9 +64,12 @@ class GivenLabel(BaseModel):
         return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def read_labels(source: Path) -> list[GivenLabel]:
-    """Read the labels of a file or a folder; of several for one image the newest counts. Raises `UserError`."""
-    given = list(_in_folder(source) if source.is_dir() else _in_file(source))
+def read_labels(source: Path, tree: ClassTree | None = None, *, nested: bool = False) -> list[GivenLabel]:
+    """Read the labels of a file or a folder; of several for one image the newest counts. Raises `UserError`.
+
+    Folders of classes are read by the ``tree`` of those in use, or as ``nested`` ones, if these lie in folders.
+    """
+    given = list(_in_folder(source, tree, nested=nested) if source.is_dir() else _in_file(source))
     newest: dict[str, GivenLabel] = {}
     for label in sorted(given, key=lambda label: label.time):
         newest[label.sha256 or label.path] = label
@@ -82,7 +86,7 @@ def read_learned(run: Path) -> dict[str, str | None]:
     return {label.sha256: label.label for label in _in_file(run / LEARNED_NAME) if label.sha256 is not None}
 
 
-def _in_folder(root: Path) -> Iterator[GivenLabel]:
+def _in_folder(root: Path, tree: ClassTree | None, *, nested: bool) -> Iterator[GivenLabel]:
     """Read the state folder of a daemon, or class folders beside which a folder of others has images of no class."""
     if files := journals(root):
         yield from map(GivenLabel.model_validate, read_journals(files))
@@ -95,7 +99,10 @@ def _in_folder(root: Path) -> Iterator[GivenLabel]:
         if not path.name.startswith(".")
     ]
     try:
-        class_files = dataset.scan(root, least_classes=1).files
+        folders = dataset.scan(
+            root, nested=nested, tree=tree if tree is not None and tree.inner_folders else None, least_classes=1
+        )
+        class_files = (*folders.files, *folders.coarse)
     except UserError:
         if not negatives:
             raise

@@ -19,6 +19,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from models.class_tree import ClassTree
+from models.decision import Rule
 from models.head import NO_CLASS, Head, Pretrained
 from models.metadata import Metadata, PartRecord, Unknown
 from trainer.data.cache import Features
@@ -34,6 +36,7 @@ from trainer.heads.task import FittingTask
 from trainer.heads.unknown import Span, fit_span
 from trainer.learning.kept import Half, KeptFeatures
 from trainer.measuring.calibration import fit_temperature, log_probabilities
+from trainer.measuring.filed_as import filed_as
 from trainer.measuring.labelled_predictions import LabelledPredictions
 
 #: With fewer judged images of the data set, the temperature is fitted on those that people labelled, too.
@@ -167,6 +170,12 @@ class Judged(Protocol):
 
     def metadata(self, base: Metadata) -> Metadata:
         """Return what the checkpoint says of the head; ``base`` is of the one before."""
+
+
+def is_filed_by(rule: Rule, fitted: Judged) -> Mask:
+    """Tell which of the judged images would be filed, into a class or the folder above it."""
+    filed = filed_as(rule, ClassTree(fitted.images.classes), fitted.probabilities, fitted.is_unknown)
+    return np.array([folder is not None for _, folder in filed], dtype=bool)
 
 
 @dataclass(frozen=True)

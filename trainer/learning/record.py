@@ -14,6 +14,7 @@ import numpy as np
 from models import checkpoint as checkpoints
 from models.checkpoint import Checkpoint
 from models.classifier import Classifier, make_checkpoint
+from models.decision import Rule
 from models.metadata import Metadata
 from models.text.jsontext import json_text
 from trainer.data.folds import NEVER
@@ -23,7 +24,7 @@ from trainer.learning.files import FileRecord, features_figures, link_features, 
 from trainer.learning.gate import Judgement
 from trainer.learning.kept import LabelledFeatures, as_hashes
 from trainer.learning.labels import LEARNED_NAME
-from trainer.learning.lesson import Judged
+from trainer.learning.lesson import Judged, is_filed_by
 from trainer.learning.origin import Origin
 from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.measuring.split_file import COLUMNS, HELD_OUT, TRAIN
@@ -54,6 +55,11 @@ class Lesson:
     names: Mapping[str, str]
     contradictions: Sequence[Contradiction] = ()
     origin: Origin | None = None
+
+    @property
+    def rule(self) -> Rule:
+        """The rule by which the daemon files with its model."""
+        return self.thresholds.rule(self.fitted.images.classes)
 
 
 def write_lesson(lesson: Lesson, tuned: Mapping[str, Mapping[str, checkpoints.Array]], report: Sequence[str]) -> Path:
@@ -108,6 +114,7 @@ def _metadata(lesson: Lesson, now: datetime) -> Metadata:
             "threshold": thresholds.own,
             "max_error": thresholds.requested,
             "promises": thresholds.promises,
+            "levels": list(thresholds.levels),
             "metrics": {**lesson.predictions.figures(), "all_images": float(len(fitted.images.labels))},
             "settings": settings,
             "data_digest": fitted.images.digest,
@@ -143,7 +150,7 @@ def _write_split(path: Path, lesson: Lesson) -> None:
     fitted, images = lesson.fitted, lesson.fitted.images
     classes = [*images.classes, ""]
     confidence, best = fitted.probabilities.max(axis=1), fitted.probabilities.argmax(axis=1)
-    threshold = lesson.thresholds.threshold
+    is_filed = is_filed_by(lesson.rule, fitted).tolist()
     positions = iter(range(len(confidence)))
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = csv.writer(file)
@@ -155,8 +162,7 @@ def _write_split(path: Path, lesson: Lesson) -> None:
                 continue
             at = next(positions)
             if label == len(images.classes):
-                is_filed = confidence[at] >= threshold
-                predicted, true = classes[best[at]] if is_filed else "", 1 - confidence[at]
+                predicted, true = classes[best[at]] if is_filed[at] else "", 1 - confidence[at]
             else:
                 predicted, true = classes[best[at]], fitted.probabilities[at, label]
             rows.writerow([*row, HELD_OUT, fold, predicted, f"{confidence[at]:.6f}", f"{true:.6f}", ""])

@@ -29,6 +29,7 @@ from trainer.data.dataset import File
 from trainer.data.features import extract
 from trainer.learning.kept import Half
 from trainer.learning.labels import GivenLabel, read_labels
+from trainer.measuring.filed_as import filed_as
 
 #: So many of the images that were filed last are looked at, in so many seconds at most; the cache keeps what was done.
 MOST_FILED, _SECONDS = 500, 30.0
@@ -124,14 +125,17 @@ def measure(
     before = _folders(in_use.metadata, in_use.head, filed.features)
     after = _folders(metadata, head, filed.features)
     left = [(folder, then) for folder, now, then in zip(filed.classes, before, after, strict=True) if now == folder]
-    gone = [(folder, then) for folder, then in left if then != folder]
+    gone = [(folder, then) for folder, then in left if then != folder and not _is_below(then, folder)]
     wanted = sum(then is not None and (then not in in_use.classes or (folder, then) in asked) for folder, then in gone)
     return Steadiness(len(left), len(gone) - wanted, wanted)
 
 
+def _is_below(folder: str | None, other: str) -> bool:
+    """Whether a folder lies in another: an image that goes there is put more exactly, not elsewhere."""
+    return folder is not None and folder.startswith(f"{other}/")
+
+
 def _folders(metadata: Metadata, head: Head, features: Features) -> list[str | None]:
-    """Return the class that each image is filed into; None for those that go to the others."""
+    """Return the class, or the folder above it, that each image is filed into; None for those that go to the others."""
     probabilities, strangeness = score(metadata, head, features)
-    is_filed = (probabilities.max(axis=1) >= metadata.served_threshold) & ~are_unknown(strangeness)
-    best = probabilities.argmax(axis=1)
-    return [metadata.classes[label] if filed else None for label, filed in zip(best, is_filed, strict=True)]
+    return [folder for _, folder in filed_as(metadata.rule, metadata.tree, probabilities, are_unknown(strangeness))]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from models.decision import Fate, Rule
+from models.class_tree import ClassTree, GroupScores
+from models.decision import NOWHERE, Rule
 from trainer.measuring import bounds
 from trainer.measuring.calibration import Bin, Labels, calibration_error, reliability
+from trainer.measuring.filing_counts import LevelCounts, ThresholdCounts
 
 Probabilities = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -23,42 +26,6 @@ _LUCK_DEVIATIONS = 1.64
 
 #: The shares of images, the surest first, whose accuracy is reported.
 COVERAGES = (0.95, 0.9, 0.8)
-
-
-@dataclass(frozen=True)
-class ThresholdCounts:
-    """How many of ``images`` the daemon files into a class (``filed``), and how many of these are ``wrong``.
-
-    ``unknown`` ones are refused because they are unlike all known images; all others are less sure than ``threshold``.
-    """
-
-    threshold: float
-    images: int
-    filed: int
-    wrong: int
-    unknown: int
-
-    @property
-    def unsure(self) -> int:
-        """The number of images under the threshold that are not unknown."""
-        return self.images - self.filed - self.unknown
-
-    def figures(self) -> dict[str, float | None]:
-        """Return counts, and shares in 0..1; a share of nothing is None."""
-        return {
-            "threshold": self.threshold,
-            "filed": self.filed,
-            "filed_share": _share(self.filed, self.images),
-            "wrong": self.wrong,
-            "wrong_share_of_filed": _share(self.wrong, self.filed),
-            "refused_as_unknown": self.unknown,
-            "refused_as_unknown_share": _share(self.unknown, self.images),
-            "under_threshold": self.unsure,
-        }
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
 
 
 @dataclass(frozen=True)
@@ -194,17 +161,72 @@ class LabelledPredictions:
             for row, index in enumerate(self.occurring_classes)
         }
 
+    @cached_property
+    def tree(self) -> ClassTree:
+        """The classes as folders in folders."""
+        return ClassTree(self.classes)
+
+    @cached_property
+    def groups(self) -> list[GroupScores]:
+        """The most probable inner folder of each depth, the deepest first; none where classes are flat."""
+        return self.tree.score(self.probabilities)
+
+    def right_in(self, group: GroupScores) -> Mask:
+        """Whether the class of each image (n,) lies in its most probable inner folder of a depth."""
+        right: Mask = self.tree.group_at(group.depth)[self.labels] == group.best
+        return right
+
+    def places(self, rule: Rule) -> Labels:
+        """Return where each image (n,) would be filed by the rule."""
+        return rule.places(self.confidence, self.is_unknown, [(each.depth, each.probability) for each in self.groups])
+
     def counts_at(self, threshold: float) -> ThresholdCounts:
-        """Count what the daemon would do with the images at ``threshold``; unknown ones are never filed."""
-        fates = Rule(threshold).fates(self.confidence, self.is_unknown)
-        is_filed = np.array([fate is Fate.SURE for fate in fates], dtype=bool)
+        """Count what the daemon would do with the images at ``threshold``, without inner folders.
+
+        Unknown ones are never filed.
+        """
+        return self.counts_by(Rule(threshold))
+
+    def counts_by(self, rule: Rule) -> ThresholdCounts:
+        """Count what the daemon would do with the images by a rule; each is right if its folder is that of its class.
+
+        An inner folder is right for all classes below it.
+        """
+        places = self.places(rule)
+        at_class = LevelCounts(0, rule.threshold, *_filed(places == 0, self.right))
+        inner = [
+            LevelCounts(each.depth, rule.levels[each.depth], *_filed(places == each.depth, self.right_in(each)))
+            for each in self.groups
+            if each.depth in rule.levels
+        ]
         return ThresholdCounts(
-            threshold,
+            rule.threshold,
             images=len(self.labels),
-            filed=int(is_filed.sum()),
-            wrong=int((is_filed & ~self.right).sum()),
+            filed=int((places != NOWHERE).sum()),
+            wrong=sum(level.wrong for level in (at_class, *inner)),
             unknown=int(self.is_unknown.sum()),
+            levels=(at_class, *inner) if inner else (),
         )
+
+    def mistakes_within(self, depth: int) -> Mask:
+        """Tell the mistakes (n,) in whose case the class and the one predicted lie in the same folder of a depth."""
+        group = self.tree.group_at(depth)
+        within: Mask = ~self.right & (group[self.labels] >= 0) & (group[self.labels] == group[self.predicted])
+        return within
+
+    def seen_from(self, depth: int) -> LabelledPredictions:
+        """Return the predictions with all classes below a folder of this depth as one, which has the folder's name."""
+        above = ["/".join(name.split("/")[:depth]) for name in self.classes]
+        folders = sorted(set(above))
+        position = np.array([folders.index(folder) for folder in above], np.int64)
+        sums = np.zeros((len(folders), len(self.labels)))
+        np.add.at(sums, position, self.probabilities.T)
+        return LabelledPredictions(folders, position[self.labels], sums.T, self.unknown)
+
+    def among(self, rows: npt.NDArray[np.int64] | Mask) -> LabelledPredictions:
+        """Return those for some of the images (positions or a mask)."""
+        unknown = None if self.unknown is None else self.unknown[rows]
+        return LabelledPredictions(self.classes, self.labels[rows], self.probabilities[rows], unknown)
 
     def confusion(self) -> Confusion:
         """Count images by true class (rows) and predicted class (columns), for `occurring_classes`."""
@@ -213,3 +235,8 @@ class LabelledPredictions:
         for true, predicted in zip(self.labels.tolist(), self.predicted.tolist(), strict=True):
             counts[position[true], position[predicted]] += 1
         return counts
+
+
+def _filed(filed: Mask, right: Mask) -> tuple[int, int]:
+    """Count the images that are filed, and those of them that are not right."""
+    return int(filed.sum()), int((filed & ~right).sum())

@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from models.metadata import DEFAULT_THRESHOLD, Metadata, Promise, strictest
+from models.class_tree import ClassTree
+from models.decision import Rule
+from models.metadata import DEFAULT_THRESHOLD, Level, Metadata, Promise, strictest
 from models.promises import CERTAINTY, percent, what_holds, why_lapsed
 from models.text.language import tr
 from trainer.data.neighbours import Positions
-from trainer.measuring.labelled_predictions import LabelledPredictions, ThresholdCounts
+from trainer.measuring.filing_counts import ThresholdCounts
+from trainer.measuring.labelled_predictions import LabelledPredictions
+from trainer.measuring.levels import find_levels, level_sentences
 from trainer.measuring.promises import Confidence, Mask, find_promise, promise_instead, surest_only
 from trainer.measuring.remedy import Remedy, find_remedy
 
@@ -32,6 +36,7 @@ class Thresholds:
     for the largest of these, where less was requested. The promise has ``lapsed`` where a lesson could not renew it;
     ``own`` is then the threshold of before. ``is_doubted``: that is since audits contradict it. It was made by so many
     ``audited`` images, if any.
+    ``levels`` say the same of inner folders, where a share was requested.
     """
 
     judged: int
@@ -46,6 +51,18 @@ class Thresholds:
     lapsed: bool = False
     is_doubted: bool = False
     audited: int = 0
+    levels: Sequence[Level] = ()
+
+    def rule(self, classes: Sequence[str]) -> Rule:
+        """Return the rule that the daemon goes by, unless its user sets a threshold, for these classes."""
+        if self.requested is None:
+            return Rule(self.threshold, levels=dict.fromkeys(ClassTree(classes).depths, self.threshold))
+        levels = {level.depth: level.threshold for level in self.levels if level.threshold is not None}
+        return Rule(self.threshold, levels=levels)
+
+    def counts(self, predictions: LabelledPredictions) -> ThresholdCounts:
+        """Count what the daemon would do with the judged images."""
+        return predictions.counts_by(self.rule(predictions.classes))
 
     @property
     def threshold(self) -> float:
@@ -75,13 +92,15 @@ class Thresholds:
             "kept_promise": None if self.kept_promise is None else self.kept_promise.model_dump(),
             "remedy": None if self.remedy is None else asdict(self.remedy),
             "promises": [promise.model_dump() for promise in self.promises],
+            "levels": [level.model_dump() for level in self.levels],
         }
 
     def sentences(self, predictions: LabelledPredictions) -> list[str]:
         """Say which threshold is in force, what it files of the judged images, and what other thresholds promise."""
         others = [_offer(each, predictions) for each in strictest(self.standard) if not self._says_as_much(each)]
         refused = [] if self.given in (None, self.own) else [self._refusal()]
-        return [self._in_force(predictions), *refused, *self._warning(predictions), *others]
+        inner = level_sentences(self.levels, self.requested, self.counts(predictions), predictions)
+        return [self._in_force(predictions), *inner, *refused, *self._warning(predictions), *others]
 
     def _says_as_much(self, promise: Promise) -> bool:
         """Whether the kept promise is one for the same threshold, and as strict and as certain."""
@@ -92,7 +111,7 @@ class Thresholds:
 
     def _warning(self, predictions: LabelledPredictions) -> list[str]:
         """Warn where next to nothing is filed, and say what would file more."""
-        now, usual = predictions.counts_at(self.threshold), predictions.counts_at(DEFAULT_THRESHOLD)
+        now, usual = self.counts(predictions), predictions.counts_at(DEFAULT_THRESHOLD)
         few = _FEW_FILED * now.images
         if now.filed >= few:
             return []
@@ -188,6 +207,12 @@ def _offer(promise: Promise, predictions: LabelledPredictions) -> str:
         "max_error": 100 * promise.max_error,
         "certainty": 100 * CERTAINTY,
     }
+    if predictions.tree.depths:
+        return tr(
+            "with --threshold {threshold:g}, {share:.1%} of the judged images are filed into the folder of a class; "
+            "at most {max_error:.3g} % of these will be wrong ({certainty:.3g} % certain)",
+            **values,
+        )
     if counts.filed + counts.unknown == counts.images:
         return tr(
             "with --threshold {threshold:g} (files all but what is unlike anything it was taught), {share:.1%} of the "
@@ -236,7 +261,11 @@ def thresholds_for(
 
     kept = None if found.kept_promise is None else with_coverage(found.kept_promise)
     promises, standard = ([with_coverage(each) for each in some] for some in (found.promises, found.standard))
-    return replace(found, promises=promises, standard=standard, kept_promise=kept)
+    found = replace(found, promises=promises, standard=standard, kept_promise=kept)
+    if requested is None or not predictions.tree.depths:
+        return found
+    shares = sorted({requested, requested if kept is None else max(requested, kept.max_error)})
+    return replace(found, levels=find_levels(predictions, first, found.threshold, shares))
 
 
 def choose_thresholds(confidence: Confidence, right: Mask, requested: float | None, names: Sequence[str]) -> Thresholds:

@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator, PercentFormatter
 from models.text.language import mark, tr
 from trainer.heads.linear import Epoch
 from trainer.measuring import bounds
-from trainer.measuring.labelled_predictions import LabelledPredictions, ThresholdCounts
+from trainer.measuring.filing_counts import ThresholdCounts
+from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.reports.canvas import BAD, GOOD, GREY, blank, drawing
 
 #: The number of bars, each an equal part of the confidences from 0 to 1.
@@ -152,16 +153,17 @@ def risk_coverage(predictions: LabelledPredictions, counts: ThresholdCounts | No
 
 
 def _mark_threshold(axes: Axes, counts: ThresholdCounts) -> None:
-    if not counts.filed:
+    at_class = counts.at_class
+    if not at_class.filed:
         text = tr("with threshold {threshold:.3g} nothing is filed", threshold=counts.threshold)
         axes.plot([], [], "o", color=BAD, label=text)
         return
-    share, wrong = counts.filed / counts.images, counts.wrong / counts.filed
-    text = tr(
-        "with threshold {threshold:.3g}, {share:.1%} are filed, {wrong:.2%} of them wrongly",
-        threshold=counts.threshold,
-        share=share,
-        wrong=wrong,
+    share, wrong = at_class.filed / counts.images, at_class.wrong / at_class.filed
+    said = (
+        mark("with threshold {threshold:.3g}, {share:.1%} are filed into a class, {wrong:.2%} of them wrongly")
+        if counts.inner
+        else mark("with threshold {threshold:.3g}, {share:.1%} are filed, {wrong:.2%} of them wrongly")
     )
+    text = tr(said, threshold=counts.threshold, share=share, wrong=wrong)
     axes.plot([share], [wrong], "o", color=BAD, label=text, clip_on=False)
     axes.axvline(share, color=BAD, linewidth=0.8, linestyle="--")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 
 from models.text.language import tr
 from trainer.measuring.labelled_predictions import Confusion
-from trainer.reports.canvas import blank, cut, drawing, length
+from trainer.reports.canvas import GREY, blank, cut, drawing, length
 
 #: With more classes than this, cells are hardly higher than a line of text and their numbers small.
 _LARGE = 30
@@ -31,6 +32,7 @@ def confusion_matrix(counts: Confusion, classes: Sequence[str]) -> Figure:
     """Draw images by true class (rows) and predicted class (columns), as counts and as shares of each row.
 
     ``counts`` (classes, classes). Long class names are cut; small shares are coloured more strongly than they deserve.
+    Lines part the classes of different folders, where they lie in folders.
     """
     size = 9 if len(classes) <= _LARGE else 7
     names = [cut(name, size, _MAX_NAME) for name in classes]
@@ -48,6 +50,7 @@ def confusion_matrix(counts: Confusion, classes: Sequence[str]) -> Figure:
         for axes, panel in zip(figure.subplots(1, 2), panels, strict=True):
             _draw_names(axes, panel.title, names, size, is_horizontal)
             _draw_cells(axes, panel, side / len(names))
+            _part_folders(axes, classes)
         # Matplotlib lays out once while it draws, when axes of a fixed shape are not yet in their final place: with
         # many classes the label below them would be cut off.
         if (engine := figure.get_layout_engine()) is not None:
@@ -82,6 +85,15 @@ def _draw_names(axes: Axes, title: str, names: list[str], size: float, is_horizo
     tick_names = [names[index] for index in ticks]
     axes.set_xticks(ticks, tick_names, rotation=0 if is_horizontal else 90, fontsize=size)
     axes.set_yticks(ticks, tick_names, fontsize=size)
+
+
+def _part_folders(axes: Axes, classes: Sequence[str]) -> None:
+    """Draw lines between classes that do not lie in the same folder, if any lie in folders."""
+    above = [name.rpartition("/")[0] for name in classes]
+    for position, (one, other) in enumerate(pairwise(above)):
+        if one != other:
+            axes.axhline(position + 0.5, color=GREY, linewidth=0.8)
+            axes.axvline(position + 0.5, color=GREY, linewidth=0.8)
 
 
 def _draw_cells(axes: Axes, panel: _Panel, cell: float) -> None:

@@ -17,6 +17,7 @@ from trainer.data.dataset import shown
 from trainer.data.threads import map_ahead
 from trainer.measuring.labelled_predictions import LabelledPredictions
 from trainer.reports.canvas import BAD, GOOD, GREY, blank, cut, drawing, length
+from trainer.reports.levels import shared_folder
 
 #: The most images on a sheet, and the number in a row.
 MAX_IMAGES = 36
@@ -82,7 +83,11 @@ def _cells(predictions: LabelledPredictions, paths: Sequence[Path], positions: S
             )
             sure = tr("{percent:.0f} % sure: ", percent=100 * predictions.confidence[position])
             name = shown(paths[position].name)
-            yield _Cell(crop, (_line("", name), _line(tr("true: "), true), _line(sure, predicted)))
+            folder = shared_folder(true, predicted)
+            before = tr("in {folder}/, true: ", folder=folder) if folder else tr("true: ")
+            skipped = len(folder) + 1 if folder else 0
+            texts = (_line("", name), _line(before, true[skipped:]), _line(sure, predicted[skipped:]))
+            yield _Cell(crop, texts)
 
 
 def _decode(path: Path) -> Crop | None:

@@ -75,6 +75,16 @@ def _data_set(folders: ClassFolders) -> None:
             folders.beside,
         )
         say("", text)
+    if folders.coarse:
+        text = trn(
+            "warning: {count} image lies directly in a folder that holds folders of classes ({names}): left out, since "
+            "it may be of any of these",
+            "warning: {count} images lie directly in folders that hold folders of classes ({names}): left out, since "
+            "they may be of any of these",
+            len(folders.coarse),
+            names=listed(folders.coarse_folders, _LISTED),
+        )
+        say("", text)
     if folders.nested:
         text = trn(
             "{count} of them lies in a folder inside a class folder, and belongs to that class",
@@ -82,6 +92,8 @@ def _data_set(folders: ClassFolders) -> None:
             folders.nested,
         )
         say("", text)
+    if folders.holds_only_folders:
+        say("", tr("the class folders hold nothing but folders: --nested takes each of these for a class of its own"))
     if folders.hidden:
         text = trn(
             "{count} hidden file or folder is left alone",

@@ -10,7 +10,9 @@ import numpy as np
 from models.text.language import tr
 from trainer.heads.linear import Epoch
 from trainer.measuring import bounds
-from trainer.measuring.labelled_predictions import COVERAGES, LabelledPredictions, ThresholdCounts
+from trainer.measuring.filing_counts import ThresholdCounts
+from trainer.measuring.labelled_predictions import COVERAGES, LabelledPredictions
+from trainer.reports.levels import filing_table, folder_table, shared_folder
 from trainer.tables import columns, padded, table
 
 #: The most confused pairs of classes that are listed.
@@ -56,16 +58,28 @@ def draw_figures(
         return
     names = [predictions.classes[index] for index in predictions.occurring_classes]
     save(confusion_matrix(predictions.confusion(), names), folder / "confusion_matrix.png")
+    for old in folder.glob("confusion_matrix_folders*.png"):  # of an earlier evaluation
+        old.unlink()
+    for depth in predictions.tree.depths:
+        above = predictions.seen_from(depth)
+        figure = confusion_matrix(above.confusion(), [above.classes[index] for index in above.occurring_classes])
+        save(figure, folder / f"confusion_matrix_folders{'' if depth == 1 else f'_{depth}'}.png")
     save(reliability(predictions), folder / "reliability.png")
     save(risk_coverage(predictions, counts), folder / "risk_coverage.png")
     save(contact_sheet(predictions, paths), folder / "mistakes.png")
 
 
 def describe(predictions: LabelledPredictions, counts: ThresholdCounts | None = None) -> str:
-    """Return the figures, the table of classes and the most confused pairs as text; empty where there is no image."""
+    """Return the figures, the table of classes and the most confused pairs as text; empty where there is no image.
+
+    Where classes are nested, tables of the folders above them stand first.
+    """
     if not len(predictions.labels):
         return ""
-    parts = [_figures(predictions, counts), class_table(predictions)]
+    parts = [_figures(predictions, counts)]
+    if predictions.tree.groups:
+        parts += [*([] if counts is None else [filing_table(predictions, counts)]), folder_table(predictions)]
+    parts.append(class_table(predictions))
     if not predictions.right.all():
         parts.append(_confused(predictions))
     return "\n".join(parts)
@@ -146,4 +160,8 @@ def _confused(predictions: LabelledPredictions) -> str:
     pairs = sorted(((-counts[true, predicted], true, predicted) for true, predicted in np.argwhere(counts).tolist()))
     rows = [[tr("most often confused"), tr("taken for"), tr("images")]]
     rows += [[names[true], names[predicted], f"{-count}"] for count, true, predicted in pairs[:_PAIRS]]
-    return table(rows, words=2)
+    if not predictions.tree.groups:
+        return table(rows, words=2)
+    within = [shared_folder(row[0], row[1]) for row in rows[1:]]
+    both_in = [tr("both in"), *(f"{folder}/" if folder else "" for folder in within)]
+    return table([[*row[:2], folder, row[2]] for row, folder in zip(rows, both_in, strict=True)], words=3)

@@ -6,7 +6,9 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from trainer.measuring.labelled_predictions import LabelledPredictions, ThresholdCounts
+from models.decision import Rule
+from trainer.measuring.filing_counts import LevelCounts, ThresholdCounts
+from trainer.measuring.labelled_predictions import LabelledPredictions
 
 CLASSES = ["ant", "bee", "고양이", "unused"]
 MEASURED = LabelledPredictions(
@@ -141,3 +143,34 @@ def test_labels_that_say_nothing_are_guessed() -> None:
 )
 def test_whether_it_may_be_guessing(labels: list[int], predicted: list[int], guessing: bool) -> None:
     assert images(labels, predicted).is_no_better_than_chance == guessing
+
+
+NESTED = LabelledPredictions(
+    ["a/x", "a/y", "b"],
+    np.array([0, 1, 2, 2]),
+    np.array([[0.8, 0.1, 0.1], [0.5, 0.4, 0.1], [0.3, 0.3, 0.4], [0.2, 0.6, 0.2]]),
+)
+
+
+def test_an_inner_folder_is_right_for_all_classes_below_it() -> None:
+    counts = NESTED.counts_by(Rule(0.75, levels={1: 0.75}))
+    assert counts.levels == (LevelCounts(0, 0.75, 1, 0), LevelCounts(1, 0.75, 2, 1))
+    assert (counts.filed, counts.wrong, counts.unsure) == (3, 1, 1)
+    assert counts.figures()["levels"][1] == {
+        "depth": 1,
+        "threshold": 0.75,
+        "filed": 2,
+        "wrong": 1,
+        "filed_share": 0.5,
+        "wrong_share_of_filed": 0.5,
+    }
+    assert NESTED.counts_at(0.75).inner == ()
+    assert "levels" not in NESTED.counts_at(0.75).figures()
+
+
+def test_predictions_one_folder_up() -> None:
+    above = NESTED.seen_from(1)
+    assert list(above.classes) == ["a", "b"]
+    assert above.labels.tolist() == [0, 0, 1, 1]
+    assert above.probabilities[:, 0] == pytest.approx([0.9, 0.9, 0.6, 0.8])
+    assert NESTED.mistakes_within(1).tolist() == [False, True, False, False]

@@ -1,0 +1,130 @@
+"""Thresholds of inner folders: from which probability on an image that is sure of no class is filed above it.
+
+Each depth is found by the images that no deeper one files, the deepest first, in the way of `measuring.promises`: its
+promise is about what is filed there, and holds for itself. The images are those that classes were too improbable for,
+so they are fewer and harder than all. An inner folder is filed into only on a promise of the share that was asked for,
+or of the larger one that the folders of classes have: it may take images out of the others, and not make filing less
+right. Where a depth has no such promise nothing is filed there.
+
+Which images are left to a depth was chosen by the thresholds below it, and so by how often classes are right; that they
+are right about their folder was not looked at. ``python -m tests.benchmarks.rollup`` counts on unseen images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from models.class_tree import ClassTree
+from models.decision import NOWHERE, Rule
+from models.metadata import Level, Metadata, Promise
+from models.promises import percent, what_holds, why_lapsed
+from models.text.language import tr
+from trainer.measuring.filing_counts import ThresholdCounts
+from trainer.measuring.labelled_predictions import LabelledPredictions
+from trainer.measuring.promises import LOWER_CERTAINTY, Confidence, Mask, find_estimate, find_promise
+
+#: Folders of one depth that are named.
+_NAMED = 3
+
+
+def find_levels(
+    predictions: LabelledPredictions, first: npt.NDArray[np.intp], threshold: float, shares: Sequence[float]
+) -> list[Level]:
+    """Find the thresholds of inner folders for judged images, below the folders of classes at ``threshold``.
+
+    ``first`` are the positions of the images that count for a promise: one of near duplicates. ``shares`` are the
+    shares of mistakes to promise, of which the first that can be had is taken.
+    """
+    levels: list[Level] = []
+    counted = predictions.among(first)
+    for group in counted.groups:
+        left = counted.places(Rule(threshold, levels=_thresholds(levels))) == NOWHERE
+        confidence = np.where(counted.is_unknown, -1.0, group.probability)[left]
+        promise = _promise(confidence, counted.right_in(group)[left], shares)
+        level = Level(depth=group.depth, threshold=None if promise is None else promise.threshold, promise=promise)
+        levels.append(_with_coverage(level, [*levels, level], predictions, threshold))
+    return levels
+
+
+def lapsed_levels(before: Metadata, classes: Sequence[str]) -> list[Level]:
+    """Return the levels of a checkpoint as far as ``classes`` have inner folders there, with their promises ended."""
+    depths = ClassTree(classes).depths
+    return [level.model_copy(update={"promise": None}) for level in before.levels if level.depth in depths]
+
+
+def _thresholds(levels: Sequence[Level]) -> dict[int, float]:
+    return {level.depth: level.threshold for level in levels if level.threshold is not None}
+
+
+def _promise(confidence: Confidence, right: Mask, shares: Sequence[float]) -> Promise | None:
+    """Find the promise of the first of the shares that can be had: certain, less certain, or as an estimate."""
+    for share in shares:
+        found = (
+            find_promise(confidence, right, share)
+            or find_promise(confidence, right, share, LOWER_CERTAINTY)
+            or find_estimate(confidence, right, share)
+        )
+        if found is not None:
+            return found
+    return None
+
+
+def _with_coverage(level: Level, levels: Sequence[Level], predictions: LabelledPredictions, threshold: float) -> Level:
+    """Return the level with the share of all images that it files, copies too, as everywhere else."""
+    if level.promise is None or not len(predictions.labels):
+        return level
+    counts = predictions.counts_by(Rule(threshold, levels=_thresholds(levels)))
+    filed = next(each.filed for each in counts.inner if each.depth == level.depth)
+    promise = level.promise.model_copy(update={"coverage": filed / counts.images})
+    return level.model_copy(update={"promise": promise})
+
+
+def level_sentences(
+    levels: Sequence[Level], requested: float | None, counts: ThresholdCounts, predictions: LabelledPredictions
+) -> list[str]:
+    """Say what is filed into inner folders, for each depth that has any; nothing where classes are flat."""
+    by_depth = {level.depth: level for level in levels}
+    return [
+        _sentence(by_depth.get(depth, Level(depth=depth)), requested, counts, folder_names(predictions, depth))
+        for depth in predictions.tree.depths
+    ]
+
+
+def folder_names(predictions: LabelledPredictions, depth: int) -> str:
+    """Name the inner folders of a depth, or the first of them."""
+    names = [folder for folder in predictions.tree.groups if folder.count("/") == depth - 1]
+    more = ", …" if len(names) > _NAMED else ""
+    return ", ".join(f"{name}/" for name in names[:_NAMED]) + more
+
+
+def _sentence(level: Level, requested: float | None, counts: ThresholdCounts, names: str) -> str:
+    here = next((each for each in counts.inner if each.depth == level.depth), None)
+    if here is None:
+        return tr(
+            "none of these goes into the folder above its class ({names}), however sure that is: at most {asked:.3g} % "
+            "wrong cannot be promised there",
+            names=names,
+            asked=100 * (requested or 0.0),
+        )
+    values = {
+        "names": names,
+        "sure": percent(here.threshold),
+        "images": counts.images,
+        "filed": here.filed,
+        "wrong": here.wrong,
+    }
+    if requested is None:
+        return tr(
+            "but those it is {sure} % sure of for the folder above their class ({names}) go there: "
+            "of {images} judged images {filed}, {wrong} of them wrongly",
+            **values,
+        )
+    return tr(
+        "but those it is {sure} % sure of for the folder above their class ({names}) go there ({why}): "
+        "of {images} judged images {filed}, {wrong} of them wrongly",
+        why=what_holds(level.promise, requested) if level.promise is not None else why_lapsed(requested),
+        **values,
+    )
