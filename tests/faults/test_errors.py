@@ -13,7 +13,7 @@ from tests.faults.scenario import Scenario
 from tests.faults.tracer import Point, fail_at, need_strace, points, trace
 from tests.filing_desk import far_folder
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(2 * 3600)
 
 ERRORS = ("EIO", "ENOSPC", "EMFILE", "EINVAL")
 

@@ -15,7 +15,7 @@ from tests.faults.scenario import Scenario
 from tests.faults.tracer import Point, kill_at, need_strace, points, trace
 from tests.filing_desk import failing, far_folder
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(2 * 3600)
 
 
 @pytest.fixture(params=["one file system", "two file systems"])

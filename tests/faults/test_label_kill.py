@@ -16,7 +16,7 @@ from tests.faults.test_undo_kill import Undoing
 from tests.faults.tracer import Point, kill_at, need_strace
 from tests.filing_desk import far_folder
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(2 * 3600)
 
 
 class Labelled(Undoing):

@@ -28,7 +28,7 @@ from trainer.learning.files import FILE_NAME, LABELLED_FILE_NAME, kept_record, r
 from trainer.learning.record import Lesson, write_lesson
 from trainer.runs.publish import publish
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(2 * 3600)
 
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 

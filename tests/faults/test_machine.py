@@ -388,6 +388,6 @@ def test_nothing_is_lost_whatever_happens() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(3 * 3600)
 def test_nothing_is_lost_whatever_happens_for_long() -> None:
     run(2000, 50)

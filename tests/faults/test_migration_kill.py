@@ -25,7 +25,7 @@ from tests.faults.test_power import restart
 from tests.faults.tracer import Point, fail_at, kill_at, need_strace, points, trace
 from tests.filing_desk import far_folder
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(2 * 3600)
 
 
 class Migration:

@@ -19,7 +19,7 @@ from tests.filing_desk import far_folder
 from trainer.runs.folder import METRICS
 from trainer.runs.publish import publish
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(2 * 3600)
 
 
 @dataclass

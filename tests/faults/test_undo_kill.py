@@ -26,7 +26,7 @@ from tests.faults.test_kill import all_points, sample
 from tests.faults.tracer import Point, kill_at, need_strace
 from tests.filing_desk import far_folder, images
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(2 * 3600)
 
 ALL = UndoParams(since=datetime(2001, 1, 1, tzinfo=UTC))
 

@@ -151,6 +151,6 @@ def test_more_events_than_are_kept(tmp_path: Path, publish: Publish) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(3 * 3600)
 def test_thirty_thousand_images_beside_a_busy_machine(tmp_path: Path, publish: Publish) -> None:
     overflow(tmp_path, publish, images=30_000, others=0)
