@@ -146,7 +146,7 @@ class WorkLoop:
         if self._turns is not None:
             self._turns.run(self._report_and_ask_stop, idle=not paths)
         if self._corrections is not None:
-            self._monitor.labelled(self._corrections.turn())
+            self._corrections.turn()
         if self._lessons is not None:
             self._lessons.turn()
         if self._housekeeping is not None and self._watcher.all_answer():

@@ -157,6 +157,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
             keeps_metrics=once,
             progress=Progress(shows_bar=bar_fits(as_json=False, log_json=settings.log_json)),
         )
+        journal.on_labels = monitor.labelled
         if settings.metrics_listen and not dry_run:
             closing.callback(_listen(settings.metrics_listen, monitor).close)
         housekeeping = None if dry_run else Housekeeping.from_settings(settings, journal, held, strays)
@@ -204,7 +205,7 @@ def watch(settings: Settings, launcher: Launcher, *, once: bool, dry_run: bool, 
         monitor.ready(watcher.status)
         left = _run(loop, skipped_by_inbox, once=once)
         if once and corrections is not None:
-            monitor.labelled(corrections.finish())
+            corrections.finish()
         conclude(monitor.summary, left, once=once, dry_run=dry_run)
         for skipped in skipped_by_inbox.values():
             if skipped.count:

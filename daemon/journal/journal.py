@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +24,7 @@ from daemon.journal import history, opening, pruning, records
 from daemon.journal import labels as label_rows
 from daemon.journal.held import Held
 from daemon.journal.history import Wanted
-from daemon.journal.labels import Label, WantedLabels
+from daemon.journal.labels import How, Label, WantedLabels
 from daemon.journal.opening import in_transaction
 from daemon.journal.pruning import Position
 from daemon.journal.records import Filing, State
@@ -69,6 +70,8 @@ class Journal:
         self._owed: list[Filing] = []
         #: How often labels may have changed since the start.
         self.label_changes = 0
+        #: Told how many new labels were written, by how people said them.
+        self.on_labels: Callable[[Mapping[How, int]], None] = lambda _: None
 
     def prepare(self) -> None:
         """Open the journal now, and migrate one of an earlier version. Raises JournalBusy, and UserError for a newer.
@@ -110,6 +113,7 @@ class Journal:
             return
         for filing in changes:
             filing.run = filing.run or self.run
+        new = Counter(label.how for label in labels if label.id is None)
         ids, label_ids = self._change(lambda db: _write_all(db, changes, labels, held), durably=durably)
         for filing, row_id in zip(changes, ids, strict=True):
             filing.id = row_id
@@ -120,6 +124,8 @@ class Journal:
         self._owed.clear()
         if labels or any(filing.state is State.UNDONE for filing in changes):
             self.label_changes += 1
+        if new:
+            self.on_labels(new)
 
     def labels(self, wanted: WantedLabels | None = None) -> Iterator[Label]:
         """Yield the labels that hold, the last one that was written first. Raises JournalBusy.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,18 @@ def test_a_label_is_written_with_the_filing_it_is_about(path: Path) -> None:
     journal.write(others, labels=[label(filing=others[1])])
     (said,) = journal.labels()
     assert said.filing_id == others[1].id == 3
+
+
+def test_new_labels_are_told_by_how_they_were_said(path: Path) -> None:
+    told: list[Mapping[How, int]] = []
+    journal = Journal(path)
+    journal.on_labels = told.append
+    first = label("a")
+    journal.write([], labels=[first, label("b"), label("c", how=How.AUDITED)])
+    journal.write([], labels=[first])  # replaced, since it has an id by now
+    journal.write([filing(1)])
+    journal.forget_labels([first.id or 0])
+    assert told == [{How.MOVED: 2, How.AUDITED: 1}]
 
 
 def test_the_newest_label_of_a_content_counts(path: Path) -> None:
