@@ -131,9 +131,12 @@ def _only_lesson(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Base:
-    """The run in use with its checkpoint, and what it keeps and recorded of its images."""
+    """The run in use with its checkpoint, and what it keeps and recorded of its images.
+
+    The features that it keeps are given up once the lesson has them in single precision: a fit needs the memory.
+    """
 
     run: Path
     classifier: Classifier
@@ -294,6 +297,7 @@ def _report_answers(answers: Answers, name: str, sentences: Sequence[str]) -> No
 
 def _fit(base: _Base, answers: Answers, classes: Sequence[str]) -> FittedLesson:
     images = gather(base.kept, answers.by_sha256, answers.features, classes)
+    base.kept = base.kept.without_features()
     if (images.folds == NEVER).all():
         raise NothingPublished(tr("there are too few images to judge a lesson by"))
     outputs = len(classes) + bool(images.is_negative.any())

@@ -98,12 +98,14 @@ def out_of_fold_distances(inputs: Inputs, folds: Folds, rank: int) -> Distances:
     total, total_along = scaled.sum(axis=0, dtype=np.float64), along.sum(axis=0, dtype=np.float64)
     for fold in sorted({*folds.tolist()} - {NEVER}):
         held_out = folds == fold
-        features, count = scaled[held_out], int((~held_out).sum())
-        mean = (total - features.sum(axis=0, dtype=np.float64)) / count
+        rows, count = np.flatnonzero(held_out), int((~held_out).sum())
+        blocks = [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]  # nor is there one of the fold
+        mean = (total - sum(scaled[block].sum(axis=0, dtype=np.float64) for block in blocks)) / count
         mean_along = (total_along - along[held_out].sum(axis=0, dtype=np.float64)) / count
         products = along[held_out].T @ along[held_out] + count * np.outer(mean_along, mean_along)
         basis = _basis(inputs, moments - products.astype(np.float32), rank)
-        distances[held_out] = distances_to_span(features - mean.astype(np.float32), basis)
+        for block in blocks:
+            distances[block] = distances_to_span(scaled[block] - mean.astype(np.float32), basis)
     return distances
 
 

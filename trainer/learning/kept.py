@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,10 @@ class KeptFeatures:
     def sha256(self) -> list[str]:
         """The sha256 (n,) of the files, in hex."""
         return [row.tobytes().hex() for row in self.hashes]
+
+    def without_features(self) -> KeptFeatures:
+        """Return all but the features, which take nearly all of the memory."""
+        return replace(self, features=self.features[:0].copy())
 
 
 @dataclass(frozen=True)
