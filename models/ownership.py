@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 #: The permissions that a new folder inherits: the group may write, and new files get the folder's group.
-_GROUP_MODE = stat.S_ISGID | stat.S_IRWXG
+GROUP_MODE = stat.S_ISGID | stat.S_IRWXG
 
 
 def hand_over(new: int, folder: int) -> None:
@@ -36,8 +36,8 @@ def hand_over_folder(new: int, folder: int) -> None:
     if os.geteuid() == 0:
         with suppress(OSError):
             mode, parent_mode = os.fstat(new).st_mode, os.fstat(folder).st_mode
-            if parent_mode & _GROUP_MODE & ~mode:
-                os.fchmod(new, stat.S_IMODE(mode) | parent_mode & _GROUP_MODE)
+            if parent_mode & GROUP_MODE & ~mode:
+                os.fchmod(new, stat.S_IMODE(mode) | parent_mode & GROUP_MODE)
 
 
 def make_folder(path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from models.atomic import sync_folder
 from models.errors import UserError
-from models.ownership import make_folder
+from models.ownership import GROUP_MODE, make_folder
 from models.text.jsontext import json_text
 from models.text.language import tr
 
@@ -36,7 +36,8 @@ def require_writable(folder: Path, option: str) -> None:
 def create_run(checkpoints: Path, mode: str, now: datetime, fill: Callable[[Path], None]) -> Path:
     """Make ``checkpoints/<YYYYmmdd-HHMMSS-mode>``: ``fill`` writes into a hidden folder, which is then renamed.
 
-    The name has the time of ``now`` in its own time zone. Hidden folders of fits that were killed are removed.
+    The name has the time of ``now`` in its own time zone. The group may write into it where it may into
+    ``checkpoints``: whoever publishes next removes old runs. Hidden folders of fits that were killed are removed.
     Raises `UserError` when the folder cannot be written to, or is full.
     """
     try:
@@ -52,7 +53,7 @@ def create_run(checkpoints: Path, mode: str, now: datetime, fill: Callable[[Path
         ) from error
     try:
         _clean(checkpoints)
-        hidden.chmod(0o755)
+        hidden.chmod(0o755 | checkpoints.stat().st_mode & GROUP_MODE)
         fill(hidden)
         sync_folder(hidden)
         return _take_name(hidden, checkpoints / f"{now:%Y%m%d-%H%M%S}-{mode}")

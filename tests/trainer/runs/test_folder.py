@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 import sys
 import tomllib
@@ -25,6 +26,14 @@ def test_a_run_folder_appears_complete_under_its_time_and_mode(tmp_path: Path) -
     assert run == tmp_path / "runs" / "20260504-130201-mobilenet+clip"
     assert [path.name for path in run.parent.iterdir()] == [run.name]
     assert (run / "file").read_text() == "content"
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(0o2775, 0o2775), (0o755, 0o755), (0o700, 0o755)])
+def test_the_group_may_write_into_a_run_where_it_may_publish(tmp_path: Path, mode: int, expected: int) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs").chmod(mode)
+    run = create_run(tmp_path / "runs", "clip", NOW, lambda _: None)
+    assert stat.S_IMODE(run.stat().st_mode) == expected
 
 
 def test_two_runs_in_one_second_are_two_folders(tmp_path: Path) -> None:
