@@ -1,4 +1,7 @@
-"""Kill a lesson at every system call of writing its run and publishing it: the old run serves, or the whole new one."""
+"""Kill a lesson at every system call of writing its run and publishing it: the old run serves, or the whole new one.
+
+The lesson fits the head of a run again, or adapts the starter model, before which nothing was published.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ from trainer.fit import fit
 from trainer.fitted import FitOptions
 from trainer.learn import LearnOptions, learn
 from trainer.learning.files import FILE_NAME, LABELLED_FILE_NAME, kept_record, read_features, read_labelled
+from trainer.learning.origin import ORIGIN_NAME
 from trainer.learning.record import Lesson, write_lesson
 from trainer.runs.publish import publish
 
@@ -59,21 +63,50 @@ class Scenario:
     origin: Path
     lesson: Lesson
 
+    @property
+    def is_of_starter(self) -> bool:
+        return self.lesson.origin is not None
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the lesson is."""
+        pointer = checkpoints.read_pointer(self.folder)
+        return pointer is not None and pointer.run != self.lesson.parent.name
+
     def prepare(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.copytree(self.origin, self.folder)
 
     def work(self) -> None:
         run = write_lesson(self.lesson, {}, ["done"])
-        publish(run, WeightsStore(self.folder), after=self.lesson.parent.name)
+        publish(run, WeightsStore(self.folder), after="" if self.is_of_starter else self.lesson.parent.name)
 
     def check(self, *, complete: bool) -> None:
+        if complete:
+            assert self.is_published
+            assert [path for path in self.folder.iterdir() if path.name[0] == "." and path.is_dir()] == []
+        if self.is_of_starter:
+            self._check_adapted()
+        else:
+            self._check_fitted(complete=complete)
+
+    def _check_adapted(self) -> None:
+        if self.is_published:
+            served = checkpoints.load(self.folder).metadata
+            assert (served.classes[-1], served.settings["parent"]) == ("red", "starter")
+        for run in (path for path in self.folder.iterdir() if path.is_dir() and path.name[0] != "."):
+            metadata = checkpoints.read(run / checkpoints.FILE_NAME).metadata
+            read_labelled(run, kept_record(run, "labelled"), metadata)
+            assert file_digest(run / ORIGIN_NAME) == metadata.settings["origin_sha256"]
+        assert self.lesson.origin is not None
+        checkpoints.read(self.lesson.origin.file)
+
+    def _check_fitted(self, *, complete: bool) -> None:
         parent = self.lesson.parent.name
         served = checkpoints.load(self.folder)
         assert served.metadata.classes == ["blue", "green"] or served.metadata.settings["parent"] == parent
         if complete:
             assert served.metadata.classes == ["blue", "green", "red"]
-            assert [path for path in self.folder.iterdir() if path.name[0] == "." and path.is_dir()] == []
         originals = {path.name: file_digest(path) for path in (self.origin / parent).iterdir()}
         assert {path.name: file_digest(path) for path in (self.folder / parent).iterdir()} == originals
         for run in (path for path in self.folder.iterdir() if path.is_dir() and path.name[0] != "."):
@@ -85,17 +118,22 @@ class Scenario:
                 assert (run / LABELLED_FILE_NAME).is_file()
 
 
-@pytest.fixture
-def scenario(store: WeightsStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenario]:
+@pytest.fixture(params=["fitted", "starter"])
+def scenario(
+    request: pytest.FixtureRequest, store: WeightsStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Scenario]:
     need_strace()
     assert store.root.is_absolute()
-    for colour in ("blue", "green"):
-        paint(tmp_path / "data" / colour, colour, 12)
     reds = paint(tmp_path / "red", "red", 8)
     labels = tmp_path / "labels.jsonl"
     labels.write_text("\n".join(json.dumps({"path": str(path), "label": "red"}) for path in reds), encoding="utf-8")
-    options = FitOptions(data_dir=tmp_path / "data", mode="efficientnet_lite0", output_dir=tmp_path / "runs", epochs=2)
-    fit(options)
+    if request.param == "fitted":
+        for colour in ("blue", "green"):
+            paint(tmp_path / "data" / colour, colour, 12)
+        data, runs = tmp_path / "data", tmp_path / "runs"
+        fit(FitOptions(data_dir=data, mode="efficientnet_lite0", output_dir=runs, epochs=2))
+    else:
+        (tmp_path / "runs").mkdir()
     taught: list[Lesson] = []
 
     def take(lesson: Lesson, *_: Any) -> Path:
@@ -120,7 +158,7 @@ def kill_and_check(scenario: Scenario, point: Point) -> None:
     scenario.prepare()
     if kill_at(point, scenario.work):
         scenario.check(complete=False)
-        if checkpoints.load(scenario.folder).metadata.classes == ["blue", "green"]:
+        if not scenario.is_published:
             scenario.work()
     scenario.check(complete=True)
 
