@@ -49,6 +49,7 @@ def test_scenes_from_few_images(shared_data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_scenes(shared_data: Path, tmp_path: Path) -> None:
     root = linked(shared_data, "intel_scenes6", tmp_path)
     figures = [accuracy(root, seed) for seed in range(3)]
