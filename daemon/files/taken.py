@@ -51,8 +51,8 @@ def exif_time(descriptor: int) -> datetime | None:
     try:
         base = _find(descriptor)
         return None if base is None else _Tags(descriptor, base).time()
-    except (struct.error, ValueError, OverflowError):
-        return None  # it is cut short, or says nonsense
+    except (struct.error, LookupError, ValueError, OverflowError):
+        return None  # it is cut short, perhaps just now, or says nonsense
 
 
 def _file_time(mtime_ns: int) -> datetime:
@@ -92,8 +92,8 @@ class _Tags:
     def _tags(self, offset: int) -> Iterator[tuple[int, tuple[int, int, bytes]]]:
         """Yield the tags of a directory: kind, count, and the value or where it is."""
         (count,) = struct.unpack(f"{self._order}H", self._read(offset, 2))
-        for start in range(offset + 2, offset + 2 + 12 * min(count, _MOST_TAGS), 12):
-            tag, kind, length, value = struct.unpack(f"{self._order}HHI4s", self._read(start, 12))
+        directory = self._read(offset + 2, 12 * min(count, _MOST_TAGS))
+        for tag, kind, length, value in struct.iter_unpack(f"{self._order}HHI4s", directory):
             yield tag, (kind, length, value)
 
     def _text(self, tags: dict[int, tuple[int, int, bytes]], tag: int) -> str:

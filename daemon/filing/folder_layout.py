@@ -9,6 +9,7 @@ from pathlib import Path
 from daemon.files.layout import FLAT, Layout, LayoutValues
 from daemon.files.renaming import FileAt
 from daemon.files.taken import Taken, taken
+from daemon.filing.transfer import check_source
 from daemon.journal.records import Filing
 from models.text.language import tr
 from models.text.printable import shown
@@ -25,12 +26,13 @@ class FolderLayout:
     def place(self, row: Filing, image: FileAt, origin: Path | None) -> str:
         """Return the folder for an image of a class, below that of the class, and note in the row when it was taken.
 
-        ``origin``: where an image comes from that was filed before. Raises OSError.
+        ``origin``: where an image comes from that was filed before. Raises OSError, SourceGone and SourceChanged.
         """
         layout = self.layout
         if layout.is_flat or row.label is None:
             return ""
         if layout.uses_taken:
+            check_source(image, row)  # the data of another file would say nothing
             found = taken(image, row.identity.mtime_ns)
             row.detail = row.detail or _noted(found)
         else:

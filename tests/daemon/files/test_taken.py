@@ -101,3 +101,19 @@ def test_directories_in_a_circle_come_to_an_end(tmp_path: Path) -> None:
     entry = struct.pack("<HHII", _EXIF, 4, 1, 8)  # the directory itself
     path.write_bytes(b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", 65535) + entry * 600)
     assert read(path) is None
+
+
+def test_a_file_that_is_cut_short_meanwhile_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (8, 8)).save(path, exif=exif("2024:05:03 07:08:09"))
+    reads, real = [], os.pread
+
+    def cut(descriptor: int, size: int, offset: int) -> bytes:
+        reads.append(offset)
+        data = real(descriptor, size, offset)
+        os.truncate(path, 0)
+        return data
+
+    monkeypatch.setattr(os, "pread", cut)
+    assert read(path) is None
+    assert len(reads) > 1

@@ -113,6 +113,20 @@ def test_what_is_in_the_way_of_such_a_folder_keeps_its_images_in_the_inbox(
     assert list(elsewhere.iterdir()) == []
 
 
+@pytest.mark.parametrize(("what", "status"), [("gone", Status.GONE), ("link", Status.CHANGED), ("new", Status.CHANGED)])
+def test_an_image_that_is_no_longer_there_is_not_looked_into(desk: Desk, what: str, status: Status) -> None:
+    path = picture(desk, taken="2024:05:03 07:08:09")
+    decision = desk.decide(path, "dog")
+    path.rename(path.with_name("elsewhere.jpg"))
+    if what == "link":
+        path.symlink_to("elsewhere.jpg")
+    elif what == "new":
+        path.write_bytes(b"another picture")
+    (result,) = desk.file([decision], layout=FolderLayout(BY_MONTH, [desk.inbox]))
+    assert (result.status, result.error) == (status, None)
+    assert places(desk) == []
+
+
 _NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=40)
 _TEMPLATES = st.lists(
     st.sampled_from(["/", "{stem}", "{inbox}", "{top}", "{taken:%Y}", "{taken:%x}", "{filed:%c}", "..", ".", "a", " "]),
