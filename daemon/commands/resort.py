@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> int:
     labels = {label.sha256: label.label for label in read_labels(place.journal)}
     stopped = threading.Event()
     with ExitStack() as held:
-        sorter = ResortPlanner(settings, Path(options.checkpoint), place.roots, labels)
+        sorter = ResortPlanner(settings, Path(options.checkpoint), place.roots, labels, place.filings)
         held.callback(sorter.close)
         moves = None if options.dry_run else _Moves(place, sorter)
         filings = place.filings(Wanted(since=options.since, states=[State.DONE]))

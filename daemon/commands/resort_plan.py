@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from daemon.filing.filer import Decision, Filer, Status
 from daemon.filing.folder_layout import FolderLayout
 from daemon.filing.identity import image_key, is_as_filed, took_over_from
 from daemon.filing.outcome import Outcome
+from daemon.filing.whereabouts import origin_of
+from daemon.journal.history import Wanted
 from daemon.journal.records import Filing
 from daemon.operations.resort import LABELLED
 from daemon.pipeline import Pipeline, Policy
@@ -79,8 +81,15 @@ class PlannedMove:
 class ResortPlanner:
     """A checkpoint, and what it says of filed images: nothing is moved by it."""
 
-    def __init__(self, settings: Settings, checkpoint: Path, roots: Roots, labels: Mapping[str, str | None]) -> None:
-        """``labels``: what people said of images, by their content."""
+    def __init__(
+        self,
+        settings: Settings,
+        checkpoint: Path,
+        roots: Roots,
+        labels: Mapping[str, str | None],
+        history: Callable[[Wanted], Iterable[Filing]],
+    ) -> None:
+        """``labels``: what people said of images, by their content. ``history`` reads the wanted filings."""
         allow_plugins(settings.plugins)
         threads = settings.threads or cores()
         self.classifier = open_classifier(
@@ -94,7 +103,8 @@ class ResortPlanner:
         self.paths = ClassPaths(settings.output, lambda: self.classifier.classes)
         self._roots = roots
         self._labels = labels
-        self._filings: dict[Path, int] = {}  # those of the images that are being classified
+        self._history = history
+        self._filings: dict[Path, Filing] = {}  # those of the images that are being classified
         self._pipeline = Pipeline(
             self.classifier,
             Filer(settings.output, dry_run=True, roots=roots, layout=FolderLayout(settings.layout, settings.watch)),
@@ -120,7 +130,8 @@ class ResortPlanner:
         for outcome in self._pipeline.process(images, stopping=stopping):
             filing = self._filings.pop(outcome.path)
             if outcome.status is Status.PLANNED:
-                yield PlannedMove(filing, outcome)
+                assert filing.id is not None
+                yield PlannedMove(filing.id, outcome)
             elif outcome.label is not None:
                 self.result.failed.append(outcome)
             else:
@@ -129,8 +140,7 @@ class ResortPlanner:
     def _registered(self, filings: Iterator[Filing]) -> Iterator[Path]:
         for filing in filings:
             assert filing.destination is not None
-            assert filing.id is not None
-            self._filings[filing.destination] = filing.id
+            self._filings[filing.destination] = filing
             yield filing.destination
 
     def _decide(self, decoded: Decoded, prediction: Prediction | None) -> Decision | None:
@@ -145,6 +155,7 @@ class ResortPlanner:
                 label=ruling.label,
                 confidence=ruling.confidence,
                 model_digest=self.classifier.digest,
+                origin=origin_of(self._filings[decoded.path], self.paths.output, self._history),
             )
         self.result.stay[why or UNREADABLE] += 1
         self._filings.pop(decoded.path, None)

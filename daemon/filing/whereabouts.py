@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.filing.class_paths import ClassPaths, is_inside
 from daemon.filing.corrections import Corrections
-from daemon.filing.identity import seems_filed
+from daemon.filing.identity import seems_filed, took_over_from
 from daemon.journal.history import Wanted
 from daemon.journal.journal import read_history
 from daemon.journal.records import Filing, State
+
+#: Moves of one image that are followed back.
+_MOST_MOVES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +72,19 @@ class Whereabouts:
 
 def _is_of(label: str | None, wanted: str) -> bool:
     return label is not None and (label == wanted or is_inside(label, wanted))
+
+
+def origin_of(filing: Filing, output: Path, history: Callable[[Wanted], Iterable[Filing]]) -> Path:
+    """Return where an image lay before it was filed first, by the filings that moved it on within the output.
+
+    ``history`` reads the wanted filings, newest first. Raises what it raises.
+    """
+    for _ in range(_MOST_MOVES):
+        if not filing.source.is_relative_to(output):
+            break
+        wanted = Wanted(name=str(filing.source), states=(State.DONE,), before_id=filing.id)
+        earlier = next((row for row in history(wanted) if took_over_from(row, filing)), None)
+        if earlier is None:
+            break
+        filing = earlier
+    return filing.source

@@ -18,6 +18,7 @@ from daemon.filing.filer import Decision, FilingResult
 from daemon.filing.late_sidecars import LATEST
 from daemon.filing.status import Status, describe
 from daemon.filing.transfer import Transfer
+from daemon.filing.whereabouts import origin_of
 from daemon.journal.labels import How, Label
 from daemon.journal.records import Filing
 from daemon.operations.classes import ClassFolder, class_folder, class_paths
@@ -183,7 +184,9 @@ class _Relabelling:
             fate=self._fate,
             label=self.target.label,
             how=self.params.how,
-            origin=None if image.filing is None else image.filing.source,
+            origin=None
+            if image.filing is None
+            else origin_of(image.filing, self.desk.output, self.desk.journal.history),
         )
 
     @property

@@ -16,6 +16,7 @@ from daemon.files.source import Identity, Source
 from daemon.filing.filer import Decision, Filer, FilingResult
 from daemon.filing.identity import is_as_filed
 from daemon.filing.status import Status, describe
+from daemon.filing.whereabouts import origin_of
 from daemon.journal.history import Wanted
 from daemon.journal.labels import WantedLabels
 from daemon.journal.records import Filing, State
@@ -83,7 +84,7 @@ def _move(desk: Desk, filer: Filer, moves: Sequence[ResortMove], digest: str) ->
     for move in moves:
         filing = filings.get(move.filing)
         source = None if filing is None else _source(desk, filing)
-        if source is None:
+        if filing is None or source is None:
             yield _item(move, Status.GONE)
         elif labels.get(source.sha256 or "", move.label) != move.label:
             yield _item(move, LABELLED)
@@ -93,7 +94,7 @@ def _move(desk: Desk, filer: Filer, moves: Sequence[ResortMove], digest: str) ->
                 folder=move.label,
                 fate=Fate.ROLLED_UP if move.is_rolled_up else Fate.SURE,
                 label=move.label,
-                origin=None if filing is None else filing.source,
+                origin=origin_of(filing, desk.output, desk.journal.history),
                 confidence=move.confidence,
                 model_digest=digest,
             )

@@ -55,6 +55,18 @@ def test_relabel_goes_by_it_and_undo_back(office: Office) -> None:
     assert places(office) == ["others/a.jpg"]
 
 
+def test_the_inbox_and_the_name_there_are_known_after_many_moves(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGESORTD_LAYOUT", "{class}/{inbox}/{stem}")
+    for _ in range(2):
+        file(office, "a.jpg")
+    assert places(office) == ["others/a.jpg", "others/a_2.jpg"]
+    for place, label in (("others/a_2.jpg", "dog"), ("dog/inbox/a/a_2.jpg", "cat"), ("cat/inbox/a/a_2.jpg", "cow")):
+        assert office.run("relabel", place, label, "--new")[0] == 0
+    assert places(office) == ["cow/inbox/a/a_2.jpg", "others/a.jpg"]
+
+
 def test_to_the_others_it_says_nothing(office: Office) -> None:
     file(office, "a.jpg", "dog")
     office.run("relabel", "a.jpg", "others")

@@ -291,3 +291,17 @@ def test_all_that_one_resort_moves_is_one_run(office: Office, newer: Path, monke
     assert len(places(office)) == 3
     assert office.run("undo", "--run", run_name)[0] == 0
     assert places(office) == before
+
+
+@pytest.mark.parametrize("options", [["--dry-run"], []])
+def test_it_goes_by_the_layout_and_a_dry_run_says_the_same(
+    office: Office, newer: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    monkeypatch.setenv("IMAGESORTD_LAYOUT", "{class}/{inbox}/{stem}")
+    monkeypatch.setenv("IMAGESORTD_WATCH", str(office.desk.inbox))
+    filed = file(office, "discs", "others")
+    office.run("relabel", str(filed), "stripes", "--new")
+    office.run("labels", "forget", "--last", "1")
+    code, said = office.run("resort", "--checkpoint", str(newer), *options)
+    assert code == 0
+    assert "discs/inbox/discs1/discs1.png" in said
