@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from daemon.files.roots import OpenFolders
+from daemon.filing.class_paths import is_inside
 from daemon.filing.quarantine_notes import read_reason
 from daemon.journal.history import Wanted
 from daemon.journal.records import Filing, State
@@ -180,14 +182,14 @@ class Views:
 
     def classes(self) -> Classes:
         """List all classes. Raises `Refusal`."""
-        counts = self._counts.current()
         paths = self._images.class_paths
         folders = {name: name for name in paths.classes} | class_folders(self._place.settings, paths)
+        counts = _by_class(self._counts.current(), folders, self._place.output)
         return Classes(
             classes=[
                 Class(
                     name=name,
-                    count=counts.get((name, self._place.output / folders[name]), 0),
+                    count=counts[name],
                     is_learnt=name in paths.classes,
                     is_inner=name in paths.inner,
                 )
@@ -251,6 +253,16 @@ class Views:
 
 def _says(reason: str) -> str:
     return tr(_REASONS[reason]) if reason in _REASONS else shown(reason)
+
+
+def _by_class(counts: Mapping[tuple[str, Path], int], folders: Mapping[str, str], output: Path) -> Counter[str]:
+    """Count the images of each class in its folder, and in those that a layout has in it."""
+    found: Counter[str] = Counter()
+    for (label, folder), count in counts.items():
+        if label in folders:
+            place, outer = str(folder), f"{output}/{folders[label]}"
+            found[label] += count if place == outer or is_inside(place, outer) else 0
+    return found
 
 
 class _Counts:

@@ -15,3 +15,10 @@ def test_a_class_counts_what_was_filed_into_its_folder_and_not_what_it_was_only_
     image = page.browser.unsure()[0]
     page.browser.decide({"kind": "label", "id": image["id"], "version": image["version"], "to": "dog", "new": True})
     assert (counts()["cat"], counts()["dog"]) == (1, 1)
+
+
+def test_what_lies_in_folders_of_a_layout_counts_for_its_class(page: Page, reviewed: Reviewed) -> None:
+    for number, folder in enumerate(("cat/2024/05", "cat/2024/06", "cats")):
+        reviewed.file(f"{number}.png", folder, confidence=0.9)
+    counts = {one["name"]: one["count"] for one in page.browser.get("/api/classes").json()["classes"]}
+    assert (counts["cat"], counts["cats"]) == (3, 0)
