@@ -32,9 +32,10 @@ from daemon.filing.outcome import Outcome
 from daemon.journal.journal import JournalBusy
 from daemon.reloading.threshold import Threshold, in_force
 from models.classifier import Classifier, Prediction
-from models.decision import Fate
+from models.decision import Fate, Rule
 from models.errors import ImageError
 from models.images import Transform
+from models.metadata import Metadata
 from models.text.language import tr
 
 #: Batches that the model has at once.
@@ -125,6 +126,7 @@ class Pipeline:
         self._threads = threads
         self._roots = roots or Roots()
         self._decide = decide or self._decide_by_rule
+        self._known_rule: tuple[float | None, Metadata, Rule] | None = None
         self._on_slow_decoded: Callable[[], None] | None = None
         # So that a core which is done with its part of a batch can start on the next batch.
         self._model = ThreadPoolExecutor(_BATCHES_AT_ONCE, thread_name_prefix="model")
@@ -149,6 +151,15 @@ class Pipeline:
     def threshold(self) -> Threshold:
         """Threshold in force, from the policy and the classifier in use."""
         return in_force(self._policy.threshold, self.classifier.metadata)
+
+    @property
+    def _rule(self) -> Rule:
+        """Rule of the threshold in force; made once for each, which takes time where there are many classes."""
+        chosen, metadata = self._policy.threshold, self.classifier.metadata
+        known = self._known_rule
+        if known is None or known[0] != chosen or known[1] is not metadata:
+            known = self._known_rule = (chosen, metadata, self.threshold.rule)
+        return known[2]
 
     def leave_slow(self, on_decoded: Callable[[], None]) -> None:
         """Let `process` return while slow images are still being decoded, from now on.
@@ -324,7 +335,7 @@ class Pipeline:
                 reason=decoded.error.reason,
                 detail=str(decoded.error),
             )
-        ruling = self.threshold.decide(prediction)
+        ruling = self._rule.decide(prediction)
         return Decision(
             source=decoded.source,
             folder=ruling.label if ruling.fate.is_filed else self._policy.others_dir,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
 from PIL import Image
@@ -21,6 +21,7 @@ from daemon.journal.history import Wanted
 from daemon.journal.journal import Journal, read_history
 from daemon.monitoring.messages import line
 from daemon.pipeline import ModelFailed, Pipeline, Policy
+from daemon.reloading.threshold import in_force
 from models.classifier import Classifier, Prediction, open_classifier
 from models.decision import Fate
 from models.engines import Crops
@@ -110,6 +111,22 @@ def test_another_policy_holds_from_the_next_call_on(pipeline: Pipeline, inbox: P
     assert before.destination.parent.name in KINDS
     assert after.destination is not None
     assert after.destination.parent.name == "unsure"
+
+
+def test_the_rule_is_made_once_for_a_model_and_not_for_each_image(
+    publish: Publish, store: WeightsStore, classifier: Classifier, inbox: Path, tmp_path: Path
+) -> None:
+    publish(tmp_path / "checkpoints" / "run", threshold=1.0)
+    strict = open_classifier(tmp_path / "checkpoints", store)
+    pipeline = Pipeline(classifier, Filer(tmp_path / "sorted"), replace(POLICY, threshold=None), threads=1)
+    pictures = [save("fog", seed, inbox / f"{seed}.png") for seed in range(9)]
+    with patch("daemon.pipeline.in_force", wraps=in_force) as made:
+        fates = [outcome.fate for outcome in pipeline.process(pictures[:8])]
+        assert made.call_count == 1
+        pipeline.classifier = strict  # as hot reload does
+        fates += [outcome.fate for outcome in pipeline.process(pictures[8:])]
+    pipeline.close()
+    assert fates == [Fate.SURE] * 8 + [Fate.UNSURE]
 
 
 def test_one_bad_file_leaves_its_neighbours_alone(pipeline: Pipeline, inbox: Path, tmp_path: Path) -> None:
