@@ -205,7 +205,10 @@ def _open(settings: Settings, policy: Policy, on_transforms: Callable[[Sequence[
     opener = CheckpointOpener(options, WeightsStore(settings.cache_dir))
     published = options.source.find_or_raise() or opener.starter()
     classifier = opener.open(published.path, published.digest, None, on_transforms)
-    logger.info("{}", in_force(policy.threshold, classifier.metadata))
+    threshold = in_force(policy.threshold, classifier.metadata)
+    logger.info("{}", threshold)
+    if threshold.rolled_up:
+        logger.info("{}", threshold.rolled_up)
     return classifier
 
 

@@ -162,6 +162,7 @@ def as_text(health: Health, running: bool, now: float) -> str:
     away = health.output_away
     queue = {"waiting": health.waiting, "in_flight": health.in_flight}
     oldest = tr("nothing is waiting")
+    threshold = _threshold(health.threshold)
     if health.oldest is not None:
         oldest = tr("waiting for {duration}", duration=_duration(now - health.oldest))
     rows += [
@@ -179,7 +180,8 @@ def as_text(health: Health, running: bool, now: float) -> str:
                 reloads=health.reloads,
             ),
         ),
-        (tr("threshold"), str(_threshold(health.threshold))),
+        (tr("threshold"), str(threshold)),
+        *([(tr("rolled up"), threshold.rolled_up)] if threshold.rolled_up else []),
         (
             tr("queue"),
             tr("about {waiting} waiting, {in_flight} in flight", **queue)
@@ -268,7 +270,7 @@ def _audit(health: Health, now: float) -> list[tuple[str, str]]:
 
 
 def _threshold(health: ThresholdHealth) -> Threshold:
-    return Threshold(Rule(health.value, refuses_unknown=health.unknown_too), health.why)
+    return Threshold(Rule(health.value, refuses_unknown=health.unknown_too, levels=health.levels), health.why)
 
 
 def _error(health: Health, now: float) -> str:

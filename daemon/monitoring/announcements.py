@@ -67,4 +67,6 @@ def announce(settings: Settings, classifier: Classifier, threshold: Threshold, t
     if settings.layout != FLAT:
         logger.info(tr("in class folders images lie by the layout {layout}", layout=settings.layout))
     logger.info("{}", threshold)
+    if threshold.rolled_up:
+        logger.info("{}", threshold.rolled_up)
     logger.info(tr("ready; stop with Ctrl-C"))

@@ -98,11 +98,15 @@ class ModelHealth(_Record):
 
 
 class ThresholdHealth(_Record):
-    """From which probability on an image is filed, and why; ``unknown_too``: unknown ones go to the others besides."""
+    """From which probability on an image is filed, and why; ``unknown_too``: unknown ones go to the others besides.
+
+    ``levels``: the same for inner folders, by their depth.
+    """
 
     value: float
     why: str
     unknown_too: bool
+    levels: dict[int, float] = {}
 
 
 class Health(_Record):
@@ -356,7 +360,12 @@ def _held(held: HeldImages | None) -> HeldHealth | None:
 
 
 def _threshold(threshold: Threshold) -> ThresholdHealth:
-    return ThresholdHealth(value=threshold.value, why=threshold.why, unknown_too=threshold.refuses_unknown)
+    return ThresholdHealth(
+        value=threshold.value,
+        why=threshold.why,
+        unknown_too=threshold.refuses_unknown,
+        levels=dict(threshold.rule.levels),
+    )
 
 
 def _model(classifier: Classifier) -> ModelHealth:

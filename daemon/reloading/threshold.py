@@ -61,6 +61,26 @@ class Threshold:
             why=tr(self.why),
         )
 
+    @property
+    def rolled_up(self) -> str:
+        """Say from when on an image goes into the folder above its class; "" where none does."""
+        levels = sorted(self.rule.levels.items())
+        if self.value == 0 or not levels:
+            return ""
+        if len(levels) == 1:
+            return tr(
+                "pictures it is not so sure of go into the folder above their class if it is at least {sure} % sure "
+                "that they belong there",
+                sure=percent(levels[0][1]),
+            )
+        return tr(
+            "pictures it is not so sure of go into a folder above their class if it is sure enough that they belong "
+            "there: {levels}",
+            levels="; ".join(
+                tr("at least {sure} % at depth {depth}", sure=percent(level), depth=depth) for depth, level in levels
+            ),
+        )
+
 
 def in_force(chosen: float | None, metadata: Metadata) -> Threshold:
     """Return the threshold for a checkpoint. ``chosen``: the user's; None: the checkpoint's own, or else the usual one.

@@ -89,6 +89,20 @@ def test_people_read_everything_at_a_glance() -> None:
     ]
 
 
+def test_from_when_on_images_are_rolled_up() -> None:
+    one, two = ({"levels": levels} for levels in ({1: 0.9}, {1: 0.9, 2: 0.85}))
+    healths = [HEALTH.model_copy(update={"threshold": HEALTH.threshold.model_copy(update=more)}) for more in (one, two)]
+    line = "rolled up   pictures it is not so sure of go into "
+    assert f"{line}the folder above their class if it is at least 90 % sure that they belong there\n" in as_text(
+        healths[0], True, 1100.0
+    )
+    assert (
+        f"{line}a folder above their class if it is sure enough that they belong there: at least 90 % at depth 1; at "
+        "least 85 % at depth 2\n"
+    ) in as_text(healths[1], True, 1100.0)
+    assert Health.model_validate_json(healths[1].model_dump_json()) == healths[1]
+
+
 def test_what_does_not_answer_comes_first() -> None:
     hung = HEALTH.model_copy(update={"stall": StallHealth(inbox="/net", since=1060.0)})
     assert as_text(hung, True, 1100.0).splitlines()[1] == (

@@ -167,3 +167,12 @@ def test_a_promise_that_a_lesson_ended_is_said_to_be_over() -> None:
     found = in_force(None, small_checkpoint(**NOTHING | changes).metadata)
     assert found.value == 0.8
     assert "the threshold of before the lesson; at most 2 % wrong is promised no longer" in str(found)
+
+
+@pytest.mark.parametrize(("chosen", "levels"), [(None, {1: 0.7}), (0.8, {1: 0.8}), (0.0, {1: 0.0})])
+def test_inner_folders_are_named_with_their_thresholds(chosen: float | None, levels: dict[int, float]) -> None:
+    nested = ["animals/cat", "animals/dog", "car"]
+    found = in_force(chosen, small_checkpoint(classes=nested, **NOTHING | {"threshold": 0.7}).metadata)
+    assert found.rule.levels == levels
+    assert (f"{100 * levels[1]:.0f} % sure that they belong there" in found.rolled_up) == (chosen != 0)
+    assert in_force(chosen, small_checkpoint(**NOTHING | {"threshold": 0.7}).metadata).rolled_up == ""
