@@ -127,11 +127,12 @@ def test_images_are_judged_by_a_head_that_never_saw_them(fitted: FittedLesson) -
     position = int(fitted.judged[:1].sum())
     assert judged.confidence.tolist() == [
         pytest.approx(fitted.probabilities[position].max()),
-        pytest.approx(judged.confidence[1]),
+        1,
+        pytest.approx(judged.confidence[2]),
         1,
     ]
-    assert judged.right.tolist() == [True, True, False], "what is gone counts as filed, and wrong"
-    assert judged.is_audited.tolist() == [True, True, False], "and contradicts nothing"
+    assert judged.right.tolist() == [True, False, True, False], "what nobody can judge counts as filed, and wrong"
+    assert judged.is_audited.tolist() == [True, False, True, False], "and contradicts nothing"
 
 
 class Answered(Audits):
