@@ -126,7 +126,8 @@ def measure(
     after = _folders(metadata, head, filed.features)
     left = [(folder, then) for folder, now, then in zip(filed.classes, before, after, strict=True) if now == folder]
     gone = [(folder, then) for folder, then in left if then != folder and not _is_below(then, folder)]
-    wanted = sum(then is not None and (then not in in_use.classes or (folder, then) in asked) for folder, then in gone)
+    there = {*in_use.classes, *in_use.tree.inner_folders}
+    wanted = sum(then is not None and (then not in there or (folder, then) in asked) for folder, then in gone)
     return Steadiness(len(left), len(gone) - wanted, wanted)
 
 

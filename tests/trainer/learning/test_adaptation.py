@@ -10,6 +10,7 @@ import pytest
 
 from models.checkpoint import Checkpoint
 from models.classifier import Classifier
+from models.metadata import Level
 from models.runtime import FeatureExtractor
 from models.scoring import score
 from tests.models.checkpoints import small_checkpoint
@@ -148,6 +149,16 @@ def test_images_that_the_model_in_use_would_not_leave_in_their_folder_say_nothin
     filed = FiledImages(around(0, 10, seed=2), ["b"] * 10)
     adapted = taught_by(origin, ("d", 0))
     assert measure(filed, origin, adapted.metadata(origin.metadata), adapted.head, set()) == Steadiness(0, 0, 0)
+
+
+def test_nobody_asked_for_images_to_go_from_their_class_into_the_folder_above_it(origin: Classifier) -> None:
+    before = origin.metadata.model_copy(update={"classes": ["x/a", "x/b", "c"]})
+    in_use = Classifier(Checkpoint(before, origin.head, small_checkpoint().golden), cast(FeatureExtractor, None))
+    less_sure = {"threshold": 1.0, "max_error": 0.02, "levels": [Level(depth=1, threshold=0.5)]}
+    filed = FiledImages(around(0, 30, seed=2), ["x/a"] * 30)
+    steady = measure(filed, in_use, before.model_copy(update=less_sure), origin.head, set())
+    assert steady.images > 20
+    assert (steady.changed, steady.asked) == (steady.images, 0)
 
 
 @pytest.mark.parametrize(
