@@ -7,12 +7,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from daemon.files.source import Identity
-from daemon.journal.labels import How, Label
+from daemon.journal.labels import How, Label, WantedLabels
 from daemon.operations.classes import class_folder
 from daemon.operations.desk import Desk, Operation, Params, explaining_a_busy_journal
 from models.text.language import tr
 
-#: Nobody looks for the image by the state of its file: only its content counts, wherever that lies.
+#: Nobody looks for an image of a data set by the state of its file: only its content counts, wherever that lies.
 _NO_IDENTITY = Identity(0, 0, 0, 0)
 
 
@@ -41,11 +41,15 @@ class LabelParams(Params):
 
 
 def label_image(desk: Desk, params: LabelParams) -> Operation:
-    """Write the label of an image and yield an item with its ``id``. Raises `UserError`."""
-    target = class_folder(params.to, desk.settings, new=params.new)
-    path = Path(params.image.path)
-    label = Label(sha256=params.image.sha256, label=target.label, how=How.REVIEWED, path=path, identity=_NO_IDENTITY)
+    """Write the label of an image and yield an item with its ``id``. Raises `UserError`.
+
+    An image that people have labelled before lies where it lay then, as far as anybody knows.
+    """
+    image, target = params.image, class_folder(params.to, desk.settings, new=params.new)
     with explaining_a_busy_journal():
+        before = next(desk.journal.labels(WantedLabels(sha256=[image.sha256])), None)
+        path, identity = (Path(image.path), _NO_IDENTITY) if before is None else (before.path, before.identity)
+        label = Label(sha256=image.sha256, label=target.label, how=How.REVIEWED, path=path, identity=identity)
         desk.journal.write([], labels=[label])
-    yield {"id": label.id, "class": target.label, "path": str(path)}
+    yield {"id": label.id, "class": target.label, "path": image.path}
     return {"class": target.label}

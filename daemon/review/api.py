@@ -52,7 +52,7 @@ SIZES = (256, 1024)
 ClassOrdering = Literal["least-sure", "most-unlike", "newest"]
 #: What the page names a decision by: new for each, such as ``crypto.randomUUID()``.
 Key = Annotated[str, Field(min_length=8, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
-_Name = Annotated[str, Field(min_length=1, max_length=255)]
+_Name = Annotated[str, Field(min_length=1, max_length=700)]  # as long as the path of a class may be
 #: What an image's thumbnail and decision name its content by.
 _Version = Annotated[str, Field(max_length=64, pattern=r"^[0-9a-f]*$")]
 

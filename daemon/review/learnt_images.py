@@ -55,10 +55,7 @@ class LearntImages:
         image = None if published is None else self.report_of(published.path.parent).find(number)
         if image is None or image.sha256 != sha256:
             raise Refusal(409, tr("another model is in use by now: load the page again"))
-        folder = _data_set(metadata)
-        path = (folder or Path("/")) / (image.name or sha256)
-        if (label := self.said([image]).get(sha256)) is not None:
-            path = label.path
+        path = (_data_set(metadata) or Path("/")) / (image.name or sha256)
         return SeenImage(sha256=sha256, path=os.fsencode(path).decode("utf-8", "replace"))
 
     def thumbnail(self, number: int, size: int) -> bytes:

@@ -70,6 +70,7 @@ def test_what_is_no_image_of_the_data_set_or_no_class_is_refused(reviewed: Revie
             {"version": ""},
             {"to": "../x", "new": True},
             {"to": "dscs"},
+            {"to": "/".join(["x" * 200] * 3), "new": True},
         ]
         for change in wrong:
             (state,) = page.browser.decide(decision(image, "checks") | change)
@@ -87,6 +88,11 @@ def test_behind_a_cell_is_also_what_people_have_labelled(reviewed: Reviewed, lea
         assert page.browser.get(address).status == 404
         page.browser.decide({"kind": "label", "id": row.id, "version": version, "to": "cat"})
         assert page.browser.get(address).status == 200
+        (moved,) = labels(reviewed)
+        page.browser.decide(decision(image, "discs"))
+        assert page.browser.get(address).status == 200, "it lies where it lay"
+    (now,) = labels(reviewed)
+    assert (now.label, now.path, now.identity) == ("discs", moved.path, moved.identity)
 
 
 def add_row(run: Path, line: str) -> None:
