@@ -218,7 +218,8 @@ class LabelledPredictions:
         """Return the predictions with all classes below a folder of this depth as one, which has the folder's name."""
         above = ["/".join(name.split("/")[:depth]) for name in self.classes]
         folders = sorted(set(above))
-        position = np.array([folders.index(folder) for folder in above], np.int64)
+        places = {folder: number for number, folder in enumerate(folders)}
+        position = np.array([places[folder] for folder in above], np.int64)
         sums = np.zeros((len(folders), len(self.labels)))
         np.add.at(sums, position, self.probabilities.T)
         return LabelledPredictions(folders, position[self.labels], sums.T, self.unknown)

@@ -32,15 +32,16 @@ def filing_table(predictions: LabelledPredictions, counts: ThresholdCounts) -> s
 def folder_table(predictions: LabelledPredictions) -> str:
     """Return how often the folder of each group is right, and how many of its mistakes stay within it."""
     rows = [[tr("folder"), tr("images"), tr("class right"), tr("folder right"), tr("mistakes within it")]]
+    class_right = predictions.right
     for depth in predictions.tree.depths:
         above = predictions.seen_from(depth)
-        within = predictions.mistakes_within(depth)
+        folder_right, within = above.right, predictions.mistakes_within(depth)
         for folder in predictions.tree.groups:
             if folder.count("/") != depth - 1:
                 continue
             of_folder = above.labels == above.classes.index(folder)
             images = int(of_folder.sum())
-            right, right_above = int(predictions.right[of_folder].sum()), int(above.right[of_folder].sum())
+            right, right_above = int(class_right[of_folder].sum()), int(folder_right[of_folder].sum())
             shares = [f"{right / images:.3f}", f"{right_above / images:.3f}"] if images else ["", ""]
             mistakes = tr("{part} of {whole}", part=int(within[of_folder].sum()), whole=images - right)
             rows.append([f"{folder}/", f"{images}", *shares, mistakes])
